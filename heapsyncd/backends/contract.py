@@ -1,0 +1,160 @@
+"""What ``sync/`` may ask of a server, whatever its kind.
+
+Every call may raise ``Unreachable``, ``TooFast`` or ``ServerTrouble`` (try later), ``SignInRefused`` (the account),
+``ProtocolError`` or ``NotHeaper`` (the server), ``RequestRefused`` (this request). Nothing is retried inside but
+the sign-in: the caller knows what else there is to do meanwhile. All calls may run concurrently.
+"""
+
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Protocol, Self
+
+from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.model import (
+    BlockKind,
+    BlockRow,
+    ChangePage,
+    FileEntry,
+    Heap,
+    PullAnswer,
+    PullAsk,
+    Push,
+    PushResult,
+)
+from heapsyncd.wire.values import (
+    FileChanged,
+    LiveAsked,
+    LiveConnected,
+    LiveDisconnected,
+    LiveEvent,
+    LiveLost,
+    LiveSynced,
+    LiveUpdate,
+    UploadSource,
+)
+
+__all__ = [
+    "Backend",
+    "FileChanged",
+    "LiveAsked",
+    "LiveConnected",
+    "LiveDisconnected",
+    "LiveEvent",
+    "LiveFeed",
+    "LiveLost",
+    "LiveSynced",
+    "LiveUpdate",
+    "Opening",
+    "UploadProgress",
+    "UploadSource",
+]
+
+Opening = Callable[[Sequence[BlockId]], Awaitable[Mapping[BlockId, tuple[int, bytes]]]]
+"""The current (sync_version, state vector) of each block, asked for whenever documents are (re)opened.
+
+A block that is left out of the answer is not opened. The empty document's state vector is ``b"\\0"``."""
+
+UploadProgress = Callable[[int, int], None]
+"""Called with (bytes the server has, bytes in all)."""
+
+
+class LiveFeed(Protocol):
+    """Changes as they happen, over one socket that is kept open while anything is followed.
+
+    Connecting, reconnecting and tokens are the feed's own business. Iterating waits for the next event and
+    raises only what makes going on senseless. The queue is bounded: a slow reader pauses the socket.
+    """
+
+    @property
+    def connected(self) -> bool:
+        """Whether a socket is open now."""
+
+    def follow(self, blocks: Iterable[BlockId]) -> None:
+        """Set the whole wanted set; what is new is opened, what is absent is left."""
+
+    def reopen(self, block: BlockId) -> None:
+        """The block's ``sync_version`` changed (or a refusal is thought to be over): leave it and open it anew."""
+
+    def answer(self, block: BlockId, update: bytes) -> None:
+        """Send what the server lacks, after ``LiveAsked``; dropped when the block is not open."""
+
+    def send(self, block: BlockId, update: bytes) -> None:
+        """Send an update that is too large to push; dropped when the block is not open."""
+
+    def __aiter__(self) -> AsyncIterator[LiveEvent]:
+        """The events, in order."""
+
+
+class Backend(Protocol):
+    """One account at one server; an async context manager that owns the connections."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    async def sign_in(self) -> None:
+        """Make sure the account is accepted; does nothing when it is signed in already."""
+
+    async def heaps(self) -> list[Heap]:
+        """All heaps the account can see."""
+
+    def rows(self, heap: HeapId) -> AsyncIterator[list[BlockRow]]:
+        """The rows of all live blocks, page by page; a block that changes meanwhile may be missed or repeated."""
+
+    async def row(self, heap: HeapId, block: BlockId) -> BlockRow | None:
+        """One block's row; None when the server does not know it."""
+
+    async def changes(self, heap: HeapId, cursor_ms: int) -> ChangePage:
+        """One page of the delta feed from ``cursor_ms`` (0: everything)."""
+
+    async def pull(self, heap: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
+        """One request; what was asked and is in neither part of the answer did not fit: ask again."""
+
+    async def push(self, heap: HeapId, pushes: Sequence[Push]) -> list[PushResult]:
+        """Push updates, in as many requests as the limits need; results in the order of ``pushes``.
+
+        An update too large for any request gets ``RequestRefused`` 413 before anything is sent: use
+        ``LiveFeed.send``. After any other error some may have been applied; pushing again is harmless.
+        """
+
+    async def insert(self, heap: HeapId, block: BlockId, kind: BlockKind, title: str) -> BlockRow:
+        """Create a block; repeating it with the same id answers the same block."""
+
+    def live(self, heap: HeapId, opening: Opening) -> AbstractAsyncContextManager[LiveFeed]:
+        """Open a feed; nothing is connected until something is followed."""
+
+    async def upload(
+        self,
+        heap: HeapId,
+        block: BlockId,
+        source: UploadSource,
+        *,
+        progress: UploadProgress | None = None,
+    ) -> FileEntry:
+        """Bring a file's content to the server; sends only what the server lacks, so calling again resumes.
+
+        Raises:
+            FileChanged: the source changed while it was read.
+        """
+
+    def download(
+        self, heap: HeapId, block: BlockId, hash: str, offset: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        """A file's bytes from ``offset``, in pieces; the caller checks the hash.
+
+        A link that breaks half way raises ``Unreachable`` or ``ServerTrouble``: go on from the new offset.
+        """

@@ -1,0 +1,268 @@
+"""The messages of the Hocuspocus protocol, both directions, as values (PROTOCOL §6).
+
+A binary message is ``varString document``, ``varUint type``, payload. ``decode`` reads what any server or client
+of versions 2 to 4 sends and ignores bytes after the payload (newer versions append fields); ``encode`` writes
+the plain form.
+"""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from heapsyncd.errors import ProtocolError
+from heapsyncd.ids import Token
+from heapsyncd.wire.lib0 import Reader, var_bytes, var_string, var_uint
+
+SYNC, AWARENESS, AUTH, QUERY_AWARENESS, SYNC_REPLY = 0, 1, 2, 3, 4
+STATELESS, BROADCAST_STATELESS, CLOSE, SYNC_STATUS, PING, PONG = 5, 6, 7, 8, 9, 10
+_STEP1, _STEP2, _UPDATE = 0, 1, 2
+_TOKEN, _DENIED, _AUTHENTICATED = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class SyncStep1:
+    """What the sender has seen; ``reply``: sent as SyncReply, not to be answered with a SyncStep1."""
+
+    state_vector: bytes
+    reply: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SyncStep2:
+    """What the receiver of a SyncStep1 lacked."""
+
+    update: bytes
+    reply: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A change."""
+
+    update: bytes
+    reply: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Awareness:
+    """Cursors and presence, a y-protocols awareness update; heapsyncd never looks inside."""
+
+    update: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """A client signs in to a document."""
+
+    token: Token
+    version: str | None = None
+    """The client's version, which newer clients append; None: absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """A server asks for a fresh token: Auth 0 without payload."""
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionDenied:
+    """The document is refused; any reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """The document is open. ``scope``: "read-write" or "readonly"."""
+
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAwareness:
+    """Asks for the awareness states; our keep-alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stateless:
+    """An application's own text; ``broadcast``: to be passed to all clients."""
+
+    text: str
+    broadcast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """This document is closed, the socket stays."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncStatus:
+    """The server took (or refused) our last update; says nothing about durability."""
+
+    saved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Newer servers' sign of life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to Ping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A message of a type this project does not know, to be ignored."""
+
+    type: int
+    payload: bytes
+
+
+Message = (
+    SyncStep1
+    | SyncStep2
+    | Update
+    | Awareness
+    | Auth
+    | TokenRequest
+    | PermissionDenied
+    | Authenticated
+    | QueryAwareness
+    | Stateless
+    | Close
+    | SyncStatus
+    | Ping
+    | Pong
+    | Unknown
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message about one document."""
+
+    document: str
+    message: Message
+
+
+def encode(document: str, message: Message) -> bytes:
+    """The bytes of one message."""
+    return var_string(document) + _payload(message)
+
+
+def _payload(message: Message) -> bytes:
+    match message:
+        case SyncStep1() | SyncStep2() | Update():
+            return _sync_payload(message)
+        case Auth() | TokenRequest() | PermissionDenied() | Authenticated():
+            return var_uint(AUTH) + _auth_payload(message)
+        case Awareness(update):
+            return var_uint(AWARENESS) + var_bytes(update)
+        case QueryAwareness():
+            return var_uint(QUERY_AWARENESS)
+        case Stateless(text, broadcast):
+            return var_uint(BROADCAST_STATELESS if broadcast else STATELESS) + var_string(text)
+        case Close(reason):
+            return var_uint(CLOSE) + var_string(reason)
+        case SyncStatus(saved):
+            return var_uint(SYNC_STATUS) + var_uint(int(saved))
+        case Ping():
+            return var_uint(PING)
+        case Pong():
+            return var_uint(PONG)
+        case Unknown(type_, payload):
+            return var_uint(type_) + payload
+        case _:
+            assert_never(message)
+
+
+def _sync_payload(message: SyncStep1 | SyncStep2 | Update) -> bytes:
+    head = var_uint(SYNC_REPLY if message.reply else SYNC)
+    match message:
+        case SyncStep1(state_vector):
+            return head + var_uint(_STEP1) + var_bytes(state_vector)
+        case SyncStep2(update):
+            return head + var_uint(_STEP2) + var_bytes(update)
+        case Update(update):
+            return head + var_uint(_UPDATE) + var_bytes(update)
+        case _:
+            assert_never(message)
+
+
+def _auth_payload(message: Auth | TokenRequest | PermissionDenied | Authenticated) -> bytes:
+    match message:
+        case Auth(token, version):
+            tail = b"" if version is None else var_string(version)
+            return var_uint(_TOKEN) + var_string(token.reveal()) + tail
+        case TokenRequest():
+            return var_uint(_TOKEN)
+        case PermissionDenied(reason):
+            return var_uint(_DENIED) + var_string(reason)
+        case Authenticated(scope):
+            return var_uint(_AUTHENTICATED) + var_string(scope)
+        case _:
+            assert_never(message)
+
+
+def decode(data: bytes) -> Frame:
+    """Read one message; ProtocolError when it is cut off or holds a form the protocol does not have."""
+    reader = Reader(data)
+    document = reader.var_string()
+    return Frame(document, _message(reader.var_uint(), reader))
+
+
+def _message(type_: int, reader: Reader) -> Message:
+    match type_:
+        case 0 | 4:
+            return _sync(reader, reply=type_ == SYNC_REPLY)
+        case 1:
+            return Awareness(reader.var_bytes())
+        case 2:
+            return _auth(reader)
+        case 3:
+            return QueryAwareness()
+        case 5 | 6:
+            return Stateless(reader.var_string(), broadcast=type_ == BROADCAST_STATELESS)
+        case 7:
+            return Close(reader.var_string())
+        case 8:
+            return SyncStatus(reader.var_uint() != 0)
+        case 9:
+            return Ping()
+        case 10:
+            return Pong()
+        case _:
+            return Unknown(type_, reader.rest())
+
+
+def _sync(reader: Reader, *, reply: bool) -> Message:
+    step = reader.var_uint()
+    match step:
+        case 0:
+            return SyncStep1(reader.var_bytes(), reply)
+        case 1:
+            return SyncStep2(reader.var_bytes(), reply)
+        case 2:
+            return Update(reader.var_bytes(), reply)
+        case _:
+            raise ProtocolError(f"a sync message of unknown step {step}")
+
+
+def _auth(reader: Reader) -> Message:
+    kind = reader.var_uint()
+    match kind:
+        case 0:
+            if not reader.left_bytes:
+                return TokenRequest()
+            token = Token(reader.var_string())
+            return Auth(token, reader.var_string() if reader.left_bytes else None)
+        case 1:
+            return PermissionDenied(reader.var_string())
+        case 2:
+            return Authenticated(reader.var_string())
+        case _:
+            raise ProtocolError(f"an auth message of unknown kind {kind}")
