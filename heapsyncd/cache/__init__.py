@@ -1,0 +1,1 @@
+"""What survives a dead battery: one SQLite file an account, updates as opaque bytes, transactions as functions."""

@@ -1,0 +1,196 @@
+"""Rows of blocks and their logs of raw updates.
+
+A block's log is the truth about its replica. Rows the server has not acknowledged are marked ``local``; what is
+unpushed is exactly those rows, so an update whose acknowledgement was lost is simply sent again (Yjs updates are
+idempotent, PROTOCOL §5).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from heapsyncd.database import Tx
+from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.model import BlockKind
+
+_COLUMNS = (
+    "id, heap_id, kind, sync_version, wanted, announced_ms, title, folder_id, deleted_at_ms,"
+    " state_vector, seq, born_here, stale, problem"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockState:
+    """A block as the cache knows it; fields as the columns of ``schema``."""
+
+    id: BlockId
+    heap_id: HeapId
+    kind: BlockKind
+    sync_version: int = 0
+    wanted: int = 0
+    announced_ms: int = 0
+    title: str = ""
+    folder_id: BlockId | None = None
+    deleted_at_ms: int | None = None
+    state_vector: bytes | None = None
+    seq: int = 0
+    born_here: bool = False
+    stale: bool = False
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """One raw update. ``local``: not acknowledged by the server."""
+
+    seq: int
+    local: bool
+    data: bytes
+
+
+def _state(row: Sequence[object]) -> BlockState:
+    values = list(row)
+    values[11], values[12] = bool(values[11]), bool(values[12])
+    return BlockState(*values)  # type: ignore[arg-type]
+
+
+def get(tx: Tx, block: BlockId) -> BlockState | None:
+    """One block, None when unknown."""
+    row = tx.execute(f"SELECT {_COLUMNS} FROM block WHERE id = ?", (block,)).fetchone()  # noqa: S608
+    return None if row is None else _state(row)
+
+
+def of_heap(tx: Tx, heap: HeapId) -> list[BlockState]:
+    """Every block of a heap, by id."""
+    sql = f"SELECT {_COLUMNS} FROM block WHERE heap_id = ? ORDER BY id"  # noqa: S608
+    return [_state(r) for r in tx.execute(sql, (heap,))]
+
+
+def _matching(tx: Tx, heap: HeapId, condition: str, limit: int) -> list[BlockState]:
+    sql = f"SELECT {_COLUMNS} FROM block WHERE heap_id = ? AND {condition} LIMIT ?"  # noqa: S608
+    return [_state(r) for r in tx.execute(sql, (heap, limit))]
+
+
+def wanted(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
+    """Blocks to pull."""
+    return _matching(tx, heap, "wanted > 0", limit)
+
+
+def stale(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
+    """Blocks whose newest state the folder does not show yet."""
+    return _matching(tx, heap, "stale > 0", limit)
+
+
+def born(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
+    """Blocks the server does not know yet."""
+    return _matching(tx, heap, "born_here > 0 AND problem IS NULL", limit)
+
+
+def dirty(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
+    """Blocks with unacknowledged updates that the server knows."""
+    condition = "born_here = 0 AND wanted = 0 AND id IN (SELECT block_id FROM log WHERE local > 0)"
+    return _matching(tx, heap, condition, limit)
+
+
+def counts(tx: Tx, heap: HeapId) -> tuple[int, int, int]:
+    """(live notes, blocks pending up, blocks pending down) of a heap."""
+    notes = tx.execute(
+        "SELECT count(*) FROM block WHERE heap_id = ? AND kind = 'document'"
+        " AND deleted_at_ms IS NULL",
+        (heap,),
+    ).fetchone()[0]
+    up = tx.execute(
+        "SELECT count(*) FROM block WHERE heap_id = ? AND (born_here > 0"
+        " OR id IN (SELECT block_id FROM log WHERE local > 0))",
+        (heap,),
+    ).fetchone()[0]
+    down = tx.execute(
+        "SELECT count(*) FROM block WHERE heap_id = ? AND (wanted > 0 OR stale > 0)", (heap,)
+    ).fetchone()[0]
+    return notes, up, down
+
+
+def insert(tx: Tx, block: BlockState) -> None:
+    """Add a block; one that is known already stays as it is."""
+    tx.execute(
+        f"INSERT INTO block ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+        " ON CONFLICT (id) DO NOTHING",
+        (
+            block.id, block.heap_id, block.kind, block.sync_version, block.wanted,
+            block.announced_ms, block.title, block.folder_id, block.deleted_at_ms,
+            block.state_vector, block.seq, block.born_here, block.stale, block.problem,
+        ),
+    )  # fmt: skip
+
+
+def update(tx: Tx, block: BlockId, **values: object) -> None:
+    """Set columns of one block, named as the fields of BlockState."""
+    sets = ", ".join(f"{name} = ?" for name in values)
+    tx.execute(f"UPDATE block SET {sets} WHERE id = ?", (*values.values(), block))  # noqa: S608
+
+
+def log(tx: Tx, block: BlockId, up_to: int | None = None) -> list[LogRow]:
+    """The block's raw updates in order, all or up to and including a sequence number."""
+    rows = tx.execute(
+        "SELECT seq, local, data FROM log WHERE block_id = ? AND seq <= ? ORDER BY seq",
+        (block, up_to if up_to is not None else 1 << 62),
+    )
+    return [LogRow(s, bool(i), d) for s, i, d in rows]
+
+
+def append(tx: Tx, block: BlockId, data: bytes, *, local: bool) -> int:
+    """Add a raw update at the log's end; its sequence number."""
+    tx.execute("UPDATE block SET seq = seq + 1 WHERE id = ?", (block,))
+    seq = int(tx.execute("SELECT seq FROM block WHERE id = ?", (block,)).fetchone()[0])
+    tx.execute(
+        "INSERT INTO log (block_id, seq, local, data) VALUES (?, ?, ?, ?)",
+        (block, seq, local, data),
+    )
+    return seq
+
+
+def acknowledge(tx: Tx, block: BlockId, up_to: int) -> None:
+    """The server has everything up to this sequence number."""
+    tx.execute("UPDATE log SET local = 0 WHERE block_id = ? AND seq <= ?", (block, up_to))
+
+
+def unacknowledge(tx: Tx, block: BlockId) -> None:
+    """The server lost what it had acknowledged (restored from a backup): everything is to be sent again."""
+    tx.execute("UPDATE log SET local = 1 WHERE block_id = ?", (block,))
+
+
+def restart_log(
+    tx: Tx, block: BlockId, sync_version: int, rows: Iterable[tuple[bytes, bool]]
+) -> int:
+    """Replace the log by another history (PROTOCOL §7); sequence numbers go on. Returns the newest."""
+    tx.execute("DELETE FROM log WHERE block_id = ?", (block,))
+    tx.execute("UPDATE block SET sync_version = ? WHERE id = ?", (sync_version, block))
+    seq = 0
+    for data, local in rows:
+        seq = append(tx, block, data, local=local)
+    return seq
+
+
+def fold(tx: Tx, block: BlockId, up_to: int, data: bytes) -> None:
+    """Replace the acknowledged rows up to ``up_to`` by one merged row that stands at ``up_to``."""
+    tx.execute("DELETE FROM log WHERE block_id = ? AND seq <= ?", (block, up_to))
+    tx.execute(
+        "INSERT INTO log (block_id, seq, local, data) VALUES (?, ?, 0, ?)", (block, up_to, data)
+    )
+
+
+def quarantine(tx: Tx, block: BlockId, data: bytes, reason: str, now_ms: int) -> None:
+    """Keep an update that can't be loaded, and say so at the block."""
+    tx.execute(
+        "INSERT INTO quarantine (block_id, data, reason, made_at_ms) VALUES (?, ?, ?, ?)",
+        (block, data, reason, now_ms),
+    )
+    update(tx, block, problem=reason)
+
+
+def problems(tx: Tx, heap: HeapId) -> list[tuple[BlockId, str, str]]:
+    """(id, title, reason) of every block in trouble."""
+    rows = tx.execute(
+        "SELECT id, title, problem FROM block WHERE heap_id = ? AND problem IS NOT NULL ORDER BY id",
+        (heap,),
+    )
+    return [(BlockId(i), t, p) for i, t, p in rows]

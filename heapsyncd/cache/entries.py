@@ -1,0 +1,92 @@
+"""What of a heap's folder is ours: paths, the blocks they belong to, and the disk as we last agreed with it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from heapsyncd.database import Tx
+from heapsyncd.ids import BlockId, HeapId
+
+Role = Literal["note", "folder", "file", "attachment"]
+_COLUMNS = "path, block_id, role, key, size, mtime_ns, ctime_ns, inode, device, digest"
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """One path. Sizes and stamps are None while the file is not there yet (a pending download)."""
+
+    path: str
+    """Relative to the heap's folder, with ``/``."""
+    block_id: BlockId
+    role: Role
+    key: str | None = None
+    """The files_v0 key whose content the file has (file and attachment)."""
+    size: int | None = None
+    mtime_ns: int | None = None
+    ctime_ns: int | None = None
+    inode: int | None = None
+    device: int | None = None
+    digest: bytes | None = None
+    """sha256 of the content."""
+
+
+def of_heap(tx: Tx, heap: HeapId) -> list[EntryRow]:
+    """Every entry of a heap."""
+    sql = f"SELECT {_COLUMNS} FROM entry WHERE heap_id = ? ORDER BY path"  # noqa: S608
+    return [EntryRow(*r) for r in tx.execute(sql, (heap,))]
+
+
+def save(tx: Tx, heap: HeapId, entries: Iterable[EntryRow]) -> None:
+    """Insert entries or bring them up to date."""
+    tx.executemany(
+        f"INSERT OR REPLACE INTO entry (heap_id, {_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
+        [
+            (
+                heap,
+                e.path,
+                e.block_id,
+                e.role,
+                e.key,
+                e.size,
+                e.mtime_ns,
+                e.ctime_ns,
+                e.inode,
+                e.device,
+                e.digest,
+            )
+            for e in entries
+        ],
+    )
+
+
+def remove(tx: Tx, heap: HeapId, paths: Iterable[str]) -> None:
+    """Forget paths."""
+    tx.executemany("DELETE FROM entry WHERE heap_id = ? AND path = ?", [(heap, p) for p in paths])
+
+
+def mention(tx: Tx, block: BlockId, targets: Iterable[str]) -> None:
+    """The blocks a note's newest text links to."""
+    tx.execute("DELETE FROM mention WHERE block_id = ?", (block,))
+    tx.executemany(
+        "INSERT INTO mention (block_id, target) VALUES (?, ?)", [(block, t) for t in targets]
+    )
+
+
+def mentioning(tx: Tx, target: BlockId) -> list[BlockId]:
+    """The notes that link to a block."""
+    rows = tx.execute("SELECT block_id FROM mention WHERE target = ?", (target,))
+    return [BlockId(r[0]) for r in rows]
+
+
+def aliases(tx: Tx, heap: HeapId) -> dict[str, BlockId]:
+    """Former names (as collision keys) of notes."""
+    rows = tx.execute("SELECT name, block_id FROM alias WHERE heap_id = ?", (heap,))
+    return {n: BlockId(b) for n, b in rows}
+
+
+def add_alias(tx: Tx, heap: HeapId, name: str, block: BlockId) -> None:
+    """Remember a former name."""
+    tx.execute(
+        "INSERT OR REPLACE INTO alias (heap_id, name, block_id) VALUES (?, ?, ?)",
+        (heap, name, block),
+    )

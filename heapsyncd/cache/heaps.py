@@ -1,0 +1,61 @@
+"""Rows of heaps, and of the account as a whole."""
+
+from dataclasses import dataclass
+
+from heapsyncd.database import Tx
+from heapsyncd.ids import HeapId
+
+
+@dataclass(frozen=True, slots=True)
+class HeapRow:
+    """A heap as the cache knows it."""
+
+    id: HeapId
+    title: str
+    folder: str
+    """Name of its directory in the account's folder."""
+    cursor_ms: int
+    """The server's time up to which the delta feed is read; 0 at first."""
+    mirrored: bool
+    """Whether the first mirror is through, so that a missing marker means trouble."""
+
+
+def load_all(tx: Tx) -> list[HeapRow]:
+    """Every heap, by id."""
+    rows = tx.execute("SELECT id, title, folder, cursor_ms, mirrored FROM heap ORDER BY id")
+    return [HeapRow(HeapId(i), t, f, c, bool(m)) for i, t, f, c, m in rows]
+
+
+def save(tx: Tx, heap: HeapRow) -> None:
+    """Insert the heap or bring its title, folder and state up to date."""
+    tx.execute(
+        "INSERT INTO heap (id, title, folder, cursor_ms, mirrored) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET title = excluded.title, folder = excluded.folder,"
+        " cursor_ms = excluded.cursor_ms, mirrored = excluded.mirrored",
+        (heap.id, heap.title, heap.folder, heap.cursor_ms, heap.mirrored),
+    )
+
+
+def set_cursor(tx: Tx, heap: HeapId, cursor_ms: int) -> None:
+    """Remember how far the delta feed was read; in the transaction that stores what it said."""
+    tx.execute("UPDATE heap SET cursor_ms = ? WHERE id = ?", (cursor_ms, heap))
+
+
+def set_mirrored(tx: Tx, heap: HeapId) -> None:
+    """The first mirror is through."""
+    tx.execute("UPDATE heap SET mirrored = 1 WHERE id = ?", (heap,))
+
+
+def get_meta(tx: Tx, key: str) -> str | None:
+    """A fact about the account's cache (``server``, ``public_key``), None when never set."""
+    row = tx.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def set_meta(tx: Tx, key: str, value: str) -> None:
+    """Remember a fact about the account's cache."""
+    tx.execute(
+        "INSERT INTO meta (key, value) VALUES (?, ?)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (key, value),
+    )

@@ -1,0 +1,107 @@
+"""Renditions: file texts the daemon wrote or accepted, each with the document state it shows."""
+
+import zlib
+from dataclasses import dataclass
+
+from heapsyncd.database import Tx
+from heapsyncd.ids import BlockId
+
+KEEP = 8
+"""How many renditions of a block are kept at least."""
+KEEP_MS = 3_600_000
+"""For how long a rendition is kept at least, as long as there are not more than KEEP_MOST."""
+KEEP_MOST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """One text of a block's file.
+
+    ``seq`` and ``extra``: the state it shows is the log up to ``seq`` with the update ``extra`` on top. ``seq`` None:
+    the state belongs to an earlier sync_version and shares no history with the log.
+    """
+
+    number: int
+    seq: int | None
+    extra: bytes | None
+    data: bytes
+    """The file's bytes."""
+    digest: bytes
+    """sha256 of ``data``."""
+    made_at_ms: int
+
+
+def _rendition(row: tuple[int, int | None, bytes | None, bytes, bytes, int]) -> Rendition:
+    number, seq, extra, packed, digest, made_at_ms = row
+    return Rendition(number, seq, extra, zlib.decompress(packed), digest, made_at_ms)
+
+
+def newest(tx: Tx, block: BlockId) -> Rendition | None:
+    """The base; None when the block never had a file."""
+    row = tx.execute(
+        "SELECT number, seq, extra, text, digest, made_at_ms FROM rendition"
+        " WHERE block_id = ? ORDER BY number DESC LIMIT 1",
+        (block,),
+    ).fetchone()
+    return None if row is None else _rendition(row)
+
+
+def ring(tx: Tx, block: BlockId) -> list[Rendition]:
+    """All kept renditions, newest first."""
+    rows = tx.execute(
+        "SELECT number, seq, extra, text, digest, made_at_ms FROM rendition"
+        " WHERE block_id = ? ORDER BY number DESC",
+        (block,),
+    )
+    return [_rendition(r) for r in rows]
+
+
+def add(
+    tx: Tx,
+    block: BlockId,
+    *,
+    seq: int | None,
+    extra: bytes | None,
+    data: bytes,
+    digest: bytes,
+    now_ms: int,
+) -> None:
+    """Make this text the block's newest rendition, and let go of the oldest beyond the ring's size."""
+    number = tx.execute(
+        "SELECT coalesce(max(number), 0) + 1 FROM rendition WHERE block_id = ?", (block,)
+    ).fetchone()[0]
+    tx.execute(
+        "INSERT INTO rendition (block_id, number, seq, extra, text, digest, made_at_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (block, number, seq, extra, zlib.compress(data, 1), digest, now_ms),
+    )
+    tx.execute(
+        "DELETE FROM rendition WHERE block_id = ? AND number <= ? AND (made_at_ms < ? OR number <= ?)",
+        (block, number - KEEP, now_ms - KEEP_MS, number - KEEP_MOST),
+    )
+
+
+def same_text(
+    tx: Tx, block: BlockId, number: int, *, seq: int | None, extra: bytes | None
+) -> None:
+    """The rendition's text shows another (newer) state as well: only its state moves."""
+    tx.execute(
+        "UPDATE rendition SET seq = ?, extra = ? WHERE block_id = ? AND number = ?",
+        (seq, extra, block, number),
+    )
+
+
+def oldest_seq(tx: Tx, block: BlockId) -> int | None:
+    """The smallest log position a kept rendition needs; None when none needs any."""
+    row = tx.execute("SELECT min(seq) FROM rendition WHERE block_id = ?", (block,)).fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+def forget_history(tx: Tx, block: BlockId) -> None:
+    """The log was replaced by another history: no rendition shows a state of it any more."""
+    tx.execute("UPDATE rendition SET seq = NULL, extra = NULL WHERE block_id = ?", (block,))
+
+
+def drop(tx: Tx, block: BlockId) -> None:
+    """The block has no file any more."""
+    tx.execute("DELETE FROM rendition WHERE block_id = ?", (block,))

@@ -1,0 +1,111 @@
+"""The cache's tables. Each script takes the file from one version to the next."""
+
+from typing import Final
+
+SCHEMA: Final = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+    CREATE TABLE heap (
+      id         TEXT PRIMARY KEY,
+      title      TEXT NOT NULL,
+      folder     TEXT NOT NULL UNIQUE,            -- name of its directory in the account's folder
+      cursor_ms  INTEGER NOT NULL DEFAULT 0,      -- the server's time up to which the delta feed is read
+      mirrored   INTEGER NOT NULL DEFAULT 0       -- the first mirror is through: the marker must be there
+    ) WITHOUT ROWID;
+
+    CREATE TABLE block (
+      id            TEXT PRIMARY KEY,
+      heap_id       TEXT NOT NULL REFERENCES heap(id) ON DELETE CASCADE,
+      kind          TEXT NOT NULL,
+      sync_version  INTEGER NOT NULL DEFAULT 0,   -- of the log; 0: nothing received yet
+      wanted        INTEGER NOT NULL DEFAULT 0,   -- version the server announced and we have not pulled; 0: none
+      announced_ms  INTEGER NOT NULL DEFAULT 0,   -- updated_at of that announcement
+      title         TEXT NOT NULL DEFAULT '',
+      folder_id     TEXT,                         -- the folder block it stands in
+      deleted_at_ms INTEGER,
+      state_vector  BLOB,                         -- of the whole log
+      seq           INTEGER NOT NULL DEFAULT 0,   -- the newest log row
+      born_here     INTEGER NOT NULL DEFAULT 0,   -- made on this device and unknown to the server
+      stale         INTEGER NOT NULL DEFAULT 0,   -- the folder does not show the newest state yet
+      problem       TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX block_wanted ON block (heap_id) WHERE wanted > 0;
+    CREATE INDEX block_stale ON block (heap_id) WHERE stale > 0;
+    CREATE INDEX block_born ON block (heap_id) WHERE born_here > 0;
+    CREATE INDEX block_heap ON block (heap_id);
+
+    -- The raw updates of a block in the order they came; local: the server has not acknowledged it.
+    CREATE TABLE log (
+      block_id  TEXT NOT NULL REFERENCES block(id) ON DELETE CASCADE,
+      seq       INTEGER NOT NULL,
+      local     INTEGER NOT NULL,
+      data      BLOB NOT NULL,
+      PRIMARY KEY (block_id, seq)
+    ) WITHOUT ROWID;
+    CREATE INDEX log_local ON log (block_id) WHERE local > 0;
+
+    -- What stood in the file, with the document state it shows: the log up to seq, and extra on top.
+    -- seq NULL: the text shows a state that shares no history with the log (an earlier sync_version).
+    CREATE TABLE rendition (
+      block_id    TEXT NOT NULL REFERENCES block(id) ON DELETE CASCADE,
+      number      INTEGER NOT NULL,
+      seq         INTEGER,
+      extra       BLOB,
+      text        BLOB NOT NULL,
+      digest      BLOB NOT NULL,
+      made_at_ms  INTEGER NOT NULL,
+      PRIMARY KEY (block_id, number)
+    ) WITHOUT ROWID;
+
+    -- Everything of a heap's folder that is ours, as we last agreed with the disk.
+    CREATE TABLE entry (
+      heap_id   TEXT NOT NULL REFERENCES heap(id) ON DELETE CASCADE,
+      path      TEXT NOT NULL,
+      block_id  TEXT NOT NULL,
+      role      TEXT NOT NULL,                    -- note, folder, file, attachment
+      key       TEXT,                             -- files_v0 key of a file or attachment
+      size      INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER, device INTEGER,
+      digest    BLOB,
+      PRIMARY KEY (heap_id, path)
+    ) WITHOUT ROWID;
+    CREATE INDEX entry_block ON entry (block_id);
+
+    -- Which notes link to which block, so that a rename finds them.
+    CREATE TABLE mention (
+      block_id  TEXT NOT NULL REFERENCES block(id) ON DELETE CASCADE,
+      target    TEXT NOT NULL,
+      PRIMARY KEY (block_id, target)
+    ) WITHOUT ROWID;
+    CREATE INDEX mention_target ON mention (target);
+
+    -- Former names of notes: a link typed with one still finds its note.
+    CREATE TABLE alias (
+      heap_id   TEXT NOT NULL REFERENCES heap(id) ON DELETE CASCADE,
+      name      TEXT NOT NULL,
+      block_id  TEXT NOT NULL,
+      PRIMARY KEY (heap_id, name)
+    ) WITHOUT ROWID;
+
+    -- Texts that no longer stand in the folder: deleted notes, and readings of an edit that were not chosen.
+    CREATE TABLE history (
+      id        INTEGER PRIMARY KEY,
+      heap_id   TEXT NOT NULL,
+      block_id  TEXT NOT NULL,
+      path      TEXT NOT NULL,
+      why       TEXT NOT NULL,                    -- deleted, replaced, stale, overlap
+      text      BLOB NOT NULL,
+      made_at_ms INTEGER NOT NULL
+    );
+    CREATE INDEX history_block ON history (block_id);
+
+    -- Updates yrs could not load, kept raw.
+    CREATE TABLE quarantine (
+      id        INTEGER PRIMARY KEY,
+      block_id  TEXT NOT NULL,
+      data      BLOB NOT NULL,
+      reason    TEXT NOT NULL,
+      made_at_ms INTEGER NOT NULL
+    );
+    """,
+)

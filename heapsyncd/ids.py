@@ -1,0 +1,68 @@
+"""Identifiers and secrets as types: parsed once at the border, then trusted."""
+
+import re
+from dataclasses import dataclass, field
+from typing import NewType
+
+import base58
+from ulid import ULID
+
+HeapId = NewType("HeapId", str)
+"""A workspace's ULID, 26 characters of Crockford base32."""
+
+BlockId = NewType("BlockId", str)
+"""A block's ULID."""
+
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+SEED_BYTES = 32
+
+
+def is_ulid(text: str) -> bool:
+    """Whether text is a ULID in its one canonical spelling (26 upper-case characters)."""
+    return _ULID.fullmatch(text) is not None
+
+
+def new_block_id() -> BlockId:
+    """A fresh block id, made by the client so that creation can be repeated (PROTOCOL §4)."""
+    return BlockId(str(ULID()))
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """An ed25519 seed of 32 bytes. Its repr shows nothing; ``reveal`` is named to look odd in review."""
+
+    _raw: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self._raw) != SEED_BYTES:
+            raise ValueError(f"a key has {SEED_BYTES} bytes, this one has {len(self._raw)}")
+
+    @classmethod
+    def parse(cls, text: str) -> "Seed":
+        """Read the base58 text of a key file; ValueError when it is not 32 bytes of base58."""
+        return cls(base58.b58decode(text.strip()))
+
+    def reveal(self) -> bytes:
+        """The raw secret, for the signing code alone."""
+        return self._raw
+
+    def reveal_text(self) -> str:
+        """The base58 text, for writing a key file alone."""
+        return base58.b58encode(self._raw).decode()
+
+    def __str__(self) -> str:
+        return "Seed(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token. Its repr shows nothing."""
+
+    _raw: str = field(repr=False)
+
+    def reveal(self) -> str:
+        """The token's text, for a header or an Auth message alone."""
+        return self._raw
+
+    def __str__(self) -> str:
+        return "Token(…)"

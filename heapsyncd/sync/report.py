@@ -1,0 +1,137 @@
+"""What is told of a mirror while it runs: states, problems, progress, and the verdict of a pass."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from heapsyncd.ids import HeapId
+from heapsyncd.model import Problem
+
+State = Literal["in sync", "syncing", "offline", "sign-in needed", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step of work that takes a while, for a progress bar.
+
+    ``label`` names the heap and the work; ``done`` of ``total`` are notes or bytes, as ``unit`` says.
+    """
+
+    label: str
+    done: int
+    total: int
+    unit: Literal["notes", "bytes"] = "notes"
+
+
+@dataclass(slots=True)
+class HeapReport:
+    """What ``status`` says of one heap; the mirror keeps it current."""
+
+    id: HeapId
+    title: str
+    folder: str
+    notes: int = 0
+    pending_up: int = 0
+    pending_down: int = 0
+    held_deletions: int = 0
+    notices: list[str] = field(default_factory=list)
+    transfers: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    error: str | None = None
+    """Why the whole heap is held up (folder missing, 403 …); None when it is not."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The heap's object in ``status --json``."""
+        problems = [{"path": p.path, "reason": p.reason} for p in self.problems]
+        if self.error:
+            problems.insert(0, {"path": self.folder, "reason": self.error})
+        return {
+            "id": self.id,
+            "title": self.title,
+            "folder": self.folder,
+            "notes": self.notes,
+            "pending_up": self.pending_up,
+            "pending_down": self.pending_down,
+            "held_deletions": self.held_deletions,
+            "notices": list(self.notices),
+            "transfers": list(self.transfers),
+            "problems": problems,
+        }
+
+    def left(self) -> list[str]:
+        """What keeps this heap from being in sync, one line each, empty when nothing does."""
+        lines = []
+        if self.error:
+            lines.append(f"{self.title}: {self.error}")
+        if self.pending_up:
+            lines.append(f"{self.title}: {self.pending_up} not yet sent")
+        if self.pending_down:
+            lines.append(f"{self.title}: {self.pending_down} not yet received")
+        if self.held_deletions:
+            lines.append(f"{self.title}: {self.held_deletions} deletions held")
+        if self.transfers:
+            lines.append(f"{self.title}: {len(self.transfers)} file transfers unfinished")
+        lines += [f"{self.title}/{p.path}: {p.reason}" for p in self.problems]
+        return lines
+
+
+@dataclass(slots=True)
+class Report:
+    """One account's status, kept current by its mirror, read by ``status``, the progress bar and systemd.
+
+    Args:
+        name: the account's name in the configuration.
+        progress: called with each step of longer work; None when nobody looks.
+        beat: called whenever the sync loop is alive and getting on (feeds the watchdog).
+    """
+
+    name: str
+    progress: Callable[[Progress], None] | None = None
+    beat: Callable[[], None] | None = None
+    connected: bool = False
+    ready: bool = False
+    """Whether the first pass over folder and server is through."""
+    refused: bool = False
+    error: str | None = None
+    heaps: dict[HeapId, HeapReport] = field(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        """One word for the account; "in sync" only when every heap says so and the link stands."""
+        if self.refused:
+            return "sign-in needed"
+        if any(h.error for h in self.heaps.values()) or (self.error and self.connected):
+            return "error"
+        if not self.connected:
+            return "offline"
+        if not self.ready or any(h.left() for h in self.heaps.values()):
+            return "syncing"
+        return "in sync"
+
+    def snapshot(self) -> dict[str, Any]:
+        """The account's object in ``status --json``."""
+        return {
+            "name": self.name,
+            "state": self.state,
+            "error": self.error,
+            "heaps": [h.as_dict() for h in self.heaps.values()],
+        }
+
+    def step(self, progress: Progress) -> None:
+        """Pass progress on to whoever looks."""
+        if self.progress:
+            self.progress(progress)
+
+    def alive(self) -> None:
+        """The sync loop got on."""
+        if self.beat:
+            self.beat()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a pass ended. ``left`` holds a line for everything that is not in sync."""
+
+    state: State
+    exit_code: int
+    left: tuple[str, ...] = ()
