@@ -1,0 +1,12 @@
+"""Differences between two texts and two lists of blocks, small and stable under concurrent edits.
+
+``text``: word first, then by characters inside similar words; nearly as small as a character
+diff, but two people's edits of one sentence merge to words. ``blocks``: equal subtrees fix
+anchors, what lies between is paired by similarity, so that a changed paragraph stays the paragraph
+it was. ``sequences``: the common subsequence both rest on, bounded in time.
+"""
+
+from heapsyncd.diff.blocks import SIMILAR, align, similarity
+from heapsyncd.diff.text import Hunk, text_hunks, without_convergent
+
+__all__ = ["SIMILAR", "Hunk", "align", "similarity", "text_hunks", "without_convergent"]

@@ -1,0 +1,139 @@
+"""Differences between two lists of blocks."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from rapidfuzz.distance import Indel
+
+from heapsyncd.diff.sequences import Gap, matches
+from heapsyncd.diff.text import TOKEN
+from heapsyncd.tree import Block
+
+Pair = tuple[int | None, int | None]
+
+SIMILAR = 0.4
+"""Two blocks at least this alike are one block that was edited."""
+
+_BY_ATTRS = frozenset({"opaque", "files", "rule"})
+_WINDOW = 60
+_LONG_TEXT = 1500
+
+
+def align(old: Sequence[Block], new: Sequence[Block]) -> list[Pair]:
+    """Pair two child lists in order.
+
+    Returns:
+        ``(i, j)`` for a block kept or edited (same kind, equal or similar), ``(i, None)`` for one
+        deleted, ``(None, j)`` for one inserted; i and j each ascend, and each occurs once.
+    """
+    out: list[Pair] = []
+    i = j = 0
+    for i2, j2, n in [*matches(*_numbered(old, new)), (len(old), len(new), 0)]:
+        out += _align_gap(old, new, (i, i2, j, j2))
+        out += [(i2 + k, j2 + k) for k in range(n)]
+        i, j = i2 + n, j2 + n
+    return out
+
+
+def similarity(a: Block, b: Block) -> float:
+    """How alike two blocks' content is, 0 to 1, whatever their kinds."""
+    if a == b:
+        return 1.0
+    if a.kind in _BY_ATTRS or b.kind in _BY_ATTRS:
+        return _attrs_alike(a, b)
+    return _alike(_words(a), _words(b))
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    text: str
+    bag: Counter[str] | None
+
+
+def _words(block: Block) -> _Words:
+    text = block.words() or " ".join(str(i) for i in block.inline)
+    return _Words(text, Counter(TOKEN.findall(text)) if len(text) > _LONG_TEXT else None)
+
+
+def _alike(a: _Words, b: _Words) -> float:
+    if a.text == b.text:
+        return 1.0
+    if a.bag is None or b.bag is None:
+        return float(Indel.normalized_similarity(a.text, b.text))
+    # Long texts: the share of common words, linear and good enough to choose partners by.
+    return 2 * sum((a.bag & b.bag).values()) / (a.bag.total() + b.bag.total())
+
+
+def _attrs_alike(a: Block, b: Block) -> float:
+    if a.kind != b.kind or a.kind != "files":
+        return 0.0
+    keys_a, keys_b = (set(str(x.get("keys") or "").split("\n")) for x in (a, b))
+    return len(keys_a & keys_b) / max(len(keys_a), len(keys_b))
+
+
+def _numbered(old: Sequence[Block], new: Sequence[Block]) -> tuple[list[int], list[int]]:
+    """Equal blocks as equal numbers, which compare and hash faster."""
+    seen: dict[Block, int] = {}
+    return [seen.setdefault(b, len(seen)) for b in old], [
+        seen.setdefault(b, len(seen)) for b in new
+    ]
+
+
+def _align_gap(old: Sequence[Block], new: Sequence[Block], gap: Gap) -> Iterator[Pair]:
+    i1, i2, j1, j2 = gap
+    if i1 == i2 or j1 == j2:
+        yield from ((i, None) for i in range(i1, i2))
+        yield from ((None, j) for j in range(j1, j2))
+        return
+    size = max(i2 - i1, j2 - j1)
+    if size <= _WINDOW:
+        yield from _align_window(old, new, gap)
+        return
+    # Too many pairs to try them all: side by side in windows, smaller the longer the gap is.
+    count = -(-size // max(4, min(_WINDOW, 200_000 // size)))
+    for k in range(count):
+        a1, a2 = i1 + (i2 - i1) * k // count, i1 + (i2 - i1) * (k + 1) // count
+        b1, b2 = j1 + (j2 - j1) * k // count, j1 + (j2 - j1) * (k + 1) // count
+        yield from _align_window(old, new, (a1, a2, b1, b2))
+
+
+def _align_window(old: Sequence[Block], new: Sequence[Block], gap: Gap) -> Iterator[Pair]:
+    """Order-preserving pairs that maximise similarity times length, by dynamic programming."""
+    i1, i2, j1, j2 = gap
+    score = _scores(old[i1:i2], new[j1:j2])
+    n, m = i2 - i1, j2 - j1
+    best = [[0.0] * (m + 1) for _ in range(n + 1)]
+    for i in range(n - 1, -1, -1):
+        for j in range(m - 1, -1, -1):
+            paired = score(i, j)
+            with_pair = best[i + 1][j + 1] + paired if paired else 0.0
+            best[i][j] = max(with_pair, best[i + 1][j], best[i][j + 1])
+    i = j = 0
+    while i < n or j < m:
+        paired = score(i, j) if i < n and j < m else 0.0
+        if paired and best[i][j] == best[i + 1][j + 1] + paired:
+            yield i1 + i, j1 + j
+            i, j = i + 1, j + 1
+        elif i < n and (j == m or best[i][j] == best[i + 1][j]):
+            yield i1 + i, None
+            i += 1
+        else:
+            yield None, j1 + j
+            j += 1
+
+
+def _scores(old: Sequence[Block], new: Sequence[Block]) -> Callable[[int, int], float]:
+    words_old, words_new = [_words(b) for b in old], [_words(b) for b in new]
+
+    @cache
+    def score(i: int, j: int) -> float:
+        a, b = old[i], new[j]
+        if a.kind != b.kind:
+            return 0.0
+        alike = similarity(a, b) if a.kind in _BY_ATTRS else _alike(words_old[i], words_new[j])
+        length = max(len(words_old[i].text), len(words_new[j].text), 1)
+        return alike * length if alike >= SIMILAR else 0.0
+
+    return score

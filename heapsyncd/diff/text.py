@@ -1,0 +1,136 @@
+"""Differences between two texts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import regex
+from rapidfuzz.distance import Indel
+
+from heapsyncd.diff.sequences import Gap, gaps_between, matches, shared_ends
+
+TOKEN = regex.compile(r"\w+|[^\S\n]+|\n|[^\w\s]")
+_GRAPHEME = regex.compile(r"\X")
+_SURVIVES = 0.4
+_WORD_SIMILAR = 0.5
+_WORD_HUNKS = 4
+_LETTER_CELLS = 1_000_000
+"""Largest product of lengths compared letter by letter."""
+_LETTER_GAPS = 2000
+"""A text with more changed words than this has them replaced whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """Characters ``start`` to ``end`` (code points) of the old text become ``text``."""
+
+    start: int
+    end: int
+    text: str
+
+
+def text_hunks(old: str, new: str) -> list[Hunk]:
+    """What turns old into new: few, small hunks in ascending order, never inside a grapheme.
+
+    A text of which less than 40 % survives is replaced in one hunk between what both ends share.
+    """
+    if old == new:
+        return []
+    head, tail = shared_ends(old, new)
+    head, tail = _to_word_edges(old, new, head, tail)
+    a, b = old[head : len(old) - tail], new[head : len(new) - tail]
+    gaps = _word_gaps(a, b)
+    lost = sum(i2 - i1 for i1, i2, _, _ in gaps)
+    if len(old) - lost < _SURVIVES * min(len(old), len(new)):
+        gaps = [(0, len(a), 0, len(b))]
+    gaps = [(i1 + head, i2 + head, j1 + head, j2 + head) for i1, i2, j1, j2 in gaps]
+    return [Hunk(i1, i2, new[j1:j2]) for i1, i2, j1, j2 in _snap(old, new, gaps)]
+
+
+def without_convergent(local: list[Hunk], live: list[Hunk]) -> list[Hunk]:
+    """The local hunks that the live text (hunks from the same old text) does not already contain.
+
+    Both sides having made the same correction would otherwise double it.
+    """
+    done = set(live)
+    return [h for h in local if h not in done]
+
+
+def _to_word_edges(old: str, new: str, head: int, tail: int) -> tuple[int, int]:
+    """Give back to the middle the parts of words that the shared ends cut off."""
+    while head and _inside_word(old, head) | _inside_word(new, head):
+        head -= 1
+    while tail and _inside_word(old, len(old) - tail) | _inside_word(new, len(new) - tail):
+        tail -= 1
+    return head, tail
+
+
+def _inside_word(text: str, at: int) -> bool:
+    return 0 < at < len(text) and _is_word(text[at - 1]) and _is_word(text[at])
+
+
+def _is_word(ch: str) -> bool:
+    return ch.isalnum() or ch == "_"
+
+
+def _word_gaps(a: str, b: str) -> list[Gap]:
+    words_a, words_b = TOKEN.findall(a), TOKEN.findall(b)
+    at_a, at_b = _starts(words_a), _starts(words_b)
+    out: list[Gap] = []
+    for i1, i2, j1, j2 in gaps_between(matches(words_a, words_b), len(words_a), len(words_b)):
+        pairs = [(i1, i2, j1, j2)]
+        if i2 - i1 == j2 - j1:
+            pairs = [(i1 + k, i1 + k + 1, j1 + k, j1 + k + 1) for k in range(i2 - i1)]
+        for p1, p2, q1, q2 in pairs:
+            if words_a[p1:p2] == words_b[q1:q2]:
+                continue
+            gap = (at_a[p1], at_a[p2], at_b[q1], at_b[q2])
+            out += _letter_gaps(a, b, gap) if len(out) < _LETTER_GAPS else [gap]
+    return out
+
+
+def _starts(words: list[str]) -> list[int]:
+    out = [0]
+    for word in words:
+        out.append(out[-1] + len(word))
+    return out
+
+
+def _letter_gaps(a: str, b: str, gap: Gap) -> Iterator[Gap]:
+    i1, i2, j1, j2 = gap
+    old, new = a[i1:i2], b[j1:j2]
+    bounded = 0 < len(old) * len(new) <= _LETTER_CELLS
+    if not bounded or Indel.normalized_similarity(old, new) < _WORD_SIMILAR:
+        yield gap
+        return
+    inner = gaps_between(matches(old, new), len(old), len(new))
+    if len(inner) > _WORD_HUNKS:
+        yield gap
+        return
+    yield from ((i1 + p1, i1 + p2, j1 + q1, j1 + q2) for p1, p2, q1, q2 in inner)
+
+
+def _snap(old: str, new: str, gaps: list[Gap]) -> list[Gap]:
+    """Widen gaps to grapheme boundaries on both sides; gaps that meet become one."""
+    out: list[Gap] = []
+    for n, gap in enumerate(gaps):
+        i1, i2, j1, j2 = gap
+        floor = out[-1][1] if out else 0
+        while i1 > floor and not (_is_boundary(old, i1) and _is_boundary(new, j1)):
+            i1, j1 = i1 - 1, j1 - 1
+        ceiling = gaps[n + 1][0] if n + 1 < len(gaps) else len(old)
+        while i2 < ceiling and not (_is_boundary(old, i2) and _is_boundary(new, j2)):
+            i2, j2 = i2 + 1, j2 + 1
+        if out and out[-1][1] == i1 and out[-1][3] == j1:
+            out[-1] = (out[-1][0], i2, out[-1][2], j2)
+        else:
+            out.append((i1, i2, j1, j2))
+    return [g for g in out if old[g[0] : g[1]] != new[g[2] : g[3]]]
+
+
+def _is_boundary(text: str, at: int) -> bool:
+    if at in {0, len(text)} or (text[at - 1].isascii() and text[at].isascii()):
+        return True
+    start = at - 1
+    while start > 0 and at - start < 64 and not text[start].isascii():
+        start -= 1
+    return any(m.end() == at for m in _GRAPHEME.finditer(text, start, min(len(text), at + 1)))

@@ -1,0 +1,152 @@
+"""The diff module: exact, small, ordered, bounded in time."""
+
+import itertools
+import time
+
+import pytest
+import regex
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heapsyncd.diff import Hunk, align, similarity, text_hunks, without_convergent
+from heapsyncd.diff.sequences import _few_edits, matches
+from heapsyncd.tree import Block, Text, attrs
+
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+FAMILY_2 = "\U0001f468\u200d\U0001f469\u200d\U0001f466"
+WORDS = st.lists(
+    st.sampled_from(
+        ["the", "fox", "foxes", " ", " ", "\n", "é", "e\u0301", FAMILY, FAMILY_2, "."]
+    ),
+    max_size=30,
+).map("".join)
+ANY = WORDS | st.text(max_size=30)
+
+
+def para(text: str, kind: str = "paragraph") -> Block:
+    return Block(kind, inline=(Text(text),) if text else ())  # type: ignore[arg-type]
+
+
+def apply(old: str, hunks: list[Hunk]) -> str:
+    for h in reversed(hunks):
+        old = old[: h.start] + h.text + old[h.end :]
+    return old
+
+
+@given(ANY, ANY)
+def test_hunks_turn_old_into_new(old: str, new: str) -> None:
+    """Applying the hunks to the old text gives the new text, and they ascend without touching."""
+    hunks = text_hunks(old, new)
+    assert apply(old, hunks) == new
+    assert all(a.end < b.start for a, b in itertools.pairwise(hunks))
+    assert all(h.text or h.end > h.start for h in hunks)
+
+
+@given(WORDS, WORDS)
+def test_hunks_never_split_a_grapheme(old: str, new: str) -> None:
+    """Every edge of a hunk is a grapheme boundary of the old text."""
+    edges = {0} | {m.end() for m in regex.finditer(r"\X", old)}
+    assert all({h.start, h.end} <= edges for h in text_hunks(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hunks"),
+    [
+        ("the fox", "the foxes", [Hunk(7, 7, "es")]),
+        ("I like ships a lot", "I like boats a lot", [Hunk(7, 12, "boats")]),
+        ("teh end", "the end", [Hunk(1, 1, "h"), Hunk(2, 3, "")]),
+        (f"a {FAMILY} b", f"a {FAMILY_2} b", [Hunk(2, 7, FAMILY_2)]),
+        ("one two three", "one", [Hunk(3, 13, "")]),
+        ("", "x", [Hunk(0, 0, "x")]),
+        ("alpha beta", "something else entirely", [Hunk(0, 10, "something else entirely")]),
+    ],
+)
+def test_hunks_are_what_a_person_would_mark(old: str, new: str, hunks: list[Hunk]) -> None:
+    """Small edits are small hunks; a rewritten text is one."""
+    assert text_hunks(old, new) == hunks
+
+
+def test_convergent_hunks_are_dropped() -> None:
+    """A correction the live text already has is not made a second time, another one is."""
+    base = "teh quick brown fox"
+    local = text_hunks(base, "the quick red fox")
+    live = text_hunks(base, "the quick brown foxes")
+    assert apply(base, without_convergent(local, live)) == "teh quick red fox"
+
+
+@given(st.lists(st.integers(0, 4), max_size=40), st.lists(st.integers(0, 4), max_size=40))
+def test_matches_are_common_and_in_order(a: list[int], b: list[int]) -> None:
+    """What is matched is equal and ascends on both sides; both algorithms agree."""
+    found = matches(a, b)
+    assert all(a[i : i + n] == b[j : j + n] and n for i, j, n in found)
+    assert all(i + n <= i2 and j + n <= j2 for (i, j, n), (i2, j2, _) in itertools.pairwise(found))
+    greedy = _few_edits(a, b)
+    assert greedy is not None
+    assert sum(n for *_, n in greedy) == sum(n for *_, n in found)
+    assert all(a[i : i + n] == b[j : j + n] for i, j, n in greedy)
+
+
+@given(
+    st.lists(st.sampled_from("abcdef"), max_size=9),
+    st.lists(st.sampled_from("abcdef"), max_size=9),
+)
+def test_align_pairs_each_block_once_in_order(old: list[str], new: list[str]) -> None:
+    """Every index of both lists occurs exactly once, ascending; pairs have the same kind."""
+    kinds = {"a": "heading", "b": "paragraph"}
+    a, b = ([para(f"text {c}", kinds.get(c, "paragraph")) for c in side] for side in (old, new))
+    pairs = align(a, b)
+    assert [i for i, _ in pairs if i is not None] == list(range(len(a)))
+    assert [j for _, j in pairs if j is not None] == list(range(len(b)))
+    assert all(a[i].kind == b[j].kind for i, j in pairs if i is not None and j is not None)
+
+
+def test_edited_blocks_stay_paired() -> None:
+    """Edits at top, middle and end beside an insertion keep the identity of every block."""
+    old = [para(f"This is paragraph number {n} of the note, with words.") for n in range(9)]
+    new = [*old]
+    new[0], new[4] = (
+        para("This was paragraph number 0 of the note, with words."),
+        para("This is paragraph four of the note."),
+    )
+    new.insert(5, para("An entirely new thought."))
+    new[-1] = para("This is paragraph number 8 of the note, with more words.")
+    pairs = align(old, new)
+    assert [p for p in pairs if None in p] == [(None, 5)]
+
+
+def test_opaque_blocks_pair_by_digest_alone() -> None:
+    """A node markdown can't say is the same node only when its digest is."""
+    a, b = (Block("opaque", attrs(label="chart", digest=d)) for d in ("aaaaaa", "bbbbbb"))
+    assert align([a], [a]) == [(0, 0)]
+    assert align([a], [b]) == [(0, None), (None, 0)]
+    assert similarity(a, b) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("x\n" * 100_000, "y\n" + "x\n" * 100_000 + "z", id="100k equal lines"),
+        pytest.param(
+            " ".join(str(n) for n in range(150_000)),
+            " ".join(str(n) for n in range(150_000) if n % 999),
+            id="1 MB, edits all over",
+        ),
+        pytest.param("ab " * 300_000, "ba " * 300_000, id="1 MB rewritten"),
+    ],
+)
+def test_long_texts_stay_below_a_second(old: str, new: str) -> None:
+    """A megabyte of text is compared in well under a second of processor time, and exactly."""
+    start = time.process_time()
+    hunks = text_hunks(old, new)
+    assert time.process_time() - start < 2
+    assert apply(old, hunks) == new
+
+
+def test_long_lists_stay_below_a_second() -> None:
+    """100,000 blocks of which each changed are aligned in bounded time, in order."""
+    old = [para(f"line {n}") for n in range(100_000)]
+    new = [para(f"line {n}!") for n in range(100_000)]
+    start = time.process_time()
+    pairs = align(old, new)
+    assert time.process_time() - start < 4
+    assert sum(1 for i, j in pairs if i == j) > 90_000
