@@ -1,0 +1,280 @@
+"""The configuration as frozen values. Pure: text in, values or a ConfigError out.
+
+The file itself and the keys are read in ``cli/settings.py``. The tables of settings below are the
+one place that says which keys exist; ``config.example.toml`` explains each of them to users.
+"""
+
+import difflib
+import json
+import posixpath
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from heapsyncd.errors import ConfigError
+from heapsyncd.ids import Seed
+
+Where = tuple[str, ...]
+"""A section's name, part by part."""
+Kind = Literal["heaper"]
+Live = Literal["all", "recent", "off"]
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["auto", "console", "json"]
+
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""An account's name is part of file names (cache, key, credential)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account at one server and the folder it is mirrored into."""
+
+    name: str
+    kind: Kind
+    server: str
+    """Origin (and path prefix, if any) without a slash at its end."""
+    folder: Path
+    """Absolute; holds one subfolder a heap."""
+    key_file: Path
+    """Absolute; where the ed25519 seed stands unless systemd hands it over as a credential."""
+    heaps: tuple[str, ...] = ("*",)
+    """Titles, ids or globs of titles: what is mirrored."""
+    live: Live = "all"
+    """Which notes are followed over the live connection."""
+    poll_interval_s: float = 5.0
+    """Between requests for changes while idle."""
+    seed: Seed | None = field(default=None, repr=False)
+    """The key, None until ``cli/settings.py`` has read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What is logged to stderr, and how."""
+
+    level: Level = "info"
+    format: Format = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration; ``accounts`` in the file's order, never empty."""
+
+    path: Path | None
+    state_dir: Path
+    accounts: tuple[Account, ...]
+    log: Log = Log()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key of the file: its type, and what a message says it has to be."""
+
+    type: Any
+    must_be: str
+    required: bool = False
+
+
+TOP: Final[Mapping[str, Setting]] = {
+    "state_dir": Setting(str, "a path in quotes"),
+    "accounts": Setting(dict[str, Any], "written as sections, [accounts.NAME]", required=True),
+    "log": Setting(dict[str, Any], "written as a section, [log]"),
+}
+ACCOUNT: Final[Mapping[str, Setting]] = {
+    "kind": Setting(Kind, '"heaper"', required=True),
+    "server": Setting(str, 'the server\'s address in quotes, "https://…"', required=True),
+    "folder": Setting(str, "a path in quotes", required=True),
+    "key_file": Setting(str, "a path in quotes"),
+    "heaps": Setting(
+        Annotated[
+            tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)
+        ],
+        'a list of titles or ids, ["*"] for all',
+    ),
+    "live": Setting(Live, '"all", "recent" or "off"'),
+    "poll_interval": Setting(
+        Annotated[float, msgspec.Meta(ge=0.5, le=3600)], "a number of seconds from 0.5 to 3600"
+    ),
+}
+LOG: Final[Mapping[str, Setting]] = {
+    "level": Setting(Level, '"debug", "info", "warning" or "error"'),
+    "format": Setting(Format, '"auto", "console" or "json"'),
+}
+
+
+def parse(text: str, path: Path, env: Mapping[str, str]) -> Config:
+    """Read a configuration.
+
+    Args:
+        text: the file's text.
+        path: the file's absolute path, for messages and for relative paths in it.
+        env: HOME, XDG_STATE_HOME and the like.
+
+    Raises:
+        ConfigError: one line that names the file, the line or key, and what is expected there.
+    """
+    return _Reader(text, path, env).config()
+
+
+def base_directory(env: Mapping[str, str], variable: str, below_home: str) -> Path:
+    """An XDG base directory; a relative one is ignored, as the XDG specification asks."""
+    named = Path(env.get(variable) or "")
+    return named if named.is_absolute() else Path(env.get("HOME") or "/") / below_home
+
+
+def default_path(env: Mapping[str, str]) -> Path:
+    """Where the configuration is looked for when the command line does not say."""
+    return base_directory(env, "XDG_CONFIG_HOME", ".config") / "heapsyncd" / "config.toml"
+
+
+def render_account(account: Account) -> str:
+    """An account's section; ``parse`` reads the same account back (but for the seed)."""
+    values = {
+        "kind": account.kind,
+        "server": account.server,
+        "folder": str(account.folder),
+        "key_file": str(account.key_file),
+        "heaps": list(account.heaps),
+        "live": account.live,
+        "poll_interval": account.poll_interval_s,
+    }
+    # JSON's strings, lists and numbers are TOML's too, but for DEL, which TOML wants escaped.
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+    return "\n".join([f"[accounts.{account.name}]", *lines, ""]).replace("\x7f", "\\u007f")
+
+
+class _Reader:
+    def __init__(self, text: str, path: Path, env: Mapping[str, str]) -> None:
+        self.text, self.path, self.env = text, path, env
+
+    def config(self) -> Config:
+        try:
+            top = tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{self.path} is not valid TOML: {error}") from error
+        self._check(top, TOP, ())
+        if not top["accounts"]:
+            raise self._error((), "accounts", "there is no account; add a section [accounts.home]")
+        accounts = tuple(self._account(name, table) for name, table in top["accounts"].items())
+        self._check_folders(accounts)
+        log = top.get("log", {})
+        self._check(log, LOG, ("log",))
+        state = top.get("state_dir")
+        default = base_directory(self.env, "XDG_STATE_HOME", ".local/state") / "heapsyncd"
+        return Config(
+            path=self.path,
+            state_dir=self._path(state, (), "state_dir") if state is not None else default,
+            accounts=accounts,
+            log=Log(**log),
+        )
+
+    def _account(self, name: str, table: Any) -> Account:
+        where = ("accounts", name)
+        if not ACCOUNT_NAME.fullmatch(name):
+            raise self._error(where, None, "an account's name has letters, digits, - and _ only")
+        if not isinstance(table, dict):
+            raise self._error(("accounts",), name, f"write it as a section, [accounts.{name}]")
+        self._check(table, ACCOUNT, where)
+        optional: dict[str, Any] = {key: table[key] for key in ("live",) if key in table}
+        if "heaps" in table:
+            optional["heaps"] = tuple(table["heaps"])
+        if "poll_interval" in table:
+            optional["poll_interval_s"] = float(table["poll_interval"])
+        return Account(
+            name=name,
+            kind=table["kind"],
+            server=self._server(table["server"], where),
+            folder=self._path(table["folder"], where, "folder"),
+            key_file=self._path(table.get("key_file", f"{name}.key"), where, "key_file"),
+            **optional,
+        )
+
+    def _check(self, table: Mapping[str, Any], known: Mapping[str, Setting], where: Where) -> None:
+        for key, value in table.items():
+            setting = known.get(key)
+            if setting is None:
+                raise self._error(where, key, _unknown(key, known))
+            try:
+                msgspec.convert(value, setting.type)
+            except msgspec.ValidationError:
+                # The value is not repeated: it may be a secret that stands in the wrong place.
+                raise self._error(where, key, f"must be {setting.must_be}") from None
+        for key, setting in known.items():
+            if setting.required and key not in table:
+                raise self._error(where, None, f"{key} is missing; it must be {setting.must_be}")
+
+    def _server(self, url: str, where: Where) -> str:
+        try:
+            parts = urlsplit(url)
+            right = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:
+            right = False
+        if not right:
+            raise self._error(where, "server", f"must be {ACCOUNT['server'].must_be}")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise self._error(where, "server", "must be an address without user, ? and #")
+        return url.rstrip("/")
+
+    def _path(self, value: str, where: Where, key: str) -> Path:
+        if _looks_like_key(value):
+            raise self._error(where, key, "must be a path; here stands what looks like a key")
+        if value == "~" or value.startswith("~/"):
+            value = (self.env.get("HOME") or "/") + value[1:]
+        if not value or value.startswith("~") or "\0" in value:
+            raise self._error(where, key, "must be a path: absolute, or beginning with ~/")
+        # Pure: `..` is taken as written, no symlink is looked at.
+        return Path(posixpath.normpath(self.path.parent / value))
+
+    def _check_folders(self, accounts: tuple[Account, ...]) -> None:
+        for i, later in enumerate(accounts):
+            for earlier in accounts[:i]:
+                if later.folder.is_relative_to(earlier.folder) or (
+                    earlier.folder.is_relative_to(later.folder)
+                ):
+                    message = f"overlaps with the folder of [accounts.{earlier.name}]; use another"
+                    raise self._error(("accounts", later.name), "folder", message)
+
+    def _error(self, where: Where, key: str | None, what: str) -> ConfigError:
+        line = _line_of(self.text, where, key)
+        place = f"{self.path}, line {line}" if line else str(self.path)
+        names = [f"[{'.'.join(where)}]" if where else "", f"`{key}`" if key else ""]
+        return ConfigError(f"{place}: {' '.join(filter(None, [*names, what]))}")
+
+
+_HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?")
+_KEY = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*[=.]""")
+
+
+def _line_of(text: str, where: Where, key: str | None) -> int | None:
+    """The line of a key in a section, or of the section's head; None when written otherwise."""
+    section: Where = ()
+    head = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.fullmatch(line):
+            section = tuple(part.strip(" \"'") for part in header[1].split("."))
+            if section in {where, (*where, key)} and head is None:
+                head = number
+        elif section == where and key and (match := _KEY.match(line)) and key in match.groups():
+            return number
+    return head
+
+
+def _unknown(key: str, known: Mapping[str, Setting]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+    return f"is no setting; {hint}"
+
+
+def _looks_like_key(value: str) -> bool:
+    try:
+        Seed.parse(value)
+    except ValueError:
+        return False
+    return True

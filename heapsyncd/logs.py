@@ -1,0 +1,100 @@
+"""Edge: logging to stderr, lines for people on a terminal, JSON for machines; secrets never pass.
+
+Everything logs through ``structlog.get_logger()``; what libraries log through the standard library
+takes the same way. ``configure`` may be called again (SIGHUP).
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from heapsyncd.config import Log
+
+HIDDEN: Final = "…"
+_SECRET_NAME: Final = re.compile(
+    r"pass(word|phrase)|secret|seed|token|authorization|signature|private", re.IGNORECASE
+)
+_SECRET_TEXT: Final = re.compile(
+    r"(?P<before>Bearer\s+|[?&](?:token|access_token)=)[^\s&\"']+"  # headers and addresses
+    r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # JSON web tokens anywhere
+)
+
+
+def configure(log: Log, stream: TextIO | None = None, *, level: str | None = None) -> None:
+    """Set up logging for the process.
+
+    Args:
+        log: level and format.
+        stream: where to; stderr by default.
+        level: overrides the level (``--verbose``, ``--quiet``).
+    """
+    stream = stream or sys.stderr
+    console = log.format == "console" or (log.format == "auto" and stream.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    last: Processor = (
+        structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(),
+            pad_event_to=0,
+            # Exceptions are text by then, so that they were redacted too.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+        if console
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel((level or log.level).upper())
+    # Libraries are heard when something is wrong; their debug lines would drown ours.
+    for library in ("aiohttp", "asyncio", "watchfiles"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, root.level))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A structlog processor that hides what looks like a secret, by its name or by its shape."""
+    return {key: _clean(key, value) for key, value in event.items()}
+
+
+def _clean(key: str, value: Any) -> Any:
+    if isinstance(value, (str, bytes)) and _SECRET_NAME.search(key):
+        return HIDDEN
+    if isinstance(value, str):
+        return hide(value)
+    if isinstance(value, Mapping):
+        return {k: _clean(str(k), v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clean(key, item) for item in value]
+    return value
+
+
+def hide(text: str) -> str:
+    """The text with bearer tokens and tokens in addresses replaced by an ellipsis."""
+    return _SECRET_TEXT.sub(lambda match: (match["before"] or "") + HIDDEN, text)
