@@ -1,1 +1,3 @@
-"""A server's idea of change turned into ours: ``contract`` says what sync may ask, one module a kind of server."""
+"""A server's idea of change turned into ours: ``contract`` says what sync may ask, one module a
+kind of server.
+"""

@@ -1,8 +1,9 @@
 """What ``sync/`` may ask of a server, whatever its kind.
 
-Every call may raise ``Unreachable``, ``TooFast`` or ``ServerTrouble`` (try later), ``SignInRefused`` (the account),
-``ProtocolError`` or ``NotHeaper`` (the server), ``RequestRefused`` (this request). Nothing is retried inside but
-the sign-in: the caller knows what else there is to do meanwhile. All calls may run concurrently.
+Every call may raise ``Unreachable``, ``TooFast`` or ``ServerTrouble`` (try later),
+``SignInRefused`` (the account), ``ProtocolError`` or ``NotHeaper`` (the server),
+``RequestRefused`` (this request). Nothing is retried inside but the sign-in: the caller knows
+what else there is to do meanwhile. All calls may run concurrently.
 """
 
 from collections.abc import (
@@ -43,6 +44,7 @@ from heapsyncd.wire.values import (
 )
 
 __all__ = [
+    "MAX_PUSH_UPDATE_BYTES",
     "Backend",
     "FileChanged",
     "LiveAsked",
@@ -59,9 +61,16 @@ __all__ = [
 ]
 
 Opening = Callable[[Sequence[BlockId]], Awaitable[Mapping[BlockId, tuple[int, bytes]]]]
-"""The current (sync_version, state vector) of each block, asked for whenever documents are (re)opened.
+"""The current (sync_version, state vector) of each block, asked for whenever documents are
+(re)opened.
 
-A block that is left out of the answer is not opened. The empty document's state vector is ``b"\\0"``."""
+A block that is left out of the answer is not opened. The empty document's state vector is
+``b"\\0"``."""
+
+MAX_PUSH_UPDATE_BYTES = 6_000_000
+"""The largest update a push takes (8 MiB of body, in base64); a larger one goes over the live
+feed.
+"""
 
 UploadProgress = Callable[[int, int], None]
 """Called with (bytes the server has, bytes in all)."""
@@ -70,8 +79,9 @@ UploadProgress = Callable[[int, int], None]
 class LiveFeed(Protocol):
     """Changes as they happen, over one socket that is kept open while anything is followed.
 
-    Connecting, reconnecting and tokens are the feed's own business. Iterating waits for the next event and
-    raises only what makes going on senseless. The queue is bounded: a slow reader pauses the socket.
+    Connecting, reconnecting and tokens are the feed's own business. Iterating waits for the next
+    event and raises only what makes going on senseless. The queue is bounded: a slow reader
+    pauses the socket.
     """
 
     @property
@@ -82,7 +92,9 @@ class LiveFeed(Protocol):
         """Set the whole wanted set; what is new is opened, what is absent is left."""
 
     def reopen(self, block: BlockId) -> None:
-        """The block's ``sync_version`` changed (or a refusal is thought to be over): leave it and open it anew."""
+        """The block's ``sync_version`` changed (or a refusal is thought to be over): leave it
+        and open it anew.
+        """
 
     def answer(self, block: BlockId, update: bytes) -> None:
         """Send what the server lacks, after ``LiveAsked``; dropped when the block is not open."""
@@ -113,7 +125,9 @@ class Backend(Protocol):
         """All heaps the account can see."""
 
     def rows(self, heap: HeapId) -> AsyncIterator[list[BlockRow]]:
-        """The rows of all live blocks, page by page; a block that changes meanwhile may be missed or repeated."""
+        """The rows of all live blocks, page by page; a block that changes meanwhile may be
+        missed or repeated.
+        """
 
     async def row(self, heap: HeapId, block: BlockId) -> BlockRow | None:
         """One block's row; None when the server does not know it."""
@@ -122,13 +136,17 @@ class Backend(Protocol):
         """One page of the delta feed from ``cursor_ms`` (0: everything)."""
 
     async def pull(self, heap: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
-        """One request; what was asked and is in neither part of the answer did not fit: ask again."""
+        """One request; what was asked and is in neither part of the answer did not fit: ask
+        again.
+        """
 
     async def push(self, heap: HeapId, pushes: Sequence[Push]) -> list[PushResult]:
-        """Push updates, in as many requests as the limits need; results in the order of ``pushes``.
+        """Push updates, in as many requests as the limits need; results in the order of
+        ``pushes``.
 
-        An update too large for any request gets ``RequestRefused`` 413 before anything is sent: use
-        ``LiveFeed.send``. After any other error some may have been applied; pushing again is harmless.
+        An update too large for any request gets ``RequestRefused`` 413 before anything is sent:
+        use ``LiveFeed.send``. After any other error some may have been applied; pushing again is
+        harmless.
         """
 
     async def insert(self, heap: HeapId, block: BlockId, kind: BlockKind, title: str) -> BlockRow:
@@ -145,16 +163,22 @@ class Backend(Protocol):
         *,
         progress: UploadProgress | None = None,
     ) -> FileEntry:
-        """Bring a file's content to the server; sends only what the server lacks, so calling again resumes.
+        """Bring a file's content to the server; sends only what the server lacks, so calling
+        again resumes.
 
         Raises:
             FileChanged: the source changed while it was read.
         """
 
     def download(
-        self, heap: HeapId, block: BlockId, hash: str, offset: int = 0
+        self,
+        heap: HeapId,
+        block: BlockId,
+        hash: str,  # noqa: A002 - the word of files_v0, as in FileEntry
+        offset: int = 0,
     ) -> AsyncGenerator[bytes, None]:
         """A file's bytes from ``offset``, in pieces; the caller checks the hash.
 
-        A link that breaks half way raises ``Unreachable`` or ``ServerTrouble``: go on from the new offset.
+        A link that breaks half way raises ``Unreachable`` or ``ServerTrouble``: go on from the
+        new offset.
         """

@@ -1,8 +1,8 @@
 """The messages of the Hocuspocus protocol, both directions, as values (PROTOCOL §6).
 
-A binary message is ``varString document``, ``varUint type``, payload. ``decode`` reads what any server or client
-of versions 2 to 4 sends and ignores bytes after the payload (newer versions append fields); ``encode`` writes
-the plain form.
+A binary message is ``varString document``, ``varUint type``, payload. ``decode`` reads what any
+server or client of versions 2 to 4 sends and ignores bytes after the payload (newer versions
+append fields); ``encode`` writes the plain form.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,9 @@ _TOKEN, _DENIED, _AUTHENTICATED = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class SyncStep1:
-    """What the sender has seen; ``reply``: sent as SyncReply, not to be answered with a SyncStep1."""
+    """What the sender has seen; ``reply``: sent as SyncReply, not to be answered with a
+    SyncStep1.
+    """
 
     state_vector: bytes
     reply: bool = False
@@ -114,6 +116,9 @@ class Pong:
     """The answer to Ping."""
 
 
+_BARE: dict[type, int] = {QueryAwareness: QUERY_AWARENESS, Ping: PING, Pong: PONG}
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """A message of a type this project does not know, to be ignored."""
@@ -162,18 +167,14 @@ def _payload(message: Message) -> bytes:
             return var_uint(AUTH) + _auth_payload(message)
         case Awareness(update):
             return var_uint(AWARENESS) + var_bytes(update)
-        case QueryAwareness():
-            return var_uint(QUERY_AWARENESS)
         case Stateless(text, broadcast):
             return var_uint(BROADCAST_STATELESS if broadcast else STATELESS) + var_string(text)
         case Close(reason):
             return var_uint(CLOSE) + var_string(reason)
         case SyncStatus(saved):
             return var_uint(SYNC_STATUS) + var_uint(int(saved))
-        case Ping():
-            return var_uint(PING)
-        case Pong():
-            return var_uint(PONG)
+        case QueryAwareness() | Ping() | Pong():
+            return var_uint(_BARE[type(message)])
         case Unknown(type_, payload):
             return var_uint(type_) + payload
         case _:
@@ -209,7 +210,9 @@ def _auth_payload(message: Auth | TokenRequest | PermissionDenied | Authenticate
 
 
 def decode(data: bytes) -> Frame:
-    """Read one message; ProtocolError when it is cut off or holds a form the protocol does not have."""
+    """Read one message; ProtocolError when it is cut off or holds a form the protocol does not
+    have.
+    """
     reader = Reader(data)
     document = reader.var_string()
     return Frame(document, _message(reader.var_uint(), reader))

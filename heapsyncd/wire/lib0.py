@@ -1,7 +1,8 @@
 """lib0's variable-length integers, strings and byte arrays, with every length checked.
 
-An unsigned integer is seven bits a byte, low bits first, the top bit set on all bytes but the last; a string
-is the count of its UTF-8 *bytes*, then the bytes; a byte array the same without the encoding (PROTOCOL §6).
+An unsigned integer is seven bits a byte, low bits first, the top bit set on all bytes but the
+last; a string is the count of its UTF-8 *bytes*, then the bytes; a byte array the same without
+the encoding (PROTOCOL §6).
 """
 
 from heapsyncd.errors import ProtocolError
@@ -37,8 +38,8 @@ def var_string(text: str) -> bytes:
 class Reader:
     """Reads lib0 values one after the other from one message.
 
-    Every method raises ProtocolError, and never anything else, when the bytes that are left do not hold the
-    value; the position is then undefined and the reader is thrown away.
+    Every method raises ProtocolError, and never anything else, when the bytes that are left do
+    not hold the value; the position is then undefined and the reader is thrown away.
     """
 
     __slots__ = ("_at", "_data")
@@ -53,7 +54,9 @@ class Reader:
         return len(self._data) - self._at
 
     def var_uint(self) -> int:
-        """Read an unsigned integer of at most 53 bits; over-long spellings of small ones are accepted."""
+        """Read an unsigned integer of at most 53 bits; over-long spellings of small ones are
+        accepted.
+        """
         value = 0
         for place in range(_MAX_UINT_BYTES):
             if self._at >= len(self._data):

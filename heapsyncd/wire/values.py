@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from heapsyncd.errors import BlockError
+from heapsyncd.errors import BlockError, HeapsyncdError
 from heapsyncd.ids import BlockId
 
 
@@ -30,7 +30,9 @@ class LiveUpdate:
 
 @dataclass(frozen=True, slots=True)
 class LiveAsked:
-    """The server said what it has seen; ``LiveFeed.answer`` with what it lacks, or not at all when nothing is."""
+    """The server said what it has seen; ``LiveFeed.answer`` with what it lacks, or not at all
+    when nothing is.
+    """
 
     block: BlockId
     sync_version: int
@@ -39,7 +41,9 @@ class LiveAsked:
 
 @dataclass(frozen=True, slots=True)
 class LiveSynced:
-    """The server's answer to our state vector has been delivered: the block was current at that moment."""
+    """The server's answer to our state vector has been delivered: the block was current at that
+    moment.
+    """
 
     block: BlockId
 
@@ -48,8 +52,8 @@ class LiveSynced:
 class LiveLost:
     """One block is not followed any more.
 
-    It is opened again by ``reopen``, by a change of the followed set, or with the next socket: a refusal
-    may mean a compaction, so ask the delta feed (PROTOCOL §6).
+    It is opened again by ``reopen``, by a change of the followed set, or with the next socket: a
+    refusal may mean a compaction, so ask the delta feed (PROTOCOL §6).
     """
 
     block: BlockId
@@ -90,3 +94,9 @@ class UploadSource(Protocol):
         Raises:
             FileChanged: the file is not what was hashed.
         """
+
+
+class Unauthorised(HeapsyncdError):
+    """401: the token is not accepted. It never leaves the backend: the session refreshes or
+    signs in anew.
+    """

@@ -1,0 +1,151 @@
+"""What an HTTP answer means, before anybody looks at its content; pure.
+
+A status becomes an error once, here. A server is *proven* when it has answered JSON before:
+until then a page of HTML says that this is no Heaper server, afterwards it is a proxy or a
+captive portal that will go away.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NoReturn, TypeVar
+
+import msgspec
+
+from heapsyncd.errors import (
+    HeapsyncdError,
+    NotHeaper,
+    ProtocolError,
+    RequestRefused,
+    ServerTrouble,
+    TooFast,
+)
+from heapsyncd.wire.values import Unauthorised
+
+_T = TypeVar("_T")
+_LONGEST_WAIT_S = 3600.0
+_QUOTED_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer, as far as it was read."""
+
+    where: str
+    """Method, path and host, for messages."""
+    status: int
+    body: bytes
+    content_type: str = ""
+    retry_after: str | None = None
+    location: str | None = None
+
+
+def check(answer: Answer, *, proven: bool, now: datetime | None = None) -> None:
+    """Raise the error a status stands for; a 2xx passes (PROTOCOL §3).
+
+    Args:
+        answer: what came.
+        proven: whether this server has answered JSON before.
+        now: the wall clock, against which a Retry-After date is read.
+
+    Raises:
+        Unauthorised: 401, for the session alone.
+        TooFast: 429. ServerTrouble: 5xx, 408, or a redirect of a proven server.
+        NotHeaper: a redirect, a page, or no such route, of a server that is not proven.
+        RequestRefused: any other 4xx.
+    """
+    status = answer.status
+    if 200 <= status < 300:
+        return
+    wait_s = retry_after_s(answer.retry_after, now or datetime.now(UTC))
+    said = _said(answer.body)
+    if status == 401:
+        raise Unauthorised(f"{answer.where}: not signed in{said}")
+    if status == 429:
+        raise TooFast(f"{answer.where}: the server asks to slow down{said}", wait_s)
+    if status >= 500 or status in {408, 425}:
+        raise ServerTrouble(f"{answer.where}: the server answers {status}{said}", wait_s)
+    if status < 400:
+        _redirected(answer, proven=proven)
+    if not proven and (status in {404, 405} or _is_page(answer)):
+        raise NotHeaper(f"{answer.where} answers {status}: this is no Heaper server's address")
+    raise RequestRefused(f"{answer.where}: refused with {status}{said}", status, _object(answer))
+
+
+def _redirected(answer: Answer, *, proven: bool) -> NoReturn:
+    # Never followed: a token must not travel to an address the user did not configure.
+    target = f" to {answer.location}" if answer.location else ""
+    if proven:
+        raise ServerTrouble(f"{answer.where}: unexpectedly redirected{target}")
+    raise NotHeaper(f"{answer.where} redirects{target}: configure the server's final address")
+
+
+def decode(answer: Answer, shape: type[_T], *, proven: bool) -> _T:
+    """Read a 2xx answer's JSON as ``shape``.
+
+    Raises:
+        NotHeaper, ServerTrouble: it is no JSON (see the module).
+        ProtocolError: it is JSON of another shape.
+    """
+    try:
+        return msgspec.json.decode(answer.body, type=shape)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"{answer.where}: an answer of an unknown shape ({error})") from error
+    except RecursionError as error:
+        raise ProtocolError(f"{answer.where}: an answer nested too deeply") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _no_json(answer, proven=proven) from error
+
+
+def _no_json(answer: Answer, *, proven: bool) -> HeapsyncdError:
+    what = "a web page" if _is_page(answer) else "something that is no JSON"
+    if proven:
+        return ServerTrouble(f"{answer.where} answers {what}")
+    return NotHeaper(f"{answer.where} answers {what}: this is no Heaper server's address")
+
+
+def _is_page(answer: Answer) -> bool:
+    return "html" in answer.content_type.lower() or answer.body.lstrip()[:1] == b"<"
+
+
+def _object(answer: Answer) -> dict[str, object]:
+    try:
+        return msgspec.json.decode(answer.body, type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
+class _Error(msgspec.Struct):
+    error: str
+
+
+def _said(body: bytes) -> str:
+    """The server's own words for a message, on one line and not too long."""
+    try:
+        text = msgspec.json.decode(body, type=_Error).error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return f": {line[:_QUOTED_CHARS]}" if line else ""
+
+
+def retry_after_s(value: str | None, now: datetime) -> float | None:
+    """Read Retry-After, seconds or an HTTP date, as seconds from now; None when absent or
+    senseless.
+
+    At most an hour: a server's mistake must not silence us for good.
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            when = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now.timestamp()
+    if not math.isfinite(seconds):
+        return None
+    return min(max(seconds, 0.0), _LONGEST_WAIT_S)

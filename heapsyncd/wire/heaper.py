@@ -1,0 +1,315 @@
+"""Every assumed shape of a Heaper server's JSON, in this one place (PROTOCOL §2 to §6).
+
+Read tolerantly (unknown fields are ignored, the named alternatives accepted), written strictly.
+When a real server answers otherwise, this is the file that changes. Shapes are msgspec structs;
+the functions turn them into our values, and raise ProtocolError for what the contract does not
+allow.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast, get_args
+
+import msgspec
+
+from heapsyncd.errors import ProtocolError
+from heapsyncd.ids import BlockId, HeapId, Token
+from heapsyncd.model import (
+    BlockKind,
+    BlockRow,
+    Changed,
+    ChangePage,
+    FileEntry,
+    Gone,
+    Heap,
+    PullAnswer,
+    PullAsk,
+    Pulled,
+    Push,
+    PushResult,
+    PushStatus,
+)
+from heapsyncd.wire.scalars import Time, ms, ulid, version
+from heapsyncd.wire.values import UploadSource
+
+_KINDS = frozenset(get_args(BlockKind))
+_STATUSES = frozenset(get_args(PushStatus))
+
+
+class Challenge(msgspec.Struct):
+    """Answer of create_session; older servers say ``message``."""
+
+    challenge: str | None = None
+    message: str | None = None
+
+    def text(self) -> str:
+        """What is to be signed."""
+        text = self.challenge or self.message
+        if not text:
+            raise ProtocolError("the server's sign-in answer holds no challenge")
+        return text
+
+
+class TokenPair(msgspec.Struct):
+    """Answer of verify_session and refresh_token; older servers write with underscores."""
+
+    accessToken: str | None = None  # noqa: N815 - the server's spelling
+    refreshToken: str | None = None  # noqa: N815 - the server's spelling
+    access_token: str | None = None
+    refresh_token: str | None = None
+
+    def access(self) -> Token:
+        """The token for every call."""
+        text = self.accessToken or self.access_token
+        if not text:
+            raise ProtocolError("the server's sign-in answer holds no access token")
+        return Token(text)
+
+    def refresh(self) -> Token | None:
+        """The token for refresh_token, once."""
+        text = self.refreshToken or self.refresh_token
+        return Token(text) if text else None
+
+
+class _Heap(msgspec.Struct):
+    id: str
+    title: str | None = None
+    block_id: str | None = None
+    encrypted: bool | None = None
+
+
+class _Heaps(msgspec.Struct):
+    heaps: list[_Heap] | None = None
+    workspaces: list[_Heap] | None = None
+
+
+Heaps = _Heaps | list[_Heap]
+
+
+def decode_heaps(answer: Heaps) -> list[Heap]:
+    """The list of heaps, in any of its three spellings."""
+    listed = answer if isinstance(answer, list) else answer.heaps
+    if listed is None and isinstance(answer, _Heaps):
+        listed = answer.workspaces
+    if listed is None:
+        raise ProtocolError("the server's list of heaps holds no list")
+    return [
+        Heap(
+            HeapId(ulid(heap.id)),
+            heap.title or "",
+            BlockId(heap.block_id) if heap.block_id and isulid(heap.block_id) else None,
+            bool(heap.encrypted),
+        )
+        for heap in listed
+    ]
+
+
+class Row(msgspec.Struct):
+    """A block's row."""
+
+    id: str
+    workspace_id: str | None = None
+    type: str | None = None
+    title: str | None = None
+    sync_version: int = 1
+    deleted_at: Time = None
+
+
+class OneBlock(msgspec.Struct):
+    """Answer of block and insert_block."""
+
+    block: Row
+
+
+class Rows(msgspec.Struct):
+    """Answer of query_blocks."""
+
+    blocks: list[Row]
+    total: int | None = None
+
+
+def decode_row(row: Row, heap: HeapId) -> BlockRow:
+    """A row as a value. A kind this version does not know counts as a document: every block has
+    one.
+    """
+    kind = cast("BlockKind", row.type) if row.type in _KINDS else "document"
+    return BlockRow(
+        BlockId(ulid(row.id)),
+        HeapId(ulid(row.workspace_id)) if row.workspace_id else heap,
+        kind,
+        row.title or "",
+        version(row.sync_version),
+        ms(row.deleted_at),
+    )
+
+
+class _Changed(msgspec.Struct):
+    id: str
+    sync_version: int
+    updated_at: Time = None
+
+
+class _Gone(msgspec.Struct):
+    id: str
+    deleted_at: Time = None
+    permanent: bool = False
+
+
+class Delta(msgspec.Struct):
+    """Answer of delta."""
+
+    blocks: list[_Changed]
+    timestamp: Time
+    deleted: list[_Gone] = []
+    has_more: bool = False
+
+
+def decode_delta(delta: Delta) -> ChangePage:
+    """One page of the delta feed."""
+    cursor_ms = ms(delta.timestamp)
+    if cursor_ms is None:
+        raise ProtocolError("the server's delta holds no timestamp")
+    return ChangePage(
+        tuple(
+            Changed(BlockId(ulid(b.id)), version(b.sync_version), ms(b.updated_at) or 0)
+            for b in delta.blocks
+        ),
+        tuple(
+            Gone(BlockId(ulid(b.id)), ms(b.deleted_at) or 0, b.permanent) for b in delta.deleted
+        ),
+        cursor_ms,
+        delta.has_more,
+    )
+
+
+class _Pulled(msgspec.Struct):
+    id: str
+    sync_version: int
+    update: bytes
+    full: bool
+
+
+class PullPage(msgspec.Struct):
+    """Answer of pull; ``update`` is standard base64."""
+
+    blocks: list[_Pulled]
+    missing: list[str] = []
+
+
+def encode_asks(heap: HeapId, asks: Sequence[PullAsk], max_bytes: int) -> bytes:
+    """Body of pull: as many asks as fit into ``max_bytes``, at least one; the rest is asked
+    again.
+    """
+    fitting: list[dict[str, Any]] = []
+    size_bytes = 100
+    for ask in asks:
+        item: dict[str, Any] = {"id": ask.id, "sync_version": ask.sync_version}
+        if ask.state_vector is not None:
+            item["state_vector"] = ask.state_vector
+        size_bytes += 100 + len(ask.state_vector or b"") * 4 // 3
+        if fitting and size_bytes > max_bytes:
+            break
+        fitting.append(item)
+    return msgspec.json.encode({"workspace_id": heap, "blocks": fitting})
+
+
+def decode_pull(page: PullPage, asks: Iterable[PullAsk]) -> PullAnswer:
+    """The blocks of a pull; one that was not asked is a ProtocolError, nothing of it is used."""
+    asked = {ask.id for ask in asks}
+    for id_ in (*(block.id for block in page.blocks), *page.missing):
+        if id_ not in asked:
+            raise ProtocolError("the server answers a pull with a block that was not asked for")
+    return PullAnswer(
+        tuple(
+            Pulled(BlockId(b.id), version(b.sync_version), b.update, b.full) for b in page.blocks
+        ),
+        tuple(BlockId(id_) for id_ in page.missing),
+    )
+
+
+class _Result(msgspec.Struct):
+    block_id: str
+    status: str
+    sync_version: int | None = None
+
+
+class PushPage(msgspec.Struct):
+    """Answer of push."""
+
+    results: list[_Result]
+
+
+def encode_pushes(heap: HeapId, pushes: Sequence[Push]) -> bytes:
+    """Body of push."""
+    updates = [
+        {"block_id": push.id, "sync_version": push.sync_version, "update": push.update}
+        for push in pushes
+    ]
+    return msgspec.json.encode({"workspace_id": heap, "updates": updates})
+
+
+def pushed_size_bytes(push: Push) -> int:
+    """An upper bound of what one update takes in the body of a push."""
+    return 128 + (len(push.update) + 2) // 3 * 4
+
+
+def decode_results(page: PushPage, pushes: Sequence[Push]) -> list[PushResult]:
+    """The results in the order of ``pushes``, whatever order the server wrote them in."""
+    by_block: dict[str, list[_Result]] = {}
+    for result in reversed(page.results):
+        by_block.setdefault(result.block_id, []).append(result)
+    results = []
+    for push in pushes:
+        if not by_block.get(push.id):
+            raise ProtocolError("the server's answer to a push leaves a block out")
+        result = by_block[push.id].pop()
+        if result.status not in _STATUSES:
+            raise ProtocolError(f"the server answers a push with the status {result.status!r}")
+        number = push.sync_version if result.sync_version is None else result.sync_version
+        results.append(PushResult(push.id, cast("PushStatus", result.status), version(number)))
+    return results
+
+
+class UploadState(msgspec.Struct):
+    """Answer of upload init."""
+
+    chunk_size: int
+    received: list[int] = []
+    total_chunks: int | None = None
+    complete: bool = False
+
+
+def encode_upload(source: UploadSource) -> bytes:
+    """Body of upload init."""
+    return msgspec.json.encode(
+        {
+            "hash": source.hash,
+            "name": source.name,
+            "size": source.size_bytes,
+            "mime_type": source.mime_type,
+        }
+    )
+
+
+def missing_chunks(body: dict[str, object]) -> list[int]:
+    """The chunks a refused complete asks for (409); empty when it names none."""
+    listed = body.get("missing")
+    if not isinstance(listed, list):
+        return []
+    return [index for index in listed if isinstance(index, int)]
+
+
+def uploaded(source: UploadSource) -> FileEntry:
+    """The ``files_v0`` entry of an uploaded file (PROTOCOL §8)."""
+    return FileEntry(
+        f"{source.hash}:{source.size_bytes}",
+        source.hash,
+        source.name,
+        source.size_bytes,
+        source.mime_type,
+        is_uploaded=True,
+    )
+
+
+def encode(**fields: object) -> bytes:
+    """A small request body; None fields are left out."""
+    return msgspec.json.encode({k: v for k, v in fields.items() if v is not None})

@@ -1,0 +1,57 @@
+"""The small values inside the shapes, checked: ids, versions, times, and documents' names over
+``/ws``.
+"""
+
+import re
+from datetime import UTC, datetime
+
+from heapsyncd.errors import ProtocolError
+from heapsyncd.ids import BlockId, HeapId, is_ulid
+
+Time = int | float | str | None
+"""A time as a server may write it: milliseconds, or RFC 3339 text."""
+
+_DOCUMENT = re.compile(r"([^:]+):([^:]+):v(\d{1,15})")
+
+
+def ulid(text: str) -> str:
+    """A checked id; ids become parts of paths and of document names, so nothing else may pass."""
+    if not is_ulid(text):
+        raise ProtocolError(f"the server names something {text[:40]!r}, which is no ULID")
+    return text
+
+
+def version(value: int) -> int:
+    """A checked ``sync_version``."""
+    if not 0 <= value < 2**53:
+        raise ProtocolError(f"the server names a sync_version {value}")
+    return value
+
+
+def ms(value: Time) -> int | None:
+    """A time as milliseconds since 1970 UTC; None when absent."""
+    try:
+        match value:
+            case None:
+                return None
+            case str() if not value.isdecimal():
+                moment = datetime.fromisoformat(value)
+                moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+                return round(moment.timestamp() * 1000)
+            case _:
+                return int(value)
+    except (ValueError, OverflowError) as error:
+        raise ProtocolError(f"the server names a time {str(value)[:40]!r}") from error
+
+
+def document_name(heap: HeapId, block: BlockId, sync_version: int) -> str:
+    """What a block's document of one version is called over ``/ws`` (PROTOCOL §6)."""
+    return f"{heap}:{block}:v{sync_version}"
+
+
+def parse_document_name(name: str) -> tuple[HeapId, BlockId, int] | None:
+    """The parts of a document's name; None when it is none."""
+    match = _DOCUMENT.fullmatch(name)
+    if match is None or not is_ulid(match[1]) or not is_ulid(match[2]):
+        return None
+    return HeapId(match[1]), BlockId(match[2]), int(match[3])
