@@ -1,8 +1,9 @@
 """How long to wait before trying again; pure, chance and time are passed in."""
 
 
-def full_jitter_s(attempt: int, chance: float, *, base_s: float = 1.0, cap_s: float = 30.0) ->
-float:
+def full_jitter_s(
+    attempt: int, chance: float, *, base_s: float = 1.0, cap_s: float = 30.0
+) -> float:
     """A random wait that spreads clients out after a common failure.
 
     Args:

@@ -18,7 +18,6 @@ from heapsyncd.model import (
     BlockRow,
     Changed,
     ChangePage,
-    FileEntry,
     Gone,
     Heap,
     PullAnswer,
@@ -96,7 +95,7 @@ def decode_heaps(answer: Heaps) -> list[Heap]:
         Heap(
             HeapId(ulid(heap.id)),
             heap.title or "",
-            BlockId(heap.block_id) if heap.block_id and isulid(heap.block_id) else None,
+            BlockId(heap.block_id) if heap.block_id and is_ulid(heap.block_id) else None,
             bool(heap.encrypted),
         )
         for heap in listed
@@ -296,18 +295,6 @@ def missing_chunks(body: dict[str, object]) -> list[int]:
     if not isinstance(listed, list):
         return []
     return [index for index in listed if isinstance(index, int)]
-
-
-def uploaded(source: UploadSource) -> FileEntry:
-    """The ``files_v0`` entry of an uploaded file (PROTOCOL §8)."""
-    return FileEntry(
-        f"{source.hash}:{source.size_bytes}",
-        source.hash,
-        source.name,
-        source.size_bytes,
-        source.mime_type,
-        is_uploaded=True,
-    )
 
 
 def encode(**fields: object) -> bytes:
