@@ -1,0 +1,104 @@
+// What a person does in the editor, as small scripts: each edit is {do, ...} and one ProseMirror transaction.
+//
+// Every index is taken modulo what there is and an edit that makes no sense here is skipped, so that random scripts
+// run on any document. `block` counts textblocks in document order (-1: the last), `at` counts positions in it.
+import { Fragment } from '@tiptap/pm/model';
+import { canJoin, canSplit } from '@tiptap/pm/transform';
+
+const wrap = (index, count) => ((index % count) + count) % count;
+
+/** A position inside a textblock that does not split a surrogate pair: no caret stands there. */
+function caret({ node, start }, at) {
+  const offset = wrap(at, node.content.size + 1);
+  const before = node.textBetween(0, offset, '', '\ufffc').charCodeAt(offset - 1);
+  return start + (before >= 0xd800 && before <= 0xdbff ? offset + 1 : offset);
+}
+
+/** Both ends of `length` positions from `at` on, ordered. */
+const range = (block, { at = 0, length = 1 }) => {
+  const from = caret(block, at);
+  const left = block.start + block.node.content.size - from;
+  return [from, length >= left ? from + left : caret(block, from - block.start + length)];
+};
+
+const childStart = (doc, index) => {
+  let position = 0;
+  for (let k = 0; k < index; k++) position += doc.child(k).nodeSize;
+  return position;
+};
+
+const inBlock = apply => (editor, edit) => {
+  const blocks = editor.textblocks();
+  return blocks.length ? apply(editor.state.tr, blocks[wrap(edit.block ?? 0, blocks.length)], edit) : null;
+};
+
+const topLevel = apply => (editor, edit) => {
+  const { doc, tr } = editor.state;
+  return doc.childCount ? apply(tr, wrap(edit.at ?? 0, doc.childCount), edit, doc) : null;
+};
+
+const EDITS = {
+  type: inBlock((tr, block, { at = 0, text }) => tr.insertText(text, caret(block, at))),
+
+  erase: inBlock((tr, block, edit) => tr.delete(...range(block, edit))),
+
+  mark: inBlock((tr, block, edit) => tr.addMark(...range(block, edit), tr.doc.type.schema.mark(edit.mark, edit.attrs))),
+
+  unmark: inBlock((tr, block, edit) => tr.removeMark(...range(block, edit), tr.doc.type.schema.marks[edit.mark])),
+
+  split: inBlock((tr, block, { at = 0 }) => {
+    const position = caret(block, at);
+    return canSplit(tr.doc, position) ? tr.split(position) : null;
+  }),
+
+  join: inBlock((tr, block) => (canJoin(tr.doc, block.start - 1) ? tr.join(block.start - 1) : null)),
+
+  retype: inBlock((tr, block, { to, attrs }) => tr.setBlockType(block.start, block.start, tr.doc.type.schema.nodes[to], attrs)),
+
+  insert: (editor, { at = 0, node }) => {
+    const { doc, schema, tr } = editor.state;
+    return tr.insert(childStart(doc, wrap(at, doc.childCount + 1)), schema.nodeFromJSON(node));
+  },
+
+  remove: topLevel((tr, index, _edit, doc) => {
+    const position = childStart(doc, index);
+    return tr.delete(position, position + doc.child(index).nodeSize);
+  }),
+
+  move: topLevel((tr, index, { to = 0 }, doc) => {
+    if (doc.childCount < 2) return null;
+    const node = doc.child(index);
+    const position = childStart(doc, index);
+    tr.delete(position, position + node.nodeSize);
+    return tr.insert(childStart(tr.doc, wrap(to, tr.doc.childCount + 1)), node);
+  }),
+
+  attrs: topLevel((tr, index, { attrs }, doc) => tr.setNodeMarkup(childStart(doc, index), null, { ...doc.child(index).attrs, ...attrs })),
+
+  check: (editor, { item = 0 }) => {
+    const found = [];
+    editor.state.doc.descendants((node, position) => { if ('checked' in node.attrs) found.push({ node, position }); });
+    if (!found.length) return null;
+    const { node, position } = found[wrap(item, found.length)];
+    return editor.state.tr.setNodeMarkup(position, null, { ...node.attrs, checked: !node.attrs.checked });
+  },
+
+  replace: (editor, { find, text }) => {
+    let hit = null;
+    editor.state.doc.descendants((node, position) => {
+      if (!hit && node.isText && node.text.includes(find)) hit = { node, from: position + node.text.indexOf(find) };
+    });
+    if (!hit) return null;
+    const fresh = text ? [editor.state.schema.text(text, hit.node.marks)] : [];
+    return editor.state.tr.replaceWith(hit.from, hit.from + find.length, Fragment.from(fresh));
+  },
+};
+
+/** Carries out one edit; whether it changed anything. */
+export function carryOut(editor, edit) {
+  const tr = EDITS[edit.do](editor, edit);
+  if (!tr?.docChanged) return false;
+  tr.doc.check();
+  editor.dispatch(tr);
+  return true;
+}

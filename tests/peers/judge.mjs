@@ -1,0 +1,118 @@
+// Judge documents as an editor would: does it accept them whole, and does typing leave the rest alone?
+//
+// judge {documents: [[update, ...], ...], images?, json?} -> {verdicts: [verdict, ...]}, verdict:
+//   loads       editor updates on load: each one means that the editor deleted or rewrote something
+//   error       the editor could not open the document at all
+//   violations  what the schema forbids, what is pending or embedded, what a title may not hold
+//   text, title all text of the body, of the title
+//   typed       for the first and the last textblock, each on a fresh copy: {path, changed, bytes}, `path` the child
+//               indexes of the typed-in Yjs element, `changed` the paths of all nodes that differ afterwards
+//   json        the ProseMirror document, on request
+import { initProseMirrorDoc } from 'y-prosemirror';
+import * as Y from 'yjs';
+
+import { HeadlessEditor, load, textOf } from './headless.mjs';
+import { base64, bytes, serve } from './lines.mjs';
+import { schemaFor } from './schema.mjs';
+
+/** Path -> what that Yjs node itself is, its identity included: a copy in the same place counts as changed. */
+function inventory(fragment) {
+  const seen = new Map();
+  const visit = (type, path) => {
+    const { client, clock } = type._item.id;
+    const own = type instanceof Y.XmlText ? type.toDelta() : { name: type.nodeName, attributes: sorted(type.getAttributes()) };
+    seen.set(path.join('.'), JSON.stringify([client, clock, own]));
+    if (!(type instanceof Y.XmlText)) type.toArray().forEach((child, k) => visit(child, [...path, k]));
+  };
+  fragment.toArray().forEach((child, k) => visit(child, [k]));
+  return seen;
+}
+
+const sorted = attributes => Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1));
+
+function differing(before, after) {
+  const paths = new Set([...before.keys(), ...after.keys()]);
+  return [...paths].filter(path => before.get(path) !== after.get(path)).map(path => path.split('.').map(Number));
+}
+
+/** The Yjs child indexes of a ProseMirror position, counted the way y-prosemirror maps nodes: text runs share one XmlText. */
+function pathOf(doc, start) {
+  const resolved = doc.resolve(start);
+  const path = [];
+  for (let depth = 0; depth < resolved.depth; depth++) path.push(resolved.index(depth));
+  return path;
+}
+
+function type(updates, which, images) {
+  const ydoc = load(updates);
+  const editor = new HeadlessEditor(ydoc, { images });
+  const block = editor.textblocks().at(which);
+  if (!block) return null;
+  const before = inventory(editor.fragment);
+  let sent = 0;
+  ydoc.on('update', update => { sent += update.length; });
+  const path = pathOf(editor.state.doc, block.start);
+  editor.dispatch(editor.state.tr.insertText('x', block.start + block.node.content.size));
+  const changed = differing(before, inventory(editor.fragment));
+  editor.destroy();
+  return { path, changed, bytes: sent };
+}
+
+function violations(ydoc, images) {
+  const found = [];
+  if (ydoc.store.pendingStructs || ydoc.store.pendingDs) found.push('updates that depend on missing ones');
+  const visit = child => {
+    if (child instanceof Y.XmlText) {
+      if (child.toDelta().some(d => typeof d.insert !== 'string')) found.push('an embed in a text');
+      if (child.length === 0) found.push('an empty text');
+    } else if (child instanceof Y.XmlElement) child.toArray().forEach(visit);
+    else found.push('neither element nor text');
+  };
+  const body = ydoc.getXmlFragment('content_v0');
+  body.toArray().forEach(visit);
+  const title = ydoc.getXmlFragment('title_v0').toArray();
+  if (title.length > 1) found.push(`a title of ${title.length} nodes`);
+  for (const child of title) {
+    if (child instanceof Y.XmlElement && child.nodeName !== 'paragraph') found.push(`<${child.nodeName}> in the title`);
+  }
+  if (body.length && !found.length) {
+    try { initProseMirrorDoc(body, schemaFor(images)).doc.check(); } catch (error) { found.push(error.message); }
+  }
+  return found;
+}
+
+function judge(updates, images, json) {
+  const ydoc = load(updates);
+  const verdict = { loads: 0, violations: [], typed: {} };
+  const pristine = Y.encodeStateAsUpdate(ydoc);
+  ydoc.on('update', () => { verdict.loads++; });
+  let editor;
+  try {
+    editor = new HeadlessEditor(ydoc, { images });
+  } catch (error) {
+    return { ...verdict, error: error.message };
+  }
+  verdict.text = textOf(editor.fragment);
+  verdict.title = textOf(ydoc.getXmlFragment('title_v0'));
+  verdict.violations = violations(load([pristine]), images);
+  if (json) verdict.json = editor.state.doc.toJSON();
+  editor.destroy();
+  for (const [name, which] of [['first', 0], ['last', -1]]) verdict.typed[name] = type([pristine], which, images);
+  return verdict;
+}
+
+serve({
+  judge: ({ documents, images = 'inline', json = false }) => ({
+    verdicts: documents.map(updates => judge(updates.map(bytes), images, json)),
+  }),
+
+  /** The Yjs update of a ProseMirror document as an editor itself writes it. */
+  write: ({ json, images = 'inline' }) => {
+    const ydoc = new Y.Doc();
+    const editor = new HeadlessEditor(ydoc, { images });
+    const node = editor.state.schema.nodeFromJSON(json);
+    node.check();
+    editor.dispatch(editor.state.tr.replaceWith(0, editor.state.doc.content.size, node.content));
+    return { update: base64(Y.encodeStateAsUpdate(ydoc)) };
+  },
+});
