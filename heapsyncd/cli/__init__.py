@@ -1,0 +1,1 @@
+"""The commands, one file for each family; ``main.main`` is the entry point."""

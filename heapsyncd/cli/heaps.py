@@ -1,0 +1,40 @@
+"""``heaps``: what the accounts can see."""
+
+import asyncio
+
+import click
+
+from heapsyncd import logs
+from heapsyncd.cli.settings import Options, load_with_keys, pass_options
+from heapsyncd.cli.sync import worst
+from heapsyncd.config import Account, Config
+from heapsyncd.errors import HeapsyncdError
+from heapsyncd.sync.mirror import list_heaps
+
+
+@click.command("heaps")
+@pass_options
+def command(options: Options) -> int:
+    """The heaps the accounts can see, and which are mirrored."""
+    config = load_with_keys(options.path)
+    logs.configure(config.log, level=options.level)
+    return asyncio.run(_heaps(config))
+
+
+async def _heaps(config: Config) -> int:
+    # One account in trouble does not hide the heaps of the others.
+    return worst([await _show(account) for account in config.accounts])
+
+
+async def _show(account: Account) -> int:
+    click.echo(f"{account.name}: {account.server}")
+    try:
+        found = await list_heaps(account)
+    except HeapsyncdError as error:
+        click.echo(f"heapsyncd: {account.name}: {error}", err=True)
+        return error.exit_code
+    for heap, mirrored in found:
+        click.echo(f"  {'mirrored' if mirrored else 'not mirrored':<12}  {heap.id}  {heap.title}")
+    if not found:
+        click.echo("  no heap yet; make one in the app")
+    return 0

@@ -1,0 +1,140 @@
+"""The entry point: finds the command, and turns every error into one line and an exit code.
+
+A command's module is imported when it is called, so that ``--help`` and a mistyped option answer
+at once.
+"""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+
+from heapsyncd import __version__, config
+from heapsyncd.cli.settings import Options
+from heapsyncd.errors import HeapsyncdError
+
+COMMANDS: Final = {
+    "demo": "Start a sample server and mirror it into a folder: nothing to set up.",
+    "setup": "Connect an account: write the configuration and the key, sign in.",
+    "run": "Mirror until stopped (the daemon).",
+    "sync": "One full pass both ways, then exit: 0 when everything is in sync.",
+    "status": "What is in sync, what is not, and why.",
+    "heaps": "The heaps the accounts can see, and which are mirrored.",
+    "serve": "Run the embedded Heaper-compatible server.",
+}
+"""Each command's one line; the command itself is ``heapsyncd.cli.<name>.command``."""
+
+EXIT_CODES: Final = """\b
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not signed in or refused,
+4 server unreachable, 5 another daemon holds this state."""
+INTERRUPTED: Final = 130
+
+
+class Commands(click.Group):
+    """A group that knows its commands by name and imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names, in the order in which they are met."""
+        return list(COMMANDS)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        cmd_name: str,
+    ) -> click.Command | None:
+        """Import a command; None for a name that is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"heapsyncd.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.option("--config", "path", metavar="FILE", help="The configuration to use.")
+@click.option("-v", "--verbose", is_flag=True, help="Log everything.")
+@click.option("-q", "--quiet", is_flag=True, help="Log errors only.")
+@click.version_option(__version__, prog_name="heapsyncd")
+@click.pass_context
+def cli(ctx: click.Context, path: str | None, *, verbose: bool, quiet: bool) -> None:
+    """Mirrors Heaper heaps to folders of markdown files, both ways."""
+    if verbose and quiet:
+        raise click.UsageError("--verbose and --quiet exclude each other.")
+    found = Path(path).absolute() if path else config.default_path(os.environ)
+    ctx.obj = Options(found, "debug" if verbose else "error" if quiet else None)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit with its code; an error is said on stderr, never as a traceback."""
+    try:
+        code = cli.main(args=arguments, prog_name="heapsyncd", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone: nobody is left to tell, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except BaseException as error:  # noqa: BLE001 - the last place: all of them end here
+        code = _report(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: BaseException) -> int:
+    """Say what ended the command; return the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
+    if isinstance(error, click.UsageError):
+        where = error.ctx.command_path if error.ctx else "heapsyncd"
+        _say(f"{error.format_message()} See `{where} --help`.")
+        return error.exit_code
+    leaves = list(_leaves(error))
+    if any(isinstance(leaf, (KeyboardInterrupt, click.Abort)) for leaf in leaves):
+        return INTERRUPTED
+    meant = [leaf for leaf in leaves if isinstance(leaf, HeapsyncdError)]
+    bugs = [leaf for leaf in leaves if not isinstance(leaf, HeapsyncdError)]
+    if bugs:
+        return _report_bug(error, bugs[0])
+    _say(*dict.fromkeys(map(str, meant)))
+    return meant[0].exit_code
+
+
+def _report_bug(error: BaseException, bug: BaseException) -> int:
+    text = " ".join(str(bug).split())[:300]
+    _say(
+        f"internal error: {type(bug).__name__}: {text}",
+        "Nothing of yours is lost. Run it again with --verbose for the details of a report.",
+    )
+    if {"-v", "--verbose"} & set(sys.argv):
+        traceback.print_exception(error)
+    return 1
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        click.echo(f"heapsyncd: {line}", err=True)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

@@ -1,0 +1,27 @@
+"""``run``: the daemon in the foreground."""
+
+import asyncio
+
+import click
+
+from heapsyncd import logs
+from heapsyncd.cli.settings import Options, load_with_keys, pass_options
+from heapsyncd.config import Config
+from heapsyncd.daemon import Daemon
+from heapsyncd.notify import Notifier
+
+
+@click.command("run")
+@pass_options
+def command(options: Options) -> None:
+    """Mirror every account until SIGTERM or SIGINT.
+
+    SIGHUP reads the configuration again. Made for systemd (Type=notify), but runs anywhere.
+    """
+
+    def load() -> Config:
+        config = load_with_keys(options.path)
+        logs.configure(config.log, level=options.level)
+        return config
+
+    asyncio.run(Daemon(load(), load, notifier=Notifier.from_environment()).run())

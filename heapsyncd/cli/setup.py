@@ -1,0 +1,172 @@
+"""``setup``: from a server's address to a configuration that works."""
+
+import asyncio
+import os
+import secrets
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, get_args
+
+import base58
+import click
+from nacl.signing import SigningKey
+
+from heapsyncd import config
+from heapsyncd.cli.settings import Options, load, pass_options, read_key
+from heapsyncd.config import Account, Kind
+from heapsyncd.errors import ConfigError, FolderTrouble, SignInRefused, TryLater
+from heapsyncd.ids import SEED_BYTES, Seed
+from heapsyncd.sync.mirror import list_heaps
+
+DEFAULT_FOLDER: Final = "~/Heaps"
+_FILE = click.Path(path_type=Path)
+
+
+@click.command("setup")
+@click.option("--server", metavar="URL", help="The server's address, https://…")
+@click.option("--account", "name", default="home", show_default=True, help="A name of yours.")
+@click.option("--folder", type=_FILE, help=f"The mirror.  [default: {DEFAULT_FOLDER}]")
+@click.option("--kind", type=click.Choice(get_args(Kind)), default="heaper", show_default=True)
+@click.option("--key-file", type=_FILE, help="The key.  [default: NAME.key beside the config]")
+@pass_options
+def command(
+    options: Options,
+    server: str | None,
+    name: str,
+    folder: Path | None,
+    kind: Kind,
+    key_file: Path | None,
+) -> int:
+    """Write the configuration and (when absent) a fresh key, sign in and list the heaps.
+
+    Run again it changes nothing that is there, and tries to sign in again.
+    """
+    account = _known(options.path, name)
+    if account is None:
+        account = _asked(options.path, server, name, folder, kind, key_file)
+        _make_key(account.key_file)
+        read_key(account, options.path)
+        _add(options.path, account)
+        click.echo(f"Wrote [accounts.{name}] to {options.path}")
+    else:
+        _check_same(account, options.path, server, folder, key_file)
+        _make_key(account.key_file)
+    account = replace(account, seed=read_key(account, options.path))
+    return asyncio.run(_sign_in(account))
+
+
+def _known(path: Path, name: str) -> Account | None:
+    """The account as the configuration has it already."""
+    if not path.exists():
+        return None
+    return next((account for account in load(path).accounts if account.name == name), None)
+
+
+def _asked(
+    path: Path,
+    server: str | None,
+    name: str,
+    folder: Path | None,
+    kind: Kind,
+    key_file: Path | None,
+) -> Account:
+    """A new account from the options, and from questions when somebody sits at a terminal."""
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if server is None:
+        if not terminal:
+            raise click.UsageError("--server URL is missing.")
+        server = click.prompt("The server's address", type=str)
+    if folder is None:
+        folder = Path(DEFAULT_FOLDER)
+        if terminal:
+            folder = click.prompt("The folder of the mirror", default=folder, type=_FILE)
+    account = Account(
+        name=name,
+        kind=kind,
+        server=server,
+        folder=folder.expanduser().absolute(),
+        key_file=(key_file or path.parent / f"{name}.key").expanduser().absolute(),
+    )
+    if not config.ACCOUNT_NAME.fullmatch(name):
+        raise click.UsageError("--account has letters, digits, - and _ only.")
+    return account
+
+
+def _check_same(
+    account: Account, path: Path, server: str | None, folder: Path | None, key_file: Path | None
+) -> None:
+    given = {
+        "server": (server and server.rstrip("/"), account.server),
+        "folder": (folder and folder.expanduser().absolute(), account.folder),
+        "key_file": (key_file and key_file.expanduser().absolute(), account.key_file),
+    }
+    for key, (wanted, stands) in given.items():
+        if wanted is not None and wanted != stands:
+            raise ConfigError(
+                f"{path}: [accounts.{account.name}] exists with `{key}` {stands}; "
+                "edit the file, or give --account another name."
+            )
+
+
+def _make_key(file: Path) -> None:
+    """Write a fresh key; one that is there is kept."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise FolderTrouble(f"The key {file} can't be written: {error.strerror}.") from error
+    with os.fdopen(descriptor, "w") as out:
+        out.write(Seed(secrets.token_bytes(SEED_BYTES)).reveal_text() + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+    click.echo(f"Made a key: {file}. Keep a copy: it is all that signs you in.")
+
+
+def _add(path: Path, account: Account) -> None:
+    """Add the account's section to the configuration; what stands there is kept as it is."""
+    before = path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" if path.exists() else ""
+    text = before + config.render_account(account)
+    config.parse(text, path, os.environ)  # what is wrong is said before anything is written
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with beside.open("x", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        beside.replace(path)
+        account.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise FolderTrouble(f"{error.filename} can't be written: {error.strerror}.") from error
+
+
+async def _sign_in(account: Account) -> int:
+    try:
+        found = await list_heaps(account)
+    except SignInRefused as error:
+        click.echo(f"heapsyncd: {error}", err=True)
+        click.echo(
+            "Configuration and key are kept. Ask the server's operator to accept this public key:\n"
+            f"  {public_key(account)}\nthen run `heapsyncd setup` again.",
+            err=True,
+        )
+        return error.exit_code
+    except TryLater as error:
+        click.echo(f"heapsyncd: {error}", err=True)
+        click.echo("Configuration and key are kept; run `heapsyncd setup` again.", err=True)
+        return error.exit_code
+    click.echo(f"Signed in to {account.server}")
+    for heap, mirrored in found:
+        click.echo(f"  {heap.title}{'' if mirrored else '  (not mirrored: see `heaps`)'}")
+    click.echo(f"Start with `heapsyncd run`; the mirror will be in {account.folder}")
+    return 0
+
+
+def public_key(account: Account) -> str:
+    """The public half of the account's key, base58: what an operator needs to accept it."""
+    assert account.seed is not None
+    return base58.b58encode(bytes(SigningKey(account.seed.reveal()).verify_key)).decode()

@@ -1,0 +1,106 @@
+"""``status``: what is in sync, what is not, and why; from the daemon, or from the cache."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import click
+
+from heapsyncd import control
+from heapsyncd.cli.settings import Options, load, pass_options
+from heapsyncd.config import Config
+from heapsyncd.errors import TryLater
+
+WATCH_EVERY_S: Final = 1.0
+DETAIL_LINES: Final = 10
+"""So many problems, notices and transfers are shown for a heap; --json holds them all."""
+
+Status = Mapping[str, Any]
+"""The document of ``status --json``."""
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--watch", is_flag=True, help="Go on, showing each change, until interrupted.")
+@pass_options
+def command(options: Options, *, as_json: bool, watch: bool) -> None:
+    """What is in sync, what is not, and why.
+
+    Asks the running daemon; without one, says what the cache knows.
+    """
+    config = load(options.path)
+    asyncio.run(_watch(config, as_json=as_json) if watch else _once(config, as_json=as_json))
+
+
+async def read(config: Config) -> tuple[Status, str | None]:
+    """The status, and a remark on where it comes from when it is not the running daemon."""
+    remark = "No daemon runs; this is what the cache knows."
+    try:
+        answer = await control.ask(config.state_dir, "status")
+    except TryLater as error:
+        answer, remark = None, f"{error} This is what the cache knows."
+    if answer is not None:
+        return answer, None
+    # Only this way needs the cache, and with it the libraries of the whole line.
+    from heapsyncd.sync.status import cached_status  # noqa: PLC0415
+
+    accounts = [await cached_status(account, config.state_dir) for account in config.accounts]
+    return {"accounts": accounts}, remark
+
+
+async def _once(config: Config, *, as_json: bool) -> None:
+    status, remark = await read(config)
+    click.echo(_text(status, remark, as_json=as_json))
+
+
+async def _watch(config: Config, *, as_json: bool) -> None:
+    shown = None
+    while True:
+        status, remark = await read(config)
+        text = _text(status, remark, as_json=as_json)
+        if text != shown:
+            if sys.stdout.isatty():
+                click.clear()
+            click.echo(text)
+            shown = text
+        await asyncio.sleep(WATCH_EVERY_S)
+
+
+def _text(status: Status, remark: str | None, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(status, ensure_ascii=False)
+    return "\n".join([*render(status), *([remark] if remark else [])])
+
+
+def render(status: Status) -> Iterator[str]:
+    """The status as lines for people."""
+    for account in status["accounts"]:
+        yield f"{account['name']}: {account['state']}"
+        if account["error"]:
+            yield f"  {account['error']}"
+        for heap in account["heaps"]:
+            yield from _heap(heap)
+
+
+def _heap(heap: Mapping[str, Any]) -> Iterator[str]:
+    counts = {
+        "to send": heap["pending_up"],
+        "to receive": heap["pending_down"],
+        "deletions held": heap["held_deletions"],
+    }
+    waiting = "".join(f", {count} {what}" for what, count in counts.items() if count)
+    yield f"  {heap['title']}: {heap['notes']} notes{waiting}  ({heap['folder']})"
+    details = [
+        *(f"problem: {p['path']}: {p['reason']}" for p in heap["problems"]),
+        *(f"review: {notice}" for notice in heap["notices"]),
+        *(f"transfer: {_transfer(transfer)}" for transfer in heap["transfers"]),
+    ]
+    yield from (f"    {line}" for line in details[:DETAIL_LINES])
+    if (more := len(details) - DETAIL_LINES) > 0:
+        yield f"    and {more} more (--json lists them)"
+
+
+def _transfer(transfer: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in transfer.items())

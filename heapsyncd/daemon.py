@@ -1,0 +1,214 @@
+"""Edge: the lifetimes. One lock, one control socket, one mirror an account.
+
+``run_once`` carries every account through one full pass; ``Daemon`` keeps them mirrored until it
+is told to stop. What is opened first is closed last: the mirrors end, then the socket, then the
+lock. Both hold the lock, so that there is never a second one on the same state.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+
+from heapsyncd import control
+from heapsyncd.config import Account, Config
+from heapsyncd.errors import HeapsyncdError
+from heapsyncd.keeper import Keeper, Mirror, note_failure
+from heapsyncd.notify import Notifier
+from heapsyncd.statelock import hold_state
+from heapsyncd.sync.mirror import mirror_account
+from heapsyncd.sync.report import Progress, Report, Verdict
+
+CLOSE_LIMIT_S: Final = 10.0
+"""How long the mirrors may take to finish what they are at; then they are cancelled."""
+
+_log = structlog.get_logger("heapsyncd.daemon")
+
+
+async def run_once(
+    config: Config,
+    *,
+    timeout_s: float | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    mirror: Mirror = mirror_account,
+) -> dict[str, Verdict]:
+    """One full pass of every account, side by side; trouble of one account is its verdict.
+
+    Raises:
+        StateLocked: a daemon holds this state.
+        FolderTrouble: the state's directory can't be used.
+    """
+    reports = [Report(account.name, progress) for account in config.accounts]
+    stop = asyncio.Event()
+
+    async def one(account: Account, report: Report) -> Verdict:
+        try:
+            return await mirror(
+                account,
+                config.state_dir,
+                report,
+                once=True,
+                stop=stop,
+                timeout_s=timeout_s,
+                ready=lambda: None,
+            )
+        except HeapsyncdError as error:
+            note_failure(report, error)
+            return Verdict(report.state, error.exit_code, (str(error),))
+
+    signals = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stop.set)
+    with hold_state(config.state_dir), _signals(signals):
+        async with control.serve(config.state_dir, _handlers(lambda: reports)):
+            pairs = zip(config.accounts, reports, strict=True)
+            verdicts = await asyncio.gather(*(one(account, report) for account, report in pairs))
+    return {a.name: verdict for a, verdict in zip(config.accounts, verdicts, strict=True)}
+
+
+class Daemon:
+    """Keeps every account mirrored. One life: ``await run()``.
+
+    Args:
+        config: what to run, keys included.
+        load: reads the configuration again (SIGHUP); when it raises, the daemon goes on with the
+            old one.
+        notifier: what systemd is told.
+        mirror: carries out one account.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        *,
+        notifier: Notifier,
+        mirror: Mirror = mirror_account,
+    ) -> None:
+        self._config = config
+        self._load = load
+        self._notifier = notifier
+        self._mirror = mirror
+        self._keepers: dict[str, Keeper] = {}
+        self._tasks: dict[Keeper, asyncio.Task[None]] = {}
+        self._requests: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        self._stopping = False
+        self._told_ready = False
+
+    def stop(self) -> None:
+        """Ask for the ordered end; asked twice, what still runs is cancelled."""
+        if self._stopping:
+            for task in self._tasks.values():
+                task.cancel()
+        self._stopping = True
+        self._requests.put_nowait(signal.SIGTERM)
+
+    def reload(self) -> None:
+        """Ask for the configuration to be read again, and for accounts in trouble to try again."""
+        self._requests.put_nowait(signal.SIGHUP)
+
+    async def run(self) -> None:
+        """Run until ``stop``, SIGTERM or SIGINT.
+
+        Raises:
+            StateLocked: another daemon holds this state.
+            FolderTrouble: the state's directory can't be used.
+            ExceptionGroup: with the ConfigError of an account that can't be mirrored so.
+        """
+        signals = {
+            signal.SIGTERM: self.stop,
+            signal.SIGINT: self.stop,
+            signal.SIGHUP: self.reload,
+        }
+        with hold_state(self._config.state_dir), _signals(signals):
+            async with (
+                control.serve(self._config.state_dir, _handlers(self._reports)),
+                asyncio.TaskGroup() as group,
+            ):
+                for account in self._config.accounts:
+                    self._start(account, group)
+                while await self._requests.get() is signal.SIGHUP:
+                    await self._reconfigure(group)
+                self._notifier.stopping()
+                _log.info("stopping")
+                await self._end(list(self._keepers.values()))
+        _log.info("stopped")
+
+    def _reports(self) -> list[Report]:
+        return [keeper.report for keeper in self._keepers.values()]
+
+    def _start(self, account: Account, group: asyncio.TaskGroup) -> None:
+        report = Report(account.name, beat=lambda: self._beat(account.name))
+        state_dir = self._config.state_dir
+        keeper = Keeper(account, state_dir, report, self._tell_ready, self._mirror)
+        self._keepers[account.name] = keeper
+        self._notifier.expect(account.name)
+        self._tasks[keeper] = group.create_task(keeper.run(), name=account.name)
+
+    async def _end(self, keepers: Sequence[Keeper]) -> None:
+        """Let the mirrors finish the action at hand; after the limit, cancel what is left."""
+        tasks = [self._tasks[keeper] for keeper in keepers]
+        for keeper in keepers:
+            keeper.stop()
+            self._notifier.forget(keeper.account.name)
+        late = (await asyncio.wait(tasks, timeout=CLOSE_LIMIT_S))[1] if tasks else set()
+        for task in late:
+            _log.warning("cancelled: it did not finish in time", account=task.get_name())
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+        for keeper in keepers:
+            del self._tasks[keeper]
+
+    async def _reconfigure(self, group: asyncio.TaskGroup) -> None:
+        try:
+            config = self._load()
+        except HeapsyncdError as error:
+            _log.error("the configuration was not reloaded", reason=str(error))
+            return
+        if config.state_dir != self._config.state_dir:
+            _log.error("the configuration was not reloaded", reason="state_dir needs a restart")
+            return
+        before = self._keepers
+        same = {
+            a.name for a in config.accounts if a.name in before and before[a.name].account == a
+        }
+        await self._end([keeper for name, keeper in before.items() if name not in same])
+        self._config, self._keepers = config, {}
+        for account in config.accounts:
+            if account.name in same:
+                self._keepers[account.name] = before[account.name]
+                before[account.name].try_again()
+            else:
+                self._start(account, group)
+        _log.info("the configuration was reloaded", accounts=list(self._keepers))
+
+    def _tell_ready(self) -> None:
+        if not self._told_ready and all(keeper.ready for keeper in self._keepers.values()):
+            self._told_ready = True
+            self._notifier.ready()
+            _log.info("ready", accounts=list(self._keepers))
+
+    def _beat(self, name: str) -> None:
+        self._notifier.beat(name)
+        self._notifier.status(lambda: [report.snapshot() for report in self._reports()])
+
+
+def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Handler]:
+    async def status(_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"accounts": [report.snapshot() for report in reports()]}
+
+    return {"status": status}
+
+
+@contextlib.contextmanager
+def _signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,138 @@
+"""One account kept mirrored: starts its mirror, and starts it again after trouble."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+
+from heapsyncd.config import Account
+from heapsyncd.errors import ConfigError, HeapsyncdError, SignInRefused, TryLater
+from heapsyncd.sync.report import Report, Verdict
+
+PAUSE_S: Final = 5.0
+PAUSE_LIMIT_S: Final = 300.0
+"""After trouble an account pauses about so long at first, doubled each time up to the limit."""
+CALM_S: Final = 600.0
+"""After so long without trouble the pauses begin small again."""
+
+_log = structlog.get_logger("heapsyncd.daemon")
+
+
+class Mirror(Protocol):
+    """How one account is mirrored: ``sync.mirror.mirror_account``, or a stand-in for it."""
+
+    async def __call__(
+        self,
+        account: Account,
+        state_dir: Path,
+        report: Report,
+        *,
+        once: bool,
+        stop: asyncio.Event,
+        timeout_s: float | None = None,
+        ready: Callable[[], None],
+    ) -> Verdict:
+        """Mirror until ``stop`` is set (``once``: for one pass); trouble is raised."""
+        ...
+
+
+class Keeper:
+    """One account's life in the daemon.
+
+    Args:
+        account: what to mirror, key included.
+        state_dir: where its cache lives.
+        report: kept current by the mirror, and by the keeper while the mirror is down.
+        ready: called (any number of times) once the first scan is planned, or the account is in
+            trouble, which must not keep the other accounts waiting.
+        mirror: carries it out.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        state_dir: Path,
+        report: Report,
+        ready: Callable[[], None],
+        mirror: Mirror,
+    ) -> None:
+        self.account = account
+        self.report = report
+        self.ready = False
+        self._state_dir = state_dir
+        self._told_ready = ready
+        self._mirror = mirror
+        self._stop = asyncio.Event()
+        self._again = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask the mirror to finish the action at hand and end."""
+        self._stop.set()
+        self._again.set()
+
+    def try_again(self) -> None:
+        """End the pause of an account in trouble; an account without trouble goes on as it is."""
+        self._again.set()
+
+    async def run(self) -> None:
+        """Mirror until ``stop``.
+
+        Raises:
+            ConfigError: trouble that no waiting mends.
+        """
+        failures = 0
+        while not self._stop.is_set():
+            started_s = time.monotonic()
+            self.report.error, self.report.refused = None, False
+            await self._mirror_once()
+            self._set_ready()
+            failures = 0 if time.monotonic() - started_s > CALM_S else failures + 1
+            pause_s = min(PAUSE_LIMIT_S, PAUSE_S * 2.0**failures)
+            await self._pause(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - jitter
+
+    async def _mirror_once(self) -> None:
+        try:
+            await self._mirror(
+                self.account,
+                self._state_dir,
+                self.report,
+                once=False,
+                stop=self._stop,
+                ready=self._set_ready,
+            )
+        except ConfigError:
+            raise
+        except HeapsyncdError as error:
+            note_failure(self.report, error)
+            _log.warning("the mirror stopped", account=self.account.name, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - see below
+            # A bug met by one account must not end the others.
+            self.report.error = f"internal error: {type(error).__name__}; the log says more"
+            _log.exception("the mirror failed", account=self.account.name)
+
+    async def _pause(self, pause_s: float) -> None:
+        """Wait, with signs of life, until the time is over, ``stop`` or ``try_again``."""
+        end_s = time.monotonic() + pause_s
+        self._again.clear()
+        while not self._stop.is_set() and (left_s := end_s - time.monotonic()) > 0:
+            self.report.alive()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left_s, 1.0)):
+                    await self._again.wait()
+                    return
+
+    def _set_ready(self) -> None:
+        self.ready = True
+        self._told_ready()
+
+
+def note_failure(report: Report, error: HeapsyncdError) -> None:
+    """Let the report say what ended the mirror."""
+    report.error = str(error)
+    report.refused = isinstance(error, SignInRefused)
+    report.connected = report.connected and not isinstance(error, TryLater)

@@ -1,0 +1,56 @@
+"""Edge: the lock that keeps two daemons off one state."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from heapsyncd.errors import FolderTrouble, StateLocked
+
+NAME: Final = "lock"
+
+
+@contextlib.contextmanager
+def hold_state(state_dir: Path) -> Iterator[None]:
+    """Hold the state (made with mode 0700 when absent) while the context is open.
+
+    The kernel holds the lock for the process: whatever ends the process frees it, and a file that
+    is left over means nothing. The process id in it is for the message alone.
+
+    Raises:
+        StateLocked: another process holds it.
+        FolderTrouble: the directory can't be made or used.
+    """
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(state_dir / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise FolderTrouble(
+            f"The state directory {state_dir} can't be used: {error.strerror}; "
+            "correct its owner and mode, or set another state_dir."
+        ) from error
+    try:
+        _lock(descriptor, state_dir)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, state_dir: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+        who = f"process {holder}" if holder.isdigit() else "another process"
+        raise StateLocked(
+            f"Another heapsyncd ({who}) looks after {state_dir} already; "
+            "`heapsyncd status` shows what it does."
+        ) from error
+    except OSError as error:
+        raise FolderTrouble(
+            f"{state_dir} can't be locked: {error.strerror}; put state_dir on a local disk."
+        ) from error
