@@ -23,7 +23,7 @@ Params = Sequence[Any] | Mapping[str, Any]
 
 BUSY_TIMEOUT_S = 10.0
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
-"""The write-ahead log is cut back to this after a checkpoint; a large transaction may exceed it."""
+"""To this a checkpoint cuts the write-ahead log; one large transaction may exceed it."""
 
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
 _DISK_TROUBLE = {
@@ -154,11 +154,11 @@ def _connect(
     durable: bool,
     connect: Callable[..., sqlite3.Connection],
 ) -> sqlite3.Connection:
-    # Made before SQLite makes it, because SQLite would use the umask; -wal and -shm inherit the mode.
+    # Made before SQLite makes it: SQLite would use the umask; -wal and -shm inherit the mode.
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise FolderTrouble(f"The cache {path} can't be opened: {error.strerror}.") from error
+        raise FolderTrouble(f"The database {path} can't be opened: {error.strerror}.") from error
     try:
         os.fchmod(descriptor, 0o600)
     finally:
@@ -189,7 +189,8 @@ def _migrate(path: Path, connection: sqlite3.Connection, schema: Sequence[str]) 
         try:
             connection.executescript(whole)
         except BaseException:
-            _roll_back(connection)
+            with contextlib.suppress(sqlite3.Error):
+                _roll_back(connection)
             raise
 
 
@@ -220,7 +221,7 @@ def _translated(path: Path, work: Callable[[], T]) -> T:
         reason = _DISK_TROUBLE.get(_primary_code(error))
         if reason is None:
             raise
-        raise FolderTrouble(f"The cache {path}: {reason} ({error}).") from error
+        raise FolderTrouble(f"The database {path}: {reason} ({error}).") from error
 
 
 def _primary_code(error: sqlite3.Error) -> int:
