@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 
 from tests.peers.programs import Judge, Program, decoded, encoded, faults
+from tests.peers.typists import EDITOR_DOCUMENTS, Node
 
 
 def document(*blocks: XmlElement | XmlText) -> bytes:
@@ -100,6 +102,13 @@ def test_the_judge_writes_as_an_editor_does(judge: Judge) -> None:
     text = doc.get("content_v0", type=XmlFragment).children[0].children[0]
     ((_, marks),) = text.diff()
     assert [name.split("--")[0] for name in marks] == ["annotation"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(document=EDITOR_DOCUMENTS)
+def test_what_an_editor_writes_is_accepted(judge: Judge, document: Node) -> None:
+    """The judge holds nothing against what its own editor wrote, unknown things included."""
+    assert faults(judge.verdict(judge.write(document))) == []
 
 
 async def test_npm_peers_converge_among_themselves(
