@@ -120,7 +120,7 @@ def _report_bug(error: BaseException, bug: BaseException) -> int:
     text = " ".join(str(bug).split())[:300]
     _say(
         f"internal error: {type(bug).__name__}: {text}",
-        "Nothing of yours is lost. Run it again with --verbose for the details of a report.",
+        "This is a bug of heapsyncd. Run it again with --verbose for the details of a report.",
     )
     if {"-v", "--verbose"} & set(sys.argv):
         traceback.print_exception(error)

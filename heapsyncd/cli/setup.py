@@ -8,16 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, get_args
 
-import base58
 import click
-from nacl.signing import SigningKey
 
 from heapsyncd import config
 from heapsyncd.cli.settings import Options, load, pass_options, read_key
 from heapsyncd.config import Account, Kind
-from heapsyncd.errors import ConfigError, FolderTrouble, SignInRefused, TryLater
+from heapsyncd.errors import ConfigError, FolderTrouble, NotHeaper, SignInRefused, TryLater
 from heapsyncd.ids import SEED_BYTES, Seed
 from heapsyncd.sync.mirror import list_heaps
+from heapsyncd.wire.signin import public_key
 
 DEFAULT_FOLDER: Final = "~/Heaps"
 _FILE = click.Path(path_type=Path)
@@ -145,19 +144,15 @@ def _add(path: Path, account: Account) -> None:
 
 
 async def _sign_in(account: Account) -> int:
+    assert account.seed is not None
     try:
         found = await list_heaps(account)
-    except SignInRefused as error:
+    except (SignInRefused, TryLater, NotHeaper) as error:
         click.echo(f"heapsyncd: {error}", err=True)
-        click.echo(
-            "Configuration and key are kept. Ask the server's operator to accept this public key:\n"
-            f"  {public_key(account)}\nthen run `heapsyncd setup` again.",
-            err=True,
-        )
-        return error.exit_code
-    except TryLater as error:
-        click.echo(f"heapsyncd: {error}", err=True)
-        click.echo("Configuration and key are kept; run `heapsyncd setup` again.", err=True)
+        if isinstance(error, SignInRefused):
+            click.echo("The server's operator has to accept this public key:", err=True)
+            click.echo(f"  {public_key(account.seed)}", err=True)
+        click.echo("Configuration and key are kept; then run `heapsyncd setup` again.", err=True)
         return error.exit_code
     click.echo(f"Signed in to {account.server}")
     for heap, mirrored in found:
@@ -165,8 +160,3 @@ async def _sign_in(account: Account) -> int:
     click.echo(f"Start with `heapsyncd run`; the mirror will be in {account.folder}")
     return 0
 
-
-def public_key(account: Account) -> str:
-    """The public half of the account's key, base58: what an operator needs to accept it."""
-    assert account.seed is not None
-    return base58.b58encode(bytes(SigningKey(account.seed.reveal()).verify_key)).decode()
