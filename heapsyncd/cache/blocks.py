@@ -81,8 +81,8 @@ def stale(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
 
 
 def born(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
-    """Blocks the server does not know yet."""
-    return _matching(tx, heap, "born_here > 0 AND problem IS NULL", limit)
+    """Blocks the server does not know yet, folders and tags first."""
+    return _matching(tx, heap, "born_here > 0 AND sync_version = 0", limit)
 
 
 def dirty(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
@@ -194,3 +194,21 @@ def problems(tx: Tx, heap: HeapId) -> list[tuple[BlockId, str, str]]:
         (heap,),
     )
     return [(BlockId(i), t, p) for i, t, p in rows]
+
+
+def set_tags(tx: Tx, block: BlockId, tags: Iterable[BlockId]) -> None:
+    """The tag relations of a block's newest state."""
+    tx.execute("DELETE FROM tag WHERE block_id = ?", (block,))
+    tx.executemany("INSERT INTO tag (block_id, tag_id) VALUES (?, ?)", [(block, t) for t in tags])
+
+
+def tags(tx: Tx, block: BlockId) -> list[BlockId]:
+    """The tag relations of a block, by id."""
+    rows = tx.execute("SELECT tag_id FROM tag WHERE block_id = ? ORDER BY tag_id", (block,))
+    return [BlockId(r[0]) for r in rows]
+
+
+def tagged(tx: Tx, tag: BlockId) -> list[BlockId]:
+    """The blocks that have a tag (or stand in a folder)."""
+    rows = tx.execute("SELECT block_id FROM tag WHERE tag_id = ?", (tag,))
+    return [BlockId(r[0]) for r in rows]

@@ -1,4 +1,4 @@
-"""What of a heap's folder is ours: paths, the blocks they belong to, and the disk as we last agreed with it."""
+"""What of a heap's folder is ours: paths, their blocks, and the disk as we last agreed with it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 
 Role = Literal["note", "folder", "file", "attachment"]
-_COLUMNS = "path, block_id, role, key, size, mtime_ns, ctime_ns, inode, device, digest"
+Todo = Literal["download", "upload"]
+_COLUMNS = "path, block_id, role, key, size, mtime_ns, ctime_ns, inode, device, digest, todo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class EntryRow:
     device: int | None = None
     digest: bytes | None = None
     """sha256 of the content."""
+    todo: Todo | None = None
+    """What is left to do with the content of a file or attachment."""
 
 
 def of_heap(tx: Tx, heap: HeapId) -> list[EntryRow]:
@@ -39,7 +42,7 @@ def of_heap(tx: Tx, heap: HeapId) -> list[EntryRow]:
 def save(tx: Tx, heap: HeapId, entries: Iterable[EntryRow]) -> None:
     """Insert entries or bring them up to date."""
     tx.executemany(
-        f"INSERT OR REPLACE INTO entry (heap_id, {_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
+        f"INSERT OR REPLACE INTO entry (heap_id, {_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
         [
             (
                 heap,
@@ -53,6 +56,7 @@ def save(tx: Tx, heap: HeapId, entries: Iterable[EntryRow]) -> None:
                 e.inode,
                 e.device,
                 e.digest,
+                e.todo,
             )
             for e in entries
         ],

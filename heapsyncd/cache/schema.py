@@ -67,9 +67,18 @@ SCHEMA: Final = (
       key       TEXT,                             -- files_v0 key of a file or attachment
       size      INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER, device INTEGER,
       digest    BLOB,
+      todo      TEXT,                             -- download or upload: what is left to do
       PRIMARY KEY (heap_id, path)
     ) WITHOUT ROWID;
     CREATE INDEX entry_block ON entry (block_id);
+
+    -- The tag relations of each block, so that a tag's or folder's change finds them.
+    CREATE TABLE tag (
+      block_id  TEXT NOT NULL REFERENCES block(id) ON DELETE CASCADE,
+      tag_id    TEXT NOT NULL,
+      PRIMARY KEY (block_id, tag_id)
+    ) WITHOUT ROWID;
+    CREATE INDEX tag_id ON tag (tag_id);
 
     -- Which notes link to which block, so that a rename finds them.
     CREATE TABLE mention (

@@ -1,0 +1,191 @@
+"""The names of one heap in memory: which block stands where, and what a link's name means.
+
+Filled from the cache once, then kept in step by whoever changes the cache. Costs grow with the number of blocks only
+in memory; every question is a dictionary look-up.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.folder.layout import Placed
+from heapsyncd.folder.names import collision_key
+from heapsyncd.ids import BlockId, is_ulid
+from heapsyncd.model import BlockKind
+
+_PLACED_ROLES = ("note", "folder", "file")
+_UNLINKABLE = frozenset("[]|\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is remembered of a block for naming."""
+
+    kind: BlockKind
+    title: str
+    folder: BlockId | None
+    live: bool
+
+
+class Index:
+    """Blocks, entries and names of one heap."""
+
+    def __init__(
+        self,
+        blocks: Iterable[BlockState] = (),
+        entries: Iterable[EntryRow] = (),
+        aliases: Mapping[str, BlockId] | None = None,
+    ) -> None:
+        self.blocks: dict[BlockId, Known] = {}
+        self.entries: dict[str, EntryRow] = {}
+        self.path_of: dict[BlockId, str] = {}
+        self.attachments: dict[BlockId, dict[str, str]] = defaultdict(dict)
+        """For each note: files_v0 key to path."""
+        self.aliases = dict(aliases or {})
+        self._by_stem: dict[str, set[BlockId]] = defaultdict(set)
+        self._by_path: dict[str, BlockId] = {}
+        for block in blocks:
+            self.know(block)
+        for entry in entries:
+            self.put(entry)
+
+    def know(self, block: BlockState) -> None:
+        """A block's row is new or changed."""
+        live = block.deleted_at_ms is None
+        self.blocks[block.id] = Known(block.kind, block.title, block.folder_id, live)
+
+    def put(self, entry: EntryRow) -> None:
+        """An entry is new or changed."""
+        self.drop(entry.path)
+        self.entries[entry.path] = entry
+        if entry.role in _PLACED_ROLES:
+            self.path_of[entry.block_id] = entry.path
+            name = _link_path(entry)
+            self._by_path[collision_key(name)] = entry.block_id
+            self._by_stem[collision_key(PurePosixPath(name).name)].add(entry.block_id)
+        elif entry.key is not None:
+            self.attachments[entry.block_id][entry.key] = entry.path
+
+    def drop(self, path: str) -> EntryRow | None:
+        """An entry is gone; what it was."""
+        entry = self.entries.pop(path, None)
+        if entry is None:
+            return None
+        if entry.role in _PLACED_ROLES:
+            if self.path_of.get(entry.block_id) == path:
+                del self.path_of[entry.block_id]
+            name = _link_path(entry)
+            if self._by_path.get(collision_key(name)) == entry.block_id:
+                del self._by_path[collision_key(name)]
+            self._by_stem[collision_key(PurePosixPath(name).name)].discard(entry.block_id)
+        elif entry.key is not None and self.attachments[entry.block_id].get(entry.key) == path:
+            del self.attachments[entry.block_id][entry.key]
+        return entry
+
+    def below(self, path: str) -> list[EntryRow]:
+        """The entries inside a directory, at any depth."""
+        prefix = path + "/"
+        return [e for p, e in self.entries.items() if p.startswith(prefix)]
+
+    def placed(self) -> list[Placed]:
+        """Every live block that has, or should have, a place in the folder."""
+        return [
+            Placed(i, k.kind, k.title, k.folder)
+            for i, k in self.blocks.items()
+            if k.live and k.kind != "tag"
+        ]
+
+    def folder_at(self, path: str) -> BlockId | None:
+        """The folder block of a directory, None for the heap's root or an unknown one."""
+        entry = self.entries.get(path)
+        return entry.block_id if entry is not None and entry.role == "folder" else None
+
+    def kind(self, block: BlockId) -> BlockKind | None:
+        """A block's kind, None when unknown."""
+        known = self.blocks.get(block)
+        return None if known is None else known.kind
+
+    def tag_named(self, title: str) -> BlockId | None:
+        """The live tag block with this title (the smallest id when there are several)."""
+        found = [
+            i for i, k in self.blocks.items() if k.kind == "tag" and k.live and k.title == title
+        ]
+        return min(found, default=None)
+
+    def tag_titles(self, tags: Iterable[BlockId]) -> list[str]:
+        """Titles of the tag blocks among these, in the order given."""
+        found = (self.blocks.get(t) for t in tags)
+        return [k.title for k in found if k is not None and k.kind == "tag" and k.live and k.title]
+
+    def name_of(self, block: str) -> str | None:
+        """What stands in ``[[...]]`` for a block: its file's name, its path when the name is not unique."""
+        path = self.path_of.get(BlockId(block))
+        if path is None:
+            return None
+        full = _link_path(self.entries[path])
+        if _UNLINKABLE & set(full) or is_ulid(full):
+            return None
+        stem = PurePosixPath(full).name
+        for name in (stem, full):
+            if self.block_of(name) == block:
+                return name
+        return None
+
+    def block_of(self, name: str) -> BlockId | None:
+        """The block a link's name means; None when no or several blocks could be meant."""
+        key = collision_key(name.strip().removesuffix(".md"))
+        exact = self._by_path.get(key)
+        if exact is not None:
+            return exact
+        candidates = self._by_stem.get(key, ())
+        notes = [c for c in candidates if self.kind(c) == "document"]
+        choice = notes or list(candidates)
+        return choice[0] if len(choice) == 1 else None
+
+
+def _link_path(entry: EntryRow) -> str:
+    return entry.path.removesuffix(".md") if entry.role == "note" else entry.path
+
+
+@dataclass(frozen=True)
+class NoteLinks:
+    """The links of one note (``markdown.links.Links``).
+
+    ``only``: names of other blocks are not recognised, so that text which merely looks like a link stays text, as the
+    document has it. ``aliases``: former names count too, for reading what a user typed.
+    """
+
+    index: Index
+    note: BlockId | None
+    only: frozenset[str] | None = None
+    aliases: bool = False
+
+    def name_of(self, block_id: str) -> str | None:
+        return self.index.name_of(block_id)
+
+    def block_of(self, name: str) -> str | None:
+        found: str | None = self.index.block_of(name)
+        if found is None and self.aliases:
+            found = self.index.aliases.get(collision_key(name.strip()))
+        return found if self.only is None or found in self.only else None
+
+    def file_name(self, key: str) -> str | None:
+        path = self._files().get(key)
+        return None if path is None else PurePosixPath(path).name
+
+    def file_key(self, name: str) -> str | None:
+        wanted = collision_key(PurePosixPath(name).name)
+        for key, path in self._files().items():
+            if collision_key(PurePosixPath(path).name) == wanted:
+                return key
+        return None
+
+    def _files(self) -> Mapping[str, str]:
+        return {} if self.note is None else self.index.attachments.get(self.note, {})
+
+    def restricted(self, only: Iterable[str]) -> "NoteLinks":
+        """The same, recognising only these blocks, and only by their present names."""
+        return replace(self, only=frozenset(only), aliases=False)

@@ -1,0 +1,279 @@
+"""A file's text and a document's state, each expressed in terms of the other. Pure: values in, values out.
+
+``read`` turns a saved file into an edit, measured from the rendition its author saw; ``compose`` turns a document's
+state into a file, in the file's own style; ``reexpress`` carries unpushed edits over to a compacted document.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from heapsyncd.diff import align, text_hunks
+from heapsyncd.document.edit import Wish, express, merge_three
+from heapsyncd.document.replica import Replica
+from heapsyncd.ids import BlockId
+from heapsyncd.markdown import frontmatter
+from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.patch import patch
+from heapsyncd.markdown.render import render
+from heapsyncd.markdown.text import SourceText, decode, encode
+from heapsyncd.model import Fields
+from heapsyncd.sync.index import NoteLinks
+from heapsyncd.tree import Atom, Block, Inline, Text, inline
+
+
+def digest(data: bytes) -> bytes:
+    """What recognises a text: its sha256."""
+    return hashlib.sha256(data).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A note's file, taken apart."""
+
+    source: SourceText
+    front: frontmatter.Front
+    body: str
+
+    @classmethod
+    def of(cls, data: bytes) -> "Note":
+        """Take a file's bytes apart; UnreadableFile when they are no text."""
+        source = decode(data)
+        front, body = frontmatter.split(source.text)
+        return cls(source, front, body)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The rendition an edit is measured from. ``updates`` None: it shares no history with the log."""
+
+    data: bytes
+    updates: tuple[bytes, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a saved file means.
+
+    ``update`` None: the document stays as it is. ``new_tags``: words in ``tags:`` that no tag block has yet.
+    """
+
+    update: bytes | None
+    mentions: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FrontChange:
+    """What changed in the front matter, as names."""
+
+    added_tags: tuple[str, ...] = ()
+    removed_tags: tuple[str, ...] = ()
+    title: str | None = None
+    """A title the user wrote; None: none, or the one that stood there."""
+
+
+def front_change(old: frontmatter.Front | None, new: frontmatter.Front) -> FrontChange:
+    """Compare two front matters. One that vanished as a whole says nothing (its block keeps tags and title)."""
+    if not new.raw or new.problem:
+        return FrontChange()
+    before = (old.tags or ()) if old is not None else ()
+    now = new.tags or ()
+    title = new.title if new.title != (old.title if old is not None else None) else None
+    return FrontChange(
+        tuple(t for t in now if t not in before),
+        tuple(t for t in before if t not in now),
+        title,
+    )
+
+
+def mentions(body: Block) -> frozenset[str]:
+    """The ids of all blocks a body links to."""
+    return frozenset(
+        str(item.get("id"))
+        for block in body.walk()
+        for item in block.inline
+        if isinstance(item, Atom) and item.kind == "mention"
+    )
+
+
+def read_body(
+    base: Base | None,
+    note: Note,
+    live: Replica,
+    updates: Sequence[bytes],
+    links: NoteLinks,
+    client_id: int,
+    wish: Wish,
+) -> Reading:
+    """The edit that a saved file means.
+
+    Args:
+        base: the rendition its author saw; None for a note that never had a file.
+        note: the saved file.
+        live: the replica as it is now.
+        updates: the log that ``live`` was loaded from.
+        links: how ``[[names]]`` are to be understood.
+        client_id: this process's id; used only where that is safe.
+        wish: what else is to change (tags, title); its body is filled in here.
+
+    Raises:
+        InvalidEdit: an editor would not accept the result.
+    """
+    ours = parse(note.body, links)
+    if base is None or base.updates is None:
+        theirs = live.view()
+        before = common(ours, theirs) if base is None else parse(Note.of(base.data).body, links)
+        target = merge_three(before, ours, theirs)
+        origin: Sequence[bytes] = updates
+    else:
+        target, origin = ours, base.updates
+    made = express(
+        origin,
+        replace(wish, body=target),
+        live=live,
+        client_id=client_id,
+    )
+    return Reading(made.update, mentions(ours))
+
+
+def common(ours: Block, theirs: Block) -> Block:
+    """A base for two texts that share no known one: what stands in both, so that a merge keeps all of either."""
+    if ours == theirs:
+        return ours
+    kept = []
+    for i, j in align(ours.children, theirs.children):
+        if i is not None and j is not None:
+            a, b = ours.children[i], theirs.children[j]
+            if a == b:
+                kept.append(a)
+            elif a.kind == b.kind and a.children and b.children:
+                kept.append(common(a, b))
+            elif a.kind == b.kind and a.inline and b.inline:
+                kept.append(_common_text(a, b))
+    return ours.with_children([k for k in kept if k.children or not _is_container(k)])
+
+
+def _common_text(ours: Block, theirs: Block) -> Block:
+    """The block with only those characters of ours that theirs has too."""
+    if not all(isinstance(i, Text) for i in ours.inline + theirs.inline):
+        return ours
+    hunks = text_hunks(ours.words(), theirs.words())
+    kept: list[Inline] = []
+    at = 0
+    for run in ours.inline:
+        assert isinstance(run, Text)
+        start, end = at, at + len(run.text)
+        cursor = start
+        for hunk in hunks:
+            if cursor < hunk.start and hunk.start < end:
+                kept.append(run.cut(cursor - start, hunk.start - start))
+            if hunk.start < end and hunk.end > cursor:
+                cursor = min(end, hunk.end)
+        if cursor < end:
+            kept.append(run.cut(cursor - start, end - start))
+        at = end
+    return replace(ours, inline=inline(kept))
+
+
+def _is_container(block: Block) -> bool:
+    return block.kind in {
+        "quote",
+        "bullet_list",
+        "ordered_list",
+        "todo_list",
+        "item",
+        "table",
+        "row",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class FrontValues:
+    """What the front matter is to say. ``title`` None: the file's name carries it."""
+
+    id: BlockId
+    title: str | None
+    tags: tuple[str, ...]
+
+
+def compose(base: bytes | None, view: Block, values: FrontValues, links: NoteLinks) -> bytes:
+    """The file that shows a document's state: the base's bytes, patched only where the document differs.
+
+    Args:
+        base: the text that stands in the file; None for a new file.
+        view: the document's markdown view.
+        values: for the front matter.
+        links: how ids become names; only blocks that the view mentions are recognised in the base.
+
+    Raises:
+        UnreadableFile: the base is no text.
+    """
+    links = links.restricted(mentions(view))
+    tags = values.tags or None
+    if base is None:
+        body = render(view, links)
+        front = frontmatter.update(
+            frontmatter.split("")[0], id=values.id, title=values.title, tags=tags
+        )
+        return (front + body).encode()
+    note = Note.of(base)
+    body = note.body if parse(note.body, links) == view else patch(note.body, view, links)
+    front = note.front.raw
+    if note.front.problem is None:
+        front = frontmatter.update(
+            note.front, id=values.id, title=values.title, tags=tags, newline=note.source.newline
+        )
+    return encode(SourceText(note.source.bom, front + body, note.source.newline))
+
+
+def shows(data: bytes, view: Block, links: NoteLinks) -> bool:
+    """Whether a file's body shows a document's state (rule I2)."""
+    return parse(Note.of(data).body, links.restricted(mentions(view))) == view
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """The log of a compacted document: the server's state, and our unpushed edits said anew (None: there are none)."""
+
+    state: bytes
+    local: bytes | None
+
+
+def reexpress(
+    acknowledged: Sequence[bytes], everything: Sequence[bytes], state: bytes, client_id: int
+) -> Compacted:
+    """Say unpushed edits of an old history as edits of a fresh document (PROTOCOL §7).
+
+    Args:
+        acknowledged: the old log as far as the server had it.
+        everything: the whole old log.
+        state: the fresh document's full state.
+        client_id: for the new edit.
+
+    The three-way base is what the server had; an edit that it had applied without our knowing stands in ``state``
+    as well, and is made once.
+    """
+    if len(acknowledged) == len(everything):
+        return Compacted(state, None)
+    old, ours, fresh = Replica.load(acknowledged), Replica.load(everything), Replica.load([state])
+    before, after, now = old.fields(), ours.fields(), fresh.fields()
+    body = merge_three(old.view(), ours.view(), fresh.view())
+    wish = _fields_wish(before, after, now, body)
+    return Compacted(state, express([state], wish, live=fresh, client_id=client_id).update)
+
+
+def _fields_wish(before: Fields, after: Fields, now: Fields, body: Block) -> Wish:
+    """Our changes of the fields, as wishes on a document that says ``now``."""
+    old_files = {f.key: f for f in before.files}
+    new_files = {f.key: f for f in after.files}
+    wish = Wish(
+        body=body,
+        title=after.title if after.title not in {before.title, now.title} else None,
+        add_tags=frozenset(after.tags) - frozenset(before.tags),
+        remove_tags=frozenset(before.tags) - frozenset(after.tags),
+        put_files=tuple(f for k, f in new_files.items() if k not in old_files),
+        drop_files=tuple(k for k in old_files if k not in new_files),
+    )
+    if after.deleted_at_ms != before.deleted_at_ms:
+        wish = replace(wish, deleted_at_ms=after.deleted_at_ms)
+    return wish

@@ -1,0 +1,241 @@
+"""Decide first: what happened in the folder, and what is to happen there. Pure functions of snapshots.
+
+``recognise`` compares what we last agreed on with what the disk shows now and names the changes: an entry that is
+missing and a path that is new are one *move* when identity says so (the id in the front matter, then the inode, then
+the content), else a deletion and a new thing. ``arrange`` compares where blocks stand with where they should stand and
+orders the moves so that none overwrites another.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.ids import BlockId
+
+ASSETS = ".assets"
+"""What the directory of a note's attachments ends in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A path on the disk that we did not know."""
+
+    path: str
+    kind: Literal["file", "dir"]
+    inode: int
+    device: int
+    size: int = 0
+    front_id: str | None = None
+    """The id in a note's front matter."""
+    digest: bytes | None = None
+    """sha256 of the content; None when nobody asked for it."""
+
+    @property
+    def is_note(self) -> bool:
+        """Whether this becomes a note: a markdown file anywhere but among attachments."""
+        return (
+            self.kind == "file" and self.path.endswith(".md") and assets_owner(self.path) is None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An entry stands at another path now."""
+
+    entry: EntryRow
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """Something new. ``copy_of``: its front matter names a block that still stands elsewhere."""
+
+    found: Found
+    copy_of: BlockId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """An entry is gone and nothing took its place."""
+
+    entry: EntryRow
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """The changes of the folder, in the order they are to be carried out."""
+
+    moved: tuple[Moved, ...]
+    created: tuple[Created, ...]
+    """Directories before what is in them."""
+    vanished: tuple[Vanished, ...]
+
+
+def assets_owner(path: str) -> str | None:
+    """The note's path to which an attachment's path belongs: ``a/Boat.assets/p.pdf`` to ``a/Boat.md``."""
+    parent = PurePosixPath(path).parent
+    if parent.name.endswith(ASSETS) and len(parent.name) > len(ASSETS):
+        return str(parent.with_name(parent.name.removesuffix(ASSETS) + ".md"))
+    return None
+
+
+def assets_of(note_path: str) -> str:
+    """The directory of a note's attachments: ``a/Boat.md`` to ``a/Boat.assets``."""
+    return note_path.removesuffix(".md") + ASSETS
+
+
+def recognise(
+    missing: Iterable[EntryRow], created: Iterable[Found], present: Mapping[BlockId, str]
+) -> Recognised:
+    """Name the changes of the folder.
+
+    Args:
+        missing: entries whose path is not there any more.
+        created: paths that are there and were not known.
+        present: where the blocks stand that are not missing, to tell a copy from a move.
+    """
+    gone = {e.path: e for e in missing}
+    new = {f.path: f for f in sorted(created, key=lambda f: (f.path.count("/"), f.path))}
+    moved: list[Moved] = []
+
+    def match(entry: EntryRow, found: Found) -> None:
+        moved.append(Moved(entry, found.path))
+        del gone[entry.path], new[found.path]
+
+    _match_directories(gone, new, match)
+    _match_notes(gone, new, match)
+    _match_inodes(gone, new, match)
+    _match_contents(gone, new, match)
+    moved.sort(key=lambda m: (m.entry.role != "folder", m.path.count("/"), m.path))
+    result = [
+        Created(f, BlockId(f.front_id) if f.front_id and f.front_id in present else None)
+        for f in new.values()
+    ]
+    result.sort(key=lambda c: (c.found.kind != "dir", c.found.path.count("/"), c.found.path))
+    # Children before their directory, so that a directory is only given up when it is empty.
+    left = sorted(gone.values(), key=lambda e: (-e.path.count("/"), e.path))
+    return Recognised(tuple(moved), tuple(result), tuple(Vanished(e) for e in left))
+
+
+_Match = Callable[[EntryRow, Found], None]
+_Gone = dict[str, EntryRow]
+_New = dict[str, Found]
+
+
+def _match_directories(gone: _Gone, new: _New, match: _Match) -> None:
+    """Directories by inode, then by where most of their known children went."""
+    dirs = {(f.device, f.inode): f for f in new.values() if f.kind == "dir"}
+    for entry in [e for e in gone.values() if e.role == "folder"]:
+        found = dirs.get((entry.device or -1, entry.inode or -1))
+        if found is not None and found.path in new:
+            match(entry, found)
+    targets: dict[str, Counter[str]] = defaultdict(Counter)
+    by_id = {f.front_id: f for f in new.values() if f.front_id}
+    by_inode = {(f.device, f.inode): f for f in new.values() if f.kind == "file"}
+    for entry in gone.values():
+        child = by_id.get(entry.block_id) or by_inode.get((entry.device or -1, entry.inode or -1))
+        if child is not None and entry.role != "folder":
+            parent = str(PurePosixPath(entry.path).parent)
+            targets[parent][str(PurePosixPath(child.path).parent)] += 1
+    for entry in [e for e in gone.values() if e.role == "folder"]:
+        for path, _count in targets[entry.path].most_common(1):
+            if path in new and new[path].kind == "dir":
+                match(entry, new[path])
+
+
+def _match_notes(gone: _Gone, new: _New, match: _Match) -> None:
+    """Notes by the id in their front matter; of several copies the one with the same inode."""
+    candidates: dict[str, list[Found]] = defaultdict(list)
+    for found in new.values():
+        if found.front_id and found.is_note:
+            candidates[found.front_id].append(found)
+    for entry in [e for e in gone.values() if e.role == "note"]:
+        same = candidates.get(entry.block_id, [])
+        same.sort(key=lambda f: (f.inode != entry.inode, f.path))
+        if same:
+            match(entry, same[0])
+
+
+def _match_inodes(gone: _Gone, new: _New, match: _Match) -> None:
+    """Whatever is left, by inode; a note without an id in it, or any other file."""
+    files = {(f.device, f.inode): f for f in new.values() if f.kind == "file"}
+    for entry in [e for e in gone.values() if e.role != "folder"]:
+        found = files.get((entry.device or -1, entry.inode or -1))
+        if found is None or found.path not in new or not _may_be(entry, found):
+            continue
+        # An inode number is used again soon after its file is gone: the content must be alike too.
+        if entry.digest == found.digest or entry.size == found.size or entry.role == "note":
+            match(entry, found)
+
+
+def _match_contents(gone: _Gone, new: _New, match: _Match) -> None:
+    """At last by content, where it is not empty and not ambiguous."""
+    contents: dict[bytes, list[Found]] = defaultdict(list)
+    for found in new.values():
+        if found.digest and found.size:
+            contents[found.digest].append(found)
+    for entry in [e for e in gone.values() if e.digest]:
+        same = [f for f in contents.get(entry.digest or b"", []) if f.path in new]
+        if len(same) == 1 and _may_be(entry, same[0]):
+            match(entry, same[0])
+
+
+def _may_be(entry: EntryRow, found: Found) -> bool:
+    """Whether a found path can be the entry: a note stays a note, and one with another id is another note."""
+    if entry.role == "note":
+        return found.is_note and found.front_id is None
+    return not found.is_note
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Move a block's file or directory. Each step's target is free when the steps before it are done."""
+
+    block: BlockId
+    old: str
+    new: str
+
+
+def arrange(current: Mapping[BlockId, str], desired: Mapping[BlockId, str]) -> list[Step]:
+    """Order the moves that take every block from its current to its desired path.
+
+    A directory moves with everything in it. A move whose target another block still holds waits for that block; a
+    circle is broken by a hop over a temporary name beside the target.
+
+    Args:
+        current: where blocks stand; only blocks that are in ``desired`` too are moved.
+        desired: where they should stand.
+    """
+    where = dict(current)
+    steps: list[Step] = []
+
+    def go(block: BlockId, new: str) -> None:
+        old = where[block]
+        steps.append(Step(block, old, new))
+        for other, path in where.items():
+            if path == old or path.startswith(old + "/"):
+                where[other] = new + path[len(old) :]
+
+    def pending() -> list[BlockId]:
+        todo = [b for b in desired if b in where and where[b] != desired[b]]
+        return sorted(todo, key=lambda b: (desired[b].count("/"), desired[b]))
+
+    left = pending()
+    while left:
+        taken = set(where.values())
+        free = [b for b in left if desired[b] not in taken and not _inside(desired[b], where[b])]
+        if free:
+            go(free[0], desired[free[0]])
+        else:
+            block = left[0]
+            hop = PurePosixPath(where[block])
+            go(block, str(hop.with_name(f"heapsyncd-{block}{hop.suffix}")))
+        left = pending()
+    return steps
+
+
+def _inside(path: str, directory: str) -> bool:
+    return path.startswith(directory + "/")

@@ -1,0 +1,434 @@
+"""Cache to folder: files and directories made to show the documents.
+
+Order of writes: the document's update is committed already; the file is written beside and renamed over after a last
+look; then its rendition is committed. A kill before the last step is recognised by content: a file that shows the
+document is ours (``ingest``). A file that is no longer what we planned from is left alone and read first.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+import structlog
+
+from heapsyncd.cache import blocks, entries, history, renditions
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.entries import EntryRow, Todo
+from heapsyncd.cache.renditions import Rendition
+from heapsyncd.database import Tx
+from heapsyncd.errors import BlockError, FolderTrouble
+from heapsyncd.folder.disk import Moved, Write
+from heapsyncd.folder.layout import place
+from heapsyncd.folder.names import carries, collision_key, safe_name, unique
+from heapsyncd.ids import BlockId
+from heapsyncd.model import Fields, FileEntry
+from heapsyncd.sync.index import NoteLinks
+from heapsyncd.sync.merge import FrontValues, compose, digest, mentions
+from heapsyncd.sync.plan import arrange, assets_of
+from heapsyncd.sync.state import HeapState, now_ms, stamped, stat_of
+from heapsyncd.tree import Block
+
+log = structlog.get_logger()
+
+BATCH = 200
+
+
+async def publish(heap: HeapState, look_at: set[str], *, everything: bool = False) -> bool:
+    """Make the folder show every stale block; whether anything was done.
+
+    Args:
+        heap: the heap.
+        look_at: gets the paths whose file turned out to have changed meanwhile: they have to be read first.
+        everything: the first mirror, for the progress bar.
+    """
+    done = 0
+    total = await _count_stale(heap) if everything else 0
+    while True:
+        async with heap.lock:
+            states = await heap.db.read(lambda tx: blocks.stale(tx, heap.id, BATCH))
+            places = await _arrange(heap, look_at) if heap.rearrange else {}
+            waiting = [s for s in states if heap.index.path_of.get(s.id) in look_at]
+            states = [s for s in states if s not in waiting]
+            if not states:
+                return bool(done)
+            before = {s.id for s in states}
+            await _publish_batch(heap, states, places, look_at)
+        done += len(states)
+        if everything:
+            heap.step("writing", done, max(total, done))
+        left = await heap.db.read(lambda tx: blocks.stale(tx, heap.id, BATCH))
+        if {s.id for s in left} & before:
+            return True  # what could not be written now waits for the next call
+        await asyncio.sleep(0)
+
+
+async def _count_stale(heap: HeapState) -> int:
+    return len(await heap.db.read(lambda tx: blocks.stale(tx, heap.id, 1 << 30)))
+
+
+async def _publish_batch(
+    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
+) -> None:
+    if any(
+        s.deleted_at_ms is None and s.id not in places and s.id not in heap.index.path_of
+        for s in states
+    ):
+        places = places | await asyncio.to_thread(_place, heap)
+    gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
+    await _remove(heap, gone, look_at)
+    live = [s for s in states if s.deleted_at_ms is None and s.kind != "tag"]
+    await _make_folders(heap, [s for s in live if s.kind == "folder"], places)
+    await _write_files(heap, [s for s in live if s.kind == "file"], places)
+    await _write_notes(heap, [s for s in live if s.kind == "document"], places, look_at)
+
+
+# ---- places -------------------------------------------------------------------------------
+
+
+def _place(heap: HeapState) -> dict[BlockId, str]:
+    return place(heap.index.placed(), heap.index.path_of)
+
+
+async def _arrange(heap: HeapState, look_at: set[str]) -> dict[BlockId, str]:
+    """Work out every block's place and move what stands elsewhere; the places."""
+    places = await asyncio.to_thread(_place, heap)
+    live = {b: p for b, p in heap.index.path_of.items() if b in places}
+    moved_notes: list[tuple[BlockId, str]] = []
+    for step in arrange(live, places):
+        try:
+            await heap.disk.move(step.old, step.new)
+        except (Moved, FolderTrouble) as error:
+            heap.file_problems[step.old] = str(error)
+            look_at.add(step.old)
+            return places
+        await _entries_moved(heap, step.old, step.new)
+        if step.old.endswith(".md") and assets_of(step.old) != assets_of(step.new):
+            await _move_assets(heap, step.old, step.new)
+        moved_notes.append((step.block, step.old))
+    await heap.db.write(lambda tx: _names_changed(tx, heap, moved_notes))
+    heap.rearrange = False
+    return places
+
+
+async def _move_assets(heap: HeapState, old_note: str, new_note: str) -> None:
+    old, new = assets_of(old_note), assets_of(new_note)
+    if await heap.disk.stat(old) is None:
+        return
+    try:
+        await heap.disk.move(old, new)
+    except (Moved, FolderTrouble) as error:
+        heap.file_problems[old] = f"the attachments could not be moved along: {error}"
+        return
+    await _entries_moved(heap, old, new)
+
+
+async def _entries_moved(heap: HeapState, old: str, new: str) -> None:
+    """An entry, and everything below it, stands elsewhere now."""
+    affected = [e for e in (heap.index.entries.get(old), *heap.index.below(old)) if e is not None]
+    after = [replace(e, path=new + e.path[len(old) :]) for e in affected]
+    stat = await heap.disk.stat(new)
+    after = [
+        stamped(e, stat, e.digest) if e.path == new and stat is not None else e for e in after
+    ]
+
+    def store(tx: Tx) -> None:
+        entries.remove(tx, heap.id, [e.path for e in affected])
+        entries.save(tx, heap.id, after)
+
+    await heap.db.write(store)
+    for entry in affected:
+        heap.index.drop(entry.path)
+    for entry in after:
+        heap.index.put(entry)
+
+
+def _names_changed(tx: Tx, heap: HeapState, moved: Sequence[tuple[BlockId, str]]) -> None:
+    """Blocks have new names: the links to them follow, and the old names still find them."""
+    for block, old in moved:
+        name = PurePosixPath(old).name.removesuffix(".md")
+        if collision_key(name) not in heap.index.aliases:
+            entries.add_alias(tx, heap.id, collision_key(name), block)
+            heap.index.aliases[collision_key(name)] = block
+        for note in entries.mentioning(tx, block):
+            blocks.update(tx, note, stale=1)
+        blocks.update(tx, block, stale=1)
+
+
+# ---- deletions, folders, files --------------------------------------------------------------
+
+
+async def _remove(heap: HeapState, states: Sequence[BlockState], look_at: set[str]) -> None:
+    """Take away what the server deleted; a file with edits we have not read stays (an edit wins)."""
+    for state in sorted(states, key=lambda s: -(heap.index.path_of.get(s.id) or "").count("/")):
+        path = heap.index.path_of.get(state.id)
+        if path is not None and not await _remove_path(heap, state, path, look_at):
+            continue
+        await heap.db.write(lambda tx, i=state.id: blocks.update(tx, i, stale=0))  # type: ignore[misc]
+
+
+async def _remove_path(heap: HeapState, state: BlockState, path: str, look_at: set[str]) -> bool:
+    entry = heap.index.entries[path]
+    owned = [entry]
+    try:
+        if entry.role == "folder":
+            if heap.index.below(path):
+                return False  # its notes go first, or are moved out
+            await heap.disk.remove_dir(path)
+        else:
+            for extra in [e for e in heap.index.below(assets_of(path)) if entry.role == "note"]:
+                if (stat := stat_of(extra)) is not None:
+                    await heap.disk.remove(extra.path, stat)
+                owned.append(extra)
+            if entry.role == "note" and owned[1:]:
+                await heap.disk.remove_dir(assets_of(path))
+            if (stat := stat_of(entry)) is not None:
+                await heap.disk.remove(path, stat)
+    except Moved:
+        look_at.add(path)
+        return False
+    except FolderTrouble as error:
+        heap.file_problems[path] = str(error)
+        return False
+
+    def store(tx: Tx) -> None:
+        base = renditions.newest(tx, state.id)
+        if base is not None:
+            history.keep(tx, heap.id, state.id, path, "deleted", base.data, now_ms())
+        renditions.drop(tx, state.id)
+        entries.remove(tx, heap.id, [e.path for e in owned])
+
+    await heap.db.write(store)
+    for gone in owned:
+        heap.index.drop(gone.path)
+    return True
+
+
+async def _make_folders(
+    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str]
+) -> None:
+    for state in sorted(states, key=lambda s: places.get(s.id, "").count("/")):
+        path = heap.index.path_of.get(state.id) or places.get(state.id)
+        if path is None:
+            continue
+        try:
+            stat = await heap.disk.make_dir(path)
+        except FolderTrouble as error:
+            heap.file_problems[path] = str(error)
+            continue
+        heap.file_problems.pop(path, None)
+        entry = stamped(EntryRow(path, state.id, "folder"), stat, None)
+        await _commit_entries(heap, state.id, [entry])
+
+
+async def _write_files(
+    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str]
+) -> None:
+    """Blocks that are only a file: their content is fetched by ``transfers``."""
+    for state in states:
+        rows = await heap.db.read(lambda tx, i=state.id: blocks.log(tx, i))  # type: ignore[misc]
+        try:
+            replica = heap.replicas.load(state.id, state.seq, [r.data for r in rows])
+        except BlockError as error:
+            await _trouble(heap, state.id, str(error))
+            continue
+        wanted = _newest_file(replica.fields())
+        path = heap.index.path_of.get(state.id) or places.get(state.id)
+        known = heap.index.entries.get(path) if path is not None else None
+        changes: list[EntryRow] = []
+        if path is not None and wanted is not None and (known is None or known.key != wanted.key):
+            base = known or EntryRow(path, state.id, "file")
+            changes = [replace(base, key=wanted.key, todo="download")]
+        await _commit_entries(heap, state.id, changes)
+    if states:
+        heap.to_transfer.set()
+
+
+def _newest_file(fields: Fields) -> FileEntry | None:
+    """The content a file block stands for: the one that is there, the largest key when there are several."""
+    ready = [f for f in fields.files if f.is_uploaded]
+    return max(ready, key=lambda f: f.key, default=None)
+
+
+async def _commit_entries(heap: HeapState, block: BlockId, changed: Sequence[EntryRow]) -> None:
+    def store(tx: Tx) -> None:
+        entries.save(tx, heap.id, changed)
+        blocks.update(tx, block, stale=0)
+
+    await heap.db.write(store)
+    for entry in changed:
+        heap.index.put(entry)
+
+
+async def _trouble(heap: HeapState, block: BlockId, reason: str) -> None:
+    await heap.db.write(lambda tx: blocks.update(tx, block, problem=reason, stale=0))
+
+
+# ---- notes --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A stale note, its replica and what stands in its file."""
+
+    state: BlockState
+    path: str
+    fields: Fields
+    view: Block
+    base: Rendition | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A note's next text."""
+
+    note: _Loaded
+    data: bytes
+    mentions: frozenset[str]
+
+    @property
+    def path(self) -> str:
+        return self.note.path
+
+    @property
+    def is_new(self) -> bool:
+        return self.note.base is None or self.note.base.data != self.data
+
+
+async def _write_notes(
+    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
+) -> None:
+    loaded = await _load(heap, states, places)
+    attachments = [row for note in loaded for row in _attach(heap, note)]
+    for row in attachments:
+        heap.index.put(row)
+    composed = await asyncio.to_thread(lambda: [_compose(heap, n) for n in loaded])
+    drafts = [d for d in composed if isinstance(d, _Draft)]
+    for block, reason in [d for d in composed if not isinstance(d, _Draft)]:
+        await _trouble(heap, block, reason)
+    changed = [d for d in drafts if d.is_new or d.path not in heap.index.entries]
+    results = await heap.disk.write_many([_write(heap, d) for d in changed]) if changed else []
+    written: list[tuple[_Draft, EntryRow]] = []
+    for draft, result in zip(changed, results, strict=True):
+        if isinstance(result, Moved):
+            look_at.add(draft.path)
+        elif isinstance(result, FolderTrouble):
+            heap.file_problems[draft.path] = str(result)
+        else:
+            heap.file_problems.pop(draft.path, None)
+            block = draft.note.state.id
+            row = heap.index.entries.get(draft.path) or EntryRow(draft.path, block, "note")
+            written.append((draft, stamped(row, result, digest(draft.data))))
+    unchanged = [d for d in drafts if d not in changed]
+    await _commit_notes(heap, written, unchanged, attachments)
+
+
+async def _load(
+    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str]
+) -> list[_Loaded]:
+    """The notes' replicas; those that can't be loaded or placed become problems."""
+
+    def read(tx: Tx) -> list[tuple[BlockState, list[bytes], Rendition | None]]:
+        return [
+            (s, [r.data for r in blocks.log(tx, s.id)], renditions.newest(tx, s.id))
+            for s in states
+        ]
+
+    def one(
+        state: BlockState, updates: Sequence[bytes], base: Rendition | None
+    ) -> _Loaded | tuple[BlockId, str]:
+        path = heap.index.path_of.get(state.id) or places.get(state.id)
+        if path is None:
+            return state.id, "no place in the folder was found for this note"
+        try:
+            replica = heap.replicas.load(state.id, state.seq, updates)
+            fields, view = replica.fields(), replica.view()
+        except BlockError as error:
+            return state.id, str(error)
+        heap.replicas.put(state.id, state.seq, replica)
+        return _Loaded(state, path, fields, view, base)
+
+    found = await heap.db.read(read)
+    loaded = await asyncio.to_thread(lambda: [one(*f) for f in found])
+    for block, reason in [n for n in loaded if not isinstance(n, _Loaded)]:
+        await _trouble(heap, block, reason)
+    return [n for n in loaded if isinstance(n, _Loaded)]
+
+
+def _compose(heap: HeapState, note: _Loaded) -> _Draft | tuple[BlockId, str]:
+    """The note's next text, or the block and its trouble; runs in a thread."""
+    state = note.state
+    name = PurePosixPath(note.path).name.removesuffix(".md")
+    title = note.fields.title or state.title
+    values = FrontValues(
+        state.id,
+        None if carries(name, title) else title,
+        tuple(heap.index.tag_titles(note.fields.tags)),
+    )
+    links = NoteLinks(heap.index, state.id)
+    try:
+        data = compose(note.base.data if note.base else None, note.view, values, links)
+    except BlockError as error:
+        return state.id, str(error)
+    return _Draft(note, data, mentions(note.view))
+
+
+def _write(heap: HeapState, draft: _Draft) -> Write:
+    entry = heap.index.entries.get(draft.path)
+    return Write(draft.path, draft.data, stat_of(entry) if entry is not None else None)
+
+
+async def _commit_notes(
+    heap: HeapState,
+    written: Sequence[tuple[_Draft, EntryRow]],
+    unchanged: Sequence[_Draft],
+    attachments: Sequence[EntryRow],
+) -> None:
+    def store(tx: Tx) -> None:
+        for draft, entry in written:
+            renditions.add(
+                tx,
+                draft.note.state.id,
+                seq=draft.note.state.seq,
+                extra=None,
+                data=draft.data,
+                digest=digest(draft.data),
+                now_ms=now_ms(),
+            )
+            entries.save(tx, heap.id, [entry])
+        for draft in unchanged:
+            state, base = draft.note.state, draft.note.base
+            if base is not None:
+                renditions.same_text(tx, state.id, base.number, seq=state.seq, extra=None)
+        for draft in [d for d, _ in written] + list(unchanged):
+            entries.mention(tx, draft.note.state.id, draft.mentions)
+            blocks.update(tx, draft.note.state.id, stale=0)
+        entries.save(tx, heap.id, attachments)
+
+    await heap.db.write(store)
+    for _, entry in written:
+        heap.index.put(entry)
+    if attachments:
+        heap.to_transfer.set()
+
+
+def _attach(heap: HeapState, note: _Loaded) -> list[EntryRow]:
+    """Entries for the note's attachments that are new or have become available."""
+    known = heap.index.attachments.get(note.state.id, {})
+    rows = []
+    for file in note.fields.files:
+        todo: Todo | None = "download" if file.is_uploaded else None
+        if file.key in known:
+            entry = heap.index.entries[known[file.key]]
+            if entry.inode is None and entry.todo is None and todo is not None:
+                rows.append(replace(entry, todo=todo))
+            continue
+        folder = assets_of(note.path)
+        taken = {collision_key(p) for p in (*known.values(), *(r.path for r in rows))}
+        name = unique(
+            safe_name(file.name),
+            lambda n, f=folder, t=taken: collision_key(f"{f}/{n}") in t,  # type: ignore[misc]
+        )
+        path = f"{folder}/{name}"
+        rows.append(EntryRow(path, note.state.id, "attachment", file.key, todo=todo))
+    return rows

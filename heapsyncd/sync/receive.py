@@ -1,0 +1,196 @@
+"""Updates from the server, however they came, into the cache.
+
+Order of writes: the update, the row that describes it and the cursor are committed together; only then does the folder
+hear of it. An update that comes twice, or that says nothing new, leaves no trace.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from heapsyncd.cache import blocks, renditions
+from heapsyncd.cache.blocks import BlockState, LogRow
+from heapsyncd.database import Tx
+from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.replica import Replica
+from heapsyncd.errors import BlockError
+from heapsyncd.ids import BlockId
+from heapsyncd.model import Fields
+from heapsyncd.sync.merge import reexpress
+from heapsyncd.sync.state import HeapState, now_ms
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An update of one block. ``full``: the whole state of ``sync_version``."""
+
+    id: BlockId
+    sync_version: int
+    update: bytes
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Absorbed:
+    """What an incoming update means for a block."""
+
+    state: BlockState
+    """As it was before."""
+    sync_version: int
+    rows: tuple[tuple[bytes, bool], ...] = ()
+    """New log rows (update, local)."""
+    restart: bool = False
+    """Whether the rows replace the log (another sync_version)."""
+    replica: Replica | None = None
+    fields: Fields | None = None
+    bad: tuple[bytes, str] | None = None
+    """An update that could not be loaded, and why."""
+
+
+async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
+    """Take updates in; blocks the cache does not know are passed over (the delta feed brings them)."""
+    async with heap.lock:
+        left = list(items)
+        while left:
+            # Each round holds a block once, so that its second update is measured from its first.
+            once = {item.id: item for item in reversed(left)}
+            left = [item for item in left if once[item.id] is not item]
+            await _round(heap, list(reversed(once.values())))
+    heap.to_publish.set()
+    heap.to_push.set()
+
+
+async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
+    found = await heap.db.read(lambda tx: [(i, _read(tx, heap, i)) for i in items])
+    work = [(item, known) for item, known in found if known is not None]
+    absorbed = await asyncio.to_thread(lambda: [_absorb(heap, k, i) for i, k in work])
+    stored = await heap.db.write(lambda tx: [_store(tx, heap, a) for a in absorbed])
+    for one, fresh in zip(absorbed, stored, strict=True):
+        _settled(heap, one, fresh)
+        if one.restart or not one.state.sync_version:
+            heap.to_follow.set()
+
+
+_Found = tuple[BlockState, list[LogRow]]
+
+
+def _read(tx: Tx, heap: HeapState, item: Incoming) -> _Found | None:
+    state = blocks.get(tx, item.id)
+    if state is None or state.heap_id != heap.id:
+        return None
+    held = heap.replicas.get(state.id, state.seq)
+    if held is not None and item.sync_version == state.sync_version:
+        return state, []
+    return state, blocks.log(tx, state.id)
+
+
+def _absorb(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
+    """What one update means; runs in a thread, changes nothing but the replica in memory."""
+    state, rows = found
+    if item.sync_version < state.sync_version:
+        return Absorbed(state, state.sync_version)
+    try:
+        if not state.seq:
+            return _first(heap, state, item)
+        if item.sync_version > state.sync_version > 0:
+            return _switch(heap, state, rows, item)
+        return _append(heap, state, rows, item)
+    except BlockError as error:
+        heap.replicas.drop(state.id)
+        return Absorbed(
+            state,
+            item.sync_version,
+            bad=(item.update, f"the server's document can't be read: {error}"),
+        )
+
+
+def _first(heap: HeapState, state: BlockState, item: Incoming) -> Absorbed:
+    replica = Replica.load([item.update], heap.client_id)
+    return Absorbed(
+        state, item.sync_version, ((item.update, False),), replica=replica, fields=replica.fields()
+    )
+
+
+def _append(heap: HeapState, state: BlockState, rows: list[LogRow], item: Incoming) -> Absorbed:
+    replica = heap.replicas.load(state.id, state.seq, [r.data for r in rows])
+    heap.replicas.drop(state.id)
+    changed = replica.apply(item.update) or replica.has_pending()
+    new: list[tuple[bytes, bool]] = [(item.update, False)] if changed else []
+    fields = replica.fields()
+    if state.born_here and not fields.title and state.title:
+        # The server knows the block now and its document has no title yet: ours to write (PROTOCOL §4).
+        titled = express(
+            [replica.state()], Wish(title=state.title), live=replica, client_id=heap.client_id
+        )
+        if titled.update is not None:
+            replica.apply(titled.update)
+            new.append((titled.update, True))
+            fields = replica.fields()
+    if not new:
+        heap.replicas.put(state.id, state.seq, replica)
+        return Absorbed(state, item.sync_version)
+    return Absorbed(state, item.sync_version, tuple(new), replica=replica, fields=fields)
+
+
+def _switch(heap: HeapState, state: BlockState, rows: list[LogRow], item: Incoming) -> Absorbed:
+    """The server compacted the document: take the new history, say our unpushed edits anew."""
+    old = [r.data for r in rows if not r.local]
+    made = reexpress(old, [r.data for r in rows], item.update, heap.client_id)
+    new = [(made.state, False)] + ([(made.local, True)] if made.local is not None else [])
+    replica = Replica.load([u for u, _ in new], heap.client_id)
+    return Absorbed(
+        state,
+        item.sync_version,
+        tuple(new),
+        restart=True,
+        replica=replica,
+        fields=replica.fields(),
+    )
+
+
+def _store(tx: Tx, heap: HeapState, absorbed: Absorbed) -> BlockState | None:
+    """Commit what an update meant; the block's new row."""
+    block = absorbed.state.id
+    if absorbed.bad is not None:
+        blocks.quarantine(tx, block, *absorbed.bad, now_ms())
+        blocks.update(tx, block, wanted=0)
+        return None
+    now = blocks.get(tx, block)
+    assert now is not None
+    values: dict[str, object] = {"problem": None}
+    if now.wanted <= absorbed.sync_version:
+        values["wanted"] = 0
+        values["born_here"] = 0
+    if absorbed.restart:
+        blocks.restart_log(tx, block, absorbed.sync_version, absorbed.rows)
+        renditions.forget_history(tx, block)
+    else:
+        for data, local in absorbed.rows:
+            blocks.append(tx, block, data, local=local)
+    if absorbed.fields is not None and absorbed.replica is not None:
+        values |= heap.described(now, absorbed.fields)
+        values["sync_version"] = absorbed.sync_version
+        values["state_vector"] = absorbed.replica.state_vector()
+        values["stale"] = 1
+        blocks.set_tags(tx, block, absorbed.fields.tags)
+    blocks.update(tx, block, **values)
+    fresh = blocks.get(tx, block)
+    assert fresh is not None
+    if fresh.kind in {"tag", "folder"} and (now.title, now.deleted_at_ms) != (
+        fresh.title,
+        fresh.deleted_at_ms,
+    ):
+        heap.touch_related(tx, block)
+    return fresh
+
+
+def _settled(heap: HeapState, absorbed: Absorbed, fresh: BlockState | None) -> None:
+    """The commit is through: memory follows."""
+    if fresh is None or absorbed.replica is None:
+        return
+    heap.learned(absorbed.state, fresh)
+    heap.replicas.put(fresh.id, fresh.seq, absorbed.replica)

@@ -1,0 +1,42 @@
+"""The replicas in use: loaded from their logs on demand, the latest few kept."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from heapsyncd.document.replica import Replica
+from heapsyncd.ids import BlockId
+
+
+class Replicas:
+    """At most ``limit`` loaded replicas (a replica takes some 50 kB), the least recently used given up first.
+
+    A replica is only handed out for the log position it was loaded at, so that it never lags behind the cache.
+    """
+
+    def __init__(self, limit: int = 200) -> None:
+        self._limit = limit
+        self._held: OrderedDict[BlockId, tuple[int, Replica]] = OrderedDict()
+
+    def get(self, block: BlockId, seq: int) -> Replica | None:
+        """The replica at exactly this log position, None when it has to be loaded."""
+        held = self._held.get(block)
+        if held is None or held[0] != seq:
+            return None
+        self._held.move_to_end(block)
+        return held[1]
+
+    def load(self, block: BlockId, seq: int, updates: Sequence[bytes]) -> Replica:
+        """The replica at this log position, from memory or from the log; UnreadableDocument as Replica.load."""
+        found = self.get(block, seq)
+        return found if found is not None else Replica.load(updates)
+
+    def put(self, block: BlockId, seq: int, replica: Replica) -> None:
+        """Keep a replica for this log position."""
+        self._held[block] = (seq, replica)
+        self._held.move_to_end(block)
+        while len(self._held) > self._limit:
+            self._held.popitem(last=False)
+
+    def drop(self, block: BlockId) -> None:
+        """Forget a replica (it may have been changed without being stored)."""
+        self._held.pop(block, None)

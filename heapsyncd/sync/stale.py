@@ -1,0 +1,108 @@
+"""Which earlier text a saved file derives from: the stale save recognised (document/README, "stale saves").
+
+An editor that loaded an older text saves over a newer one. Seen against the newest rendition that looks like deleting
+what arrived meanwhile; seen against the rendition it was loaded from it is only the author's edit. Pure.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rapidfuzz.distance import Indel
+
+from heapsyncd.cache.renditions import Rendition
+
+RECENT_MS = 600_000
+"""Only renditions that were replaced no longer ago than this are candidates."""
+MARGIN = 1
+"""An older base must be nearer by more than so many tokens."""
+MISSING_SHARE = 0.9
+"""Of the tokens that arrived since an older rendition, so many must be missing in the file."""
+
+_TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The base of an edit. ``older``: not the newest rendition."""
+
+    rendition: Rendition
+    older: bool = False
+
+
+def choose(ring: Sequence[Rendition], data: bytes, now_ms: int) -> Choice:
+    """The rendition a saved text derives from.
+
+    Args:
+        ring: the kept renditions, newest first, at least one.
+        data: the saved file.
+        now_ms: the clock that stamped the renditions.
+
+    In doubt text is kept: choosing an older base lets what arrived since come back, choosing the newest could remove it.
+    """
+    newest = ring[0]
+    recent = [
+        older
+        for newer, older in zip(ring, ring[1:], strict=False)
+        if now_ms - newer.made_at_ms <= RECENT_MS and older.data != newest.data
+    ]
+    for older in recent:
+        if older.data == data:
+            return Choice(older, older=True)
+    if not recent:
+        return Choice(newest)
+    tokens = _tokens(data)
+    last = _tokens(newest.data)
+    best, best_cost = newest, _cost(last, tokens) - MARGIN
+    for older in recent:
+        before = _tokens(older.data)
+        cost = _cost(before, tokens)
+        if cost < best_cost and _lacks_arrived(before, last, tokens):
+            best, best_cost = older, cost
+    return Choice(best, older=best is not newest)
+
+
+def _tokens(data: bytes) -> list[str]:
+    return _TOKEN.findall(data.decode("utf-8", "replace"))
+
+
+def _cost(old: Sequence[str], new: Sequence[str]) -> int:
+    """Tokens to insert and delete, counted on what differs only."""
+    start = 0
+    while start < min(len(old), len(new)) and old[start] == new[start]:
+        start += 1
+    end = 0
+    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
+        end += 1
+    return int(Indel.distance(old[start : len(old) - end], new[start : len(new) - end]))
+
+
+def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[str]) -> bool:
+    """Whether what changed between two renditions is (nearly) wholly absent from the saved text."""
+    arrived, lost = _difference(before, last)
+    words = [t for t in arrived if not t.isspace()]
+    gone = [t for t in lost if not t.isspace()]
+    if not words and not gone:
+        return True
+    here = _counts(saved)
+    base = _counts(before)
+    absent = sum(1 for t in words if here.get(t, 0) <= base.get(t, 0))
+    back = sum(1 for t in gone if here.get(t, 0) >= base.get(t, 0))
+    return absent + back >= MISSING_SHARE * (len(words) + len(gone))
+
+
+def _difference(old: Sequence[str], new: Sequence[str]) -> tuple[list[str], list[str]]:
+    inserted, deleted = [], []
+    for op in Indel.opcodes(old, new):
+        if op.tag in {"insert", "replace"}:
+            inserted += list(new[op.dest_start : op.dest_end])
+        if op.tag in {"delete", "replace"}:
+            deleted += list(old[op.src_start : op.src_end])
+    return inserted, deleted
+
+
+def _counts(tokens: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for token in tokens:
+        found[token] = found.get(token, 0) + 1
+    return found

@@ -1,0 +1,159 @@
+"""What the parts of one heap's mirror share."""
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from heapsyncd.backends.contract import Backend
+from heapsyncd.cache import blocks, entries
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.database import Database, Tx
+from heapsyncd.folder.disk import HeapFolder
+from heapsyncd.folder.snapshot import Stat
+from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.model import Fields, Problem
+from heapsyncd.sync.index import Index
+from heapsyncd.sync.replicas import Replicas
+from heapsyncd.sync.report import HeapReport, Progress, Report
+
+
+def now_ms() -> int:
+    """The client's clock, for stamps people read; never a cursor (PROTOCOL §5)."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass
+class HeapState:
+    """One heap's mirror in memory.
+
+    ``lock``: held while a replica is read, changed and stored, and while files are written, so that no two of them
+    interleave. Never held across a request to the server.
+    """
+
+    id: HeapId
+    db: Database
+    disk: HeapFolder
+    backend: Backend
+    report: HeapReport
+    account: Report
+    index: Index = field(default_factory=Index)
+    replicas: Replicas = field(default_factory=Replicas)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    client_id: int = field(default_factory=lambda: secrets.randbits(32))
+    """Of this process's edits; a fresh one at every start (document/README)."""
+    to_publish: asyncio.Event = field(default_factory=asyncio.Event)
+    to_push: asyncio.Event = field(default_factory=asyncio.Event)
+    to_pull: asyncio.Event = field(default_factory=asyncio.Event)
+    to_transfer: asyncio.Event = field(default_factory=asyncio.Event)
+    to_follow: asyncio.Event = field(default_factory=asyncio.Event)
+    listed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the server's blocks are known, so that a file can be told from a new one."""
+    rearrange: bool = True
+    """Whether places have to be worked out anew."""
+    file_problems: dict[str, str] = field(default_factory=dict)
+    """Trouble with files, by path."""
+
+    async def load_index(self) -> None:
+        """Fill the index from the cache."""
+        self.index = await self.db.read(
+            lambda tx: Index(
+                blocks.of_heap(tx, self.id),
+                entries.of_heap(tx, self.id),
+                entries.aliases(tx, self.id),
+            )
+        )
+
+    async def count(self) -> None:
+        """Bring the report's numbers and problems up to date."""
+        (notes, up, down), troubled = await self.db.read(
+            lambda tx: (blocks.counts(tx, self.id), blocks.problems(tx, self.id))
+        )
+        self.report.notes, self.report.pending_up, self.report.pending_down = notes, up, down
+        self.report.transfers = [
+            {"path": e.path, "direction": e.todo, "size": e.size}
+            for e in self.index.entries.values()
+            if e.todo is not None
+        ]
+        self.report.problems = [
+            Problem(self.index.path_of.get(i, title), reason) for i, title, reason in troubled
+        ] + [Problem(p, r) for p, r in sorted(self.file_problems.items())]
+        self.account.alive()
+
+    def step(self, work: str, done: int, total: int) -> None:
+        """Tell of progress."""
+        self.account.step(Progress(f"{self.report.title}: {work}", done, total))
+
+    def folder_of(self, tags: tuple[BlockId, ...]) -> BlockId | None:
+        """The folder among a block's tags, the smallest id when there are several (PROTOCOL §8)."""
+        return min((t for t in tags if self.index.kind(t) == "folder"), default=None)
+
+    def parent_of(self, path: str) -> BlockId | None:
+        """The folder block of the directory a path stands in."""
+        parent = str(PurePosixPath(path).parent)
+        return None if parent == "." else self.index.folder_at(parent)
+
+    def described(self, state: BlockState, fields: Fields) -> dict[str, object]:
+        """The columns of a block's row that its document decides."""
+        deleted = fields.deleted_at_ms
+        if deleted is None:
+            deleted = fields.permanently_deleted_at_ms
+        return {
+            "title": fields.title or (state.title if state.born_here else ""),
+            "folder_id": self.folder_of(fields.tags),
+            "deleted_at_ms": deleted,
+        }
+
+    def learned(self, old: BlockState | None, new: BlockState) -> None:
+        """A block's row changed: keep the index in step, and notice when places are affected."""
+        self.index.know(new)
+        if old is None or (old.title, old.folder_id, old.deleted_at_ms) != (
+            new.title,
+            new.folder_id,
+            new.deleted_at_ms,
+        ):
+            self.rearrange = True
+
+    def touch_related(self, tx: Tx, block: BlockId) -> None:
+        """A tag or folder changed: what carries it has to be looked at again, in the same transaction."""
+        for other in blocks.tagged(tx, block):
+            state = blocks.get(tx, other)
+            if state is None:
+                continue
+            folder = self.folder_of(tuple(blocks.tags(tx, other)))
+            blocks.update(tx, other, folder_id=folder, stale=1)
+            changed = blocks.get(tx, other)
+            assert changed is not None
+            self.learned(state, changed)
+
+
+def stamped(entry: EntryRow, stat: Stat, digest: bytes | None) -> EntryRow:
+    """The entry with the disk's stamps."""
+    return EntryRow(
+        path=entry.path,
+        block_id=entry.block_id,
+        role=entry.role,
+        key=entry.key,
+        size=stat.size,
+        mtime_ns=stat.mtime_ns,
+        ctime_ns=stat.ctime_ns,
+        inode=stat.inode,
+        device=stat.device,
+        digest=digest,
+        todo=entry.todo,
+    )
+
+
+def stat_of(entry: EntryRow) -> Stat | None:
+    """The stamps we last agreed on; None for what has never been on the disk."""
+    if entry.inode is None or entry.size is None:
+        return None
+    return Stat(
+        size=entry.size,
+        mtime_ns=entry.mtime_ns or 0,
+        ctime_ns=entry.ctime_ns or 0,
+        inode=entry.inode,
+        device=entry.device or 0,
+    )
