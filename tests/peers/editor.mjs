@@ -14,7 +14,7 @@ import WebSocket from 'ws';
 import { ySyncPluginKey } from 'y-prosemirror';
 import * as Y from 'yjs';
 
-import { carryOut } from './edits.mjs';
+import { carryOut, selectAll } from './edits.mjs';
 import { HeadlessEditor, textOf } from './headless.mjs';
 import { base64, bytes, emit, serve, until } from './lines.mjs';
 
@@ -34,7 +34,10 @@ class Followed {
       if (origin === ySyncPluginKey && !this.busy) this.repairs++;
       this.changed();
     });
-    if (bound) this.editor = new HeadlessEditor(this.ydoc, { trailing, images });
+    if (bound) {
+      this.editor = new HeadlessEditor(this.ydoc, { trailing, images });
+      this.editor.dispatch(selectAll(this.editor.state.tr));
+    }
     this.provider = new lib.HocuspocusProvider({
       websocketProvider: link,
       name,

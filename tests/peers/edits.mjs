@@ -3,6 +3,7 @@
 // Every index is taken modulo what there is and an edit that makes no sense here is skipped, so that random scripts
 // run on any document. `block` counts textblocks in document order (-1: the last), `at` counts positions in it.
 import { Fragment } from '@tiptap/pm/model';
+import { AllSelection } from '@tiptap/pm/state';
 import { canJoin, canSplit } from '@tiptap/pm/transform';
 
 const wrap = (index, count) => ((index % count) + count) % count;
@@ -94,11 +95,24 @@ const EDITS = {
   },
 };
 
+/** The transaction of an edit; null where ProseMirror finds that it does not fit. */
+function transaction(editor, edit) {
+  try {
+    const tr = EDITS[edit.do](editor, edit);
+    tr?.doc.check();
+    return tr?.docChanged ? tr : null;
+  } catch (error) {
+    if (error instanceof RangeError || error.name === 'TransformError') return null;
+    throw error;
+  }
+}
+
+/** With all selected no node is: y-prosemirror fails to restore the selection of a node that someone else deleted. */
+export const selectAll = tr => tr.setSelection(new AllSelection(tr.doc));
+
 /** Carries out one edit; whether it changed anything. */
 export function carryOut(editor, edit) {
-  const tr = EDITS[edit.do](editor, edit);
-  if (!tr?.docChanged) return false;
-  tr.doc.check();
-  editor.dispatch(tr);
-  return true;
+  const tr = transaction(editor, edit);
+  if (tr) editor.dispatch(selectAll(tr));
+  return tr !== null;
 }
