@@ -1,0 +1,240 @@
+"""The rules of the layout, as the map in ``heapsyncd/__init__.py`` states them."""
+
+import ast
+import re
+import statistics
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import heapsyncd
+from heapsyncd import errors
+
+PACKAGE = Path(heapsyncd.__file__).parent
+MODULE_LINES = 300
+FUNCTION_LINES_MEDIAN = 10
+FUNCTION_LINES_P95 = 40
+
+VALUES = {"ids", "model", "errors", "config", "tree", "diff", "database"}
+STAGES = {"wire", "cache", "document", "markdown", "folder"}
+ALLOWED = {
+    **{stage: {stage} for stage in STAGES},
+    **dict.fromkeys(VALUES, VALUES),
+    "backends": {"backends", "wire"},
+    "sync": {"sync", "backends", *STAGES},
+    # The server shares how bytes are written and what a document is, nothing of the mirror.
+    "server": {"server", "document", "wire.lib0", "wire.hocuspocus"},
+    "logs": set(),
+    "control": set(),
+    "statelock": set(),
+    "notify": set(),
+    "keeper": {"sync.mirror", "sync.report"},
+    "daemon": {"control", "keeper", "logs", "notify", "statelock", "sync.mirror", "sync.report"},
+    "cli": {
+        "cli",
+        "control",
+        "daemon",
+        "logs",
+        "notify",
+        "server",
+        "sync.mirror",
+        "sync.report",
+        "sync.status",
+        "wire.signin",
+    },
+}
+"""What a module may import of heapsyncd, beside the value modules; by its first name."""
+
+IO = {
+    "aiohttp",
+    "concurrent",
+    "ctypes",
+    "fcntl",
+    "mmap",
+    "multiprocessing",
+    "os",
+    "sdnotify",
+    "select",
+    "shutil",
+    "signal",
+    "socket",
+    "sqlite3",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "watchfiles",
+}
+EDGES = {
+    "control": {"os", "socket"},
+    "daemon": {"signal"},
+    "database": {"concurrent", "os", "sqlite3"},
+    "notify": {"os", "sdnotify"},
+    "statelock": {"fcntl", "os"},
+    "folder.disk": {"ctypes", "os"},
+    "folder.watch": {"os", "watchfiles"},
+    "wire.rest": {"aiohttp"},
+    "wire.websocket": {"aiohttp"},
+    "server": {"aiohttp", "os", "shutil"},
+    "cli": {"os"},
+}
+"""The modules (or whole packages) that do I/O, and with what."""
+DISK_WRITERS = {"folder.disk", "database", "control", "statelock", "server", "cli"}
+FILE_CALLS = {
+    "hardlink_to",
+    "mkdir",
+    "read_bytes",
+    "read_text",
+    "rmdir",
+    "symlink_to",
+    "touch",
+    "unlink",
+    "write_bytes",
+    "write_text",
+}
+"""Methods of ``Path`` that touch the disk."""
+
+ONLY_IN = {
+    "pycrdt": "document",
+    "pyromark": "markdown",
+    "yaml": "markdown",
+    "watchfiles": "folder",
+    "sqlite3": "database",
+    "click": "cli",
+    "rich": "cli",
+}
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of the package by its dotted name below ``heapsyncd``."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_text(), str(path))
+    return found
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """The dotted names a module imports; ``from a import b`` counts as ``a.b``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, allowed: set[str]) -> bool:
+    """Whether a dotted name is one of the allowed ones or below one."""
+    return any(name == a or name.startswith(f"{a}.") for a in allowed)
+
+
+def test_a_stage_imports_itself_and_the_value_modules() -> None:
+    """Who may import whom is as the map says; what has no entry here has no place there."""
+    wrong = []
+    for name, tree in modules().items():
+        if not name:
+            continue
+        allowed = ALLOWED[name.split(".")[0]] | VALUES
+        for imported in imports(tree):
+            if imported in {"heapsyncd", "heapsyncd.__version__"}:
+                continue
+            inner = imported.removeprefix("heapsyncd.")
+            # ``from heapsyncd.x import y``: whether y is a module or a name in it, x.y is below x.
+            if inner != imported and not within(inner, allowed):
+                wrong.append(f"{name} imports {inner}")
+    assert not wrong
+
+
+def test_only_the_named_edges_do_io() -> None:
+    """Sockets, threads, SQLite and the disk are reached through a short list of modules."""
+    wrong = []
+    for name, tree in modules().items():
+        reached = {imported.split(".")[0] for imported in imports(tree)} & IO
+        allowed = {io for edge, ios in EDGES.items() if within(name, {edge}) for io in ios}
+        wrong += [f"{name} imports {io}" for io in reached - allowed]
+    assert not wrong
+
+
+def test_only_the_named_edges_touch_files() -> None:
+    """Only ``folder.disk`` writes into the user's folder: nothing else in the line can write."""
+    wrong = []
+    for name, tree in modules().items():
+        if within(name, DISK_WRITERS):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                called = node.func
+                if isinstance(called, ast.Name) and called.id == "open":
+                    wrong.append(f"{name}:{node.lineno} open()")
+                if isinstance(called, ast.Attribute) and called.attr in FILE_CALLS:
+                    wrong.append(f"{name}:{node.lineno} .{called.attr}()")
+    assert not wrong
+
+
+@pytest.mark.parametrize(("library", "place"), ONLY_IN.items())
+def test_a_library_has_one_place(library: str, place: str) -> None:
+    """Only document/ imports pycrdt, only markdown/ a parser, and so on."""
+    users = [
+        name
+        for name, tree in modules().items()
+        if any(imported.split(".")[0] == library for imported in imports(tree))
+    ]
+    assert [name for name in users if not within(name, {place})] == []
+
+
+def test_edges_of_the_line_say_so() -> None:
+    """A module of the line that does I/O begins its docstring with "Edge:"."""
+    named = [edge for edge in EDGES if edge in modules() and edge not in {"server", "cli"}]
+    unsaid = [n for n in named if not (ast.get_docstring(modules()[n]) or "").startswith("Edge:")]
+    assert not unsaid
+
+
+def test_modules_are_short() -> None:
+    """No module is longer than a reader can hold."""
+    lengths = {path: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {str(p.relative_to(PACKAGE)): n for p, n in lengths.items() if n > MODULE_LINES} == {}
+
+
+def test_functions_are_short() -> None:
+    """Half of the functions have at most ten lines of code, nearly all at most forty."""
+    lengths = [
+        (node.end_lineno or 0) - node.body[0].lineno + 1
+        for tree in modules().values()
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    assert statistics.median(lengths) <= FUNCTION_LINES_MEDIAN
+    assert statistics.quantiles(lengths, n=20)[-1] <= FUNCTION_LINES_P95
+
+
+def test_every_module_says_what_it_is() -> None:
+    """Each module has a docstring."""
+    assert [name for name, tree in modules().items() if not ast.get_docstring(tree)] == []
+
+
+def test_the_error_tree_is_true() -> None:
+    """The tree printed in ``errors.py`` holds every class, below its base, with its exit code."""
+    printed: dict[str, tuple[str | None, int | None]] = {}
+    path: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        match = re.match(r"([│├└─ ]*)([A-Z]\w+)(?:\s|$)", line)
+        if not match or (not match[1] and match[2] != "HeapsyncdError"):
+            continue
+        depth = len(match[1])
+        path = [(d, n) for d, n in path if d < depth]
+        code = re.search(r"exit (\d)$", line)
+        printed[match[2]] = (path[-1][1] if path else None, int(code[1]) if code else None)
+        path.append((depth, match[2]))
+    classes = {
+        name: value
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.HeapsyncdError)
+    }
+    assert set(printed) == set(classes)
+    for name, (base, exit_code) in printed.items():
+        assert base is None or classes[name].__base__ is classes[base], name
+        assert exit_code is None or classes[name].exit_code == exit_code, name

@@ -1,0 +1,67 @@
+"""The lock on a state directory."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from heapsyncd.errors import FolderTrouble, StateLocked
+from heapsyncd.statelock import hold_state
+
+HOLD = """
+import sys, pathlib
+from heapsyncd.statelock import hold_state
+with hold_state(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def holder(state_dir: Path) -> subprocess.Popen[str]:
+    """Another process that holds the state until its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(state_dir)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_holder_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    """The message names the process; after a kill the state is free, whatever file is left."""
+    with holder(tmp_path) as other:
+        with (
+            pytest.raises(StateLocked, match=rf"process {other.pid}\b.*heapsyncd status"),
+            hold_state(tmp_path),
+        ):
+            pass
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    with hold_state(tmp_path):
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_the_state_directory_is_made_for_the_user_alone(tmp_path: Path) -> None:
+    """An absent directory is made, closed to others; leaving frees it for the next."""
+    state = tmp_path / "a" / "state"
+    for _ in range(2):
+        with hold_state(state):
+            assert stat.S_IMODE(state.stat().st_mode) == 0o700
+            assert stat.S_IMODE((state / "lock").stat().st_mode) == 0o600
+
+
+def test_an_unusable_directory_is_named(tmp_path: Path) -> None:
+    """A file in the directory's place is said in one line, with what to do."""
+    (tmp_path / "state").touch()
+    with (
+        pytest.raises(FolderTrouble, match=r"state can't be used: .*set another state_dir"),
+        hold_state(tmp_path / "state"),
+    ):
+        pass
