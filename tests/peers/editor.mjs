@@ -1,11 +1,13 @@
 // People at their editors: Tiptap documents bound by y-prosemirror, followed through the real @hocuspocus/provider.
 //
 // connect {socket, url, major}                   one WebSocket; url is the whole ws:// address
-// open {doc, socket, name, token, bound?, trailing?}   follow a document; `bound`: with an editor on it (default)
+// open {doc, socket, name, token, bound?, trailing?, session?, images?}   follow a document; `bound`: with an editor on
+//                                                it (default); `session`: under a name of this editor's own (4 only)
 // edit {doc, edits} -> {applied: [bool, ...]}    see edits.mjs
 // title {doc, text} · apply {doc, update}        write the title · apply raw Yjs bytes, both as local changes
 // read {doc} -> status
-// wait {doc, for, text?, update?, ms?} -> status    for: synced saved text gone denied closed holds
+// present {doc, who}                             say in awareness who sits here
+// wait {doc, for, text?, update?, who?, ms?} -> status    for: a condition below
 // leave {doc} · pause {socket} · resume {socket} · disconnect {socket}
 //
 // Events: denied, closed. status: {synced, saved, denied, closed, scope, repairs, text, title, json, state}; `repairs`
@@ -22,7 +24,7 @@ const sockets = new Map();
 const followed = new Map();
 
 class Followed {
-  constructor(doc, { socket, name, token, bound = true, trailing = false, images }) {
+  constructor(doc, { socket, name, token, bound = true, trailing = false, session = false, images }) {
     const { lib, major, link } = sockets.get(socket);
     this.doc = doc;
     this.ydoc = new Y.Doc();
@@ -43,6 +45,8 @@ class Followed {
       name,
       document: this.ydoc,
       token,
+      sessionAwareness: session,
+      onAwarenessChange: () => this.changed(),
       onSynced: () => this.changed(),
       onUnsyncedChanges: () => this.changed(),
       onAuthenticated: () => { this.denied = null; this.changed(); },
@@ -70,6 +74,11 @@ class Followed {
 
   get text() {
     return textOf(this.ydoc.getXmlFragment('content_v0'));
+  }
+
+  /** Names of all who are present, awareness being what it is about. */
+  get present() {
+    return [...this.provider.awareness.getStates().values()].map(state => state.who);
   }
 
   status() {
@@ -112,6 +121,8 @@ const CONDITIONS = {
   denied: doc => doc.denied !== null,
   closed: doc => doc.closed !== null,
   holds: (doc, { update }) => doc.holds(update),
+  meets: (doc, { who }) => doc.present.includes(who),
+  misses: (doc, { who }) => !doc.present.includes(who),
 };
 
 function find(doc) {
@@ -154,6 +165,11 @@ serve({
     Y.applyUpdate(find(doc).ydoc, bytes(update), 'test');
     return {};
   }),
+
+  present: ({ doc, who }) => {
+    find(doc).provider.setAwarenessField('who', who);
+    return {};
+  },
 
   read: ({ doc }) => find(doc).status(),
 

@@ -1,33 +1,15 @@
 """The peers themselves: each must be able to see the fault it is there to see."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 
+from tests.peers.documents import document, element, paragraph
 from tests.peers.programs import Judge, Program, decoded, encoded, faults
 from tests.peers.typists import EDITOR_DOCUMENTS, Node
-
-
-def document(*blocks: XmlElement | XmlText) -> bytes:
-    doc: Doc[Any] = Doc()
-    doc["content_v0"] = root = XmlFragment()
-    with doc.transaction():
-        for block in blocks:
-            root.children.append(block)
-    return doc.get_update()
-
-
-def paragraph(text: str) -> XmlElement:
-    return XmlElement("paragraph", {}, [XmlText(text)])
-
-
-def element(
-    tag: str, children: Sequence[XmlElement | XmlText] = (), **attributes: Any
-) -> XmlElement:
-    return XmlElement(tag, attributes, children)
 
 
 def good() -> bytes:
