@@ -1,0 +1,264 @@
+"""The daemon's lifetimes, with scripted mirrors in the place of real ones."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from heapsyncd import control, daemon, keeper
+from heapsyncd.config import Account, Config
+from heapsyncd.daemon import Daemon, run_once
+from heapsyncd.errors import (
+    ConfigError,
+    HeapsyncdError,
+    SignInRefused,
+    StateLocked,
+    Unreachable,
+)
+from heapsyncd.notify import Notifier
+from heapsyncd.sync.report import Report, Verdict
+
+DEADLINE_S = 10
+
+
+def account(name: str) -> Account:
+    return Account(name, "heaper", "http://x", Path("/f") / name, Path("/k") / name)
+
+
+def config(state_dir: Path, *names: str) -> Config:
+    return Config(None, state_dir, tuple(account(name) for name in names))
+
+
+@dataclass
+class Script:
+    """Mirrors that do as service: raise what is listed for the account, then wait for stop."""
+
+    raises: dict[str, list[Exception]] = field(default_factory=dict)
+    stubborn: set[str] = field(default_factory=set)
+    events: list[str] = field(default_factory=list)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def say(self, event: str) -> None:
+        async with self.changed:
+            self.events.append(event)
+            self.changed.notify_all()
+
+    async def until(self, found: Callable[[], bool]) -> None:
+        async with asyncio.timeout(DEADLINE_S), self.changed:
+            await self.changed.wait_for(found)
+
+    async def heard(self, *events: str) -> None:
+        await self.until(lambda: set(events) <= set(self.events))
+
+    async def mirror(
+        self,
+        account: Account,
+        state_dir: Path,
+        report: Report,
+        *,
+        once: bool,
+        stop: asyncio.Event,
+        timeout_s: float | None = None,
+        ready: Callable[[], None],
+    ) -> Verdict:
+        await self.say(f"{account.name} begins")
+        if planned := self.raises.get(account.name):
+            raise planned.pop(0)
+        report.connected = report.ready = True
+        report.alive()
+        ready()
+        await self.say(f"{account.name} ready")
+        try:
+            if not once:
+                await stop.wait()
+            if account.name in self.stubborn:
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await self.say(f"{account.name} cancelled")
+            raise
+        await self.say(f"{account.name} ends")
+        return Verdict("in sync", 0)
+
+
+@dataclass
+class Service:
+    """A running daemon and what systemd heard of it."""
+
+    daemon: Daemon
+    told: list[str]
+    ready: asyncio.Event
+
+
+@asynccontextmanager
+async def running(
+    script: Script, state_dir: Path, *names: str, load: Callable[[], Config] | None = None
+) -> AsyncIterator[Service]:
+    """A daemon, ended with SIGTERM."""
+    told: list[str] = []
+    ready = asyncio.Event()
+
+    def hear(message: str) -> None:
+        told.append(message)
+        if message == "READY=1":
+            ready.set()
+
+    started = config(state_dir, *names)
+    service = Daemon(
+        started, load or (lambda: started), notifier=Notifier(hear), mirror=script.mirror
+    )
+    task = asyncio.create_task(service.run())
+    try:
+        yield Service(service, told, ready)
+    finally:
+        if not task.done() and "STOPPING=1" not in told:
+            os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(DEADLINE_S):
+            await task
+
+
+async def states(state_dir: Path) -> dict[str, str]:
+    answer = await control.ask(state_dir, "status")
+    return {entry["name"]: entry["state"] for entry in answer["accounts"]}
+
+
+async def test_ready_is_told_once_all_accounts_are(tmp_path: Path) -> None:
+    """systemd hears READY after the last account, then STATUS, and STOPPING at SIGTERM."""
+    script = Script()
+    async with running(script, tmp_path, "a", "b") as service:
+        await script.heard("a ready", "b ready")
+        assert await states(tmp_path) == {"a": "in sync", "b": "in sync"}
+        assert service.told.count("READY=1") == 1
+    assert service.told[-1] == "STOPPING=1"
+    assert script.events[-2:] == ["a ends", "b ends"]
+    assert await control.ask(tmp_path, "status") is None
+
+
+async def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
+    """While one holds the state, neither a daemon nor a pass begins; the first goes on."""
+    script = Script()
+    async with running(script, tmp_path, "a"):
+        await script.heard("a ready")
+        with pytest.raises(StateLocked):
+            await run_once(config(tmp_path, "a"), mirror=script.mirror)
+        assert await states(tmp_path) == {"a": "in sync"}
+
+
+async def test_trouble_of_one_account_leaves_the_others_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said in the status, does not hold up READY, and is tried again after a pause."""
+    monkeypatch.setattr(keeper, "PAUSE_S", 0.01)
+    refused, bug = SignInRefused("ask the operator"), RuntimeError("a bug")
+    script = Script(raises={"a": [refused, bug, Unreachable("down")]})
+    async with running(script, tmp_path, "a", "b") as service:
+        await script.heard("a ready", "b ready")
+        assert script.events.count("a begins") == 4
+        assert script.events.count("b begins") == 1
+        assert service.told.count("READY=1") == 1
+
+
+async def test_a_refused_account_waits_for_sighup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The status asks for a sign-in; SIGHUP ends the pause at once."""
+    monkeypatch.setattr(keeper, "PAUSE_S", 1000.0)
+    script = Script(raises={"a": [SignInRefused("ask the operator")]})
+    async with running(script, tmp_path, "a") as service:
+        await script.heard("a begins")
+        async with asyncio.timeout(DEADLINE_S):
+            await service.ready.wait()
+        (entry,) = (await control.ask(tmp_path, "status"))["accounts"]
+        assert (entry["state"], entry["error"]) == ("sign-in needed", "ask the operator")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await script.heard("a ready")
+        assert await states(tmp_path) == {"a": "in sync"}
+
+
+async def test_sighup_touches_only_what_changed(tmp_path: Path) -> None:
+    """Accounts that are the same go on, changed ones start anew, absent ones end."""
+    before = config(tmp_path, "same", "changed", "absent")
+    changed = replace(account("changed"), poll_interval_s=9.0)
+    after = replace(before, accounts=(account("same"), changed, account("new")))
+    script = Script()
+    async with running(script, tmp_path, "same", "changed", "absent", load=lambda: after):
+        await script.heard("same ready", "changed ready", "absent ready")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await script.heard("new ready", "absent ends")
+        await script.until(lambda: script.events.count("changed ready") == 2)
+        assert script.events.count("same begins") == 1
+        assert list(await states(tmp_path)) == ["same", "changed", "new"]
+
+
+@pytest.mark.parametrize("state_dir", ["elsewhere", None])
+async def test_a_wrong_configuration_is_not_taken_up(
+    tmp_path: Path, state_dir: str | None
+) -> None:
+    """After SIGHUP with a mistake in the file, or another state_dir, everything goes on."""
+    asked = asyncio.Event()
+
+    def load() -> Config:
+        asked.set()
+        if state_dir is None:
+            raise ConfigError("line 3")
+        return config(tmp_path / state_dir, "b")
+
+    script = Script()
+    async with running(script, tmp_path, "a", load=load):
+        await script.heard("a ready")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asked.wait()
+        assert await states(tmp_path) == {"a": "in sync"}
+    assert script.events == ["a begins", "a ready", "a ends"]
+
+
+async def test_a_mirror_that_does_not_end_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the written limit the close goes on without it."""
+    monkeypatch.setattr(daemon, "CLOSE_LIMIT_S", 0.05)
+    script = Script(stubborn={"a"})
+    async with running(script, tmp_path, "a", "b"):
+        await script.heard("a ready", "b ready")
+    assert script.events[-2:] == ["b ends", "a cancelled"]
+
+
+async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
+    """Whoever presses Ctrl-C twice is not kept waiting for the limit."""
+    script = Script(stubborn={"a"})
+    async with (
+        asyncio.timeout(daemon.CLOSE_LIMIT_S / 2),
+        running(script, tmp_path, "a") as service,
+    ):
+        await script.heard("a ready")
+        service.daemon.stop()
+        service.daemon.stop()
+        await script.heard("a cancelled")
+    assert script.events[-1] == "a cancelled"
+
+
+async def test_a_configuration_error_ends_the_daemon(tmp_path: Path) -> None:
+    """What no waiting mends is not tried again."""
+    script = Script(raises={"a": [ConfigError("a newer version wrote this")]})
+    with pytest.raises(ExceptionGroup) as caught:
+        async with running(script, tmp_path, "a", "b"):
+            await script.heard("b cancelled")
+    assert caught.group_contains(ConfigError, match="newer version")
+
+
+async def test_one_pass_gives_every_account_its_verdict(tmp_path: Path) -> None:
+    """Side by side; an error is the verdict of its account, with its exit code."""
+    failures: list[HeapsyncdError] = [Unreachable("down"), SignInRefused("no")]
+    script = Script(raises={e.__class__.__name__: [e] for e in failures})
+    verdicts = await run_once(
+        config(tmp_path, "good", "Unreachable", "SignInRefused"), mirror=script.mirror
+    )
+    assert verdicts == {
+        "good": Verdict("in sync", 0),
+        "Unreachable": Verdict("offline", 4, ("down",)),
+        "SignInRefused": Verdict("sign-in needed", 3, ("no",)),
+    }
