@@ -12,7 +12,7 @@ from typing import Any, cast, get_args
 import msgspec
 
 from heapsyncd.errors import ProtocolError
-from heapsyncd.ids import BlockId, HeapId, Token
+from heapsyncd.ids import BlockId, HeapId, Token, is_ulid
 from heapsyncd.model import (
     BlockKind,
     BlockRow,
@@ -292,9 +292,7 @@ def encode_upload(source: UploadSource) -> bytes:
 def missing_chunks(body: dict[str, object]) -> list[int]:
     """The chunks a refused complete asks for (409); empty when it names none."""
     listed = body.get("missing")
-    if not isinstance(listed, list):
-        return []
-    return [index for index in listed if isinstance(index, int)]
+    return [i for i in listed if isinstance(i, int)] if isinstance(listed, list) else []
 
 
 def encode(**fields: object) -> bytes:

@@ -11,6 +11,7 @@ from heapsyncd.ids import BlockId, HeapId, is_ulid
 Time = int | float | str | None
 """A time as a server may write it: milliseconds, or RFC 3339 text."""
 
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18})")
 _DOCUMENT = re.compile(r"([^:]+):([^:]+):v(\d{1,15})")
 
 
@@ -55,3 +56,21 @@ def parse_document_name(name: str) -> tuple[HeapId, BlockId, int] | None:
     if match is None or not is_ulid(match[1]) or not is_ulid(match[2]):
         return None
     return HeapId(match[1]), BlockId(match[2]), int(match[3])
+
+
+def skipped_bytes(status: int, content_range: str | None, offset: int) -> int | None:
+    """How many bytes of a file's answer come before ``offset``; None: nothing is left to read.
+
+    Args:
+        status: 200, 206 or 416.
+        content_range: that header.
+        offset: what was asked for.
+    """
+    if status == 200:
+        return offset
+    match = _CONTENT_RANGE.fullmatch(content_range or "")
+    if status == 416 and match is not None and match[1] is None and int(match[2]) == offset:
+        return None
+    if status == 206 and match is not None and match[1] is not None and int(match[1]) == offset:
+        return 0
+    raise ProtocolError(f"the server answers bytes from {offset} with {status} {content_range}")

@@ -1,0 +1,118 @@
+"""One account at one Heaper server: calls that carry a token, and the sign-in behind them."""
+
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import aiohttp
+
+from heapsyncd.errors import RequestRefused, SignInRefused
+from heapsyncd.ids import Seed, Token
+from heapsyncd.wire import heaper
+from heapsyncd.wire.clock import boot_clock_s
+from heapsyncd.wire.rest import Pieces, Rest
+from heapsyncd.wire.signin import Session
+from heapsyncd.wire.values import Unauthorised
+
+_T = TypeVar("_T")
+_TRIES = 5
+"""Valid, refreshed, signed in: three rungs, and room for others who renew the token meanwhile."""
+
+
+class _SignIn:
+    """The calls of PROTOCOL §3. A challenge and a refresh token serve once: neither call is
+    repeated.
+    """
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    async def create_session(self, public_key: str) -> heaper.Challenge:
+        body = heaper.encode(public_key=public_key)
+        return await self._rest.call(
+            heaper.Challenge, "POST", "/api/auth/create_session", body=body
+        )
+
+    async def verify_session(
+        self, public_key: str, challenge: str, signature: str
+    ) -> heaper.TokenPair:
+        body = heaper.encode(public_key=public_key, message=challenge, signature=signature)
+        return await self._rest.call(
+            heaper.TokenPair, "POST", "/api/auth/verify_session", body=body, repeatable=False
+        )
+
+    async def refresh_token(self, refresh: Token) -> heaper.TokenPair:
+        return await self._rest.call(
+            heaper.TokenPair,
+            "POST",
+            "/api/auth/refresh_token",
+            token=refresh,
+            body=heaper.encode(),
+            repeatable=False,
+        )
+
+
+class HeaperAccount:
+    """Calls in the name of an account; a 401 renews the token and is seen by nobody else.
+
+    Args:
+        rest: the server; its owner opens and closes it.
+        seed: the account's key.
+    """
+
+    def __init__(self, rest: Rest, seed: Seed) -> None:
+        self.rest = rest
+        self.session = Session(
+            _SignIn(rest), seed, clock_s=boot_clock_s, wall_s=time.time, chance=random.random
+        )
+
+    async def post(self, shape: type[_T], path: str, body: bytes) -> _T:
+        """A POST with a JSON body."""
+        return await self._let_in(
+            lambda token: self.rest.call(shape, "POST", path, token=token, body=body)
+        )
+
+    async def get(self, shape: type[_T], path: str, query: Mapping[str, str]) -> _T:
+        """A GET with a JSON answer."""
+        return await self._let_in(
+            lambda token: self.rest.call(shape, "GET", path, token=token, query=query)
+        )
+
+    async def put(self, path: str, size_bytes: int, pieces: Pieces) -> None:
+        """A PUT of raw bytes, streamed; ``pieces`` may be asked for more than once."""
+        await self._let_in(lambda token: self.rest.put(Any, path, token, size_bytes, pieces))
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, headers: Mapping[str, str]
+    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
+        """A GET whose body the caller reads in pieces; statuses but 200, 206, 416 are raised."""
+        for _ in range(_TRIES):
+            token = await self.session.token()
+            async with self.rest.get(path, token, headers) as raw:
+                if raw.status == 401:
+                    self.session.reject(token)
+                    continue
+                if raw.status not in {200, 206, 416}:
+                    await self.rest.refusal(raw)
+                self.session.worked(token)
+                yield raw
+                return
+        raise SignInRefused("the server rejects every token it gives us")
+
+    async def _let_in(self, call: Callable[[Token], Awaitable[_T]]) -> _T:
+        for _ in range(_TRIES):
+            token = await self.session.token()
+            try:
+                value = await call(token)
+            except Unauthorised:
+                self.session.reject(token)
+            except RequestRefused:
+                self.session.worked(token)
+                raise
+            else:
+                self.session.worked(token)
+                return value
+        raise SignInRefused("the server rejects every token it gives us")

@@ -1,0 +1,213 @@
+"""A Heaper server behind the contract: which route serves which call, and the limits of
+requests.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from types import TracebackType
+from typing import Any, Self, cast
+
+from heapsyncd.backends.account import HeaperAccount
+from heapsyncd.backends.contract import MAX_PUSH_UPDATE_BYTES, Opening, UploadProgress
+from heapsyncd.errors import RequestRefused
+from heapsyncd.ids import BlockId, HeapId, Seed
+from heapsyncd.model import (
+    BlockKind,
+    BlockRow,
+    ChangePage,
+    FileEntry,
+    Heap,
+    PullAnswer,
+    PullAsk,
+    Push,
+    PushResult,
+)
+from heapsyncd.wire import heaper
+from heapsyncd.wire.feed import Feed
+from heapsyncd.wire.rest import PIECE_BYTES, Rest
+from heapsyncd.wire.scalars import skipped_bytes
+from heapsyncd.wire.upload import Chunk, pieces, upload
+from heapsyncd.wire.values import UploadSource
+from heapsyncd.wire.websocket import connect
+
+_ROWS_A_PAGE = 500
+_MAX_ASK_BYTES = 1 << 20
+_MAX_PUSHES = 200
+_MAX_PUSH_BYTES = (8 << 20) - 4096
+"""PROTOCOL §5, less what surrounds the updates."""
+
+
+class HeaperBackend:
+    """One account at one Heaper server (``contract.Backend``).
+
+    Args:
+        server: its address, ``https://…``; ConfigError when it is none.
+        seed: the account's key.
+    """
+
+    def __init__(self, server: str, seed: Seed) -> None:
+        self._rest = Rest(server)
+        self._account = HeaperAccount(self._rest, seed)
+
+    async def __aenter__(self) -> Self:
+        await self._rest.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._rest.__aexit__(kind, error, trace)
+
+    async def sign_in(self) -> None:
+        """Make sure the account is accepted."""
+        await self._account.session.token()
+
+    async def heaps(self) -> list[Heap]:
+        """All heaps the account can see."""
+        # A union of shapes is a shape too, only not to the type checker.
+        shape = cast("Any", heaper.Heaps)
+        answer = await self._account.post(shape, "/api/heaps", heaper.encode())
+        return heaper.decode_heaps(answer)
+
+    async def rows(self, heap: HeapId) -> AsyncIterator[list[BlockRow]]:
+        """The rows of all live blocks, page by page."""
+        offset = 0
+        while True:
+            body = heaper.encode(workspace_id=heap, limit=_ROWS_A_PAGE, offset=offset)
+            page = await self._account.post(heaper.Rows, "/api/query_blocks", body)
+            if rows := [heaper.decode_row(row, heap) for row in page.blocks]:
+                yield [row for row in rows if row.deleted_at_ms is None]
+            offset += len(rows)
+            if not rows or (page.total is not None and offset >= page.total):
+                return
+
+    async def row(self, heap: HeapId, block: BlockId) -> BlockRow | None:
+        """One block's row."""
+        try:
+            answer = await self._account.post(
+                heaper.OneBlock, f"/api/block/{block}", heaper.encode()
+            )
+        except RequestRefused as error:
+            if error.status == 404:
+                return None
+            raise
+        return heaper.decode_row(answer.block, heap)
+
+    async def changes(self, heap: HeapId, cursor_ms: int) -> ChangePage:
+        """One page of the delta feed."""
+        query = {"workspace_id": heap, "since": str(cursor_ms)}
+        return heaper.decode_delta(await self._account.get(heaper.Delta, "/api/sync/delta", query))
+
+    async def pull(self, heap: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
+        """One request, of as many asks as fit into it."""
+        if not asks:
+            return PullAnswer((), ())
+        body = heaper.encode_asks(heap, asks, _MAX_ASK_BYTES)
+        page = await self._account.post(heaper.PullPage, "/api/sync/pull", body)
+        return heaper.decode_pull(page, asks)
+
+    async def push(self, heap: HeapId, pushes: Sequence[Push]) -> list[PushResult]:
+        """Push updates, in as many requests as the limits need."""
+        for push in pushes:
+            if len(push.update) > MAX_PUSH_UPDATE_BYTES:
+                size = len(push.update)
+                raise RequestRefused(f"an update of {size} bytes is too large to push", 413)
+        results: list[PushResult] = []
+        for part in _parts(pushes):
+            body = heaper.encode_pushes(heap, part)
+            page = await self._account.post(heaper.PushPage, "/api/sync/push", body)
+            results += heaper.decode_results(page, part)
+        return results
+
+    async def insert(self, heap: HeapId, block: BlockId, kind: BlockKind, title: str) -> BlockRow:
+        """Create a block."""
+        body = heaper.encode(workspace_id=heap, id=block, type=kind, title=title or None)
+        answer = await self._account.post(heaper.OneBlock, "/api/insert_block", body)
+        return heaper.decode_row(answer.block, heap)
+
+    @asynccontextmanager
+    async def live(self, heap: HeapId, opening: Opening) -> AsyncGenerator[Feed, None]:
+        """Open a feed; its socket closes with the context."""
+        feed = Feed(heap, opening, lambda: connect(self._rest), self._account.session)
+        running = asyncio.create_task(feed.run(), name=f"live feed of {heap}")
+        try:
+            yield feed
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+    async def upload(
+        self,
+        heap: HeapId,
+        block: BlockId,
+        source: UploadSource,
+        *,
+        progress: UploadProgress | None = None,
+    ) -> FileEntry:
+        """Bring a file's content to the server."""
+        return await upload(_Upload(self._account, heap, block, source), source, progress)
+
+    async def download(
+        self,
+        heap: HeapId,
+        block: BlockId,
+        hash: str,  # noqa: A002 - the word of files_v0, as in FileEntry
+        offset: int = 0,
+    ) -> AsyncGenerator[bytes, None]:
+        """A file's bytes from ``offset``, in pieces."""
+        # The bytes as they are: a compressed answer would have other offsets.
+        headers = {"Accept-Encoding": "identity"}
+        if offset:
+            headers |= {"Range": f"bytes={offset}-", "If-Range": f'"{hash}"'}
+        async with self._account.stream(f"/api/file/{heap}/{block}/{hash}", headers) as raw:
+            skip = skipped_bytes(raw.status, raw.headers.get("Content-Range"), offset)
+            if skip is None:
+                return
+            async for piece in raw.content.iter_chunked(PIECE_BYTES):
+                if rest := piece[skip:]:
+                    yield rest
+                skip = max(0, skip - len(piece))
+
+
+class _Upload:
+    """The calls of PROTOCOL §9 for one file."""
+
+    def __init__(
+        self, account: HeaperAccount, heap: HeapId, block: BlockId, source: UploadSource
+    ) -> None:
+        self._account = account
+        self._where = f"{heap}/{block}"
+        self._source = source
+
+    async def init(self) -> heaper.UploadState:
+        body = heaper.encode_upload(self._source)
+        return await self._account.post(
+            heaper.UploadState, f"/api/upload/init/{self._where}", body
+        )
+
+    async def chunk(self, chunk: Chunk) -> None:
+        path = f"/api/upload/chunk/{self._where}/{self._source.hash}/{chunk.index}"
+        await self._account.put(path, chunk.length, lambda: pieces(self._source, chunk))
+
+    async def complete(self) -> None:
+        path = f"/api/upload/complete/{self._where}/{self._source.hash}"
+        await self._account.post(Any, path, heaper.encode())
+
+
+def _parts(pushes: Sequence[Push]) -> list[list[Push]]:
+    """Pushes in requests within the server's limits, in order."""
+    parts: list[list[Push]] = []
+    room_bytes = 0
+    for push in pushes:
+        size_bytes = heaper.pushed_size_bytes(push)
+        if not parts or len(parts[-1]) >= _MAX_PUSHES or size_bytes > room_bytes:
+            parts.append([])
+            room_bytes = _MAX_PUSH_BYTES
+        parts[-1].append(push)
+        room_bytes -= size_bytes
+    return parts

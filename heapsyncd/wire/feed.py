@@ -1,0 +1,264 @@
+"""The runner of the live link: keeps one socket open while anything is followed.
+
+It joins the state machine (``live``) with a socket, the tokens and the reader's questions; it
+decides nothing but when to connect again: after a full-jitter wait that grows with each link
+that did not last.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeVar
+
+from heapsyncd.errors import HeapsyncdError
+from heapsyncd.ids import BlockId, HeapId, Token
+from heapsyncd.wire.backoff import full_jitter_s
+from heapsyncd.wire.clock import boot_clock_s
+from heapsyncd.wire.events import EventQueue
+from heapsyncd.wire.following import Following
+from heapsyncd.wire.live import LiveLink
+from heapsyncd.wire.values import LiveConnected, LiveDisconnected, LiveEvent
+
+_E = TypeVar("_E", bound=BaseException)
+
+LASTED_S = 10.0
+"""A link that served a document for this long was a good one: the next wait is short again."""
+
+Opening = Callable[[Sequence[BlockId]], Awaitable[Mapping[BlockId, tuple[int, bytes]]]]
+
+
+class Socket(Protocol):
+    """One open WebSocket. Every method raises Unreachable when it is closed or broken."""
+
+    async def send(self, data: bytes) -> None:
+        """Send one binary message; waits while the other side does not read."""
+
+    async def ping(self) -> None:
+        """Send a ping."""
+
+    async def receive(self) -> bytes | None:
+        """The next binary message; None for any other sign of life."""
+
+
+class Tokens(Protocol):
+    """Where tokens come from: ``signin.Session``."""
+
+    async def token(self) -> Token:
+        """A valid token."""
+
+    def doubt(self, token: Token) -> None:
+        """The server let this token into nothing."""
+
+
+class Feed:
+    """The live feed of one heap; ``run`` works until it is cancelled, iteration gives the events.
+
+    Args:
+        heap: whose documents.
+        opening: what to open a document with, asked at every opening.
+        connect: opens a socket.
+        tokens: the session.
+        clock_s: a clock that counts a suspended machine's time.
+        chance: uniform in 0 to 1.
+    """
+
+    def __init__(
+        self,
+        heap: HeapId,
+        opening: Opening,
+        connect: Callable[[], AbstractAsyncContextManager[Socket]],
+        tokens: Tokens,
+        *,
+        clock_s: Callable[[], float] = boot_clock_s,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._heap = heap
+        self._opening = opening
+        self._connect = connect
+        self._tokens = tokens
+        self._clock_s = clock_s
+        self._chance = chance
+        self._following = Following()
+        self._events = EventQueue()
+        self._wake = asyncio.Event()
+        self._to_open = asyncio.Event()
+        self._token: Token | None = None
+
+    # What the reader calls
+
+    @property
+    def connected(self) -> bool:
+        """Whether a socket is open now."""
+        return self._following.link is not None
+
+    def follow(self, blocks: Iterable[BlockId]) -> None:
+        """Set the whole wanted set."""
+        self._following.follow(blocks, self._clock_s())
+        self._stir()
+
+    def reopen(self, block: BlockId) -> None:
+        """Open a followed block anew."""
+        self._following.reopen(block)
+        self._stir()
+
+    def answer(self, block: BlockId, update: bytes) -> None:
+        """Send what the server lacks."""
+        if self._following.link is not None:
+            self._following.link.answer(block, update, self._clock_s())
+            self._stir()
+
+    def send(self, block: BlockId, update: bytes) -> None:
+        """Send a change."""
+        if self._following.link is not None:
+            self._following.link.update(block, update, self._clock_s())
+            self._stir()
+
+    def __aiter__(self) -> AsyncIterator[LiveEvent]:
+        """The events, in order."""
+        return self
+
+    async def __anext__(self) -> LiveEvent:
+        """The next event; raises what ``opening`` raised, if it did."""
+        return await self._events.get()
+
+    # What keeps it going
+
+    async def run(self) -> None:
+        """Connect and connect again, until cancelled or until ``opening`` fails."""
+        try:
+            await self._forever()
+        except* _OpeningFailed as group:
+            self._events.end(_leaf(group).__cause__)
+        except* Exception as group:
+            self._events.end(_leaf(group))
+            raise
+        finally:
+            self._events.end()
+
+    async def _forever(self) -> None:
+        failures = 0
+        while True:
+            while not self._following.wants_link:
+                self._wake.clear()
+                await self._wake.wait()
+            started_s = self._clock_s()
+            link = LiveLink(self._heap, started_s)
+            down = await self._link_once(link)
+            if isinstance(down, _Idle):
+                failures = 0
+                continue
+            lasted = link.served and self._clock_s() - started_s >= LASTED_S
+            failures = 1 if lasted else failures + 1
+            wait_s = full_jitter_s(failures, self._chance())
+            await asyncio.sleep(max(wait_s, getattr(down, "retry_after_s", None) or 0.0))
+
+    async def _link_once(self, link: LiveLink) -> HeapsyncdError:
+        """Open a socket and serve it to its end; returns why it ended."""
+        was_connected = False
+        down: HeapsyncdError
+        try:
+            # First of all a token: without one there is no use for a socket.
+            await self._tokens.token()
+            async with self._connect() as socket:
+                was_connected = True
+                self._following.attach(link)
+                await self._events.put(LiveConnected())
+                await self._serve(link, socket)
+        except* HeapsyncdError as group:
+            down = _leaf(group)
+        self._following.detach()
+        if self._token is not None and link.denied and not link.served:
+            self._tokens.doubt(self._token)
+        if was_connected:
+            await self._events.put(LiveDisconnected(str(down)))
+        return down
+
+    async def _serve(self, link: LiveLink, socket: Socket) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read(link, socket))
+            group.create_task(self._write(link, socket))
+            group.create_task(self._open(link))
+
+    async def _read(self, link: LiveLink, socket: Socket) -> None:
+        while True:
+            data = await socket.receive()
+            if data is None:
+                link.pulse.heard(self._clock_s())
+                continue
+            for event in link.receive(data, self._clock_s()):
+                await self._emit(link, event)
+            self._stir()
+
+    async def _emit(self, link: LiveLink, event: LiveEvent) -> None:
+        if not self._events.full:
+            await self._events.put(event)
+            return
+        # The reader is slow: nothing is read from the socket, so its silence says nothing.
+        link.listening = False
+        await self._events.put(event)
+        link.listening = True
+        link.pulse.heard(self._clock_s())
+
+    async def _write(self, link: LiveLink, socket: Socket) -> None:
+        while True:
+            self._wake.clear()
+            for event in link.tick(self._clock_s()):
+                await self._emit(link, event)
+            for data in link.outgoing():
+                await socket.send(data)
+            if link.pulse.ping_due(self._clock_s()):
+                await socket.ping()
+            if not self._following.wants_link:
+                raise _Idle("nothing is followed any more")
+            self._to_open.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(link.next_tick_s(self._clock_s())):
+                    await self._wake.wait()
+
+    async def _open(self, link: LiveLink) -> None:
+        while True:
+            self._to_open.clear()
+            if link.wants_token:
+                link.renew(await self._tokens.token(), self._clock_s())
+                self._wake.set()
+            if blocks := link.batch():
+                await self._open_batch(link, blocks)
+                self._wake.set()
+            else:
+                await self._to_open.wait()
+
+    async def _open_batch(self, link: LiveLink, blocks: list[BlockId]) -> None:
+        try:
+            known = await self._opening(blocks)
+        except Exception as error:
+            raise _OpeningFailed from error
+        self._token = await self._tokens.token()
+        now_s = self._clock_s()
+        for block in blocks:
+            if block in known:
+                sync_version, state_vector = known[block]
+                link.open(block, sync_version, state_vector, self._token, now_s)
+            else:
+                self._following.absent(block, now_s)
+
+    def _stir(self) -> None:
+        self._wake.set()
+        self._to_open.set()
+
+
+class _Idle(HeapsyncdError):
+    """There is nothing to follow: no failure."""
+
+
+class _OpeningFailed(Exception):
+    """``opening`` raised; that is the reader's trouble, not the link's."""
+
+
+def _leaf(group: BaseExceptionGroup[_E]) -> _E:
+    """The first of the exceptions a task group collected."""
+    leaf: _E | BaseExceptionGroup[_E] = group
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    return leaf

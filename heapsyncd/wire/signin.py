@@ -1,0 +1,267 @@
+"""Who we are to the server: a session of tokens, renewed before they expire (PROTOCOL §3).
+
+Theory: a session holds at most one pair of tokens. It walks down one ladder and never skips a
+rung::
+
+    valid access token  ->  refresh once  ->  sign in with the key  ->  refused, for a while
+
+A call that meets 401 says so (``reject``) and asks again (``token``); a pair that has never been
+accepted leads further down, one that has worked leads to a refresh first. One task at a time
+climbs; the others wait for it and share its failure. After a refusal nothing is asked of the
+server until a growing pause is over, so a refused account costs a few calls a minute; the same
+pause honours a Retry-After.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import base58
+import jwt
+from nacl.signing import SigningKey
+
+from heapsyncd.errors import HeapsyncdError, RequestRefused, SignInRefused, TooFast, TryLater
+from heapsyncd.ids import Seed, Token
+from heapsyncd.wire.backoff import equal_jitter_s
+from heapsyncd.wire.heaper import Challenge, TokenPair
+from heapsyncd.wire.values import Unauthorised
+
+_LEAD_SHARE = 0.3
+_LEAD_MAX_S = 60.0
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+_DEFAULT_RETRY_AFTER_S = 5.0
+
+
+class SignInCalls(Protocol):
+    """The three calls of the dialogue; they raise ``Unauthorised`` for 401."""
+
+    async def create_session(self, public_key: str) -> Challenge:
+        """Ask for a challenge."""
+
+    async def verify_session(self, public_key: str, challenge: str, signature: str) -> TokenPair:
+        """Answer it."""
+
+    async def refresh_token(self, refresh: Token) -> TokenPair:
+        """Trade a refresh token, once, for a new pair."""
+
+
+def lifetime_s(token: Token, wall_s: float) -> float | None:
+    """How long a token lives from its receipt; None: unknown, to be used until the server
+    rejects it.
+
+    ``iat`` makes this independent of the difference between the server's clock and ours; without
+    it ``exp`` is compared with ours, and a result that can't be right counts as unknown.
+    """
+    try:
+        claims = jwt.decode(token.reveal(), options={"verify_signature": False})
+        life_s = float(claims["exp"]) - float(claims.get("iat", wall_s))
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError):
+        return None
+    return life_s if life_s > 0 else None
+
+
+def lead_s(life_s: float) -> float:
+    """How long before its expiry a token is renewed: 60 s, or a third of a short life.
+
+    At least a second where there is one: the server counts in whole seconds.
+    """
+    return max(min(_LEAD_MAX_S, life_s * _LEAD_SHARE), min(1.0, life_s / 2))
+
+
+def sign(seed: Seed, challenge: str) -> str:
+    """The base58 ed25519 signature of a challenge's UTF-8 bytes."""
+    return base58.b58encode(SigningKey(seed.reveal()).sign(challenge.encode()).signature).decode()
+
+
+def public_key(seed: Seed) -> str:
+    """The base58 public key that belongs to a seed."""
+    return base58.b58encode(SigningKey(seed.reveal()).verify_key.encode()).decode()
+
+
+@dataclass(slots=True)
+class _Pair:
+    access: Token
+    refresh: Token | None
+    stale_at_s: float | None
+    """When to renew it; None: when the server rejects it."""
+    expires_at_s: float | None
+    """Until when it serves should renewing fail."""
+    signed_in: bool
+    """From a sign-in, not from a refresh."""
+    worked: bool = False
+
+
+class Session:
+    """The tokens of one account.
+
+    Args:
+        calls: the dialogue.
+        seed: the account's key.
+        clock_s: a monotonic clock that counts a suspended machine's time.
+        wall_s: the wall clock.
+        chance: uniform in 0 to 1.
+    """
+
+    def __init__(
+        self,
+        calls: SignInCalls,
+        seed: Seed,
+        *,
+        clock_s: Callable[[], float],
+        wall_s: Callable[[], float],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._calls = calls
+        self._seed = seed
+        self._clock_s = clock_s
+        self._wall_s = wall_s
+        self._chance = chance
+        self._climbing = asyncio.Lock()
+        self._climbs = 0
+        self._pair: _Pair | None = None
+        self._refusals = 0
+        self._paused_until_s = 0.0
+        self._failure: HeapsyncdError | None = None
+
+    async def token(self) -> Token:
+        """A token that is valid as far as can be known; renews it when needed.
+
+        Raises:
+            SignInRefused: the server does not accept the account, or a pause after that is not
+            over.
+            TooFast: the server asked to wait; ``retry_after_s`` is what is left of it.
+            Unreachable, ServerTrouble, NotHeaper, ProtocolError: as the calls raise them.
+        """
+        if (pair := self._fresh()) is not None:
+            return pair.access
+        climbs = self._climbs
+        async with self._climbing:
+            if (pair := self._fresh()) is not None:
+                return pair.access
+            if self._climbs != climbs and self._failure is not None:
+                raise _again(self._failure, self._left_s())
+            return (await self._climb()).access
+
+    def worked(self, token: Token) -> None:
+        """A call was let in with this token."""
+        if self._pair is not None and self._pair.access == token:
+            self._pair.worked = True
+            self._refusals = 0
+
+    def reject(self, token: Token) -> None:
+        """A call met 401 with this token; ask for ``token`` again.
+
+        Raises:
+            SignInRefused: it came from a sign-in and has never worked: there is no rung below.
+        """
+        pair = self._pair
+        if pair is None or pair.access != token:
+            return
+        if pair.worked and pair.refresh is not None:
+            pair.stale_at_s = pair.expires_at_s = self._clock_s()
+            return
+        self._pair = None
+        if pair.signed_in and not pair.worked:
+            raise self._refused()
+
+    def doubt(self, token: Token) -> None:
+        """The live link was let into nothing with this token: renew it before the next call."""
+        pair = self._pair
+        if pair is not None and pair.access == token and pair.refresh is not None:
+            pair.stale_at_s = pair.expires_at_s = self._clock_s()
+
+    def _fresh(self) -> _Pair | None:
+        pair = self._pair
+        if pair is None or (pair.stale_at_s is not None and self._clock_s() >= pair.stale_at_s):
+            return None
+        return pair
+
+    async def _climb(self) -> _Pair:
+        if self._left_s() > 0 and self._failure is not None:
+            raise _again(self._failure, self._left_s())
+        try:
+            pair = await self._refreshed() or await self._signed_in()
+        except HeapsyncdError as error:
+            self._failure = error
+            if isinstance(error, TooFast):
+                self._pause(error.retry_after_s or _DEFAULT_RETRY_AFTER_S)
+            raise
+        else:
+            self._failure = None
+            self._pair = pair
+            return pair
+        finally:
+            self._climbs += 1
+
+    async def _refreshed(self) -> _Pair | None:
+        old, self._pair = self._pair, None
+        if old is None or old.refresh is None:
+            return None
+        try:
+            answer = await self._calls.refresh_token(old.refresh)
+        except (Unauthorised, RequestRefused):
+            return None
+        except TryLater as error:
+            # The refresh token may be spent or not: trying it again is right in one case and
+            # harmless in the other. The access token may do until then.
+            self._pair = old
+            if old.expires_at_s is None or self._clock_s() >= old.expires_at_s:
+                raise
+            wait_s = getattr(error, "retry_after_s", None) or _DEFAULT_RETRY_AFTER_S
+            old.stale_at_s = min(self._clock_s() + wait_s, old.expires_at_s)
+            return old
+        return self._paired(answer, signed_in=False)
+
+    async def _signed_in(self) -> _Pair:
+        key = public_key(self._seed)
+        try:
+            challenge = (await self._calls.create_session(key)).text()
+            answer = await self._calls.verify_session(key, challenge, sign(self._seed, challenge))
+        except Unauthorised as error:
+            raise self._refused() from error
+        except RequestRefused as error:
+            if error.status == 403:
+                raise self._refused() from error
+            raise
+        return self._paired(answer, signed_in=True)
+
+    def _paired(self, answer: TokenPair, *, signed_in: bool) -> _Pair:
+        access = answer.access()
+        refresh, now_s = answer.refresh(), self._clock_s()
+        life_s = lifetime_s(access, self._wall_s())
+        if life_s is None:
+            return _Pair(access, refresh, None, None, signed_in)
+        usable_s = life_s - lead_s(life_s)
+        return _Pair(
+            access, refresh, now_s + usable_s, now_s + life_s - min(1.0, life_s / 2), signed_in
+        )
+
+    def _refused(self) -> SignInRefused:
+        self._refusals += 1
+        self._pause(
+            equal_jitter_s(
+                self._refusals, self._chance(), base_s=_FIRST_PAUSE_S, cap_s=_LONGEST_PAUSE_S
+            )
+        )
+        error = SignInRefused(
+            f"the server does not accept the key {public_key(self._seed)}: "
+            "ask its administrator to approve it"
+        )
+        self._failure = error
+        return error
+
+    def _pause(self, seconds: float) -> None:
+        self._paused_until_s = self._clock_s() + seconds
+
+    def _left_s(self) -> float:
+        return self._paused_until_s - self._clock_s()
+
+
+def _again(failure: HeapsyncdError, left_s: float) -> HeapsyncdError:
+    """The same failure for another caller, without the first one's traceback."""
+    if isinstance(failure, TooFast):
+        return TooFast(str(failure), max(left_s, 0.0))
+    return failure.with_traceback(None)

@@ -1,0 +1,134 @@
+"""An upload: init, the chunks the server lacks, complete (PROTOCOL §9); no I/O of its own."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from heapsyncd.errors import ProtocolError, RequestRefused
+from heapsyncd.model import FileEntry
+from heapsyncd.wire.heaper import UploadState, missing_chunks
+from heapsyncd.wire.values import UploadSource
+
+PIECE_BYTES = 256 << 10
+_ROUNDS = 4
+"""How often a server may refuse to complete before we give up for now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One chunk of a file."""
+
+    index: int
+    offset: int
+    length: int
+
+
+class UploadCalls(Protocol):
+    """The three calls of the dialogue."""
+
+    async def init(self) -> UploadState:
+        """Begin, or learn what is there already."""
+
+    async def chunk(self, chunk: Chunk) -> None:
+        """Send one chunk."""
+
+    async def complete(self) -> None:
+        """Have the server check the hash; RequestRefused 409 names missing chunks, 422 another
+        hash.
+        """
+
+
+def plan(size_bytes: int, state: UploadState) -> list[Chunk]:
+    """All chunks of a file, as the server wants them cut.
+
+    Raises:
+        ProtocolError: the server's figures do not fit together.
+    """
+    if state.chunk_size < 1:
+        raise ProtocolError(f"the server wants chunks of {state.chunk_size} bytes")
+    total = -(-size_bytes // state.chunk_size)
+    if state.total_chunks not in {None, total, max(total, 1)}:
+        raise ProtocolError(
+            f"the server wants {state.total_chunks} chunks where there are {total}"
+        )
+    return [
+        Chunk(index, start, min(state.chunk_size, size_bytes - start))
+        for index, start in enumerate(range(0, size_bytes, state.chunk_size))
+    ] or [Chunk(0, 0, 0)] * (state.total_chunks or 0)
+
+
+async def pieces(source: UploadSource, chunk: Chunk) -> AsyncIterator[bytes]:
+    """A chunk's bytes, a piece at a time: memory stays flat whatever the chunk's size."""
+    end = chunk.offset + chunk.length
+    for at in range(chunk.offset, end, PIECE_BYTES):
+        yield await source.read(at, min(PIECE_BYTES, end - at))
+
+
+async def upload(
+    calls: UploadCalls, source: UploadSource, progress: Callable[[int, int], None] | None = None
+) -> FileEntry:
+    """Carry out an upload, sending only what the server lacks.
+
+    Raises:
+        RequestRefused: complete is still refused after several rounds (409, 422), or any call is.
+        FileChanged: as ``source.read`` raises it.
+    """
+    lacking: set[int] | None = None
+    refusals: list[int] = []
+    while True:
+        if lacking is None:
+            state = await calls.init()
+            if state.complete:
+                return _finished(source, progress)
+            chunks = plan(source.size_bytes, state)
+            lacking = set(range(len(chunks))) - set(state.received)
+        await _send(calls, chunks, lacking, progress)
+        try:
+            await calls.complete()
+        except RequestRefused as error:
+            refusals.append(error.status)
+            if not _again(refusals):
+                raise
+            # The chunks it names are sent; for anything else the dialogue starts anew.
+            lacking = set(missing_chunks(error.body)) & set(range(len(chunks))) or None
+        else:
+            return _finished(source, progress)
+
+
+def _again(refusals: list[int]) -> bool:
+    """Whether a complete that was refused is worth another round.
+
+    Missing chunks (409) and a forgotten upload (404) may be put right; another hash (422) once,
+    because it means sending everything again.
+    """
+    last = refusals[-1]
+    return last in {404, 409, 422} and len(refusals) < _ROUNDS and refusals.count(422) <= 1
+
+
+async def _send(
+    calls: UploadCalls,
+    chunks: list[Chunk],
+    lacking: Iterable[int],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    total_bytes = sum(chunk.length for chunk in chunks)
+    to_send = [chunks[index] for index in sorted(lacking)]
+    done_bytes = total_bytes - sum(chunk.length for chunk in to_send)
+    for chunk in to_send:
+        if progress is not None:
+            progress(done_bytes, total_bytes)
+        await calls.chunk(chunk)
+        done_bytes += chunk.length
+
+
+def _finished(source: UploadSource, progress: Callable[[int, int], None] | None) -> FileEntry:
+    if progress is not None:
+        progress(source.size_bytes, source.size_bytes)
+    return FileEntry(
+        f"{source.hash}:{source.size_bytes}",
+        source.hash,
+        source.name,
+        source.size_bytes,
+        source.mime_type,
+        is_uploaded=True,
+    )

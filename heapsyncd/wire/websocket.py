@@ -1,0 +1,83 @@
+"""The live link's WebSocket [edge]: opened beside the HTTP client, foreign errors translated
+once.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import aiohttp
+from aiohttp import WSMsgType
+
+from heapsyncd.errors import Unreachable
+from heapsyncd.wire.answers import Answer, check
+from heapsyncd.wire.feed import Socket
+from heapsyncd.wire.rest import SILENCE_S, Rest, translated
+
+MAX_MESSAGE_BYTES = 64 << 20
+"""A document of this size does not exist; without a bound one frame could take all memory."""
+_OPEN_S = 20.0
+_CLOSE_S = 1.0
+
+
+class _WebSocket:
+    """One open WebSocket of aiohttp; it answers pings itself."""
+
+    def __init__(self, raw: aiohttp.ClientWebSocketResponse, where: str) -> None:
+        self._raw = raw
+        self._where = where
+
+    async def send(self, data: bytes) -> None:
+        """Send one binary message; Unreachable when it does not move for ``SILENCE_S``."""
+        async with translated(self._where), asyncio.timeout(SILENCE_S):
+            await self._raw.send_bytes(data)
+
+    async def ping(self) -> None:
+        """Send a ping."""
+        async with translated(self._where), asyncio.timeout(SILENCE_S):
+            await self._raw.ping()
+
+    async def receive(self) -> bytes | None:
+        """The next binary message; None for any other sign of life."""
+        async with translated(self._where):
+            message = await self._raw.receive()
+            match message.type:
+                case WSMsgType.BINARY:
+                    return bytes(message.data)
+                case WSMsgType.PING:
+                    await self._raw.pong(message.data)
+                    return None
+                case WSMsgType.PONG | WSMsgType.TEXT:
+                    return None
+                case _:
+                    code, reason = self._raw.close_code, message.extra or message.data or ""
+                    raise Unreachable(
+                        f"{self._where}: closed ({code} {reason})".replace(" )", ")")
+                    )
+
+
+@asynccontextmanager
+async def connect(rest: Rest) -> AsyncGenerator[Socket, None]:
+    """Open ``/ws`` (PROTOCOL §6).
+
+    Raises:
+        What ``answers.check`` raises for a status that is no upgrade; Unreachable.
+    """
+    where = f"GET /ws at {rest.url.host}"
+    async with translated(where):
+        try:
+            async with asyncio.timeout(_OPEN_S):
+                raw = await rest.client.ws_connect(
+                    rest.address("/ws"),
+                    autoping=False,
+                    max_msg_size=MAX_MESSAGE_BYTES,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_S),
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            wait = error.headers.get("Retry-After") if error.headers else None
+            check(Answer(where, error.status, b"", retry_after=wait), proven=True)
+            raise
+    try:
+        yield _WebSocket(raw, where)
+    finally:
+        await raw.close()
