@@ -40,6 +40,9 @@ from heapsyncd.sync.state import HeapState, now_ms, stamped
 
 log = structlog.get_logger()
 
+CREATE_BATCH = 100
+"""New notes committed together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Saved:
@@ -125,21 +128,18 @@ async def _express(
     reading = await asyncio.to_thread(
         read_body, base, note, live, updates, links, heap.client_id, wish
     )
-    if base is None or base.updates is None or chosen is None:
-        seq, extra = state.seq + (reading.update is not None), None
-    else:
-        seq, parts = chosen.rendition.seq, [chosen.rendition.extra, reading.update]
-        extra = merge([p for p in parts if p is not None]) if any(parts) else None
-    outcome = _Outcome(
-        reading.update,
-        seq,
-        extra,
-        reading.mentions,
-        tuple(new_tags),
-        chosen is not None and chosen.older,
-    )
     if reading.update is not None:
         await asyncio.to_thread(live.apply, reading.update)
+    seq: int | None
+    if chosen is None or base is None or base.updates is None:
+        # Merged without a common history: the file shows our side only, unless there was no other.
+        whole = await asyncio.to_thread(shows, saved.data, live.view(), links)
+        seq, extra = (state.seq + (reading.update is not None) if whole else None), None
+    else:
+        parts = [p for p in (chosen.rendition.extra, reading.update) if p is not None]
+        seq, extra = chosen.rendition.seq, merge(parts) if parts else None
+    older = chosen is not None and chosen.older
+    outcome = _Outcome(reading.update, seq, extra, reading.mentions, tuple(new_tags), older=older)
     await _commit(heap, entry, saved, state, live, outcome)
 
 
@@ -259,44 +259,60 @@ def insert_block(tx: Tx, state: BlockState, update: bytes | None, tags: Sequence
         blocks.append(tx, state.id, update, local=True)
 
 
-async def note_created(heap: HeapState, saved: Saved) -> None:
-    """A new file became a new note; its id is written into it by the next publish. Takes the lock."""
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """A new note on its way into the cache."""
+
+    saved: Saved
+    note: Note
+    state: BlockState
+    wish: Wish
+    update: bytes | None = None
+    mentions: frozenset[str] = frozenset()
+
+
+async def notes_created(heap: HeapState, saved: Sequence[Saved]) -> None:
+    """New files become new notes; their ids are written into them by the next publish. Takes the lock.
+
+    All are named before any is read, so that links among them find each other.
+    """
     async with heap.lock:
-        if saved.path in heap.index.entries:
-            return
-        try:
-            note = Note.of(saved.data)
-        except UnreadableFile as error:
-            heap.file_problems[saved.path] = str(error)
-            return
-        heap.file_problems.pop(saved.path, None)
-        title = note.front.title or PurePosixPath(saved.path).name.removesuffix(".md")
-        wish, new_tags = _wish(heap, front_change(None, note.front))
-        parent = heap.parent_of(saved.path)
-        if parent is not None:
-            wish = replace(wish, add_tags=wish.add_tags | {parent})
-        reading = await asyncio.to_thread(
-            read_body,
-            Base(b"", ()),
-            note,
-            Replica(heap.client_id),
-            (),
-            NoteLinks(heap.index, None, aliases=True),
-            heap.client_id,
-            replace(wish, title=None),
-        )
-        await _commit_created(heap, saved, title, wish, new_tags, reading.update, reading.mentions)
+        tags: dict[str, BlockState] = {}
+        fresh = [f for s in saved if (f := _name(heap, s, tags)) is not None]
+        for start in range(0, len(fresh), CREATE_BATCH):
+            batch = fresh[start : start + CREATE_BATCH]
+            read = await asyncio.to_thread(lambda b=batch: [_first_edit(heap, f) for f in b])  # type: ignore[misc]
+            good = [f for f in read if isinstance(f, _Fresh)]
+            for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
+                heap.file_problems[path] = reason
+                heap.index.drop(path)
+            await heap.db.write(lambda tx, g=good: _store_created(tx, heap, g, tags))  # type: ignore[misc]
+            for one in good:
+                heap.learned(None, one.state)
+    if saved:
+        heap.to_publish.set()
+        heap.to_push.set()
+        heap.to_follow.set()
 
 
-async def _commit_created(
-    heap: HeapState,
-    saved: Saved,
-    title: str,
-    wish: Wish,
-    new_tags: Sequence[BlockState],
-    update: bytes | None,
-    targets: frozenset[str],
-) -> None:
+def _name(heap: HeapState, saved: Saved, tags: dict[str, BlockState]) -> _Fresh | None:
+    """Give a new file its block and its place in the index."""
+    if saved.path in heap.index.entries:
+        return None
+    try:
+        note = Note.of(saved.data)
+    except UnreadableFile as error:
+        heap.file_problems[saved.path] = str(error)
+        return None
+    heap.file_problems.pop(saved.path, None)
+    wish, new_tags = _wish(heap, front_change(None, note.front))
+    for tag in new_tags:
+        tags[tag.id] = tag
+        heap.learned(None, tag)
+    parent = heap.parent_of(saved.path)
+    if parent is not None:
+        wish = replace(wish, add_tags=wish.add_tags | {parent})
+    title = note.front.title or PurePosixPath(saved.path).name.removesuffix(".md")
     state = BlockState(
         new_block_id(),
         heap.id,
@@ -306,33 +322,44 @@ async def _commit_created(
         born_here=True,
         stale=True,
     )
-    replica = Replica.load([update] if update else [], heap.client_id)
-    state = replace(state, state_vector=replica.state_vector())
-    row = stamped(EntryRow(saved.path, state.id, "note"), saved.stat, digest(saved.data))
+    heap.learned(None, state)
+    heap.index.put(stamped(EntryRow(saved.path, state.id, "note"), saved.stat, digest(saved.data)))
+    return _Fresh(saved, note, state, replace(wish, title=None))
 
-    def store(tx: Tx) -> None:
-        for tag in new_tags:
-            blocks.insert(tx, tag)
-        insert_block(tx, state, update, sorted(wish.add_tags))
+
+def _first_edit(heap: HeapState, fresh: _Fresh) -> _Fresh | tuple[str, str]:
+    """The first update of a new note, or its path and what is wrong; runs in a thread."""
+    links = NoteLinks(heap.index, None, aliases=True)
+    live = Replica(heap.client_id)
+    try:
+        reading = read_body(Base(b"", ()), fresh.note, live, (), links, heap.client_id, fresh.wish)
+        if reading.update is not None:
+            live.apply(reading.update)
+    except BlockError as error:
+        return fresh.saved.path, f"this note could not be read: {error}"
+    state = replace(fresh.state, state_vector=live.state_vector())
+    return replace(fresh, state=state, update=reading.update, mentions=reading.mentions)
+
+
+def _store_created(
+    tx: Tx, heap: HeapState, batch: Sequence[_Fresh], tags: dict[str, BlockState]
+) -> None:
+    for tag in tags.values():
+        blocks.insert(tx, tag)
+    for fresh in batch:
+        insert_block(tx, fresh.state, fresh.update, sorted(fresh.wish.add_tags))
         renditions.add(
             tx,
-            state.id,
-            seq=1 if update else 0,
+            fresh.state.id,
+            seq=1 if fresh.update is not None else 0,
             extra=None,
-            data=saved.data,
-            digest=digest(saved.data),
+            data=fresh.saved.data,
+            digest=digest(fresh.saved.data),
             now_ms=now_ms(),
         )
-        entries.save(tx, heap.id, [row])
-        entries.mention(tx, state.id, targets)
-
-    await heap.db.write(store)
-    for new in (*new_tags, state):
-        heap.learned(None, new)
-    heap.index.put(row)
-    heap.to_publish.set()
-    heap.to_push.set()
-    log.info("new note", path=saved.path, block=state.id)
+        entries.save(tx, heap.id, [heap.index.entries[fresh.saved.path]])
+        entries.mention(tx, fresh.state.id, fresh.mentions)
+        log.info("new note", path=fresh.saved.path, block=fresh.state.id)
 
 
 async def note_adopted(heap: HeapState, saved: Saved, block: BlockId) -> None:

@@ -1,0 +1,233 @@
+"""One heap kept mirrored: the tasks that watch, read, write, pull, push, follow and transfer."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from heapsyncd.cache import heaps
+from heapsyncd.config import Live
+from heapsyncd.errors import FolderTrouble
+from heapsyncd.folder.watch import watch
+from heapsyncd.sync.inbound import follow, poll, pull
+from heapsyncd.sync.intake import Intake
+from heapsyncd.sync.patience import Patience, first_of
+from heapsyncd.sync.publish import publish
+from heapsyncd.sync.push import push
+from heapsyncd.sync.state import HeapState
+from heapsyncd.sync.transfers import transfer
+
+log = structlog.get_logger()
+
+FOLLOWED: Final = {"all": 2000, "recent": 200, "off": 0}
+"""How many notes are followed over the live connection."""
+AUDIT_S: Final = 600.0
+"""How often the whole folder is compared, in case the watch missed something."""
+MOVING_S: Final = 1.0
+"""The delta feed is polled at least this often while things move."""
+TRANSFER_AGAIN_S: Final = 30.0
+
+
+@dataclass
+class HeapMirror:
+    """Keeps one heap mirrored until ``stop`` is set.
+
+    Args:
+        state: what its parts share.
+        intake: where the folder's changes are looked for.
+        poll_interval_s: between requests for changes while nothing moves.
+        live: which notes are followed.
+        stop: ends it; the action at hand is finished.
+        looked: called once the first look at the folder is through.
+    """
+
+    state: HeapState
+    intake: Intake
+    poll_interval_s: float
+    live: Live
+    stop: asyncio.Event
+    looked: Callable[[], None]
+    first_look: bool = False
+    trouble: dict[str, Patience] = field(default_factory=dict)
+    _hinted: asyncio.Event = field(default_factory=asyncio.Event)
+    _clean_poll_at: float = -1.0
+    _changed_at: float = 0.0
+
+    async def run(self) -> None:
+        """Mirror; trouble with the server or the folder is reported and waited out."""
+        async with asyncio.TaskGroup() as group:
+            background = [group.create_task(self._watch())]
+            if self.live != "off":
+                background.append(group.create_task(self._follow()))
+            for work in (self._folder, self._receive, self._send, self._transfer):
+                group.create_task(work())
+            await self.stop.wait()
+            for task in background:
+                task.cancel()
+
+    @property
+    def settled(self) -> bool:
+        """Whether folder and server agree, as far as anybody can know: a poll after the last change said so."""
+        return (
+            self.first_look
+            and self.intake.idle
+            and not self.state.report.left()
+            and self._clean_poll_at > self._changed_at
+        )
+
+    @property
+    def stuck(self) -> bool:
+        """Whether only what a person must mend is left."""
+        report = self.state.report
+        return (
+            self.first_look
+            and self.intake.idle
+            and self._clean_poll_at > self._changed_at
+            and bool(report.problems or report.error or report.held_deletions)
+        )
+
+    def _moved(self) -> None:
+        self._changed_at = time.monotonic()
+
+    # ---- the folder ------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                async for hint in watch(self.state.disk.root, self.stop):
+                    self.intake.hint(hint.paths, everything=hint.everything)
+                    self._hinted.set()
+            except FolderTrouble as error:
+                self.state.report.error = str(error)
+            await first_of(self.stop, timeout_s=5.0)
+            if self.stop.is_set():
+                return
+
+    async def _folder(self) -> None:
+        await first_of(self.state.listed, self.stop)
+        audit_at = time.monotonic() + AUDIT_S
+        while not self.stop.is_set():
+            self._hinted.clear()
+            self.state.to_publish.clear()
+            try:
+                await self._look_and_publish()
+                if self._folder_error:
+                    self.state.report.error = self._folder_error = None
+            except FolderTrouble as error:
+                self.state.report.error = self._folder_error = str(error)
+                log.warning("folder trouble", heap=self.state.report.title, reason=str(error))
+                self.intake.hint((), everything=True)
+                await first_of(self.stop, timeout_s=5.0)
+                continue
+            await self.state.count()
+            if time.monotonic() > audit_at:
+                audit_at = time.monotonic() + AUDIT_S
+                self.intake.hint((), everything=True)
+            due = self.intake.next_due_s()
+            timeout = min(
+                due if due is not None else AUDIT_S, max(0.05, audit_at - time.monotonic())
+            )
+            if timeout > 0:
+                await first_of(self._hinted, self.state.to_publish, self.stop, timeout_s=timeout)
+
+    _folder_error: str | None = None
+
+    async def _look_and_publish(self) -> None:
+        state, first = self.state, not self.first_look
+        if await state.disk.marker() != state.id:
+            raise FolderTrouble(
+                f"{state.disk.root} has no .heapsyncd marker of this heap: is the disk mounted?"
+                " Nothing is treated as deleted until it is back."
+            )
+        was_idle = self.intake.idle
+        await self.intake.look()
+        again: set[str] = set()
+        wrote = await publish(state, again, everything=first)
+        self.intake.hint(again)
+        if wrote or not was_idle:
+            self._moved()
+        if first:
+            self.first_look = True
+            await state.db.write(lambda tx: heaps.set_mirrored(tx, state.id))
+            state.to_push.set()
+            state.to_transfer.set()
+            await state.count()
+            self.looked()
+
+    # ---- the server ------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        patience = self.trouble.setdefault("receive", Patience(self.state, "receive"))
+        rows = await self.state.db.read(heaps.load_all)
+        if any(r.id == self.state.id and r.mirrored for r in rows):
+            self.state.listed.set()  # the cache knows the blocks: edits can be read while offline
+        news = False
+
+        async def step() -> None:
+            nonlocal news
+            at, self.state.listed_once = time.monotonic(), True
+            news = await poll(self.state)
+            await pull(self.state, everything=not self.first_look)
+            if not news:
+                self._clean_poll_at = at
+            else:
+                self._moved()
+
+        while not self.stop.is_set():
+            self.state.to_pull.clear()
+            if await patience.attempt(step):
+                self.state.listed.set()
+            await self.state.count()
+            pause = patience.pause_s() or (
+                min(MOVING_S, self.poll_interval_s) if news else self.poll_interval_s
+            )
+            if patience.failures:
+                await first_of(self.stop, timeout_s=pause)
+            else:
+                await first_of(self.state.to_pull, self.stop, timeout_s=pause)
+
+    async def _send(self) -> None:
+        patience = self.trouble.setdefault("send", Patience(self.state, "send"))
+
+        async def step() -> None:
+            if await push(self.state):
+                self._moved()
+                self.state.to_transfer.set()
+
+        await first_of(self.state.listed, self.stop)
+        self.state.to_push.set()
+        while not self.stop.is_set():
+            await first_of(self.state.to_push, self.stop)
+            self.state.to_push.clear()
+            if not await patience.attempt(step):
+                self.state.to_push.set()
+                await first_of(self.stop, timeout_s=patience.pause_s())
+            await self.state.count()
+
+    async def _transfer(self) -> None:
+        patience = self.trouble.setdefault("transfer", Patience(self.state, "transfer"))
+
+        async def step() -> None:
+            if await transfer(self.state):
+                self._moved()
+                self.state.to_pull.set()
+
+        while not self.stop.is_set():
+            await first_of(self.state.to_transfer, self.stop, timeout_s=TRANSFER_AGAIN_S)
+            self.state.to_transfer.clear()
+            if self.stop.is_set():
+                return
+            if not await patience.attempt(step):
+                await first_of(self.stop, timeout_s=patience.pause_s())
+                self.state.to_transfer.set()
+            await self.state.count()
+
+    async def _follow(self) -> None:
+        await first_of(self.state.listed, self.stop)
+        patience = self.trouble.setdefault("follow", Patience(self.state, "follow"))
+        while not self.stop.is_set():
+            await patience.attempt(lambda: follow(self.state, FOLLOWED[self.live]))
+            await first_of(self.stop, timeout_s=max(1.0, patience.pause_s()))

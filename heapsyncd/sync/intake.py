@@ -1,0 +1,278 @@
+"""What happened in the folder: hints become settled observations, observations become changes.
+
+Hints only say where to look; what the disk shows decides. A file is read once it has been quiet for a moment (a save
+in place writes piece by piece; one that replaced the file is whole at once), a file that lost most of its text only
+after a grace period, and a path counts as gone only when it stays away.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+import structlog
+
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.errors import FolderTrouble, UnreadableFile
+from heapsyncd.folder.disk import Unsettled
+from heapsyncd.folder.ignore import Ignore
+from heapsyncd.folder.snapshot import Entry, Snapshot, Stat
+from heapsyncd.ids import BlockId
+from heapsyncd.markdown import frontmatter
+from heapsyncd.markdown.text import decode
+from heapsyncd.sync import changes
+from heapsyncd.sync.ingest import Saved, note_saved, notes_created
+from heapsyncd.sync.merge import digest
+from heapsyncd.sync.plan import Found, recognise
+from heapsyncd.sync.state import HeapState, stat_of
+
+log = structlog.get_logger()
+
+QUIET_S = 0.3
+"""A file written in place is read when it has been quiet for this long."""
+GONE_S = 1.0
+"""A path counts as gone when it stays away for this long: editors replace files by moving them about."""
+SHRUNK_S = 3.0
+"""A file that lost most of its text is believed after this long."""
+NOTE_BYTES = 64 << 20
+"""A larger file is no note."""
+
+
+@dataclass
+class Intake:
+    """Paths to look at, and what has been seen of those that are not settled yet. One owner: the folder's task."""
+
+    heap: HeapState
+    ignore: Ignore
+    everything: bool = True
+    paths: set[str] = field(default_factory=set)
+    _due: dict[str, float] = field(default_factory=dict)
+    _seen: dict[str, tuple[Stat | None, float]] = field(default_factory=dict)
+
+    def hint(self, paths: Iterable[str], *, everything: bool = False) -> None:
+        """Look at these paths (and all below them), or at the whole folder."""
+        self.paths.update(paths)
+        self.everything = self.everything or everything
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to look at."""
+        return not (self.everything or self.paths or self._due)
+
+    def next_due_s(self) -> float | None:
+        """In how many seconds an unsettled path is to be looked at again; None when there is none."""
+        if self.everything or self.paths:
+            return 0.0
+        if not self._due:
+            return None
+        return max(0.0, min(self._due.values()) - time.monotonic())
+
+    async def look(self) -> None:
+        """Look at what was hinted at and what is due, and carry the changes into the cache."""
+        now = time.monotonic()
+        due = {p for p, at in self._due.items() if at <= now}
+        paths, everything = self.paths | due, self.everything
+        self.paths, self.everything = set(), False
+        for path in due:
+            del self._due[path]
+        if not paths and not everything:
+            return
+        try:
+            if everything:
+                snapshot = await self.heap.disk.scan(self.ignore)
+                scope = None
+                self._due.clear()
+            else:
+                snapshot = await self.heap.disk.look(paths, self.ignore)
+                scope = paths
+        except FolderTrouble:
+            self.hint(paths, everything=everything)
+            raise
+        self._report_problems(snapshot, everything=everything)
+        await self._compare(snapshot, scope, now)
+
+    def _report_problems(self, snapshot: Snapshot, *, everything: bool) -> None:
+        if everything:
+            self.heap.file_problems = {
+                p: r for p, r in self.heap.file_problems.items() if p in snapshot.entries
+            }
+        for problem in snapshot.problems:
+            self.heap.file_problems[problem.path] = problem.reason
+
+    async def _compare(self, snapshot: Snapshot, scope: set[str] | None, now: float) -> None:
+        known = self.heap.index.entries
+        unreadable = [p.path for p in snapshot.problems]
+        missing = [
+            e
+            for e in (known.values() if scope is None else _within(known, scope))
+            if e.inode is not None
+            and e.path not in snapshot.entries
+            and not any(_covers(u, e.path) for u in unreadable)
+            and not self.ignore.match(e.path, e.role == "folder")
+        ]
+        created: list[Entry] = []
+        modified: list[tuple[EntryRow, Entry]] = []
+        for path, entry in snapshot.entries.items():
+            row = known.get(path)
+            if row is None or row.inode is None:
+                created.append(entry)
+            elif (row.role == "folder") != (entry.kind == "dir"):
+                missing.append(row)
+                created.append(entry)
+            elif entry.kind == "file" and entry.stat != stat_of(row):
+                modified.append((row, entry))
+        for row, entry in modified:
+            if self._settled(entry, row, now):
+                await self._modified(row, entry)
+        await self._moved_or_created(missing, created, now)
+        for path in scope if scope is not None else ():
+            if path in known and path in snapshot.entries:
+                self._seen.pop(path, None)
+
+    def _settled(self, entry: Entry, row: EntryRow | None, now: float) -> bool:
+        """Whether a file is to be read now; if not, it is looked at again when it may be."""
+        stat, since = self._seen.get(entry.path, (None, now))
+        if stat != entry.stat:
+            since = now
+        self._seen[entry.path] = (entry.stat, since)
+        wait = QUIET_S
+        replaced = row is not None and row.inode != entry.stat.inode
+        if replaced or time.time_ns() - entry.stat.mtime_ns > 2_000_000_000:
+            wait = 0.0
+        if row is not None and row.role == "note" and _shrunk(row.size or 0, entry.stat.size):
+            wait = SHRUNK_S
+        if now - since >= wait:
+            del self._seen[entry.path]
+            return True
+        self._due[entry.path] = since + wait
+        return False
+
+    async def _modified(self, row: EntryRow, entry: Entry) -> None:
+        if row.role == "note":
+            saved = await self._read(entry.path)
+            if saved is not None:
+                await note_saved(self.heap, saved)
+        else:
+            await changes.content_changed(self.heap, row, entry.stat)
+
+    async def _read(self, path: str) -> Saved | None:
+        try:
+            data, stat = await self.heap.disk.read(path, NOTE_BYTES)
+        except Unsettled:
+            self._due[path] = time.monotonic() + QUIET_S
+        except (FolderTrouble, UnreadableFile) as error:
+            self.heap.file_problems[path] = str(error)
+        except FileNotFoundError:
+            self.paths.add(path)
+        else:
+            return Saved(path, data, stat)
+        return None
+
+    async def _moved_or_created(
+        self, missing: list[EntryRow], created: list[Entry], now: float
+    ) -> None:
+        """Tell moves from deletions and new things, and let each be carried out."""
+        gone_now = [
+            e
+            for e in self.heap.index.entries.values()
+            if e.path in self._seen and self._seen[e.path][0] is None
+        ]
+        candidates = {e.path: e for e in [*missing, *gone_now]}
+        found: list[Found] = []
+        texts: dict[str, Saved] = {}
+        waiting: set[str] = set()
+        for entry in created:
+            if entry.kind == "other":
+                continue
+            if entry.kind == "dir":
+                found.append(Found(entry.path, "dir", entry.stat.inode, entry.stat.device))
+                continue
+            if not self._settled(entry, None, now):
+                waiting.add(entry.path)
+                continue
+            fact = await self._fact(entry, texts)
+            if fact is not None:
+                found.append(fact)
+        present = {
+            e.block_id: e.path
+            for e in self.heap.index.entries.values()
+            if e.role == "note" and e.path not in candidates
+        }
+        plan = recognise(candidates.values(), found, present)
+        for move in plan.moved:
+            self._seen.pop(move.entry.path, None)
+            self._due.pop(move.entry.path, None)
+            await changes.moved(self.heap, move, texts.get(move.path))
+        await self._created(
+            [c.found for c in plan.created], {c.found.path: c.copy_of for c in plan.created}, texts
+        )
+        believed = []
+        for gone in plan.vanished:
+            path = gone.entry.path
+            since = self._seen[path][1] if self._seen.get(path, (1, 0))[0] is None else now
+            self._seen[path] = (None, since)
+            if waiting or now - since < GONE_S:
+                self._due[path] = max(since + GONE_S, now + 0.05)
+            else:
+                del self._seen[path]
+                believed.append(gone.entry)
+        if believed:
+            await changes.vanished(self.heap, believed)
+
+    async def _created(
+        self, found: list[Found], copies: dict[str, BlockId | None], texts: dict[str, Saved]
+    ) -> None:
+        """New things: all names first, so that links between new notes find each other."""
+        adoptable = await changes.adoptable(self.heap, found, copies, texts)
+        for item in found:
+            if item.kind == "dir":
+                await changes.folder_created(self.heap, item)
+        notes = []
+        for item in found:
+            if item.kind == "dir":
+                continue
+            if not item.is_note:
+                await changes.file_created(self.heap, item)
+            elif item.path in adoptable:
+                await changes.adopt(self.heap, texts[item.path], adoptable[item.path])
+            else:
+                notes.append(texts[item.path])
+        await notes_created(self.heap, notes)
+
+    async def _fact(self, entry: Entry, texts: dict[str, Saved]) -> Found | None:
+        base = Found(entry.path, "file", entry.stat.inode, entry.stat.device, entry.stat.size)
+        if not base.is_note:
+            return base
+        saved = await self._read(entry.path)
+        if saved is None:
+            return None
+        texts[entry.path] = saved
+        try:
+            front_id = frontmatter.split(decode(saved.data).text)[0].id
+        except UnreadableFile as error:
+            self.heap.file_problems[entry.path] = str(error)
+            return None
+        return Found(
+            entry.path, "file", saved.stat.inode, saved.stat.device, saved.stat.size,
+            front_id, digest(saved.data),
+        )  # fmt: skip
+
+
+def _within(known: dict[str, EntryRow], scope: set[str]) -> list[EntryRow]:
+    found = [known[p] for p in scope if p in known]
+    folders = {p for p in scope if p not in known or known[p].role == "folder"}
+    if folders:
+        found += [e for p, e in known.items() if p not in scope and _under_any(p, folders)]
+    return found
+
+
+def _under_any(path: str, folders: set[str]) -> bool:
+    return any(str(parent) in folders for parent in PurePosixPath(path).parents)
+
+
+def _covers(directory: str, path: str) -> bool:
+    return directory in {"", "."} or path == directory or path.startswith(directory + "/")
+
+
+def _shrunk(before: int, now: int) -> bool:
+    return now == 0 < before or (before > 400 and now < before // 5)

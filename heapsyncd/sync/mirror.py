@@ -1,0 +1,282 @@
+"""One account kept mirrored: its heaps found, each with its own mirror, and the verdict of one pass."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from heapsyncd.backends.contract import Backend
+from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.cache import heaps
+from heapsyncd.cache.heaps import HeapRow
+from heapsyncd.cache.schema import SCHEMA
+from heapsyncd.config import Account
+from heapsyncd.database import Database
+from heapsyncd.document.replica import self_test
+from heapsyncd.errors import (
+    ConfigError,
+    FolderTrouble,
+    HeapsyncdError,
+    PeerError,
+    SignInRefused,
+    TryLater,
+)
+from heapsyncd.folder.disk import HeapFolder
+from heapsyncd.folder.ignore import Ignore
+from heapsyncd.folder.names import collision_key, safe_name, unique
+from heapsyncd.ids import HeapId
+from heapsyncd.model import Heap
+from heapsyncd.sync.heap import HeapMirror
+from heapsyncd.sync.intake import Intake
+from heapsyncd.sync.patience import first_of
+from heapsyncd.sync.report import HeapReport, Report, Verdict
+from heapsyncd.sync.state import HeapState
+
+log = structlog.get_logger()
+
+HEAPS_AGAIN_S: Final = 60.0
+"""How often the list of heaps is asked for."""
+GIVE_UP_S: Final = 30.0
+"""A single pass without a time limit ends when the server was away for this long."""
+ONCE_POLL_S: Final = 0.5
+
+
+async def mirror_account(
+    account: Account,
+    state_dir: Path,
+    report: Report,
+    *,
+    once: bool,
+    stop: asyncio.Event,
+    timeout_s: float | None = None,
+    ready: Callable[[], None],
+) -> Verdict:
+    """Mirror an account until ``stop`` is set; with ``once`` for one full pass both ways.
+
+    Args:
+        account: with its key.
+        state_dir: where its cache lives; must exist.
+        report: kept current.
+        once: end when everything is in sync, or nothing more can be done.
+        stop: asks for the ordered end.
+        timeout_s: ends a single pass; what is left then is in the verdict.
+        ready: called when the first look at every heap is through (or the server is away).
+
+    Raises:
+        SignInRefused, Unreachable and their like: only with ``once``; the daemon waits them out.
+        ConfigError: the cache belongs to another account or server.
+        FolderTrouble: the cache can't be used.
+    """
+    self_test()
+    assert account.seed is not None
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(await open_cache(account, state_dir))
+        await _same_server(db, account)
+        backend: Backend = await stack.enter_async_context(
+            HeaperBackend(account.server, account.seed)
+        )
+        mirror = AccountMirror(account, db, backend, report, stop, ready, once=once)
+        if not once:
+            await mirror.run()
+            return Verdict(report.state, 0)
+        return await mirror.once(timeout_s)
+
+
+def cache_path(account: Account, state_dir: Path) -> Path:
+    """Where an account's cache lives."""
+    return state_dir / f"{account.name}.sqlite3"
+
+
+async def open_cache(account: Account, state_dir: Path) -> Database:
+    """Open (or make) an account's cache."""
+    return await Database.open(cache_path(account, state_dir), SCHEMA)
+
+
+async def _same_server(db: Database, account: Account) -> None:
+    """A cache speaks of one server; another one must not be taken for it (its ids mean other things)."""
+    known = await db.read(lambda tx: heaps.get_meta(tx, "server"))
+    if known is None:
+        await db.write(lambda tx: heaps.set_meta(tx, "server", account.server))
+    elif known != account.server:
+        raise ConfigError(
+            f"accounts.{account.name}: its cache belongs to {known}, the configuration says {account.server}."
+            " If the same server has a new address, remove the cache and it is rebuilt; else use another account name."
+        )
+
+
+class AccountMirror:
+    """The heaps of one account, each mirrored by itself, so that trouble with one never holds up the others."""
+
+    def __init__(
+        self,
+        account: Account,
+        db: Database,
+        backend: Backend,
+        report: Report,
+        stop: asyncio.Event,
+        ready: Callable[[], None],
+        *,
+        once: bool,
+    ) -> None:
+        self._account, self._db, self._backend = account, db, backend
+        self._report, self._stop, self._ready = report, stop, ready
+        self._once = once
+        self._end = asyncio.Event()
+        self.mirrors: dict[HeapId, HeapMirror] = {}
+
+    async def run(self) -> None:
+        """Mirror until told to stop, server or not."""
+        async with asyncio.TaskGroup() as group:
+            for row in await self._db.read(heaps.load_all):
+                if row.mirrored and self._chosen(row.title, row.id):
+                    await self._start(group, Heap(row.id, row.title))
+            failures = 0
+            while not self._stop.is_set():
+                try:
+                    await self._find_heaps(group)
+                    failures = 0
+                except (TryLater, SignInRefused, PeerError) as error:
+                    failures += 1
+                    self._note(error)
+                    self._ready()
+                wait = HEAPS_AGAIN_S if not failures else min(HEAPS_AGAIN_S, 2.0**failures)
+                await first_of(self._stop, timeout_s=wait)
+            self._end.set()
+
+    async def once(self, timeout_s: float | None) -> Verdict:
+        """One full pass both ways."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._backend.sign_in()
+        except TimeoutError:
+            return Verdict("offline", 4, (f"{self._account.server} did not answer in time",))
+        async with asyncio.TaskGroup() as group:
+            await self._find_heaps(group)
+            verdict = await self._until_settled(started, timeout_s)
+            self._end.set()
+        return verdict
+
+    async def _until_settled(self, started: float, timeout_s: float | None) -> Verdict:
+        away_since: float | None = None
+        while True:
+            mirrors = list(self.mirrors.values())
+            if all(m.settled for m in mirrors):
+                return self._verdict(mirrors)
+            if all(m.settled or m.stuck for m in mirrors) or self._stop.is_set():
+                return self._verdict(mirrors)
+            now = time.monotonic()
+            if self._report.refused:
+                return Verdict(
+                    "sign-in needed", SignInRefused.exit_code, (str(self._report.error),)
+                )
+            away_since = None if self._report.connected else away_since or now
+            if away_since is not None and now - away_since > GIVE_UP_S:
+                return self._verdict(mirrors)
+            if timeout_s is not None and now - started > timeout_s:
+                return self._verdict(mirrors)
+            await first_of(self._stop, timeout_s=0.02)
+
+    def _verdict(self, mirrors: Sequence[HeapMirror]) -> Verdict:
+        left = [line for m in mirrors for line in m.state.report.left()]
+        unsettled = [m.state.report.title for m in mirrors if not m.settled]
+        if not self._report.connected:
+            reason = self._report.error or f"{self._account.server} can't be reached"
+            return Verdict("offline", TryLater.exit_code, (reason, *left))
+        if not left and not unsettled:
+            return Verdict("in sync", 0)
+        rest = left or [f"{title}: not finished yet" for title in unsettled]
+        return Verdict(self._report.state if left else "syncing", 1, tuple(rest))
+
+    def _note(self, error: HeapsyncdError) -> None:
+        self._report.error = str(error)
+        self._report.refused = isinstance(error, SignInRefused)
+        if isinstance(error, TryLater):
+            self._report.connected = False
+        log.warning("heaps not listed", account=self._account.name, reason=str(error))
+
+    def _chosen(self, title: str, heap: HeapId) -> bool:
+        return chosen(self._account, title, heap)
+
+    async def _find_heaps(self, group: asyncio.TaskGroup) -> None:
+        found = await self._backend.heaps()
+        self._report.connected, self._report.refused, self._report.error = True, False, None
+        for heap in sorted(found, key=lambda h: h.id):
+            if heap.id in self.mirrors or heap.encrypted or not self._chosen(heap.title, heap.id):
+                continue
+            await self._start(group, heap)
+        if not self.mirrors:
+            self._report.ready = True
+            self._ready()
+
+    async def _start(self, group: asyncio.TaskGroup, heap: Heap) -> None:
+        try:
+            state = await self._open(heap)
+        except FolderTrouble as error:
+            report = HeapReport(heap.id, heap.title, str(self._account.folder), error=str(error))
+            self._report.heaps[heap.id] = report
+            log.warning("heap not opened", heap=heap.title, reason=str(error))
+            if self._once:
+                raise
+            self._ready()
+            return
+        mirror = HeapMirror(
+            state,
+            Intake(state, await read_ignore(state.disk)),
+            ONCE_POLL_S if self._once else self._account.poll_interval_s,
+            "off" if self._once else self._account.live,
+            self._end,
+            self._looked,
+        )
+        self.mirrors[heap.id] = mirror
+        group.create_task(mirror.run(), name=f"heap {heap.title}")
+
+    async def _open(self, heap: Heap) -> HeapState:
+        rows = {r.id: r for r in await self._db.read(heaps.load_all)}
+        row = rows.get(heap.id)
+        if row is None:
+            taken = {collision_key(r.folder) for r in rows.values()}
+            name = await HeapFolder.find(self._account.folder, heap.id)
+            if name is None:
+                name = unique(safe_name(heap.title), lambda n: collision_key(n) in taken)
+            row = HeapRow(heap.id, heap.title, name, 0, mirrored=False)
+        disk = HeapFolder(self._account.folder / row.folder)
+        if not row.mirrored:
+            await disk.create(heap.id, heap.title)
+        await self._db.write(lambda tx: heaps.save(tx, row))
+        await disk.clear_temps()
+        report = HeapReport(heap.id, heap.title, str(disk.root))
+        self._report.heaps[heap.id] = report
+        state = HeapState(heap.id, self._db, disk, self._backend, report, self._report)
+        await state.load_index()
+        return state
+
+    def _looked(self) -> None:
+        if all(m.first_look for m in self.mirrors.values()):
+            self._report.ready = True
+            self._ready()
+
+
+def chosen(account: Account, title: str, heap: HeapId) -> bool:
+    """Whether the configuration asks for a heap, by id or by a glob of titles."""
+    return any(pattern == heap or fnmatchcase(title, pattern) for pattern in account.heaps)
+
+
+async def read_ignore(disk: HeapFolder) -> Ignore:
+    """The heap's ignore rules: its ``.heaperignore`` on top of the defaults."""
+    text = await disk.read_text(".heaperignore")
+    return Ignore.parse(text)
+
+
+async def list_heaps(account: Account) -> list[tuple[Heap, bool]]:
+    """The heaps an account can see, and whether the configuration mirrors each."""
+    assert account.seed is not None
+    async with HeaperBackend(account.server, account.seed) as backend:
+        await backend.sign_in()
+        found = await backend.heaps()
+    return [(h, chosen(account, h.title, h.id) and not h.encrypted) for h in found]

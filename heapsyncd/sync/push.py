@@ -1,0 +1,111 @@
+"""Cache to server: unacknowledged updates are pushed, and what the server says to them is heeded.
+
+Sending twice is harmless: an update stays marked as unsent until its acknowledgement over HTTP is committed.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from heapsyncd.cache import blocks
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.database import Tx
+from heapsyncd.document.replica import merge
+from heapsyncd.errors import BlockError, RequestRefused
+from heapsyncd.model import Push, PushResult
+from heapsyncd.sync.state import HeapState
+
+log = structlog.get_logger()
+
+BATCH = 200
+_KIND_ORDER = {"folder": 0, "tag": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsent:
+    state: BlockState
+    up_to: int
+    update: bytes
+
+
+async def push(heap: HeapState) -> bool:
+    """Create what the server does not know and send everything unsent; whether anything was sent."""
+    sent = await _insert_born(heap)
+    while True:
+        batch = await _unsent(heap)
+        if not batch:
+            return sent
+        results = await heap.backend.push(
+            heap.id, [Push(u.state.id, u.state.sync_version, u.update) for u in batch]
+        )
+        await heap.db.write(lambda tx, b=batch, r=results: _answered(tx, b, r))  # type: ignore[misc]
+        sent = True
+        if any(r.status == "stale" for r in results):
+            heap.to_pull.set()
+        if any(r.status != "ok" for r in results):
+            return sent  # not again at once: a pull or a person comes first
+
+
+async def _insert_born(heap: HeapState) -> bool:
+    born = await heap.db.read(lambda tx: blocks.born(tx, heap.id, 1 << 30))
+    born.sort(key=lambda s: (_KIND_ORDER.get(s.kind, 2), s.id))
+    for state in born:
+        try:
+            row = await heap.backend.insert(heap.id, state.id, state.kind, state.title)
+        except RequestRefused as error:
+            reason = f"the server would not create it: {error}"
+            await heap.db.write(
+                lambda tx, i=state.id, r=reason: blocks.update(tx, i, problem=r)  # type: ignore[misc]
+            )
+            log.warning("block refused", block=state.id, error=str(error))
+            continue
+        version = max(1, row.sync_version)
+        # Pulled before its edits are sent: the server may have written the title itself.
+        await heap.db.write(
+            lambda tx, i=state.id, v=version: blocks.update(  # type: ignore[misc]
+                tx, i, sync_version=v, wanted=v, problem=None
+            )
+        )
+        heap.to_pull.set()
+    return bool(born)
+
+
+async def _unsent(heap: HeapState) -> list[_Unsent]:
+    def read(tx: Tx) -> list[tuple[BlockState, list[blocks.LogRow]]]:
+        found = [s for s in blocks.dirty(tx, heap.id, BATCH) if s.problem is None]
+        return [(s, [r for r in blocks.log(tx, s.id) if r.local]) for s in found]
+
+    unsent = []
+    for state, rows in await heap.db.read(read):
+        try:
+            updates = [r.data for r in rows]
+            update = updates[0] if len(updates) == 1 else await asyncio.to_thread(merge, updates)
+        except BlockError as error:
+            log.error("unsent updates can't be merged", block=state.id, error=str(error))
+            continue
+        unsent.append(_Unsent(state, rows[-1].seq, update))
+    return unsent
+
+
+_REASONS = {
+    "forbidden": "the server does not let this account change it",
+    "not_found": "the server does not know it any more; its file is kept",
+    "invalid": "the server did not accept this edit; the file is kept",
+}
+
+
+def _answered(tx: Tx, batch: Sequence[_Unsent], results: Sequence[PushResult]) -> None:
+    by_id = {r.id: r for r in results}
+    for unsent in batch:
+        result = by_id.get(unsent.state.id)
+        block = unsent.state.id
+        if result is None:
+            continue
+        if result.status == "ok":
+            blocks.acknowledge(tx, block, unsent.up_to)
+        elif result.status == "stale":
+            blocks.update(tx, block, wanted=result.sync_version)
+        else:
+            blocks.update(tx, block, problem=_REASONS[result.status])

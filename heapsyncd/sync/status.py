@@ -1,0 +1,44 @@
+"""What ``status`` can say while no daemon runs: what the cache knows."""
+
+from pathlib import Path
+from typing import Any
+
+from heapsyncd.cache import blocks, entries, heaps
+from heapsyncd.config import Account
+from heapsyncd.database import Tx
+from heapsyncd.model import Problem
+from heapsyncd.sync.mirror import cache_path, open_cache
+from heapsyncd.sync.report import HeapReport, Report
+
+
+async def cached_status(account: Account, state_dir: Path) -> dict[str, Any]:
+    """The account's object of ``status --json``; "offline", since nobody is connected.
+
+    Raises:
+        FolderTrouble: the cache can't be read.
+    """
+    report = Report(account.name)
+    if cache_path(account, state_dir).exists():
+        async with await open_cache(account, state_dir) as db:
+            report.heaps = await db.read(lambda tx: _heaps(tx, account))
+    return report.snapshot()
+
+
+def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
+    found = {}
+    for row in heaps.load_all(tx):
+        report = HeapReport(row.id, row.title, str(account.folder / row.folder))
+        report.notes, report.pending_up, report.pending_down = blocks.counts(tx, row.id)
+        paths = {}
+        for entry in entries.of_heap(tx, row.id):
+            paths.setdefault(entry.block_id, entry.path)
+            if entry.todo is not None:
+                report.transfers.append(
+                    {"path": entry.path, "direction": entry.todo, "size": entry.size}
+                )
+        report.problems = [
+            Problem(paths.get(i, title), reason)
+            for i, title, reason in blocks.problems(tx, row.id)
+        ]
+        found[row.id] = report
+    return found
