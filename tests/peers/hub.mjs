@@ -11,7 +11,7 @@
 // stop · start                           the server is gone; it comes back with its documents
 // stats -> {sockets, messages, types, waiting, widest, refused}   `widest`: most documents of one socket ever awaiting sign-in
 //
-// Event: socket {n} for every connection.
+// Events: socket {n} for every connection, heard {type} for every message.
 import { createRequire } from 'node:module';
 
 import * as Y from 'yjs';
@@ -81,6 +81,7 @@ const hooks = {
     stats.messages++;
     const type = typeOf(update);
     stats.types[type] = (stats.types[type] ?? 0) + 1;
+    emit('heard', { type });
   },
 };
 
