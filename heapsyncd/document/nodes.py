@@ -1,0 +1,151 @@
+"""A document's XML as plain values: read in one walk, changed purely, then written back small.
+
+``read`` copies an XML tree into ``Elem`` and ``Txt``. An edit builds new ones from them, in which
+a node that stays keeps its ``raw`` handle (and, in a text, each stretch that stays its
+``origin``); ``document.write`` then carries out what differs. So an edit can be judged before
+the document is touched.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from pycrdt import Doc
+from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
+
+TITLE = "title_v0"
+BODY = "content_v0"
+RELATIONS = "relations_v1"
+FILES = "files_v0"
+META = "meta_v0"
+
+OBJECT = "\ufffc"
+"""Stands for an embedded object in a run's text: one character wide, as in Yjs."""
+
+Formats = dict[str, Any]
+"""Formatting attributes of a run, exactly as the document has them."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A stretch of text with the same formatting.
+
+    ``embed`` is the embedded object when the text is ``OBJECT``. ``origin`` is the code point
+    position in the XmlText it stays in, None for text that is to be inserted.
+    """
+
+    text: str
+    formats: Formats
+    embed: Any = None
+    origin: int | None = None
+
+
+@dataclass(slots=True)
+class Txt:
+    """An XmlText. ``raw`` None: one to be created."""
+
+    runs: list[Run]
+    raw: XmlText | None = None
+
+    @property
+    def text(self) -> str:
+        """All of it, embedded objects as ``OBJECT``."""
+        return "".join(r.text for r in self.runs)
+
+
+@dataclass(slots=True)
+class Elem:
+    """An XmlElement, or a root fragment (whose tag is ''). ``raw`` None: one to be created."""
+
+    tag: str
+    attrs: dict[str, Any] = field(default_factory=dict)
+    children: "list[Elem | Txt]" = field(default_factory=list)
+    raw: XmlElement | XmlFragment | None = None
+
+
+Node = Elem | Txt
+
+
+@contextmanager
+def transaction(doc: Doc[Any]) -> Iterator[Transaction]:
+    """One transaction over everything done inside; yields pycrdt's own handle."""
+    with doc.transaction() as txn:
+        assert txn._txn is not None  # noqa: SLF001 -- the raw walk is three times the wrappers' speed
+        yield txn._txn  # noqa: SLF001
+
+
+def fragment(doc: Doc[Any], txn: Transaction, name: str) -> XmlFragment:
+    """A root of the document that holds XML."""
+    return doc._doc.get_or_insert_xml_fragment(txn, name)  # noqa: SLF001 -- see transaction
+
+
+def read(doc: Doc[Any], name: str) -> Elem:
+    """The whole XML tree of one root."""
+    with transaction(doc) as txn:
+        root = fragment(doc, txn, name)
+        return read_node(root, txn)
+
+
+def read_node(raw: XmlElement | XmlFragment, txn: Transaction) -> Elem:
+    """An element with everything below it. Deep trees cost memory, not Python's stack."""
+    top = _shell(raw, txn)
+    todo = [(top, raw)]
+    while todo:
+        elem, source = todo.pop()
+        for child in source.children(txn):
+            if type(child) is XmlText:
+                elem.children.append(_read_text(child, txn))
+            else:
+                assert isinstance(child, XmlElement | XmlFragment)
+                below = _shell(child, txn)
+                elem.children.append(below)
+                todo.append((below, child))
+    return top
+
+
+def _shell(raw: XmlElement | XmlFragment, txn: Transaction) -> Elem:
+    if isinstance(raw, XmlElement):
+        tag = raw.tag()  # type: ignore[attr-defined]  # missing in the stubs
+        return Elem(tag or "", dict(raw.attributes(txn)), [], raw)
+    return Elem("", {}, [], raw)
+
+
+def _read_text(raw: XmlText, txn: Transaction) -> Txt:
+    runs = []
+    at = 0
+    for value, formats in raw.diff(txn):
+        # A string embed can't be told from text; it is read as text, which is what it shows.
+        text, embed = (value, None) if isinstance(value, str) else (OBJECT, value)
+        runs.append(Run(text, formats or {}, embed, at))
+        at += len(text)
+    return Txt(runs, raw)
+
+
+def copy(node: Node) -> Node:
+    """The same content as nodes to be created."""
+    if isinstance(node, Txt):
+        return Txt([Run(r.text, r.formats, r.embed) for r in node.runs])
+    top = Elem(node.tag, dict(node.attrs))
+    todo = [(node, top)]
+    while todo:
+        source, target = todo.pop()
+        for child in source.children:
+            if isinstance(child, Txt):
+                target.children.append(Txt([Run(r.text, r.formats, r.embed) for r in child.runs]))
+            else:
+                below = Elem(child.tag, dict(child.attrs))
+                target.children.append(below)
+                todo.append((child, below))
+    return top
+
+
+def texts(node: Node) -> Iterator[str]:
+    """All text below a node in order, without embedded objects."""
+    stack = [node]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Elem):
+            stack += reversed(item.children)
+        else:
+            yield from (r.text for r in item.runs if r.embed is None)

@@ -1,0 +1,41 @@
+"""Text positions: code points outside, UTF-8 bytes inside pycrdt.
+
+pycrdt 0.14.13 counts text in UTF-8 bytes, and an offset inside a character corrupts the text
+without an error. All conversions are made here; ``replica.self_test`` checks that the rule holds.
+"""
+
+from bisect import bisect_left
+from itertools import accumulate
+
+
+class Offsets:
+    """Code point positions of one text and their UTF-8 byte offsets, both ways.
+
+    ASCII text, which is most text, costs nothing; other text one list.
+    """
+
+    __slots__ = ("_bytes", "_length")
+
+    def __init__(self, text: str) -> None:
+        self._length = len(text)
+        self._bytes: list[int] | None = None
+        if not text.isascii():
+            self._bytes = [0, *accumulate(map(_width, text))]
+
+    def byte(self, at: int) -> int:
+        """The byte offset of a code point position, 0 to the text's length."""
+        assert 0 <= at <= self._length
+        return at if self._bytes is None else self._bytes[at]
+
+    def char(self, offset: int) -> int:
+        """The code point position of a byte offset that stands between two characters."""
+        if self._bytes is None:
+            return offset
+        at = bisect_left(self._bytes, offset)
+        assert self._bytes[at] == offset, "an offset inside a character"
+        return at
+
+
+def _width(ch: str) -> int:
+    code = ord(ch)
+    return 1 if code < 0x80 else 2 if code < 0x800 else 3 if code < 0x10000 else 4

@@ -1,0 +1,205 @@
+"""A replica: our copy of one Yjs document, and what can be done with updates without one.
+
+Everything from the network is foreign data to yrs, which answers some of it with a Rust panic;
+that arrives as a ``BaseException``. Here it becomes ``UnreadableDocument``.
+"""
+
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pycrdt import Doc, XmlFragment, XmlText, get_state, get_update, merge_updates
+from pycrdt._pycrdt import Snapshot
+
+from heapsyncd.document import fields, tree
+from heapsyncd.errors import HeapsyncdError, UnreadableDocument
+from heapsyncd.model import Fields
+from heapsyncd.tree import Block
+
+EMPTY = b"\0\0"
+"""The update that holds nothing."""
+
+CLIENT_ID_BITS = 32
+"""As Yjs draws its own; pycrdt's 53 bits cost a third more in every update."""
+
+
+def new_client_id() -> int:
+    """A fresh random client id."""
+    return secrets.randbits(CLIENT_ID_BITS)
+
+
+class Replica:
+    """One document. Not for use by two threads at once.
+
+    Args:
+        client_id: what our edits are issued under; by default fresh. The same id must never edit
+            two states of a document, of which one does not contain the other's edits.
+    """
+
+    def __init__(self, client_id: int | None = None) -> None:
+        self._doc: Doc[Any] = Doc(client_id=new_client_id() if client_id is None else client_id)
+        self._waiting: list[bytes] = []
+
+    @classmethod
+    def load(cls, updates: Iterable[bytes], client_id: int | None = None) -> "Replica":
+        """Build a document from updates in any order.
+
+        Raises:
+            UnreadableDocument: yrs can't read one of them; nothing is built.
+        """
+        replica = cls(client_id)
+        with _contained():
+            for update in updates:
+                replica._apply(update)
+        return replica
+
+    @property
+    def client_id(self) -> int:
+        """The id our edits are issued under."""
+        return self._doc.client_id
+
+    @property
+    def doc(self) -> "Doc[Any]":
+        """The document itself, for this stage alone."""
+        return self._doc
+
+    def apply(self, update: bytes) -> bool:
+        """Take in an update; True when anything changed (a deletion alone counts).
+
+        False also stands for an update that waits for others (``has_pending``): keep its bytes.
+
+        Raises:
+            UnreadableDocument: the bytes are bad; the replica is as it was.
+        """
+        before = self._doc.get_update()
+        try:
+            with _contained():
+                # Bad bytes and XmlHooks are found here, before they touch anything.
+                Doc[Any]().apply_update(update)
+                return self._apply(update)
+        except UnreadableDocument:
+            self._rebuild(before)
+            raise
+
+    def _apply(self, update: bytes) -> bool:
+        fired: list[object] = []
+        watch = self._doc._doc.observe(fired.append)  # noqa: SLF001 -- the wrapper keeps each callback
+        try:
+            self._doc.apply_update(update)
+        finally:
+            watch.drop()
+        if self._lacks(update):
+            self._waiting.append(update)
+        elif self._waiting:
+            self._waiting = [u for u in self._waiting if self._lacks(u)]
+        return bool(fired)
+
+    def _lacks(self, update: bytes) -> bool:
+        """Whether structs of the update wait for ones that have not arrived."""
+        return get_update(update, self._doc.get_state())[0] != 0
+
+    def _rebuild(self, state: bytes) -> None:
+        """Start over from a good state: after a panic a document is not to be trusted."""
+        waiting = self._waiting
+        self._doc = Doc(client_id=self._doc.client_id)
+        self._waiting = []
+        for update in (state, *waiting):
+            self._apply(update)
+
+    def state_vector(self) -> bytes:
+        """What the replica has seen. A deletion alone does not move it: compare fingerprints."""
+        return self._doc.get_state()
+
+    def fingerprint(self) -> bytes:
+        """Bytes that are equal exactly for equal states, whatever way they came about."""
+        return Snapshot.from_doc(self._doc._doc).encode()  # noqa: SLF001 -- the cheap way
+
+    def state(self) -> bytes:
+        """The whole document as one update, without what is pending: keep raw updates for that."""
+        return self._doc.get_update()
+
+    def since(self, state_vector: bytes) -> bytes:
+        """What the holder of that vector lacks.
+
+        Raises:
+            UnreadableDocument: the vector's bytes are bad.
+        """
+        with _contained():
+            return self._doc.get_update(state_vector)
+
+    def has_pending(self) -> bool:
+        """Whether an update waits for others that have not arrived."""
+        return bool(self._waiting)
+
+    def fields(self) -> Fields:
+        """What the document says beside its body."""
+        with _contained():
+            return fields.read(self._doc)
+
+    def view(self) -> Block:
+        """The markdown view of the body."""
+        with _contained():
+            return tree.view(self._doc)
+
+
+def merge(updates: Sequence[bytes]) -> bytes:
+    """One update that holds all of them, pending ones too; UnreadableDocument on bad bytes."""
+    if not updates:
+        return EMPTY
+    with _contained():
+        return merge_updates(*updates)
+
+
+def missing(updates: Sequence[bytes], state_vector: bytes) -> bytes:
+    """What of the updates the holder of a vector lacks, without building a document.
+
+    Deletions are always all in it: they do not show in vectors.
+
+    Raises:
+        UnreadableDocument: an update's or the vector's bytes are bad.
+    """
+    with _contained():
+        return get_update(merge(updates), state_vector)
+
+
+def vector_of(updates: Sequence[bytes]) -> bytes:
+    """The state vector that a document of these updates has; UnreadableDocument on bad bytes."""
+    with _contained():
+        return get_state(merge(updates))
+
+
+def is_empty(update: bytes) -> bool:
+    """Whether an update holds neither structs nor deletions."""
+    return update == EMPTY
+
+
+def self_test() -> None:
+    """Check that text positions are UTF-8 bytes, as all offsets here assume.
+
+    Raises:
+        HeapsyncdError: this pycrdt counts otherwise, and edits would corrupt text.
+    """
+    doc: Doc[XmlFragment] = Doc()
+    text = XmlText("é👋")
+    doc.get("self_test", type=XmlFragment).children.append(text)
+    if len(text) != len("é👋".encode()):
+        raise HeapsyncdError(
+            "the installed pycrdt counts text in another unit than heapsyncd was built for; "
+            "install the version that heapsyncd pins"
+        )
+
+
+@contextmanager
+def _contained() -> Iterator[None]:
+    try:
+        yield
+    except UnreadableDocument:
+        raise
+    except Exception as e:
+        raise UnreadableDocument(f"its data can't be read ({e})") from e
+    except BaseException as e:
+        # pyo3's PanicException can't be imported, and is no Exception so that nobody hides it.
+        if type(e).__name__ != "PanicException":
+            raise
+        raise UnreadableDocument(f"its data breaks the document library ({e})") from e

@@ -1,0 +1,178 @@
+"""Names: which Yjs nodes, marks and attributes stand for which kind of the view (PROTOCOL §8).
+
+A new node: its name here, one branch in ``tree`` to show it and one in ``build`` to make it.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from heapsyncd.document.nodes import Elem, Formats
+from heapsyncd.tree import BlockType, Mark, Marks, MarkType
+
+ITEMS = {
+    "bulletList": "listItem",
+    "orderedList": "listItem",
+    "todo_list": "todo_item",
+    "taskList": "taskItem",
+}
+"""Each list's own kind of item."""
+
+LISTS: dict[str, BlockType] = {
+    "bulletList": "bullet_list",
+    "orderedList": "ordered_list",
+    "todo_list": "todo_list",
+    "taskList": "todo_list",
+}
+TEXTBLOCKS = {"paragraph": "paragraph", "heading": "heading"}
+LEAVES = frozenset({"horizontalRule", "hardBreak", "pagelink", "reference", "image", "file"})
+CELLS = frozenset({"tableCell", "tableHeader"})
+INLINE = frozenset({"hardBreak", "pagelink", "reference", "image"})
+BLOCKS = frozenset(
+    {*TEXTBLOCKS, *LISTS, "codeBlock", "blockquote", "horizontalRule", "file", "table"}
+)
+NAMES = BLOCKS | INLINE | CELLS | {"listItem", "todo_item", "taskItem", "tableRow"}
+"""Every node the contract lists, and the second spelling of task lists."""
+
+MARKS: tuple[MarkType, ...] = ("bold", "code", "italic", "link", "strike", "underline")
+"""Marks markdown can say; a document calls them the same."""
+
+_HASHED = re.compile(r"(.+)--[A-Za-z0-9+/=]{8}")
+"""How y-prosemirror names a mark that may overlap itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Which of several names a heap uses; what an editor doesn't know it deletes for everybody."""
+
+    todo_list: str = "todo_list"
+    block_images: bool = False
+    """Images stand among blocks, not inside paragraphs."""
+
+    @property
+    def todo_item(self) -> str:
+        """The item of ``todo_list``."""
+        return ITEMS[self.todo_list]
+
+    def learn(self, body: Elem) -> "Vocabulary":
+        """What a document uses, and this vocabulary's word where it says nothing.
+
+        A document that uses both spellings says nothing.
+        """
+        todo, places = set(), set()
+        stack = [body]
+        while stack:
+            elem = stack.pop()
+            for child in elem.children:
+                if isinstance(child, Elem):
+                    stack.append(child)
+                    if LISTS.get(child.tag) == "todo_list":
+                        todo.add(child.tag)
+                    elif child.tag == "image":
+                        places.add(elem.tag not in TEXTBLOCKS)
+        return Vocabulary(
+            todo.pop() if len(todo) == 1 else self.todo_list,
+            places.pop() if len(places) == 1 else self.block_images,
+        )
+
+
+CONTRACT = Vocabulary()
+"""The names of PROTOCOL §8."""
+
+
+def marks_of(formats: Formats) -> Marks:
+    """The marks markdown can say among a run's formats."""
+    if not formats:
+        return ()
+    return tuple(sorted(set(shown(formats).values())))
+
+
+def shown(formats: Formats) -> dict[str, Mark]:
+    """Key by key, the formats that markdown can say. Of several links the first by key counts."""
+    out: dict[str, Mark] = {}
+    linked = False
+    for key in sorted(formats):
+        mark = _mark(key, formats[key])
+        if mark is None or (mark.kind == "link" and linked):
+            continue
+        linked = linked or mark.kind == "link"
+        out[key] = mark
+    return out
+
+
+def _mark(key: str, value: Any) -> Mark | None:
+    hashed = _HASHED.fullmatch(key)
+    name = hashed[1] if hashed else key
+    if value is None or name not in MARKS:
+        return None
+    if name != "link":
+        return Mark(name)
+    href = value.get("href") if isinstance(value, Mapping) else None
+    if not isinstance(href, str):
+        return None
+    title = value.get("title")
+    return Mark("link", destination(href), one_spaced(title) if isinstance(title, str) else "")
+
+
+def mark_value(mark: Mark, old: Any = None) -> dict[str, Any]:
+    """The value a mark is stored with; an older link's other attributes (target, say) are kept."""
+    if mark.kind != "link":
+        return {}
+    value = dict(old) if isinstance(old, Mapping) else {}
+    value["href"] = mark.href
+    if mark.title:
+        value["title"] = mark.title
+    elif value.get("title"):
+        value["title"] = None
+    return value
+
+
+def destination(href: str) -> str:
+    """A link's target as markdown can say it: no control characters."""
+    return re.sub(r"[\x00-\x1f\x7f]", lambda m: f"%{ord(m[0]):02X}" if m[0] != "\0" else "", href)
+
+
+def one_spaced(text: str) -> str:
+    """Text on one line: whitespace that holds a newline becomes one space, the edges go."""
+    return re.sub(r"[ \t]*[\r\n]+\s*", " ", text.replace("\0", "")).strip()
+
+
+def number(value: Any, low: int, high: int, default: int) -> int:
+    """An attribute as an integer within bounds; the default when it is none."""
+    if isinstance(value, str) and value.isdecimal() and len(value) < 12:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return default
+    return max(low, min(high, int(value)))
+
+
+def text_of(value: Any) -> str:
+    """An attribute as text; '' when it is none."""
+    return value if isinstance(value, str) else ""
+
+
+def canonical(value: Any) -> Any:
+    """A stored value in the one form that compares as JavaScript would.
+
+    Booleans are never numbers, integral floats are integers, NaN equals itself.
+    """
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return (type(value).__name__, value)
+    if isinstance(value, int | float):
+        if math.isnan(value):
+            return ("number", "nan")
+        return ("number", int(value) if math.isfinite(value) and value == int(value) else value)
+    if isinstance(value, Mapping):
+        return ("object", tuple(sorted((k, canonical(v)) for k, v in value.items())))
+    if isinstance(value, bytes | bytearray):
+        return ("bytes", bytes(value))
+    if isinstance(value, Iterable):
+        return ("array", tuple(canonical(v) for v in value))
+    return ("shared", type(value).__name__)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two stored values are the same to JavaScript."""
+    return bool(canonical(a) == canonical(b))

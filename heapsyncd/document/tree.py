@@ -1,0 +1,303 @@
+"""V: a document's body as the markdown view, with where each part stands in it.
+
+What markdown can't say is hidden (empty paragraphs, whitespace at edges, unknown marks and
+attributes, NUL) or stands as an opaque block or atom (unknown nodes, tables with unshowable
+cells). Hidden or opaque, it survives, because an edit is a difference of two views.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from pycrdt import Doc
+
+from heapsyncd.document import nodes, schema
+from heapsyncd.document.fields import FILE_KEY
+from heapsyncd.document.nodes import Elem, Node, Txt
+from heapsyncd.document.offsets import Offsets
+from heapsyncd.ids import is_ulid
+from heapsyncd.tree import Atom, Block, Inline, Piece, Span, Text, attrs, inline, opaque_label
+
+Path = tuple[int, ...]
+
+DEEPEST = 100
+"""Levels of elements shown; what lies deeper stands as one opaque block."""
+
+
+def view(doc: Doc[Any]) -> Block:
+    """The markdown view of a document's body."""
+    return view_of(nodes.read(doc, nodes.BODY))
+
+
+def view_of(body: Elem) -> Block:
+    """The markdown view of a body that has been read."""
+    return Block("doc", children=_View().blocks(body, ()), path=())
+
+
+def file_keys(elem: Elem) -> list[str] | None:
+    """The ``files_v0`` keys a file node names; None when an element of it names none."""
+    files = elem.attrs.get("files")
+    keys = [file_key(f) for f in files] if isinstance(files, list) else []
+    return [k for k in keys if k is not None] if keys and None not in keys else None
+
+
+def file_key(element: Any) -> str | None:
+    """The key one element of a file node's array names: itself, or one of its values."""
+    values = element.values() if isinstance(element, dict) else [element]
+    return next((v for v in values if isinstance(v, str) and FILE_KEY.fullmatch(v)), None)
+
+
+def code_text(elem: Elem) -> str | None:
+    """A code block's text; None when it holds something else than text."""
+    parts = []
+    for child in elem.children:
+        if isinstance(child, Elem) or any(r.embed is not None for r in child.runs):
+            return None
+        parts.append(child.text)
+    return "".join(parts)
+
+
+def shown_code(text: str) -> str:
+    """A code block's text as a file can hold it."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+
+
+class _View:
+    """One pass over a body. Equal unknown nodes are told apart by their order."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def blocks(self, parent: Elem, path: Path) -> tuple[Block, ...]:
+        out = []
+        for k, child in enumerate(parent.children):
+            block = self._block(child, (*path, k))
+            if block is not None:
+                out.append(block)
+        return tuple(out)
+
+    def _block(self, node: Node, path: Path) -> Block | None:
+        if isinstance(node, Txt):
+            blank = all(r.embed is None for r in node.runs) and not node.text.strip("\0 \t\r\n")
+            return None if blank else self._opaque(node, path)
+        tag = node.tag
+        if tag == "paragraph":
+            items = self.inline(node.children, path)
+            return Block("paragraph", inline=items, path=path) if items else None
+        if len(path) >= DEEPEST:
+            return self._opaque(node, path)
+        if tag == "heading":
+            level = schema.number(node.attrs.get("level"), 1, 6, 1)
+            items = self.inline(node.children, path)
+            return Block("heading", attrs(level=level), inline=items, path=path)
+        if tag in schema.LISTS:
+            return self._list(node, path)
+        return self._other(node, path)
+
+    def _other(self, node: Elem, path: Path) -> Block:
+        block: Block | None = None
+        tag = node.tag
+        if tag == "codeBlock":
+            text = code_text(node)
+            if text is not None:
+                info = language(node.attrs.get("language"))
+                block = Block("code", attrs(info=info), text=shown_code(text), path=path)
+        elif tag == "blockquote":
+            block = Block("quote", children=self.blocks(node, path), path=path)
+        elif tag == "horizontalRule" and not node.children:
+            block = Block("rule", path=path)
+        elif tag == "table":
+            block = self._table(node, path)
+        elif tag == "file":
+            keys = file_keys(node)
+            if keys is not None:
+                block = Block("files", attrs(keys="\n".join(keys)), path=path)
+        elif tag in schema.INLINE:
+            # An inline node among blocks: some schemas keep images there.
+            items = inline([self._atom(node, path)])
+            block = Block("paragraph", inline=items, path=path)
+        return block if block is not None else self._opaque(node, path)
+
+    def _list(self, node: Elem, path: Path) -> Block | None:
+        if not node.children:
+            return None
+        tag = schema.ITEMS[node.tag]
+        items = []
+        for k, item in enumerate(node.children):
+            if not isinstance(item, Elem) or item.tag != tag:
+                return self._opaque(node, path)
+            items.append((item, (*path, k)))
+        kind = schema.LISTS[node.tag]
+        values = attrs()
+        if kind == "ordered_list":
+            values = attrs(start=schema.number(node.attrs.get("start"), 0, 999_999_999, 1))
+        children = []
+        for item, at in items:
+            done = attrs(checked=is_checked(item)) if kind == "todo_list" else attrs()
+            children.append(Block("item", done, self.blocks(item, at), path=at))
+        return Block(kind, values, tuple(children), path=path)
+
+    def _table(self, node: Elem, path: Path) -> Block | None:
+        if not is_showable_table(node):
+            return None
+        width = max(len(row.children) for row in node.children if isinstance(row, Elem))
+        rows = []
+        for r, row in enumerate(node.children):
+            assert isinstance(row, Elem)
+            at = (*path, r)
+            cells = [self._cell(c, (*at, k)) for k, c in enumerate(row.children)]
+            cells += [Block("cell")] * (width - len(cells))
+            rows.append(Block("row", children=tuple(cells), path=at))
+        return Block("table", children=tuple(rows), path=path)
+
+    def _cell(self, node: Node, path: Path) -> Block:
+        """Paragraphs after the first are parted by two breaks, whose path is the paragraph's."""
+        assert isinstance(node, Elem)
+        items: list[Inline] = []
+        for k, paragraph in enumerate(node.children):
+            assert isinstance(paragraph, Elem)
+            at = (*path, k)
+            part = self.inline(paragraph.children, at)
+            if part and items:
+                items += [Atom("break", path=at)] * 2
+            items += part
+        return Block("cell", inline=tuple(items), path=path)
+
+    def inline(self, children: list[Node], path: Path) -> tuple[Inline, ...]:
+        """The canonical inline content of a paragraph, heading or cell paragraph."""
+        items: list[Inline] = []
+        for k, child in enumerate(children):
+            if isinstance(child, Elem):
+                items.append(self._atom(child, (*path, k)))
+            else:
+                items += self._runs(child, (*path, k))
+        if len(items) == 1 and isinstance(items[0], Text) and not items[0].marks:
+            only = items[0]
+            if only.text and only.text == only.text.strip():
+                return (only,)
+        return inline(items)
+
+    def _runs(self, node: Txt, path: Path) -> list[Inline]:
+        out: list[Inline] = []
+        offsets: Offsets | None = None
+        at = 0
+        for run in node.runs:
+            if offsets is None:
+                offsets = Offsets(node.text)
+            start = offsets.byte(at)
+            if run.embed is not None:
+                where = Span(start, start + 1)
+                out.append(Atom("opaque", self._name("embed", run.embed), path, where))
+            else:
+                out += _lines(run.text, schema.marks_of(run.formats), path, offsets, at)
+            at += len(run.text)
+        return out
+
+    def _atom(self, node: Elem, path: Path) -> Atom:
+        tag, values = node.tag, node.attrs
+        if node.children:
+            return self._opaque_atom(node, path)
+        if tag == "hardBreak":
+            return Atom("break", path=path)
+        if tag == "image":
+            found = attrs(
+                src=schema.destination(schema.text_of(values.get("src"))),
+                alt=schema.one_spaced(schema.text_of(values.get("alt"))),
+                title=schema.one_spaced(schema.text_of(values.get("title"))),
+            )
+            return Atom("image", found, path)
+        target = schema.text_of(values.get("blockKey" if tag == "pagelink" else "id"))
+        if tag in {"pagelink", "reference"} and is_ulid(target):
+            label = schema.one_spaced(schema.text_of(values.get("label"))) or None
+            return Atom(
+                "mention", attrs(id=target, label=label if tag == "reference" else None), path
+            )
+        return self._opaque_atom(node, path)
+
+    def _opaque(self, node: Node, path: Path) -> Block:
+        tag = node.tag if isinstance(node, Elem) else "text"
+        words = " ".join("".join(nodes.texts(node)).split())[:60]
+        label = f"{tag}: {words}" if words else tag
+        return Block("opaque", self._name(label, digest_source(node)), path=path)
+
+    def _opaque_atom(self, node: Elem, path: Path) -> Atom:
+        return Atom("opaque", self._name(node.tag, digest_source(node)), path)
+
+    def _name(self, label: str, content: Any) -> tuple[tuple[str, Any], ...]:
+        source = json.dumps(content, default=lambda x: type(x).__name__, sort_keys=True)
+        count = self._seen[source] = self._seen.get(source, -1) + 1
+        digest = hashlib.sha256(f"{count}:{source}".encode("utf-8", "surrogatepass"))
+        return attrs(label=opaque_label(label), digest=digest.hexdigest()[:6])
+
+
+def _lines(text: str, marks: Any, path: Path, offsets: Offsets, at: int) -> list[Inline]:
+    """A run as text and breaks. A break has its path and the bytes of its newline."""
+    if not any(c in text for c in "\n\r\0"):
+        return [Text(text, marks, (Piece(0, path, offsets.byte(at)),))]
+    out: list[Inline] = []
+    start = 0
+    for k, ch in enumerate(text):
+        if ch not in "\n\r\0":
+            continue
+        if start < k:
+            out.append(Text(text[start:k], marks, (Piece(0, path, offsets.byte(at + start)),)))
+        start = k + 1
+        if ch == "\n" or (ch == "\r" and text[k + 1 : k + 2] != "\n"):
+            byte = offsets.byte(at + k)
+            out.append(Atom("break", path=path, span=Span(byte, byte + 1)))
+    if start < len(text):
+        out.append(Text(text[start:], marks, (Piece(0, path, offsets.byte(at + start)),)))
+    return out
+
+
+def language(value: Any) -> str:
+    """A code block's language as the first word of a fence's info string can say it."""
+    words = schema.text_of(value).replace("\0", "").split()
+    return words[0] if words else ""
+
+
+def is_checked(item: Elem) -> bool:
+    """Whether a task is done."""
+    value = item.attrs.get("checked")
+    return value is True or value == "true" or (isinstance(value, float) and value == 1)
+
+
+def is_showable_table(node: Elem) -> bool:
+    """Whether a pipe table can say it: rows of single cells that hold paragraphs."""
+    rows = node.children
+    if not rows or not all(isinstance(r, Elem) and r.tag == "tableRow" for r in rows):
+        return False
+    cells = [c for r in rows if isinstance(r, Elem) for c in r.children]
+    return bool(cells) and all(_is_showable_cell(c) for c in cells)
+
+
+def _is_showable_cell(node: Node) -> bool:
+    return (
+        isinstance(node, Elem)
+        and node.tag in schema.CELLS
+        and schema.number(node.attrs.get("colspan"), 1, 2, 1) == 1
+        and schema.number(node.attrs.get("rowspan"), 1, 2, 1) == 1
+        and all(isinstance(c, Elem) and c.tag == "paragraph" for c in node.children)
+    )
+
+
+def digest_source(node: Node) -> Any:
+    """A node's content as JSON values, the same for equal content whatever its history."""
+    out: list[Any] = []
+    stack: list[Any] = [node]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Elem):
+            values = sorted((k, schema.canonical(v)) for k, v in item.attrs.items())
+            out.append(["<", item.tag, values])
+            stack += [">", *reversed(item.children)]
+        elif isinstance(item, Txt):
+            out.append(
+                [
+                    [r.text, schema.canonical(r.formats), schema.canonical(r.embed)]
+                    for r in item.runs
+                ]
+            )
+        else:
+            out.append(item)
+    return out
