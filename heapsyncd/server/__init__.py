@@ -1,0 +1,38 @@
+"""The embedded Heaper-compatible server: for people at home, for the demo and for the tests.
+
+One origin for HTTP and ``/ws`` (PROTOCOL §1), everything in one data directory::
+
+    server.key     the key that signs tokens (base58 ed25519 seed, mode 0600)
+    server.db      accounts, heaps, blocks, their documents (SQLite, every commit durable)
+    accounts       optional: which keys may sign in (``accounts.parse_list``)
+    files/         contents of attachments, named by their sha256
+    uploads/       contents that are still arriving
+
+What each module is for:
+
+* ``service`` the lifetime: ``Server`` (an ``async with``) and ``serve``.
+* ``app`` the application: who may call what; ``routes`` the JSON routes, ``uploads`` and
+  ``downloads`` those of files; ``input`` strict reading, ``refusal`` what is answered otherwise.
+* ``accounts`` who may sign in, ``tokens`` what they hold then, ``limits`` every number that bounds
+  something.
+* ``documents`` the one writer of blocks: judges updates, commits them in groups, tells ``rooms``.
+* ``data`` and ``schema`` SQLite; ``rows`` what a row says of its document; ``feed`` delta, pull,
+  query.
+* ``rooms`` who follows which document; ``sockets`` one WebSocket, ``seat`` one document on it,
+  ``outbox`` what waits to be sent; ``awareness`` presence.
+* ``blobs`` contents on disk, ``transfers`` their tables. ``sample`` the demo's heap.
+
+Who may sign in: the first key that does becomes the *owner*, unless keys were named before. Every
+other key needs to be named: ``serve --accept KEY``, or a line in the data directory's ``accounts``
+file (read at each sign-in, no restart needed); ``--open`` accepts all. One server is one
+household: whoever is accepted sees every heap, unless a grant says otherwise.
+
+This server never raises a document's ``sync_version`` by itself (PROTOCOL §7): it compacts its own
+log without breaking the history that clients share with it. ``Server.compact`` does it on request.
+"""
+
+from heapsyncd.server.accounts import Accept
+from heapsyncd.server.limits import Limits
+from heapsyncd.server.service import Server, serve
+
+__all__ = ["Accept", "Limits", "Server", "serve"]

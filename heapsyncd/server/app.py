@@ -1,0 +1,185 @@
+"""The application: which route is whose, who may call it, and what becomes of errors (PROTOCOL
+§3).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import hdrs, web
+
+from heapsyncd.errors import FolderTrouble
+from heapsyncd.server import downloads, routes, uploads
+from heapsyncd.server.refusal import Refusal
+from heapsyncd.server.services import SERVICES, Services
+from heapsyncd.server.sockets import GOING_AWAY, Socket
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+SOCKETS: web.AppKey[set[Socket]] = web.AppKey("sockets")
+_RETRY_S = "10"
+_ALLOWED = "Authorization, Content-Type, Range, If-Range, If-None-Match"
+_EXPOSED = "ETag, Content-Range, Content-Length, Accept-Ranges, Retry-After"
+
+
+def make_app(services: Services) -> web.Application:
+    """The whole server: HTTP and ``/ws`` on one origin (PROTOCOL §1)."""
+    app = web.Application(middlewares=[_answer_errors])
+    app[SERVICES] = services
+    sockets: set[Socket] = set()
+    app[SOCKETS] = sockets
+    app.on_response_prepare.append(_allow_origin)
+    add = app.router.add_route
+    for path in ("/api", "/api/"):
+        add("GET", path, _maybe_signed_in(routes.instance))
+    add("GET", "/api/health", _open(routes.health))
+    add("POST", "/api/auth/create_session", _throttled(routes.create_session))
+    add("POST", "/api/auth/verify_session", _throttled(routes.verify_session))
+    add("POST", "/api/auth/refresh_token", _throttled(routes.refresh_token))
+    for path, handler in (
+        ("/api/me", routes.me),
+        ("/api/heaps", routes.heaps),
+        ("/api/block/{block}", routes.block),
+        ("/api/query_blocks", routes.query_blocks),
+        ("/api/search_blocks", routes.search_blocks),
+        ("/api/insert_block", routes.insert_block),
+        ("/api/sync/pull", routes.pull),
+        ("/api/sync/push", routes.push),
+        ("/api/upload/init/{heap}/{block}", uploads.init),
+        ("/api/upload/complete/{heap}/{block}/{hash}", uploads.complete),
+    ):
+        add("POST", path, _signed_in(handler))
+    add("GET", "/api/sync/delta", _signed_in(routes.delta))
+    add("PUT", "/api/upload/chunk/{heap}/{block}/{hash}/{index}", _signed_in(uploads.chunk))
+    app.router.add_get("/api/file/{heap}/{block}/{hash}", _download)
+    add("GET", "/ws", _live)
+    add("GET", "/ws/{rest:.*}", _live)
+    app.on_shutdown.append(_close_sockets)
+    return app
+
+
+def _open(handler: Callable[[web.Request, Services], Awaitable[Mapping[str, object]]]) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return _json(await handler(request, request.app[SERVICES]))
+
+    return handle
+
+
+def _throttled(
+    handler: Callable[[web.Request, Services], Awaitable[Mapping[str, object]]],
+) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        services = request.app[SERVICES]
+        services.throttle.admit(request.remote or "")
+        return _json(await handler(request, services))
+
+    return handle
+
+
+def _signed_in(handler: Callable[..., Awaitable[Mapping[str, object]]]) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        services = request.app[SERVICES]
+        account = services.accounts.holder(routes.bearer(request))
+        return _json(await handler(request, services, account))
+
+    return handle
+
+
+def _maybe_signed_in(handler: Callable[..., Awaitable[Mapping[str, object]]]) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        services = request.app[SERVICES]
+        account = None
+        if hdrs.AUTHORIZATION in request.headers:
+            account = services.accounts.holder(routes.bearer(request))
+        return _json(await handler(request, services, account))
+
+    return handle
+
+
+async def _download(request: web.Request) -> web.StreamResponse:
+    """Files alone also take ``?token=``: browsers can't add a header to an image (PROTOCOL §3)."""
+    services = request.app[SERVICES]
+    token = request.query.get("token")
+    if hdrs.AUTHORIZATION in request.headers or token is None:
+        token = routes.bearer(request)
+    return await downloads.download(request, services, services.accounts.holder(token))
+
+
+async def _live(request: web.Request) -> web.StreamResponse:
+    """``GET /ws``. Signing in happens document by document, in the messages (PROTOCOL §6)."""
+    services = request.app[SERVICES]
+    # No compression: updates are small and binary, and a bomb would unpack behind the size limit.
+    websocket = web.WebSocketResponse(
+        max_msg_size=services.limits.frame_bytes,
+        heartbeat=services.limits.ping_s,
+        compress=False,
+        timeout=2.0,
+    )
+    await websocket.prepare(request)
+    socket = Socket(websocket, services)
+    request.app[SOCKETS].add(socket)
+    try:
+        await socket.run()
+    finally:
+        request.app[SOCKETS].discard(socket)
+        if socket.outbox.overrun.is_set() and request.transport is not None:
+            log.warning("a live client was cut off: it takes nothing", address=request.remote)
+            request.transport.abort()
+    return websocket
+
+
+async def _close_sockets(app: web.Application) -> None:
+    sockets: set[Socket] = app[SOCKETS]
+    for socket in list(sockets):
+        socket.close(GOING_AWAY, "the server is going away")
+
+
+@web.middleware
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every refusal and error is JSON (PROTOCOL §3)."""
+    if request.method == hdrs.METH_OPTIONS:
+        return web.Response(status=204)
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        body = {"error": refusal.message, **refusal.body}
+        return _json(body, refusal.status, refusal.headers)
+    except web.HTTPException as error:
+        kept = {k: v for k, v in error.headers.items() if k == hdrs.ALLOW}
+        return _json({"error": error.reason.lower()}, error.status, kept)
+    except FolderTrouble as trouble:
+        log.warning("the disk does not take it", path=request.path, reason=str(trouble))
+        return _json({"error": "the server's disk has trouble"}, 503, {"Retry-After": _RETRY_S})
+    except (asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception:
+        log.exception("a request failed", method=request.method, path=request.path)
+        return _json({"error": "internal error"}, 500)
+
+
+def _json(
+    body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(body),
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+async def _allow_origin(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Mirror the request's origin (PROTOCOL §3)."""
+    response.headers.add("Vary", "Origin")
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is None:
+        return
+    response.headers["Access-Control-Allow-Origin"] = origin
+    response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+    if request.method == hdrs.METH_OPTIONS:
+        response.headers["Access-Control-Allow-Methods"] = "GET, HEAD, POST, PUT, OPTIONS"
+        response.headers["Access-Control-Allow-Headers"] = _ALLOWED
+        response.headers["Access-Control-Max-Age"] = "86400"

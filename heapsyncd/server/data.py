@@ -1,0 +1,212 @@
+"""What the server's tables hold, as values and transaction functions (``schema`` has the tables).
+
+Every change of a block gets a millisecond of its own (``tick``), larger than all before it, also
+after a restart and when the machine's clock jumps back: that makes the delta feed a total order
+(PROTOCOL §5).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from heapsyncd.database import Tx
+from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.model import BlockKind
+from heapsyncd.server.rows import Derived, Row
+
+Access = Literal["rw", "ro", "none"]
+
+_IN = 500
+"""Ids per statement; SQLite allows more, but plans are cached by text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A block's document as it is stored: a state and the updates since."""
+
+    id: BlockId
+    heap_id: HeapId
+    kind: BlockKind
+    row_title: str
+    sync_version: int
+    state: bytes
+    log: tuple[bytes, ...]
+    incomplete: bool
+    """Something in it waits for updates that have not been seen: differences need a replica."""
+
+    @property
+    def updates(self) -> tuple[bytes, ...]:
+        """All of it, oldest first."""
+        return (self.state, *self.log)
+
+
+@dataclass(slots=True)
+class Effect:
+    """What one committed group of changes does to one block."""
+
+    id: BlockId
+    heap_id: HeapId
+    kind: BlockKind
+    row_title: str
+    sync_version: int
+    is_new: bool = False
+    appended: list[bytes] = field(default_factory=list)
+    state: bytes | None = None
+    """Replaces state and log; for a new block its first state."""
+    incomplete: bool = False
+    derived: Derived | None = None
+    """Given: the block changed, and gets a stamp. None: only waiting updates were kept."""
+
+
+def tick(tx: Tx, now_ms: int) -> int:
+    """The stamp of one change: now, or one more than the newest stamp ever given."""
+    last = latest(tx)
+    stamp = max(now_ms, last + 1)
+    tx.execute("UPDATE clock SET last_ms = ?", (stamp,))
+    return stamp
+
+
+def latest(tx: Tx) -> int:
+    """The newest stamp given."""
+    return int(tx.execute("SELECT last_ms FROM clock").fetchone()[0])
+
+
+def index(tx: Tx) -> dict[BlockId, tuple[HeapId, int]]:
+    """Every block's heap and current version."""
+    rows = tx.execute("SELECT id, heap_id, sync_version FROM blocks")
+    return {BlockId(b): (HeapId(h), v) for b, h, v in rows}
+
+
+def stored(tx: Tx, ids: Iterable[BlockId]) -> dict[BlockId, Stored]:
+    """The documents of those of the blocks that exist."""
+    wanted = list(ids)
+    logs: dict[str, list[bytes]] = {}
+    found: dict[BlockId, Stored] = {}
+    for start in range(0, len(wanted), _IN):
+        part = wanted[start : start + _IN]
+        marks = ",".join("?" * len(part))
+        rows = tx.execute(
+            f"SELECT block_id, data FROM updates WHERE block_id IN ({marks}) ORDER BY seq",  # noqa: S608 - question marks only
+            part,
+        )
+        for block, data in rows:
+            logs.setdefault(block, []).append(data)
+        rows = tx.execute(
+            "SELECT id, heap_id, type, row_title, sync_version, state, incomplete"  # noqa: S608 - question marks only
+            f" FROM blocks JOIN states ON block_id = id WHERE id IN ({marks})",
+            part,
+        )
+        for block, heap, kind, title, version, state, incomplete in rows:
+            log = tuple(logs.get(block, ()))
+            found[block] = Stored(block, heap, kind, title, version, state, log, bool(incomplete))
+    return found
+
+
+def permanent(tx: Tx, heap: HeapId) -> set[BlockId]:
+    """The heap's blocks that were deleted for good."""
+    sql = "SELECT id FROM blocks WHERE heap_id = ? AND permanent_at IS NOT NULL"
+    return {BlockId(b) for (b,) in tx.execute(sql, (heap,))}
+
+
+def commit(tx: Tx, effects: Sequence[Effect], now_ms: int) -> None:
+    """Store what a group of changes does, in order; each changed block gets a stamp."""
+    for effect in effects:
+        if effect.is_new:
+            _insert(tx, effect, tick(tx, now_ms))
+        elif effect.derived is not None:
+            _change(tx, effect, effect.derived, tick(tx, now_ms))
+        tx.executemany(
+            "INSERT INTO updates (block_id, data) VALUES (?, ?)",
+            [(effect.id, update) for update in effect.appended],
+        )
+        if effect.state is not None:
+            _fold(tx, effect, effect.state)
+        elif effect.appended:
+            sql = "UPDATE states SET incomplete = ? WHERE block_id = ? AND incomplete <> ?"
+            tx.execute(sql, (effect.incomplete, effect.id, effect.incomplete))
+
+
+def _insert(tx: Tx, effect: Effect, stamp: int) -> None:
+    tx.execute(
+        "INSERT INTO blocks"
+        " (id, heap_id, type, row_title, sync_version, created_at, updated_at, folded)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            effect.id,
+            effect.heap_id,
+            effect.kind,
+            effect.row_title,
+            effect.sync_version,
+            stamp,
+            stamp,
+            effect.row_title.casefold(),
+        ),
+    )
+    if effect.derived is not None:
+        _write_derived(tx, effect, effect.derived)
+
+
+def _change(tx: Tx, effect: Effect, derived: Derived, stamp: int) -> None:
+    sql = "UPDATE blocks SET updated_at = ?, sync_version = ? WHERE id = ?"
+    tx.execute(sql, (stamp, effect.sync_version, effect.id))
+    _write_derived(tx, effect, derived)
+
+
+def _write_derived(tx: Tx, effect: Effect, derived: Derived) -> None:
+    tx.execute(
+        "UPDATE blocks SET title = ?, text = ?, folded = ?, relations = ?, files = ?,"
+        " deleted_at = ?, permanent_at = ? WHERE id = ?",
+        (
+            derived.title,
+            derived.text,
+            derived.folded or effect.row_title.casefold(),
+            derived.relations,
+            derived.files,
+            derived.deleted_at_ms,
+            derived.permanent_at_ms,
+            effect.id,
+        ),
+    )
+
+
+def _fold(tx: Tx, effect: Effect, state: bytes) -> None:
+    tx.execute(
+        "INSERT INTO states (block_id, state, incomplete) VALUES (?, ?, ?)"
+        " ON CONFLICT (block_id)"
+        " DO UPDATE SET state = excluded.state, incomplete = excluded.incomplete",
+        (effect.id, state, effect.incomplete),
+    )
+    tx.execute("DELETE FROM updates WHERE block_id = ?", (effect.id,))
+
+
+_LIVE = "deleted_at IS NULL AND permanent_at IS NULL"
+_ROW = (
+    "id, heap_id, type, CASE WHEN title = '' THEN row_title ELSE title END, text, sync_version,"
+    " created_at, updated_at, deleted_at, permanent_at, relations, files"
+)
+
+
+def row(tx: Tx, block: str) -> Row | None:
+    """One block's row."""
+    found = tx.execute(f"SELECT {_ROW} FROM blocks WHERE id = ?", (block,)).fetchone()  # noqa: S608 - constant
+    return None if found is None else Row(*found)
+
+
+def query(
+    tx: Tx, heap: HeapId, kind: BlockKind | None, limit: int, offset: int
+) -> tuple[list[Row], int]:
+    """A page of the heap's live blocks by id, and how many there are (PROTOCOL §4)."""
+    where = f"heap_id = ? AND {_LIVE} AND (? IS NULL OR type = ?)"
+    params = (heap, kind, kind)
+    (total,) = tx.execute(f"SELECT count(*) FROM blocks WHERE {where}", params).fetchone()  # noqa: S608 - constant
+    sql = f"SELECT {_ROW} FROM blocks WHERE {where} ORDER BY id LIMIT ? OFFSET ?"  # noqa: S608 - constant
+    return [Row(*r) for r in tx.execute(sql, (*params, limit, offset))], int(total)
+
+
+def search(tx: Tx, heap: HeapId, words: str, limit: int) -> list[Row]:
+    """The heap's live blocks that hold the words, as they stand, in any case; newest first."""
+    sql = (
+        f"SELECT {_ROW} FROM blocks WHERE heap_id = ? AND {_LIVE}"  # noqa: S608 - constant
+        " AND instr(folded, ?) > 0 ORDER BY updated_at DESC LIMIT ?"
+    )
+    return [Row(*r) for r in tx.execute(sql, (heap, words.casefold(), limit))]

@@ -1,0 +1,148 @@
+"""Delta, pull and push: synchronisation over HTTP (PROTOCOL §5)."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from heapsyncd.database import Tx
+from heapsyncd.document.replica import Replica, merge, missing
+from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.server import data
+from heapsyncd.server.data import Stored
+from heapsyncd.server.held import Batch, judge
+from heapsyncd.server.input import PullBlock, PushUpdate, is_state_vector
+from heapsyncd.server.refusal import Refusal
+from heapsyncd.server.services import Services
+from heapsyncd.server.turn import Turn
+
+_BLOCK_OVERHEAD_BYTES = 128
+"""What a block takes in an answer beside its update: names, id, version."""
+
+
+async def delta(s: Services, heap: HeapId, since_ms: int) -> dict[str, object]:
+    """What changed at or after ``since_ms``, in the order of the changes, one page of it.
+
+    ``timestamp`` is one more than the newest stamp this page covers, never the clock: a stamp
+    given later is larger, so nothing falls between two pages, whatever the clock does.
+    """
+    size = s.limits.delta_rows
+
+    def read(tx: Tx) -> tuple[list[Any], int]:
+        sql = (
+            "SELECT id, updated_at, sync_version, deleted_at, permanent_at FROM blocks"
+            " WHERE heap_id = ? AND updated_at >= ? ORDER BY updated_at LIMIT ?"
+        )
+        return tx.execute(sql, (heap, since_ms, size + 1)).fetchall(), data.latest(tx)
+
+    rows, newest = await s.db.read(read)
+    more = len(rows) > size
+    page = rows[:size]
+    return {
+        "blocks": [
+            {"id": block, "updated_at": stamp, "sync_version": version}
+            for block, stamp, version, deleted, permanent in page
+            if deleted is None and permanent is None
+        ],
+        "deleted": [
+            {
+                "id": block,
+                "deleted_at": permanent if permanent is not None else deleted,
+                "permanent": permanent is not None,
+            }
+            for block, _, _, deleted, permanent in page
+            if deleted is not None or permanent is not None
+        ],
+        "timestamp": (page[-1][1] if more else newest) + 1,
+        "has_more": more,
+    }
+
+
+async def pull(s: Services, heap: HeapId, asks: Sequence[PullBlock]) -> dict[str, object]:
+    """The documents asked for, as many as fit into one answer, and always one."""
+    if len(asks) > s.limits.pull_asks:
+        raise Refusal(413, f"at most {s.limits.pull_asks} blocks a request")
+    if not all(a.state_vector is None or is_state_vector(a.state_vector) for a in asks):
+        raise Refusal(400, "state_vector: a Yjs state vector expected")
+    gone = await s.db.read(lambda tx: data.permanent(tx, heap))
+    known: dict[BlockId, PullBlock] = {}
+    unknown: dict[str, None] = {}
+    for ask in asks:
+        block = BlockId(ask.id)
+        place = s.documents.where(block)
+        if place is None or place[0] != heap or block in gone:
+            unknown[ask.id] = None
+        else:
+            known[block] = ask
+    first = list(known)[: s.limits.pull_blocks]
+    found = await s.db.read(lambda tx: data.stored(tx, first))
+    blocks: list[dict[str, object]] = []
+    room, turn = s.limits.pull_bytes, Turn()
+    for block in first:
+        answer, size = _pulled(found[block], known[block])
+        if size <= room or not blocks:
+            blocks.append(answer)
+            room -= size
+        await turn.over()
+    return {"blocks": blocks, "missing": list(unknown)}
+
+
+def _pulled(stored: Stored, ask: PullBlock) -> tuple[dict[str, object], int]:
+    same = ask.sync_version == stored.sync_version
+    vector = ask.state_vector if same else None
+    update = state_of(stored) if vector is None else difference(stored, vector)
+    answer: dict[str, object] = {
+        "id": stored.id,
+        "sync_version": stored.sync_version,
+        "update": update,
+        "full": vector is None,
+    }
+    return answer, (len(update) + 2) // 3 * 4 + _BLOCK_OVERHEAD_BYTES
+
+
+def state_of(stored: Stored) -> bytes:
+    """All of a document as one update."""
+    if stored.incomplete:
+        return Replica.load(stored.updates).state()
+    return merge(stored.updates) if stored.log else stored.state
+
+
+def difference(stored: Stored, vector: bytes) -> bytes:
+    """What the holder of a state vector lacks of a document."""
+    if stored.incomplete:
+        return Replica.load(stored.updates).since(vector)
+    return missing(stored.updates, vector)
+
+
+async def push(
+    s: Services, heap: HeapId, updates: Sequence[PushUpdate], *, writable: bool
+) -> dict[str, object]:
+    """Apply updates; the answer comes when all that is ``ok`` is on the disk."""
+    if len(updates) > s.limits.push_updates:
+        raise Refusal(413, f"at most {s.limits.push_updates} updates a request")
+
+    def work(batch: Batch, update: PushUpdate) -> dict[str, object]:
+        return _pushed(batch, heap, update, writable=writable)
+
+    # One job for each, asked for in order without a wait between: they are committed together.
+    jobs = [
+        s.documents.change([BlockId(u.block_id)], lambda batch, u=u: work(batch, u))  # type: ignore[misc]
+        for u in updates
+    ]
+    return {"results": await asyncio.gather(*jobs)}
+
+
+def _pushed(batch: Batch, heap: HeapId, push: PushUpdate, *, writable: bool) -> dict[str, object]:
+    held = batch.get(BlockId(push.block_id))
+    if held is None or held.heap_id != heap:
+        status, version = "not_found", push.sync_version
+    else:
+        version = held.sync_version
+        if not writable:
+            status = "forbidden"
+        elif push.sync_version < version:
+            status = "stale"
+        elif push.sync_version > version:
+            status = "invalid"
+        else:
+            status = "ok" if judge(batch, held, push.update) else "invalid"
+    return {"block_id": push.block_id, "status": status, "sync_version": version}

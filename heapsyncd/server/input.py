@@ -1,0 +1,182 @@
+"""Strict reading of what clients send: sizes, types, base64, ids (PROTOCOL §3, §4, §5, §9)."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal, TypeVar
+
+import base58
+import msgspec
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from heapsyncd.errors import ProtocolError
+from heapsyncd.ids import is_ulid
+from heapsyncd.server.refusal import Refusal
+from heapsyncd.wire.lib0 import MAX_UINT, Reader
+
+T = TypeVar("T")
+
+Text = Annotated[str, Meta(min_length=1, max_length=4096)]
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+Count = Annotated[int, Meta(ge=0, le=MAX_UINT)]
+Kind = Literal["document", "file", "tag", "folder"]
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+
+
+class Nothing(Struct):
+    """``{}``."""
+
+
+class CreateSession(Struct):
+    """``POST /api/auth/create_session``."""
+
+    public_key: Text
+
+
+class VerifySession(Struct):
+    """``POST /api/auth/verify_session``."""
+
+    public_key: Text
+    message: Text
+    signature: Text
+
+
+class QueryBlocks(Struct):
+    """``POST /api/query_blocks``."""
+
+    workspace_id: Id
+    limit: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000
+    offset: Count = 0
+    type: Kind | None = None
+
+
+class SearchBlocks(Struct):
+    """``POST /api/search_blocks``."""
+
+    workspace_id: Id
+    query: Text
+    limit: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+
+
+class InsertBlock(Struct):
+    """``POST /api/insert_block``."""
+
+    workspace_id: Id
+    id: Id
+    type: Kind
+    title: Annotated[str, Meta(max_length=65_536)] | None = None
+
+
+class PullBlock(Struct):
+    """One block of a pull; ``state_vector`` absent: the full state is asked for."""
+
+    id: Id
+    sync_version: Count
+    state_vector: bytes | None = None
+
+
+class Pull(Struct):
+    """``POST /api/sync/pull``."""
+
+    workspace_id: Id
+    blocks: list[PullBlock]
+
+
+class PushUpdate(Struct):
+    """One update of a push."""
+
+    block_id: Id
+    sync_version: Count
+    update: bytes
+
+
+class Push(Struct):
+    """``POST /api/sync/push``."""
+
+    workspace_id: Id
+    updates: list[PushUpdate]
+
+
+class InitUpload(Struct):
+    """``POST /api/upload/init``."""
+
+    hash: Hash
+    name: Text
+    size: Count
+    mime_type: Annotated[str, Meta(max_length=255)] = "application/octet-stream"
+    chunk_size: Annotated[int, Meta(ge=1, le=MAX_UINT)] | None = None
+
+
+async def read_pieces(request: web.Request, limit_bytes: int) -> AsyncIterator[bytes]:
+    """The body as it arrives; Refusal 413 as soon as it is known to be larger than the limit."""
+    too_large = Refusal(413, f"the body may have at most {limit_bytes} bytes")
+    if request.content_length is not None and request.content_length > limit_bytes:
+        raise too_large
+    size = 0
+    async for piece in request.content.iter_any():
+        size += len(piece)
+        if size > limit_bytes:
+            raise too_large
+        yield piece
+
+
+async def read_json(request: web.Request, shape: type[T], limit_bytes: int) -> T:
+    """The body as ``shape``; an empty body counts as ``{}``.
+
+    Raises:
+        Refusal: 413 too large, 415 not JSON by its Content-Type, 400 not JSON or another shape.
+    """
+    raw = b"".join([piece async for piece in read_pieces(request, limit_bytes)])
+    if raw and "Content-Type" in request.headers and request.content_type != "application/json":
+        raise Refusal(415, "Content-Type: application/json expected")
+    try:
+        return msgspec.json.decode(raw or b"{}", type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refusal(400, f"the body does not fit: {error}") from error
+
+
+def base58_bytes(text: str, length: int, what: str) -> bytes:
+    """The bytes of a base58 text of exactly ``length`` bytes; Refusal 400."""
+    try:
+        raw = base58.b58decode(text)
+    except ValueError as error:
+        raise Refusal(400, f"{what}: base58 expected") from error
+    if len(raw) != length:
+        raise Refusal(400, f"{what}: {length} bytes expected, not {len(raw)}")
+    return bytes(raw)
+
+
+def query_int(request: web.Request, name: str) -> int:
+    """A non-negative integer of the query string; Refusal 400."""
+    text = request.query.get(name, "")
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise Refusal(400, f"{name}: an integer expected")
+    return int(text)
+
+
+def checked_ulid(text: str, what: str) -> str:
+    """A ULID in its canonical spelling; Refusal 400."""
+    if not is_ulid(text):
+        raise Refusal(400, f"{what}: a ULID expected")
+    return text
+
+
+def checked_hash(text: str) -> str:
+    """A sha256 in lower-case hex; Refusal 400."""
+    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+        raise Refusal(400, "hash: sha256 as 64 hex digits expected")
+    return text
+
+
+def is_state_vector(data: bytes) -> bool:
+    """Whether the bytes are a Yjs state vector: a count, then so many clients with clocks."""
+    reader = Reader(data)
+    try:
+        for _ in range(reader.var_uint()):
+            reader.var_uint()
+            reader.var_uint()
+    except ProtocolError:
+        return False
+    return not reader.left_bytes

@@ -1,0 +1,62 @@
+"""Every number that bounds something, in one frozen value, so that tests can turn one."""
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The embedded server's bounds. The contract's own are in ``heapsyncd/wire/PROTOCOL.md``."""
+
+    access_ttl_s: int = 15 * 60
+    refresh_ttl_s: int = 60 * 24 * 3600
+    challenge_ttl_s: int = 60
+    challenges: int = 1_000
+    """Challenges waiting for their signature; the oldest is forgotten first."""
+    auth_calls: int = 30
+    """Calls of ``/api/auth/*`` an address may make in ``auth_window_s`` (PROTOCOL §3)."""
+    auth_window_s: float = 10.0
+    body_bytes: int = MIB
+    """A JSON body, unless said otherwise."""
+    delta_rows: int = 1_000
+    pull_request_bytes: int = 8 * MIB
+    pull_asks: int = 50_000
+    pull_blocks: int = 200
+    pull_bytes: int = 8 * MIB
+    push_updates: int = 200
+    push_bytes: int = 8 * MIB
+    query_rows: int = 1_000
+    replicas: int = 256
+    """Documents kept loaded; the others are in SQLite (a loaded one takes about 50 kB)."""
+    log_updates: int = 64
+    """Updates a block's log may hold before it is folded into the block's state."""
+    log_bytes: int = 256 * 1024
+    frame_bytes: int = 64 * MIB
+    """One WebSocket message; what is too large to push over HTTP comes this way (PROTOCOL §5)."""
+    unsent_bytes: int = 16 * MIB
+    """What waits for a slow socket before we stop reading from it."""
+    unsent_max_bytes: int = 96 * MIB
+    """What waits for a slow socket before it is closed; it holds the largest message once."""
+    waiting_documents: int = 100
+    """Documents of one socket that sent something and no Auth (PROTOCOL §6)."""
+    waiting_messages: int = 1_000
+    waiting_bytes: int = 5 * MIB
+    documents_per_socket: int = 50_000
+    awareness_bytes: int = 256 * 1024
+    awareness_states: int = 256
+    """Presence states of one document."""
+    ping_s: float = 30.0
+    """A socket that answers no WebSocket ping within half of this is dead."""
+    idle_s: float = 60.0
+    """A socket without any authenticated document is closed after this."""
+    chunk_bytes: int = 4 * MIB
+    chunk_max_bytes: int = 64 * MIB
+    chunks: int = 10_000
+    file_bytes: int = 64 * 1024 * MIB
+    quota_bytes: int | None = None
+    """What all contents together may take; None: what the disk has."""
+    disk_reserve_bytes: int = 64 * MIB
+    """Free space an upload must leave on the disk."""
+    upload_ttl_s: int = 7 * 24 * 3600
+    """An upload that nobody continued for so long is thrown away."""

@@ -1,0 +1,28 @@
+"""An answer that is not a success, raised where the request turns out to be refused."""
+
+from collections.abc import Mapping
+
+
+class Refusal(Exception):
+    """Becomes an HTTP answer with a JSON body ``{"error": message, **body}`` (PROTOCOL §3).
+
+    Args:
+        status: the HTTP status.
+        message: for people; never holds a secret.
+        headers: further headers, ``Retry-After`` say.
+        body: further members of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = dict(headers or {})
+        self.body = dict(body or {})

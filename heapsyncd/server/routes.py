@@ -1,0 +1,154 @@
+"""The JSON routes: instance, sign-in, heaps, blocks, synchronisation (PROTOCOL §2 to §5)."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+import heapsyncd
+from heapsyncd.ids import BlockId
+from heapsyncd.server import data, feed
+from heapsyncd.server import input as asked
+from heapsyncd.server.accounts import Account
+from heapsyncd.server.held import Batch
+from heapsyncd.server.input import read_json
+from heapsyncd.server.refusal import Refusal
+from heapsyncd.server.services import Services
+
+Answer = Mapping[str, object]
+
+
+def _about(s: Services) -> dict[str, object]:
+    return {
+        "status": "ok",
+        "version": heapsyncd.__version__,
+        "public_key": s.signer.public_key,
+        "name": "heapsyncd",
+        "public_url": s.url(),
+        "selfhosted": True,
+    }
+
+
+async def instance(_request: web.Request, s: Services, account: Account | None) -> Answer:
+    """``GET /api/``."""
+    return _about(s) if account is None else {**_about(s), "is_admin": account.is_owner}
+
+
+async def health(_request: web.Request, s: Services) -> Answer:
+    """``GET /api/health``; it asks the database, so that trouble shows."""
+    await s.db.read(data.latest)
+    about = _about(s)
+    return {
+        "server": {"status": "ok"},
+        "database": {"status": "ok"},
+        **{name: about[name] for name in ("version", "name", "public_url", "public_key")},
+        "diagnostics": {"realtime": {"status": "ok"}},
+    }
+
+
+async def create_session(request: web.Request, s: Services) -> Answer:
+    """``POST /api/auth/create_session``."""
+    body = await read_json(request, asked.CreateSession, s.limits.body_bytes)
+    return s.accounts.challenge(body.public_key)
+
+
+async def verify_session(request: web.Request, s: Services) -> Answer:
+    """``POST /api/auth/verify_session``; makes the first heap when there is none."""
+    body = await read_json(request, asked.VerifySession, s.limits.body_bytes)
+    answer = await s.accounts.verify(body.public_key, body.message, body.signature)
+    if s.first_heap is not None and not s.heaps:
+        await s.heaps.add(s.first_heap)
+    return answer
+
+
+async def refresh_token(request: web.Request, s: Services) -> Answer:
+    """``POST /api/auth/refresh_token``."""
+    await read_json(request, asked.Nothing, s.limits.body_bytes)
+    return await s.accounts.refresh(bearer(request))
+
+
+async def me(_request: web.Request, _s: Services, account: Account) -> Answer:
+    """``POST /api/me``."""
+    return account.public()
+
+
+async def heaps(request: web.Request, s: Services, account: Account) -> Answer:
+    """``POST /api/heaps``."""
+    await read_json(request, asked.Nothing, s.limits.body_bytes)
+    return {"heaps": [heap.public() for heap in s.heaps.visible(account)]}
+
+
+async def block(request: web.Request, s: Services, account: Account) -> Answer:
+    """``POST /api/block/<block-id>``."""
+    await read_json(request, asked.Nothing, s.limits.body_bytes)
+    row = await s.db.read(lambda tx: data.row(tx, request.match_info["block"]))
+    if row is None or row.permanent_at is not None:
+        raise Refusal(404, "no such block")
+    s.heaps.readable(account, row.workspace_id)
+    return row.with_details()
+
+
+async def query_blocks(request: web.Request, s: Services, account: Account) -> Answer:
+    """``POST /api/query_blocks``."""
+    body = await read_json(request, asked.QueryBlocks, s.limits.body_bytes)
+    heap = s.heaps.readable(account, body.workspace_id)
+    limit = min(body.limit, s.limits.query_rows)
+    rows, total = await s.db.read(lambda tx: data.query(tx, heap, body.type, limit, body.offset))
+    return {"blocks": [row.public() for row in rows], "total": total}
+
+
+async def search_blocks(request: web.Request, s: Services, account: Account) -> Answer:
+    """``POST /api/search_blocks``."""
+    body = await read_json(request, asked.SearchBlocks, s.limits.body_bytes)
+    heap = s.heaps.readable(account, body.workspace_id)
+    limit = min(body.limit, s.limits.query_rows)
+    rows = await s.db.read(lambda tx: data.search(tx, heap, body.query, limit))
+    return {"blocks": [row.public() for row in rows]}
+
+
+async def insert_block(request: web.Request, s: Services, account: Account) -> Answer:
+    """``POST /api/insert_block``; asking again with the same id changes nothing."""
+    body = await read_json(request, asked.InsertBlock, s.limits.body_bytes)
+    id_ = BlockId(asked.checked_ulid(body.id, "id"))
+    heap = s.heaps.writable(account, body.workspace_id)
+
+    def work(batch: Batch) -> None:
+        held = batch.get(id_)
+        if held is None:
+            batch.insert(id_, heap, body.type, body.title or "")
+        elif held.heap_id != heap:
+            raise Refusal(409, "the id belongs to a block of another heap")
+
+    await s.documents.change([id_], work)
+    row = await s.db.read(lambda tx: data.row(tx, id_))
+    assert row is not None, "it was committed, and blocks are never removed"
+    return {"block": row.public()}
+
+
+async def delta(request: web.Request, s: Services, account: Account) -> Answer:
+    """``GET /api/sync/delta``."""
+    heap = s.heaps.readable(account, request.query.get("workspace_id", ""))
+    return await feed.delta(s, heap, asked.query_int(request, "since"))
+
+
+async def pull(request: web.Request, s: Services, account: Account) -> Answer:
+    """``POST /api/sync/pull``."""
+    body = await read_json(request, asked.Pull, s.limits.pull_request_bytes)
+    return await feed.pull(s, s.heaps.readable(account, body.workspace_id), body.blocks)
+
+
+async def push(request: web.Request, s: Services, account: Account) -> Answer:
+    """``POST /api/sync/push``."""
+    body = await read_json(request, asked.Push, s.limits.push_bytes)
+    heap = s.heaps.readable(account, body.workspace_id)
+    writable = s.heaps.access(account, heap) == "rw"
+    return await feed.push(s, heap, body.updates, writable=writable)
+
+
+def bearer(request: web.Request) -> str:
+    """The bearer token of a request; Refusal 401 when there is none."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Refusal(
+            401, "a bearer token expected", headers={"WWW-Authenticate": 'Bearer realm="heaper"'}
+        )
+    return token.strip()

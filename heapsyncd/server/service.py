@@ -1,0 +1,238 @@
+"""The server's life: ``Server`` for demo and tests, ``serve`` for the command."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+from aiohttp import web
+
+from heapsyncd.database import Database
+from heapsyncd.errors import FolderTrouble, StateLocked
+from heapsyncd.server import transfers
+from heapsyncd.server.accounts import Accept, Accounts
+from heapsyncd.server.app import SOCKETS, make_app
+from heapsyncd.server.blobs import Blobs
+from heapsyncd.server.documents import Documents
+from heapsyncd.server.hands import Hands
+from heapsyncd.server.heaps import Heaps
+from heapsyncd.server.limits import Limits
+from heapsyncd.server.rooms import Rooms
+from heapsyncd.server.schema import SCHEMA
+from heapsyncd.server.services import Services
+from heapsyncd.server.sockets import Socket
+from heapsyncd.server.throttle import Throttle
+from heapsyncd.server.tokens import Signer, load_seed
+
+log = structlog.get_logger(__name__)
+
+SHUTDOWN_S = 3.0
+"""How long requests under way may take when the server closes."""
+SWEEP_S = 3600.0
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Server(Hands):
+    """An embedded Heaper-compatible server; ``async with``.
+
+    What demo and tests do with it is in ``Hands``.
+
+    Args:
+        data_dir: made when absent; one server at a time.
+        host: address to listen on.
+        port: 0 takes a free one.
+        accounts: public keys that may sign in.
+        open_registration: any key may.
+        first_heap: title of a heap that is made at a sign-in when there is none; None: none is
+            made.
+        limits: what differs from the defaults.
+        now_ms: the wall clock.
+
+    Raises:
+        StateLocked: another server uses the directory.
+        FolderTrouble: the directory can't be used, or the address can't be listened on.
+        ConfigError: the key file is damaged, or the data is of a newer version.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        accounts: Sequence[str] = (),
+        open_registration: bool = False,
+        first_heap: str | None = None,
+        limits: Limits | None = None,
+        now_ms: Callable[[], int] = _now_ms,
+    ) -> None:
+        self._data_dir = data_dir
+        self._host = host
+        self._port = port
+        self._accept = Accept(tuple(accounts), open_registration)
+        self._first_heap = first_heap
+        self._limits = limits or Limits()
+        self._now_ms = now_ms
+        self._stack = contextlib.AsyncExitStack()
+        self._url = ""
+
+    @property
+    def url(self) -> str:
+        """Where it is reached, without a slash at the end."""
+        return self._url
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _open(self) -> None:
+        self._stack.callback(os.close, await asyncio.to_thread(_lock, self._data_dir))
+        seed = await asyncio.to_thread(load_seed, self._data_dir / "server.key")
+        db = await Database.open(self._data_dir / "server.db", SCHEMA)
+        await self._stack.enter_async_context(db)
+        limits = self._limits
+        rooms = Rooms(limits.awareness_states)
+        signer = Signer(seed, lambda: self._now_ms() / 1000)
+        list_file = self._data_dir / "accounts"
+        services = Services(
+            db=db,
+            signer=signer,
+            accounts=Accounts(db, signer, self._accept, list_file, limits, self._now_ms),
+            throttle=Throttle(limits.auth_calls, limits.auth_window_s, time.monotonic),
+            heaps=Heaps(db, self._now_ms),
+            documents=Documents(db, limits, self._now_ms, rooms.publish),
+            rooms=rooms,
+            blobs=Blobs(self._data_dir),
+            limits=limits,
+            now_ms=self._now_ms,
+            url=lambda: self._url,
+            first_heap=self._first_heap,
+        )
+        self._services = services
+        for part in (services.accounts, services.heaps, services.documents):
+            await part.open()
+        await services.blobs.prepare()
+        await self._start(services)
+
+    async def _start(self, services: Services) -> None:
+        writer = asyncio.create_task(services.documents.run())
+        self._stack.push_async_callback(_finish, services.documents, writer)
+        sweeper = asyncio.create_task(_sweep_always(services))
+        self._stack.push_async_callback(_stop, sweeper)
+        await sweep(services)
+        app = make_app(services)
+        sockets: set[Socket] = app[SOCKETS]
+        self._sockets = sockets
+        # Tokens may stand in the query of file routes: no access log.
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=SHUTDOWN_S, handle_signals=False
+        )
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, self._host, self._port, backlog=512)
+        try:
+            await site.start()
+        except OSError as error:
+            where = f"{self._host}:{self._port}"
+            raise FolderTrouble(f"Can't listen on {where}: {error.strerror}.") from error
+        host, port = runner.addresses[0][:2]
+        self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        log.info("serving", url=self._url)
+
+
+async def serve(
+    data_dir: Path,
+    host: str,
+    port: int,
+    *,
+    accept: Accept,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve until cancelled.
+
+    Args:
+        data_dir: where everything is kept.
+        host: address to listen on.
+        port: 0 takes a free one.
+        accept: who may sign in, beside those who did before.
+        ready: called with the URL once requests are answered.
+
+    Raises:
+        StateLocked, FolderTrouble, ConfigError: as ``Server``.
+    """
+    server = Server(
+        data_dir,
+        host,
+        port,
+        accounts=accept.keys,
+        open_registration=accept.open,
+        first_heap="Home",
+    )
+    async with server:
+        if ready is not None:
+            ready(server.url)
+        await asyncio.Event().wait()
+
+
+async def sweep(services: Services) -> None:
+    """Throw away uploads that nobody continued, and files of uploads nobody knows."""
+    here = await services.blobs.uploads()
+    oldest_ms = services.now_ms() - services.limits.upload_ttl_s * 1000
+    kept = await services.db.write(lambda tx: transfers.clear(tx, here, oldest_ms))
+    for upload in here - kept:
+        await services.blobs.drop(upload)
+
+
+async def _sweep_always(services: Services) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        try:
+            await sweep(services)
+        except (FolderTrouble, OSError) as error:
+            log.warning("unfinished uploads could not be cleared", reason=str(error))
+
+
+async def _finish(documents: Documents, writer: "asyncio.Task[None]") -> None:
+    documents.close()
+    await writer
+
+
+async def _stop(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _lock(data_dir: Path) -> int:
+    """Make the directory, and keep other servers out of it; return the lock's descriptor."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise FolderTrouble(f"The data directory {data_dir}: {error.strerror}.") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StateLocked(f"Another server uses {data_dir}; stop it, or set --data.") from error
+    return descriptor

@@ -1,0 +1,128 @@
+"""Uploads under way and contents held, in the tables (PROTOCOL §9)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from heapsyncd.database import Tx
+from heapsyncd.ids import BlockId, HeapId
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A content that is arriving; ``id`` names its file below ``uploads/``."""
+
+    id: str
+    name: str
+    mime_type: str
+    size: int
+    chunk_size: int
+
+    @property
+    def total(self) -> int:
+        """How many chunks it has; none when it is empty."""
+        return -(-self.size // self.chunk_size)
+
+    def chunk(self, number: int) -> tuple[int, int]:
+        """Offset and size of a chunk."""
+        offset = number * self.chunk_size
+        return offset, min(self.chunk_size, self.size - offset)
+
+
+def find(tx: Tx, heap: HeapId, block: BlockId, hash_: str) -> Upload | None:
+    """The upload of this content to this block."""
+    sql = (
+        "SELECT id, name, mime_type, size, chunk_size FROM uploads"
+        " WHERE heap_id = ? AND block_id = ? AND hash = ?"
+    )
+    row = tx.execute(sql, (heap, block, hash_)).fetchone()
+    return None if row is None else Upload(*row)
+
+
+def begin(
+    tx: Tx, heap: HeapId, block: BlockId, hash_: str, upload: Upload, now_ms: int
+) -> str | None:
+    """Store a new upload in the place of an older one; return the older one's id."""
+    old = find(tx, heap, block, hash_)
+    if old is not None:
+        end(tx, old.id)
+    tx.execute(
+        "INSERT INTO uploads"
+        " (id, heap_id, block_id, hash, name, mime_type, size, chunk_size, touched_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            upload.id,
+            heap,
+            block,
+            hash_,
+            upload.name,
+            upload.mime_type,
+            upload.size,
+            upload.chunk_size,
+            now_ms,
+        ),
+    )
+    return None if old is None else old.id
+
+
+def received(tx: Tx, upload: str) -> list[int]:
+    """The numbers of the chunks that are on the disk."""
+    rows = tx.execute("SELECT number FROM chunks WHERE upload_id = ? ORDER BY number", (upload,))
+    return [number for (number,) in rows]
+
+
+def touch(tx: Tx, upload: str, now_ms: int) -> list[int]:
+    """Somebody goes on with it; the chunks that are here."""
+    tx.execute("UPDATE uploads SET touched_at = ? WHERE id = ?", (now_ms, upload))
+    return received(tx, upload)
+
+
+def add(tx: Tx, upload: str, number: int, now_ms: int) -> int:
+    """A chunk is on the disk; how many are."""
+    tx.execute("INSERT OR IGNORE INTO chunks VALUES (?, ?)", (upload, number))
+    tx.execute("UPDATE uploads SET touched_at = ? WHERE id = ?", (now_ms, upload))
+    sql = "SELECT count(*) FROM chunks WHERE upload_id = ?"
+    return int(tx.execute(sql, (upload,)).fetchone()[0])
+
+
+def forget_chunks(tx: Tx, upload: str) -> None:
+    """What arrived is wrong: all of it is to be sent again."""
+    tx.execute("DELETE FROM chunks WHERE upload_id = ?", (upload,))
+
+
+def end(tx: Tx, upload: str) -> None:
+    """The upload is over."""
+    tx.execute("DELETE FROM uploads WHERE id = ?", (upload,))
+
+
+def clear(tx: Tx, here: set[str], older_than_ms: int) -> set[str]:
+    """Forget uploads that lost their file or that nobody continued; return the ids that remain."""
+    rows = tx.execute("SELECT id, touched_at FROM uploads").fetchall()
+    kept = {id_ for id_, touched in rows if id_ in here and touched >= older_than_ms}
+    for id_, _ in rows:
+        if id_ not in kept:
+            end(tx, id_)
+    return kept
+
+
+def hold(tx: Tx, heap: HeapId, hash_: str, size: int) -> None:
+    """The heap has this content."""
+    tx.execute("INSERT OR IGNORE INTO holdings VALUES (?, ?, ?)", (hash_, heap, size))
+
+
+def held_size(tx: Tx, hash_: str, heaps: Sequence[HeapId]) -> int | None:
+    """The size of a content that one of the heaps has, None when none has it."""
+    for heap in heaps:
+        sql = "SELECT size FROM holdings WHERE hash = ? AND heap_id = ?"
+        row = tx.execute(sql, (hash_, heap)).fetchone()
+        if row is not None:
+            return int(row[0])
+    return None
+
+
+def used(tx: Tx) -> int:
+    """What all contents take, those that are arriving included."""
+    sql = (
+        "SELECT sum(size) FROM ("
+        "SELECT hash, size FROM holdings GROUP BY hash UNION ALL SELECT id, size FROM uploads)"
+    )
+    return int(tx.execute(sql).fetchone()[0] or 0)

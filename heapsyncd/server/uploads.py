@@ -1,0 +1,210 @@
+"""Resumable uploads: init, chunk, complete (PROTOCOL §9).
+
+A content is held *by a heap*: whoever may read a heap that holds it need not send it again, and
+nobody gets a content by knowing its hash alone.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from weakref import WeakValueDictionary
+
+from aiohttp import web
+from ulid import ULID
+
+from heapsyncd.database import Tx
+from heapsyncd.document.edit import Wish, express
+from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.model import FileEntry
+from heapsyncd.server import data, transfers
+from heapsyncd.server.accounts import Account
+from heapsyncd.server.held import Batch
+from heapsyncd.server.input import InitUpload, Nothing, checked_hash, read_json, read_pieces
+from heapsyncd.server.refusal import Refusal
+from heapsyncd.server.services import Services
+from heapsyncd.server.transfers import Upload
+
+Answer = Mapping[str, object]
+
+
+_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+
+def _lock(upload: str) -> asyncio.Lock:
+    """One at a time may finish an upload, or write one of its chunks."""
+    return _locks.setdefault(upload, asyncio.Lock())
+
+
+async def init(request: web.Request, s: Services, account: Account) -> Answer:
+    """``POST /api/upload/init``; asking again resumes."""
+    heap, block = _place(request, s, account)
+    body = await read_json(request, InitUpload, s.limits.body_bytes)
+    if body.size > s.limits.file_bytes:
+        raise Refusal(413, f"a file may have at most {s.limits.file_bytes} bytes")
+    readable = [h.id for h in s.heaps.visible(account)]
+    size = await s.db.read(lambda tx: transfers.held_size(tx, body.hash, readable))
+    if size is not None and size != body.size:
+        raise Refusal(422, f"the content with this hash has {size} bytes, not {body.size}")
+    if size is not None:
+        await s.db.write(lambda tx: transfers.hold(tx, heap, body.hash, body.size))
+        entry = _entry(body.hash, body.name, body.size, body.mime_type)
+        await mark_uploaded(s, block, entry)
+    upload, received = await _resume_or_begin(s, heap, block, body, begin=size is None)
+    return {
+        "hash": body.hash,
+        "chunk_size": upload.chunk_size,
+        "total_chunks": upload.total,
+        "received": received if size is None else list(range(upload.total)),
+        "complete": size is not None,
+    }
+
+
+async def _resume_or_begin(
+    s: Services, heap: HeapId, block: BlockId, body: InitUpload, *, begin: bool
+) -> tuple[Upload, list[int]]:
+    limits = s.limits
+    chunk_size = min(body.chunk_size or limits.chunk_bytes, limits.chunk_max_bytes)
+    chunk_size = max(chunk_size, -(-body.size // limits.chunks))
+    fresh = Upload(str(ULID()), body.name, body.mime_type, body.size, chunk_size)
+    if not begin:
+        return fresh, []
+    known = await s.db.read(lambda tx: transfers.find(tx, heap, block, body.hash))
+    if known is not None and known.size == body.size:
+        now_ms = s.now_ms()
+        return known, await s.db.write(lambda tx: transfers.touch(tx, known.id, now_ms))
+    await _check_room(s, body.size)
+    await s.blobs.begin(fresh.id, fresh.size)
+    now_ms = s.now_ms()
+    replaced = await s.db.write(
+        lambda tx: transfers.begin(tx, heap, block, body.hash, fresh, now_ms)
+    )
+    if replaced is not None:
+        await s.blobs.drop(replaced)
+    return fresh, []
+
+
+async def _check_room(s: Services, size: int) -> None:
+    """Refusal 507 when a content would not fit: later it may."""
+    quota = s.limits.quota_bytes
+    if quota is not None and await s.db.read(transfers.used) + size > quota:
+        raise Refusal(507, "the server's room for files is used up")
+    if await s.blobs.free_bytes() - s.limits.disk_reserve_bytes < size:
+        raise Refusal(507, "the server's disk is full")
+
+
+async def chunk(request: web.Request, s: Services, account: Account) -> Answer:
+    """``PUT /api/upload/chunk``; sending one twice is harmless."""
+    heap, block = _place(request, s, account)
+    hash_, index = _hash(request), request.match_info["index"]
+    if request.content_type != "application/octet-stream":
+        raise Refusal(415, "Content-Type: application/octet-stream expected")
+    upload = await _known(s, heap, block, hash_)
+    if not (index.isascii() and index.isdigit()) or len(index) > 9 or int(index) >= upload.total:
+        raise Refusal(400, f"the chunks of this upload are 0 to {upload.total - 1}")
+    number = int(index)
+    offset, size = upload.chunk(number)
+    if request.content_length is not None and request.content_length < size:
+        raise Refusal(400, f"chunk {number} has {size} bytes, not {request.content_length}")
+    async with _lock(f"{upload.id}/{number}"):
+        if number not in await s.db.read(lambda tx: transfers.received(tx, upload.id)):
+            got = await s.blobs.receive(upload.id, offset, read_pieces(request, size))
+            if got != size:
+                raise Refusal(400, f"chunk {number} has {size} bytes, not {got}")
+        else:
+            async for _ in read_pieces(request, size):
+                pass  # it is here already: what is sent again must not touch it
+        now_ms = s.now_ms()
+        return {
+            "received": await s.db.write(lambda tx: transfers.add(tx, upload.id, number, now_ms))
+        }
+
+
+async def complete(request: web.Request, s: Services, account: Account) -> Answer:
+    """``POST /api/upload/complete``; completing twice is harmless."""
+    heap, block = _place(request, s, account)
+    hash_ = _hash(request)
+    await read_json(request, Nothing, s.limits.body_bytes)
+    async with _lock(f"{heap}/{block}/{hash_}"):
+        upload = await s.db.read(lambda tx: transfers.find(tx, heap, block, hash_))
+        if upload is not None:
+            await _finish(s, heap, hash_, upload)
+            entry = _entry(hash_, upload.name, upload.size, upload.mime_type)
+        else:
+            entry = await _completed_before(s, heap, block, hash_)
+        await mark_uploaded(s, block, entry)
+    return {
+        "file": {
+            "hash": hash_,
+            "name": entry.name,
+            "mime_type": entry.mime_type,
+            "file_size": entry.size_bytes,
+            "is_uploaded": True,
+        }
+    }
+
+
+async def _finish(s: Services, heap: HeapId, hash_: str, upload: Upload) -> None:
+    """Check what arrived and give it its name; Refusal 409 while chunks are missing, 422 when it
+    is another content.
+    """
+    here = set(await s.db.read(lambda tx: transfers.received(tx, upload.id)))
+    missing = [number for number in range(upload.total) if number not in here]
+    if missing:
+        raise Refusal(409, "chunks are missing", body={"missing": missing})
+    if await s.blobs.sha256(upload.id) != hash_:
+        await s.db.write(lambda tx: transfers.forget_chunks(tx, upload.id))
+        raise Refusal(422, "the content has another sha256; send it again")
+    await s.blobs.keep(upload.id, hash_)
+
+    def write(tx: Tx) -> None:
+        transfers.hold(tx, heap, hash_, upload.size)
+        transfers.end(tx, upload.id)
+
+    await s.db.write(write)
+
+
+async def _completed_before(s: Services, heap: HeapId, block: BlockId, hash_: str) -> FileEntry:
+    """What an upload left that is complete already: its answer was lost, say. Refusal 404."""
+    size = await s.db.read(lambda tx: transfers.held_size(tx, hash_, [heap]))
+    row = await s.db.read(lambda tx: data.row(tx, block))
+    known = row.file_of(hash_) if row is not None else None
+    if size is None or known is None:
+        raise Refusal(404, "no such upload")
+    return _entry(hash_, str(known["name"]), size, str(known["mime_type"]))
+
+
+async def _known(s: Services, heap: HeapId, block: BlockId, hash_: str) -> Upload:
+    upload = await s.db.read(lambda tx: transfers.find(tx, heap, block, hash_))
+    if upload is None:
+        raise Refusal(404, "no such upload; begin it with /api/upload/init")
+    return upload
+
+
+def _place(request: web.Request, s: Services, account: Account) -> tuple[HeapId, BlockId]:
+    heap = s.heaps.writable(account, request.match_info["heap"])
+    return heap, s.block(heap, request.match_info["block"])
+
+
+def _hash(request: web.Request) -> str:
+    return checked_hash(request.match_info["hash"])
+
+
+def _entry(hash_: str, name: str, size: int, mime_type: str) -> FileEntry:
+    return FileEntry(f"{hash_}:{size}", hash_, name, size, mime_type, is_uploaded=True)
+
+
+async def mark_uploaded(s: Services, block: BlockId, entry: FileEntry) -> None:
+    """Say in the block's document that the content is here; makes the entry when absent."""
+
+    def work(batch: Batch) -> None:
+        held = batch.get(block)
+        assert held is not None, "blocks are never removed"
+        same = [f for f in held.replica.fields().files if f.hash == entry.hash]
+        wanted = [f for f in same if not f.is_uploaded] if same else [entry]
+        if wanted:
+            put = tuple(replace(f, is_uploaded=True) for f in wanted)
+            edit = express([held.folded()], Wish(put_files=put))
+            if edit.update is not None:
+                batch.apply(held, edit.update)
+
+    await s.documents.change([block], work)
