@@ -77,7 +77,7 @@ EDGES = {
     "wire.rest": {"aiohttp"},
     "wire.websocket": {"aiohttp"},
     "server": {"aiohttp", "os", "shutil"},
-    "cli": {"os"},
+    "cli": {"os", "shutil", "signal"},
 }
 """The modules (or whole packages) that do I/O, and with what."""
 DISK_WRITERS = {"folder.disk", "database", "control", "statelock", "server", "cli"}

@@ -1,6 +1,8 @@
 """``serve``: the embedded Heaper-compatible server on its own."""
 
 import asyncio
+import signal
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +26,9 @@ DEFAULT_PORT: Final = 8790
     show_default=True,
     help="Where everything is kept.",
 )
-@click.option("--accept", "keys", multiple=True, metavar="KEY", help="A public key that may sign in.")
+@click.option(
+    "--accept", "keys", multiple=True, metavar="KEY", help="A public key that may sign in."
+)
 @click.option("--open", "everybody", is_flag=True, help="Any key may sign in.")
 @pass_options
 def command(
@@ -41,4 +45,15 @@ def command(
     def ready(url: str) -> None:
         click.echo(f"Listening on {url}, data in {data.absolute()}")
 
-    asyncio.run(serve(data, host, port, accept=accept, ready=ready))
+    asyncio.run(_until_signalled(serve(data, host, port, accept=accept, ready=ready)))
+
+
+async def _until_signalled(serving: Coroutine[None, None, None]) -> None:
+    """Being told to stop is the ordinary end of a server: no error, exit 0."""
+    task = asyncio.create_task(serving)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()

@@ -11,10 +11,10 @@ from typing import Final, get_args
 import click
 
 from heapsyncd import config
-from heapsyncd.cli.settings import Options, load, pass_options, read_key
+from heapsyncd.cli.keys import make_key, read_key
+from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Account, Kind
 from heapsyncd.errors import ConfigError, FolderTrouble, NotHeaper, SignInRefused, TryLater
-from heapsyncd.ids import SEED_BYTES, Seed
 from heapsyncd.sync.mirror import list_heaps
 from heapsyncd.wire.signin import public_key
 
@@ -44,13 +44,13 @@ def command(
     account = _known(options.path, name)
     if account is None:
         account = _asked(options.path, server, name, folder, kind, key_file)
-        _make_key(account.key_file)
-        read_key(account, options.path)
+        _key(account)
+        read_key(account, options.path)  # one that was there may be wrong: say so before writing
         _add(options.path, account)
         click.echo(f"Wrote [accounts.{name}] to {options.path}")
     else:
         _check_same(account, options.path, server, folder, key_file)
-        _make_key(account.key_file)
+        _key(account)
     account = replace(account, seed=read_key(account, options.path))
     return asyncio.run(_sign_in(account))
 
@@ -108,20 +108,9 @@ def _check_same(
             )
 
 
-def _make_key(file: Path) -> None:
-    """Write a fresh key; one that is there is kept."""
-    try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise FolderTrouble(f"The key {file} can't be written: {error.strerror}.") from error
-    with os.fdopen(descriptor, "w") as out:
-        out.write(Seed(secrets.token_bytes(SEED_BYTES)).reveal_text() + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    click.echo(f"Made a key: {file}. Keep a copy: it is all that signs you in.")
+def _key(account: Account) -> None:
+    if make_key(account.key_file):
+        click.echo(f"Made a key: {account.key_file}. Keep a copy: it is all that signs you in.")
 
 
 def _add(path: Path, account: Account) -> None:
@@ -159,4 +148,3 @@ async def _sign_in(account: Account) -> int:
         click.echo(f"  {heap.title}{'' if mirrored else '  (not mirrored: see `heaps`)'}")
     click.echo(f"Start with `heapsyncd run`; the mirror will be in {account.folder}")
     return 0
-

@@ -1,0 +1,4 @@
+
+Everything lives in the demo's folder: the mirror in the open, the rest (server, state, key,
+configuration) in a dot folder. Run again, it goes on where it stopped.
+"""

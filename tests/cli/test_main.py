@@ -1,0 +1,122 @@
+"""The entry point: help, mistakes, and how errors are said."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from heapsyncd import __version__
+from heapsyncd.cli.main import COMMANDS
+
+if TYPE_CHECKING:
+    from .conftest import Device
+
+
+async def test_help_lists_the_commands(device: "Device") -> None:
+    """--help names every command and the exit codes."""
+    done = await device("--help")
+    assert done.code == 0
+    assert all(f"\n  {name} " in done.out for name in COMMANDS)
+    assert "3 not signed in" in done.out
+    assert (await device("--version")).out == f"heapsyncd, version {__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_every_command_explains_itself(device: "Device", name: str) -> None:
+    """COMMAND --help works without any configuration."""
+    done = await device(name, "--help")
+    assert done.code == 0
+    assert f"Usage: heapsyncd {name}" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["sync", "--config-nope"], "No such option '--config-nope'"),
+        (["sync", "--timeout", "soon"], "--timeout"),
+        (["sync", "--timeout", "-1"], "--timeout"),
+        (["--verbose", "--quiet", "status"], "exclude each other"),
+        (["status", "more"], "unexpected extra argument"),
+        (["setup"], "--server"),
+        (["setup", "--kind", "heeper"], "'heeper' is not 'heaper'"),
+    ],
+)
+async def test_a_mistake_on_the_command_line_exits_2(
+    device: "Device", arguments: list[str], says: str
+) -> None:
+    """It is said in one line that leads to the help."""
+    done = await device(*arguments)
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert says in line
+    assert "--help`" in line
+
+
+async def test_without_a_command_the_help_is_shown(device: "Device") -> None:
+    """It is a usage error all the same."""
+    done = await device()
+    assert done.code == 2
+    assert "Commands:" in done.err
+
+
+@pytest.mark.parametrize("command", ["sync", "run", "status", "heaps"])
+async def test_an_absent_configuration_is_named(device: "Device", command: str) -> None:
+    """The message has the path and says how to make one."""
+    done = await device(command)
+    assert done.code == 2
+    assert str(device.config) in done.err
+    assert "heapsyncd setup" in done.err
+
+
+async def test_a_wrong_configuration_exits_2(device: "Device") -> None:
+    """File, line and key are named in one line."""
+    device.configure("http://127.0.0.1:1", "pol_interval = 3\n")
+    done = await device("sync")
+    assert done.code == 2
+    assert f"{device.config}, line 8: [accounts.home] `pol_interval`" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "says"),
+    [
+        (None, 0o600, "can't be read (No such file"),
+        ("not base58 0OIl", 0o600, "holds no key"),
+        ("3yZe7d", 0o600, "holds no key"),
+        ("", 0o600, "holds no key"),
+        ("seed", 0o640, "mode 640); run: chmod 600"),
+        ("seed", 0o604, "mode 604); run: chmod 600"),
+    ],
+)
+async def test_a_wrong_key_file_exits_2(
+    device: "Device", content: str | None, mode: int, says: str
+) -> None:
+    """The message names the key file and the fix, never what stands in it."""
+    device.configure("http://127.0.0.1:1")
+    if content is None:
+        device.key.unlink()
+    else:
+        device.key.write_text(device.seed.reveal_text() if content == "seed" else content)
+        device.key.chmod(mode)
+    done = await device("sync")
+    assert done.code == 2
+    assert str(device.key) in done.err
+    assert says in done.err
+    assert not content or content == "seed" or content not in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+async def test_a_systemd_credential_comes_before_the_key_file(device: "Device") -> None:
+    """$CREDENTIALS_DIRECTORY/<account>.key is read instead, whatever its mode."""
+    device.configure("http://127.0.0.1:1")
+    device.key.unlink()
+    credentials = device.base / "credentials"
+    credentials.mkdir()
+    (credentials / "home.key").write_text("no key")
+    done = await device("sync", CREDENTIALS_DIRECTORY=str(credentials))
+    assert done.code == 2
+    assert f"{credentials / 'home.key'} holds no key" in done.err
+    (credentials / "home.key").write_text(device.seed.reveal_text())
+    (credentials / "home.key").chmod(0o440)
+    done = await device("sync", "--timeout", "5", CREDENTIALS_DIRECTORY=str(credentials))
+    assert done.code == 4, "the key is taken, only the server is not there"
