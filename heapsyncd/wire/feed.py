@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
-from heapsyncd.errors import HeapsyncdError
+from heapsyncd.errors import HeapsyncdError, Unreachable
 from heapsyncd.ids import BlockId, HeapId, Token
 from heapsyncd.wire.backoff import full_jitter_s
 from heapsyncd.wire.clock import boot_clock_s
@@ -23,10 +23,22 @@ from heapsyncd.wire.values import LiveConnected, LiveDisconnected, LiveEvent
 
 _E = TypeVar("_E", bound=BaseException)
 
-LASTED_S = 10.0
+LASTED_S = 5.0
 """A link that served a document for this long was a good one: the next wait is short again."""
 
+LONGEST_WAIT_S = 15.0
+UNAUTHORIZED = 4401
+"""Hocuspocus' close code for a socket whose token is not, or no longer, accepted."""
+
 Opening = Callable[[Sequence[BlockId]], Awaitable[Mapping[BlockId, tuple[int, bytes]]]]
+
+
+class LinkClosed(Unreachable):
+    """The server closed the socket, saying why."""
+
+    def __init__(self, message: str, code: int | None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Socket(Protocol):
@@ -151,7 +163,7 @@ class Feed:
                 continue
             lasted = link.served and self._clock_s() - started_s >= LASTED_S
             failures = 1 if lasted else failures + 1
-            wait_s = full_jitter_s(failures, self._chance())
+            wait_s = full_jitter_s(failures, self._chance(), cap_s=LONGEST_WAIT_S)
             await asyncio.sleep(max(wait_s, getattr(down, "retry_after_s", None) or 0.0))
 
     async def _link_once(self, link: LiveLink) -> HeapsyncdError:
@@ -169,7 +181,8 @@ class Feed:
         except* HeapsyncdError as group:
             down = _leaf(group)
         self._following.detach()
-        if self._token is not None and link.denied and not link.served:
+        unwelcome = isinstance(down, LinkClosed) and down.code == UNAUTHORIZED
+        if self._token is not None and (unwelcome or (link.denied and not link.served)):
             self._tokens.doubt(self._token)
         if was_connected:
             await self._events.put(LiveDisconnected(str(down)))

@@ -1,25 +1,24 @@
-"""The state machine of the live link: one socket, many documents (PROTOCOL §6); no I/O, time is
-passed in.
+"""The state machine of one socket of the live link (PROTOCOL §6); no I/O, time is passed in.
 
-Theory ====== The *wanted* blocks outlive sockets; what a socket knows of them does not. On one
-socket a wanted block is
+Theory
+======
+What is wanted outlives sockets (``following``); what a socket knows of it does not. On one socket
+a wanted block is
 
 * *queued*: to be opened; ``batch`` hands it to the runner, which finds out version, state vector
-and token;
+  and token;
 * *awaiting*: Auth and SyncStep1 are sent, in one go. At most ``WINDOW`` documents are in this
-state, because Hocuspocus 4 closes a socket on which more than 100 documents await their sign-in;
+  state: Hocuspocus 4 closes a socket on which more than 100 documents await their sign-in;
 * *open*: Authenticated;
 * *lost*: the server closed it (the name may be opened again) or denied it (the name is spent on
-this socket: Hocuspocus 2 and 3 ignore a second Auth).
+  this socket: Hocuspocus 2 and 3 ignore a second Auth).
 
 A document is opened again under the same name by sending Auth and SyncStep1 once more: an open
 one is thereby synchronised again, and one that Hocuspocus 2 closed without a word comes back.
 After our own Close a name rests until the server confirms it, or for ``REST_S`` on a server that
 never does: an Auth that overtakes the server's clean-up would be lost with the old connection.
 
-Whoever is silent is dead: after ``QUIET_S`` we ping, after ``DEAD_S`` the socket is given up.
-Hocuspocus 4 counts only its own messages as signs of life of ours, so every ``KEEP_ALIVE_S`` one
-is sent.
+Signs of life, ours and theirs, are counted by ``pulse``.
 """
 
 from collections import deque

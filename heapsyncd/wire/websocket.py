@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp import WSMsgType
 
-from heapsyncd.errors import Unreachable
 from heapsyncd.wire.answers import Answer, check
-from heapsyncd.wire.feed import Socket
+from heapsyncd.wire.feed import LinkClosed, Socket
 from heapsyncd.wire.rest import SILENCE_S, Rest, translated
 
 MAX_MESSAGE_BYTES = 64 << 20
@@ -50,10 +49,8 @@ class _WebSocket:
                 case WSMsgType.PONG | WSMsgType.TEXT:
                     return None
                 case _:
-                    code, reason = self._raw.close_code, message.extra or message.data or ""
-                    raise Unreachable(
-                        f"{self._where}: closed ({code} {reason})".replace(" )", ")")
-                    )
+                    code, said = self._raw.close_code, message.extra or message.data or ""
+                    raise LinkClosed(f"{self._where}: closed with {code} {said}".strip(), code)
 
 
 @asynccontextmanager
