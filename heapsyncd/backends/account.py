@@ -6,13 +6,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import aiohttp
-
 from heapsyncd.errors import RequestRefused, SignInRefused
 from heapsyncd.ids import Seed, Token
 from heapsyncd.wire import heaper
 from heapsyncd.wire.clock import boot_clock_s
-from heapsyncd.wire.rest import Pieces, Rest
+from heapsyncd.wire.rest import Pieces, Rest, Stream
 from heapsyncd.wire.signin import Session
 from heapsyncd.wire.values import Unauthorised
 
@@ -85,21 +83,17 @@ class HeaperAccount:
         await self._let_in(lambda token: self.rest.put(Any, path, token, size_bytes, pieces))
 
     @asynccontextmanager
-    async def stream(
-        self, path: str, headers: Mapping[str, str]
-    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """A GET whose body the caller reads in pieces; statuses but 200, 206, 416 are raised."""
+    async def stream(self, path: str, headers: Mapping[str, str]) -> AsyncGenerator[Stream, None]:
+        """A GET whose body the caller reads in pieces; its status is 200, 206 or 416."""
         for _ in range(_TRIES):
             token = await self.session.token()
-            async with self.rest.get(path, token, headers) as raw:
-                if raw.status == 401:
-                    self.session.reject(token)
-                    continue
-                if raw.status not in {200, 206, 416}:
-                    await self.rest.refusal(raw)
-                self.session.worked(token)
-                yield raw
-                return
+            try:
+                async with self.rest.get(path, token, headers) as stream:
+                    self.session.worked(token)
+                    yield stream
+                    return
+            except Unauthorised:
+                self.session.reject(token)
         raise SignInRefused("the server rejects every token it gives us")
 
     async def _let_in(self, call: Callable[[Token], Awaitable[_T]]) -> _T:

@@ -25,7 +25,7 @@ from heapsyncd.model import (
 )
 from heapsyncd.wire import heaper
 from heapsyncd.wire.feed import Feed
-from heapsyncd.wire.rest import PIECE_BYTES, Rest
+from heapsyncd.wire.rest import Rest
 from heapsyncd.wire.scalars import skipped_bytes
 from heapsyncd.wire.upload import Chunk, pieces, upload
 from heapsyncd.wire.values import UploadSource
@@ -164,11 +164,11 @@ class HeaperBackend:
         headers = {"Accept-Encoding": "identity"}
         if offset:
             headers |= {"Range": f"bytes={offset}-", "If-Range": f'"{hash}"'}
-        async with self._account.stream(f"/api/file/{heap}/{block}/{hash}", headers) as raw:
-            skip = skipped_bytes(raw.status, raw.headers.get("Content-Range"), offset)
+        async with self._account.stream(f"/api/file/{heap}/{block}/{hash}", headers) as stream:
+            skip = skipped_bytes(stream.status, stream.content_range, offset)
             if skip is None:
                 return
-            async for piece in raw.content.iter_chunked(PIECE_BYTES):
+            async for piece in stream.pieces():
                 if rest := piece[skip:]:
                     yield rest
                 skip = max(0, skip - len(piece))

@@ -34,10 +34,8 @@ from heapsyncd.wire.scalars import document_name
 from heapsyncd.wire.values import LiveAsked, LiveEvent, LiveLost, LiveSynced, LiveUpdate
 
 WINDOW = 50
-REST_S = 2.0
-HOPELESS_S = 5.0
-EMPTY_UPDATE = b"\0\0"
-"""A v1 update without structs and deletions."""
+REST_S, HOPELESS_S = 2.0, 5.0
+EMPTY_UPDATE = b"\0\0"  # a v1 update without structs and deletions
 
 
 @dataclass(slots=True)
@@ -272,9 +270,9 @@ class LiveLink:
         return self._give_up(now_s)
 
     def _check_hope(self, now_s: float) -> None:
+        # A server closes a socket without documents: leave before it does.
         if len(self._denied) >= WINDOW and not self.served:
             raise Unreachable("the server denies one document after the other")
-        # A server closes a socket without documents; leave before it does, and come back later.
         if self._documents or self._queue or self._handed or self._later:
             self._hopeless_since_s = None
         elif self._hopeless_since_s is None:

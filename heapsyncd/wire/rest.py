@@ -1,4 +1,4 @@
-"""HTTP to one server [edge]: time-outs, bounded answers, and every foreign error translated once.
+"""Edge: HTTP to one server; time-outs, bounded answers, every foreign error translated once.
 
 A token travels in the Authorization header alone; redirects are not followed, cookies not kept,
 proxies and ``.netrc`` not read, certificates always checked.
@@ -181,17 +181,17 @@ class Rest:
     @asynccontextmanager
     async def get(
         self, path: str, token: Token, headers: Mapping[str, str]
-    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """An answer whose body the caller reads in pieces; its status is not checked."""
+    ) -> AsyncGenerator["Stream", None]:
+        """An answer whose body the caller reads in pieces.
+
+        Raises:
+            As ``call`` does, for any status but 200, 206 and 416.
+        """
         where = f"GET {path} at {self.url.host}"
         async with translated(where), self._send("GET", path, token, None, None, headers) as raw:
-            yield raw
-
-    async def refusal(self, raw: aiohttp.ClientResponse) -> None:
-        """Raise what the status of a ``get`` stands for."""
-        check(
-            await self._answer(f"GET {raw.url.path} at {self.url.host}", raw), proven=self._proven
-        )
+            if raw.status not in {200, 206, 416}:
+                check(await self._answer(where, raw), proven=self._proven)
+            yield Stream(raw)
 
     def _read(self, answer: Answer, shape: type[_T]) -> _T:
         check(answer, proven=self._proven)
@@ -253,6 +253,20 @@ class Rest:
             raw.headers.get("Retry-After"),
             raw.headers.get("Location"),
         )
+
+
+class Stream:
+    """An answer that is being received."""
+
+    def __init__(self, raw: aiohttp.ClientResponse) -> None:
+        self._raw = raw
+        self.status = raw.status
+        self.content_range = raw.headers.get("Content-Range")
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body, as it comes."""
+        async for piece in self._raw.content.iter_chunked(PIECE_BYTES):
+            yield piece
 
 
 class _Stale(Unreachable):

@@ -1,4 +1,4 @@
-"""The live link's WebSocket [edge]: opened beside the HTTP client, foreign errors translated
+"""Edge: the live link's WebSocket, opened beside the HTTP client; foreign errors translated
 once.
 """
 
