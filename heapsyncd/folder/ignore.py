@@ -1,0 +1,83 @@
+"""Which paths are never synced: our own, what editors leave lying about, ``.heaperignore``."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
+
+from pathspec import GitIgnoreSpec
+
+IGNORE_FILE = ".heaperignore"
+MARKER = ".heapsyncd"
+TEMP = re.compile(r"\.heapsyncd-[0-9a-z-]+\.tmp")
+"""Our own temporaries, in full. Nothing else may be swept away."""
+
+DEFAULTS = (
+    ".*",  # dotfiles, and with them .git/ and .obsidian/, .#lock and .swp files
+    ".obsidian/",
+    ".git/",
+    "*~",  # nano, gedit, emacs: backups
+    ".#*",  # emacs: lock links
+    r"\#*#",  # emacs: auto-saves
+    "*.swp",  # vim
+    "*.swo",
+    "*.swx",
+    "4913",  # vim: probes whether it may create files here
+    "*.tmp",
+    "*.tmp.[0-9]*",  # tools that write name.tmp.<pid> and rename
+    "~$*",  # Office: locks
+)
+"""In the syntax of gitignore; a line ``!pattern`` in ``.heaperignore`` takes one back."""
+
+
+@dataclass(frozen=True)
+class Ignore:
+    """The rules of one heap's folder; made by ``parse``."""
+
+    _own: GitIgnoreSpec | None
+    """Defaults and own lines; None when there are no own lines (the usual, and quicker)."""
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self:
+        """Read a ``.heaperignore``; None when there is none.
+
+        A line that is no pattern is passed over, as git does: one typing error must not make
+        the other lines void.
+        """
+        lines = [line for line in (text or "").splitlines() if line.strip()]
+        own = [line for line in lines if not line.startswith("#") and _is_pattern(line)]
+        return cls(GitIgnoreSpec.from_lines([*DEFAULTS, *own]) if own else None)
+
+    def match(self, path: str, is_dir: bool) -> bool:
+        """Whether a path, or a directory above it, is ignored.
+
+        Args:
+            path: relative to the heap's folder, with ``/``.
+            is_dir: whether it is a directory, for patterns that end in a slash.
+        """
+        parts = path.split("/")
+        # Not for anybody to take back: the mirror would sync its own bookkeeping.
+        if any(part == MARKER or TEMP.fullmatch(part) for part in parts) or path == IGNORE_FILE:
+            return True
+        if self._own is None:
+            return any(_by_default(part) for part in parts)
+        # A trailing slash is how pathspec is told of a directory.
+        return self._own.match_file(f"{path}/" if is_dir else path)
+
+
+NO_RULES = Ignore.parse(None)
+_DEFAULT_SPEC = GitIgnoreSpec.from_lines(DEFAULTS)
+
+
+def _is_pattern(line: str) -> bool:
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=65536)
+def _by_default(name: str) -> bool:
+    # Every default concerns one name, so that a name's answer is the same wherever it stands.
+    return _DEFAULT_SPEC.match_file(f"{name}/") or _DEFAULT_SPEC.match_file(name)

@@ -1,0 +1,204 @@
+"""Where each block stands in the heap's folder; a pure function of blocks and present paths.
+
+A directory is filled in three rounds, each in the order of the block ids, so that the result does
+not depend on the order of the input and a new name never takes a path that somebody has:
+
+1. blocks that stand there already, under a name that still fits their title;
+2. blocks that bring a name along from another directory that says just their title;
+3. all others, under the first free spelling of the name made from their title.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from heapsyncd.folder.names import (
+    ASSETS_SUFFIX,
+    NOTE_SUFFIX,
+    carries,
+    collision_key,
+    is_variant,
+    safe_name,
+    split_suffix,
+    variants,
+)
+from heapsyncd.ids import BlockId
+from heapsyncd.model import BlockKind
+
+MAX_DIRECTORY_BYTES = 2048
+"""A directory with a longer path goes to the top: most programs end at 4096."""
+
+_NAME_BYTES = 255
+_MARK_BYTES = 16
+"""What making a name safe and unique may add to a title."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A live block that is to have a place. Tags have none."""
+
+    id: BlockId
+    kind: BlockKind
+    title: str
+    folder: BlockId | None
+    """The folder block it is in; None, or an id that is no placed folder: the top."""
+    titled: str | None = None
+    """The title its present path was made for: while that stays, so does the name. None: not
+    known, then ``Boat (2).md`` is taken to be made for the title ``Boat``."""
+
+
+def place(
+    blocks: Iterable[Placed],
+    current: Mapping[BlockId, str],
+    reserved: Collection[str] = (),
+) -> dict[BlockId, str]:
+    """Give every block its path, relative to the heap's folder, with ``/``.
+
+    No two paths are the same to a file system that ignores case or normalisation.
+
+    Args:
+        blocks: all blocks of the heap that are to have a place.
+        current: where blocks stand now. Names of blocks that are not in ``blocks`` are free.
+        reserved: paths of files that belong to no block; no block is moved there.
+    """
+    placed = {b.id: b for b in blocks if b.kind != "tag"}
+    children: dict[BlockId | None, list[Placed]] = defaultdict(list)
+    parents = _parents(placed)
+    for block in sorted(placed.values(), key=lambda b: b.id):
+        children[parents[block.id]].append(block)
+    foreign: dict[str, set[str]] = defaultdict(set)
+    for path in reserved:
+        directory, _, name = path.rpartition("/")
+        foreign[collision_key(directory)].add(collision_key(name))
+
+    paths: dict[BlockId, str] = {}
+    directories: list[tuple[BlockId | None, str]] = [(None, "")]
+    while directories:
+        folder, path = directories.pop()
+        was = "" if folder is None else current.get(folder)
+        names = _fill(children[folder], current, was, foreign[collision_key(path)])
+        for block in children[folder]:
+            paths[block.id] = f"{path}/{names[block.id]}" if path else names[block.id]
+            if block.kind == "folder":
+                directories.append((block.id, paths[block.id]))
+    return paths
+
+
+def _fill(
+    blocks: Iterable[Placed],
+    current: Mapping[BlockId, str],
+    directory: str | None,
+    foreign: Collection[str],
+) -> dict[BlockId, str]:
+    """The names in one directory. ``directory``: its present path; None: it is not there yet."""
+    names: dict[BlockId, str] = {}
+    taken: set[str] = set()
+
+    def give(block: Placed, name: str) -> None:
+        names[block.id] = name
+        taken.add(collision_key(name))
+
+    moving: list[tuple[Placed, str]] = []
+    others: list[Placed] = []
+    for block in blocks:
+        where, _, name = current.get(block.id, "").rpartition("/")
+        if not name or not _fits(block, name):
+            others.append(block)
+        elif where == directory and collision_key(name) not in taken:
+            give(block, name)
+        elif _says_title(block, name):
+            moving.append((block, name))
+        else:
+            others.append(block)
+    taken |= set(foreign)
+    for block, name in moving:
+        if collision_key(name) in taken:
+            others.append(block)
+        else:
+            give(block, name)
+    # What stays in the iterator is not taken yet: nothing is freed while a directory is filled.
+    spellings: dict[str, Iterator[str]] = {}
+    for block in sorted(others, key=lambda b: b.id):
+        wish = _wish(block)
+        free = spellings.setdefault(wish, variants(wish, _suffix(block, wish)))
+        give(block, next(name for name in free if collision_key(name) not in taken))
+    return names
+
+
+def _fits(block: Placed, name: str) -> bool:
+    """Whether a block may keep its name."""
+    is_note = name.endswith(NOTE_SUFFIX)
+    if is_note != (block.kind == "document") and block.kind != "folder":
+        return False
+    if block.kind != "document" and name.casefold().endswith(ASSETS_SUFFIX):
+        return False
+    if _says_title(block, name):
+        return True
+    if block.titled is not None:
+        return block.titled == block.title
+    wish = _wish(block)
+    return is_variant(name, wish, suffix=_suffix(block, wish))
+
+
+def _says_title(block: Placed, name: str) -> bool:
+    stem = name.removesuffix(NOTE_SUFFIX) if block.kind == "document" else name
+    return carries(stem, block.title)
+
+
+def _wish(block: Placed) -> str:
+    """The name made from the title."""
+    if block.kind == "document":
+        return safe_name(block.title, suffix=NOTE_SUFFIX)
+    name = safe_name(block.title)
+    # A file that is no note must not look like one, or a rebuilt cache would make it one.
+    return f"{name}_" if block.kind == "file" and name.endswith(NOTE_SUFFIX) else name
+
+
+def _suffix(block: Placed, name: str) -> str:
+    match block.kind:
+        case "document":
+            return NOTE_SUFFIX
+        case "file":
+            return split_suffix(name)[1]
+        case _:
+            return ""
+
+
+def _parents(placed: Mapping[BlockId, Placed]) -> dict[BlockId, BlockId | None]:
+    """Each block's folder, without circles and without paths that are too long."""
+    parents: dict[BlockId, BlockId | None] = {}
+    for block in placed.values():
+        folder = placed.get(block.folder) if block.folder is not None else None
+        parents[block.id] = folder.id if folder is not None and folder.kind == "folder" else None
+    lengths: dict[BlockId, int] = {}
+    for block in sorted(placed.values(), key=lambda b: b.id):
+        if block.kind != "folder":
+            continue
+        for folder in reversed(_chain(block.id, parents, lengths)):
+            parent = parents[folder]
+            own = min(_NAME_BYTES, _size(placed[folder].title) + _MARK_BYTES) + 1
+            if parent is not None and lengths[parent] + own > MAX_DIRECTORY_BYTES:
+                parent = parents[folder] = None
+            lengths[folder] = own if parent is None else lengths[parent] + own
+    return parents
+
+
+def _chain(
+    start: BlockId, parents: dict[BlockId, BlockId | None], done: Container[BlockId]
+) -> list[BlockId]:
+    """The folders from ``start`` up to one that is done or at the top; a circle is cut."""
+    chain: dict[BlockId, None] = {}
+    step: BlockId | None = start
+    while step is not None and step not in done:
+        if step in chain:
+            order = list(chain)
+            # The smallest id of a circle comes to the top, wherever the walk entered it.
+            parents[min(order[order.index(step) :])] = None
+            return _chain(start, parents, done)
+        chain[step] = None
+        step = parents[step]
+    return list(chain)
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="replace"))

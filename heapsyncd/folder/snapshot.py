@@ -1,0 +1,147 @@
+"""What is in a heap's folder at one moment, and what changed since another; pure values."""
+
+from collections.abc import Collection, Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from heapsyncd.folder.ignore import NO_RULES, Ignore
+from heapsyncd.model import Problem
+
+EntryKind = Literal["file", "dir", "other"]
+"""``other``: a symlink or a special file; it keeps its place, and is never opened or followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What the file system says of a file; ``agrees`` is the question to ask."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    """Moves on every change, of mode or name too, and can't be set back as mtime can."""
+    inode: int
+    device: int
+
+    def agrees(self, other: "Stat") -> bool:
+        """Whether nothing tells the two apart.
+
+        The device is left out: many file systems get another number at each mount, and inode,
+        ctime and mtime would have to agree by chance.
+        """
+        return (self.size, self.mtime_ns, self.ctime_ns, self.inode) == (
+            other.size,
+            other.mtime_ns,
+            other.ctime_ns,
+            other.inode,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One path that is there. ``path``: relative to the heap's folder, with ``/``."""
+
+    path: str
+    kind: EntryKind
+    stat: Stat
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a scan found, without what is ignored."""
+
+    entries: Mapping[str, Entry]
+    problems: tuple[Problem, ...] = ()
+    """Of the whole walk: an unreadable directory (never taken for an empty one), a symlink, a name
+    that is not UTF-8. The heap's folder itself has the path ''."""
+    ignore: Ignore = field(default=NO_RULES)
+    """The rules of the scan: what they hide is not missing."""
+    unread: frozenset[str] = frozenset()
+    """The directories that could not be read; nothing is known of what is below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What is to be looked at. Sorted by path, so that a directory stands before what is in it."""
+
+    created: tuple[Entry, ...]
+    """Files and directories that were not known, or not as that."""
+    modified: tuple[Entry, ...]
+    """Known files whose stat does not agree. Only their bytes tell whether they changed."""
+    missing: tuple[str, ...]
+    """Known paths that are not there any more, or not as what they were."""
+
+
+def compare(
+    known: Mapping[str, Stat],
+    now: Snapshot,
+    under: Collection[str] | None = None,
+    *,
+    folders: Container[str],
+) -> Differences:
+    """Name what changed between what is known and a snapshot.
+
+    Nothing is missing that is ignored, that lies below a directory that could not be read, or
+    whose place (or that of a directory above it) a symlink or special file has taken.
+
+    Args:
+        known: the paths we last agreed on.
+        now: what a scan found.
+        under: the paths the scan was limited to (with what is below); None: it saw everything.
+        folders: which of the known paths are directories. A directory is never ``modified``.
+    """
+    created, modified = [], []
+    for path, entry in now.entries.items():
+        if entry.kind == "other":
+            continue
+        before = known.get(path)
+        if before is None or (entry.kind == "dir") != (path in folders):
+            created.append(entry)
+        elif entry.kind == "file" and not before.agrees(entry.stat):
+            modified.append(entry)
+    missing = [p for p in _expected(known, now, under) if _is_missing(p, now, p in folders)]
+    created.sort(key=lambda e: e.path)
+    modified.sort(key=lambda e: e.path)
+    return Differences(tuple(created), tuple(modified), tuple(sorted(missing)))
+
+
+def _expected(
+    known: Mapping[str, Stat], now: Snapshot, under: Collection[str] | None
+) -> Iterator[str]:
+    """The known paths that the scan would have met. An edit of a file costs one look-up."""
+    if under is None or "" in under:
+        yield from known
+        return
+    files = {p for p in under if (e := now.entries.get(p)) is not None and e.kind == "file"}
+    yield from (p for p in files if p in known)
+    # Anything else may have been, or may be, a directory with known paths in it.
+    others = set(under) - files
+    if others:
+        yield from (
+            p
+            for p in known
+            if p not in files and (p in others or any(a in others for a in _above(p)))
+        )
+    # A file may stand where a directory with known paths was.
+    new_files = {p for p in files if p not in known}
+    if new_files:
+        yield from (p for p in known if any(a in new_files for a in _above(p)))
+
+
+def _is_missing(path: str, now: Snapshot, is_dir: bool) -> bool:
+    entry = now.entries.get(path)
+    if entry is not None:
+        return entry.kind != "other" and (entry.kind == "dir") != is_dir
+    for above in _above(path):
+        if above in now.unread:
+            return False
+        found = now.entries.get(above)
+        if found is not None and found.kind == "other":
+            return False
+    return path not in now.unread and not now.ignore.match(path, is_dir)
+
+
+def _above(path: str) -> Iterator[str]:
+    """The directories a path lies in, the heap's folder ('') last."""
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
