@@ -15,7 +15,7 @@ import structlog
 
 from heapsyncd import control
 from heapsyncd.config import Account, Config
-from heapsyncd.errors import HeapsyncdError
+from heapsyncd.errors import HeapsyncdError, meant
 from heapsyncd.keeper import Keeper, Mirror, note_failure
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
@@ -55,9 +55,12 @@ async def run_once(
                 timeout_s=timeout_s,
                 ready=lambda: None,
             )
-        except HeapsyncdError as error:
-            note_failure(report, error)
-            return Verdict(report.state, error.exit_code, (str(error),))
+        except Exception as error:
+            cause = meant(error)
+            if cause is None:
+                raise
+            note_failure(report, cause)
+            return Verdict(report.state, cause.exit_code, (str(cause),))
 
     signals = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stop.set)
     with hold_state(config.state_dir), _signals(signals):

@@ -125,3 +125,19 @@ class UnreadableFile(BlockError):
 
 class InvalidEdit(BlockError):
     """An edit whose result an editor would not accept; it is not sent, the file is kept."""
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """What went wrong, taken out of the groups that task groups wrap around it."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]
+
+
+def meant(error: BaseException) -> HeapsyncdError | None:
+    """The first cause when all causes were raised on purpose; None when there is a bug."""
+    causes = leaves(error)
+    if all(isinstance(cause, HeapsyncdError) for cause in causes):
+        assert isinstance(causes[0], HeapsyncdError)
+        return causes[0]
+    return None

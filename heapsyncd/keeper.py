@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import structlog
 
 from heapsyncd.config import Account
-from heapsyncd.errors import ConfigError, HeapsyncdError, SignInRefused, TryLater
+from heapsyncd.errors import ConfigError, HeapsyncdError, SignInRefused, TryLater, meant
 from heapsyncd.sync.report import Report, Verdict
 
 PAUSE_S: Final = 5.0
@@ -105,15 +105,17 @@ class Keeper:
                 stop=self._stop,
                 ready=self._set_ready,
             )
-        except ConfigError:
-            raise
-        except HeapsyncdError as error:
-            note_failure(self.report, error)
-            _log.warning("the mirror stopped", account=self.account.name, reason=str(error))
-        except Exception as error:  # noqa: BLE001 - see below
+        except Exception as error:
             # A bug met by one account must not end the others.
-            self.report.error = f"internal error: {type(error).__name__}; the log says more"
-            _log.exception("the mirror failed", account=self.account.name)
+            cause = meant(error)
+            if isinstance(cause, ConfigError):
+                raise cause from error
+            if cause is None:
+                _log.exception("the mirror failed", account=self.account.name)
+                self.report.error = f"internal error: {type(error).__name__}; the log says more"
+            else:
+                note_failure(self.report, cause)
+                _log.warning("the mirror stopped", account=self.account.name, reason=str(cause))
 
     async def _pause(self, pause_s: float) -> None:
         """Wait, with signs of life, until the time is over, ``stop`` or ``try_again``."""

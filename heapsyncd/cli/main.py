@@ -8,7 +8,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -16,7 +16,7 @@ import click
 
 from heapsyncd import __version__, config
 from heapsyncd.cli.settings import Options
-from heapsyncd.errors import HeapsyncdError
+from heapsyncd.errors import HeapsyncdError, leaves, meant
 
 COMMANDS: Final = {
     "demo": "Start a sample server and mirror it into a folder: nothing to set up.",
@@ -105,18 +105,17 @@ def _report(error: BaseException) -> int:
         where = error.ctx.command_path if error.ctx else "heapsyncd"
         _say(f"{error.format_message()} See `{where} --help`.")
         return error.exit_code
-    leaves = list(_leaves(error))
-    if any(isinstance(leaf, (KeyboardInterrupt, click.Abort)) for leaf in leaves):
+    causes = leaves(error)
+    if any(isinstance(cause, (KeyboardInterrupt, click.Abort)) for cause in causes):
         return INTERRUPTED
-    meant = [leaf for leaf in leaves if isinstance(leaf, HeapsyncdError)]
-    bugs = [leaf for leaf in leaves if not isinstance(leaf, HeapsyncdError)]
-    if bugs:
-        return _report_bug(error, bugs[0])
-    _say(*dict.fromkeys(map(str, meant)))
-    return meant[0].exit_code
+    if (cause := meant(error)) is None:
+        return _report_bug(error)
+    _say(*dict.fromkeys(map(str, causes)))
+    return cause.exit_code
 
 
-def _report_bug(error: BaseException, bug: BaseException) -> int:
+def _report_bug(error: BaseException) -> int:
+    bug = next(cause for cause in leaves(error) if not isinstance(cause, HeapsyncdError))
     text = " ".join(str(bug).split())[:300]
     _say(
         f"internal error: {type(bug).__name__}: {text}",
@@ -130,11 +129,3 @@ def _report_bug(error: BaseException, bug: BaseException) -> int:
 def _say(*lines: str) -> None:
     for line in lines:
         click.echo(f"heapsyncd: {line}", err=True)
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error

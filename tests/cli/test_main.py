@@ -1,17 +1,13 @@
 """The entry point: help, mistakes, and how errors are said."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from heapsyncd import __version__
 from heapsyncd.cli.main import COMMANDS
-
-if TYPE_CHECKING:
-    from .conftest import Device
+from tests.cli.devices import Device
 
 
-async def test_help_lists_the_commands(device: "Device") -> None:
+async def test_help_lists_the_commands(device: Device) -> None:
     """--help names every command and the exit codes."""
     done = await device("--help")
     assert done.code == 0
@@ -21,7 +17,7 @@ async def test_help_lists_the_commands(device: "Device") -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-async def test_every_command_explains_itself(device: "Device", name: str) -> None:
+async def test_every_command_explains_itself(device: Device, name: str) -> None:
     """COMMAND --help works without any configuration."""
     done = await device(name, "--help")
     assert done.code == 0
@@ -42,7 +38,7 @@ async def test_every_command_explains_itself(device: "Device", name: str) -> Non
     ],
 )
 async def test_a_mistake_on_the_command_line_exits_2(
-    device: "Device", arguments: list[str], says: str
+    device: Device, arguments: list[str], says: str
 ) -> None:
     """It is said in one line that leads to the help."""
     done = await device(*arguments)
@@ -52,7 +48,7 @@ async def test_a_mistake_on_the_command_line_exits_2(
     assert "--help`" in line
 
 
-async def test_without_a_command_the_help_is_shown(device: "Device") -> None:
+async def test_without_a_command_the_help_is_shown(device: Device) -> None:
     """It is a usage error all the same."""
     done = await device()
     assert done.code == 2
@@ -60,7 +56,7 @@ async def test_without_a_command_the_help_is_shown(device: "Device") -> None:
 
 
 @pytest.mark.parametrize("command", ["sync", "run", "status", "heaps"])
-async def test_an_absent_configuration_is_named(device: "Device", command: str) -> None:
+async def test_an_absent_configuration_is_named(device: Device, command: str) -> None:
     """The message has the path and says how to make one."""
     done = await device(command)
     assert done.code == 2
@@ -68,7 +64,7 @@ async def test_an_absent_configuration_is_named(device: "Device", command: str) 
     assert "heapsyncd setup" in done.err
 
 
-async def test_a_wrong_configuration_exits_2(device: "Device") -> None:
+async def test_a_wrong_configuration_exits_2(device: Device) -> None:
     """File, line and key are named in one line."""
     device.configure("http://127.0.0.1:1", "pol_interval = 3\n")
     done = await device("sync")
@@ -89,7 +85,7 @@ async def test_a_wrong_configuration_exits_2(device: "Device") -> None:
     ],
 )
 async def test_a_wrong_key_file_exits_2(
-    device: "Device", content: str | None, mode: int, says: str
+    device: Device, content: str | None, mode: int, says: str
 ) -> None:
     """The message names the key file and the fix, never what stands in it."""
     device.configure("http://127.0.0.1:1")
@@ -106,7 +102,7 @@ async def test_a_wrong_key_file_exits_2(
     assert len(done.err.splitlines()) == 1
 
 
-async def test_a_systemd_credential_comes_before_the_key_file(device: "Device") -> None:
+async def test_a_systemd_credential_comes_before_the_key_file(device: Device) -> None:
     """$CREDENTIALS_DIRECTORY/<account>.key is read instead, whatever its mode."""
     device.configure("http://127.0.0.1:1")
     device.key.unlink()

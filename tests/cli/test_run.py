@@ -1,0 +1,177 @@
+"""``run`` and ``status``: the daemon as a process."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from heapsyncd.ids import HeapId
+from heapsyncd.server import Server
+from tests.cli.devices import DEADLINE_S, Device, eventually, terminate
+
+
+@contextlib.contextmanager
+def systemd(directory: Path) -> Iterator[socket.socket]:
+    """The socket on which systemd listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(directory / "notify"))
+        listener.setblocking(False)
+        yield listener
+
+
+def heard(listener: socket.socket) -> list[str]:
+    messages = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            messages.append(listener.recv(65536).decode())
+    return messages
+
+
+async def test_the_daemon_follows_both_sides(device: Device, server: Server, heap: HeapId) -> None:
+    """A new file becomes a note, a new note a file; SIGTERM ends it with exit 0."""
+    device.configure(server.url)
+    async with device.daemon() as process:
+        (device.folder / "Home" / "Mine.md").write_text("My text.\n")
+        await server.add_block(heap, "document", "Theirs")
+
+        async def arrived() -> bool:
+            return (device.folder / "Home" / "Theirs.md").exists() and (
+                "id: " in (device.folder / "Home" / "Mine.md").read_text()
+            )
+
+        await eventually(arrived)
+        await eventually(lambda: device.is_("in sync"))
+        assert (await device.status())["heaps"][0]["notes"] == 3
+        assert await terminate(process) == 0
+    assert "No daemon runs" in (await device("status")).out
+
+
+async def test_a_second_daemon_exits_5_and_a_killed_one_leaves_no_lock(
+    device: Device, server: Server, heap: HeapId
+) -> None:
+    """``run`` and ``sync`` beside a daemon say who holds the state; after SIGKILL all is free."""
+    device.configure(server.url)
+    async with device.daemon() as first:
+        for command in ("run", "sync"):
+            done = await device(command)
+            assert done.code == 5
+            assert f"process {first.pid}" in done.err
+        assert await device.is_("in sync")
+        first.kill()
+        await first.wait()
+    async with device.daemon() as process:
+        assert await terminate(process) == 0
+
+
+async def test_systemd_hears_ready_signs_of_life_and_the_end(
+    device: Device, server: Server, heap: HeapId
+) -> None:
+    """READY comes once, WATCHDOG goes on while nothing happens, STATUS tells the state."""
+    device.configure(server.url)
+    with systemd(device.base) as listener:
+        env = {"NOTIFY_SOCKET": str(device.base / "notify"), "WATCHDOG_USEC": "4000000"}
+        messages: list[str] = []
+
+        async def told(message: str, times: int = 1) -> bool:
+            messages.extend(heard(listener))
+            return messages.count(message) >= times
+
+        async with device.daemon(**env) as process:
+            await eventually(lambda: told("READY=1"))
+            await eventually(lambda: told("STATUS=home: in sync, 1 notes"))
+            await eventually(lambda: told("WATCHDOG=1", 3))
+            assert await terminate(process) == 0
+        assert await told("STOPPING=1")
+        assert messages.count("READY=1") == 1
+
+
+async def test_without_a_server_the_daemon_waits(device: Device) -> None:
+    """Offline is an ordinary state: ready, alive, and said so; SIGTERM ends it with exit 0."""
+    device.configure("http://127.0.0.1:1")
+    with systemd(device.base) as listener:
+        process = await device.start("run", NOTIFY_SOCKET=str(device.base / "notify"))
+
+        async def ready() -> bool:
+            return "READY=1" in heard(listener)
+
+        await eventually(ready)
+        assert await device.is_("offline")
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.communicate(), DEADLINE_S)
+        assert process.returncode == 0
+        assert time.monotonic() - started < 12
+
+
+async def test_sighup_takes_up_the_configuration(
+    device: Device, server: Server, heap: HeapId
+) -> None:
+    """A mistake leaves everything as it is; a new account is mirrored without a restart."""
+    device.configure(server.url)
+    async with device.daemon() as process:
+        good = device.config.read_text()
+        device.config.write_text("nonsense")
+        process.send_signal(signal.SIGHUP)
+        device.config.write_text(good)
+        assert await device.is_("in sync")
+        section = good[good.index("[accounts.home]") :]
+        second = section.replace("accounts.home", "accounts.second").replace("/folder", "/second")
+        device.config.write_text(good + second)
+        process.send_signal(signal.SIGHUP)
+
+        async def both() -> bool:
+            return (device.base / "second" / "Home" / "Groceries.md").exists()
+
+        await eventually(both)
+        assert await terminate(process) == 0
+
+
+async def test_status_works_offline_from_the_cache(
+    device: Device, server: Server, heap: HeapId
+) -> None:
+    """Without daemon and server the counts are what the last pass left, in both forms."""
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    await server.__aexit__(None, None, None)
+    account = await device.status()
+    assert account["name"] == "home"
+    assert account["state"] == "offline"
+    (entry,) = account["heaps"]
+    assert (entry["id"], entry["title"], entry["notes"]) == (heap, "Home", 1)
+    assert entry["folder"] == str(device.folder / "Home")
+    done = await device("status")
+    assert done.code == 0
+    assert "home: offline" in done.out
+    assert "Home: 1 notes" in done.out
+
+
+async def test_status_before_the_first_pass(device: Device) -> None:
+    """Nothing is known yet, and that is no error; nothing is made by asking."""
+    device.configure("http://127.0.0.1:1")
+    account = await device.status()
+    assert account["heaps"] == []
+    assert not device.state.exists()
+
+
+async def test_status_watch_shows_each_change(
+    device: Device, server: Server, heap: HeapId
+) -> None:
+    """A line for each document that differs from the one before."""
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    watching = await device.start("status", "--json", "--watch")
+    assert watching.stdout
+    first = json.loads(await asyncio.wait_for(watching.stdout.readline(), DEADLINE_S))
+    assert first["accounts"][0]["state"] == "offline"
+    async with device.daemon():
+        async with asyncio.timeout(DEADLINE_S):
+            async for line in watching.stdout:
+                if json.loads(line)["accounts"][0]["state"] == "in sync":
+                    break
+        watching.send_signal(signal.SIGINT)
+        await asyncio.wait_for(watching.communicate(), DEADLINE_S)
+    assert watching.returncode == 130

@@ -1,0 +1,105 @@
+"""``sync`` and ``heaps``: one pass, and a verdict."""
+
+import asyncio
+import os
+import pty
+import sys
+
+from heapsyncd.ids import HeapId
+from heapsyncd.server import Server
+from tests.cli.devices import Device
+
+
+async def test_sync_mirrors_and_exits_0(device: Device, server: Server, heap: HeapId) -> None:
+    """Both ways: the server's note becomes a file, the file's text becomes the note's."""
+    device.configure(server.url)
+    done = await device("sync")
+    assert done.code == 0, done.err
+    assert done.out == "home: in sync\n"
+    note = device.folder / "Home" / "Groceries.md"
+    note.write_text(note.read_text() + "Bread and butter.\n")
+    (device.folder / "Home" / "New.md").write_text("New text.\n")
+    done = await device("sync")
+    assert done.code == 0, done.err
+    assert "Groceries" not in done.err
+    again = await device("sync")
+    assert (again.code, again.out) == (0, "home: in sync\n")
+    other = type(device)(device.base / "other")
+    other.configure(server.url)
+    assert (await other("sync")).code == 0
+    texts = [path.read_text() for path in (other.folder / "Home").glob("*.md")]
+    assert any(text.endswith("Bread and butter.\n") for text in texts)
+    assert any(text.endswith("New text.\n") for text in texts)
+
+
+async def test_sync_with_a_key_that_is_not_accepted_exits_3(
+    device: Device, server: Server
+) -> None:
+    """The public key is said, so that the operator can accept it; the secret never."""
+    stranger = type(device)(device.base / "stranger", seed=bytes([1]) * 32)
+    stranger.configure(server.url)
+    done = await stranger("sync")
+    assert done.code == 3
+    assert stranger.public in done.err
+    assert len(done.err.splitlines()) < 6
+
+
+async def test_sync_without_a_server_exits_4(device: Device) -> None:
+    """It says so soon, and in few lines."""
+    device.configure("http://127.0.0.1:1")
+    async with asyncio.timeout(20):
+        done = await device("sync", "--timeout", "5")
+    assert done.code == 4
+    assert done.err.startswith("home: offline\n")
+    assert len(done.err.splitlines()) < 6
+
+
+async def test_sync_says_what_is_left(device: Device, server: Server, heap: HeapId) -> None:
+    """A file that can't be synced is named, exit 1; the others are in sync."""
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    (device.folder / "Home" / "Binary.md").write_bytes(b"\xff\xfe\0")
+    done = await device("sync")
+    assert done.code == 1
+    assert "Binary.md" in done.err
+    assert "Binary.md" in (await device("status")).out
+
+
+async def test_the_progress_bar_needs_a_terminal(
+    device: Device, server: Server, heap: HeapId
+) -> None:
+    """On a terminal it is drawn, the verdict remains; in a pipe no control character is sent."""
+    device.configure(server.url)
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "heapsyncd.cli", "--config", str(device.config), "sync"),
+        env={**device.env, "TERM": "xterm"},
+        stdout=theirs,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await asyncio.wait_for(process.communicate(), 25)
+    os.close(theirs)
+    shown = os.read(ours, 65536)
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"\x1b[" in shown
+    assert b"home: in sync" in shown
+    assert "\x1b" not in (await device("sync")).out
+
+
+async def test_heaps_lists_what_is_mirrored(device: Device, server: Server) -> None:
+    """Every heap the account can see, with the ones that the configuration leaves out."""
+    home, work = await server.add_heap("Home"), await server.add_heap("Work")
+    device.configure(server.url, 'heaps = ["Wo*"]\n')
+    done = await device("heaps")
+    assert done.code == 0, done.err
+    assert f"  mirrored      {work}  Work\n" in done.out
+    assert f"  not mirrored  {home}  Home\n" in done.out
+
+
+async def test_heaps_needs_the_server(device: Device) -> None:
+    """Exit 4 when it can't be reached."""
+    device.configure("http://127.0.0.1:1")
+    done = await device("heaps")
+    assert done.code == 4
+    assert len(done.err.splitlines()) == 1
