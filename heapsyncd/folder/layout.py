@@ -174,12 +174,12 @@ def _parents(placed: Mapping[BlockId, Placed]) -> dict[BlockId, BlockId | None]:
     for block in sorted(placed.values(), key=lambda b: b.id):
         if block.kind != "folder":
             continue
-        for folder in reversed(_chain(block.id, parents, lengths)):
-            parent = parents[folder]
-            own = min(_NAME_BYTES, _size(placed[folder].title) + _MARK_BYTES) + 1
+        for step in reversed(_chain(block.id, parents, lengths)):
+            parent = parents[step]
+            own = min(_NAME_BYTES, _size(placed[step].title) + _MARK_BYTES) + 1
             if parent is not None and lengths[parent] + own > MAX_DIRECTORY_BYTES:
-                parent = parents[folder] = None
-            lengths[folder] = own if parent is None else lengths[parent] + own
+                parent = parents[step] = None
+            lengths[step] = own if parent is None else lengths[parent] + own
     return parents
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 import regex
-from pathvalidate import sanitize_filename
 
 from heapsyncd.folder.ignore import NO_RULES
 
@@ -21,7 +20,9 @@ ASSETS_SUFFIX = ".assets"
 MAX_STEM_BYTES = 240
 """UTF-8 bytes before the suffix: with ``.assets`` the name still is below the limit of 255."""
 
-MAX_SUFFIX_BYTES = 15
+_DECORATION_BYTES = 4
+"""What avoiding a reserved or ignored name may add."""
+
 UNTITLED = "Untitled"
 SUBSTITUTE = "_"
 
@@ -29,6 +30,7 @@ _SUFFIX = re.compile(r"(?<=[^.])\.[A-Za-z0-9][A-Za-z0-9_-]{0,12}\Z")
 _JOINERS = "\u200c\u200d"
 """Zero-width (non-)joiner: spelling in Persian and Indic scripts, the glue of family emoji."""
 
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 _RESERVED = re.compile(
     r"(?i)(con|prn|aux|nul|(com|lpt)[0-9¹²³]|conin\$|conout\$|clock\$) *(\.|\Z)"
 )
@@ -50,10 +52,12 @@ def safe_name(title: str, *, suffix: str = "") -> str:
     """
     if _PLAIN.fullmatch(title) and not _RESERVED.match(title) and not NO_RULES.match(title, False):
         return title + suffix
-    text = _clean(title)
-    stem, own = (text, "") if suffix else split_suffix(text)
-    stem = _cut(stem, MAX_STEM_BYTES)
-    return _kept_visible(_unreserved(stem + own or UNTITLED), suffix)
+    stem, own = (_clean(title), "") if suffix else split_suffix(_clean(title))
+    name = _decorated(_cut(stem, MAX_STEM_BYTES) + own, suffix)
+    if len(name.removesuffix(suffix).encode()) > MAX_STEM_BYTES + len(own):
+        # What was added made it too long: once more, with room for it.
+        name = _decorated(_cut(stem, MAX_STEM_BYTES - _DECORATION_BYTES) + own, suffix)
+    return name
 
 
 def carries(name: str, title: str) -> bool:
@@ -112,21 +116,9 @@ def collision_key(name: str) -> str:
 def _clean(text: str) -> str:
     """Without what is invisible or forbidden, and without dots and spaces at the wrong end."""
     visible = "".join(_visible(text, k) for k in range(len(text)))
-    # The limit is ours to apply, by graphemes; pathvalidate would cut inside of one.
-    allowed = (
-        sanitize_filename(
-            visible,
-            replacement_text=SUBSTITUTE,
-            platform="universal",
-            max_len=4 * len(visible) + 16,
-            check_reserved=False,
-        )
-        if visible
-        else ""
-    )
-    stripped = allowed.strip().rstrip(_TRAILING)
-    dotless = stripped.lstrip(".")
-    return stripped if dotless == stripped else SUBSTITUTE + dotless
+    allowed = _FORBIDDEN.sub(SUBSTITUTE, visible).strip().rstrip(_TRAILING)
+    dotless = allowed.lstrip(".")
+    return allowed if dotless == allowed else SUBSTITUTE + dotless
 
 
 def _visible(text: str, k: int) -> str:
@@ -147,12 +139,11 @@ def _joins(char: str) -> bool:
     return not char.isascii() and unicodedata.category(char)[0] in "LMS"
 
 
-def _unreserved(name: str) -> str:
-    return SUBSTITUTE + name if _RESERVED.match(name) else name
-
-
-def _kept_visible(stem: str, suffix: str) -> str:
-    """The first spelling that no default rule ignores and that is not kept for attachments."""
+def _decorated(stem: str, suffix: str) -> str:
+    """The first spelling that is neither reserved, nor ignored, nor kept for attachments."""
+    stem = stem or UNTITLED
+    if _RESERVED.match(stem):
+        stem = SUBSTITUTE + stem
     plain = stem.replace(".", SUBSTITUTE)
     for candidate in (
         stem,
