@@ -40,6 +40,7 @@ class Script:
 
     raises: dict[str, list[Exception]] = field(default_factory=dict)
     stubborn: set[str] = field(default_factory=set)
+    scanned: dict[str, asyncio.Event] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -69,6 +70,8 @@ class Script:
         await self.say(f"{account.name} begins")
         if planned := self.raises.get(account.name):
             raise planned.pop(0)
+        if account.name in self.scanned:
+            await self.scanned[account.name].wait()
         report.connected = report.ready = True
         report.alive()
         ready()
@@ -128,9 +131,12 @@ async def states(state_dir: Path) -> dict[str, str]:
 
 async def test_ready_is_told_once_all_accounts_are(tmp_path: Path) -> None:
     """systemd hears READY after the last account, then STATUS, and STOPPING at SIGTERM."""
-    script = Script()
+    script = Script(scanned={"b": asyncio.Event()})
     async with running(script, tmp_path, "a", "b") as service:
-        await script.heard("a ready", "b ready")
+        await script.heard("a ready", "b begins")
+        assert "READY=1" not in service.told
+        script.scanned["b"].set()
+        await script.heard("b ready")
         assert await states(tmp_path) == {"a": "in sync", "b": "in sync"}
         assert service.told.count("READY=1") == 1
     assert service.told[-1] == "STOPPING=1"
