@@ -77,7 +77,7 @@ Marks = tuple[Mark, ...]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Where part of a run came from: the characters from ``at`` on stand at ``offset`` in ``path``.
+    """Where part of a run came from: what follows ``at`` stands at ``offset`` in ``path``.
 
     For a document: ``path`` are the child indexes from the root fragment to the XmlText,
     ``offset`` is in UTF-8 bytes. For a file: ``path`` is empty, ``offset`` is in bytes of the

@@ -1,0 +1,254 @@
+"""Front matter: read as YAML, edited by line so that everything else of it stays as the user wrote it.
+
+Only a block at the very start of a text counts, opened and closed by ``---`` lines, holding a YAML
+mapping. Three keys are ours (``id``, ``title``, ``tags``); every other key, comment, order and
+quoting is the user's.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+_BLOCK = re.compile(r"---[ \t]*(\r\n|\n|\r)((?:.*(?:\r\n|\n|\r))*?)---[ \t]*(?:\r\n|\n|\r|\Z)")
+_KEY_LINE = re.compile(r"\s*(?:#.*\s+)*[\w\"'.-][^\r\n:]*:(?:\s|\Z)")
+_PLAIN = re.compile(r"\w(?:[\w ./()+&'-]*[\w.)+'])?")
+_TYPED = re.compile(
+    r"(?i:true|false|yes|no|on|off|null|y|n|~)|[-+.\d][\d_,.:eExXoOa-fA-F+-]*|\d{4}-\d\d?-\d\d?.*"
+)
+_MAX_CHARS = 65_536
+"""Beyond this a block is kept but not read: YAML is slow, and nobody writes so much by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """A text's front matter.
+
+    ``id``, ``title``: None when the key is absent or empty. ``tags``: None when the key is absent.
+    ``raw``: the exact block with both fences and the last newline, '' when there is none.
+    ``problem``: why the block can't be read, for people; such a block is never changed.
+    """
+
+    id: str | None
+    title: str | None
+    tags: tuple[str, ...] | None
+    raw: str
+    problem: str | None
+
+
+NONE = Front(None, None, None, "", None)
+
+
+def split(text: str) -> tuple[Front, str]:
+    """Take the front matter off a text (without BOM); the rest is the body, exact."""
+    match = _BLOCK.match(text) if text.startswith("---") else None
+    if match is None:
+        return NONE, text
+    raw, inner = match[0], match[2]
+    front = _read(raw, inner)
+    return (NONE, text) if front is None else (front, text[len(raw) :])
+
+
+def _read(raw: str, inner: str) -> Front | None:
+    """The block as Front; None when it is no front matter at all but text between two rules."""
+    if len(inner) > _MAX_CHARS:
+        return Front(None, None, None, raw, "front matter too long to be read")
+    try:
+        values = yaml.load(inner, Loader=_FastLoader)  # noqa: S506 - strings, lists and dicts only
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
+        if _KEY_LINE.match(inner):
+            return Front(None, None, None, raw, _explain(error))
+        return None
+    if values is None or (values == "" and not inner.strip()):
+        values = {}
+    if not isinstance(values, dict):
+        return None
+    tags, problem = None, None
+    if "tags" in values:
+        tags = _tags(values["tags"])
+        problem = None if tags is not None else "tags is not a list of words"
+    return Front(_scalar(values.get("id")), _scalar(values.get("title")), tags, raw, problem)
+
+
+_FastLoader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+"""Every scalar a string; libyaml's when it is there (15 times the speed)."""
+
+
+def _explain(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f" in line {mark.line + 2}" if mark is not None else ""
+    return f"front matter is not YAML{where}: {getattr(error, 'problem', None) or 'too deep'}"
+
+
+def _scalar(value: object) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _tags(value: object) -> tuple[str, ...] | None:
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        return None
+    words = (" ".join(v.split()) for v in value)
+    return tuple(dict.fromkeys(w for w in words if w))
+
+
+def update(
+    front: Front,
+    *,
+    id: str | None,  # noqa: A002 - the key's name
+    title: str | None,
+    tags: Sequence[str] | None,
+    newline: str = "\n",
+) -> str:
+    """The block with these values, only those keys' lines touched.
+
+    Args:
+        front: what ``split`` found.
+        id: the block's id; None takes the key away.
+        title: the true title, when the file's name can't carry it; None takes the key away.
+        tags: the tags, in any order (the file's own order is kept); None takes the key away, an
+            empty list empties it when it is there.
+        newline: for a block that does not exist yet.
+
+    Returns:
+        The new raw block; '' when nothing is in it. A block with a problem comes back as it is, and
+        so does one whose notation leaves no room for our lines.
+    """
+    wished = None if tags is None else tuple(dict.fromkeys(tags))
+    if front.problem:
+        return front.raw
+    if not front.raw:
+        lines = [_line("id", id), _line("title", title), _tags_line(wished or None)]
+        text = "".join(line + newline for line in lines if line)
+        return f"---{newline}{text}---{newline}" if text else ""
+    editor = _Editor(front.raw)
+    if front.tags is None or wished is None or set(front.tags) != set(wished):
+        editor.set_tags(front.tags, wished)
+    if front.title != title:
+        editor.set_scalar("title", title)
+    if front.id != id:
+        editor.set_scalar("id", id)
+    raw = editor.text()
+    return raw if _says(raw, id, title, wished) else front.raw
+
+
+def _says(raw: str, id_: str | None, title: str | None, tags: tuple[str, ...] | None) -> bool:
+    """Whether the edited block reads as wished: what was to be true is checked, never assumed."""
+    front, rest = split(raw)
+    if not raw:
+        return id_ is None and title is None and not tags
+    same_tags = set(front.tags or ()) == set(tags or ())
+    return not rest and (front.id, front.title, same_tags) == (id_, title, True)
+
+
+def _line(key: str, value: str | None) -> str:
+    return "" if value is None else f"{key}: {_quoted(value)}"
+
+
+def _tags_line(tags: tuple[str, ...] | None) -> str:
+    return "" if tags is None else f"tags: [{', '.join(map(_quoted, tags))}]"
+
+
+def _quoted(value: str) -> str:
+    """A YAML scalar that every reader takes for this string, plain where that is safe."""
+    if _PLAIN.fullmatch(value) and not _TYPED.fullmatch(value):
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub(r"[\x7f-\xa0\u2028\u2029\ufeff]", lambda m: f"\\u{ord(m[0]):04x}", text)
+
+
+class _Editor:
+    """One block being edited; offsets are of the text as it stands, found anew for each key."""
+
+    def __init__(self, raw: str) -> None:
+        match = _BLOCK.match(raw)
+        assert match is not None, "a Front's raw is what split matched"
+        self._newline = match[1]
+        self._head = raw[: match.start(2)]
+        self._inner = match[2]
+        self._tail = raw[match.end(2) :]
+
+    def text(self) -> str:
+        return self._head + self._inner + self._tail if self._inner.strip() else ""
+
+    def set_scalar(self, key: str, value: str | None) -> None:
+        node = self._find(key)
+        if value is None:
+            self._drop(node)
+        elif node is None:
+            self._insert(_line(key, value), first=key == "id")
+        elif isinstance(node[1], yaml.ScalarNode) and node[1].style not in {"|", ">"}:
+            start, end = node[1].start_mark.index, node[1].end_mark.index
+            blank = " " if self._inner[start - 1 : start] == ":" else ""
+            self._inner = self._inner[:start] + blank + _quoted(value) + self._inner[end:]
+        else:
+            self._replace(node, _line(key, value))
+
+    def set_tags(self, old: tuple[str, ...] | None, new: tuple[str, ...] | None) -> None:
+        node = self._find("tags")
+        if new is None:
+            self._drop(node)
+            return
+        kept = [t for t in old or () if t in new]
+        added = [t for t in new if t not in kept]
+        if node is None:
+            if new:
+                self._insert(_tags_line(new), first=False)
+        elif kept and isinstance(node[1], yaml.SequenceNode) and not node[1].flow_style:
+            self._edit_rows(node[1], set(kept), added)
+        else:
+            self._replace(node, _tags_line((*kept, *added)))
+
+    def _edit_rows(self, node: yaml.SequenceNode, kept: set[str], added: list[str]) -> None:
+        """Tags one a line: take lines out, put lines in after the last."""
+        lines = self._inner.splitlines(keepends=True)
+        rows = [(item.start_mark.line, _tags([item.value]) or ()) for item in node.value]
+        last = rows[-1][0]
+        prefix = lines[rows[0][0]][: node.value[0].start_mark.column]
+        prefix = prefix if prefix.strip() == "-" else "  - "
+        if not lines[last].endswith(("\n", "\r")):
+            lines[last] += self._newline
+        more = [prefix + _quoted(t) + self._newline for t in added]
+        lines[last] += "".join(more)
+        for line, words in rows:
+            if not set(words) <= kept:
+                lines[line] = "".join(more) if line == last else ""
+        self._inner = "".join(lines)
+
+    def _find(self, key: str) -> tuple[yaml.Node, yaml.Node] | None:
+        """The key's last pair of nodes (the one that a reader takes), with exact marks."""
+        root = yaml.compose(self._inner, Loader=yaml.BaseLoader)
+        pairs = root.value if isinstance(root, yaml.MappingNode) else []
+        return next((pair for pair in reversed(pairs) if pair[0].value == key), None)
+
+    def _span(self, pair: tuple[yaml.Node, yaml.Node]) -> tuple[int, int]:
+        """The pair's lines, as offsets. A collection's own end mark runs on to the next key."""
+        end = last = pair[1]
+        while isinstance(last, yaml.CollectionNode) and last.value and not last.flow_style:
+            last = last.value[-1]
+            last = last[1] if isinstance(last, tuple) else last
+        stop = end.end_mark.index if end is last else last.end_mark.index
+        start = self._inner.rfind("\n", 0, pair[0].start_mark.index) + 1
+        if stop and stop > start and self._inner[stop - 1] in "\r\n":
+            return start, stop
+        cut = self._inner.find("\n", stop)
+        return start, len(self._inner) if cut < 0 else cut + 1
+
+    def _drop(self, pair: tuple[yaml.Node, yaml.Node] | None) -> None:
+        if pair is not None:
+            start, end = self._span(pair)
+            self._inner = self._inner[:start] + self._inner[end:]
+
+    def _replace(self, pair: tuple[yaml.Node, yaml.Node], line: str) -> None:
+        start, end = self._span(pair)
+        self._inner = self._inner[:start] + line + self._newline + self._inner[end:]
+
+    def _insert(self, line: str, *, first: bool) -> None:
+        if first:
+            self._inner = line + self._newline + self._inner
+        else:
+            self._inner += line + self._newline

@@ -1,0 +1,232 @@
+"""Inline content written at one rung of the ladder."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from heapsyncd.ids import is_ulid
+from heapsyncd.markdown import escape as esc
+from heapsyncd.markdown.events import SEPARATOR
+from heapsyncd.markdown.style import Style
+from heapsyncd.tree import Atom, Inline, Mark, Text
+
+if TYPE_CHECKING:
+    from heapsyncd.markdown.links import Links
+
+GUARD = "<u></u>"
+"""At the start of a line, before what would open an HTML block there; reads as nothing."""
+SOFT = "\0"
+"""A space where a line may be wrapped, until ``wrap`` has decided."""
+_AUTOLINK = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>\x00-\x20]*")
+_NO_NAME = re.compile(r"[\[\]|\\\n\r\t\0]")
+_NEVER_FIRST = re.compile(r"[-+*=>#|~`<:\d\\]")
+
+
+class SpanWriter:
+    """Writes one block's inline content.
+
+    Args:
+        links: for mentions.
+        style: delimiters.
+        rung: see ``escape``.
+        flat: no newline may stand in it (a heading, a cell).
+        in_table: pipes are escaped.
+    """
+
+    def __init__(
+        self,
+        links: "Links",
+        style: Style,
+        rung: int,
+        *,
+        flat: bool = False,
+        in_table: bool = False,
+    ) -> None:
+        self._links = links
+        self._style = style
+        self._rung = rung
+        self._flat = flat
+        self._in_table = in_table
+        self._out: list[str] = []
+
+    def write(self, items: Sequence[Inline], base: Sequence[Mark] = ()) -> str:
+        """The items as text; ``base`` are the marks that already lie on all of them."""
+        self._out = []
+        self._group(list(items), frozenset(base))
+        return "".join(self._out)
+
+    def _at_line_start(self) -> bool:
+        return not self._out or self._out[-1].endswith("\n")
+
+    def _group(self, items: list[Inline], opened: frozenset[Mark]) -> None:
+        """Write the items; where marks begin, the one that reaches furthest goes outermost."""
+        i = 0
+        while i < len(items):
+            item = items[i]
+            if isinstance(item, Atom):
+                self._atom(item, rest=items[i + 1 :])
+                i += 1
+                continue
+            best, end = None, i
+            for mark in item.marks:
+                if mark in opened or mark.kind == "code":
+                    continue
+                stop = _reach(items, i, mark)
+                if mark.kind == "link" or stop > end:
+                    best, end = mark, stop
+                if mark.kind == "link":
+                    break
+            if best is None:
+                self._text(item, items, i, opened)
+                i += 1
+            else:
+                self._mark(best, items[i:end], opened | {best})
+                i = end
+
+    def _mark(self, mark: Mark, items: list[Inline], opened: frozenset[Mark]) -> None:
+        first, last = self._delimiters(mark, items)
+        apart = self._rung == esc.RUNGS - 1 and mark.kind != "link"
+        if apart and not self._at_line_start():
+            self._out.append(SEPARATOR)
+        self._out.append(first)
+        if first == "<":
+            self._out.append(_autolink_text(items))
+        else:
+            self._group(items, opened)
+        self._out.append(last)
+        if apart:
+            self._out.append(SEPARATOR)
+
+    def _delimiters(self, mark: Mark, items: list[Inline]) -> tuple[str, str]:
+        if mark.kind == "bold":
+            return (self._style.strong * 2,) * 2
+        if mark.kind == "italic":
+            return (self._style.emphasis,) * 2
+        if mark.kind == "strike":
+            return "~~", "~~"
+        if mark.kind == "underline":
+            return "<u>", "</u>"
+        if self._is_autolink(mark, items):
+            return "<", ">"
+        target = esc.destination(mark.href, mark.title)
+        return "[", f"]({esc.pipes(target) if self._in_table else target})"
+
+    def _is_autolink(self, mark: Mark, items: list[Inline]) -> bool:
+        """Whether the link is its own address, which then stands for itself."""
+        if mark.title or len(items) != 1 or self._rung > 1:
+            return False
+        text = _autolink_text(items)
+        return text == mark.href and bool(_AUTOLINK.fullmatch(text)) and "|" not in text
+
+    def _text(self, item: Text, items: list[Inline], i: int, opened: frozenset[Mark]) -> None:
+        if any(m.kind == "code" for m in item.marks):
+            code = esc.code_span(item.text)
+            self._out.append(esc.pipes(code) if self._in_table else code)
+            return
+        text = esc.escape(item.text, self._rung)
+        if self._rung >= 3:
+            # Only beside a delimiter or at the block's end does whitespace need this.
+            text = esc.edges(text, left=i == 0, right=i == len(items) - 1)
+        if self._at_line_start():
+            text = esc.line_start(text, self._rung)
+            if text.startswith("\ufeff"):
+                text = f"&#xFEFF;{text[1:]}"
+        if self._in_table:
+            text = esc.pipes(text)
+        if self._style.width and not self._flat:
+            text = re.sub(r"(?<! ) (?! )", SOFT, text)
+        self._out.append(text)
+
+    def _atom(self, atom: Atom, rest: list[Inline]) -> None:
+        if atom.kind == "break":
+            self._break(rest)
+        elif atom.kind == "opaque":
+            if self._at_line_start():
+                self._out.append(GUARD)
+            self._out.append(f"<!--{atom.get('label')}:{atom.get('digest')}-->")
+        elif atom.kind == "image":
+            alt = esc.entities(esc.escape(str(atom.get("alt") or ""), self._rung), _LINE_ENDS)
+            source = str(atom.get("src") or "")
+            target = esc.destination(source, str(atom.get("title") or ""))
+            text = f"![{alt}]({target})"
+            self._out.append(esc.pipes(text) if self._in_table else text)
+        else:
+            self._mention(atom)
+
+    def _break(self, rest: list[Inline]) -> None:
+        """A newline where one can stand, else a tag."""
+        follower = next((x for x in rest if not _is_break(x)), None)
+        is_last = follower is None
+        is_comment = isinstance(follower, Atom) and follower.kind == "opaque"
+        if self._flat or is_last or is_comment:
+            if self._at_line_start():
+                self._out.append("" if self._flat else GUARD)
+            self._out.append("<br>")
+        elif self._style.hard_break == "  " and not self._at_line_start():
+            self._out.append("  \n")
+        else:
+            self._out.append("\\\n")
+
+    def _mention(self, atom: Atom) -> None:
+        block = str(atom.get("id"))
+        name = self._links.name_of(block)
+        if name is None or is_ulid(name) or _NO_NAME.search(name):
+            name = block
+        elif self._links.block_of(name) != block:
+            name = block
+        label = atom.get("label")
+        if label is None:
+            self._out.append(f"[[{name}]]")
+            return
+        # Backslashes count for nothing at a label's start: entities throughout.
+        text = esc.entities(str(label), _LABEL if self._rung else _LINE_ENDS)
+        pipe = "|"
+        if self._in_table:
+            pipe, text = "\\|", esc.pipes(text)
+        self._out.append(f"[[{name}{pipe}{text}]]")
+
+
+_LINE_ENDS = re.compile(r"[\n\r]")
+_LABEL = re.compile(r"[\n\r\\`*_\[\]<&~|!]")
+
+
+def _reach(items: list[Inline], i: int, mark: Mark) -> int:
+    """The end of the items from ``i`` on that lie under the mark; breaks between them do too."""
+    end = i
+    for k in range(i, len(items)):
+        item = items[k]
+        if isinstance(item, Text):
+            if mark not in item.marks:
+                break
+            end = k + 1
+        elif not _is_break(item):
+            break
+    return end
+
+
+def _is_break(item: Inline) -> bool:
+    return isinstance(item, Atom) and item.kind == "break"
+
+
+def _autolink_text(items: list[Inline]) -> str:
+    item = items[0]
+    if isinstance(item, Text) and len(item.marks) == 1:
+        return item.text
+    return ""
+
+
+def wrap(text: str, width: int | None) -> str:
+    """Turn the soft spaces into newlines or spaces so that lines keep to the width."""
+    if width is None:
+        return text
+    lines = []
+    for paragraph in text.split("\n"):
+        line = ""
+        for k, word in enumerate(paragraph.split(SOFT)):
+            if k and len(line) + 1 + len(word) > width and not _NEVER_FIRST.match(word):
+                lines.append(line)
+                line = word
+            else:
+                line = f"{line} {word}" if k else word
+        lines.append(line)
+    return "\n".join(lines)

@@ -1,0 +1,27 @@
+"""How a text is written where markdown leaves a choice."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """The choices for what is written anew; a patch learns them from the file.
+
+    ``bullet``: ``-``, ``*`` or ``+``. ``delimiter``: ``.`` or ``)`` after a number. ``fence``: a
+    backtick or ``~``. ``emphasis`` and ``strong``: ``*`` or ``_``. ``hard_break``: ``\\`` or two
+    spaces before the newline. ``rule``: the whole line. ``width``: wrap at so many characters, None
+    for one line a paragraph. ``newline``: at the end of each line.
+    """
+
+    bullet: str = "-"
+    delimiter: str = "."
+    fence: str = "`"
+    emphasis: str = "*"
+    strong: str = "*"
+    hard_break: str = "\\"
+    rule: str = "***"
+    width: int | None = None
+    newline: str = "\n"
+
+
+DEFAULT = Style()
