@@ -10,10 +10,10 @@ from typing import Final, get_args
 
 import click
 
-from heapsyncd import config
+from heapsyncd import config, logs
 from heapsyncd.cli.keys import make_key, read_key
 from heapsyncd.cli.settings import Options, load, pass_options
-from heapsyncd.config import Account, Kind
+from heapsyncd.config import Account, Kind, Log
 from heapsyncd.errors import ConfigError, FolderTrouble, NotHeaper, SignInRefused, TryLater
 from heapsyncd.sync.mirror import list_heaps
 from heapsyncd.wire.signin import public_key
@@ -41,6 +41,7 @@ def command(
 
     Run again it changes nothing that is there, and tries to sign in again.
     """
+    logs.configure(Log(level="warning"), level=options.level)
     account = _known(options.path, name)
     if account is None:
         account = _asked(options.path, server, name, folder, kind, key_file)

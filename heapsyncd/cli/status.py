@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from heapsyncd import control
+from heapsyncd import control, logs
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import TryLater
@@ -31,6 +31,7 @@ def command(options: Options, *, as_json: bool, watch: bool) -> None:
     Asks the running daemon; without one, says what the cache knows.
     """
     config = load(options.path)
+    logs.configure(config.log, level=options.level)
     asyncio.run(_watch(config, as_json=as_json) if watch else _once(config, as_json=as_json))
 
 

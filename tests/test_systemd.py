@@ -1,0 +1,48 @@
+"""The unit file agrees with the program it starts."""
+
+import re
+from pathlib import Path
+
+from heapsyncd.cli.main import COMMANDS
+from heapsyncd.daemon import CLOSE_LIMIT_S
+from heapsyncd.errors import ConfigError, StateLocked, Unreachable
+
+UNIT = (Path(__file__).parents[1] / "systemd" / "heapsyncd.service").read_text()
+
+
+def setting(name: str) -> str:
+    """A directive's one value."""
+    (value,) = re.findall(rf"^{name}=(.*)$", UNIT, re.MULTILINE)
+    return str(value)
+
+
+def test_it_starts_the_daemon_and_waits_for_ready() -> None:
+    """Type=notify, the daemon's command, SIGHUP for a reload, a watchdog."""
+    assert setting("Type") == "notify"
+    assert "run" in COMMANDS
+    assert setting("ExecStart").endswith("/heapsyncd run")
+    assert "-HUP" in setting("ExecReload")
+    assert int(setting("WatchdogSec")) > 0
+
+
+def test_systemd_waits_longer_than_the_daemon_does() -> None:
+    """The ordered close has its whole limit before systemd kills."""
+    assert int(setting("TimeoutStopSec")) >= 2 * CLOSE_LIMIT_S
+
+
+def test_what_no_restart_mends_is_not_restarted() -> None:
+    """A wrong configuration and a held state stay down; trouble of the server does not."""
+    assert setting("Restart") == "on-failure"
+    down = {int(code) for code in setting("RestartPreventExitStatus").split()}
+    assert down == {ConfigError.exit_code, StateLocked.exit_code}
+    assert Unreachable.exit_code not in down
+
+
+def test_every_line_of_the_service_has_its_reason() -> None:
+    """In [Service] each group of directives follows a comment."""
+    service = UNIT.split("[Service]")[1].split("[Install]")[0]
+    groups = [g for g in re.split(r"\n(?=#)", service) if re.search(r"^\w+=", g, re.MULTILINE)]
+    for group in groups:
+        directives = re.findall(r"^\w+=.*$", group, re.MULTILINE)
+        assert group.lstrip("\n").startswith("#"), directives
+        assert len(directives) <= 2, directives
