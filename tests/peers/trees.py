@@ -5,6 +5,8 @@ shrinks) and thousands of seeds in bulk. Trees are canonical (``heapsyncd.tree``
 file can say by itself: no opaque nodes, which can only be kept.
 """
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from heapsyncd.tree import Atom, Block, Inline, Mark, Text, attrs, inline, marks
 
-BLOCK_IDS = [f"01HZX0000000000000000000{tail}" for tail in ("A1", "B2", "C3")]
+BLOCK_IDS = [f"01HZX{tail:0>21}" for tail in ("A1", "B2", "C3")]
 FILE_KEYS = [f"{letter * 64}:{size}" for letter, size in (("a", 10), ("b", 200), ("c", 0))]
 
 WORDS = [
@@ -121,13 +123,7 @@ def _items(random: Random, depth: int, *, todo: bool = False) -> tuple[Block, ..
 
 
 def _inline(random: Random) -> tuple[Inline, ...]:
-    """Canonical, and without breaks at the edges: a file can't say those."""
-    found = list(inline(_item(random) for _ in range(random.randint(0, 5))))
-    while found and found[0] == Atom("break"):
-        found = list(inline(found[1:]))
-    while found and found[-1] == Atom("break"):
-        found = list(inline(found[:-1]))
-    return tuple(found)
+    return inline(_item(random) for _ in range(random.randint(0, 5)))
 
 
 def _item(random: Random) -> Inline:
@@ -156,3 +152,57 @@ def _mark(random: Random, kind: Any) -> Mark:
 
 RANDOMS = st.randoms(use_true_random=False)
 TREES = RANDOMS.map(grow_tree)
+
+
+Path = tuple[int, ...]
+
+
+def mutate(random: Random, tree: Block) -> Block:
+    """The note after one to three edits. Opaque nodes are kept, moved or dropped, never made."""
+    for _ in range(random.randint(1, 3)):
+        path = random.choice(list(_paths(tree)))
+        tree = _at(tree, path, lambda block: _edited(random, block))
+    return tree
+
+
+def _paths(tree: Block, path: Path = ()) -> Iterator[Path]:
+    yield path
+    for k, child in enumerate(tree.children):
+        yield from _paths(child, (*path, k))
+
+
+def _at(block: Block, path: Path, edit: Callable[[Block], Block]) -> Block:
+    if not path:
+        return edit(block)
+    children = list(block.children)
+    children[path[0]] = _at(children[path[0]], path[1:], edit)
+    return block.with_children(children)
+
+
+def _edited(random: Random, block: Block) -> Block:
+    if block.kind in {"doc", "quote", "item"}:
+        return block.with_children(_shuffled(random, block.children, _block(random, 2)))
+    if block.kind in {"bullet_list", "ordered_list"}:
+        return block.with_children(
+            _shuffled(random, block.children, Block("item")) or block.children
+        )
+    if block.kind in {"paragraph", "heading", "cell"}:
+        items = list(block.inline)
+        at = random.randint(0, len(items))
+        items[at : at + random.randint(0, 1)] = [_item(random)]
+        return replace(block, inline=inline(items) or (Text("word"),))
+    if block.kind == "code":
+        return replace(block, text=block.text + random.choice(LINES))
+    return block
+
+
+def _shuffled(random: Random, children: tuple[Block, ...], new: Block) -> tuple[Block, ...]:
+    """Some blocks with one of them gone or elsewhere, or a new one between."""
+    found = list(children)
+    if found and random.random() < 0.5:
+        moved = found.pop(random.randrange(len(found)))
+        if random.random() < 0.5:
+            found.insert(random.randint(0, len(found)), moved)
+    else:
+        found.insert(random.randint(0, len(found)), new)
+    return tuple(found)
