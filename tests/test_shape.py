@@ -72,15 +72,26 @@ EDGES = {
     "database": {"concurrent", "os", "sqlite3"},
     "notify": {"os", "sdnotify"},
     "statelock": {"fcntl", "os"},
-    "folder.disk": {"ctypes", "os"},
+    "folder.disk": {"os"},
+    "folder.safe_open": {"os"},
+    "folder.syscalls": {"ctypes", "os"},
+    "folder.walk": {"os"},
     "folder.watch": {"os", "watchfiles"},
     "wire.rest": {"aiohttp"},
     "wire.websocket": {"aiohttp"},
-    "server": {"aiohttp", "os", "shutil"},
+    "server": {"aiohttp", "fcntl", "os", "shutil"},
     "cli": {"os", "shutil", "signal"},
 }
 """The modules (or whole packages) that do I/O, and with what."""
-DISK_WRITERS = {"folder.disk", "database", "control", "statelock", "server", "cli"}
+DISK_WRITERS = {
+    "folder.disk",
+    "folder.syscalls",
+    "database",
+    "control",
+    "statelock",
+    "server",
+    "cli",
+}
 FILE_CALLS = {
     "hardlink_to",
     "mkdir",
@@ -160,7 +171,7 @@ def test_only_the_named_edges_do_io() -> None:
 
 
 def test_only_the_named_edges_touch_files() -> None:
-    """Only ``folder.disk`` writes into the user's folder: nothing else in the line can write."""
+    """Only ``folder.disk`` (through ``folder.syscalls``) writes into the user's folder."""
     wrong = []
     for name, tree in modules().items():
         if within(name, DISK_WRITERS):
@@ -170,7 +181,11 @@ def test_only_the_named_edges_touch_files() -> None:
                 called = node.func
                 if isinstance(called, ast.Name) and called.id == "open":
                     wrong.append(f"{name}:{node.lineno} open()")
-                if isinstance(called, ast.Attribute) and called.attr in FILE_CALLS:
+                if (
+                    isinstance(called, ast.Attribute)
+                    and called.attr in FILE_CALLS
+                    and not ast.unparse(called.value).endswith("disk")  # HeapFolder's own verbs
+                ):
                     wrong.append(f"{name}:{node.lineno} .{called.attr}()")
     assert not wrong
 
