@@ -1,4 +1,151 @@
 """``demo``: the embedded server with a sample heap, mirrored by the real daemon.
+
 Everything lives in the demo's folder: the mirror in the open, the rest (server, state, key,
 configuration) in a dot folder. Run again, it goes on where it stopped.
 """
+
+import asyncio
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import click
+
+from heapsyncd import logs
+from heapsyncd.cli.keys import make_key, read_key
+from heapsyncd.cli.progress import progress_bar
+from heapsyncd.cli.settings import Options, load, pass_options
+from heapsyncd.cli.sync import tell
+from heapsyncd.config import Account, Config, Log, render_account
+from heapsyncd.daemon import Daemon, run_once
+from heapsyncd.errors import FolderTrouble, StateLocked
+from heapsyncd.notify import Notifier
+from heapsyncd.server import Server
+from heapsyncd.server.sample import plant
+from heapsyncd.wire.signin import public_key
+
+HIDDEN: Final = ".heapsyncd-demo"
+NAME: Final = "demo"
+FIRST_PASS_S: Final = 120.0
+HINTS: Final = """
+The notes are in {root}
+Open the folder in any editor and try:
+  - change a line and save: a moment later it is on the server
+  - make a new .md file: it becomes a note and gets its id
+  - rename a note that others link to: the [[links]] to it follow
+Look on from another terminal:
+  heapsyncd --config {config} status --watch
+Ctrl-C stops."""
+
+
+@click.command("demo")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="heapsyncd-demo",
+    show_default=True,
+    help="The folder of the demo.",
+)
+@click.option("--once", is_flag=True, help="Stop when everything is in sync.")
+@pass_options
+def command(options: Options, directory: Path, *, once: bool) -> int:
+    """Start a sample server on this machine and mirror it into a folder.
+
+    Nothing has to be set up and nothing leaves the machine.
+    """
+    logs.configure(Log(level="warning"), level=options.level)
+    place = Place(directory.absolute())
+    place.prepare()
+    return asyncio.run(_demo(place, once=once))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The demo's folder, and what is where in it."""
+
+    root: Path
+
+    @property
+    def hidden(self) -> Path:
+        """Holds what is not the mirror."""
+        return self.root / HIDDEN
+
+    @property
+    def config(self) -> Path:
+        """The configuration, good for the other commands as well."""
+        return self.hidden / "config.toml"
+
+    @property
+    def server(self) -> Path:
+        """The server's data."""
+        return self.hidden / "server"
+
+    @property
+    def planted(self) -> Path:
+        """Exists once the server holds the whole sample."""
+        return self.hidden / "planted"
+
+    def prepare(self) -> None:
+        """Make the folder; one that holds anything else is left alone."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not self.hidden.exists() and any(self.root.iterdir()):
+                raise click.UsageError(f"{self.root} is not empty; give --dir another folder.")
+            self.hidden.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise FolderTrouble(f"{self.root} can't be made: {error.strerror}.") from error
+
+    def port(self) -> int:
+        """The port of the last time, so that the mirror knows its server again; 0 at first."""
+        if not self.config.exists():
+            return 0
+        return urlsplit(load(self.config).accounts[0].server).port or 0
+
+    def configure(self, account: Account) -> Config:
+        """Write the configuration, for the other commands, and return it."""
+        state_dir = self.hidden / "state"
+        head = f"# Written by `heapsyncd demo`.\nstate_dir = {json.dumps(str(state_dir))}\n\n"
+        self.config.write_text(head + render_account(account), encoding="utf-8")
+        return Config(self.config, state_dir, (account,))
+
+
+async def _demo(place: Place, *, once: bool) -> int:
+    key_file = place.hidden / f"{NAME}.key"
+    make_key(key_file)
+    account = Account(NAME, "heaper", "", place.root, key_file, poll_interval_s=1.0)
+    account = replace(account, seed=read_key(account, place.config))
+    assert account.seed is not None
+    fresh = not place.planted.exists()
+    if fresh:
+        # Begun and not finished, or never begun: nothing was mirrored from it yet.
+        shutil.rmtree(place.server, ignore_errors=True)
+    server = Server(place.server, port=place.port(), accounts=[public_key(account.seed)])
+    try:
+        async with server:
+            if fresh:
+                await plant(server)
+                place.planted.touch()
+            config = place.configure(replace(account, server=server.url))
+            return await _mirror(place, config, once=once)
+    except StateLocked as error:
+        raise StateLocked(f"The demo in {place.root} is running already.") from error
+
+
+async def _mirror(place: Place, config: Config, *, once: bool) -> int:
+    with progress_bar() as progress:
+        verdicts = await run_once(config, timeout_s=FIRST_PASS_S, progress=progress)
+    code = tell(verdicts)
+    if code or once:
+        return code
+    click.echo(HINTS.format(root=place.root, config=place.config))
+    await Daemon(config, lambda: config, notifier=Notifier(_nobody)).run()
+    click.echo(f"Stopped. `heapsyncd demo` goes on; to be rid of it, delete {place.root}")
+    return 0
+
+
+def _nobody(_message: str) -> None:
+    """The demo is no service: systemd is told nothing."""
