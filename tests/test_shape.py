@@ -39,6 +39,7 @@ ALLOWED = {
         "logs",
         "notify",
         "server",
+        "statelock",
         "sync.mirror",
         "sync.report",
         "sync.status",

@@ -25,6 +25,7 @@ from heapsyncd.errors import FolderTrouble, StateLocked
 from heapsyncd.notify import Notifier
 from heapsyncd.server import Server
 from heapsyncd.server.sample import plant
+from heapsyncd.statelock import hold_state
 from heapsyncd.wire.signin import public_key
 
 HIDDEN: Final = ".heapsyncd-demo"
@@ -60,7 +61,11 @@ def command(options: Options, directory: Path, *, once: bool) -> int:
     logs.configure(Log(level="warning"), level=options.level)
     place = Place(directory.absolute())
     place.prepare()
-    return asyncio.run(_demo(place, once=once))
+    try:
+        with hold_state(place.hidden):
+            return asyncio.run(_demo(place, once=once))
+    except StateLocked as error:
+        raise StateLocked(f"The demo in {place.root} is running already.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +129,12 @@ async def _demo(place: Place, *, once: bool) -> int:
         # Begun and not finished, or never begun: nothing was mirrored from it yet.
         shutil.rmtree(place.server, ignore_errors=True)
     server = Server(place.server, port=place.port(), accounts=[public_key(account.seed)])
-    try:
-        async with server:
-            if fresh:
-                await plant(server)
-                place.planted.touch()
-            config = place.configure(replace(account, server=server.url))
-            return await _mirror(place, config, once=once)
-    except StateLocked as error:
-        raise StateLocked(f"The demo in {place.root} is running already.") from error
+    async with server:
+        if fresh:
+            await plant(server)
+            place.planted.touch()
+        config = place.configure(replace(account, server=server.url))
+        return await _mirror(place, config, once=once)
 
 
 async def _mirror(place: Place, config: Config, *, once: bool) -> int:

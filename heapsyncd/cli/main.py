@@ -105,6 +105,9 @@ def _report(error: BaseException) -> int:
         where = error.ctx.command_path if error.ctx else "heapsyncd"
         _say(f"{error.format_message()} See `{where} --help`.")
         return error.exit_code
+    if isinstance(error, click.ClickException):
+        _say(error.format_message())
+        return error.exit_code
     causes = leaves(error)
     if any(isinstance(cause, (KeyboardInterrupt, click.Abort)) for cause in causes):
         return INTERRUPTED
