@@ -19,7 +19,7 @@ from heapsyncd.server.sockets import GOING_AWAY, Socket
 log = structlog.get_logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-SOCKETS: web.AppKey[set[Socket]] = web.AppKey("sockets")
+_SOCKETS: web.AppKey[set[Socket]] = web.AppKey("sockets")
 _RETRY_S = "10"
 _ALLOWED = "Authorization, Content-Type, Range, If-Range, If-None-Match"
 _EXPOSED = "ETag, Content-Range, Content-Length, Accept-Ranges, Retry-After"
@@ -30,7 +30,7 @@ def make_app(services: Services) -> web.Application:
     app = web.Application(middlewares=[_answer_errors])
     app[SERVICES] = services
     sockets: set[Socket] = set()
-    app[SOCKETS] = sockets
+    app[_SOCKETS] = sockets
     app.on_response_prepare.append(_allow_origin)
     add = app.router.add_route
     for path in ("/api", "/api/"):
@@ -59,6 +59,12 @@ def make_app(services: Services) -> web.Application:
     add("GET", "/ws/{rest:.*}", _live)
     app.on_shutdown.append(_close_sockets)
     return app
+
+
+def sockets_of(app: web.Application) -> set[Socket]:
+    """The connections there are at the moment."""
+    sockets: set[Socket] = app[_SOCKETS]
+    return sockets
 
 
 def _open(handler: Callable[[web.Request, Services], Awaitable[Mapping[str, object]]]) -> Handler:
@@ -120,11 +126,11 @@ async def _live(request: web.Request) -> web.StreamResponse:
     )
     await websocket.prepare(request)
     socket = Socket(websocket, services)
-    request.app[SOCKETS].add(socket)
+    sockets_of(request.app).add(socket)
     try:
         await socket.run()
     finally:
-        request.app[SOCKETS].discard(socket)
+        sockets_of(request.app).discard(socket)
         if socket.outbox.overrun.is_set() and request.transport is not None:
             log.warning("a live client was cut off: it takes nothing", address=request.remote)
             request.transport.abort()
@@ -132,8 +138,7 @@ async def _live(request: web.Request) -> web.StreamResponse:
 
 
 async def _close_sockets(app: web.Application) -> None:
-    sockets: set[Socket] = app[SOCKETS]
-    for socket in list(sockets):
+    for socket in list(sockets_of(app)):
         socket.close(GOING_AWAY, "the server is going away")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import Replica, merge, missing
+from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server import data
 from heapsyncd.server.data import Stored
@@ -128,7 +129,18 @@ async def push(
         s.documents.change([BlockId(u.block_id)], lambda batch, u=u: work(batch, u))  # type: ignore[misc]
         for u in updates
     ]
-    return {"results": await asyncio.gather(*jobs)}
+    # All are waited for, whatever becomes of some: none of their errors may go unheard.
+    outcomes = await asyncio.gather(*jobs, return_exceptions=True)
+    return {"results": [_answered(o, u) for o, u in zip(outcomes, updates, strict=True)]}
+
+
+def _answered(outcome: dict[str, object] | BaseException, asked: PushUpdate) -> dict[str, object]:
+    if isinstance(outcome, UnreadableDocument):
+        version = asked.sync_version
+        return {"block_id": asked.block_id, "status": "invalid", "sync_version": version}
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
 
 
 def _pushed(batch: Batch, heap: HeapId, push: PushUpdate, *, writable: bool) -> dict[str, object]:

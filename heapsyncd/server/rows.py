@@ -6,8 +6,13 @@ import json
 from dataclasses import dataclass
 
 import msgspec
+import structlog
 
 from heapsyncd.document.replica import Replica
+from heapsyncd.errors import UnreadableDocument
+from heapsyncd.model import Fields
+
+log = structlog.get_logger(__name__)
 
 TEXT_CHARS = 2_000
 """How much of a note's text a row shows."""
@@ -27,9 +32,20 @@ class Derived:
 
 
 def derive(replica: Replica) -> Derived:
-    """Read the row off a document."""
-    fields = replica.fields()
-    text = _storable(replica.view().words().strip())
+    """Read the row off a document.
+
+    What can't be read is shown as empty: a document that nobody understands is kept all the same.
+    """
+    try:
+        fields = replica.fields()
+    except UnreadableDocument as error:
+        log.warning("a document's fields can't be read", reason=str(error))
+        fields = Fields("", (), ())
+    try:
+        text = _storable(replica.view().words().strip())
+    except UnreadableDocument as error:
+        log.warning("a document's text can't be read", reason=str(error))
+        text = ""
     title = _storable(fields.title.strip())
     files = [
         {

@@ -26,8 +26,7 @@ CREATE TABLE heaps (
   updated_at  INTEGER NOT NULL
 ) WITHOUT ROWID;
 
-CREATE TABLE grants (                               -- what differs from "everybody may do
-everything"
+CREATE TABLE grants (                  -- what differs from "everybody may do everything"
   heap_id     TEXT NOT NULL REFERENCES heaps (id),
   account_id  TEXT NOT NULL,                        -- '' stands for everybody
   access      TEXT NOT NULL CHECK (access IN ('rw', 'ro', 'none')),
@@ -38,21 +37,25 @@ CREATE TABLE blocks (
   id           TEXT PRIMARY KEY,
   heap_id      TEXT NOT NULL REFERENCES heaps (id),
   type         TEXT NOT NULL,
-  row_title    TEXT NOT NULL,                       -- as inserted; shown while the document has
-  none sync_version INTEGER NOT NULL, created_at   INTEGER NOT NULL, updated_at   INTEGER NOT NULL,
-  -- unique: the order of the delta feed -- the rest is derived from the document at each change
-  title        TEXT NOT NULL DEFAULT '', text         TEXT NOT NULL DEFAULT '', folded       TEXT
-  NOT NULL DEFAULT '',            -- title and whole text, case-folded, for search relations
-  TEXT NOT NULL DEFAULT '[]',          -- JSON files        TEXT NOT NULL DEFAULT '[]',          --
-  JSON deleted_at   INTEGER, permanent_at INTEGER
+  row_title    TEXT NOT NULL,          -- as inserted; shown while the document has none
+  sync_version INTEGER NOT NULL,
+  created_at   INTEGER NOT NULL,
+  updated_at   INTEGER NOT NULL,                    -- unique: the order of the delta feed
+  -- the rest is derived from the document at each change
+  title        TEXT NOT NULL DEFAULT '',
+  text         TEXT NOT NULL DEFAULT '',
+  folded       TEXT NOT NULL DEFAULT '',  -- title and whole text, case-folded, for search
+  relations    TEXT NOT NULL DEFAULT '[]',          -- JSON
+  files        TEXT NOT NULL DEFAULT '[]',          -- JSON
+  deleted_at   INTEGER,
+  permanent_at INTEGER
 );
 CREATE UNIQUE INDEX blocks_feed ON blocks (heap_id, updated_at);
 
 CREATE TABLE states (                               -- a document: a state, and the updates since
   block_id     TEXT PRIMARY KEY REFERENCES blocks (id),
   state        BLOB NOT NULL,
-  incomplete   INTEGER NOT NULL                     -- parts of the log wait for updates not yet
-  seen
+  incomplete   INTEGER NOT NULL        -- parts of the log wait for updates not yet seen
 );
 CREATE TABLE updates (
   seq          INTEGER PRIMARY KEY,

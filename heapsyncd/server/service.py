@@ -17,7 +17,7 @@ from heapsyncd.database import Database
 from heapsyncd.errors import FolderTrouble, StateLocked
 from heapsyncd.server import transfers
 from heapsyncd.server.accounts import Accept, Accounts
-from heapsyncd.server.app import SOCKETS, make_app
+from heapsyncd.server.app import make_app, sockets_of
 from heapsyncd.server.blobs import Blobs
 from heapsyncd.server.documents import Documents
 from heapsyncd.server.hands import Hands
@@ -26,12 +26,13 @@ from heapsyncd.server.limits import Limits
 from heapsyncd.server.rooms import Rooms
 from heapsyncd.server.schema import SCHEMA
 from heapsyncd.server.services import Services
-from heapsyncd.server.sockets import Socket
 from heapsyncd.server.throttle import Throttle
 from heapsyncd.server.tokens import Signer, load_seed
 
 log = structlog.get_logger(__name__)
 
+open_database = Database.open
+"""Where tests put in connections that fail."""
 SHUTDOWN_S = 3.0
 """How long requests under way may take when the server closes."""
 SWEEP_S = 3600.0
@@ -109,7 +110,7 @@ class Server(Hands):
     async def _open(self) -> None:
         self._stack.callback(os.close, await asyncio.to_thread(_lock, self._data_dir))
         seed = await asyncio.to_thread(load_seed, self._data_dir / "server.key")
-        db = await Database.open(self._data_dir / "server.db", SCHEMA)
+        db = await open_database(self._data_dir / "server.db", SCHEMA)
         await self._stack.enter_async_context(db)
         limits = self._limits
         rooms = Rooms(limits.awareness_states)
@@ -142,8 +143,7 @@ class Server(Hands):
         self._stack.push_async_callback(_stop, sweeper)
         await sweep(services)
         app = make_app(services)
-        sockets: set[Socket] = app[SOCKETS]
-        self._sockets = sockets
+        self._sockets = sockets_of(app)
         # Tokens may stand in the query of file routes: no access log.
         runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=SHUTDOWN_S, handle_signals=False

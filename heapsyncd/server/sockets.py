@@ -86,7 +86,7 @@ class Socket:
                 self.close(UNSUPPORTED, "binary messages only")
                 continue
             await self.outbox.room()
-            if len(message.data) == 1:
+            if message.data in {_PING, _PONG}:
                 if message.data == _PING:
                     self.outbox.put(_PONG)
                 continue

@@ -1,0 +1,30 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from heapsyncd.ids import HeapId
+from heapsyncd.server import Server
+from tests.server.rig import Client, serving
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[tuple[Server, Client]]:
+    async with serving(tmp_path / "data") as (server, client):
+        await client.sign_in()
+        yield server, client
+
+
+@pytest.fixture
+def server(pair: tuple[Server, Client]) -> Server:
+    return pair[0]
+
+
+@pytest.fixture
+def client(pair: tuple[Server, Client]) -> Client:
+    return pair[1]
+
+
+@pytest.fixture
+async def heap(server: Server) -> HeapId:
+    return await server.add_heap("Home")
