@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.peers.household import Household, household
 from tests.peers.programs import HERE, Judge, Program, judging, running
 
 NODE_MAJOR = 20
@@ -77,6 +78,13 @@ async def hub(node: None) -> AsyncIterator[Program]:
     """``hub.mjs``: npm's own server, not started yet."""
     async with running("hub.mjs") as program:
         yield program
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[Household]:
+    """The embedded server with a heap and somebody signed in."""
+    async with household(tmp_path) as running_server:
+        yield running_server
 
 
 @pytest.fixture(params=[2, 3, 4], ids=lambda major: f"npm{major}")

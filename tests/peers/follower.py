@@ -8,6 +8,7 @@ from typing import Any
 
 from pycrdt import Doc, XmlFragment
 
+from heapsyncd.backends.contract import LiveFeed
 from heapsyncd.ids import BlockId, HeapId, Token
 from heapsyncd.wire import websocket
 from heapsyncd.wire.feed import Feed
@@ -64,7 +65,7 @@ class Follower:
         """The body of our copy, as pycrdt prints it."""
         return str(self.doc(block).get("content_v0", type=XmlFragment))
 
-    async def read(self, feed: Feed) -> None:
+    async def read(self, feed: LiveFeed) -> None:
         """Follow the feed to its end."""
         async for event in feed:
             async with self._changed:

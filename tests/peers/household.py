@@ -11,7 +11,7 @@ import aiohttp
 import base58
 from nacl.signing import SigningKey
 
-from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.ids import BlockId, HeapId, Seed
 from heapsyncd.server import Server
 
 
@@ -22,6 +22,7 @@ class Household:
     server: Server
     http: aiohttp.ClientSession
     heap: HeapId
+    seed: Seed
     token: str
 
     @property
@@ -71,4 +72,6 @@ async def household(folder: Path) -> AsyncIterator[Household]:
         aiohttp.ClientSession() as http,
     ):
         heap = await server.add_heap("Home")
-        yield Household(server, http, heap, await _sign_in(http, server.url, key))
+        yield Household(
+            server, http, heap, Seed(bytes(key)), await _sign_in(http, server.url, key)
+        )

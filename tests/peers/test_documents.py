@@ -4,10 +4,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from heapsyncd.document.edit import Wish, express
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.tree import Block, Text
 from tests.peers.programs import Judge, faults

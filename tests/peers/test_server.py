@@ -1,25 +1,15 @@
 """npm's provider, versions 2 to 4, against the embedded server."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 
 from heapsyncd.ids import new_block_id
 from tests.peers.documents import note, with_text
-from tests.peers.household import Household, household
+from tests.peers.household import Household
 from tests.peers.people import Device
 from tests.peers.programs import Program
 
 CROWD = 150
 """More documents than Hocuspocus 4 itself lets wait for their sign-in on one socket."""
-
-
-@pytest.fixture
-async def home(tmp_path: Path) -> AsyncIterator[Household]:
-    async with household(tmp_path) as running:
-        yield running
 
 
 async def test_two_providers_converge(home: Household, people: Program, major: int) -> None:

@@ -1,5 +1,6 @@
 """Random ProseMirror documents and edits, as an editor makes them; grown as ``trees`` grows."""
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -120,9 +121,9 @@ def _runs(random: Random) -> list[Node]:
     return found
 
 
-def grow_edit(random: Random, text: str) -> Node:
-    """One edit for edits.mjs; ``text`` is what it types, should it type."""
-    kind = random.choice(EDITS)
+def grow_edit(random: Random, text: str, kinds: Sequence[str]) -> Node:
+    """One edit for edits.mjs of one of the kinds; ``text`` is what it types, should it type."""
+    kind = random.choice(kinds)
     edit = {
         "do": kind,
         "block": random.randint(0, 9),

@@ -1,0 +1,95 @@
+"""A person in the editor and a person at the file, at once: both documents become one, whole."""
+
+import re
+from collections import Counter
+from random import Random
+
+import pytest
+from heapsyncd.document.edit import Wish, express
+
+from heapsyncd.document.replica import Replica
+from heapsyncd.ids import BlockId
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.render import render
+from tests.peers.household import Household
+from tests.peers.people import Device, Person
+from tests.peers.programs import Judge, Program, faults
+from tests.peers.typists import GENTLE, grow_edit, grow_editor_document
+
+ROUNDS = 3
+_AFTER_A_LETTER = re.compile(r"(?<=[^\W\d_])(?=\s|$)", re.MULTILINE)
+
+
+def typed_into(random: Random, body: str, word: str) -> str:
+    """The file after somebody typed a word after another one, or a paragraph at the end.
+
+    A spot where it would not be text (a link's target, the name of a node) is not taken.
+    """
+    spots = [m.start() for m in _AFTER_A_LETTER.finditer(body)]
+    random.shuffle(spots)
+    for spot in spots[:3]:
+        changed = f"{body[:spot]} {word}{body[spot:]}"
+        if word in parse(changed, NO_LINKS).words() and random.random() < 0.8:
+            return changed
+    return f"{body}\n{word}\n"
+
+
+def file_edit(random: Random, base: bytes, words: list[str], live: Replica) -> bytes | None:
+    """What the person at the file did since they read ``base``, as an update."""
+    body = render(Replica.load([base]).view(), NO_LINKS)
+    for word in words:
+        body = typed_into(random, body, word)
+    return express([base], Wish(body=parse(body, NO_LINKS)), live=live).update
+
+
+async def editor_edits(random: Random, person: Person, words: list[str]) -> list[str]:
+    """Type the words and do other gentle things; the words that could be typed."""
+    typed = []
+    for word in words:
+        edit = grow_edit(random, f" {word} ", GENTLE)
+        if await person.edits([edit]) == [True] and edit["do"] == "type":
+            typed.append(word)
+    return typed
+
+
+async def play_round(
+    home: Household, block: BlockId, person: Person, random: Random, number: int
+) -> list[str]:
+    """Both edit what they saw at the same moment, then hear of each other; what was typed."""
+    base = (await home.server.document(block)).state()
+    at_file = [f"F{number}x{n}" for n in range(3)]
+    typed = await editor_edits(random, person, [f"E{number}x{n}" for n in range(6)])
+    await person.saved()
+    update = file_edit(random, base, at_file, await home.server.document(block))
+    if update is not None:
+        await home.server.apply(block, update)
+    await person.holds((await home.server.document(block)).state())
+    return typed + at_file
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("seed", range(40))
+async def test_both_sides_keep_every_word(
+    home: Household, people: Program, judge: Judge, seed: int
+) -> None:
+    """Every word typed on either side is there once, on both sides, in a sound document."""
+    random = Random(seed)
+    document = judge.write(grow_editor_document(random))
+    block = await home.server.add_block(home.heap, "document", "Note", document)
+    device = await Device.connect(people, "s", home.ws, 3)
+    person = await device.open(home.name(block), home.token, trailing=True)
+    await person.synced()
+    typed: list[str] = []
+    for number in range(ROUNDS):
+        typed += await play_round(home, block, person, random, number)
+    seen = await person.saved()
+    end = await home.server.document(block)
+    found = Counter(re.findall(r"[EF]\dx\d", seen["text"]))
+    assert found == Counter(typed)
+    assert seen["repairs"] == 0
+    await person.holds(end.state())
+    assert faults(judge.verdict(end.state())) == []
+    # The file shows the document, and reading it again is no edit.
+    again = parse(render(end.view(), NO_LINKS), NO_LINKS)
+    assert express([end.state()], Wish(body=again)).update is None
