@@ -155,7 +155,7 @@ def test_unique_gives_distinct_names(title: str, suffix: str, count: int) -> Non
 
 
 def test_the_mark_of_a_twin_stands_before_the_suffix() -> None:
-    """The second file of a name is told apart before its suffix, if what follows the dot is one."""
+    """The second file of a name is told apart before its suffix, if it has one."""
     taken = {"photo.jpg", "v1.2 plan", "name.md", "name (2).md"}
     assert unique("photo.jpg", taken.__contains__) == "photo (2).jpg"
     assert unique("v1.2 plan", taken.__contains__) == "v1.2 plan (2)"

@@ -1,0 +1,107 @@
+"""Edge: ``.heapsyncd``, which marks a folder as the mirror of one heap.
+
+Without it, files that are missing are never taken for deleted, and nothing is written: the folder
+is an empty mount point, or was put there by somebody else.
+"""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+from heapsyncd.errors import FolderTrouble, StateLocked
+from heapsyncd.folder import replace, safe_open, syscalls
+from heapsyncd.folder.ignore import MARKER
+from heapsyncd.folder.trouble import translated
+from heapsyncd.ids import HeapId, is_ulid
+
+VERSION = 1
+_MAX_BYTES = 4096
+
+
+def create(root: Path, heap: HeapId, title: str) -> None:
+    """Make folder and marker where they are missing; FolderTrouble when it is another heap's."""
+    with translated(str(root)):
+        root.mkdir(parents=True, exist_ok=True)
+        above = safe_open.open_root(root.parent)
+        try:
+            syscalls.fsync(above)  # else a power cut takes the folder, which looks like an unmount
+        finally:
+            os.close(above)
+    if read(root) is None:
+        text = json.dumps({"heap": heap, "title": title, "version": VERSION}, ensure_ascii=False)
+        data = f"{text}\n".encode(errors="replace")
+        (result,) = replace.write_all(root, [replace.Write(MARKER, data, None)])
+        # Taken meanwhile: the check tells by whom.
+        if isinstance(result, FolderTrouble):
+            raise result
+    check(root, heap)
+
+
+def read(root: Path) -> HeapId | None:
+    """The heap in the marker; None when there is no marker, or no folder.
+
+    Raises:
+        FolderTrouble: the marker can't be read, or is none of ours.
+    """
+    path = str(root / MARKER)
+    if not root.is_dir():
+        return None
+    with translated(path), safe_open.parent_of(root, MARKER) as (dir_fd, name):
+        try:
+            fd = safe_open.open_file(name, dir_fd)
+        except FileNotFoundError:
+            return None
+        try:
+            data = os.read(fd, _MAX_BYTES)
+        finally:
+            os.close(fd)
+    try:
+        found = json.loads(data)
+        heap, version = found["heap"], found["version"]
+    except (ValueError, KeyError, TypeError):
+        heap, version = "", VERSION
+    if not isinstance(version, int) or version > VERSION:
+        raise FolderTrouble(f"{path} was written by a newer heapsyncd; install that version.")
+    if not isinstance(heap, str) or not is_ulid(heap):
+        raise FolderTrouble(
+            f"{path} is damaged; move it away and start again: "
+            "notes keep their blocks by the id in their front matter."
+        )
+    return HeapId(heap)
+
+
+def check(root: Path, heap: HeapId | None) -> None:
+    """FolderTrouble unless the folder has a marker, and that of ``heap`` (None: of any)."""
+    found = read(root)
+    if found is None:
+        os.close(safe_open.open_root(root))  # says so when the folder itself is missing
+        raise FolderTrouble(
+            f"{root} has no {MARKER} file, so it may be the wrong folder or an empty mount point; "
+            "mount its disk, or put the file back. Nothing was deleted."
+        )
+    if heap is not None and found != heap:
+        raise FolderTrouble(
+            f"{root} is the mirror of another heap ({found}); move it away, or set another folder."
+        )
+
+
+def claim(root: Path) -> int:
+    """Lock the marker for this process; the descriptor to close when done.
+
+    Raises:
+        StateLocked: another process has it. The lock ends with the process, however it ends.
+    """
+    check(root, None)
+    with translated(str(root / MARKER)), safe_open.parent_of(root, MARKER) as (dir_fd, name):
+        fd = safe_open.open_file(name, dir_fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        if isinstance(error, BlockingIOError):
+            raise StateLocked(
+                f"Another heapsyncd mirrors into {root}; stop it, or set another folder."
+            ) from error
+        raise FolderTrouble(f"{root / MARKER} can't be locked: {error.strerror}.") from error
+    return fd

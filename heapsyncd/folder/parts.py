@@ -1,0 +1,145 @@
+"""Edge: a file that arrives in pieces, over more than one life if need be."""
+
+import asyncio
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from heapsyncd.errors import FolderTrouble
+from heapsyncd.folder import replace, safe_open, syscalls
+from heapsyncd.folder.snapshot import Stat
+from heapsyncd.folder.trouble import Moved, translated
+from heapsyncd.folder.walk import stat_of
+
+T = TypeVar("T")
+PART_PREFIX = ".heapsyncd-part-"
+_PIECE_BYTES = 1 << 20
+
+
+class Part:
+    """The beginning of a file, in a temporary beside its path; made by ``HeapFolder.part``.
+
+    It outlives the process: the same path and digest find the same part again. One task at a
+    time. Memory stays flat: pieces are written as they come, and hashed from the disk.
+
+    Raises:
+        Moved: the directory is gone.
+        FolderTrouble: the disk refuses.
+    """
+
+    def __init__(self, root: Path, path: str, sha256: str) -> None:
+        self._root = root
+        self._path = path
+        self._sha256 = sha256
+        key = hashlib.sha256(f"{path}\0{sha256}".encode()).hexdigest()[:16]
+        self._temp = f"{PART_PREFIX}{key}.tmp"
+
+    async def size(self) -> int:
+        """How many bytes are there, 0 when there is no part yet."""
+        return await asyncio.to_thread(self._run, _size)
+
+    async def append(self, offset: int, data: bytes) -> None:
+        """Add a piece. ``offset``: where it belongs; what the part has beyond is cut off first.
+
+        Raises:
+            ValueError: the part ends before ``offset``.
+        """
+        await asyncio.to_thread(self._run, lambda d, t: _append(d, t, offset, data))
+
+    async def finish(self, expect: Stat | None, mode: int | None = None) -> Stat | None:
+        """Let the part become the file, when its digest is right.
+
+        Args:
+            expect: what stands at the path, as last seen; None: nothing does.
+            mode: permission bits; None: those of the file that is replaced, or the usual.
+
+        Returns:
+            The file's stat; None when the digest is wrong, then the part is gone.
+
+        Raises:
+            Moved: what stands at the path is not as expected; the part stays.
+        """
+        return await asyncio.to_thread(self._finish, expect, mode)
+
+    async def drop(self) -> None:
+        """Forget the part."""
+        await asyncio.to_thread(self._run, lambda d, t: replace.discard(t, d))
+
+    def _run(self, work: Callable[[int, str], T]) -> T:
+        with self._beside() as (dir_fd, _):
+            return work(dir_fd, self._temp)
+
+    @contextmanager
+    def _beside(self) -> Iterator[tuple[int, str]]:
+        with translated(self._path):
+            try:
+                with safe_open.parent_of(self._root, self._path) as place:
+                    yield place
+            except FileNotFoundError as error:
+                raise Moved(self._path, "its directory is not there any more") from error
+
+    def _finish(self, expect: Stat | None, mode: int | None) -> Stat | None:
+        with self._beside() as (dir_fd, name):
+            fd = _open(self._temp, dir_fd)
+            try:
+                if _digest(fd) != self._sha256:
+                    replace.discard(self._temp, dir_fd)
+                    return None
+                write = replace.Write(self._path, b"", expect, mode)
+                replace.keep_attributes(fd, name, dir_fd, write)
+                syscalls.fsync(fd)
+                found = stat_of(os.fstat(fd))
+            finally:
+                os.close(fd)
+            # Looked at before too, so that a place that was taken does not cost the part.
+            if expect is not None:
+                replace.last_look(self._path, name, dir_fd, expect)
+            elif syscalls.exists(name, dir_fd):
+                raise Moved(self._path, "something new stands there")
+            ready = replace.Staged(self._path, dir_fd, self._temp, name, expect, found)
+            result = replace.commit(ready)
+            syscalls.fsync(dir_fd)
+            return result
+
+
+def _open(temp: str, dir_fd: int) -> int:
+    """The part for reading and writing, made when absent."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(temp, flags, 0o666, dir_fd=dir_fd)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FolderTrouble(f"{temp}: it is no regular file; move it away.")
+    return fd
+
+
+def _size(dir_fd: int, temp: str) -> int:
+    try:
+        return syscalls.lstat(temp, dir_fd).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _append(dir_fd: int, temp: str, offset: int, data: bytes) -> None:
+    fd = _open(temp, dir_fd)
+    try:
+        if os.fstat(fd).st_size < offset:
+            raise ValueError(f"a piece at {offset} would leave a gap")
+        os.ftruncate(fd, offset)
+        os.lseek(fd, offset, os.SEEK_SET)
+        left = memoryview(data)
+        while left:
+            left = left[syscalls.write(fd, left) :]
+    finally:
+        os.close(fd)
+
+
+def _digest(fd: int) -> str:
+    digest = hashlib.sha256()
+    os.lseek(fd, 0, os.SEEK_SET)
+    while piece := os.read(fd, _PIECE_BYTES):
+        digest.update(piece)
+    return digest.hexdigest()

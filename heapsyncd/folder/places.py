@@ -1,0 +1,188 @@
+"""Edge: look, move, make and remove. Synchronous; ``disk`` runs it in threads."""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from heapsyncd.folder import replace, safe_open, syscalls
+from heapsyncd.folder.ignore import TEMP
+from heapsyncd.folder.names import collision_key, split_suffix, variants
+from heapsyncd.folder.parts import PART_PREFIX
+from heapsyncd.folder.snapshot import Stat
+from heapsyncd.folder.trouble import Moved, translated
+from heapsyncd.folder.walk import MAX_DEPTH, stat_of
+
+
+@contextmanager
+def place(root: Path, path: str) -> Iterator[tuple[int, str]]:
+    """The open directory of a path and its last name; Moved when anything turns out to be gone."""
+    with translated(path):
+        try:
+            with safe_open.parent_of(root, path) as found:
+                yield found
+        except FileNotFoundError as error:
+            raise Moved(path, "it is not there any more") from error
+
+
+def look(root: Path, path: str) -> Stat | None:
+    """What stands there, whatever it is; None when nothing does."""
+    try:
+        with place(root, path) as (dir_fd, name):
+            return stat_of(syscalls.lstat(name, dir_fd))
+    except Moved:
+        return None
+
+
+def move(root: Path, old: str, new: str) -> None:
+    """Rename or move, never over another file or directory."""
+    with place(root, old) as (old_dir, old_name), place(root, new) as (new_dir, new_name):
+        if not syscalls.exists(old_name, old_dir):
+            raise Moved(old, "it is not there any more")
+        try:
+            syscalls.rename_new(old_name, old_dir, new_name, new_dir)
+        except FileExistsError as error:
+            if not _one_name(old_name, old_dir, new_name, new_dir):
+                raise Moved(new, "something else stands there") from error
+            _respell(old_name, new_name, old_dir)
+        syscalls.fsync(new_dir)
+        if not _same(old_dir, new_dir):
+            syscalls.fsync(old_dir)
+
+
+def make_dir(root: Path, path: str) -> Stat:
+    """Make a directory, with those above it, unless it is there already."""
+    names = safe_open.components(path)
+    with translated(path):
+        fd = safe_open.open_root(root)
+        try:
+            for name in names:
+                try:
+                    syscalls.mkdir(name, fd)
+                except FileExistsError:
+                    pass
+                else:
+                    syscalls.fsync(fd)
+                inner = safe_open.open_directory(name, fd)
+                os.close(fd)
+                fd = inner
+            return stat_of(os.fstat(fd))
+        finally:
+            os.close(fd)
+
+
+def remove(root: Path, path: str, expect: Stat) -> None:
+    """Remove a file that is as expected.
+
+    It is renamed first and looked at again there, because somebody may save between the last look
+    and the removal: then it is given back.
+    """
+    with place(root, path) as (dir_fd, name):
+        replace.last_look(path, name, dir_fd, expect)
+        temp = replace.new_temp_name()
+        syscalls.rename_new(name, dir_fd, temp, dir_fd)
+        try:
+            old = stat_of(syscalls.lstat(temp, dir_fd))
+            if (old.inode, old.size, old.mtime_ns) != (
+                expect.inode,
+                expect.size,
+                expect.mtime_ns,
+            ):
+                raise Moved(path, "it was changed meanwhile")
+            syscalls.unlink(temp, dir_fd)
+        except BaseException:
+            replace.give_back(temp, name, dir_fd)
+            raise
+        syscalls.fsync(dir_fd)
+
+
+def remove_dir(root: Path, path: str) -> bool:
+    """Remove a directory, if it is there; False when something is left in it."""
+    try:
+        with place(root, path) as (dir_fd, name):
+            try:
+                syscalls.rmdir(name, dir_fd)
+            except OSError as error:
+                if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+                    return False
+                raise
+            syscalls.fsync(dir_fd)
+    except Moved:
+        return True
+    return True
+
+
+def clear_temps(root: Path, parts_older_than_s: float) -> int:
+    """Remove our own temporaries, and parts nobody added to for so long; how many."""
+    with translated(str(root)):
+        root_fd = safe_open.open_root(root)
+        try:
+            return _clear(root_fd, time.time() - parts_older_than_s, 0)
+        finally:
+            os.close(root_fd)
+
+
+def _clear(fd: int, parts_before_s: float, depth: int) -> int:
+    with os.scandir(fd) as found:
+        items = [(i.name, i.is_dir(follow_symlinks=False)) for i in found]
+    count = 0
+    for name, is_dir in items:
+        if is_dir:
+            if depth < MAX_DEPTH:
+                count += _clear_inner(fd, name, parts_before_s, depth)
+        elif TEMP.fullmatch(name) and _is_stale(fd, name, parts_before_s):
+            replace.discard(name, fd)
+            count += 1
+    return count
+
+
+def _clear_inner(fd: int, name: str, parts_before_s: float, depth: int) -> int:
+    try:
+        inner = safe_open.open_directory(name, fd)
+    except OSError:
+        return 0  # the scan reports it
+    try:
+        return _clear(inner, parts_before_s, depth + 1)
+    finally:
+        os.close(inner)
+
+
+def _is_stale(fd: int, name: str, parts_before_s: float) -> bool:
+    try:
+        found = syscalls.lstat(name, fd)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(found.st_mode):
+        return False
+    return not name.startswith(PART_PREFIX) or found.st_mtime < parts_before_s
+
+
+def _one_name(old: str, old_dir: int, new: str, new_dir: int) -> bool:
+    """Whether two spellings are one name: a file system that ignores case or normalisation."""
+    if collision_key(old) != collision_key(new) or not _same(old_dir, new_dir):
+        return False
+    names = os.listdir(old_dir)
+    return not (old in names and new in names)
+
+
+def _respell(old: str, new: str, dir_fd: int) -> None:
+    """Change the spelling of a name, over a hop, because a direct rename may do nothing.
+
+    The hop is a name a user may see: a kill on the way leaves a renamed file, not a lost one.
+    """
+    stem, suffix = split_suffix(new)
+    for hop in variants(f"{stem} (renaming){suffix}"):
+        try:
+            syscalls.rename_new(old, dir_fd, hop, dir_fd)
+        except FileExistsError:
+            continue
+        syscalls.rename_new(hop, dir_fd, new, dir_fd)
+        return
+
+
+def _same(one: int, other: int) -> bool:
+    a, b = os.fstat(one), os.fstat(other)
+    return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)

@@ -1,0 +1,91 @@
+"""Edge: from a relative path to an open directory, name by name, never through a symlink.
+
+Whatever happens to the tree meanwhile, a descriptor stays the directory that was opened: a symlink
+put in its place between check and use leads nowhere.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from heapsyncd.errors import FolderTrouble
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def components(path: str) -> list[str]:
+    """The names in a relative path; FolderTrouble for one that could lead out of the folder."""
+    names = path.split("/")
+    if any(name in {"", ".", ".."} or "\0" in name for name in names):
+        raise FolderTrouble(f"{path!r}: refused, this path would leave the heap's folder.")
+    return names
+
+
+def open_root(root: Path) -> int:
+    """The heap's folder itself, which may be reached through symlinks: that is the user's choice.
+
+    Raises:
+        FolderTrouble: it is not there, or no directory.
+    """
+    try:
+        return os.open(root, _DIRECTORY)
+    except FileNotFoundError as error:
+        raise FolderTrouble(
+            f"The heap's folder {root} is missing; mount its disk or put it back. "
+            "Nothing was deleted."
+        ) from error
+    except NotADirectoryError as error:
+        raise FolderTrouble(f"The heap's folder {root} is no directory; move it away.") from error
+    except OSError as error:
+        raise FolderTrouble(
+            f"The heap's folder {root} can't be opened: {error.strerror}."
+        ) from error
+
+
+def open_directory(name: str, dir_fd: int) -> int:
+    """A directory in an open one; NotADirectoryError for a symlink."""
+    return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=dir_fd)
+
+
+def descend(root_fd: int, names: list[str]) -> int:
+    """The directory reached over ``names``, as a descriptor of its own."""
+    fd = os.dup(root_fd)
+    for name in names:
+        try:
+            inner = open_directory(name, fd)
+        finally:
+            os.close(fd)
+        fd = inner
+    return fd
+
+
+@contextmanager
+def parent_of(root: Path, path: str) -> Iterator[tuple[int, str]]:
+    """The open directory a path lies in, and the path's last name."""
+    *above, name = components(path)
+    root_fd = open_root(root)
+    try:
+        fd = descend(root_fd, above)
+    finally:
+        os.close(root_fd)
+    try:
+        yield fd, name
+    finally:
+        os.close(fd)
+
+
+def open_file(name: str, dir_fd: int) -> int:
+    """A file for reading; never waits (a FIFO), follows no symlink, leaves atime alone."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(name, flags | os.O_NOATIME, dir_fd=dir_fd)
+    except PermissionError:
+        # Only a file's owner may leave atime alone.
+        return os.open(name, flags, dir_fd=dir_fd)
+
+
+def is_absence(error: OSError) -> bool:
+    """Whether an error says that the path, or a directory above it, is not there."""
+    return error.errno == errno.ENOENT
