@@ -74,6 +74,7 @@ class Feed:
         tokens: the session.
         clock_s: a clock that counts a suspended machine's time.
         chance: uniform in 0 to 1.
+        sleep: waits for seconds between two links.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Feed:
         *,
         clock_s: Callable[[], float] = boot_clock_s,
         chance: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._heap = heap
         self._opening = opening
@@ -92,6 +94,7 @@ class Feed:
         self._tokens = tokens
         self._clock_s = clock_s
         self._chance = chance
+        self._sleep = sleep
         self._following = Following()
         self._events = EventQueue()
         self._wake = asyncio.Event()
@@ -164,7 +167,7 @@ class Feed:
             lasted = link.served and self._clock_s() - started_s >= LASTED_S
             failures = 1 if lasted else failures + 1
             wait_s = full_jitter_s(failures, self._chance(), cap_s=LONGEST_WAIT_S)
-            await asyncio.sleep(max(wait_s, getattr(down, "retry_after_s", None) or 0.0))
+            await self._sleep(max(wait_s, getattr(down, "retry_after_s", None) or 0.0))
 
     async def _link_once(self, link: LiveLink) -> HeapsyncdError:
         """Open a socket and serve it to its end; returns why it ended."""

@@ -158,9 +158,13 @@ async def test_one_refresh_for_all_who_wait() -> None:
 
 async def test_a_failure_is_shared_by_all_who_wait() -> None:
     """Twenty callers at an unreachable server cost one call."""
-    server = Server(trouble=Unreachable("down"))
+    server = Server(trouble=Unreachable("down"), gate=asyncio.Event())
     session = server.session()
-    outcomes = await asyncio.gather(*(session.token() for _ in range(20)), return_exceptions=True)
+    callers = [asyncio.create_task(session.token()) for _ in range(20)]
+    await server.called.wait()
+    assert server.gate is not None
+    server.gate.set()
+    outcomes = await asyncio.gather(*callers, return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {Unreachable}
     assert server.calls == ["create"]
     server.trouble = None
