@@ -19,8 +19,8 @@ HeapsyncdError
     ├── UnreadableFile        not UTF-8, holds NUL, or too large
     └── InvalidEdit           the edit does not fit the document's schema
 
-A foreign error is translated once, at the edge that met it. Messages are one or two lines for people: what
-happened, where, what to do; they never hold a secret.
+A foreign error is translated once, at the edge that met it. Messages are one or two lines for
+people: what happened, where, what to do; they never hold a secret.
 """
 
 

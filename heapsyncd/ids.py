@@ -29,7 +29,9 @@ def new_block_id() -> BlockId:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """An ed25519 seed of 32 bytes. Its repr shows nothing; ``reveal`` is named to look odd in review."""
+    """An ed25519 seed of 32 bytes. Its repr shows nothing; ``reveal`` is named to look odd in
+    review.
+    """
 
     _raw: bytes = field(repr=False)
 

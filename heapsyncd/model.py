@@ -51,7 +51,9 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class ChangePage:
-    """One page of the delta feed. ``cursor_ms`` is the server's time, the next ``since`` (inclusive)."""
+    """One page of the delta feed. ``cursor_ms`` is the server's time, the next ``since``
+    (inclusive).
+    """
 
     changed: tuple[Changed, ...]
     gone: tuple[Gone, ...]
@@ -106,7 +108,9 @@ class PushResult:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """One entry of ``files_v0``. ``key`` is the map's key as it stands (``<hash>:<size>`` or bare hash)."""
+    """One entry of ``files_v0``. ``key`` is the map's key as it stands (``<hash>:<size>`` or bare
+    hash).
+    """
 
     key: str
     hash: str
@@ -123,7 +127,9 @@ class Fields:
 
     title: str
     tags: tuple[BlockId, ...]
-    """Ids of ``relations_v1`` entries of type ``tag``, sorted; folders among them are the note's place."""
+    """Ids of ``relations_v1`` entries of type ``tag``, sorted; folders among them are the note's
+    place.
+    """
     files: tuple[FileEntry, ...]
     """Sorted by key."""
     deleted_at_ms: int | None = None

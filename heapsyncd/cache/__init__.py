@@ -1,1 +1,3 @@
-"""What survives a dead battery: one SQLite file an account, updates as opaque bytes, transactions as functions."""
+"""What survives a dead battery: one SQLite file an account, updates as opaque bytes, transactions
+as functions.
+"""

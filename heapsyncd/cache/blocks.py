@@ -1,8 +1,8 @@
 """Rows of blocks and their logs of raw updates.
 
-A block's log is the truth about its replica. Rows the server has not acknowledged are marked ``local``; what is
-unpushed is exactly those rows, so an update whose acknowledgement was lost is simply sent again (Yjs updates are
-idempotent, PROTOCOL §5).
+A block's log is the truth about its replica. Rows the server has not acknowledged are marked
+``local``; what is unpushed is exactly those rows, so an update whose acknowledgement was lost is
+simply sent again (Yjs updates are idempotent, PROTOCOL §5).
 """
 
 from collections.abc import Iterable, Sequence
@@ -154,14 +154,18 @@ def acknowledge(tx: Tx, block: BlockId, up_to: int) -> None:
 
 
 def unacknowledge(tx: Tx, block: BlockId) -> None:
-    """The server lost what it had acknowledged (restored from a backup): everything is to be sent again."""
+    """The server lost what it had acknowledged (restored from a backup): everything is to be sent
+    again.
+    """
     tx.execute("UPDATE log SET local = 1 WHERE block_id = ?", (block,))
 
 
 def restart_log(
     tx: Tx, block: BlockId, sync_version: int, rows: Iterable[tuple[bytes, bool]]
 ) -> int:
-    """Replace the log by another history (PROTOCOL §7); sequence numbers go on. Returns the newest."""
+    """Replace the log by another history (PROTOCOL §7); sequence numbers go on. Returns the
+    newest.
+    """
     tx.execute("DELETE FROM log WHERE block_id = ?", (block,))
     tx.execute("UPDATE block SET sync_version = ? WHERE id = ?", (sync_version, block))
     seq = 0
@@ -190,7 +194,8 @@ def quarantine(tx: Tx, block: BlockId, data: bytes, reason: str, now_ms: int) ->
 def problems(tx: Tx, heap: HeapId) -> list[tuple[BlockId, str, str]]:
     """(id, title, reason) of every block in trouble."""
     rows = tx.execute(
-        "SELECT id, title, problem FROM block WHERE heap_id = ? AND problem IS NOT NULL ORDER BY id",
+        "SELECT id, title, problem FROM block WHERE heap_id = ? AND problem IS NOT NULL"
+        " ORDER BY id",
         (heap,),
     )
     return [(BlockId(i), t, p) for i, t, p in rows]

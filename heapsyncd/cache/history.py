@@ -24,7 +24,8 @@ def keep(
 ) -> None:
     """Keep a text."""
     tx.execute(
-        "INSERT INTO history (heap_id, block_id, path, why, text, made_at_ms) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO history (heap_id, block_id, path, why, text, made_at_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
         (heap, block, path, why, zlib.compress(data), now_ms),
     )
 
@@ -32,7 +33,8 @@ def keep(
 def of_block(tx: Tx, block: BlockId) -> list[Version]:
     """A block's kept texts, newest first."""
     rows = tx.execute(
-        "SELECT id, block_id, path, why, text, made_at_ms FROM history WHERE block_id = ? ORDER BY id DESC",
+        "SELECT id, block_id, path, why, text, made_at_ms FROM history WHERE block_id = ?"
+        " ORDER BY id DESC",
         (block,),
     )
     return [Version(i, BlockId(b), p, w, zlib.decompress(t), m) for i, b, p, w, t, m in rows]

@@ -17,8 +17,9 @@ KEEP_MOST = 64
 class Rendition:
     """One text of a block's file.
 
-    ``seq`` and ``extra``: the state it shows is the log up to ``seq`` with the update ``extra`` on top. ``seq`` None:
-    the state belongs to an earlier sync_version and shares no history with the log.
+    ``seq`` and ``extra``: the state it shows is the log up to ``seq`` with the update ``extra`` on
+    top. ``seq`` None: the state belongs to an earlier sync_version and shares no history with the
+    log.
     """
 
     number: int
@@ -66,7 +67,9 @@ def add(
     digest: bytes,
     now_ms: int,
 ) -> None:
-    """Make this text the block's newest rendition, and let go of the oldest beyond the ring's size."""
+    """Make this text the block's newest rendition, and let go of the oldest beyond the ring's
+    size.
+    """
     number = tx.execute(
         "SELECT coalesce(max(number), 0) + 1 FROM rendition WHERE block_id = ?", (block,)
     ).fetchone()[0]
@@ -76,7 +79,8 @@ def add(
         (block, number, seq, extra, zlib.compress(data, 1), digest, now_ms),
     )
     tx.execute(
-        "DELETE FROM rendition WHERE block_id = ? AND number <= ? AND (made_at_ms < ? OR number <= ?)",
+        "DELETE FROM rendition WHERE block_id = ? AND number <= ?"
+        " AND (made_at_ms < ? OR number <= ?)",
         (block, number - KEEP, now_ms - KEEP_MS, number - KEEP_MOST),
     )
 

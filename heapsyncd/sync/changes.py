@@ -17,6 +17,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish
 from heapsyncd.errors import BlockError
+from heapsyncd.folder.disk import Moved as DiskMoved
 from heapsyncd.folder.disk import Unsettled
 from heapsyncd.folder.layout import place
 from heapsyncd.folder.snapshot import Stat
@@ -56,7 +57,8 @@ async def moved(heap: HeapState, move: Moved, saved: Saved | None) -> None:
         present = {
             p: e for p, e in shifted.items() if e.inode is None or await heap.disk.stat(e.path)
         }
-        # The content's digest stays what it was, so that an edit made together with the move is seen.
+        # The content's digest stays what it was, so that an edit made together with the move is
+        # seen.
         new = replace(stamped(entry, stat, entry.digest), path=path)
         rows = [new, *present.values()]
         gone = [entry.path, *present]
@@ -141,20 +143,16 @@ async def folder_created(heap: HeapState, found: Found) -> None:
 
 
 async def file_created(heap: HeapState, found: Found) -> None:
-    """A new file that is no note: an attachment of the note whose directory it is in, else a file block."""
+    """A new file that is no note: an attachment of the note whose directory it is in, else a file
+    block.
+    """
     owner_path = assets_owner(found.path)
     try:
-        hashed, stat = await heap.disk.hash(found.path)
-    except (Unsettled, FileNotFoundError):
+        hashed, stat = await heap.disk.digest(found.path)
+    except (Unsettled, DiskMoved):
         return
     name = PurePosixPath(found.path).name
-    file = FileEntry(
-        key=f"{hashed.hex()}:{stat.size}",
-        hash=hashed.hex(),
-        name=name,
-        size_bytes=stat.size,
-        mime_type=mimetypes.guess_type(name)[0] or "application/octet-stream",
-    )
+    file = _file_entry(found.path, hashed, stat)
     if owner_path is not None:
         await _attached(heap, found.path, owner_path, file, stat, hashed)
         return
@@ -165,7 +163,7 @@ async def file_created(heap: HeapState, found: Found) -> None:
         tags = frozenset() if parent is None else frozenset({parent})
         state, update, _ = make_block(heap, "file", name, Wish(add_tags=tags, put_files=(file,)))
         row = EntryRow(found.path, state.id, "file", file.key, todo="upload")
-        row = stamped(row, stat, hashed)
+        row = stamped(row, stat, bytes.fromhex(hashed))
 
         def store(tx: Tx) -> None:
             insert_block(tx, state, update, sorted(tags))
@@ -179,8 +177,19 @@ async def file_created(heap: HeapState, found: Found) -> None:
     log.info("new file", path=found.path, block=state.id, bytes=stat.size)
 
 
+def _file_entry(path: str, sha256: str, stat: Stat) -> FileEntry:
+    name = PurePosixPath(path).name
+    return FileEntry(
+        key=f"{sha256}:{stat.size}",
+        hash=sha256,
+        name=name,
+        size_bytes=stat.size,
+        mime_type=mimetypes.guess_type(name)[0] or "application/octet-stream",
+    )
+
+
 async def _attached(
-    heap: HeapState, path: str, owner_path: str, file: FileEntry, stat: Stat, hashed: bytes
+    heap: HeapState, path: str, owner_path: str, file: FileEntry, stat: Stat, hashed: str
 ) -> None:
     async with heap.lock:
         owner = heap.index.entries.get(owner_path)
@@ -194,40 +203,37 @@ async def _attached(
         row = EntryRow(path, owner.block_id, "attachment", file.key, todo="upload")
         drop = (known.key,) if known is not None and known.key and known.key != file.key else ()
         wish = Wish(put_files=(file,), drop_files=drop)
-        await edit_fields(heap, owner.block_id, wish, [stamped(row, stat, hashed)])
+        await edit_fields(heap, owner.block_id, wish, [stamped(row, stat, bytes.fromhex(hashed))])
     heap.to_transfer.set()
 
 
 async def content_changed(heap: HeapState, row: EntryRow, stat: Stat) -> None:
-    """A file's stamps changed: when its content did too, the new content takes the old one's place."""
+    """A file's stamps changed: when its content did too, the new content takes the old one's
+    place.
+    """
     try:
-        hashed, stat = await heap.disk.hash(row.path)
-    except (Unsettled, FileNotFoundError):
+        hashed, stat = await heap.disk.digest(row.path)
+    except (Unsettled, DiskMoved):
         return
-    if hashed == row.digest:
-        same = stamped(row, stat, hashed)
+    if bytes.fromhex(hashed) == row.digest:
+        same = stamped(row, stat, bytes.fromhex(hashed))
         async with heap.lock:
             await heap.db.write(lambda tx: entries.save(tx, heap.id, [same]))
             heap.index.put(same)
         return
-    name = PurePosixPath(row.path).name
-    file = FileEntry(
-        key=f"{hashed.hex()}:{stat.size}",
-        hash=hashed.hex(),
-        name=name,
-        size_bytes=stat.size,
-        mime_type=mimetypes.guess_type(name)[0] or "application/octet-stream",
-    )
+    file = _file_entry(row.path, hashed, stat)
     drop = (row.key,) if row.key and row.key != file.key else ()
     async with heap.lock:
-        new = stamped(replace(row, key=file.key, todo="upload"), stat, hashed)
+        new = stamped(replace(row, key=file.key, todo="upload"), stat, bytes.fromhex(hashed))
         wish = Wish(put_files=(file,), drop_files=drop)
         await edit_fields(heap, row.block_id, wish, [new])
     heap.to_transfer.set()
 
 
 async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
-    """Files the user deleted: their blocks go to the server's trash, their texts into the local one."""
+    """Files the user deleted: their blocks go to the server's trash, their texts into the local
+    one.
+    """
     deleted = {e.block_id for e in gone if e.role != "attachment"}
     async with heap.lock:
         for entry in gone:
@@ -252,7 +258,9 @@ async def adoptable(
     copies: Mapping[str, BlockId | None],
     texts: Mapping[str, Saved],
 ) -> dict[str, BlockId]:
-    """Which new files are blocks we know that have no file: by the id in them, else by place and content."""
+    """Which new files are blocks we know that have no file: by the id in them, else by place and
+    content.
+    """
     taken = set(heap.index.path_of)
     result: dict[str, BlockId] = {}
     for item in found:

@@ -70,7 +70,9 @@ class HeapMirror:
 
     @property
     def settled(self) -> bool:
-        """Whether folder and server agree, as far as anybody can know: a poll after the last change said so."""
+        """Whether folder and server agree, as far as anybody can know: a poll after the last
+        change said so.
+        """
         return (
             self.first_look
             and self.intake.idle
@@ -168,7 +170,7 @@ class HeapMirror:
 
         async def step() -> None:
             nonlocal news
-            at, self.state.listed_once = time.monotonic(), True
+            at = time.monotonic()
             news = await poll(self.state)
             await pull(self.state, everything=not self.first_look)
             if not news:

@@ -1,6 +1,7 @@
 """Server to cache: the delta feed, pulls, and the live feed.
 
-HTTP alone is enough to converge; the live feed only makes it immediate. All three end in ``receive``.
+HTTP alone is enough to converge; the live feed only makes it immediate. All three end in
+``receive``.
 """
 
 import asyncio
@@ -61,7 +62,7 @@ async def poll(heap: HeapState) -> bool:
 
 
 async def _know(heap: HeapState, page: ChangePage) -> None:
-    """Learn the kind of blocks the page names for the first time: only rows tell it (PROTOCOL §4)."""
+    """Learn the kind of blocks that are new: only rows tell it (PROTOCOL §4)."""
     unknown = [c.id for c in page.changed if c.id not in heap.index.blocks]
     if len(unknown) > FEW_UNKNOWN:
         await _list_rows(heap)
@@ -154,7 +155,7 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
             heap, [Incoming(p.id, p.sync_version, p.update, p.full) for p in answer.blocks]
         )
         if answer.missing:
-            await heap.db.write(lambda tx, a=answer.missing: _missing(tx, heap, a))  # type: ignore[misc]
+            await heap.db.write(lambda tx, a=answer.missing: _missing(tx, a))  # type: ignore[misc]
         got = len(answer.blocks) + len(answer.missing)
         if not got:
             log.warning("pull answered nothing", heap=heap.report.title, asked=len(batch))
@@ -164,7 +165,7 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
             heap.step("receiving", done, total)
 
 
-def _missing(tx: Tx, heap: HeapState, ids: Sequence[BlockId]) -> None:
+def _missing(tx: Tx, ids: Sequence[BlockId]) -> None:
     """The server has no such block (permanently deleted, or never there): stop asking."""
     for block in ids:
         state = blocks.get(tx, block)
@@ -177,7 +178,9 @@ def _missing(tx: Tx, heap: HeapState, ids: Sequence[BlockId]) -> None:
 
 
 async def follow(heap: HeapState, limit: int) -> None:
-    """Follow the heap's notes live, the most recently changed ones up to a bound; runs until cancelled."""
+    """Follow the heap's notes live, the most recently changed ones up to a bound; runs until
+    cancelled.
+    """
 
     async def opening(ids: Sequence[BlockId]) -> Mapping[BlockId, tuple[int, bytes]]:
         def read(tx: Tx) -> dict[BlockId, tuple[int, bytes]]:

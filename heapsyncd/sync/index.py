@@ -1,7 +1,7 @@
 """The names of one heap in memory: which block stands where, and what a link's name means.
 
-Filled from the cache once, then kept in step by whoever changes the cache. Costs grow with the number of blocks only
-in memory; every question is a dictionary look-up.
+Filled from the cache once, then kept in step by whoever changes the cache. Costs grow with the
+number of blocks only in memory; every question is a dictionary look-up.
 """
 
 from collections import defaultdict
@@ -13,6 +13,7 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.folder.layout import Placed
 from heapsyncd.folder.names import collision_key
+from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, is_ulid
 from heapsyncd.model import BlockKind
 
@@ -41,6 +42,10 @@ class Index:
     ) -> None:
         self.blocks: dict[BlockId, Known] = {}
         self.entries: dict[str, EntryRow] = {}
+        self.stats: dict[str, Stat] = {}
+        """The stamps of what is on the disk, as we last agreed with it."""
+        self.folders: set[str] = set()
+        """Which of these paths are directories."""
         self.path_of: dict[BlockId, str] = {}
         self.attachments: dict[BlockId, dict[str, str]] = defaultdict(dict)
         """For each note: files_v0 key to path."""
@@ -61,6 +66,11 @@ class Index:
         """An entry is new or changed."""
         self.drop(entry.path)
         self.entries[entry.path] = entry
+        stat = stat_of(entry)
+        if stat is not None:
+            self.stats[entry.path] = stat
+        if entry.role == "folder":
+            self.folders.add(entry.path)
         if entry.role in _PLACED_ROLES:
             self.path_of[entry.block_id] = entry.path
             name = _link_path(entry)
@@ -74,6 +84,8 @@ class Index:
         entry = self.entries.pop(path, None)
         if entry is None:
             return None
+        self.stats.pop(path, None)
+        self.folders.discard(path)
         if entry.role in _PLACED_ROLES:
             if self.path_of.get(entry.block_id) == path:
                 del self.path_of[entry.block_id]
@@ -121,7 +133,9 @@ class Index:
         return [k.title for k in found if k is not None and k.kind == "tag" and k.live and k.title]
 
     def name_of(self, block: str) -> str | None:
-        """What stands in ``[[...]]`` for a block: its file's name, its path when the name is not unique."""
+        """What stands in ``[[...]]`` for a block: its file's name, its path when the name is not
+        unique.
+        """
         path = self.path_of.get(BlockId(block))
         if path is None:
             return None
@@ -146,6 +160,19 @@ class Index:
         return choice[0] if len(choice) == 1 else None
 
 
+def stat_of(entry: EntryRow) -> Stat | None:
+    """The stamps we last agreed on; None for what has never been on the disk."""
+    if entry.inode is None or entry.size is None:
+        return None
+    return Stat(
+        size=entry.size,
+        mtime_ns=entry.mtime_ns or 0,
+        ctime_ns=entry.ctime_ns or 0,
+        inode=entry.inode,
+        device=entry.device or 0,
+    )
+
+
 def _link_path(entry: EntryRow) -> str:
     return entry.path.removesuffix(".md") if entry.role == "note" else entry.path
 
@@ -154,8 +181,9 @@ def _link_path(entry: EntryRow) -> str:
 class NoteLinks:
     """The links of one note (``markdown.links.Links``).
 
-    ``only``: names of other blocks are not recognised, so that text which merely looks like a link stays text, as the
-    document has it. ``aliases``: former names count too, for reading what a user typed.
+    ``only``: names of other blocks are not recognised, so that text which merely looks like a link
+    stays text, as the document has it. ``aliases``: former names count too, for reading what a
+    user typed.
     """
 
     index: Index
@@ -164,19 +192,23 @@ class NoteLinks:
     aliases: bool = False
 
     def name_of(self, block_id: str) -> str | None:
+        """What stands in ``[[...]]`` for a block."""
         return self.index.name_of(block_id)
 
     def block_of(self, name: str) -> str | None:
+        """The block that ``[[name]]`` means here."""
         found: str | None = self.index.block_of(name)
         if found is None and self.aliases:
             found = self.index.aliases.get(collision_key(name.strip()))
         return found if self.only is None or found in self.only else None
 
     def file_name(self, key: str) -> str | None:
+        """The attachment's name for a files_v0 key."""
         path = self._files().get(key)
         return None if path is None else PurePosixPath(path).name
 
     def file_key(self, name: str) -> str | None:
+        """The files_v0 key of the attachment with this name."""
         wanted = collision_key(PurePosixPath(name).name)
         for key, path in self._files().items():
             if collision_key(PurePosixPath(path).name) == wanted:

@@ -1,8 +1,8 @@
 """Folder to cache: a saved file becomes an edit of its document.
 
-Order of writes: the file is read; then the update, its mark as unsent, the new rendition and the disk's stamps are
-committed in one transaction. A kill before it leaves everything as it was (the file is found changed again), a kill
-after it leaves the edit to be pushed.
+Order of writes: the file is read; then the update, its mark as unsent, the new rendition and the
+disk's stamps are committed in one transaction. A kill before it leaves everything as it was (the
+file is found changed again), a kill after it leaves the edit to be pushed.
 """
 
 import asyncio
@@ -73,7 +73,8 @@ async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved) -> None:
     try:
         note = Note.of(saved.data)
     except UnreadableFile as error:
-        # Left alone and reported; the stamps are kept so that it is read again only when it changes.
+        # Left alone and reported; the stamps are kept so that it is read again only when it
+        # changes.
         heap.file_problems[saved.path] = str(error)
         await _touched(heap, entry, saved, seen=False)
         return
@@ -120,7 +121,8 @@ async def _express(
     if state.deleted_at_ms is not None:
         wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
     if wish == Wish() and await asyncio.to_thread(shows, saved.data, live.view(), links):
-        # The file shows the document as it is: written by us before a kill, or edited alike on both sides.
+        # The file shows the document as it is: written by us before a kill, or edited alike on
+        # both sides.
         await _commit(
             heap, entry, saved, state, live, _Outcome(None, state.seq, None, mentions(live.view()))
         )
@@ -209,7 +211,8 @@ async def _commit(
         )
         entries.save(tx, heap.id, [row])
         entries.mention(tx, state.id, outcome.mentions)
-        # Publishing brings what arrived meanwhile, and the front matter; it writes nothing when nothing is missing.
+        # Publishing brings what arrived meanwhile, and the front matter; it writes nothing when
+        # nothing is missing.
         blocks.update(tx, state.id, **values, stale=1)
         fresh = blocks.get(tx, state.id)
         assert fresh is not None
@@ -272,7 +275,8 @@ class _Fresh:
 
 
 async def notes_created(heap: HeapState, saved: Sequence[Saved]) -> None:
-    """New files become new notes; their ids are written into them by the next publish. Takes the lock.
+    """New files become new notes; their ids are written into them by the next publish. Takes the
+    lock.
 
     All are named before any is read, so that links among them find each other.
     """
@@ -363,7 +367,7 @@ def _store_created(
 
 
 async def note_adopted(heap: HeapState, saved: Saved, block: BlockId) -> None:
-    """A file turned out to be a block we know but had no file of (a lost cache, a restored file)."""
+    """A file turned out to be a block's that had none (a lost cache, a restored file)."""
     async with heap.lock:
         if saved.path in heap.index.entries or block in heap.index.path_of:
             return

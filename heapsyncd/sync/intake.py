@@ -1,22 +1,22 @@
 """What happened in the folder: hints become settled observations, observations become changes.
 
-Hints only say where to look; what the disk shows decides. A file is read once it has been quiet for a moment (a save
-in place writes piece by piece; one that replaced the file is whole at once), a file that lost most of its text only
-after a grace period, and a path counts as gone only when it stays away.
+Hints only say where to look; what the disk shows decides. A file is read once it has been quiet
+for a moment (a save in place writes piece by piece; one that replaced the file is whole at once),
+a file that lost most of its text only after a grace period, and a path counts as gone only when it
+stays away.
 """
 
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 import structlog
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
-from heapsyncd.folder.disk import Unsettled
+from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import Ignore
-from heapsyncd.folder.snapshot import Entry, Snapshot, Stat
+from heapsyncd.folder.snapshot import Entry, Snapshot, Stat, compare
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.text import decode
@@ -24,14 +24,16 @@ from heapsyncd.sync import changes
 from heapsyncd.sync.ingest import Saved, note_saved, notes_created
 from heapsyncd.sync.merge import digest
 from heapsyncd.sync.plan import Found, recognise
-from heapsyncd.sync.state import HeapState, stat_of
+from heapsyncd.sync.state import HeapState
 
 log = structlog.get_logger()
 
 QUIET_S = 0.3
 """A file written in place is read when it has been quiet for this long."""
 GONE_S = 1.0
-"""A path counts as gone when it stays away for this long: editors replace files by moving them about."""
+"""A path counts as gone when it stays away for this long: editors replace files by moving them
+about.
+"""
 SHRUNK_S = 3.0
 """A file that lost most of its text is believed after this long."""
 NOTE_BYTES = 64 << 20
@@ -40,7 +42,9 @@ NOTE_BYTES = 64 << 20
 
 @dataclass
 class Intake:
-    """Paths to look at, and what has been seen of those that are not settled yet. One owner: the folder's task."""
+    """Paths to look at, and what has been seen of those that are not settled yet. One owner: the
+    folder's task.
+    """
 
     heap: HeapState
     ignore: Ignore
@@ -60,7 +64,7 @@ class Intake:
         return not (self.everything or self.paths or self._due)
 
     def next_due_s(self) -> float | None:
-        """In how many seconds an unsettled path is to be looked at again; None when there is none."""
+        """In how many seconds an unsettled path is due again; None when there is none."""
         if self.everything or self.paths:
             return 0.0
         if not self._due:
@@ -83,7 +87,7 @@ class Intake:
                 scope = None
                 self._due.clear()
             else:
-                snapshot = await self.heap.disk.look(paths, self.ignore)
+                snapshot = await self.heap.disk.scan(self.ignore, paths)
                 scope = paths
         except FolderTrouble:
             self.hint(paths, everything=everything)
@@ -100,34 +104,18 @@ class Intake:
             self.heap.file_problems[problem.path] = problem.reason
 
     async def _compare(self, snapshot: Snapshot, scope: set[str] | None, now: float) -> None:
-        known = self.heap.index.entries
-        unreadable = [p.path for p in snapshot.problems]
-        missing = [
-            e
-            for e in (known.values() if scope is None else _within(known, scope))
-            if e.inode is not None
-            and e.path not in snapshot.entries
-            and not any(_covers(u, e.path) for u in unreadable)
-            and not self.ignore.match(e.path, e.role == "folder")
-        ]
-        created: list[Entry] = []
-        modified: list[tuple[EntryRow, Entry]] = []
-        for path, entry in snapshot.entries.items():
-            row = known.get(path)
-            if row is None or row.inode is None:
-                created.append(entry)
-            elif (row.role == "folder") != (entry.kind == "dir"):
-                missing.append(row)
-                created.append(entry)
-            elif entry.kind == "file" and entry.stat != stat_of(row):
-                modified.append((row, entry))
-        for row, entry in modified:
+        index = self.heap.index
+        found = compare(index.stats, snapshot, scope, folders=index.folders)
+        for entry in found.modified:
+            row = index.entries[entry.path]
             if self._settled(entry, row, now):
                 await self._modified(row, entry)
-        await self._moved_or_created(missing, created, now)
-        for path in scope if scope is not None else ():
-            if path in known and path in snapshot.entries:
-                self._seen.pop(path, None)
+        missing = [index.entries[p] for p in found.missing]
+        await self._moved_or_created(missing, list(found.created), now)
+        for path in scope or ():
+            stat, _ = self._seen.get(path, (None, 0.0))
+            if stat is None and path in snapshot.entries:
+                self._seen.pop(path, None)  # it is back
 
     def _settled(self, entry: Entry, row: EntryRow | None, now: float) -> bool:
         """Whether a file is to be read now; if not, it is looked at again when it may be."""
@@ -162,7 +150,7 @@ class Intake:
             self._due[path] = time.monotonic() + QUIET_S
         except (FolderTrouble, UnreadableFile) as error:
             self.heap.file_problems[path] = str(error)
-        except FileNotFoundError:
+        except Moved:
             self.paths.add(path)
         else:
             return Saved(path, data, stat)
@@ -182,8 +170,6 @@ class Intake:
         texts: dict[str, Saved] = {}
         waiting: set[str] = set()
         for entry in created:
-            if entry.kind == "other":
-                continue
             if entry.kind == "dir":
                 found.append(Found(entry.path, "dir", entry.stat.inode, entry.stat.device))
                 continue
@@ -256,22 +242,6 @@ class Intake:
             entry.path, "file", saved.stat.inode, saved.stat.device, saved.stat.size,
             front_id, digest(saved.data),
         )  # fmt: skip
-
-
-def _within(known: dict[str, EntryRow], scope: set[str]) -> list[EntryRow]:
-    found = [known[p] for p in scope if p in known]
-    folders = {p for p in scope if p not in known or known[p].role == "folder"}
-    if folders:
-        found += [e for p, e in known.items() if p not in scope and _under_any(p, folders)]
-    return found
-
-
-def _under_any(path: str, folders: set[str]) -> bool:
-    return any(str(parent) in folders for parent in PurePosixPath(path).parents)
-
-
-def _covers(directory: str, path: str) -> bool:
-    return directory in {"", "."} or path == directory or path.startswith(directory + "/")
 
 
 def _shrunk(before: int, now: int) -> bool:

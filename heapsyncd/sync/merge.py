@@ -1,7 +1,9 @@
-"""A file's text and a document's state, each expressed in terms of the other. Pure: values in, values out.
+"""A file's text and a document's state, each expressed in terms of the other. Pure: values in,
+values out.
 
-``read`` turns a saved file into an edit, measured from the rendition its author saw; ``compose`` turns a document's
-state into a file, in the file's own style; ``reexpress`` carries unpushed edits over to a compacted document.
+``read`` turns a saved file into an edit, measured from the rendition its author saw; ``compose``
+turns a document's state into a file, in the file's own style; ``reexpress`` carries unpushed edits
+over to a compacted document.
 """
 
 import hashlib
@@ -45,7 +47,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The rendition an edit is measured from. ``updates`` None: it shares no history with the log."""
+    """The rendition an edit is measured from. ``updates`` None: it shares no history."""
 
     data: bytes
     updates: tuple[bytes, ...] | None
@@ -55,7 +57,8 @@ class Base:
 class Reading:
     """What a saved file means.
 
-    ``update`` None: the document stays as it is. ``new_tags``: words in ``tags:`` that no tag block has yet.
+    ``update`` None: the document stays as it is. ``new_tags``: words in ``tags:`` that no tag
+    block has yet.
     """
 
     update: bytes | None
@@ -73,7 +76,9 @@ class FrontChange:
 
 
 def front_change(old: frontmatter.Front | None, new: frontmatter.Front) -> FrontChange:
-    """Compare two front matters. One that vanished as a whole says nothing (its block keeps tags and title)."""
+    """Compare two front matters. One that vanished as a whole says nothing (its block keeps tags
+    and title).
+    """
     if not new.raw or new.problem:
         return FrontChange()
     before = (old.tags or ()) if old is not None else ()
@@ -137,7 +142,9 @@ def read_body(
 
 
 def common(ours: Block, theirs: Block) -> Block:
-    """A base for two texts that share no known one: what stands in both, so that a merge keeps all of either."""
+    """A base for two texts that share no known one: what stands in both, so that a merge keeps all
+    of either.
+    """
     if ours == theirs:
         return ours
     kept = []
@@ -197,7 +204,8 @@ class FrontValues:
 
 
 def compose(base: bytes | None, view: Block, values: FrontValues, links: NoteLinks) -> bytes:
-    """The file that shows a document's state: the base's bytes, patched only where the document differs.
+    """The file that shows a document's state: the base's bytes, patched only where the document
+    differs.
 
     Args:
         base: the text that stands in the file; None for a new file.
@@ -233,7 +241,9 @@ def shows(data: bytes, view: Block, links: NoteLinks) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """The log of a compacted document: the server's state, and our unpushed edits said anew (None: there are none)."""
+    """The log of a compacted document: the server's state, and our unpushed edits said anew (None:
+    there are none).
+    """
 
     state: bytes
     local: bytes | None
@@ -250,8 +260,8 @@ def reexpress(
         state: the fresh document's full state.
         client_id: for the new edit.
 
-    The three-way base is what the server had; an edit that it had applied without our knowing stands in ``state``
-    as well, and is made once.
+    The three-way base is what the server had; an edit that it had applied without our knowing
+    stands in ``state`` as well, and is made once.
     """
     if len(acknowledged) == len(everything):
         return Compacted(state, None)

@@ -1,4 +1,6 @@
-"""One account kept mirrored: its heaps found, each with its own mirror, and the verdict of one pass."""
+"""One account kept mirrored: its heaps found, each with its own mirror, and the verdict of one
+pass.
+"""
 
 import asyncio
 import time
@@ -26,8 +28,8 @@ from heapsyncd.errors import (
     SignInRefused,
     TryLater,
 )
-from heapsyncd.folder.disk import HeapFolder
-from heapsyncd.folder.ignore import Ignore
+from heapsyncd.folder.disk import HeapFolder, Moved, Unsettled
+from heapsyncd.folder.ignore import IGNORE_FILE, Ignore
 from heapsyncd.folder.names import collision_key, safe_name, unique
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
@@ -44,6 +46,8 @@ HEAPS_AGAIN_S: Final = 60.0
 GIVE_UP_S: Final = 30.0
 """A single pass without a time limit ends when the server was away for this long."""
 ONCE_POLL_S: Final = 0.5
+IGNORE_BYTES: Final = 1 << 20
+"""A larger ``.heaperignore`` is a mistake."""
 
 
 async def mirror_account(
@@ -98,19 +102,24 @@ async def open_cache(account: Account, state_dir: Path) -> Database:
 
 
 async def _same_server(db: Database, account: Account) -> None:
-    """A cache speaks of one server; another one must not be taken for it (its ids mean other things)."""
+    """A cache speaks of one server; another one must not be taken for it (its ids mean other
+    things).
+    """
     known = await db.read(lambda tx: heaps.get_meta(tx, "server"))
     if known is None:
         await db.write(lambda tx: heaps.set_meta(tx, "server", account.server))
     elif known != account.server:
         raise ConfigError(
-            f"accounts.{account.name}: its cache belongs to {known}, the configuration says {account.server}."
-            " If the same server has a new address, remove the cache and it is rebuilt; else use another account name."
+            f"accounts.{account.name}: its cache belongs to {known}, not to {account.server}."
+            " If it is the same server under a new address, remove the cache (it is rebuilt);"
+            " else give the account another name."
         )
 
 
 class AccountMirror:
-    """The heaps of one account, each mirrored by itself, so that trouble with one never holds up the others."""
+    """The heaps of one account, each mirrored by itself, so that trouble with one never holds up
+    the others.
+    """
 
     def __init__(
         self,
@@ -241,7 +250,7 @@ class AccountMirror:
         row = rows.get(heap.id)
         if row is None:
             taken = {collision_key(r.folder) for r in rows.values()}
-            name = await HeapFolder.find(self._account.folder, heap.id)
+            name = await _find_folder(self._account.folder, heap.id)
             if name is None:
                 name = unique(safe_name(heap.title), lambda n: collision_key(n) in taken)
             row = HeapRow(heap.id, heap.title, name, 0, mirrored=False)
@@ -269,8 +278,30 @@ def chosen(account: Account, title: str, heap: HeapId) -> bool:
 
 async def read_ignore(disk: HeapFolder) -> Ignore:
     """The heap's ignore rules: its ``.heaperignore`` on top of the defaults."""
-    text = await disk.read_text(".heaperignore")
-    return Ignore.parse(text)
+    try:
+        data, _ = await disk.read(IGNORE_FILE, IGNORE_BYTES)
+    except (Moved, Unsettled):
+        return Ignore.parse(None)
+    return Ignore.parse(data.decode("utf-8", "replace"))
+
+
+async def _find_folder(account_folder: Path, heap: HeapId) -> str | None:
+    """The directory that is marked as this heap's mirror already (the cache was lost)."""
+
+    def directories() -> list[Path]:
+        return (
+            sorted(p for p in account_folder.iterdir() if p.is_dir())
+            if account_folder.is_dir()
+            else []
+        )
+
+    for path in await asyncio.to_thread(directories):
+        try:
+            if await HeapFolder(path).marker() == heap:
+                return path.name
+        except FolderTrouble:
+            continue
+    return None
 
 
 async def list_heaps(account: Account) -> list[tuple[Heap, bool]]:

@@ -1,4 +1,6 @@
-"""What to do when the server can't be reached, refuses, or talks nonsense: say so, wait, try again."""
+"""What to do when the server can't be reached, refuses, or talks nonsense: say so, wait, try
+again.
+"""
 
 import asyncio
 import random

@@ -1,9 +1,11 @@
-"""Decide first: what happened in the folder, and what is to happen there. Pure functions of snapshots.
+"""Decide first: what happened in the folder, and what is to happen there. Pure functions of
+snapshots.
 
-``recognise`` compares what we last agreed on with what the disk shows now and names the changes: an entry that is
-missing and a path that is new are one *move* when identity says so (the id in the front matter, then the inode, then
-the content), else a deletion and a new thing. ``arrange`` compares where blocks stand with where they should stand and
-orders the moves so that none overwrites another.
+``recognise`` compares what we last agreed on with what the disk shows now and names the changes:
+an entry that is missing and a path that is new are one *move* when identity says so (the id in the
+front matter, then the inode, then the content), else a deletion and a new thing. ``arrange``
+compares where blocks stand with where they should stand and orders the moves so that none
+overwrites another.
 """
 
 from collections import Counter, defaultdict
@@ -17,6 +19,8 @@ from heapsyncd.ids import BlockId
 
 ASSETS = ".assets"
 """What the directory of a note's attachments ends in."""
+ASIDE = ".heapsyncd-move-"
+"""How the names begin under which blocks wait when names go round in a circle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,9 @@ class Recognised:
 
 
 def assets_owner(path: str) -> str | None:
-    """The note's path to which an attachment's path belongs: ``a/Boat.assets/p.pdf`` to ``a/Boat.md``."""
+    """The note's path to which an attachment's path belongs: ``a/Boat.assets/p.pdf`` to
+    ``a/Boat.md``.
+    """
     parent = PurePosixPath(path).parent
     if parent.name.endswith(ASSETS) and len(parent.name) > len(ASSETS):
         return str(parent.with_name(parent.name.removesuffix(ASSETS) + ".md"))
@@ -184,7 +190,9 @@ def _match_contents(gone: _Gone, new: _New, match: _Match) -> None:
 
 
 def _may_be(entry: EntryRow, found: Found) -> bool:
-    """Whether a found path can be the entry: a note stays a note, and one with another id is another note."""
+    """Whether a found path can be the entry: a note stays a note, and one with another id is
+    another note.
+    """
     if entry.role == "note":
         return found.is_note and found.front_id is None
     return not found.is_note
@@ -192,7 +200,9 @@ def _may_be(entry: EntryRow, found: Found) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Move a block's file or directory. Each step's target is free when the steps before it are done."""
+    """Move a block's file or directory. Each step's target is free when the steps before it are
+    done.
+    """
 
     block: BlockId
     old: str
@@ -202,40 +212,59 @@ class Step:
 def arrange(current: Mapping[BlockId, str], desired: Mapping[BlockId, str]) -> list[Step]:
     """Order the moves that take every block from its current to its desired path.
 
-    A directory moves with everything in it. A move whose target another block still holds waits for that block; a
-    circle is broken by a hop over a temporary name beside the target.
+    Parents come before what is in them, and a directory moves with everything in it. Who stands on
+    another's target is taken to its own place first, or, where that goes round in a circle, aside
+    to a hidden name in the heap's root.
 
     Args:
         current: where blocks stand; only blocks that are in ``desired`` too are moved.
-        desired: where they should stand.
+        desired: where they should stand; the directory of each path is the root or another desired
+            path.
     """
-    where = dict(current)
-    steps: list[Step] = []
-
-    def go(block: BlockId, new: str) -> None:
-        old = where[block]
-        steps.append(Step(block, old, new))
-        for other, path in where.items():
-            if path == old or path.startswith(old + "/"):
-                where[other] = new + path[len(old) :]
-
-    def pending() -> list[BlockId]:
-        todo = [b for b in desired if b in where and where[b] != desired[b]]
-        return sorted(todo, key=lambda b: (desired[b].count("/"), desired[b]))
-
-    left = pending()
-    while left:
-        taken = set(where.values())
-        free = [b for b in left if desired[b] not in taken and not _inside(desired[b], where[b])]
-        if free:
-            go(free[0], desired[free[0]])
-        else:
-            block = left[0]
-            hop = PurePosixPath(where[block])
-            go(block, str(hop.with_name(f"heapsyncd-{block}{hop.suffix}")))
-        left = pending()
-    return steps
+    mover = _Mover({b: p for b, p in current.items() if b in desired}, desired)
+    for block in sorted(mover.where, key=lambda b: (desired[b].count("/"), desired[b])):
+        mover.settle(block, frozenset())
+    return mover.steps
 
 
-def _inside(path: str, directory: str) -> bool:
-    return path.startswith(directory + "/")
+class _Mover:
+    """A model of the folder in which the moves are tried out."""
+
+    def __init__(self, where: dict[BlockId, str], desired: Mapping[BlockId, str]) -> None:
+        self.where = where
+        self.steps: list[Step] = []
+        self._desired = desired
+        self._at = {p: b for b, p in where.items()}
+        self._final: set[BlockId] = set()
+
+    def settle(self, block: BlockId, above: frozenset[BlockId]) -> None:
+        """Take a block to its place; ``above`` wait for it, its parent is there."""
+        target = self._desired[block]
+        if block in self._final:
+            return
+        if self.where[block] != target:
+            if target in self._at:
+                self._clear(target, above | {block})
+            if target.startswith(self.where[block] + "/"):
+                self._aside(block)
+            self._go(block, target)
+        self._final.add(block)
+
+    def _clear(self, target: str, waiting: frozenset[BlockId]) -> None:
+        holder = self._at[target]
+        parent = str(PurePosixPath(self._desired[holder]).parent)
+        if holder not in waiting and (parent == "." or self._at.get(parent) in self._final):
+            self.settle(holder, waiting)
+        if target in self._at:
+            self._aside(self._at[target])
+
+    def _aside(self, block: BlockId) -> None:
+        self._go(block, f"{ASIDE}{block}{PurePosixPath(self.where[block]).suffix}")
+
+    def _go(self, block: BlockId, new: str) -> None:
+        old = self.where[block]
+        self.steps.append(Step(block, old, new))
+        for path in [old, *(p for p in self._at if p.startswith(old + "/"))]:
+            moved = self._at.pop(path)
+            self.where[moved] = new + path[len(old) :]
+            self._at[self.where[moved]] = moved

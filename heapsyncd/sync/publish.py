@@ -1,8 +1,9 @@
 """Cache to folder: files and directories made to show the documents.
 
-Order of writes: the document's update is committed already; the file is written beside and renamed over after a last
-look; then its rendition is committed. A kill before the last step is recognised by content: a file that shows the
-document is ours (``ingest``). A file that is no longer what we planned from is left alone and read first.
+Order of writes: the document's update is committed already; the file is written beside and renamed
+over after a last look; then its rendition is committed. A kill before the last step is recognised
+by content: a file that shows the document is ours (``ingest``). A file that is no longer what we
+planned from is left alone and read first.
 """
 
 import asyncio
@@ -12,21 +13,21 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, history, renditions
+from heapsyncd.cache import blocks, entries, renditions
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Todo
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
 from heapsyncd.errors import BlockError, FolderTrouble
 from heapsyncd.folder.disk import Moved, Write
-from heapsyncd.folder.layout import place
 from heapsyncd.folder.names import carries, collision_key, safe_name, unique
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields, FileEntry
-from heapsyncd.sync.index import NoteLinks
+from heapsyncd.sync.index import NoteLinks, stat_of
 from heapsyncd.sync.merge import FrontValues, compose, digest, mentions
-from heapsyncd.sync.plan import arrange, assets_of
-from heapsyncd.sync.state import HeapState, now_ms, stamped, stat_of
+from heapsyncd.sync.places import commit_entries, make_folders, places_of, put_in_place, remove
+from heapsyncd.sync.plan import assets_of
+from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.tree import Block
 
 log = structlog.get_logger()
@@ -39,7 +40,8 @@ async def publish(heap: HeapState, look_at: set[str], *, everything: bool = Fals
 
     Args:
         heap: the heap.
-        look_at: gets the paths whose file turned out to have changed meanwhile: they have to be read first.
+        look_at: gets the paths whose file turned out to have changed meanwhile: they have to be
+            read first.
         everything: the first mirror, for the progress bar.
     """
     done = 0
@@ -47,7 +49,7 @@ async def publish(heap: HeapState, look_at: set[str], *, everything: bool = Fals
     while True:
         async with heap.lock:
             states = await heap.db.read(lambda tx: blocks.stale(tx, heap.id, BATCH))
-            places = await _arrange(heap, look_at) if heap.rearrange else {}
+            places = await put_in_place(heap, look_at) if heap.rearrange else {}
             waiting = [s for s in states if heap.index.path_of.get(s.id) in look_at]
             states = [s for s in states if s not in waiting]
             if not states:
@@ -74,151 +76,16 @@ async def _publish_batch(
         s.deleted_at_ms is None and s.id not in places and s.id not in heap.index.path_of
         for s in states
     ):
-        places = places | await asyncio.to_thread(_place, heap)
+        places = places | await asyncio.to_thread(places_of, heap)
     gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
-    await _remove(heap, gone, look_at)
+    await remove(heap, gone, look_at)
     live = [s for s in states if s.deleted_at_ms is None and s.kind != "tag"]
-    await _make_folders(heap, [s for s in live if s.kind == "folder"], places)
+    await make_folders(heap, [s for s in live if s.kind == "folder"], places)
     await _write_files(heap, [s for s in live if s.kind == "file"], places)
     await _write_notes(heap, [s for s in live if s.kind == "document"], places, look_at)
 
 
-# ---- places -------------------------------------------------------------------------------
-
-
-def _place(heap: HeapState) -> dict[BlockId, str]:
-    return place(heap.index.placed(), heap.index.path_of)
-
-
-async def _arrange(heap: HeapState, look_at: set[str]) -> dict[BlockId, str]:
-    """Work out every block's place and move what stands elsewhere; the places."""
-    places = await asyncio.to_thread(_place, heap)
-    live = {b: p for b, p in heap.index.path_of.items() if b in places}
-    moved_notes: list[tuple[BlockId, str]] = []
-    for step in arrange(live, places):
-        try:
-            await heap.disk.move(step.old, step.new)
-        except (Moved, FolderTrouble) as error:
-            heap.file_problems[step.old] = str(error)
-            look_at.add(step.old)
-            return places
-        await _entries_moved(heap, step.old, step.new)
-        if step.old.endswith(".md") and assets_of(step.old) != assets_of(step.new):
-            await _move_assets(heap, step.old, step.new)
-        moved_notes.append((step.block, step.old))
-    await heap.db.write(lambda tx: _names_changed(tx, heap, moved_notes))
-    heap.rearrange = False
-    return places
-
-
-async def _move_assets(heap: HeapState, old_note: str, new_note: str) -> None:
-    old, new = assets_of(old_note), assets_of(new_note)
-    if await heap.disk.stat(old) is None:
-        return
-    try:
-        await heap.disk.move(old, new)
-    except (Moved, FolderTrouble) as error:
-        heap.file_problems[old] = f"the attachments could not be moved along: {error}"
-        return
-    await _entries_moved(heap, old, new)
-
-
-async def _entries_moved(heap: HeapState, old: str, new: str) -> None:
-    """An entry, and everything below it, stands elsewhere now."""
-    affected = [e for e in (heap.index.entries.get(old), *heap.index.below(old)) if e is not None]
-    after = [replace(e, path=new + e.path[len(old) :]) for e in affected]
-    stat = await heap.disk.stat(new)
-    after = [
-        stamped(e, stat, e.digest) if e.path == new and stat is not None else e for e in after
-    ]
-
-    def store(tx: Tx) -> None:
-        entries.remove(tx, heap.id, [e.path for e in affected])
-        entries.save(tx, heap.id, after)
-
-    await heap.db.write(store)
-    for entry in affected:
-        heap.index.drop(entry.path)
-    for entry in after:
-        heap.index.put(entry)
-
-
-def _names_changed(tx: Tx, heap: HeapState, moved: Sequence[tuple[BlockId, str]]) -> None:
-    """Blocks have new names: the links to them follow, and the old names still find them."""
-    for block, old in moved:
-        name = PurePosixPath(old).name.removesuffix(".md")
-        if collision_key(name) not in heap.index.aliases:
-            entries.add_alias(tx, heap.id, collision_key(name), block)
-            heap.index.aliases[collision_key(name)] = block
-        for note in entries.mentioning(tx, block):
-            blocks.update(tx, note, stale=1)
-        blocks.update(tx, block, stale=1)
-
-
-# ---- deletions, folders, files --------------------------------------------------------------
-
-
-async def _remove(heap: HeapState, states: Sequence[BlockState], look_at: set[str]) -> None:
-    """Take away what the server deleted; a file with edits we have not read stays (an edit wins)."""
-    for state in sorted(states, key=lambda s: -(heap.index.path_of.get(s.id) or "").count("/")):
-        path = heap.index.path_of.get(state.id)
-        if path is not None and not await _remove_path(heap, state, path, look_at):
-            continue
-        await heap.db.write(lambda tx, i=state.id: blocks.update(tx, i, stale=0))  # type: ignore[misc]
-
-
-async def _remove_path(heap: HeapState, state: BlockState, path: str, look_at: set[str]) -> bool:
-    entry = heap.index.entries[path]
-    owned = [entry]
-    try:
-        if entry.role == "folder":
-            if heap.index.below(path):
-                return False  # its notes go first, or are moved out
-            await heap.disk.remove_dir(path)
-        else:
-            for extra in [e for e in heap.index.below(assets_of(path)) if entry.role == "note"]:
-                if (stat := stat_of(extra)) is not None:
-                    await heap.disk.remove(extra.path, stat)
-                owned.append(extra)
-            if entry.role == "note" and owned[1:]:
-                await heap.disk.remove_dir(assets_of(path))
-            if (stat := stat_of(entry)) is not None:
-                await heap.disk.remove(path, stat)
-    except Moved:
-        look_at.add(path)
-        return False
-    except FolderTrouble as error:
-        heap.file_problems[path] = str(error)
-        return False
-
-    def store(tx: Tx) -> None:
-        base = renditions.newest(tx, state.id)
-        if base is not None:
-            history.keep(tx, heap.id, state.id, path, "deleted", base.data, now_ms())
-        renditions.drop(tx, state.id)
-        entries.remove(tx, heap.id, [e.path for e in owned])
-
-    await heap.db.write(store)
-    for gone in owned:
-        heap.index.drop(gone.path)
-    return True
-
-
-async def _make_folders(
-    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str]
-) -> None:
-    for state in sorted(states, key=lambda s: places.get(s.id, "").count("/")):
-        path = heap.index.path_of.get(state.id) or places.get(state.id)
-        if path is None:
-            continue
-        try:
-            stat = await heap.disk.make_dir(path)
-        except FolderTrouble as error:
-            heap.file_problems[path] = str(error)
-            continue
-        heap.file_problems.pop(path, None)
-        entry = stamped(EntryRow(path, state.id, "folder"), stat, None)
-        await _commit_entries(heap, state.id, [entry])
+# ---- files ------------------------------------------------------------
 
 
 async def _write_files(
@@ -239,25 +106,17 @@ async def _write_files(
         if path is not None and wanted is not None and (known is None or known.key != wanted.key):
             base = known or EntryRow(path, state.id, "file")
             changes = [replace(base, key=wanted.key, todo="download")]
-        await _commit_entries(heap, state.id, changes)
+        await commit_entries(heap, state.id, changes)
     if states:
         heap.to_transfer.set()
 
 
 def _newest_file(fields: Fields) -> FileEntry | None:
-    """The content a file block stands for: the one that is there, the largest key when there are several."""
+    """The content a file block stands for: the one that is there, the largest key when there are
+    several.
+    """
     ready = [f for f in fields.files if f.is_uploaded]
     return max(ready, key=lambda f: f.key, default=None)
-
-
-async def _commit_entries(heap: HeapState, block: BlockId, changed: Sequence[EntryRow]) -> None:
-    def store(tx: Tx) -> None:
-        entries.save(tx, heap.id, changed)
-        blocks.update(tx, block, stale=0)
-
-    await heap.db.write(store)
-    for entry in changed:
-        heap.index.put(entry)
 
 
 async def _trouble(heap: HeapState, block: BlockId, reason: str) -> None:

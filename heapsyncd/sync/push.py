@@ -1,6 +1,7 @@
 """Cache to server: unacknowledged updates are pushed, and what the server says to them is heeded.
 
-Sending twice is harmless: an update stays marked as unsent until its acknowledgement over HTTP is committed.
+Sending twice is harmless: an update stays marked as unsent until its acknowledgement over HTTP is
+committed.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ class _Unsent:
 
 
 async def push(heap: HeapState) -> bool:
-    """Create what the server does not know and send everything unsent; whether anything was sent."""
+    """Create what the server does not know, send what is unsent; whether there was anything."""
     sent = await _insert_born(heap)
     while True:
         batch = await _unsent(heap)
@@ -83,7 +84,7 @@ async def _unsent(heap: HeapState) -> list[_Unsent]:
             updates = [r.data for r in rows]
             update = updates[0] if len(updates) == 1 else await asyncio.to_thread(merge, updates)
         except BlockError as error:
-            log.error("unsent updates can't be merged", block=state.id, error=str(error))
+            log.warning("unsent updates can't be merged", block=state.id, error=str(error))
             continue
         unsent.append(_Unsent(state, rows[-1].seq, update))
     return unsent

@@ -1,7 +1,8 @@
 """Updates from the server, however they came, into the cache.
 
-Order of writes: the update, the row that describes it and the cursor are committed together; only then does the folder
-hear of it. An update that comes twice, or that says nothing new, leaves no trace.
+Order of writes: the update, the row that describes it and the cursor are committed together; only
+then does the folder hear of it. An update that comes twice, or that says nothing new, leaves no
+trace.
 """
 
 import asyncio
@@ -52,7 +53,9 @@ class Absorbed:
 
 
 async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
-    """Take updates in; blocks the cache does not know are passed over (the delta feed brings them)."""
+    """Take updates in; blocks the cache does not know are passed over (the delta feed brings
+    them).
+    """
     async with heap.lock:
         left = list(items)
         while left:
@@ -122,7 +125,8 @@ def _append(heap: HeapState, state: BlockState, rows: list[LogRow], item: Incomi
     new: list[tuple[bytes, bool]] = [(item.update, False)] if changed else []
     fields = replica.fields()
     if state.born_here and not fields.title and state.title:
-        # The server knows the block now and its document has no title yet: ours to write (PROTOCOL §4).
+        # The server knows the block now and its document has no title yet: ours to write (PROTOCOL
+        # §4).
         titled = express(
             [replica.state()], Wish(title=state.title), live=replica, client_id=heap.client_id
         )

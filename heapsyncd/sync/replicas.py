@@ -8,9 +8,11 @@ from heapsyncd.ids import BlockId
 
 
 class Replicas:
-    """At most ``limit`` loaded replicas (a replica takes some 50 kB), the least recently used given up first.
+    """At most ``limit`` loaded replicas (a replica takes some 50 kB), the least recently used
+    given up first.
 
-    A replica is only handed out for the log position it was loaded at, so that it never lags behind the cache.
+    A replica is only handed out for the log position it was loaded at, so that it never lags
+    behind the cache.
     """
 
     def __init__(self, limit: int = 200) -> None:
@@ -26,7 +28,9 @@ class Replicas:
         return held[1]
 
     def load(self, block: BlockId, seq: int, updates: Sequence[bytes]) -> Replica:
-        """The replica at this log position, from memory or from the log; UnreadableDocument as Replica.load."""
+        """The replica at this log position, from memory or from the log; UnreadableDocument as
+        Replica.load.
+        """
         found = self.get(block, seq)
         return found if found is not None else Replica.load(updates)
 

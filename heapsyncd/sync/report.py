@@ -1,4 +1,4 @@
-"""What is told of a mirror while it runs: states, problems, progress, and the verdict of a pass."""
+"""What is told of a mirror while it runs: states, problems, progress, the verdict of a pass."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,8 @@ State = Literal["in sync", "syncing", "offline", "sign-in needed", "error"]
 class Progress:
     """One step of work that takes a while, for a progress bar.
 
-    ``label`` names the heap and the work; ``done`` of ``total`` are notes or bytes, as ``unit`` says.
+    ``label`` names the heap and the work; ``done`` of ``total`` are notes or bytes, as ``unit``
+    says.
     """
 
     label: str
@@ -77,7 +78,8 @@ class HeapReport:
 
 @dataclass(slots=True)
 class Report:
-    """One account's status, kept current by its mirror, read by ``status``, the progress bar and systemd.
+    """One account's status, kept current by its mirror, read by ``status``, the progress bar and
+    systemd.
 
     Args:
         name: the account's name in the configuration.

@@ -1,12 +1,15 @@
-"""Which earlier text a saved file derives from: the stale save recognised (document/README, "stale saves").
+"""Which earlier text a saved file derives from: the stale save recognised (document/README, "stale
+saves").
 
-An editor that loaded an older text saves over a newer one. Seen against the newest rendition that looks like deleting
-what arrived meanwhile; seen against the rendition it was loaded from it is only the author's edit. Pure.
+An editor that loaded an older text saves over a newer one. Seen against the newest rendition that
+looks like deleting what arrived meanwhile; seen against the rendition it was loaded from it is
+only the author's edit. Pure.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rapidfuzz.distance import Indel
 
@@ -38,12 +41,13 @@ def choose(ring: Sequence[Rendition], data: bytes, now_ms: int) -> Choice:
         data: the saved file.
         now_ms: the clock that stamped the renditions.
 
-    In doubt text is kept: choosing an older base lets what arrived since come back, choosing the newest could remove it.
+    In doubt text is kept: choosing an older base lets what arrived since come back, choosing the
+    newest could remove it.
     """
     newest = ring[0]
     recent = [
         older
-        for newer, older in zip(ring, ring[1:], strict=False)
+        for newer, older in pairwise(ring)
         if now_ms - newer.made_at_ms <= RECENT_MS and older.data != newest.data
     ]
     for older in recent:
@@ -78,7 +82,7 @@ def _cost(old: Sequence[str], new: Sequence[str]) -> int:
 
 
 def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[str]) -> bool:
-    """Whether what changed between two renditions is (nearly) wholly absent from the saved text."""
+    """Whether what changed between two renditions is (nearly) absent from the saved text."""
     arrived, lost = _difference(before, last)
     words = [t for t in arrived if not t.isspace()]
     gone = [t for t in lost if not t.isspace()]

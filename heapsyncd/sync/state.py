@@ -29,8 +29,8 @@ def now_ms() -> int:
 class HeapState:
     """One heap's mirror in memory.
 
-    ``lock``: held while a replica is read, changed and stored, and while files are written, so that no two of them
-    interleave. Never held across a request to the server.
+    ``lock``: held while a replica is read, changed and stored, and while files are written, so
+    that no two of them interleave. Never held across a request to the server.
     """
 
     id: HeapId
@@ -87,7 +87,7 @@ class HeapState:
         self.account.step(Progress(f"{self.report.title}: {work}", done, total))
 
     def folder_of(self, tags: tuple[BlockId, ...]) -> BlockId | None:
-        """The folder among a block's tags, the smallest id when there are several (PROTOCOL §8)."""
+        """The folder among a block's tags, the smallest id of several (PROTOCOL §8)."""
         return min((t for t in tags if self.index.kind(t) == "folder"), default=None)
 
     def parent_of(self, path: str) -> BlockId | None:
@@ -117,7 +117,9 @@ class HeapState:
             self.rearrange = True
 
     def touch_related(self, tx: Tx, block: BlockId) -> None:
-        """A tag or folder changed: what carries it has to be looked at again, in the same transaction."""
+        """A tag or folder changed: what carries it has to be looked at again, in the same
+        transaction.
+        """
         for other in blocks.tagged(tx, block):
             state = blocks.get(tx, other)
             if state is None:
@@ -143,17 +145,4 @@ def stamped(entry: EntryRow, stat: Stat, digest: bytes | None) -> EntryRow:
         device=stat.device,
         digest=digest,
         todo=entry.todo,
-    )
-
-
-def stat_of(entry: EntryRow) -> Stat | None:
-    """The stamps we last agreed on; None for what has never been on the disk."""
-    if entry.inode is None or entry.size is None:
-        return None
-    return Stat(
-        size=entry.size,
-        mtime_ns=entry.mtime_ns or 0,
-        ctime_ns=entry.ctime_ns or 0,
-        inode=entry.inode,
-        device=entry.device or 0,
     )

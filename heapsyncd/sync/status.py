@@ -29,9 +29,9 @@ def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
     for row in heaps.load_all(tx):
         report = HeapReport(row.id, row.title, str(account.folder / row.folder))
         report.notes, report.pending_up, report.pending_down = blocks.counts(tx, row.id)
-        paths = {}
-        for entry in entries.of_heap(tx, row.id):
-            paths.setdefault(entry.block_id, entry.path)
+        listed = entries.of_heap(tx, row.id)
+        paths = {e.block_id: e.path for e in listed if e.role != "attachment"}
+        for entry in listed:
             if entry.todo is not None:
                 report.transfers.append(
                     {"path": entry.path, "direction": entry.todo, "size": entry.size}

@@ -1,20 +1,26 @@
-"""Contents of files, up and down. What is left to do stands in the entries, so a restart goes on where it stopped."""
+"""Contents of files, up and down. What is left to do stands in the entries, so a restart goes on
+where it stopped.
+"""
 
 import asyncio
-from dataclasses import replace
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.backends.contract import FileChanged, UploadSource
+from heapsyncd.backends.contract import FileChanged
 from heapsyncd.cache import blocks, entries
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused
 from heapsyncd.folder.disk import Moved
+from heapsyncd.folder.snapshot import Stat
 from heapsyncd.model import FileEntry
 from heapsyncd.sync.changes import files_of
+from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.report import Progress
-from heapsyncd.sync.state import HeapState, stamped, stat_of
+from heapsyncd.sync.state import HeapState, stamped
 
 log = structlog.get_logger()
 
@@ -22,8 +28,46 @@ AT_ONCE = 3
 """Transfers side by side."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file of the folder, as an upload reads it."""
+
+    heap: HeapState
+    path: str
+    expected: Stat
+    file: FileEntry
+
+    @property
+    def hash(self) -> str:
+        """sha256, hex."""
+        return self.file.hash
+
+    @property
+    def name(self) -> str:
+        """The attachment's name."""
+        return self.file.name
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes there are."""
+        return self.file.size_bytes
+
+    @property
+    def mime_type(self) -> str:
+        """For instance ``image/png``."""
+        return self.file.mime_type
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """A piece of the file; FileChanged when it is not the file any more that was hashed."""
+        try:
+            return await self.heap.disk.read_piece(self.path, offset, length, self.expected)
+        except Moved as error:
+            raise FileChanged(f"{self.path} changed while it was sent") from error
+
+
 async def transfer(heap: HeapState) -> bool:
-    """Carry out every transfer that is due; whether any was done. Trouble with one file is a problem, not the end.
+    """Carry out every transfer that is due; whether any was done. Trouble with one file is a
+    problem, not the end.
 
     Raises:
         TryLater: the server can't be reached; what was done is kept.
@@ -69,19 +113,10 @@ async def _upload(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
     if pending:
         return False  # its files_v0 entry goes first (PROTOCOL §9)
 
-    async def read(offset: int, length: int) -> bytes:
-        return await heap.disk.read_range(entry.path, offset, length, expected)
-
-    source = UploadSource(
-        hash=file.hash,
-        name=file.name,
-        size_bytes=file.size_bytes,
-        mime_type=file.mime_type,
-        read=read,
-    )
+    source = _Source(heap, entry.path, expected, file)
 
     def progress(sent: int, total: int) -> None:
-        heap.account.step(Progress(f"{heap.report.title}: {entry.path}", sent, total, "bytes"))
+        _tell(heap, entry.path, sent, total)
 
     try:
         await heap.backend.upload(heap.id, entry.block_id, source, progress=progress)
@@ -93,21 +128,40 @@ async def _upload(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
 
 
 async def _download(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
-    pieces = heap.backend.download(heap.id, entry.block_id, file.hash)
+    """Fetch a content into a part beside its place, going on where an earlier try stopped."""
     try:
-        stat = await heap.disk.receive(
-            entry.path, pieces, expect=stat_of(entry), sha256=bytes.fromhex(file.hash)
-        )
-    except Moved:
+        await heap.disk.make_dir(str(PurePosixPath(entry.path).parent))
+        part = heap.disk.part(entry.path, file.hash)
+        offset = await part.size()
+        if offset > file.size_bytes:
+            await part.drop()
+            offset = 0
+        if offset < file.size_bytes:
+            async with aclosing(
+                heap.backend.download(heap.id, entry.block_id, file.hash, offset)
+            ) as pieces:
+                async for piece in pieces:
+                    await part.append(offset, piece)
+                    offset += len(piece)
+                    _tell(heap, entry.path, offset, file.size_bytes)
+        elif not offset:
+            await part.append(0, b"")
+        stat = await part.finish(stat_of(entry))
+    except Moved as error:
+        heap.file_problems[entry.path] = f"{error}; rename what stands there and it arrives"
+        return False
+    if stat is None:
         heap.file_problems[entry.path] = (
-            "a file of this name is there already; rename it and the attachment arrives"
+            "what the server sent has another sha256; tried again later"
         )
         return False
-    finally:
-        await pieces.aclose()
     heap.file_problems.pop(entry.path, None)
     await _commit(heap, stamped(replace(entry, todo=None), stat, bytes.fromhex(file.hash)))
     return True
+
+
+def _tell(heap: HeapState, path: str, done: int, total: int) -> None:
+    heap.account.step(Progress(f"{heap.report.title}: {path}", done, total, "bytes"))
 
 
 async def _commit(heap: HeapState, entry: EntryRow) -> None:

@@ -1,0 +1,176 @@
+"""Where blocks stand in the folder: moved, made and taken away as the server says.
+
+Each move is committed by itself right after it is done; a kill in between is recognised by the id
+in the file (or the inode) at the next scan.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from heapsyncd.cache import blocks, entries, history, renditions
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.database import Tx
+from heapsyncd.errors import FolderTrouble
+from heapsyncd.folder.disk import Moved
+from heapsyncd.folder.layout import place
+from heapsyncd.folder.names import collision_key
+from heapsyncd.ids import BlockId
+from heapsyncd.sync.index import stat_of
+from heapsyncd.sync.plan import arrange, assets_of
+from heapsyncd.sync.state import HeapState, now_ms, stamped
+
+
+def places_of(heap: HeapState) -> dict[BlockId, str]:
+    """Every block's place; called in a thread because it looks at the whole heap."""
+    return place(heap.index.placed(), heap.index.path_of)
+
+
+async def put_in_place(heap: HeapState, look_at: set[str]) -> dict[BlockId, str]:
+    """Work out every block's place and move what stands elsewhere; the places."""
+    places = await asyncio.to_thread(places_of, heap)
+    live = {b: p for b, p in heap.index.path_of.items() if b in places}
+    moved_notes: list[tuple[BlockId, str]] = []
+    for step in arrange(live, places):
+        try:
+            await heap.disk.move(step.old, step.new)
+        except (Moved, FolderTrouble) as error:
+            heap.file_problems[step.old] = str(error)
+            look_at.add(step.old)
+            return places
+        await _entries_moved(heap, step.old, step.new)
+        if step.old.endswith(".md") and assets_of(step.old) != assets_of(step.new):
+            await _move_assets(heap, step.old, step.new)
+        moved_notes.append((step.block, step.old))
+    await heap.db.write(lambda tx: _names_changed(tx, heap, moved_notes))
+    heap.rearrange = False
+    return places
+
+
+async def _move_assets(heap: HeapState, old_note: str, new_note: str) -> None:
+    old, new = assets_of(old_note), assets_of(new_note)
+    if await heap.disk.stat(old) is None:
+        return
+    try:
+        await heap.disk.move(old, new)
+    except (Moved, FolderTrouble) as error:
+        heap.file_problems[old] = f"the attachments could not be moved along: {error}"
+        return
+    await _entries_moved(heap, old, new)
+
+
+async def _entries_moved(heap: HeapState, old: str, new: str) -> None:
+    """An entry, and everything below it, stands elsewhere now."""
+    affected = [e for e in (heap.index.entries.get(old), *heap.index.below(old)) if e is not None]
+    after = [replace(e, path=new + e.path[len(old) :]) for e in affected]
+    stat = await heap.disk.stat(new)
+    after = [
+        stamped(e, stat, e.digest) if e.path == new and stat is not None else e for e in after
+    ]
+
+    def store(tx: Tx) -> None:
+        entries.remove(tx, heap.id, [e.path for e in affected])
+        entries.save(tx, heap.id, after)
+
+    await heap.db.write(store)
+    for entry in affected:
+        heap.index.drop(entry.path)
+    for entry in after:
+        heap.index.put(entry)
+
+
+def _names_changed(tx: Tx, heap: HeapState, moved: Sequence[tuple[BlockId, str]]) -> None:
+    """Blocks have new names: the links to them follow, and the old names still find them."""
+    for block, old in moved:
+        name = PurePosixPath(old).name.removesuffix(".md")
+        if collision_key(name) not in heap.index.aliases:
+            entries.add_alias(tx, heap.id, collision_key(name), block)
+            heap.index.aliases[collision_key(name)] = block
+        for note in entries.mentioning(tx, block):
+            blocks.update(tx, note, stale=1)
+        blocks.update(tx, block, stale=1)
+
+
+# ---- deletions, folders, files --------------------------------------------------------------
+
+
+async def remove(heap: HeapState, states: Sequence[BlockState], look_at: set[str]) -> None:
+    """Take away what the server deleted; a file with unread edits stays (an edit wins)."""
+    for state in sorted(states, key=lambda s: -(heap.index.path_of.get(s.id) or "").count("/")):
+        path = heap.index.path_of.get(state.id)
+        if path is not None and not await _remove_path(heap, state, path, look_at):
+            continue
+        await heap.db.write(lambda tx, i=state.id: blocks.update(tx, i, stale=0))  # type: ignore[misc]
+
+
+async def _remove_path(heap: HeapState, state: BlockState, path: str, look_at: set[str]) -> bool:
+    entry = heap.index.entries[path]
+    owned = [entry]
+    if entry.role == "note":
+        owned += heap.index.below(assets_of(path))
+    elif entry.role == "folder" and heap.index.below(path):
+        return False  # its notes go first, or are moved out
+    try:
+        await _unlink(heap, entry, owned)
+    except Moved:
+        look_at.add(path)
+        return False
+    except FolderTrouble as error:
+        heap.file_problems[path] = str(error)
+        return False
+
+    def store(tx: Tx) -> None:
+        base = renditions.newest(tx, state.id)
+        if base is not None:
+            history.keep(tx, heap.id, state.id, path, "deleted", base.data, now_ms())
+        renditions.drop(tx, state.id)
+        entries.remove(tx, heap.id, [e.path for e in owned])
+
+    await heap.db.write(store)
+    for gone in owned:
+        heap.index.drop(gone.path)
+    return True
+
+
+async def _unlink(heap: HeapState, entry: EntryRow, owned: Sequence[EntryRow]) -> None:
+    """Take an entry and its attachments off the disk; what the user put beside them stays."""
+    if entry.role == "folder":
+        await heap.disk.remove_dir(entry.path)
+        return
+    for one in reversed(owned):
+        if (stat := stat_of(one)) is not None:
+            await heap.disk.remove(one.path, stat)
+    if len(owned) > 1:
+        await heap.disk.remove_dir(assets_of(entry.path))
+
+
+async def make_folders(
+    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str]
+) -> None:
+    """Make the directories of folder blocks, outer ones first."""
+    for state in sorted(states, key=lambda s: places.get(s.id, "").count("/")):
+        path = heap.index.path_of.get(state.id) or places.get(state.id)
+        if path is None:
+            continue
+        try:
+            stat = await heap.disk.make_dir(path)
+        except FolderTrouble as error:
+            heap.file_problems[path] = str(error)
+            continue
+        heap.file_problems.pop(path, None)
+        entry = stamped(EntryRow(path, state.id, "folder"), stat, None)
+        await commit_entries(heap, state.id, [entry])
+
+
+async def commit_entries(heap: HeapState, block: BlockId, changed: Sequence[EntryRow]) -> None:
+    """Bring entries up to date, and note that the folder shows the block."""
+
+    def store(tx: Tx) -> None:
+        entries.save(tx, heap.id, changed)
+        blocks.update(tx, block, stale=0)
+
+    await heap.db.write(store)
+    for entry in changed:
+        heap.index.put(entry)

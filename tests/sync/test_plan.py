@@ -1,0 +1,152 @@
+"""The folder's changes are named rightly, and moves never overwrite one another."""
+
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.ids import BlockId
+from heapsyncd.sync.plan import Found, arrange, assets_of, assets_owner, recognise
+
+A, B, C = (BlockId(f"01J8XYZ0ABCDEFGHJKMNPQRS{k}") for k in ("TA", "TB", "TC"))
+
+
+def note(path: str, block: BlockId = A, inode: int = 1, digest: bytes = b"x") -> EntryRow:
+    return EntryRow(path, block, "note", size=10, inode=inode, device=1, digest=digest)
+
+
+def found(
+    path: str, front_id: str | None = None, inode: int = 9, digest: bytes = b"x", size: int = 10
+) -> Found:
+    return Found(path, "file", inode, 1, size, front_id, digest)
+
+
+@pytest.mark.parametrize(
+    ("what", "missing", "created", "moves"),
+    [
+        ("the id in the front matter", [note("A.md")], [found("B.md", A, 5, b"y")], ["B.md"]),
+        ("the inode", [note("A.md")], [found("B.md", None, 1, b"y")], ["B.md"]),
+        ("the content", [note("A.md")], [found("B.md")], ["B.md"]),
+        ("another id", [note("A.md")], [found("B.md", B, 1)], []),
+        ("nothing in common", [note("A.md")], [found("B.md", None, 5, b"y")], []),
+        ("a note that became another kind", [note("A.md")], [found("A.txt", None, 1)], []),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_identity(
+    what: str, missing: list[EntryRow], created: list[Found], moves: list[str]
+) -> None:
+    """A missing note and a new file are one move exactly when identity says so."""
+    plan = recognise(missing, created, {})
+    assert [m.path for m in plan.moved] == moves
+    assert len(plan.vanished) == len(missing) - len(moves)
+    assert len(plan.created) == len(created) - len(moves)
+
+
+def test_swap() -> None:
+    """Two notes that changed names are two moves, by the ids in them."""
+    # Their paths are known, so a swap shows as two changed files; a chain shows one missing path.
+    plan = recognise([note("A.md")], [found("C.md", A, 7)], {B: "B.md"})
+    assert [(m.entry.path, m.path) for m in plan.moved] == [("A.md", "C.md")]
+
+
+def test_copy() -> None:
+    """A new file with the id of a note that still stands elsewhere is a copy of it."""
+    plan = recognise([], [found("Copy.md", A)], {A: "A.md"})
+    assert [c.copy_of for c in plan.created] == [A]
+
+
+def test_ambiguous_content() -> None:
+    """Equal contents decide nothing when there are several."""
+    plan = recognise([note("A.md")], [found("B.md", inode=5), found("C.md", inode=6)], {})
+    assert not plan.moved
+    assert len(plan.vanished) == 1
+
+
+def test_directory_moves_first() -> None:
+    """A renamed directory is one move; what is in it moves with it, after it."""
+    folder = EntryRow("Trips", C, "folder", size=0, inode=50, device=1)
+    plan = recognise(
+        [folder, note("Trips/Oslo.md")],
+        [Found("Journeys", "dir", 50, 1), found("Journeys/Oslo.md", A, 1)],
+        {},
+    )
+    assert [m.path for m in plan.moved] == ["Journeys", "Journeys/Oslo.md"]
+    assert not plan.created
+    assert not plan.vanished
+
+
+def test_copied_directory_is_recognised_by_its_children() -> None:
+    """A directory that got a new inode is the one whose notes it holds."""
+    folder = EntryRow("Trips", C, "folder", size=0, inode=50, device=1)
+    plan = recognise(
+        [folder, note("Trips/Oslo.md")],
+        [Found("Journeys", "dir", 70, 1), found("Journeys/Oslo.md", A, 71)],
+        {},
+    )
+    assert [m.path for m in plan.moved] == ["Journeys", "Journeys/Oslo.md"]
+
+
+def test_children_vanish_before_their_directory() -> None:
+    """What was in a deleted directory is given up before the directory."""
+    folder = EntryRow("T", C, "folder", size=0, inode=50, device=1)
+    plan = recognise([folder, note("T/O.md")], [], {})
+    assert [v.entry.path for v in plan.vanished] == ["T/O.md", "T"]
+
+
+def test_assets() -> None:
+    """A note's attachments stand in the directory named after it, at any depth."""
+    assert assets_owner("a/Boat.assets/p.pdf") == "a/Boat.md"
+    assert assets_owner("a/Boat.md") is None
+    assert assets_owner(".assets/p.pdf") is None
+    assert assets_owner(assets_of("x/N.md") + "/f") == "x/N.md"
+
+
+def play(current: dict[BlockId, str], desired: dict[BlockId, str]) -> dict[BlockId, str]:
+    """Carry out the steps on a model of a file system that never overwrites."""
+    where = dict(current)
+    for step in arrange(current, desired):
+        assert where[step.block] == step.old
+        assert step.new not in where.values(), "overwrites"
+        assert not step.new.startswith(step.old + "/"), "into itself"
+        parent = str(PurePosixPath(step.new).parent)
+        assert parent == "." or parent in where.values(), "no such directory"
+        for block, path in list(where.items()):
+            if path == step.old or path.startswith(step.old + "/"):
+                where[block] = step.new + path[len(step.old) :]
+    return where
+
+
+@given(st.permutations(range(6)), st.permutations(range(6)))
+def test_any_permutation_of_names(old: list[int], new: list[int]) -> None:
+    """Swaps, chains and circles of any kind end where they should, and nothing is overwritten."""
+    current = {BlockId(f"b{k}"): f"N{n}.md" for k, n in enumerate(old)}
+    desired = {BlockId(f"b{k}"): f"N{n}.md" for k, n in enumerate(new)}
+    assert play(current, desired) == desired
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> tuple[dict[BlockId, str], dict[BlockId, str]]:
+    """The same directories and files, arranged in two ways."""
+    count = draw(st.integers(1, 6))
+    arrangements = []
+    for _ in range(2):
+        order = draw(st.permutations(range(count)))
+        paths: dict[int, str] = {}
+        for position, k in enumerate(order):
+            parent = draw(st.sampled_from([None, *order[:position]]))
+            name = f"d{draw(st.integers(0, 3))}-{k}" if draw(st.booleans()) else f"e{position}"
+            paths[k] = name if parent is None else f"{paths[parent]}/{name}"
+        arrangements.append({BlockId(f"b{k}"): p for k, p in paths.items()})
+    return arrangements[0], arrangements[1]
+
+
+@given(trees())
+def test_any_rearrangement_of_directories(
+    pair: tuple[dict[BlockId, str], dict[BlockId, str]],
+) -> None:
+    """Directories moved into, out of and through one another end where they should."""
+    current, desired = pair
+    assert play(current, desired) == desired
