@@ -4,25 +4,22 @@ Read tolerantly: a value of another shape than the contract's is passed over, an
 """
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from pycrdt import Doc, Map
 
-from heapsyncd.document import nodes
-from heapsyncd.document.nodes import Elem
+from heapsyncd.document import nodes, title
+from heapsyncd.document.schema import FILE_KEY, same
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields, FileEntry
-
-FILE_KEY = re.compile(r"(?P<hash>[0-9a-fA-F]{64})(?::(?P<size>\d{1,15}))?")
 
 
 def read(doc: Doc[Any]) -> Fields:
     """The fields of a document."""
     meta = plain_map(doc, nodes.META)
     return Fields(
-        title=title(nodes.read(doc, nodes.TITLE)),
+        title=title.shown(nodes.read(doc, nodes.TITLE)),
         tags=tuple(
             sorted(BlockId(k) for k, v in plain_map(doc, nodes.RELATIONS).items() if is_tag(v))
         ),
@@ -41,17 +38,6 @@ def root_map(doc: Doc[Any], name: str) -> Map[Any]:
 def plain_map(doc: Doc[Any], name: str) -> dict[str, Any]:
     """A root map as plain values."""
     return {k: v.to_py() if isinstance(v, Map) else v for k, v in root_map(doc, name).items()}
-
-
-def title(root: Elem) -> str:
-    """The title: all its text on one line, whether inside a paragraph or bare."""
-    text = "".join(map(one_line, nodes.texts(root)))
-    return text.replace("\0", "").strip()
-
-
-def one_line(text: str) -> str:
-    """Newlines as spaces, one for one."""
-    return text.replace("\n", " ").replace("\r", " ")
 
 
 def is_tag(value: object) -> bool:
@@ -84,3 +70,62 @@ def _integer(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return int(value)
+
+
+def put_tag(doc: Doc[Any], tag: BlockId) -> None:
+    """Add a tag; a mention of the same block becomes one."""
+    relations = root_map(doc, nodes.RELATIONS)
+    old = relations.get(tag)
+    if is_tag(old.to_py() if isinstance(old, Map) else old):
+        return
+    if isinstance(old, Map):
+        old["type"] = "tag"
+    else:
+        relations[tag] = Map({"type": "tag"})
+
+
+def drop_tag(doc: Doc[Any], tag: BlockId) -> None:
+    """Remove a tag; a relation of another type stays."""
+    relations = root_map(doc, nodes.RELATIONS)
+    old = relations.get(tag)
+    if is_tag(old.to_py() if isinstance(old, Map) else old):
+        del relations[tag]
+
+
+def put_file(doc: Doc[Any], file: FileEntry) -> None:
+    """Write an entry of ``files_v0``: what differs of it, and all of a new one."""
+    wanted = {
+        "name": file.name,
+        "mime_type": file.mime_type,
+        "file_size": file.size_bytes,
+        "hash": file.hash,
+        "is_uploaded": file.is_uploaded,
+    }
+    entries = root_map(doc, nodes.FILES)
+    old = entries.get(file.key)
+    if not isinstance(old, Map):
+        entries[file.key] = Map(wanted)
+        return
+    have = old.to_py() or {}
+    for name, value in wanted.items():
+        if name not in have or not same(have[name], value):
+            old[name] = value
+
+
+def drop_file(doc: Doc[Any], key: str) -> None:
+    """Remove an entry of ``files_v0``."""
+    entries = root_map(doc, nodes.FILES)
+    if key in entries:
+        del entries[key]
+
+
+def put_deletion(doc: Doc[Any], at_ms: int | None) -> None:
+    """Put the block into the trash, or take it out (None)."""
+    meta = root_map(doc, nodes.META)
+    have = _integer(meta.get("deleted_at"))
+    if have == at_ms:
+        return
+    if at_ms is None:
+        del meta["deleted_at"]
+    else:
+        meta["deleted_at"] = at_ms

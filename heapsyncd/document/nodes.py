@@ -14,6 +14,8 @@ from typing import Any
 from pycrdt import Doc
 from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
 
+from heapsyncd.document.offsets import Offsets
+
 TITLE = "title_v0"
 BODY = "content_v0"
 RELATIONS = "relations_v1"
@@ -51,7 +53,12 @@ class Txt:
     @property
     def text(self) -> str:
         """All of it, embedded objects as ``OBJECT``."""
-        return "".join(r.text for r in self.runs)
+        return "".join([r.text for r in self.runs])
+
+    def offsets(self) -> Offsets:
+        """Positions in the text as pycrdt counts them; for a text that was read."""
+        objects = [r.origin for r in self.runs if r.embed is not None and r.origin is not None]
+        return Offsets(self.text, objects)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ without an error. All conversions are made here; ``replica.self_test`` checks th
 """
 
 from bisect import bisect_left
+from collections.abc import Collection
 from itertools import accumulate
 
 
@@ -12,15 +13,22 @@ class Offsets:
     """Code point positions of one text and their UTF-8 byte offsets, both ways.
 
     ASCII text, which is most text, costs nothing; other text one list.
+
+    Args:
+        text: the text, each embedded object in it as one non-ASCII character.
+        objects: the positions of embedded objects, which count one.
     """
 
     __slots__ = ("_bytes", "_length")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, objects: Collection[int] = ()) -> None:
         self._length = len(text)
         self._bytes: list[int] | None = None
         if not text.isascii():
-            self._bytes = [0, *accumulate(map(_width, text))]
+            widths = [_width(ch) for ch in text]
+            for at in objects:
+                widths[at] = 1
+            self._bytes = [0, *accumulate(widths)]
 
     def byte(self, at: int) -> int:
         """The byte offset of a code point position, 0 to the text's length."""

@@ -49,7 +49,7 @@ class Replica:
             UnreadableDocument: yrs can't read one of them; nothing is built.
         """
         replica = cls(client_id)
-        with _contained():
+        with contained():
             for update in updates:
                 replica._apply(update)
         return replica
@@ -74,7 +74,7 @@ class Replica:
         """
         before = self._doc.get_update()
         try:
-            with _contained():
+            with contained():
                 # Bad bytes and XmlHooks are found here, before they touch anything.
                 Doc[Any]().apply_update(update)
                 return self._apply(update)
@@ -125,7 +125,7 @@ class Replica:
         Raises:
             UnreadableDocument: the vector's bytes are bad.
         """
-        with _contained():
+        with contained():
             return self._doc.get_update(state_vector)
 
     def has_pending(self) -> bool:
@@ -134,12 +134,12 @@ class Replica:
 
     def fields(self) -> Fields:
         """What the document says beside its body."""
-        with _contained():
+        with contained():
             return fields.read(self._doc)
 
     def view(self) -> Block:
         """The markdown view of the body."""
-        with _contained():
+        with contained():
             return tree.view(self._doc)
 
 
@@ -147,7 +147,7 @@ def merge(updates: Sequence[bytes]) -> bytes:
     """One update that holds all of them, pending ones too; UnreadableDocument on bad bytes."""
     if not updates:
         return EMPTY
-    with _contained():
+    with contained():
         return merge_updates(*updates)
 
 
@@ -159,13 +159,13 @@ def missing(updates: Sequence[bytes], state_vector: bytes) -> bytes:
     Raises:
         UnreadableDocument: an update's or the vector's bytes are bad.
     """
-    with _contained():
+    with contained():
         return get_update(merge(updates), state_vector)
 
 
 def vector_of(updates: Sequence[bytes]) -> bytes:
     """The state vector that a document of these updates has; UnreadableDocument on bad bytes."""
-    with _contained():
+    with contained():
         return get_state(merge(updates))
 
 
@@ -190,13 +190,25 @@ def self_test() -> None:
         )
 
 
+def clocks(state_vector: bytes) -> dict[int, int]:
+    """A state vector as client id -> clock."""
+    numbers: list[int] = []
+    value = shift = 0
+    for byte in state_vector:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            numbers.append(value)
+            value = shift = 0
+    return dict(zip(numbers[1::2], numbers[2::2], strict=True))
+
+
 @contextmanager
-def _contained() -> Iterator[None]:
+def contained() -> Iterator[None]:
+    """Turn what pycrdt raises on foreign data, a Rust panic too, into UnreadableDocument."""
     try:
         yield
-    except UnreadableDocument:
-        raise
-    except Exception as e:
+    except (ValueError, RuntimeError, OverflowError) as e:
         raise UnreadableDocument(f"its data can't be read ({e})") from e
     except BaseException as e:
         # pyo3's PanicException can't be imported, and is no Exception so that nobody hides it.

@@ -39,6 +39,9 @@ NAMES = BLOCKS | INLINE | CELLS | {"listItem", "todo_item", "taskItem", "tableRo
 MARKS: tuple[MarkType, ...] = ("bold", "code", "italic", "link", "strike", "underline")
 """Marks markdown can say; a document calls them the same."""
 
+FILE_KEY = re.compile(r"(?P<hash>[0-9a-fA-F]{64})(?::(?P<size>\d{1,15}))?")
+"""A key of ``files_v0``."""
+
 _HASHED = re.compile(r"(.+)--[A-Za-z0-9+/=]{8}")
 """How y-prosemirror names a mark that may overlap itself."""
 
@@ -114,6 +117,12 @@ def _mark(key: str, value: Any) -> Mark | None:
         return None
     title = value.get("title")
     return Mark("link", destination(href), one_spaced(title) if isinstance(title, str) else "")
+
+
+def is_link(key: str, value: Any) -> bool:
+    """Whether a format is a link markdown can say (a second one on a run is hidden)."""
+    mark = _mark(key, value)
+    return mark is not None and mark.kind == "link"
 
 
 def mark_value(mark: Mark, old: Any = None) -> dict[str, Any]:

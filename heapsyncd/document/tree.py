@@ -7,12 +7,14 @@ cells). Hidden or opaque, it survives, because an edit is a difference of two vi
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pycrdt import Doc
 
 from heapsyncd.document import nodes, schema
-from heapsyncd.document.fields import FILE_KEY
 from heapsyncd.document.nodes import Elem, Node, Txt
 from heapsyncd.document.offsets import Offsets
 from heapsyncd.ids import is_ulid
@@ -31,7 +33,7 @@ def view(doc: Doc[Any]) -> Block:
 
 def view_of(body: Elem) -> Block:
     """The markdown view of a body that has been read."""
-    return Block("doc", children=_View().blocks(body, ()), path=())
+    return Block("doc", children=View().blocks(body, ()), path=())
 
 
 def file_keys(elem: Elem) -> list[str] | None:
@@ -43,8 +45,10 @@ def file_keys(elem: Elem) -> list[str] | None:
 
 def file_key(element: Any) -> str | None:
     """The key one element of a file node's array names: itself, or one of its values."""
-    values = element.values() if isinstance(element, dict) else [element]
-    return next((v for v in values if isinstance(v, str) and FILE_KEY.fullmatch(v)), None)
+    if isinstance(element, str):
+        return element if element.strip() and "\n" not in element else None
+    values = element.values() if isinstance(element, dict) else ()
+    return next((v for v in values if isinstance(v, str) and schema.FILE_KEY.fullmatch(v)), None)
 
 
 def code_text(elem: Elem) -> str | None:
@@ -57,26 +61,53 @@ def code_text(elem: Elem) -> str | None:
     return "".join(parts)
 
 
+def code_items(children: Sequence[Node]) -> list[Text]:
+    """A code block's text as runs that know where they stand; newlines are text in it."""
+    out = []
+    for k, child in enumerate(children):
+        assert isinstance(child, Txt)
+        offsets = child.offsets()
+        for match in _CODE_STRETCH.finditer(child.text):
+            piece = Piece(0, (k,), offsets.byte(match.start()))
+            out.append(Text(match[0].replace("\r", "\n"), (), (piece,)))
+    return out
+
+
 def shown_code(text: str) -> str:
     """A code block's text as a file can hold it."""
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
 
 
-class _View:
-    """One pass over a body. Equal unknown nodes are told apart by their order."""
+_UNPLAIN = re.compile(r"\A\s|\s\Z|[\n\r\0]")
 
-    def __init__(self) -> None:
+
+_CODE_STRETCH = re.compile(r"[^\r\0]+|\r(?!\n)")
+STAND_IN = "heapsyncd:opaque"
+"""Stands for an unknown node in a document that only serves to merge views."""
+
+
+class View:
+    """One pass over a body.
+
+    Equal unknown nodes are told apart by their order, unless ``numbered`` is false: then equal
+    content has equal digests, wherever it stands.
+    """
+
+    def __init__(self, *, numbered: bool = True) -> None:
+        self._numbered = numbered
         self._seen: dict[str, int] = {}
 
     def blocks(self, parent: Elem, path: Path) -> tuple[Block, ...]:
+        """The children of a container that show."""
         out = []
         for k, child in enumerate(parent.children):
-            block = self._block(child, (*path, k))
+            block = self.block(child, (*path, k))
             if block is not None:
                 out.append(block)
         return tuple(out)
 
-    def _block(self, node: Node, path: Path) -> Block | None:
+    def block(self, node: Node, path: Path) -> Block | None:
+        """A node among blocks; None when it is hidden."""
         if isinstance(node, Txt):
             blank = all(r.embed is None for r in node.runs) and not node.text.strip("\0 \t\r\n")
             return None if blank else self._opaque(node, path)
@@ -165,16 +196,16 @@ class _View:
 
     def inline(self, children: list[Node], path: Path) -> tuple[Inline, ...]:
         """The canonical inline content of a paragraph, heading or cell paragraph."""
+        if len(children) == 1 and isinstance(children[0], Txt):
+            text = _plain_text(children[0])
+            if text:
+                return (Text(text, (), (Piece(0, (*path, 0), 0),)),)
         items: list[Inline] = []
         for k, child in enumerate(children):
             if isinstance(child, Elem):
                 items.append(self._atom(child, (*path, k)))
             else:
                 items += self._runs(child, (*path, k))
-        if len(items) == 1 and isinstance(items[0], Text) and not items[0].marks:
-            only = items[0]
-            if only.text and only.text == only.text.strip():
-                return (only,)
         return inline(items)
 
     def _runs(self, node: Txt, path: Path) -> list[Inline]:
@@ -182,8 +213,7 @@ class _View:
         offsets: Offsets | None = None
         at = 0
         for run in node.runs:
-            if offsets is None:
-                offsets = Offsets(node.text)
+            offsets = offsets or node.offsets()
             start = offsets.byte(at)
             if run.embed is not None:
                 where = Span(start, start + 1)
@@ -194,40 +224,60 @@ class _View:
         return out
 
     def _atom(self, node: Elem, path: Path) -> Atom:
-        tag, values = node.tag, node.attrs
-        if node.children:
-            return self._opaque_atom(node, path)
-        if tag == "hardBreak":
-            return Atom("break", path=path)
-        if tag == "image":
-            found = attrs(
-                src=schema.destination(schema.text_of(values.get("src"))),
-                alt=schema.one_spaced(schema.text_of(values.get("alt"))),
-                title=schema.one_spaced(schema.text_of(values.get("title"))),
-            )
-            return Atom("image", found, path)
-        target = schema.text_of(values.get("blockKey" if tag == "pagelink" else "id"))
-        if tag in {"pagelink", "reference"} and is_ulid(target):
-            label = schema.one_spaced(schema.text_of(values.get("label"))) or None
-            return Atom(
-                "mention", attrs(id=target, label=label if tag == "reference" else None), path
-            )
-        return self._opaque_atom(node, path)
+        atom = atom_of(node)
+        if atom is None and node.tag == STAND_IN:
+            return Atom("opaque", attrs(**node.attrs), path)
+        if atom is None:
+            return Atom("opaque", self._name(node.tag, digest_source(node)), path)
+        return replace(atom, path=path)
 
     def _opaque(self, node: Node, path: Path) -> Block:
         tag = node.tag if isinstance(node, Elem) else "text"
+        if isinstance(node, Elem) and tag == STAND_IN:
+            return Block("opaque", attrs(**node.attrs), path=path)
         words = " ".join("".join(nodes.texts(node)).split())[:60]
         label = f"{tag}: {words}" if words else tag
         return Block("opaque", self._name(label, digest_source(node)), path=path)
 
-    def _opaque_atom(self, node: Elem, path: Path) -> Atom:
-        return Atom("opaque", self._name(node.tag, digest_source(node)), path)
-
     def _name(self, label: str, content: Any) -> tuple[tuple[str, Any], ...]:
         source = json.dumps(content, default=lambda x: type(x).__name__, sort_keys=True)
-        count = self._seen[source] = self._seen.get(source, -1) + 1
+        count = 0
+        if self._numbered:
+            count = self._seen[source] = self._seen.get(source, -1) + 1
         digest = hashlib.sha256(f"{count}:{source}".encode("utf-8", "surrogatepass"))
         return attrs(label=opaque_label(label), digest=digest.hexdigest()[:6])
+
+
+def atom_of(node: Elem) -> Atom | None:
+    """The atom an inline node is; None for one markdown can't say."""
+    tag, values = node.tag, node.attrs
+    if node.children:
+        return None
+    if tag == "hardBreak":
+        return Atom("break")
+    if tag == "image":
+        found = attrs(
+            src=schema.destination(schema.text_of(values.get("src"))),
+            alt=schema.one_spaced(schema.text_of(values.get("alt"))),
+            title=schema.one_spaced(schema.text_of(values.get("title"))),
+        )
+        return Atom("image", found)
+    target = schema.text_of(values.get("blockKey" if tag == "pagelink" else "id"))
+    if tag not in {"pagelink", "reference"} or not is_ulid(target):
+        return None
+    label = schema.one_spaced(schema.text_of(values.get("label"))) or None
+    return Atom("mention", attrs(id=target, label=label if tag == "reference" else None))
+
+
+def _plain_text(node: Txt) -> str | None:
+    """The text of the commonest kind: one run, nothing hidden and nothing marked in it."""
+    if len(node.runs) != 1:
+        return None
+    run = node.runs[0]
+    text = run.text
+    if run.formats or run.embed is not None or _UNPLAIN.search(text):
+        return None
+    return text
 
 
 def _lines(text: str, marks: Any, path: Path, offsets: Offsets, at: int) -> list[Inline]:

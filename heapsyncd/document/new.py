@@ -1,0 +1,89 @@
+"""New nodes for blocks of the goal, cloned from old ones where the plan says so."""
+
+from dataclasses import dataclass
+
+from heapsyncd.document import build, leaf
+from heapsyncd.document.clones import Clones
+from heapsyncd.document.nodes import Elem, Node, copy
+from heapsyncd.document.plan import LEAVES, Step
+from heapsyncd.document.schema import Vocabulary
+from heapsyncd.tree import Block, Inline
+
+_TEXT = frozenset({"paragraph", "heading"})
+
+
+@dataclass(slots=True)
+class Maker:
+    """Makes nodes in a heap's vocabulary; nothing it returns has a ``raw``."""
+
+    clones: Clones
+    words: Vocabulary
+
+    def block(self, step: Step) -> Elem:
+        """A node for a step that is not made in place."""
+        source = self.clones.source(step)
+        if step.whole and source is not None:
+            return _copied(source[1])
+        block = step.new
+        if block.kind == "opaque":
+            return self.clones.block(block)
+        if block.kind == "code":
+            return build.block_elem(block, self.words, build.code_children(block.text))
+        if block.kind in LEAVES:
+            return self._leaf(block, source)
+        made = build.block_elem(block, self.words, [])
+        if source is not None and source[1].tag == made.tag:
+            made.attrs = source[1].attrs | made.attrs
+        made.children = [self.block(c) for c in step.children or ()]
+        if block.kind == "table" and made.children:
+            _make_header(made.children[0])
+        return completed(made, block.kind)
+
+    def _leaf(self, block: Block, source: tuple[Block, Elem] | None) -> Elem:
+        made = build.block_elem(block, self.words, [])
+        children: list[Node] = []
+        old: tuple[Inline, ...] = ()
+        if source is not None and source[0].kind in _TEXT and source[1].tag in _TEXT:
+            children, old = source[1].children, source[0].inline
+            if block.kind in _TEXT:
+                shown = build.shown_attrs(source[0], self.words)
+                hidden = {k: v for k, v in source[1].attrs.items() if k not in shown}
+                made.attrs = hidden | made.attrs
+        content = leaf.edit(children, old, block.inline, self.clones.makers())
+        made.children = [copy(c) for c in content]
+        if block.kind == "cell":
+            return Elem(made.tag, {}, [build.paragraph(made.children)])
+        only = made.children[0] if len(made.children) == 1 else None
+        if self.words.block_images and isinstance(only, Elem) and only.tag == "image":
+            return only
+        return made
+
+
+def completed(made: Elem, kind: str, spare: Elem | None = None) -> Elem:
+    """The container with what its content model asks for at least: an empty paragraph.
+
+    Args:
+        made: the container.
+        kind: its block's kind.
+        spare: a paragraph of the old container whose text was deleted, to be kept for that.
+    """
+    first = made.children[0] if made.children else None
+    starts = isinstance(first, Elem) and first.tag == "paragraph"
+    if (kind == "item" and not starts) or (kind == "quote" and first is None):
+        empty = Elem("paragraph", spare.attrs, [], spare.raw) if spare else build.paragraph()
+        made.children.insert(0, empty)
+    return made
+
+
+def _copied(node: Elem) -> Elem:
+    made = copy(node)
+    assert isinstance(made, Elem)
+    return made
+
+
+def _make_header(row: Node) -> None:
+    if isinstance(row, Elem):
+        row.children = [
+            Elem("tableHeader", c.attrs, c.children) if isinstance(c, Elem) else c
+            for c in row.children
+        ]

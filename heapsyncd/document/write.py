@@ -1,0 +1,144 @@
+"""Carries an edit out: what differs between two versions of a body becomes operations.
+
+From right to left, so that every index is one of the old state. Inserting and deleting need not be
+minimal here: what is to stay has been decided (``raw`` and ``origin``), and is not touched.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
+
+from heapsyncd.document.nodes import Elem, Formats, Node, Run, Txt
+from heapsyncd.document.schema import same
+from heapsyncd.errors import InvalidEdit
+
+
+def write(old: Elem, new: Elem, txn: Transaction) -> None:
+    """Turn the element that ``old`` was read from into ``new``, whose ``raw`` is the same."""
+    todo = [(old, new)]
+    while todo:
+        before, after = todo.pop()
+        if before is after:
+            continue
+        raw = before.raw
+        assert raw is not None
+        assert raw is after.raw
+        if isinstance(raw, XmlElement):
+            _write_attributes(raw, before.attrs, after.attrs, txn)
+        todo += _write_children(raw, before.children, after.children, txn)
+
+
+def _write_attributes(
+    raw: XmlElement, old: dict[str, Any], new: dict[str, Any], txn: Transaction
+) -> None:
+    for name in old:
+        if name not in new:
+            raw.remove_attribute(txn, name)
+    for name, value in new.items():
+        if name not in old or not same(old[name], value):
+            raw.insert_attribute(txn, name, value)
+
+
+def _write_children(
+    raw: XmlElement | XmlFragment, old: Sequence[Node], new: Sequence[Node], txn: Transaction
+) -> list[tuple[Elem, Elem]]:
+    """Insert and delete children; returns the elements that stay."""
+    at = {id(node.raw): k for k, node in enumerate(old)}
+    stays: list[tuple[Elem, Elem]] = []
+    right = len(old)
+    for node in reversed(new):
+        if node.raw is None:
+            plant(raw, right, node, txn)
+            continue
+        k = at[id(node.raw)]
+        assert k < right, "children that stay keep their order"
+        _remove(raw, k + 1, right, txn)
+        right = k
+        before = old[k]
+        if isinstance(before, Elem) and isinstance(node, Elem):
+            stays.append((before, node))
+        elif isinstance(before, Txt) and isinstance(node, Txt) and before is not node:
+            _write_text(before, node, txn)
+    _remove(raw, 0, right, txn)
+    return stays
+
+
+def _remove(
+    raw: XmlElement | XmlFragment | XmlText, start: int, end: int, txn: Transaction
+) -> None:
+    if start < end:
+        raw.remove_range(txn, start, end - start)
+
+
+def plant(raw: XmlElement | XmlFragment, index: int, node: Node, txn: Transaction) -> None:
+    """Create a node with everything below it as a child of ``raw``."""
+    todo = [(raw, index, node)]
+    while todo:
+        parent, at, item = todo.pop()
+        if isinstance(item, Txt):
+            _plant_text(parent, at, item, txn)
+            continue
+        made = parent.insert_element_prelim(txn, at, item.tag)
+        for name, value in item.attrs.items():
+            made.insert_attribute(txn, name, value)
+        # The last of the stack comes first: children are appended in order.
+        todo += reversed([(made, k, child) for k, child in enumerate(item.children)])
+
+
+def _plant_text(parent: XmlElement | XmlFragment, at: int, node: Txt, txn: Transaction) -> None:
+    runs = node.runs
+    plain = runs[0].text if runs and not runs[0].formats and runs[0].embed is None else ""
+    made = parent.insert_str(txn, at, plain)
+    end = len(plain.encode())
+    for run in runs[1:] if plain else runs:
+        _insert(made, end, run, txn)
+        end += 1 if run.embed is not None else len(run.text.encode())
+
+
+def _insert(raw: XmlText, at: int, run: Run, txn: Transaction) -> None:
+    # All formats are named: inserted text inherits none by itself.
+    if run.embed is None:
+        raw.insert(txn, at, run.text, iter(run.formats.items()))
+    elif isinstance(run.embed, dict):
+        raw.insert_embed(txn, at, run.embed, iter(run.formats.items()))  # type: ignore[attr-defined]
+    else:
+        raise InvalidEdit("an embedded object can't be copied")
+
+
+def _write_text(old: Txt, new: Txt, txn: Transaction) -> None:
+    raw = old.raw
+    assert raw is not None
+    offsets = old.offsets()
+    right = len(old.text)
+    for run in reversed(new.runs):
+        if run.origin is None:
+            _insert(raw, offsets.byte(right), run, txn)
+            continue
+        end = run.origin + len(run.text)
+        _remove(raw, offsets.byte(end), offsets.byte(right), txn)
+        right = run.origin
+        for start, stop, change in _changes(old, right, end, run.formats):
+            a, b = offsets.byte(start), offsets.byte(stop)
+            raw.format(txn, a, b - a, iter(change.items()))
+    _remove(raw, 0, offsets.byte(right), txn)
+
+
+def _changes(
+    old: Txt, start: int, end: int, wanted: Formats
+) -> Iterator[tuple[int, int, Formats]]:
+    """The net changes of formats in a stretch; neighbouring equal ones as one."""
+    found: list[tuple[int, int, Formats]] = []
+    for run in old.runs:
+        assert run.origin is not None
+        first, last = max(start, run.origin), min(end, run.origin + len(run.text))
+        if first >= last:
+            continue
+        have = run.formats
+        change = {k: None for k in have if k not in wanted}
+        change |= {k: v for k, v in wanted.items() if k not in have or not same(have[k], v)}
+        if found and found[-1][1:] == (first, change):
+            found[-1] = (found[-1][0], last, change)
+        elif change:
+            found.append((first, last, change))
+    yield from found
