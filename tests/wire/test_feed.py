@@ -35,8 +35,7 @@ UPDATE = b"\1update"
 
 @dataclass
 class Server:
-    """Documents over ``/ws``: signs in whoever has a good token, answers SyncStep1, keeps records.
-    """
+    """Documents over ``/ws``: signs in good tokens, answers SyncStep1, keeps records."""
 
     good: set[str] = field(default_factory=lambda: {"good"})
     denies: set[str] = field(default_factory=set)

@@ -209,8 +209,7 @@ def test_a_token_request_is_answered() -> None:
 
 
 def test_silence_is_met_by_keep_alive_ping_and_death() -> None:
-    """QueryAwareness after 25 s without a message of ours, pings when it is quiet, then the end.
-    """
+    """A message of ours every 25 s, pings when it is quiet, then the end."""
     link = opened(A)
     link.tick(KEEP_ALIVE_S - 1)
     assert sent(link) == []
