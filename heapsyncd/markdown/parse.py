@@ -238,11 +238,13 @@ class _Reader:
     def _add_lines(self, lines: list[Range], where: Range) -> None:
         """A paragraph of literal lines with breaks between them."""
         items: list[Inline] = []
+        end = 0
         for k, line in enumerate(lines):
             start = line["start"]
-            raw = self._source.data[start : line["end"]].rstrip(b"\r\n")
+            raw = self._source.data[start : line["end"]].rstrip()
             if k:
-                items.append(Atom("break", span=Span(start, start)))
+                items.append(Atom("break", span=Span(end, start)))
+            end = start + len(raw)
             if raw:
                 items.append(Text(raw.decode().replace("\0", ""), (), (_at(start),)))
         content = inline(items)

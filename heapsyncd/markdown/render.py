@@ -29,8 +29,14 @@ _RULE = re.compile(r"([-*])(?: *\1){2,}")
 _FILE_NAME = re.compile(r"[^\[\]|\\\n\r\t\0]+")
 
 
-def render(tree: Block, links: "Links", style: Style = DEFAULT) -> str:
+def render(tree: Block, links: "Links", style: Style = DEFAULT, *, tail: str = "") -> str:
     """Write a document.
+
+    Args:
+        tree: canonical.
+        links: for mentions and files.
+        style: the choices.
+        tail: link definitions to stand at the end, as they are.
 
     Returns:
         The body, ending with one newline, '' for an empty tree. ``parse`` reads it back as the
@@ -39,7 +45,7 @@ def render(tree: Block, links: "Links", style: Style = DEFAULT) -> str:
     writer = Writer(links, style)
     for attempt in range(_TRIES):
         lines = writer.blocks(tree.children)
-        text = "".join(line + style.newline for line in lines)
+        text = "".join(line + style.newline for line in lines) + tail
         read = parse(text, links)
         if read == tree:
             break
@@ -54,12 +60,16 @@ class Writer:
         links: for mentions and files.
         style: the choices.
         checked: verify every leaf on its own already.
+        floor: the least rung for text that is not plainly safe.
     """
 
-    def __init__(self, links: "Links", style: Style, *, checked: bool = False) -> None:
+    def __init__(
+        self, links: "Links", style: Style, *, checked: bool = False, floor: int = 0
+    ) -> None:
         self._links = links
         self._style = style
         self._checked = checked
+        self._floor = floor
         self._rungs: dict[int, int] = {}
         """The least rung for a leaf, by identity."""
         self._kept: list[Block] = []
@@ -225,7 +235,7 @@ class Writer:
             text = items[0].text
             if _SAFE.fullmatch(text) and not self._style.width:
                 return text
-        rung = self._rungs.get(id(block), 0)
+        rung = max(self._rungs.get(id(block), 0), self._floor)
         if not self._checked and not (rung == 0 and _opens_block(items)):
             return self._write(block, rung)
         for k in range(rung, esc.RUNGS):

@@ -48,15 +48,31 @@ class SpanWriter:
         self._flat = flat
         self._in_table = in_table
         self._out: list[str] = []
+        self._before = self._after = False
 
-    def write(self, items: Sequence[Inline], base: Sequence[Mark] = ()) -> str:
-        """The items as text; ``base`` are the marks that already lie on all of them."""
+    def write(
+        self,
+        items: Sequence[Inline],
+        base: Sequence[Mark] = (),
+        *,
+        before: bool = False,
+        after: bool = False,
+    ) -> str:
+        """The items as text.
+
+        Args:
+            items: a block's content, or a part of it.
+            base: the marks that already lie on all of it.
+            before: something stands before it on its line.
+            after: something follows in the block.
+        """
         self._out = []
+        self._before, self._after = before, after
         self._group(list(items), frozenset(base))
         return "".join(self._out)
 
     def _at_line_start(self) -> bool:
-        return not self._out or self._out[-1].endswith("\n")
+        return self._out[-1].endswith("\n") if self._out else not self._before
 
     def _group(self, items: list[Inline], opened: frozenset[Mark]) -> None:
         """Write the items; where marks begin, the one that reaches furthest goes outermost."""
@@ -156,7 +172,7 @@ class SpanWriter:
     def _break(self, rest: list[Inline]) -> None:
         """A newline where one can stand, else a tag."""
         follower = next((x for x in rest if not _is_break(x)), None)
-        is_last = follower is None
+        is_last = follower is None and not self._after
         is_comment = isinstance(follower, Atom) and follower.kind == "opaque"
         if self._flat or is_last or is_comment:
             if self._at_line_start():

@@ -1,0 +1,57 @@
+"""The style a text is written in, so that what is added looks like what is there."""
+
+import re
+from dataclasses import replace
+
+from heapsyncd.markdown.leaf import Trace
+from heapsyncd.markdown.style import DEFAULT, Style
+from heapsyncd.tree import Atom, Block
+
+_WRAPPED = 3
+"""So many wrapped paragraphs make wrapping a habit."""
+_WIDTHS = range(40, 121)
+
+
+def learn(data: bytes, tree: Block, trace: Trace) -> Style:
+    """The first of each kind decides; what does not occur stays at its default."""
+    style = replace(DEFAULT, **_marks(data, trace))
+    found: dict[str, str] = {}
+    widths: list[int] = []
+    for block in tree.walk():
+        if block.span is None:
+            continue
+        text = data[block.span.start : block.span.end]
+        for name, value in _of(block, text):
+            found.setdefault(name, value)
+        if block.kind == "paragraph" and b"\n" in text:
+            widths.append(max(len(line.decode()) for line in text.splitlines()[:-1]))
+    width = max(widths, default=0)
+    wrapped = len(widths) >= _WRAPPED and width in _WIDTHS
+    windows = data.count(b"\r\n")
+    newline = "\r\n" if windows > data.count(b"\n") - windows else "\n"
+    return replace(style, **found, newline=newline, width=width if wrapped else None)
+
+
+def _marks(data: bytes, trace: Trace) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for wrap in trace.wraps:
+        if wrap.mark.kind in {"italic", "bold"}:
+            char = data[wrap.outer.start : wrap.outer.start + 1].decode()
+            found.setdefault("emphasis" if wrap.mark.kind == "italic" else "strong", char)
+    return {k: v for k, v in found.items() if v in "*_"}
+
+
+def _of(block: Block, text: bytes) -> list[tuple[str, str]]:
+    if block.kind in {"bullet_list", "todo_list"}:
+        return [("bullet", text[:1].decode())]
+    if block.kind == "ordered_list":
+        match = re.match(rb"\d+([.)])", text)
+        return [("delimiter", match[1].decode())] if match else []
+    if block.kind == "code":
+        return [("fence", text[:1].decode())] if text[:1] in {b"`", b"~"} else []
+    if block.kind == "rule" and not text.startswith(b"-"):
+        return [("rule", text.decode().strip())]
+    for item in block.inline:
+        if isinstance(item, Atom) and item.kind == "break" and b"  \n" in text:
+            return [("hard_break", "  ")]
+    return []

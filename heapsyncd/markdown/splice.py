@@ -1,0 +1,303 @@
+"""A changed leaf as the smallest edits of its source: wrapping and delimiters stay as they are.
+
+The old content is a row of tokens, characters and atoms, each with its source bytes. What differs
+from the new content is cut out between the delimiters that stand, and written anew; the result is
+read back on its own before it counts.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from heapsyncd.diff import text_hunks
+from heapsyncd.markdown import escape as esc
+from heapsyncd.markdown.leaf import Trace, Wrap
+from heapsyncd.markdown.sheet import Edit
+from heapsyncd.markdown.spans import SpanWriter
+from heapsyncd.markdown.style import Style
+from heapsyncd.tree import Atom, Block, Inline, Mark, Marks, Span, Text
+
+if TYPE_CHECKING:
+    from heapsyncd.markdown.links import Links
+
+Cut = tuple[int, int, Marks]
+"""The bytes to replace, and the marks that lie around them and stay."""
+
+_ATOM = 0xF0000
+"""Atoms as characters of a private plane, for comparing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A character or an atom of the old content, and its bytes."""
+
+    char: str
+    marks: Marks
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Region:
+    """Old tokens ``a`` to ``b`` become new tokens ``c`` to ``d``.
+
+    ``start`` to ``end`` are the bytes to replace, delimiters included; -1 for a bare insertion,
+    whose place is found last.
+    """
+
+    a: int
+    b: int
+    c: int
+    d: int
+    start: int
+    end: int
+
+
+class Splice:
+    """One leaf's old and new content side by side.
+
+    Args:
+        data: the source.
+        old: the leaf as parsed.
+        new: its new content.
+        trace: where marks and odd pieces stand.
+    """
+
+    def __init__(self, data: bytes, old: Block, new: tuple[Inline, ...], trace: Trace) -> None:
+        self._data = data
+        self._old = old
+        self._new = new
+        self._trace = trace
+        self._atoms: dict[tuple[str, object], str] = {}
+        self._row: list[Token] = []
+        self._new_row: list[tuple[str, Marks, Inline]] = []
+        self._wraps: list[Wrap] = []
+
+    def edits(self, links: "Links", style: Style, rung: int) -> list[Edit] | None:
+        """The edits with new text at a rung; None when the source is not understood.
+
+        A newline in an edit's text wants its line's prefix put behind it.
+        """
+        if not self._read():
+            return None
+        out: list[Edit] = []
+        for region in self._regions():
+            cut = self._cut(region)
+            if cut is None:
+                return None
+            text = self._write(region, cut, links, style, rung)
+            if text is None:
+                return None
+            out.append(Edit(cut[0], cut[1], text.encode()))
+        return out
+
+    # Tokens
+
+    def _read(self) -> bool:
+        """Fill both rows; False when some old character has no bytes of its own."""
+        assert self._old.span is not None
+        self._row = []
+        for item in self._old.inline:
+            if isinstance(item, Atom):
+                if item.span is None or item.span.start == item.span.end:
+                    return False
+                self._row.append(Token(self._char(item), (), item.span.start, item.span.end))
+            elif not self._read_run(item):
+                return False
+        self._new_row = []
+        for item in self._new:
+            if isinstance(item, Atom):
+                self._new_row.append((self._char(item), (), item))
+            else:
+                self._new_row += [(c, item.marks, item) for c in item.text]
+        low, high = self._old.span.start, self._old.span.end
+        wraps = self._trace.wraps
+        found = [w for w in wraps if low <= w.outer.start and w.outer.end <= high]
+        self._wraps = sorted(found, key=lambda w: (w.outer.start, -w.outer.end))
+        return True
+
+    def _read_run(self, run: Text) -> bool:
+        ends = [p.at for p in run.pieces[1:]] + [len(run.text)]
+        if not run.pieces or run.pieces[0].at != 0:
+            return False
+        for piece, stop in zip(run.pieces, ends, strict=True):
+            text = run.text[piece.at : stop]
+            raw = text.encode()
+            at = piece.offset
+            if self._data[at : at + len(raw)] == raw:
+                for char in text:
+                    width = len(char.encode())
+                    self._row.append(Token(char, run.marks, at, at + width))
+                    at += width
+            else:
+                end = self._trace.ends.get(at)
+                if end is None or len(text) != 1:
+                    return False
+                self._row.append(Token(text, run.marks, at, end))
+        return True
+
+    def _char(self, atom: Atom) -> str:
+        key = (atom.kind, atom.attrs)
+        return self._atoms.setdefault(key, chr(_ATOM + len(self._atoms)))
+
+    # What changed
+
+    def _regions(self) -> list[Region]:
+        old = "".join(t.char for t in self._row)
+        new = "".join(c for c, _, _ in self._new_row)
+        found: list[Region] = []
+        i = j = 0
+        for hunk in text_hunks(old, new):
+            self._mark_changes(i, hunk.start, j, found)
+            j += hunk.start - i
+            found.append(self._region(hunk.start, hunk.end, j, j + len(hunk.text)))
+            i, j = hunk.end, j + len(hunk.text)
+        self._mark_changes(i, len(old), j, found)
+        return self._settled(found)
+
+    def _region(self, a: int, b: int, c: int, d: int) -> Region:
+        if a < b:
+            return Region(a, b, c, d, self._row[a].start, self._row[b - 1].end)
+        return Region(a, b, c, d, -1, -1)
+
+    def _mark_changes(self, i: int, end: int, j: int, found: list[Region]) -> None:
+        """Characters that stayed but lie under other marks now."""
+        for k in range(i, end):
+            if self._row[k].marks != self._new_row[j + k - i][1]:
+                found.append(self._region(k, k + 1, j + k - i, j + k - i + 1))
+
+    def _settled(self, found: list[Region]) -> list[Region]:
+        """Regions widened until none cuts through a delimiter, and joined where they meet."""
+        out: list[Region] = []
+        for region in found:
+            self._widen(region)
+            while out and region.a <= out[-1].b:
+                region = self._joined(out.pop(), region)
+                self._widen(region)
+            out.append(region)
+        return out
+
+    def _joined(self, first: Region, second: Region) -> Region:
+        """Both as one; between and around what changed, old and new are the same."""
+        a, b = min(first.a, second.a), max(first.b, second.b)
+        c = first.c - max(first.a - second.a, 0)
+        d = second.d + max(first.b - second.b, 0)
+        region = self._region(a, b, c, d)
+        if a < b:
+            starts = [r.start for r in (first, second) if r.start >= 0]
+            region.start = min([region.start, *starts])
+            region.end = max(region.end, first.end, second.end)
+        return region
+
+    def _widen(self, region: Region) -> None:
+        """Outward, until every mark's range lies wholly inside or wholly around the region."""
+        if region.start < 0:
+            return
+        again = True
+        while again:
+            again = False
+            for wrap in reversed(self._wraps):
+                if not self._agrees(region, wrap):
+                    self._stretch(region, wrap.outer)
+                    again = True
+
+    def _agrees(self, region: Region, wrap: Wrap) -> bool:
+        start, end, outer, inner = region.start, region.end, wrap.outer, wrap.inner
+        if outer.end <= start or outer.start >= end:
+            return True
+        if start <= outer.start and outer.end <= end:
+            return True
+        if not (inner.start <= start and end <= inner.end):
+            return False
+        # A mark around the region stays if something is left under it and all that is new fits.
+        emptied = region.c == region.d and self._is_all(region, inner)
+        return not emptied and self._fits(region, wrap.mark)
+
+    def _is_all(self, region: Region, inner: Span) -> bool:
+        """Whether the region is all there is inside a mark's delimiters."""
+        before = self._row[region.a - 1] if region.a else None
+        after = self._row[region.b] if region.b < len(self._row) else None
+        return (before is None or before.end <= inner.start) and (
+            after is None or after.start >= inner.end
+        )
+
+    def _fits(self, region: Region, mark: Mark) -> bool:
+        """Whether everything new in the region may stand under a mark that lies around it."""
+        return all(
+            mark in marks if isinstance(item, Text) else mark.kind not in {"link", "code"}
+            for _, marks, item in self._new_row[region.c : region.d]
+        )
+
+    def _stretch(self, region: Region, outer: Span) -> None:
+        """Take in a whole range and the tokens in it, which are the same in the new content."""
+        starts = [t.start for t in self._row]
+        a = min(region.a, bisect_left(starts, outer.start))
+        b = max(region.b, bisect_left(starts, outer.end))
+        region.c -= region.a - a
+        region.d += b - region.b
+        region.a, region.b = a, b
+        region.start = min(region.start, outer.start)
+        region.end = max(region.end, outer.end)
+
+    # Cutting and writing
+
+    def _cut(self, region: Region) -> Cut | None:
+        """The bytes to replace and the marks that lie around them."""
+        if region.start >= 0:
+            return region.start, region.end, self._around(region.start, region.end)
+        return self._gap(region)
+
+    def _around(self, start: int, end: int) -> Marks:
+        return tuple(w.mark for w in self._wraps if w.inner.start <= start and end <= w.inner.end)
+
+    def _gap(self, region: Region) -> Cut | None:
+        """The best place for an insertion between two tokens: where its marks already are."""
+        row, at = self._row, region.a
+        if not row:
+            return None
+        low = row[at - 1].end if at else min([row[0].start, *(w.outer.start for w in self._wraps)])
+        high = row[at].start if at < len(row) else row[-1].end
+        if at == len(row):
+            high = max([high, *(w.outer.end for w in self._wraps)])
+        edges = (e for w in self._wraps for e in (w.outer.start, w.outer.end))
+        inner = (e for w in self._wraps for e in (w.inner.start, w.inner.end))
+        best: Cut | None = None
+        for place in sorted({low, high, *(e for e in (*edges, *inner) if low <= e <= high)}):
+            base = self._around(place, place)
+            fits = self._is_between(place) and all(self._fits(region, mark) for mark in base)
+            if fits and (best is None or len(base) > len(best[2])):
+                best = place, place, base
+        return best
+
+    def _is_between(self, place: int) -> bool:
+        """Whether a place lies in no delimiter."""
+        return not any(
+            w.outer.start < place < w.inner.start or w.inner.end < place < w.outer.end
+            for w in self._wraps
+        )
+
+    def _write(
+        self, region: Region, cut: Cut, links: "Links", style: Style, rung: int
+    ) -> str | None:
+        items: list[Inline] = []
+        for char, marks, item in self._new_row[region.c : region.d]:
+            last = items[-1] if items else None
+            if isinstance(item, Atom):
+                items.append(item)
+            elif isinstance(last, Text) and last.marks == marks:
+                items[-1] = Text(last.text + char, marks)
+            else:
+                items.append(Text(char, marks))
+        in_table = self._old.kind == "cell"
+        if any(m.kind == "code" for m in cut[2]):
+            text = "".join(i.text for i in items if isinstance(i, Text))
+            return None if "`" in text else esc.pipes(text) if in_table else text
+        flat = self._old.kind != "paragraph"
+        writer = SpanWriter(links, replace(style, width=None), rung, flat=flat, in_table=in_table)
+        assert self._old.span is not None
+        return writer.write(
+            items,
+            cut[2],
+            before=cut[0] > self._old.span.start,
+            after=region.b < len(self._row),
+        )
