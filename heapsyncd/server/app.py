@@ -3,6 +3,7 @@
 """
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from heapsyncd.errors import FolderTrouble
 from heapsyncd.server import downloads, routes, uploads
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.services import SERVICES, Services
-from heapsyncd.server.sockets import GOING_AWAY, Socket
+from heapsyncd.server.sockets import GOING_AWAY, INTERNAL, Socket
 
 log = structlog.get_logger(__name__)
 
@@ -129,6 +130,9 @@ async def _live(request: web.Request) -> web.StreamResponse:
     sockets_of(request.app).add(socket)
     try:
         await socket.run()
+    except Exception:
+        log.exception("a live connection failed", address=request.remote)
+        await websocket.close(code=INTERNAL)
     finally:
         sockets_of(request.app).discard(socket)
         if socket.outbox.overrun.is_set() and request.transport is not None:
@@ -160,6 +164,11 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return _json({"error": "the server's disk has trouble"}, 503, {"Retry-After": _RETRY_S})
     except (asyncio.CancelledError, ConnectionError):
         raise
+    except OSError as trouble:
+        log.warning("a file can't be kept", path=request.path, reason=str(trouble))
+        full = trouble.errno in {errno.ENOSPC, errno.EDQUOT}
+        text = "the server's disk is full" if full else "the server's disk has trouble"
+        return _json({"error": text}, 507 if full else 503, {"Retry-After": _RETRY_S})
     except Exception:
         log.exception("a request failed", method=request.method, path=request.path)
         return _json({"error": "internal error"}, 500)

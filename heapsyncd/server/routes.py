@@ -66,8 +66,9 @@ async def refresh_token(request: web.Request, s: Services) -> Answer:
     return await s.accounts.refresh(bearer(request))
 
 
-async def me(_request: web.Request, _s: Services, account: Account) -> Answer:
+async def me(request: web.Request, s: Services, account: Account) -> Answer:
     """``POST /api/me``."""
+    await read_json(request, asked.Nothing, s.limits.body_bytes)
     return account.public()
 
 

@@ -51,6 +51,7 @@ CREATE TABLE blocks (
   permanent_at INTEGER
 );
 CREATE UNIQUE INDEX blocks_feed ON blocks (heap_id, updated_at);
+CREATE INDEX blocks_gone ON blocks (heap_id) WHERE permanent_at IS NOT NULL;
 
 CREATE TABLE states (                               -- a document: a state, and the updates since
   block_id     TEXT PRIMARY KEY REFERENCES blocks (id),

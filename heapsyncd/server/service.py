@@ -141,6 +141,7 @@ class Server(Hands):
         self._stack.push_async_callback(_finish, services.documents, writer)
         sweeper = asyncio.create_task(_sweep_always(services))
         self._stack.push_async_callback(_stop, sweeper)
+        await tidy(services)
         await sweep(services)
         app = make_app(services)
         self._sockets = sockets_of(app)
@@ -195,12 +196,18 @@ async def serve(
         await asyncio.Event().wait()
 
 
-async def sweep(services: Services) -> None:
-    """Throw away uploads that nobody continued, and files of uploads nobody knows."""
+async def tidy(services: Services) -> None:
+    """Bring uploads and their files in line after a kill; only while no request is answered."""
     here = await services.blobs.uploads()
+    known = await services.db.write(lambda tx: transfers.agree(tx, here))
+    for upload in here - known:
+        await services.blobs.drop(upload)
+
+
+async def sweep(services: Services) -> None:
+    """Throw away uploads that nobody continued."""
     oldest_ms = services.now_ms() - services.limits.upload_ttl_s * 1000
-    kept = await services.db.write(lambda tx: transfers.clear(tx, here, oldest_ms))
-    for upload in here - kept:
+    for upload in await services.db.write(lambda tx: transfers.clear(tx, oldest_ms)):
         await services.blobs.drop(upload)
 
 

@@ -17,7 +17,7 @@ from typing import assert_never
 import structlog
 from aiohttp import WSMsgType, web
 
-from heapsyncd.errors import ProtocolError
+from heapsyncd.errors import FolderTrouble, ProtocolError
 from heapsyncd.server.accounts import Account
 from heapsyncd.server.outbox import Outbox
 from heapsyncd.server.refusal import Refusal
@@ -28,7 +28,8 @@ from heapsyncd.wire import hocuspocus as hp
 
 log = structlog.get_logger(__name__)
 
-RESET, UNAUTHORIZED, TIMEOUT, GOING_AWAY, UNSUPPORTED = 4205, 4401, 4408, 1001, 1003
+RESET, UNAUTHORIZED, TIMEOUT = 4205, 4401, 4408
+GOING_AWAY, UNSUPPORTED, INTERNAL = 1001, 1003, 1011
 CLOSE_S = 5.0
 """How long the client has to answer our closing."""
 _LEFT_REMEMBERED = 20_000
@@ -95,6 +96,9 @@ class Socket:
                 await self._handle(frame.document, frame.message, len(message.data))
             except ProtocolError as error:
                 self.close(RESET, str(error))
+            except FolderTrouble as error:
+                log.warning("a live client can't be served", reason=str(error))
+                self.close(INTERNAL, "the server's disk has trouble")
 
     async def _handle(self, address: str, message: hp.Message, size: int) -> None:
         seat = self._seats.get(address)

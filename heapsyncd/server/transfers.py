@@ -94,14 +94,18 @@ def end(tx: Tx, upload: str) -> None:
     tx.execute("DELETE FROM uploads WHERE id = ?", (upload,))
 
 
-def clear(tx: Tx, here: set[str], older_than_ms: int) -> set[str]:
-    """Forget uploads that lost their file or that nobody continued; return the ids that remain."""
-    rows = tx.execute("SELECT id, touched_at FROM uploads").fetchall()
-    kept = {id_ for id_, touched in rows if id_ in here and touched >= older_than_ms}
-    for id_, _ in rows:
-        if id_ not in kept:
-            end(tx, id_)
-    return kept
+def clear(tx: Tx, older_than_ms: int) -> list[str]:
+    """Forget uploads that nobody continued; return their ids."""
+    sql = "DELETE FROM uploads WHERE touched_at < ? RETURNING id"
+    return [id_ for (id_,) in tx.execute(sql, (older_than_ms,))]
+
+
+def agree(tx: Tx, here: set[str]) -> set[str]:
+    """Forget uploads that lost their file; return the ids of those that are known."""
+    known = {id_ for (id_,) in tx.execute("SELECT id FROM uploads")}
+    for id_ in known - here:
+        end(tx, id_)
+    return known
 
 
 def hold(tx: Tx, heap: HeapId, hash_: str, size: int) -> None:

@@ -126,11 +126,14 @@ async def complete(request: web.Request, s: Services, account: Account) -> Answe
     await read_json(request, Nothing, s.limits.body_bytes)
     async with _lock(f"{heap}/{block}/{hash_}"):
         upload = await s.db.read(lambda tx: transfers.find(tx, heap, block, hash_))
-        if upload is not None:
-            await _finish(s, heap, hash_, upload)
-            entry = _entry(hash_, upload.name, upload.size, upload.mime_type)
+        size = await s.db.read(lambda tx: transfers.held_size(tx, hash_, [heap]))
+        if upload is None and size is None:
+            raise Refusal(404, "no such upload; begin it with /api/upload/init")
+        if upload is None:
+            entry = await _completed_before(s, block, hash_)
         else:
-            entry = await _completed_before(s, heap, block, hash_)
+            await _finish(s, heap, hash_, upload, here=size is not None)
+            entry = _entry(hash_, upload.name, upload.size, upload.mime_type)
         await mark_uploaded(s, block, entry)
     return {
         "file": {
@@ -143,33 +146,42 @@ async def complete(request: web.Request, s: Services, account: Account) -> Answe
     }
 
 
-async def _finish(s: Services, heap: HeapId, hash_: str, upload: Upload) -> None:
-    """Check what arrived and give it its name; Refusal 409 while chunks are missing, 422 when it
-    is another content.
+async def _finish(s: Services, heap: HeapId, hash_: str, upload: Upload, *, here: bool) -> None:
+    """Check what arrived and give it its name; what the heap has already is not looked at.
+
+    Raises:
+        Refusal: 409 while chunks are missing, 422 when it is another content.
     """
-    here = set(await s.db.read(lambda tx: transfers.received(tx, upload.id)))
-    missing = [number for number in range(upload.total) if number not in here]
-    if missing:
-        raise Refusal(409, "chunks are missing", body={"missing": missing})
-    if await s.blobs.sha256(upload.id) != hash_:
-        await s.db.write(lambda tx: transfers.forget_chunks(tx, upload.id))
-        raise Refusal(422, "the content has another sha256; send it again")
-    await s.blobs.keep(upload.id, hash_)
+    if not here:
+        await _check(s, hash_, upload)
+        await s.blobs.keep(upload.id, hash_)
 
     def write(tx: Tx) -> None:
         transfers.hold(tx, heap, hash_, upload.size)
         transfers.end(tx, upload.id)
 
     await s.db.write(write)
+    await s.blobs.drop(upload.id)
 
 
-async def _completed_before(s: Services, heap: HeapId, block: BlockId, hash_: str) -> FileEntry:
-    """What an upload left that is complete already: its answer was lost, say. Refusal 404."""
-    size = await s.db.read(lambda tx: transfers.held_size(tx, hash_, [heap]))
+async def _check(s: Services, hash_: str, upload: Upload) -> None:
+    arrived = set(await s.db.read(lambda tx: transfers.received(tx, upload.id)))
+    missing = [number for number in range(upload.total) if number not in arrived]
+    if missing:
+        raise Refusal(409, "chunks are missing", body={"missing": missing})
+    if await s.blobs.sha256(upload.id) != hash_:
+        await s.db.write(lambda tx: transfers.forget_chunks(tx, upload.id))
+        raise Refusal(422, "the content has another sha256; send it again")
+
+
+async def _completed_before(s: Services, block: BlockId, hash_: str) -> FileEntry:
+    """The entry of an upload that is complete already: its answer was lost, say; Refusal 404."""
     row = await s.db.read(lambda tx: data.row(tx, block))
     known = row.file_of(hash_) if row is not None else None
-    if size is None or known is None:
-        raise Refusal(404, "no such upload")
+    if known is None:
+        raise Refusal(404, "no such upload; begin it with /api/upload/init")
+    size = known["file_size"]
+    assert isinstance(size, int), "rows are written by us"
     return _entry(hash_, str(known["name"]), size, str(known["mime_type"]))
 
 

@@ -280,6 +280,18 @@ async def test_chunk_size_binds(client: Client, heap: HeapId, block: BlockId) ->
     )
 
 
+async def test_arrived_another_way(client: Client, server: Server, heap: HeapId) -> None:
+    """An upload whose content came into the heap another way meanwhile is complete as it is."""
+    one, two = await server.add_block(heap), await server.add_block(heap)
+    data = random_bytes(35)
+    slow, quick = Sender(client, heap, one, data), Sender(client, heap, two, data)
+    await slow.init()
+    await slow.put(0)
+    await quick.all()
+    assert (await slow.complete())[0] == 200
+    assert (await slow.get())[1] == data
+
+
 async def test_quota(tmp_path: Path) -> None:
     """What does not fit into the server's room is refused for now; what is held counts once."""
     limits = replace(LIMITS, quota_bytes=100)
