@@ -183,7 +183,8 @@ class Feed:
                 await self._serve(link, socket)
         except* HeapsyncdError as group:
             down = _leaf(group)
-        self._following.detach()
+        finally:
+            self._following.detach()
         unwelcome = isinstance(down, LinkClosed) and down.code == UNAUTHORIZED
         if self._token is not None and (unwelcome or (link.denied and not link.served)):
             self._tokens.doubt(self._token)
