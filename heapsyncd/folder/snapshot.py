@@ -1,6 +1,6 @@
 """What is in a heap's folder at one moment, and what changed since another; pure values."""
 
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -98,33 +98,34 @@ def compare(
             created.append(entry)
         elif entry.kind == "file" and not before.agrees(entry.stat):
             modified.append(entry)
-    missing = [p for p in _expected(known, now, under) if _is_missing(p, now, p in folders)]
+    missing = [
+        p for p in _expected(known, now, under, folders) if _is_missing(p, now, p in folders)
+    ]
     created.sort(key=lambda e: e.path)
     modified.sort(key=lambda e: e.path)
     return Differences(tuple(created), tuple(modified), tuple(sorted(missing)))
 
 
 def _expected(
-    known: Mapping[str, Stat], now: Snapshot, under: Collection[str] | None
-) -> Iterator[str]:
-    """The known paths that the scan would have met. An edit of a file costs one look-up."""
+    known: Mapping[str, Stat],
+    now: Snapshot,
+    under: Collection[str] | None,
+    folders: Container[str],
+) -> Iterable[str]:
+    """The known paths that the scan should have met. Files that are still files cost a look-up."""
     if under is None or "" in under:
-        yield from known
-        return
-    files = {p for p in under if (e := now.entries.get(p)) is not None and e.kind == "file"}
-    yield from (p for p in files if p in known)
+        return known
+    still = {p for p in under if p in known and p not in folders and _is_file(now, p)}
     # Anything else may have been, or may be, a directory with known paths in it.
-    others = set(under) - files
-    if others:
-        yield from (
-            p
-            for p in known
-            if p not in files and (p in others or any(a in others for a in _above(p)))
-        )
-    # A file may stand where a directory with known paths was.
-    new_files = {p for p in files if p not in known}
-    if new_files:
-        yield from (p for p in known if any(a in new_files for a in _above(p)))
+    rest = set(under) - still
+    if not rest:
+        return still
+    return [p for p in known if p in still or p in rest or any(a in rest for a in _above(p))]
+
+
+def _is_file(now: Snapshot, path: str) -> bool:
+    entry = now.entries.get(path)
+    return entry is not None and entry.kind == "file"
 
 
 def _is_missing(path: str, now: Snapshot, is_dir: bool) -> bool:

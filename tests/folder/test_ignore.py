@@ -1,0 +1,94 @@
+"""What is never synced, by default and by ``.heaperignore``."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heapsyncd.folder.ignore import NO_RULES, Ignore
+
+names = st.text("ab.#~ -é", min_size=1).filter(lambda n: n not in {".", ".."})
+paths = st.lists(names, min_size=1, max_size=3).map("/".join)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(".hidden", "a/.hidden.md", ".git/config", ".obsidian/app.json", "a/.obsidian/b.md"),
+        *("note.md~", ".#note.md", "#note.md#", ".note.md.swp", "x.swp", "4913", "a/4913"),
+        *("x.tmp", "note.md.tmp.4711.1690", "~$letter.docx", ".~lock.table.ods#", "x.swx"),
+        *(".heapsyncd", ".heaperignore", ".heapsyncd-0123456789ab.tmp", "a/.heapsyncd"),
+        *(".heapsyncd-part-0123456789abcdef.tmp", ".goutputstream-AB12CD", ".note.md.kate-swp"),
+    ],
+)
+def test_what_editors_leave_is_ignored(path: str) -> None:
+    """Locks, backups, probes and temporaries of editors, and our own files, are passed over."""
+    assert NO_RULES.match(path, is_dir=False)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "note.md",
+            "a/b.md",
+            "Boat.assets/plan.pdf",
+            "49130",
+            "x.tmp.md",
+            "a~b",
+            "#1.md",
+            "~.md",
+        ),
+        *("heapsyncd.md", "tmp", "a.template", "x.tmp.bak", "$~.md", "...md".lstrip(".")),
+    ],
+)
+def test_ordinary_files_are_not(path: str) -> None:
+    """Notes and attachments whose names only resemble such files are synced."""
+    assert not NO_RULES.match(path, is_dir=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "is_dir", "ignored"),
+    [
+        ("drafts/", "drafts", True, True),
+        ("drafts/", "drafts/a.md", False, True),
+        ("drafts/", "drafts", False, False),
+        ("/top.md", "top.md", False, True),
+        ("/top.md", "a/top.md", False, False),
+        ("*.bak", "a/b/c.bak", False, True),
+        ("a/**/z.md", "a/b/c/z.md", False, True),
+        ("!*.tmp", "x.tmp", False, False),
+        ("# only a comment", "note.md", False, False),
+        ("!.heapsyncd", ".heapsyncd", False, True),
+        ("!.heapsyncd-*", "a/.heapsyncd-0123456789ab.tmp", False, True),
+        ("*.bak", "x.swp", False, True),
+    ],
+)
+def test_own_lines_are_read_as_git_reads_them(
+    line: str, path: str, is_dir: bool, ignored: bool
+) -> None:
+    """A ``.heaperignore`` adds to the defaults and takes them back, but never our own files."""
+    assert Ignore.parse(f"{line}\n").match(path, is_dir) is ignored
+
+
+def test_a_mistyped_line_does_not_make_the_others_void() -> None:
+    """A line that is no pattern is passed over."""
+    rules = Ignore.parse("!\n*.bak\n///\n\n")
+    assert rules.match("x.bak", is_dir=False)
+    assert not rules.match("x.md", is_dir=False)
+
+
+@given(paths, st.booleans())
+def test_without_lines_the_defaults_hold(path: str, is_dir: bool) -> None:
+    """No file, an empty one, and one of comments mean the same, for every path."""
+    expected = NO_RULES.match(path, is_dir)
+    for text in (None, "", "\n\n", "# a comment\n"):
+        assert Ignore.parse(text).match(path, is_dir) is expected
+    # A rule that concerns none of these paths takes the slower way to the same answer.
+    assert Ignore.parse("*.zzz\n").match(path, is_dir) is expected
+
+
+@given(paths, st.text("ab.", min_size=1))
+def test_what_is_in_an_ignored_directory_is_ignored(path: str, name: str) -> None:
+    """A directory's answer holds for everything in it."""
+    if NO_RULES.match(path, is_dir=True):
+        assert NO_RULES.match(f"{path}/{name}", is_dir=False)
