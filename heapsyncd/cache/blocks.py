@@ -137,6 +137,12 @@ def log(tx: Tx, block: BlockId, up_to: int | None = None) -> list[LogRow]:
     return [LogRow(s, bool(i), d) for s, i, d in rows]
 
 
+def has_unsent(tx: Tx, block: BlockId) -> bool:
+    """Whether the server has not acknowledged all of the log."""
+    sql = "SELECT 1 FROM log WHERE block_id = ? AND local > 0 LIMIT 1"
+    return tx.execute(sql, (block,)).fetchone() is not None
+
+
 def append(tx: Tx, block: BlockId, data: bytes, *, local: bool) -> int:
     """Add a raw update at the log's end; its sequence number."""
     tx.execute("UPDATE block SET seq = seq + 1 WHERE id = ?", (block,))

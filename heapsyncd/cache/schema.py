@@ -10,9 +10,10 @@ SCHEMA: Final = (
       id         TEXT PRIMARY KEY,
       title      TEXT NOT NULL,
       folder     TEXT NOT NULL UNIQUE,            -- name of its directory in the account's folder
-      cursor_ms  INTEGER NOT NULL DEFAULT 0,      -- the server's time up to which the delta feed
-      is read mirrored   INTEGER NOT NULL DEFAULT 0       -- the first mirror is through: the
-      marker must be there
+      -- the server's time up to which the delta feed is read
+      cursor_ms  INTEGER NOT NULL DEFAULT 0,
+      -- the first mirror is through: the marker must be there
+      mirrored   INTEGER NOT NULL DEFAULT 0
     ) WITHOUT ROWID;
 
     CREATE TABLE block (
@@ -20,11 +21,14 @@ SCHEMA: Final = (
       heap_id       TEXT NOT NULL REFERENCES heap(id) ON DELETE CASCADE,
       kind          TEXT NOT NULL,
       sync_version  INTEGER NOT NULL DEFAULT 0,   -- of the log; 0: nothing received yet
-      wanted        INTEGER NOT NULL DEFAULT 0,   -- version the server announced and we have not
-      pulled; 0: none announced_ms  INTEGER NOT NULL DEFAULT 0,   -- updated_at of that
-      announcement title         TEXT NOT NULL DEFAULT '', folder_id     TEXT,
-      -- the folder block it stands in deleted_at_ms INTEGER, state_vector  BLOB,
-      -- of the whole log seq           INTEGER NOT NULL DEFAULT 0,   -- the newest log row
+      -- version the server announced and we have not pulled; 0: none
+      wanted        INTEGER NOT NULL DEFAULT 0,
+      announced_ms  INTEGER NOT NULL DEFAULT 0,   -- updated_at of that announcement
+      title         TEXT NOT NULL DEFAULT '',
+      folder_id     TEXT,                         -- the folder block it stands in
+      deleted_at_ms INTEGER,
+      state_vector  BLOB,                         -- of the whole log
+      seq           INTEGER NOT NULL DEFAULT 0,   -- the newest log row
       born_here     INTEGER NOT NULL DEFAULT 0,   -- made on this device and unknown to the server
       stale         INTEGER NOT NULL DEFAULT 0,   -- the folder does not show the newest state yet
       problem       TEXT
@@ -35,7 +39,8 @@ SCHEMA: Final = (
     CREATE INDEX block_heap ON block (heap_id);
 
     -- The raw updates of a block in the order they came; local: the server has not acknowledged
-    it. CREATE TABLE log (
+    -- it.
+    CREATE TABLE log (
       block_id  TEXT NOT NULL REFERENCES block(id) ON DELETE CASCADE,
       seq       INTEGER NOT NULL,
       local     INTEGER NOT NULL,
@@ -45,9 +50,10 @@ SCHEMA: Final = (
     CREATE INDEX log_local ON log (block_id) WHERE local > 0;
 
     -- What stood in the file, with the document state it shows: the log up to seq, and extra on
-    top.
+    -- top.
     -- seq NULL: the text shows a state that shares no history with the log (an earlier
-    sync_version). CREATE TABLE rendition (
+    -- sync_version).
+    CREATE TABLE rendition (
       block_id    TEXT NOT NULL REFERENCES block(id) ON DELETE CASCADE,
       number      INTEGER NOT NULL,
       seq         INTEGER,
@@ -97,7 +103,8 @@ SCHEMA: Final = (
     ) WITHOUT ROWID;
 
     -- Texts that no longer stand in the folder: deleted notes, and readings of an edit that were
-    not chosen. CREATE TABLE history (
+    -- not chosen.
+    CREATE TABLE history (
       id        INTEGER PRIMARY KEY,
       heap_id   TEXT NOT NULL,
       block_id  TEXT NOT NULL,

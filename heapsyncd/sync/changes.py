@@ -31,6 +31,7 @@ from heapsyncd.sync.ingest import (
     make_block,
     move_wish,
     note_adopted,
+    note_reread,
     note_saved,
 )
 from heapsyncd.sync.merge import shows
@@ -204,6 +205,7 @@ async def _attached(
         drop = (known.key,) if known is not None and known.key and known.key != file.key else ()
         wish = Wish(put_files=(file,), drop_files=drop)
         await edit_fields(heap, owner.block_id, wish, [stamped(row, stat, bytes.fromhex(hashed))])
+        await note_reread(heap, owner_path)
     heap.to_transfer.set()
 
 

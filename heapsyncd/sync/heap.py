@@ -59,14 +59,11 @@ class HeapMirror:
     async def run(self) -> None:
         """Mirror; trouble with the server or the folder is reported and waited out."""
         async with asyncio.TaskGroup() as group:
-            background = [group.create_task(self._watch())]
-            if self.live != "off":
-                background.append(group.create_task(self._follow()))
-            for work in (self._folder, self._receive, self._send, self._transfer):
+            for work in (self._watch, self._folder, self._receive, self._send, self._transfer):
                 group.create_task(work())
+            following = group.create_task(self._follow())
             await self.stop.wait()
-            for task in background:
-                task.cancel()
+            following.cancel()
 
     @property
     def settled(self) -> bool:
@@ -97,16 +94,9 @@ class HeapMirror:
     # ---- the folder ------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        while True:
-            try:
-                async for hint in watch(self.state.disk.root, self.stop):
-                    self.intake.hint(hint.paths, everything=hint.everything)
-                    self._hinted.set()
-            except FolderTrouble as error:
-                self.state.report.error = str(error)
-            await first_of(self.stop, timeout_s=5.0)
-            if self.stop.is_set():
-                return
+        async for hint in watch(self.state.disk.root, self.stop):
+            self.intake.hint(hint.paths, everything=hint.everything)
+            self._hinted.set()
 
     async def _folder(self) -> None:
         await first_of(self.state.listed, self.stop)
@@ -162,7 +152,7 @@ class HeapMirror:
     # ---- the server ------------------------------------------------------------------------
 
     async def _receive(self) -> None:
-        patience = self.trouble.setdefault("receive", Patience(self.state, "receive"))
+        patience = self.trouble.setdefault("receive", Patience(self.state, "receive", proves=True))
         rows = await self.state.db.read(heaps.load_all)
         if any(r.id == self.state.id and r.mirrored for r in rows):
             self.state.listed.set()  # the cache knows the blocks: edits can be read while offline
@@ -203,6 +193,9 @@ class HeapMirror:
         self.state.to_push.set()
         while not self.stop.is_set():
             await first_of(self.state.to_push, self.stop)
+            await first_of(self.state.current, self.stop)
+            if self.stop.is_set():
+                return
             self.state.to_push.clear()
             if not await patience.attempt(step):
                 self.state.to_push.set()
@@ -228,6 +221,8 @@ class HeapMirror:
             await self.state.count()
 
     async def _follow(self) -> None:
+        if self.live == "off":
+            return
         await first_of(self.state.listed, self.stop)
         patience = self.trouble.setdefault("follow", Patience(self.state, "follow"))
         while not self.stop.is_set():

@@ -189,6 +189,7 @@ class NoteLinks:
     index: Index
     note: BlockId | None
     only: frozenset[str] | None = None
+    files: frozenset[str] | None = None
     aliases: bool = False
 
     def name_of(self, block_id: str) -> str | None:
@@ -211,6 +212,8 @@ class NoteLinks:
         """The files_v0 key of the attachment with this name."""
         wanted = collision_key(PurePosixPath(name).name)
         for key, path in self._files().items():
+            if self.files is not None and key not in self.files:
+                continue
             if collision_key(PurePosixPath(path).name) == wanted:
                 return key
         return None
@@ -218,6 +221,6 @@ class NoteLinks:
     def _files(self) -> Mapping[str, str]:
         return {} if self.note is None else self.index.attachments.get(self.note, {})
 
-    def restricted(self, only: Iterable[str]) -> "NoteLinks":
-        """The same, recognising only these blocks, and only by their present names."""
-        return replace(self, only=frozenset(only), aliases=False)
+    def restricted(self, only: Iterable[str], files: Iterable[str]) -> "NoteLinks":
+        """The same, recognising only these blocks and files, and only by their present names."""
+        return replace(self, only=frozenset(only), files=frozenset(files), aliases=False)

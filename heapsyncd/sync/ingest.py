@@ -230,6 +230,25 @@ async def _commit(
         heap.to_push.set()
 
 
+async def note_reread(heap: HeapState, path: str) -> None:
+    """Read a note's text again, because a name in it means something now; the caller holds the
+    lock.
+    """
+    entry = heap.index.entries.get(path)
+    stat = heap.index.stats.get(path)
+    if entry is None or stat is None:
+        return
+    state, updates, ring = await heap.db.read(lambda tx: _read(tx, entry.block_id))
+    if state is None or not ring:
+        return
+    saved = Saved(path, ring[0].data, stat)
+    try:
+        note = Note.of(saved.data)
+        await _express(heap, entry, saved, note, state, updates, ring[:1])
+    except BlockError as error:
+        heap.file_problems[path] = str(error)
+
+
 # ---- blocks made on this device ---------------------------------------------------------------
 
 

@@ -213,17 +213,15 @@ class Intake:
         for item in found:
             if item.kind == "dir":
                 await changes.folder_created(self.heap, item)
-        notes = []
-        for item in found:
-            if item.kind == "dir":
-                continue
-            if not item.is_note:
-                await changes.file_created(self.heap, item)
-            elif item.path in adoptable:
+        notes = [f for f in found if f.is_note]
+        for item in notes:
+            if item.path in adoptable:
                 await changes.adopt(self.heap, texts[item.path], adoptable[item.path])
-            else:
-                notes.append(texts[item.path])
-        await notes_created(self.heap, notes)
+        await notes_created(self.heap, [texts[n.path] for n in notes if n.path not in adoptable])
+        # Attachments after the notes they belong to.
+        for item in found:
+            if item.kind == "file" and not item.is_note:
+                await changes.file_created(self.heap, item)
 
     async def _fact(self, entry: Entry, texts: dict[str, Saved]) -> Found | None:
         base = Found(entry.path, "file", entry.stat.inode, entry.stat.device, entry.stat.size)

@@ -101,6 +101,12 @@ def mentions(body: Block) -> frozenset[str]:
     )
 
 
+def shown_files(body: Block) -> frozenset[str]:
+    """The files_v0 keys of all files a body shows."""
+    found = (b.get("keys") for b in body.walk() if b.kind == "files")
+    return frozenset(key for keys in found for key in str(keys).split("\n"))
+
+
 def read_body(
     base: Base | None,
     note: Note,
@@ -216,7 +222,7 @@ def compose(base: bytes | None, view: Block, values: FrontValues, links: NoteLin
     Raises:
         UnreadableFile: the base is no text.
     """
-    links = links.restricted(mentions(view))
+    links = links.restricted(mentions(view), shown_files(view))
     tags = values.tags or None
     if base is None:
         body = render(view, links)
@@ -236,7 +242,7 @@ def compose(base: bytes | None, view: Block, values: FrontValues, links: NoteLin
 
 def shows(data: bytes, view: Block, links: NoteLinks) -> bool:
     """Whether a file's body shows a document's state (rule I2)."""
-    return parse(Note.of(data).body, links.restricted(mentions(view))) == view
+    return parse(Note.of(data).body, links.restricted(mentions(view), shown_files(view))) == view
 
 
 @dataclass(frozen=True, slots=True)

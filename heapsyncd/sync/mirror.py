@@ -192,7 +192,7 @@ class AccountMirror:
             await first_of(self._stop, timeout_s=0.02)
 
     def _verdict(self, mirrors: Sequence[HeapMirror]) -> Verdict:
-        left = [line for m in mirrors for line in m.state.report.left()]
+        left = [line for report in self._report.heaps.values() for line in report.left()]
         unsettled = [m.state.report.title for m in mirrors if not m.settled]
         if not self._report.connected:
             reason = self._report.error or f"{self._account.server} can't be reached"
@@ -230,8 +230,6 @@ class AccountMirror:
             report = HeapReport(heap.id, heap.title, str(self._account.folder), error=str(error))
             self._report.heaps[heap.id] = report
             log.warning("heap not opened", heap=heap.title, reason=str(error))
-            if self._once:
-                raise
             self._ready()
             return
         mirror = HeapMirror(

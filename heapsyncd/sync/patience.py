@@ -29,10 +29,13 @@ class Patience:
     Args:
         heap: whose report tells of the trouble.
         work: what was tried, for the log.
+        proves: whether success shows that the server can be reached (it may have had nothing to
+            do).
     """
 
     heap: HeapState
     work: str
+    proves: bool = False
     failures: int = 0
     last: Exception | None = field(default=None)
 
@@ -47,7 +50,9 @@ class Patience:
             log.info("works again", heap=self.heap.report.title, work=self.work)
         self.failures, self.last = 0, None
         account, heap = self.heap.account, self.heap.report
-        account.connected, account.refused, account.error = True, False, None
+        if self.proves:
+            account.connected, account.refused, account.error = True, False, None
+            self.heap.current.set()
         if heap.error is not None and heap.error.startswith(self._mark):
             heap.error = None
         return True
@@ -59,6 +64,7 @@ class Patience:
     def _failed(self, error: Exception) -> None:
         self.failures += 1
         self.last = error
+        self.heap.current.clear()
         account = self.heap.account
         if isinstance(error, SignInRefused):
             account.refused, account.error = True, str(error)

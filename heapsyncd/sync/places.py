@@ -35,6 +35,7 @@ async def put_in_place(heap: HeapState, look_at: set[str]) -> dict[BlockId, str]
     moved_notes: list[tuple[BlockId, str]] = []
     for step in arrange(live, places):
         try:
+            await _make_above(heap, step.new, places)
             await heap.disk.move(step.old, step.new)
         except (Moved, FolderTrouble) as error:
             heap.file_problems[step.old] = str(error)
@@ -47,6 +48,20 @@ async def put_in_place(heap: HeapState, look_at: set[str]) -> dict[BlockId, str]
     await heap.db.write(lambda tx: _names_changed(tx, heap, moved_notes))
     heap.rearrange = False
     return places
+
+
+async def _make_above(heap: HeapState, path: str, places: dict[BlockId, str]) -> None:
+    """Make the directories a path needs that are not there yet, as the folder blocks they are."""
+    above = [str(p) for p in reversed(PurePosixPath(path).parents)][1:]
+    new = [p for p in above if p not in heap.index.entries]
+    if not new:
+        return
+    blocks_at = {p: b for b, p in places.items()}
+    for directory in new:
+        stat = await heap.disk.make_dir(directory)
+        if directory in blocks_at:
+            entry = stamped(EntryRow(directory, blocks_at[directory], "folder"), stat, None)
+            await commit_entries(heap, entry.block_id, [entry])
 
 
 async def _move_assets(heap: HeapState, old_note: str, new_note: str) -> None:

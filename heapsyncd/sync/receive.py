@@ -7,7 +7,7 @@ trace.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -78,30 +78,38 @@ async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
             heap.to_follow.set()
 
 
-_Found = tuple[BlockState, list[LogRow]]
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A block before an update: its row, its log (empty when the replica is in memory)."""
+
+    state: BlockState
+    rows: list[LogRow]
+    unsent: bool
+    """Whether there are edits that nobody but us can have seen."""
 
 
 def _read(tx: Tx, heap: HeapState, item: Incoming) -> _Found | None:
     state = blocks.get(tx, item.id)
     if state is None or state.heap_id != heap.id:
         return None
+    unsent = blocks.has_unsent(tx, state.id)
     held = heap.replicas.get(state.id, state.seq)
     if held is not None and item.sync_version == state.sync_version:
-        return state, []
-    return state, blocks.log(tx, state.id)
+        return _Found(state, [], unsent)
+    return _Found(state, blocks.log(tx, state.id), unsent)
 
 
 def _absorb(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
     """What one update means; runs in a thread, changes nothing but the replica in memory."""
-    state, rows = found
+    state = found.state
     if item.sync_version < state.sync_version:
         return Absorbed(state, state.sync_version)
     try:
-        if not state.seq:
+        if not state.seq and not state.born_here:
             return _first(heap, state, item)
         if item.sync_version > state.sync_version > 0:
-            return _switch(heap, state, rows, item)
-        return _append(heap, state, rows, item)
+            return _switch(heap, state, found.rows, item)
+        return _append(heap, found, item)
     except BlockError as error:
         heap.replicas.drop(state.id)
         return Absorbed(
@@ -118,26 +126,37 @@ def _first(heap: HeapState, state: BlockState, item: Incoming) -> Absorbed:
     )
 
 
-def _append(heap: HeapState, state: BlockState, rows: list[LogRow], item: Incoming) -> Absorbed:
-    replica = heap.replicas.load(state.id, state.seq, [r.data for r in rows])
+def _append(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
+    state = found.state
+    replica = heap.replicas.load(state.id, state.seq, [r.data for r in found.rows])
     heap.replicas.drop(state.id)
-    changed = replica.apply(item.update) or replica.has_pending()
-    new: list[tuple[bytes, bool]] = [(item.update, False)] if changed else []
-    fields = replica.fields()
-    if state.born_here and not fields.title and state.title:
-        # The server knows the block now and its document has no title yet: ours to write (PROTOCOL
-        # §4).
-        titled = express(
-            [replica.state()], Wish(title=state.title), live=replica, client_id=heap.client_id
-        )
-        if titled.update is not None:
-            replica.apply(titled.update)
-            new.append((titled.update, True))
-            fields = replica.fields()
+    new: list[tuple[bytes, bool]] = []
+    if replica.apply(item.update) or replica.has_pending():
+        new.append((item.update, False))
+    wish = _own_wish(found, replica.fields())
+    if wish != Wish():
+        made = express([replica.state()], wish, live=replica, client_id=heap.client_id)
+        if made.update is not None:
+            replica.apply(made.update)
+            new.append((made.update, True))
     if not new:
         heap.replicas.put(state.id, state.seq, replica)
         return Absorbed(state, item.sync_version)
+    fields = replica.fields()
     return Absorbed(state, item.sync_version, tuple(new), replica=replica, fields=fields)
+
+
+def _own_wish(found: _Found, fields: Fields) -> Wish:
+    """What we have to say to a document that just came from the server."""
+    state, wish = found.state, Wish()
+    if state.born_here and not fields.title and state.title:
+        # The server knows the block now and its document has no title yet (PROTOCOL §4).
+        wish = replace(wish, title=state.title)
+    deleted_now = state.deleted_at_ms is None and fields.deleted_at_ms is not None
+    if deleted_now and found.unsent:
+        # Deleted by somebody who had not seen what was written here: an edit wins.
+        wish = replace(wish, deleted_at_ms=None)
+    return wish
 
 
 def _switch(heap: HeapState, state: BlockState, rows: list[LogRow], item: Incoming) -> Absorbed:

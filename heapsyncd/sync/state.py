@@ -51,6 +51,9 @@ class HeapState:
     to_follow: asyncio.Event = field(default_factory=asyncio.Event)
     listed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the server's blocks are known, so that a file can be told from a new one."""
+    current: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the server can be reached and what it had to say since then has been received:
+    nothing is sent before that, so that a deletion is known before an edit is pushed over it."""
     rearrange: bool = True
     """Whether places have to be worked out anew."""
     file_problems: dict[str, str] = field(default_factory=dict)
@@ -101,7 +104,8 @@ class HeapState:
         if deleted is None:
             deleted = fields.permanently_deleted_at_ms
         return {
-            "title": fields.title or (state.title if state.born_here else ""),
+            # Until the document has a title, the row's is the best hint (PROTOCOL §4).
+            "title": fields.title or state.title,
             "folder_id": self.folder_of(fields.tags),
             "deleted_at_ms": deleted,
         }

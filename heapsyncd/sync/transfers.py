@@ -130,7 +130,9 @@ async def _upload(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
 async def _download(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
     """Fetch a content into a part beside its place, going on where an earlier try stopped."""
     try:
-        await heap.disk.make_dir(str(PurePosixPath(entry.path).parent))
+        parent = str(PurePosixPath(entry.path).parent)
+        if parent != ".":
+            await heap.disk.make_dir(parent)
         part = heap.disk.part(entry.path, file.hash)
         offset = await part.size()
         if offset > file.size_bytes:

@@ -1,0 +1,183 @@
+"""An embedded server, devices that mirror it, and hands for both sides."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nacl.signing import SigningKey
+
+from heapsyncd.config import Account
+from heapsyncd.document.edit import Wish, express
+from heapsyncd.ids import BlockId, HeapId, Seed
+from heapsyncd.markdown.frontmatter import split
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
+from heapsyncd.server import Server
+from heapsyncd.sync.mirror import mirror_account
+from heapsyncd.sync.report import Report, Verdict
+
+DEADLINE_S = 20.0
+
+
+async def until(true: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Wait for a condition; AssertionError says which one was not met."""
+    end = time.monotonic() + deadline_s
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            if true():
+                return
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {deadline_s} s: {what}")
+        await asyncio.sleep(0.01)
+
+
+@dataclass
+class Device:
+    """One installation: its key, state and folder."""
+
+    server: Server
+    base: Path
+    live: str = "all"
+    poll_interval_s: float = 0.5
+    seed: Seed = field(default_factory=lambda: Seed(bytes(SigningKey.generate())))
+    report: Report = field(default_factory=lambda: Report("home"))
+
+    @property
+    def root(self) -> Path:
+        """The heap's folder."""
+        return self.base / "folder" / "Home"
+
+    @property
+    def account(self) -> Account:
+        """The account as configured."""
+        return Account(
+            name="home",
+            kind="heaper",
+            server=self.server.url,
+            folder=self.base / "folder",
+            key_file=self.base / "key",
+            live=self.live,  # type: ignore[arg-type]
+            poll_interval_s=self.poll_interval_s,
+            seed=self.seed,
+        )
+
+    async def once(self, timeout_s: float = DEADLINE_S) -> Verdict:
+        """One full pass."""
+        state = self.base / "state"
+        state.mkdir(parents=True, exist_ok=True)
+        self.report = Report("home")
+        return await mirror_account(
+            self.account,
+            state,
+            self.report,
+            once=True,
+            stop=asyncio.Event(),
+            timeout_s=timeout_s,
+            ready=lambda: None,
+        )
+
+    async def synced(self) -> None:
+        """One full pass that ends in sync."""
+        verdict = await self.once()
+        assert verdict.exit_code == 0, verdict
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The daemon's mirror, ready, for the length of a block."""
+        state = self.base / "state"
+        state.mkdir(parents=True, exist_ok=True)
+        self.report = Report("home")
+        stop, ready = asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(
+            mirror_account(
+                self.account, state, self.report, once=False, stop=stop, ready=ready.set
+            )
+        )
+        try:
+            waiting = asyncio.create_task(ready.wait())
+            await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            yield
+        finally:
+            stop.set()
+            await task
+
+    async def in_sync(self) -> None:
+        """Wait until the running mirror says "in sync"."""
+        await until(
+            lambda: self.report.state == "in sync", f"in sync, but {self.report.snapshot()}"
+        )
+
+    def notes(self) -> dict[str, str]:
+        """Body of every note, by path."""
+        found = {}
+        for path in sorted(self.root.rglob("*.md")):
+            name = str(path.relative_to(self.root))
+            if not any(part.startswith(".") for part in Path(name).parts):
+                found[name] = split(path.read_text("utf-8"))[1]
+        return found
+
+    def id_of(self, path: str) -> BlockId:
+        """The id in a note's front matter."""
+        found = split((self.root / path).read_text("utf-8"))[0].id
+        assert found is not None
+        return BlockId(found)
+
+
+@dataclass
+class World:
+    """A server with one heap, and hands that act as the app would."""
+
+    server: Server
+    heap: HeapId
+    base: Path
+
+    def device(self, name: str = "a", live: str = "all") -> Device:
+        """Another installation, accepted by the server."""
+        return Device(self.server, self.base / name, live)
+
+    async def add(self, title: str, body: str = "", **wish: object) -> BlockId:
+        """A note made in the app."""
+        made = express([], Wish(body=parse(body, NO_LINKS), title=title, **wish))  # type: ignore[arg-type]
+        assert made.update is not None
+        return await self.server.add_block(self.heap, "document", title, made.update)
+
+    async def add_named(self, kind: str, title: str, *tags: BlockId) -> BlockId:
+        """A tag or folder made in the app."""
+        made = express([], Wish(title=title, add_tags=frozenset(tags)))
+        assert made.update is not None
+        return await self.server.add_block(self.heap, kind, title, made.update)  # type: ignore[arg-type]
+
+    async def change(self, block: BlockId, **wish: object) -> None:
+        """An edit made in the app; ``body`` is markdown."""
+        if isinstance(wish.get("body"), str):
+            wish["body"] = parse(str(wish["body"]), NO_LINKS)
+        replica = await self.server.document(block)
+        made = express([replica.state()], Wish(**wish))  # type: ignore[arg-type]
+        assert made.update is not None
+        await self.server.apply(block, made.update)
+
+    async def text(self, block: BlockId) -> str:
+        """A document's text."""
+        return (await self.server.document(block)).view().words()
+
+    async def titles(self, kind: str = "document") -> dict[str, BlockId]:
+        """Live blocks of a kind, by title."""
+        found = {}
+        for block in await self.blocks():
+            row = await self.server.row(block)
+            if row.type == kind and row.deleted_at is None:
+                found[row.title] = block
+        return found
+
+    async def blocks(self) -> list[BlockId]:
+        """Every block of the heap."""
+
+        def read(tx: object) -> list[BlockId]:
+            rows = tx.execute("SELECT id FROM blocks WHERE heap_id = ?", (self.heap,))  # type: ignore[attr-defined]
+            return [BlockId(r[0]) for r in rows]
+
+        return await self.server._services.db.read(read)
