@@ -13,6 +13,7 @@ from heapsyncd.errors import HeapsyncdError, SignInRefused, Unreachable
 from heapsyncd.ids import BlockId, HeapId, Token
 from heapsyncd.wire import feed as feed_module
 from heapsyncd.wire import hocuspocus as hp
+from heapsyncd.wire.clock import boot_clock_s
 from heapsyncd.wire.feed import Feed
 from heapsyncd.wire.rest import Rest
 from heapsyncd.wire.scalars import document_name
@@ -127,6 +128,7 @@ async def feeding(
         [Sequence[BlockId]], Awaitable[Mapping[BlockId, tuple[int, bytes]]]
     ] = at_version_one,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    clock_s: Callable[[], float] = boot_clock_s,
 ) -> AsyncIterator[Feed]:
     """A running feed of a served server, which reconnects without waiting."""
     app = web.Application()
@@ -143,6 +145,7 @@ async def feeding(
             session or Session(),
             chance=lambda: 0.0,
             sleep=sleep,
+            clock_s=clock_s,
         )
         running = asyncio.create_task(feed.run())
         try:
@@ -415,6 +418,39 @@ async def test_a_slow_reader_pauses_the_socket(monkeypatch: pytest.MonkeyPatch) 
         assert 512 <= unread < 600
         events = await collect(feed, lambda events: len(events) == count)
     assert events == [LiveUpdate(A, 1, b"%d" % number) for number in range(count)]
+
+
+async def test_a_reader_that_is_slow_for_long_keeps_its_link() -> None:
+    """While nothing is read the server's silence says nothing, however long it takes."""
+    server, now_s = Server(), [0.0]
+    async with feeding(server, clock_s=lambda: now_s[0]) as feed:
+        feed.follow([A])
+        await collect(feed, synced(1))
+        for _ in range(2000):
+            await server.say(A, hp.Update(b"x"))
+        await quiet(lambda: len(feed._events._events))
+        now_s[0] += 1000
+        feed.answer(A, b"still here")
+        await server.until(lambda: server.received[-1].message == hp.SyncStep2(b"still here"))
+        now_s[0] += 44
+        feed.answer(A, b"and here")
+        await server.until(lambda: server.received[-1].message == hp.SyncStep2(b"and here"))
+        events = await collect(feed, lambda events: len(events) == 2000)
+    assert set(events) == {LiveUpdate(A, 1, b"x")}
+
+
+async def test_a_silent_link_is_replaced() -> None:
+    """After 45 s without a sign the socket is given up, as at the end of a suspend."""
+    server, now_s = Server(), [0.0]
+    async with feeding(server, clock_s=lambda: now_s[0]) as feed:
+        feed.follow([A])
+        await collect(feed, synced(1))
+        now_s[0] += 46
+        feed.reopen(A)
+        events = await collect(feed, synced(1))
+        assert isinstance(events[0], LiveDisconnected)
+        assert "silent" in events[0].reason
+    assert server.opened == 2
 
 
 async def test_a_failure_of_opening_is_the_readers() -> None:

@@ -109,6 +109,7 @@ def moved(to: str) -> web.Response:
         (lambda: web.json_response({}, status=429), TooFast, TooFast),
         (lambda: web.json_response({}, status=503), ServerTrouble, ServerTrouble),
         (lambda: page(502), ServerTrouble, ServerTrouble),
+        (lambda: page(403), NotHeaper, RequestRefused),
         (lambda: page(404), NotHeaper, RequestRefused),
         (page, NotHeaper, ServerTrouble),
         (lambda: moved("http://portal/"), NotHeaper, ServerTrouble),

@@ -122,15 +122,18 @@ async def test_a_token_is_refreshed_before_it_expires(life_s: float) -> None:
     assert server.calls.count("create") == 1
 
 
-async def test_a_wrong_clock_of_ours_does_not_matter() -> None:
-    """The token's own iat says how long it lives; our wall clock may be a day ahead."""
+@pytest.mark.parametrize("ahead_s", [-86400, 86400])
+async def test_a_wrong_clock_of_ours_does_not_matter(ahead_s: float) -> None:
+    """The token's own iat says how long it lives; our wall clock may be a day off."""
     server = Server(life_s=900)
     session = Session(
-        server, SEED, clock_s=lambda: server.now_s, wall_s=lambda: server.now_s + 86400
+        server, SEED, clock_s=lambda: server.now_s, wall_s=lambda: server.now_s + ahead_s
     )
     first = await session.token()
     server.now_s += 600
     assert await session.token() == first
+    server.now_s += 250
+    assert await session.token() != first
 
 
 @pytest.mark.parametrize("text", ["opaque", "a.b.c", jwt.encode({"sub": "x"}, "k" * 32)])
