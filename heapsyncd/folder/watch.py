@@ -182,21 +182,32 @@ def _arm(root: Path) -> _Watching:
     if identity is None:
         raise FileNotFoundError(path)
     try:
-        return _Watching(_notify(path, recursive=True), path, identity)
+        return _Watching(_recursive(path), path, identity)
     except FileNotFoundError:
         raise
     except (OSError, WatchfilesRustInternalError) as error:
         raise _Exhausted(_advice(path, str(error))) from error
 
 
-def _notify(path: str, *, recursive: bool) -> RustNotify:
+def _recursive(path: str) -> RustNotify:
+    try:
+        return _notify(path, recursive=True)
+    except PermissionError:
+        # A directory that may not be read. To ignore this lets watchfiles ignore any refusal, a
+        # used up inotify too: one watch more tells whether there was room.
+        notify = _notify(path, recursive=True, ignore_refusals=True)
+        _notify(path, recursive=False).close()
+        return notify
+
+
+def _notify(path: str, *, recursive: bool, ignore_refusals: bool = False) -> RustNotify:
     return RustNotify(
         [path],
         debug=False,
         force_polling=False,
         poll_delay_ms=0,
         recursive=recursive,
-        ignore_permission_denied=True,
+        ignore_permission_denied=ignore_refusals,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 import os
 import stat
 import subprocess
@@ -395,11 +396,12 @@ async def test_a_failed_sync_of_a_batch_writes_nothing(
 
 
 KILLED = """
-    import asyncio, os, signal, sys
+    import json, os, signal, sys
     from pathlib import Path
-    from heapsyncd.folder import syscalls
-    from heapsyncd.folder.disk import HeapFolder, Write
-    left = int(sys.argv[2])
+    from heapsyncd.folder import places, replace, syscalls
+    root, calls = Path(sys.argv[1]), sys.argv[4:]
+    old, new = (text.encode() for text in sys.argv[2:4])
+    left = 0
     def wrap(real):
         def call(*args):
             global left
@@ -408,28 +410,45 @@ KILLED = """
                 os.kill(os.getpid(), signal.SIGKILL)
             return real(*args)
         return call
-    for name in sys.argv[3:]:
+    def write(data):
+        expect = places.look(root, "a.md")
+        (result,) = replace.write_all(root, [replace.Write("a.md", data, expect)])
+        assert not isinstance(result, Exception), result
+    for name in calls:
         setattr(syscalls, name, wrap(getattr(syscalls, name)))
-    async def main():
-        folder = HeapFolder(Path(sys.argv[1]))
-        print(await folder.write("a.md", b"new text, quite another\\n", await folder.stat("a.md")))
-    asyncio.run(main())
+    status, k = -9, 0
+    while status == -9:
+        k += 1
+        write(old)
+        if (child := os.fork()) == 0:
+            left = k + 1  # the look before is none of the writing
+            write(new)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        found = (root / "a.md").read_text()
+        temps = len(list(root.glob(".heapsyncd-*")))
+        places.clear_temps(root, 0)
+        print(json.dumps([status, found, temps, sorted(p.name for p in root.iterdir())]))
 """
 
 
 async def test_a_kill_at_each_call_leaves_old_or_new_text(folder: HeapFolder, root: Path) -> None:
-    """SIGKILL before any system call of a replacement: old or new text, and nothing left over."""
-    for k in range(1, 20):
-        path, _ = await states(folder, root)
-        command = [sys.executable, "-c", textwrap.dedent(KILLED), str(root), str(k), *CALLS]
-        done = await asyncio.to_thread(
-            subprocess.run, command, check=False, timeout=30, capture_output=True
-        )
-        assert path.read_bytes() in {OLD, NEW}
-        await folder.clear_temps()
-        assert {p.name for p in root.iterdir()} == {".heapsyncd", "a.md"}
-        if done.returncode == 0:
-            break
-        assert done.returncode == -9, done.stderr
-    assert k > 6
-    assert path.read_bytes() == NEW
+    """SIGKILL before each system call of a replacement: old or new text, nothing after a sweep."""
+    arguments = [str(root), OLD.decode(), NEW.decode(), *CALLS]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", textwrap.dedent(KILLED), *arguments],
+        check=True,
+        timeout=30,
+        capture_output=True,
+    )
+    *kills, last = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(kills) >= 8
+    assert {status for status, *_ in kills} == {-9}
+    texts = [found for _, found, *_ in kills]
+    # Up to some call the old text, from there on the new one.
+    assert texts == sorted(texts, key=lambda t: t == NEW.decode())
+    assert set(texts) == {OLD.decode(), NEW.decode()}
+    assert any(temps for _, _, temps, _ in kills)
+    assert all(names == [".heapsyncd", "a.md"] for *_, names in kills)
+    assert last[:3] == [0, NEW.decode(), 0]
