@@ -254,7 +254,8 @@ def _advice(path: str, error: str) -> str:
 
 def _limit(name: str) -> str:
     try:
-        return Path(_LIMITS, name).read_text().strip()
+        with Path(_LIMITS, name).open() as file:
+            return file.read().strip()
     except OSError:
         return "unknown"
 

@@ -9,9 +9,11 @@ import textwrap
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from watchfiles._rust_notify import RustNotify
 
 from heapsyncd.folder import watch as watching
 from heapsyncd.folder.disk import HeapFolder
@@ -204,7 +206,7 @@ async def test_an_unreadable_directory_does_not_end_the_watch(
 ) -> None:
     """What may not be read is left out; the rest is watched."""
     root.mkdir()
-    real = watching.RustNotify
+    real: Any = RustNotify
     tries: list[bool] = []
 
     # As root, modes keep nobody out: the refusal has to be made.
@@ -214,7 +216,7 @@ async def test_an_unreadable_directory_does_not_end_the_watch(
             raise PermissionError("Permission denied (os error 13)")
         return real(paths, ignore_permission_denied=ignore_permission_denied, **options)
 
-    monkeypatch.setattr(watching, "RustNotify", refusing)
+    monkeypatch.setattr("heapsyncd.folder.watch.RustNotify", refusing)
     async with watched(root) as watcher:
         (root / "a.md").touch()
         await watcher.until({"a.md"}.issubset)
