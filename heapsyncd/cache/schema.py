@@ -115,6 +115,13 @@ SCHEMA: Final = (
     );
     CREATE INDEX history_block ON history (block_id);
 
+    -- The words of every note, for searching offline.
+    CREATE VIRTUAL TABLE search USING fts5 (
+      block_id UNINDEXED, heap_id UNINDEXED, title, body,
+      tokenize = 'unicode61 remove_diacritics 2'
+    );
+    CREATE TABLE search_row (block_id TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
+
     -- Updates yrs could not load, kept raw.
     CREATE TABLE quarantine (
       id        INTEGER PRIMARY KEY,

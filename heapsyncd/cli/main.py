@@ -1,7 +1,7 @@
 """The entry point: finds the command, and turns every error into one line and an exit code.
 
-A command's module is imported when it is called, so that ``--help`` and a mistyped option answer
-at once.
+A command's module is imported when it is called, and imports what its work needs when the work
+begins: help, a mistyped option and a wrong configuration are answered at once.
 """
 
 import importlib
@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "sync": "One full pass both ways, then exit: 0 when everything is in sync.",
     "status": "What is in sync, what is not, and why.",
     "heaps": "The heaps the accounts can see, and which are mirrored.",
+    "search": "Find notes that have all the words; works offline.",
     "serve": "Run the embedded Heaper-compatible server.",
 }
 """Each command's one line; the command itself is ``heapsyncd.cli.<name>.command``."""

@@ -50,6 +50,7 @@ class Index:
         self.attachments: dict[BlockId, dict[str, str]] = defaultdict(dict)
         """For each note: files_v0 key to path."""
         self.aliases = dict(aliases or {})
+        self._planned: dict[BlockId, str] = {}
         self._by_stem: dict[str, set[BlockId]] = defaultdict(set)
         self._by_path: dict[str, BlockId] = {}
         for block in blocks:
@@ -72,10 +73,9 @@ class Index:
         if entry.role == "folder":
             self.folders.add(entry.path)
         if entry.role in _PLACED_ROLES:
+            self._unplan(entry.block_id)
             self.path_of[entry.block_id] = entry.path
-            name = _link_path(entry)
-            self._by_path[collision_key(name)] = entry.block_id
-            self._by_stem[collision_key(PurePosixPath(name).name)].add(entry.block_id)
+            self._name(entry.block_id, entry.path)
         elif entry.key is not None:
             self.attachments[entry.block_id][entry.key] = entry.path
 
@@ -89,13 +89,35 @@ class Index:
         if entry.role in _PLACED_ROLES:
             if self.path_of.get(entry.block_id) == path:
                 del self.path_of[entry.block_id]
-            name = _link_path(entry)
-            if self._by_path.get(collision_key(name)) == entry.block_id:
-                del self._by_path[collision_key(name)]
-            self._by_stem[collision_key(PurePosixPath(name).name)].discard(entry.block_id)
+            self._unname(entry.block_id, path)
         elif entry.key is not None and self.attachments[entry.block_id].get(entry.key) == path:
             del self.attachments[entry.block_id][entry.key]
         return entry
+
+    def plan(self, places: Mapping[BlockId, str]) -> None:
+        """Blocks will stand there; links to those that have no file yet are written already."""
+        for block in [b for b in self._planned if self._planned[b] != places.get(b)]:
+            self._unplan(block)
+        for block, path in places.items():
+            if block not in self.path_of and block not in self._planned:
+                self._planned[block] = path
+                self._name(block, path)
+
+    def _unplan(self, block: BlockId) -> None:
+        path = self._planned.pop(block, None)
+        if path is not None:
+            self._unname(block, path)
+
+    def _name(self, block: BlockId, path: str) -> None:
+        name = _link_path(path)
+        self._by_path[collision_key(name)] = block
+        self._by_stem[collision_key(PurePosixPath(name).name)].add(block)
+
+    def _unname(self, block: BlockId, path: str) -> None:
+        name = _link_path(path)
+        if self._by_path.get(collision_key(name)) == block:
+            del self._by_path[collision_key(name)]
+        self._by_stem[collision_key(PurePosixPath(name).name)].discard(block)
 
     def below(self, path: str) -> list[EntryRow]:
         """The entries inside a directory, at any depth."""
@@ -136,10 +158,10 @@ class Index:
         """What stands in ``[[...]]`` for a block: its file's name, its path when the name is not
         unique.
         """
-        path = self.path_of.get(BlockId(block))
+        path = self.path_of.get(BlockId(block)) or self._planned.get(BlockId(block))
         if path is None:
             return None
-        full = _link_path(self.entries[path])
+        full = _link_path(path)
         if _UNLINKABLE & set(full) or is_ulid(full):
             return None
         stem = PurePosixPath(full).name
@@ -173,8 +195,8 @@ def stat_of(entry: EntryRow) -> Stat | None:
     )
 
 
-def _link_path(entry: EntryRow) -> str:
-    return entry.path.removesuffix(".md") if entry.role == "note" else entry.path
+def _link_path(path: str) -> str:
+    return path.removesuffix(".md")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, history, renditions
+from heapsyncd.cache import blocks, entries, history, renditions, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.renditions import Rendition
@@ -435,6 +435,7 @@ async def edit_fields(
             if base is not None and gone:
                 history.keep(tx, heap.id, block, gone[0], "deleted", base.data, now_ms())
             renditions.drop(tx, block)
+            search.remove(tx, block)
             values["stale"] = 0
         else:
             values["stale"] = 1

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from heapsyncd.cache import blocks, entries, history, renditions
+from heapsyncd.cache import blocks, entries, history, renditions, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
@@ -28,9 +28,10 @@ def places_of(heap: HeapState) -> dict[BlockId, str]:
     return place(heap.index.placed(), heap.index.path_of)
 
 
-async def put_in_place(heap: HeapState, look_at: set[str]) -> dict[BlockId, str]:
-    """Work out every block's place and move what stands elsewhere; the places."""
-    places = await asyncio.to_thread(places_of, heap)
+async def put_in_place(heap: HeapState, look_at: set[str]) -> None:
+    """Work out every block's place, and move what stands elsewhere."""
+    places = heap.places = await asyncio.to_thread(places_of, heap)
+    heap.index.plan(places)
     live = {b: p for b, p in heap.index.path_of.items() if b in places}
     moved_notes: list[tuple[BlockId, str]] = []
     for step in arrange(live, places):
@@ -40,14 +41,13 @@ async def put_in_place(heap: HeapState, look_at: set[str]) -> dict[BlockId, str]
         except (Moved, FolderTrouble) as error:
             heap.file_problems[step.old] = str(error)
             look_at.add(step.old)
-            return places
+            return
         await _entries_moved(heap, step.old, step.new)
         if step.old.endswith(".md") and assets_of(step.old) != assets_of(step.new):
             await _move_assets(heap, step.old, step.new)
         moved_notes.append((step.block, step.old))
     await heap.db.write(lambda tx: _names_changed(tx, heap, moved_notes))
     heap.rearrange = False
-    return places
 
 
 async def _make_above(heap: HeapState, path: str, places: dict[BlockId, str]) -> None:
@@ -141,6 +141,7 @@ async def _remove_path(heap: HeapState, state: BlockState, path: str, look_at: s
         if base is not None:
             history.keep(tx, heap.id, state.id, path, "deleted", base.data, now_ms())
         renditions.drop(tx, state.id)
+        search.remove(tx, state.id)
         entries.remove(tx, heap.id, [e.path for e in owned])
 
     await heap.db.write(store)

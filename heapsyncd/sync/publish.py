@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, renditions
+from heapsyncd.cache import blocks, entries, renditions, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Todo
 from heapsyncd.cache.renditions import Rendition
@@ -49,13 +49,14 @@ async def publish(heap: HeapState, look_at: set[str], *, everything: bool = Fals
     while True:
         async with heap.lock:
             states = await heap.db.read(lambda tx: blocks.stale(tx, heap.id, BATCH))
-            places = await put_in_place(heap, look_at) if heap.rearrange else {}
+            if heap.rearrange:
+                await put_in_place(heap, look_at)
             waiting = [s for s in states if heap.index.path_of.get(s.id) in look_at]
             states = [s for s in states if s not in waiting]
             if not states:
                 return bool(done)
             before = {s.id for s in states}
-            await _publish_batch(heap, states, places, look_at)
+            await _publish_batch(heap, states, look_at)
         done += len(states)
         if everything:
             heap.step("writing", done, max(total, done))
@@ -69,14 +70,14 @@ async def _count_stale(heap: HeapState) -> int:
     return len(await heap.db.read(lambda tx: blocks.stale(tx, heap.id, 1 << 30)))
 
 
-async def _publish_batch(
-    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
-) -> None:
+async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at: set[str]) -> None:
     if any(
-        s.deleted_at_ms is None and s.id not in places and s.id not in heap.index.path_of
+        s.deleted_at_ms is None and s.id not in heap.places and s.id not in heap.index.path_of
         for s in states
     ):
-        places = places | await asyncio.to_thread(places_of, heap)
+        heap.places = await asyncio.to_thread(places_of, heap)
+        heap.index.plan(heap.places)
+    places = heap.places
     gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
     await remove(heap, gone, look_at)
     live = [s for s in states if s.deleted_at_ms is None and s.kind != "tag"]
@@ -260,8 +261,10 @@ async def _commit_notes(
             if base is not None:
                 renditions.same_text(tx, state.id, base.number, seq=state.seq, extra=None)
         for draft in [d for d, _ in written] + list(unchanged):
-            entries.mention(tx, draft.note.state.id, draft.mentions)
-            blocks.update(tx, draft.note.state.id, stale=0)
+            note = draft.note
+            entries.mention(tx, note.state.id, draft.mentions)
+            search.index(tx, heap.id, note.state.id, note.fields.title, note.view.words())
+            blocks.update(tx, note.state.id, stale=0)
         entries.save(tx, heap.id, attachments)
 
     await heap.db.write(store)

@@ -56,6 +56,8 @@ class HeapState:
     nothing is sent before that, so that a deletion is known before an edit is pushed over it."""
     rearrange: bool = True
     """Whether places have to be worked out anew."""
+    places: dict[BlockId, str] = field(default_factory=dict)
+    """Where blocks should stand, as last worked out."""
     file_problems: dict[str, str] = field(default_factory=dict)
     """Trouble with files, by path."""
 

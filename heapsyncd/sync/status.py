@@ -1,9 +1,9 @@
-"""What ``status`` can say while no daemon runs: what the cache knows."""
+"""What can be said while no daemon runs: what the cache knows."""
 
 from pathlib import Path
 from typing import Any
 
-from heapsyncd.cache import blocks, entries, heaps
+from heapsyncd.cache import blocks, entries, heaps, search
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.model import Problem
@@ -22,6 +22,20 @@ async def cached_status(account: Account, state_dir: Path) -> dict[str, Any]:
         async with await open_cache(account, state_dir) as db:
             report.heaps = await db.read(lambda tx: _heaps(tx, account))
     return report.snapshot()
+
+
+async def search_cache(
+    account: Account, state_dir: Path, query: str, heap: str | None, limit: int
+) -> list[search.Hit]:
+    """The notes of an account that have all words of the query, best first.
+
+    Raises:
+        FolderTrouble: the cache can't be read.
+    """
+    if not cache_path(account, state_dir).exists():
+        return []
+    async with await open_cache(account, state_dir) as db:
+        return await db.read(lambda tx: search.find(tx, query, heap, limit))
 
 
 def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:

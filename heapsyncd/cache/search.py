@@ -1,0 +1,67 @@
+"""Full-text search of the notes, offline. Rows follow the documents, in the transactions that
+publish them.
+"""
+
+import re
+from dataclasses import dataclass
+
+from heapsyncd.database import Tx
+from heapsyncd.ids import BlockId, HeapId
+
+SNIPPET_WORDS = 16
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One note that has all the words. ``path`` is relative to its heap's folder."""
+
+    heap: str
+    """The heap's title."""
+    path: str
+    title: str
+    snippet: str
+    """Some words around the first that was found, on one line."""
+
+
+def index(tx: Tx, heap: HeapId, block: BlockId, title: str, body: str) -> None:
+    """Let a note be found by these words, and no longer by earlier ones."""
+    remove(tx, block)
+    row = tx.execute(
+        "INSERT INTO search (block_id, heap_id, title, body) VALUES (?, ?, ?, ?)",
+        (block, heap, title, body),
+    ).lastrowid
+    tx.execute("INSERT INTO search_row (block_id, id) VALUES (?, ?)", (block, row))
+
+
+def remove(tx: Tx, block: BlockId) -> None:
+    """The note is not to be found any more."""
+    row = tx.execute("SELECT id FROM search_row WHERE block_id = ?", (block,)).fetchone()
+    if row is not None:
+        tx.execute("DELETE FROM search WHERE rowid = ?", (row[0],))
+        tx.execute("DELETE FROM search_row WHERE block_id = ?", (block,))
+
+
+def find(tx: Tx, query: str, heap: str | None, limit: int) -> list[Hit]:
+    """The notes that have every word of the query (the last one may be a beginning), best first.
+
+    Args:
+        tx: the transaction.
+        query: words; punctuation means nothing.
+        heap: only this heap, by title or id; None: all.
+        limit: how many at most.
+    """
+    words = _WORD.findall(query)
+    if not words:
+        return []
+    match = " ".join(f'"{w}"' for w in words) + "*"
+    rows = tx.execute(
+        "SELECT heap.title, entry.path, search.title,"
+        " snippet(search, 3, '', '', ' … ', ?)"
+        " FROM search JOIN heap ON heap.id = search.heap_id"
+        " JOIN entry ON entry.block_id = search.block_id AND entry.role = 'note'"
+        " WHERE search MATCH ? AND (? IS NULL OR heap.title = ? OR heap.id = ?)"
+        " ORDER BY rank LIMIT ?",
+        (SNIPPET_WORDS, match, heap, heap, heap, limit),
+    )
+    return [Hit(h, p, t, " ".join(s.split())) for h, p, t, s in rows]

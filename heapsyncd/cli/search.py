@@ -1,0 +1,48 @@
+"""``search``: the words of the notes, offline."""
+
+import asyncio
+import json
+from dataclasses import asdict
+from typing import Final
+
+import click
+
+from heapsyncd.cli.settings import Options, load, pass_options
+from heapsyncd.config import Config
+
+LIMIT: Final = 50
+"""So many notes are shown at most."""
+
+
+@click.command("search")
+@click.argument("query", nargs=-1, required=True)
+@click.option("--heap", metavar="NAME", help="Only this heap, by title or id.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@pass_options
+def command(options: Options, query: tuple[str, ...], heap: str | None, *, as_json: bool) -> None:
+    """Find notes that have all the words; works offline.
+
+    The last word may be a beginning.
+    """
+    config = load(options.path)
+    found = asyncio.run(_search(config, " ".join(query), heap))
+    if as_json:
+        click.echo(json.dumps({"hits": found}, ensure_ascii=False))
+        return
+    for hit in found:
+        click.echo(f"{hit['heap']}/{hit['path']}")
+        if hit["snippet"]:
+            click.echo(f"    {hit['snippet']}")
+    if not found:
+        click.echo("nothing found")
+
+
+async def _search(config: Config, query: str, heap: str | None) -> list[dict[str, str]]:
+    # Imported here: only this needs the cache, and with it the libraries of the whole line.
+    from heapsyncd.sync.status import search_cache  # noqa: PLC0415
+
+    found: list[dict[str, str]] = []
+    for account in config.accounts:
+        hits = await search_cache(account, config.state_dir, query, heap, LIMIT)
+        found += [{"account": account.name, **asdict(hit)} for hit in hits]
+    return found
