@@ -15,6 +15,19 @@ function caret({ node, start }, at) {
   return start + (before >= 0xd800 && before <= 0xdbff ? offset + 1 : offset);
 }
 
+/** The characters on both sides of a position; fewer at an end of the block or beside a node. */
+const around = ({ node, start }, position) => {
+  const [from, to] = [Math.max(position - start - 1, 0), Math.min(position - start + 1, node.content.size)];
+  return node.textBetween(from, to, '', ' ');
+};
+
+/** Where an edit is to happen; with `whole` not inside a word but behind it. */
+function place(block, { at = 0, whole = false }) {
+  let position = caret(block, at);
+  while (whole && /^\S\S$/u.test(around(block, position))) position++;
+  return position;
+}
+
 /** Both ends of `length` positions from `at` on, ordered. */
 const range = (block, { at = 0, length = 1 }) => {
   const from = caret(block, at);
@@ -39,7 +52,7 @@ const topLevel = apply => (editor, edit) => {
 };
 
 const EDITS = {
-  type: inBlock((tr, block, { at = 0, text }) => tr.insertText(text, caret(block, at))),
+  type: inBlock((tr, block, edit) => tr.insertText(edit.text, place(block, edit))),
 
   erase: inBlock((tr, block, edit) => tr.delete(...range(block, edit))),
 
@@ -47,8 +60,8 @@ const EDITS = {
 
   unmark: inBlock((tr, block, edit) => tr.removeMark(...range(block, edit), tr.doc.type.schema.marks[edit.mark])),
 
-  split: inBlock((tr, block, { at = 0 }) => {
-    const position = caret(block, at);
+  split: inBlock((tr, block, edit) => {
+    const position = place(block, edit);
     return canSplit(tr.doc, position) ? tr.split(position) : null;
   }),
 

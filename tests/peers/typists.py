@@ -133,7 +133,8 @@ def grow_edit(random: Random, text: str, kinds: Sequence[str]) -> Node:
         "item": random.randint(0, 3),
     }
     extra: dict[str, Node] = {
-        "type": {"text": text},
+        "type": {"text": text, "whole": True},
+        "split": {"whole": True},
         "mark": {"mark": random.choice(["bold", "italic", "strike"])},
         "unmark": {"mark": random.choice(["bold", "italic", "strike"])},
         "retype": {"to": "heading", "attrs": {"level": 2}},
