@@ -153,6 +153,30 @@ async def test_wrong_content(sender: Sender) -> None:
     await sender.all()
 
 
+async def test_received_chunk_is_not_touched(sender: Sender) -> None:
+    """A chunk sent again with other bytes does not replace the one that arrived."""
+    await sender.init()
+    for index in range(4):
+        await sender.put(index)
+    assert (await sender.put(0, b"x" * 10))[0] == 200
+    assert (await sender.complete())[0] == 200
+    assert (await sender.get())[1] == sender.data
+
+
+async def test_chunk_without_a_length(sender: Sender) -> None:
+    """A chunk whose size is not announced is measured as it comes: too long 413, too short 400."""
+
+    async def pieces(*sizes: int) -> AsyncIterator[bytes]:
+        for size in sizes:
+            yield b"x" * size
+
+    await sender.init()
+    assert (await sender.put(0, pieces(6, 6)))[0] == 413
+    assert (await sender.put(0, pieces(3, 3)))[0] == 400
+    assert (await sender.init())[1]["received"] == []
+    await sender.all()
+
+
 async def test_chunk_refusals(sender: Sender) -> None:
     """A chunk of the wrong size, number, type or of an unknown upload is refused."""
     assert (await sender.put(0))[0] == 404

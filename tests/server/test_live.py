@@ -310,6 +310,20 @@ async def test_waiting_messages_are_bounded(tmp_path: Path) -> None:
                 assert await live.closed() == 4205
 
 
+async def test_refused_documents_do_not_wait(tmp_path: Path) -> None:
+    """What is sent along with refused sign-ins counts for nothing, however many there are."""
+    limits = Limits(waiting_documents=3)
+    async with serving(tmp_path, limits=limits) as (server, client):
+        await client.sign_in()
+        heap = await server.add_heap("H")
+        block = await server.add_block(heap)
+        async with client.live() as live:
+            for version in range(2, 12):
+                await live.sign_in_silently(name_of(heap, block, version))
+                await live.send(name_of(heap, block, version), hp.SyncStep1(b"\0"))
+            assert said(await live.open(name_of(heap, block))) == ""
+
+
 async def test_large_messages_are_refused(tmp_path: Path) -> None:
     """A message above the limit closes the socket as too big."""
     limits = Limits(frame_bytes=10_000)
@@ -327,7 +341,7 @@ async def test_idle_socket_is_closed(tmp_path: Path) -> None:
 
 async def test_slow_client_is_cut_off(tmp_path: Path) -> None:
     """A client that takes nothing while others write is cut off, and nobody else is held up."""
-    limits = Limits(auth_calls=99, unsent_bytes=100_000, unsent_max_bytes=1_000_000)
+    limits = Limits(unsent_bytes=100_000, unsent_max_bytes=1_000_000, ping_s=3_600)
     async with serving(tmp_path, limits=limits) as (server, client):
         await client.sign_in()
         heap = await server.add_heap("H")
@@ -339,10 +353,12 @@ async def test_slow_client_is_cut_off(tmp_path: Path) -> None:
             await shake_hands(reader, writer)
             writer.write(masked(hp.encode(name, hp.Auth(Token(client.token or "")))))
             await until(lambda: server.followers(block) == 2)
-            for _ in range(60):
-                await typist.send(name, hp.Update(paragraph("x" * 200_000, doc)))
-                assert (await typist.next(name, hp.SyncStatus)).saved
+            for clock in range(60):
+                here = State(1, clock, f'"{"x" * 200_000}"')
+                await typist.send(name, hp.Awareness(encode([here])))
             await until(lambda: server.followers(block) == 1)
+            await typist.send(name, hp.Update(paragraph("still here", doc)))
+            assert (await typist.next(name, hp.SyncStatus)).saved
         writer.close()
 
 
