@@ -92,8 +92,9 @@ class LiveFeed(Protocol):
         """Set the whole wanted set; what is new is opened, what is absent is left."""
 
     def reopen(self, block: BlockId) -> None:
-        """The block's ``sync_version`` changed (or a refusal is thought to be over): leave it
-        and open it anew.
+        """Open a followed block anew: its ``sync_version`` changed, or it was closed.
+
+        A version the server denied is not tried again on the same socket; another one is.
         """
 
     def answer(self, block: BlockId, update: bytes) -> None:

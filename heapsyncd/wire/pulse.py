@@ -9,7 +9,7 @@ from heapsyncd.errors import Unreachable
 
 KEEP_ALIVE_S = 25.0
 QUIET_S = 15.0
-DEAD_S = 45.0
+DEAD_S = 44.0  # a dead link is to be known within 45 s
 
 
 class Pulse:

@@ -432,7 +432,7 @@ async def test_a_reader_that_is_slow_for_long_keeps_its_link() -> None:
         now_s[0] += 1000
         feed.answer(A, b"still here")
         await server.until(lambda: server.received[-1].message == hp.SyncStep2(b"still here"))
-        now_s[0] += 44
+        now_s[0] += 43
         feed.answer(A, b"and here")
         await server.until(lambda: server.received[-1].message == hp.SyncStep2(b"and here"))
         events = await collect(feed, lambda events: len(events) == 2000)
