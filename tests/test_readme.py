@@ -33,7 +33,7 @@ def test_the_demo_of_the_readme_runs(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=55,
         check=False,
     )
     assert done.returncode == 0, done.stderr

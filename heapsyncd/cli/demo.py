@@ -16,17 +16,11 @@ import click
 
 from heapsyncd import logs
 from heapsyncd.cli.keys import make_key, read_key
-from heapsyncd.cli.progress import progress_bar
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.cli.sync import tell
 from heapsyncd.config import Account, Config, Log, render_account
-from heapsyncd.daemon import Daemon, run_once
 from heapsyncd.errors import FolderTrouble, StateLocked
-from heapsyncd.notify import Notifier
-from heapsyncd.server import Server
-from heapsyncd.server.sample import plant
 from heapsyncd.statelock import hold_state
-from heapsyncd.wire.signin import public_key
 
 HIDDEN: Final = ".heapsyncd-demo"
 NAME: Final = "demo"
@@ -119,6 +113,10 @@ class Place:
 
 
 async def _demo(place: Place, *, once: bool) -> int:
+    from heapsyncd.server import Server
+    from heapsyncd.server.sample import plant
+    from heapsyncd.wire.signin import public_key
+
     key_file = place.hidden / f"{NAME}.key"
     make_key(key_file)
     account = Account(NAME, "heaper", "", place.root, key_file, poll_interval_s=1.0)
@@ -138,6 +136,10 @@ async def _demo(place: Place, *, once: bool) -> int:
 
 
 async def _mirror(place: Place, config: Config, *, once: bool) -> int:
+    from heapsyncd.cli.progress import progress_bar
+    from heapsyncd.daemon import Daemon, run_once
+    from heapsyncd.notify import Notifier
+
     with progress_bar() as progress:
         verdicts = await run_once(config, timeout_s=FIRST_PASS_S, progress=progress)
     code = tell(verdicts)

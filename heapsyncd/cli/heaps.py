@@ -9,7 +9,6 @@ from heapsyncd.cli.settings import Options, load_with_keys, pass_options
 from heapsyncd.cli.sync import worst
 from heapsyncd.config import Account, Config
 from heapsyncd.errors import HeapsyncdError
-from heapsyncd.sync.mirror import list_heaps
 
 
 @click.command("heaps")
@@ -27,6 +26,8 @@ async def _heaps(config: Config) -> int:
 
 
 async def _show(account: Account) -> int:
+    from heapsyncd.sync.mirror import list_heaps
+
     click.echo(f"{account.name}: {account.server}")
     try:
         found = await list_heaps(account)

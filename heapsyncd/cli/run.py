@@ -7,8 +7,6 @@ import click
 from heapsyncd import logs
 from heapsyncd.cli.settings import Options, load_with_keys, pass_options
 from heapsyncd.config import Config
-from heapsyncd.daemon import Daemon
-from heapsyncd.notify import Notifier
 
 
 @click.command("run")
@@ -24,4 +22,8 @@ def command(options: Options) -> None:
         logs.configure(config.log, level=options.level)
         return config
 
-    asyncio.run(Daemon(load(), load, notifier=Notifier.from_environment()).run())
+    config = load()
+    from heapsyncd.daemon import Daemon
+    from heapsyncd.notify import Notifier
+
+    asyncio.run(Daemon(config, load, notifier=Notifier.from_environment()).run())

@@ -38,8 +38,7 @@ def command(options: Options, query: tuple[str, ...], heap: str | None, *, as_js
 
 
 async def _search(config: Config, query: str, heap: str | None) -> list[dict[str, str]]:
-    # Imported here: only this needs the cache, and with it the libraries of the whole line.
-    from heapsyncd.sync.status import search_cache  # noqa: PLC0415
+    from heapsyncd.sync.status import search_cache
 
     found: list[dict[str, str]] = []
     for account in config.accounts:

@@ -11,7 +11,6 @@ import click
 from heapsyncd import logs
 from heapsyncd.cli.settings import Options, pass_options
 from heapsyncd.config import Log
-from heapsyncd.server import Accept, serve
 
 DEFAULT_PORT: Final = 8790
 
@@ -39,6 +38,8 @@ def command(
     Who may sign in: the first key that does becomes the owner, unless keys are named with
     --accept (may be repeated) or in the data directory's file `accounts`.
     """
+    from heapsyncd.server import Accept, serve
+
     logs.configure(Log(), level=options.level)
     accept = Accept(keys=keys, open=everybody)
 

@@ -15,8 +15,6 @@ from heapsyncd.cli.keys import make_key, read_key
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Account, Kind, Log
 from heapsyncd.errors import ConfigError, FolderTrouble, NotHeaper, SignInRefused, TryLater
-from heapsyncd.sync.mirror import list_heaps
-from heapsyncd.wire.signin import public_key
 
 DEFAULT_FOLDER: Final = "~/Heaps"
 _FILE = click.Path(path_type=Path)
@@ -134,6 +132,9 @@ def _add(path: Path, account: Account) -> None:
 
 
 async def _sign_in(account: Account) -> int:
+    from heapsyncd.sync.mirror import list_heaps
+    from heapsyncd.wire.signin import public_key
+
     assert account.seed is not None
     try:
         found = await list_heaps(account)

@@ -44,8 +44,7 @@ async def read(config: Config) -> tuple[Status, str | None]:
         answer, remark = None, f"{error} This is what the cache knows."
     if answer is not None:
         return answer, None
-    # Only this way needs the cache, and with it the libraries of the whole line.
-    from heapsyncd.sync.status import cached_status  # noqa: PLC0415
+    from heapsyncd.sync.status import cached_status
 
     accounts = [await cached_status(account, config.state_dir) for account in config.accounts]
     return {"accounts": accounts}, remark

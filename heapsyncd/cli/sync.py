@@ -7,9 +7,7 @@ from typing import Final
 import click
 
 from heapsyncd import logs
-from heapsyncd.cli.progress import progress_bar
 from heapsyncd.cli.settings import Options, load_with_keys, pass_options
-from heapsyncd.daemon import run_once
 from heapsyncd.sync.report import Verdict
 
 LEFT_LINES: Final = 8
@@ -33,6 +31,9 @@ def command(options: Options, timeout_s: float | None) -> int:
     """
     config = load_with_keys(options.path)
     logs.configure(config.log, level=options.level)
+    from heapsyncd.cli.progress import progress_bar
+    from heapsyncd.daemon import run_once
+
     with progress_bar() as progress:
         verdicts = asyncio.run(run_once(config, timeout_s=timeout_s, progress=progress))
     return tell(verdicts)

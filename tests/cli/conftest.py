@@ -10,6 +10,13 @@ from heapsyncd.server import Server
 from tests.cli.devices import Device
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test here starts several processes: it has more time than others."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(180))
+
+
 @pytest.fixture
 def device(tmp_path: Path) -> Device:
     return Device(tmp_path / "device")

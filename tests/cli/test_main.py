@@ -1,5 +1,8 @@
 """The entry point: help, mistakes, and how errors are said."""
 
+import asyncio
+import sys
+
 import pytest
 
 from heapsyncd import __version__
@@ -49,10 +52,16 @@ async def test_a_mistake_on_the_command_line_exits_2(
 
 
 async def test_without_a_command_the_help_is_shown(device: Device) -> None:
-    """It is a usage error all the same."""
+    """It is a usage error all the same; with options, the missing command is named."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "heapsyncd.cli"), stderr=asyncio.subprocess.PIPE
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 2
+    assert b"Commands:" in err
     done = await device()
     assert done.code == 2
-    assert "Commands:" in done.err
+    assert "Missing command" in done.err
 
 
 @pytest.mark.parametrize("command", ["sync", "run", "status", "heaps"])

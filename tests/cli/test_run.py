@@ -175,3 +175,17 @@ async def test_status_watch_shows_each_change(
         watching.send_signal(signal.SIGINT)
         await asyncio.wait_for(watching.communicate(), DEADLINE_S)
     assert watching.returncode == 130
+
+
+async def test_search_finds_words_offline(device: Device, server: Server, heap: HeapId) -> None:
+    """What the cache holds is found without daemon and server, with its path; else nothing."""
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    (device.folder / "Home" / "Boat.md").write_text("Varnish the deck in spring.\n")
+    assert (await device("sync")).code == 0
+    await server.__aexit__(None, None, None)
+    done = await device("search", "varnish", "spr")
+    assert (done.code, done.out.splitlines()[0]) == (0, "Home/Boat.md")
+    (hit,) = json.loads((await device("search", "--json", "deck")).out)["hits"]
+    assert (hit["account"], hit["path"]) == ("home", "Boat.md")
+    assert (await device("search", "--heap", "Work", "deck")).out == "nothing found\n"
