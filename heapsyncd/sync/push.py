@@ -14,14 +14,16 @@ from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import merge
-from heapsyncd.errors import BlockError, RequestRefused
+from heapsyncd.errors import BlockError, HeapsyncdError, RequestRefused
+from heapsyncd.ids import BlockId
 from heapsyncd.model import Push, PushResult
 from heapsyncd.sync.state import HeapState
 
 log = structlog.get_logger()
 
 BATCH = 200
-_KIND_ORDER = {"folder": 0, "tag": 1}
+INSERT_BATCH = 50
+INSERTS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +52,47 @@ async def push(heap: HeapState) -> bool:
 
 
 async def _insert_born(heap: HeapState) -> bool:
+    """Let the server know the blocks made here, folders and tags before what is in them."""
     born = await heap.db.read(lambda tx: blocks.born(tx, heap.id, 1 << 30))
-    born.sort(key=lambda s: (_KIND_ORDER.get(s.kind, 2), s.id))
-    for state in born:
-        try:
-            row = await heap.backend.insert(heap.id, state.id, state.kind, state.title)
-        except RequestRefused as error:
-            reason = f"the server would not create it: {error}"
-            await heap.db.write(
-                lambda tx, i=state.id, r=reason: blocks.update(tx, i, problem=r)  # type: ignore[misc]
-            )
-            log.warning("block refused", block=state.id, error=str(error))
-            continue
-        version = max(1, row.sync_version)
-        # Pulled before its edits are sent: the server may have written the title itself.
-        await heap.db.write(
-            lambda tx, i=state.id, v=version: blocks.update(  # type: ignore[misc]
-                tx, i, sync_version=v, wanted=v, problem=None
-            )
-        )
-        heap.to_pull.set()
+    for kinds in (("folder",), ("tag",), ("document", "file")):
+        group = sorted((s for s in born if s.kind in kinds), key=lambda s: s.id)
+        for start in range(0, len(group), INSERT_BATCH):
+            await _insert(heap, group[start : start + INSERT_BATCH])
     return bool(born)
+
+
+async def _insert(heap: HeapState, batch: Sequence[BlockState]) -> None:
+    gate = asyncio.Semaphore(INSERTS_AT_ONCE)
+    known: dict[BlockId, int] = {}
+    refused: dict[BlockId, str] = {}
+
+    async def one(state: BlockState) -> None:
+        async with gate:
+            try:
+                row = await heap.backend.insert(heap.id, state.id, state.kind, state.title)
+            except RequestRefused as error:
+                refused[state.id] = f"the server would not create it: {error}"
+            else:
+                known[state.id] = max(1, row.sync_version)
+
+    def store(tx: Tx) -> None:
+        for block, version in known.items():
+            # Pulled before its edits are sent: the server may have written the title itself.
+            blocks.update(tx, block, sync_version=version, wanted=version, problem=None)
+        for block, reason in refused.items():
+            blocks.update(tx, block, problem=reason)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for state in batch:
+                group.create_task(one(state))
+    except* HeapsyncdError as errors:
+        # The first reason stands for all: they share one server. Creating again is harmless.
+        raise errors.exceptions[0] from None
+    finally:
+        await heap.db.write(store)
+        if known:
+            heap.to_pull.set()
 
 
 async def _unsent(heap: HeapState) -> list[_Unsent]:
