@@ -88,7 +88,7 @@ def _pages(ids: dict[str, BlockId]) -> list[Note]:
                 _bullets(
                     ["what you save is on the server a moment later,"],
                     ["what others change appears in the file, and only where they changed it,"],
-                    ["nothing you typed is ever lost: see ", _code("heapsyncd history"), "."],
+                    ["nothing you typed is ever lost."],
                 ),
                 _p("Try it with ", _to(ids, "Groceries"), " or ", _to(ids, "Boat"), "."),
             ),
