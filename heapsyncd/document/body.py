@@ -10,7 +10,7 @@ from heapsyncd.document import build, leaf
 from heapsyncd.document.clones import Clones
 from heapsyncd.document.new import Maker, completed
 from heapsyncd.document.nodes import Elem, Node
-from heapsyncd.document.plan import Step, content
+from heapsyncd.document.plan import Step, content, fresh_step
 from heapsyncd.document.schema import Vocabulary
 from heapsyncd.document.table import edit_cell
 from heapsyncd.document.tree import code_items, code_text, file_keys, shown_code
@@ -51,6 +51,8 @@ class Body:
         if new.kind == "row":
             return Elem(node.tag, attrs, self._row(node, step), node.raw)
         made = Elem(node.tag, attrs, self._weave(node, step), node.raw)
+        if new.kind == "table":
+            _widen(made, len(new.children[0].children))
         return completed(made, new.kind, _spare(node, made))
 
     def _attrs(self, node: Elem, old: Block, new: Block) -> dict[str, object]:
@@ -72,7 +74,7 @@ class Body:
             # An inline node among blocks stays while it is all there is to show.
             only = new.inline[0] if len(new.inline) == 1 else None
             changed = build.revalued(node, only) if isinstance(only, Atom) else None
-            return changed or self._maker.block(Step(new))
+            return changed or self._maker.block(fresh_step(new))
         children: list[Node] = node.children
         if new.kind == "code":
             children = _code(children, new.text)
@@ -132,14 +134,14 @@ class Body:
         if step.children is None:
             return list(node.children)
         cells = list(step.children)
-        while cells and _is_padding(cells[-1]) and not cells[-1].new.inline:
+        while len(cells) > 1 and _is_padding(cells[-1]) and not cells[-1].new.inline:
             cells.pop()
         out: list[Node] = []
         for cell in cells:
             if cell.old is not None and cell.old.path is not None:
                 out.append(self._apply(cell, node.children[cell.old.path[-1]]))
                 continue
-            made = self._maker.block(Step(cell.new))
+            made = self._maker.block(fresh_step(cell.new))
             like = [c.tag for c in (*out[-1:], *node.children[:1]) if isinstance(c, Elem)]
             out.append(Elem(like[0] if like else made.tag, made.attrs, made.children))
         return out
@@ -151,6 +153,18 @@ def _spare(old: Elem, new: Elem) -> Elem | None:
     if not isinstance(first, Elem) or first.tag != "paragraph":
         return None
     return None if any(c.raw is first.raw for c in new.children) else first
+
+
+def _widen(table: Elem, width: int) -> None:
+    """Give the first row empty cells, when no row is as wide as the table is to be."""
+    rows = [r for r in table.children if isinstance(r, Elem)]
+    first = rows[0]
+    if any(len(r.children) >= width for r in rows):
+        return
+    like = first.children[-1]
+    tag = like.tag if isinstance(like, Elem) else "tableCell"
+    more = [Elem(tag, {}, [build.paragraph()]) for _ in range(width - len(first.children))]
+    table.children[0] = Elem(first.tag, first.attrs, [*first.children, *more], first.raw)
 
 
 def _is_padding(cell: Step) -> bool:

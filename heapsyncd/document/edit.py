@@ -14,7 +14,7 @@ from heapsyncd.document.body import Body
 from heapsyncd.document.clones import Clones, Seen
 from heapsyncd.document.goal import settled
 from heapsyncd.document.nodes import Elem
-from heapsyncd.document.plan import Step, plan
+from heapsyncd.document.plan import Step, fresh_step, plan
 from heapsyncd.document.replica import Replica, clocks, contained, merge
 from heapsyncd.document.rules import violations
 from heapsyncd.document.schema import CONTRACT, Vocabulary
@@ -209,7 +209,7 @@ def _wrong(made: Elem, step: Step, clones: Clones) -> set[int]:
 
 
 def _with_new(step: Step, wrong: set[int]) -> Step:
-    steps = [Step(s.new) if k in wrong else s for k, s in enumerate(step.children or ())]
+    steps = [fresh_step(s.new) if k in wrong else s for k, s in enumerate(step.children or ())]
     return Step(step.new, step.old, steps)
 
 

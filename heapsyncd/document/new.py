@@ -47,7 +47,8 @@ class Maker:
             children, old = source[1].children, source[0].inline
             if block.kind in _TEXT:
                 shown = build.shown_attrs(source[0], self.words)
-                hidden = {k: v for k, v in source[1].attrs.items() if k not in shown}
+                values = source[1].attrs.items()
+                hidden = {k: v for k, v in values if k not in shown and v is not None}
                 made.attrs = hidden | made.attrs
         content = leaf.edit(children, old, block.inline, self.clones.makers())
         made.children = [copy(c) for c in content]

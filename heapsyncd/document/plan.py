@@ -132,7 +132,7 @@ class _Planner:
             elif i is not None:
                 gap.gone += self._record(old.children[i], theirs.partner(i))
             elif j is not None and not theirs.has(new.children[j], last, kept):
-                step = _fresh(new.children[j])
+                step = fresh_step(new.children[j])
                 gap.fresh.append(step)
                 steps.append(step)
         self._close(gap, None)
@@ -166,7 +166,7 @@ class _Planner:
                     continue
                 cell = step.new.children[j]
                 if i is None:
-                    step.children.append(_fresh(cell))
+                    step.children.append(fresh_step(cell))
                 else:
                     other = partner.children[i] if partner and i < len(partner.children) else None
                     step.children.append(self.pair(row.children[i], cell, other))
@@ -293,8 +293,9 @@ def _partners(old: Block, live: Block | None) -> Iterator[tuple[Block, Block | N
             stack.append((child, None if partner == child else partner))
 
 
-def _fresh(block: Block) -> Step:
-    return Step(block, None, [_fresh(c) for c in block.children] if block.children else None)
+def fresh_step(block: Block) -> Step:
+    """A step that makes a block and all below it anew."""
+    return Step(block, None, [fresh_step(c) for c in block.children] if block.children else None)
 
 
 def _best(block: Block, among: Sequence[Gone], least: float) -> Gone | None:
