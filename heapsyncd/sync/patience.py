@@ -10,7 +10,14 @@ from typing import Final
 
 import structlog
 
-from heapsyncd.errors import PeerError, ServerTrouble, SignInRefused, TooFast, TryLater
+from heapsyncd.errors import (
+    PeerError,
+    ServerTrouble,
+    SignInRefused,
+    TooFast,
+    TryLater,
+    meant,
+)
 from heapsyncd.sync.state import HeapState
 
 FIRST_S: Final = 1.0
@@ -43,8 +50,11 @@ class Patience:
         """Do the step; whether it worked. After a failure ``pause_s`` says how long to wait."""
         try:
             await step()
-        except (TryLater, SignInRefused, PeerError) as error:
-            self._failed(error)
+        except (TryLater, SignInRefused, PeerError, BaseExceptionGroup) as error:
+            cause = meant(error)
+            if not isinstance(cause, TryLater | SignInRefused | PeerError):
+                raise
+            self._failed(cause)
             return False
         if self.failures:
             log.info("works again", heap=self.heap.report.title, work=self.work)

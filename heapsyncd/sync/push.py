@@ -14,7 +14,7 @@ from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import merge
-from heapsyncd.errors import BlockError, HeapsyncdError, RequestRefused
+from heapsyncd.errors import BlockError, RequestRefused, leaves
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Push, PushResult
 from heapsyncd.sync.state import HeapState
@@ -63,8 +63,8 @@ async def _insert_born(heap: HeapState) -> bool:
 
 async def _insert(heap: HeapState, batch: Sequence[BlockState]) -> None:
     gate = asyncio.Semaphore(INSERTS_AT_ONCE)
-    known: dict[BlockId, int] = {}
-    refused: dict[BlockId, str] = {}
+    known: dict[str, int] = {}
+    refused: dict[str, str] = {}
 
     async def one(state: BlockState) -> None:
         async with gate:
@@ -78,17 +78,17 @@ async def _insert(heap: HeapState, batch: Sequence[BlockState]) -> None:
     def store(tx: Tx) -> None:
         for block, version in known.items():
             # Pulled before its edits are sent: the server may have written the title itself.
-            blocks.update(tx, block, sync_version=version, wanted=version, problem=None)
+            blocks.update(tx, BlockId(block), sync_version=version, wanted=version, problem=None)
         for block, reason in refused.items():
-            blocks.update(tx, block, problem=reason)
+            blocks.update(tx, BlockId(block), problem=reason)
 
     try:
         async with asyncio.TaskGroup() as group:
             for state in batch:
                 group.create_task(one(state))
-    except* HeapsyncdError as errors:
+    except BaseExceptionGroup as errors:
         # The first reason stands for all: they share one server. Creating again is harmless.
-        raise errors.exceptions[0] from None
+        raise leaves(errors)[0] from None
     finally:
         await heap.db.write(store)
         if known:

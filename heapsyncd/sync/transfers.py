@@ -13,7 +13,7 @@ from heapsyncd.backends.contract import FileChanged
 from heapsyncd.cache import blocks, entries
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
-from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused
+from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaves
 from heapsyncd.folder.disk import Moved
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.model import FileEntry
@@ -86,7 +86,7 @@ async def transfer(heap: HeapState) -> bool:
                 group.create_task(one(entry))
     except BaseExceptionGroup as errors:
         # The first reason stands for all: they share one server.
-        raise errors.exceptions[0] from None
+        raise leaves(errors)[0] from None
     return any(done)
 
 
