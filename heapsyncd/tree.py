@@ -146,7 +146,7 @@ class Atom:
 Inline = Text | Atom
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Block:
     """A block node, compared by kind, attrs and content.
 

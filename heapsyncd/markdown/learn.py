@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from heapsyncd.markdown.leaf import Trace
+from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.style import DEFAULT, Style
 from heapsyncd.tree import Atom, Block
 

@@ -15,7 +15,9 @@ from heapsyncd.markdown.events import (
     events,
     newlines,
 )
-from heapsyncd.markdown.leaf import LeafReader, Source, Trace
+from heapsyncd.markdown.leaf import LeafReader, bare
+from heapsyncd.markdown.source import Source, Trace
+from heapsyncd.markdown.tables import read_table
 from heapsyncd.tree import (
     Atom,
     Attrs,
@@ -23,7 +25,6 @@ from heapsyncd.tree import (
     BlockType,
     Inline,
     Piece,
-    Scalar,
     Span,
     Text,
     attrs,
@@ -35,11 +36,10 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 100
 """Containers inside containers; what lies deeper is read as the text it is written with."""
-MAX_CELLS = 100_000
-"""Cells of one table, padding included; a larger table is read as text."""
 FILE_KEY = re.compile(r"[0-9a-f]{64}(?::\d+)?")
-_LEVELS = {"H1": 1, "H2": 2, "H3": 3, "H4": 4, "H5": 5, "H6": 6}
+_CONTAINERS = frozenset({"List", "Item", "BlockQuote", "FootnoteDefinition"})
 _FENCE = re.compile(rb"[ \t]*(?:`{3,}|~{3,})[ \t]*([^ \t\r\n]*)")
+_END = {"End": "Paragraph"}
 
 
 def parse(body: str, links: "Links") -> Block:
@@ -71,7 +71,7 @@ class _Frame:
 
 
 class _Reader:
-    """One pass over the events with the open containers on a stack of its own."""
+    """One pass over the events, with the open containers on a stack of its own."""
 
     def __init__(self, source: Source, found: Events) -> None:
         self._source = source
@@ -80,56 +80,59 @@ class _Reader:
         self._quotes = 0
 
     def read(self) -> Block:
-        i, n = 0, len(self._events)
-        while i < n:
+        i = 0
+        while i < len(self._events):
             event, where = self._events[i]
-            if type(event) is dict:
-                for kind, value in event.items():  # noqa: B007 - the one pair of the dict
-                    break
-                if kind == "Start":
-                    i = self._start(value, where, i)
-                    continue
-                if kind == "End":
-                    self._close(self._stack.pop())
-                    i += 1
-                    continue
-                if kind == "TaskListMarker" and self._takes_task():
-                    self._stack[-1].checked = value
-                    i += 1
-                    continue
-            elif event == "Rule":
+            kind, value = (event, None) if type(event) is str else next(iter(event.items()))
+            if kind == "Start":
+                i = self._start(value, where, i)
+            elif kind == "End":
+                self._close(self._stack.pop())
+                i += 1
+            elif kind == "TaskListMarker" and self._takes_task():
+                self._stack[-1].checked = value
+                i += 1
+            elif kind == "Rule":
                 self._add(Block("rule", span=self._span(where)))
                 i += 1
-                continue
-            i = self._paragraph(i, i)
+            else:
+                i = self._paragraph(i, i)
         children = tuple(self._stack[0].children)
         return Block("doc", (), children, span=Span(0, len(self._source.data)))
 
     # Structure
 
     def _start(self, value: Any, where: Range, i: int) -> int:
-        if type(value) is str:
-            name, data = value, None
-        else:
-            for name, data in value.items():  # noqa: B007 - the one pair of the dict
-                break
+        """Open a container, or read a whole leaf; the index to go on from."""
+        name, data = (value, None) if type(value) is str else next(iter(value.items()))
         if name == "Paragraph":
-            return self._paragraph(i + 1, i) + 1
-        if name == "Heading":
-            return self._heading(data, where, i)
-        if name == "CodeBlock":
-            return self._code(data, where, i)
-        if name == "HtmlBlock":
-            return self._html(where, i)
-        if name == "Table":
-            return self._table(where, i)
-        if name not in {"List", "Item", "BlockQuote", "FootnoteDefinition"}:
+            return self._plain(i) or self._paragraph(i + 1, i) + 1
+        if name in _CONTAINERS:
+            return self._open(name, data, where, i)
+        if name in {"Emphasis", "Strong", "Strikethrough", "Link", "Image"}:
             return self._paragraph(i, i)
+        if name == "Heading":
+            self._heading(data, where, i)
+        elif name == "CodeBlock":
+            self._code(data, where, i)
+        elif name == "HtmlBlock":
+            self._html(where, i)
+        elif name == "Table":
+            self._table(where, i)
+        else:
+            self._add_lines(_lines(self._source.data, where), where)
+        return closing(self._events, i) + 1
+
+    def _open(self, name: str, data: Any, where: Range, i: int) -> int:
         if len(self._stack) > MAX_DEPTH:
             self._add_lines(_lines(self._source.data, where), where)
             return closing(self._events, i) + 1
         self._quotes += name == "BlockQuote"
-        self._stack.append(_Frame(name, data, where["start"], where["end"]))
+        # With a tab behind a marker, ranges begin in the indentation.
+        start = where["start"]
+        while self._source.data[start : start + 1] in {b" ", b"\t"}:
+            start += 1
+        self._stack.append(_Frame(name, data, start, where["end"]))
         return i + 1
 
     def _takes_task(self) -> bool:
@@ -147,8 +150,7 @@ class _Reader:
             known = () if frame.checked is None else attrs(checked=frame.checked)
             self._add(Block("item", known, children, span=Span(frame.start, end)))
         elif frame.name == "List":
-            for block in _lists(frame.data, children):
-                self._add(block)
+            self._stack[-1].children += _lists(frame.data, children)
         elif frame.name == "BlockQuote":
             self._quotes -= 1
             span = Span(frame.start, self._end(frame.start, frame.end))
@@ -168,8 +170,7 @@ class _Reader:
             end = first.span.end if first.span else end
         span = Span(frame.start, end)
         self._add(Block("paragraph", inline=inline((label, *rest)), span=span))
-        for child in children:
-            self._add(child)
+        self._stack[-1].children += children
 
     def _end(self, start: int, end: int) -> int:
         """The end of the last line that holds anything."""
@@ -180,9 +181,21 @@ class _Reader:
 
     # Leaves
 
-    def _leaf(self, i: int, *, in_table: bool = False) -> tuple[tuple[Inline, ...], int]:
-        reader = LeafReader(self._source, self._events, in_table=in_table, quotes=self._quotes)
-        return reader.read(i)
+    def _plain(self, i: int) -> int:
+        """The short way for a paragraph that is one line of bare text; 0 when it is not."""
+        event, where = self._events[i + 1]
+        if type(event) is not dict or "Text" not in event or self._events[i + 2][0] != _END:
+            return 0
+        text, start, end = event["Text"], where["start"], where["end"]
+        if "\0" in text or self._source.data[start:end] != text.encode():
+            return 0
+        content = bare(text, (_at(start),))
+        if content:
+            self._add(Block("paragraph", inline=content, span=Span(start, self._end(start, end))))
+        return i + 3
+
+    def _leaf(self, i: int) -> tuple[tuple[Inline, ...], int]:
+        return LeafReader(self._source, self._events, quotes=self._quotes).read(i)
 
     def _paragraph(self, i: int, first: int) -> int:
         """Inline events from ``i`` on, inside a Paragraph or bare in a tight item."""
@@ -191,9 +204,9 @@ class _Reader:
             self._stack[-1].checked = event["TaskListMarker"]
             i += 1
         content, end = self._leaf(i)
-        bare = first == i
+        is_bare = first == i
         where = self._events[first][1]
-        last = self._events[end - 1][1]["end"] if bare and end > i else where["end"]
+        last = self._events[end - 1][1]["end"] if is_bare and end > i else where["end"]
         if content:
             span = Span(where["start"], self._end(where["start"], last))
             keys = self._file_keys(i, end)
@@ -201,15 +214,14 @@ class _Reader:
                 self._add(Block("files", attrs(keys="\n".join(keys)), span=span))
             else:
                 self._add(Block("paragraph", inline=content, span=span))
-        return max(end, i + 1) if bare else end
+        return max(end, i + 1) if is_bare else end
 
-    def _heading(self, data: Any, where: Range, i: int) -> int:
-        content, end = self._leaf(i + 1)
-        level = attrs(level=_LEVELS[data["level"]])
+    def _heading(self, data: Any, where: Range, i: int) -> None:
+        content, _ = self._leaf(i + 1)
+        level = attrs(level=int(data["level"][1:]))
         self._add(Block("heading", level, inline=content, span=self._span(where)))
-        return end + 1
 
-    def _code(self, data: Any, where: Range, i: int) -> int:
+    def _code(self, data: Any, where: Range, i: int) -> None:
         end = closing(self._events, i)
         text = "".join(e["Text"] for e, _ in self._events[i + 1 : end])
         text = text.replace("\r\n", "\n").replace("\0", "").removesuffix("\n")
@@ -219,21 +231,26 @@ class _Reader:
             info = unescape(match[1].decode()) if match else ""
         stop = where["end"]
         # An open fence runs to the end of its container: blank lines there are code.
-        stop -= self._source.data[:stop].endswith(b"\n")
-        stop -= self._source.data[:stop].endswith(b"\r")
+        stop -= self._source.data.endswith(b"\n", 0, stop)
+        stop -= self._source.data.endswith(b"\r", 0, stop)
         span = Span(where["start"], max(stop, where["start"]))
         self._add(Block("code", attrs(info=info), text=text, span=span))
-        return end + 1
 
-    def _html(self, where: Range, i: int) -> int:
-        end = closing(self._events, i)
+    def _html(self, where: Range, i: int) -> None:
         span = self._span(where)
         opaque = OPAQUE_BLOCK.fullmatch(self._source.data[span.start : span.end].decode())
         if opaque:
             self._add(Block("opaque", attrs(label=opaque[1], digest=opaque[2]), span=span))
         else:
+            end = closing(self._events, i)
             self._add_lines([r for _, r in self._events[i + 1 : end]], where)
-        return end + 1
+
+    def _table(self, where: Range, i: int) -> None:
+        table = read_table(self._source, self._events, i, self._quotes)
+        if table is not None:
+            self._add(table)
+        else:
+            self._add_lines(_lines(self._source.data, where), where)
 
     def _add_lines(self, lines: list[Range], where: Range) -> None:
         """A paragraph of literal lines with breaks between them."""
@@ -251,20 +268,20 @@ class _Reader:
         if any(isinstance(x, Text) for x in content):
             self._add(Block("paragraph", inline=content, span=self._span(where)))
 
+    # Attached files
+
     def _file_keys(self, i: int, end: int) -> list[str]:
         """The keys when the paragraph is nothing but attached files, one a line."""
         keys: list[str] = []
         while i < end:
-            event = self._events[i][0]
-            key = self._file_key(event)
+            key = self._file_key(self._events[i][0])
             if key is None:
                 return []
             keys.append(key)
             i = closing(self._events, i) + 1
-            if i < end:
-                if self._events[i][0] not in ("SoftBreak", "HardBreak"):
-                    return []
-                i += 1
+            if i < end and self._events[i][0] not in ("SoftBreak", "HardBreak"):
+                return []
+            i += 1
         return keys
 
     def _file_key(self, event: Event) -> str | None:
@@ -278,71 +295,6 @@ class _Reader:
         if kind != "Inline" or "://" in target:
             return None
         return self._source.links.file_key(unquote(target.rsplit("/", 1)[-1]))
-
-    # Tables
-
-    def _table(self, where: Range, i: int) -> int:
-        rows: list[list[Block]] = []
-        spans: list[Span] = []
-        end = closing(self._events, i)
-        i += 1
-        while i < end:
-            row = self._events[i][1]
-            last = closing(self._events, i)
-            cells = self._cells(i + 1, last)
-            cells += self._excess(row, cells)
-            rows.append(cells)
-            spans.append(self._span(row))
-            i = last + 1
-        columns = max(map(len, rows))
-        if columns * len(rows) > MAX_CELLS:
-            self._add_lines(_lines(self._source.data, where), where)
-            return end + 1
-        blocks = [
-            Block("row", (), (*cells, *[_CELL] * (columns - len(cells))), span=span)
-            for cells, span in zip(rows, spans, strict=True)
-        ]
-        self._add(Block("table", (), tuple(blocks), span=self._span(where)))
-        return end + 1
-
-    def _cells(self, i: int, end: int) -> list[Block]:
-        cells: list[Block] = []
-        while i < end:
-            where = self._events[i][1]
-            content, stop = self._leaf(i + 1, in_table=True)
-            span = Span(where["start"], where["end"])
-            cells.append(Block("cell", inline=content, span=span))
-            i = stop + 1
-        return cells
-
-    def _excess(self, row: Range, cells: list[Block]) -> list[Block]:
-        """The cells beyond the table's columns, which the parser leaves out."""
-        start = cells[-1].span.end if cells and cells[-1].span else row["start"]
-        rest = self._source.data[start : row["end"]].rstrip()
-        if not rest.strip(b"| \t"):
-            return []
-        more: list[Block] = []
-        for match in re.finditer(rb"\|((?:\\.|[^|\\])*)", rest):
-            if match[1].strip() or match.end() < len(rest):
-                more.append(self._lone_cell(start + match.start(1), start + match.end(1)))
-        return more
-
-    def _lone_cell(self, start: int, end: int) -> Block:
-        """One cell read on its own, as if it stood in a table of one column."""
-        head = "|x|\n|-|\n|"
-        text = self._source.data[start:end].decode()
-        moved = start - len(head)
-        found = [
-            (e, {"start": r["start"] + moved, "end": r["end"] + moved})
-            for e, r in events(f"{head}{text}|")
-        ]
-        starts = [k for k, (e, _) in enumerate(found) if e == {"Start": "TableCell"}]
-        reader = LeafReader(self._source, found, in_table=True, quotes=self._quotes)
-        content, _ = reader.read(starts[1] + 1)
-        return Block("cell", inline=content, span=Span(start, end))
-
-
-_CELL = Block("cell")
 
 
 def _at(offset: int) -> Piece:
@@ -377,9 +329,6 @@ def _lists(number: int | None, items: tuple[Block, ...]) -> list[Block]:
 
 def _list(kind: BlockType, known: Attrs, items: list[Block]) -> Block:
     first, last = items[0].span, items[-1].span
-    assert first is not None
-    assert last is not None
+    assert first is not None, "every parsed block has its span"
+    assert last is not None, "every parsed block has its span"
     return Block(kind, known, tuple(items), span=Span(first.start, last.end))
-
-
-__all__ = ["FILE_KEY", "MAX_DEPTH", "Scalar", "parse", "read"]

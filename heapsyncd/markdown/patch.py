@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.events import definitions, newlines
-from heapsyncd.markdown.leaf import Trace
+from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.learn import learn
 from heapsyncd.markdown.parse import parse, read
 from heapsyncd.markdown.relines import Relines, as_families

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from heapsyncd.diff import align
 from heapsyncd.diff.sequences import gaps_between, matches
 from heapsyncd.markdown import escape as esc
-from heapsyncd.markdown.leaf import Trace
+from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.parse import parse
-from heapsyncd.markdown.render import Writer, is_tight
+from heapsyncd.markdown.writer import Writer, is_tight
 from heapsyncd.markdown.sheet import Edit, Sheet, span_of
 from heapsyncd.markdown.splice import Splice
 from heapsyncd.markdown.style import Style
@@ -144,8 +144,14 @@ class Relines:
             prefix = sheet.indent(block) if own is None else own
             start = sheet.line_start(start)
             text = prefix + sheet.join(lines, prefix)
+            if self._level and start and not sheet.is_blank(sheet.line_start(start - 1)):
+                text = prefix.rstrip() + sheet.newline + text
         else:
             text = sheet.join(lines, prefix)
+        below = sheet.next_line(end)
+        if self._level and after is not None and not sheet.is_blank(below):
+            # What could follow the old block at once may run into the new one.
+            text += sheet.newline + prefix.rstrip()
         sheet.replace(start, end, text)
 
     def _insert(self, old: list[Block], i: int, come: list[Block], prefix: bytes) -> None:
@@ -456,7 +462,7 @@ class Relines:
             head = sheet.marker(near).decode() if instead and not k else self._head(items, i, k)
             if lines and loose:
                 lines.append("")
-            lines += writer.item_lines(item, head, tight=not loose)
+            lines += writer.item(item, head, tight=not loose)
         text = sheet.join(lines, lead)
         blank = lead.rstrip() + sheet.newline
         gap = blank if loose else b""

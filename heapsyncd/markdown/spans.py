@@ -80,7 +80,7 @@ class SpanWriter:
         while i < len(items):
             item = items[i]
             if isinstance(item, Atom):
-                self._atom(item, rest=items[i + 1 :])
+                self._atom(item, items, i)
                 i += 1
                 continue
             best, end = None, i
@@ -153,9 +153,9 @@ class SpanWriter:
             text = re.sub(r"(?<! ) (?! )", SOFT, text)
         self._out.append(text)
 
-    def _atom(self, atom: Atom, rest: list[Inline]) -> None:
+    def _atom(self, atom: Atom, items: list[Inline], i: int) -> None:
         if atom.kind == "break":
-            self._break(rest)
+            self._break(items, i)
         elif atom.kind == "opaque":
             if self._at_line_start():
                 self._out.append(GUARD)
@@ -169,9 +169,9 @@ class SpanWriter:
         else:
             self._mention(atom)
 
-    def _break(self, rest: list[Inline]) -> None:
+    def _break(self, items: list[Inline], i: int) -> None:
         """A newline where one can stand, else a tag."""
-        follower = next((x for x in rest if not _is_break(x)), None)
+        follower = next((items[k] for k in range(i + 1, len(items)) if not _is_break(items[k])), None)
         is_last = follower is None and not self._after
         is_comment = isinstance(follower, Atom) and follower.kind == "opaque"
         if self._flat or is_last or is_comment:

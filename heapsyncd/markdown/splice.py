@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from heapsyncd.diff import text_hunks
 from heapsyncd.markdown import escape as esc
-from heapsyncd.markdown.leaf import Trace, Wrap
+from heapsyncd.markdown.source import Trace, Wrap
 from heapsyncd.markdown.sheet import Edit
 from heapsyncd.markdown.spans import SpanWriter
 from heapsyncd.markdown.style import Style

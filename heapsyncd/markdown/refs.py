@@ -1,0 +1,143 @@
+"""Links, images, wikilinks and underline tags: what a span of inline events means as a whole."""
+
+from typing import Any
+
+from heapsyncd.ids import is_ulid
+from heapsyncd.markdown.events import OPAQUE_INLINE, Event, Events, closing, start_of
+from heapsyncd.markdown.source import Source
+from heapsyncd.tree import Mark
+
+UNDERLINE = Mark("underline")
+MARKS = {"Emphasis": Mark("italic"), "Strong": Mark("bold"), "Strikethrough": Mark("strike")}
+_BLANK = " \t\n\r\f\v\0"
+
+
+def is_wiki(data: dict[str, Any]) -> bool:
+    """Whether a link's or image's data is that of ``[[...]]``."""
+    return type(data["link_type"]) is dict
+
+
+def is_literal(source: Source, events: Events, i: int) -> bool:
+    """Whether the link or image that starts at ``i`` says more than the tree can.
+
+    An unknown wikilink, a link without text, one around something that is no text.
+    """
+    found = start_of(events[i][0])
+    assert found is not None, "asked of Start events only"
+    kind, data = found
+    end = closing(events, i)
+    if is_wiki(data):
+        return kind == "Image" or target(source, data) is None or label(source, events, i) is None
+    inner = events[i + 1 : end]
+    if kind == "Link" and not any(_has_text(e) for e, _ in inner):
+        return True
+    if inner:
+        # pulldown-cmark drops the words of a wikilink in an image's text: bytes that no event has.
+        opened = events[i][1]["start"] + (1 if kind == "Link" else 2)
+        if source.data[opened : inner[0][1]["start"]] not in {b"", b"\\", b"\\\\"}:
+            return True
+    return any(_is_no_text(e, in_image=kind == "Image") for e, _ in inner)
+
+
+def target(source: Source, data: dict[str, Any]) -> str | None:
+    """The block that a wikilink means."""
+    name = str(data["dest_url"])
+    if data["link_type"]["WikiLink"]["has_pothole"]:
+        # Inside a table the pipe is escaped, and the backslash comes with the name.
+        name = name.removesuffix("\\")
+    if is_ulid(name):
+        return name
+    return None if "\n" in name else source.links.block_of(name)
+
+
+def label(source: Source, events: Events, i: int) -> str | None:
+    """The label of the wikilink at ``i``: what it reads, or its source where that has markup."""
+    end = closing(events, i)
+    words: list[str] = []
+    for event, _ in events[i + 1 : end]:
+        if event == "SoftBreak":
+            words.append(" ")
+        elif type(event) is dict and "Text" in event:
+            words.append(event["Text"])
+        else:
+            raw = source.data[events[i + 1][1]["start"] : events[end][1]["end"] - 2].decode()
+            return None if "\n" in raw else raw.replace("\\|", "|")
+    return "".join(words).replace("\0", "")
+
+
+def alt_text(events: Events, i: int) -> str:
+    """The text of the image at ``i``, markup taken off."""
+    words = []
+    for event, _ in events[i + 1 : closing(events, i)]:
+        if type(event) is str:
+            words.append(" ")
+        else:
+            words.append(event.get("Text") or event.get("Code") or "")
+    return "".join(words).replace("\0", "")
+
+
+def pair_underlines(source: Source, events: Events, i: int) -> dict[int, bool]:
+    """The ``<u>`` and ``</u>`` from ``i`` to the leaf's end that belong together.
+
+    Returns:
+        Their indexes, True where the text behind the tag is underlined.
+    """
+    paired: dict[int, bool] = {}
+    waiting: list[int] = []
+    depth = 0
+    while depth >= 0 and i < len(events):
+        event, where = events[i]
+        started = start_of(event)
+        if started is not None:
+            if started[0] not in MARKS and started[0] not in {"Link", "Image"}:
+                break
+            if _is_whole(source, events, i):
+                i = closing(events, i)
+            else:
+                depth += 1
+        elif type(event) is dict and "End" in event:
+            depth -= 1
+        elif event == {"InlineHtml": "<u>"}:
+            waiting.append(i)
+        elif event == {"InlineHtml": "</u>"} and waiting:
+            first = waiting.pop()
+            paired[first], paired[i] = True, False
+            source.wrap(events[first][1]["start"], where["end"], 3, 4, UNDERLINE)
+        i += 1
+    return _running(paired)
+
+
+def _running(paired: dict[int, bool]) -> dict[int, bool]:
+    out, depth = {}, 0
+    for k in sorted(paired):
+        depth += 1 if paired[k] else -1
+        out[k] = depth > 0
+    return out
+
+
+def _is_whole(source: Source, events: Events, i: int) -> bool:
+    """Whether what starts at ``i`` is read as one thing, so that no tag inside it counts."""
+    found = start_of(events[i][0])
+    assert found is not None, "asked of Start events only"
+    kind, data = found
+    if kind in MARKS:
+        return False
+    return kind == "Image" or is_wiki(data) or is_literal(source, events, i)
+
+
+def _has_text(event: Event) -> bool:
+    return type(event) is dict and bool(
+        event.get("Code") or str(event.get("Text") or "").strip(_BLANK)
+    )
+
+
+def _is_no_text(event: Event, *, in_image: bool) -> bool:
+    """Whether an event inside a link (or image) is something that a mark can't lie on."""
+    started = start_of(event)
+    if started is not None:
+        return started[0] in {"Link", "Image"}
+    if type(event) is not dict or "Text" in event:
+        return False
+    if in_image:
+        return "InlineHtml" in event or "FootnoteReference" in event
+    return bool(OPAQUE_INLINE.fullmatch(event.get("InlineHtml", "")))

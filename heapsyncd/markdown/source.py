@@ -1,0 +1,41 @@
+"""The text being read, and what a patch remembers of it beyond the tree."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from heapsyncd.tree import Mark, Span
+
+if TYPE_CHECKING:
+    from heapsyncd.markdown.links import Links
+
+
+@dataclass(frozen=True, slots=True)
+class Wrap:
+    """A mark's whole range in the source, delimiters included, and what is inside them."""
+
+    outer: Span
+    inner: Span
+    mark: Mark
+
+
+@dataclass(slots=True)
+class Trace:
+    """Ends of odd pieces by their offset, and the ranges of all marks."""
+
+    ends: dict[int, int] = field(default_factory=dict)
+    wraps: list[Wrap] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Source:
+    """The text as bytes, and how its names resolve; ``trace`` is filled when there is one."""
+
+    data: bytes
+    links: "Links"
+    trace: Trace | None = None
+
+    def wrap(self, start: int, end: int, before: int, after: int, mark: Mark) -> None:
+        """Note a mark's range and the lengths of its delimiters."""
+        if self.trace is not None:
+            inner = Span(start + before, end - after)
+            self.trace.wraps.append(Wrap(Span(start, end), inner, mark))

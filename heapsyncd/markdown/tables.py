@@ -1,0 +1,77 @@
+"""Tables, with the cells that the parser leaves out."""
+
+import re
+
+from heapsyncd.markdown.events import Events, Range, closing, events
+from heapsyncd.markdown.leaf import LeafReader
+from heapsyncd.markdown.source import Source
+from heapsyncd.tree import Block, Span
+
+MAX_PADDING = 100_000
+"""Cells that only fill up rows; a table that wants more is read as text."""
+_CELL = Block("cell")
+_HEAD = "|x|\n|-|\n|"
+
+
+def read_table(source: Source, found: Events, i: int, quotes: int) -> Block | None:
+    """The table that starts at ``i``; None when its padding would be out of all proportion."""
+    rows: list[list[Block]] = []
+    spans: list[Span] = []
+    end, k = closing(found, i), i + 1
+    while k < end:
+        last = closing(found, k)
+        row = found[k][1]
+        cells = _cells(source, found, k + 1, last, quotes)
+        rows.append(cells + _excess(source, row, cells, quotes))
+        spans.append(_trimmed(source, row))
+        k = last + 1
+    columns = max(map(len, rows))
+    real = sum(1 for row in rows for cell in row if cell.span and cell.span.start < cell.span.end)
+    if columns * len(rows) - real > MAX_PADDING:
+        return None
+    blocks = [
+        Block("row", (), (*cells, *[_CELL] * (columns - len(cells))), span=span)
+        for cells, span in zip(rows, spans, strict=True)
+    ]
+    return Block("table", (), tuple(blocks), span=_trimmed(source, found[i][1]))
+
+
+def _trimmed(source: Source, where: Range) -> Span:
+    start = where["start"]
+    return Span(start, start + len(source.data[start : where["end"]].rstrip()))
+
+
+def _cells(source: Source, found: Events, i: int, end: int, quotes: int) -> list[Block]:
+    cells: list[Block] = []
+    while i < end:
+        where = found[i][1]
+        content, stop = LeafReader(source, found, in_table=True, quotes=quotes).read(i + 1)
+        cells.append(Block("cell", inline=content, span=Span(where["start"], where["end"])))
+        i = stop + 1
+    return cells
+
+
+def _excess(source: Source, row: Range, cells: list[Block], quotes: int) -> list[Block]:
+    """The cells beyond the table's columns, which the parser leaves out."""
+    last = cells[-1].span if cells else None
+    start = last.end if last else row["start"]
+    rest = source.data[start : row["end"]].rstrip()
+    if not rest.strip(b"| \t"):
+        return []
+    return [
+        _lone_cell(source, start + match.start(1), start + match.end(1), quotes)
+        for match in re.finditer(rb"\|((?:\\.|[^|\\])*)", rest)
+        if match[1].strip() or match.end() < len(rest)
+    ]
+
+
+def _lone_cell(source: Source, start: int, end: int, quotes: int) -> Block:
+    """One cell read on its own, as if it stood in a table of one column."""
+    moved = start - len(_HEAD)
+    found = [
+        (e, {"start": r["start"] + moved, "end": r["end"] + moved})
+        for e, r in events(f"{_HEAD}{source.data[start:end].decode()}|")
+    ]
+    first = [k for k, (e, _) in enumerate(found) if e == {"Start": "TableCell"}][1]
+    content, _ = LeafReader(source, found, in_table=True, quotes=quotes).read(first + 1)
+    return Block("cell", inline=content, span=Span(start, end))

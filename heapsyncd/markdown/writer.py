@@ -1,0 +1,279 @@
+"""Blocks as lines: what ``render`` and ``patch`` write anew."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from heapsyncd.markdown import escape as esc
+from heapsyncd.markdown.parse import FILE_KEY, MAX_DEPTH, parse
+from heapsyncd.markdown.spans import GUARD, SpanWriter, wrap
+from heapsyncd.markdown.style import Style
+from heapsyncd.tree import Atom, Block, Inline, Text
+
+if TYPE_CHECKING:
+    from heapsyncd.markdown.links import Links
+
+_SAFE = re.compile(r"[^\W\d_][^\\`*_\[\]<&~|#\x00-\x1f\x7f]*")
+"""Text that no context can read as anything but text."""
+_OPENER = re.compile(r"\s*(?:[#>+=|~`\[<:_*-]|\d)")
+_TASK = re.compile(r"\[[ xX]\](?:\s|$)")
+_MAX_NUMBER = 999_999_999
+_OTHER = {"-": "*", "*": "-", "+": "-", ".": ")", ")": "."}
+_RULE = re.compile(r"([-*])(?: *\1){2,}")
+_FILE_NAME = re.compile(r"[^\[\]|\\\n\r\t\0]+")
+_LISTS = frozenset({"bullet_list", "ordered_list", "todo_list"})
+
+
+class Writer:
+    """Writes blocks as lines without their container's prefix; remembers each leaf's rung.
+
+    Args:
+        links: for mentions and files.
+        style: the choices.
+        checked: verify every leaf on its own already.
+        floor: the least rung for text that is not plainly safe.
+    """
+
+    def __init__(
+        self, links: "Links", style: Style, *, checked: bool = False, floor: int = 0
+    ) -> None:
+        self._links = links
+        self._style = style
+        self._floor = floor
+        self._rungs: dict[int, int] = {}
+        """The least rung for a leaf, by identity."""
+        self._kept: list[Block] = []
+        self.checked = checked
+        self.filled = False
+        """Whether items without text are written with something invisible in them."""
+
+    def insist(self, leaf: Block, rung: int) -> None:
+        """From now on write a leaf at this rung at least."""
+        self._rungs[id(leaf)] = max(self._rungs.get(id(leaf), 0), rung)
+        self._kept.append(leaf)  # so that its identity is not given to another block
+
+    # Blocks
+
+    def blocks(self, blocks: Sequence[Block], depth: int = 0) -> list[str]:
+        """The lines of sibling blocks, a blank line between two."""
+        lines: list[str] = []
+        last: Block | None = None
+        mark = ""
+        for block in blocks:
+            is_list = block.kind in _LISTS
+            if is_list:
+                mark = self._marker(block, last, mark)
+            joined = is_list and _is_shared(last, block) and is_tight(last) and is_tight(block)
+            if lines and not joined:
+                lines.append("")
+            lines += self._list(block, mark, depth) if is_list else self._block(block, depth)
+            last = block
+        return lines
+
+    def _marker(self, block: Block, last: Block | None, mark: str) -> str:
+        """The list's bullet or number delimiter, other than that of a list just before it.
+
+        Tasks and plain items next to each other share one: they read as the one list of the
+        source that they may have come from.
+        """
+        ordered = block.kind == "ordered_list"
+        first = self._style.delimiter if ordered else self._style.bullet
+        if last is None or last.kind not in _LISTS or ordered != (last.kind == "ordered_list"):
+            return first
+        return mark if _is_shared(last, block) else _OTHER[mark]
+
+    def _block(self, block: Block, depth: int, *, in_item: bool = False) -> list[str]:
+        """One block that is no list."""
+        if depth > MAX_DEPTH + 20:
+            # Deeper than what reads back: the words at least.
+            return [esc.escape(w, 1) for w in block.words().split("\n")]
+        match block.kind:
+            case "paragraph":
+                return self.leaf(block).split("\n")
+            case "heading":
+                level = min(max(int(block.get("level") or 1), 1), 6)
+                return [f"{'#' * level} {self.leaf(block)}".rstrip(" ")]
+            case "code":
+                return self._code(block)
+            case "quote":
+                inner = self.blocks(block.children, depth + 1)
+                return [f"> {line}" if line else ">" for line in inner] or [">"]
+            case "rule":
+                return ["___" if in_item else self._style.rule]
+            case "table":
+                return self._table(block)
+            case "files":
+                return [self.file_line(k) for k in str(block.get("keys")).split("\n")]
+            case "opaque":
+                return [f"<!-- heapsyncd: {block.get('label')} {block.get('digest')} -->"]
+            case _:
+                return self.blocks(block.children, depth + 1)
+
+    def _code(self, block: Block) -> list[str]:
+        info = esc.info_string(str(block.get("info") or ""))
+        char = "~" if "`" in info else self._style.fence
+        runs = re.findall(re.escape(char) + "+", block.text)
+        fence = char * max(3, 1 + max(map(len, runs), default=0))
+        body = block.text.split("\n") if block.text else []
+        return [fence + info, *body, fence]
+
+    def file_line(self, key: str) -> str:
+        """The line of one attached file."""
+        name = self._links.file_name(key)
+        if name is None or not _FILE_NAME.fullmatch(name) or FILE_KEY.fullmatch(name):
+            return f"![[{key}]]"
+        return f"![[{name if self._links.file_key(name) == key else key}]]"
+
+    # Lists
+
+    def _list(self, block: Block, mark: str, depth: int) -> list[str]:
+        lines = self._items(block, mark, depth)
+        if any(_RULE.fullmatch(line) for line in lines):
+            # Nothing but bullets on a line (`- - -`) is a rule; with another among them it is not.
+            lines = self._items(block, "+", depth)
+        return lines
+
+    def _items(self, block: Block, mark: str, depth: int) -> list[str]:
+        """Items one below the other, or with blank lines between when the list is loose."""
+        lines: list[str] = []
+        tight = is_tight(block)
+        number = max(int(block.get("start") or 0), 0)
+        for k, item in enumerate(block.children):
+            if lines and not tight:
+                lines.append("")
+            ordered = block.kind == "ordered_list"
+            head = f"{min(number + k, _MAX_NUMBER)}{mark}" if ordered else mark
+            lines += self.item(item, head, tight=tight, depth=depth)
+        return lines
+
+    def item(self, item: Block, head: str, *, tight: bool, depth: int = 0) -> list[str]:
+        """An item behind its marker, the rest of it indented to the first line's text."""
+        indent = " " * (len(head) + 1)
+        inner = self._item_blocks(item, tight=tight, depth=depth)
+        checked = item.get("checked")
+        if checked is not None:
+            box = "[x]" if checked else "[ ]"
+            if item.children and item.children[0].kind in {"paragraph", "files"}:
+                inner = [f"{box} {inner[0]}", *inner[1:]]
+            else:
+                alone = [f"{box} {GUARD}", ""] if self.filled else [box]
+                inner = [*alone, *inner] if inner else alone[:1]
+        if not inner:
+            return [f"{head} {GUARD}" if self.filled else head]
+        return [f"{head} {inner[0]}", *(indent + line if line else "" for line in inner[1:])]
+
+    def _item_blocks(self, item: Block, *, tight: bool, depth: int) -> list[str]:
+        children = item.children
+        if not children:
+            return []
+        first = children[0]
+        if first.kind == "paragraph" and item.get("checked") is None:
+            start = first.inline[0]
+            if isinstance(start, Text) and _TASK.match(start.text):
+                # Text that looks like a task's box.
+                self.insist(first, 1)
+        if first.kind == "rule":
+            lines = self._block(first, depth + 2, in_item=True)
+            rest = self.blocks(children[1:], depth + 2)
+            return [*lines, "", *rest] if rest else lines
+        if tight and len(children) > 1:
+            rest = self.blocks(children[1:], depth + 2)
+            return self.blocks(children[:1], depth + 2) + rest
+        return self.blocks(children, depth + 2)
+
+    # Tables
+
+    def _table(self, block: Block) -> list[str]:
+        rows = [self.row(row) for row in block.children]
+        columns = len(block.children[0].children) if block.children else 0
+        return [*rows[:1], "|" + " --- |" * columns, *rows[1:]]
+
+    def row(self, row: Block) -> str:
+        """The line of one row."""
+        return "".join(["|", *(f" {self.leaf(cell)} |" for cell in row.children)])
+
+    # Leaves
+
+    def leaf(self, block: Block) -> str:
+        """A block's inline content at the least rung that is known, or looks, right."""
+        items = block.inline
+        if len(items) == 1 and isinstance(items[0], Text) and not items[0].marks:
+            text = items[0].text
+            if _SAFE.fullmatch(text) and not self._style.width:
+                return text
+        rung = max(self._rungs.get(id(block), 0), self._floor)
+        if not self.checked and (rung or not _opens_block(items)):
+            return self._write(block, rung, self._style)
+        for k in range(rung, esc.RUNGS):
+            for style in _variants(self._style, items):
+                text = self._write(block, k, style)
+                if self._reads_back(block, text):
+                    return text
+        return self._write(block, esc.RUNGS - 1, self._style)
+
+    def _write(self, block: Block, rung: int, style: Style) -> str:
+        in_table, flat = block.kind == "cell", block.kind != "paragraph"
+        writer = SpanWriter(self._links, style, rung, flat=flat, in_table=in_table)
+        text = writer.write(block.inline)
+        if block.kind == "heading":
+            return esc.closing_hashes(text, rung)
+        if block.kind == "paragraph" and rung and _is_images(block.inline):
+            # With something beside it an image is no attached file.
+            text += GUARD
+        return wrap(text, None if flat else style.width)
+
+    def _reads_back(self, block: Block, text: str) -> bool:
+        """Whether the leaf alone reads as itself."""
+        if block.kind == "cell":
+            read = parse(f"|x|\n|-|\n|{text}|", self._links).children
+            return len(read) == 1 and [
+                cell.inline for row in read[0].children[1:] for cell in row.children
+            ] == [block.inline]
+        head = "# " if block.kind == "heading" else ""
+        read = parse(head + text, self._links).children
+        return len(read) == 1 and (read[0].kind, read[0].inline) == (block.kind, block.inline)
+
+
+def is_tight(block: Block | None) -> bool:
+    """Whether a list can do without blank lines."""
+    return block is not None and all(_is_tight_item(item) for item in block.children)
+
+
+def _is_tight_item(item: Block) -> bool:
+    children = item.children
+    if len(children) < 2:
+        return not children or children[0].kind not in _LISTS or is_tight(children[0])
+    first, second = children[0], children[1]
+    if len(children) > 2 or first.kind != "paragraph" or second.kind not in _LISTS:
+        return False
+    # What can't interrupt a paragraph needs the blank line: a start other than 1, an empty item.
+    if second.kind == "ordered_list" and second.get("start") != 1:
+        return False
+    return bool(second.children[0].children) or second.kind == "todo_list"
+
+
+def _is_shared(a: Block | None, b: Block) -> bool:
+    """Whether two neighbouring lists are the plain items and the tasks of one source list."""
+    return a is not None and {a.kind, b.kind} == {"bullet_list", "todo_list"}
+
+
+def _opens_block(items: Sequence[Inline]) -> bool:
+    """Whether a line of the content looks as if it might begin some other block."""
+    return any(
+        isinstance(item, Text)
+        and _OPENER.match(item.text) is not None
+        and (k == 0 or isinstance(items[k - 1], Atom))
+        for k, item in enumerate(items)
+    )
+
+
+def _is_images(items: Sequence[Inline]) -> bool:
+    return all(isinstance(i, Atom) and i.kind in {"image", "break"} for i in items)
+
+
+def _variants(style: Style, items: Sequence[Inline]) -> list[Style]:
+    """The style, and the one with the other character for emphasis where there is any."""
+    if not any(isinstance(i, Text) and any(m.kind == "italic" for m in i.marks) for i in items):
+        return [style]
+    return [style, replace(style, emphasis="_" if style.emphasis == "*" else "*")]
