@@ -5,17 +5,19 @@ back; where it is not the tree, the blocks there are written in coarser steps, a
 body. Correctness never rests on the edits being clever, only locality does.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.events import definitions, newlines
-from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.learn import learn
 from heapsyncd.markdown.parse import parse, read
 from heapsyncd.markdown.relines import Relines, as_families
-from heapsyncd.markdown.render import render
+from heapsyncd.markdown.render import render, shared
 from heapsyncd.markdown.sheet import OverlapError, Sheet
+from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.style import Style
+from heapsyncd.markdown.workbench import WHOLE, Workbench
 from heapsyncd.tree import Block, Span
 
 if TYPE_CHECKING:
@@ -33,15 +35,16 @@ def patch(body: str, new: Block, links: "Links") -> str:
         links: for both.
 
     Returns:
-        A body that ``parse`` reads as ``new``; ``body`` itself when it does already. Link
-        definitions are kept, whatever becomes of the block they stand in.
+        A body that ``parse`` reads as ``new`` (as far as ``render`` can write it at all); ``body``
+        itself when it does already. Link definitions are kept, whatever becomes of the block they
+        stand in.
     """
     trace = Trace()
     old = read(body, links, trace)
     if old == new:
         return body
-    job = _Job(body, old, new, links, trace)
-    return job.run()
+    trace.wraps.sort(key=lambda w: (w.outer.start, -w.outer.end))
+    return _Job(body, old, new, links, trace).run()
 
 
 class _Job:
@@ -57,27 +60,29 @@ class _Job:
         self._style = learn(self._data, old, trace)
         self._definitions = definitions(body) if "]:" in body else []
         self._widths = [n for _, n in as_families(new.children)]
-        self._levels: dict[int, int] = {}
+        self._steps: dict[int, int] = {}
 
     def run(self) -> str:
         for _ in range(_TRIES):
             text = self._try()
-            if text is not None:
-                found = parse(text, self._links)
-                if found == self._new and not self._opens_front(text):
-                    return text
-                if not self._widen(found):
-                    break
-            else:
-                self._raise(range(len(self._widths)))
+            if text is None:
+                self._coarser(range(len(self._widths)))
+                continue
+            found = parse(text, self._links)
+            if found == self._new and not self._opens_front(text):
+                return text
+            if not self._widen(found):
+                break
         return self._whole()
 
     def _try(self) -> str | None:
+        """The body after one set of edits; None when they overlap."""
         sheet = Sheet(self._data, self._style.newline.encode())
-        work = Relines(sheet, self._links, self._style, self._trace, self._notes())
-        work.document(self._old, self._new, self._levels)
+        notes = "".join(f"\n\n{self._text_of(d)}" for d in self._definitions)
+        bench = Workbench(sheet, self._links, self._style, self._trace, notes)
+        Relines(bench).document(self._old, self._new, self._steps)
         try:
-            data = sheet.result()
+            text = sheet.result().decode()
         except OverlapError:
             return None
         lost = [
@@ -85,22 +90,25 @@ class _Job:
             for d in self._definitions
             if any(e.start <= d.start and d.end <= e.end for e in sheet.edits)
         ]
-        return data.decode() + self._tail(data.decode(), lost)
+        return text + self._tail(text, lost)
 
-    def _notes(self) -> str:
-        """All link definitions, which decide what brackets in a part of the text mean."""
-        texts = (self._data[d.start : d.end].decode() for d in self._definitions)
-        return "".join(f"\n\n{_bare(t)}" for t in texts)
+    # Link definitions
 
-    def _tail(self, before: str, lost: list[Span]) -> str:
-        """Definitions that stood in what was rewritten, for the end of the text."""
-        if not lost:
-            return ""
+    def _text_of(self, definition: Span) -> str:
+        """A definition's lines without the prefix of the container it stands in."""
+        raw = newlines(self._data[definition.start : definition.end].decode())
+        first, *rest = raw.replace("\r\n", "\n").strip().split("\n")
+        return "\n".join([first, *(line.lstrip(" \t>") for line in rest)])
+
+    def _tail(self, text: str, definitions: Iterable[Span]) -> str:
+        """Definitions for the end of a text, that stood in what was rewritten."""
         newline = self._style.newline
-        texts = (_bare(self._data[d.start : d.end].decode()) for d in lost)
-        lines = "".join(text.replace("\n", newline) + newline for text in texts)
-        gap = "" if not before or before.endswith(newline * 2) else newline
-        return ("" if not before or before.endswith("\n") else newline) + gap + lines
+        lines = [self._text_of(d).replace("\n", newline) + newline for d in definitions]
+        if not lines or not text:
+            return "".join(lines)
+        end = "" if text.endswith("\n") else newline
+        gap = "" if text.endswith(newline * 2) else newline
+        return end + gap + "".join(lines)
 
     def _opens_front(self, text: str) -> bool:
         """Whether the body would now be taken for front matter."""
@@ -110,44 +118,33 @@ class _Job:
     # Widening
 
     def _widen(self, found: Block) -> bool:
-        """Coarser steps around the first to the last block that reads wrong; False: no more."""
-        wanted, got = self._new.children, found.children
-        first = 0
-        while first < min(len(wanted), len(got)) and wanted[first] == got[first]:
-            first += 1
-        last = 0
-        while last < min(len(wanted), len(got)) - first and wanted[-1 - last] == got[-1 - last]:
-            last += 1
-        end = len(wanted) - last
+        """Coarser steps where it reads wrong, then around there; False when there are none."""
+        first, last = shared(self._new.children, found.children)
+        end = max(len(self._new.children) - last, first + 1)
         inside, at = [], 0
         for k, width in enumerate(self._widths):
-            if at < max(end, first + 1) and at + width > first:
+            if at < end and at + width > first:
                 inside.append(k)
             at += width
         around = range(min(inside, default=len(self._widths)) - 1, max(inside, default=-1) + 2)
-        changed = [k for k in inside if 0 <= self._levels.get(k, -1) < Relines.WHOLE]
-        return self._raise(changed or inside) or self._raise(around)
+        return self._coarser(inside) or self._coarser(around)
 
-    def _raise(self, which: "list[int] | range") -> bool:
+    def _coarser(self, which: Iterable[int]) -> bool:
+        """One step more for these top-level blocks; False when all are whole already."""
         raised = False
         for k in which:
-            level = self._levels.get(k, 0)
-            if 0 <= k < len(self._widths) and level < Relines.WHOLE:
-                self._levels[k] = level + 1
+            step = self._steps.get(k, 0)
+            if 0 <= k < len(self._widths) and step < WHOLE:
+                self._steps[k] = step + 1
                 raised = True
         return raised
 
     def _whole(self) -> str:
-        """Everything written anew."""
-        tail = self._notes().replace("\n", self._style.newline)
+        """Everything written anew, definitions at the end."""
+        text = ""
         for style in (self._style, Style(newline=self._style.newline)):
+            tail = self._tail("x" + style.newline if self._new.children else "", self._definitions)
             text = render(self._new, self._links, style, tail=tail)
             if parse(text, self._links) == self._new:
                 break
         return text
-
-
-def _bare(definition: str) -> str:
-    """A definition's lines without the prefix of the container it stood in."""
-    first, *rest = newlines(definition).replace("\r\n", "\n").strip().split("\n")
-    return "\n".join([first, *(line.lstrip(" \t>") for line in rest)])

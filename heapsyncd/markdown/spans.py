@@ -171,7 +171,9 @@ class SpanWriter:
 
     def _break(self, items: list[Inline], i: int) -> None:
         """A newline where one can stand, else a tag."""
-        follower = next((items[k] for k in range(i + 1, len(items)) if not _is_break(items[k])), None)
+        follower = next(
+            (items[k] for k in range(i + 1, len(items)) if not _is_break(items[k])), None
+        )
         is_last = follower is None and not self._after
         is_comment = isinstance(follower, Atom) and follower.kind == "opaque"
         if self._flat or is_last or is_comment:

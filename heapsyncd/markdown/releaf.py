@@ -1,0 +1,146 @@
+"""Edits inside blocks that hold text: paragraphs, headings, cells, code, attached files."""
+
+import re
+
+from heapsyncd.diff.sequences import Gap, gaps_between, matches
+from heapsyncd.markdown import escape as esc
+from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.sheet import Edit, Sheet, span_of
+from heapsyncd.markdown.splice import Splice
+from heapsyncd.markdown.workbench import Workbench
+from heapsyncd.tree import Block
+
+_INFO = re.compile(rb"(`{3,}|~{3,})([ \t]*)([^ \t\r\n]*)")
+_PREFIX = re.compile(rb"[ \t>]*")
+
+
+def edit_leaf(bench: Workbench, old: Block, new: Block, prefix: bytes) -> bool:
+    """Edit inline content in its lines; False when that would not read right."""
+    if bench.step or old.attrs != new.attrs:
+        return False
+    sheet = bench.sheet
+    more = sheet.indent(old) if sheet.has_own_line(old) else prefix
+    splice = Splice(sheet.data, old, new.inline, bench.trace)
+    for rung in range(esc.RUNGS):
+        edits = splice.edits(bench.links, bench.style, rung)
+        if edits is None:
+            return False
+        if _reads_as(bench, old, new, edits):
+            for edit in edits:
+                text = edit.text.replace(b"\n", sheet.newline + more)
+                sheet.replace(edit.start, edit.end, text)
+            return True
+    return False
+
+
+def _reads_as(bench: Workbench, old: Block, new: Block, edits: list[Edit]) -> bool:
+    """Whether the leaf alone reads as the new one with these edits."""
+    start, end = span_of(old)
+    part = Sheet(bench.sheet.data[start:end], b"\n")
+    for edit in edits:
+        part.replace(edit.start - start, edit.end - start, edit.text)
+    text = part.result().decode()
+    if old.kind == "cell":
+        text = f"|x|\n|-|\n|{text}|"
+    elif "\n" in text:
+        first, *rest = text.split("\n")
+        text = "\n".join([first, *(line.lstrip(" \t>") for line in rest)])
+    if "[" in text:
+        text += bench.notes
+    found = parse(text, bench.links).children
+    if len(found) != 1:
+        return False
+    if old.kind == "cell":
+        return found[0].children[-1].children[0].inline == new.inline
+    return (found[0].kind, found[0].inline) == (old.kind, new.inline)
+
+
+def edit_cell(bench: Workbench, old: Block, new: Block) -> None:
+    """Edit one cell of a table."""
+    if old.inline and new.inline and edit_leaf(bench, old, new, b""):
+        return
+    start, end = span_of(old)
+    raw = bench.sheet.data[start:end].decode()
+    text = bench.writer().leaf(new)
+    # The pipes of an aligned table stay where they are, as far as the text allows.
+    room = max(len(raw) - 1 - len(text), 1)
+    bench.sheet.replace(start, end, f" {text}{' ' * room}".encode())
+
+
+def edit_code(bench: Workbench, old: Block, new: Block) -> bool:
+    """Edit the changed lines of fenced code."""
+    sheet = bench.sheet
+    start, _ = span_of(old)
+    if bench.step or sheet.data[start : start + 1] not in {b"`", b"~"}:
+        return False
+    before = old.text.split("\n") if old.text else []
+    after = new.text.split("\n") if new.text else []
+    rows = _rows(sheet, old, before)
+    if not rows or (old.attrs != new.attrs and not _edit_info(bench, old, new)):
+        return False
+    for gap in gaps_between(matches(before, after), len(before), len(after)):
+        _edit_code_lines(sheet, rows, after, gap)
+    return True
+
+
+def _rows(sheet: Sheet, old: Block, lines: list[str]) -> list[tuple[int, int]]:
+    """Where the code's lines stand, without their prefix; [] when that is not plain to see."""
+    start, end = span_of(old)
+    rows: list[tuple[int, int]] = []
+    at = sheet.next_line(start)
+    for line in lines:
+        stop = at + len(sheet.data[at : sheet.next_line(at)].rstrip(b"\r\n"))
+        raw = line.encode()
+        if stop > end or not sheet.data.endswith(raw, at, stop):
+            return []
+        rows.append((stop - len(raw), stop))
+        at = sheet.next_line(at)
+    return rows if at <= end else []
+
+
+def _edit_code_lines(
+    sheet: Sheet, rows: list[tuple[int, int]], after: list[str], gap: Gap
+) -> None:
+    i1, i2, j1, j2 = gap
+    model = rows[min(i1, len(rows) - 1)][0]
+    prefix = sheet.data[sheet.line_start(model) : model]
+    text = b"".join(
+        (prefix + line.encode() if line else prefix.rstrip()) + sheet.newline
+        for line in after[j1:j2]
+    )
+    behind = sheet.next_line(rows[-1][1])
+    low = sheet.line_start(rows[i1][0]) if i1 < len(rows) else behind
+    high = sheet.line_start(rows[i2][0]) if i2 < len(rows) else behind
+    sheet.replace(low, high, text)
+
+
+def _edit_info(bench: Workbench, old: Block, new: Block) -> bool:
+    """Change the language; what follows it on the fence stays."""
+    match = _INFO.match(bench.sheet.data, span_of(old)[0])
+    info = esc.info_string(str(new.get("info") or ""))
+    if match is None or not info or "`" in info:
+        return False
+    bench.sheet.replace(match.start(3), match.end(3), info.encode())
+    return True
+
+
+def edit_files(bench: Workbench, old: Block, new: Block) -> bool:
+    """Edit the lines of files that came or went."""
+    sheet = bench.sheet
+    start, end = span_of(old)
+    lines = sheet.data[start:end].split(b"\n")
+    before, after = (str(b.get("keys")).split("\n") for b in (old, new))
+    if len(lines) != len(before) or len(lines) == 1 or bench.step:
+        return False
+    found = _PREFIX.match(lines[1])
+    indent = found[0] if found else b""
+    bare = [lines[0], *(line[len(indent) :] for line in lines[1:])]
+    writer = bench.writer()
+    out: list[bytes] = []
+    j = 0
+    for i2, j2, n in [*matches(before, after), (len(before), len(after), 0)]:
+        out += [writer.file_line(key).encode() for key in after[j:j2]]
+        out += [line.rstrip() for line in bare[i2 : i2 + n]]
+        j = j2 + n
+    sheet.replace(start, end, (sheet.newline + indent).join(out))
+    return True

@@ -1,0 +1,170 @@
+"""Edits inside a list: items that come, go, are ticked or hold something else."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from heapsyncd.markdown.sheet import span_of
+from heapsyncd.markdown.workbench import WHOLE, Workbench, groups
+from heapsyncd.markdown.writer import is_tight
+from heapsyncd.tree import Block
+
+_BOX = re.compile(rb"(?:[-*+]|\d{1,9}[.)])[ \t]+(\[[ xX]\])")
+_MAX_NUMBER = 999_999_999
+
+
+class Siblings(Protocol):
+    """What a list needs of whoever edits the blocks inside its items."""
+
+    def edit(self, old: Sequence[Block], new: Sequence[Block], prefix: bytes) -> None:
+        """Turn one list of blocks into another."""
+
+    def delete(self, old: Sequence[Block], gone: range, prefix: bytes) -> None:
+        """Take blocks out."""
+
+
+@dataclass(slots=True)
+class ListEdit:
+    """One source list under edit; ``prefix`` is that of the container's lines."""
+
+    bench: Workbench
+    siblings: Siblings
+    items: tuple[Block, ...]
+    prefix: bytes
+    loose: bool = False
+
+    def run(self, old: Block, new: Block) -> bool:
+        """Edit the list; False when its numbering would not come out right."""
+        if old.attrs != new.attrs and not self._number(old, new):
+            return False
+        self.loose = self._is_loose()
+        for gone, come, pair in groups(self.items, new.children):
+            fresh = [new.children[j] for j in come]
+            if gone and fresh:
+                self._replace(gone.start, fresh)
+                gone = range(gone.start + 1, gone.stop)  # noqa: PLW2901 - the first is done
+            elif fresh:
+                self._insert(gone.start, fresh)
+            if gone:
+                self.siblings.delete(self.items, gone, self.prefix)
+            if pair is not None and self.items[pair[0]] != new.children[pair[1]]:
+                self._item(pair[0], new.children[pair[1]])
+        return True
+
+    def _is_loose(self) -> bool:
+        """Whether blank lines stand between the items."""
+        sheet = self.bench.sheet
+        if len(self.items) > 1:
+            return sheet.is_blank(sheet.next_line(span_of(self.items[0])[1]))
+        return not is_tight(Block("bullet_list", children=self.items))
+
+    def _number(self, old: Block, new: Block) -> bool:
+        """Change the first item's number, if its lines keep their indentation."""
+        if old.kind != "ordered_list":
+            return True
+        first = old.children[0]
+        mark = self.bench.sheet.marker(first)
+        text = str(new.get("start")).encode()
+        stays = first in new.children or len(new.children) == len(old.children)
+        if not stays or len(text) != len(mark) - 1:
+            return False
+        start = span_of(first)[0]
+        self.bench.sheet.replace(start, start + len(text), text)
+        return True
+
+    # Items that come
+
+    def _head(self, i: int, k: int) -> str:
+        """The marker for the ``k``-th new item before the ``i``-th."""
+        sheet = self.bench.sheet
+        mark = sheet.marker(self.items[i - 1 if i else 0]).decode()
+        if not mark[:-1]:
+            return mark
+        numbers = [int(sheet.marker(item)[:-1]) for item in self.items[:3]]
+        if len(numbers) > 1 and len(set(numbers)) == 1:
+            # `1. 1. 1.` is a habit, too.
+            return mark
+        return f"{min(int(mark[:-1]) + (k + 1 if i else k), _MAX_NUMBER)}{mark[-1]}"
+
+    def _lines(self, fresh: list[Block], heads: list[str]) -> list[str]:
+        writer = self.bench.writer()
+        lines: list[str] = []
+        for item, head in zip(fresh, heads, strict=True):
+            if lines and self.loose:
+                lines.append("")
+            lines += writer.item(item, head, tight=not self.loose)
+        return lines
+
+    def _lead(self, item: Block) -> bytes:
+        sheet = self.bench.sheet
+        return sheet.indent(item) if sheet.has_own_line(item) else self.prefix
+
+    def _replace(self, i: int, fresh: list[Block]) -> None:
+        """Write items in the place of the ``i``-th."""
+        sheet, near = self.bench.sheet, self.items[i]
+        first = sheet.marker(near).decode()
+        heads = [first, *(self._head(i + 1, k) for k in range(len(fresh) - 1))]
+        text = sheet.join(self._lines(fresh, heads), self._lead(near))
+        sheet.replace(*span_of(near), text)
+
+    def _insert(self, i: int, fresh: list[Block]) -> None:
+        """Write items before the ``i``-th."""
+        sheet, near = self.bench.sheet, self.items[max(i - 1, 0)]
+        lead = self._lead(near)
+        lines = self._lines(fresh, [self._head(i, k) for k in range(len(fresh))])
+        text = sheet.join(lines, lead)
+        gap = lead.rstrip() + sheet.newline if self.loose else b""
+        if i:
+            at = sheet.next_line(span_of(near)[1])
+            if at == len(sheet.data) and not sheet.data.endswith(b"\n"):
+                sheet.replace(at, at, sheet.newline + gap + lead + text)
+            else:
+                sheet.replace(at, at, gap + lead + text + sheet.newline)
+        elif sheet.has_own_line(near):
+            at = sheet.line_start(span_of(near)[0])
+            sheet.replace(at, at, lead + text + sheet.newline + gap)
+        else:
+            at = span_of(near)[0]
+            sheet.replace(at, at, text + sheet.newline + gap + lead)
+
+    # Items that stay
+
+    def _item(self, i: int, new: Block) -> None:
+        old, sheet = self.items[i], self.bench.sheet
+        if self.bench.step < WHOLE - 1 and self._box(old, new):
+            inner = sheet.item_prefix(old, self.prefix)
+            if old.children:
+                self.siblings.edit(old.children, new.children, inner)
+                return
+            if not new.children:
+                return
+            if new.get("checked") is None:
+                text = sheet.join(self.bench.writer().blocks(new.children), inner)
+                sheet.replace(span_of(old)[1], span_of(old)[1], b" " + text)
+                return
+        start, end = span_of(old)
+        sheet.edits = [e for e in sheet.edits if not (start <= e.start and e.end <= end)]
+        self._replace(i, [new])
+
+    def _box(self, old: Block, new: Block) -> bool:
+        """Tick, put or take away a task's box; False when the item must be written anew."""
+        was, now = old.get("checked"), new.get("checked")
+        if was is now:
+            return True
+        sheet = self.bench.sheet
+        box = b"[x]" if now else b"[ ]"
+        match = _BOX.match(sheet.data, span_of(old)[0])
+        if was is not None and now is not None and match:
+            sheet.replace(match.start(1), match.end(1), box)
+            return True
+        if not all(b.children and b.children[0].kind == "paragraph" for b in (old, new)):
+            return False
+        at = span_of(old.children[0])[0]
+        if was is None and b"\n" not in sheet.data[span_of(old)[0] : at]:
+            sheet.replace(at, at, box + b" ")
+        elif match and now is None:
+            sheet.replace(match.start(1), at, b"")
+        else:
+            return False
+        return True

@@ -1,0 +1,54 @@
+"""Edits inside a table: cells, and rows that come or go."""
+
+from heapsyncd.markdown.releaf import edit_cell
+from heapsyncd.markdown.sheet import span_of
+from heapsyncd.markdown.workbench import Workbench, groups
+from heapsyncd.tree import Block
+
+
+def edit_table(bench: Workbench, old: Block, new: Block, prefix: bytes) -> bool:
+    """Edit a table's lines; False when its columns changed."""
+    columns = {len(row.children) for row in (*old.children, *new.children)}
+    if len(columns) != 1 or not new.children or bench.step:
+        return False
+    rows = list(old.children)
+    sheet = bench.sheet
+    lead = sheet.indent(rows[0]) if sheet.has_own_line(rows[0]) else prefix
+    # The header stays the header, whatever it resembles.
+    _edit_row(bench, rows[0], new.children[0])
+    for gone, come, pair in groups(rows[1:], new.children[1:]):
+        _put_rows(bench, rows, gone.start, [new.children[j + 1] for j in come], lead)
+        for k in gone:
+            start, end = span_of(rows[k + 1])
+            sheet.replace(sheet.line_start(start), sheet.next_line(end), b"")
+        if pair is not None:
+            _edit_row(bench, rows[pair[0] + 1], new.children[pair[1] + 1])
+    return True
+
+
+def _put_rows(
+    bench: Workbench, rows: list[Block], i: int, fresh: list[Block], lead: bytes
+) -> None:
+    """Write rows behind the ``i``-th; the header is number 0, and its rule goes with it."""
+    if not fresh:
+        return
+    sheet, writer = bench.sheet, bench.writer()
+    at = sheet.next_line(span_of(rows[i])[1])
+    if i == 0:
+        at = sheet.next_line(at)
+    text = b"".join(lead + writer.row(row).encode() + sheet.newline for row in fresh)
+    if at == len(sheet.data) and not sheet.data.endswith(b"\n"):
+        text = sheet.newline + text.removesuffix(sheet.newline)
+    sheet.replace(at, at, text)
+
+
+def _edit_row(bench: Workbench, old: Block, new: Block) -> None:
+    if old == new:
+        return
+    edits = [(a, b) for a, b in zip(old.children, new.children, strict=True) if a != b]
+    if any(a.span is None or a.span.start == a.span.end for a, _ in edits):
+        # A cell that has no place in the source yet.
+        bench.sheet.replace(*span_of(old), bench.writer().row(new).encode())
+        return
+    for a, b in edits:
+        edit_cell(bench, a, b)

@@ -1,0 +1,63 @@
+"""What the parts of a patch share, and how much it may rewrite just now."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from heapsyncd.diff import align
+from heapsyncd.markdown.sheet import Sheet
+from heapsyncd.markdown.source import Trace
+from heapsyncd.markdown.style import Style
+from heapsyncd.markdown.writer import Writer
+from heapsyncd.tree import Block
+
+if TYPE_CHECKING:
+    from heapsyncd.markdown.links import Links
+
+WHOLE = 3
+"""Steps: 0 inside lines, 1 and 2 whole leaves with more escapes, 3 whole top-level blocks."""
+_BULLETS = "-*+"
+_DELIMITERS = ".)"
+
+Group = tuple[range, range, tuple[int, int] | None]
+
+
+@dataclass(slots=True)
+class Workbench:
+    """One try of a patch.
+
+    ``sheet``: the source and the edits. ``links``: names and ids. ``style``: for what is written
+    anew. ``trace``: of the old tree. ``notes``: link definitions to read a part of the text with.
+    ``step``: see ``WHOLE``.
+    """
+
+    sheet: Sheet
+    links: "Links"
+    style: Style
+    trace: Trace
+    notes: str
+    step: int = 0
+
+    def writer(self, before: Block | None = None, after: Block | None = None) -> Writer:
+        """A writer whose lists don't run into those of the neighbours."""
+        near = [b for b in (before, after) if b is not None and b.kind.endswith("_list")]
+        marks = {self.sheet.marker(b.children[0]).decode()[-1] for b in near}
+        bullets = [c for c in self.style.bullet + _BULLETS if c not in marks]
+        ends = [c for c in self.style.delimiter + _DELIMITERS if c not in marks]
+        style = replace(
+            self.style,
+            bullet=bullets[0],
+            delimiter=ends[0] if ends else self.style.delimiter,
+            width=None if self.step else self.style.width,
+        )
+        return Writer(self.links, style, checked=True, floor=min(self.step, 2))
+
+
+def groups(old: Sequence[Block], new: Sequence[Block]) -> Iterator[Group]:
+    """Old indexes that go, new ones that come, and then a pair that stays."""
+    i = j = 0
+    pairs: list[tuple[Any, Any]] = [p for p in align(old, new) if None not in p]
+    for a, b in pairs:
+        yield range(i, a), range(j, b), (a, b)
+        i, j = a + 1, b + 1
+    yield range(i, len(old)), range(j, len(new)), None
