@@ -188,6 +188,16 @@ def fold(tx: Tx, block: BlockId, up_to: int, data: bytes) -> None:
     )
 
 
+def long_logs(tx: Tx, heap: HeapId, rows: int) -> list[BlockId]:
+    """The blocks whose log has more rows than this."""
+    found = tx.execute(
+        "SELECT block_id FROM log JOIN block ON block.id = log.block_id WHERE heap_id = ?"
+        " GROUP BY block_id HAVING count(*) > ?",
+        (heap, rows),
+    )
+    return [BlockId(r[0]) for r in found]
+
+
 def quarantine(tx: Tx, block: BlockId, data: bytes, reason: str, now_ms: int) -> None:
     """Keep an update that can't be loaded, and say so at the block."""
     tx.execute(

@@ -12,6 +12,7 @@ from heapsyncd.cache import heaps
 from heapsyncd.config import Live
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.watch import watch
+from heapsyncd.sync.fold import fold_logs
 from heapsyncd.sync.inbound import follow, poll, pull
 from heapsyncd.sync.intake import Intake
 from heapsyncd.sync.patience import Patience, first_of
@@ -118,6 +119,7 @@ class HeapMirror:
             if time.monotonic() > audit_at:
                 audit_at = time.monotonic() + AUDIT_S
                 self.intake.hint((), everything=True)
+                await fold_logs(self.state.db, self.state.id, self.state.lock)
             due = self.intake.next_due_s()
             timeout = min(
                 due if due is not None else AUDIT_S, max(0.05, audit_at - time.monotonic())

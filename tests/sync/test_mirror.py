@@ -1,13 +1,17 @@
 """A heap becomes a folder, and the folder's edits become the heap: the whole line, both ways."""
 
+import dataclasses
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from heapsyncd.document.edit import Wish, express
+from heapsyncd.ids import HeapId
+from heapsyncd.model import PullAnswer, PullAsk
 from tests.sync.rig import Device, World, until
 
 
@@ -117,7 +121,7 @@ async def test_empty_note_and_nested_folders(world: World) -> None:
 
 
 async def test_rename_move_delete(world: World) -> None:
-    """A renamed file renames its note, a moved one changes folder, a deleted one is in the trash."""
+    """A renamed file renames its note, a moved one its folder, a deleted one is in the trash."""
     device, other = world.device(), world.device("b")
     blocks = [await world.add(f"N{k}", f"body {k}\n") for k in range(3)]
     await device.synced()
@@ -347,3 +351,31 @@ async def test_offline_edits(world: World, tmp_path: Path) -> None:
 def test_rig_can_tell_an_edit() -> None:
     """The rig's edits are real: a wish that changes something yields an update."""
     assert express([], Wish(title="x")).update is not None
+
+
+async def test_unreadable_document(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document that can't be read is a problem of its own; the others arrive."""
+    from heapsyncd.backends.heaper import HeaperBackend  # noqa: PLC0415
+
+    bad = await world.add("Bad", "text\n")
+    await world.add("Good", "good\n")
+    pull = HeaperBackend.pull
+
+    async def spoilt(self: HeaperBackend, heap: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
+        answer = await pull(self, heap, asks)
+        blocks = [
+            dataclasses.replace(b, update=b.update[:-3] if b.id == bad else b.update)
+            for b in answer.blocks
+        ]
+        return dataclasses.replace(answer, blocks=tuple(blocks))
+
+    monkeypatch.setattr(HeaperBackend, "pull", spoilt)
+    device = world.device()
+    verdict = await device.once()
+    assert verdict.exit_code == 1
+    assert any("can't be read" in line for line in verdict.left)
+    assert device.notes() == {"Good.md": "good\n"}
+    monkeypatch.setattr(HeaperBackend, "pull", pull)
+    await world.change(bad, body="text mended\n")
+    await device.synced()
+    assert device.notes() == {"Bad.md": "text mended\n", "Good.md": "good\n"}
