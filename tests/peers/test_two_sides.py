@@ -26,9 +26,11 @@ _AFTER_A_LETTER = re.compile(r"(?<=[^\W\d_])(?=\s|$)", re.MULTILINE)
 def typed_into(random: Random, body: str, word: str) -> str:
     """The file after somebody typed a word after another one, or a paragraph at the end.
 
-    A spot where it would not be text (a link's target, the name of a node) is not taken.
+    A spot where it would not be text (a link's target, what stands for a node) is not taken.
     """
+    comments = [m.span() for m in re.finditer(r"<!--.*?-->", body)]
     spots = [m.start() for m in _AFTER_A_LETTER.finditer(body)]
+    spots = [s for s in spots if not any(start < s < end for start, end in comments)]
     random.shuffle(spots)
     for spot in spots[:3]:
         changed = f"{body[:spot]} {word}{body[spot:]}"
