@@ -42,8 +42,6 @@ async def test_fold(world: World) -> None:
         await db.write(base)
         before = [r.data for r in await db.read(lambda tx: blocks.log(tx, block))]
         at_base = [r.data for r in await db.read(lambda tx: blocks.log(tx, block, seq))]
-            "Heap", (), {"db": db, "id": world.heap, "lock": __import__("asyncio").Lock()}
-        )()
         assert await fold_logs(db, world.heap, asyncio.Lock()) == 1
         after = await db.read(lambda tx: blocks.log(tx, block))
         base_after = await db.read(lambda tx: blocks.log(tx, block, seq))
