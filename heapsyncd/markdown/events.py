@@ -1,9 +1,9 @@
 """The parser behind one door: pyromark's events with byte ranges, and what must be known of them.
 
-pulldown-cmark (pyromark is its Python form) is exact CommonMark. FOOTNOTES is on so that ``[^1]: x``
-never becomes a link definition; the metadata option is off because it finds front matter in the
-middle of a text. A lone CR is a line end in CommonMark but not always in pulldown-cmark, so it is
-made a newline first: one byte for one byte, ranges stay right.
+pulldown-cmark (pyromark is its Python form) is exact CommonMark. FOOTNOTES is on so that
+``[^1]: x`` never becomes a link definition; the metadata option is off because it finds front
+matter in the middle of a text. A lone CR is a line end in CommonMark but not always in
+pulldown-cmark, so it is made a newline first: one byte for one byte, ranges stay right.
 """
 
 import re

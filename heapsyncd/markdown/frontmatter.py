@@ -1,4 +1,4 @@
-"""Front matter: read as YAML, edited by line so that everything else of it stays as the user wrote it.
+"""Front matter: read as YAML, edited by line so that the rest of it stays as the user wrote it.
 
 Only a block at the very start of a text counts, opened and closed by ``---`` lines, holding a YAML
 mapping. Three keys are ours (``id``, ``title``, ``tags``); every other key, comment, order and
@@ -115,8 +115,8 @@ def update(
         newline: for a block that does not exist yet.
 
     Returns:
-        The new raw block; '' when nothing is in it. A block with a problem comes back as it is, and
-        so does one whose notation leaves no room for our lines.
+        The new raw block; '' when nothing is in it. A block with a problem comes back as it is,
+        and so does one whose notation leaves no room for our lines.
     """
     wished = None if tags is None else tuple(dict.fromkeys(tags))
     if front.problem:

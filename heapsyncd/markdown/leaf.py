@@ -4,6 +4,7 @@ What the tree has no word for is read as the text it is written with (inline HTM
 references, unknown wikilinks, links around something that is no text): nothing is lost.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from heapsyncd.markdown import refs
@@ -50,6 +51,17 @@ class LeafReader:
         self._first = 0
         self._underlines: dict[int, bool] | None = None
         self._opened: list[Marks] = []
+        self._handlers: dict[str, Callable[[Any, Range, int], int]] = {
+            "Text": self._on_text,
+            "SoftBreak": self._on_soft_break,
+            "HardBreak": self._on_hard_break,
+            "Code": self._on_code,
+            "Start": self._on_start,
+            "End": self._on_end,
+            "InlineHtml": self._on_html,
+            "TaskListMarker": self._on_task,
+            "FootnoteReference": self._on_literal,
+        }
 
     def read(self, i: int) -> tuple[tuple[Inline, ...], int]:
         """The content in canonical form, and the index of the event that ended it."""
@@ -61,8 +73,8 @@ class LeafReader:
                 kind, value = event, None
             else:
                 ((kind, value),) = event.items()
-            handle = _HANDLERS.get(kind)
-            after = _STOP if handle is None else handle(self, value, where, i)
+            handle = self._handlers.get(kind)
+            after = _STOP if handle is None else handle(value, where, i)
             if after == _STOP:
                 break
             i = after
@@ -268,19 +280,6 @@ class LeafReader:
         if self._underlines is None:
             self._underlines = refs.pair_underlines(self._source, self._events, self._first)
         return self._underlines
-
-
-_HANDLERS = {
-    "Text": LeafReader._on_text,
-    "SoftBreak": LeafReader._on_soft_break,
-    "HardBreak": LeafReader._on_hard_break,
-    "Code": LeafReader._on_code,
-    "Start": LeafReader._on_start,
-    "End": LeafReader._on_end,
-    "InlineHtml": LeafReader._on_html,
-    "TaskListMarker": LeafReader._on_task,
-    "FootnoteReference": LeafReader._on_literal,
-}
 
 
 def bare(text: str, pieces: tuple[Piece, ...]) -> tuple[Inline, ...]:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.style import DEFAULT, Style
@@ -14,8 +15,7 @@ _WIDTHS = range(40, 121)
 
 def learn(data: bytes, tree: Block, trace: Trace) -> Style:
     """The first of each kind decides; what does not occur stays at its default."""
-    style = replace(DEFAULT, **_marks(data, trace))
-    found: dict[str, str] = {}
+    found: dict[str, Any] = _marks(data, trace)
     widths: list[int] = []
     for block in tree.walk():
         if block.span is None:
@@ -29,10 +29,10 @@ def learn(data: bytes, tree: Block, trace: Trace) -> Style:
     wrapped = len(widths) >= _WRAPPED and width in _WIDTHS
     windows = data.count(b"\r\n")
     newline = "\r\n" if windows > data.count(b"\n") - windows else "\n"
-    return replace(style, **found, newline=newline, width=width if wrapped else None)
+    return replace(DEFAULT, **found, newline=newline, width=width if wrapped else None)
 
 
-def _marks(data: bytes, trace: Trace) -> dict[str, str]:
+def _marks(data: bytes, trace: Trace) -> dict[str, Any]:
     found: dict[str, str] = {}
     for wrap in trace.wraps:
         if wrap.mark.kind in {"italic", "bold"}:

@@ -191,7 +191,7 @@ class _Reader:
             return 0
         content = bare(text, (_at(start),))
         if content:
-            self._add(Block("paragraph", inline=content, span=Span(start, self._end(start, end))))
+            self._add(Block("paragraph", inline=content, span=self._span(self._events[i][1])))
         return i + 3
 
     def _leaf(self, i: int) -> tuple[tuple[Inline, ...], int]:
@@ -226,7 +226,10 @@ class _Reader:
         text = "".join(e["Text"] for e, _ in self._events[i + 1 : end])
         text = text.replace("\r\n", "\n").replace("\0", "").removesuffix("\n")
         info = ""
-        if data != "Indented":
+        if data == "Indented":
+            if self._source.trace is not None:
+                self._source.trace.indented.add(where["start"])
+        else:
             match = _FENCE.match(self._source.data, where["start"])
             info = unescape(match[1].decode()) if match else ""
         stop = where["end"]

@@ -71,7 +71,7 @@ def edit_code(bench: Workbench, old: Block, new: Block) -> bool:
     """Edit the changed lines of fenced code."""
     sheet = bench.sheet
     start, _ = span_of(old)
-    if bench.step or sheet.data[start : start + 1] not in {b"`", b"~"}:
+    if bench.step or start in bench.trace.indented:
         return False
     before = old.text.split("\n") if old.text else []
     after = new.text.split("\n") if new.text else []

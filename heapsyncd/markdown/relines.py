@@ -92,8 +92,8 @@ class Relines:
         if not sheet.has_own_line(block):
             text = sheet.join(lines, prefix)
         else:
-            is_indented = block.kind == "code" and sheet.data[start : start + 1] not in b"`~"
-            prefix = prefix if is_indented else sheet.indent(block)
+            if start not in self._bench.trace.indented:
+                prefix = sheet.indent(block)
             start = sheet.line_start(start)
             text = prefix + sheet.join(lines, prefix)
             above = sheet.line_start(start - 1) if start else 0

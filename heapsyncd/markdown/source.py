@@ -20,10 +20,11 @@ class Wrap:
 
 @dataclass(slots=True)
 class Trace:
-    """Ends of odd pieces by their offset, and the ranges of all marks."""
+    """Ends of odd pieces by their offset, ranges of all marks, starts of indented code."""
 
     ends: dict[int, int] = field(default_factory=dict)
     wraps: list[Wrap] = field(default_factory=list)
+    indented: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)

@@ -76,11 +76,15 @@ class SpanWriter:
 
     def _group(self, items: list[Inline], opened: frozenset[Mark]) -> None:
         """Write the items; where marks begin, the one that reaches furthest goes outermost."""
-        i = 0
+        i = breaks_end = 0
         while i < len(items):
             item = items[i]
             if isinstance(item, Atom):
-                self._atom(item, items, i)
+                if i >= breaks_end:
+                    breaks_end = i + 1
+                    while breaks_end < len(items) and _is_break(items[breaks_end]):
+                        breaks_end += 1
+                self._atom(item, items[breaks_end] if breaks_end < len(items) else None)
                 i += 1
                 continue
             best, end = None, i
@@ -93,7 +97,7 @@ class SpanWriter:
                 if mark.kind == "link":
                     break
             if best is None:
-                self._text(item, items, i, opened)
+                self._text(item, items, i)
                 i += 1
             else:
                 self._mark(best, items[i:end], opened | {best})
@@ -134,7 +138,7 @@ class SpanWriter:
         text = _autolink_text(items)
         return text == mark.href and bool(_AUTOLINK.fullmatch(text)) and "|" not in text
 
-    def _text(self, item: Text, items: list[Inline], i: int, opened: frozenset[Mark]) -> None:
+    def _text(self, item: Text, items: list[Inline], i: int) -> None:
         if any(m.kind == "code" for m in item.marks):
             code = esc.code_span(item.text)
             self._out.append(esc.pipes(code) if self._in_table else code)
@@ -153,9 +157,9 @@ class SpanWriter:
             text = re.sub(r"(?<! ) (?! )", SOFT, text)
         self._out.append(text)
 
-    def _atom(self, atom: Atom, items: list[Inline], i: int) -> None:
+    def _atom(self, atom: Atom, follower: Inline | None) -> None:
         if atom.kind == "break":
-            self._break(items, i)
+            self._break(follower)
         elif atom.kind == "opaque":
             if self._at_line_start():
                 self._out.append(GUARD)
@@ -169,11 +173,8 @@ class SpanWriter:
         else:
             self._mention(atom)
 
-    def _break(self, items: list[Inline], i: int) -> None:
-        """A newline where one can stand, else a tag."""
-        follower = next(
-            (items[k] for k in range(i + 1, len(items)) if not _is_break(items[k])), None
-        )
+    def _break(self, follower: Inline | None) -> None:
+        """A newline where one can stand, else a tag; ``follower`` is what comes after the breaks."""
         is_last = follower is None and not self._after
         is_comment = isinstance(follower, Atom) and follower.kind == "opaque"
         if self._flat or is_last or is_comment:
@@ -190,8 +191,7 @@ class SpanWriter:
         name = self._links.name_of(block)
         if name is None or is_ulid(name) or _NO_NAME.search(name):
             name = block
-        elif self._links.block_of(name) != block:
-            name = block
+        name = name if name == block or self._links.block_of(name) == block else block
         label = atom.get("label")
         if label is None:
             self._out.append(f"[[{name}]]")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from heapsyncd.diff import text_hunks
 from heapsyncd.markdown import escape as esc
-from heapsyncd.markdown.source import Trace, Wrap
 from heapsyncd.markdown.sheet import Edit
+from heapsyncd.markdown.source import Trace, Wrap
 from heapsyncd.markdown.spans import SpanWriter
 from heapsyncd.markdown.style import Style
 from heapsyncd.tree import Atom, Block, Inline, Mark, Marks, Span, Text
@@ -20,6 +20,8 @@ from heapsyncd.tree import Atom, Block, Inline, Mark, Marks, Span, Text
 if TYPE_CHECKING:
     from heapsyncd.markdown.links import Links
 
+_MOST = 1_000_000
+"""Changes times marks; a leaf with more is written anew."""
 Cut = tuple[int, int, Marks]
 """The bytes to replace, and the marks that lie around them and stay."""
 
@@ -72,6 +74,7 @@ class Splice:
         self._row: list[Token] = []
         self._new_row: list[tuple[str, Marks, Inline]] = []
         self._wraps: list[Wrap] = []
+        self._starts: list[int] = []
 
     def edits(self, links: "Links", style: Style, rung: int) -> list[Edit] | None:
         """The edits with new text at a rung; None when the source is not understood.
@@ -81,7 +84,10 @@ class Splice:
         if not self._read():
             return None
         out: list[Edit] = []
-        for region in self._regions():
+        regions = self._regions()
+        if regions is None:
+            return None
+        for region in regions:
             cut = self._cut(region)
             if cut is None:
                 return None
@@ -110,10 +116,11 @@ class Splice:
                 self._new_row.append((self._char(item), (), item))
             else:
                 self._new_row += [(c, item.marks, item) for c in item.text]
+        self._starts = [t.start for t in self._row]
         low, high = self._old.span.start, self._old.span.end
         wraps = self._trace.wraps
-        found = [w for w in wraps if low <= w.outer.start and w.outer.end <= high]
-        self._wraps = sorted(found, key=lambda w: (w.outer.start, -w.outer.end))
+        first, last = (bisect_left(wraps, at, key=lambda w: w.outer.start) for at in (low, high))
+        self._wraps = wraps[first:last]
         return True
 
     def _read_run(self, run: Text) -> bool:
@@ -142,7 +149,7 @@ class Splice:
 
     # What changed
 
-    def _regions(self) -> list[Region]:
+    def _regions(self) -> list[Region] | None:
         old = "".join(t.char for t in self._row)
         new = "".join(c for c, _, _ in self._new_row)
         found: list[Region] = []
@@ -153,6 +160,8 @@ class Splice:
             found.append(self._region(hunk.start, hunk.end, j, j + len(hunk.text)))
             i, j = hunk.end, j + len(hunk.text)
         self._mark_changes(i, len(old), j, found)
+        if len(found) * len(self._wraps) > _MOST:
+            return None
         return self._settled(found)
 
     def _region(self, a: int, b: int, c: int, d: int) -> Region:
@@ -162,14 +171,18 @@ class Splice:
 
     def _mark_changes(self, i: int, end: int, j: int, found: list[Region]) -> None:
         """Characters that stayed but lie under other marks now."""
-        for k in range(i, end):
-            if self._row[k].marks != self._new_row[j + k - i][1]:
-                found.append(self._region(k, k + 1, j + k - i, j + k - i + 1))
+        move = j - i
+        found += [
+            self._region(k, k + 1, k + move, k + move + 1)
+            for k in range(i, end)
+            if self._row[k].marks != self._new_row[k + move][1]
+        ]
 
     def _settled(self, found: list[Region]) -> list[Region]:
         """Regions widened until none cuts through a delimiter, and joined where they meet."""
         out: list[Region] = []
-        for region in found:
+        for each in found:
+            region = each
             self._widen(region)
             while out and region.a <= out[-1].b:
                 region = self._joined(out.pop(), region)
@@ -230,9 +243,8 @@ class Splice:
 
     def _stretch(self, region: Region, outer: Span) -> None:
         """Take in a whole range and the tokens in it, which are the same in the new content."""
-        starts = [t.start for t in self._row]
-        a = min(region.a, bisect_left(starts, outer.start))
-        b = max(region.b, bisect_left(starts, outer.end))
+        a = min(region.a, bisect_left(self._starts, outer.start))
+        b = max(region.b, bisect_left(self._starts, outer.end))
         region.c -= region.a - a
         region.d += b - region.b
         region.a, region.b = a, b

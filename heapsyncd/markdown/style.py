@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """The choices for what is written anew; a patch learns them from the file.
+    r"""The choices for what is written anew; a patch learns them from the file.
 
     ``bullet``: ``-``, ``*`` or ``+``. ``delimiter``: ``.`` or ``)`` after a number. ``fence``: a
-    backtick or ``~``. ``emphasis`` and ``strong``: ``*`` or ``_``. ``hard_break``: ``\\`` or two
-    spaces before the newline. ``rule``: the whole line. ``width``: wrap at so many characters, None
-    for one line a paragraph. ``newline``: at the end of each line.
+    backtick or ``~``. ``emphasis`` and ``strong``: ``*`` or ``_``. ``hard_break``: ``\`` or two
+    spaces before the newline. ``rule``: the whole line. ``width``: wrap at so many characters,
+    None for one line a paragraph. ``newline``: at the end of each line.
     """
 
     bullet: str = "-"

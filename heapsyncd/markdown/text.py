@@ -11,8 +11,8 @@ _BOM = "\ufeff"
 class SourceText:
     """A file's text.
 
-    ``bom``: the file starts with a byte order mark, which ``text`` leaves out. ``text``: everything
-    else, line ends as they are. ``newline``: what most lines end with, for new lines.
+    ``bom``: the file starts with a byte order mark, which ``text`` leaves out. ``text``:
+    everything else, line ends as they are. ``newline``: what most lines end with, for new ones.
     """
 
     bom: bool
