@@ -117,10 +117,11 @@ def _fill(
         else:
             give(block, name)
     # What stays in the iterator is not taken yet: nothing is freed while a directory is filled.
-    spellings: dict[str, Iterator[str]] = {}
+    spellings: dict[tuple[str, str], Iterator[str]] = {}
     for block in sorted(others, key=lambda b: b.id):
         wish = _wish(block)
-        free = spellings.setdefault(wish, variants(wish, _suffix(block, wish)))
+        key = (wish, _suffix(block, wish))  # a file's mark stands elsewhere than a folder's
+        free = spellings.setdefault(key, variants(*key))
         give(block, next(name for name in free if collision_key(name) not in taken))
     return names
 

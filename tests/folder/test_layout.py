@@ -136,6 +136,14 @@ def test_a_file_does_not_look_like_a_note() -> None:
     assert found == {"1": "a.md_", "2": "b.md_"}
 
 
+def test_a_file_and_a_folder_of_one_name_get_each_their_own_mark() -> None:
+    """A folder's mark stands at its end though a file of the same name came first, and stays."""
+    blocks = [block("1", "v1.2", "file"), block("2", "v1.2", "folder"), block("3", "v1.2", "file")]
+    found = paths(*blocks)
+    assert found == {"1": "v1.2", "2": "v1.2 (2)", "3": "v1 (2).2"}
+    assert paths(*blocks, current=found) == found
+
+
 def test_files_of_nobody_are_not_in_the_way() -> None:
     """A path that belongs to no block is avoided, in any spelling, but drives nobody out."""
     found = paths(
