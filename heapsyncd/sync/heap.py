@@ -1,6 +1,7 @@
 """One heap kept mirrored: the tasks that watch, read, write, pull, push, follow and transfer."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from heapsyncd.config import Live
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.watch import watch
 from heapsyncd.sync.fold import fold_logs
+from heapsyncd.sync.holding import carry_out, settle
 from heapsyncd.sync.inbound import follow, poll, pull
 from heapsyncd.sync.intake import Intake
 from heapsyncd.sync.patience import Patience, first_of
@@ -30,6 +32,10 @@ AUDIT_S: Final = 600.0
 MOVING_S: Final = 1.0
 """The delta feed is polled at least this often while things move."""
 TRANSFER_AGAIN_S: Final = 30.0
+TURN_S: Final = 10.0
+"""A waiting loop comes round this often."""
+HUNG_S: Final = 100.0
+"""A loop that did not come round for so long hangs. Transfers and pushes may take longer."""
 
 
 @dataclass
@@ -54,6 +60,7 @@ class HeapMirror:
     first_look: bool = False
     trouble: dict[str, Patience] = field(default_factory=dict)
     _hinted: asyncio.Event = field(default_factory=asyncio.Event)
+    _turned: dict[str, float] = field(default_factory=dict)
     _clean_poll_at: float = -1.0
     _changed_at: float = 0.0
 
@@ -89,6 +96,22 @@ class HeapMirror:
             and bool(report.problems or report.error or report.held_deletions)
         )
 
+    @property
+    def alive(self) -> bool:
+        """Whether every loop came round lately; one that hangs keeps the watchdog unfed."""
+        now = time.monotonic()
+        return all(now - at < HUNG_S for at in self._turned.values())
+
+    async def _rest(self, work: str, *events: asyncio.Event, timeout_s: float | None) -> None:
+        """Wait for one of the events or the time to be over, coming round now and then."""
+        end = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            self._turned[work] = time.monotonic()
+            left = end - time.monotonic()
+            if left <= 0 or self.stop.is_set() or any(e.is_set() for e in events):
+                return
+            await first_of(*events, self.stop, timeout_s=min(left, TURN_S))
+
     def _moved(self) -> None:
         self._changed_at = time.monotonic()
 
@@ -100,7 +123,7 @@ class HeapMirror:
             self._hinted.set()
 
     async def _folder(self) -> None:
-        await first_of(self.state.listed, self.stop)
+        await self._rest("folder", self.state.listed, timeout_s=None)
         audit_at = time.monotonic() + AUDIT_S
         while not self.stop.is_set():
             self._hinted.clear()
@@ -113,7 +136,7 @@ class HeapMirror:
                 self.state.report.error = self._folder_error = str(error)
                 log.warning("folder trouble", heap=self.state.report.title, reason=str(error))
                 self.intake.hint((), everything=True)
-                await first_of(self.stop, timeout_s=5.0)
+                await self._rest("folder", timeout_s=5.0)
                 continue
             await self.state.count()
             if time.monotonic() > audit_at:
@@ -125,7 +148,7 @@ class HeapMirror:
                 due if due is not None else AUDIT_S, max(0.05, audit_at - time.monotonic())
             )
             if timeout > 0:
-                await first_of(self._hinted, self.state.to_publish, self.stop, timeout_s=timeout)
+                await self._rest("folder", self._hinted, self.state.to_publish, timeout_s=timeout)
 
     _folder_error: str | None = None
 
@@ -137,9 +160,11 @@ class HeapMirror:
                 " Nothing is treated as deleted until it is back."
             )
         was_idle = self.intake.idle
-        await self.intake.look()
         again: set[str] = set()
-        wrote = await publish(state, again, everything=first)
+        decided = await carry_out(state, again)
+        await self.intake.look()
+        wrote = await publish(state, again, everything=first) or decided
+        await settle(state)
         self.intake.hint(again)
         if wrote or not was_idle:
             self._moved()
@@ -178,10 +203,8 @@ class HeapMirror:
             pause = patience.pause_s() or (
                 min(MOVING_S, self.poll_interval_s) if news else self.poll_interval_s
             )
-            if patience.failures:
-                await first_of(self.stop, timeout_s=pause)
-            else:
-                await first_of(self.state.to_pull, self.stop, timeout_s=pause)
+            wake = () if patience.failures else (self.state.to_pull,)
+            await self._rest("receive", *wake, timeout_s=pause)
 
     async def _send(self) -> None:
         patience = self.trouble.setdefault("send", Patience(self.state, "send"))

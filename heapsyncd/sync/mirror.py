@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -33,6 +33,7 @@ from heapsyncd.folder.ignore import IGNORE_FILE, Ignore
 from heapsyncd.folder.names import collision_key, safe_name, unique
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
+from heapsyncd.sync.deletions import ask
 from heapsyncd.sync.heap import HeapMirror
 from heapsyncd.sync.intake import Intake
 from heapsyncd.sync.patience import first_of
@@ -45,6 +46,7 @@ HEAPS_AGAIN_S: Final = 60.0
 """How often the list of heaps is asked for."""
 GIVE_UP_S: Final = 30.0
 """A single pass without a time limit ends when the server was away for this long."""
+BEAT_S: Final = 5.0
 ONCE_POLL_S: Final = 0.5
 IGNORE_BYTES: Final = 1 << 20
 """A larger ``.heaperignore`` is a mistake."""
@@ -85,6 +87,9 @@ async def mirror_account(
             HeaperBackend(account.server, account.seed)
         )
         mirror = AccountMirror(account, db, backend, report, stop, ready, once=once)
+        stack.push_async_callback(mirror.close)
+        report.deletions = mirror.deletions
+        stack.callback(lambda: setattr(report, "deletions", None))
         if not once:
             await mirror.run()
             return Verdict(report.state, 0)
@@ -136,7 +141,13 @@ class AccountMirror:
         self._report, self._stop, self._ready = report, stop, ready
         self._once = once
         self._end = asyncio.Event()
+        self._claimed: list[HeapFolder] = []
         self.mirrors: dict[HeapId, HeapMirror] = {}
+
+    async def close(self) -> None:
+        """Let others have the folders."""
+        for disk in self._claimed:
+            await disk.close()
 
     async def run(self) -> None:
         """Mirror until told to stop, server or not."""
@@ -154,8 +165,16 @@ class AccountMirror:
                     self._note(error)
                     self._ready()
                 wait = HEAPS_AGAIN_S if not failures else min(HEAPS_AGAIN_S, 2.0**failures)
-                await first_of(self._stop, timeout_s=wait)
+                await self._rest(wait)
             self._end.set()
+
+    async def _rest(self, wait_s: float) -> None:
+        """Wait, telling now and then that the heaps' loops get on, as long as they do."""
+        end = time.monotonic() + wait_s
+        while not self._stop.is_set() and time.monotonic() < end:
+            if all(m.alive for m in self.mirrors.values()):
+                self._report.alive()
+            await first_of(self._stop, timeout_s=BEAT_S)
 
     async def once(self, timeout_s: float | None) -> Verdict:
         """One full pass both ways."""
@@ -201,6 +220,13 @@ class AccountMirror:
             return Verdict("in sync", 0)
         rest = left or [f"{title}: not finished yet" for title in unsettled]
         return Verdict(self._report.state if left else "syncing", 1, tuple(rest))
+
+    async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
+        """What is held, after a decision, if any; it is carried out at once."""
+        found = await ask(self._db, self._account.folder, decision)
+        for mirror in self.mirrors.values():
+            mirror.state.to_publish.set()
+        return found
 
     def _note(self, error: HeapsyncdError) -> None:
         self._report.error = str(error)
@@ -256,6 +282,8 @@ class AccountMirror:
         if not row.mirrored:
             await disk.create(heap.id, heap.title)
         await self._db.write(lambda tx: heaps.save(tx, row))
+        await disk.claim()
+        self._claimed.append(disk)
         await disk.clear_temps()
         report = HeapReport(heap.id, heap.title, str(disk.root))
         self._report.heaps[heap.id] = report

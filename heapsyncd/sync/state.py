@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from heapsyncd.backends.contract import Backend
-from heapsyncd.cache import blocks, entries
+from heapsyncd.cache import blocks, entries, holds
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
+from heapsyncd.cache.holds import Hold
 from heapsyncd.database import Database, Tx
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields, Problem
+from heapsyncd.sync.guard import Rewrites
 from heapsyncd.sync.index import Index
 from heapsyncd.sync.replicas import Replicas
 from heapsyncd.sync.report import HeapReport, Progress, Report
@@ -60,9 +62,14 @@ class HeapState:
     """Where blocks should stand, as last worked out."""
     file_problems: dict[str, str] = field(default_factory=dict)
     """Trouble with files, by path."""
+    held_up: dict[str, Hold] = field(default_factory=dict)
+    """Deletions made here that wait for a person's word, by path."""
+    held_down: dict[BlockId, Hold] = field(default_factory=dict)
+    """Deletions made on the server that wait for a person's word."""
+    rewrites: Rewrites = field(default_factory=Rewrites)
 
     async def load_index(self) -> None:
-        """Fill the index from the cache."""
+        """Fill the index and the holds from the cache."""
         self.index = await self.db.read(
             lambda tx: Index(
                 blocks.of_heap(tx, self.id),
@@ -71,12 +78,32 @@ class HeapState:
             )
         )
 
+        for hold in await self.db.read(lambda tx: holds.of_heap(tx, self.id)):
+            self.hold(hold)
+
+    def hold(self, hold: Hold) -> None:
+        """A deletion is held now."""
+        if hold.direction == "up":
+            self.held_up[hold.path] = hold
+        else:
+            self.held_down[hold.block_id] = hold
+
+    def release(self, hold: Hold) -> None:
+        """It is held no more."""
+        if hold.direction == "up":
+            self.held_up.pop(hold.path, None)
+        else:
+            self.held_down.pop(hold.block_id, None)
+
     async def count(self) -> None:
         """Bring the report's numbers and problems up to date."""
         (notes, up, down), troubled = await self.db.read(
             lambda tx: (blocks.counts(tx, self.id), blocks.problems(tx, self.id))
         )
         self.report.notes, self.report.pending_up, self.report.pending_down = notes, up, down
+        self.report.held_deletions = len(self.held_up) + len(self.held_down)
+        notice = self.rewrites.notice(self.index.files(), time.monotonic())
+        self.report.notices = [] if notice is None else [notice]
         self.report.transfers = [
             {"path": e.path, "direction": e.todo, "size": e.size}
             for e in self.index.entries.values()
@@ -85,7 +112,6 @@ class HeapState:
         self.report.problems = [
             Problem(self.index.path_of.get(i, title), reason) for i, title, reason in troubled
         ] + [Problem(p, r) for p, r in sorted(self.file_problems.items())]
-        self.account.alive()
 
     def step(self, work: str, done: int, total: int) -> None:
         """Tell of progress."""
