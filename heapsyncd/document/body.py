@@ -10,9 +10,10 @@ from heapsyncd.document import build, leaf
 from heapsyncd.document.clones import Clones
 from heapsyncd.document.new import Maker, completed
 from heapsyncd.document.nodes import Elem, Node
-from heapsyncd.document.plan import Step, content, fresh_step
 from heapsyncd.document.schema import Vocabulary
+from heapsyncd.document.sources import Step, fresh_step
 from heapsyncd.document.table import edit_cell
+from heapsyncd.document.theirs import content
 from heapsyncd.document.tree import code_items, code_text, file_keys, shown_code
 from heapsyncd.tree import Atom, Block, Text
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from heapsyncd.document import build, leaf
 from heapsyncd.document.nodes import OBJECT, Elem, Node, Run, Txt, copy
-from heapsyncd.document.plan import Gone, Step
+from heapsyncd.document.sources import Gone, Step
 from heapsyncd.document.tree import STAND_IN, View
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import Atom, Block, Inline

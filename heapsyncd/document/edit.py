@@ -13,11 +13,14 @@ from heapsyncd.document import fields, nodes, title
 from heapsyncd.document.body import Body
 from heapsyncd.document.clones import Clones, Seen
 from heapsyncd.document.goal import settled
+from heapsyncd.document.identity import Same, same_nodes
 from heapsyncd.document.nodes import Elem
-from heapsyncd.document.plan import Step, fresh_step, plan
-from heapsyncd.document.replica import Replica, clocks, contained, merge
+from heapsyncd.document.plan import plan
+from heapsyncd.document.replica import EMPTY, Replica, clocks, contained, merge
+from heapsyncd.document.rescue import Lost, rescued
 from heapsyncd.document.rules import violations
 from heapsyncd.document.schema import CONTRACT, Vocabulary
+from heapsyncd.document.sources import Step, fresh_step
 from heapsyncd.document.tree import View, view_of
 from heapsyncd.document.write import write
 from heapsyncd.errors import InvalidEdit
@@ -89,12 +92,7 @@ def express(
     if live is not None and live.fingerprint() == fork.fingerprint():
         live = None
     with contained():
-        body = nodes.read(fork.doc, nodes.BODY)
-        seen = Seen(body, view_of(body))
-        made = body if wish.body is None else _body(seen, wish.body, live, vocabulary)
-        update = _write(fork, wish, body, made)
-        after = seen.view if made is body else view_of(nodes.read(fork.doc, nodes.BODY))
-    return Edit(update, after)
+        return _express(fork, wish, live, vocabulary, stand_ins=False)
 
 
 def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
@@ -109,14 +107,56 @@ def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
         return ours
     start = _scratch([], base)
     other = merge([start, _scratch([start], theirs)])
-    return Replica.load([other, _scratch([start], ours, Replica.load([other]))]).view()
+    live = Replica.load([other])
+    return Replica.load([other, _scratch([start], ours, live)]).view()
 
 
 def _scratch(base: Sequence[bytes], goal: Block, live: Replica | None = None) -> bytes:
-    fork = Replica.load(base)
-    body = nodes.read(fork.doc, nodes.BODY)
-    made = _body(Seen(body, view_of(body)), goal, live, CONTRACT, stand_ins=True)
-    return _write(fork, Wish(), body, made) or b"\0\0"
+    edit = _express(Replica.load(base), Wish(body=goal), live, CONTRACT, stand_ins=True)
+    return edit.update or EMPTY
+
+
+def _express(
+    fork: Replica, wish: Wish, live: Replica | None, words: Vocabulary, *, stand_ins: bool
+) -> Edit:
+    root = nodes.read(fork.doc, nodes.BODY)
+    base = Seen(root, view_of(root))
+    made, theirs = root, None
+    lost: tuple[Lost, ...] = ()
+    if wish.body is not None:
+        same: Same = {}
+        goal = settled(wish.body, base.view, keep_unknown=stand_ins)
+        if live is not None and goal != base.view:
+            live_root = nodes.read(live.doc, nodes.BODY)
+            theirs = Seen(live_root, view_of(live_root))
+            same = same_nodes(fork.state(), live.state())
+        clones = Clones(base, theirs, stand_ins=stand_ins)
+        made, lost = _body(clones, goal, words, same)
+    update = _write(fork, wish, root, made)
+    if lost and live is not None and theirs is not None:
+        update = _second(fork, live, update, theirs.view, lost, words, stand_ins=stand_ins)
+    after = base.view if made is root else view_of(nodes.read(fork.doc, nodes.BODY))
+    return Edit(update, after)
+
+
+def _second(
+    fork: Replica,
+    live: Replica,
+    first: bytes | None,
+    seen: Block,
+    lost: Sequence[Lost],
+    words: Vocabulary,
+    *,
+    stand_ins: bool,
+) -> bytes | None:
+    """Make on the live document what can't be made at the base; both as one update."""
+    state = [live.state(), *([first] if first else [])]
+    # The first edit is in the state: its id goes on counting from there.
+    again = Replica.load(state, fork.client_id)
+    goal = rescued(seen, again.view(), lost)
+    more = _express(again, Wish(body=goal), None, words, stand_ins=stand_ins).update
+    parts = [u for u in (first, more) if u is not None]
+    return merge(parts) if parts else None
 
 
 def _fork(base: Sequence[bytes], live: Replica | None, client_id: int | None) -> Replica:
@@ -166,18 +206,14 @@ def _write_fields(doc: Any, wish: Wish) -> None:
 
 
 def _body(
-    base: Seen, goal: Block, live: Replica | None, words: Vocabulary, *, stand_ins: bool = False
-) -> Elem:
-    """The new body; the base's own when nothing is to change."""
-    goal = settled(goal, base.view, keep_unknown=stand_ins)
+    clones: Clones, goal: Block, words: Vocabulary, same: Same
+) -> tuple[Elem, tuple[Lost, ...]]:
+    """The new body (the base's own when nothing is to change), and what it can't hold."""
+    base, live = clones.base, clones.live
     if goal == base.view:
-        return base.root
-    theirs = None
-    if live is not None:
-        root = nodes.read(live.doc, nodes.BODY)
-        theirs = Seen(root, view_of(root))
-    step = plan(base.view, goal, theirs.view if theirs else None)
-    clones = Clones(base, theirs, stand_ins=stand_ins)
+        return base.root, ()
+    made_plan = plan(base.view, goal, live.view if live else None, same)
+    step = made_plan.top
     body = Body(clones, words.learn(base.root))
     made = body.edited(step)
     wrong = _wrong(made, step, clones)
@@ -188,7 +224,7 @@ def _body(
         if _wrong(made, step, clones):
             raise InvalidEdit("the document can't show this text")
     _judge(base.root, made)
-    return made
+    return made, made_plan.lost
 
 
 def _wrong(made: Elem, step: Step, clones: Clones) -> set[int]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from heapsyncd.document import build, leaf
 from heapsyncd.document.clones import Clones
 from heapsyncd.document.nodes import Elem, Node, copy
-from heapsyncd.document.plan import LEAVES, Step
 from heapsyncd.document.schema import Vocabulary
+from heapsyncd.document.sources import Step
+from heapsyncd.document.theirs import LEAVES
 from heapsyncd.tree import Block, Inline
 
 _TEXT = frozenset({"paragraph", "heading"})

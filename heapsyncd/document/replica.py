@@ -7,6 +7,7 @@ that arrives as a ``BaseException``. Here it becomes ``UnreadableDocument``.
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from pycrdt import Doc, XmlFragment, XmlText, get_state, get_update, merge_updates
@@ -113,7 +114,14 @@ class Replica:
 
     def fingerprint(self) -> bytes:
         """Bytes that are equal exactly for equal states, whatever way they came about."""
-        return Snapshot.from_doc(self._doc._doc).encode()  # noqa: SLF001 -- the cheap way
+        # yrs writes clients in the order of a hash table, which depends on the way: sort them.
+        numbers = _numbers(Snapshot.from_doc(self._doc._doc).encode())  # noqa: SLF001 -- the cheap way
+        deleted = []
+        for _ in range(next(numbers)):
+            client, ranges = next(numbers), next(numbers)
+            deleted.append((client, *islice(numbers, 2 * ranges)))
+        seen = [(next(numbers), next(numbers)) for _ in range(next(numbers))]
+        return repr((sorted(deleted), sorted(seen))).encode()
 
     def state(self) -> bytes:
         """The whole document as one update, without what is pending: keep raw updates for that."""
@@ -192,15 +200,19 @@ def self_test() -> None:
 
 def clocks(state_vector: bytes) -> dict[int, int]:
     """A state vector as client id -> clock."""
-    numbers: list[int] = []
+    numbers = _numbers(state_vector)
+    return {next(numbers): next(numbers) for _ in range(next(numbers))}
+
+
+def _numbers(data: bytes) -> Iterator[int]:
+    """Variable-length integers, seven bits a byte, the lowest first."""
     value = shift = 0
-    for byte in state_vector:
+    for byte in data:
         value |= (byte & 0x7F) << shift
         shift += 7
         if byte < 0x80:
-            numbers.append(value)
+            yield value
             value = shift = 0
-    return dict(zip(numbers[1::2], numbers[2::2], strict=True))
 
 
 @contextmanager

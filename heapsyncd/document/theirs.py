@@ -1,0 +1,140 @@
+"""What others did to a block since the base: the base's view beside the live document's. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+from heapsyncd.diff import align, similarity, text_hunks
+from heapsyncd.document.identity import Same
+from heapsyncd.document.visible import Alphabet
+from heapsyncd.tree import Block, Inline, Text
+
+LEAVES = frozenset({"paragraph", "heading", "code", "cell"})
+"""Kinds whose content is inline (a code block's is one text)."""
+
+_RETYPED = 0.5
+
+
+def content(block: Block) -> tuple[Inline, ...]:
+    """A leaf's content; a code block's text as one run."""
+    if block.kind != "code":
+        return block.inline
+    return (Text(block.text),) if block.text else ()
+
+
+class Theirs:
+    """What others did to the children of one block.
+
+    Args:
+        old: the block in the base.
+        live: it in the live document; None when there is nothing to know.
+        same: which node of the live document is which of the base.
+    """
+
+    def __init__(self, old: Block, live: Block | None, same: Same) -> None:
+        self.live = live
+        self._gone: set[int] = set()
+        self._partners: dict[int, int] = {}
+        self._arrived: list[tuple[int, int]] = []
+        if live is None:
+            return
+        places = {b.path: j for j, b in enumerate(live.children)}
+        for i, child in enumerate(old.children):
+            path = same.get(child.path) if child.path is not None else None
+            if path is None:
+                self._gone.add(i)
+            elif path in places:
+                self._partners[i] = places[path]
+        known = {j: i for i, j in self._partners.items()}
+        last = -1
+        for j in range(len(live.children)):
+            last = known.get(j, last)
+            if j not in known:
+                self._arrived.append((last, j))
+
+    def partner(self, i: int) -> Block | None:
+        """The live counterpart of a child; None when it is gone or hidden, or nothing is known."""
+        j = self._partners.get(i)
+        return None if j is None or self.live is None else self.live.children[j]
+
+    def lost(self, i: int) -> bool:
+        """Whether others deleted a child (or made it one of another kind)."""
+        return i in self._gone
+
+    def place(self, i: int) -> int:
+        """Where among the live children a lost one would stand."""
+        return max((j + 1 for k, j in self._partners.items() if k < i), default=0)
+
+    def retyped(self, i: int, block: Block) -> Block | None:
+        """The live block of another kind that a lost leaf became."""
+        if self.live is None or block.kind not in LEAVES:
+            return None
+        best = None
+        for last, j in self._arrived:
+            other = self.live.children[j]
+            between = range(min(last, i) + 1, max(last, i))
+            near = not any(k in self._partners for k in between)
+            if near and other.kind in LEAVES and other.kind != block.kind:
+                alike = similarity(block, other)
+                if alike >= _RETYPED and (best is None or alike > best[0]):
+                    best = alike, other
+        return best[1] if best else None
+
+    def has(self, block: Block, last: int, kept: set[int]) -> bool:
+        """Whether others inserted the same block in the same gap; answered once for each.
+
+        Args:
+            block: the one to be inserted.
+            last: the base child after which.
+            kept: the base children that stay.
+        """
+        for k, (at, j) in enumerate(self._arrived):
+            between = range(min(at, last) + 1, max(at, last) + 1)
+            same = self.live is not None and self.live.children[j] == block
+            if same and not any(i in kept and i in self._partners for i in between):
+                del self._arrived[k]
+                return True
+        return False
+
+
+def partners(old: Block, live: Block | None, same: Same) -> Iterator[tuple[Block, Block | None]]:
+    """Every block from ``old`` down with what it is in ``live``; None where nothing differs."""
+    stack = [(old, None if live == old else live)]
+    while stack:
+        block, other = stack.pop()
+        yield block, other
+        theirs = Theirs(block, other, same)
+        for i, child in reversed(list(enumerate(block.children))):
+            partner = theirs.partner(i)
+            stack.append((child, None if partner == child else partner))
+
+
+def adds(old: Sequence[Block], new: Sequence[Block]) -> bool:
+    """Whether new children hold something that the old ones do not: text, an atom, a block."""
+    for i, j in align(old, new):
+        if j is None:
+            continue
+        if i is None or (old[i] != new[j] and _adds(old[i], new[j])):
+            return True
+    return False
+
+
+def _adds(old: Block, new: Block) -> bool:
+    if new.kind not in LEAVES:
+        return old.attrs != new.attrs or adds(old.children, new.children)
+    letters = Alphabet(content(old), content(new))
+    before, after = letters.string(content(old)), letters.string(content(new))
+    return any(h.text.strip() for h in text_hunks(before, after))
+
+
+def edited_part(old: Block, new: Block) -> Block:
+    """The block with only those children that were added or given something."""
+    if new.kind in LEAVES or new.kind in {"table", "row"} or not new.children:
+        return new
+    kept = []
+    for i, j in align(old.children, new.children):
+        if j is None:
+            continue
+        if i is None:
+            kept.append(new.children[j])
+        elif adds(old.children[i : i + 1], new.children[j : j + 1]):
+            kept.append(edited_part(old.children[i], new.children[j]))
+    return new.with_children(kept)
