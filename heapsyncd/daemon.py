@@ -202,7 +202,17 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
     async def status(_arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {"accounts": [report.snapshot() for report in reports()]}
 
-    return {"status": status}
+    async def deletions(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        decision = arguments.get("decision")
+        return {
+            "accounts": [
+                {"name": r.name, "heaps": await r.deletions(decision)}
+                for r in reports()
+                if r.deletions is not None
+            ]
+        }
+
+    return {"status": status, "deletions": deletions}
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ simply sent again (Yjs updates are idempotent, PROTOCOL §5).
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from heapsyncd.cache.holds import WAITING
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import BlockKind
@@ -76,8 +77,8 @@ def wanted(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
 
 
 def stale(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
-    """Blocks whose newest state the folder does not show yet."""
-    return _matching(tx, heap, "stale > 0", limit)
+    """Blocks whose newest state the folder does not show yet, but for held deletions."""
+    return _matching(tx, heap, f"stale > 0 AND NOT {WAITING}", limit)
 
 
 def born(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
@@ -104,7 +105,9 @@ def counts(tx: Tx, heap: HeapId) -> tuple[int, int, int]:
         (heap,),
     ).fetchone()[0]
     down = tx.execute(
-        "SELECT count(*) FROM block WHERE heap_id = ? AND (wanted > 0 OR stale > 0)", (heap,)
+        "SELECT count(*) FROM block WHERE heap_id = ?"  # noqa: S608
+        f" AND (wanted > 0 OR (stale > 0 AND NOT {WAITING}))",
+        (heap,),
     ).fetchone()[0]
     return notes, up, down
 

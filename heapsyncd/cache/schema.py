@@ -115,6 +115,30 @@ SCHEMA: Final = (
     );
     CREATE INDEX history_block ON history (block_id);
 
+    -- Deletions that wait for a person's word. up: files deleted here, their entries are kept;
+    -- down: blocks deleted on the server, their files are kept.
+    CREATE TABLE hold (
+      heap_id    TEXT NOT NULL REFERENCES heap(id) ON DELETE CASCADE,
+      direction  TEXT NOT NULL,
+      path       TEXT NOT NULL,
+      role       TEXT NOT NULL,                   -- as in entry
+      block_id   TEXT NOT NULL,
+      seq        INTEGER NOT NULL,                -- the block's newest log row at that time
+      made_at_ms INTEGER NOT NULL,
+      decision   TEXT,                            -- confirm or undo, not yet carried out
+      PRIMARY KEY (heap_id, direction, path)
+    ) WITHOUT ROWID;
+    CREATE INDEX hold_block ON hold (block_id);
+
+    -- Deletions that were let through lately, for the guard's window of an hour.
+    CREATE TABLE deletion (
+      heap_id    TEXT NOT NULL REFERENCES heap(id) ON DELETE CASCADE,
+      direction  TEXT NOT NULL,
+      path       TEXT NOT NULL,
+      made_at_ms INTEGER NOT NULL,
+      PRIMARY KEY (heap_id, direction, path)
+    ) WITHOUT ROWID;
+
     -- The words of every note, for searching offline.
     CREATE VIRTUAL TABLE search USING fts5 (
       block_id UNINDEXED, heap_id UNINDEXED, title, body,

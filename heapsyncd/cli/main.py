@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "status": "What is in sync, what is not, and why.",
     "heaps": "The heaps the accounts can see, and which are mirrored.",
     "search": "Find notes that have all the words; works offline.",
+    "deletions": "Deletions held back because they are many: see, confirm or undo them.",
     "serve": "Run the embedded Heaper-compatible server.",
 }
 """Each command's one line; the command itself is ``heapsyncd.cli.<name>.command``."""

@@ -119,6 +119,7 @@ class HeapMirror:
 
     async def _watch(self) -> None:
         async for hint in watch(self.state.disk.root, self.stop):
+            self.state.report.reading = True  # never "in sync" with a change unread
             self.intake.hint(hint.paths, everything=hint.everything)
             self._hinted.set()
 
@@ -139,6 +140,7 @@ class HeapMirror:
                 await self._rest("folder", timeout_s=5.0)
                 continue
             await self.state.count()
+            self.state.report.reading = not self.intake.idle
             if time.monotonic() > audit_at:
                 audit_at = time.monotonic() + AUDIT_S
                 self.intake.hint((), everything=True)

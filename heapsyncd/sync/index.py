@@ -137,6 +137,15 @@ class Index:
         entry = self.entries.get(path)
         return entry.block_id if entry is not None and entry.role == "folder" else None
 
+    def files(self) -> int:
+        """How many files the heap has in the folder."""
+        return len(self.entries) - len(self.folders)
+
+    def is_live(self, block: BlockId) -> bool:
+        """Whether the server has the block, outside its trash."""
+        known = self.blocks.get(block)
+        return known is not None and known.live
+
     def kind(self, block: BlockId) -> BlockKind | None:
         """A block's kind, None when unknown."""
         known = self.blocks.get(block)

@@ -20,7 +20,8 @@ from heapsyncd.folder.snapshot import Entry, Snapshot, Stat, compare
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.text import decode
-from heapsyncd.sync import changes
+from heapsyncd.sync import changes, holding
+from heapsyncd.sync.guard import spread
 from heapsyncd.sync.ingest import Saved, note_saved, notes_created
 from heapsyncd.sync.merge import digest
 from heapsyncd.sync.plan import Found, recognise
@@ -33,6 +34,10 @@ QUIET_S = 0.3
 GONE_S = 1.0
 """A path counts as gone when it stays away for this long: editors replace files by moving them
 about.
+"""
+GONE_MOST_S = 10.0
+"""While more paths go, those before them are not believed either, so that a mass deletion is seen
+as one; for no longer than this.
 """
 SHRUNK_S = 3.0
 """A file that lost most of its text is believed after this long."""
@@ -106,12 +111,13 @@ class Intake:
     async def _compare(self, snapshot: Snapshot, scope: set[str] | None, now: float) -> None:
         index = self.heap.index
         found = compare(index.stats, snapshot, scope, folders=index.folders)
-        for entry in found.modified:
-            row = index.entries[entry.path]
-            if self._settled(entry, row, now):
-                await self._modified(row, entry)
+        await holding.settle(self.heap, snapshot.entries)
+        # A file that was to be brought back and is there: written before a kill, or by the user.
+        known = [e for e in found.created if self._comes_back(e)]
+        await self._changed([*found.modified, *known], now)
+        created = [e for e in found.created if e not in known]
         missing = [index.entries[p] for p in found.missing]
-        await self._moved_or_created(missing, list(found.created), now)
+        await self._moved_or_created(missing, created, now)
         for path in scope or ():
             stat, _ = self._seen.get(path, (None, 0.0))
             if stat is None and path in snapshot.entries:
@@ -134,6 +140,30 @@ class Intake:
             return True
         self._due[entry.path] = since + wait
         return False
+
+    def _comes_back(self, entry: Entry) -> bool:
+        row = self.heap.index.entries.get(entry.path)
+        return (
+            row is not None and row.role == "note" and row.inode is None and entry.kind == "file"
+        )
+
+    async def _changed(self, found: list[Entry], now: float) -> None:
+        """Read the changed files that are settled, not too many at once."""
+        rewrites, index = self.heap.rewrites, self.heap.index
+        waiting = []
+        for entry in found:
+            row = index.entries.get(entry.path)
+            if row is None or not self._settled(entry, row, now):
+                continue
+            if not rewrites.may(time.monotonic()):
+                waiting.append(entry.path)
+                continue
+            await self._modified(row, entry)
+            after = index.entries.get(entry.path)
+            if after is not None and after.digest != row.digest:
+                rewrites.rewritten(entry.path, time.monotonic())
+        for path, wait in zip(waiting, spread(len(waiting)), strict=True):
+            self._due[path] = now + wait
 
     async def _modified(self, row: EntryRow, entry: Entry) -> None:
         if row.role == "note":
@@ -163,7 +193,8 @@ class Intake:
         gone_now = [
             e
             for e in self.heap.index.entries.values()
-            if e.path in self._seen and self._seen[e.path][0] is None
+            if e.path in self.heap.held_up
+            or (e.path in self._seen and self._seen[e.path][0] is None)
         ]
         candidates = {e.path: e for e in [*missing, *gone_now]}
         found: list[Found] = []
@@ -192,18 +223,26 @@ class Intake:
         await self._created(
             [c.found for c in plan.created], {c.found.path: c.copy_of for c in plan.created}, texts
         )
+        gone = [v.entry for v in plan.vanished if v.entry.path not in self.heap.held_up]
+        await self._believe(gone, now, waiting=bool(waiting))
+
+    async def _believe(self, gone: list[EntryRow], now: float, *, waiting: bool) -> None:
+        """Take paths as deleted once they stayed away and no others follow them."""
+        for entry in gone:
+            stat, since = self._seen.get(entry.path, (None, now))
+            self._seen[entry.path] = (None, since if stat is None else now)
+        last = max((self._seen[e.path][1] for e in gone), default=now)
         believed = []
-        for gone in plan.vanished:
-            path = gone.entry.path
-            since = self._seen[path][1] if self._seen.get(path, (1, 0))[0] is None else now
-            self._seen[path] = (None, since)
-            if waiting or now - since < GONE_S:
-                self._due[path] = max(since + GONE_S, now + 0.05)
+        for entry in gone:
+            at = min(last + GONE_S, self._seen[entry.path][1] + GONE_MOST_S)
+            if waiting or now < at:
+                self._due[entry.path] = max(at, now + 0.05)
             else:
-                del self._seen[path]
-                believed.append(gone.entry)
+                believed.append(entry)
+        for entry in believed:
+            del self._seen[entry.path]
         if believed:
-            await changes.vanished(self.heap, believed)
+            await holding.vanished(self.heap, believed)
 
     async def _created(
         self, found: list[Found], copies: dict[str, BlockId | None], texts: dict[str, Saved]

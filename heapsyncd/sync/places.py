@@ -32,7 +32,10 @@ async def put_in_place(heap: HeapState, look_at: set[str]) -> None:
     """Work out every block's place, and move what stands elsewhere."""
     places = heap.places = await asyncio.to_thread(places_of, heap)
     heap.index.plan(places)
-    live = {b: p for b, p in heap.index.path_of.items() if b in places}
+    # What is held as deleted has no file to move.
+    live = {
+        b: p for b, p in heap.index.path_of.items() if b in places and p not in heap.held_up
+    }
     moved_notes: list[tuple[BlockId, str]] = []
     for step in arrange(live, places):
         try:
@@ -156,7 +159,7 @@ async def _unlink(heap: HeapState, entry: EntryRow, owned: Sequence[EntryRow]) -
         await heap.disk.remove_dir(entry.path)
         return
     for one in reversed(owned):
-        if (stat := stat_of(one)) is not None:
+        if (stat := stat_of(one)) is not None and one.path not in heap.held_up:
             await heap.disk.remove(one.path, stat)
     if len(owned) > 1:
         await heap.disk.remove_dir(assets_of(entry.path))

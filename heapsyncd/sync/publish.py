@@ -23,6 +23,7 @@ from heapsyncd.folder.disk import Moved, Write
 from heapsyncd.folder.names import carries, collision_key, safe_name, unique
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields, FileEntry
+from heapsyncd.sync.holding import removable
 from heapsyncd.sync.index import NoteLinks, stat_of
 from heapsyncd.sync.merge import FrontValues, compose, digest, mentions
 from heapsyncd.sync.places import commit_entries, make_folders, places_of, put_in_place, remove
@@ -79,7 +80,7 @@ async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at:
         heap.index.plan(heap.places)
     places = heap.places
     gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
-    await remove(heap, gone, look_at)
+    await remove(heap, await removable(heap, gone), look_at)
     live = [s for s in states if s.deleted_at_ms is None and s.kind != "tag"]
     await make_folders(heap, [s for s in live if s.kind == "folder"], places)
     await _write_files(heap, [s for s in live if s.kind == "file"], places)
@@ -166,7 +167,7 @@ async def _write_notes(
     drafts = [d for d in composed if isinstance(d, _Draft)]
     for block, reason in [d for d in composed if not isinstance(d, _Draft)]:
         await _trouble(heap, block, reason)
-    changed = [d for d in drafts if d.is_new or d.path not in heap.index.entries]
+    changed = [d for d in drafts if d.is_new or d.path not in heap.index.stats]
     results = await heap.disk.write_many([_write(heap, d) for d in changed]) if changed else []
     written: list[tuple[_Draft, EntryRow]] = []
     for draft, result in zip(changed, results, strict=True):

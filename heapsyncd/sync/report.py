@@ -1,6 +1,6 @@
 """What is told of a mirror while it runs: states, problems, progress, the verdict of a pass."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -38,6 +38,8 @@ class HeapReport:
     notices: list[str] = field(default_factory=list)
     transfers: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    reading: bool = False
+    """Whether changes of the folder are being looked at."""
     error: str | None = None
     """Why the whole heap is held up (folder missing, 403 …); None when it is not."""
 
@@ -64,12 +66,17 @@ class HeapReport:
         lines = []
         if self.error:
             lines.append(f"{self.title}: {self.error}")
+        if self.reading:
+            lines.append(f"{self.title}: changes in the folder are being read")
         if self.pending_up:
             lines.append(f"{self.title}: {self.pending_up} not yet sent")
         if self.pending_down:
             lines.append(f"{self.title}: {self.pending_down} not yet received")
         if self.held_deletions:
-            lines.append(f"{self.title}: {self.held_deletions} deletions held")
+            lines.append(
+                f"{self.title}: {self.held_deletions} deletions held;"
+                " `heapsyncd deletions` lists them"
+            )
         if self.transfers:
             lines.append(f"{self.title}: {len(self.transfers)} file transfers unfinished")
         lines += [f"{self.title}/{p.path}: {p.reason}" for p in self.problems]
@@ -96,6 +103,9 @@ class Report:
     refused: bool = False
     error: str | None = None
     heaps: dict[HeapId, HeapReport] = field(default_factory=dict)
+    deletions: Callable[[str | None], Awaitable[list[dict[str, Any]]]] | None = None
+    """What is held of each heap (``deletions.ask``), after an answer has been given, if any; None
+    while no mirror runs."""
 
     @property
     def state(self) -> State:

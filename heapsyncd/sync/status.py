@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from heapsyncd.cache import blocks, entries, heaps, search
+from heapsyncd.cache import blocks, entries, heaps, holds, search
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.model import Problem
+from heapsyncd.sync.deletions import ask
 from heapsyncd.sync.mirror import cache_path, open_cache
 from heapsyncd.sync.report import HeapReport, Report
 
@@ -38,11 +39,26 @@ async def search_cache(
         return await db.read(lambda tx: search.find(tx, query, heap, limit))
 
 
+async def cached_deletions(
+    account: Account, state_dir: Path, decision: str | None = None
+) -> list[dict[str, Any]]:
+    """As ``deletions.ask``, of an account whose mirror does not run.
+
+    Raises:
+        FolderTrouble: the cache can't be used.
+    """
+    if not cache_path(account, state_dir).exists():
+        return []
+    async with await open_cache(account, state_dir) as db:
+        return await ask(db, account.folder, decision)
+
+
 def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
     found = {}
     for row in heaps.load_all(tx):
         report = HeapReport(row.id, row.title, str(account.folder / row.folder))
         report.notes, report.pending_up, report.pending_down = blocks.counts(tx, row.id)
+        report.held_deletions = holds.count(tx, row.id)
         listed = entries.of_heap(tx, row.id)
         paths = {e.block_id: e.path for e in listed if e.role != "attachment"}
         for entry in listed:

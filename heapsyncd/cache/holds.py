@@ -1,0 +1,119 @@
+"""Deletions that wait for a person's word, and those let through lately."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from heapsyncd.cache.entries import Role
+from heapsyncd.database import Tx
+from heapsyncd.ids import BlockId, HeapId
+
+Direction = Literal["up", "down"]
+"""``up``: a file deleted here; ``down``: a block deleted on the server."""
+Decision = Literal["confirm", "undo"]
+
+WAITING = (
+    "EXISTS (SELECT 1 FROM hold WHERE hold.block_id = block.id"
+    " AND hold.role != 'attachment'"
+    " AND (hold.direction = 'up') = (block.deleted_at_ms IS NULL))"
+)
+"""Whether a row of ``block`` is not to be published because its deletion is held: one held here
+lives on the server, one held there is deleted on the server. A block that changed sides in the
+meantime waits no more.
+"""
+_COLUMNS = "direction, path, role, block_id, seq, made_at_ms, decision"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One file whose deletion is held."""
+
+    direction: Direction
+    path: str
+    """Where the file stood (up) or stands (down)."""
+    role: Role
+    block_id: BlockId
+    seq: int
+    """The block's newest log row when the deletion was seen: what is newer, it was not aware of.
+    """
+    made_at_ms: int
+    decision: Decision | None = None
+    """What a person decided; the mirror has yet to carry it out."""
+
+
+def of_heap(tx: Tx, heap: HeapId) -> list[Hold]:
+    """Everything held of a heap, by direction and path."""
+    sql = f"SELECT {_COLUMNS} FROM hold WHERE heap_id = ? ORDER BY direction, path"  # noqa: S608
+    return [Hold(*r) for r in tx.execute(sql, (heap,))]
+
+
+def add(tx: Tx, heap: HeapId, held: Iterable[Hold]) -> None:
+    """Hold; what is held already stays as it is."""
+    tx.executemany(
+        f"INSERT OR IGNORE INTO hold (heap_id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+        [
+            (heap, h.direction, h.path, h.role, h.block_id, h.seq, h.made_at_ms, h.decision)
+            for h in held
+        ],
+    )
+
+
+def release(tx: Tx, heap: HeapId, held: Iterable[Hold]) -> None:
+    """Hold no more."""
+    tx.executemany(
+        "DELETE FROM hold WHERE heap_id = ? AND direction = ? AND path = ?",
+        [(heap, h.direction, h.path) for h in held],
+    )
+
+
+def decide(tx: Tx, heap: HeapId, decision: Decision | None) -> int:
+    """Remember what a person decided on everything that is held now; how many files that are."""
+    tx.execute("UPDATE hold SET decision = ? WHERE heap_id = ?", (decision, heap))
+    return count(tx, heap)
+
+
+def count(tx: Tx, heap: HeapId) -> int:
+    """How many files of a heap are held."""
+    row = tx.execute("SELECT count(*) FROM hold WHERE heap_id = ?", (heap,)).fetchone()
+    return int(row[0])
+
+
+def aware(tx: Tx, hold: Hold) -> bool:
+    """Whether nothing came from the server since that the deletion could not know of."""
+    sql = "SELECT 1 FROM log WHERE block_id = ? AND seq > ? AND local = 0 LIMIT 1"
+    return tx.execute(sql, (hold.block_id, hold.seq)).fetchone() is None
+
+
+def let_through(
+    tx: Tx, heap: HeapId, direction: Direction, paths: Iterable[str], now_ms: int
+) -> None:
+    """Remember deletions for the guard's window."""
+    tx.executemany(
+        "INSERT OR REPLACE INTO deletion (heap_id, direction, path, made_at_ms)"
+        " VALUES (?, ?, ?, ?)",
+        [(heap, direction, p, now_ms) for p in paths],
+    )
+
+
+def recent(tx: Tx, heap: HeapId, direction: Direction, since_ms: int) -> int:
+    """How many deletions were let through since then; older ones are forgotten."""
+    tx.execute("DELETE FROM deletion WHERE heap_id = ? AND made_at_ms < ?", (heap, since_ms))
+    sql = "SELECT count(*) FROM deletion WHERE heap_id = ? AND direction = ?"
+    return int(tx.execute(sql, (heap, direction)).fetchone()[0])
+
+
+def forget_recent(tx: Tx, heap: HeapId, direction: Direction) -> None:
+    """A person looked at the deletions: the window begins anew."""
+    tx.execute("DELETE FROM deletion WHERE heap_id = ? AND direction = ?", (heap, direction))
+
+
+def doomed(tx: Tx, heap: HeapId) -> int:
+    """How many files stand in the folder whose blocks the server deleted."""
+    sql = (
+        "SELECT count(*) FROM entry JOIN block ON block.id = entry.block_id"
+        " WHERE entry.heap_id = ? AND entry.role != 'folder' AND entry.inode IS NOT NULL"
+        " AND block.stale > 0 AND block.deleted_at_ms IS NOT NULL"
+        " AND NOT EXISTS (SELECT 1 FROM hold WHERE hold.heap_id = entry.heap_id"
+        " AND hold.path = entry.path)"
+    )
+    return int(tx.execute(sql, (heap,)).fetchone()[0])

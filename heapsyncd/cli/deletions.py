@@ -1,0 +1,93 @@
+"""``deletions``: what is held back, let through or taken back."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from heapsyncd import control, logs
+from heapsyncd.cli.settings import Options, load, pass_options
+from heapsyncd.config import Config
+
+DETAIL_LINES: Final = 20
+"""So many paths are shown for a heap and direction; --json holds them all."""
+
+
+@click.command("deletions")
+@click.option("--confirm", is_flag=True, help="Let them through.")
+@click.option("--undo", is_flag=True, help="Bring the files (or notes) back.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@pass_options
+def command(options: Options, *, confirm: bool, undo: bool, as_json: bool) -> None:
+    """Deletions that are held back because they are very many at once.
+
+    More than 10 files and more than a quarter of a heap, in one pass or within an hour, deleted
+    here or on the server. Nothing is deleted on the other side until you --confirm; --undo brings
+    everything back.
+    """
+    if confirm and undo:
+        raise click.UsageError("--confirm and --undo exclude each other.")
+    config = load(options.path)
+    logs.configure(config.log, level=options.level)
+    decision = "confirm" if confirm else "undo" if undo else None
+    accounts, running = asyncio.run(_ask(config, decision))
+    if as_json:
+        click.echo(json.dumps({"accounts": accounts}, ensure_ascii=False))
+        return
+    for line in render(accounts, decision, running=running):
+        click.echo(line)
+
+
+async def _ask(config: Config, decision: str | None) -> tuple[list[dict[str, Any]], bool]:
+    """Every account's holds, and whether all of their mirrors run."""
+    answer = await control.ask(config.state_dir, "deletions", decision=decision)
+    told = {a["name"]: a for a in (answer or {"accounts": []})["accounts"]}
+    accounts, running = [], True
+    for account in config.accounts:
+        if account.name not in told:
+            from heapsyncd.sync.status import cached_deletions
+
+            running = False
+            found = await cached_deletions(account, config.state_dir, decision)
+            told[account.name] = {"name": account.name, "heaps": found}
+        accounts.append(told[account.name])
+    return accounts, running
+
+
+def render(
+    accounts: Sequence[Mapping[str, Any]], decision: str | None, *, running: bool
+) -> Iterator[str]:
+    """The holds, and what becomes of them, as lines for people."""
+    total = 0
+    for account in accounts:
+        for heap in account["heaps"]:
+            total += len(heap["held"])
+            yield from _heap(account["name"], heap)
+    if not total:
+        yield "no deletions are held"
+        return
+    when = "now" if running else "with the next `heapsyncd sync` or `heapsyncd run`"
+    if decision == "confirm":
+        yield f"confirmed: {total} deletions are carried out {when}"
+    elif decision == "undo":
+        yield f"undone: {total} deletions are taken back {when}"
+    else:
+        yield "`heapsyncd deletions --confirm` lets them through, `--undo` takes them back"
+
+
+def _heap(account: str, heap: Mapping[str, Any]) -> Iterator[str]:
+    for where in ("here", "on the server"):
+        held = [h for h in heap["held"] if h["deleted"] == where]
+        if not held:
+            continue
+        yield f"{account}: {heap['title']}: {len(held)} deletions made {where} are held"
+        yield from (f"  {h['path']}{_decided(h)}" for h in held[:DETAIL_LINES])
+        if (more := len(held) - DETAIL_LINES) > 0:
+            yield f"  and {more} more (--json lists them)"
+
+
+def _decided(held: Mapping[str, Any]) -> str:
+    words = {"confirm": "  (confirmed)", "undo": "  (to be taken back)"}
+    return words.get(held["decision"], "")
