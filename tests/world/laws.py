@@ -1,0 +1,96 @@
+"""What must be true of the world when it has come to rest."""
+
+from collections import Counter
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from heapsyncd.cache import history
+from heapsyncd.document.replica import Replica
+from heapsyncd.folder.names import carries
+from heapsyncd.ids import BlockId
+from heapsyncd.markdown.frontmatter import split
+from heapsyncd.sync.index import Index, NoteLinks
+from heapsyncd.cache import blocks, entries
+from heapsyncd.sync.merge import shows
+from heapsyncd.sync.mirror import open_cache
+from tests.world.player import Player
+from tests.world.text import tokens
+
+if TYPE_CHECKING:
+    from tests.world.play import Game
+
+
+async def hold(game: "Game") -> None:
+    """Hold every law; AssertionError names the one that is broken."""
+    replicas = {b: await game.server.document(b) for b in await game.world.blocks()}
+    kinds = {b: (await game.server.row(b)).type for b in replicas}
+    live = {
+        b: r for b, r in replicas.items()
+        if kinds[b] == "document" and r.fields().deleted_at_ms is None
+    }  # fmt: skip
+    kept: set[str] = set()
+    for player in game.players:
+        kept |= await _folder_shows(game, player, live, kinds)
+    _nothing_doubled(game, live)
+    words = {w for r in replicas.values() for w in tokens(r.view().words())}
+    lost = game.spoken - words - kept - game.excused
+    assert not lost, f"lost: {sorted(lost)}"
+
+
+def _nothing_doubled(game: "Game", live: dict[BlockId, Replica]) -> None:
+    everywhere: Counter[str] = Counter()
+    for block, replica in live.items():
+        counted = Counter(tokens(replica.view().words()))
+        twice = [w for w, n in counted.items() if n > 1]
+        assert not twice, f"{block} says twice: {twice}\n{replica.view().words()}"
+        everywhere += counted
+    twice = [w for w, n in everywhere.items() if n > 1 and w not in game.copied]
+    assert not twice, f"in two notes: {twice}"
+
+
+async def _folder_shows(
+    game: "Game", player: Player, live: dict[BlockId, Replica], kinds: dict[BlockId, str]
+) -> set[str]:
+    """Every live note has exactly one file, in its folder, under its title, and its text is the
+    document's; nothing else is there. Returns the words of the device's history.
+    """
+    state = player.device.base / "state"
+    async with await open_cache(player.device.account, state) as db:
+        index = await db.read(
+            lambda tx: Index(blocks.of_heap(tx, game.heap), entries.of_heap(tx, game.heap))
+        )
+        versions = await db.read(
+            lambda tx: [v for b in kinds for v in history.of_block(tx, b)]
+        )
+    found: dict[BlockId, str] = {}
+    for path in player.notes():
+        note_id = split(player.read(path))[0].id
+        assert note_id is not None, f"{player.name}: {path} has no id"
+        assert BlockId(note_id) not in found, f"{player.name}: {path} and {found}"
+        found[BlockId(note_id)] = path
+    assert set(found) == set(live), f"{player.name}: {_difference(found, live)}"
+    for block, path in found.items():
+        fields, view = live[block].fields(), live[block].view()
+        links = NoteLinks(index, block)
+        data = (player.root / path).read_bytes()
+        assert shows(data, view, links), f"{player.name}: {path} does not show\n{view.words()}"
+        front = split(data.decode())[0]
+        name = PurePosixPath(path).name.removesuffix(".md")
+        title = fields.title or (await game.server.row(block)).title
+        assert title == front.title or carries(name, title), f"{path} for {title}"
+        folders = [t for t in fields.tags if kinds.get(t) == "folder"]
+        folder = min((f for f in folders if index.path_of.get(f)), default=None)
+        above = str(PurePosixPath(path).parent)
+        assert above == (index.path_of[folder] if folder else "."), f"{path} in {folders}"
+    strange = [
+        str(p) for p in player.root.rglob("*")
+        if p.is_file() and p.suffix != ".md" and p.name != ".heapsyncd"
+    ]  # fmt: skip
+    assert not strange, f"{player.name}: {strange}"
+    return {w for v in versions for w in tokens(v.data.decode("utf-8", "replace"))}
+
+
+def _difference(found: dict[BlockId, str], live: dict[BlockId, Replica]) -> str:
+    too_many = {b: p for b, p in found.items() if b not in live}
+    missing = {b: r.fields().title for b, r in live.items() if b not in found}
+    return f"without a live document {too_many}, without a file {missing}"

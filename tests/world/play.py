@@ -1,0 +1,425 @@
+"""A game: devices, people at their editors, people in the app, a server, and everything that goes
+wrong between them; then quiet, and the laws.
+"""
+
+import asyncio
+import contextlib
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from heapsyncd.document.edit import Wish, express
+from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.markdown.frontmatter import split
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.render import render
+from heapsyncd.server import Server
+from tests.sync.rig import Device, World, until
+from tests.world import laws
+from tests.world.moves import Move
+from tests.world.player import Player
+from tests.world.text import STARTS, change, tokens
+
+ROUNDS = 10
+"""So many rounds of passes are enough for everything to come to rest."""
+TITLES = ("Boat", "Log", "Plan", "Été", "a.b", "Same")
+
+
+@dataclass
+class Game:
+    """The state of play. ``play`` is all there is to call."""
+
+    base: Path
+    seed: int
+    players: list[Player] = field(default_factory=list)
+    spoken: set[str] = field(default_factory=set)
+    """Every unique word that anybody wrote."""
+    excused: set[str] = field(default_factory=set)
+    """Words that a person took away before any mirror could see them."""
+    copied: set[str] = field(default_factory=set)
+    """Words that a person wrote into more than one note."""
+    told: list[str] = field(default_factory=list)
+    """What happened, for whoever has to find out why."""
+
+    async def play(self, moves: Sequence[Move]) -> None:
+        """Carry the moves out, wait for quiet, and hold the laws."""
+        self._server: Server | None = None
+        self._port = 0
+        self._now = "begin"
+        await self.server_up(Move("server_up"))
+        assert self._server is not None
+        rng = random.Random(self.seed)
+        try:
+            self.world = World(self._server, await self._server.add_heap("Home"), self.base)
+            for k, start in enumerate(rng.sample(STARTS, 3)):
+                await self.world.add(TITLES[k], start)
+            for name in "abc"[: rng.choice((1, 2, 2, 3))]:
+                player = Player(name, Device(self._server, self.base / name, poll_interval_s=0.2))
+                self.players.append(player)
+                await player.once()
+            for number, move in enumerate(moves):
+                self._now = f"{number} {move.verb}"
+                await getattr(self, move.verb)(move)
+            await self._come_to_rest(live=self.seed % 2 == 0)
+            await laws.hold(self)
+        finally:
+            for player in self.players:
+                with contextlib.suppress(Exception):
+                    await player.kill(0)
+            await self.server_down(Move("server_down"))
+
+    @property
+    def heap(self) -> HeapId:
+        """The one heap."""
+        return self.world.heap
+
+    @property
+    def server(self) -> Server:
+        """The server, which must be up."""
+        assert self._server is not None
+        return self._server
+
+    def _player(self, move: Move) -> Player:
+        return self.players[move.who % len(self.players)]
+
+    def _tell(self, *facts: object) -> None:
+        self.told.append(f"{self._now}: {' '.join(map(str, facts))}")
+
+    def _word(self, *where: object) -> str:
+        word = f"zq{len(self.spoken)}k"
+        self.spoken.add(word)
+        self._tell(word, *where)
+        return word
+
+    # ---- an editor on a device ------------------------------------------------------------
+
+    def _note(self, move: Move) -> tuple[Player, str] | None:
+        player = self._player(move)
+        notes = player.notes() if player.root.is_dir() else []
+        return (player, notes[move.which % len(notes)]) if notes else None
+
+    async def save(self, move: Move) -> None:
+        """Load, change and save a note."""
+        if (chosen := self._note(move)) is not None:
+            player, path = chosen
+            with contextlib.suppress(FileNotFoundError):  # the mirror moved it just now
+                await self._save(player, path, player.read(path), move.how)
+
+    async def load(self, move: Move) -> None:
+        """Open a note in an editor that keeps its text."""
+        if (chosen := self._note(move)) is not None:
+            player, path = chosen
+            player.buffers[path] = player.read(path)
+
+    async def save_stale(self, move: Move) -> None:
+        """Change what an editor loaded some time ago, and save it over what is there now."""
+        player = self._player(move)
+        if player.buffers:
+            path = sorted(player.buffers)[move.which % len(player.buffers)]
+            if not (player.root / path).exists():
+                del player.buffers[path]
+                return
+            with contextlib.suppress(FileNotFoundError):
+                await self._save(player, path, player.buffers[path], move.how)
+                self._tell(player.name, "was stale")
+                player.buffers[path] = player.read(path)
+
+    async def _save(self, player: Player, path: str, loaded: str, how: int) -> None:
+        front, body = split(loaded)
+        text = front.raw + change(body, self._word(player.name, path), how)
+        await self._excuse(set(tokens(player.read(path))) - set(tokens(text)), player)
+        player.save(path, text, how)
+
+    async def _excuse(self, words: set[str], player: Player) -> None:
+        """These words left a file by a person's hand: they only must survive where a mirror had
+        already read them.
+        """
+        if words:
+            new = words - await self._in_documents()
+            self._tell(player.name, "took away", words, "unread", new)
+            self.excused |= new
+
+    async def _in_documents(self) -> set[str]:
+        if self._server is None:
+            return set()
+        return {w for b in await self.world.blocks() for w in tokens(await self.world.text(b))}
+
+    async def new_note(self, move: Move) -> None:
+        """A new file, in the root or in a folder."""
+        player = self._player(move)
+        folders = ["", *player.folders()]
+        place = folders[move.how % len(folders)]
+        name = f"{TITLES[move.which % len(TITLES)]}{'' if move.how % 3 else move.how}.md"
+        path = f"{place}/{name}" if place else name
+        if not (player.root / path).exists():
+            text = STARTS[move.which % len(STARTS)]
+            with contextlib.suppress(FileNotFoundError):
+                player.save(path, change(text, self._word(player.name, path), move.how), move.how % 2)
+
+    async def rename(self, move: Move) -> None:
+        """Give a file another name."""
+        if (chosen := self._note(move)) is not None:
+            player, path = chosen
+            self._move(player, path, str(Path(path).with_name(f"Named{move.how % 7}.md")))
+
+    async def move(self, move: Move) -> None:
+        """Put a file into another folder."""
+        if (chosen := self._note(move)) is not None:
+            player, path = chosen
+            folders = ["", *player.folders()]
+            target = Path(folders[move.how % len(folders)]) / Path(path).name
+            self._move(player, path, str(target))
+
+    def _move(self, player: Player, old: str, new: str) -> None:
+        if not (player.root / new).exists():
+            with contextlib.suppress(OSError):
+                (player.root / old).rename(player.root / new)
+                self._tell(player.name, old, "->", new)
+                if old in player.buffers:
+                    player.buffers[new] = player.buffers.pop(old)
+
+    async def copy(self, move: Move) -> None:
+        """Copy a file."""
+        if (chosen := self._note(move)) is not None:
+            player, path = chosen
+            new = player.root / Path(path).with_name(f"Copy{move.how}.md")
+            if not new.exists():
+                with contextlib.suppress(FileNotFoundError):
+                    self.copied |= set(tokens(player.read(path)))
+                    shutil.copy(player.root / path, new)
+
+    async def delete(self, move: Move) -> None:
+        """Delete a file."""
+        if (chosen := self._note(move)) is not None:
+            player, path = chosen
+            with contextlib.suppress(FileNotFoundError):
+                await self._excuse(set(tokens(player.read(path))), player)
+                (player.root / path).unlink()
+                self._tell(player.name, "rm", path)
+
+    async def make_folder(self, move: Move) -> None:
+        """A new directory."""
+        player = self._player(move)
+        folders = ["", *player.folders()]
+        with contextlib.suppress(OSError):
+            (player.root / folders[move.how % len(folders)] / f"Dir{move.which % 4}").mkdir()
+
+    async def rename_folder(self, move: Move) -> None:
+        """Give a directory another name."""
+        player = self._player(move)
+        if folders := player.folders():
+            path = Path(folders[move.which % len(folders)])
+            self._move(player, str(path), str(path.with_name(f"Dir{move.how % 9}")))
+
+    async def move_folder(self, move: Move) -> None:
+        """Put a directory into another one."""
+        player = self._player(move)
+        if folders := player.folders():
+            old = Path(folders[move.which % len(folders)])
+            above = [Path(), *(Path(f) for f in folders if not Path(f).is_relative_to(old))]
+            self._move(player, str(old), str(above[move.how % len(above)] / old.name))
+
+    async def delete_folder(self, move: Move) -> None:
+        """Delete a directory with everything in it."""
+        player = self._player(move)
+        if folders := player.folders():
+            path = player.root / folders[move.which % len(folders)]
+            for note in path.rglob("*.md"):
+                with contextlib.suppress(FileNotFoundError):
+                    await self._excuse(set(tokens(note.read_text("utf-8"))), player)
+            shutil.rmtree(path, ignore_errors=True)
+            self._tell(player.name, "rm -r", path)
+
+    # ---- somebody in the app -----------------------------------------------------------------
+
+    async def _chosen(self, move: Move, kind: str = "document") -> BlockId | None:
+        if self._server is None:
+            return None
+        titles = [b for b in await self._of_kind(kind)]
+        return titles[move.which % len(titles)] if titles else None
+
+    async def _of_kind(self, kind: str, *, deleted: bool = False) -> list[BlockId]:
+        found = []
+        for block in await self.world.blocks():
+            row = await self.server.row(block)
+            if row.type == kind and (row.deleted_at is not None) == deleted:
+                found.append(block)
+        return sorted(found)
+
+    async def _wish(self, block: BlockId, wish: Wish) -> None:
+        self._tell(block, "" if wish.body is not None else wish)
+        replica = await self.server.document(block)
+        made = express([replica.state()], wish)
+        if made.update is not None:
+            await self.server.apply(block, made.update)
+
+    async def app_edit(self, move: Move) -> None:
+        """Type into a document."""
+        if (block := await self._chosen(move)) is not None:
+            view = (await self.server.document(block)).view()
+            body = change(render(view, NO_LINKS), self._word(block), move.how)
+            await self._wish(block, Wish(body=parse(body, NO_LINKS)))
+
+    async def app_new(self, move: Move) -> None:
+        """Make a note."""
+        if self._server is not None:
+            body = change(STARTS[move.how % len(STARTS)], self._word(), move.how)
+            await self.world.add(TITLES[move.which % len(TITLES)], body)
+
+    async def app_title(self, move: Move) -> None:
+        """Give a note another title."""
+        if (block := await self._chosen(move)) is not None:
+            await self._wish(block, Wish(title=f"{TITLES[move.how % len(TITLES)]} {move.how % 3}"))
+
+    async def app_folder(self, move: Move) -> None:
+        """Make a folder."""
+        if self._server is not None:
+            await self.world.add_named("folder", f"Dir{move.which % 4}")
+
+    async def app_move(self, move: Move) -> None:
+        """Put a note into another folder, or out of all of them."""
+        block = await self._chosen(move)
+        if block is None:
+            return
+        folders = await self._of_kind("folder")
+        now = frozenset((await self.server.document(block)).fields().tags) & frozenset(folders)
+        target = [None, *folders][move.how % (len(folders) + 1)]
+        wanted = frozenset() if target is None else frozenset({target})
+        await self._wish(block, Wish(add_tags=wanted - now, remove_tags=now - wanted))
+
+    async def app_delete(self, move: Move) -> None:
+        """Put a note into the trash."""
+        if (block := await self._chosen(move)) is not None:
+            await self._wish(block, Wish(deleted_at_ms=1_760_000_000_000 + move.how))
+
+    async def app_restore(self, move: Move) -> None:
+        """Take a note out of the trash."""
+        if self._server is not None:
+            gone = await self._of_kind("document", deleted=True)
+            if gone:
+                await self._wish(gone[move.which % len(gone)], Wish(deleted_at_ms=None))
+
+    async def compact(self, move: Move) -> None:
+        """The server gives a document another history."""
+        if (block := await self._chosen(move)) is not None:
+            await self.server.compact(block)
+            self._tell(block)
+
+    # ---- devices, the server, and time --------------------------------------------------------
+
+    async def start(self, move: Move) -> None:
+        """Start a mirror."""
+        player = self._player(move)
+        if not player.runs:
+            await player.start()
+            self._tell(player.name)
+
+    async def stop(self, move: Move) -> None:
+        """Stop a mirror in order."""
+        await self._player(move).stop()
+        self._tell(self._player(move).name)
+
+    async def kill(self, move: Move) -> None:
+        """Kill a mirror, now or some steps later."""
+        after = 0 if move.which % 4 == 0 else move.how % 60
+        await self._player(move).kill(after)
+        self._tell(self._player(move).name, "after", after)
+
+    async def pass_once(self, move: Move) -> None:
+        """One pass and no more."""
+        if self._server is not None:
+            await self._player(move).once()
+            self._tell(self._player(move).name)
+
+    async def lose_cache(self, move: Move) -> None:
+        """A device's state is gone, and what only it knew."""
+        player = self._player(move)
+        await player.stop()
+        shutil.rmtree(player.device.base / "state", ignore_errors=True)
+        player.buffers.clear()
+        self._tell(player.name)
+        on_disks = {w for p in self.players for n in p.notes() for w in tokens(p.read(n))}
+        if self._server is not None:
+            self.excused |= self.spoken - on_disks - await self._in_documents()
+        else:
+            self.excused |= self.spoken - on_disks
+
+    async def server_down(self, move: Move) -> None:
+        """The server goes away."""
+        if self._server is not None:
+            server, self._server = self._server, None
+            self._tell()
+            await server.__aexit__(None, None, None)
+
+    async def server_up(self, move: Move) -> None:
+        """The server is back."""
+        if self._server is None:
+            server = Server(self.base / "server", port=self._port, open_registration=True)
+            await server.__aenter__()
+            self._tell()
+            self._server, self._port = server, int(server.url.rsplit(":", 1)[1])
+            if hasattr(self, "world"):
+                self.world.server = server
+                for player in self.players:
+                    player.device.server = server
+
+    async def wait(self, move: Move) -> None:
+        """A moment passes."""
+        await asyncio.sleep(move.how % 40 / 100)
+
+    async def settle(self, move: Move) -> None:
+        """Whoever runs gets everything done, if the server is there."""
+        if self._server is not None:
+            player = self._player(move)
+            with contextlib.suppress(AssertionError):
+                await until(
+                    lambda: not player.runs or player.device.report.state == "in sync", "", 3.0
+                )
+
+    # ---- quiet --------------------------------------------------------------------------------
+
+    async def _come_to_rest(self, *, live: bool) -> None:
+        """Nobody does anything any more; wait until nothing changes."""
+        await self.server_up(Move("server_up"))
+        if live:
+            await self._rest_live()
+        for player in self.players:
+            await player.stop()
+        before = None
+        for number in range(ROUNDS):
+            for player in self.players:
+                verdict = await player.once()
+                assert verdict is not None
+                assert verdict.exit_code == 0, f"{player.name}, round {number}: {verdict}"
+            now = await self._traces()
+            if now == before:
+                return
+            if live:
+                assert before is None, f"live mirrors said in sync, and were not: {now} {before}"
+            before = now
+        raise AssertionError(f"no rest after {ROUNDS} rounds")
+
+    async def _rest_live(self) -> None:
+        for player in self.players:
+            await player.start()
+        before, since = None, asyncio.get_running_loop().time()
+        async with asyncio.timeout(30):
+            while asyncio.get_running_loop().time() - since < 1.0 or before is None:
+                await asyncio.sleep(0.2)
+                for player in self.players:
+                    assert player.runs, f"{player.name} ended by itself"
+                now = await self._traces()
+                if now != before or any(
+                    p.device.report.state != "in sync" for p in self.players
+                ):
+                    before, since = now, asyncio.get_running_loop().time()
+
+    async def _traces(self) -> object:
+        """What every write would change."""
+        documents = {
+            b: (await self.server.document(b)).fingerprint() for b in await self.world.blocks()
+        }
+        return documents, [p.stamps() for p in self.players]

@@ -1,0 +1,54 @@
+"""How people change a text: each change brings a word that exists nowhere else."""
+
+import random
+import re
+from typing import Final
+
+TOKEN: Final = re.compile(r"zq\d+k")
+FILLERS: Final = ("amber", "birch", "cloud", "delta", "ember", "fjord")
+STARTS: Final = (
+    "",
+    "one line\n",
+    "# Title\n\namber birch cloud\n\ndelta ember fjord, amber and *birch* too\n",
+    "- amber\n- birch\n  - cloud\n- delta\n\nember fjord\n",
+    "amber\nbirch\n\n> cloud delta\n\n```py\nember = 1\n```\n\nfjord\n",
+    "- [ ] amber birch\n- [x] cloud\n\n| a | b |\n|---|---|\n| delta | ember |\n\nfjord\n",
+    "amber **birch** `cloud` delta.\nA second line, ember.\n\n1. fjord\n2. amber\n",
+)
+_STRUCTURE: Final = re.compile(r"^(\s*$|```|\||---|\s*[-*>#\d]+\.?\s*$)")
+
+
+def tokens(text: str) -> list[str]:
+    """The unique words in a text."""
+    return TOKEN.findall(text)
+
+
+def change(body: str, token: str, how: int) -> str:
+    """The body with the token written in somewhere, as ``how`` decides; words may go for it."""
+    rng = random.Random(how)
+    lines = body.split("\n")
+    prose = [k for k, line in enumerate(lines) if not _STRUCTURE.match(line)]
+    kind = rng.randrange(6)
+    if kind == 0 or not prose:
+        return body.rstrip("\n") + ("\n\n" if body.strip() else "") + f"{token}\n"
+    at = rng.choice(prose)
+    if kind == 1:
+        fillers = [w for w in FILLERS if w in lines[at]]
+        if fillers:
+            lines[at] = lines[at].replace(rng.choice(fillers), token, 1)
+            return "\n".join(lines)
+    if kind == 2 and not _inside_fence(lines, at):
+        lines[at:at] = [token, ""]
+        return "\n".join(lines)
+    if kind == 3:
+        lines[at] = f"{lines[at]} {token}"
+        return "\n".join(lines)
+    words = lines[at].split(" ")
+    place = rng.randrange(len(words))
+    words[place] = f"{words[place]}{token}" if kind == 4 else f"{words[place]} {token}"
+    lines[at] = " ".join(words)
+    return "\n".join(lines)
+
+
+def _inside_fence(lines: list[str], at: int) -> bool:
+    return sum(line.startswith("```") for line in lines[:at]) % 2 == 1
