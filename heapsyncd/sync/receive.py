@@ -72,6 +72,9 @@ async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
     work = [(item, known) for item, known in found if known is not None]
     absorbed = await asyncio.to_thread(lambda: [_absorb(heap, k, i) for i, k in work])
     stored = await heap.db.write(lambda tx: [_store(tx, heap, a) for a in absorbed])
+    if any(a.rows for a in absorbed):
+        # Counted rightly soon; until then status must not say "in sync".
+        heap.report.pending_down = max(1, heap.report.pending_down)
     for one, fresh in zip(absorbed, stored, strict=True):
         _settled(heap, one, fresh)
         if one.restart or not one.state.sync_version:
