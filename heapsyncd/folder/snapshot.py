@@ -35,6 +35,10 @@ class Stat:
             other.inode,
         )
 
+    def same_content(self, other: "Stat") -> bool:
+        """Whether nothing tells the contents apart; a rename moves ctime and nothing else."""
+        return (self.size, self.mtime_ns, self.inode) == (other.size, other.mtime_ns, other.inode)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

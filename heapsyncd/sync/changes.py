@@ -23,7 +23,7 @@ from heapsyncd.folder.layout import place
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
-from heapsyncd.sync.index import NoteLinks
+from heapsyncd.sync.index import NoteLinks, stat_of
 from heapsyncd.sync.ingest import (
     Saved,
     edit_fields,
@@ -58,9 +58,11 @@ async def moved(heap: HeapState, move: Moved, saved: Saved | None) -> None:
         present = {
             p: e for p, e in shifted.items() if e.inode is None or await heap.disk.stat(e.path)
         }
-        # The content's digest stays what it was, so that an edit made together with the move is
-        # seen.
-        new = replace(stamped(entry, stat, entry.digest), path=path)
+        # An edit made together with the move is read next; until that is committed the stamps say
+        # that the file is not the one we knew.
+        known = stat_of(entry)
+        same = entry.role == "folder" or (known is not None and stat.same_content(known))
+        new = replace(stamped(entry, stat, entry.digest) if same else entry, path=path)
         rows = [new, *present.values()]
         gone = [entry.path, *present]
         if entry.role == "attachment":

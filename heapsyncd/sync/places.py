@@ -33,21 +33,18 @@ async def put_in_place(heap: HeapState, look_at: set[str]) -> None:
     places = heap.places = await asyncio.to_thread(places_of, heap)
     heap.index.plan(places)
     # What is held as deleted has no file to move.
-    live = {
-        b: p for b, p in heap.index.path_of.items() if b in places and p not in heap.held_up
-    }
+    live = {b: p for b, p in heap.index.path_of.items() if b in places and p not in heap.held_up}
     moved_notes: list[tuple[BlockId, str]] = []
     for step in arrange(live, places):
         try:
             await _make_above(heap, step.new, places)
-            await heap.disk.move(step.old, step.new)
+            await _move(heap, step.old, step.new, look_at)
         except (Moved, FolderTrouble) as error:
             heap.file_problems[step.old] = str(error)
             look_at.add(step.old)
             return
-        await _entries_moved(heap, step.old, step.new)
         if step.old.endswith(".md") and assets_of(step.old) != assets_of(step.new):
-            await _move_assets(heap, step.old, step.new)
+            await _move_assets(heap, step.old, step.new, look_at)
         moved_notes.append((step.block, step.old))
     await heap.db.write(lambda tx: _names_changed(tx, heap, moved_notes))
     heap.rearrange = False
@@ -67,26 +64,42 @@ async def _make_above(heap: HeapState, path: str, places: dict[BlockId, str]) ->
             await commit_entries(heap, entry.block_id, [entry])
 
 
-async def _move_assets(heap: HeapState, old_note: str, new_note: str) -> None:
+async def _move_assets(heap: HeapState, old_note: str, new_note: str, look_at: set[str]) -> None:
     old, new = assets_of(old_note), assets_of(new_note)
     if await heap.disk.stat(old) is None:
         return
     try:
-        await heap.disk.move(old, new)
+        await _move(heap, old, new, look_at)
     except (Moved, FolderTrouble) as error:
         heap.file_problems[old] = f"the attachments could not be moved along: {error}"
-        return
-    await _entries_moved(heap, old, new)
 
 
-async def _entries_moved(heap: HeapState, old: str, new: str) -> None:
-    """An entry, and everything below it, stands elsewhere now."""
-    affected = [e for e in (heap.index.entries.get(old), *heap.index.below(old)) if e is not None]
-    after = [replace(e, path=new + e.path[len(old) :]) for e in affected]
-    stat = await heap.disk.stat(new)
-    after = [
-        stamped(e, stat, e.digest) if e.path == new and stat is not None else e for e in after
-    ]
+async def _move(heap: HeapState, old: str, new: str, look_at: set[str]) -> None:
+    """Move what stands at a path, with everything below it, and commit that.
+
+    A save that has not been read yet moves along: the entry keeps the stamps of what was read, so
+    that the save is found at the new path.
+    """
+    entry = heap.index.entries.get(old)
+    known = None if entry is None else stat_of(entry)
+    before = await heap.disk.stat(old)
+    if entry is None or known is not None:  # what is not written yet has a place only
+        await heap.disk.move(old, new)
+    now = await heap.disk.stat(new)
+    affected = [e for e in (entry, *heap.index.below(old)) if e is not None]
+    after = {e: replace(e, path=new + e.path[len(old) :]) for e in affected}
+    if entry is not None and known is not None and before is not None and now is not None:
+        if entry.role == "folder" or (before.agrees(known) and now.same_content(known)):
+            after[entry] = stamped(after[entry], now, entry.digest)
+        else:
+            look_at.add(new)
+    await _entries_moved(heap, affected, list(after.values()))
+
+
+async def _entries_moved(
+    heap: HeapState, affected: Sequence[EntryRow], after: Sequence[EntryRow]
+) -> None:
+    """Entries stand elsewhere now."""
 
     def store(tx: Tx) -> None:
         entries.remove(tx, heap.id, [e.path for e in affected])
