@@ -5,7 +5,7 @@ Each is one transaction together with the entries it concerns; the push follows 
 
 import asyncio
 import mimetypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -19,22 +19,13 @@ from heapsyncd.document.edit import Wish
 from heapsyncd.errors import BlockError
 from heapsyncd.folder.disk import Moved as DiskMoved
 from heapsyncd.folder.disk import Unsettled
-from heapsyncd.folder.layout import place
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
-from heapsyncd.sync.index import NoteLinks, stat_of
-from heapsyncd.sync.ingest import (
-    Saved,
-    edit_fields,
-    insert_block,
-    make_block,
-    move_wish,
-    note_adopted,
-    note_reread,
-    note_saved,
-)
-from heapsyncd.sync.merge import shows
+from heapsyncd.sync.created import insert_block, make_block
+from heapsyncd.sync.fields import edit_fields, move_wish
+from heapsyncd.sync.index import stat_of
+from heapsyncd.sync.ingest import Saved, note_reread, note_saved
 from heapsyncd.sync.plan import Found, Moved, assets_of, assets_owner
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 
@@ -254,58 +245,3 @@ async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
             except BlockError as error:
                 heap.file_problems[entry.path] = f"the deletion could not be sent: {error}"
             log.info("deleted", path=entry.path, block=entry.block_id)
-
-
-async def adoptable(
-    heap: HeapState,
-    found: Sequence[Found],
-    copies: Mapping[str, BlockId | None],
-    texts: Mapping[str, Saved],
-) -> dict[str, BlockId]:
-    """Which new files are blocks we know that have no file: by the id in them, else by place and
-    content.
-    """
-    taken = set(heap.index.path_of)
-    result: dict[str, BlockId] = {}
-    for item in found:
-        if not item.is_note or not item.front_id or copies.get(item.path) is not None:
-            continue
-        block = BlockId(item.front_id)
-        if heap.index.kind(block) == "document" and block not in taken:
-            result[item.path] = block
-            taken.add(block)
-    homeless = [p for p in heap.index.placed() if p.id not in taken]
-    if not homeless:
-        return result
-    desired = await asyncio.to_thread(place, heap.index.placed(), {})
-    at = {p: b for b, p in desired.items() if b not in taken}
-    for item in found:
-        candidate = at.get(item.path)
-        if candidate is None or item.path in result or item.front_id or not item.is_note:
-            continue
-        if await _says(heap, texts[item.path], candidate):
-            result[item.path] = candidate
-    return result
-
-
-async def _says(heap: HeapState, saved: Saved, block: BlockId) -> bool:
-    """Whether a file says what a block's document says."""
-
-    def read(tx: Tx) -> tuple[BlockState | None, list[bytes]]:
-        return blocks.get(tx, block), [r.data for r in blocks.log(tx, block)]
-
-    state, updates = await heap.db.read(read)
-    if state is None or state.deleted_at_ms is not None:
-        return False
-    try:
-        replica = await asyncio.to_thread(heap.replicas.load, block, state.seq, updates)
-        links = NoteLinks(heap.index, block, aliases=True)
-        return await asyncio.to_thread(shows, saved.data, replica.view(), links)
-    except BlockError:
-        return False
-
-
-async def adopt(heap: HeapState, saved: Saved, block: BlockId) -> None:
-    """A file is the file of a block we know."""
-    await note_adopted(heap, saved, block)
-    log.info("recognised", path=saved.path, block=block)

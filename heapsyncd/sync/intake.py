@@ -21,8 +21,10 @@ from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.text import decode
 from heapsyncd.sync import changes, holding
+from heapsyncd.sync.adopt import adopt, adoptable
+from heapsyncd.sync.created import notes_created
 from heapsyncd.sync.guard import spread
-from heapsyncd.sync.ingest import Saved, note_saved, notes_created
+from heapsyncd.sync.ingest import Saved, note_saved
 from heapsyncd.sync.merge import digest
 from heapsyncd.sync.plan import Found, recognise
 from heapsyncd.sync.state import HeapState
@@ -248,15 +250,15 @@ class Intake:
         self, found: list[Found], copies: dict[str, BlockId | None], texts: dict[str, Saved]
     ) -> None:
         """New things: all names first, so that links between new notes find each other."""
-        adoptable = await changes.adoptable(self.heap, found, copies, texts)
+        known = await adoptable(self.heap, found, copies, texts)
         for item in found:
             if item.kind == "dir":
                 await changes.folder_created(self.heap, item)
         notes = [f for f in found if f.is_note]
         for item in notes:
-            if item.path in adoptable:
-                await changes.adopt(self.heap, texts[item.path], adoptable[item.path])
-        await notes_created(self.heap, [texts[n.path] for n in notes if n.path not in adoptable])
+            if item.path in known:
+                await adopt(self.heap, texts[item.path], known[item.path])
+        await notes_created(self.heap, [texts[n.path] for n in notes if n.path not in known])
         # Attachments after the notes they belong to.
         for item in found:
             if item.kind == "file" and not item.is_note:

@@ -16,7 +16,6 @@ from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.cache import heaps
 from heapsyncd.cache.heaps import HeapRow
-from heapsyncd.cache.schema import SCHEMA
 from heapsyncd.config import Account
 from heapsyncd.database import Database
 from heapsyncd.document.replica import self_test
@@ -28,13 +27,14 @@ from heapsyncd.errors import (
     SignInRefused,
     TryLater,
 )
-from heapsyncd.folder.disk import HeapFolder, Moved, Unsettled
-from heapsyncd.folder.ignore import IGNORE_FILE, Ignore
+from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.names import collision_key, safe_name, unique
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
+from heapsyncd.sync.cachefile import open_cache
 from heapsyncd.sync.deletions import ask
 from heapsyncd.sync.heap import HeapMirror
+from heapsyncd.sync.heapfolder import find_folder, read_ignore
 from heapsyncd.sync.intake import Intake
 from heapsyncd.sync.patience import first_of
 from heapsyncd.sync.report import HeapReport, Report, Verdict
@@ -48,8 +48,6 @@ GIVE_UP_S: Final = 30.0
 """A single pass without a time limit ends when the server was away for this long."""
 BEAT_S: Final = 5.0
 ONCE_POLL_S: Final = 0.5
-IGNORE_BYTES: Final = 1 << 20
-"""A larger ``.heaperignore`` is a mistake."""
 
 
 async def mirror_account(
@@ -94,16 +92,6 @@ async def mirror_account(
             await mirror.run()
             return Verdict(report.state, 0)
         return await mirror.once(timeout_s)
-
-
-def cache_path(account: Account, state_dir: Path) -> Path:
-    """Where an account's cache lives."""
-    return state_dir / f"{account.name}.sqlite3"
-
-
-async def open_cache(account: Account, state_dir: Path) -> Database:
-    """Open (or make) an account's cache."""
-    return await Database.open(cache_path(account, state_dir), SCHEMA)
 
 
 async def _same_server(db: Database, account: Account) -> None:
@@ -274,7 +262,7 @@ class AccountMirror:
         row = rows.get(heap.id)
         if row is None:
             taken = {collision_key(r.folder) for r in rows.values()}
-            name = await _find_folder(self._account.folder, heap.id)
+            name = await find_folder(self._account.folder, heap.id)
             if name is None:
                 name = unique(safe_name(heap.title), lambda n: collision_key(n) in taken)
             row = HeapRow(heap.id, heap.title, name, 0, mirrored=False)
@@ -300,34 +288,6 @@ class AccountMirror:
 def chosen(account: Account, title: str, heap: HeapId) -> bool:
     """Whether the configuration asks for a heap, by id or by a glob of titles."""
     return any(pattern == heap or fnmatchcase(title, pattern) for pattern in account.heaps)
-
-
-async def read_ignore(disk: HeapFolder) -> Ignore:
-    """The heap's ignore rules: its ``.heaperignore`` on top of the defaults."""
-    try:
-        data, _ = await disk.read(IGNORE_FILE, IGNORE_BYTES)
-    except (Moved, Unsettled):
-        return Ignore.parse(None)
-    return Ignore.parse(data.decode("utf-8", "replace"))
-
-
-async def _find_folder(account_folder: Path, heap: HeapId) -> str | None:
-    """The directory that is marked as this heap's mirror already (the cache was lost)."""
-
-    def directories() -> list[Path]:
-        return (
-            sorted(p for p in account_folder.iterdir() if p.is_dir())
-            if account_folder.is_dir()
-            else []
-        )
-
-    for path in await asyncio.to_thread(directories):
-        try:
-            if await HeapFolder(path).marker() == heap:
-                return path.name
-        except FolderTrouble:
-            continue
-    return None
 
 
 async def list_heaps(account: Account) -> list[tuple[Heap, bool]]:

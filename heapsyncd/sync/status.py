@@ -7,8 +7,8 @@ from heapsyncd.cache import blocks, entries, heaps, holds, search
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.model import Problem
+from heapsyncd.sync.cachefile import cache_path, open_cache
 from heapsyncd.sync.deletions import ask
-from heapsyncd.sync.mirror import cache_path, open_cache
 from heapsyncd.sync.report import HeapReport, Report
 
 

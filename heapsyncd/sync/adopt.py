@@ -1,0 +1,77 @@
+"""New files that turn out to be blocks we know: a lost cache, a restored file, a folder that was
+full when it was first mirrored.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from heapsyncd.cache import blocks
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.database import Tx
+from heapsyncd.errors import BlockError
+from heapsyncd.folder.layout import place
+from heapsyncd.ids import BlockId
+from heapsyncd.sync.index import NoteLinks
+from heapsyncd.sync.ingest import Saved, note_adopted
+from heapsyncd.sync.merge import shows
+from heapsyncd.sync.plan import Found
+from heapsyncd.sync.state import HeapState
+
+log = structlog.get_logger()
+
+
+async def adoptable(
+    heap: HeapState,
+    found: Sequence[Found],
+    copies: Mapping[str, BlockId | None],
+    texts: Mapping[str, Saved],
+) -> dict[str, BlockId]:
+    """Which new files are blocks we know that have no file: by the id in them, else by place and
+    content.
+    """
+    taken = set(heap.index.path_of)
+    result: dict[str, BlockId] = {}
+    for item in found:
+        if not item.is_note or not item.front_id or copies.get(item.path) is not None:
+            continue
+        block = BlockId(item.front_id)
+        if heap.index.kind(block) == "document" and block not in taken:
+            result[item.path] = block
+            taken.add(block)
+    homeless = [p for p in heap.index.placed() if p.id not in taken]
+    if not homeless:
+        return result
+    desired = await asyncio.to_thread(place, heap.index.placed(), {})
+    at = {p: b for b, p in desired.items() if b not in taken}
+    for item in found:
+        candidate = at.get(item.path)
+        if candidate is None or item.path in result or item.front_id or not item.is_note:
+            continue
+        if await _says(heap, texts[item.path], candidate):
+            result[item.path] = candidate
+    return result
+
+
+async def _says(heap: HeapState, saved: Saved, block: BlockId) -> bool:
+    """Whether a file says what a block's document says."""
+
+    def read(tx: Tx) -> tuple[BlockState | None, list[bytes]]:
+        return blocks.get(tx, block), [r.data for r in blocks.log(tx, block)]
+
+    state, updates = await heap.db.read(read)
+    if state is None or state.deleted_at_ms is not None:
+        return False
+    try:
+        replica = await asyncio.to_thread(heap.replicas.load, block, state.seq, updates)
+        links = NoteLinks(heap.index, block, aliases=True)
+        return await asyncio.to_thread(shows, saved.data, replica.view(), links)
+    except BlockError:
+        return False
+
+
+async def adopt(heap: HeapState, saved: Saved, block: BlockId) -> None:
+    """A file is the file of a block we know."""
+    await note_adopted(heap, saved, block)
+    log.info("recognised", path=saved.path, block=block)

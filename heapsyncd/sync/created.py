@@ -1,0 +1,166 @@
+"""Blocks made on this device: new notes, and the rows and first updates of all kinds."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+import structlog
+
+from heapsyncd.cache import blocks, entries, renditions
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.database import Tx
+from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.replica import Replica
+from heapsyncd.errors import BlockError, UnreadableFile
+from heapsyncd.ids import BlockId, new_block_id
+from heapsyncd.model import BlockKind
+from heapsyncd.sync.index import NoteLinks
+from heapsyncd.sync.ingest import Saved, wish_of
+from heapsyncd.sync.merge import (
+    Base,
+    Note,
+    digest,
+    front_change,
+    read_body,
+)
+from heapsyncd.sync.state import HeapState, now_ms, stamped
+
+log = structlog.get_logger()
+
+CREATE_BATCH = 100
+"""New notes committed together."""
+
+
+def make_block(
+    heap: HeapState, kind: BlockKind, title: str, wish: Wish, block: BlockId | None = None
+) -> tuple[BlockState, bytes | None, Replica]:
+    """A new block: its row, its first update (None when the document is empty) and its replica."""
+    replica = Replica(heap.client_id)
+    update = express([], wish, live=replica, client_id=heap.client_id).update
+    if update is not None:
+        replica.apply(update)
+    state = BlockState(
+        block or new_block_id(),
+        heap.id,
+        kind,
+        title=title,
+        folder_id=heap.folder_of(tuple(sorted(wish.add_tags))),
+        state_vector=replica.state_vector(),
+        born_here=True,
+        stale=kind == "document",
+    )
+    return state, update, replica
+
+
+def insert_block(tx: Tx, state: BlockState, update: bytes | None, tags: Sequence[BlockId]) -> None:
+    """Commit a new block's row and first update."""
+    blocks.insert(tx, state)
+    blocks.set_tags(tx, state.id, tags)
+    if update is not None:
+        blocks.append(tx, state.id, update, local=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """A new note on its way into the cache."""
+
+    saved: Saved
+    note: Note
+    state: BlockState
+    wish: Wish
+    update: bytes | None = None
+    mentions: frozenset[str] = frozenset()
+
+
+async def notes_created(heap: HeapState, saved: Sequence[Saved]) -> None:
+    """New files become new notes; their ids are written into them by the next publish. Takes the
+    lock.
+
+    All are named before any is read, so that links among them find each other.
+    """
+    async with heap.lock:
+        tags: dict[str, BlockState] = {}
+        fresh = [f for s in saved if (f := _name(heap, s, tags)) is not None]
+        for start in range(0, len(fresh), CREATE_BATCH):
+            batch = fresh[start : start + CREATE_BATCH]
+            read = await asyncio.to_thread(lambda b=batch: [_first_edit(heap, f) for f in b])  # type: ignore[misc]
+            good = [f for f in read if isinstance(f, _Fresh)]
+            for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
+                heap.file_problems[path] = reason
+                heap.index.drop(path)
+            await heap.db.write(lambda tx, g=good: _store_created(tx, heap, g, tags))  # type: ignore[misc]
+            for one in good:
+                heap.learned(None, one.state)
+    if saved:
+        heap.to_publish.set()
+        heap.to_push.set()
+        heap.to_follow.set()
+
+
+def _name(heap: HeapState, saved: Saved, tags: dict[str, BlockState]) -> _Fresh | None:
+    """Give a new file its block and its place in the index."""
+    if saved.path in heap.index.entries:
+        return None
+    try:
+        note = Note.of(saved.data)
+    except UnreadableFile as error:
+        heap.file_problems[saved.path] = str(error)
+        return None
+    heap.file_problems.pop(saved.path, None)
+    wish, new_tags = wish_of(heap, front_change(None, note.front))
+    for tag in new_tags:
+        tags[tag.id] = tag
+        heap.learned(None, tag)
+    parent = heap.parent_of(saved.path)
+    if parent is not None:
+        wish = replace(wish, add_tags=wish.add_tags | {parent})
+    title = note.front.title or PurePosixPath(saved.path).name.removesuffix(".md")
+    state = BlockState(
+        new_block_id(),
+        heap.id,
+        "document",
+        title=title,
+        folder_id=heap.folder_of(tuple(sorted(wish.add_tags))),
+        born_here=True,
+        stale=True,
+    )
+    heap.learned(None, state)
+    heap.index.put(stamped(EntryRow(saved.path, state.id, "note"), saved.stat, digest(saved.data)))
+    return _Fresh(saved, note, state, replace(wish, title=None))
+
+
+def _first_edit(heap: HeapState, fresh: _Fresh) -> _Fresh | tuple[str, str]:
+    """The first update of a new note, or its path and what is wrong; runs in a thread."""
+    links = NoteLinks(heap.index, None, aliases=True)
+    live = Replica(heap.client_id)
+    try:
+        reading = read_body(Base(b"", ()), fresh.note, live, (), links, heap.client_id, fresh.wish)
+        if reading.update is not None:
+            live.apply(reading.update)
+    except BlockError as error:
+        return fresh.saved.path, f"this note could not be read: {error}"
+    state = replace(fresh.state, state_vector=live.state_vector())
+    return replace(fresh, state=state, update=reading.update, mentions=reading.mentions)
+
+
+def _store_created(
+    tx: Tx, heap: HeapState, batch: Sequence[_Fresh], tags: dict[str, BlockState]
+) -> None:
+    for tag in tags.values():
+        blocks.insert(tx, tag)
+    for fresh in batch:
+        insert_block(tx, fresh.state, fresh.update, sorted(fresh.wish.add_tags))
+        renditions.add(
+            tx,
+            fresh.state.id,
+            seq=1 if fresh.update is not None else 0,
+            extra=None,
+            data=fresh.saved.data,
+            digest=digest(fresh.saved.data),
+            now_ms=now_ms(),
+        )
+        entries.save(tx, heap.id, [heap.index.entries[fresh.saved.path]])
+        entries.mention(tx, fresh.state.id, fresh.mentions)
+        log.info("new note", path=fresh.saved.path, block=fresh.state.id)

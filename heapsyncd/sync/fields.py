@@ -1,0 +1,99 @@
+"""Changes of what a block says beside its body: title, tags, files, deletion."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import structlog
+
+from heapsyncd.cache import blocks, entries, history, renditions, search
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.database import Tx
+from heapsyncd.document.edit import Wish, express
+from heapsyncd.folder.names import carries
+from heapsyncd.ids import BlockId
+from heapsyncd.sync.ingest import read_block
+from heapsyncd.sync.state import HeapState, now_ms
+
+log = structlog.get_logger()
+
+
+async def edit_fields(
+    heap: HeapState,
+    block: BlockId,
+    wish: Wish,
+    also: Sequence[EntryRow] = (),
+    gone: Sequence[str] = (),
+) -> None:
+    """Express a change of title, tags, files or deletion, together with the entries it goes with.
+
+    The caller holds the lock.
+    """
+    state, updates, _ = await heap.db.read(lambda tx: read_block(tx, block))
+    if state is None:
+        return
+    live = await asyncio.to_thread(heap.replicas.load, block, state.seq, updates)
+    heap.replicas.drop(block)
+    made = await asyncio.to_thread(
+        lambda: express([live.state()], wish, live=live, client_id=heap.client_id)
+    )
+    if made.update is not None:
+        live.apply(made.update)
+    fields = live.fields()
+
+    def store(tx: Tx) -> BlockState:
+        values: dict[str, object] = {}
+        if made.update is not None:
+            blocks.append(tx, block, made.update, local=True)
+            values = heap.described(state, fields) | {"state_vector": live.state_vector()}
+            if state.born_here and wish.title:
+                values["title"] = wish.title
+            blocks.set_tags(tx, block, fields.tags)
+        entries.remove(tx, heap.id, gone)
+        entries.save(tx, heap.id, also)
+        if wish.deleted_at_ms is not None and isinstance(wish.deleted_at_ms, int):
+            base = renditions.newest(tx, block)
+            if base is not None and gone:
+                history.keep(tx, heap.id, block, gone[0], "deleted", base.data, now_ms())
+            renditions.drop(tx, block)
+            search.remove(tx, block)
+            values["stale"] = 0
+        else:
+            values["stale"] = 1
+        blocks.update(tx, block, **values)
+        fresh = blocks.get(tx, block)
+        assert fresh is not None
+        return fresh
+
+    fresh = await heap.db.write(store)
+    heap.learned(state, fresh)
+    for path in gone:
+        heap.index.drop(path)
+    for entry in also:
+        heap.index.put(entry)
+    heap.replicas.put(block, fresh.seq, live)
+    heap.to_push.set()
+    heap.to_publish.set()
+
+
+def move_wish(heap: HeapState, block: BlockId, kind: str, old_path: str, path: str) -> Wish:
+    """What a move or rename on the disk asks of the document: its title, its folder."""
+    known = heap.index.blocks[block]
+    wish = Wish()
+    old_name, new_name = (
+        PurePosixPath(p).name.removesuffix(".md") if kind == "note" else PurePosixPath(p).name
+        for p in (old_path, path)
+    )
+    if old_name != new_name and not carries(new_name, known.title):
+        wish = replace(wish, title=new_name)
+    parent = heap.parent_of(path)
+    if parent != known.folder:
+        gone = frozenset() if known.folder is None else frozenset({known.folder})
+        wish = replace(
+            wish,
+            add_tags=frozenset() if parent is None else frozenset({parent}),
+            remove_tags=gone,
+        )
+    return wish

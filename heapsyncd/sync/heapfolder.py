@@ -1,0 +1,41 @@
+"""A heap's directory before it is mirrored: found again, and its ignore rules read."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from heapsyncd.errors import FolderTrouble
+from heapsyncd.folder.disk import HeapFolder, Moved, Unsettled
+from heapsyncd.folder.ignore import IGNORE_FILE, Ignore
+from heapsyncd.ids import HeapId
+
+IGNORE_BYTES: Final = 1 << 20
+"""A larger ``.heaperignore`` is a mistake."""
+
+
+async def read_ignore(disk: HeapFolder) -> Ignore:
+    """The heap's ignore rules: its ``.heaperignore`` on top of the defaults."""
+    try:
+        data, _ = await disk.read(IGNORE_FILE, IGNORE_BYTES)
+    except (Moved, Unsettled):
+        return Ignore.parse(None)
+    return Ignore.parse(data.decode("utf-8", "replace"))
+
+
+async def find_folder(account_folder: Path, heap: HeapId) -> str | None:
+    """The directory that is marked as this heap's mirror already (the cache was lost)."""
+
+    def directories() -> list[Path]:
+        return (
+            sorted(p for p in account_folder.iterdir() if p.is_dir())
+            if account_folder.is_dir()
+            else []
+        )
+
+    for path in await asyncio.to_thread(directories):
+        try:
+            if await HeapFolder(path).marker() == heap:
+                return path.name
+        except FolderTrouble:
+            continue
+    return None
