@@ -9,15 +9,17 @@ context their tasks and threads run in, so that other devices and the server go 
 import asyncio
 import contextlib
 import contextvars
+import fcntl
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pytest
 
 from heapsyncd.database import Database, Tx
-from heapsyncd.folder import syscalls
+from heapsyncd.folder import marker, syscalls
 from heapsyncd.sync import mirror
 
 T = TypeVar("T")
@@ -45,6 +47,14 @@ class Life:
     fails: Callable[["Life", str], Exception | None] = lambda _life, _name: None
     steps: list[str] = field(default_factory=list)
     dead: bool = False
+    claims: list[int] = field(default_factory=list)
+    """Descriptors of the locks it holds: the kernel takes them back when a process ends."""
+
+    def bury(self) -> None:
+        """Take back what the kernel would."""
+        for fd in self.claims:
+            with contextlib.suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_UN)
 
     def step(self, name: str) -> None:
         """One step is about to be done."""
@@ -93,6 +103,17 @@ def _wrapped(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
     return step
 
 
+def _claimed(call: Callable[[Path], int]) -> Callable[[Path], int]:
+    def claim(root: Path) -> int:
+        fd = call(root)
+        life = _LIFE.get()
+        if life is not None:
+            life.claims.append(fd)
+        return fd
+
+    return claim
+
+
 @contextlib.contextmanager
 def watched(*, statements: bool = False) -> Iterator[None]:
     """Let lives notice their steps. ``statements``: each SQL statement is one, not each
@@ -101,6 +122,7 @@ def watched(*, statements: bool = False) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in SYSCALLS:
             patch.setattr(syscalls, name, _wrapped(name, getattr(syscalls, name)))
+        patch.setattr(marker, "claim", _claimed(marker.claim))
         if statements:
             patch.setattr(mirror, "Database", _Statements)
         else:

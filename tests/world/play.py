@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.markdown.render import render
 from heapsyncd.server import Server
+from heapsyncd.server.limits import Limits
 from tests.sync.rig import Device, World, until
 from tests.world import laws
 from tests.world.moves import Move
@@ -43,32 +44,37 @@ class Game:
     """Words that a person wrote into more than one note."""
     told: list[str] = field(default_factory=list)
     """What happened, for whoever has to find out why."""
+    _server: Server | None = None
+    _port: int = 0
+    _now: str = "begin"
 
     async def play(self, moves: Sequence[Move]) -> None:
         """Carry the moves out, wait for quiet, and hold the laws."""
-        self._server: Server | None = None
-        self._port = 0
-        self._now = "begin"
-        await self.server_up(Move("server_up"))
-        assert self._server is not None
         rng = random.Random(self.seed)
-        try:
-            self.world = World(self._server, await self._server.add_heap("Home"), self.base)
-            for k, start in enumerate(rng.sample(STARTS, 3)):
-                await self.world.add(TITLES[k], start)
-            for name in "abc"[: rng.choice((1, 2, 2, 3))]:
-                player = Player(name, Device(self._server, self.base / name, poll_interval_s=0.2))
-                self.players.append(player)
-                await player.once()
+        names, starts = "abc"[: rng.choice((1, 2, 2, 3))], rng.sample(STARTS, 3)
+        async with self.begun(names, starts):
             for number, move in enumerate(moves):
                 self._now = f"{number} {move.verb}"
                 await getattr(self, move.verb)(move)
             await self._come_to_rest(live=self.seed % 2 == 0)
             await laws.hold(self)
+
+    @contextlib.asynccontextmanager
+    async def begun(self, names: Iterable[str], starts: Sequence[str]) -> AsyncIterator["Game"]:
+        """A server with a heap and some notes in it, and devices that mirrored it once."""
+        await self.server_up(Move("server_up"))
+        try:
+            self.world = World(self.server, await self.server.add_heap("Home"), self.base)
+            for title, start in zip(TITLES, starts, strict=False):
+                await self.world.add(title, start)
+            for name in names:
+                player = Player(name, Device(self.server, self.base / name, poll_interval_s=0.2))
+                self.players.append(player)
+                await player.once()
+            yield self
         finally:
             for player in self.players:
-                with contextlib.suppress(Exception):
-                    await player.kill(0)
+                await player.end()
             await self.server_down(Move("server_down"))
 
     @property
@@ -88,7 +94,8 @@ class Game:
     def _tell(self, *facts: object) -> None:
         self.told.append(f"{self._now}: {' '.join(map(str, facts))}")
 
-    def _word(self, *where: object) -> str:
+    def word(self, *where: object) -> str:
+        """A word that must not be lost from now on."""
         word = f"zq{len(self.spoken)}k"
         self.spoken.add(word)
         self._tell(word, *where)
@@ -129,7 +136,7 @@ class Game:
 
     async def _save(self, player: Player, path: str, loaded: str, how: int) -> None:
         front, body = split(loaded)
-        text = front.raw + change(body, self._word(player.name, path), how)
+        text = front.raw + change(body, self.word(player.name, path), how)
         await self._excuse(set(tokens(player.read(path))) - set(tokens(text)), player)
         player.save(path, text, how)
 
@@ -157,7 +164,7 @@ class Game:
         if not (player.root / path).exists():
             text = STARTS[move.which % len(STARTS)]
             with contextlib.suppress(FileNotFoundError):
-                player.save(path, change(text, self._word(player.name, path), move.how), move.how % 2)
+                player.save(path, change(text, self.word(player.name, path), move.how), move.how % 2)
 
     async def rename(self, move: Move) -> None:
         """Give a file another name."""
@@ -249,7 +256,8 @@ class Game:
                 found.append(block)
         return sorted(found)
 
-    async def _wish(self, block: BlockId, wish: Wish) -> None:
+    async def wish(self, block: BlockId, wish: Wish) -> None:
+        """Change a document as the app does."""
         self._tell(block, "" if wish.body is not None else wish)
         replica = await self.server.document(block)
         made = express([replica.state()], wish)
@@ -260,19 +268,19 @@ class Game:
         """Type into a document."""
         if (block := await self._chosen(move)) is not None:
             view = (await self.server.document(block)).view()
-            body = change(render(view, NO_LINKS), self._word(block), move.how)
-            await self._wish(block, Wish(body=parse(body, NO_LINKS)))
+            body = change(render(view, NO_LINKS), self.word(block), move.how)
+            await self.wish(block, Wish(body=parse(body, NO_LINKS)))
 
     async def app_new(self, move: Move) -> None:
         """Make a note."""
         if self._server is not None:
-            body = change(STARTS[move.how % len(STARTS)], self._word(), move.how)
+            body = change(STARTS[move.how % len(STARTS)], self.word(), move.how)
             await self.world.add(TITLES[move.which % len(TITLES)], body)
 
     async def app_title(self, move: Move) -> None:
         """Give a note another title."""
         if (block := await self._chosen(move)) is not None:
-            await self._wish(block, Wish(title=f"{TITLES[move.how % len(TITLES)]} {move.how % 3}"))
+            await self.wish(block, Wish(title=f"{TITLES[move.how % len(TITLES)]} {move.how % 3}"))
 
     async def app_folder(self, move: Move) -> None:
         """Make a folder."""
@@ -288,19 +296,19 @@ class Game:
         now = frozenset((await self.server.document(block)).fields().tags) & frozenset(folders)
         target = [None, *folders][move.how % (len(folders) + 1)]
         wanted = frozenset() if target is None else frozenset({target})
-        await self._wish(block, Wish(add_tags=wanted - now, remove_tags=now - wanted))
+        await self.wish(block, Wish(add_tags=wanted - now, remove_tags=now - wanted))
 
     async def app_delete(self, move: Move) -> None:
         """Put a note into the trash."""
         if (block := await self._chosen(move)) is not None:
-            await self._wish(block, Wish(deleted_at_ms=1_760_000_000_000 + move.how))
+            await self.wish(block, Wish(deleted_at_ms=1_760_000_000_000 + move.how))
 
     async def app_restore(self, move: Move) -> None:
         """Take a note out of the trash."""
         if self._server is not None:
             gone = await self._of_kind("document", deleted=True)
             if gone:
-                await self._wish(gone[move.which % len(gone)], Wish(deleted_at_ms=None))
+                await self.wish(gone[move.which % len(gone)], Wish(deleted_at_ms=None))
 
     async def compact(self, move: Move) -> None:
         """The server gives a document another history."""
@@ -357,14 +365,15 @@ class Game:
     async def server_up(self, move: Move) -> None:
         """The server is back."""
         if self._server is None:
-            server = Server(self.base / "server", port=self._port, open_registration=True)
+            limits = Limits(auth_calls=1_000_000)
+            server = Server(
+                self.base / "server", port=self._port, open_registration=True, limits=limits
+            )
             await server.__aenter__()
             self._tell()
             self._server, self._port = server, int(server.url.rsplit(":", 1)[1])
-            if hasattr(self, "world"):
-                self.world.server = server
-                for player in self.players:
-                    player.device.server = server
+            for player in self.players:
+                self.world.server = player.device.server = server
 
     async def wait(self, move: Move) -> None:
         """A moment passes."""

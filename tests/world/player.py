@@ -38,7 +38,7 @@ class Player:
     async def start(self) -> None:
         """Begin another life."""
         await self.stop()
-        self._task = self._live(once=False)
+        self._task = self._live(Life(), once=False)
 
     async def stop(self) -> None:
         """End in order, as at SIGTERM; or bury the dead."""
@@ -54,21 +54,25 @@ class Player:
             await self.start()
         self.life.ends_at = len(self.life.steps) + after
         if not after:
-            assert self._task is not None
+            await self.end()
+
+    async def end(self) -> None:
+        """The process is gone, now."""
+        if self._task is not None:
             self.life.end()
             self._task.cancel()
-            await self._ended(self._task)
-            self._task = None
+            task, self._task = self._task, None
+            await self._ended(task)
 
-    async def once(self) -> Verdict | None:
-        """One full pass; None when it was killed in it."""
+    async def once(self, life: Life | None = None) -> Verdict | None:
+        """One full pass, in this life if it is given one; None when it was killed in it."""
         await self.stop()
-        return await self._ended(self._live(once=True))
+        return await self._ended(self._live(life or Life(), once=True))
 
-    def _live(self, *, once: bool) -> "asyncio.Task[Verdict]":
+    def _live(self, life: Life, *, once: bool) -> "asyncio.Task[Verdict]":
         state = self.device.base / "state"
         state.mkdir(parents=True, exist_ok=True)
-        self.life, self._stop = Life(), asyncio.Event()
+        self.life, self._stop = life, asyncio.Event()
         self.device.report = Report("home")
         work = mirror_account(
             self.device.account, state, self.device.report, once=once, stop=self._stop,
@@ -87,6 +91,9 @@ class Player:
         except BaseException as error:  # noqa: BLE001 - a death is an end, all else is raised
             if not all(isinstance(e, Killed | asyncio.CancelledError) for e in leaves(error)):
                 raise
+        finally:
+            if self.life.dead:
+                self.life.bury()
         return None
 
     # ---- editors --------------------------------------------------------------------------

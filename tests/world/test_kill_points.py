@@ -1,0 +1,217 @@
+"""Every step between a change and its arrival is a place to be killed at, or for the disk to fail.
+
+Each scenario is carried out again and again, with words of its own, and ends one step later each
+time. Whatever the step, the next start puts everything right.
+"""
+
+import asyncio
+import errno
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from heapsyncd.document.edit import Wish
+from heapsyncd.errors import FolderTrouble, leaves
+from heapsyncd.ids import BlockId
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
+from heapsyncd.sync.report import Verdict
+from tests.world import laws
+from tests.world.fast import fast
+from tests.world.life import Killed, Life, watched
+from tests.world.play import Game
+from tests.world.player import Player
+
+MOST = 400
+"""A scenario with more steps than this does not end."""
+
+
+class Stage:
+    """A game with one device in it, and one note that is always there."""
+
+    def __init__(self, game: Game, note: BlockId) -> None:
+        self.game, self.note = game, note
+        self.player: Player = game.players[0]
+
+    @property
+    def root(self) -> Path:
+        """The heap's folder."""
+        return self.player.root
+
+    def word(self) -> str:
+        """A word that must not be lost from now on."""
+        return self.game.word()
+
+    def path(self) -> Path:
+        """Where the note's file is."""
+        (found,) = [p for p in self.player.notes() if self.note in self.player.read(p)]
+        return self.root / found
+
+    async def app(self, block: BlockId, body: str | None = None, **wish: object) -> None:
+        """Somebody types in the app: the body's end, or the fields."""
+        tree = None
+        if body is not None:
+            text = await self.game.world.text(block)
+            tree = parse(f"{text}\n\n{body}\n".replace("\n", "\n\n"), NO_LINKS)
+        await self.game.wish(block, Wish(body=tree, **wish))  # type: ignore[arg-type]
+
+    async def run(self, life: Life) -> Verdict | None:
+        """One pass of this life; None when it ended in it, or the disk's trouble ended it."""
+        try:
+            return await self.player.once(life)
+        except BaseException as error:
+            if all(isinstance(e, FolderTrouble) for e in leaves(error)):
+                return None
+            raise
+
+    async def put_right(self) -> None:
+        """The next start: all is in sync, and the laws hold; one more writes nothing."""
+        verdict = await self.run(Life())
+        assert verdict is not None
+        assert verdict.exit_code == 0, verdict
+        await laws.hold(self.game)
+
+
+Scenario = Callable[[Stage, int], Awaitable[None]]
+
+
+async def a_save(stage: Stage, k: int) -> None:
+    """A note's file is saved."""
+    path = stage.path()
+    path.write_text(f"{path.read_text()}\n{stage.word()} typed\n")
+
+
+async def a_new_file(stage: Stage, k: int) -> None:
+    """A file is made, in a new directory."""
+    (stage.root / f"Dir{k}").mkdir()
+    (stage.root / f"Dir{k}" / f"New{k}.md").write_text(f"{stage.word()}\n")
+
+
+async def a_rename_with_an_edit(stage: Stage, k: int) -> None:
+    """A file is renamed and edited at once."""
+    path = stage.path()
+    path.write_text(f"{path.read_text()}\n{stage.word()} typed\n")
+    path.rename(path.with_name(f"Named{k}.md"))
+
+
+async def a_deletion(stage: Stage, k: int) -> None:
+    """A new note came by, and its file is deleted."""
+    await a_new_file(stage, k)
+    await stage.put_right()
+    (stage.root / f"Dir{k}" / f"New{k}.md").unlink()
+    (stage.root / f"Dir{k}").rmdir()
+
+
+async def an_edit_in_the_app(stage: Stage, k: int) -> None:
+    """Somebody types in the app."""
+    await stage.app(stage.note, stage.word())
+
+
+async def edits_on_both_sides(stage: Stage, k: int) -> None:
+    """The file is saved while somebody types in the app."""
+    await a_save(stage, k)
+    await an_edit_in_the_app(stage, k)
+
+
+async def a_title_and_an_unread_save(stage: Stage, k: int) -> None:
+    """The app renames the note while its file is being saved."""
+    await a_save(stage, k)
+    await stage.app(stage.note, title=f"Titled {k}")
+
+
+async def a_compaction_over_an_edit(stage: Stage, k: int) -> None:
+    """The server takes up another history while an edit waits to be sent."""
+    await edits_on_both_sides(stage, k)
+    await stage.game.server.compact(stage.note)
+
+
+async def a_new_note_in_the_app(stage: Stage, k: int) -> None:
+    """A note is made in the app, in a new folder."""
+    folder = await stage.game.world.add_named("folder", f"Place {k}")
+    await stage.game.world.add(f"App {k}", f"{stage.word()}\n", add_tags=frozenset({folder}))
+
+
+async def a_deletion_in_the_app(stage: Stage, k: int) -> None:
+    """A note is deleted in the app."""
+    block = await stage.game.world.add(f"App {k}", f"{stage.word()}\n")
+    await stage.put_right()
+    await stage.app(block, deleted_at_ms=1_760_000_000_000)
+
+
+async def a_deletion_against_an_edit(stage: Stage, k: int) -> None:
+    """A note is deleted in the app while its file is being saved."""
+    await a_save(stage, k)
+    await stage.app(stage.note, deleted_at_ms=1_760_000_000_000)
+
+
+SCENARIOS: list[Scenario] = [
+    a_save,
+    a_new_file,
+    a_rename_with_an_edit,
+    a_deletion,
+    an_edit_in_the_app,
+    edits_on_both_sides,
+    a_title_and_an_unread_save,
+    a_compaction_over_an_edit,
+    a_new_note_in_the_app,
+    a_deletion_in_the_app,
+    a_deletion_against_an_edit,
+]
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    with fast():
+        async with Game(tmp_path, 0).begun(("a",), ("# Note\n\namber birch\n",)) as game:
+            (note,) = await game.world.blocks()
+            yield Stage(game, note)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
+async def test_kills(stage: Stage, scenario: Scenario) -> None:
+    """Killed before any transaction or change of the folder: the next start loses and doubles
+    nothing."""
+    with watched():
+        for k in count():
+            assert k < MOST
+            await scenario(stage, k)
+            life = Life(ends_at=k)
+            await stage.run(life)
+            await stage.put_right()
+            if not life.dead:
+                return
+
+
+def _disk_full(_life: Life, name: str) -> Exception:
+    if name.startswith("sql"):
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        return error
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _failing_at(k: int) -> Life:
+    return Life(fails=lambda life, name: _disk_full(life, name) if len(life.steps) == k + 1 else None)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
+async def test_failures(stage: Stage, scenario: Scenario) -> None:
+    """A statement or a call that fails (disk full): nothing is lost, "in sync" is only said when
+    it is true, and the next pass puts it right."""
+    with watched(statements=True):
+        for k in count(step=int(os.environ.get("HEAPSYNCD_WORLD_STEP", "1"))):
+            assert k < MOST * 10
+            await scenario(stage, k)
+            life = _failing_at(k)
+            verdict = await stage.run(life)
+            if verdict is not None and verdict.exit_code == 0:
+                await laws.hold(stage.game)
+            await stage.put_right()
+            if len(life.steps) <= k:
+                return
