@@ -161,21 +161,28 @@ class Block:
     text: str = ""
     path: tuple[int, ...] | None = field(default=None, repr=False)
     span: Span | None = field(default=None, repr=False)
-    _hash: int = field(init=False, repr=False, default=0)
-
-    def __post_init__(self) -> None:
-        key = hash((self.kind, self.attrs, self.children, self.inline, self.text))
-        object.__setattr__(self, "_hash", key)
+    cached_hash: int = field(init=False, repr=False, default=0)
 
     def __hash__(self) -> int:
-        return self._hash
+        # Computed when first asked for, from the leaves up: no recursion, trees may be deeper than
+        # Python's stack.
+        todo = [self] if not self.cached_hash else []
+        while todo:
+            block = todo[-1]
+            wanting = [c for c in block.children if not c.cached_hash]
+            if wanting:
+                todo += wanting
+                continue
+            key = hash((block.kind, block.attrs, block.children, block.inline, block.text))
+            object.__setattr__(block, "cached_hash", key or 1)
+            todo.pop()
+        return self.cached_hash
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if not isinstance(other, Block) or hash(self) != hash(other):
+        if not isinstance(other, Block):
             return False
-        # By a list of pairs, not by recursion: trees may be deeper than Python's stack.
         pairs = [(self, other)]
         while pairs:
             a, b = pairs.pop()
@@ -189,8 +196,12 @@ class Block:
     def _is_like(self, other: "Block") -> bool:
         """Whether the two are equal when their children are."""
         return (
-            hash(self) == hash(other)
-            and self.kind == other.kind
+            self.kind == other.kind
+            and (
+                not self.cached_hash
+                or not other.cached_hash
+                or self.cached_hash == other.cached_hash
+            )
             and self.text == other.text
             and len(self.children) == len(other.children)
             and self.attrs == other.attrs
@@ -268,14 +279,36 @@ def inline(items: Iterable[Inline]) -> tuple[Inline, ...]:
 
     Text must not hold newlines (the caller turns them into breaks or spaces).
     """
+    given = tuple(items)
+    if _is_canonical(given):
+        return given
     merged: list[Inline] = []
-    for item in _bare_blanks(_blanks_apart(items)):
+    for item in _bare_blanks(_blanks_apart(given)):
         last = merged[-1] if merged else None
         if isinstance(item, Text) and isinstance(last, Text) and last.marks == item.marks:
             merged[-1] = last.join(item)
         else:
             merged.append(item)
     return tuple(_trim(merged))
+
+
+def _is_canonical(items: tuple[Inline, ...]) -> bool:
+    """Whether content is plainly canonical; False may also mean that it takes a closer look."""
+    marks: Marks | None = None
+    for item in items:
+        if not isinstance(item, Text):
+            if item.kind == "break":
+                return False
+            marks = None
+            continue
+        text = item.text
+        if item.marks == marks or not text:
+            return False
+        if item.marks and (text[0] in _BLANK or text[-1] in _BLANK):
+            return False
+        marks = item.marks
+    ends = (items[0], items[-1]) if items else ()
+    return not any(isinstance(x, Text) and (x.text != x.text.strip(_BLANK)) for x in ends)
 
 
 def _is_code(marks: Marks) -> bool:

@@ -4,8 +4,7 @@ What the tree has no word for is read as the text it is written with (inline HTM
 references, unknown wikilinks, links around something that is no text): nothing is lost.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heapsyncd.markdown import refs
 from heapsyncd.markdown.events import (
@@ -19,6 +18,9 @@ from heapsyncd.markdown.events import (
 from heapsyncd.markdown.source import Source
 from heapsyncd.tree import Atom, Inline, Mark, Marks, Piece, Span, Text, attrs, inline, marks
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _CODE = Mark("code")
 _STOP = -1
 _BLANK = " \t\f\v"
@@ -30,17 +32,13 @@ class LeafReader:
     Args:
         source: the text.
         events: its events (or those of a part, ranges moved).
-        in_table: ``\|`` is a pipe here.
-        quotes: how many block quotes are around, whose markers may start a literal's next line.
     """
 
-    def __init__(
-        self, source: Source, events: Events, *, in_table: bool = False, quotes: int = 0
-    ) -> None:
+    def __init__(self, source: Source, events: Events) -> None:
         self._source = source
         self._events = events
-        self._in_table = in_table
-        self._quotes = quotes
+        self._in_table = False
+        self._quotes = 0
         self._items: list[Inline] = []
         self._marks: Marks = ()
         self._words: list[str] = []
@@ -63,8 +61,21 @@ class LeafReader:
             "FootnoteReference": self._on_literal,
         }
 
-    def read(self, i: int) -> tuple[tuple[Inline, ...], int]:
-        """The content in canonical form, and the index of the event that ended it."""
+    def read(
+        self, i: int, *, in_table: bool = False, quotes: int = 0
+    ) -> tuple[tuple[Inline, ...], int]:
+        r"""Read one leaf.
+
+        Args:
+            i: the index of its first event.
+            in_table: ``\|`` is a pipe here.
+            quotes: how many block quotes are around; their markers may start a literal's lines.
+
+        Returns:
+            The content in canonical form, and the index of the event that ended it.
+        """
+        self._in_table, self._quotes = in_table, quotes
+        self._items, self._marks, self._underlines = [], (), None
         self._first = i
         events = self._events
         while i < len(events):
@@ -83,7 +94,9 @@ class LeafReader:
     def _finish(self) -> tuple[Inline, ...]:
         if not self._items and not self._marks and self._words:
             # The common case by far: one run of bare text.
-            return bare("".join(self._words), tuple(self._pieces))
+            text, pieces = "".join(self._words), tuple(self._pieces)
+            self._forget()
+            return bare(text, pieces)
         self._flush()
         return inline(self._items)
 
@@ -92,8 +105,10 @@ class LeafReader:
     def _flush(self) -> None:
         if self._words:
             self._items.append(Text("".join(self._words), self._marks, tuple(self._pieces)))
-            self._words, self._pieces, self._length = [], [], 0
-        self._next = -1
+        self._forget()
+
+    def _forget(self) -> None:
+        self._words, self._pieces, self._length, self._next = [], [], 0, -1
 
     def _on_text(self, text: str, where: Range, i: int) -> int:
         self._text(text, where["start"], where["end"])

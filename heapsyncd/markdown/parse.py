@@ -3,18 +3,17 @@
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from heapsyncd.markdown.escape import unescape
 from heapsyncd.markdown.events import (
     OPAQUE_BLOCK,
-    Event,
     Events,
     Range,
     closing,
     events,
     newlines,
 )
+from heapsyncd.markdown.files import file_keys
 from heapsyncd.markdown.leaf import LeafReader, bare
 from heapsyncd.markdown.source import Source, Trace
 from heapsyncd.markdown.tables import read_table
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 100
 """Containers inside containers; what lies deeper is read as the text it is written with."""
-FILE_KEY = re.compile(r"[0-9a-f]{64}(?::\d+)?")
 _CONTAINERS = frozenset({"List", "Item", "BlockQuote", "FootnoteDefinition"})
 _FENCE = re.compile(rb"[ \t]*(?:`{3,}|~{3,})[ \t]*([^ \t\r\n]*)")
 _END = {"End": "Paragraph"}
@@ -76,6 +74,7 @@ class _Reader:
     def __init__(self, source: Source, found: Events) -> None:
         self._source = source
         self._events = found
+        self._leaves = LeafReader(source, found)
         self._stack = [_Frame("doc", None, 0, len(source.data))]
         self._quotes = 0
 
@@ -195,7 +194,7 @@ class _Reader:
         return i + 3
 
     def _leaf(self, i: int) -> tuple[tuple[Inline, ...], int]:
-        return LeafReader(self._source, self._events, quotes=self._quotes).read(i)
+        return self._leaves.read(i, quotes=self._quotes)
 
     def _paragraph(self, i: int, first: int) -> int:
         """Inline events from ``i`` on, inside a Paragraph or bare in a tight item."""
@@ -209,7 +208,7 @@ class _Reader:
         last = self._events[end - 1][1]["end"] if is_bare and end > i else where["end"]
         if content:
             span = Span(where["start"], self._end(where["start"], last))
-            keys = self._file_keys(i, end)
+            keys = file_keys(self._events, i, end, self._source.links)
             if keys:
                 self._add(Block("files", attrs(keys="\n".join(keys)), span=span))
             else:
@@ -249,7 +248,7 @@ class _Reader:
             self._add_lines([r for _, r in self._events[i + 1 : end]], where)
 
     def _table(self, where: Range, i: int) -> None:
-        table = read_table(self._source, self._events, i, self._quotes)
+        table = read_table(self._source, self._events, i, self._leaves, self._quotes)
         if table is not None:
             self._add(table)
         else:
@@ -270,34 +269,6 @@ class _Reader:
         content = inline(items)
         if any(isinstance(x, Text) for x in content):
             self._add(Block("paragraph", inline=content, span=self._span(where)))
-
-    # Attached files
-
-    def _file_keys(self, i: int, end: int) -> list[str]:
-        """The keys when the paragraph is nothing but attached files, one a line."""
-        keys: list[str] = []
-        while i < end:
-            key = self._file_key(self._events[i][0])
-            if key is None:
-                return []
-            keys.append(key)
-            i = closing(self._events, i) + 1
-            if i < end and self._events[i][0] not in ("SoftBreak", "HardBreak"):
-                return []
-            i += 1
-        return keys
-
-    def _file_key(self, event: Event) -> str | None:
-        image = event["Start"] if type(event) is dict and "Start" in event else None
-        if type(image) is not dict or "Image" not in image:
-            return None
-        target, kind = image["Image"]["dest_url"], image["Image"]["link_type"]
-        if type(kind) is dict:
-            name = target.rsplit("/", 1)[-1].removesuffix("\\")
-            return name if FILE_KEY.fullmatch(name) else self._source.links.file_key(name)
-        if kind != "Inline" or "://" in target:
-            return None
-        return self._source.links.file_key(unquote(target.rsplit("/", 1)[-1]))
 
 
 def _at(offset: int) -> Piece:

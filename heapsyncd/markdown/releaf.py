@@ -4,6 +4,7 @@ import re
 
 from heapsyncd.diff.sequences import Gap, gaps_between, matches
 from heapsyncd.markdown import escape as esc
+from heapsyncd.markdown.files import file_line
 from heapsyncd.markdown.parse import parse
 from heapsyncd.markdown.sheet import Edit, Sheet, span_of
 from heapsyncd.markdown.splice import Splice
@@ -135,11 +136,10 @@ def edit_files(bench: Workbench, old: Block, new: Block) -> bool:
     found = _PREFIX.match(lines[1])
     indent = found[0] if found else b""
     bare = [lines[0], *(line[len(indent) :] for line in lines[1:])]
-    writer = bench.writer()
     out: list[bytes] = []
     j = 0
     for i2, j2, n in [*matches(before, after), (len(before), len(after), 0)]:
-        out += [writer.file_line(key).encode() for key in after[j:j2]]
+        out += [file_line(key, bench.links).encode() for key in after[j:j2]]
         out += [line.rstrip() for line in bare[i2 : i2 + n]]
         j = j2 + n
     sheet.replace(start, end, (sheet.newline + indent).join(out))

@@ -1,8 +1,8 @@
 """A tree to a body: ``R``, verified by reading the result back.
 
-First everything is written as plainly as it looks safe; the result is parsed, and where it does
-not read as the tree the blocks in question climb the ladder of ``escape``. What can be right at
-the first try (almost all text) costs one parse.
+First everything is written as plainly as it looks safe. What can't be misread (``plain``) is done
+then; else the result is parsed, and where it does not read as the tree the blocks in question
+climb the ladder of ``escape``.
 """
 
 from collections.abc import Iterator
@@ -38,6 +38,8 @@ def render(tree: Block, links: "Links", style: Style = DEFAULT, *, tail: str = "
     for attempt in range(RUNGS + 3):
         lines = writer.blocks(tree.children)
         text = "".join(line + style.newline for line in lines) + tail
+        if writer.is_sure and not tail:
+            break
         read = parse(text, links)
         if read == tree:
             break

@@ -174,7 +174,7 @@ class SpanWriter:
             self._mention(atom)
 
     def _break(self, follower: Inline | None) -> None:
-        """A newline where one can stand, else a tag; ``follower`` is what comes after the breaks."""
+        """A newline where one can stand, else a tag; ``follower`` comes after the breaks."""
         is_last = follower is None and not self._after
         is_comment = isinstance(follower, Atom) and follower.kind == "opaque"
         if self._flat or is_last or is_comment:

@@ -13,7 +13,9 @@ _CELL = Block("cell")
 _HEAD = "|x|\n|-|\n|"
 
 
-def read_table(source: Source, found: Events, i: int, quotes: int) -> Block | None:
+def read_table(
+    source: Source, found: Events, i: int, reader: LeafReader, quotes: int
+) -> Block | None:
     """The table that starts at ``i``; None when its padding would be out of all proportion."""
     rows: list[list[Block]] = []
     spans: list[Span] = []
@@ -21,7 +23,7 @@ def read_table(source: Source, found: Events, i: int, quotes: int) -> Block | No
     while k < end:
         last = closing(found, k)
         row = found[k][1]
-        cells = _cells(source, found, k + 1, last, quotes)
+        cells = _cells(found, k + 1, last, reader, quotes)
         rows.append(cells + _excess(source, row, cells, quotes))
         spans.append(_trimmed(source, row))
         k = last + 1
@@ -41,11 +43,11 @@ def _trimmed(source: Source, where: Range) -> Span:
     return Span(start, start + len(source.data[start : where["end"]].rstrip()))
 
 
-def _cells(source: Source, found: Events, i: int, end: int, quotes: int) -> list[Block]:
+def _cells(found: Events, i: int, end: int, reader: LeafReader, quotes: int) -> list[Block]:
     cells: list[Block] = []
     while i < end:
         where = found[i][1]
-        content, stop = LeafReader(source, found, in_table=True, quotes=quotes).read(i + 1)
+        content, stop = reader.read(i + 1, in_table=True, quotes=quotes)
         cells.append(Block("cell", inline=content, span=Span(where["start"], where["end"])))
         i = stop + 1
     return cells
@@ -73,5 +75,5 @@ def _lone_cell(source: Source, start: int, end: int, quotes: int) -> Block:
         for e, r in events(f"{_HEAD}{source.data[start:end].decode()}|")
     ]
     first = [k for k, (e, _) in enumerate(found) if e == {"Start": "TableCell"}][1]
-    content, _ = LeafReader(source, found, in_table=True, quotes=quotes).read(first + 1)
+    content, _ = LeafReader(source, found).read(first + 1, in_table=True, quotes=quotes)
     return Block("cell", inline=content, span=Span(start, end))

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from heapsyncd.markdown import escape as esc
-from heapsyncd.markdown.parse import FILE_KEY, MAX_DEPTH, parse
+from heapsyncd.markdown.files import file_line
+from heapsyncd.markdown.parse import MAX_DEPTH, parse
+from heapsyncd.markdown.plain import is_plain_code, is_plain_item, plain_inline
 from heapsyncd.markdown.spans import GUARD, SpanWriter, wrap
 from heapsyncd.markdown.style import Style
 from heapsyncd.tree import Atom, Block, Inline, Text
@@ -14,15 +16,13 @@ from heapsyncd.tree import Atom, Block, Inline, Text
 if TYPE_CHECKING:
     from heapsyncd.markdown.links import Links
 
-_SAFE = re.compile(r"[^\W\d_][^\\`*_\[\]<&~|#\x00-\x1f\x7f]*")
-"""Text that no context can read as anything but text."""
 _OPENER = re.compile(r"\s*(?:[#>+=|~`\[<:_*-]|\d)")
 _TASK = re.compile(r"\[[ xX]\](?:\s|$)")
 _MAX_NUMBER = 999_999_999
 _OTHER = {"-": "*", "*": "-", "+": "-", ".": ")", ")": "."}
 _RULE = re.compile(r"([-*])(?: *\1){2,}")
-_FILE_NAME = re.compile(r"[^\[\]|\\\n\r\t\0]+")
 _LISTS = frozenset({"bullet_list", "ordered_list", "todo_list"})
+_SURE = frozenset({"paragraph", "heading", "code", "quote", "rule"})
 
 
 class Writer:
@@ -45,6 +45,8 @@ class Writer:
         """The least rung for a leaf, by identity."""
         self._kept: list[Block] = []
         self.checked = checked
+        self.is_sure = True
+        """Whether all that was written is such that it can't be misread (``plain``)."""
         self.filled = False
         """Whether items without text are written with something invisible in them."""
 
@@ -85,6 +87,7 @@ class Writer:
 
     def _block(self, block: Block, depth: int, *, in_item: bool = False) -> list[str]:
         """One block that is no list."""
+        self.is_sure = self.is_sure and block.kind in _SURE and depth < MAX_DEPTH - 4
         if depth > MAX_DEPTH + 20:
             # Deeper than what reads back: the words at least.
             return [esc.escape(w, 1) for w in block.words().split("\n")]
@@ -95,35 +98,33 @@ class Writer:
                 level = min(max(int(block.get("level") or 1), 1), 6)
                 return [f"{'#' * level} {self.leaf(block)}".rstrip(" ")]
             case "code":
-                return self._code(block)
+                return self._code(block, depth)
             case "quote":
-                inner = self.blocks(block.children, depth + 1)
-                return [f"> {line}" if line else ">" for line in inner] or [">"]
+                return self._quote(block, depth)
             case "rule":
                 return ["___" if in_item else self._style.rule]
             case "table":
                 return self._table(block)
             case "files":
-                return [self.file_line(k) for k in str(block.get("keys")).split("\n")]
+                return [file_line(k, self._links) for k in str(block.get("keys")).split("\n")]
             case "opaque":
                 return [f"<!-- heapsyncd: {block.get('label')} {block.get('digest')} -->"]
             case _:
                 return self.blocks(block.children, depth + 1)
 
-    def _code(self, block: Block) -> list[str]:
+    def _quote(self, block: Block, depth: int) -> list[str]:
+        self.is_sure = self.is_sure and bool(block.children)
+        inner = self.blocks(block.children, depth + 1)
+        return [f"> {line}" if line else ">" for line in inner] or [">"]
+
+    def _code(self, block: Block, depth: int) -> list[str]:
+        self.is_sure = self.is_sure and is_plain_code(block, depth)
         info = esc.info_string(str(block.get("info") or ""))
         char = "~" if "`" in info else self._style.fence
         runs = re.findall(re.escape(char) + "+", block.text)
         fence = char * max(3, 1 + max(map(len, runs), default=0))
         body = block.text.split("\n") if block.text else []
         return [fence + info, *body, fence]
-
-    def file_line(self, key: str) -> str:
-        """The line of one attached file."""
-        name = self._links.file_name(key)
-        if name is None or not _FILE_NAME.fullmatch(name) or FILE_KEY.fullmatch(name):
-            return f"![[{key}]]"
-        return f"![[{name if self._links.file_key(name) == key else key}]]"
 
     # Lists
 
@@ -150,6 +151,7 @@ class Writer:
     def item(self, item: Block, head: str, *, tight: bool, depth: int = 0) -> list[str]:
         """An item behind its marker, the rest of it indented to the first line's text."""
         indent = " " * (len(head) + 1)
+        self.is_sure = self.is_sure and is_plain_item(item) and len(head) < 10
         inner = self._item_blocks(item, tight=tight, depth=depth)
         checked = item.get("checked")
         if checked is not None:
@@ -198,10 +200,10 @@ class Writer:
     def leaf(self, block: Block) -> str:
         """A block's inline content at the least rung that is known, or looks, right."""
         items = block.inline
-        if len(items) == 1 and isinstance(items[0], Text) and not items[0].marks:
-            text = items[0].text
-            if _SAFE.fullmatch(text) and not self._style.width:
-                return text
+        plain = plain_inline(items, self._style)
+        if plain is not None:
+            return plain
+        self.is_sure = False
         rung = max(self._rungs.get(id(block), 0), self._floor)
         if not self.checked and (rung or not _opens_block(items)):
             return self._write(block, rung, self._style)
