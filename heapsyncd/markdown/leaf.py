@@ -245,7 +245,10 @@ class LeafReader:
         elif refs.is_wiki(data):
             block = refs.target(self._source, data)
             has_label = data["link_type"]["WikiLink"]["has_pothole"]
-            label = refs.label(self._source, self._events, i) if has_label else None
+            if has_label:
+                label = refs.label(self._source, self._events, i)
+            else:
+                label = refs.spelling(self._source, data, block)
             self._atom("mention", start, end, id=block, label=label)
         elif kind == "Image":
             alt = refs.alt_text(self._events, i)

@@ -50,6 +50,15 @@ def target(source: Source, data: dict[str, Any]) -> str | None:
     return None if "\n" in name else source.links.block_of(name)
 
 
+def spelling(source: Source, data: dict[str, Any], block: str | None) -> str | None:
+    """The name as it was typed, where only its case differs from the block's own: a label, so that
+    ``see [[properties]]`` reads the same everywhere.
+    """
+    typed, own = str(data["dest_url"]), source.links.name_of(block) if block else None
+    same = own is not None and typed.casefold() == own.casefold()
+    return typed if same and typed != own else None
+
+
 def label(source: Source, events: Events, i: int) -> str | None:
     """The label of the wikilink at ``i``: what it reads, or its source where that has markup."""
     end = closing(events, i)

@@ -379,3 +379,15 @@ async def test_unreadable_document(world: World, monkeypatch: pytest.MonkeyPatch
     await world.change(bad, body="text mended\n")
     await device.synced()
     assert device.notes() == {"Bad.md": "text mended\n", "Good.md": "good\n"}
+
+
+async def test_link_in_another_case(world: World) -> None:
+    """A link typed in another case finds its note and reads the same on every device."""
+    device, other = world.device(), world.device("b")
+    await world.add("Properties", "what notes have\n")
+    await device.synced()
+    (device.root / "Log.md").write_text("Notes have [[properties]].\n")
+    await device.synced()
+    await other.synced()
+    assert device.notes()["Log.md"] == "Notes have [[properties]].\n"
+    assert other.notes()["Log.md"] == "Notes have [[Properties|properties]].\n"
