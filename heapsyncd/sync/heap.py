@@ -164,7 +164,7 @@ class HeapMirror:
         was_idle = self.intake.idle
         again: set[str] = set()
         decided = await carry_out(state, again)
-        await self.intake.look()
+        await (self.intake.look_first() if first else self.intake.look())
         wrote = await publish(state, again, everything=first) or decided
         await settle(state)
         self.intake.hint(again)

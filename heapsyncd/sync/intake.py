@@ -6,6 +6,7 @@ a file that lost most of its text only after a grace period, and a path counts a
 stays away.
 """
 
+import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ as one; for no longer than this.
 """
 SHRUNK_S = 3.0
 """A file that lost most of its text is believed after this long."""
+ARRIVED_S = 10.0
+"""The first look waits no longer than this for new files to become quiet."""
 NOTE_BYTES = 64 << 20
 """A larger file is no note."""
 
@@ -77,6 +80,25 @@ class Intake:
         if not self._due:
             return None
         return max(0.0, min(self._due.values()) - time.monotonic())
+
+    @property
+    def arriving(self) -> bool:
+        """Whether there are new files that are not settled enough to be read."""
+        return any(
+            path not in self.heap.index.entries and self._seen.get(path, (None, 0.0))[0] is not None
+            for path in self._due
+        )
+
+    async def look_first(self) -> None:
+        """The first look of a life: new files are waited for, because one may be the file of a
+        block that has none (a lost cache, a move while nobody looked), which else would get
+        another.
+        """
+        patient_until = time.monotonic() + ARRIVED_S
+        await self.look()
+        while self.arriving and time.monotonic() < patient_until:
+            await asyncio.sleep(max(0.01, self.next_due_s() or 0.0))
+            await self.look()
 
     async def look(self) -> None:
         """Look at what was hinted at and what is due, and carry the changes into the cache."""

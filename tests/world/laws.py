@@ -4,15 +4,14 @@ from collections import Counter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from heapsyncd.cache import history
+from heapsyncd.cache import blocks, entries, history
 from heapsyncd.document.replica import Replica
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.frontmatter import split
+from heapsyncd.sync.cachefile import open_cache
 from heapsyncd.sync.index import Index, NoteLinks
-from heapsyncd.cache import blocks, entries
 from heapsyncd.sync.merge import shows
-from heapsyncd.sync.mirror import open_cache
 from tests.world.player import Player
 from tests.world.text import tokens
 
