@@ -40,6 +40,7 @@ ALLOWED = {
         "notify",
         "server",
         "statelock",
+        "sync.explain",
         "sync.mirror",
         "sync.report",
         "sync.status",

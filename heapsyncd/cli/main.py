@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "heaps": "The heaps the accounts can see, and which are mirrored.",
     "search": "Find notes that have all the words; works offline.",
     "deletions": "Deletions held back because they are many: see, confirm or undo them.",
+    "explain": "Why a file is as it is: base, disk, server, and the rule that applies.",
     "serve": "Run the embedded Heaper-compatible server.",
 }
 """Each command's one line; the command itself is ``heapsyncd.cli.<name>.command``."""

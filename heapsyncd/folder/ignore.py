@@ -64,6 +64,22 @@ class Ignore:
         # A trailing slash is how pathspec is told of a directory.
         return self._own.match_file(f"{path}/" if is_dir else path)
 
+    def rule(self, path: str, is_dir: bool) -> str | None:
+        """Which pattern a path, or a directory above it, is ignored by; None when it is not."""
+        if not self.match(path, is_dir):
+            return None
+        parts = path.split("/")
+        if any(part == MARKER or TEMP.fullmatch(part) for part in parts) or path == IGNORE_FILE:
+            return "heapsyncd's own bookkeeping"
+        spec = self._own or _DEFAULT_SPEC
+        for end in range(1, len(parts) + 1):
+            above = "/".join(parts[:end])
+            found = spec.check_file(f"{above}/" if is_dir or end < len(parts) else above)
+            if found.include and found.index is not None:
+                text = str(spec.patterns[found.index])
+                return f"{text} (by default)" if text in DEFAULTS else f"{text} in {IGNORE_FILE}"
+        return "a default rule"
+
 
 NO_RULES = Ignore.parse(None)
 _DEFAULT_SPEC = GitIgnoreSpec.from_lines(DEFAULTS)

@@ -20,8 +20,8 @@ from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish
 from heapsyncd.errors import BlockError
 from heapsyncd.sync import changes
+from heapsyncd.sync.fields import edit_fields
 from heapsyncd.sync.guard import WINDOW_MS, brakes
-from heapsyncd.sync.ingest import edit_fields
 from heapsyncd.sync.places import remove
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 

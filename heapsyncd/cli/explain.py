@@ -1,0 +1,126 @@
+"""``explain``: why a file is as it is."""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from heapsyncd import logs
+from heapsyncd.cli.settings import Options, load, pass_options
+from heapsyncd.config import Config
+from heapsyncd.errors import UserError
+
+
+@click.command("explain")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@pass_options
+def command(options: Options, path: Path, *, as_json: bool) -> None:
+    """Why a file is as it is: base, disk, server, and the rule that applies; works offline.
+
+    The file need not exist (any more).
+    """
+    config = load(options.path)
+    logs.configure(config.log, level=options.level)
+    facts = asyncio.run(_explain(config, path))
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    for line in render(facts):
+        click.echo(line)
+
+
+async def _explain(config: Config, path: Path) -> dict[str, Any]:
+    from heapsyncd.sync.explain import explain
+
+    # As typed first: a symlink on the way to the folder is fine, one inside is not followed.
+    for absolute in (os.path.abspath, _with_real_parent):
+        for account in config.accounts:
+            folder = Path(absolute(account.folder / "x")).parent
+            facts = await explain(
+                replace(account, folder=folder), config.state_dir, Path(absolute(path))
+            )
+            if facts is not None:
+                return facts
+    raise UserError(f"{path} lies in no folder that is mirrored; `heapsyncd status` lists them.")
+
+
+def _with_real_parent(path: Path) -> str:
+    return str(path.parent.resolve() / path.name)
+
+
+def render(facts: Mapping[str, Any]) -> Iterator[str]:
+    """The facts as lines for people."""
+    heap, block = facts["heap"], facts["block"]
+    yield f"file     {facts['path']}"
+    yield f"heap     {heap['title']}  {heap['id']}  (account {facts['account']})"
+    if block is None:
+        yield "block    none"
+    else:
+        yield f"block    {facts['role']} of {block['kind']} {block['id']} {block['title']!r}"
+    yield from _base(facts)
+    yield from _disk(facts["disk"])
+    yield from _server(facts)
+    if facts["problem"] is not None:
+        yield f"problem  {facts['problem']}"
+    if (hold := facts["hold"]) is not None:
+        yield f"hold     deleted {hold['deleted']}, {_time(hold['since_ms'])}"
+    yield f"rule     {facts['rule']}"
+
+
+def _base(facts: Mapping[str, Any]) -> Iterator[str]:
+    if (base := facts["base"]) is None:
+        yield "base     none"
+        return
+    yield (
+        f"base     {_time(base['made_at_ms'])}, {base['size']} bytes, sha256"
+        f" {base['sha256'][:12]}, {base['kept']} kept"
+    )
+
+
+def _disk(disk: Mapping[str, Any]) -> Iterator[str]:
+    words = {
+        None: "nothing to compare with",
+        "no": "unchanged since",
+        "gone": "gone since",
+        "content": "changed since",
+        "stamps only": "same content, other stamps since",
+    }
+    yield f"disk     {_stamps(disk['now'])}; {words[disk['changed']]}"
+    if disk["agreed"] is not None and disk["agreed"] != disk["now"]:
+        yield f"         as agreed: {_stamps(disk['agreed'])}"
+    if disk["ignored_by"] is not None:
+        yield f"         ignored: {disk['ignored_by']}"
+
+
+def _stamps(stamps: Mapping[str, int] | None) -> str:
+    if stamps is None:
+        return "not there"
+    return f"{stamps['size']} bytes, {_time(stamps['mtime_ns'] // 1_000_000)}"
+
+
+def _server(facts: Mapping[str, Any]) -> Iterator[str]:
+    if (server := facts["server"]) is None:
+        yield "server   knows nothing of it"
+        return
+    parts = [f"version {server['sync_version']}"] if server["sync_version"] else ["not there yet"]
+    parts.append(f"{server['unsent_updates']} updates unsent ({server['unsent_bytes']} bytes)")
+    if server["wanted"]:
+        parts.append("newer state to pull")
+    if facts["stale"]:
+        parts.append("newer state to write")
+    if facts["todo"] is not None:
+        parts.append(f"{facts['todo']} pending")
+    if server["deleted_at_ms"] is not None:
+        parts.append(f"deleted {_time(server['deleted_at_ms'])}")
+    yield f"server   {', '.join(parts)}"
+
+
+def _time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(" ", "seconds")

@@ -1,0 +1,76 @@
+"""``explain``: the decision chain of one file, offline."""
+
+import json
+from typing import Any
+
+from heapsyncd.ids import HeapId
+from heapsyncd.server import Server
+from tests.cli.devices import Device
+
+
+async def facts(device: Device, path: str) -> dict[str, Any]:
+    done = await device("explain", "--json", path)
+    assert done.code == 0, done.err
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
+async def test_the_chain_of_a_file(device: Device, server: Server, heap: HeapId) -> None:
+    """Base, disk, server and the rule that applies: agreed, changed, gone, unknown and ignored."""
+    device.configure(server.url)
+    (device.folder / "Home").mkdir()
+    assert (await device("sync")).code == 0
+    await server.__aexit__(None, None, None)
+    note = device.folder / "Home" / "Groceries.md"
+    done = await device("explain", "folder/Home/Groceries.md")
+    assert done.code == 0, done.err
+    assert f"heap     Home  {heap}  (account home)" in done.out
+    assert "unchanged since" in done.out
+    assert "rule     The file shows the document" in done.out
+
+    agreed = await facts(device, str(note))
+    assert agreed["base"]["size"] == note.stat().st_size
+    assert agreed["server"]["unsent_bytes"] == 0
+    assert agreed["disk"]["changed"] == "no"
+    note.touch()
+    assert (await facts(device, str(note)))["disk"]["changed"] == "stamps only"
+    note.write_text(note.read_text() + "bread\n")
+    changed = await facts(device, str(note))
+    assert changed["disk"]["changed"] == "content"
+    assert changed["rule"].startswith("The file was changed")
+    note.unlink()
+    assert (await facts(device, str(note)))["rule"].startswith("The file is gone")
+
+    new = device.folder / "Home" / "New.md"
+    assert (await facts(device, str(new)))["rule"].startswith("There is no such file")
+    new.touch()
+    assert (await facts(device, str(new)))["rule"].startswith("It is new")
+    ignored = await facts(device, str(new.with_name("x.tmp")))
+    assert ignored["disk"]["ignored_by"] == "*.tmp (by default)"
+    assert ignored["rule"].startswith("It is ignored")
+
+
+async def test_a_held_deletion_is_explained(device: Device, server: Server, heap: HeapId) -> None:
+    """What is held says so, and what ends it."""
+    device.configure(server.url)
+    for k in range(11):
+        await server.add_block(heap, "document", f"N{k:02}")
+    assert (await device("sync")).code == 0
+    for k in range(11):
+        (device.folder / "Home" / f"N{k:02}.md").unlink()
+    assert (await device("sync")).code == 1
+    done = await device("explain", "folder/Home/N00.md")
+    assert "hold     deleted here" in done.out
+    assert "`heapsyncd deletions --confirm`" in done.out
+
+
+async def test_a_path_outside_is_an_error(device: Device, server: Server, heap: HeapId) -> None:
+    """One line that leads on, exit 1."""
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    done = await device("explain", "elsewhere.md")
+    assert done.code == 1
+    assert done.err == (
+        "heapsyncd: elsewhere.md lies in no folder that is mirrored;"
+        " `heapsyncd status` lists them.\n"
+    )
