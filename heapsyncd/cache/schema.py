@@ -78,6 +78,14 @@ SCHEMA: Final = (
     ) WITHOUT ROWID;
     CREATE INDEX entry_block ON entry (block_id);
 
+    -- Files in trouble, so that it is known without a daemon and after a restart.
+    CREATE TABLE file_problem (
+      heap_id   TEXT NOT NULL REFERENCES heap(id) ON DELETE CASCADE,
+      path      TEXT NOT NULL,
+      reason    TEXT NOT NULL,
+      PRIMARY KEY (heap_id, path)
+    ) WITHOUT ROWID;
+
     -- The tag relations of each block, so that a tag's or folder's change finds them.
     CREATE TABLE tag (
       block_id  TEXT NOT NULL REFERENCES block(id) ON DELETE CASCADE,

@@ -62,6 +62,8 @@ class HeapState:
     """Where blocks should stand, as last worked out."""
     file_problems: dict[str, str] = field(default_factory=dict)
     """Trouble with files, by path."""
+    kept_problems: dict[str, str] = field(default_factory=dict)
+    """As the cache has it."""
     held_up: dict[str, Hold] = field(default_factory=dict)
     """Deletions made here that wait for a person's word, by path."""
     held_down: dict[BlockId, Hold] = field(default_factory=dict)
@@ -80,6 +82,8 @@ class HeapState:
 
         for hold in await self.db.read(lambda tx: holds.of_heap(tx, self.id)):
             self.hold(hold)
+        self.kept_problems = await self.db.read(lambda tx: entries.problems(tx, self.id))
+        self.file_problems = dict(self.kept_problems)
 
     def hold(self, hold: Hold) -> None:
         """A deletion is held now."""
@@ -97,6 +101,10 @@ class HeapState:
 
     async def count(self) -> None:
         """Bring the report's numbers and problems up to date."""
+        if self.file_problems != self.kept_problems:
+            now = dict(self.file_problems)
+            await self.db.write(lambda tx: entries.set_problems(tx, self.id, now))
+            self.kept_problems = now
         (notes, up, down), troubled = await self.db.read(
             lambda tx: (blocks.counts(tx, self.id), blocks.problems(tx, self.id))
         )

@@ -69,6 +69,6 @@ def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
         report.problems = [
             Problem(paths.get(i, title), reason)
             for i, title, reason in blocks.problems(tx, row.id)
-        ]
+        ] + [Problem(p, r) for p, r in entries.problems(tx, row.id).items()]
         found[row.id] = report
     return found

@@ -12,6 +12,7 @@ import pytest
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.ids import HeapId
 from heapsyncd.model import PullAnswer, PullAsk
+from heapsyncd.sync.status import cached_status
 from tests.sync.rig import Device, World, until
 
 
@@ -299,6 +300,20 @@ async def test_not_text(world: World) -> None:
     assert any("Bad.md" in line for line in verdict.left)
     assert (device.root / "Bad.md").read_bytes() == b"\xff\xfe\x00bad"
     assert set(await world.titles()) == {"Good"}
+
+
+async def test_trouble_is_remembered(world: World) -> None:
+    """A note that stops being text is still in trouble after a restart, and without a daemon."""
+    device = world.device()
+    await world.add("Note", "text\n")
+    await device.synced()
+    (device.root / "Note.md").write_bytes(b"\xff\xfe\x00bad")
+    assert (await device.once()).exit_code == 1
+    assert (await device.once()).exit_code == 1
+    status = await cached_status(device.account, device.base / "state")
+    assert [p["path"] for p in status["heaps"][0]["problems"]] == ["Note.md"]
+    (device.root / "Note.md").write_text("text again\n")
+    await device.synced()
 
 
 async def test_marker_missing(world: World) -> None:
