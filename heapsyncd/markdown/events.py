@@ -11,8 +11,6 @@ from typing import Any
 
 import pyromark
 
-from heapsyncd.tree import Span
-
 Event = Any
 """``'Rule'``, ``{'Text': 'a'}``, ``{'Start': {'List': None}}``, ``{'End': 'Item'}`` ..."""
 Range = dict[str, int]
@@ -45,13 +43,6 @@ def events(text: str) -> Events:
     """All events of a text that ``newlines`` has been through, ranges in UTF-8 bytes."""
     found: Any = _MARKDOWN.events_with_range(text)
     return list(found)
-
-
-def definitions(text: str) -> list[Span]:
-    """Where the text's link reference definitions stand, in order."""
-    found = _MARKDOWN.reference_definitions(newlines(text))
-    spans = (d["span"] for d in found.values())
-    return sorted((Span(s["start"], s["end"]) for s in spans), key=lambda s: s.start)
 
 
 def start_of(event: Event) -> tuple[str, Any] | None:

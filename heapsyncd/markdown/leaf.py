@@ -15,6 +15,7 @@ from heapsyncd.markdown.events import (
     Range,
     closing,
 )
+from heapsyncd.markdown.literal import bare
 from heapsyncd.markdown.source import Source
 from heapsyncd.tree import Atom, Inline, Mark, Marks, Piece, Span, Text, attrs, inline, marks
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _CODE = Mark("code")
 _STOP = -1
-_BLANK = " \t\f\v"
 
 
 class LeafReader:
@@ -298,13 +298,3 @@ class LeafReader:
         if self._underlines is None:
             self._underlines = refs.pair_underlines(self._source, self._events, self._first)
         return self._underlines
-
-
-def bare(text: str, pieces: tuple[Piece, ...]) -> tuple[Inline, ...]:
-    """The canonical form of one run without marks."""
-    run = Text(text, (), pieces)
-    left = len(text) - len(text.lstrip(_BLANK))
-    right = len(text.rstrip(_BLANK))
-    if (left, right) == (0, len(text)):
-        return (run,)
-    return (run.cut(left, right),) if left < right else ()

@@ -14,11 +14,11 @@ from heapsyncd.markdown.events import (
     newlines,
 )
 from heapsyncd.markdown.files import file_keys
-from heapsyncd.markdown.leaf import LeafReader, bare
+from heapsyncd.markdown.leaf import LeafReader
+from heapsyncd.markdown.literal import bare, lines_of, literal_lines
 from heapsyncd.markdown.source import Source, Trace
 from heapsyncd.markdown.tables import read_table
 from heapsyncd.tree import (
-    Atom,
     Attrs,
     Block,
     BlockType,
@@ -119,12 +119,12 @@ class _Reader:
         elif name == "Table":
             self._table(where, i)
         else:
-            self._add_lines(_lines(self._source.data, where), where)
+            self._add_lines(lines_of(self._source.data, where), where)
         return closing(self._events, i) + 1
 
     def _open(self, name: str, data: Any, where: Range, i: int) -> int:
         if len(self._stack) > MAX_DEPTH:
-            self._add_lines(_lines(self._source.data, where), where)
+            self._add_lines(lines_of(self._source.data, where), where)
             return closing(self._events, i) + 1
         self._quotes += name == "BlockQuote"
         # With a tab behind a marker, ranges begin in the indentation.
@@ -252,38 +252,17 @@ class _Reader:
         if table is not None:
             self._add(table)
         else:
-            self._add_lines(_lines(self._source.data, where), where)
+            self._add_lines(lines_of(self._source.data, where), where)
 
     def _add_lines(self, lines: list[Range], where: Range) -> None:
         """A paragraph of literal lines with breaks between them."""
-        items: list[Inline] = []
-        end = 0
-        for k, line in enumerate(lines):
-            start = line["start"]
-            raw = self._source.data[start : line["end"]].rstrip()
-            if k:
-                items.append(Atom("break", span=Span(end, start)))
-            end = start + len(raw)
-            if raw:
-                items.append(Text(raw.decode().replace("\0", ""), (), (_at(start),)))
-        content = inline(items)
+        content = literal_lines(self._source.data, lines)
         if any(isinstance(x, Text) for x in content):
             self._add(Block("paragraph", inline=content, span=self._span(where)))
 
 
 def _at(offset: int) -> Piece:
     return Piece(0, (), offset)
-
-
-def _lines(data: bytes, where: Range) -> list[Range]:
-    """The lines of a range."""
-    lines: list[Range] = []
-    start = where["start"]
-    while start < where["end"]:
-        stop = data.find(b"\n", start, where["end"]) + 1 or where["end"]
-        lines.append({"start": start, "end": stop})
-        start = stop
-    return lines
 
 
 def _lists(number: int | None, items: tuple[Block, ...]) -> list[Block]:

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from heapsyncd.markdown import frontmatter
-from heapsyncd.markdown.events import definitions, newlines
 from heapsyncd.markdown.learn import learn
 from heapsyncd.markdown.parse import parse, read
 from heapsyncd.markdown.relines import Relines, as_families
 from heapsyncd.markdown.render import render, shared
+from heapsyncd.markdown.residue import definition_lines, residue
 from heapsyncd.markdown.sheet import OverlapError, Sheet
 from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.style import Style
@@ -58,7 +58,7 @@ class _Job:
         self._links = links
         self._trace = trace
         self._style = learn(self._data, old, trace)
-        self._definitions = definitions(body) if "]:" in body else []
+        self._definitions = residue(self._data, old)
         self._widths = [n for _, n in as_families(new.children)]
         self._steps: dict[int, int] = {}
 
@@ -78,7 +78,7 @@ class _Job:
     def _try(self) -> str | None:
         """The body after one set of edits; None when they overlap."""
         sheet = Sheet(self._data, self._style.newline.encode())
-        notes = "".join(f"\n\n{self._text_of(d)}" for d in self._definitions)
+        notes = "".join(f"\n\n{definition_lines(self._data, d)}" for d in self._definitions)
         bench = Workbench(sheet, self._links, self._style, self._trace, notes)
         Relines(bench).document(self._old, self._new, self._steps)
         try:
@@ -94,16 +94,11 @@ class _Job:
 
     # Link definitions
 
-    def _text_of(self, definition: Span) -> str:
-        """A definition's lines without the prefix of the container it stands in."""
-        raw = newlines(self._data[definition.start : definition.end].decode())
-        first, *rest = raw.replace("\r\n", "\n").strip().split("\n")
-        return "\n".join([first, *(line.lstrip(" \t>") for line in rest)])
-
     def _tail(self, text: str, definitions: Iterable[Span]) -> str:
         """Definitions for the end of a text, that stood in what was rewritten."""
         newline = self._style.newline
-        lines = [self._text_of(d).replace("\n", newline) + newline for d in definitions]
+        texts = (definition_lines(self._data, d) for d in definitions)
+        lines = [text.replace("\n", newline) + newline for text in texts]
         if not lines or not text:
             return "".join(lines)
         end = "" if text.endswith("\n") else newline

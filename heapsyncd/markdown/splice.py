@@ -15,6 +15,7 @@ from heapsyncd.markdown.sheet import Edit
 from heapsyncd.markdown.source import Trace, Wrap
 from heapsyncd.markdown.spans import SpanWriter
 from heapsyncd.markdown.style import Style
+from heapsyncd.markdown.tokens import Token, read_row
 from heapsyncd.tree import Atom, Block, Inline, Mark, Marks, Span, Text
 
 if TYPE_CHECKING:
@@ -27,16 +28,6 @@ Cut = tuple[int, int, Marks]
 
 _ATOM = 0xF0000
 """Atoms as characters of a private plane, for comparing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A character or an atom of the old content, and its bytes."""
-
-    char: str
-    marks: Marks
-    start: int
-    end: int
 
 
 @dataclass(slots=True)
@@ -97,50 +88,23 @@ class Splice:
             out.append(Edit(cut[0], cut[1], text.encode()))
         return out
 
-    # Tokens
-
     def _read(self) -> bool:
         """Fill both rows; False when some old character has no bytes of its own."""
-        assert self._old.span is not None
-        self._row = []
-        for item in self._old.inline:
-            if isinstance(item, Atom):
-                if item.span is None or item.span.start == item.span.end:
-                    return False
-                self._row.append(Token(self._char(item), (), item.span.start, item.span.end))
-            elif not self._read_run(item):
-                return False
+        assert self._old.span is not None, "every parsed block has its span"
+        row = read_row(self._data, self._old.inline, self._trace, self._char)
+        if row is None:
+            return False
+        self._row = row
+        self._starts = [t.start for t in row]
         self._new_row = []
         for item in self._new:
             if isinstance(item, Atom):
                 self._new_row.append((self._char(item), (), item))
             else:
                 self._new_row += [(c, item.marks, item) for c in item.text]
-        self._starts = [t.start for t in self._row]
-        low, high = self._old.span.start, self._old.span.end
-        wraps = self._trace.wraps
-        first, last = (bisect_left(wraps, at, key=lambda w: w.outer.start) for at in (low, high))
+        wraps, ends = self._trace.wraps, (self._old.span.start, self._old.span.end)
+        first, last = (bisect_left(wraps, at, key=lambda w: w.outer.start) for at in ends)
         self._wraps = wraps[first:last]
-        return True
-
-    def _read_run(self, run: Text) -> bool:
-        ends = [p.at for p in run.pieces[1:]] + [len(run.text)]
-        if not run.pieces or run.pieces[0].at != 0:
-            return False
-        for piece, stop in zip(run.pieces, ends, strict=True):
-            text = run.text[piece.at : stop]
-            raw = text.encode()
-            at = piece.offset
-            if self._data[at : at + len(raw)] == raw:
-                for char in text:
-                    width = len(char.encode())
-                    self._row.append(Token(char, run.marks, at, at + width))
-                    at += width
-            else:
-                end = self._trace.ends.get(at)
-                if end is None or len(text) != 1:
-                    return False
-                self._row.append(Token(text, run.marks, at, end))
         return True
 
     def _char(self, atom: Atom) -> str:

@@ -1,0 +1,43 @@
+"""Content that is its source: bare runs, and whole lines that no node of the tree can show."""
+
+from heapsyncd.markdown.events import Range
+from heapsyncd.tree import Atom, Inline, Piece, Span, Text, inline
+
+_BLANK = " \t\f\v"
+
+
+def bare(text: str, pieces: tuple[Piece, ...]) -> tuple[Inline, ...]:
+    """The canonical form of one run without marks."""
+    run = Text(text, (), pieces)
+    left = len(text) - len(text.lstrip(_BLANK))
+    right = len(text.rstrip(_BLANK))
+    if (left, right) == (0, len(text)):
+        return (run,)
+    return (run.cut(left, right),) if left < right else ()
+
+
+def lines_of(data: bytes, where: Range) -> list[Range]:
+    """The lines of a range."""
+    lines: list[Range] = []
+    start = where["start"]
+    while start < where["end"]:
+        stop = data.find(b"\n", start, where["end"]) + 1 or where["end"]
+        lines.append({"start": start, "end": stop})
+        start = stop
+    return lines
+
+
+def literal_lines(data: bytes, lines: list[Range]) -> tuple[Inline, ...]:
+    """Lines as they are, with breaks between them."""
+    items: list[Inline] = []
+    end = 0
+    for k, line in enumerate(lines):
+        start = line["start"]
+        raw = data[start : line["end"]].rstrip()
+        if k:
+            items.append(Atom("break", span=Span(end, start)))
+        end = start + len(raw)
+        if raw:
+            piece = Piece(0, (), start)
+            items.append(Text(raw.decode().replace("\0", ""), (), (piece,)))
+    return inline(items)

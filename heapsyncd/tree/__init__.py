@@ -1,0 +1,77 @@
+"""The markdown view: one kind of tree for a parsed file and for a document.
+
+``P(text)`` (markdown.parse) and ``V(document)`` (document.tree) both yield it, so that they can
+be compared: a file shows a document's state if and only if the two trees are equal. Equality
+and hash look only at what markdown can say; where a node came from (``path``, ``span``,
+``pieces``) is carried along and never compared.
+
+Block kinds and what they hold:
+
+=============  =============================  ==========================================
+kind           attrs                          content
+=============  =============================  ==========================================
+doc            -                              children: blocks
+paragraph      -                              inline
+heading        level 1..6                     inline
+code           info (language, '' when none)  text, exact, without the last line's newline
+quote          -                              children: blocks
+bullet_list    -                              children: item
+ordered_list   start 0..999999999             children: item
+todo_list      -                              children: item
+item           checked (todo_list only)       children: blocks
+rule           -                              -
+table          -                              children: row; first row is the header
+row            -                              children: cell, as many in each row
+cell           -                              inline
+files          -                              attr ``keys``: files_v0 keys, a line each, not empty
+opaque         label, digest (6 hex)          -  (a node markdown can't say)
+=============  =============================  ==========================================
+
+Canonical form (``inline`` makes it, both sides use it): adjacent runs with equal marks are one;
+no empty run; no whitespace at a mark's edge, at either end of the block or beside a break; a
+paragraph without inline is left out. Runs marked ``code`` are exact: their whitespace is text. So
+are NBSP and the other Unicode spaces everywhere. Text holds no newline, CR or NUL; an opaque's
+label is as ``opaque_label`` leaves it.
+"""
+
+from heapsyncd.tree.canonical import inline, is_blank, opaque_label
+from heapsyncd.tree.nodes import (
+    Atom,
+    AtomType,
+    Attrs,
+    Block,
+    BlockType,
+    Inline,
+    Mark,
+    Marks,
+    MarkType,
+    Piece,
+    Scalar,
+    Span,
+    Text,
+    attrs,
+    marks,
+    plain,
+)
+
+__all__ = [
+    "Atom",
+    "AtomType",
+    "Attrs",
+    "Block",
+    "BlockType",
+    "Inline",
+    "Mark",
+    "MarkType",
+    "Marks",
+    "Piece",
+    "Scalar",
+    "Span",
+    "Text",
+    "attrs",
+    "inline",
+    "is_blank",
+    "marks",
+    "opaque_label",
+    "plain",
+]

@@ -1,0 +1,135 @@
+"""The canonical form of inline content and of an opaque node's label."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from heapsyncd.tree.nodes import Atom, Inline, Mark, Marks, Text
+
+_BLANK = " \t\n\r\f\v"
+"""What markdown strips at edges; NBSP and other Unicode spaces are text."""
+
+
+def is_blank(item: Inline) -> bool:
+    """Whether the item is nothing but whitespace that has no meaning at an edge."""
+    return isinstance(item, Text) and not item.text.strip(_BLANK) and not _is_code(item.marks)
+
+
+def inline(items: Iterable[Inline]) -> tuple[Inline, ...]:
+    """The canonical form of inline content (see the module's docstring), pieces kept right.
+
+    Text must not hold newlines (the caller turns them into breaks or spaces).
+    """
+    given = tuple(items)
+    if _is_canonical(given):
+        return given
+    merged: list[Inline] = []
+    for item in _bare_blanks(_blanks_apart(given)):
+        last = merged[-1] if merged else None
+        if isinstance(item, Text) and isinstance(last, Text) and last.marks == item.marks:
+            merged[-1] = last.join(item)
+        else:
+            merged.append(item)
+    return tuple(_trim(merged))
+
+
+def _is_canonical(items: tuple[Inline, ...]) -> bool:
+    """Whether content is plainly canonical; False may also mean that it takes a closer look."""
+    marks: Marks | None = None
+    for item in items:
+        if not isinstance(item, Text):
+            if item.kind == "break":
+                return False
+            marks = None
+            continue
+        text = item.text
+        if item.marks == marks or not text:
+            return False
+        if item.marks and (text[0] in _BLANK or text[-1] in _BLANK):
+            return False
+        marks = item.marks
+    ends = (items[0], items[-1]) if items else ()
+    return not any(isinstance(x, Text) and (x.text != x.text.strip(_BLANK)) for x in ends)
+
+
+def _is_code(marks: Marks) -> bool:
+    return any(m.kind == "code" for m in marks)
+
+
+def _blanks_apart(items: Iterable[Inline]) -> list[Inline]:
+    """Cut the whitespace at both ends of every marked run off into runs of its own.
+
+    Code runs stay whole: what stands in them is exact.
+    """
+    flat: list[Inline] = []
+    for item in items:
+        if not isinstance(item, Text) or not item.marks or _is_code(item.marks):
+            if not isinstance(item, Text) or item.text:
+                flat.append(item)
+            continue
+        left = len(item.text) - len(item.text.lstrip(_BLANK))
+        right = max(left, len(item.text.rstrip(_BLANK)))
+        if (left, right) == (0, len(item.text)):
+            flat.append(item)
+        else:
+            cuts = ((0, left), (left, right), (right, len(item.text)))
+            flat += [item.cut(a, b) for a, b in cuts if a < b]
+    return flat
+
+
+def _bare_blanks(flat: list[Inline]) -> Iterator[Inline]:
+    """Take off a blank run's marks, but those that the nearest words on both sides have too.
+
+    So ``**a** **b**`` keeps its bare space, and bold text with an italic end keeps its bold one.
+    An atom has no marks and so parts what stands around it.
+    """
+    after: list[frozenset[Mark]] = []
+    seen: frozenset[Mark] = frozenset()
+    for x in reversed(flat):
+        after.append(seen)
+        if not is_blank(x):
+            seen = frozenset(x.marks) if isinstance(x, Text) else frozenset()
+    seen = frozenset()
+    for x, later in zip(flat, reversed(after), strict=True):
+        if not is_blank(x):
+            seen = frozenset(x.marks) if isinstance(x, Text) else frozenset()
+        elif isinstance(x, Text) and x.marks:
+            yield replace(x, marks=tuple(m for m in x.marks if m in seen and m in later))
+            continue
+        yield x
+
+
+def _trim(items: list[Inline]) -> list[Inline]:
+    """Drop whitespace at both ends and beside breaks."""
+    out: list[Inline] = []
+    for k, item in enumerate(items):
+        if not isinstance(item, Text) or _is_code(item.marks):
+            out.append(item)
+            continue
+        start, end = 0, len(item.text)
+        if _is_edge(items, k - 1):
+            start = end - len(item.text.lstrip(_BLANK))
+        if _is_edge(items, k + 1):
+            end = len(item.text.rstrip(_BLANK))
+        if start < end:
+            out.append(item if (start, end) == (0, len(item.text)) else item.cut(start, end))
+    # A run that vanished may have laid bare the whitespace of its neighbour.
+    return out if len(out) == len(items) else _trim(out)
+
+
+def _is_edge(items: list[Inline], k: int) -> bool:
+    if not 0 <= k < len(items):
+        return True
+    item = items[k]
+    return isinstance(item, Atom) and item.kind == "break"
+
+
+def opaque_label(text: str) -> str:
+    """The canonical form of an opaque's label: what an HTML comment on one line can carry.
+
+    Single spaces, no run of hyphens, no ``<`` or ``>``, not empty, at most 80 characters.
+    """
+    words = re.sub(r"[<>\x00-\x1f\x7f]", " ", text)
+    words = re.sub(r"-(?=-)", "- ", " ".join(words.split(" "))).strip(" -:")
+    words = re.sub(r" +", " ", words)[:80].strip(" -:")
+    return words or "node"

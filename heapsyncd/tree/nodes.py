@@ -1,0 +1,219 @@
+"""The values: marks, runs, atoms, blocks, and where they came from."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+BlockType = Literal[
+    "doc",
+    "paragraph",
+    "heading",
+    "code",
+    "quote",
+    "bullet_list",
+    "ordered_list",
+    "todo_list",
+    "item",
+    "rule",
+    "table",
+    "row",
+    "cell",
+    "files",
+    "opaque",
+]
+MarkType = Literal["bold", "italic", "strike", "underline", "code", "link"]
+AtomType = Literal["break", "image", "mention", "opaque"]
+Scalar = str | int | bool | None
+Attrs = tuple[tuple[str, Scalar], ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """A mark markdown can say; ``href`` and ``title`` belong to ``link``."""
+
+    kind: MarkType
+    href: str = ""
+    title: str = ""
+
+
+Marks = tuple[Mark, ...]
+"""Sorted, without repetition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Where part of a run came from: what follows ``at`` stands at ``offset`` in ``path``.
+
+    For a document: ``path`` are the child indexes from the root fragment to the XmlText,
+    ``offset`` is in UTF-8 bytes. For a file: ``path`` is empty, ``offset`` is in bytes of the
+    source, and a character written otherwise than it reads (an entity, a wrapped line's newline)
+    is a piece of its own. A run has one piece per stretch without anything hidden (an escape, a
+    hidden character, another XmlText) in between.
+    """
+
+    at: int
+    path: tuple[int, ...]
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A half-open range of source bytes."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A run of text with the same marks."""
+
+    text: str
+    marks: Marks = ()
+    pieces: tuple[Piece, ...] = field(default=(), compare=False, repr=False)
+
+    def cut(self, start: int, end: int) -> "Text":
+        """The characters ``start`` to ``end``, pieces moved along."""
+        pieces = []
+        for k, p in enumerate(self.pieces):
+            stop = self.pieces[k + 1].at if k + 1 < len(self.pieces) else len(self.text)
+            first, last = max(p.at, start), min(stop, end)
+            if first < last:
+                skipped = len(self.text[p.at : first].encode("utf-8", "surrogatepass"))
+                pieces.append(Piece(first - start, p.path, p.offset + skipped))
+        return Text(self.text[start:end], self.marks, tuple(pieces))
+
+    def join(self, other: "Text") -> "Text":
+        """This run followed by another, under this one's marks."""
+        n = len(self.text)
+        more = tuple(Piece(p.at + n, p.path, p.offset) for p in other.pieces)
+        return Text(self.text + other.text, self.marks, self.pieces + more)
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """An inline thing that is not text.
+
+    ``break``: no attrs. ``image``: src, alt, title. ``mention``: id (block), label (None: the
+    note's own name). ``opaque``: label, digest.
+    """
+
+    kind: AtomType
+    attrs: Attrs = ()
+    path: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+    def get(self, name: str) -> Scalar:
+        """The attribute's value, None when absent."""
+        return dict(self.attrs).get(name)
+
+
+Inline = Text | Atom
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Block:
+    """A block node, compared by kind, attrs and content.
+
+    ``path`` and ``span`` say where it came from: child indexes from the document's root; the bytes
+    of the source from the block's first to the end of its last line, without that line's newline.
+    """
+
+    kind: BlockType
+    attrs: Attrs = ()
+    children: tuple["Block", ...] = ()
+    inline: tuple[Inline, ...] = ()
+    text: str = ""
+    path: tuple[int, ...] | None = field(default=None, repr=False)
+    span: Span | None = field(default=None, repr=False)
+    cached_hash: int = field(init=False, repr=False, default=0)
+
+    def __hash__(self) -> int:
+        # Computed when first asked for, from the leaves up: no recursion, trees may be deeper than
+        # Python's stack.
+        todo = [self] if not self.cached_hash else []
+        while todo:
+            block = todo[-1]
+            wanting = [c for c in block.children if not c.cached_hash]
+            if wanting:
+                todo += wanting
+                continue
+            key = hash((block.kind, block.attrs, block.children, block.inline, block.text))
+            object.__setattr__(block, "cached_hash", key or 1)
+            todo.pop()
+        return self.cached_hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Block):
+            return False
+        pairs = [(self, other)]
+        while pairs:
+            a, b = pairs.pop()
+            if a is b:
+                continue
+            if not a._is_like(b):
+                return False
+            pairs += zip(a.children, b.children, strict=True)
+        return True
+
+    def _is_like(self, other: "Block") -> bool:
+        """Whether the two are equal when their children are."""
+        return (
+            self.kind == other.kind
+            and (
+                not self.cached_hash
+                or not other.cached_hash
+                or self.cached_hash == other.cached_hash
+            )
+            and self.text == other.text
+            and len(self.children) == len(other.children)
+            and self.attrs == other.attrs
+            # bool equals int in Python: True must not pass for 1.
+            and [type(v) for _, v in self.attrs] == [type(v) for _, v in other.attrs]
+            and self.inline == other.inline
+        )
+
+    def get(self, name: str) -> Scalar:
+        """The attribute's value, None when absent."""
+        return dict(self.attrs).get(name)
+
+    def with_children(self, children: Sequence["Block"]) -> "Block":
+        """The same node with other children."""
+        return replace(self, children=tuple(children))
+
+    def walk(self) -> Iterator["Block"]:
+        """This block and everything below it, in document order."""
+        todo = [self]
+        while todo:
+            block = todo.pop()
+            yield block
+            todo += reversed(block.children)
+
+    def words(self) -> str:
+        """All text below this block, blocks separated by newlines; for similarity and search."""
+        texts = (
+            b.text if b.kind == "code" else "".join(plain(i) for i in b.inline)
+            for b in self.walk()
+        )
+        return "\n".join(t for t in texts if t)
+
+
+def attrs(**values: Scalar) -> Attrs:
+    """Attributes in their canonical order (by name)."""
+    return tuple(sorted(values.items()))
+
+
+def marks(*items: Mark) -> Marks:
+    """Marks in their canonical order."""
+    return tuple(sorted(set(items)))
+
+
+def plain(item: Inline) -> str:
+    """An inline item as text: a break is a newline, an image its alt, a mention its label."""
+    if isinstance(item, Text):
+        return item.text
+    if item.kind == "break":
+        return "\n"
+    return str(item.get({"image": "alt", "mention": "label"}.get(item.kind, "")) or "")
