@@ -11,7 +11,7 @@ from heapsyncd.diff import align
 from heapsyncd.document.identity import Same
 from heapsyncd.document.rescue import Lost
 from heapsyncd.document.sources import Fresh, Gone, Sources, Step, fresh_step, with_content
-from heapsyncd.document.theirs import LEAVES, Theirs, adds, content
+from heapsyncd.document.theirs import LEAVES, Theirs, adds, content, drops_text
 from heapsyncd.document.visible import without_repeats
 from heapsyncd.tree import Block, Text
 
@@ -101,15 +101,20 @@ class _Planner:
             became = theirs.retyped(i, old)
             self.lost.append(Lost(old, new, theirs.live, theirs.place(i), became))
             return Step(old, old)
-        if partner is not None and self._lost_text(old, new):
+        if partner is not None and self._meets(old, new, partner):
             self.lost.append(Lost(old, new, theirs.live, 0, partner))
             return Step(old, old)
         return self.pair(old, new, partner)
 
-    def _lost_text(self, old: Block, new: Block) -> bool:
-        """Whether others deleted a text of an edited leaf (two became one, say)."""
-        texts = (p.path for i in old.inline if isinstance(i, Text) for p in i.pieces)
-        return new.kind in LEAVES and any(path not in self._same for path in texts)
+    def _meets(self, old: Block, new: Block, live: Block) -> bool:
+        """Whether both sides edited a leaf, and a text of it is deleted by either.
+
+        (Two texts became one, say.) What the other typed into it would vanish.
+        """
+        if new.kind not in LEAVES or live == old or content(live) == content(old):
+            return False
+        texts = {p.path for i in old.inline if isinstance(i, Text) for p in i.pieces}
+        return any(t not in self._same for t in texts) or drops_text(old, new)
 
     def _close(self, gap: "_Gap", step: Step | None) -> None:
         """A gap between two blocks that stay is complete."""
@@ -145,7 +150,7 @@ class _Planner:
                 same_width = live is not None and len(live.children) == len(old.children)
                 partner = live.children[i] if live is not None and same_width else None
                 cell, goal = old.children[i], new.children[j]
-                if partner is not None and cell != goal and self._lost_text(cell, goal):
+                if partner is not None and cell != goal and self._meets(cell, goal, partner):
                     assert live is not None
                     self.lost.append(Lost(cell, goal, live, 0, partner))
                     goal = cell

@@ -125,6 +125,22 @@ def _adds(old: Block, new: Block) -> bool:
     return any(h.text.strip() for h in text_hunks(before, after))
 
 
+def drops_text(old: Block, new: Block) -> bool:
+    """Whether an edit of a leaf deletes one of its texts, or what stands between two."""
+    items, goal = content(old), content(new)
+    letters = Alphabet(items, goal)
+    hunks = text_hunks(letters.string(items), letters.string(goal))
+    ranges: dict[object, tuple[int, int]] = {}
+    at = 0
+    for item in items:
+        paths = {p.path for p in item.pieces} if isinstance(item, Text) else {item}
+        end = at + (len(item.text) if isinstance(item, Text) else 1)
+        for path in paths:
+            ranges[path] = (min(at, ranges.get(path, (at, at))[0]), end)
+        at = end
+    return any(h.start <= a and b <= h.end for h in hunks for a, b in ranges.values())
+
+
 def edited_part(old: Block, new: Block) -> Block:
     """The block with only those children that were added or given something."""
     if new.kind in LEAVES or new.kind in {"table", "row"} or not new.children:

@@ -102,7 +102,7 @@ def told(draw: Any, goal: Block, name: str) -> tuple[Block, list[str]]:
         typed = block.kind in {"paragraph", "heading", "code"} and draw(st.integers(0, 2)) == 0
         if not typed:
             return block.with_children(children)
-        word = f"{name}{len(words)}q"
+        word = f"{name}{len(words)}Q"
         words.append(word)
         if block.kind == "code":
             return replace(block, text=f"{word} {block.text}")
@@ -120,8 +120,8 @@ def test_two_sides_lose_nothing(start: Block, data: st.DataObject) -> None:
     """Whatever both sides do at once, each word that either typed is in the merged document."""
     base = express([], Wish(body=start)).update or EMPTY
     view = Replica.load([base]).view()
-    ours, our_words = told(data.draw, data.draw(edits(view)), "our")
-    theirs, their_words = told(data.draw, data.draw(edits(view)), "their")
+    ours, our_words = told(data.draw, data.draw(edits(view)), "OUR")
+    theirs, their_words = told(data.draw, data.draw(edits(view)), "THEM")
     theirs_update = express([base], Wish(body=theirs)).update or EMPTY
     live = Replica.load([base, theirs_update])
     our_update = express([base], Wish(body=ours), live=live).update or EMPTY
@@ -147,7 +147,7 @@ def test_merge_three_laws(base: Block, data: st.DataObject) -> None:
 @given(A_BODY, st.data())
 def test_merge_three_loses_nothing(base: Block, data: st.DataObject) -> None:
     """Words typed on either side of a merge without common history are all in it."""
-    ours, our_words = told(data.draw, data.draw(edits(base)), "our")
-    theirs, their_words = told(data.draw, data.draw(edits(base)), "their")
+    ours, our_words = told(data.draw, data.draw(edits(base)), "OUR")
+    theirs, their_words = told(data.draw, data.draw(edits(base)), "THEM")
     text = merge_three(base, ours, theirs).words()
     assert [w for w in our_words + their_words if w not in text] == []
