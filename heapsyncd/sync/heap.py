@@ -31,6 +31,8 @@ AUDIT_S: Final = 600.0
 """How often the whole folder is compared, in case the watch missed something."""
 MOVING_S: Final = 1.0
 """The delta feed is polled at least this often while things move."""
+TROUBLE_AGAIN_S: Final = 5.0
+"""How often what could not be written is tried again."""
 TRANSFER_AGAIN_S: Final = 30.0
 TURN_S: Final = 10.0
 """A waiting loop comes round this often."""
@@ -146,9 +148,10 @@ class HeapMirror:
                 self.intake.hint((), everything=True)
                 await fold_logs(self.state.db, self.state.id, self.state.lock)
             due = self.intake.next_due_s()
-            timeout = min(
-                due if due is not None else AUDIT_S, max(0.05, audit_at - time.monotonic())
-            )
+            # Trouble with a file may end without a sign in the folder (space on the disk, say).
+            again = AUDIT_S if not self.state.file_problems else TROUBLE_AGAIN_S
+            left = max(0.05, audit_at - time.monotonic())
+            timeout = min(due if due is not None else AUDIT_S, again, left)
             if timeout > 0:
                 await self._rest("folder", self._hinted, self.state.to_publish, timeout_s=timeout)
 
@@ -167,7 +170,7 @@ class HeapMirror:
         await (self.intake.look_first() if first else self.intake.look())
         wrote = await publish(state, again, everything=first) or decided
         await settle(state)
-        self.intake.hint(again)
+        self.intake.look_again(again)
         if wrote or not was_idle:
             self._moved()
         if first:

@@ -44,6 +44,9 @@ as one; for no longer than this.
 """
 SHRUNK_S = 3.0
 """A file that lost most of its text is believed after this long."""
+AGAIN_S = 0.1
+STUCK_S = 5.0
+"""When a path is looked at that was not as expected, or that is in trouble."""
 ARRIVED_S = 10.0
 """The first look waits no longer than this for new files to become quiet."""
 NOTE_BYTES = 64 << 20
@@ -68,6 +71,14 @@ class Intake:
         self.paths.update(paths)
         self.everything = self.everything or everything
 
+    def look_again(self, paths: Iterable[str]) -> None:
+        """Look at these paths soon: they changed while something was to be done to them, or could
+        not be moved.
+        """
+        for path in paths:
+            wait = STUCK_S if path in self.heap.file_problems else AGAIN_S
+            self._due.setdefault(path, time.monotonic() + wait)
+
     @property
     def idle(self) -> bool:
         """Whether nothing is left to look at."""
@@ -85,7 +96,8 @@ class Intake:
     def arriving(self) -> bool:
         """Whether there are new files that are not settled enough to be read."""
         return any(
-            path not in self.heap.index.entries and self._seen.get(path, (None, 0.0))[0] is not None
+            path not in self.heap.index.entries
+            and self._seen.get(path, (None, 0.0))[0] is not None
             for path in self._due
         )
 

@@ -19,7 +19,7 @@ from heapsyncd.folder.layout import place
 from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.index import stat_of
-from heapsyncd.sync.plan import arrange, assets_of
+from heapsyncd.sync.plan import ASIDE, arrange, assets_of
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 
 
@@ -34,26 +34,26 @@ async def put_in_place(heap: HeapState, look_at: set[str]) -> None:
     heap.index.plan(places)
     # What is held as deleted has no file to move.
     live = {b: p for b, p in heap.index.path_of.items() if b in places and p not in heap.held_up}
-    moved_notes: list[tuple[BlockId, str]] = []
     for step in arrange(live, places):
         try:
-            await _make_above(heap, step.new, places)
+            await make_above(heap, step.new, places)
             await _move(heap, step.old, step.new, look_at)
+            if step.old.endswith(".md") and assets_of(step.old) != assets_of(step.new):
+                await _move_assets(heap, step.old, step.new, look_at)
         except (Moved, FolderTrouble) as error:
-            heap.file_problems[step.old] = str(error)
             look_at.add(step.old)
+            if await heap.disk.stat(step.old) is not None:
+                heap.file_problems[step.old] = str(error)
             return
-        if step.old.endswith(".md") and assets_of(step.old) != assets_of(step.new):
-            await _move_assets(heap, step.old, step.new, look_at)
-        moved_notes.append((step.block, step.old))
-    await heap.db.write(lambda tx: _names_changed(tx, heap, moved_notes))
     heap.rearrange = False
 
 
-async def _make_above(heap: HeapState, path: str, places: dict[BlockId, str]) -> None:
-    """Make the directories a path needs that are not there yet, as the folder blocks they are."""
+async def make_above(heap: HeapState, path: str, places: dict[BlockId, str]) -> None:
+    """Make the directories a path needs that are not there (yet, or because their deletion is
+    held), as the folder blocks they are.
+    """
     above = [str(p) for p in reversed(PurePosixPath(path).parents)][1:]
-    new = [p for p in above if p not in heap.index.entries]
+    new = [p for p in above if p not in heap.index.entries or p in heap.held_up]
     if not new:
         return
     blocks_at = {p: b for b, p in places.items()}
@@ -62,6 +62,7 @@ async def _make_above(heap: HeapState, path: str, places: dict[BlockId, str]) ->
         if directory in blocks_at:
             entry = stamped(EntryRow(directory, blocks_at[directory], "folder"), stat, None)
             await commit_entries(heap, entry.block_id, [entry])
+    await heap.release([heap.held_up[p] for p in new if p in heap.held_up])
 
 
 async def _move_assets(heap: HeapState, old_note: str, new_note: str, look_at: set[str]) -> None:
@@ -99,29 +100,30 @@ async def _move(heap: HeapState, old: str, new: str, look_at: set[str]) -> None:
 async def _entries_moved(
     heap: HeapState, affected: Sequence[EntryRow], after: Sequence[EntryRow]
 ) -> None:
-    """Entries stand elsewhere now."""
+    """Entries stand elsewhere now. Links to them follow, and their old names still find them."""
 
     def store(tx: Tx) -> None:
         entries.remove(tx, heap.id, [e.path for e in affected])
         entries.save(tx, heap.id, after)
+        if affected and affected[0].role != "attachment":
+            _name_changed(tx, heap, affected[0])
 
     await heap.db.write(store)
     for entry in affected:
+        heap.file_problems.pop(entry.path, None)
         heap.index.drop(entry.path)
     for entry in after:
         heap.index.put(entry)
 
 
-def _names_changed(tx: Tx, heap: HeapState, moved: Sequence[tuple[BlockId, str]]) -> None:
-    """Blocks have new names: the links to them follow, and the old names still find them."""
-    for block, old in moved:
-        name = PurePosixPath(old).name.removesuffix(".md")
-        if collision_key(name) not in heap.index.aliases:
-            entries.add_alias(tx, heap.id, collision_key(name), block)
-            heap.index.aliases[collision_key(name)] = block
-        for note in entries.mentioning(tx, block):
-            blocks.update(tx, note, stale=1)
-        blocks.update(tx, block, stale=1)
+def _name_changed(tx: Tx, heap: HeapState, old: EntryRow) -> None:
+    name = PurePosixPath(old.path).name.removesuffix(".md")
+    if collision_key(name) not in heap.index.aliases and not name.startswith(ASIDE):
+        entries.add_alias(tx, heap.id, collision_key(name), old.block_id)
+        heap.index.aliases[collision_key(name)] = old.block_id
+    for note in entries.mentioning(tx, old.block_id):
+        blocks.update(tx, note, stale=1)
+    blocks.update(tx, old.block_id, stale=1)
 
 
 # ---- deletions, folders, files --------------------------------------------------------------
@@ -181,12 +183,15 @@ async def _unlink(heap: HeapState, entry: EntryRow, owned: Sequence[EntryRow]) -
 async def make_folders(
     heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str]
 ) -> None:
-    """Make the directories of folder blocks, outer ones first."""
+    """Make the directories of folder blocks, and those that others stand in, outer ones first."""
     for state in sorted(states, key=lambda s: places.get(s.id, "").count("/")):
         path = heap.index.path_of.get(state.id) or places.get(state.id)
         if path is None:
             continue
         try:
+            await make_above(heap, path, places)
+            if state.kind != "folder":
+                continue
             stat = await heap.disk.make_dir(path)
         except FolderTrouble as error:
             heap.file_problems[path] = str(error)

@@ -37,7 +37,9 @@ def trouble(seed: int, moves: Sequence[Move]) -> str | None:
     return None
 
 
-def shorter(seed: int, moves: Sequence[Move], tries: int = 2, limit_s: float = 150.0) -> list[Move]:
+def shorter(
+    seed: int, moves: Sequence[Move], tries: int = 2, limit_s: float = 150.0
+) -> list[Move]:
     """A shorter game that goes wrong too. Games depend on time a little: each is tried twice."""
     end = time.monotonic() + limit_s
     moves = list(moves)
@@ -70,7 +72,10 @@ def main(arguments: Sequence[str]) -> int:
         began = time.monotonic()
         moves = moves_of(seed, chosen.length)
         what = trouble(seed, moves)
-        print(f"seed {seed}: {'WRONG' if what else 'ok'} ({time.monotonic() - began:.1f} s)", flush=True)
+        print(
+            f"seed {seed}: {'WRONG' if what else 'ok'} ({time.monotonic() - began:.1f} s)",
+            flush=True,
+        )
         if what is None:
             continue
         failed.append(seed)

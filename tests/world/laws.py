@@ -58,9 +58,7 @@ async def _folder_shows(
         index = await db.read(
             lambda tx: Index(blocks.of_heap(tx, game.heap), entries.of_heap(tx, game.heap))
         )
-        versions = await db.read(
-            lambda tx: [v for b in kinds for v in history.of_block(tx, b)]
-        )
+        versions = await db.read(lambda tx: [v for b in kinds for v in history.of_block(tx, b)])
     found: dict[BlockId, str] = {}
     for path in player.notes():
         note_id = split(player.read(path))[0].id

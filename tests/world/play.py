@@ -164,7 +164,9 @@ class Game:
         if not (player.root / path).exists():
             text = STARTS[move.which % len(STARTS)]
             with contextlib.suppress(FileNotFoundError):
-                player.save(path, change(text, self.word(player.name, path), move.how), move.how % 2)
+                player.save(
+                    path, change(text, self.word(player.name, path), move.how), move.how % 2
+                )
 
     async def rename(self, move: Move) -> None:
         """Give a file another name."""
@@ -421,9 +423,7 @@ class Game:
                 for player in self.players:
                     assert player.runs, f"{player.name} ended by itself"
                 now = await self._traces()
-                if now != before or any(
-                    p.device.report.state != "in sync" for p in self.players
-                ):
+                if now != before or any(p.device.report.state != "in sync" for p in self.players):
                     before, since = now, asyncio.get_running_loop().time()
 
     async def _traces(self) -> object:

@@ -196,7 +196,9 @@ def _disk_full(_life: Life, name: str) -> Exception:
 
 
 def _failing_at(k: int) -> Life:
-    return Life(fails=lambda life, name: _disk_full(life, name) if len(life.steps) == k + 1 else None)
+    return Life(
+        fails=lambda life, name: _disk_full(life, name) if len(life.steps) == k + 1 else None
+    )
 
 
 @pytest.mark.timeout(240)
