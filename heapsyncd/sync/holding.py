@@ -106,15 +106,7 @@ async def settle(heap: HeapState, present: Collection[str] = ()) -> None:
         for i, h in heap.held_down.items()
         if heap.index.is_live(i) or i not in heap.index.path_of
     ]
-    if over:
-        await _release(heap, over)
-
-
-async def _release(heap: HeapState, over: Sequence[Hold]) -> None:
-    await heap.db.write(lambda tx: holds.release(tx, heap.id, over))
-    for hold in over:
-        heap.release(hold)
-    heap.to_publish.set()
+    await heap.release(over)
 
 
 # ---- carrying out -----------------------------------------------------------------------------
@@ -150,7 +142,7 @@ async def carry_out(heap: HeapState, look_at: set[str]) -> bool:
         holds.add(tx, heap.id, [replace(h, decision=None) for h in kept])
 
     await heap.db.write(forget)
-    await _release(heap, [h for h in decided if h not in kept])
+    await heap.release([h for h in decided if h not in kept])
     log.info("held deletions decided", heap=heap.report.title, count=len(decided))
     return True
 

@@ -82,7 +82,7 @@ async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at:
     gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
     await remove(heap, await removable(heap, gone), look_at)
     live = [s for s in states if s.deleted_at_ms is None and s.kind != "tag"]
-    await make_folders(heap, [s for s in live if s.kind == "folder"], places)
+    await make_folders(heap, live, places)
     await _write_files(heap, [s for s in live if s.kind == "file"], places)
     await _write_notes(heap, [s for s in live if s.kind == "document"], places, look_at)
 

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -92,12 +93,17 @@ class HeapState:
         else:
             self.held_down[hold.block_id] = hold
 
-    def release(self, hold: Hold) -> None:
-        """It is held no more."""
-        if hold.direction == "up":
-            self.held_up.pop(hold.path, None)
-        else:
-            self.held_down.pop(hold.block_id, None)
+    async def release(self, held: Sequence[Hold]) -> None:
+        """They are held no more."""
+        if not held:
+            return
+        await self.db.write(lambda tx: holds.release(tx, self.id, held))
+        for hold in held:
+            if hold.direction == "up":
+                self.held_up.pop(hold.path, None)
+            else:
+                self.held_down.pop(hold.block_id, None)
+        self.to_publish.set()
 
     async def count(self) -> None:
         """Bring the report's numbers and problems up to date."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from heapsyncd.ids import BlockId
-from heapsyncd.sync import holding
+from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.status import cached_deletions, cached_status
 from tests.sync.rig import Device, World, until
 
@@ -303,7 +303,7 @@ async def test_killed_while_a_decision_is_carried_out(
 
     await decide(device, decision)
     with monkeypatch.context() as patch:
-        patch.setattr(holding, "_release", killed)
+        patch.setattr(HeapState, "release", killed)
         with pytest.raises(BaseExceptionGroup):
             await device.once()
     await device.synced()
@@ -326,3 +326,26 @@ async def test_a_formatter_is_let_through_and_told_of(world: World) -> None:
     assert "of 15 files were rewritten" in report.notices[0]
     bold = [(await world.server.document(b)).view() for b in blocks]
     assert all("strong" in str(view) or "bold" in str(view) for view in bold)
+
+
+async def test_a_held_folder_comes_back_for_what_is_new_in_it(world: World) -> None:
+    """A note made in it, or moved into it, on the server needs its directory; the rest is held."""
+    folder = await world.add_named("folder", "Trips")
+    blocks = [
+        await world.add(f"N{k:02}", "text\n", add_tags=frozenset({folder})) for k in range(15)
+    ]
+    moves = await world.add("Moves", "text\n")
+    device = world.device()
+    await device.synced()
+    shutil.rmtree(device.root / "Trips")
+    assert (await device.once()).exit_code == 1
+    assert held(device) == 16
+    await world.add("Fresh", "new\n", add_tags=frozenset({folder}))
+    await world.change(moves, add_tags=frozenset({folder}))
+    assert (await device.once()).exit_code == 1
+    assert device.notes() == {"Trips/Fresh.md": "new\n", "Trips/Moves.md": "text\n"}
+    assert held(device) == 15
+    await decide(device, "confirm")
+    await device.synced()
+    assert await trashed(world, [*blocks, folder]) == 15
+    assert len(device.notes()) == 2
