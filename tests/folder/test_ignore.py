@@ -92,3 +92,19 @@ def test_what_is_in_an_ignored_directory_is_ignored(path: str, name: str) -> Non
     """A directory's answer holds for everything in it."""
     if NO_RULES.match(path, is_dir=True):
         assert NO_RULES.match(f"{path}/{name}", is_dir=False)
+
+
+@given(paths, st.booleans(), st.lists(names, max_size=3))
+def test_the_rule_that_ignores_can_be_named(path: str, is_dir: bool, lines: list[str]) -> None:
+    """A path has a rule exactly when it is ignored."""
+    rules = Ignore.parse("\n".join(lines))
+    assert (rules.rule(path, is_dir) is not None) == rules.match(path, is_dir)
+
+
+def test_the_rule_is_named_as_it_was_written() -> None:
+    """Own lines, defaults, a directory above, and our own files are told apart."""
+    rules = Ignore.parse("*.log\nbuild/\n")
+    assert rules.rule("a/x.log", is_dir=False) == "*.log in .heaperignore"
+    assert rules.rule("build/x.md", is_dir=False) == "build/ in .heaperignore"
+    assert rules.rule("x.tmp", is_dir=False) == "*.tmp (by default)"
+    assert rules.rule(".heapsyncd", is_dir=False) == "heapsyncd's own bookkeeping"
