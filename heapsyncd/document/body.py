@@ -99,14 +99,15 @@ class Body:
         out = self._lead(parent, step, steps)
         at = len(out)
         for child in steps:
-            if child.old is None:
+            place = child.old or child.instead
+            if place is not None and place.path is not None and place.path[-1] >= at:
+                k = place.path[-1]
+                out += [parent.children[x] for x in range(at, k) if x not in shown]
+                at = k + 1
+            if child.old is not None and child.old.path is not None:
+                out.append(self._apply(child, parent.children[child.old.path[-1]]))
+            else:
                 out.append(self._maker.block(child))
-                continue
-            assert child.old.path is not None
-            k = child.old.path[-1]
-            out += [parent.children[x] for x in range(at, k) if x not in shown]
-            out.append(self._apply(child, parent.children[k]))
-            at = k + 1
         return out + [
             parent.children[x] for x in range(at, len(parent.children)) if x not in shown
         ]

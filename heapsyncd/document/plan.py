@@ -85,9 +85,11 @@ class _Planner:
             elif i is not None:
                 found = self.sources.record(old.children[i], theirs.partner(i))
                 gap.gone += [g for g in found if g.block.kind in LEAVES]
+                gap.last = old.children[i]
                 self._deleted.append((steps, steps[-1] if steps else None, found[0]))
             elif j is not None and not theirs.has(new.children[j], last, kept):
                 step = fresh_step(new.children[j])
+                step.instead = gap.last
                 gap.fresh.append(step)
                 steps.append(step)
         self._close(gap, None)
@@ -125,7 +127,7 @@ class _Planner:
             self.sources.fresh.append(Fresh(fresh, list(gap.gone), split))
         for joined in beside:
             joined.donors += [g.block for g in gap.gone]
-        gap.fresh, gap.gone, gap.before = [], [], edited
+        gap.fresh, gap.gone, gap.before, gap.last = [], [], edited, None
 
     def _rows(self, old: Block, new: Block, live: Block | None) -> list[Step]:
         """Rows as any children; cells by column, so that all rows agree on which column is new."""
@@ -172,6 +174,8 @@ class _Gap:
     before: Step | None = None
     fresh: list[Step] = field(default_factory=list)
     gone: list[Gone] = field(default_factory=list)
+    last: Block | None = None
+    """The last block deleted in it."""
 
 
 def _columns(old: Block, new: Block) -> list[Column]:

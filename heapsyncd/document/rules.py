@@ -24,9 +24,6 @@ def violations(node: Node) -> list[str]:
 
 def _broken(elem: Elem) -> Iterator[str]:
     tag, children = elem.tag, elem.children
-    for name, value in elem.attrs.items():
-        if value is None:
-            yield f"{tag}: {name} is null"
     if tag in TEXTBLOCKS:
         yield from _broken_text(elem)
     elif tag == "codeBlock":

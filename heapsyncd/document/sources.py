@@ -40,6 +40,8 @@ class Step:
     source: Gone | Block | None = None
     whole: bool = False
     """The source is cloned as it is."""
+    instead: Block | None = None
+    """The deleted block in whose place a new one comes."""
     donors: list[Block] = field(default_factory=list)
     """Leaves that vanish beside it: their text may come to stand in it."""
 
