@@ -8,7 +8,8 @@ from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 
 Role = Literal["note", "folder", "file", "attachment"]
-Todo = Literal["download", "upload"]
+Todo = Literal["download", "upload", "remote"]
+"""``remote``: the content stays on the server until somebody asks for it."""
 _COLUMNS = "path, block_id, role, key, size, mtime_ns, ctime_ns, inode, device, digest, todo"
 
 

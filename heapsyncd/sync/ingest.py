@@ -103,7 +103,12 @@ async def _express(
     state: BlockState,
     updates: Sequence[bytes],
     ring: Sequence[Rendition],
+    *,
+    again: bool = False,
 ) -> None:
+    """``again``: names mean something else now, so that a text that shows the document may say
+    something new.
+    """
     block = entry.block_id
     live = await asyncio.to_thread(heap.replicas.load, block, state.seq, updates)
     heap.replicas.drop(block)
@@ -115,7 +120,11 @@ async def _express(
     wish, new_tags = wish_of(heap, change)
     if state.deleted_at_ms is not None:
         wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
-    if wish == Wish() and await asyncio.to_thread(shows, saved.data, live.view(), links):
+    if (
+        wish == Wish()
+        and not again
+        and await asyncio.to_thread(shows, saved.data, live.view(), links)
+    ):
         # The file shows the document as it is: written by us before a kill, or edited alike on
         # both sides.
         await _commit(
@@ -252,7 +261,7 @@ async def note_reread(heap: HeapState, path: str) -> None:
     saved = Saved(path, ring[0].data, stat)
     try:
         note = Note.of(saved.data)
-        await _express(heap, entry, saved, note, state, updates, ring[:1])
+        await _express(heap, entry, saved, note, state, updates, ring[:1], again=True)
     except BlockError as error:
         heap.file_problems[path] = str(error)
 

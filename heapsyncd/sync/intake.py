@@ -23,6 +23,7 @@ from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.text import decode
 from heapsyncd.sync import changes, holding
 from heapsyncd.sync.adopt import adopt, adoptable
+from heapsyncd.sync.contents import content_changed, file_created
 from heapsyncd.sync.created import notes_created
 from heapsyncd.sync.guard import spread
 from heapsyncd.sync.ingest import Saved, note_saved
@@ -207,7 +208,7 @@ class Intake:
             if saved is not None:
                 await note_saved(self.heap, saved)
         else:
-            await changes.content_changed(self.heap, row, entry.stat)
+            await content_changed(self.heap, row, entry.stat)
 
     async def _read(self, path: str) -> Saved | None:
         try:
@@ -296,7 +297,7 @@ class Intake:
         # Attachments after the notes they belong to.
         for item in found:
             if item.kind == "file" and not item.is_note:
-                await changes.file_created(self.heap, item)
+                await file_created(self.heap, item)
 
     async def _fact(self, entry: Entry, texts: dict[str, Saved]) -> Found | None:
         base = Found(entry.path, "file", entry.stat.inode, entry.stat.device, entry.stat.size)

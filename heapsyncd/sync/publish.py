@@ -8,26 +8,26 @@ planned from is left alone and read first.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import structlog
 
 from heapsyncd.cache import blocks, entries, renditions, search
 from heapsyncd.cache.blocks import BlockState
-from heapsyncd.cache.entries import EntryRow, Todo
+from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
 from heapsyncd.errors import BlockError, FolderTrouble
 from heapsyncd.folder.disk import Moved, Write
-from heapsyncd.folder.names import carries, collision_key, safe_name, unique
+from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
-from heapsyncd.model import Fields, FileEntry
+from heapsyncd.model import Fields
+from heapsyncd.sync.attachments import Holding, show_files
 from heapsyncd.sync.holding import removable
 from heapsyncd.sync.index import NoteLinks, stat_of
-from heapsyncd.sync.merge import FrontValues, compose, digest, mentions
+from heapsyncd.sync.merge import FrontValues, compose, digest, mentions, shown_files
 from heapsyncd.sync.places import commit_entries, make_folders, places_of, put_in_place, remove
-from heapsyncd.sync.plan import assets_of
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.tree import Block
 
@@ -83,7 +83,7 @@ async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at:
     await remove(heap, await removable(heap, gone), look_at)
     live = [s for s in states if s.deleted_at_ms is None and s.kind != "tag"]
     await make_folders(heap, live, places)
-    await _write_files(heap, [s for s in live if s.kind == "file"], places)
+    await _write_files(heap, [s for s in live if s.kind == "file"], places, look_at)
     await _write_notes(heap, [s for s in live if s.kind == "document"], places, look_at)
 
 
@@ -91,7 +91,7 @@ async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at:
 
 
 async def _write_files(
-    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str]
+    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
 ) -> None:
     """Blocks that are only a file: their content is fetched by ``transfers``."""
     for state in states:
@@ -101,24 +101,14 @@ async def _write_files(
         except BlockError as error:
             await _trouble(heap, state.id, str(error))
             continue
-        wanted = _newest_file(replica.fields())
         path = heap.index.path_of.get(state.id) or places.get(state.id)
-        known = heap.index.entries.get(path) if path is not None else None
         changes: list[EntryRow] = []
-        if path is not None and wanted is not None and (known is None or known.key != wanted.key):
-            base = known or EntryRow(path, state.id, "file")
-            changes = [replace(base, key=wanted.key, todo="download")]
+        if path is not None:
+            holding = Holding(state.id, "file", path, replica.fields().files)
+            changes = await show_files(heap, holding, look_at)
         await commit_entries(heap, state.id, changes)
     if states:
         heap.to_transfer.set()
-
-
-def _newest_file(fields: Fields) -> FileEntry | None:
-    """The content a file block stands for: the one that is there, the largest key when there are
-    several.
-    """
-    ready = [f for f in fields.files if f.is_uploaded]
-    return max(ready, key=lambda f: f.key, default=None)
 
 
 async def _trouble(heap: HeapState, block: BlockId, reason: str) -> None:
@@ -160,9 +150,14 @@ async def _write_notes(
     heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
 ) -> None:
     loaded = await _load(heap, states, places)
-    attachments = [row for note in loaded for row in _attach(heap, note)]
-    for row in attachments:
-        heap.index.put(row)
+    attachments: list[EntryRow] = []
+    for note in loaded:
+        files, shown = note.fields.files, shown_files(note.view)
+        holding = Holding(note.state.id, "note", note.path, files, shown)
+        rows = await show_files(heap, holding, look_at)
+        for row in rows:
+            heap.index.put(row)
+        attachments += rows
     composed = await asyncio.to_thread(lambda: [_compose(heap, n) for n in loaded])
     drafts = [d for d in composed if isinstance(d, _Draft)]
     for block, reason in [d for d in composed if not isinstance(d, _Draft)]:
@@ -273,25 +268,3 @@ async def _commit_notes(
         heap.index.put(entry)
     if attachments:
         heap.to_transfer.set()
-
-
-def _attach(heap: HeapState, note: _Loaded) -> list[EntryRow]:
-    """Entries for the note's attachments that are new or have become available."""
-    known = heap.index.attachments.get(note.state.id, {})
-    rows = []
-    for file in note.fields.files:
-        todo: Todo | None = "download" if file.is_uploaded else None
-        if file.key in known:
-            entry = heap.index.entries[known[file.key]]
-            if entry.inode is None and entry.todo is None and todo is not None:
-                rows.append(replace(entry, todo=todo))
-            continue
-        folder = assets_of(note.path)
-        taken = {collision_key(p) for p in (*known.values(), *(r.path for r in rows))}
-        name = unique(
-            safe_name(file.name),
-            lambda n, f=folder, t=taken: collision_key(f"{f}/{n}") in t,  # type: ignore[misc]
-        )
-        path = f"{folder}/{name}"
-        rows.append(EntryRow(path, note.state.id, "attachment", file.key, todo=todo))
-    return rows

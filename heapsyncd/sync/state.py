@@ -70,6 +70,8 @@ class HeapState:
     held_down: dict[BlockId, Hold] = field(default_factory=dict)
     """Deletions made on the server that wait for a person's word."""
     rewrites: Rewrites = field(default_factory=Rewrites)
+    files_limit_bytes: int | None = None
+    """Larger contents stay on the server until somebody asks for them; None: none does."""
 
     async def load_index(self) -> None:
         """Fill the index and the holds from the cache."""
@@ -121,11 +123,15 @@ class HeapState:
         self.report.transfers = [
             {"path": e.path, "direction": e.todo, "size": e.size}
             for e in self.index.entries.values()
-            if e.todo is not None
+            if e.todo in {"upload", "download"}
         ]
         self.report.problems = [
             Problem(self.index.path_of.get(i, title), reason) for i, title, reason in troubled
         ] + [Problem(p, r) for p, r in sorted(self.file_problems.items())]
+
+    def on_demand(self, size_bytes: int) -> bool:
+        """Whether a content of this size stays on the server until somebody asks for it."""
+        return self.files_limit_bytes is not None and size_bytes > self.files_limit_bytes
 
     def step(self, work: str, done: int, total: int) -> None:
         """Tell of progress."""

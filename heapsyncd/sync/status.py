@@ -62,7 +62,7 @@ def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
         listed = entries.of_heap(tx, row.id)
         paths = {e.block_id: e.path for e in listed if e.role != "attachment"}
         for entry in listed:
-            if entry.todo is not None:
+            if entry.todo in {"upload", "download"}:
                 report.transfers.append(
                     {"path": entry.path, "direction": entry.todo, "size": entry.size}
                 )

@@ -17,7 +17,7 @@ from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leave
 from heapsyncd.folder.disk import Moved
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.model import FileEntry
-from heapsyncd.sync.changes import files_of
+from heapsyncd.sync.contents import files_of
 from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.report import Progress
 from heapsyncd.sync.state import HeapState, stamped
@@ -72,7 +72,7 @@ async def transfer(heap: HeapState) -> bool:
     Raises:
         TryLater: the server can't be reached; what was done is kept.
     """
-    todo = [e for e in heap.index.entries.values() if e.todo is not None]
+    todo = [e for e in heap.index.entries.values() if e.todo in ("upload", "download")]
     gate = asyncio.Semaphore(AT_ONCE)
     done: list[bool] = []
 

@@ -1,0 +1,181 @@
+"""Contents that changed in the folder: new files, new versions, attachments renamed and moved.
+
+A new version takes the place of the one it was made from. One that was made from an older version
+than the document has by now takes no place: both are kept.
+"""
+
+import asyncio
+import mimetypes
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import structlog
+
+from heapsyncd.cache import blocks, entries
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.entries import EntryRow, Todo
+from heapsyncd.database import Tx
+from heapsyncd.document.edit import Wish
+from heapsyncd.folder.disk import Moved, Unsettled
+from heapsyncd.folder.snapshot import Stat
+from heapsyncd.ids import BlockId
+from heapsyncd.model import FileEntry
+from heapsyncd.sync.attachments import contents_of, here
+from heapsyncd.sync.created import insert_block, make_block
+from heapsyncd.sync.fields import edit_fields
+from heapsyncd.sync.ingest import note_reread
+from heapsyncd.sync.plan import Found, assets_owner
+from heapsyncd.sync.state import HeapState, now_ms, stamped
+
+log = structlog.get_logger()
+
+
+async def files_of(heap: HeapState, block: BlockId) -> tuple[FileEntry, ...]:
+    """A block's files_v0 entries as they are now."""
+
+    def read(tx: Tx) -> tuple[BlockState | None, list[bytes]]:
+        return blocks.get(tx, block), [r.data for r in blocks.log(tx, block)]
+
+    state, updates = await heap.db.read(read)
+    if state is None:
+        return ()
+    replica = await asyncio.to_thread(heap.replicas.load, block, state.seq, updates)
+    return replica.fields().files
+
+
+async def file_created(heap: HeapState, found: Found) -> None:
+    """A new file that is no note: an attachment of the note whose directory it is in, else a file
+    block.
+    """
+    try:
+        hashed, stat = await heap.disk.digest(found.path)
+    except (Unsettled, Moved):
+        return
+    file = _file_entry(found.path, hashed, stat)
+    async with heap.lock:
+        known = heap.index.entries.get(found.path)
+        if known is not None:
+            await _versioned(heap, known, file, stat)
+        elif (owner_path := assets_owner(found.path)) is not None:
+            await _attached(heap, found.path, owner_path, file, stat)
+        else:
+            await _file_block(heap, found.path, file, stat)
+    heap.to_push.set()
+    heap.to_transfer.set()
+
+
+async def _file_block(heap: HeapState, path: str, file: FileEntry, stat: Stat) -> None:
+    parent = heap.parent_of(path)
+    tags = frozenset() if parent is None else frozenset({parent})
+    wish = Wish(add_tags=tags, put_files=(file,))
+    state, update, _ = make_block(heap, "file", file.name, wish)
+    row = EntryRow(path, state.id, "file", file.key, todo="upload")
+    row = stamped(row, stat, bytes.fromhex(file.hash))
+
+    def store(tx: Tx) -> None:
+        insert_block(tx, state, update, sorted(tags))
+        entries.save(tx, heap.id, [row])
+
+    await heap.db.write(store)
+    heap.learned(None, state)
+    heap.index.put(row)
+    heap.file_problems.pop(path, None)
+    log.info("new file", path=path, block=state.id, bytes=stat.size)
+
+
+def _file_entry(path: str, sha256: str, stat: Stat) -> FileEntry:
+    name = PurePosixPath(path).name
+    return FileEntry(
+        key=f"{sha256}:{stat.size}",
+        hash=sha256,
+        name=name,
+        size_bytes=stat.size,
+        mime_type=mimetypes.guess_type(name)[0] or "application/octet-stream",
+    )
+
+
+async def _attached(
+    heap: HeapState, path: str, owner_path: str, file: FileEntry, stat: Stat
+) -> None:
+    owner = heap.index.entries.get(owner_path)
+    if owner is None or owner.role != "note":
+        heap.file_problems[path] = (
+            f"no note {owner_path} to attach it to; move it out of the .assets folder"
+        )
+        return
+    twin = contents_of(heap, owner.block_id).get(file.key)
+    if twin is not None and here(twin) and await heap.disk.stat(twin.path) is not None:
+        heap.file_problems[path] = (
+            f"the same content is attached as {PurePosixPath(twin.path).name} already;"
+            " this copy is not synced"
+        )
+        return
+    heap.file_problems.pop(path, None)
+    file, row = await _merged(heap, EntryRow(path, owner.block_id, "attachment"), file, stat)
+    gone = [] if twin is None else [twin.path]
+    await edit_fields(heap, owner.block_id, Wish(put_files=(file,)), [row], gone)
+    await note_reread(heap, owner_path)
+
+
+async def _merged(
+    heap: HeapState, row: EntryRow, file: FileEntry, stat: Stat
+) -> tuple[FileEntry, EntryRow]:
+    """The entry of files_v0 for a content on the disk, and what is left to do for it: nothing when
+    the server has it.
+    """
+    known = {f.key: f for f in await files_of(heap, row.block_id)}.get(file.key)
+    uploaded = known is not None and known.is_uploaded
+    if known is not None and row.role == "file":
+        file = known
+    todo: Todo | None = None if uploaded else "upload"
+    row = stamped(replace(row, key=file.key), stat, bytes.fromhex(file.hash))
+    return replace(file, is_uploaded=uploaded), replace(row, todo=todo)
+
+
+async def content_changed(heap: HeapState, row: EntryRow, stat: Stat) -> None:
+    """A file's stamps changed: when its content did too, it is a new version."""
+    try:
+        hashed, stat = await heap.disk.digest(row.path)
+    except (Unsettled, Moved):
+        return
+    async with heap.lock:
+        now = heap.index.entries.get(row.path)
+        if now is None or now.block_id != row.block_id:
+            return
+        if bytes.fromhex(hashed) == now.digest:
+            same = stamped(now, stat, now.digest)
+            await heap.db.write(lambda tx: entries.save(tx, heap.id, [same]))
+            heap.index.put(same)
+            return
+        await _versioned(heap, now, _file_entry(row.path, hashed, stat), stat)
+    heap.to_transfer.set()
+
+
+async def _versioned(heap: HeapState, row: EntryRow, file: FileEntry, stat: Stat) -> None:
+    """A new content stands where an entry is."""
+    heap.file_problems.pop(row.path, None)
+    drop = (row.key,) if row.key and row.key != file.key and here(row) else ()
+    file, new = await _merged(heap, row, file, stat)
+    await edit_fields(heap, row.block_id, Wish(put_files=(file,), drop_files=drop), [new])
+    note = heap.index.path_of.get(row.block_id)
+    if row.role == "attachment" and note is not None and note.endswith(".md"):
+        await note_reread(heap, note)
+
+
+async def content_moved(heap: HeapState, entry: EntryRow, new: EntryRow) -> Found | None:
+    """A content stands elsewhere: renamed beside its note, or gone from its block. What it is to
+    become in its new place is up to ``file_created``, when the result is not None. The caller
+    holds the lock.
+    """
+    owner = heap.index.entries.get(assets_owner(new.path) or "")
+    file = {f.key: f for f in await files_of(heap, entry.block_id)}.get(entry.key or "")
+    if file is not None and owner is not None and owner.block_id == entry.block_id:
+        renamed = replace(file, name=PurePosixPath(new.path).name)
+        await edit_fields(heap, entry.block_id, Wish(put_files=(renamed,)), [new], [entry.path])
+        return None
+    if entry.role == "file":
+        wish = Wish(deleted_at_ms=now_ms())
+    else:
+        wish = Wish(drop_files=(entry.key,) if entry.key else ())
+    await edit_fields(heap, entry.block_id, wish, [], [entry.path])
+    return Found(new.path, "file", new.inode or 0, new.device or 0, new.size or 0)
