@@ -8,8 +8,9 @@ stays away.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 import structlog
 
@@ -236,13 +237,14 @@ class Intake:
         candidates = {e.path: e for e in [*missing, *gone_now]}
         found: list[Found] = []
         texts: dict[str, Saved] = {}
-        waiting: set[str] = set()
+        waiting: list[Found] = []
         for entry in created:
             if entry.kind == "dir":
                 found.append(Found(entry.path, "dir", entry.stat.inode, entry.stat.device))
                 continue
             if not self._settled(entry, None, now):
-                waiting.add(entry.path)
+                stat = entry.stat
+                waiting.append(Found(entry.path, "file", stat.inode, stat.device, stat.size))
                 continue
             fact = await self._fact(entry, texts)
             if fact is not None:
@@ -252,15 +254,24 @@ class Intake:
             for e in self.heap.index.entries.values()
             if e.role == "note" and e.path not in candidates
         }
-        plan = recognise(candidates.values(), found, present)
+        plan = recognise(candidates.values(), found, present, waiting)
         for move in plan.moved:
             self._seen.pop(move.entry.path, None)
             self._due.pop(move.entry.path, None)
             await changes.moved(self.heap, move, texts.get(move.path))
+        taken = {c.found.path: c.found.kind for c in plan.created}
+        swapped = [v.entry for v in plan.vanished if _stands_in_for(v.entry.path, taken)]
+        if swapped:
+            # A file where a directory was, or the other way: nothing of it comes back there.
+            await holding.vanished(self.heap, swapped)
         await self._created(
             [c.found for c in plan.created], {c.found.path: c.copy_of for c in plan.created}, texts
         )
-        gone = [v.entry for v in plan.vanished if v.entry.path not in self.heap.held_up]
+        gone = [
+            v.entry
+            for v in plan.vanished
+            if v.entry.path not in self.heap.held_up and v.entry not in swapped
+        ]
         await self._believe(gone, now, waiting=bool(waiting))
 
     async def _believe(self, gone: list[EntryRow], now: float, *, waiting: bool) -> None:
@@ -316,6 +327,11 @@ class Intake:
             entry.path, "file", saved.stat.inode, saved.stat.device, saved.stat.size,
             front_id, digest(saved.data),
         )  # fmt: skip
+
+
+def _stands_in_for(path: str, taken: Mapping[str, str]) -> bool:
+    """Whether something else stands at a path, or a file where a directory above it was."""
+    return path in taken or any(taken.get(str(p)) == "file" for p in PurePosixPath(path).parents)
 
 
 def _shrunk(before: int, now: int) -> bool:

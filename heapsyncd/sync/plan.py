@@ -9,7 +9,7 @@ overwrites another.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
@@ -94,7 +94,10 @@ def assets_of(note_path: str) -> str:
 
 
 def recognise(
-    missing: Iterable[EntryRow], created: Iterable[Found], present: Mapping[BlockId, str]
+    missing: Iterable[EntryRow],
+    created: Iterable[Found],
+    present: Mapping[BlockId, str],
+    unsettled: Iterable[Found] = (),
 ) -> Recognised:
     """Name the changes of the folder.
 
@@ -102,6 +105,7 @@ def recognise(
         missing: entries whose path is not there any more.
         created: paths that are there and were not known.
         present: where the blocks stand that are not missing, to tell a copy from a move.
+        unsettled: new files that are not to be read yet; they tell a directory from another one.
     """
     gone = {e.path: e for e in missing}
     new = {f.path: f for f in sorted(created, key=lambda f: (f.path.count("/"), f.path))}
@@ -111,7 +115,7 @@ def recognise(
         moved.append(Moved(entry, found.path))
         del gone[entry.path], new[found.path]
 
-    _match_directories(gone, new, match)
+    _match_directories(gone, new, [*new.values(), *unsettled], match)
     _match_notes(gone, new, match)
     _match_inodes(gone, new, match)
     _match_contents(gone, new, match)
@@ -131,12 +135,12 @@ _Gone = dict[str, EntryRow]
 _New = dict[str, Found]
 
 
-def _match_directories(gone: _Gone, new: _New, match: _Match) -> None:
+def _match_directories(gone: _Gone, new: _New, seen: Sequence[Found], match: _Match) -> None:
     """Directories by inode, then by where most of their known children went."""
     dirs = {(f.device, f.inode): f for f in new.values() if f.kind == "dir"}
     for entry in [e for e in gone.values() if e.role == "folder"]:
         found = dirs.get((entry.device or -1, entry.inode or -1))
-        if found is not None and found.path in new:
+        if found is not None and found.path in new and not _is_another(entry, found, gone, seen):
             match(entry, found)
     targets: dict[str, Counter[str]] = defaultdict(Counter)
     by_id = {f.front_id: f for f in new.values() if f.front_id}
@@ -150,6 +154,19 @@ def _match_directories(gone: _Gone, new: _New, match: _Match) -> None:
         for path, _count in targets[entry.path].most_common(1):
             if path in new and new[path].kind == "dir":
                 match(entry, new[path])
+
+
+def _is_another(entry: EntryRow, found: Found, gone: _Gone, seen: Sequence[Found]) -> bool:
+    """Whether a directory merely got the number of one that was removed: it has files, and none of
+    them was in that one.
+    """
+    children = [e for p, e in gone.items() if p.startswith(entry.path + "/")]
+    inside = [f for f in seen if f.kind == "file" and f.path.startswith(found.path + "/")]
+    if not children or not inside:
+        return False
+    ids = {e.block_id for e in children}
+    inodes = {(e.device, e.inode) for e in children}
+    return not any(f.front_id in ids or (f.device, f.inode) in inodes for f in inside)
 
 
 def _match_notes(gone: _Gone, new: _New, match: _Match) -> None:
