@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import dataclass
+from typing import Literal
 
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId
@@ -11,6 +12,11 @@ KEEP = 8
 KEEP_MS = 3_600_000
 """For how long a rendition is kept at least, as long as there are not more than KEEP_MOST."""
 KEEP_MOST = 64
+
+
+Origin = Literal["written", "saved", "stale"]
+"""``written`` by the daemon; ``saved`` by an editor; ``stale``: saved, and taken for an earlier
+text saved over a newer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +36,18 @@ class Rendition:
     digest: bytes
     """sha256 of ``data``."""
     made_at_ms: int
+    origin: Origin = "written"
 
 
-def _rendition(row: tuple[int, int | None, bytes | None, bytes, bytes, int]) -> Rendition:
-    number, seq, extra, packed, digest, made_at_ms = row
-    return Rendition(number, seq, extra, zlib.decompress(packed), digest, made_at_ms)
+def _rendition(row: tuple[int, int | None, bytes | None, bytes, bytes, int, Origin]) -> Rendition:
+    number, seq, extra, packed, digest, made_at_ms, origin = row
+    return Rendition(number, seq, extra, zlib.decompress(packed), digest, made_at_ms, origin)
 
 
 def newest(tx: Tx, block: BlockId) -> Rendition | None:
     """The base; None when the block never had a file."""
     row = tx.execute(
-        "SELECT number, seq, extra, text, digest, made_at_ms FROM rendition"
+        "SELECT number, seq, extra, text, digest, made_at_ms, origin FROM rendition"
         " WHERE block_id = ? ORDER BY number DESC LIMIT 1",
         (block,),
     ).fetchone()
@@ -50,7 +57,7 @@ def newest(tx: Tx, block: BlockId) -> Rendition | None:
 def ring(tx: Tx, block: BlockId) -> list[Rendition]:
     """All kept renditions, newest first."""
     rows = tx.execute(
-        "SELECT number, seq, extra, text, digest, made_at_ms FROM rendition"
+        "SELECT number, seq, extra, text, digest, made_at_ms, origin FROM rendition"
         " WHERE block_id = ? ORDER BY number DESC",
         (block,),
     )
@@ -66,6 +73,7 @@ def add(
     data: bytes,
     digest: bytes,
     now_ms: int,
+    origin: Origin,
 ) -> None:
     """Make this text the block's newest rendition, and let go of the oldest beyond the ring's
     size.
@@ -74,9 +82,9 @@ def add(
         "SELECT coalesce(max(number), 0) + 1 FROM rendition WHERE block_id = ?", (block,)
     ).fetchone()[0]
     tx.execute(
-        "INSERT INTO rendition (block_id, number, seq, extra, text, digest, made_at_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (block, number, seq, extra, zlib.compress(data, 1), digest, now_ms),
+        "INSERT INTO rendition (block_id, number, seq, extra, text, digest, made_at_ms, origin)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (block, number, seq, extra, zlib.compress(data, 1), digest, now_ms, origin),
     )
     tx.execute(
         "DELETE FROM rendition WHERE block_id = ? AND number <= ?"

@@ -160,6 +160,7 @@ def _store_created(
             data=fresh.saved.data,
             digest=digest(fresh.saved.data),
             now_ms=now_ms(),
+            origin="saved",
         )
         entries.save(tx, heap.id, [heap.index.entries[fresh.saved.path]])
         entries.mention(tx, fresh.state.id, fresh.mentions)

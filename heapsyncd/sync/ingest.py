@@ -225,6 +225,7 @@ async def _commit(
             data=saved.data,
             digest=digest(saved.data),
             now_ms=now_ms(),
+            origin="stale" if outcome.older else "saved",
         )
         entries.save(tx, heap.id, [row])
         entries.mention(tx, state.id, outcome.mentions)

@@ -250,6 +250,7 @@ async def _commit_notes(
                 data=draft.data,
                 digest=digest(draft.data),
                 now_ms=now_ms(),
+                origin="written",
             )
             entries.save(tx, heap.id, [entry])
         for draft in unchanged:

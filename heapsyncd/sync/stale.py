@@ -7,7 +7,7 @@ only the author's edit. Pure.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -45,14 +45,12 @@ def choose(ring: Sequence[Rendition], data: bytes, now_ms: int) -> Choice:
     newest could remove it.
     """
     newest = ring[0]
-    recent = [
-        older
-        for newer, older in pairwise(ring)
-        if now_ms - newer.made_at_ms <= RECENT_MS and older.data != newest.data
-    ]
+    recent = list(_candidates(ring, now_ms))
     for older in recent:
         if older.data == data:
-            return Choice(older, older=True)
+            # The same text once more after it was put right: its author means it.
+            again = any(r.origin == "stale" and r.data == data for r in ring)
+            return Choice(newest) if again else Choice(older, older=True)
     if not recent:
         return Choice(newest)
     tokens = _tokens(data)
@@ -64,6 +62,17 @@ def choose(ring: Sequence[Rendition], data: bytes, now_ms: int) -> Choice:
         if cost < best_cost and _lacks_arrived(before, last, tokens):
             best, best_cost = older, cost
     return Choice(best, older=best is not newest)
+
+
+def _candidates(ring: Sequence[Rendition], now_ms: int) -> Iterator[Rendition]:
+    """The earlier texts an editor may still hold: what the daemon wrote over since, and what was
+    saved last before that. Whoever saved that knew all that is older.
+    """
+    for newer, older in pairwise(ring):
+        if newer.origin != "written" or now_ms - newer.made_at_ms > RECENT_MS:
+            return
+        if older.data != ring[0].data:
+            yield older
 
 
 def _tokens(data: bytes) -> list[str]:

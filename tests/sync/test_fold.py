@@ -37,7 +37,16 @@ async def test_fold(world: World) -> None:
 
         def base(tx: object) -> None:
             renditions.drop(tx, block)  # type: ignore[arg-type]
-            renditions.add(tx, block, seq=seq, extra=None, data=b"x", digest=b"", now_ms=0)  # type: ignore[arg-type]
+            renditions.add(
+                tx,  # type: ignore[arg-type]
+                block,
+                seq=seq,
+                extra=None,
+                data=b"x",
+                digest=b"",
+                now_ms=0,
+                origin="written",
+            )
 
         await db.write(base)
         before = [r.data for r in await db.read(lambda tx: blocks.log(tx, block))]

@@ -1,0 +1,60 @@
+"""A stale save is told from an edit of the newest text; in doubt text returns."""
+
+import pytest
+
+from heapsyncd.cache.renditions import Origin, Rendition
+from heapsyncd.sync.stale import RECENT_MS, choose
+
+FIRST = "The quick brown fox jumps over the lazy dog."
+REMOTE = "The quick brown fox jumps over the lazy dog. A sentence from afar arrives."
+NOW = 10 * RECENT_MS
+
+
+def ring(*texts: tuple[str, Origin], age_ms: int = 1000) -> list[Rendition]:
+    """Renditions, newest first."""
+    return [
+        Rendition(len(texts) - k, k, None, text.encode(), b"", NOW - age_ms * (k + 1), origin)
+        for k, (text, origin) in enumerate(texts)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "saved", "older"),
+    [
+        ("an edit of the newest text", REMOTE.replace("quick", "slow"), False),
+        ("an old buffer with an edit", FIRST.replace("quick", "slow"), True),
+        ("an old buffer saved unchanged", FIRST, True),
+        ("part of what arrived is kept", REMOTE.replace(" A sentence", ""), False),
+        ("all is rewritten", "Nothing of the sort.", False),
+    ],
+)
+def test_against_a_remote_change(what: str, saved: str, older: bool) -> None:
+    """A text that lacks all that was written over its editor's buffer derives from the older."""
+    found = choose(ring((REMOTE, "written"), (FIRST, "saved")), saved.encode(), NOW)
+    assert found.older is older
+
+
+def test_what_the_editor_saved_itself_it_may_remove() -> None:
+    """Taking back the last local edit is an edit, not a stale save."""
+    found = choose(ring((REMOTE, "saved"), (FIRST, "written")), FIRST.encode(), NOW)
+    assert not found.older
+
+
+def test_older_than_the_last_save() -> None:
+    """What stood there before the last save is no candidate, even when remote text came since."""
+    texts = ring((REMOTE + " More.", "written"), (REMOTE, "saved"), (FIRST, "written"))
+    assert not choose(texts, FIRST.encode(), NOW).older
+
+
+def test_saved_twice_is_meant() -> None:
+    """The same old text saved again after it was put right is what its author wants."""
+    once = ring((REMOTE, "written"), (FIRST, "saved"))
+    assert choose(once, FIRST.encode(), NOW).older
+    twice = ring((REMOTE, "written"), (FIRST, "stale"), (REMOTE, "written"), (FIRST, "saved"))
+    assert not choose(twice, FIRST.encode(), NOW).older
+
+
+def test_long_ago() -> None:
+    """Nobody holds a buffer for that long: then the newest text is the base."""
+    old = ring((REMOTE, "written"), (FIRST, "saved"), age_ms=2 * RECENT_MS)
+    assert not choose(old, FIRST.encode(), NOW).older
