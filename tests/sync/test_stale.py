@@ -25,7 +25,7 @@ def ring(*texts: tuple[str, Origin], age_ms: int = 1000) -> list[Rendition]:
         ("an old buffer with an edit", FIRST.replace("quick", "slow"), True),
         ("an old buffer saved unchanged", FIRST, True),
         ("part of what arrived is kept", REMOTE.replace(" A sentence", ""), False),
-        ("all is rewritten", "Nothing of the sort.", False),
+        ("all is rewritten, so it is open: text returns", "Nothing of the sort.", True),
     ],
 )
 def test_against_a_remote_change(what: str, saved: str, older: bool) -> None:
@@ -43,7 +43,7 @@ def test_what_the_editor_saved_itself_it_may_remove() -> None:
 def test_older_than_the_last_save() -> None:
     """What stood there before the last save is no candidate, even when remote text came since."""
     texts = ring((REMOTE + " More.", "written"), (REMOTE, "saved"), (FIRST, "written"))
-    assert not choose(texts, FIRST.encode(), NOW).older
+    assert choose(texts, FIRST.encode(), NOW).rendition is texts[1]
 
 
 def test_saved_twice_is_meant() -> None:
