@@ -140,9 +140,13 @@ async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
                 await edit_fields(heap, entry.block_id, Wish(drop_files=drop), also, [entry.path])
                 continue
             try:
-                await edit_fields(
-                    heap, entry.block_id, Wish(deleted_at_ms=now_ms()), [], [entry.path]
-                )
+                pending = [
+                    p
+                    for p in heap.index.attachments.get(entry.block_id, {}).values()
+                    if heap.index.entries[p].inode is None
+                ]
+                wish = Wish(deleted_at_ms=now_ms())
+                await edit_fields(heap, entry.block_id, wish, [], [entry.path, *pending])
             except BlockError as error:
                 heap.file_problems[entry.path] = f"the deletion could not be sent: {error}"
             log.info("deleted", path=entry.path, block=entry.block_id)

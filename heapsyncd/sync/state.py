@@ -70,6 +70,10 @@ class HeapState:
     held_down: dict[BlockId, Hold] = field(default_factory=dict)
     """Deletions made on the server that wait for a person's word."""
     rewrites: Rewrites = field(default_factory=Rewrites)
+    given_up: dict[str, str] = field(default_factory=dict)
+    """Transfers that are not tried again in this life: path and key."""
+    moved_bytes: dict[str, int] = field(default_factory=dict)
+    """How far the transfers are, by path."""
     files_limit_bytes: int | None = None
     """Larger contents stay on the server until somebody asks for them; None: none does."""
 
@@ -121,7 +125,12 @@ class HeapState:
         notice = self.rewrites.notice(self.index.files(), time.monotonic())
         self.report.notices = [] if notice is None else [notice]
         self.report.transfers = [
-            {"path": e.path, "direction": e.todo, "size": e.size}
+            {
+                "path": e.path,
+                "direction": e.todo,
+                "size": e.size,
+                "done": self.moved_bytes.get(e.path, 0),
+            }
             for e in self.index.entries.values()
             if e.todo in {"upload", "download"}
         ]

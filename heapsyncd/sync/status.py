@@ -64,7 +64,7 @@ def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
         for entry in listed:
             if entry.todo in {"upload", "download"}:
                 report.transfers.append(
-                    {"path": entry.path, "direction": entry.todo, "size": entry.size}
+                    {"path": entry.path, "direction": entry.todo, "size": entry.size, "done": 0}
                 )
         report.problems = [
             Problem(paths.get(i, title), reason)

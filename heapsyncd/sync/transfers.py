@@ -6,6 +6,7 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import Final
 
 import structlog
 
@@ -24,8 +25,10 @@ from heapsyncd.sync.state import HeapState, stamped
 
 log = structlog.get_logger()
 
-AT_ONCE = 3
+AT_ONCE: Final = 3
 """Transfers side by side."""
+TRIES: Final = 3
+"""So often a content with a wrong hash is downloaded before it is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,11 @@ async def transfer(heap: HeapState) -> bool:
     Raises:
         TryLater: the server can't be reached; what was done is kept.
     """
-    todo = [e for e in heap.index.entries.values() if e.todo in ("upload", "download")]
+    todo = [
+        e
+        for e in heap.index.entries.values()
+        if e.todo in {"upload", "download"} and heap.given_up.get(e.path) != e.key
+    ]
     gate = asyncio.Semaphore(AT_ONCE)
     done: list[bool] = []
 
@@ -99,9 +106,24 @@ async def _transfer(heap: HeapState, entry: EntryRow) -> bool:
         if entry.todo == "upload":
             return await _upload(heap, entry, file)
         return await _download(heap, entry, file)
-    except (FolderTrouble, RequestRefused, ProtocolError) as error:
+    except RequestRefused as error:
+        heap.file_problems[entry.path] = _refused(entry, file, error)
+        if error.status in {413, 422}:
+            heap.given_up[entry.path] = file.key
+        return False
+    except (FolderTrouble, ProtocolError) as error:
         heap.file_problems[entry.path] = str(error)
         return False
+
+
+def _refused(entry: EntryRow, file: FileEntry, error: RequestRefused) -> str:
+    """What a refusal means, for people."""
+    if error.status == 413:
+        return (
+            f"the server takes no file as large as this one ({file.size_bytes / 1e6:.1f} MB):"
+            f" {error}. Make it smaller, or name it in .heaperignore."
+        )
+    return f"its {entry.todo} was refused, and is tried again later: {error}"
 
 
 async def _upload(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
@@ -128,33 +150,21 @@ async def _upload(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
 
 
 async def _download(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
-    """Fetch a content into a part beside its place, going on where an earlier try stopped."""
+    """Fetch a content; one with a wrong hash is thrown away, and after some tries given up."""
     try:
-        parent = str(PurePosixPath(entry.path).parent)
-        if parent != ".":
-            await heap.disk.make_dir(parent)
-        part = heap.disk.part(entry.path, file.hash)
-        offset = await part.size()
-        if offset > file.size_bytes:
-            await part.drop()
-            offset = 0
-        if offset < file.size_bytes:
-            async with aclosing(
-                heap.backend.download(heap.id, entry.block_id, file.hash, offset)
-            ) as pieces:
-                async for piece in pieces:
-                    await part.append(offset, piece)
-                    offset += len(piece)
-                    _tell(heap, entry.path, offset, file.size_bytes)
-        elif not offset:
-            await part.append(0, b"")
-        stat = await part.finish(stat_of(entry))
+        for _ in range(TRIES):
+            stat = await _fetch(heap, entry, file)
+            if stat is not None:
+                break
+            log.warning("wrong hash", path=entry.path, sha256=file.hash)
     except Moved as error:
         heap.file_problems[entry.path] = f"{error}; rename what stands there and it arrives"
         return False
     if stat is None:
+        heap.given_up[entry.path] = file.key
         heap.file_problems[entry.path] = (
-            "what the server sent has another sha256; tried again later"
+            f"what the server sent has another sha256 than it should, {TRIES} times; what stood"
+            " here is kept. It is tried again when the file changes or heapsyncd starts anew."
         )
         return False
     heap.file_problems.pop(entry.path, None)
@@ -162,7 +172,35 @@ async def _download(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
     return True
 
 
+async def _fetch(heap: HeapState, entry: EntryRow, file: FileEntry) -> Stat | None:
+    """Fetch a content into a part beside its place, going on where an earlier try stopped; None
+    when its hash is wrong.
+    """
+    parent = str(PurePosixPath(entry.path).parent)
+    if parent != ".":
+        await heap.disk.make_dir(parent)
+    part = heap.disk.part(entry.path, file.hash)
+    offset = await part.size()
+    if offset > file.size_bytes:
+        await part.drop()
+        offset = 0
+    if offset < file.size_bytes:
+        pieces = heap.backend.download(heap.id, entry.block_id, file.hash, offset)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                await part.append(offset, piece)
+                offset += len(piece)
+                _tell(heap, entry.path, offset, file.size_bytes)
+    elif not offset:
+        await part.append(0, b"")
+    return await part.finish(stat_of(entry))
+
+
 def _tell(heap: HeapState, path: str, done: int, total: int) -> None:
+    heap.moved_bytes[path] = done
+    for row in heap.report.transfers:
+        if row["path"] == path:
+            row["done"] = done
     heap.account.step(Progress(f"{heap.report.title}: {path}", done, total, "bytes"))
 
 
@@ -177,3 +215,4 @@ async def _commit(heap: HeapState, entry: EntryRow) -> None:
 
         await heap.db.write(store)
         heap.index.put(entry)
+        heap.moved_bytes.pop(entry.path, None)
