@@ -41,6 +41,8 @@ class Replica:
     def __init__(self, client_id: int | None = None) -> None:
         self._doc: Doc[Any] = Doc(client_id=new_client_id() if client_id is None else client_id)
         self._waiting: list[bytes] = []
+        self._unsure: list[bytes] = []
+        """What was loaded and may wait for others: looked at when somebody asks."""
 
     @classmethod
     def load(cls, updates: Iterable[bytes], client_id: int | None = None) -> "Replica":
@@ -52,7 +54,8 @@ class Replica:
         replica = cls(client_id)
         with contained():
             for update in updates:
-                replica._apply(update)
+                replica._doc.apply_update(update)
+                replica._unsure.append(update)
         return replica
 
     @property
@@ -102,9 +105,9 @@ class Replica:
 
     def _rebuild(self, state: bytes) -> None:
         """Start over from a good state: after a panic a document is not to be trusted."""
-        waiting = self._waiting
+        waiting = self._waiting + self._unsure
         self._doc = Doc(client_id=self._doc.client_id)
-        self._waiting = []
+        self._waiting, self._unsure = [], []
         for update in (state, *waiting):
             self._apply(update)
 
@@ -138,6 +141,9 @@ class Replica:
 
     def has_pending(self) -> bool:
         """Whether an update waits for others that have not arrived."""
+        with contained():
+            self._waiting += [u for u in self._unsure if self._lacks(u)]
+        self._unsure = []
         return bool(self._waiting)
 
     def fields(self) -> Fields:

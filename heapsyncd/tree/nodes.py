@@ -1,4 +1,8 @@
-"""The values: marks, runs, atoms, blocks, and where they came from."""
+"""The values: marks, runs, atoms, blocks, and where they came from.
+
+They are never changed once made. They are not ``frozen`` for one reason: making a frozen one takes
+three times as long, and a note is some hundreds of them.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +31,7 @@ Scalar = str | int | bool | None
 Attrs = tuple[tuple[str, Scalar], ...]
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(slots=True, order=True, unsafe_hash=True)
 class Mark:
     """A mark markdown can say; ``href`` and ``title`` belong to ``link``."""
 
@@ -40,7 +44,7 @@ Marks = tuple[Mark, ...]
 """Sorted, without repetition."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Piece:
     """Where part of a run came from: what follows ``at`` stands at ``offset`` in ``path``.
 
@@ -56,7 +60,7 @@ class Piece:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Span:
     """A half-open range of source bytes."""
 
@@ -64,7 +68,7 @@ class Span:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Text:
     """A run of text with the same marks."""
 
@@ -90,7 +94,7 @@ class Text:
         return Text(self.text + other.text, self.marks, self.pieces + more)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Atom:
     """An inline thing that is not text.
 
@@ -105,13 +109,16 @@ class Atom:
 
     def get(self, name: str) -> Scalar:
         """The attribute's value, None when absent."""
-        return dict(self.attrs).get(name)
+        for key, value in self.attrs:
+            if key == name:
+                return value
+        return None
 
 
 Inline = Text | Atom
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Block:
     """A block node, compared by kind, attrs and content.
 
@@ -139,7 +146,7 @@ class Block:
                 todo += wanting
                 continue
             key = hash((block.kind, block.attrs, block.children, block.inline, block.text))
-            object.__setattr__(block, "cached_hash", key or 1)
+            block.cached_hash = key or 1
             todo.pop()
         return self.cached_hash
 
@@ -153,31 +160,31 @@ class Block:
             a, b = pairs.pop()
             if a is b:
                 continue
-            if not a._is_like(b):
+            if a.kind != b.kind or a.inline != b.inline or not a._is_like(b):
                 return False
-            pairs += zip(a.children, b.children, strict=True)
+            if a.children:
+                pairs += zip(a.children, b.children, strict=True)
         return True
 
     def _is_like(self, other: "Block") -> bool:
-        """Whether the two are equal when their children are."""
-        return (
-            self.kind == other.kind
-            and (
-                not self.cached_hash
-                or not other.cached_hash
-                or self.cached_hash == other.cached_hash
-            )
-            and self.text == other.text
-            and len(self.children) == len(other.children)
-            and self.attrs == other.attrs
-            # bool equals int in Python: True must not pass for 1.
-            and [type(v) for _, v in self.attrs] == [type(v) for _, v in other.attrs]
-            and self.inline == other.inline
-        )
+        """Whether attributes, text and number of children are equal."""
+        if self.cached_hash and other.cached_hash and self.cached_hash != other.cached_hash:
+            return False
+        if len(self.children) != len(other.children) or self.text != other.text:
+            return False
+        if not self.attrs:
+            return not other.attrs
+        # bool equals int in Python: True must not pass for 1.
+        return self.attrs == other.attrs and [type(v) for _, v in self.attrs] == [
+            type(v) for _, v in other.attrs
+        ]
 
     def get(self, name: str) -> Scalar:
         """The attribute's value, None when absent."""
-        return dict(self.attrs).get(name)
+        for key, value in self.attrs:
+            if key == name:
+                return value
+        return None
 
     def with_children(self, children: Sequence["Block"]) -> "Block":
         """The same node with other children."""
