@@ -13,7 +13,7 @@ PUNCTUATION = r"!-/:-@\[-`{-~"
 _ESCAPED = re.compile(rf"\\([{PUNCTUATION}])|(&(?:#[0-9]{{1,7}}|#[xX][0-9a-fA-F]{{1,6}}|\w+);)")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
-_MINIMAL = re.compile(r"[\\`*\[\]<~]|\b_|_\b|(?<=\W)_|_(?=\W)|^_|_$|&(?=#?\w+;)")
+_MINIMAL = re.compile(r"[\\`*\[\]<~]|!$|\b_|_\b|(?<=\W)_|_(?=\W)|^_|_$|&(?=#?\w+;)")
 _ALL = re.compile(rf"[{PUNCTUATION}]")
 _LINE_START = re.compile(r"(#{1,6}(?=\s|$)|[-+](?=\s|$)|[>=]|-+$|[:|])|(\d{1,9})([.)])")
 _EDGE = re.compile(r"^\s+|\s+$")

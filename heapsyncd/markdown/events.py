@@ -7,6 +7,7 @@ pulldown-cmark, so it is made a newline first: one byte for one byte, ranges sta
 """
 
 import re
+from bisect import bisect_left
 from typing import Any
 
 import pyromark
@@ -40,9 +41,23 @@ def newlines(text: str) -> str:
 
 
 def events(text: str) -> Events:
-    """All events of a text that ``newlines`` has been through, ranges in UTF-8 bytes."""
+    """All events of a text that ``newlines`` has been through, ranges in its UTF-8 bytes."""
+    if "\r\n" in text:
+        return _windows_events(text)
     found: Any = _MARKDOWN.events_with_range(text)
     return list(found)
+
+
+def _windows_events(text: str) -> Events:
+    """The events of the text with LF for CRLF, ranges moved back: CRs would get into code spans."""
+    data = text.encode()
+    ends = [match.start() - k for k, match in enumerate(re.finditer(rb"\r\n", data))]
+    found: Any = _MARKDOWN.events_with_range(text.replace("\r\n", "\n"))
+
+    def moved(at: int) -> int:
+        return at + bisect_left(ends, at)
+
+    return [(e, {"start": moved(r["start"]), "end": moved(r["end"])}) for e, r in found]
 
 
 def start_of(event: Event) -> tuple[str, Any] | None:

@@ -1,6 +1,6 @@
 """Content that is its source: bare runs, and whole lines that no node of the tree can show."""
 
-from heapsyncd.markdown.events import Range
+from heapsyncd.markdown.events import Events, Range
 from heapsyncd.tree import Atom, Inline, Piece, Span, Text, inline
 
 _BLANK = " \t\f\v"
@@ -24,6 +24,18 @@ def lines_of(data: bytes, where: Range) -> list[Range]:
         stop = data.find(b"\n", start, where["end"]) + 1 or where["end"]
         lines.append({"start": start, "end": stop})
         start = stop
+    return lines
+
+
+def html_lines(events: Events) -> list[Range]:
+    """The lines of an HTML block's events; behind a tab a line may come in two."""
+    lines: list[Range] = []
+    ended = True
+    for event, where in events:
+        if ended:
+            lines.append(dict(where))
+        lines[-1]["end"] = where["end"]
+        ended = str(event.get("Html") or event.get("Text")).endswith("\n")
     return lines
 
 

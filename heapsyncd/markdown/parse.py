@@ -15,7 +15,7 @@ from heapsyncd.markdown.events import (
 )
 from heapsyncd.markdown.files import file_keys
 from heapsyncd.markdown.leaf import LeafReader
-from heapsyncd.markdown.literal import bare, lines_of, literal_lines
+from heapsyncd.markdown.literal import bare, html_lines, lines_of, literal_lines
 from heapsyncd.markdown.source import Source, Trace
 from heapsyncd.markdown.tables import read_table
 from heapsyncd.tree import (
@@ -245,7 +245,7 @@ class _Reader:
             self._add(Block("opaque", attrs(label=opaque[1], digest=opaque[2]), span=span))
         else:
             end = closing(self._events, i)
-            self._add_lines([r for _, r in self._events[i + 1 : end]], where)
+            self._add_lines(html_lines(self._events[i + 1 : end]), where)
 
     def _table(self, where: Range, i: int) -> None:
         table = read_table(self._source, self._events, i, self._leaves, self._quotes)

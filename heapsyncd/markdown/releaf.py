@@ -15,32 +15,44 @@ _INFO = re.compile(rb"(`{3,}|~{3,})([ \t]*)([^ \t\r\n]*)")
 _PREFIX = re.compile(rb"[ \t>]*")
 
 
+_LADDER = [(0, False), (1, False), (0, True), (1, True)]
+_LADDER += [(rung, False) for rung in range(2, esc.RUNGS)]
+"""Rungs for changes alone, or with the marks beside them (True): plain notation first."""
+
+
 def edit_leaf(bench: Workbench, old: Block, new: Block, prefix: bytes) -> bool:
     """Edit inline content in its lines; False when that would not read right."""
-    if bench.step or old.attrs != new.attrs:
-        return False
+    edits = _leaf_edits(bench, old, new)
     sheet = bench.sheet
     more = sheet.indent(old) if sheet.has_own_line(old) else prefix
-    splice = Splice(sheet.data, old, new.inline, bench.trace)
-    for rung in range(esc.RUNGS):
-        edits = splice.edits(bench.links, bench.style, rung)
-        if edits is None:
-            return False
-        if _reads_as(bench, old, new, edits):
-            for edit in edits:
-                text = edit.text.replace(b"\n", sheet.newline + more)
-                sheet.replace(edit.start, edit.end, text)
-            return True
-    return False
+    for edit in edits or ():
+        sheet.replace(edit.start, edit.end, edit.text.replace(b"\n", sheet.newline + more))
+    return edits is not None
 
 
-def _reads_as(bench: Workbench, old: Block, new: Block, edits: list[Edit]) -> bool:
-    """Whether the leaf alone reads as the new one with these edits."""
+def _leaf_edits(bench: Workbench, old: Block, new: Block) -> list[Edit] | None:
+    if bench.step or old.attrs != new.attrs:
+        return None
+    splice = Splice(bench.sheet.data, old, new.inline, bench.trace)
+    for rung, wide in _LADDER:
+        edits = splice.edits(bench.links, bench.style, rung, wide=wide)
+        if edits is not None and _reads_as(bench, old, new, edits):
+            return edits
+    return None
+
+
+def _edited(bench: Workbench, old: Block, edits: list[Edit]) -> str:
+    """The leaf's source with these edits made."""
     start, end = span_of(old)
     part = Sheet(bench.sheet.data[start:end], b"\n")
     for edit in edits:
         part.replace(edit.start - start, edit.end - start, edit.text)
-    text = part.result().decode()
+    return part.result().decode()
+
+
+def _reads_as(bench: Workbench, old: Block, new: Block, edits: list[Edit]) -> bool:
+    """Whether the leaf alone reads as the new one with these edits."""
+    text = _edited(bench, old, edits)
     if old.kind == "cell":
         text = f"|x|\n|-|\n|{text}|"
     elif "\n" in text:
@@ -58,14 +70,15 @@ def _reads_as(bench: Workbench, old: Block, new: Block, edits: list[Edit]) -> bo
 
 def edit_cell(bench: Workbench, old: Block, new: Block) -> None:
     """Edit one cell of a table."""
-    if old.inline and new.inline and edit_leaf(bench, old, new, b""):
-        return
     start, end = span_of(old)
     raw = bench.sheet.data[start:end].decode()
-    text = bench.writer().leaf(new)
+    edits = _leaf_edits(bench, old, new) if old.inline and new.inline else None
+    fresh = f" {bench.writer().leaf(new)}" if edits is None else ""
+    text = fresh or _edited(bench, old, edits or []).rstrip()
     # The pipes of an aligned table stay where they are, as far as the text allows.
-    room = max(len(raw) - 1 - len(text), 1)
-    bench.sheet.replace(start, end, f" {text}{' ' * room}".encode())
+    padded = len(raw.rstrip()) < len(raw) or edits is None
+    width = max(len(raw), len(text) + 1) if padded else 0
+    bench.sheet.replace(start, end, text.ljust(width).encode())
 
 
 def edit_code(bench: Workbench, old: Block, new: Block) -> bool:

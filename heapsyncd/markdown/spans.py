@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from heapsyncd.ids import is_ulid
 from heapsyncd.markdown import escape as esc
-from heapsyncd.markdown.events import SEPARATOR
-from heapsyncd.markdown.style import Style
+from heapsyncd.markdown.flanks import Delimiter, join
+from heapsyncd.markdown.style import SOFT, Style
 from heapsyncd.tree import Atom, Inline, Mark, Text
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 GUARD = "<u></u>"
 """At the start of a line, before what would open an HTML block there; reads as nothing."""
-SOFT = "\0"
-"""A space where a line may be wrapped, until ``wrap`` has decided."""
 _AUTOLINK = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>\x00-\x20]*")
 _NO_NAME = re.compile(r"[\[\]|\\\n\r\t\0]")
 _NEVER_FIRST = re.compile(r"[-+*=>#|~`<:\d\\]")
@@ -47,32 +45,41 @@ class SpanWriter:
         self._rung = rung
         self._flat = flat
         self._in_table = in_table
-        self._out: list[str] = []
-        self._before = self._after = False
+        self._delimiters = {
+            "bold": (style.strong * 2,) * 2,
+            "italic": (style.emphasis,) * 2,
+            "strike": ("~~", "~~"),
+            "underline": ("<u>", "</u>"),
+        }
+        self._out: list[str | Delimiter] = []
+        self._before = self._after = ""
 
     def write(
         self,
         items: Sequence[Inline],
         base: Sequence[Mark] = (),
         *,
-        before: bool = False,
-        after: bool = False,
+        before: str = "",
+        after: str = "",
     ) -> str:
         """The items as text.
 
         Args:
             items: a block's content, or a part of it.
             base: the marks that already lie on all of it.
-            before: something stands before it on its line.
-            after: something follows in the block.
+            before: the character before it on its line, '' when it begins the line.
+            after: the character that follows in the block, '' when it is the last.
         """
         self._out = []
         self._before, self._after = before, after
         self._group(list(items), frozenset(base))
-        return "".join(self._out)
+        return join(self._out, before, after, always=self._rung == esc.RUNGS - 1)
 
     def _at_line_start(self) -> bool:
-        return self._out[-1].endswith("\n") if self._out else not self._before
+        if not self._out:
+            return not self._before
+        last = self._out[-1]
+        return isinstance(last, str) and last.endswith("\n")
 
     def _group(self, items: list[Inline], opened: frozenset[Mark]) -> None:
         """Write the items; where marks begin, the one that reaches furthest goes outermost."""
@@ -104,32 +111,22 @@ class SpanWriter:
                 i = end
 
     def _mark(self, mark: Mark, items: list[Inline], opened: frozenset[Mark]) -> None:
-        first, last = self._delimiters(mark, items)
-        apart = self._rung == esc.RUNGS - 1 and mark.kind != "link"
-        if apart and not self._at_line_start():
-            self._out.append(SEPARATOR)
-        self._out.append(first)
-        if first == "<":
-            self._out.append(_autolink_text(items))
-        else:
-            self._group(items, opened)
-        self._out.append(last)
-        if apart:
-            self._out.append(SEPARATOR)
+        if mark.kind == "link":
+            self._link(mark, items, opened)
+            return
+        first, last = self._delimiters[mark.kind]
+        self._out.append(Delimiter(first, opens=True))
+        self._group(items, opened)
+        self._out.append(Delimiter(last, opens=False))
 
-    def _delimiters(self, mark: Mark, items: list[Inline]) -> tuple[str, str]:
-        if mark.kind == "bold":
-            return (self._style.strong * 2,) * 2
-        if mark.kind == "italic":
-            return (self._style.emphasis,) * 2
-        if mark.kind == "strike":
-            return "~~", "~~"
-        if mark.kind == "underline":
-            return "<u>", "</u>"
+    def _link(self, mark: Mark, items: list[Inline], opened: frozenset[Mark]) -> None:
         if self._is_autolink(mark, items):
-            return "<", ">"
+            self._out.append(f"<{_autolink_text(items)}>")
+            return
         target = esc.destination(mark.href, mark.title)
-        return "[", f"]({esc.pipes(target) if self._in_table else target})"
+        self._out.append("[")
+        self._group(items, opened)
+        self._out.append(f"]({esc.pipes(target) if self._in_table else target})")
 
     def _is_autolink(self, mark: Mark, items: list[Inline]) -> bool:
         """Whether the link is its own address, which then stands for itself."""
@@ -178,8 +175,8 @@ class SpanWriter:
         is_last = follower is None and not self._after
         is_comment = isinstance(follower, Atom) and follower.kind == "opaque"
         if self._flat or is_last or is_comment:
-            if self._at_line_start():
-                self._out.append("" if self._flat else GUARD)
+            if self._at_line_start() and not self._flat:
+                self._out.append(GUARD)
             self._out.append("<br>")
         elif self._style.hard_break == "  " and not self._at_line_start():
             self._out.append("  \n")

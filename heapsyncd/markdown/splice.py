@@ -9,7 +9,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from heapsyncd.diff import text_hunks
+from heapsyncd.diff import Hunk, text_hunks
 from heapsyncd.markdown import escape as esc
 from heapsyncd.markdown.sheet import Edit
 from heapsyncd.markdown.source import Trace, Wrap
@@ -26,6 +26,7 @@ _MOST = 1_000_000
 Cut = tuple[int, int, Marks]
 """The bytes to replace, and the marks that lie around them and stay."""
 
+_MOST_SLIDE = 80
 _ATOM = 0xF0000
 """Atoms as characters of a private plane, for comparing."""
 
@@ -66,12 +67,17 @@ class Splice:
         self._new_row: list[tuple[str, Marks, Inline]] = []
         self._wraps: list[Wrap] = []
         self._starts: list[int] = []
+        self._wide = False
 
-    def edits(self, links: "Links", style: Style, rung: int) -> list[Edit] | None:
+    def edits(
+        self, links: "Links", style: Style, rung: int, *, wide: bool = False
+    ) -> list[Edit] | None:
         """The edits with new text at a rung; None when the source is not understood.
 
-        A newline in an edit's text wants its line's prefix put behind it.
+        ``wide`` takes the marks beside a change into it. A newline in an edit's text wants its
+        line's prefix put behind it.
         """
+        self._wide = wide
         if not self._read():
             return None
         out: list[Edit] = []
@@ -119,14 +125,35 @@ class Splice:
         found: list[Region] = []
         i = j = 0
         for hunk in text_hunks(old, new):
-            self._mark_changes(i, hunk.start, j, found)
-            j += hunk.start - i
-            found.append(self._region(hunk.start, hunk.end, j, j + len(hunk.text)))
-            i, j = hunk.end, j + len(hunk.text)
+            start, end = self._slid(i, j, hunk)
+            self._mark_changes(i, start, j, found)
+            j += start - i
+            found.append(self._region(start, end, j, j + len(hunk.text)))
+            i, j = end, j + len(hunk.text)
         self._mark_changes(i, len(old), j, found)
         if len(found) * len(self._wraps) > _MOST:
             return None
         return self._settled(found)
+
+    def _slid(self, i: int, j: int, hunk: Hunk) -> tuple[int, int]:
+        """Where a bare insertion fits the marks best, of the places that read the same.
+
+        ``new word`` may have come as ``new `` or as `` word``: only one of them was bold, say.
+        """
+        start, width = hunk.start, len(hunk.text)
+        if hunk.end > start or not width:
+            return start, hunk.end
+        best, cost, misfits = start, 0, 0
+        for at in range(start - 1, max(i, start - _MOST_SLIDE) - 1, -1):
+            # One step to the left: the character there now stands behind the insertion.
+            new = j + at - i
+            if self._row[at].char != self._new_row[new + width][0]:
+                break
+            misfits += self._row[at].marks != self._new_row[new + width][1]
+            misfits -= self._row[at].marks != self._new_row[new][1]
+            if misfits < cost:
+                best, cost = at, misfits
+        return best, best
 
     def _region(self, a: int, b: int, c: int, d: int) -> Region:
         if a < b:
@@ -168,6 +195,9 @@ class Splice:
 
     def _widen(self, region: Region) -> None:
         """Outward, until every mark's range lies wholly inside or wholly around the region."""
+        if region.start < 0 and self._wide:
+            cut = self._gap(region)
+            region.start = region.end = cut[0] if cut else -1
         if region.start < 0:
             return
         again = True
@@ -180,6 +210,8 @@ class Splice:
 
     def _agrees(self, region: Region, wrap: Wrap) -> bool:
         start, end, outer, inner = region.start, region.end, wrap.outer, wrap.inner
+        if self._wide and (outer.end == start or outer.start == end):
+            return False
         if outer.end <= start or outer.start >= end:
             return True
         if start <= outer.start and outer.end <= end:
@@ -270,10 +302,17 @@ class Splice:
             return None if "`" in text else esc.pipes(text) if in_table else text
         flat = self._old.kind != "paragraph"
         writer = SpanWriter(links, replace(style, width=None), rung, flat=flat, in_table=in_table)
-        assert self._old.span is not None
         return writer.write(
             items,
             cut[2],
-            before=cut[0] > self._old.span.start,
-            after=region.b < len(self._row),
+            before=self._char_before(cut[0]),
+            after=self._char_after(cut[1]) if region.b < len(self._row) else "",
         )
+
+    def _char_before(self, at: int) -> str:
+        assert self._old.span is not None, "every parsed block has its span"
+        start = max(self._old.span.start, at - 4)
+        return self._data[start:at].decode(errors="ignore")[-1:]
+
+    def _char_after(self, at: int) -> str:
+        return self._data[at : at + 4].decode(errors="ignore")[:1]

@@ -25,3 +25,6 @@ class Style:
 
 
 DEFAULT = Style()
+
+SOFT = "\0"
+"""A space where a line may be wrapped, until the block is whole."""

@@ -207,11 +207,10 @@ class Writer:
         rung = max(self._rungs.get(id(block), 0), self._floor)
         if not self.checked and (rung or not _opens_block(items)):
             return self._write(block, rung, self._style)
-        for k in range(rung, esc.RUNGS):
-            for style in _variants(self._style, items):
-                text = self._write(block, k, style)
-                if self._reads_back(block, text):
-                    return text
+        for k, style in _ladder(rung, self._style, items):
+            text = self._write(block, k, style)
+            if self._reads_back(block, text):
+                return text
         return self._write(block, esc.RUNGS - 1, self._style)
 
     def _write(self, block: Block, rung: int, style: Style) -> str:
@@ -274,8 +273,10 @@ def _is_images(items: Sequence[Inline]) -> bool:
     return all(isinstance(i, Atom) and i.kind in {"image", "break"} for i in items)
 
 
-def _variants(style: Style, items: Sequence[Inline]) -> list[Style]:
-    """The style, and the one with the other character for emphasis where there is any."""
-    if not any(isinstance(i, Text) and any(m.kind == "italic" for m in i.marks) for i in items):
-        return [style]
-    return [style, replace(style, emphasis="_" if style.emphasis == "*" else "*")]
+def _ladder(rung: int, style: Style, items: Sequence[Inline]) -> list[tuple[int, Style]]:
+    """The rungs from one on; where there is emphasis, also with the other character for it."""
+    low, high = range(rung, min(2, esc.RUNGS)), range(max(rung, 2), esc.RUNGS)
+    styles = [style]
+    if any(isinstance(i, Text) and any(m.kind == "italic" for m in i.marks) for i in items):
+        styles.append(replace(style, emphasis="_" if style.emphasis == "*" else "*"))
+    return [(k, s) for rungs in (low, high) for s in styles for k in rungs]

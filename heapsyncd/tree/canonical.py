@@ -63,9 +63,10 @@ def _blanks_apart(items: Iterable[Inline]) -> list[Inline]:
     """
     flat: list[Inline] = []
     for item in items:
+        if isinstance(item, Text) and not item.text:
+            continue
         if not isinstance(item, Text) or not item.marks or _is_code(item.marks):
-            if not isinstance(item, Text) or item.text:
-                flat.append(item)
+            flat.append(item)
             continue
         left = len(item.text) - len(item.text.lstrip(_BLANK))
         right = max(left, len(item.text.rstrip(_BLANK)))

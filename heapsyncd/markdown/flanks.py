@@ -1,0 +1,85 @@
+"""Delimiters that would not count where they stand, and what is put beside them so that they do.
+
+CommonMark lets ``**`` open before a letter always, before punctuation only after whitespace or
+punctuation, before whitespace never; and close likewise. So ``**(a)**b`` is no bold, and gets an
+empty comment: ``**(a)**<!---->b``. Whitespace inside becomes an entity.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from heapsyncd.markdown.events import SEPARATOR
+from heapsyncd.markdown.style import SOFT
+
+
+@dataclass(frozen=True, slots=True)
+class Delimiter:
+    """``**``, ``*``, ``_``, ``~~`` or an underline tag, opening or closing."""
+
+    text: str
+    opens: bool
+
+
+def join(parts: Sequence[str | Delimiter], before: str, after: str, *, always: bool) -> str:
+    """Text and delimiters as one text.
+
+    Args:
+        parts: in order; no text is empty.
+        before: the character before, '' at a line's start.
+        after: the character behind, '' at the block's end.
+        always: set delimiters apart even where they seem to count.
+    """
+    out: list[str] = []
+    for k, part in enumerate(parts):
+        last, following = _edge(parts, k - 1, before), _edge(parts, k + 1, after)
+        if not isinstance(part, Delimiter):
+            out.append(_bare(parts, k, part))
+        elif part.opens:
+            closed = k > 0 and isinstance(parts[k - 1], Delimiter) and not _opens(parts[k - 1])
+            apart = always or closed or _needs(part, following, last)
+            out.append(SEPARATOR + part.text if apart and last not in {"", "\n"} else part.text)
+        else:
+            apart = always or _needs(part, last, following)
+            out.append(part.text + SEPARATOR if apart else part.text)
+    return "".join(out)
+
+
+def _opens(part: str | Delimiter) -> bool:
+    return isinstance(part, Delimiter) and part.opens
+
+
+def _edge(parts: Sequence[str | Delimiter], k: int, outside: str) -> str:
+    """The character of the ``k``-th part that its neighbour sees."""
+    if not 0 <= k < len(parts):
+        return outside
+    part = parts[k]
+    return "*" if isinstance(part, Delimiter) else part
+
+
+def _needs(part: Delimiter, inner: str, outer: str) -> bool:
+    """Whether a delimiter between these texts would not count."""
+    if part.text.startswith("<"):
+        return False
+    inside, outside = (inner[:1], outer[-1:]) if part.opens else (inner[-1:], outer[:1])
+    if part.text.startswith("_") and _is_letter(outside):
+        return True
+    return not _is_letter(inside) and _is_letter(outside)
+
+
+def _is_letter(char: str) -> bool:
+    """Whether a character is neither whitespace nor punctuation nor an end."""
+    if not char or char == SOFT or char.isspace():
+        return False
+    return unicodedata.category(char)[0] not in "PSZ"
+
+
+def _bare(parts: Sequence[str | Delimiter], k: int, text: str) -> str:
+    """The text with whitespace beside the inside of a delimiter as entities."""
+    if k and _opens(parts[k - 1]) and text[0].isspace():
+        text = f"&#{ord(text[0])};{text[1:]}"
+    following = parts[k + 1] if k + 1 < len(parts) else None
+    closes = isinstance(following, Delimiter) and not following.opens
+    if closes and text[-1].isspace():
+        text = f"{text[:-1]}&#{ord(text[-1])};"
+    return text
