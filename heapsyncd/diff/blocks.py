@@ -28,13 +28,28 @@ def align(old: Sequence[Block], new: Sequence[Block]) -> list[Pair]:
         ``(i, j)`` for a block kept or edited (same kind, equal or similar), ``(i, None)`` for one
         deleted, ``(None, j)`` for one inserted; i and j each ascend, and each occurs once.
     """
-    out: list[Pair] = []
-    i = j = 0
-    for i2, j2, n in [*matches(*_numbered(old, new)), (len(old), len(new), 0)]:
+    head, tail = _equal_ends(old, new)
+    out: list[Pair] = [(k, k) for k in range(head)]
+    i = j = head
+    ends = (len(old) - tail, len(new) - tail, tail)
+    middle = _numbered(old[head : ends[0]], new[head : ends[1]])
+    for i2, j2, n in [*((x + head, y + head, n) for x, y, n in matches(*middle)), ends]:
         out += _align_gap(old, new, (i, i2, j, j2))
         out += [(i2 + k, j2 + k) for k in range(n)]
         i, j = i2 + n, j2 + n
     return out
+
+
+def _equal_ends(old: Sequence[Block], new: Sequence[Block]) -> tuple[int, int]:
+    """How many blocks are equal at the head, and of the rest at the tail."""
+    most = min(len(old), len(new))
+    head = 0
+    while head < most and old[head] == new[head]:
+        head += 1
+    tail = 0
+    while tail < most - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    return head, tail
 
 
 def similarity(a: Block, b: Block) -> float:

@@ -35,6 +35,8 @@ def text_hunks(old: str, new: str) -> list[Hunk]:
     """
     if old == new:
         return []
+    if not old or not new:
+        return [Hunk(0, len(old), new)]
     head, tail = shared_ends(old, new)
     head, tail = _to_word_edges(old, new, head, tail)
     a, b = old[head : len(old) - tail], new[head : len(new) - tail]

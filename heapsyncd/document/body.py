@@ -102,7 +102,8 @@ class Body:
             place = child.old or child.instead
             if place is not None and place.path is not None and place.path[-1] >= at:
                 k = place.path[-1]
-                out += [parent.children[x] for x in range(at, k) if x not in shown]
+                if at < k:
+                    out += [parent.children[x] for x in range(at, k) if x not in shown]
                 at = k + 1
             if child.old is not None and child.old.path is not None:
                 out.append(self._apply(child, parent.children[child.old.path[-1]]))

@@ -1,29 +1,24 @@
 """A wish, expressed as the smallest edit of a document: one transaction, one update.
 
-The document is forked at the base, the state its author saw. The plan is made and judged on
+The document is forked at the base, the state its author saw. The new body is made and judged on
 values; the fork is written only when its view will be as wished for and an editor accepts it.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from heapsyncd.document import fields, nodes, title
-from heapsyncd.document.body import Body
 from heapsyncd.document.clones import Clones, Seen
 from heapsyncd.document.goal import settled
 from heapsyncd.document.identity import Same, same_nodes
 from heapsyncd.document.nodes import Elem
-from heapsyncd.document.plan import plan
 from heapsyncd.document.replica import EMPTY, Replica, clocks, contained, merge
 from heapsyncd.document.rescue import Lost, rescued
-from heapsyncd.document.rules import violations
 from heapsyncd.document.schema import CONTRACT, Vocabulary
-from heapsyncd.document.sources import Step, fresh_step
-from heapsyncd.document.tree import View, view_of
-from heapsyncd.document.write import write
-from heapsyncd.errors import InvalidEdit
+from heapsyncd.document.shape import changed, shaped
+from heapsyncd.document.tree import view_of
+from heapsyncd.document.write import verify, write
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
 from heapsyncd.tree import Block
@@ -54,14 +49,15 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """An expressed wish.
-
-    ``update`` None: there is nothing to do. ``body`` is the fork's view afterwards: the wish's,
-    without what the live document had already.
-    """
+    """An expressed wish. ``update`` None: there is nothing to do."""
 
     update: bytes | None
-    body: Block
+    root: Elem
+
+    @property
+    def body(self) -> Block:
+        """The fork's view afterwards: as wished for, without what ``live`` had already."""
+        return view_of(self.root)
 
 
 def express(
@@ -91,8 +87,10 @@ def express(
     fork = _fork(base, live, client_id)
     if live is not None and live.fingerprint() == fork.fingerprint():
         live = None
-    with contained():
-        return _express(fork, wish, live, vocabulary, stand_ins=False)
+    with contained(), nodes.no_collection():
+        if live is not None:
+            wish = _unmet(wish, fork, live)
+        return _express(fork, wish, live, vocabulary)
 
 
 def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
@@ -116,27 +114,64 @@ def _scratch(base: Sequence[bytes], goal: Block, live: Replica | None = None) ->
     return edit.update or EMPTY
 
 
+def _fork(base: Sequence[bytes], live: Replica | None, client_id: int | None) -> Replica:
+    """The base as a document of its own, under the given id where that is safe."""
+    fork = Replica.load(base, client_id)
+    if client_id is None or (live is None and not fork.has_pending()):
+        return fork
+    if live is not None and not fork.has_pending() and not live.has_pending():
+        have, now = clocks(fork.state_vector()), clocks(live.state_vector())
+        if have.get(client_id, 0) == now.get(client_id, 0):
+            return fork
+    return Replica.load(base)
+
+
+def _unmet(wish: Wish, fork: Replica, live: Replica) -> Wish:
+    """The wish without what others wished for and have got meanwhile."""
+    now, before = live.fields(), fork.fields()
+    met = frozenset(now.tags) - frozenset(before.tags)
+    files = frozenset(now.files) - frozenset(before.files)
+    wish = replace(
+        wish,
+        add_tags=wish.add_tags - met,
+        put_files=tuple(f for f in wish.put_files if f not in files),
+        title=title.unmet(before.title, wish.title, now.title),
+    )
+    if now.deleted_at_ms != before.deleted_at_ms and wish.deleted_at_ms == now.deleted_at_ms:
+        wish = replace(wish, deleted_at_ms=UNSET)
+    return wish
+
+
 def _express(
-    fork: Replica, wish: Wish, live: Replica | None, words: Vocabulary, *, stand_ins: bool
+    fork: Replica,
+    wish: Wish,
+    live: Replica | None,
+    words: Vocabulary,
+    *,
+    stand_ins: bool = False,
 ) -> Edit:
-    root = nodes.read(fork.doc, nodes.BODY)
-    base = Seen(root, view_of(root))
-    made, theirs = root, None
+    root = made = nodes.read(fork.doc, nodes.BODY)
     lost: tuple[Lost, ...] = ()
+    theirs: Seen | None = None
     if wish.body is not None:
-        same: Same = {}
+        base = Seen(root, view_of(root))
         goal = settled(wish.body, base.view, keep_unknown=stand_ins)
+        same: Same = {}
         if live is not None and goal != base.view:
-            live_root = nodes.read(live.doc, nodes.BODY)
-            theirs = Seen(live_root, view_of(live_root))
-            same = same_nodes(fork.state(), live.state())
-        clones = Clones(base, theirs, stand_ins=stand_ins)
-        made, lost = _body(clones, goal, words, same)
+            theirs = _seen(live)
+            views = base.view, theirs.view
+            same = same_nodes(fork.state(), live.state(), views, changed(base.view, goal))
+        result = shaped(Clones(base, theirs, stand_ins=stand_ins), goal, words, same)
+        made, lost = result.body, result.lost
     update = _write(fork, wish, root, made)
     if lost and live is not None and theirs is not None:
         update = _second(fork, live, update, theirs.view, lost, words, stand_ins=stand_ins)
-    after = base.view if made is root else view_of(nodes.read(fork.doc, nodes.BODY))
-    return Edit(update, after)
+    return Edit(update, made)
+
+
+def _seen(replica: Replica) -> Seen:
+    root = nodes.read(replica.doc, nodes.BODY)
+    return Seen(root, view_of(root))
 
 
 def _second(
@@ -150,24 +185,12 @@ def _second(
     stand_ins: bool,
 ) -> bytes | None:
     """Make on the live document what can't be made at the base; both as one update."""
-    state = [live.state(), *([first] if first else [])]
     # The first edit is in the state: its id goes on counting from there.
-    again = Replica.load(state, fork.client_id)
-    goal = rescued(seen, again.view(), lost)
-    more = _express(again, Wish(body=goal), None, words, stand_ins=stand_ins).update
+    again = Replica.load([live.state(), first or EMPTY], fork.client_id)
+    wish = Wish(body=rescued(seen, again.view(), lost))
+    more = _express(again, wish, None, words, stand_ins=stand_ins).update
     parts = [u for u in (first, more) if u is not None]
     return merge(parts) if parts else None
-
-
-def _fork(base: Sequence[bytes], live: Replica | None, client_id: int | None) -> Replica:
-    fork = Replica.load(base)
-    if client_id is None or fork.has_pending():
-        return fork
-    if live is not None:
-        have, now = clocks(fork.state_vector()), clocks(live.state_vector())
-        if have.get(client_id, 0) != now.get(client_id, 0) or live.has_pending():
-            return fork
-    return Replica.load(base, client_id)
 
 
 def _write(fork: Replica, wish: Wish, old: Elem, new: Elem) -> bytes | None:
@@ -183,6 +206,7 @@ def _write(fork: Replica, wish: Wish, old: Elem, new: Elem) -> bytes | None:
     try:
         with nodes.transaction(doc) as txn:
             write(old, new, txn)
+            verify(old, new, txn)
             if wish.title is not None:
                 write(old_title, title.edited(old_title, wish.title), txn)
             _write_fields(doc, wish)
@@ -203,60 +227,3 @@ def _write_fields(doc: Any, wish: Wish) -> None:
         fields.put_file(doc, file)
     if not isinstance(wish.deleted_at_ms, Unset):
         fields.put_deletion(doc, wish.deleted_at_ms)
-
-
-def _body(
-    clones: Clones, goal: Block, words: Vocabulary, same: Same
-) -> tuple[Elem, tuple[Lost, ...]]:
-    """The new body (the base's own when nothing is to change), and what it can't hold."""
-    base, live = clones.base, clones.live
-    if goal == base.view:
-        return base.root, ()
-    made_plan = plan(base.view, goal, live.view if live else None, same)
-    step = made_plan.top
-    body = Body(clones, words.learn(base.root))
-    made = body.edited(step)
-    wrong = _wrong(made, step, clones)
-    if wrong:
-        # The smallest block that came out otherwise than wished is replaced by a new one.
-        step = _with_new(step, wrong)
-        made = body.edited(step)
-        if _wrong(made, step, clones):
-            raise InvalidEdit("the document can't show this text")
-    _judge(base.root, made)
-    return made, made_plan.lost
-
-
-def _wrong(made: Elem, step: Step, clones: Clones) -> set[int]:
-    """Which top-level blocks of the goal do not show as they should."""
-    view = View(numbered=False)
-    old = {id(n): k for k, n in enumerate(clones.base.root.children)}
-    blocks = {b.path[0]: b for b in clones.base.view.children if b.path}
-    shown: list[Block] = []
-    for k, node in enumerate(made.children):
-        at = old.get(id(node))
-        block = view.block(node, (k,)) if at is None else blocks.get(at)
-        if block is not None:
-            shown.append(block if at is None else clones.plain_block(block))
-    wanted = [clones.plain_block(b) for b in step.goal().children]
-    if len(shown) != len(wanted):
-        return set(range(len(step.children or ())))
-    return {k for k, (a, b) in enumerate(zip(shown, wanted, strict=True)) if a != b}
-
-
-def _with_new(step: Step, wrong: set[int]) -> Step:
-    steps = [fresh_step(s.new) if k in wrong else s for k, s in enumerate(step.children or ())]
-    return Step(step.new, step.old, steps)
-
-
-def _judge(old: Elem, new: Elem) -> None:
-    """Refuse an edit that breaks a rule which the document did not break before."""
-    before = {id(n) for n in old.children}
-    found: Counter[str] = Counter()
-    for node in new.children:
-        if id(node) not in before:
-            found.update(violations(node))
-    if found:
-        found -= Counter(violations(old))
-    if found:
-        raise InvalidEdit("an editor would not accept this: " + "; ".join(sorted(found)[:3]))

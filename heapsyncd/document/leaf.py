@@ -89,6 +89,25 @@ def edit(
     raise InvalidEdit("a paragraph holds what a document can't show")
 
 
+def fresh(new: Content, makers: Makers) -> list[Node]:
+    """Children that show ``new``, made of nothing old."""
+    parts: list[Part] = []
+    for item in new:
+        node = None if isinstance(item, Text) else makers.atom(item)
+        if isinstance(node, Elem):
+            parts.append(node)
+            continue
+        runs = node.runs if node is not None else []
+        if isinstance(item, Text):
+            runs = [Run(item.text, inherit(item.marks, {}, ()))]
+        if not parts or isinstance(parts[-1], Elem):
+            parts.append([])
+        last = parts[-1]
+        assert isinstance(last, list)
+        last += [(run, None) for run in runs]
+    return settle(parts, ())
+
+
 @dataclass(slots=True)
 class _Work:
     """One edit. Visible positions are of ``old``, flat ones of ``children``."""

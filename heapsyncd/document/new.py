@@ -51,8 +51,12 @@ class Maker:
                 values = source[1].attrs.items()
                 hidden = {k: v for k, v in values if k not in shown and v is not None}
                 made.attrs = hidden | made.attrs
-        content = leaf.edit(children, old, block.inline, self.clones.makers())
-        made.children = [copy(c) for c in content]
+        makers = self.clones.makers()
+        if children:
+            content = leaf.edit(children, old, block.inline, makers)
+            made.children = [copy(c) for c in content]
+        else:
+            made.children = leaf.fresh(block.inline, makers)
         if block.kind == "cell":
             return Elem(made.tag, {}, [build.paragraph(made.children)])
         only = made.children[0] if len(made.children) == 1 else None

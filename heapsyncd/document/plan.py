@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from heapsyncd.diff import align
 from heapsyncd.document.identity import Same
 from heapsyncd.document.rescue import Lost
-from heapsyncd.document.sources import Fresh, Gone, Sources, Step, fresh_step, with_content
+from heapsyncd.document.sources import (
+    Fresh,
+    Gone,
+    Sources,
+    Step,
+    fresh_step,
+    kept_step,
+    with_content,
+)
 from heapsyncd.document.theirs import LEAVES, Theirs, adds, content, drops_text
 from heapsyncd.document.visible import without_repeats
 from heapsyncd.tree import Block, Text
@@ -36,7 +44,7 @@ def plan(old: Block, new: Block, live: Block | None, same: Same) -> Plan:
         same: which node of the live document is which of the base.
     """
     if old == new:
-        return Plan(Step(new, old))
+        return Plan(kept_step(old))
     planner = _Planner(same)
     top = Step(new, old, planner.children(old, new, live))
     planner.sources.resolve()
@@ -54,7 +62,7 @@ class _Planner:
     def pair(self, old: Block, new: Block, live: Block | None) -> Step:
         """A block that stays the block it was."""
         if old == new:
-            return Step(new, old)
+            return kept_step(old)
         if new.kind in LEAVES:
             if live is not None and live.kind in LEAVES and live != old:
                 items = without_repeats(content(old), content(new), content(live))
@@ -69,8 +77,8 @@ class _Planner:
 
     def children(self, old: Block, new: Block, live: Block | None) -> list[Step]:
         """The steps for a container's children."""
-        theirs = Theirs(old, live, self._same)
         pairs = align(old.children, new.children)
+        theirs = Theirs(old, live, self._same)
         kept = {i for i, j in pairs if i is not None and j is not None}
         steps: list[Step] = []
         gap = _Gap()
@@ -102,10 +110,10 @@ class _Planner:
         if theirs.lost(i) and adds([old], [new]):
             became = theirs.retyped(i, old)
             self.lost.append(Lost(old, new, theirs.live, theirs.place(i), became))
-            return Step(old, old)
+            return kept_step(old)
         if partner is not None and self._meets(old, new, partner):
             self.lost.append(Lost(old, new, theirs.live, 0, partner))
-            return Step(old, old)
+            return kept_step(old)
         return self.pair(old, new, partner)
 
     def _meets(self, old: Block, new: Block, live: Block) -> bool:
@@ -136,7 +144,7 @@ class _Planner:
         theirs = Theirs(old, live, self._same)
         rows = {id(r): k for k, r in enumerate(old.children)}
         for step in steps:
-            if step.old is not None and step.old != step.new:
+            if step.old is not None and not step.stays:
                 partner = theirs.partner(rows[id(step.old)])
                 step.children = self._cells(step.old, step.new, columns, partner)
         return steps
@@ -166,7 +174,7 @@ class _Planner:
                 continue
             if adds([gone.block], [gone.live]):
                 at = next((k + 1 for k, s in enumerate(steps) if s is after), 0)
-                steps.insert(at, Step(gone.block, gone.block))
+                steps.insert(at, kept_step(gone.block))
 
 
 @dataclass(slots=True)

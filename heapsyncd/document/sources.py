@@ -40,24 +40,26 @@ class Step:
     source: Gone | Block | None = None
     whole: bool = False
     """The source is cloned as it is."""
+    stays: bool = False
+    """``old`` is kept as it is; ``new`` is the same."""
     instead: Block | None = None
     """The deleted block in whose place a new one comes."""
     donors: list[Block] = field(default_factory=list)
     """Leaves that vanish beside it: their text may come to stand in it."""
-
-    @property
-    def stays(self) -> bool:
-        """Whether nothing changes."""
-        return self.old is not None and self.old == self.new and self.children is None
 
     def goal(self) -> Block:
         """The block as it will be seen."""
         if self.whole and isinstance(self.source, Gone) and self.source.live is not None:
             return self.source.live
         if self.children is None:
-            return self.new
+            return self.old if self.stays and self.old is not None else self.new
         below = [c.goal() for c in self.children]
         return self.new.with_children([b for b in below if b.kind != "paragraph" or b.inline])
+
+
+def kept_step(block: Block) -> Step:
+    """A step that changes nothing."""
+    return Step(block, block, stays=True)
 
 
 def fresh_step(block: Block) -> Step:
@@ -103,6 +105,8 @@ class Sources:
 
     def resolve(self) -> None:
         """Find for every new block what it may be cloned from."""
+        if not self.gone and not any(f.beside for f in self.fresh):
+            return
         whole: dict[Block, list[Gone]] = {}
         for gone in self.gone:
             whole.setdefault(gone.block, []).append(gone)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from heapsyncd.document import build, leaf, nodes
 from heapsyncd.document.nodes import Elem, Node, Run, Txt
 from heapsyncd.document.tree import code_items
+from heapsyncd.document.visible import without_repeats
 from heapsyncd.tree import Text
 
 
@@ -23,6 +24,14 @@ def edited(root: Elem, wanted: str) -> Elem:
         return _filled(root, wanted)
     made = leaf.edit(texts, _items(texts), _goal(wanted), _MAKERS)
     return _with_texts(root, {id(t.raw): t for t in made if isinstance(t, Txt)})
+
+
+def unmet(base: str, wanted: str | None, live: str) -> str | None:
+    """The title to make of the base: as wanted, without edits the live one has already."""
+    if wanted is None or live == base:
+        return wanted
+    before, goal, now = (_goal(_visible(t)) for t in (base, wanted, live))
+    return "".join(i.text for i in without_repeats(before, goal, now) if isinstance(i, Text))
 
 
 def _visible(text: str) -> str:

@@ -28,7 +28,8 @@ DEEPEST = 100
 
 def view(doc: Doc[Any]) -> Block:
     """The markdown view of a document's body."""
-    return view_of(nodes.read(doc, nodes.BODY))
+    with nodes.no_collection():
+        return view_of(nodes.read(doc, nodes.BODY))
 
 
 def view_of(body: Elem) -> Block:

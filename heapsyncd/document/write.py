@@ -9,8 +9,9 @@ from typing import Any
 
 from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
 
-from heapsyncd.document.nodes import Elem, Formats, Node, Run, Txt
+from heapsyncd.document.nodes import Elem, Formats, Node, Run, Txt, read_node
 from heapsyncd.document.schema import same
+from heapsyncd.document.tree import View
 from heapsyncd.errors import InvalidEdit
 
 
@@ -44,10 +45,11 @@ def _write_children(
     raw: XmlElement | XmlFragment, old: Sequence[Node], new: Sequence[Node], txn: Transaction
 ) -> list[tuple[Elem, Elem]]:
     """Insert and delete children; returns the elements that stay."""
+    head, tail = _same_ends(old, new)
     at = {id(node.raw): k for k, node in enumerate(old)}
     stays: list[tuple[Elem, Elem]] = []
-    right = len(old)
-    for node in reversed(new):
+    right = len(old) - tail
+    for node in reversed(new[head : len(new) - tail]):
         if node.raw is None:
             plant(raw, right, node, txn)
             continue
@@ -60,8 +62,36 @@ def _write_children(
             stays.append((before, node))
         elif isinstance(before, Txt) and isinstance(node, Txt) and before is not node:
             _write_text(before, node, txn)
-    _remove(raw, 0, right, txn)
+    _remove(raw, head, right, txn)
     return stays
+
+
+def _same_ends(old: Sequence[Node], new: Sequence[Node]) -> tuple[int, int]:
+    """How many children at either end are untouched."""
+    most = min(len(old), len(new))
+    head = next((k for k in range(most) if old[k] is not new[k]), most)
+    rest = range(most - head)
+    tail = next((k for k in rest if old[-1 - k] is not new[-1 - k]), most - head)
+    return head, tail
+
+
+def verify(old: Elem, new: Elem, txn: Transaction) -> None:
+    """Read back what was written: it must show as the values it was written from.
+
+    Raises:
+        InvalidEdit: it does not; nothing of it may be sent.
+    """
+    assert new.raw is not None
+    untouched = {id(n) for n in old.children}
+    written = new.raw.children(txn)
+    view = View(numbered=False)
+    if len(written) != len(new.children):
+        raise InvalidEdit("the edit was not carried out as planned")
+    for k, (raw, node) in enumerate(zip(written, new.children, strict=True)):
+        if id(node) in untouched or isinstance(raw, XmlText):
+            continue
+        if view.block(read_node(raw, txn), (k,)) != view.block(node, (k,)):
+            raise InvalidEdit("the edit was not carried out as planned")
 
 
 def _remove(
