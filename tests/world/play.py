@@ -22,7 +22,7 @@ from tests.sync.rig import Device, World, until
 from tests.world import laws
 from tests.world.moves import Move
 from tests.world.player import Player
-from tests.world.text import STARTS, change, tokens
+from tests.world.text import STARTS, change, tokens, word
 
 ROUNDS = 10
 """So many rounds of passes are enough for everything to come to rest."""
@@ -96,10 +96,10 @@ class Game:
 
     def word(self, *where: object) -> str:
         """A word that must not be lost from now on."""
-        word = f"zq{len(self.spoken)}k"
-        self.spoken.add(word)
-        self._tell(word, *where)
-        return word
+        new = word(len(self.spoken))
+        self.spoken.add(new)
+        self._tell(new, *where)
+        return new
 
     # ---- an editor on a device ------------------------------------------------------------
 

@@ -2,9 +2,10 @@
 
 import random
 import re
+import string
 from typing import Final
 
-TOKEN: Final = re.compile(r"zq\d+k")
+TOKEN: Final = re.compile(r"[A-Z]{7}")
 FILLERS: Final = ("amber", "birch", "cloud", "delta", "ember", "fjord")
 STARTS: Final = (
     "",
@@ -16,6 +17,12 @@ STARTS: Final = (
     "amber **birch** `cloud` delta.\nA second line, ember.\n\n1. fjord\n2. amber\n",
 )
 _STRUCTURE: Final = re.compile(r"^(\s*$|```|\||---|\s*[-*>#\d]+\.?\s*$)")
+
+
+def word(number: int) -> str:
+    """A word that is nowhere else, and not like any other: no merge takes two for one."""
+    rng = random.Random(number)
+    return "".join(rng.choices(string.ascii_uppercase, k=7))
 
 
 def tokens(text: str) -> list[str]:
