@@ -74,10 +74,13 @@ class LeafReader:
         Returns:
             The content in canonical form, and the index of the event that ended it.
         """
+        events = self._events
+        only = self._only_text(i)
+        if only is not None:
+            return only, i + 1
         self._in_table, self._quotes = in_table, quotes
         self._items, self._marks, self._underlines = [], (), None
         self._first = i
-        events = self._events
         while i < len(events):
             event, where = events[i]
             if type(event) is str:
@@ -90,6 +93,21 @@ class LeafReader:
                 break
             i = after
         return self._finish(), i
+
+    def _only_text(self, i: int) -> tuple[Inline, ...] | None:
+        """The content when it is one stretch of text that stands literally in the source."""
+        if i + 1 >= len(self._events):
+            return None
+        (event, where), (after, _) = self._events[i], self._events[i + 1]
+        if type(event) is not dict or type(after) is not dict or "End" not in after:
+            return None
+        text: str | None = event.get("Text")
+        if text is None or "\0" in text:
+            return None
+        start = where["start"]
+        if self._source.data[start : where["end"]] != text.encode():
+            return None
+        return bare(text, (Piece(0, (), start),))
 
     def _finish(self) -> tuple[Inline, ...]:
         if not self._items and not self._marks and self._words:
@@ -105,7 +123,8 @@ class LeafReader:
     def _flush(self) -> None:
         if self._words:
             self._items.append(Text("".join(self._words), self._marks, tuple(self._pieces)))
-        self._forget()
+            self._forget()
+        self._next = -1
 
     def _forget(self) -> None:
         self._words, self._pieces, self._length, self._next = [], [], 0, -1
@@ -115,7 +134,13 @@ class LeafReader:
         return i + 1
 
     def _on_soft_break(self, _: None, where: Range, i: int) -> int:
-        self._odd(" ", where["start"], where["end"])
+        start = where["start"]
+        self._pieces.append(Piece(self._length, (), start))
+        self._words.append(" ")
+        self._length += 1
+        self._next = -1
+        if self._source.trace is not None:
+            self._source.trace.ends[start] = where["end"]
         return i + 1
 
     def _on_hard_break(self, _: None, where: Range, i: int) -> int:

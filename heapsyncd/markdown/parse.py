@@ -129,7 +129,8 @@ class _Reader:
         self._quotes += name == "BlockQuote"
         # With a tab behind a marker, ranges begin in the indentation.
         start = where["start"]
-        while self._source.data[start : start + 1] in {b" ", b"\t"}:
+        raw = self._source.data
+        while start < len(raw) and raw[start] in b" \t":
             start += 1
         self._stack.append(_Frame(name, data, start, where["end"]))
         return i + 1
@@ -268,7 +269,7 @@ def _at(offset: int) -> Piece:
 def _lists(number: int | None, items: tuple[Block, ...]) -> list[Block]:
     """One source list as the lists a document can hold: tasks and plain items apart."""
     if number is not None:
-        plain = [replace(item, attrs=()) for item in items]
+        plain = [replace(item, attrs=()) if item.attrs else item for item in items]
         return [_list("ordered_list", attrs(start=number), plain)]
     found: list[Block] = []
     run: list[Block] = []

@@ -48,12 +48,19 @@ def _is_canonical(items: tuple[Inline, ...]) -> bool:
         if item.marks and (text[0] in _BLANK or text[-1] in _BLANK):
             return False
         marks = item.marks
-    ends = (items[0], items[-1]) if items else ()
-    return not any(isinstance(x, Text) and (x.text != x.text.strip(_BLANK)) for x in ends)
+    if not items:
+        return True
+    first, last = items[0], items[-1]
+    starts_blank = isinstance(first, Text) and first.text[0] in _BLANK
+    return not starts_blank and not (isinstance(last, Text) and last.text[-1] in _BLANK)
 
 
 def _is_code(marks: Marks) -> bool:
-    return any(m.kind == "code" for m in marks)
+    # Asked of every run: a generator would cost more than all the rest.
+    for mark in marks:  # noqa: SIM110
+        if mark.kind == "code":
+            return True
+    return False
 
 
 def _blanks_apart(items: Iterable[Inline]) -> list[Inline]:
