@@ -201,10 +201,13 @@ class HeapMirror:
                 self._moved()
 
         while not self.stop.is_set():
+            asked = self.state.to_pull.is_set() or not self.state.listed.is_set()
             self.state.to_pull.clear()
-            if await patience.attempt(step):
+            worked = await patience.attempt(step)
+            if worked:
                 self.state.listed.set()
-            await self.state.count()
+            if news or asked or not worked:
+                await self.state.count()
             pause = patience.pause_s() or (
                 min(MOVING_S, self.poll_interval_s) if news else self.poll_interval_s
             )

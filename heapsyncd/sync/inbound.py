@@ -41,20 +41,24 @@ NOTHING = b"\0\0"
 
 async def poll(heap: HeapState) -> bool:
     """Read the delta feed to its end; whether it said anything new."""
-    rows = await heap.db.read(heaps.load_all)
-    cursor_ms = next(r.cursor_ms for r in rows if r.id == heap.id)
-    if cursor_ms == 0:
+    if heap.cursor_ms is None:
+        rows = await heap.db.read(heaps.load_all)
+        heap.cursor_ms = next(r.cursor_ms for r in rows if r.id == heap.id)
+    if heap.cursor_ms == 0:
         await _list_rows(heap)
     news = False
     while True:
-        page = await heap.backend.changes(heap.id, cursor_ms)
-        await _know(heap, page)
-        changed = await heap.db.write(lambda tx, p=page: _announce(tx, heap, p))  # type: ignore[misc]
+        page = await heap.backend.changes(heap.id, heap.cursor_ms)
+        changed = False
+        # An empty page is not written down: a restart asks from a little earlier, that is all.
+        if page.changed or page.gone or heap.cursor_ms == 0:
+            await _know(heap, page)
+            changed = await heap.db.write(lambda tx, p=page: _announce(tx, heap, p))  # type: ignore[misc]
         news = news or changed
+        moved, heap.cursor_ms = page.cursor_ms > heap.cursor_ms, page.cursor_ms
         # A server that asks again without moving on would be asked for ever.
-        if not page.more or (page.cursor_ms <= cursor_ms and not changed):
+        if not page.more or not (moved or changed):
             break
-        cursor_ms = page.cursor_ms
     if news:
         heap.to_pull.set()
         heap.to_publish.set()

@@ -57,6 +57,8 @@ class HeapState:
     current: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the server can be reached and what it had to say since then has been received:
     nothing is sent before that, so that a deletion is known before an edit is pushed over it."""
+    cursor_ms: int | None = None
+    """How far the delta feed was read; the cache's may lag behind by empty pages."""
     rearrange: bool = True
     """Whether places have to be worked out anew."""
     places: dict[BlockId, str] = field(default_factory=dict)
