@@ -112,8 +112,11 @@ class Replica:
             self._apply(update)
 
     def state_vector(self) -> bytes:
-        """What the replica has seen. A deletion alone does not move it: compare fingerprints."""
-        return self._doc.get_state()
+        """What the replica has seen, its clients in order.
+
+        A deletion alone does not move it: compare fingerprints.
+        """
+        return _ordered(self._doc.get_state())
 
     def fingerprint(self) -> bytes:
         """Bytes that are equal exactly for equal states, whatever way they came about."""
@@ -180,7 +183,7 @@ def missing(updates: Sequence[bytes], state_vector: bytes) -> bytes:
 def vector_of(updates: Sequence[bytes]) -> bytes:
     """The state vector that a document of these updates has; UnreadableDocument on bad bytes."""
     with contained():
-        return get_state(merge(updates))
+        return _ordered(get_state(merge(updates)))
 
 
 def is_empty(update: bytes) -> bool:
@@ -208,6 +211,23 @@ def clocks(state_vector: bytes) -> dict[int, int]:
     """A state vector as client id -> clock."""
     numbers = _numbers(state_vector)
     return {next(numbers): next(numbers) for _ in range(next(numbers))}
+
+
+def _ordered(state_vector: bytes) -> bytes:
+    """The same vector with its clients in order; yrs writes them in a hash table's."""
+    pairs = sorted(clocks(state_vector).items())
+    out = bytearray(_number(len(pairs)))
+    for client, clock in pairs:
+        out += _number(client) + _number(clock)
+    return bytes(out)
+
+
+def _number(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
 
 
 def _numbers(data: bytes) -> Iterator[int]:

@@ -229,7 +229,9 @@ class View:
         if atom is None and node.tag == STAND_IN:
             return Atom("opaque", attrs(**node.attrs), path)
         if atom is None:
-            return Atom("opaque", self._name(node.tag, digest_source(node)), path)
+            # In a table cell a bar would end the cell, in an inline comment a colon the label.
+            label = re.sub(r"[^\w .-]+", " ", node.tag)
+            return Atom("opaque", self._name(label, digest_source(node)), path)
         return replace(atom, path=path)
 
     def _opaque(self, node: Node, path: Path) -> Block:

@@ -1,5 +1,6 @@
 """Laws of edits, for any document and any goal."""
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,6 @@ from heapsyncd.document.replica import EMPTY, Replica
 from heapsyncd.document.tree import digest_source
 from heapsyncd.tree import Atom, Block, Text, attrs, inline
 from tests.document.worlds import A_BODY, BODY, build, edits
-
-import os
 
 SLOW = settings(
     max_examples=int(os.environ.get("N", "150")),

@@ -47,7 +47,7 @@ FORMATS = st.sampled_from(
 RUNS = st.lists(st.tuples(RAW_TEXT, FORMATS), min_size=1, max_size=4)
 EXTRA = st.sampled_from([{}, {}, {"uid": "u-7"}, {"textAlign": "left", "n": 2.0, "gone": None}])
 
-INLINE_NODE = st.sampled_from(
+INLINE_NODE: st.SearchStrategy[Any] = st.sampled_from(
     [
         ("hardBreak", {}, []),
         ("hardBreak", {}, []),
@@ -80,12 +80,12 @@ HEADING = st.builds(
     EXTRA,
     CONTENT | st.just([]),
 )
-CODE = st.builds(
+CODE: st.SearchStrategy[Any] = st.builds(
     lambda lang, text: ("codeBlock", lang, [[(text, {})]] if text else []),
     st.sampled_from([{}, {"language": "python"}, {"language": None}]),
     st.sampled_from(["", "x = 1\n", "\n\ny\n", "  a\r\nb", "line\n  two\n```\n"]),
 )
-LEAF = st.sampled_from(
+LEAF: st.SearchStrategy[Any] = st.sampled_from(
     [
         ("horizontalRule", {}, []),
         ("file", {"files": [KEY]}, []),
@@ -102,13 +102,13 @@ def _containers(block: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     some = st.lists(block, min_size=1, max_size=3)
     item = st.builds(lambda p, more: [p, *more], PARAGRAPH, st.lists(block, max_size=2))
     items = st.lists(item, min_size=1, max_size=3)
-    quote = st.builds(lambda kids: ("blockquote", {}, kids), some)
-    bullets = st.builds(
+    quote: st.SearchStrategy[Any] = st.builds(lambda kids: ("blockquote", {}, kids), some)
+    bullets: st.SearchStrategy[Any] = st.builds(
         lambda found, extra: ("bulletList", extra, [("listItem", {}, i) for i in found]),
         items,
         st.sampled_from([{}, {"tight": True}]),
     )
-    numbers = st.builds(
+    numbers: st.SearchStrategy[Any] = st.builds(
         lambda found, start: (
             "orderedList",
             {"start": start},
@@ -117,7 +117,7 @@ def _containers(block: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         items,
         st.sampled_from([1, 5]),
     )
-    todos = st.builds(
+    todos: st.SearchStrategy[Any] = st.builds(
         lambda found, names, done: (
             names[0],
             {},
@@ -135,7 +135,7 @@ CELL = st.builds(
     st.sampled_from(["tableCell", "tableHeader"]),
     st.lists(PARAGRAPH, min_size=1, max_size=2),
 )
-TABLE = st.builds(
+TABLE: st.SearchStrategy[Any] = st.builds(
     lambda rows: ("table", {}, [("tableRow", {}, r) for r in rows]),
     st.lists(st.lists(CELL, min_size=1, max_size=3), min_size=1, max_size=3),
 )
@@ -154,19 +154,21 @@ def build(body: Sequence[Spec], client_id: int = 7) -> bytes:
 
 
 def _grow(children: Any, spec: Any) -> None:
-    if isinstance(spec, list):
-        text = XmlText("")
-        children.append(text)
-        for value, formats in spec:
-            text.insert(len(text), value, formats)
-        return
-    tag, values, below = spec
-    element = XmlElement(tag)
-    children.append(element)
-    for name, value in values.items():
-        element.attributes[name] = value
-    for child in below:
-        _grow(element.children, child)
+    todo = [(children, spec)]
+    while todo:
+        into, item = todo.pop()
+        if isinstance(item, list):
+            text = XmlText("")
+            into.append(text)
+            for value, formats in item:
+                text.insert(len(text), value, formats)
+            continue
+        tag, values, below = item
+        element = XmlElement(tag)
+        into.append(element)
+        for name, value in values.items():
+            element.attributes[name] = value
+        todo += [(element.children, child) for child in reversed(below)]
 
 
 # --- goals: what a parser can yield --------------------------------------------------------------

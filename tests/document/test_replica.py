@@ -1,0 +1,169 @@
+"""Replicas: loading, applying, comparing, and surviving bad bytes."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.replica import (
+    EMPTY,
+    Replica,
+    clocks,
+    contained,
+    is_empty,
+    merge,
+    missing,
+    self_test,
+    vector_of,
+)
+from heapsyncd.errors import UnreadableDocument
+from heapsyncd.tree import Block, Text
+from tests.document.worlds import build
+
+
+def doc(*texts: str) -> Block:
+    return Block("doc", children=tuple(Block("paragraph", inline=(Text(t),)) for t in texts))
+
+
+def made(base: list[bytes], *texts: str) -> bytes:
+    update = express(base, Wish(body=doc(*texts))).update
+    assert update is not None
+    return update
+
+
+BASE = build([("paragraph", {}, [[("one", {})]]), ("paragraph", {}, [[("two", {})]])])
+
+
+def test_applying_tells_whether_anything_changed() -> None:
+    """New content and a deletion alone count, what is known already does not."""
+    replica = Replica()
+    assert replica.apply(BASE)
+    assert not replica.apply(BASE)
+    vector, print_before = replica.state_vector(), replica.fingerprint()
+    assert replica.apply(made([BASE], "one"))
+    assert replica.state_vector() == vector
+    assert replica.fingerprint() != print_before
+    assert replica.view() == doc("one")
+
+
+def test_fingerprints_do_not_depend_on_the_order_of_updates() -> None:
+    """However the same updates arrive, fingerprint and state are the same bytes."""
+    sides = [made([BASE], "one", f"two {n}") for n in range(6)]
+    updates = [BASE, *sides, made([BASE, *sides], "all")]
+    shuffled = [random.Random(n).sample(updates, len(updates)) for n in range(20)]
+    assert len({Replica.load(s).fingerprint() for s in shuffled}) == 1
+    assert len({Replica.load(s).state() for s in shuffled}) == 1
+
+
+def test_an_update_that_waits_for_another_is_pending_until_it_comes() -> None:
+    """What depends on unknown updates is silent, is told by has_pending, and is then taken in."""
+    later = made([BASE], "one", "two", "three")
+    replica = Replica.load([later])
+    assert replica.has_pending()
+    assert replica.view() == doc()
+    assert replica.apply(BASE)
+    assert not replica.has_pending()
+    assert replica.view() == doc("one", "two", "three")
+
+
+def test_differences_bring_another_replica_up_to_date() -> None:
+    """Both the loaded and the raw difference to a vector hold exactly what is lacking."""
+    update = made([BASE], "one", "two", "three")
+    here, there = Replica.load([BASE, update]), Replica.load([BASE])
+    assert vector_of([BASE, update]) == here.state_vector()
+    for difference in (
+        here.since(there.state_vector()),
+        missing([BASE, update], there.state_vector()),
+    ):
+        assert len(difference) < len(BASE)
+        fresh = Replica.load([BASE, difference])
+        assert fresh.fingerprint() == here.fingerprint()
+    assert is_empty(missing([BASE], vector_of([BASE])))
+    assert merge([]) == EMPTY
+
+
+def test_merged_updates_keep_what_is_pending() -> None:
+    """A log can be folded into one update without losing one whose base has not arrived."""
+    later = made([BASE], "one", "two", "three")
+    folded = merge([later])
+    assert Replica.load([folded, BASE]).view() == doc("one", "two", "three")
+
+
+def test_state_vectors_are_read() -> None:
+    """A vector is client ids and clocks."""
+    replica = Replica.load([BASE], client_id=99)
+    assert clocks(replica.state_vector()).keys() == {7}
+    assert replica.client_id == 99
+    assert clocks(Replica().state_vector()) == {}
+    assert Replica().client_id != Replica().client_id
+
+
+HOOK = BASE.replace(b"\x03\x09paragraph", b"\x05\x09paragraph")
+"""The elements as XmlHooks, which yrs can't read."""
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(BASE[:-5], id="cut off"),
+        pytest.param(b"\xff" * 40, id="endless number"),
+        pytest.param(HOOK, id="XmlHook"),
+    ],
+)
+def test_bad_updates_are_told_and_change_nothing(bad: bytes) -> None:
+    """Unreadable bytes raise UnreadableDocument everywhere, and the replica goes on."""
+    assert HOOK != BASE
+    replica = Replica.load([BASE])
+    before = replica.fingerprint()
+    calls: list[Callable[[], object]] = [
+        lambda: replica.apply(bad),
+        lambda: Replica.load([BASE, bad]),
+        lambda: express([bad], Wish(title="x")),
+    ]
+    if bad != HOOK:
+        calls += [lambda: merge([BASE, bad]), lambda: vector_of([bad])]
+    for call in calls:
+        with pytest.raises(UnreadableDocument):
+            call()
+    assert replica.fingerprint() == before
+    assert replica.apply(made([BASE], "one", "two", "more"))
+    assert replica.view() == doc("one", "two", "more")
+
+
+@given(st.binary(max_size=60), st.integers(0, len(BASE)), st.integers(0, 255))
+def test_garbage_never_breaks_a_replica(junk: bytes, at: int, byte: int) -> None:
+    """Random bytes, and good ones with one byte changed, load or raise; nothing else happens."""
+    replica = Replica.load([BASE])
+    for update in (junk, BASE[:at] + bytes([byte]) + BASE[at + 1 :], BASE[:at]):
+        try:
+            replica.apply(update)
+        except UnreadableDocument:
+            assert replica.view() is not None
+
+
+def test_a_bad_vector_is_told() -> None:
+    """A state vector from the network that is no vector raises UnreadableDocument."""
+    with pytest.raises(UnreadableDocument):
+        Replica.load([BASE]).since(b"\xff\xff\xff")
+    with pytest.raises(UnreadableDocument):
+        missing([BASE], b"\x05\x01")
+
+
+def test_a_panic_is_contained_but_nothing_else() -> None:
+    """A Rust panic becomes UnreadableDocument; an interrupt and a mistake of ours pass through."""
+    panic = type("PanicException", (BaseException,), {})
+    with pytest.raises(UnreadableDocument), contained():
+        raise panic("index out of bounds")
+    with pytest.raises(KeyboardInterrupt), contained():
+        raise KeyboardInterrupt
+    with pytest.raises(TypeError), contained():
+        raise TypeError("ours")
+
+
+def test_text_is_counted_as_this_stage_expects() -> None:
+    """The start-up check passes with the pinned pycrdt."""
+    self_test()
