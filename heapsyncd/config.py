@@ -24,6 +24,7 @@ Where = tuple[str, ...]
 """A section's name, part by part."""
 Kind = Literal["heaper"]
 Live = Literal["all", "recent", "off"]
+Files = Literal["all", "on-demand"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "console", "json"]
 
@@ -51,6 +52,10 @@ class Account:
     """Which notes are followed over the live connection."""
     poll_interval_s: float = 5.0
     """Between requests for changes while idle."""
+    files: Files = "all"
+    """Whether every file is downloaded, or large ones only when somebody asks for them."""
+    files_limit_mb: float = 10.0
+    """With ``on-demand``: what is larger (in 10^6 bytes) waits to be asked for."""
     seed: Seed | None = field(default=None, repr=False)
     """The key, None until ``cli/settings.py`` has read it."""
 
@@ -102,6 +107,10 @@ ACCOUNT: Final[Mapping[str, Setting]] = {
     "poll_interval": Setting(
         Annotated[float, msgspec.Meta(ge=0.5, le=3600)], "a number of seconds from 0.5 to 3600"
     ),
+    "files": Setting(Files, '"all" or "on-demand"'),
+    "files_limit_mb": Setting(
+        Annotated[float, msgspec.Meta(ge=0, le=1e9)], "a number of megabytes, 0 or more"
+    ),
 }
 LOG: Final[Mapping[str, Setting]] = {
     "level": Setting(Level, '"debug", "info", "warning" or "error"'),
@@ -144,6 +153,8 @@ def render_account(account: Account) -> str:
         "heaps": list(account.heaps),
         "live": account.live,
         "poll_interval": account.poll_interval_s,
+        "files": account.files,
+        "files_limit_mb": account.files_limit_mb,
     }
     # JSON's strings, lists and numbers are TOML's too, but for DEL, which TOML wants escaped.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
@@ -182,11 +193,13 @@ class _Reader:
         if not isinstance(table, dict):
             raise self._error(("accounts",), name, f"write it as a section, [accounts.{name}]")
         self._check(table, ACCOUNT, where)
-        optional: dict[str, Any] = {key: table[key] for key in ("live",) if key in table}
+        optional: dict[str, Any] = {key: table[key] for key in ("live", "files") if key in table}
         if "heaps" in table:
             optional["heaps"] = tuple(table["heaps"])
         if "poll_interval" in table:
             optional["poll_interval_s"] = float(table["poll_interval"])
+        if "files_limit_mb" in table:
+            optional["files_limit_mb"] = float(table["files_limit_mb"])
         return Account(
             name=name,
             kind=table["kind"],

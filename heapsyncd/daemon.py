@@ -212,7 +212,12 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
             ]
         }
 
-    return {"status": status, "deletions": deletions}
+    async def fetch(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        paths = [str(p) for p in arguments.get("paths", [])]
+        running = [r.fetch for r in reports() if r.fetch is not None]
+        return [found for ask in running for found in await ask(paths)]
+
+    return {"status": status, "deletions": deletions, "fetch": fetch}
 
 
 @contextlib.contextmanager

@@ -41,6 +41,7 @@ ALLOWED = {
         "server",
         "statelock",
         "sync.explain",
+        "sync.fetch",
         "sync.mirror",
         "sync.report",
         "sync.status",

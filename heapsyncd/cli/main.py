@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "status": "What is in sync, what is not, and why.",
     "heaps": "The heaps the accounts can see, and which are mirrored.",
     "search": "Find notes that have all the words; works offline.",
+    "fetch": "Bring files here that are on the server only.",
     "deletions": "Deletions held back because they are many: see, confirm or undo them.",
     "explain": "Why a file is as it is: base, disk, server, and the rule that applies.",
     "serve": "Run the embedded Heaper-compatible server.",

@@ -1,6 +1,7 @@
 """Which paths are never synced: our own, what editors leave lying about, ``.heaperignore``."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
@@ -11,6 +12,9 @@ IGNORE_FILE = ".heaperignore"
 MARKER = ".heapsyncd"
 TEMP = re.compile(r"\.heapsyncd-[0-9a-z-]+\.tmp")
 """Our own temporaries, in full. Nothing else may be swept away."""
+
+PLACEHOLDER = ".heapsyncd-remote"
+"""How the names end that stand for a content which is on the server only."""
 
 DEFAULTS = (
     ".*",  # dotfiles, and with them .git/ and .obsidian/, .#lock and .swp files
@@ -57,7 +61,7 @@ class Ignore:
         """
         parts = path.split("/")
         # Not for anybody to take back: the mirror would sync its own bookkeeping.
-        if any(part == MARKER or TEMP.fullmatch(part) for part in parts) or path == IGNORE_FILE:
+        if _is_ours(path, parts):
             return True
         if self._own is None:
             return any(_by_default(part) for part in parts)
@@ -69,7 +73,7 @@ class Ignore:
         if not self.match(path, is_dir):
             return None
         parts = path.split("/")
-        if any(part == MARKER or TEMP.fullmatch(part) for part in parts) or path == IGNORE_FILE:
+        if _is_ours(path, parts):
             return "heapsyncd's own bookkeeping"
         spec = self._own or _DEFAULT_SPEC
         for end in range(1, len(parts) + 1):
@@ -81,8 +85,26 @@ class Ignore:
         return "a default rule"
 
 
+class _OnlyPlaceholders(Ignore):
+    def match(self, path: str, is_dir: bool) -> bool:
+        """Whether a path is no placeholder, nor a directory that may hold some."""
+        if is_dir:
+            return super().match(path, is_dir)
+        return not path.endswith(PLACEHOLDER)
+
+
 NO_RULES = Ignore.parse(None)
+ONLY_PLACEHOLDERS = _OnlyPlaceholders(None)
+"""For a scan that finds placeholders and nothing else."""
 _DEFAULT_SPEC = GitIgnoreSpec.from_lines(DEFAULTS)
+
+
+def _is_ours(path: str, parts: Sequence[str]) -> bool:
+    return (
+        path == IGNORE_FILE
+        or path.endswith(PLACEHOLDER)
+        or any(part == MARKER or TEMP.fullmatch(part) for part in parts)
+    )
 
 
 def _is_pattern(line: str) -> bool:

@@ -154,7 +154,10 @@ async def content_changed(heap: HeapState, row: EntryRow, stat: Stat) -> None:
 async def _versioned(heap: HeapState, row: EntryRow, file: FileEntry, stat: Stat) -> None:
     """A new content stands where an entry is."""
     heap.file_problems.pop(row.path, None)
-    drop = (row.key,) if row.key and row.key != file.key and here(row) else ()
+    # Two contents may have swapped their names: what stands elsewhere by now is not given up.
+    elsewhere = heap.index.attachments.get(row.block_id, {}).get(row.key or "", row.path)
+    replaced = row.key != file.key and here(row) and elsewhere == row.path
+    drop = (row.key,) if row.key and replaced else ()
     file, new = await _merged(heap, row, file, stat)
     await edit_fields(heap, row.block_id, Wish(put_files=(file,), drop_files=drop), [new])
     note = heap.index.path_of.get(row.block_id)

@@ -18,6 +18,7 @@ from heapsyncd.sync.holding import carry_out, settle
 from heapsyncd.sync.inbound import follow, poll, pull
 from heapsyncd.sync.intake import Intake
 from heapsyncd.sync.patience import Patience, first_of
+from heapsyncd.sync.placeholders import settle_placeholders
 from heapsyncd.sync.publish import publish
 from heapsyncd.sync.push import push
 from heapsyncd.sync.state import HeapState
@@ -170,6 +171,8 @@ class HeapMirror:
         await (self.intake.look_first() if first else self.intake.look())
         wrote = await publish(state, again, everything=first) or decided
         await settle(state)
+        async with state.lock:
+            await settle_placeholders(state)
         self.intake.look_again(again)
         if wrote or not was_idle:
             self._moved()
@@ -242,6 +245,7 @@ class HeapMirror:
             if await transfer(self.state):
                 self._moved()
                 self.state.to_pull.set()
+                self.state.to_publish.set()  # placeholders of what is here now go
 
         while not self.stop.is_set():
             await first_of(self.state.to_transfer, self.stop, timeout_s=TRANSFER_AGAIN_S)

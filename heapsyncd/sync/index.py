@@ -44,6 +44,8 @@ class Index:
         self.entries: dict[str, EntryRow] = {}
         self.stats: dict[str, Stat] = {}
         """The stamps of what is on the disk, as we last agreed with it."""
+        self.remote: set[str] = set()
+        """The paths whose contents stay on the server."""
         self.folders: set[str] = set()
         """Which of these paths are directories."""
         self.path_of: dict[BlockId, str] = {}
@@ -70,6 +72,8 @@ class Index:
         stat = stat_of(entry)
         if stat is not None:
             self.stats[entry.path] = stat
+        if entry.todo == "remote":
+            self.remote.add(entry.path)
         if entry.role == "folder":
             self.folders.add(entry.path)
         if entry.role in _PLACED_ROLES:
@@ -85,6 +89,7 @@ class Index:
         if entry is None:
             return None
         self.stats.pop(path, None)
+        self.remote.discard(path)
         self.folders.discard(path)
         if entry.role in _PLACED_ROLES:
             if self.path_of.get(entry.block_id) == path:

@@ -33,6 +33,7 @@ from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
 from heapsyncd.sync.cachefile import open_cache
 from heapsyncd.sync.deletions import ask
+from heapsyncd.sync.fetch import fetch, inside
 from heapsyncd.sync.heap import HeapMirror
 from heapsyncd.sync.heapfolder import find_folder, read_ignore
 from heapsyncd.sync.intake import Intake
@@ -88,6 +89,8 @@ async def mirror_account(
         stack.push_async_callback(mirror.close)
         report.deletions = mirror.deletions
         stack.callback(lambda: setattr(report, "deletions", None))
+        report.fetch = mirror.fetch
+        stack.callback(lambda: setattr(report, "fetch", None))
         if not once:
             await mirror.run()
             return Verdict(report.state, 0)
@@ -216,6 +219,16 @@ class AccountMirror:
             mirror.state.to_publish.set()
         return found
 
+    async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
+        """Have contents fetched (``fetch.fetch``); ``paths`` are absolute."""
+        wanted = [Path(p) for p in paths]
+        found: list[dict[str, Any]] = []
+        for mirror in self.mirrors.values():
+            here = inside(mirror.state.disk.root, wanted)
+            if here:
+                found += await fetch(mirror.state, here)
+        return found
+
     def _note(self, error: HeapsyncdError) -> None:
         self._report.error = str(error)
         self._report.refused = isinstance(error, SignInRefused)
@@ -276,6 +289,8 @@ class AccountMirror:
         report = HeapReport(heap.id, heap.title, str(disk.root))
         self._report.heaps[heap.id] = report
         state = HeapState(heap.id, self._db, disk, self._backend, report, self._report)
+        if self._account.files == "on-demand":
+            state.files_limit_bytes = int(self._account.files_limit_mb * 1e6)
         await state.load_index()
         return state
 

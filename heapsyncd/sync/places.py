@@ -19,6 +19,7 @@ from heapsyncd.folder.layout import place
 from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.index import stat_of
+from heapsyncd.sync.placeholders import drop_placeholder, placeholder_of
 from heapsyncd.sync.plan import ASIDE, arrange, assets_of
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 
@@ -173,6 +174,8 @@ async def _unlink(heap: HeapState, entry: EntryRow, owned: Sequence[EntryRow]) -
     if entry.role == "folder":
         await heap.disk.remove_dir(entry.path)
         return
+    for one in [e for e in owned if e.todo == "remote"]:
+        await drop_placeholder(heap, placeholder_of(one.path))
     for one in reversed(owned):
         if (stat := stat_of(one)) is not None and one.path not in heap.held_up:
             await heap.disk.remove(one.path, stat)

@@ -1,6 +1,6 @@
 """What is told of a mirror while it runs: states, problems, progress, the verdict of a pass."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -106,6 +106,9 @@ class Report:
     deletions: Callable[[str | None], Awaitable[list[dict[str, Any]]]] | None = None
     """What is held of each heap (``deletions.ask``), after an answer has been given, if any; None
     while no mirror runs."""
+
+    fetch: Callable[[Sequence[str]], Awaitable[list[dict[str, Any]]]] | None = None
+    """Have contents fetched that stay on the server otherwise; None while no mirror runs."""
 
     @property
     def state(self) -> State:

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from heapsyncd.backends.contract import Backend
@@ -72,6 +72,8 @@ class HeapState:
     held_down: dict[BlockId, Hold] = field(default_factory=dict)
     """Deletions made on the server that wait for a person's word."""
     rewrites: Rewrites = field(default_factory=Rewrites)
+    placeholders: set[str] | None = None
+    """Those that are on the disk; None before the first look."""
     given_up: dict[str, str] = field(default_factory=dict)
     """Transfers that are not tried again in this life: path and key."""
     moved_bytes: dict[str, int] = field(default_factory=dict)
@@ -88,6 +90,16 @@ class HeapState:
                 entries.aliases(tx, self.id),
             )
         )
+
+        # The configuration may ask for more now than it did.
+        asked = [
+            replace(e, todo="download")
+            for e in self.index.entries.values()
+            if e.todo == "remote" and not self.on_demand(e.size or 0)
+        ]
+        await self.db.write(lambda tx: entries.save(tx, self.id, asked))
+        for entry in asked:
+            self.index.put(entry)
 
         for hold in await self.db.read(lambda tx: holds.of_heap(tx, self.id)):
             self.hold(hold)

@@ -42,6 +42,8 @@ class Device:
     base: Path
     live: str = "all"
     poll_interval_s: float = 0.5
+    files: str = "all"
+    files_limit_mb: float = 10.0
     seed: Seed = field(default_factory=lambda: Seed(bytes(SigningKey.generate())))
     report: Report = field(default_factory=lambda: Report("home"))
 
@@ -61,6 +63,8 @@ class Device:
             key_file=self.base / "key",
             live=self.live,  # type: ignore[arg-type]
             poll_interval_s=self.poll_interval_s,
+            files=self.files,  # type: ignore[arg-type]
+            files_limit_mb=self.files_limit_mb,
             seed=self.seed,
         )
 

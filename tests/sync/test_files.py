@@ -1,0 +1,437 @@
+"""Files of the folder and of the server: attachments, file blocks, contents that wait."""
+
+import dataclasses
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.folder.ignore import PLACEHOLDER
+from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.model import FileEntry
+from heapsyncd.server import Limits, Server
+from heapsyncd.sync.attachments import Holding, wanted_paths
+from heapsyncd.sync.fetch import mark
+from tests.sync.rig import Device, World, until
+
+
+def files(device: Device) -> dict[str, bytes]:
+    """Everything in the folder that is no note, by path."""
+    paths = (p for p in sorted(device.root.rglob("*")) if p.is_file())
+    found = {str(p.relative_to(device.root)): p for p in paths}
+    return {
+        n: p.read_bytes()
+        for n, p in found.items()
+        if not n.endswith(".md") and not any(part.startswith(".") for part in Path(n).parts)
+    }
+
+
+async def boat(world: World, content: bytes = b"v0") -> tuple[Device, Device]:
+    """Two devices with a note that shows an attachment."""
+    one, two = world.device("a"), world.device("b")
+    await one.synced()
+    (one.root / "Boat.assets").mkdir()
+    (one.root / "Boat.assets" / "plan.pdf").write_bytes(content)
+    (one.root / "Boat.md").write_text("See:\n\n![[plan.pdf]]\n")
+    await one.synced()
+    await two.synced()
+    assert files(two) == {"Boat.assets/plan.pdf": content}
+    return one, two
+
+
+async def entries_of(world: World, title: str, kind: str = "document") -> list[FileEntry]:
+    """The files_v0 entries of a block."""
+    block = (await world.titles(kind))[title]
+    return list((await world.server.document(block)).fields().files)
+
+
+async def test_new_version(world: World) -> None:
+    """A new version of an attachment replaces the old one everywhere, in document and folder."""
+    one, two = await boat(world)
+    (two.root / "Boat.assets" / "plan.pdf").write_bytes(b"v1")
+    await two.synced()
+    await one.synced()
+    assert files(one) == files(two) == {"Boat.assets/plan.pdf": b"v1"}
+    assert one.notes() == two.notes() == {"Boat.md": "See:\n\n![[plan.pdf]]\n"}
+    assert len(await entries_of(world, "Boat")) == 1
+
+
+async def test_renamed_attachment(world: World) -> None:
+    """A renamed attachment is renamed everywhere, the note's text with it, and not sent again."""
+    one, two = await boat(world)
+    (two.root / "Boat.assets" / "plan.pdf").rename(two.root / "Boat.assets" / "lines.pdf")
+    await two.synced()
+    await one.synced()
+    assert files(one) == files(two) == {"Boat.assets/lines.pdf": b"v0"}
+    assert one.notes() == two.notes() == {"Boat.md": "See:\n\n![[lines.pdf]]\n"}
+
+
+async def test_swapped_attachments(world: World) -> None:
+    """Two attachments that swap their names do so everywhere."""
+    one, two = await boat(world)
+    assets = two.root / "Boat.assets"
+    (assets / "other.pdf").write_bytes(b"other")
+    await two.synced()
+    await one.synced()
+    (assets / "plan.pdf").rename(assets / "x")
+    (assets / "other.pdf").rename(assets / "plan.pdf")
+    (assets / "x").rename(assets / "other.pdf")
+    await two.synced()
+    await one.synced()
+    swapped = {"Boat.assets/other.pdf": b"v0", "Boat.assets/plan.pdf": b"other"}
+    assert files(one) == files(two) == swapped
+
+
+async def test_assets_follow_their_note(world: World) -> None:
+    """A note renamed by the user, in the app, or moved into a folder takes its files along."""
+    one, two = await boat(world)
+    (two.root / "Boat.md").rename(two.root / "Ship.md")
+    await two.synced()
+    await one.synced()
+    assert files(one) == files(two) == {"Ship.assets/plan.pdf": b"v0"}
+    await world.change((await world.titles())["Ship"], title="Yacht")
+    await two.synced()
+    assert files(two) == {"Yacht.assets/plan.pdf": b"v0"}
+    (two.root / "Harbour").mkdir()
+    (two.root / "Yacht.md").rename(two.root / "Harbour" / "Yacht.md")
+    await two.synced()
+    await one.synced()
+    assert files(one) == files(two) == {"Harbour/Yacht.assets/plan.pdf": b"v0"}
+    assert two.notes() == {"Harbour/Yacht.md": "See:\n\n![[plan.pdf]]\n"}
+
+
+async def test_copied_note(world: World) -> None:
+    """A copy of a note with its attachments is a note of its own with the same contents."""
+    one, two = await boat(world)
+    shutil.copy(two.root / "Boat.md", two.root / "Copy.md")
+    shutil.copytree(two.root / "Boat.assets", two.root / "Copy.assets")
+    await two.synced()
+    await one.synced()
+    both = {"Boat.assets/plan.pdf": b"v0", "Copy.assets/plan.pdf": b"v0"}
+    assert files(one) == files(two) == both
+    assert [f.is_uploaded for f in await entries_of(world, "Copy")] == [True]
+
+
+async def test_removed_while_shown(world: World) -> None:
+    """An attachment deleted on one device goes on the other; the text that shows it stays."""
+    one, two = await boat(world)
+    (two.root / "Boat.assets" / "plan.pdf").unlink()
+    await two.synced()
+    await one.synced()
+    assert files(one) == files(two) == {}
+    assert one.notes() == two.notes() == {"Boat.md": "See:\n\n![[plan.pdf]]\n"}
+    assert await entries_of(world, "Boat") == []
+    (one.root / "Boat.assets").mkdir(exist_ok=True)
+    (one.root / "Boat.assets" / "plan.pdf").write_bytes(b"again")
+    await one.synced()
+    await two.synced()
+    assert files(two) == {"Boat.assets/plan.pdf": b"again"}
+
+
+async def test_shown_before_it_is_there(world: World) -> None:
+    """A note may name a file that comes later: the text is intact before, and means it then."""
+    one, two = world.device("a"), world.device("b")
+    await one.synced()
+    (one.root / "Boat.md").write_text("See:\n\n![[plan.pdf]]\n")
+    await one.synced()
+    await two.synced()
+    assert two.notes() == {"Boat.md": "See:\n\n![[plan.pdf]]\n"}
+    (one.root / "Boat.assets").mkdir()
+    (one.root / "Boat.assets" / "plan.pdf").write_bytes(b"v0")
+    await one.synced()
+    await two.synced()
+    assert files(two) == {"Boat.assets/plan.pdf": b"v0"}
+    assert one.notes() == two.notes() == {"Boat.md": "See:\n\n![[plan.pdf]]\n"}
+    (entry,) = await entries_of(world, "Boat")
+    body = (await world.server.document((await world.titles())["Boat"])).view()
+    assert [b.get("keys") for b in body.walk() if b.kind == "files"] == [entry.key]
+
+
+async def test_entry_before_its_content(world: World) -> None:
+    """An entry whose content nobody has sent yet is waited for without noise, and then arrives."""
+    block = await world.add("Boat", "text\n")
+    data = b"late"
+    made = FileEntry("", "", "late.bin", len(data))
+    entry = dataclasses.replace(made, hash=_sha256(data), key=f"{_sha256(data)}:{len(data)}")
+    await world.change(block, put_files=(entry,))
+    device = world.device()
+    await device.synced()
+    assert files(device) == {}
+    sender = world.device("b")
+    await sender.synced()
+    (sender.root / "Boat.assets").mkdir(exist_ok=True)
+    (sender.root / "Boat.assets" / "late.bin").write_bytes(data)
+    await sender.synced()
+    await device.synced()
+    assert files(device) == {"Boat.assets/late.bin": data}
+
+
+def _sha256(data: bytes) -> str:
+    import hashlib  # noqa: PLC0415
+
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["attachment", "file"])
+async def test_two_new_versions(world: World, kind: str) -> None:
+    """Two new versions made apart are both kept, under the same names on both devices."""
+    one, two = world.device("a"), world.device("b")
+    await one.synced()
+    where = "Boat.assets/plan.pdf" if kind == "attachment" else "plan.pdf"
+    (one.root / "Boat.assets").mkdir()
+    (one.root / "Boat.md").write_text("text\n")
+    (one.root / where).write_bytes(b"v0")
+    await one.synced()
+    await two.synced()
+    (one.root / where).write_bytes(b"one's version")
+    (two.root / where).write_bytes(b"two's")
+    for device in (one, two, one, two):
+        await device.synced()
+    first, second = sorted([b"one's version", b"two's"], key=_sha256)
+    second_name = where.replace("plan", "plan (2)")
+    assert files(one) == files(two) == {where: first, second_name: second}
+    (two.root / second_name).write_bytes(b"third")
+    await two.synced()
+    await one.synced()
+    assert sorted(files(one).values()) == sorted([first, b"third"])
+    assert files(one) == files(two)
+
+
+def test_names_follow_from_the_document() -> None:
+    """The order of entries, and where contents stand now, do not matter to contested names."""
+    made = [FileEntry(f"{k}" * 64, f"{k}" * 64, "Plan.pdf", 1) for k in "cab"]
+    names = {f.key[0]: n for f, n in zip(made, ("Plan (3).pdf", "Plan.pdf", "x"), strict=True)}
+    wanted = {"a": "Plan.pdf", "b": "Plan (2).pdf", "c": "Plan (3).pdf"}
+    for order in (made, made[::-1]):
+        for known in ({}, {f.key: f"N.assets/{names[f.key[0]]}" for f in made}):
+            paths = wanted_paths(Holding(BlockId("B"), "note", "N.md", tuple(order)), known)
+            assert {k[0]: Path(p).name for k, p in paths.items()} == wanted
+
+
+async def test_moved_between_roles(world: World) -> None:
+    """A file moved out of a note's attachments is a file block; one moved in is an attachment."""
+    one, two = await boat(world)
+    (two.root / "Boat.assets" / "plan.pdf").rename(two.root / "plan.pdf")
+    await two.synced()
+    await one.synced()
+    assert files(one) == files(two) == {"plan.pdf": b"v0"}
+    assert set(await world.titles("file")) == {"plan.pdf"}
+    assert await entries_of(world, "Boat") == []
+    (two.root / "Boat.assets").mkdir(exist_ok=True)
+    (two.root / "plan.pdf").rename(two.root / "Boat.assets" / "plan.pdf")
+    await two.synced()
+    await one.synced()
+    assert files(one) == files(two) == {"Boat.assets/plan.pdf": b"v0"}
+    assert await world.titles("file") == {}
+
+
+async def test_empty_file(world: World) -> None:
+    """A file of zero bytes goes both ways, as a block and as an attachment."""
+    one, two = await boat(world, b"")
+    (two.root / "empty.bin").touch()
+    await two.synced()
+    await one.synced()
+    assert files(one) == {"Boat.assets/plan.pdf": b"", "empty.bin": b""}
+
+
+async def test_over_the_server_s_limit(tmp_path: Path) -> None:
+    """A file larger than the server takes is a problem that says so; everything else goes on."""
+    limits = Limits(file_bytes=1000)
+    async with Server(tmp_path / "server", open_registration=True, limits=limits) as server:
+        world = World(server, await server.add_heap("Home"), tmp_path)
+        device = world.device()
+        await device.synced()
+        (device.root / "big.bin").write_bytes(bytes(1001))
+        (device.root / "small.bin").write_bytes(bytes(999))
+        verdict = await device.once()
+        assert verdict.exit_code == 1
+        assert any("big.bin" in line and "no file as large" in line for line in verdict.left)
+        assert [f.is_uploaded for f in await entries_of(world, "small.bin", "file")] == [True]
+        assert (device.root / "big.bin").read_bytes() == bytes(1001)
+
+
+async def test_on_demand(world: World) -> None:
+    """Above the limit a placeholder stands for a content: not sent, not lost over restarts, gone
+    when it was fetched; what is below the limit comes by itself.
+    """
+    one = world.device("a")
+    await one.synced()
+    (one.root / "Boat.assets").mkdir()
+    (one.root / "Boat.md").write_text("See:\n\n![[plan.pdf]]\n")
+    (one.root / "Boat.assets" / "plan.pdf").write_bytes(bytes(2000))
+    (one.root / "film.mp4").write_bytes(bytes(3000))
+    (one.root / "small.txt").write_bytes(b"small")
+    await one.synced()
+    two = world.device("b")
+    two.files, two.files_limit_mb = "on-demand", 0.001
+    for _ in range(2):
+        await two.synced()
+        assert set(files(two)) == {
+            f"Boat.assets/plan.pdf{PLACEHOLDER}",
+            f"film.mp4{PLACEHOLDER}",
+            "small.txt",
+        }
+    assert two.notes() == {"Boat.md": "See:\n\n![[plan.pdf]]\n"}
+    (two.root / f"film.mp4{PLACEHOLDER}").unlink()
+    await two.synced()
+    assert f"film.mp4{PLACEHOLDER}" in files(two)
+    assert set(await world.titles("file")) == {"film.mp4", "small.txt"}
+
+    asked = two.root / f"Boat.assets/plan.pdf{PLACEHOLDER}"
+    (told,) = await mark(two.account, two.base / "state", [asked])
+    assert told["here"] is False
+    await two.synced()
+    assert files(two)["Boat.assets/plan.pdf"] == bytes(2000)
+    assert not asked.exists()
+    (told,) = await mark(two.account, two.base / "state", [two.root / "Boat.md"])
+    assert told["here"] is True
+
+
+async def test_fetch_from_a_running_mirror(world: World) -> None:
+    """A running mirror fetches at once what is asked for, and keeps it current whatever its
+    size.
+    """
+    one, two = world.device("a"), world.device("b")
+    await one.synced()
+    (one.root / "film.mp4").write_bytes(bytes(3000))
+    await one.synced()
+    two.files, two.files_limit_mb = "on-demand", 0
+    async with two.running():
+        await two.in_sync()
+        assert set(files(two)) == {f"film.mp4{PLACEHOLDER}"}
+        assert two.report.fetch is not None
+        (told,) = await two.report.fetch([str(two.root)])
+        assert told["here"] is False
+        await until(lambda: files(two) == {"film.mp4": bytes(3000)}, "the content")
+        await two.in_sync()
+        (told,) = await two.report.fetch([str(two.root / "film.mp4")])
+        assert told["here"] is True
+    (one.root / "film.mp4").write_bytes(bytes(4000))
+    await one.synced()
+    await two.synced()
+    assert files(two) == {"film.mp4": bytes(4000)}
+
+
+async def test_placeholders_go_with_their_note(world: World) -> None:
+    """Placeholders move with a note, and go when it is deleted; nothing of it stays behind."""
+    one, two = world.device("a"), world.device("b")
+    two.files, two.files_limit_mb = "on-demand", 0
+    await one.synced()
+    (one.root / "Boat.assets").mkdir()
+    (one.root / "Boat.md").write_text("text\n")
+    (one.root / "Boat.assets" / "plan.pdf").write_bytes(b"v0")
+    await one.synced()
+    await two.synced()
+    (two.root / "Boat.md").rename(two.root / "Ship.md")
+    await two.synced()
+    assert set(files(two)) == {f"Ship.assets/plan.pdf{PLACEHOLDER}"}
+    await one.synced()
+    shutil.rmtree(one.root / "Ship.assets")
+    (one.root / "Ship.md").unlink()
+    await one.synced()
+    await two.synced()
+    assert [p.name for p in two.root.iterdir()] == [".heapsyncd"]
+
+
+async def test_wrong_hash(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A content with a wrong hash is thrown away, tried again, then given up as a problem; the old
+    file is kept, and the right content is taken when it comes.
+    """
+    one, two = await boat(world)
+    (one.root / "Boat.assets" / "plan.pdf").write_bytes(b"v1")
+    await one.synced()
+    download, asked = HeaperBackend.download, []
+
+    async def spoilt(
+        self: HeaperBackend, heap: HeapId, block: BlockId, hash_: str, offset: int = 0
+    ) -> AsyncIterator[bytes]:
+        asked.append(offset)
+        async for piece in download(self, heap, block, hash_, offset):
+            yield bytes(len(piece))
+
+    monkeypatch.setattr(HeaperBackend, "download", spoilt)
+    verdict = await two.once()
+    assert verdict.exit_code == 1
+    assert any("another sha256" in line for line in verdict.left)
+    assert asked == [0, 0, 0]
+    assert files(two) == {"Boat.assets/plan.pdf": b"v0"}
+    assert not list(two.root.rglob(".heapsyncd-part-*"))
+    monkeypatch.setattr(HeaperBackend, "download", download)
+    await two.synced()
+    assert files(two) == {"Boat.assets/plan.pdf": b"v1"}
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("what", ["modified", "replaced", "truncated", "deleted"])
+async def test_changed_while_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A file that changes while it is sent is abandoned and sent anew: what arrives is whole."""
+    from heapsyncd.folder.disk import HeapFolder  # noqa: PLC0415
+
+    device = world.device()
+    await device.synced()
+    path = device.root / "big.bin"
+    path.write_bytes(os.urandom(9 * MIB))
+    read, reads = HeapFolder.read_piece, []
+
+    async def disturbed(self: HeapFolder, *arguments: object) -> bytes:
+        reads.append(arguments)
+        if len(reads) == 20:  # the second chunk
+            if what == "modified":
+                with path.open("r+b") as file:
+                    file.seek(8 * MIB)
+                    file.write(b"new")
+            elif what == "truncated":
+                os.truncate(path, MIB)
+            elif what == "deleted":
+                path.unlink()
+            else:
+                beside = path.with_suffix(".tmp")
+                beside.write_bytes(os.urandom(5 * MIB))
+                beside.replace(path)
+        return await read(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(HeapFolder, "read_piece", disturbed)
+    await device.synced()
+    monkeypatch.undo()
+    other = world.device("b")
+    await other.synced()
+    if what == "deleted":
+        assert files(other) == {}
+    else:
+        assert files(other) == {"big.bin": path.read_bytes()}
+        assert [f.is_uploaded for f in await entries_of(world, "big.bin", "file")] == [True]
+
+
+@pytest.mark.parametrize("lost", ["every chunk", "the upload"])
+async def test_server_forgets(world: World, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    """A server that loses chunks or forgets the upload half way gets them again; the content that
+    ends up there is right.
+    """
+    from heapsyncd.backends import heaper  # noqa: PLC0415
+
+    device = world.device()
+    await device.synced()
+    data = os.urandom(9 * MIB)
+    (device.root / "big.bin").write_bytes(data)
+    complete, calls = heaper._Upload.complete, []
+    table = "chunk" if lost == "every chunk" else "upload"
+
+    async def forgetful(self: object) -> None:
+        calls.append(self)
+        if len(calls) == 1:
+            await world.server._services.db.write(lambda tx: tx.execute(f"DELETE FROM {table}s"))
+        await complete(self)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(heaper._Upload, "complete", forgetful)
+    await device.synced()
+    assert len(calls) == 2
+    other = world.device("b")
+    await other.synced()
+    assert files(other) == {"big.bin": data}
