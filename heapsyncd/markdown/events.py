@@ -49,7 +49,7 @@ def events(text: str) -> Events:
 
 
 def _windows_events(text: str) -> Events:
-    """The events of the text with LF for CRLF, ranges moved back: CRs would get into code spans."""
+    """The events of the text with LF for CRLF, ranges moved back: CRs would be in code spans."""
     data = text.encode()
     ends = [match.start() - k for k, match in enumerate(re.finditer(rb"\r\n", data))]
     found: Any = _MARKDOWN.events_with_range(text.replace("\r\n", "\n"))

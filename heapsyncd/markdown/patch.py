@@ -121,6 +121,11 @@ class _Job:
             if at < end and at + width > first:
                 inside.append(k)
             at += width
+        if len(found.children) < len(self._new.children):
+            # Something ran into the block before it: it is the second that must be set apart.
+            merged = [k for k in (*inside[1:], inside[-1] + 1) if not self._steps.get(k)]
+            if self._coarser(merged if len(inside) > 1 else merged[-1:]):
+                return True
         around = range(min(inside, default=len(self._widths)) - 1, max(inside, default=-1) + 2)
         return self._coarser(inside) or self._coarser(around)
 

@@ -22,21 +22,21 @@ _LADDER += [(rung, False) for rung in range(2, esc.RUNGS)]
 
 def edit_leaf(bench: Workbench, old: Block, new: Block, prefix: bytes) -> bool:
     """Edit inline content in its lines; False when that would not read right."""
-    edits = _leaf_edits(bench, old, new)
     sheet = bench.sheet
     more = sheet.indent(old) if sheet.has_own_line(old) else prefix
+    edits = _leaf_edits(bench, old, new, more.decode())
     for edit in edits or ():
         sheet.replace(edit.start, edit.end, edit.text.replace(b"\n", sheet.newline + more))
     return edits is not None
 
 
-def _leaf_edits(bench: Workbench, old: Block, new: Block) -> list[Edit] | None:
+def _leaf_edits(bench: Workbench, old: Block, new: Block, prefix: str) -> list[Edit] | None:
     if bench.step or old.attrs != new.attrs:
         return None
     splice = Splice(bench.sheet.data, old, new.inline, bench.trace)
     for rung, wide in _LADDER:
         edits = splice.edits(bench.links, bench.style, rung, wide=wide)
-        if edits is not None and _reads_as(bench, old, new, edits):
+        if edits is not None and _reads_as(bench, old, new, edits, prefix):
             return edits
     return None
 
@@ -50,14 +50,14 @@ def _edited(bench: Workbench, old: Block, edits: list[Edit]) -> str:
     return part.result().decode()
 
 
-def _reads_as(bench: Workbench, old: Block, new: Block, edits: list[Edit]) -> bool:
+def _reads_as(bench: Workbench, old: Block, new: Block, edits: list[Edit], prefix: str) -> bool:
     """Whether the leaf alone reads as the new one with these edits."""
     text = _edited(bench, old, edits)
     if old.kind == "cell":
         text = f"|x|\n|-|\n|{text}|"
     elif "\n" in text:
         first, *rest = text.split("\n")
-        text = "\n".join([first, *(line.lstrip(" \t>") for line in rest)])
+        text = "\n".join([first, *(_without(line, prefix) for line in rest)])
     if "[" in text:
         text += bench.notes
     found = parse(text, bench.links).children
@@ -68,11 +68,18 @@ def _reads_as(bench: Workbench, old: Block, new: Block, edits: list[Edit]) -> bo
     return (found[0].kind, found[0].inline) == (old.kind, new.inline)
 
 
+def _without(line: str, prefix: str) -> str:
+    """A line without its container's prefix, which a lazy one lacks."""
+    if line.startswith(prefix):
+        return line.removeprefix(prefix)
+    return line.lstrip(" \t>" if prefix.strip() else " \t")
+
+
 def edit_cell(bench: Workbench, old: Block, new: Block) -> None:
     """Edit one cell of a table."""
     start, end = span_of(old)
     raw = bench.sheet.data[start:end].decode()
-    edits = _leaf_edits(bench, old, new) if old.inline and new.inline else None
+    edits = _leaf_edits(bench, old, new, "") if old.inline and new.inline else None
     fresh = f" {bench.writer().leaf(new)}" if edits is None else ""
     text = fresh or _edited(bench, old, edits or []).rstrip()
     # The pipes of an aligned table stay where they are, as far as the text allows.

@@ -45,6 +45,8 @@ class Relines:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
         self._sheet = bench.sheet
+        self._guarded: set[int] = set()
+        """Starts of lines that got a blank line before them."""
 
     def document(self, old: Block, new: Block, steps: dict[int, int]) -> None:
         """Edit the whole document; ``steps`` by index of ``as_families(new.children)``."""
@@ -64,9 +66,10 @@ class Relines:
             if pair is not None:
                 step = (steps or {}).get(pair[1], 0)
                 self._bench.step = max(outer, step)
-                if step >= WHOLE:
+                same = before[pair[0]] == after[pair[1]]
+                if step >= WHOLE or (same and step):
                     self._rewrite(before, pair[0], [after[pair[1]]], prefix)
-                elif before[pair[0]] != after[pair[1]]:
+                elif not same:
                     self._change(before, pair[0], after[pair[1]], prefix)
             self._bench.step = outer
 
@@ -88,6 +91,7 @@ class Relines:
         sheet, block = self._sheet, old[i]
         before, after = _neighbours(old, i, i + 1)
         lines = self._bench.writer(before, after).blocks(come)
+        guards = self._bench.step or [b.kind for b in come] != [block.kind]
         start, end = span_of(block)
         if not sheet.has_own_line(block):
             text = sheet.join(lines, prefix)
@@ -97,11 +101,13 @@ class Relines:
             start = sheet.line_start(start)
             text = prefix + sheet.join(lines, prefix)
             above = sheet.line_start(start - 1) if start else 0
-            if self._bench.step and start and not sheet.is_blank(above):
+            if guards and start not in self._guarded and start and not sheet.is_blank(above):
                 text = prefix.rstrip() + sheet.newline + text
-        if self._bench.step and after is not None and not sheet.is_blank(sheet.next_line(end)):
+        below = sheet.next_line(end)
+        if guards and after is not None and not sheet.is_blank(below):
             # What could follow the old block at once may run into the new one.
             text += sheet.newline + prefix.rstrip()
+            self._guarded.add(below)
         sheet.replace(start, end, text)
 
     def _insert(self, old: Blocks, i: int, come: list[Block], prefix: bytes) -> None:
@@ -138,9 +144,13 @@ class Relines:
             sheet.replace(at, at, sheet.newline + blank + prefix + text)
             return
         follows = at < len(sheet.data) and not sheet.is_blank(at)
-        free = _FREE_START.match(sheet.data[at : sheet.next_line(at)].lstrip(b" \t>"))
-        guard = blank if follows and (has_next or not free) else b""
+        guard = blank if follows and (has_next or not self._begins_freely(at)) else b""
         sheet.replace(at, at, blank + prefix + text + sheet.newline + guard)
+
+    def _begins_freely(self, at: int) -> bool:
+        """Whether the line at ``at`` begins a block whatever stands before it."""
+        line = self._sheet.data[at : self._sheet.next_line(at)].lstrip(b" \t>")
+        return _FREE_START.match(line) is not None
 
     # Deleting
 
@@ -158,17 +168,23 @@ class Relines:
             # A container's only content: its own markers stay.
             sheet.replace(start, end, b"")
         else:
-            self._delete_lines([old[k] for k in gone], prefix, gone.start == 0, survives=survives)
+            following = old[gone.stop] if survives else None
+            self._delete_lines([old[k] for k in gone], prefix, gone.start == 0, following)
 
     def _delete_lines(
-        self, blocks: list[Block], prefix: bytes, is_first: bool, *, survives: bool
+        self, blocks: list[Block], prefix: bytes, is_first: bool, after: Block | None
     ) -> None:
         """Whole lines, and of the gaps in between what is blank: the rest is nobody's."""
         sheet, depth = self._sheet, prefix.count(b">")
         top = sheet.line_start(span_of(blocks[0])[0])
         bottom = sheet.next_line(span_of(blocks[-1])[1])
         above, below = self._blank_above(top, depth), self._blank_below(bottom, depth)
-        if is_first or (survives and below - bottom <= top - above):
+        guard = b""
+        if after is not None and above == top and below == bottom and not is_first:
+            # Nothing stood between; without the deleted lines something must.
+            free = after.kind == "item" or self._begins_freely(bottom)
+            guard = b"" if free else prefix.rstrip() + sheet.newline
+        if is_first or (after is not None and below - bottom <= top - above):
             bottom = below
         else:
             top = above
@@ -176,7 +192,7 @@ class Relines:
             high = bottom
             if following is not None:
                 high = self._blank_below(sheet.next_line(span_of(block)[1]), depth)
-            sheet.replace(top, high, b"")
+            sheet.replace(top, high, guard if following is None else b"")
             if following is not None:
                 top = sheet.line_start(span_of(following)[0])
 

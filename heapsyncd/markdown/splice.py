@@ -218,6 +218,9 @@ class Splice:
             return True
         if not (inner.start <= start and end <= inner.end):
             return False
+        if self._wide and wrap.mark.kind == "link":
+            # `[text]` alone is a link by its very text.
+            return False
         # A mark around the region stays if something is left under it and all that is new fits.
         emptied = region.c == region.d and self._is_all(region, inner)
         return not emptied and self._fits(region, wrap.mark)
