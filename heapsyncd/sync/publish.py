@@ -45,25 +45,25 @@ async def publish(heap: HeapState, look_at: set[str], *, everything: bool = Fals
             read first.
         everything: the first mirror, for the progress bar.
     """
-    done = 0
     total = await _count_stale(heap) if everything else 0
+    tried: set[BlockId] = set()
+    done = 0
     while True:
         async with heap.lock:
-            states = await heap.db.read(lambda tx: blocks.stale(tx, heap.id, BATCH))
             if heap.rearrange:
                 await put_in_place(heap, look_at)
-            waiting = [s for s in states if heap.index.path_of.get(s.id) in look_at]
-            states = [s for s in states if s not in waiting]
-            if not states:
+            # What could not be written is still stale: once is enough until the next call.
+            limit = BATCH + len(tried)
+            stale = await heap.db.read(lambda tx, n=limit: blocks.stale(tx, heap.id, n))  # type: ignore[misc]
+            fresh = [s for s in stale if s.id not in tried][:BATCH]
+            tried.update(s.id for s in fresh)
+            states = [s for s in fresh if heap.index.path_of.get(s.id) not in look_at]
+            if not fresh:
                 return bool(done)
-            before = {s.id for s in states}
             await _publish_batch(heap, states, look_at)
         done += len(states)
         if everything:
             heap.step("writing", done, max(total, done))
-        left = await heap.db.read(lambda tx: blocks.stale(tx, heap.id, BATCH))
-        if {s.id for s in left} & before:
-            return True  # what could not be written now waits for the next call
         await asyncio.sleep(0)
 
 
@@ -79,12 +79,31 @@ async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at:
         heap.places = await asyncio.to_thread(places_of, heap)
         heap.index.plan(heap.places)
     places = heap.places
+    states = await _unhidden(heap, states, places)
     gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
     await remove(heap, await removable(heap, gone), look_at)
     live = [s for s in states if s.deleted_at_ms is None and s.kind != "tag"]
     await make_folders(heap, live, places)
     await _write_files(heap, [s for s in live if s.kind == "file"], places, look_at)
     await _write_notes(heap, [s for s in live if s.kind == "document"], places, look_at)
+
+
+async def _unhidden(
+    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str]
+) -> list[BlockState]:
+    """Those of the blocks whose places are not ignored; the others are left as they are."""
+    at = {s.id: heap.index.path_of.get(s.id) or places.get(s.id) for s in states}
+    hidden = [s for s in states if (p := at[s.id]) is not None and heap.hides(p, s.id)]
+    if not hidden:
+        return list(states)
+
+    def store(tx: Tx) -> None:
+        for state in hidden:
+            blocks.update(tx, state.id, stale=0)
+
+    await heap.db.write(store)
+    heap.hidden.update(s.id for s in hidden if s.deleted_at_ms is None)
+    return [s for s in states if s not in hidden]
 
 
 # ---- files ------------------------------------------------------------
