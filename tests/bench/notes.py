@@ -1,0 +1,90 @@
+"""Generated notes: the same for the same seed, on every machine."""
+
+import random
+from collections.abc import Callable
+
+_TEXT = (
+    "boat harbour keel mast sail tide wind anchor rope deck hull the of and a to in is it for on "
+    "with as at by from that this which not all will when paint repair winter spring café naïve "
+    "Grüße 日本 list plan meeting budget draft review idea question answer soon later"
+)
+_WORDS = _TEXT.split()
+
+
+def note(rng: random.Random) -> str:
+    """A note as people keep them: some 2 kB of headings, prose, lists, tasks, code and tables."""
+    blocks = [f"# {sentence(rng, 3)}"]
+    blocks += [_block(rng) for _ in range(rng.randint(4, 24))]
+    return "\n\n".join(blocks) + "\n"
+
+
+def notes(count: int, seed: int = 1) -> list[str]:
+    """So many notes."""
+    rng = random.Random(seed)
+    return [note(rng) for _ in range(count)]
+
+
+def big_notes(seed: int = 1) -> dict[str, str]:
+    """Notes at the edge of what is kept as one: by name."""
+    rng = random.Random(seed)
+    mixed: list[str] = []
+    size = 0
+    while size < 1_000_000:
+        mixed.append(note(rng))
+        size += len(mixed[-1].encode()) + 1
+    wrapped = ["\n".join(sentence(rng, 2) for _ in range(9)) for _ in range(10_000)]
+    items = [f"- {sentence(rng, 2)}" for _ in range(100_000)]
+    return {
+        "1 MB": "\n".join(mixed),
+        "100,000 lines of prose": "\n\n".join(wrapped) + "\n",
+        "a list of 100,000 lines": "\n".join(items) + "\n",
+    }
+
+
+def sentence(rng: random.Random, words: int) -> str:
+    """Words that markdown reads as nothing else."""
+    return " ".join(rng.choice(_WORDS) for _ in range(words))
+
+
+def _prose(rng: random.Random) -> str:
+    parts = []
+    for _ in range(rng.randint(1, 5)):
+        words = sentence(rng, rng.randint(4, 14))
+        marked = rng.choice(
+            ["", "", "", " **{}**", " *{}*", " `{}`", " [{}](https://example.org/a)"]
+        )
+        parts.append(words + marked.format(sentence(rng, 2)) + ".")
+    return " ".join(parts)
+
+
+def _items(rng: random.Random, head: str) -> str:
+    lines = []
+    for _ in range(rng.randint(2, 7)):
+        lines.append(f"{head} {sentence(rng, rng.randint(2, 9))}")
+        if head == "-" and rng.random() < 0.2:
+            lines.append(f"  - {sentence(rng, 4)}")
+    return "\n".join(lines)
+
+
+def _table(rng: random.Random) -> str:
+    rows = [[sentence(rng, 2) for _ in range(3)] for _ in range(rng.randint(2, 5))]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "| --- | --- | --- |", *lines[1:]])
+
+
+_KINDS: list[Callable[[random.Random], str]] = [
+    *[_prose] * 6,
+    lambda rng: f"## {sentence(rng, 4)}",
+    lambda rng: _items(rng, "-"),
+    lambda rng: _items(rng, "-"),
+    lambda rng: _items(rng, "- [ ]"),
+    lambda rng: _items(rng, "1."),
+    lambda rng: f"> {_prose(rng)}",
+    lambda rng: f"```python\n{sentence(rng, 5)}\n    {sentence(rng, 3)}\n```",
+    _table,
+    lambda rng: "---",
+]
+
+
+def _block(rng: random.Random) -> str:
+    return rng.choice(_KINDS)(rng)
