@@ -138,7 +138,7 @@ def todo_of(heap: HeapState, file: FileEntry, entry: EntryRow) -> Todo | None:
     """What is to be done for a content that is not here. What is here in an older version is kept
     current whatever its size.
     """
-    if not file.is_uploaded:
+    if not file.is_uploaded or heap.ignore.match(entry.path, False):
         return None
     if entry.inode is None and entry.todo != "download" and heap.on_demand(file.size_bytes):
         return "remote"

@@ -17,7 +17,7 @@ import structlog
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
-from heapsyncd.folder.ignore import Ignore
+from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry, Snapshot, Stat, compare
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
@@ -30,6 +30,7 @@ from heapsyncd.sync.guard import spread
 from heapsyncd.sync.ingest import Saved, note_saved
 from heapsyncd.sync.merge import digest
 from heapsyncd.sync.plan import Found, recognise
+from heapsyncd.sync.rules import Rules
 from heapsyncd.sync.state import HeapState
 
 log = structlog.get_logger()
@@ -62,11 +63,12 @@ class Intake:
     """
 
     heap: HeapState
-    ignore: Ignore
+    rules: Rules
     everything: bool = True
     paths: set[str] = field(default_factory=set)
     _due: dict[str, float] = field(default_factory=dict)
     _seen: dict[str, tuple[Stat | None, float]] = field(default_factory=dict)
+    _not_before: float = 0.0
 
     def hint(self, paths: Iterable[str], *, everything: bool = False) -> None:
         """Look at these paths (and all below them), or at the whole folder."""
@@ -89,7 +91,7 @@ class Intake:
     def next_due_s(self) -> float | None:
         """In how many seconds an unsettled path is due again; None when there is none."""
         if self.everything or self.paths:
-            return 0.0
+            return max(0.0, self._not_before - time.monotonic())
         if not self._due:
             return None
         return max(0.0, min(self._due.values()) - time.monotonic())
@@ -125,12 +127,20 @@ class Intake:
         if not paths and not everything:
             return
         try:
+            if everything or IGNORE_FILE in paths:
+                wait_s = await self.rules.reread(now)
+                if wait_s:
+                    # Until the rules are settled nothing can be said of any file.
+                    self._not_before = now + wait_s
+                    self.hint(paths, everything=everything)
+                    return
+                everything = everything or wait_s == 0.0
             if everything:
-                snapshot = await self.heap.disk.scan(self.ignore)
+                snapshot = await self.heap.disk.scan(self.heap.ignore)
                 scope = None
                 self._due.clear()
             else:
-                snapshot = await self.heap.disk.scan(self.ignore, paths)
+                snapshot = await self.heap.disk.scan(self.heap.ignore, paths)
                 scope = paths
         except FolderTrouble:
             self.hint(paths, everything=everything)

@@ -35,10 +35,11 @@ from heapsyncd.sync.cachefile import open_cache
 from heapsyncd.sync.deletions import ask
 from heapsyncd.sync.fetch import fetch, inside
 from heapsyncd.sync.heap import HeapMirror
-from heapsyncd.sync.heapfolder import find_folder, read_ignore
+from heapsyncd.sync.heapfolder import find_folder
 from heapsyncd.sync.intake import Intake
 from heapsyncd.sync.patience import first_of
 from heapsyncd.sync.report import HeapReport, Report, Verdict
+from heapsyncd.sync.rules import Rules
 from heapsyncd.sync.state import HeapState
 
 log = structlog.get_logger()
@@ -261,7 +262,7 @@ class AccountMirror:
             return
         mirror = HeapMirror(
             state,
-            Intake(state, await read_ignore(state.disk)),
+            Intake(state, await Rules.load(state)),
             ONCE_POLL_S if self._once else self._account.poll_interval_s,
             "off" if self._once else self._account.live,
             self._end,

@@ -14,6 +14,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.holds import Hold
 from heapsyncd.database import Database, Tx
 from heapsyncd.folder.disk import HeapFolder
+from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields, Problem
@@ -72,6 +73,10 @@ class HeapState:
     held_down: dict[BlockId, Hold] = field(default_factory=dict)
     """Deletions made on the server that wait for a person's word."""
     rewrites: Rewrites = field(default_factory=Rewrites)
+    ignore: Ignore = NO_RULES
+    """What is never read or written; kept current by ``rules``."""
+    hidden: set[BlockId] = field(default_factory=set)
+    """Blocks that are not written because their place is ignored."""
     placeholders: set[str] | None = None
     """Those that are on the disk; None before the first look."""
     given_up: dict[str, str] = field(default_factory=dict)
@@ -138,6 +143,10 @@ class HeapState:
         self.report.held_deletions = len(self.held_up) + len(self.held_down)
         notice = self.rewrites.notice(self.index.files(), time.monotonic())
         self.report.notices = [] if notice is None else [notice]
+        if self.hidden:
+            self.report.notices.append(
+                f"{len(self.hidden)} blocks are not written: .heaperignore names their places"
+            )
         self.report.transfers = [
             {
                 "path": e.path,
@@ -151,6 +160,10 @@ class HeapState:
         self.report.problems = [
             Problem(self.index.path_of.get(i, title), reason) for i, title, reason in troubled
         ] + [Problem(p, r) for p, r in sorted(self.file_problems.items())]
+
+    def hides(self, path: str, block: BlockId, rules: Ignore | None = None) -> bool:
+        """Whether a block's place is ignored; by the present rules, unless others are given."""
+        return (rules or self.ignore).match(path, self.index.kind(block) == "folder")
 
     def on_demand(self, size_bytes: int) -> bool:
         """Whether a content of this size stays on the server until somebody asks for it."""

@@ -435,3 +435,62 @@ async def test_server_forgets(world: World, monkeypatch: pytest.MonkeyPatch, los
     other = world.device("b")
     await other.synced()
     assert files(other) == {"big.bin": data}
+
+
+async def test_rules_that_change(world: World) -> None:
+    """What ``.heaperignore`` names from now on is left alone on both sides; what it names no more
+    is synced again, and comes back when it is not here.
+    """
+    await world.add("Note", "text\n")
+    device = world.device()
+    await device.synced()
+    (device.root / "build").mkdir()
+    (device.root / "build" / "Log.md").write_text("log\n")
+    (device.root / "build" / "out.bin").write_bytes(b"out")
+    await device.synced()
+    log = (await world.titles())["Log"]
+    async with device.running():
+        await device.in_sync()
+        (device.root / ".heaperignore").write_text("build/\n*.tex\n")
+        (device.root / "paper.tex").write_text("ignored at once\n")
+        shutil.rmtree(device.root / "build")
+        (device.root / "New.md").write_text("new\n")
+        await until(lambda: "id:" in (device.root / "New.md").read_text(), "the new note")
+        await device.in_sync()
+        await world.change(log, body="log, changed in the app\n")
+        await world.add("Other", "more\n")
+        await until(lambda: (device.root / "Other.md").exists(), "the other note")
+        await device.in_sync()
+        assert not (device.root / "build").exists()
+        assert (await world.server.document(log)).fields().deleted_at_ms is None
+        assert set(await world.titles("file")) == {"out.bin"}
+        (device.root / ".heaperignore").unlink()
+        await until(lambda: (device.root / "build" / "out.bin").exists(), "what was ignored")
+        await device.in_sync()
+    assert device.notes()["build/Log.md"] == "log, changed in the app\n"
+    assert (device.root / "build" / "out.bin").read_bytes() == b"out"
+    assert set(await world.titles("file")) == {"out.bin", "paper.tex"}
+    assert set(await world.titles("folder")) == {"build"}
+
+
+async def test_rules_that_change_between_lives(world: World) -> None:
+    """Rules that were changed while nobody looked do not make deletions either, and a block whose
+    place is ignored is not written.
+    """
+    device = world.device()
+    await device.synced()
+    (device.root / "Private").mkdir()
+    (device.root / "Private" / "Diary.md").write_text("dear\n")
+    await device.synced()
+    (device.root / ".heaperignore").write_text("Private/\n")
+    shutil.rmtree(device.root / "Private")
+    folder = (await world.titles("folder"))["Private"]
+    await world.add("Letter", "dear\n", add_tags=frozenset({folder}))
+    await device.synced()
+    await device.synced()
+    assert device.notes() == {}
+    assert set(await world.titles()) == {"Diary", "Letter"}
+    (device.root / ".heaperignore").write_text("")
+    await device.synced()
+    assert device.notes() == {"Private/Diary.md": "dear\n", "Private/Letter.md": "dear\n"}
+    assert set(await world.titles()) == {"Diary", "Letter"}

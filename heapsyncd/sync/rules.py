@@ -1,0 +1,122 @@
+"""What ``.heaperignore`` says, and what it means for what is mirrored when it changes.
+
+A change never looks like a deletion: what is ignored now is left as it is on both sides, and what
+is not ignored any more and has no file here comes back from the server.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from heapsyncd.cache import blocks, entries, heaps
+from heapsyncd.database import Tx
+from heapsyncd.errors import UnreadableFile
+from heapsyncd.folder.disk import Moved, Unsettled
+from heapsyncd.folder.ignore import IGNORE_FILE, Ignore
+from heapsyncd.ids import BlockId
+from heapsyncd.sync.heapfolder import IGNORE_BYTES
+from heapsyncd.sync.places import places_of
+from heapsyncd.sync.state import HeapState
+
+QUIET_S: Final = 0.3
+"""Rules are taken when they have stayed the same for this long."""
+GONE_S: Final = 1.0
+"""A file of rules is gone when it stays away for this long: editors move it about."""
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Rules:
+    """The rules of one heap's folder, kept current. Made by ``load``."""
+
+    heap: HeapState
+    text: str | None
+    """As last taken; None before the first time."""
+    _seen: str | None = None
+    _since: float = 0.0
+
+    @classmethod
+    async def load(cls, heap: HeapState) -> "Rules":
+        """The rules that were last taken, in this life or an earlier one."""
+        text = await heap.db.read(lambda tx: heaps.get_meta(tx, _key(heap)))
+        heap.ignore = Ignore.parse(text)
+        return cls(heap, text)
+
+    async def reread(self, now: float) -> float | None:
+        """Look at the file. Taken rules are in ``heap.ignore``.
+
+        Args:
+            now: monotonic seconds.
+
+        Returns:
+            None: nothing new; 0.0: new rules were taken, look at everything; else in how many
+            seconds to look again: until then nothing can be said of any file.
+        """
+        try:
+            data, _ = await self.heap.disk.read(IGNORE_FILE, IGNORE_BYTES)
+            text = data.decode("utf-8", "replace")
+        except Unsettled:
+            return QUIET_S
+        except Moved:
+            text = ""
+        except UnreadableFile as error:
+            self.heap.file_problems[IGNORE_FILE] = str(error)
+            return None
+        self.heap.file_problems.pop(IGNORE_FILE, None)
+        if text == self.text:
+            self._seen = None
+            return None
+        if self._seen != text:
+            self._seen, self._since = text, now
+        left = self._since + (QUIET_S if text else GONE_S) - now
+        if left > 0 and self.text is not None:
+            return left
+        await self._take(text)
+        return 0.0
+
+    async def _take(self, text: str) -> None:
+        heap, old = self.heap, self.heap.ignore
+        new = Ignore.parse(text)
+        async with heap.lock:
+            places = heap.places or await asyncio.to_thread(places_of, heap)
+            at = {**places, **heap.index.path_of}
+            shown = [
+                b for b, p in at.items() if heap.hides(p, b, old) and not heap.hides(p, b, new)
+            ]
+            gone = [p for p in self._unmasked(old, new) if await heap.disk.stat(p) is None]
+
+            def store(tx: Tx) -> None:
+                heaps.set_meta(tx, _key(heap), text)
+                entries.remove(tx, heap.id, gone)
+                for block in {*shown, *(heap.index.entries[p].block_id for p in gone)}:
+                    _show(tx, block)
+
+            await heap.db.write(store)
+            for path in gone:
+                heap.index.drop(path)
+            heap.hidden.difference_update(shown)
+            heap.ignore, self.text, self._seen = new, text, None
+        heap.to_publish.set()
+        log.info("rules taken", heap=heap.report.title, shown=len(shown), back=len(gone))
+
+    def _unmasked(self, old: Ignore, new: Ignore) -> list[str]:
+        """The entries on the disk that are ignored no more."""
+        index = self.heap.index
+        return [
+            p
+            for p in index.stats
+            if old.match(p, p in index.folders) and not new.match(p, p in index.folders)
+        ]
+
+
+def _show(tx: Tx, block: BlockId) -> None:
+    state = blocks.get(tx, block)
+    if state is not None and state.seq:
+        blocks.update(tx, block, stale=1)
+
+
+def _key(heap: HeapState) -> str:
+    return f"ignore:{heap.id}"
