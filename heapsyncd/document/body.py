@@ -11,10 +11,10 @@ from heapsyncd.document.clones import Clones
 from heapsyncd.document.new import Maker, completed
 from heapsyncd.document.nodes import Elem, Node
 from heapsyncd.document.schema import Vocabulary
+from heapsyncd.document.shown import code_items, code_text, file_keys, shown_code
 from heapsyncd.document.sources import Step, fresh_step
 from heapsyncd.document.table import edit_cell
 from heapsyncd.document.theirs import content
-from heapsyncd.document.tree import code_items, code_text, file_keys, shown_code
 from heapsyncd.tree import Atom, Block, Text
 
 _TEXTBLOCKS = frozenset({"paragraph", "heading", "codeBlock"})

@@ -8,7 +8,7 @@ from typing import Any
 
 from heapsyncd.document.nodes import Elem, Node, Run, Txt
 from heapsyncd.document.schema import Vocabulary
-from heapsyncd.document.tree import atom_of
+from heapsyncd.document.shown import atom_of
 from heapsyncd.tree import Atom, Block
 
 _SHOWN_ATTRS = {

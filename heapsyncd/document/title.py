@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from heapsyncd.document import build, leaf, nodes
 from heapsyncd.document.nodes import Elem, Node, Run, Txt
-from heapsyncd.document.tree import code_items
+from heapsyncd.document.shown import code_items
 from heapsyncd.document.visible import without_repeats
 from heapsyncd.tree import Text
 
