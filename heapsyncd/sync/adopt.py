@@ -16,6 +16,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.sync.index import NoteLinks
 from heapsyncd.sync.ingest import Saved, note_adopted
 from heapsyncd.sync.merge import shows
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.plan import Found
 from heapsyncd.sync.state import HeapState
 
@@ -64,9 +65,9 @@ async def _says(heap: HeapState, saved: Saved, block: BlockId) -> bool:
     if state is None or state.deleted_at_ms is not None:
         return False
     try:
-        replica = await asyncio.to_thread(heap.replicas.load, block, state.seq, updates)
+        replica = await off_loop(heap.replicas.load, block, state.seq, updates)
         links = NoteLinks(heap.index, block, aliases=True)
-        return await asyncio.to_thread(shows, saved.data, replica.view(), links)
+        return await off_loop(lambda: shows(saved.data, replica.view(), links))
     except BlockError:
         return False
 

@@ -4,7 +4,6 @@ A new version takes the place of the one it was made from. One that was made fro
 than the document has by now takes no place: both are kept.
 """
 
-import asyncio
 import mimetypes
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -24,6 +23,7 @@ from heapsyncd.sync.attachments import contents_of, here
 from heapsyncd.sync.created import insert_block, make_block
 from heapsyncd.sync.fields import edit_fields
 from heapsyncd.sync.ingest import note_reread
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.plan import Found, assets_owner
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 
@@ -39,7 +39,7 @@ async def files_of(heap: HeapState, block: BlockId) -> tuple[FileEntry, ...]:
     state, updates = await heap.db.read(read)
     if state is None:
         return ()
-    replica = await asyncio.to_thread(heap.replicas.load, block, state.seq, updates)
+    replica = await off_loop(heap.replicas.load, block, state.seq, updates)
     return replica.fields().files
 
 

@@ -1,6 +1,5 @@
 """Blocks made on this device: new notes, and the rows and first updates of all kinds."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -25,6 +24,7 @@ from heapsyncd.sync.merge import (
     front_change,
     read_body,
 )
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 
 log = structlog.get_logger()
@@ -85,7 +85,7 @@ async def notes_created(heap: HeapState, saved: Sequence[Saved]) -> None:
         fresh = [f for s in saved if (f := _name(heap, s, tags)) is not None]
         for start in range(0, len(fresh), CREATE_BATCH):
             batch = fresh[start : start + CREATE_BATCH]
-            read = await asyncio.to_thread(lambda b=batch: [_first_edit(heap, f) for f in b])  # type: ignore[misc]
+            read = await off_loop(lambda b=batch: [_first_edit(heap, f) for f in b])  # type: ignore[misc]
             good = [f for f in read if isinstance(f, _Fresh)]
             for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
                 heap.file_problems[path] = reason

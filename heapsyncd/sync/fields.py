@@ -1,6 +1,5 @@
 """Changes of what a block says beside its body: title, tags, files, deletion."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -15,6 +14,7 @@ from heapsyncd.document.edit import Wish, express
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.ingest import read_block
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.state import HeapState, now_ms
 
 log = structlog.get_logger()
@@ -34,9 +34,9 @@ async def edit_fields(
     state, updates, _ = await heap.db.read(lambda tx: read_block(tx, block))
     if state is None:
         return
-    live = await asyncio.to_thread(heap.replicas.load, block, state.seq, updates)
+    live = await off_loop(heap.replicas.load, block, state.seq, updates)
     heap.replicas.drop(block)
-    made = await asyncio.to_thread(
+    made = await off_loop(
         lambda: express([live.state()], wish, live=live, client_id=heap.client_id)
     )
     if made.update is not None:

@@ -5,7 +5,6 @@ disk's stamps are committed in one transaction. A kill before it leaves everythi
 file is found changed again), a kill after it leaves the edit to be pushed.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -32,6 +31,7 @@ from heapsyncd.sync.merge import (
     read_body,
     shows,
 )
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.stale import choose
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 
@@ -110,10 +110,10 @@ async def _express(
     something new.
     """
     block = entry.block_id
-    live = await asyncio.to_thread(heap.replicas.load, block, state.seq, updates)
+    live = await off_loop(heap.replicas.load, block, state.seq, updates)
     heap.replicas.drop(block)
     links = NoteLinks(heap.index, block, aliases=True)
-    chosen = await asyncio.to_thread(choose, ring, saved.data, now_ms()) if ring else None
+    chosen = await off_loop(choose, ring, saved.data, now_ms()) if ring else None
     base = await heap.db.read(lambda tx: _base(tx, block, chosen.rendition)) if chosen else None
     front_before = Note.of(chosen.rendition.data).front if chosen else None
     change = front_change(front_before, note.front)
@@ -123,24 +123,21 @@ async def _express(
     if (
         wish == Wish()
         and not again
-        and await asyncio.to_thread(shows, saved.data, live.view(), links)
+        and await off_loop(lambda: shows(saved.data, live.view(), links))
     ):
         # The file shows the document as it is: written by us before a kill, or edited alike on
         # both sides.
-        await _commit(
-            heap, entry, saved, state, live, _Outcome(None, state.seq, None, mentions(live.view()))
-        )
+        named = await off_loop(lambda: mentions(live.view()))
+        await _commit(heap, entry, saved, state, live, _Outcome(None, state.seq, None, named))
         return
-    reading = await asyncio.to_thread(
-        read_body, base, note, live, updates, links, heap.client_id, wish
-    )
+    reading = await off_loop(read_body, base, note, live, updates, links, heap.client_id, wish)
     if reading.update is not None:
-        await asyncio.to_thread(live.apply, reading.update)
+        await off_loop(live.apply, reading.update)
     update = _undeleted(live, reading.update, heap.client_id)
     seq: int | None
     if chosen is None or base is None or base.updates is None:
         # Merged without a common history: the file shows our side only, unless there was no other.
-        whole = await asyncio.to_thread(shows, saved.data, live.view(), links)
+        whole = await off_loop(lambda: shows(saved.data, live.view(), links))
         seq, extra = (state.seq + (update is not None) if whole else None), None
     else:
         parts = [p for p in (chosen.rendition.extra, reading.update) if p is not None]

@@ -231,7 +231,7 @@ def compose(base: bytes | None, view: Block, values: FrontValues, links: NoteLin
         )
         return (front + body).encode()
     note = Note.of(base)
-    body = note.body if parse(note.body, links) == view else patch(note.body, view, links)
+    body = patch(note.body, view, links)
     front = note.front.raw
     if note.front.problem is None:
         front = frontmatter.update(

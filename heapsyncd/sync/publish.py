@@ -27,6 +27,7 @@ from heapsyncd.sync.attachments import Holding, show_files
 from heapsyncd.sync.holding import removable
 from heapsyncd.sync.index import NoteLinks, stat_of
 from heapsyncd.sync.merge import FrontValues, compose, digest, mentions, shown_files
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.places import commit_entries, make_folders, places_of, put_in_place, remove
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.tree import Block
@@ -76,7 +77,7 @@ async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at:
         s.deleted_at_ms is None and s.id not in heap.places and s.id not in heap.index.path_of
         for s in states
     ):
-        heap.places = await asyncio.to_thread(places_of, heap)
+        heap.places = await off_loop(places_of, heap)
         heap.index.plan(heap.places)
     places = heap.places
     states = await _unhidden(heap, states, places)
@@ -145,6 +146,8 @@ class _Loaded:
     path: str
     fields: Fields
     view: Block
+    files: frozenset[str]
+    """The keys of the files that the view shows."""
     base: Rendition | None
 
 
@@ -171,13 +174,12 @@ async def _write_notes(
     loaded = await _load(heap, states, places)
     attachments: list[EntryRow] = []
     for note in loaded:
-        files, shown = note.fields.files, shown_files(note.view)
-        holding = Holding(note.state.id, "note", note.path, files, shown)
+        holding = Holding(note.state.id, "note", note.path, note.fields.files, note.files)
         rows = await show_files(heap, holding, look_at)
         for row in rows:
             heap.index.put(row)
         attachments += rows
-    composed = await asyncio.to_thread(lambda: [_compose(heap, n) for n in loaded])
+    composed = await off_loop(lambda: [_compose(heap, n) for n in loaded])
     drafts = [d for d in composed if isinstance(d, _Draft)]
     for block, reason in [d for d in composed if not isinstance(d, _Draft)]:
         await _trouble(heap, block, reason)
@@ -221,10 +223,10 @@ async def _load(
         except BlockError as error:
             return state.id, str(error)
         heap.replicas.put(state.id, state.seq, replica)
-        return _Loaded(state, path, fields, view, base)
+        return _Loaded(state, path, fields, view, shown_files(view), base)
 
     found = await heap.db.read(read)
-    loaded = await asyncio.to_thread(lambda: [one(*f) for f in found])
+    loaded = await off_loop(lambda: [one(*f) for f in found])
     for block, reason in [n for n in loaded if not isinstance(n, _Loaded)]:
         await _trouble(heap, block, reason)
     return [n for n in loaded if isinstance(n, _Loaded)]

@@ -5,7 +5,6 @@ then does the folder hear of it. An update that comes twice, or that says nothin
 trace.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +19,7 @@ from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields
 from heapsyncd.sync.merge import reexpress
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.state import HeapState, now_ms
 
 log = structlog.get_logger()
@@ -70,7 +70,7 @@ async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
 async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
     found = await heap.db.read(lambda tx: [(i, _read(tx, heap, i)) for i in items])
     work = [(item, known) for item, known in found if known is not None]
-    absorbed = await asyncio.to_thread(lambda: [_absorb(heap, k, i) for i, k in work])
+    absorbed = await off_loop(lambda: [_absorb(heap, k, i) for i, k in work])
     stored = await heap.db.write(lambda tx: [_store(tx, heap, a) for a in absorbed])
     if any(a.rows for a in absorbed):
         # Counted rightly soon; until then status must not say "in sync".
