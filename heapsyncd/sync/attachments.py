@@ -184,12 +184,33 @@ async def _rearrange(
             for key in free:
                 await _move(heap, left.pop(key), wanted[key])
             continue
+        strays = [e for k in left if _is_stray(heap, e := heap.index.entries[wanted[k]])]
+        if strays:
+            await _move(heap, strays[0], _aside(strays[0]))
+            continue
         blocked = [k for k, e in left.items() if e.path in wanted.values()]
         if not blocked:
             return
         entry = left[blocked[0]]
-        aside = PurePosixPath(entry.path).with_name(f"{ASIDE}{(entry.key or '')[:16]}")
-        left[blocked[0]] = await _move(heap, entry, str(aside))
+        left[blocked[0]] = await _move(heap, entry, _aside(entry))
+
+
+def _is_stray(heap: HeapState, entry: EntryRow) -> bool:
+    """Whether an attachment stands in the directory of another note than its own (two notes have
+    swapped their names): it goes when its own note is written.
+    """
+    note = heap.index.path_of.get(entry.block_id)
+    return (
+        entry.role == "attachment"
+        and note is not None
+        and heap.index.kind(entry.block_id) == "document"
+        and str(PurePosixPath(entry.path).parent) != assets_of(note)
+    )
+
+
+def _aside(entry: EntryRow) -> str:
+    name = f"{ASIDE}{entry.block_id}-{(entry.key or '')[:16]}"
+    return str(PurePosixPath(entry.path).with_name(name))
 
 
 async def _move(heap: HeapState, entry: EntryRow, path: str) -> EntryRow:

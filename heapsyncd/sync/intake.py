@@ -26,6 +26,7 @@ from heapsyncd.sync import changes, holding
 from heapsyncd.sync.adopt import adopt, adoptable
 from heapsyncd.sync.contents import content_changed, file_created
 from heapsyncd.sync.created import notes_created
+from heapsyncd.sync.displaced import displaced, waits_aside
 from heapsyncd.sync.guard import spread
 from heapsyncd.sync.ingest import Saved, note_saved
 from heapsyncd.sync.merge import digest
@@ -162,8 +163,10 @@ class Intake:
         await holding.settle(self.heap, snapshot.entries)
         # A file that was to be brought back and is there: written before a kill, or by the user.
         known = [e for e in found.created if self._comes_back(e)]
-        await self._changed([*found.modified, *known], now)
-        created = [e for e in found.created if e not in known]
+        others = await displaced(self.heap, found.modified, found.missing, NOTE_BYTES)
+        changed = [e for e in found.modified if e not in others]
+        await self._changed([*changed, *known], now)
+        created = [*(e for e in found.created if e not in known), *others]
         missing = [index.entries[p] for p in found.missing]
         await self._moved_or_created(missing, created, now)
         for path in scope or ():
@@ -242,6 +245,7 @@ class Intake:
             e
             for e in self.heap.index.entries.values()
             if e.path in self.heap.held_up
+            or (waits_aside(e) and await self.heap.disk.stat(e.path) is None)
             or (e.path in self._seen and self._seen[e.path][0] is None)
         ]
         candidates = {e.path: e for e in [*missing, *gone_now]}

@@ -1,0 +1,84 @@
+"""Notes whose places others took: files swapped or moved over one another.
+
+The id in a file says which note it is. When it is another than the one that stood there, and that
+other note is not at its own place any more, then files were moved, not written anew: who stood
+there waits aside, until it is found elsewhere or believed deleted.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from heapsyncd.cache import entries
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.database import Tx
+from heapsyncd.errors import FolderTrouble, UnreadableFile
+from heapsyncd.folder.disk import Moved, Unsettled
+from heapsyncd.folder.snapshot import Entry
+from heapsyncd.ids import BlockId
+from heapsyncd.markdown import frontmatter
+from heapsyncd.markdown.text import decode
+from heapsyncd.sync.plan import ASIDE
+from heapsyncd.sync.state import HeapState
+
+
+async def displaced(
+    heap: HeapState, modified: Sequence[Entry], missing: Collection[str], max_bytes: int
+) -> list[Entry]:
+    """Those of the modified files that are other notes now. Who stood there has stepped aside.
+
+    Args:
+        heap: the heap.
+        modified: known files with other stamps.
+        missing: known paths that are gone.
+        max_bytes: a larger file is no note.
+    """
+    index = heap.index
+    replaced = {e.path: e for e in modified if _is_replaced(heap, e)}
+    away = {*missing, *replaced}
+    if len(away) < 2:
+        return []  # an ordinary save
+    found = []
+    for path, entry in replaced.items():
+        block = await _id_in(heap, path, max_bytes)
+        home = None if block is None else index.path_of.get(block)
+        if home is not None and home != path and home in away:
+            found.append(entry)
+    await _step_aside(heap, [index.entries[e.path] for e in found])
+    return found
+
+
+def waits_aside(entry: EntryRow) -> bool:
+    """Whether an entry has no place since another note took its own."""
+    return PurePosixPath(entry.path).name.startswith(ASIDE)
+
+
+def _is_replaced(heap: HeapState, entry: Entry) -> bool:
+    row = heap.index.entries[entry.path]
+    return row.role == "note" and row.inode != entry.stat.inode and entry.path not in heap.held_up
+
+
+async def _id_in(heap: HeapState, path: str, max_bytes: int) -> BlockId | None:
+    try:
+        data, _ = await heap.disk.read(path, max_bytes)
+        found = frontmatter.split(decode(data).text)[0].id
+    except (Moved, Unsettled, FolderTrouble, UnreadableFile):
+        return None
+    return None if found is None else BlockId(found)
+
+
+async def _step_aside(heap: HeapState, rows: Sequence[EntryRow]) -> None:
+    if not rows:
+        return
+    async with heap.lock:
+        aside = [replace(r, path=f"{ASIDE}{r.block_id}.md") for r in rows]
+
+        def store(tx: Tx) -> None:
+            entries.remove(tx, heap.id, [r.path for r in rows])
+            entries.save(tx, heap.id, aside)
+
+        await heap.db.write(store)
+        for row in rows:
+            heap.index.drop(row.path)
+        for row in aside:
+            heap.index.put(row)

@@ -1,0 +1,307 @@
+"""Names, places and identities over whole mirrors: heaps with one title, hostile titles, moves
+between heaps, swaps, and any sequence of renames and moves on two devices.
+"""
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from heapsyncd.ids import BlockId
+from heapsyncd.markdown.frontmatter import split
+from tests.sync.rig import Device, World, until
+
+COMPOSED, DECOMPOSED = "Caf\u00e9", "Cafe\u0301"
+
+
+def ids(device: Device, root: Path | None = None) -> dict[str, str]:
+    """The id of every note, by path."""
+    root = root or device.root
+    found = {}
+    for path in sorted(root.rglob("*.md")):
+        front = split(path.read_text("utf-8"))[0]
+        assert front.id is not None
+        found[str(path.relative_to(root))] = front.id
+    return found
+
+
+async def test_heaps_with_one_title(world: World) -> None:
+    """Heaps of one title (or twins by case) get distinct folders, the same on every device, and
+    keep them.
+    """
+    for title in ("Home", "HOME", COMPOSED, DECOMPOSED):
+        await world.server.add_heap(title)
+    devices = [world.device("a"), world.device("b")]
+    seen = []
+    for device in [*devices, devices[0]]:
+        await device.synced()
+        folders = {
+            (p / ".heapsyncd").read_text(): p.name for p in (device.base / "folder").iterdir()
+        }
+        assert len(folders) == 5
+        assert len({n.casefold() for n in folders.values()}) == 5
+        seen.append(folders)
+    assert seen[0] == seen[1] == seen[2]
+
+
+TITLES = [
+    "a/b", "../../escape", "..", ".hidden", "CON", "trailing. ", "x" * 300, "🙂" * 80,
+    "two\nlines", "", COMPOSED, DECOMPOSED, COMPOSED.upper(), "שלום עולם", "a:b*c?", ".heapsyncd",
+    "N.assets",
+]  # fmt: skip
+
+
+async def test_hostile_titles(world: World) -> None:
+    """Any title has a safe name inside the heap's folder, distinct from the others', the same on
+    every device and after a restart; the true title survives a rename of another note.
+    """
+    blocks = [await world.add(t, f"body {k}\n") for k, t in enumerate(TITLES)]
+    shown = [(await world.server.row(b)).title for b in blocks]
+    one, two = world.device("a"), world.device("b")
+    await one.synced()
+    await two.synced()
+    before = ids(one)
+    assert sorted(before.values()) == sorted(blocks)
+    assert ids(two) == before
+    outside = {p.name for p in one.base.rglob("*.md")} - {p.name for p in one.root.rglob("*.md")}
+    assert outside == set()
+    assert all(len(os.fsencode(Path(p).name)) <= 255 for p in before)
+    await one.synced()
+    assert ids(one) == before
+    assert [(await world.server.row(b)).title for b in blocks] == shown
+
+
+async def test_case_and_form_renames(world: World) -> None:
+    """A rename of case or normalisation alone is a rename, both ways: same block, same file."""
+    block = await world.add("boat", "floats\n")
+    one, two = world.device("a"), world.device("b")
+    await one.synced()
+    await two.synced()
+    inode = (one.root / "boat.md").stat().st_ino
+    (two.root / "boat.md").rename(two.root / "Boat.md")
+    await two.synced()
+    await one.synced()
+    assert ids(one) == ids(two) == {"Boat.md": block}
+    assert (one.root / "Boat.md").stat().st_ino == inode
+    for title in (COMPOSED, DECOMPOSED):
+        await world.change(block, title=title)
+        await one.synced()
+        assert ids(one) == {f"{title}.md": block}
+    assert await world.blocks() == [block]
+
+
+async def test_symlinks_that_take_a_place(world: World) -> None:
+    """A file or directory that a symlink replaces is neither followed, written through nor taken
+    for deleted; what is behind the link stays as it is.
+    """
+    outside = world.base / "outside"
+    outside.mkdir()
+    (outside / "Note.md").write_text("not ours\n")
+    device = world.device()
+    await device.synced()
+    (device.root / "Sub").mkdir()
+    (device.root / "Sub" / "Note.md").write_text("ours\n")
+    (device.root / "Plain.md").write_text("plain\n")
+    await device.synced()
+    titles = await world.titles()
+    shutil.rmtree(device.root / "Sub")
+    (device.root / "Sub").symlink_to(outside)
+    (device.root / "Plain.md").unlink()
+    (device.root / "Plain.md").symlink_to(outside / "Note.md")
+    (device.root / "Loop").symlink_to(device.root)
+    (device.root / "Dangling.md").symlink_to(device.root / "nowhere")
+    for block in titles.values():
+        await world.change(block, body="changed in the app\n")
+    verdict = await device.once(8)
+    assert verdict.exit_code == 1
+    assert any("Sub" in line for line in verdict.left)
+    assert (outside / "Note.md").read_text() == "not ours\n"
+    assert await world.titles() == titles
+    assert (device.root / "Sub").is_symlink()
+    assert (device.root / "Plain.md").is_symlink()
+
+
+async def test_special_files(world: World) -> None:
+    """A FIFO, a socket of a path and a file nobody may read hold nothing up and are told of; hard
+    links and sparse files are files.
+    """
+    device = world.device()
+    await device.synced()
+    os.mkfifo(device.root / "pipe.md")
+    os.mkfifo(device.root / "pipe.bin")
+    (device.root / "Note.md").write_text("text\n")
+    (device.root / "one.bin").write_bytes(b"linked")
+    os.link(device.root / "one.bin", device.root / "two.bin")
+    with (device.root / "sparse.bin").open("wb") as file:
+        file.truncate(1 << 20)
+    verdict = await device.once()
+    assert verdict.exit_code == 1
+    assert sum("no regular file" in line for line in verdict.left) == 2
+    assert set(await world.titles()) == {"Note"}
+    assert set(await world.titles("file")) == {"one.bin", "two.bin", "sparse.bin"}
+
+
+async def test_file_and_folder_swap(world: World) -> None:
+    """A folder that becomes a file, and a file that becomes a folder, on a device whose other has
+    unsynced notes in that folder: everything that was not sent is kept.
+    """
+    one, two = world.device("a"), world.device("b")
+    await one.synced()
+    (one.root / "X").write_bytes(b"file")
+    (one.root / "D").mkdir()
+    (one.root / "D" / "n.md").write_text("child\n")
+    await one.synced()
+    await two.synced()
+    shutil.rmtree(two.root / "D")
+    (two.root / "D").write_text("now a file")
+    (two.root / "X").unlink()
+    (two.root / "X").mkdir()
+    (two.root / "X" / "in.md").write_text("inner\n")
+    (one.root / "D" / "unsynced.md").write_text("unsynced child\n")
+    for device in (two, one, two):
+        await device.synced()
+    assert ids(one) == ids(two)
+    assert (one.root / "D").read_text() == (two.root / "D").read_text() == "now a file"
+    bodies = one.notes()
+    assert bodies.pop("X/in.md") == "inner\n"
+    assert list(bodies.values()) == ["unsynced child\n"]
+
+
+async def test_swapped_notes(world: World) -> None:
+    """Notes whose files swap their names keep their ids, texts and attachments, while a mirror
+    runs and while none does.
+    """
+    device = world.device()
+    await device.synced()
+    for name in ("A", "B"):
+        (device.root / f"{name}.assets").mkdir()
+        (device.root / f"{name}.assets" / "own.bin").write_bytes(name.encode())
+        (device.root / f"{name}.md").write_text(f"text of {name}\n")
+    await device.synced()
+    before, blocks = ids(device), await world.blocks()
+
+    def swap() -> None:
+        (device.root / "A.md").rename(device.root / "aside")
+        (device.root / "B.md").rename(device.root / "A.md")
+        (device.root / "aside").rename(device.root / "B.md")
+
+    swap()
+    await device.synced()
+    swapped = {"A.md": before["B.md"], "B.md": before["A.md"]}
+    assert ids(device) == swapped
+    assert (device.root / "A.assets" / "own.bin").read_bytes() == b"B"
+    assert device.notes() == {"A.md": "text of B\n", "B.md": "text of A\n"}
+    titles = await world.titles()
+    assert titles == {"A": before["B.md"], "B": before["A.md"]}
+    async with device.running():
+        await device.in_sync()
+        swap()
+        await until(lambda: device.report.state != "in sync", "the swap is seen")
+        await device.in_sync()
+    await device.synced()
+    assert ids(device) == before
+    assert await world.blocks() == blocks
+    assert await world.titles() == {"A": before["A.md"], "B": before["B.md"]}
+
+
+async def test_moved_over(world: World) -> None:
+    """A note moved over another keeps its id; the other is in the trash."""
+    device, other = world.device(), world.device("b")
+    blocks = [await world.add(name, f"text of {name}\n") for name in ("A", "B")]
+    await device.synced()
+    await other.synced()
+    (device.root / "A.md").replace(device.root / "B.md")
+    await device.synced()
+    await other.synced()
+    assert ids(device) == ids(other) == {"B.md": blocks[0]}
+    assert device.notes() == other.notes() == {"B.md": "text of A\n"}
+    assert (await world.server.document(blocks[1])).fields().deleted_at_ms is not None
+
+
+async def test_moves_across_heaps(world: World) -> None:
+    """A note moved with its attachments from one heap's folder to another's is a new note there,
+    with an id of its own, and deleted here.
+    """
+    await world.server.add_heap("Work")
+    device = world.device()
+    await device.synced()
+    work = device.base / "folder" / "Work"
+    (device.root / "Boat.assets").mkdir()
+    (device.root / "Boat.assets" / "plan.pdf").write_bytes(b"plan")
+    (device.root / "Boat.md").write_text("See:\n\n![[plan.pdf]]\n")
+    await device.synced()
+    old = (await world.titles())["Boat"]
+    for name in ("Boat.md", "Boat.assets"):
+        (device.root / name).rename(work / name)
+    await device.synced()
+    assert (await world.server.document(old)).fields().deleted_at_ms is not None
+    (new,) = ids(device, work).values()
+    assert new != old
+    assert new not in await world.blocks()
+    (entry,) = (await world.server.document(BlockId(new))).fields().files
+    assert entry.is_uploaded
+    assert split((work / "Boat.md").read_text())[1] == "See:\n\n![[plan.pdf]]\n"
+    assert (work / "Boat.assets" / "plan.pdf").read_bytes() == b"plan"
+    assert [p.name for p in device.root.iterdir()] == [".heapsyncd"]
+
+
+def shuffle(root: Path, rng: random.Random) -> None:
+    """One rename, move or swap of notes or folders, as a user may do it."""
+    notes = sorted(p for p in root.rglob("*.md"))
+    folders = sorted(p for p in root.rglob("*") if p.is_dir())
+    kind = rng.choice(["rename", "rename", "move", "move", "swap", "folder", "nest"])
+    name = rng.choice(["Alpha", "alpha", "Beta", COMPOSED, DECOMPOSED, "Gamma"])
+    if kind == "rename":
+        old = rng.choice(notes)
+        target = old.with_name(f"{name}.md")
+    elif kind == "move":
+        old = rng.choice(notes)
+        target = rng.choice([root, *folders]) / old.name
+    elif kind == "swap":
+        one, two = rng.sample(notes, 2)
+        aside = root / "aside.md"
+        one.rename(aside)
+        two.rename(one)
+        aside.rename(two)
+        return
+    elif kind == "folder":
+        old = rng.choice(folders)
+        target = old.with_name(name)
+    else:
+        old = rng.choice(folders)
+        target = rng.choice([root, *folders]) / old.name
+        if target.is_relative_to(old):
+            return
+    taken = {p.name.casefold() for p in target.parent.iterdir()} if target != old else set()
+    if target != old and target.name.casefold() not in taken:
+        old.rename(target)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_any_renames_and_moves(world: World, seed: int) -> None:
+    """After any renames and moves on two devices both folders are the same, every note has kept
+    its id and its text, and no block was made.
+    """
+    rng = random.Random(seed)
+    one, two = world.device("a"), world.device("b")
+    await one.synced()
+    for path in ("One.md", "Two.md", "Sub/Three.md", "Sub/Deep/Four.md", "Other/Five.md"):
+        (one.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (one.root / path).write_text(f"the text of {Path(path).stem}\n")
+    await one.synced()
+    await two.synced()
+    texts = {i: one.notes()[p] for p, i in ids(one).items()}
+    blocks = set(await world.blocks())
+    for _ in range(4):
+        for device in (one, two):
+            for _ in range(rng.randrange(3)):
+                shuffle(device.root, rng)
+        await rng.choice([one, two]).synced()
+    for device in (one, two, one, two):
+        await device.synced()
+    assert ids(one) == ids(two)
+    assert {i: one.notes()[p] for p, i in ids(one).items()} == texts
+    assert {i: two.notes()[p] for p, i in ids(two).items()} == texts
+    assert set(await world.blocks()) == blocks
