@@ -144,3 +144,13 @@ def test_long_lists_are_aligned_in_order() -> None:
     new = [para(f"line {n}!") for n in range(5000)]
     pairs = align(old, new)
     assert sum(1 for i, j in pairs if i == j) > 4500
+
+
+def test_a_text_replaced_by_another_stays_the_same_block() -> None:
+    """Texts replaced one by one are edits, not deletions; what stands elsewhere was moved."""
+    assert align([para("same"), para("cloud")], [para("same"), para("VTKGNKU")]) == [
+        (0, 0),
+        (1, 1),
+    ]
+    moved = align([para("cloud"), para("same")], [para("same"), para("cloud")])
+    assert sum(i is not None and j is not None for i, j in moved) == 1

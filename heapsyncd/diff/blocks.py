@@ -1,7 +1,7 @@
 """Differences between two lists of blocks."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,6 +18,8 @@ SIMILAR = 0.4
 
 _BY_ATTRS = frozenset({"opaque", "files", "rule"})
 _WINDOW = 60
+_FEW = 8
+"""More texts at once are hardly replaced one by one, and whether they moved is asked of each."""
 _LONG_TEXT = 1500
 
 
@@ -34,7 +36,7 @@ def align(old: Sequence[Block], new: Sequence[Block]) -> list[Pair]:
     ends = (len(old) - tail, len(new) - tail, tail)
     middle = _numbered(old[head : ends[0]], new[head : ends[1]])
     for i2, j2, n in [*((x + head, y + head, n) for x, y, n in matches(*middle)), ends]:
-        out += _align_gap(old, new, (i, i2, j, j2))
+        out += _replaced(old, new, _align_gap(old, new, (i, i2, j, j2)))
         out += [(i2 + k, j2 + k) for k in range(n)]
         i, j = i2 + n, j2 + n
     return out
@@ -112,6 +114,44 @@ def _align_gap(old: Sequence[Block], new: Sequence[Block], gap: Gap) -> Iterator
         a1, a2 = i1 + (i2 - i1) * k // count, i1 + (i2 - i1) * (k + 1) // count
         b1, b2 = j1 + (j2 - j1) * k // count, j1 + (j2 - j1) * (k + 1) // count
         yield from _align_window(old, new, (a1, a2, b1, b2))
+
+
+def _replaced(old: Sequence[Block], new: Sequence[Block], pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """The same, with texts that were replaced one by one paired however unlike they are.
+
+    A word for a word, say: what somebody else types into the text meanwhile then stays, while in a
+    deleted block it would be gone.
+    """
+    gone: list[int] = []
+    fresh: list[int] = []
+    for i, j in [*pairs, (-1, -1)]:
+        if i is not None and j is not None:
+            yield from _one_by_one(old, new, gone, fresh)
+            gone, fresh = [], []
+            if i >= 0:
+                yield i, j
+        elif i is not None:
+            gone.append(i)
+        elif j is not None:
+            fresh.append(j)
+
+
+def _one_by_one(
+    old: Sequence[Block], new: Sequence[Block], gone: Sequence[int], fresh: Sequence[int]
+) -> Iterator[Pair]:
+    if len(gone) == len(fresh) <= _FEW and all(
+        _replaceable(old[i], new[j], old, new) for i, j in zip(gone, fresh, strict=True)
+    ):
+        yield from zip(gone, fresh, strict=True)
+        return
+    yield from ((i, None) for i in gone)
+    yield from ((None, j) for j in fresh)
+
+
+def _replaceable(a: Block, b: Block, old: Sequence[Block], new: Sequence[Block]) -> bool:
+    if a.kind != b.kind or a.kind in _BY_ATTRS or not (a.words() and b.words()):
+        return False
+    return a not in new and b not in old  # that would be a move
 
 
 def _align_window(old: Sequence[Block], new: Sequence[Block], gap: Gap) -> Iterator[Pair]:
