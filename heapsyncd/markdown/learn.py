@@ -21,7 +21,7 @@ def learn(data: bytes, tree: Block, trace: Trace) -> Style:
         if block.span is None:
             continue
         text = data[block.span.start : block.span.end]
-        for name, value in _of(block, text):
+        for name, value in _of(block, data, text):
             found.setdefault(name, value)
         if block.kind == "paragraph" and b"\n" in text:
             widths.append(max(len(line.decode()) for line in text.splitlines()[:-1]))
@@ -41,7 +41,8 @@ def _marks(data: bytes, trace: Trace) -> dict[str, Any]:
     return {k: v for k, v in found.items() if v in "*_"}
 
 
-def _of(block: Block, text: bytes) -> list[tuple[str, str]]:
+def _of(block: Block, data: bytes, text: bytes) -> list[tuple[str, str]]:
+    """What one block says; ``text`` is its source."""
     if block.kind in {"bullet_list", "todo_list"}:
         return [("bullet", text[:1].decode())]
     if block.kind == "ordered_list":
@@ -51,7 +52,7 @@ def _of(block: Block, text: bytes) -> list[tuple[str, str]]:
         return [("fence", text[:1].decode())] if text[:1] in {b"`", b"~"} else []
     if block.kind == "rule" and not text.startswith(b"-"):
         return [("rule", text.decode().strip())]
-    for item in block.inline:
-        if isinstance(item, Atom) and item.kind == "break" and b"  \n" in text:
-            return [("hard_break", "  ")]
-    return []
+    breaks = (i.span for i in block.inline if isinstance(i, Atom) and i.kind == "break" and i.span)
+    first = next(breaks, None)
+    spaces = first is not None and data.startswith(b"  ", first.start)
+    return [("hard_break", "  ")] if spaces else []

@@ -11,6 +11,7 @@ from heapsyncd.markdown.splice import Splice
 from heapsyncd.markdown.workbench import Workbench
 from heapsyncd.tree import Block
 
+_LONG = 50_000
 _INFO = re.compile(rb"(`{3,}|~{3,})([ \t]*)([^ \t\r\n]*)")
 _PREFIX = re.compile(rb"[ \t>]*")
 
@@ -53,6 +54,9 @@ def _edited(bench: Workbench, old: Block, edits: list[Edit]) -> str:
 def _reads_as(bench: Workbench, old: Block, new: Block, edits: list[Edit], prefix: str) -> bool:
     """Whether the leaf alone reads as the new one with these edits."""
     text = _edited(bench, old, edits)
+    if len(text) > _LONG:
+        # The whole result is read in the end anyway.
+        return True
     if old.kind == "cell":
         text = f"|x|\n|-|\n|{text}|"
     elif "\n" in text:

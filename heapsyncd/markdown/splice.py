@@ -15,7 +15,7 @@ from heapsyncd.markdown.sheet import Edit
 from heapsyncd.markdown.source import Trace, Wrap
 from heapsyncd.markdown.spans import SpanWriter
 from heapsyncd.markdown.style import Style
-from heapsyncd.markdown.tokens import Token, read_row
+from heapsyncd.markdown.tokens import Row, new_row, source_row
 from heapsyncd.tree import Atom, Block, Inline, Mark, Marks, Span, Text
 
 if TYPE_CHECKING:
@@ -63,11 +63,13 @@ class Splice:
         self._new = new
         self._trace = trace
         self._atoms: dict[tuple[str, object], str] = {}
-        self._row: list[Token] = []
-        self._new_row: list[tuple[str, Marks, Inline]] = []
-        self._wraps: list[Wrap] = []
-        self._starts: list[int] = []
+        self._row = source_row(data, old.inline, trace, self._char)
+        self._fresh = new_row(new, self._char)
         self._wide = False
+        assert old.span is not None, "every parsed block has its span"
+        ends = (old.span.start, old.span.end)
+        first, last = (bisect_left(trace.wraps, at, key=lambda w: w.outer.start) for at in ends)
+        self._wraps = trace.wraps[first:last]
 
     def edits(
         self, links: "Links", style: Style, rung: int, *, wide: bool = False
@@ -78,40 +80,18 @@ class Splice:
         line's prefix put behind it.
         """
         self._wide = wide
-        if not self._read():
+        row = self._row
+        regions = self._regions(row) if row is not None else None
+        if row is None or regions is None:
             return None
         out: list[Edit] = []
-        regions = self._regions()
-        if regions is None:
-            return None
         for region in regions:
-            cut = self._cut(region)
-            if cut is None:
-                return None
-            text = self._write(region, cut, links, style, rung)
-            if text is None:
+            cut = self._cut(row, region)
+            text = None if cut is None else self._write(row, region, cut, links, style, rung)
+            if cut is None or text is None:
                 return None
             out.append(Edit(cut[0], cut[1], text.encode()))
         return out
-
-    def _read(self) -> bool:
-        """Fill both rows; False when some old character has no bytes of its own."""
-        assert self._old.span is not None, "every parsed block has its span"
-        row = read_row(self._data, self._old.inline, self._trace, self._char)
-        if row is None:
-            return False
-        self._row = row
-        self._starts = [t.start for t in row]
-        self._new_row = []
-        for item in self._new:
-            if isinstance(item, Atom):
-                self._new_row.append((self._char(item), (), item))
-            else:
-                self._new_row += [(c, item.marks, item) for c in item.text]
-        wraps, ends = self._trace.wraps, (self._old.span.start, self._old.span.end)
-        first, last = (bisect_left(wraps, at, key=lambda w: w.outer.start) for at in ends)
-        self._wraps = wraps[first:last]
-        return True
 
     def _char(self, atom: Atom) -> str:
         key = (atom.kind, atom.attrs)
@@ -119,23 +99,21 @@ class Splice:
 
     # What changed
 
-    def _regions(self) -> list[Region] | None:
-        old = "".join(t.char for t in self._row)
-        new = "".join(c for c, _, _ in self._new_row)
+    def _regions(self, row: Row) -> list[Region] | None:
         found: list[Region] = []
         i = j = 0
-        for hunk in text_hunks(old, new):
-            start, end = self._slid(i, j, hunk)
-            self._mark_changes(i, start, j, found)
+        for hunk in text_hunks(row.chars, self._fresh.chars):
+            start, end = self._slid(row, i, j, hunk)
+            self._mark_changes(row, i, start, j, found)
             j += start - i
-            found.append(self._region(start, end, j, j + len(hunk.text)))
+            found.append(_region(row, start, end, j, j + len(hunk.text)))
             i, j = end, j + len(hunk.text)
-        self._mark_changes(i, len(old), j, found)
+        self._mark_changes(row, i, len(row), j, found)
         if len(found) * len(self._wraps) > _MOST:
             return None
-        return self._settled(found)
+        return self._settled(row, found)
 
-    def _slid(self, i: int, j: int, hunk: Hunk) -> tuple[int, int]:
+    def _slid(self, row: Row, i: int, j: int, hunk: Hunk) -> tuple[int, int]:
         """Where a bare insertion fits the marks best, of the places that read the same.
 
         ``new word`` may have come as ``new `` or as `` word``: only one of them was bold, say.
@@ -147,56 +125,39 @@ class Splice:
         for at in range(start - 1, max(i, start - _MOST_SLIDE) - 1, -1):
             # One step to the left: the character there now stands behind the insertion.
             new = j + at - i
-            if self._row[at].char != self._new_row[new + width][0]:
+            if row.chars[at] != self._fresh.chars[new + width]:
                 break
-            misfits += self._row[at].marks != self._new_row[new + width][1]
-            misfits -= self._row[at].marks != self._new_row[new][1]
+            misfits += row.marks(at) != self._fresh.marks(new + width)
+            misfits -= row.marks(at) != self._fresh.marks(new)
             if misfits < cost:
                 best, cost = at, misfits
         return best, best
 
-    def _region(self, a: int, b: int, c: int, d: int) -> Region:
-        if a < b:
-            return Region(a, b, c, d, self._row[a].start, self._row[b - 1].end)
-        return Region(a, b, c, d, -1, -1)
-
-    def _mark_changes(self, i: int, end: int, j: int, found: list[Region]) -> None:
+    def _mark_changes(self, row: Row, i: int, end: int, j: int, found: list[Region]) -> None:
         """Characters that stayed but lie under other marks now."""
-        move = j - i
-        found += [
-            self._region(k, k + 1, k + move, k + move + 1)
-            for k in range(i, end)
-            if self._row[k].marks != self._new_row[k + move][1]
-        ]
+        move, k = j - i, i
+        while k < end:
+            stop = min(row.stretch_end(k), self._fresh.stretch_end(k + move) - move, end)
+            if row.marks(k) != self._fresh.marks(k + move):
+                found.append(_region(row, k, stop, k + move, stop + move))
+            k = stop
 
-    def _settled(self, found: list[Region]) -> list[Region]:
+    def _settled(self, row: Row, found: list[Region]) -> list[Region]:
         """Regions widened until none cuts through a delimiter, and joined where they meet."""
         out: list[Region] = []
         for each in found:
             region = each
-            self._widen(region)
+            self._widen(row, region)
             while out and region.a <= out[-1].b:
-                region = self._joined(out.pop(), region)
-                self._widen(region)
+                region = _joined(row, out.pop(), region)
+                self._widen(row, region)
             out.append(region)
         return out
 
-    def _joined(self, first: Region, second: Region) -> Region:
-        """Both as one; between and around what changed, old and new are the same."""
-        a, b = min(first.a, second.a), max(first.b, second.b)
-        c = first.c - max(first.a - second.a, 0)
-        d = second.d + max(first.b - second.b, 0)
-        region = self._region(a, b, c, d)
-        if a < b:
-            starts = [r.start for r in (first, second) if r.start >= 0]
-            region.start = min([region.start, *starts])
-            region.end = max(region.end, first.end, second.end)
-        return region
-
-    def _widen(self, region: Region) -> None:
+    def _widen(self, row: Row, region: Region) -> None:
         """Outward, until every mark's range lies wholly inside or wholly around the region."""
         if region.start < 0 and self._wide:
-            cut = self._gap(region)
+            cut = self._gap(row, region)
             region.start = region.end = cut[0] if cut else -1
         if region.start < 0:
             return
@@ -204,11 +165,11 @@ class Splice:
         while again:
             again = False
             for wrap in reversed(self._wraps):
-                if not self._agrees(region, wrap):
-                    self._stretch(region, wrap.outer)
+                if not self._agrees(row, region, wrap):
+                    _stretch(row, region, wrap.outer)
                     again = True
 
-    def _agrees(self, region: Region, wrap: Wrap) -> bool:
+    def _agrees(self, row: Row, region: Region, wrap: Wrap) -> bool:
         start, end, outer, inner = region.start, region.end, wrap.outer, wrap.inner
         if self._wide and (outer.end == start or outer.start == end):
             return False
@@ -222,52 +183,34 @@ class Splice:
             # `[text]` alone is a link by its very text.
             return False
         # A mark around the region stays if something is left under it and all that is new fits.
-        emptied = region.c == region.d and self._is_all(region, inner)
+        emptied = region.c == region.d and _is_all(row, region, inner)
         return not emptied and self._fits(region, wrap.mark)
-
-    def _is_all(self, region: Region, inner: Span) -> bool:
-        """Whether the region is all there is inside a mark's delimiters."""
-        before = self._row[region.a - 1] if region.a else None
-        after = self._row[region.b] if region.b < len(self._row) else None
-        return (before is None or before.end <= inner.start) and (
-            after is None or after.start >= inner.end
-        )
 
     def _fits(self, region: Region, mark: Mark) -> bool:
         """Whether everything new in the region may stand under a mark that lies around it."""
         return all(
-            mark in marks if isinstance(item, Text) else mark.kind not in {"link", "code"}
-            for _, marks, item in self._new_row[region.c : region.d]
+            mark in item.marks if isinstance(item, Text) else mark.kind not in {"link", "code"}
+            for _, _, item in self._fresh.parts(region.c, region.d)
         )
-
-    def _stretch(self, region: Region, outer: Span) -> None:
-        """Take in a whole range and the tokens in it, which are the same in the new content."""
-        a = min(region.a, bisect_left(self._starts, outer.start))
-        b = max(region.b, bisect_left(self._starts, outer.end))
-        region.c -= region.a - a
-        region.d += b - region.b
-        region.a, region.b = a, b
-        region.start = min(region.start, outer.start)
-        region.end = max(region.end, outer.end)
 
     # Cutting and writing
 
-    def _cut(self, region: Region) -> Cut | None:
+    def _cut(self, row: Row, region: Region) -> Cut | None:
         """The bytes to replace and the marks that lie around them."""
         if region.start >= 0:
             return region.start, region.end, self._around(region.start, region.end)
-        return self._gap(region)
+        return self._gap(row, region)
 
     def _around(self, start: int, end: int) -> Marks:
         return tuple(w.mark for w in self._wraps if w.inner.start <= start and end <= w.inner.end)
 
-    def _gap(self, region: Region) -> Cut | None:
+    def _gap(self, row: Row, region: Region) -> Cut | None:
         """The best place for an insertion between two tokens: where its marks already are."""
-        row, at = self._row, region.a
-        if not row:
+        at = region.a
+        if not len(row):
             return None
-        low = row[at - 1].end if at else min([row[0].start, *(w.outer.start for w in self._wraps)])
-        high = row[at].start if at < len(row) else row[-1].end
+        low = row.end(at - 1) if at else min([row.start(0), *(w.outer.start for w in self._wraps)])
+        high = row.start(at) if at < len(row) else row.end(at - 1)
         if at == len(row):
             high = max([high, *(w.outer.end for w in self._wraps)])
         edges = (e for w in self._wraps for e in (w.outer.start, w.outer.end))
@@ -288,17 +231,12 @@ class Splice:
         )
 
     def _write(
-        self, region: Region, cut: Cut, links: "Links", style: Style, rung: int
+        self, row: Row, region: Region, cut: Cut, links: "Links", style: Style, rung: int
     ) -> str | None:
-        items: list[Inline] = []
-        for char, marks, item in self._new_row[region.c : region.d]:
-            last = items[-1] if items else None
-            if isinstance(item, Atom):
-                items.append(item)
-            elif isinstance(last, Text) and last.marks == marks:
-                items[-1] = Text(last.text + char, marks)
-            else:
-                items.append(Text(char, marks))
+        items: list[Inline] = [
+            Text(text, item.marks) if isinstance(item, Text) else item
+            for _, text, item in self._fresh.parts(region.c, region.d)
+        ]
         in_table = self._old.kind == "cell"
         if any(m.kind == "code" for m in cut[2]):
             text = "".join(i.text for i in items if isinstance(i, Text))
@@ -309,7 +247,7 @@ class Splice:
             items,
             cut[2],
             before=self._char_before(cut[0]),
-            after=self._char_after(cut[1]) if region.b < len(self._row) else "",
+            after=self._char_after(cut[1]) if region.b < len(row) else "",
         )
 
     def _char_before(self, at: int) -> str:
@@ -319,3 +257,39 @@ class Splice:
 
     def _char_after(self, at: int) -> str:
         return self._data[at : at + 4].decode(errors="ignore")[:1]
+
+
+def _region(row: Row, a: int, b: int, c: int, d: int) -> Region:
+    if a < b:
+        return Region(a, b, c, d, row.start(a), row.end(b - 1))
+    return Region(a, b, c, d, -1, -1)
+
+
+def _joined(row: Row, first: Region, second: Region) -> Region:
+    """Both as one; between and around what changed, old and new are the same."""
+    a, b = min(first.a, second.a), max(first.b, second.b)
+    c = first.c - max(first.a - second.a, 0)
+    d = second.d + max(first.b - second.b, 0)
+    region = _region(row, a, b, c, d)
+    if a < b:
+        starts = [r.start for r in (first, second) if r.start >= 0]
+        region.start = min([region.start, *starts])
+        region.end = max(region.end, first.end, second.end)
+    return region
+
+
+def _stretch(row: Row, region: Region, outer: Span) -> None:
+    """Take in a whole range and the characters in it, which are the same in the new content."""
+    a = min(region.a, row.index(outer.start))
+    b = max(region.b, row.index(outer.end))
+    region.c -= region.a - a
+    region.d += b - region.b
+    region.a, region.b = a, b
+    region.start = min(region.start, outer.start)
+    region.end = max(region.end, outer.end)
+
+
+def _is_all(row: Row, region: Region, inner: Span) -> bool:
+    """Whether the region is all there is inside a mark's delimiters."""
+    starts_it = not region.a or row.end(region.a - 1) <= inner.start
+    return starts_it and (region.b == len(row) or row.start(region.b) >= inner.end)

@@ -1,55 +1,154 @@
-"""A leaf's content as a row of characters and atoms, each with its source bytes."""
+"""A leaf's content as a row of characters, atoms among them, each with its marks and its bytes.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+Rows are kept by stretches, so that a megabyte in one paragraph costs no more than its runs.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from heapsyncd.markdown.source import Trace
-from heapsyncd.tree import Atom, Inline, Marks, Text
+from heapsyncd.tree import Atom, Inline, Marks, Piece, Text
+
+CharOf = Callable[[Atom], str]
+"""The character that stands for an atom."""
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
-    """A character or an atom (then ``char`` stands for it), and its bytes."""
+class Stretch:
+    """Characters ``at`` and following of a row, up to the next stretch.
 
-    char: str
-    marks: Marks
-    start: int
-    end: int
+    ``start`` to ``end`` are its bytes; when ``literal`` they are the characters' own, else the
+    stretch is one character written otherwise, or an atom. New content has no bytes (-1).
+    """
+
+    at: int
+    text: str
+    item: Inline
+    start: int = -1
+    end: int = -1
+    literal: bool = False
+
+    @property
+    def marks(self) -> Marks:
+        """The marks on all of it."""
+        return self.item.marks if isinstance(self.item, Text) else ()
+
+    def byte(self, k: int) -> int:
+        """Where the ``k``-th of its characters begins; ``k`` may be its length."""
+        if not self.literal:
+            return self.end if k else self.start
+        return self.start + (k if self.text.isascii() else len(self.text[:k].encode()))
 
 
-def read_row(
-    data: bytes, items: Sequence[Inline], trace: Trace, char_of: Callable[[Atom], str]
-) -> list[Token] | None:
-    """The content's tokens in order; None when some character has no bytes of its own."""
-    row: list[Token] = []
+@dataclass(slots=True)
+class Row:
+    """Content as one string, with what lies under it."""
+
+    chars: str = ""
+    stretches: list[Stretch] = field(default_factory=list)
+    _firsts: list[int] = field(default_factory=list)
+    _starts: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.chars)
+
+    def _at(self, k: int) -> Stretch:
+        return self.stretches[bisect_right(self._firsts, k) - 1]
+
+    def marks(self, k: int) -> Marks:
+        """The marks on the ``k``-th character."""
+        return self._at(k).marks
+
+    def stretch_end(self, k: int) -> int:
+        """Where the stretch of the ``k``-th character ends."""
+        stretch = self._at(k)
+        return stretch.at + len(stretch.text)
+
+    def start(self, k: int) -> int:
+        """The first byte of the ``k``-th character."""
+        stretch = self._at(k)
+        return stretch.byte(k - stretch.at)
+
+    def end(self, k: int) -> int:
+        """The byte behind the ``k``-th character."""
+        stretch = self._at(k)
+        return stretch.byte(k - stretch.at + 1)
+
+    def index(self, byte: int) -> int:
+        """The first character that begins at this byte or later."""
+        k = bisect_right(self._starts, byte) - 1
+        if k < 0:
+            return 0
+        stretch = self.stretches[k]
+        if byte <= stretch.start:
+            return stretch.at
+        if not stretch.literal or byte >= stretch.end:
+            return stretch.at + len(stretch.text)
+        inside = stretch.text.encode()[: byte - stretch.start].decode(errors="ignore")
+        return stretch.at + len(inside)
+
+    def parts(self, a: int, b: int) -> Iterator[tuple[int, str, Inline]]:
+        """The characters ``a`` to ``b``: for each item its first index, its text there, itself."""
+        k = max(bisect_right(self._firsts, a) - 1, 0)
+        while k < len(self.stretches) and self.stretches[k].at < b:
+            stretch = self.stretches[k]
+            first, last = max(a, stretch.at), min(b, stretch.at + len(stretch.text))
+            if first < last:
+                yield first, self.chars[first:last], stretch.item
+            k += 1
+
+
+def _row(stretches: list[Stretch]) -> Row:
+    text = "".join(s.text for s in stretches)
+    return Row(text, stretches, [s.at for s in stretches], [s.start for s in stretches])
+
+
+def new_row(items: Sequence[Inline], char_of: CharOf) -> Row:
+    """A row of content that stands in no source."""
+    stretches, at = [], 0
+    for item in items:
+        text = item.text if isinstance(item, Text) else char_of(item)
+        stretches.append(Stretch(at, text, item))
+        at += len(text)
+    return _row(stretches)
+
+
+def source_row(data: bytes, items: Sequence[Inline], trace: Trace, char_of: CharOf) -> Row | None:
+    """A row of parsed content; None when some character has no bytes of its own."""
+    stretches: list[Stretch] = []
+    at = 0
     for item in items:
         if isinstance(item, Text):
-            run = _read_run(data, item, trace)
-            if run is None:
+            if not item.pieces or item.pieces[0].at != 0:
                 return None
-            row += run
+            for piece, text in _pieces(item):
+                stretch = _stretch(data, trace, at, item, piece, text)
+                if stretch is None:
+                    return None
+                stretches.append(stretch)
+                at += len(text)
         elif item.span is None or item.span.start == item.span.end:
             return None
         else:
-            row.append(Token(char_of(item), (), item.span.start, item.span.end))
-    return row
+            stretches.append(Stretch(at, char_of(item), item, item.span.start, item.span.end))
+            at += 1
+    return _row(stretches)
 
 
-def _read_run(data: bytes, run: Text, trace: Trace) -> list[Token] | None:
-    if not run.pieces or run.pieces[0].at != 0:
-        return None
-    tokens: list[Token] = []
+def _pieces(run: Text) -> Iterator[tuple[Piece, str]]:
     ends = [p.at for p in run.pieces[1:]] + [len(run.text)]
     for piece, stop in zip(run.pieces, ends, strict=True):
-        text, at = run.text[piece.at : stop], piece.offset
-        if data.startswith(text.encode(), at):
-            for char in text:
-                width = len(char.encode())
-                tokens.append(Token(char, run.marks, at, at + width))
-                at += width
-            continue
-        end = trace.ends.get(at)
-        if end is None or len(text) != 1:
-            return None
-        tokens.append(Token(text, run.marks, at, end))
-    return tokens
+        yield piece, run.text[piece.at : stop]
+
+
+def _stretch(
+    data: bytes, trace: Trace, at: int, run: Text, piece: Piece, text: str
+) -> Stretch | None:
+    raw = text.encode()
+    if data.startswith(raw, piece.offset):
+        return Stretch(at, text, run, piece.offset, piece.offset + len(raw), literal=True)
+    end = trace.ends.get(piece.offset)
+    if end is None or len(text) != 1:
+        return None
+    return Stretch(at, text, run, piece.offset, end)

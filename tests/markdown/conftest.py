@@ -1,4 +1,4 @@
-"""A small heap of names, the specification's examples, golden cases, and random canonical trees."""
+"""A small heap of names, the specification's examples, golden cases, random canonical trees."""
 
 import json
 from collections.abc import Callable

@@ -141,7 +141,7 @@ titles = words.map(str.strip).filter(bool)
 
 @given(titles, st.lists(tags, max_size=4, unique=True), st.sampled_from(["\n", "\r\n"]))
 def test_any_title_and_tags_read_back(title: str, names: list[str], newline: str) -> None:
-    """Whatever a title or tag holds is quoted so that it reads as itself, for every YAML reader."""
+    """Whatever a title or tag holds is quoted so that it reads as itself."""
     raw = update(NONE, id=ID, title=title, tags=names, newline=newline)
     front, rest = split(raw + "body")
     assert (front.id, front.title, front.tags or (), rest) == (ID, title, tuple(names), "body")

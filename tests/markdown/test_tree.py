@@ -18,7 +18,7 @@ from heapsyncd.tree import (
     plain,
 )
 
-B, I, C = Mark("bold"), Mark("italic"), Mark("code")
+B, E, C = Mark("bold"), Mark("italic"), Mark("code")
 BREAK = Atom("break")
 
 
@@ -34,10 +34,10 @@ BREAK = Atom("break")
             [Text("a", (B,)), Text(" "), Text("b", (B,))],
         ),
         (
-            [Text("a ", (B,)), Text("b", (B, I))],
-            [Text("a ", (B,)), Text("b", (B, I))],
+            [Text("a ", (B,)), Text("b", (B, E))],
+            [Text("a ", (B,)), Text("b", (B, E))],
         ),
-        ([Text("a ", (B,)), Text("b", (I,))], [Text("a", (B,)), Text(" "), Text("b", (I,))]),
+        ([Text("a ", (B,)), Text("b", (E,))], [Text("a", (B,)), Text(" "), Text("b", (E,))]),
         ([Text("a "), BREAK, Text(" b")], [Text("a"), BREAK, Text("b")]),
         ([Text(" ", (B,)), BREAK, Text("\t")], [BREAK]),
         ([Text(" a ", (C,))], [Text(" a ", (C,))]),
@@ -53,7 +53,7 @@ def test_the_canonical_form(given_items: list[Inline], canonical: list[Inline]) 
 
 
 texts = st.text("ab \t\u00a0", max_size=4)
-runs = st.builds(Text, texts, st.sampled_from([(), (B,), (I,), marks(B, I), (C,), marks(B, C)]))
+runs = st.builds(Text, texts, st.sampled_from([(), (B,), (E,), marks(B, E), (C,), marks(B, C)]))
 items = st.lists(runs | st.just(BREAK), max_size=7)
 
 
@@ -69,7 +69,8 @@ def test_the_canonical_form_is_stable(content: list[Inline]) -> None:
 @given(items)
 def test_pieces_follow_their_characters(content: list[Inline]) -> None:
     """After cuts and joins every piece still points at its own characters."""
-    source, placed = "", []
+    source = ""
+    placed: list[Inline] = []
     for item in content:
         if isinstance(item, Text):
             placed.append(Text(item.text, item.marks, (Piece(0, (), len(source.encode())),)))

@@ -1,0 +1,347 @@
+"""Patching: the result reads as the new tree, and only the lines of what changed differ."""
+
+import difflib
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.patch import patch
+from heapsyncd.markdown.render import render
+from heapsyncd.markdown.style import Style
+from heapsyncd.tree import Block, Text, inline
+
+if TYPE_CHECKING:
+    from tests.markdown.conftest import Heap
+
+Golden = Callable[[str], list[list[str]]]
+Edited = Callable[[st.DataObject, Block], Block]
+Path = tuple[int, ...]
+
+
+def test_golden_cases(golden: Golden, heap: "Heap") -> None:
+    """Each edit changes the source as the data file shows."""
+    for title, source, target, patched in golden("patching.txt"):
+        wanted = parse(target, heap)
+        assert patch(source, wanted, heap) == patched, title
+        assert parse(patched, heap) == wanted, title
+
+
+def leaves(block: Block, path: Path = ()) -> Iterator[tuple[Path, Block]]:
+    """All blocks with words, and where they are."""
+    if re.search(r"\w", block.text + "".join(getattr(i, "text", "") for i in block.inline)):
+        yield path, block
+    for k, child in enumerate(block.children):
+        yield from leaves(child, (*path, k))
+
+
+def put(tree: Block, path: Path, block: Block) -> Block:
+    if not path:
+        return block
+    children = list(tree.children)
+    children[path[0]] = put(children[path[0]], path[1:], block)
+    return tree.with_children(children)
+
+
+def one_word_changed(block: Block) -> Block:
+    """The block with its first word another."""
+    if block.kind == "code":
+        return Block("code", block.attrs, text=re.sub(r"\w+", "changed", block.text, count=1))
+    items = list(block.inline)
+    for k, item in enumerate(items):
+        if isinstance(item, Text) and re.search(r"[^\W_]", item.text):
+            items[k] = Text(re.sub(r"[^\W_]+", "changed", item.text, count=1), item.marks)
+            break
+    return Block(block.kind, block.attrs, inline=inline(items))
+
+
+def changed_lines(old: str, new: str) -> list[int]:
+    """The numbers of the old lines that are not in the new text any more, or got a neighbour."""
+    matcher = difflib.SequenceMatcher(None, old.split("\n"), new.split("\n"), autojunk=False)
+    found: list[int] = []
+    for tag, i1, i2, _, _ in matcher.get_opcodes():
+        if tag != "equal":
+            found += range(i1, max(i2, i1 + 1))
+    return found
+
+
+def lines_of(source: str, block: Block) -> range:
+    assert block.span is not None
+    data = source.encode()
+    first, last = (data.count(b"\n", 0, at) for at in (block.span.start, block.span.end))
+    return range(first, last + 1)
+
+
+NOTE = """\
+Intro with *two*
+wrapped lines and a [ref][x].
+
+* bullets, __odd__ style
+* [ ] a task
+    with a lazy indent
+
+  second paragraph
+
+  > quote in item
+> lazy
+next
+
+1) one
+1) two
+
+Setext
+======
+```` py title="x"
+code  \n
+  more
+````
+
+| a   |  b |
+|:----|---:|
+| one | `x` |
+
+[x]: http://x.y "T"
+<!-- heapsyncd: embed 0a1b2c -->
+![[plan.pdf]]
+
+The end\\
+of it.
+"""
+
+
+def test_one_word_changes_one_line(heap: "Heap") -> None:
+    """In a note full of unusual style, a changed word changes its own line and no other byte."""
+    tree = parse(NOTE, heap)
+    places = list(leaves(tree))
+    assert len(places) > 12
+    for path, block in places:
+        wanted = put(tree, path, one_word_changed(block))
+        after = patch(NOTE, wanted, heap)
+        assert parse(after, heap) == wanted
+        lines = changed_lines(NOTE, after)
+        assert len(lines) == 1, (block, after)
+        assert lines[0] in lines_of(NOTE, block)
+
+
+def test_one_word_stays_in_its_block_throughout_the_specification(spec: list[str]) -> None:
+    """A changed word touches its own block's lines alone, in every example.
+
+    All others are code or HTML that can't stay what it is with that word, and paragraphs whose
+    lines only continue them by their indentation.
+    """
+    wide = total = 0
+    for source in spec:
+        tree = parse(source, NO_LINKS)
+        for path, block in leaves(tree):
+            changed = one_word_changed(block)
+            wanted = put(tree, path, changed)
+            after = patch(source, wanted, NO_LINKS)
+            assert parse(after, NO_LINKS) == wanted, source
+            if changed == block or block.span is None:
+                continue
+            total += 1
+            wide += not set(changed_lines(source, after)) <= set(lines_of(source, block))
+    assert total > 700
+    assert wide <= 12
+
+
+def test_blocks_come_go_and_change_beside_others_that_stay(spec: list[str]) -> None:
+    """Inserting, replacing or deleting a block leaves the source of all others as it was."""
+    new = Block("paragraph", inline=(Text("A new paragraph."),))
+    moved: dict[str, int] = {"insert": 0, "replace": 0, "delete": 0}
+    for source in spec:
+        tree = parse(source, NO_LINKS)
+        blocks = tree.children
+        for k in range(len(blocks) + 1 if len(blocks) > 1 else 0):
+            for name, come, gone in (
+                ("insert", [new], 0),
+                ("replace", [new], 1),
+                ("delete", [], 1),
+            ):
+                if k + gone > len(blocks):
+                    continue
+                wanted = tree.with_children([*blocks[:k], *come, *blocks[k + gone :]])
+                after = patch(source, wanted, NO_LINKS)
+                assert parse(after, NO_LINKS) == wanted, source
+                kept = [*blocks[:k], *blocks[k + gone :]]
+                moved[name] += not all_stand(source, kept, after)
+    # Deletions that bring two lists, or text and indented code, side by side.
+    assert moved == {"insert": 0, "replace": 0, "delete": 7}
+
+
+def all_stand(source: str, blocks: list[Block], after: str) -> bool:
+    data, result, at = source.encode(), after.encode(), 0
+    for block in blocks:
+        assert block.span is not None
+        raw = data[block.span.start : block.span.end]
+        at = result.find(raw, at)
+        if at < 0:
+            return False
+        at += len(raw)
+    return True
+
+
+parts = st.sampled_from(
+    [
+        *(
+            "\n",
+            "\n\n",
+            "\n- ",
+            "\n* ",
+            "\n> ",
+            "\n1. ",
+            "\n    ",
+            "\n- [ ] ",
+            "\n\n  ",
+            "word",
+            "two words",
+        ),
+        *(
+            "*",
+            "**",
+            "_",
+            "`",
+            "\n```\n",
+            "[",
+            "]",
+            "](u)",
+            "![",
+            "[[Boat]]",
+            "![[plan.pdf]]",
+            "\n---\n",
+        ),
+        *(
+            "<b>",
+            "<u>",
+            "</u>",
+            "\n<div>\n",
+            "&amp;",
+            "\n# ",
+            "\n===\n",
+            "\n|a|b|\n|-|-|\n|c|",
+            "[^1]",
+        ),
+        *("\n[a]: /u\n", "[a]", "\\", "  \n", "\t", "é", "<br>", "\n[^1]: "),
+    ]
+)
+sources = st.lists(parts, max_size=20).map("".join)
+
+
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(data=st.data(), source=sources, windows=st.booleans())
+def test_any_edit_of_any_source(
+    data: st.DataObject, source: str, windows: bool, edited: Edited, heap: "Heap"
+) -> None:
+    """Whatever the source and the edit, the patched text reads as the edited tree."""
+    source = source.replace("\n", "\r\n") if windows else source
+    tree = parse(source, heap)
+    assert patch(source, tree, heap) == source
+    wanted = edited(data, tree)
+    if parse(render(wanted, heap), heap) == wanted:
+        after = patch(source, wanted, heap)
+        assert parse(after, heap) == wanted
+        assert patch(after, wanted, heap) == after
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(data=st.data())
+def test_any_edit_of_any_tree(
+    data: st.DataObject, trees: st.SearchStrategy[Block], edited: Edited, heap: "Heap"
+) -> None:
+    """Hostile trees in unusual style, edited anywhere, read as edited."""
+    tree = data.draw(trees)
+    style = data.draw(
+        st.builds(Style, st.sampled_from("-*+"), st.sampled_from(".)"), st.sampled_from("`~"))
+    )
+    source = render(tree, heap, style)
+    wanted = edited(data, tree)
+    assert parse(patch(source, wanted, heap), heap) == wanted
+
+
+def test_the_same_tree_is_the_same_text(spec: list[str]) -> None:
+    """A tree that the text already shows changes no byte."""
+    for source in spec:
+        assert patch(source, parse(source, NO_LINKS), NO_LINKS) == source
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "after"),
+    [
+        ("a\r\nb\r\n\r\nc\r\n", "a x\n\nnew\n\nc", "a\r\nx\r\n\r\nnew\r\n\r\nc\r\n"),
+        (
+            "a\r\n\r\n```\r\nx\r\n```\r\n",
+            "a\n\n```\nx\ny\n```",
+            "a\r\n\r\n```\r\nx\r\ny\r\n```\r\n",
+        ),
+        ("a\n\nb", "a\n\nc", "a\n\nc"),
+        ("a\n\nb", "a\n\nb\n\nc", "a\n\nb\n\nc"),
+        ("- a\n- b", "- a\n- b\n- c", "- a\n- b\n- c"),
+        ("|a|\n|-|\n|b|", "|a|\n|-|\n|b|\n|c|", "|a|\n|-|\n|b|\n| c |"),
+        ("a\n", "a", "a\n"),
+        ("a\rb\r", "a c", "a\rc\r"),
+    ],
+)
+def test_line_ends_stay_what_they_are(source: str, target: str, after: str) -> None:
+    """CRLF, lone CR and a missing last newline stay; new lines end like most."""
+    assert patch(source, parse(target, NO_LINKS), NO_LINKS) == after
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("> [a]: /u\n> [a]: /v\n\n[a]\n", "x"),
+        ("- one\n\n  [b]: /u\n  'title'\n- two\n", "- two"),
+        ("[foo]: /one\n[foo]: /two\n\ntext\n", ""),
+        ("x\n\n[q]: <a b>\n\n> y\n", "z"),
+    ],
+)
+def test_no_definition_is_ever_lost(source: str, target: str) -> None:
+    """Link definitions survive whatever happens to the blocks around them, also idle ones."""
+    after = patch(source, parse(target, NO_LINKS), NO_LINKS)
+    for line in re.findall(r"\[\w+\]: .*", source):
+        assert line in after
+
+
+def test_new_text_is_never_front_matter() -> None:
+    """Deleting what stood before a rule does not make a body's start front matter."""
+    source = "a\n\n---\nb: 1\n\n---\n\nc\n"
+    tree = parse(source, NO_LINKS)
+    after = patch(source, tree.with_children(tree.children[1:]), NO_LINKS)
+    assert parse(after, NO_LINKS) == tree.with_children(tree.children[1:])
+    assert not after.startswith("---")
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "line of some text\n",
+        "a paragraph\n\n",
+        "- an item\n",
+        "|a cell|b|\n",
+        "    code\n",
+        "> q\n\n",
+    ],
+)
+def test_size_costs_no_more_than_its_share(unit: str) -> None:
+    """Patching one word of a text twice as long takes about twice the time."""
+    head = "|x|y|\n|-|-|\n" if unit.startswith("|") else ""
+
+    def seconds(n: int) -> float:
+        source = head + unit * n
+        tree = parse(source, NO_LINKS)
+        path, block = max(leaves(tree), key=lambda found: found[0])
+        wanted = put(tree, path, one_word_changed(block))
+        start = time.process_time()
+        after = patch(source, wanted, NO_LINKS)
+        spent = time.process_time() - start
+        assert after.count("changed") == 1
+        return spent
+
+    small = min(seconds(2_000) for _ in range(2))
+    assert seconds(8_000) < 10 * small + 0.2
