@@ -152,5 +152,5 @@ def test_a_text_replaced_by_another_stays_the_same_block() -> None:
         (0, 0),
         (1, 1),
     ]
-    moved = align([para("cloud"), para("same")], [para("same"), para("cloud")])
+    moved = align([cloud, same], [same, cloud])
     assert sum(i is not None and j is not None for i, j in moved) == 1

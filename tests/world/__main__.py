@@ -38,7 +38,7 @@ def trouble(seed: int, moves: Sequence[Move]) -> str | None:
 
 
 def shorter(
-    seed: int, moves: Sequence[Move], tries: int = 2, limit_s: float = 100.0
+    seed: int, moves: Sequence[Move], tries: int = 2, limit_s: float = 60.0
 ) -> list[Move]:
     """A shorter game that goes wrong too. Games depend on time a little: each is tried twice."""
     end = time.monotonic() + limit_s

@@ -44,6 +44,8 @@ class Game:
     """Words that a person wrote into more than one note."""
     told: list[str] = field(default_factory=list)
     """What happened, for whoever has to find out why."""
+    _origin: dict[str, str] = field(default_factory=dict)
+    """Where each word was written."""
     _server: Server | None = None
     _port: int = 0
     _now: str = "begin"
@@ -98,6 +100,7 @@ class Game:
         """A word that must not be lost from now on."""
         new = word(len(self.spoken))
         self.spoken.add(new)
+        self._origin[new] = str(where[0]) if where else "app"
         self._tell(new, *where)
         return new
 
@@ -141,11 +144,12 @@ class Game:
         player.save(path, text, how)
 
     async def _excuse(self, words: set[str], player: Player) -> None:
-        """These words left a file by a person's hand: they only must survive where a mirror had
-        already read them.
+        """These words left a file by a person's hand: only those must survive that came from
+        elsewhere, where the mirror knew them already.
         """
         if words:
-            new = words - await self._in_documents()
+            new = {w for w in words if self._origin.get(w) == player.name}
+            new |= words - await self._in_documents()
             self._tell(player.name, "took away", words, "unread", new)
             self.excused |= new
 
