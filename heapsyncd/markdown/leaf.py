@@ -15,7 +15,7 @@ from heapsyncd.markdown.events import (
     Range,
     closing,
 )
-from heapsyncd.markdown.literal import bare
+from heapsyncd.markdown.literal import after_prefix, bare, lone_text
 from heapsyncd.markdown.source import Source
 from heapsyncd.tree import Atom, Inline, Mark, Marks, Piece, Span, Text, attrs, inline, marks
 
@@ -75,7 +75,7 @@ class LeafReader:
             The content in canonical form, and the index of the event that ended it.
         """
         events = self._events
-        only = self._only_text(i)
+        only = lone_text(self._source.data, events, i)
         if only is not None:
             return only, i + 1
         self._in_table, self._quotes = in_table, quotes
@@ -93,21 +93,6 @@ class LeafReader:
                 break
             i = after
         return self._finish(), i
-
-    def _only_text(self, i: int) -> tuple[Inline, ...] | None:
-        """The content when it is one stretch of text that stands literally in the source."""
-        if i + 1 >= len(self._events):
-            return None
-        (event, where), (after, _) = self._events[i], self._events[i + 1]
-        if type(event) is not dict or type(after) is not dict or "End" not in after:
-            return None
-        text: str | None = event.get("Text")
-        if text is None or "\0" in text:
-            return None
-        start = where["start"]
-        if self._source.data[start : where["end"]] != text.encode():
-            return None
-        return bare(text, (Piece(0, (), start),))
 
     def _finish(self) -> tuple[Inline, ...]:
         if not self._items and not self._marks and self._words:
@@ -134,13 +119,7 @@ class LeafReader:
         return i + 1
 
     def _on_soft_break(self, _: None, where: Range, i: int) -> int:
-        start = where["start"]
-        self._pieces.append(Piece(self._length, (), start))
-        self._words.append(" ")
-        self._length += 1
-        self._next = -1
-        if self._source.trace is not None:
-            self._source.trace.ends[start] = where["end"]
+        self._put(" ", where["start"], where["end"])
         return i + 1
 
     def _on_hard_break(self, _: None, where: Range, i: int) -> int:
@@ -184,12 +163,15 @@ class LeafReader:
                 self._atom("break", start, end)
             clean = part.replace("\0", "")
             if clean:
-                self._pieces.append(Piece(self._length, (), start))
-                self._words.append(clean)
-                self._length += len(clean)
-                self._next = -1
-                if self._source.trace is not None:
-                    self._source.trace.ends[start] = end
+                self._put(clean, start, end)
+
+    def _put(self, text: str, start: int, end: int) -> None:
+        self._pieces.append(Piece(self._length, (), start))
+        self._words.append(text)
+        self._length += len(text)
+        self._next = -1
+        if self._source.trace is not None:
+            self._source.trace.ends[start] = end
 
     def _literal(self, start: int, end: int) -> None:
         """The source itself as text; a line end with the next line's prefix reads as a space."""
@@ -201,7 +183,7 @@ class LeafReader:
             self._literal_line(start, line_end)
             if newline < 0:
                 return
-            start = self._after_prefix(newline + 1, end)
+            start = after_prefix(data, newline + 1, end, self._quotes)
             self._odd(" ", line_end, start)
 
     def _literal_line(self, start: int, end: int) -> None:
@@ -210,18 +192,6 @@ class LeafReader:
             self._text(data[start:pipe].decode(), start, pipe)
             start = pipe + 1
         self._text(data[start:end].decode(), start, end)
-
-    def _after_prefix(self, at: int, end: int) -> int:
-        """Past the indentation and the quote markers of a paragraph's next line."""
-        quotes = self._quotes
-        while at < end:
-            byte = self._source.data[at : at + 1]
-            if byte == b">" and quotes:
-                quotes -= 1
-            elif byte not in {b" ", b"\t"}:
-                break
-            at += 1
-        return at
 
     def _on_code(self, text: str, where: Range, i: int) -> int:
         before = self._marks

@@ -16,6 +16,32 @@ def bare(text: str, pieces: tuple[Piece, ...]) -> tuple[Inline, ...]:
     return (run.cut(left, right),) if left < right else ()
 
 
+def lone_text(data: bytes, events: Events, i: int) -> tuple[Inline, ...] | None:
+    """A leaf's content when it is one stretch of text that stands literally in the source."""
+    if i + 1 >= len(events):
+        return None
+    (event, where), (after, _) = events[i], events[i + 1]
+    if type(event) is not dict or type(after) is not dict or "End" not in after:
+        return None
+    text: str | None = event.get("Text")
+    start = where["start"]
+    if text is None or "\0" in text or data[start : where["end"]] != text.encode():
+        return None
+    return bare(text, (Piece(0, (), start),))
+
+
+def after_prefix(data: bytes, at: int, end: int, quotes: int) -> int:
+    """Past the indentation and the quote markers of a paragraph's next line."""
+    while at < end:
+        byte = data[at : at + 1]
+        if byte == b">" and quotes:
+            quotes -= 1
+        elif byte not in {b" ", b"\t"}:
+            break
+        at += 1
+    return at
+
+
 def lines_of(data: bytes, where: Range) -> list[Range]:
     """The lines of a range."""
     lines: list[Range] = []

@@ -22,7 +22,7 @@ _MAX_NUMBER = 999_999_999
 _OTHER = {"-": "*", "*": "-", "+": "-", ".": ")", ")": "."}
 _RULE = re.compile(r"([-*])(?: *\1){2,}")
 _LISTS = frozenset({"bullet_list", "ordered_list", "todo_list"})
-_SURE = frozenset({"paragraph", "heading", "code", "quote", "rule"})
+_SURE = frozenset({"paragraph", "heading", "code", "quote", "rule", "table"})
 
 
 class Writer:
@@ -187,12 +187,14 @@ class Writer:
     # Tables
 
     def _table(self, block: Block) -> list[str]:
+        self.is_sure = self.is_sure and bool(block.children)
         rows = [self.row(row) for row in block.children]
         columns = len(block.children[0].children) if block.children else 0
         return [*rows[:1], "|" + " --- |" * columns, *rows[1:]]
 
     def row(self, row: Block) -> str:
         """The line of one row."""
+        self.is_sure = self.is_sure and bool(row.children)
         return "".join(["|", *(f" {self.leaf(cell)} |" for cell in row.children)])
 
     # Leaves
