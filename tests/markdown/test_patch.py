@@ -233,7 +233,7 @@ parts = st.sampled_from(
 sources = st.lists(parts, max_size=20).map("".join)
 
 
-@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(data=st.data(), source=sources, windows=st.booleans())
 def test_any_edit_of_any_source(
     data: st.DataObject, source: str, windows: bool, edited: Edited, heap: "Heap"
@@ -249,7 +249,7 @@ def test_any_edit_of_any_source(
         assert patch(after, wanted, heap) == after
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(data=st.data())
 def test_any_edit_of_any_tree(
     data: st.DataObject, trees: st.SearchStrategy[Block], edited: Edited, heap: "Heap"

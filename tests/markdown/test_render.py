@@ -38,7 +38,7 @@ def test_golden_cases(golden: Golden, heap: "Heap") -> None:
         assert parse(written, heap) == tree, title
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(data=st.data())
 def test_any_tree_reads_back(
     data: st.DataObject, trees: st.SearchStrategy[Block], heap: "Heap"
@@ -152,7 +152,7 @@ def quiet_containers(inner: st.SearchStrategy[Block]) -> st.SearchStrategy[Block
 quiet_blocks = st.recursive(quiet_leaves, quiet_containers, max_leaves=6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(quiet_blocks, min_size=1, max_size=4))
 def test_what_is_not_read_back_need_not_be(blocks: list[Block]) -> None:
     """The short cut for plain text is right: what the writer is sure of reads as the tree."""
