@@ -113,6 +113,14 @@ quiet_runs = st.builds(
     st.sampled_from([(), (), (), (Mark("bold"),), (Mark("italic"),), (Mark("code"),)])
     | st.just((Mark("link", "http://x.y/z"),)),
 )
+
+
+def quiet_cells(width: int) -> st.SearchStrategy[Block]:
+    cell = st.lists(quiet_runs, max_size=3).map(inline).map(lambda c: Block("cell", inline=c))
+    cells = st.lists(cell, min_size=width, max_size=width)
+    return cells.map(lambda c: Block("row", children=tuple(c)))
+
+
 quiet_leaves = st.one_of(
     st.lists(quiet_runs, min_size=1, max_size=5)
     .map(inline)
@@ -125,6 +133,11 @@ quiet_leaves = st.one_of(
         lambda t: Block("code", attrs(info="py"), text=t)
     ),
     st.just(Block("rule")),
+    st.integers(1, 3).flatmap(
+        lambda width: st.lists(quiet_cells(width), min_size=1, max_size=3).map(
+            lambda rows: Block("table", children=tuple(rows))
+        )
+    ),
 )
 
 

@@ -1,0 +1,251 @@
+"""How fast contents go up and down, beside plain aiohttp requests for the same chunks.
+
+``python tests/bench/bench_transfers.py [--mb 256] [--rounds 3] [FOLDER]``.
+
+The server is a process of its own. In each round a fresh content is sent by the mirror and by
+plain PUTs of the same chunks, then fetched by the mirror and by a plain GET into a file; on a
+shared machine only what is measured in turn can be compared. The mirror reads, streams, writes
+durably and hashes; memory is the peak of this process above what it had after a pass without
+contents.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import aiohttp
+import structlog
+
+from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.config import Account
+from heapsyncd.ids import BlockId, HeapId, new_block_id
+from heapsyncd.server import Server
+from heapsyncd.sync import transfers
+from tests.sync.rig import Device
+
+MIB = 1 << 20
+PASS_LIMIT_S = 600.0
+
+
+@dataclass
+class Clock:
+    """Seconds that the mirror's own uploads and downloads took."""
+
+    up: list[float] = field(default_factory=list)
+    down: list[float] = field(default_factory=list)
+
+
+class Memory:
+    """The peak of this process's resident memory, sampled."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._end = threading.Event()
+
+    @staticmethod
+    def now() -> int:
+        """Resident bytes."""
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Sample while the block runs."""
+
+        def sample() -> None:
+            while not self._end.wait(0.01):
+                self.peak = max(self.peak, self.now())
+
+        thread = threading.Thread(target=sample)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._end.set()
+            thread.join()
+
+
+class OneHeap(Device):
+    """A device that mirrors the one heap, not what the plain requests put into the other."""
+
+    @property
+    def account(self) -> Account:
+        """As configured."""
+        return replace(super().account, heaps=("Home",))
+
+
+class Far:
+    """The server in another process, as the rig's devices want it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+async def serve(folder: Path) -> None:
+    """The server's process: it says its address and heap, and serves until its input ends."""
+    async with Server(folder, open_registration=True) as server:
+        await server.add_heap("Home")
+        print(server.url, await server.add_heap("Plain"), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+@contextlib.asynccontextmanager
+async def far_server(folder: Path) -> AsyncIterator[tuple[Far, HeapId]]:
+    """A server in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, "--serve", str(folder),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stdin
+    try:
+        url, heap = (await process.stdout.readline()).decode().split()
+        yield Far(url), HeapId(heap)
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+def timed_mirror(clock: Clock) -> None:
+    """Time the mirror's own transfers."""
+    upload, fetch = HeaperBackend.upload, transfers._fetch
+
+    async def up(self: HeaperBackend, *arguments: Any, **more: Any) -> Any:
+        start = time.perf_counter()
+        result = await upload(self, *arguments, **more)
+        clock.up.append(time.perf_counter() - start)
+        return result
+
+    async def down(*arguments: Any) -> Any:
+        start = time.perf_counter()
+        result = await fetch(*arguments)
+        clock.down.append(time.perf_counter() - start)
+        return result
+
+    HeaperBackend.upload = up  # type: ignore[method-assign]
+    transfers._fetch = down  # type: ignore[assignment]
+
+
+def make(path: Path, size: int) -> str:
+    """A content of random bytes; its sha256."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for _ in range(size // MIB):
+            piece = os.urandom(MIB)
+            digest.update(piece)
+            file.write(piece)
+    old = time.time() - 60
+    os.utime(path, (old, old))  # settled: nobody waits for it
+    return digest.hexdigest()
+
+
+async def plain_up(device: Device, heap: HeapId, block: BlockId, path: Path, hash_: str) -> float:
+    """Seconds for plain PUTs of the same chunks."""
+    async with HeaperBackend(device.server.url, device.seed) as backend:
+        token = (await backend._account.session.token()).reveal()
+    headers = {"Authorization": f"Bearer {token}"}
+    base = f"{device.server.url}/api/upload"
+    size = path.stat().st_size
+    body = {"hash": hash_, "name": path.name, "size": size, "mime_type": "x/y"}
+    async with aiohttp.ClientSession(headers=headers) as client:
+        start = time.perf_counter()
+        async with client.post(f"{base}/init/{heap}/{block}", json=body) as answer:
+            chunk = (await answer.json())["chunk_size"]
+        with path.open("rb") as file:
+            for index in range(-(-size // chunk)):
+                url = f"{base}/chunk/{heap}/{block}/{hash_}/{index}"
+                octets = {"Content-Type": "application/octet-stream"}
+                async with client.put(url, data=file.read(chunk), headers=octets) as answer:
+                    answer.raise_for_status()
+        async with client.post(f"{base}/complete/{heap}/{block}/{hash_}", json={}) as answer:
+            answer.raise_for_status()
+        return time.perf_counter() - start
+
+
+async def plain_down(device: Device, url: str, path: Path) -> float:
+    """Seconds for a plain GET into a file."""
+    async with HeaperBackend(device.server.url, device.seed) as backend:
+        token = (await backend._account.session.token()).reveal()
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as client:
+        start = time.perf_counter()
+        async with client.get(url) as answer:
+            answer.raise_for_status()
+            with path.open("wb") as file:
+                async for piece in answer.content.iter_chunked(MIB):
+                    file.write(piece)
+        return time.perf_counter() - start
+
+
+async def measure(folder: Path, mb: int, rounds: int) -> None:
+    """Run the rounds and print what they took."""
+    size, clock, memory = mb * MIB, Clock(), Memory()
+    timed_mirror(clock)
+    floor = Clock()
+    async with far_server(folder / "server") as (server, heap):
+        sender, taker = (OneHeap(server, folder / name) for name in "ab")  # type: ignore[arg-type]
+        for device in (sender, taker):
+            assert (await device.once(PASS_LIMIT_S)).exit_code == 0
+        before = Memory.now()
+        with memory.watched():
+            for k in range(rounds):
+                name = f"{k}.bin"
+                make(sender.root / name, size)
+                for device in (sender, taker):
+                    verdict = await device.once(PASS_LIMIT_S)
+                    assert verdict.exit_code == 0, verdict
+                assert (taker.root / name).stat().st_size == size
+                grown = memory.peak - before
+                other = folder / "plain.bin"
+                hash_ = make(other, size)
+                block = await _a_block(sender, heap)
+                floor.up.append(await plain_up(sender, heap, block, other, hash_))
+                url = f"{server.url}/api/file/{heap}/{block}/{hash_}"
+                floor.down.append(await plain_down(taker, url, folder / "got.bin"))
+    for way, mine, plain in (("up", clock.up, floor.up), ("down", clock.down, floor.down)):
+        pairs = list(zip(mine, plain, strict=True))
+        ratio = statistics.median(p / m for m, p in pairs)
+        print(
+            f"{way:4} {mb} MiB: {mb / statistics.median(mine):6.0f} MiB/s, plain"
+            f" {mb / statistics.median(plain):6.0f} MiB/s, ratio {ratio:.2f}"
+        )
+    print(f"memory: {grown / MIB:.1f} MiB above the {before / MIB:.0f} MiB of an idle pass")
+
+
+async def _a_block(device: Device, heap: HeapId) -> BlockId:
+    async with HeaperBackend(device.server.url, device.seed) as backend:
+        row = await backend.insert(heap, new_block_id(), "document", "plain")
+    return row.id
+
+
+def main() -> None:
+    """Read the arguments and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--mb", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    structlog.configure(processors=[lambda *_: (_ for _ in ()).throw(structlog.DropEvent)])
+    if options.serve:
+        asyncio.run(serve(options.serve))
+        return
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        asyncio.run(measure(Path(folder), options.mb, options.rounds))
+
+
+if __name__ == "__main__":
+    main()
