@@ -24,7 +24,8 @@ class Part:
     """The beginning of a file, in a temporary beside its path; made by ``HeapFolder.part``.
 
     It outlives the process: the same path and digest find the same part again. One task at a
-    time. Memory stays flat: pieces are written as they come, and hashed from the disk.
+    time. Memory stays flat: pieces are written as they come, and hashed while they pass; what an
+    earlier life left is hashed from the disk.
 
     Raises:
         Moved: the directory is gone.
@@ -37,6 +38,8 @@ class Part:
         self._sha256 = sha256
         key = hashlib.sha256(f"{path}\0{sha256}".encode()).hexdigest()[:16]
         self._temp = f"{PART_PREFIX}{key}.tmp"
+        self._passed = hashlib.sha256()
+        self._passed_bytes = 0
 
     async def size(self) -> int:
         """How many bytes are there, 0 when there is no part yet."""
@@ -48,7 +51,7 @@ class Part:
         Raises:
             ValueError: the part ends before ``offset``.
         """
-        await asyncio.to_thread(self._run, lambda d, t: _append(d, t, offset, data))
+        await asyncio.to_thread(self._run, lambda d, t: self._append(d, t, offset, data))
 
     async def finish(self, expect: Stat | None, mode: int | None = None) -> Stat | None:
         """Let the part become the file, when its digest is right.
@@ -69,6 +72,14 @@ class Part:
         """Forget the part."""
         await asyncio.to_thread(self._run, lambda d, t: replace.discard(t, d))
 
+    def _append(self, dir_fd: int, temp: str, offset: int, data: bytes) -> None:
+        _append(dir_fd, temp, offset, data)
+        if offset == self._passed_bytes:
+            self._passed.update(data)
+            self._passed_bytes += len(data)
+        else:
+            self._passed_bytes = -1  # not all of it passed in order: the disk is asked
+
     def _run(self, work: Callable[[int, str], T]) -> T:
         with self._beside() as (dir_fd, _):
             return work(dir_fd, self._temp)
@@ -86,7 +97,8 @@ class Part:
         with self._beside() as (dir_fd, name):
             fd = _open(self._temp, dir_fd)
             try:
-                if _digest(fd) != self._sha256:
+                whole = os.fstat(fd).st_size == self._passed_bytes
+                if (self._passed.hexdigest() if whole else _digest(fd)) != self._sha256:
                     replace.discard(self._temp, dir_fd)
                     return None
                 write = replace.Write(self._path, b"", expect, mode)

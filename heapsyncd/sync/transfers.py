@@ -3,6 +3,7 @@ where it stopped.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -15,7 +16,7 @@ from heapsyncd.cache import blocks, entries
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaves
-from heapsyncd.folder.disk import Moved
+from heapsyncd.folder.disk import Moved, Part
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.model import FileEntry
 from heapsyncd.sync.contents import files_of
@@ -27,6 +28,8 @@ log = structlog.get_logger()
 
 AT_ONCE: Final = 3
 """Transfers side by side."""
+WRITE_BYTES: Final = 1 << 20
+"""So much of a download is gathered before it is written."""
 TRIES: Final = 3
 """So often a content with a wrong hash is downloaded before it is given up."""
 
@@ -187,13 +190,39 @@ async def _fetch(heap: HeapState, entry: EntryRow, file: FileEntry) -> Stat | No
     if offset < file.size_bytes:
         pieces = heap.backend.download(heap.id, entry.block_id, file.hash, offset)
         async with aclosing(pieces):
-            async for piece in pieces:
-                await part.append(offset, piece)
-                offset += len(piece)
-                _tell(heap, entry.path, offset, file.size_bytes)
+            async for end in _write(part, offset, pieces):
+                _tell(heap, entry.path, end, file.size_bytes)
     elif not offset:
         await part.append(0, b"")
     return await part.finish(stat_of(entry))
+
+
+async def _write(part: Part, offset: int, pieces: AsyncIterator[bytes]) -> AsyncIterator[int]:
+    """Write what arrives, while more arrives; how far it is, now and then."""
+    waiting: list[bytes] = []
+    size = 0
+    writing: asyncio.Future[None] | None = None
+    try:
+        async for piece in _and_end(pieces):
+            if piece is not None:
+                waiting.append(piece)
+                size += len(piece)
+            if size >= WRITE_BYTES or (piece is None and size):
+                if writing is not None:
+                    await writing
+                writing = asyncio.ensure_future(part.append(offset, b"".join(waiting)))
+                offset += size
+                waiting, size = [], 0
+                yield offset
+    finally:
+        if writing is not None:
+            await writing
+
+
+async def _and_end(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]:
+    async for piece in pieces:
+        yield piece
+    yield None
 
 
 def _tell(heap: HeapState, path: str, done: int, total: int) -> None:
