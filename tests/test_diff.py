@@ -148,9 +148,13 @@ def test_long_lists_are_aligned_in_order() -> None:
 
 def test_a_text_replaced_by_another_stays_the_same_block() -> None:
     """Texts replaced one by one are edits, not deletions; what stands elsewhere was moved."""
-    assert align([para("same"), para("cloud")], [para("same"), para("VTKGNKU")]) == [
-        (0, 0),
-        (1, 1),
-    ]
+    same, cloud = para("same"), para("cloud")
+    assert align([same, cloud], [same, para("VTKGNKU")]) == [(0, 0), (1, 1)]
     moved = align([cloud, same], [same, cloud])
     assert sum(i is not None and j is not None for i, j in moved) == 1
+
+
+def test_a_text_that_grew_at_an_end_stays_the_same_block() -> None:
+    """However much is written after a short text, it is an edit of it."""
+    grown = para("cloud and a long afterthought that nobody foresaw")
+    assert align([para("cloud"), para("b")], [grown]) == [(0, 0), (1, None)]

@@ -78,9 +78,16 @@ def _alike(a: _Words, b: _Words) -> float:
     if a.text == b.text:
         return 1.0
     if a.bag is None or b.bag is None:
-        return float(Indel.normalized_similarity(a.text, b.text))
+        alike = float(Indel.normalized_similarity(a.text, b.text))
+        return max(alike, SIMILAR) if _grown(a.text, b.text) else alike
     # Long texts: the share of common words, linear and good enough to choose partners by.
     return 2 * sum((a.bag & b.bag).values()) / (a.bag.total() + b.bag.total())
+
+
+def _grown(a: str, b: str) -> bool:
+    """Whether something was only written before or after a text, or taken away there."""
+    short, long = sorted((a, b), key=len)
+    return bool(short) and (long.startswith(short) or long.endswith(short))
 
 
 def _attrs_alike(a: Block, b: Block) -> float:

@@ -2,10 +2,10 @@
 
 import random
 import re
-import string
 from typing import Final
 
-TOKEN: Final = re.compile(r"[A-Z]{7}")
+TOKEN: Final = re.compile(r"[\u0391-\u03a9]{6}[\u03b1-\u03c9]")
+_CAPITALS: Final = "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΤΥΦΧΨΩ"  # noqa: RUF001 - meant so
 FILLERS: Final = ("amber", "birch", "cloud", "delta", "ember", "fjord")
 STARTS: Final = (
     "",
@@ -22,7 +22,8 @@ _STRUCTURE: Final = re.compile(r"^(\s*$|```|\||---|\s*[-*>#\d]+\.?\s*$)")
 def word(number: int) -> str:
     """A word that is nowhere else, and not like any other: no merge takes two for one."""
     rng = random.Random(number)
-    return "".join(rng.choices(string.ascii_uppercase, k=7))
+    # Greek, in which nothing else is written here; the small letter ends the word.
+    return "".join(rng.choices(_CAPITALS, k=6)) + rng.choice(_CAPITALS).lower()
 
 
 def tokens(text: str) -> list[str]:
