@@ -14,9 +14,9 @@ KEEP_MS = 3_600_000
 KEEP_MOST = 64
 
 
-Origin = Literal["written", "saved", "stale"]
-"""``written`` by the daemon; ``saved`` by an editor; ``stale``: saved, and taken for an earlier
-text saved over a newer one."""
+Origin = Literal["planned", "written", "saved", "stale"]
+"""``planned``: about to be written, or written just before a kill; ``written`` by the daemon;
+``saved`` by an editor; ``stale``: saved, and taken for an earlier text saved over a newer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ def _rendition(row: tuple[int, int | None, bytes | None, bytes, bytes, int, Orig
 
 
 def newest(tx: Tx, block: BlockId) -> Rendition | None:
-    """The base; None when the block never had a file."""
+    """The base; None when the block never had a file. What is only planned does not count."""
     row = tx.execute(
         "SELECT number, seq, extra, text, digest, made_at_ms, origin FROM rendition"
-        " WHERE block_id = ? ORDER BY number DESC LIMIT 1",
+        " WHERE block_id = ? AND origin <> 'planned' ORDER BY number DESC LIMIT 1",
         (block,),
     ).fetchone()
     return None if row is None else _rendition(row)
@@ -76,8 +76,9 @@ def add(
     origin: Origin,
 ) -> None:
     """Make this text the block's newest rendition, and let go of the oldest beyond the ring's
-    size.
+    size. What was planned before is not any more.
     """
+    drop_plan(tx, block)
     number = tx.execute(
         "SELECT coalesce(max(number), 0) + 1 FROM rendition WHERE block_id = ?", (block,)
     ).fetchone()[0]
@@ -91,6 +92,20 @@ def add(
         " AND (made_at_ms < ? OR number <= ?)",
         (block, number - KEEP, now_ms - KEEP_MS, number - KEEP_MOST),
     )
+
+
+def carry_out_plan(tx: Tx, block: BlockId, now_ms: int) -> None:
+    """What was planned stands in the file now."""
+    tx.execute(
+        "UPDATE rendition SET origin = 'written', made_at_ms = ?"
+        " WHERE block_id = ? AND origin = 'planned'",
+        (now_ms, block),
+    )
+
+
+def drop_plan(tx: Tx, block: BlockId) -> None:
+    """What was planned does not stand in the file."""
+    tx.execute("DELETE FROM rendition WHERE block_id = ? AND origin = 'planned'", (block,))
 
 
 def same_text(

@@ -61,7 +61,7 @@ SCHEMA: Final = (
       text        BLOB NOT NULL,
       digest      BLOB NOT NULL,
       made_at_ms  INTEGER NOT NULL,
-      origin      TEXT NOT NULL,                  -- written, saved, stale: see renditions
+      origin      TEXT NOT NULL,                  -- see renditions.Origin
       PRIMARY KEY (block_id, number)
     ) WITHOUT ROWID;
 

@@ -32,7 +32,7 @@ from heapsyncd.sync.merge import (
     shows,
 )
 from heapsyncd.sync.offloop import off_loop
-from heapsyncd.sync.stale import choose
+from heapsyncd.sync.stale import choose, was_written
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 
 log = structlog.get_logger()
@@ -61,6 +61,8 @@ async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved) -> None:
     state, updates, ring = await heap.db.read(lambda tx: read_block(tx, block))
     if state is None:
         return
+    if ring and ring[0].origin == "planned":
+        ring = await _after_a_kill(heap, block, ring, saved.data)
     if ring and ring[0].data == saved.data and state.deleted_at_ms is None:
         await _touched(heap, entry, saved)
         return
@@ -78,6 +80,18 @@ async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved) -> None:
     except BlockError as error:
         heap.file_problems[saved.path] = f"this edit could not be sent: {error}"
         await _touched(heap, entry, saved, seen=False)
+
+
+async def _after_a_kill(
+    heap: HeapState, block: BlockId, ring: list[Rendition], data: bytes
+) -> list[Rendition]:
+    """The ring, once it is clear whether a planned text had been written before the kill."""
+    planned, rest = ring[0], ring[1:]
+    if await off_loop(lambda: was_written(planned, rest[0] if rest else None, data)):
+        await heap.db.write(lambda tx: renditions.carry_out_plan(tx, block, planned.made_at_ms))
+        return [replace(planned, origin="written"), *rest]
+    await heap.db.write(lambda tx: renditions.drop_plan(tx, block))
+    return rest
 
 
 def read_block(tx: Tx, block: BlockId) -> tuple[BlockState | None, list[bytes], list[Rendition]]:
@@ -254,6 +268,7 @@ async def note_reread(heap: HeapState, path: str) -> None:
     if entry is None or stat is None:
         return
     state, updates, ring = await heap.db.read(lambda tx: read_block(tx, entry.block_id))
+    ring = [r for r in ring if r.origin != "planned"]
     if state is None or not ring:
         return
     saved = Saved(path, ring[0].data, stat)

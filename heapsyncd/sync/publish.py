@@ -184,7 +184,13 @@ async def _write_notes(
     for block, reason in [d for d in composed if not isinstance(d, _Draft)]:
         await _trouble(heap, block, reason)
     changed = [d for d in drafts if d.is_new or d.path not in heap.index.stats]
+    if changed:
+        # Known before it stands there: after a kill in between, an edit of it finds its base.
+        await heap.db.write(lambda tx: _plan(tx, changed))
     results = await heap.disk.write_many([_write(heap, d) for d in changed]) if changed else []
+    failed = [
+        d.note.state.id for d, r in zip(changed, results, strict=True) if isinstance(r, Exception)
+    ]
     written: list[tuple[_Draft, EntryRow]] = []
     for draft, result in zip(changed, results, strict=True):
         if isinstance(result, Moved):
@@ -197,7 +203,7 @@ async def _write_notes(
             row = heap.index.entries.get(draft.path) or EntryRow(draft.path, block, "note")
             written.append((draft, stamped(row, result, digest(draft.data))))
     unchanged = [d for d in drafts if d not in changed]
-    await _commit_notes(heap, written, unchanged, attachments)
+    await _commit_notes(heap, written, unchanged, failed, attachments)
 
 
 async def _load(
@@ -255,25 +261,33 @@ def _write(heap: HeapState, draft: _Draft) -> Write:
     return Write(draft.path, draft.data, stat_of(entry) if entry is not None else None)
 
 
+def _plan(tx: Tx, drafts: Sequence[_Draft]) -> None:
+    for draft in drafts:
+        renditions.add(
+            tx,
+            draft.note.state.id,
+            seq=draft.note.state.seq,
+            extra=None,
+            data=draft.data,
+            digest=digest(draft.data),
+            now_ms=now_ms(),
+            origin="planned",
+        )
+
+
 async def _commit_notes(
     heap: HeapState,
     written: Sequence[tuple[_Draft, EntryRow]],
     unchanged: Sequence[_Draft],
+    failed: Sequence[BlockId],
     attachments: Sequence[EntryRow],
 ) -> None:
     def store(tx: Tx) -> None:
         for draft, entry in written:
-            renditions.add(
-                tx,
-                draft.note.state.id,
-                seq=draft.note.state.seq,
-                extra=None,
-                data=draft.data,
-                digest=digest(draft.data),
-                now_ms=now_ms(),
-                origin="written",
-            )
+            renditions.carry_out_plan(tx, draft.note.state.id, now_ms())
             entries.save(tx, heap.id, [entry])
+        for block in failed:
+            renditions.drop_plan(tx, block)
         for draft in unchanged:
             state, base = draft.note.state, draft.note.base
             if base is not None:

@@ -64,6 +64,16 @@ def choose(ring: Sequence[Rendition], data: bytes, now_ms: int) -> Choice:
     return Choice(best, older=best is not newest)
 
 
+def was_written(planned: Rendition, before: Rendition | None, data: bytes) -> bool:
+    """Whether a file derives from the text that was about to be written when the daemon was
+    killed, rather than from the one that stood there before.
+    """
+    if before is None or planned.data == data:
+        return True
+    tokens = _tokens(data)
+    return _cost(_tokens(planned.data), tokens) < _cost(_tokens(before.data), tokens)
+
+
 def _candidates(ring: Sequence[Rendition], now_ms: int) -> Iterator[Rendition]:
     """The earlier texts an editor may still hold: what the daemon wrote over since, and what was
     saved last before that. Whoever saved that knew all that is older.

@@ -1,0 +1,41 @@
+"""A kill between the write of a file and the note of it, with an edit before the next start."""
+
+import asyncio
+
+import pytest
+
+from heapsyncd.sync import publish
+from tests.sync.rig import World, until
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing handles it."""
+
+
+@pytest.mark.parametrize("edited", [True, False])
+async def test_edit_after_the_kill(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, edited: bool
+) -> None:
+    """The edit is measured from the text that had been written: nothing is doubled."""
+    device = world.device()
+    block = await world.add("Note", "alpha beta gamma\n")
+    await device.synced()
+    await world.change(block, body="alpha REMOTE beta gamma\n")
+    commit = publish._commit_notes
+
+    async def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(publish, "_commit_notes", killed)
+    task = asyncio.create_task(device.once())
+    path = device.root / "Note.md"
+    with pytest.raises((Killed, BaseExceptionGroup)):
+        await task
+    await until(lambda: "REMOTE" in path.read_text(), "the file had been written")
+    monkeypatch.setattr(publish, "_commit_notes", commit)
+    if edited:
+        path.write_text(path.read_text().replace("REMOTE", "REMOTE LOCAL"))
+    await device.synced()
+    want = "alpha REMOTE LOCAL beta gamma" if edited else "alpha REMOTE beta gamma"
+    assert await world.text(block) == want
+    assert device.notes() == {"Note.md": f"{want}\n"}
