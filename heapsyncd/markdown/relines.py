@@ -47,6 +47,8 @@ class Relines:
         self._sheet = bench.sheet
         self._guarded: set[int] = set()
         """Starts of lines that got a blank line before them."""
+        self._lost: set[int] = set()
+        """Of the siblings at hand, those that go."""
 
     def document(self, old: Block, new: Block, steps: dict[int, int]) -> None:
         """Edit the whole document; ``steps`` by index of ``as_families(new.children)``."""
@@ -58,8 +60,10 @@ class Relines:
         """Turn one list of siblings into another; ``prefix`` begins their container's lines."""
         before = [b for b, _ in as_families(old)]
         after = [b for b, _ in as_families(new)]
-        outer = self._bench.step
-        for gone, come, pair in groups(before, after):
+        outer, lost = self._bench.step, self._lost
+        found = list(groups(before, after))
+        self._lost = {i for gone, come, _ in found for i in (gone[1:] if come else gone)}
+        for gone, come, pair in found:
             if gone or come:
                 self._bench.step = max([outer, *((steps or {}).get(j, 0) for j in come)])
                 self._gap(before, gone, [after[j] for j in come], prefix)
@@ -67,11 +71,14 @@ class Relines:
                 step = (steps or {}).get(pair[1], 0)
                 self._bench.step = max(outer, step)
                 same = before[pair[0]] == after[pair[1]]
-                if step >= WHOLE or (same and step):
+                if same and step == 1 and self._remark(before, pair[0]):
+                    pass
+                elif step >= WHOLE or (same and step):
                     self._rewrite(before, pair[0], [after[pair[1]]], prefix)
                 elif not same:
                     self._change(before, pair[0], after[pair[1]], prefix)
             self._bench.step = outer
+        self._lost = lost
 
     def _gap(self, old: Blocks, gone: range, come: list[Block], prefix: bytes) -> None:
         """Between two blocks that stay, some go and some come."""
@@ -84,12 +91,21 @@ class Relines:
         else:
             self._insert(old, gone.start, come, prefix)
 
+    def _neighbours(self, old: Blocks, i: int, j: int) -> tuple[Block | None, Block | None]:
+        """The blocks that stay, nearest before the ``i``-th and from the ``j``-th on."""
+        i -= 1
+        while i in self._lost:
+            i -= 1
+        while j in self._lost:
+            j += 1
+        return (old[i] if i >= 0 else None), (old[j] if j < len(old) else None)
+
     # Writing
 
     def _rewrite(self, old: Blocks, i: int, come: list[Block], prefix: bytes) -> None:
         """Write blocks where an old one stood."""
         sheet, block = self._sheet, old[i]
-        before, after = _neighbours(old, i, i + 1)
+        before, after = self._neighbours(old, i, i + 1)
         lines = self._bench.writer(before, after).blocks(come)
         guards = self._bench.step or [b.kind for b in come] != [block.kind]
         start, end = span_of(block)
@@ -110,10 +126,22 @@ class Relines:
             self._guarded.add(below)
         sheet.replace(start, end, text)
 
+    def _remark(self, old: Blocks, i: int) -> bool:
+        """Give a list other markers than its neighbours'; False when it is no list."""
+        block, (before, after) = old[i], self._neighbours(old, i, i + 1)
+        if not block.kind.endswith("_list"):
+            return False
+        char = self._bench.list_style(before, after)[block.kind == "ordered_list"].encode()
+        for item in block.children:
+            marker = self._sheet.marker(item)
+            at = span_of(item)[0] + len(marker) - 1
+            self._sheet.replace(at, at + 1, char)
+        return True
+
     def _insert(self, old: Blocks, i: int, come: list[Block], prefix: bytes) -> None:
         """Write blocks before the ``i``-th, between blank lines."""
         sheet = self._sheet
-        before, after = _neighbours(old, i, i)
+        before, after = self._neighbours(old, i, i)
         text = sheet.join(self._bench.writer(before, after).blocks(come), prefix)
         blank = prefix.rstrip() + sheet.newline
         if before is not None:
@@ -249,8 +277,3 @@ class Relines:
             text = self._sheet.join(self._bench.writer().blocks(new.children), inner)
             self._sheet.replace(at, at, b" " + text)
         return True
-
-
-def _neighbours(old: Blocks, i: int, j: int) -> tuple[Block | None, Block | None]:
-    """The blocks before the ``i``-th and from the ``j``-th on."""
-    return (old[i - 1] if i else None), (old[j] if j < len(old) else None)

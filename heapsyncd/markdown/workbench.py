@@ -38,18 +38,19 @@ class Workbench:
     notes: str
     step: int = 0
 
-    def writer(self, before: Block | None = None, after: Block | None = None) -> Writer:
-        """A writer whose lists don't run into those of the neighbours."""
+    def list_style(self, before: Block | None, after: Block | None) -> tuple[str, str]:
+        """A bullet and a number delimiter that no list beside has."""
         near = [b for b in (before, after) if b is not None and b.kind.endswith("_list")]
         marks = {self.sheet.marker(b.children[0]).decode()[-1] for b in near}
         bullets = [c for c in self.style.bullet + _BULLETS if c not in marks]
         ends = [c for c in self.style.delimiter + _DELIMITERS if c not in marks]
-        style = replace(
-            self.style,
-            bullet=bullets[0],
-            delimiter=ends[0] if ends else self.style.delimiter,
-            width=None if self.step else self.style.width,
-        )
+        return bullets[0], ends[0] if ends else self.style.delimiter
+
+    def writer(self, before: Block | None = None, after: Block | None = None) -> Writer:
+        """A writer whose lists don't run into those of the neighbours."""
+        bullet, delimiter = self.list_style(before, after)
+        width = None if self.step else self.style.width
+        style = replace(self.style, bullet=bullet, delimiter=delimiter, width=width)
         return Writer(self.links, style, checked=True, floor=max(self.step - 1, 0))
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,6 +89,12 @@ def test_deep_nesting_does_no_harm(inner: str) -> None:
         ("---\na: 1 # x\n---\n", {"id": ID}, f"---\nid: {ID}\na: 1 # x\n---\n"),
         ("---\nid: X  # mine\nb: 2\n---\n", {"id": ID}, f"---\nid: {ID}  # mine\nb: 2\n---\n"),
         ("---\nid: X\n# c\n\n---\n", {"id": "X"}, "---\nid: X\n# c\n\n---\n"),
+        ("---\nid:   'X'\n---\n", {"id": "X"}, "---\nid:   'X'\n---\n"),
+        (
+            "",
+            {"title": "yes", "tags": ["2024", "1e3"]},
+            '---\ntitle: "yes"\ntags: ["2024", "1e3"]\n---\n',
+        ),
         ("---\nid:\na: b\n---\n", {"id": "X"}, "---\nid: X\na: b\n---\n"),
         ("---\nid: X\n---\n", {"id": "X", "title": "a/b?"}, '---\nid: X\ntitle: "a/b?"\n---\n'),
         ("---\nid: X\ntitle: t\nz: 1\n---\n", {"id": "X"}, "---\nid: X\nz: 1\n---\n"),
@@ -145,6 +152,8 @@ def test_any_title_and_tags_read_back(title: str, names: list[str], newline: str
     raw = update(NONE, id=ID, title=title, tags=names, newline=newline)
     front, rest = split(raw + "body")
     assert (front.id, front.title, front.tags or (), rest) == (ID, title, tuple(names), "body")
+    typed = yaml.safe_load(raw.split("---")[1] if "---" not in title + "".join(names) else "{}")
+    assert all(isinstance(v, str) for v in typed.get("tags", []))
     again = update(front, id=ID, title=title, tags=names)
     assert again == raw
 

@@ -45,6 +45,13 @@ def test_a_name_that_fits_no_link_is_written_as_the_id(heap: "Heap", name: str) 
     assert parse(f"[[{BOAT}|b]]\n", new) == parse("[[Boat|b]]\n", heap)
 
 
+def test_a_name_that_still_leads_there_stays(heap: "Heap") -> None:
+    """A link whose name means the note under the new names, too, is not touched."""
+    new = renamed(heap, "Ship")
+    new.block_of = lambda name: BOAT if name in {"Boat", "Ship"} else None  # type: ignore[method-assign]
+    assert retarget("[[Boat]]\n", heap, new) == "[[Boat]]\n"
+
+
 def test_a_note_that_is_gone_is_linked_by_its_id(heap: "Heap") -> None:
     """Without a name the id keeps the link."""
     assert retarget("[[Boat]]\n", heap, NO_LINKS) == f"[[{BOAT}]]\n"
