@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from heapsyncd.document import build, leaf
 from heapsyncd.document.clones import Clones
-from heapsyncd.document.new import Maker, completed
+from heapsyncd.document.new import Maker, completed, fitted
 from heapsyncd.document.nodes import Elem, Node
 from heapsyncd.document.schema import Vocabulary
 from heapsyncd.document.shown import code_items, code_text, file_keys, shown_code
@@ -108,7 +108,7 @@ class Body:
             if child.old is not None and child.old.path is not None:
                 out.append(self._apply(child, parent.children[child.old.path[-1]]))
             else:
-                out.append(self._maker.block(child))
+                out.append(fitted(self._maker.block(child), parent.tag))
         return out + [
             parent.children[x] for x in range(at, len(parent.children)) if x not in shown
         ]

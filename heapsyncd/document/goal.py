@@ -1,16 +1,17 @@
 """A goal made fit for one document: canonical, and naming only unknown nodes that it has."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from heapsyncd.document.tree import DEEPEST
 from heapsyncd.errors import InvalidEdit
-from heapsyncd.tree import Atom, Block, Inline, Text, attrs, inline
+from heapsyncd.tree import Atom, Attrs, Block, Inline, Text, inline
 
 _DEEPEST = DEEPEST - 6
 """Room for what blocks consist of below their own level (a table's rows, cells, paragraphs)."""
 
-_Name = tuple[object, ...]
+_Name = tuple[str, object]
+"""Among blocks or inline, and the digest: a label may have been edited in the file."""
 
 
 def settled(goal: Block, base: Block, *, keep_unknown: bool = False) -> Block:
@@ -25,11 +26,12 @@ def settled(goal: Block, base: Block, *, keep_unknown: bool = False) -> Block:
     _check_depth(goal)
     if keep_unknown:
         return goal
-    free = set(_names(base))
-    wanted = list(_names(goal))
-    if all(n in free for n in wanted) and len(set(wanted)) == len(wanted):
+    known = dict(_unknown(base))
+    wanted = list(_unknown(goal))
+    names = [name for name, _ in wanted]
+    if all(known.get(n) == a for n, a in wanted) and len(set(names)) == len(names):
         return goal
-    return _Settler(free).block(goal)
+    return _Settler(known).block(goal)
 
 
 def _check_depth(goal: Block) -> None:
@@ -41,19 +43,20 @@ def _check_depth(goal: Block) -> None:
             raise InvalidEdit("lists or quotes are nested too deeply")
 
 
-def _names(tree: Block) -> Iterable[_Name]:
+def _unknown(tree: Block) -> Iterator[tuple[_Name, Attrs]]:
+    """The nodes markdown can't say, by name."""
     for block in tree.walk():
         if block.kind == "opaque":
-            yield ("block", block.attrs)
+            yield ("block", block.get("digest")), block.attrs
         for item in block.inline:
             if isinstance(item, Atom) and item.kind == "opaque":
-                yield ("inline", item.attrs)
+                yield ("inline", item.get("digest")), item.attrs
 
 
 class _Settler:
-    def __init__(self, free: set[_Name]) -> None:
-        self._known = set(free)
-        self._free = free
+    def __init__(self, known: Mapping[_Name, Attrs]) -> None:
+        self._known = known
+        self._free = set(known)
 
     def block(self, block: Block) -> Block:
         children = [self._child(c) for c in block.children]
@@ -64,24 +67,27 @@ class _Settler:
         if block.kind != "opaque":
             made = self.block(block)
             return made if made.inline or made.kind != "paragraph" else None
-        name = ("block", block.attrs)
+        name = ("block", block.get("digest"))
         if name not in self._known:
             text = f"<!-- heapsyncd: {block.get('label')} {block.get('digest')} -->"
             return Block("paragraph", inline=(Text(text),))
         if name not in self._free:
             return None
         self._free.remove(name)
-        return replace(block, attrs=attrs(**dict(block.attrs)))
+        return replace(block, attrs=self._known[name])
 
     def _inline(self, items: tuple[Inline, ...]) -> tuple[Inline, ...]:
+        if not any(isinstance(i, Atom) and i.kind == "opaque" for i in items):
+            return items
         out: list[Inline] = []
         for item in items:
-            name = ("inline", item.attrs) if isinstance(item, Atom) else None
             if not isinstance(item, Atom) or item.kind != "opaque":
                 out.append(item)
-            elif name not in self._known:
+                continue
+            name = ("inline", item.get("digest"))
+            if name not in self._known:
                 out.append(Text(f"<!--{item.get('label')}:{item.get('digest')}-->"))
             elif name in self._free:
                 self._free.remove(name)
-                out.append(item)
-        return tuple(out) if len(out) == len(items) and out == list(items) else inline(out)
+                out.append(replace(item, attrs=self._known[name]))
+        return inline(out)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from heapsyncd.document import build, leaf
 from heapsyncd.document.clones import Clones
 from heapsyncd.document.nodes import Elem, Node, copy
-from heapsyncd.document.schema import Vocabulary
+from heapsyncd.document.schema import ITEMS, Vocabulary
 from heapsyncd.document.sources import Step
 from heapsyncd.document.theirs import LEAVES
 from heapsyncd.tree import Block, Inline
@@ -35,7 +35,7 @@ class Maker:
         made = build.block_elem(block, self.words, [])
         if source is not None and source[1].tag == made.tag:
             made.attrs = source[1].attrs | made.attrs
-        made.children = [self.block(c) for c in step.children or ()]
+        made.children = [fitted(self.block(c), made.tag) for c in step.children or ()]
         if block.kind == "table" and made.children:
             _make_header(made.children[0])
         return completed(made, block.kind)
@@ -63,6 +63,12 @@ class Maker:
         if self.words.block_images and isinstance(only, Elem) and only.tag == "image":
             return only
         return made
+
+
+def fitted(child: Elem, parent_tag: str) -> Elem:
+    """The child under the name its parent's items have (a list may come from another spelling)."""
+    wanted = ITEMS.get(parent_tag, child.tag)
+    return child if child.tag == wanted else Elem(wanted, child.attrs, child.children)
 
 
 def completed(made: Elem, kind: str, spare: Elem | None = None) -> Elem:

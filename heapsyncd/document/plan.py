@@ -107,7 +107,9 @@ class _Planner:
         partner = theirs.partner(i)
         if old == new or theirs.live is None:
             return self.pair(old, new, partner)
-        if theirs.lost(i) and adds([old], [new]):
+        # A node that stands but is hidden was emptied: its texts may be gone.
+        lost = theirs.lost(i) or (partner is None and self._lacks_text(old))
+        if lost and adds([old], [new]):
             became = theirs.retyped(i, old)
             self.lost.append(Lost(old, new, theirs.live, theirs.place(i), became))
             return kept_step(old)
@@ -123,8 +125,12 @@ class _Planner:
         """
         if new.kind not in LEAVES or live == old or content(live) == content(old):
             return False
+        return self._lacks_text(old) or drops_text(old, new)
+
+    def _lacks_text(self, old: Block) -> bool:
+        """Whether others deleted a text of a leaf."""
         texts = {p.path for i in old.inline if isinstance(i, Text) for p in i.pieces}
-        return any(t not in self._same for t in texts) or drops_text(old, new)
+        return any(t not in self._same for t in texts)
 
     def _close(self, gap: "_Gap", step: Step | None) -> None:
         """A gap between two blocks that stay is complete."""

@@ -13,7 +13,8 @@ from typing import Any
 from pycrdt import Doc, XmlFragment, XmlText, get_state, get_update, merge_updates
 from pycrdt._pycrdt import Snapshot
 
-from heapsyncd.document import fields, tree
+from heapsyncd.document import fields, nodes, tree
+from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
 from heapsyncd.model import Fields
 from heapsyncd.tree import Block
@@ -153,6 +154,11 @@ class Replica:
         """What the document says beside its body."""
         with contained():
             return fields.read(self._doc)
+
+    def vocabulary(self, known: Vocabulary = CONTRACT) -> Vocabulary:
+        """Which names the body uses; ``known``'s where it says nothing."""
+        with contained():
+            return known.learn(nodes.read(self._doc, nodes.BODY))
 
     def view(self) -> Block:
         """The markdown view of the body."""

@@ -68,20 +68,21 @@ def _wrong(made: Elem, step: Step, clones: Clones) -> set[int]:
     view = View(numbered=False)
     old = {id(n): k for k, n in enumerate(clones.base.root.children)}
     blocks = {b.path[0]: b for b in clones.base.view.children if b.path}
-    shown: list[Block] = []
+    shown: list[tuple[Block, bool]] = []
     for k, node in enumerate(made.children):
         at = old.get(id(node))
         block = view.block(node, (k,)) if at is None else blocks.get(at)
         if block is not None:
-            shown.append(block)
+            shown.append((block, at is not None))
     wanted = step.goal().children
     if len(shown) != len(wanted):
         return set(range(len(step.children or ())))
     # A block that stays is in both lists the base's own.
+    plain = clones.plain_block
     return {
         k
-        for k, (a, b) in enumerate(zip(shown, wanted, strict=True))
-        if a is not b and clones.plain_block(a) != clones.plain_block(b)
+        for k, ((a, is_old), b) in enumerate(zip(shown, wanted, strict=True))
+        if a is not b and (plain(a) if is_old else a) != plain(b)
     }
 
 

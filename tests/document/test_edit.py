@@ -454,7 +454,9 @@ def test_the_heaps_own_spelling_of_tasks_is_used() -> None:
     body: Any = [("taskList", {}, [("taskItem", {"checked": False}, [p("y")])])]
     assert Case(body, lambda v: doc(*v.children, para("-"), task)).tags[-1] == "taskList"
     assert Case([], doc(task)).tags == ["todo_list"]
-    made = express([], Wish(body=doc(task)), vocabulary=Vocabulary(todo_list="taskList"))
+    words = Replica.load([build(body)]).vocabulary()
+    assert words == Vocabulary(todo_list="taskList")
+    made = express([], Wish(body=doc(task)), vocabulary=words)
     assert made.root.children[0].tag == "taskList"  # type: ignore[union-attr]
 
 
@@ -472,6 +474,18 @@ def test_unknown_digests_are_text_and_repetitions_are_dropped() -> None:
     case = Case([CHART], lambda v: doc(v.children[0], stranger, v.children[0]))
     assert case.tags == ["chartEmbed", "paragraph"]
     assert case.texts[1] == "<!-- heapsyncd: chart 000000 -->"
+
+
+def test_an_unknown_node_is_known_by_its_digest() -> None:
+    """Words edited in its comment change nothing."""
+    case = Case(
+        [CHART, p("x")],
+        lambda v: doc(
+            Block("opaque", attrs(label="my words", digest=v.children[0].get("digest"))), para("y")
+        ),
+    )
+    assert case.dump[0] == case.before[0]
+    assert case.texts[1] == "y"
 
 
 def test_an_unknown_inline_node_is_moved_not_copied() -> None:

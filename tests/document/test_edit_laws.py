@@ -1,6 +1,5 @@
 """Laws of edits, for any document and any goal."""
 
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +13,7 @@ from heapsyncd.document.shown import digest_source
 from heapsyncd.tree import Atom, Block, Text, attrs, inline
 from tests.document.worlds import A_BODY, BODY, build, edits
 
-SLOW = settings(
-    max_examples=int(os.environ.get("N", "150")),
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+SLOW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def nameless(block: Block) -> Block:
@@ -117,7 +112,17 @@ def told(draw: Any, goal: Block, name: str) -> tuple[Block, list[str]]:
 @given(A_BODY, st.data())
 def test_two_sides_lose_nothing(start: Block, data: st.DataObject) -> None:
     """Whatever both sides do at once, each word that either typed is in the merged document."""
-    base = express([], Wish(body=start)).update or EMPTY
+    both_sides(express([], Wish(body=start)).update or EMPTY, data)
+
+
+@SLOW
+@given(BODY, st.data())
+def test_two_sides_lose_nothing_of_an_editors_document(body: Any, data: st.DataObject) -> None:
+    """As above, where the document holds what markdown can't say."""
+    both_sides(build(body), data)
+
+
+def both_sides(base: bytes, data: st.DataObject) -> None:
     view = Replica.load([base]).view()
     ours, our_words = told(data.draw, data.draw(edits(view)), "OUR")
     theirs, their_words = told(data.draw, data.draw(edits(view)), "THEM")
