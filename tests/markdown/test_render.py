@@ -194,6 +194,7 @@ def test_plain_notes_take_the_short_cut() -> None:
         ([Text("「概念」", (Mark("bold"),)), Text("是")], "**「概念」**<!---->是\n"),
         ([Text("a", (Mark("bold"),)), Text("b", (Mark("italic"),))], "**a**<!---->*b*\n"),
         ([Text("\u2003a", (Mark("bold"),))], "**&#8195;a**\n"),
+        ([Text("a!"), Text("b", (Mark("link", "http://x.y"),))], "a\\![b](http://x.y)\n"),
         ([Text("a`b", (Mark("code"),))], "``a`b``\n"),
         ([Text(" a ", (Mark("code"),))], "`  a  `\n"),
         ([Text("  ", (Mark("code"),))], "`  `\n"),
