@@ -32,8 +32,10 @@ AUDIT_S: Final = 600.0
 """How often the whole folder is compared, in case the watch missed something."""
 MOVING_S: Final = 1.0
 """The delta feed is polled at least this often while things move."""
+NEWS_S: Final = 3.0
+"""At a start, edits wait so long for the server's news."""
 TROUBLE_AGAIN_S: Final = 5.0
-"""How often what could not be written is tried again."""
+"""How soon what the folder or the disk refused is tried again."""
 TRANSFER_AGAIN_S: Final = 30.0
 TURN_S: Final = 10.0
 """A waiting loop comes round this often."""
@@ -140,7 +142,7 @@ class HeapMirror:
                 self.state.report.error = self._folder_error = str(error)
                 log.warning("folder trouble", heap=self.state.report.title, reason=str(error))
                 self.intake.hint((), everything=True)
-                await self._rest("folder", timeout_s=5.0)
+                await self._rest("folder", timeout_s=TROUBLE_AGAIN_S)
                 continue
             await self.state.count()
             self.state.report.reading = not self.intake.idle
@@ -189,8 +191,11 @@ class HeapMirror:
     async def _receive(self) -> None:
         patience = self.trouble.setdefault("receive", Patience(self.state, "receive", proves=True))
         rows = await self.state.db.read(heaps.load_all)
-        if any(r.id == self.state.id and r.mirrored for r in rows):
-            self.state.listed.set()  # the cache knows the blocks: edits can be read while offline
+        mirrored = any(r.id == self.state.id and r.mirrored for r in rows)
+        if mirrored:
+            # Edits are read with the server's news known, if there is a server: a cache that came
+            # from a backup would take what is sent already for new.
+            asyncio.get_running_loop().call_later(NEWS_S, self.state.listed.set)
         news = False
 
         async def step() -> None:
@@ -207,7 +212,7 @@ class HeapMirror:
             asked = self.state.to_pull.is_set() or not self.state.listed.is_set()
             self.state.to_pull.clear()
             worked = await patience.attempt(step)
-            if worked:
+            if worked or mirrored:
                 self.state.listed.set()
             if news or asked or not worked:
                 await self.state.count()

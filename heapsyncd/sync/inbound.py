@@ -23,7 +23,7 @@ from heapsyncd.cache import blocks, heaps
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import merge, missing
-from heapsyncd.errors import BlockError
+from heapsyncd.errors import BlockError, RequestRefused
 from heapsyncd.ids import BlockId
 from heapsyncd.model import BlockRow, Changed, ChangePage, PullAsk
 from heapsyncd.sync.receive import Incoming, receive
@@ -35,6 +35,7 @@ PULL_BLOCKS = 200
 """As many as one answer holds (PROTOCOL §5)."""
 FEW_UNKNOWN = 20
 """Up to so many unknown blocks are looked up one by one, more by listing the heap."""
+_NOT_THE_CURSOR = frozenset({401, 403, 404})
 NOTHING = b"\0\0"
 """The empty update."""
 
@@ -48,7 +49,7 @@ async def poll(heap: HeapState) -> bool:
         await _list_rows(heap)
     news = False
     while True:
-        page = await heap.backend.changes(heap.id, heap.cursor_ms)
+        page = await _page(heap, heap.cursor_ms)
         changed = False
         # An empty page is not written down: a restart asks from a little earlier, that is all.
         if page.changed or page.gone or heap.cursor_ms == 0:
@@ -63,6 +64,24 @@ async def poll(heap: HeapState) -> bool:
         heap.to_pull.set()
         heap.to_publish.set()
     return news
+
+
+async def _page(heap: HeapState, cursor_ms: int) -> ChangePage:
+    """The feed's next page. A cursor that the server does not take, or that is ahead of its time
+    (its clock was set back, it came from a backup), is given up: everything is asked for anew.
+    """
+    try:
+        page = await heap.backend.changes(heap.id, cursor_ms)
+    except RequestRefused as error:
+        if not cursor_ms or error.status in _NOT_THE_CURSOR:
+            raise
+    else:
+        if page.cursor_ms >= cursor_ms:
+            return page
+    log.warning("the feed begins anew", heap=heap.report.title, cursor_ms=cursor_ms)
+    heap.cursor_ms = 0
+    await _list_rows(heap)
+    return await heap.backend.changes(heap.id, 0)
 
 
 async def _know(heap: HeapState, page: ChangePage) -> None:

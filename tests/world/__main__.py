@@ -37,9 +37,7 @@ def trouble(seed: int, moves: Sequence[Move]) -> str | None:
     return None
 
 
-def shorter(
-    seed: int, moves: Sequence[Move], tries: int = 2, limit_s: float = 60.0
-) -> list[Move]:
+def shorter(seed: int, moves: Sequence[Move], tries: int = 2, limit_s: float = 60.0) -> list[Move]:
     """A shorter game that goes wrong too. Games depend on time a little: each is tried twice."""
     end = time.monotonic() + limit_s
     moves = list(moves)

@@ -61,7 +61,7 @@ async def _folder_shows(
         versions = await db.read(lambda tx: [v for b in kinds for v in history.of_block(tx, b)])
     found: dict[BlockId, str] = {}
     for path in player.notes():
-        note_id = split(player.read(path))[0].id
+        note_id = split(player.read(path).removeprefix("\ufeff"))[0].id
         assert note_id is not None, f"{player.name}: {path} has no id"
         assert BlockId(note_id) not in found, f"{player.name}: {path} and {found}"
         found[BlockId(note_id)] = path
@@ -71,7 +71,7 @@ async def _folder_shows(
         links = NoteLinks(index, block)
         data = (player.root / path).read_bytes()
         assert shows(data, view, links), f"{player.name}: {path} does not show\n{view.words()}"
-        front = split(data.decode())[0]
+        front = split(data.decode("utf-8-sig"))[0]
         name = PurePosixPath(path).name.removesuffix(".md")
         title = fields.title or (await game.server.row(block)).title
         assert title == front.title or carries(name, title), f"{path} for {title}"

@@ -1,0 +1,23 @@
+"""Games of devices, editors, people in the app, kills, outages and compactions; at rest the laws hold.
+
+``python -m tests.world --seeds 200`` plays many more; a game that goes wrong is made shorter there.
+"""
+
+import os
+from typing import Final
+
+import pytest
+
+from tests.world.__main__ import trouble
+from tests.world.moves import moves_of
+
+SEEDS: Final = int(os.environ.get("HEAPSYNCD_WORLD_SEEDS", "16"))
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_world(seed: int) -> None:
+    """Every folder shows every document, no word is lost or doubled, and a further pass writes
+    nothing.
+    """
+    what = trouble(seed, moves_of(seed))
+    assert what is None, f"python -m tests.world --first {seed} --seeds 1\n{what}"
