@@ -1,4 +1,4 @@
-"""``python -m tests.world --seeds 200``: play many games; a failing one is made shorter and printed."""
+"""``python -m tests.world --seeds 200``: play many games; a failing one is made shorter."""
 
 import argparse
 import asyncio

@@ -1,9 +1,9 @@
 """Lives that end between two steps: no ``finally``, no goodbye, as with SIGKILL or a dead battery.
 
 Every transaction and every system call that changes the folder is a step. When a life's time has
-come, the step raises ``Killed`` instead of being done, and so does every later one of that life: the
-rest of the process may still run, but nothing it does reaches the disk. Lives are told apart by the
-context their tasks and threads run in, so that other devices and the server go on.
+come, the step raises ``Killed`` instead of being done, and so does every later one of that life:
+the rest of the process may still run, but nothing it does reaches the disk. Lives are told apart
+by the context their tasks and threads run in, so that other devices and the server go on.
 """
 
 import asyncio

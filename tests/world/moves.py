@@ -1,9 +1,9 @@
-"""What may happen in the world: moves as plain values, drawn from a seed, so that a game can be told
-again and made shorter.
+"""What may happen in the world: moves as plain values, drawn from a seed, so that a game can be
+told again and made shorter.
 
-A move names its verb (a method of ``play.Game``) and three numbers that the verb resolves when it is
-its turn (the ``who``-th device, the ``which``-th note there is now ...): every list of moves is a
-possible game.
+A move names its verb (a method of ``play.Game``) and three numbers that the verb resolves when it
+is its turn (the ``who``-th device, the ``which``-th note there is now ...): every list of moves is
+a possible game.
 """
 
 import random

@@ -251,8 +251,8 @@ class Game:
     async def _chosen(self, move: Move, kind: str = "document") -> BlockId | None:
         if self._server is None:
             return None
-        titles = [b for b in await self._of_kind(kind)]
-        return titles[move.which % len(titles)] if titles else None
+        found = await self._of_kind(kind)
+        return found[move.which % len(found)] if found else None
 
     async def _of_kind(self, kind: str, *, deleted: bool = False) -> list[BlockId]:
         found = []

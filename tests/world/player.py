@@ -88,7 +88,7 @@ class Player:
         except asyncio.CancelledError:
             if not task.cancelled():
                 raise
-        except BaseException as error:  # noqa: BLE001 - a death is an end, all else is raised
+        except BaseException as error:
             if not all(isinstance(e, Killed | asyncio.CancelledError) for e in leaves(error)):
                 raise
         finally:

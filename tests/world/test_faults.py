@@ -1,4 +1,4 @@
-"""Which tests prove the mirror against the known faults of power, disks, editors, servers and links."""
+"""Which tests prove the mirror against the known faults of power, disks, editors and links."""
 
 import ast
 from pathlib import Path

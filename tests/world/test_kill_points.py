@@ -4,7 +4,6 @@ Each scenario is carried out again and again, with words of its own, and ends on
 time. Whatever the step, the next start puts everything right.
 """
 
-import asyncio
 import errno
 import os
 import sqlite3
@@ -22,7 +21,7 @@ from heapsyncd.markdown.parse import parse
 from heapsyncd.sync.report import Verdict
 from tests.world import laws
 from tests.world.fast import fast
-from tests.world.life import Killed, Life, watched
+from tests.world.life import Life, watched
 from tests.world.play import Game
 from tests.world.player import Player
 

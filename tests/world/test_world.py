@@ -1,6 +1,6 @@
-"""Games of devices, editors, people in the app, kills, outages and compactions; at rest the laws hold.
+"""Games of devices, editors, the app, kills, outages, compactions: at rest the laws hold.
 
-``python -m tests.world --seeds 200`` plays many more; a game that goes wrong is made shorter there.
+``python -m tests.world --seeds 200`` plays more of them; what goes wrong is made shorter there.
 """
 
 import os

@@ -5,7 +5,7 @@ import re
 from typing import Final
 
 TOKEN: Final = re.compile(r"[\u0391-\u03a9]{6}[\u03b1-\u03c9]")
-_CAPITALS: Final = "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΤΥΦΧΨΩ"  # noqa: RUF001 - meant so
+_CAPITALS: Final = "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΤΥΦΧΨΩ"
 FILLERS: Final = ("amber", "birch", "cloud", "delta", "ember", "fjord")
 STARTS: Final = (
     "",
