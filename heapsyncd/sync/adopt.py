@@ -13,6 +13,9 @@ from heapsyncd.database import Tx
 from heapsyncd.errors import BlockError
 from heapsyncd.folder.layout import place
 from heapsyncd.ids import BlockId
+from heapsyncd.sync.changes import folder_created
+from heapsyncd.sync.contents import file_created
+from heapsyncd.sync.created import notes_created
 from heapsyncd.sync.index import NoteLinks
 from heapsyncd.sync.ingest import Saved, note_adopted
 from heapsyncd.sync.merge import shows
@@ -76,3 +79,32 @@ async def adopt(heap: HeapState, saved: Saved, block: BlockId) -> None:
     """A file is the file of a block we know."""
     await note_adopted(heap, saved, block)
     log.info("recognised", path=saved.path, block=block)
+
+
+async def take_in(
+    heap: HeapState,
+    found: Sequence[Found],
+    copies: Mapping[str, BlockId | None],
+    texts: Mapping[str, Saved],
+) -> None:
+    """New things: all names first, so that links between new notes find each other.
+
+    Args:
+        heap: the heap.
+        found: directories before what is in them.
+        copies: for a path, the block that its front matter names and that still stands elsewhere.
+        texts: the notes' texts, by path.
+    """
+    known = await adoptable(heap, found, copies, texts)
+    for item in found:
+        if item.kind == "dir":
+            await folder_created(heap, item)
+    notes = [f for f in found if f.is_note]
+    for item in notes:
+        if item.path in known:
+            await adopt(heap, texts[item.path], known[item.path])
+    await notes_created(heap, [texts[n.path] for n in notes if n.path not in known])
+    # Attachments after the notes they belong to.
+    for item in found:
+        if item.kind == "file" and not item.is_note:
+            await file_created(heap, item)

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from heapsyncd.cache import heaps
 from heapsyncd.cache.schema import SCHEMA
 from heapsyncd.config import Account
 from heapsyncd.database import Database
+from heapsyncd.errors import ConfigError
 
 
 def cache_path(account: Account, state_dir: Path) -> Path:
@@ -15,3 +17,18 @@ def cache_path(account: Account, state_dir: Path) -> Path:
 async def open_cache(account: Account, state_dir: Path) -> Database:
     """Open (or make) an account's cache."""
     return await Database.open(cache_path(account, state_dir), SCHEMA)
+
+
+async def same_server(db: Database, account: Account) -> None:
+    """A cache speaks of one server; another one must not be taken for it (its ids mean other
+    things).
+    """
+    known = await db.read(lambda tx: heaps.get_meta(tx, "server"))
+    if known is None:
+        await db.write(lambda tx: heaps.set_meta(tx, "server", account.server))
+    elif known != account.server:
+        raise ConfigError(
+            f"accounts.{account.name}: its cache belongs to {known}, not to {account.server}."
+            " If it is the same server under a new address, remove the cache (it is rebuilt);"
+            " else give the account another name."
+        )

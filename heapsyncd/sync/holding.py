@@ -61,6 +61,18 @@ async def removable(heap: HeapState, gone: Sequence[BlockState]) -> list[BlockSt
     return [s for s in gone if s.id not in held]
 
 
+async def take_deleted_away(heap: HeapState, look_at: set[str]) -> None:
+    """Take away the files of blocks that the server deleted."""
+    at = heap.index.path_of
+    doomed = [b for b, p in at.items() if not heap.index.is_live(b) and not heap.hides(p, b)]
+    if not doomed:
+        return
+    found = await heap.db.read(lambda tx: [blocks.get(tx, b) for b in doomed])
+    gone = [s for s in found if s is not None and s.stale and s.deleted_at_ms is not None]
+    if gone:
+        await remove(heap, await removable(heap, gone), look_at)
+
+
 async def _stopped(
     heap: HeapState, direction: Direction, paths: Sequence[str], count: int
 ) -> bool:

@@ -8,9 +8,8 @@ stays away.
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 import structlog
 
@@ -19,18 +18,16 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry, Snapshot, Stat, compare
-from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.text import decode
 from heapsyncd.sync import changes, holding
-from heapsyncd.sync.adopt import adopt, adoptable
-from heapsyncd.sync.contents import content_changed, file_created
-from heapsyncd.sync.created import notes_created
+from heapsyncd.sync.adopt import take_in
+from heapsyncd.sync.contents import content_changed
 from heapsyncd.sync.displaced import displaced, waits_aside
 from heapsyncd.sync.guard import spread
 from heapsyncd.sync.ingest import Saved, note_saved
 from heapsyncd.sync.merge import digest
-from heapsyncd.sync.plan import Found, recognise
+from heapsyncd.sync.plan import Found, recognise, stands_in_for
 from heapsyncd.sync.rules import Rules
 from heapsyncd.sync.state import HeapState
 
@@ -274,12 +271,15 @@ class Intake:
             self._due.pop(move.entry.path, None)
             await changes.moved(self.heap, move, texts.get(move.path))
         taken = {c.found.path: c.found.kind for c in plan.created}
-        swapped = [v.entry for v in plan.vanished if _stands_in_for(v.entry.path, taken)]
+        swapped = [v.entry for v in plan.vanished if stands_in_for(v.entry.path, taken)]
         if swapped:
             # A file where a directory was, or the other way: nothing of it comes back there.
             await holding.vanished(self.heap, swapped)
-        await self._created(
-            [c.found for c in plan.created], {c.found.path: c.copy_of for c in plan.created}, texts
+        await take_in(
+            self.heap,
+            [c.found for c in plan.created],
+            {c.found.path: c.copy_of for c in plan.created},
+            texts,
         )
         gone = [
             v.entry
@@ -306,24 +306,6 @@ class Intake:
         if believed:
             await holding.vanished(self.heap, believed)
 
-    async def _created(
-        self, found: list[Found], copies: dict[str, BlockId | None], texts: dict[str, Saved]
-    ) -> None:
-        """New things: all names first, so that links between new notes find each other."""
-        known = await adoptable(self.heap, found, copies, texts)
-        for item in found:
-            if item.kind == "dir":
-                await changes.folder_created(self.heap, item)
-        notes = [f for f in found if f.is_note]
-        for item in notes:
-            if item.path in known:
-                await adopt(self.heap, texts[item.path], known[item.path])
-        await notes_created(self.heap, [texts[n.path] for n in notes if n.path not in known])
-        # Attachments after the notes they belong to.
-        for item in found:
-            if item.kind == "file" and not item.is_note:
-                await file_created(self.heap, item)
-
     async def _fact(self, entry: Entry, texts: dict[str, Saved]) -> Found | None:
         base = Found(entry.path, "file", entry.stat.inode, entry.stat.device, entry.stat.size)
         if not base.is_note:
@@ -341,11 +323,6 @@ class Intake:
             entry.path, "file", saved.stat.inode, saved.stat.device, saved.stat.size,
             front_id, digest(saved.data),
         )  # fmt: skip
-
-
-def _stands_in_for(path: str, taken: Mapping[str, str]) -> bool:
-    """Whether something else stands at a path, or a file where a directory above it was."""
-    return path in taken or any(taken.get(str(p)) == "file" for p in PurePosixPath(path).parents)
 
 
 def _shrunk(before: int, now: int) -> bool:

@@ -20,7 +20,6 @@ from heapsyncd.config import Account
 from heapsyncd.database import Database
 from heapsyncd.document.replica import self_test
 from heapsyncd.errors import (
-    ConfigError,
     FolderTrouble,
     HeapsyncdError,
     PeerError,
@@ -31,7 +30,7 @@ from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.names import collision_key, safe_name, unique
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
-from heapsyncd.sync.cachefile import open_cache
+from heapsyncd.sync.cachefile import open_cache, same_server
 from heapsyncd.sync.deletions import ask
 from heapsyncd.sync.fetch import fetch, inside
 from heapsyncd.sync.heap import HeapMirror
@@ -82,7 +81,7 @@ async def mirror_account(
     assert account.seed is not None
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
-        await _same_server(db, account)
+        await same_server(db, account)
         backend: Backend = await stack.enter_async_context(
             HeaperBackend(account.server, account.seed)
         )
@@ -96,21 +95,6 @@ async def mirror_account(
             await mirror.run()
             return Verdict(report.state, 0)
         return await mirror.once(timeout_s)
-
-
-async def _same_server(db: Database, account: Account) -> None:
-    """A cache speaks of one server; another one must not be taken for it (its ids mean other
-    things).
-    """
-    known = await db.read(lambda tx: heaps.get_meta(tx, "server"))
-    if known is None:
-        await db.write(lambda tx: heaps.set_meta(tx, "server", account.server))
-    elif known != account.server:
-        raise ConfigError(
-            f"accounts.{account.name}: its cache belongs to {known}, not to {account.server}."
-            " If it is the same server under a new address, remove the cache (it is rebuilt);"
-            " else give the account another name."
-        )
 
 
 class AccountMirror:

@@ -215,6 +215,11 @@ def _may_be(entry: EntryRow, found: Found) -> bool:
     return not found.is_note
 
 
+def stands_in_for(path: str, taken: Mapping[str, str]) -> bool:
+    """Whether something else stands at a path, or a file where a directory above it was."""
+    return path in taken or any(taken.get(str(p)) == "file" for p in PurePosixPath(path).parents)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """Move a block's file or directory. Each step's target is free when the steps before it are

@@ -24,11 +24,12 @@ from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields
 from heapsyncd.sync.attachments import Holding, show_files
-from heapsyncd.sync.holding import removable
+from heapsyncd.sync.holding import removable, take_deleted_away
 from heapsyncd.sync.index import NoteLinks, stat_of
 from heapsyncd.sync.merge import FrontValues, compose, digest, mentions, shown_files
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.places import commit_entries, make_folders, places_of, put_in_place, remove
+from heapsyncd.sync.rules import unhidden
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.tree import Block
 
@@ -52,6 +53,8 @@ async def publish(heap: HeapState, look_at: set[str], *, everything: bool = Fals
     while True:
         async with heap.lock:
             if heap.rearrange:
+                # What is deleted first: another may have got its place.
+                await take_deleted_away(heap, look_at)
                 await put_in_place(heap, look_at)
             # What could not be written is still stale: once is enough until the next call.
             limit = BATCH + len(tried)
@@ -80,31 +83,13 @@ async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at:
         heap.places = await off_loop(places_of, heap)
         heap.index.plan(heap.places)
     places = heap.places
-    states = await _unhidden(heap, states, places)
+    states = await unhidden(heap, states, places)
     gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
     await remove(heap, await removable(heap, gone), look_at)
     live = [s for s in states if s.deleted_at_ms is None and s.kind != "tag"]
     await make_folders(heap, live, places)
     await _write_files(heap, [s for s in live if s.kind == "file"], places, look_at)
     await _write_notes(heap, [s for s in live if s.kind == "document"], places, look_at)
-
-
-async def _unhidden(
-    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str]
-) -> list[BlockState]:
-    """Those of the blocks whose places are not ignored; the others are left as they are."""
-    at = {s.id: heap.index.path_of.get(s.id) or places.get(s.id) for s in states}
-    hidden = [s for s in states if (p := at[s.id]) is not None and heap.hides(p, s.id)]
-    if not hidden:
-        return list(states)
-
-    def store(tx: Tx) -> None:
-        for state in hidden:
-            blocks.update(tx, state.id, stale=0)
-
-    await heap.db.write(store)
-    heap.hidden.update(s.id for s in hidden if s.deleted_at_ms is None)
-    return [s for s in states if s not in hidden]
 
 
 # ---- files ------------------------------------------------------------

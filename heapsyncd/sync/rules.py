@@ -5,12 +5,14 @@ is not ignored any more and has no file here comes back from the server.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from heapsyncd.cache import blocks, entries, heaps
+from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
 from heapsyncd.errors import UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
@@ -120,3 +122,21 @@ def _show(tx: Tx, block: BlockId) -> None:
 
 def _key(heap: HeapState) -> str:
     return f"ignore:{heap.id}"
+
+
+async def unhidden(
+    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str]
+) -> list[BlockState]:
+    """Those of the blocks whose places are not ignored; the others are left as they are."""
+    at = {s.id: heap.index.path_of.get(s.id) or places.get(s.id) for s in states}
+    hidden = [s for s in states if (p := at[s.id]) is not None and heap.hides(p, s.id)]
+    if not hidden:
+        return list(states)
+
+    def store(tx: Tx) -> None:
+        for state in hidden:
+            blocks.update(tx, state.id, stale=0)
+
+    await heap.db.write(store)
+    heap.hidden.update(s.id for s in hidden if s.deleted_at_ms is None)
+    return [s for s in states if s not in hidden]

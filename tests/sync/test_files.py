@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shutil
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from heapsyncd.model import FileEntry
 from heapsyncd.server import Limits, Server
 from heapsyncd.sync.attachments import Holding, wanted_paths
 from heapsyncd.sync.fetch import mark
+from heapsyncd.wire.upload import Chunk
 from tests.sync.rig import Device, World, until
 
 
@@ -459,13 +461,13 @@ async def test_rules_that_change(world: World) -> None:
         await device.in_sync()
         await world.change(log, body="log, changed in the app\n")
         await world.add("Other", "more\n")
-        await until(lambda: (device.root / "Other.md").exists(), "the other note")
+        await until((device.root / "Other.md").exists, "the other note")
         await device.in_sync()
         assert not (device.root / "build").exists()
         assert (await world.server.document(log)).fields().deleted_at_ms is None
         assert set(await world.titles("file")) == {"out.bin"}
         (device.root / ".heaperignore").unlink()
-        await until(lambda: (device.root / "build" / "out.bin").exists(), "what was ignored")
+        await until((device.root / "build" / "out.bin").exists, "what was ignored")
         await device.in_sync()
     assert device.notes()["build/Log.md"] == "log, changed in the app\n"
     assert (device.root / "build" / "out.bin").read_bytes() == b"out"
@@ -494,3 +496,55 @@ async def test_rules_that_change_between_lives(world: World) -> None:
     await device.synced()
     assert device.notes() == {"Private/Diary.md": "dear\n", "Private/Letter.md": "dear\n"}
     assert set(await world.titles()) == {"Diary", "Letter"}
+
+
+async def test_an_upload_goes_on_in_the_next_life(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload that is cut off after any chunk goes on with the next one after a restart."""
+    from heapsyncd.backends import heaper  # noqa: PLC0415
+    from heapsyncd.errors import Unreachable  # noqa: PLC0415
+
+    device = world.device()
+    await device.synced()
+    data = os.urandom(13 * MIB)
+    (device.root / "big.bin").write_bytes(data)
+    chunk = heaper._Upload.chunk
+    sent: list[int] = []
+
+    async def cut(self: heaper._Upload, which: Chunk) -> None:
+        if len(sent) == allowed:
+            raise Unreachable("cut off")
+        await chunk(self, which)
+        sent.append(which.index)
+
+    monkeypatch.setattr(heaper._Upload, "chunk", cut)
+    for allowed in (1, 2, 3):
+        assert (await device.once(2.0)).exit_code != 0
+        assert len(sent) == allowed
+    allowed = 100
+    await device.synced()
+    assert sent == [0, 1, 2, 3]
+    other = world.device("b")
+    await other.synced()
+    assert files(other) == {"big.bin": data}
+
+
+async def test_memory_stays_flat(world: World) -> None:
+    """What is read, sent, received and written of a file is never in memory as a whole."""
+    size = 96 * MIB
+    one, two = world.device("a"), world.device("b")
+    await one.synced()
+    await two.synced()
+    with (one.root / "big.bin").open("wb") as file:
+        file.write(b"beginning")
+        file.truncate(size)
+    tracemalloc.start()
+    try:
+        await one.synced()
+        await two.synced()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (two.root / "big.bin").stat().st_size == size
+    assert peak < 32 * MIB

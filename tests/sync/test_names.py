@@ -2,6 +2,7 @@
 between heaps, swaps, and any sequence of renames and moves on two devices.
 """
 
+import dataclasses
 import os
 import random
 import shutil
@@ -71,6 +72,36 @@ async def test_hostile_titles(world: World) -> None:
     await one.synced()
     assert ids(one) == before
     assert [(await world.server.row(b)).title for b in blocks] == shown
+
+
+async def test_hostile_attachments(world: World) -> None:
+    """Whatever the server calls attachments, files and folders, nothing is written outside their
+    place, and a file of ours is never replaced.
+    """
+    names = ["../../escape.bin", "/etc/passwd", ".heapsyncd", "..", "a/../../b", ".heaperignore"]
+    data = {name: f"content of {name}".encode() for name in names}
+    note = await world.add("Note", "text\n")
+    folder = await world.add_named("folder", "..")
+    await world.add("Inside", "inner\n", add_tags=frozenset({folder}))
+    device = world.device()
+    await device.synced()
+    marker = (device.root / ".heapsyncd").read_bytes()
+    sender = world.device("b")
+    await sender.synced()
+    (sender.root / "Note.assets").mkdir()
+    for k, content in enumerate(data.values()):
+        (sender.root / "Note.assets" / f"{k}.bin").write_bytes(content)
+    await sender.synced()
+    entries = (await world.server.document(note)).fields().files
+    hostile = [dataclasses.replace(f, name=names[int(f.name.split(".")[0])]) for f in entries]
+    await world.change(note, put_files=tuple(hostile))
+    await device.synced()
+    inside = {p.read_bytes() for p in (device.root / "Note.assets").iterdir()}
+    assert inside == set(data.values())
+    assert (device.root / ".heapsyncd").read_bytes() == marker
+    outside = [p for p in device.base.rglob("*") if "state" not in p.parts and p.is_file()]
+    assert all(p.is_relative_to(device.root) for p in outside)
+    assert not (device.root / ".heaperignore").exists()
 
 
 async def test_case_and_form_renames(world: World) -> None:
@@ -180,7 +211,7 @@ async def test_swapped_notes(world: World) -> None:
         (device.root / f"{name}.assets" / "own.bin").write_bytes(name.encode())
         (device.root / f"{name}.md").write_text(f"text of {name}\n")
     await device.synced()
-    before, blocks = ids(device), await world.blocks()
+    before, blocks = ids(device), set(await world.blocks())
 
     def swap() -> None:
         (device.root / "A.md").rename(device.root / "aside")
@@ -202,7 +233,7 @@ async def test_swapped_notes(world: World) -> None:
         await device.in_sync()
     await device.synced()
     assert ids(device) == before
-    assert await world.blocks() == blocks
+    assert set(await world.blocks()) == blocks
     assert await world.titles() == {"A": before["A.md"], "B": before["B.md"]}
 
 
