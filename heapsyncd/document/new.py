@@ -60,8 +60,8 @@ class Maker:
         if block.kind == "cell":
             return Elem(made.tag, {}, [build.paragraph(made.children)])
         only = made.children[0] if len(made.children) == 1 else None
-        if self.words.block_images and isinstance(only, Elem) and only.tag == "image":
-            return only
+        if self.words.block_images and block.kind == "paragraph":
+            return only if isinstance(only, Elem) and only.tag == "image" else made
         return made
 
 
