@@ -8,8 +8,7 @@ stays away.
 
 import asyncio
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -17,7 +16,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
-from heapsyncd.folder.snapshot import Entry, Snapshot, Stat, compare
+from heapsyncd.folder.snapshot import Entry, Snapshot, compare
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.text import decode
 from heapsyncd.sync import changes, holding
@@ -29,12 +28,10 @@ from heapsyncd.sync.ingest import Saved, note_saved
 from heapsyncd.sync.merge import digest
 from heapsyncd.sync.plan import Found, recognise, stands_in_for
 from heapsyncd.sync.rules import Rules
-from heapsyncd.sync.state import HeapState
+from heapsyncd.sync.unsteady import QUIET_S, Unsteady
 
 log = structlog.get_logger()
 
-QUIET_S = 0.3
-"""A file written in place is read when it has been quiet for this long."""
 GONE_S = 1.0
 """A path counts as gone when it stays away for this long: editors replace files by moving them
 about.
@@ -43,11 +40,6 @@ GONE_MOST_S = 10.0
 """While more paths go, those before them are not believed either, so that a mass deletion is seen
 as one; for no longer than this.
 """
-SHRUNK_S = 3.0
-"""A file that lost most of its text is believed after this long."""
-AGAIN_S = 0.1
-STUCK_S = 5.0
-"""When a path is looked at that was not as expected, or that is in trouble."""
 ARRIVED_S = 10.0
 """The first look waits no longer than this for new files to become quiet."""
 NOTE_BYTES = 64 << 20
@@ -55,44 +47,10 @@ NOTE_BYTES = 64 << 20
 
 
 @dataclass
-class Intake:
-    """Paths to look at, and what has been seen of those that are not settled yet. One owner: the
-    folder's task.
-    """
+class Intake(Unsteady):
+    """Carries what was hinted at into the cache. One owner: the folder's task."""
 
-    heap: HeapState
     rules: Rules
-    everything: bool = True
-    paths: set[str] = field(default_factory=set)
-    _due: dict[str, float] = field(default_factory=dict)
-    _seen: dict[str, tuple[Stat | None, float]] = field(default_factory=dict)
-    _not_before: float = 0.0
-
-    def hint(self, paths: Iterable[str], *, everything: bool = False) -> None:
-        """Look at these paths (and all below them), or at the whole folder."""
-        self.paths.update(paths)
-        self.everything = self.everything or everything
-
-    def look_again(self, paths: Iterable[str]) -> None:
-        """Look at these paths soon: they changed while something was to be done to them, or could
-        not be moved.
-        """
-        for path in paths:
-            wait = STUCK_S if path in self.heap.file_problems else AGAIN_S
-            self._due.setdefault(path, time.monotonic() + wait)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is left to look at."""
-        return not (self.everything or self.paths or self._due)
-
-    def next_due_s(self) -> float | None:
-        """In how many seconds an unsettled path is due again; None when there is none."""
-        if self.everything or self.paths:
-            return max(0.0, self._not_before - time.monotonic())
-        if not self._due:
-            return None
-        return max(0.0, min(self._due.values()) - time.monotonic())
 
     @property
     def arriving(self) -> bool:
@@ -170,24 +128,6 @@ class Intake:
             stat, _ = self._seen.get(path, (None, 0.0))
             if stat is None and path in snapshot.entries:
                 self._seen.pop(path, None)  # it is back
-
-    def _settled(self, entry: Entry, row: EntryRow | None, now: float) -> bool:
-        """Whether a file is to be read now; if not, it is looked at again when it may be."""
-        stat, since = self._seen.get(entry.path, (None, now))
-        if stat != entry.stat:
-            since = now
-        self._seen[entry.path] = (entry.stat, since)
-        wait = QUIET_S
-        replaced = row is not None and row.inode != entry.stat.inode
-        if replaced or time.time_ns() - entry.stat.mtime_ns > 2_000_000_000:
-            wait = 0.0
-        if row is not None and row.role == "note" and _shrunk(row.size or 0, entry.stat.size):
-            wait = SHRUNK_S
-        if now - since >= wait:
-            del self._seen[entry.path]
-            return True
-        self._due[entry.path] = since + wait
-        return False
 
     def _comes_back(self, entry: Entry) -> bool:
         row = self.heap.index.entries.get(entry.path)
@@ -323,7 +263,3 @@ class Intake:
             entry.path, "file", saved.stat.inode, saved.stat.device, saved.stat.size,
             front_id, digest(saved.data),
         )  # fmt: skip
-
-
-def _shrunk(before: int, now: int) -> bool:
-    return now == 0 < before or (before > 400 and now < before // 5)

@@ -1,0 +1,78 @@
+"""Where to look, and what has been seen of files that are not settled yet."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.folder.snapshot import Entry, Stat
+from heapsyncd.sync.state import HeapState
+
+QUIET_S = 0.3
+"""A file written in place is read when it has been quiet for this long."""
+SHRUNK_S = 3.0
+"""A file that lost most of its text is believed after this long."""
+AGAIN_S = 0.1
+STUCK_S = 5.0
+"""When a path is looked at that was not as expected, or that is in trouble."""
+
+
+@dataclass
+class Unsteady:
+    """Paths to look at: at once (``paths``, ``everything``), or when they are due."""
+
+    heap: HeapState
+    everything: bool = field(default=True, init=False)
+    paths: set[str] = field(default_factory=set, init=False)
+    _due: dict[str, float] = field(default_factory=dict, init=False)
+    _seen: dict[str, tuple[Stat | None, float]] = field(default_factory=dict, init=False)
+    """The stat that a path had (None: it was gone), and since when."""
+    _not_before: float = field(default=0.0, init=False)
+
+    def hint(self, paths: Iterable[str], *, everything: bool = False) -> None:
+        """Look at these paths (and all below them), or at the whole folder."""
+        self.paths.update(paths)
+        self.everything = self.everything or everything
+
+    def look_again(self, paths: Iterable[str]) -> None:
+        """Look at these paths soon: they changed while something was to be done to them, or could
+        not be moved.
+        """
+        for path in paths:
+            wait = STUCK_S if path in self.heap.file_problems else AGAIN_S
+            self._due.setdefault(path, time.monotonic() + wait)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to look at."""
+        return not (self.everything or self.paths or self._due)
+
+    def next_due_s(self) -> float | None:
+        """In how many seconds an unsettled path is due again; None when there is none."""
+        if self.everything or self.paths:
+            return max(0.0, self._not_before - time.monotonic())
+        if not self._due:
+            return None
+        return max(0.0, min(self._due.values()) - time.monotonic())
+
+    def _settled(self, entry: Entry, row: EntryRow | None, now: float) -> bool:
+        """Whether a file is to be read now; if not, it is looked at again when it may be."""
+        stat, since = self._seen.get(entry.path, (None, now))
+        if stat != entry.stat:
+            since = now
+        self._seen[entry.path] = (entry.stat, since)
+        wait = QUIET_S
+        replaced = row is not None and row.inode != entry.stat.inode
+        if replaced or time.time_ns() - entry.stat.mtime_ns > 2_000_000_000:
+            wait = 0.0
+        if row is not None and row.role == "note" and _shrunk(row.size or 0, entry.stat.size):
+            wait = SHRUNK_S
+        if now - since >= wait:
+            del self._seen[entry.path]
+            return True
+        self._due[entry.path] = since + wait
+        return False
+
+
+def _shrunk(before: int, now: int) -> bool:
+    return now == 0 < before or (before > 400 and now < before // 5)
