@@ -213,4 +213,5 @@ async def commit_entries(heap: HeapState, block: BlockId, changed: Sequence[Entr
 
     await heap.db.write(store)
     for entry in changed:
+        heap.file_problems.pop(entry.path, None)
         heap.index.put(entry)

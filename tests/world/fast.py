@@ -1,11 +1,27 @@
 """The mirror's patience, cut short: games are about what happens, not about how long it takes."""
 
 import contextlib
+import importlib
+import pkgutil
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
-from heapsyncd.sync import guard, heap, intake, mirror, patience
+from heapsyncd import sync
+
+WAITS: Final = {
+    "QUIET_S": 0.05,
+    "GONE_S": 0.15,
+    "SHRUNK_S": 0.3,
+    "AGAIN_S": 0.02,
+    "STUCK_S": 0.3,
+    "ONCE_POLL_S": 0.05,
+    "TROUBLE_AGAIN_S": 0.3,
+    "MOVING_S": 0.1,
+    "FIRST_S": 0.1,
+    "LIMIT_S": 1.0,
+}
 
 
 @contextlib.contextmanager
@@ -13,16 +29,15 @@ def fast(held_above: int = 10_000) -> Iterator[None]:
     """Waits of a tenth of what people get; ``held_above``: so many deletions at once are let
     through.
     """
+    found = [
+        importlib.import_module(f"{sync.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(sync.__path__)
+    ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intake, "QUIET_S", 0.05)
-        patch.setattr(intake, "GONE_S", 0.15)
-        patch.setattr(intake, "SHRUNK_S", 0.3)
-        patch.setattr(intake, "AGAIN_S", 0.02)
-        patch.setattr(intake, "STUCK_S", 0.3)
-        patch.setattr(guard, "FILES", held_above)
-        patch.setattr(mirror, "ONCE_POLL_S", 0.05)
-        patch.setattr(heap, "TROUBLE_AGAIN_S", 0.3)
-        patch.setattr(heap, "MOVING_S", 0.1)
-        patch.setattr(patience, "FIRST_S", 0.1)
-        patch.setattr(patience, "LIMIT_S", 1.0)
+        for name, value in (WAITS | {"FILES": held_above}).items():
+            # Wherever it is used: a name that was imported is another one.
+            users = [module for module in found if hasattr(module, name)]
+            assert users, f"nobody waits for {name} any more"
+            for module in users:
+                patch.setattr(module, name, value)
         yield

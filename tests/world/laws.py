@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from heapsyncd.cache import blocks, entries, history
 from heapsyncd.document.replica import Replica
+from heapsyncd.folder.ignore import TEMP
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.frontmatter import split
@@ -81,7 +82,9 @@ async def _folder_shows(
         assert above == (index.path_of[folder] if folder else "."), f"{path} in {folders}"
     strange = [
         str(p) for p in player.root.rglob("*")
-        if p.is_file() and p.suffix != ".md" and p.name != ".heapsyncd"
+        # A temporary whose removal failed is swept away by the next start.
+        if p.is_file() and p.suffix != ".md"
+        and p.name != ".heapsyncd" and not TEMP.fullmatch(p.name)
     ]  # fmt: skip
     assert not strange, f"{player.name}: {strange}"
     return {w for v in versions for w in tokens(v.data.decode("utf-8", "replace"))}
