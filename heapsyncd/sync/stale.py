@@ -9,7 +9,7 @@ only the author's edit. Pure.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from rapidfuzz.distance import Indel
 
@@ -21,6 +21,9 @@ MARGIN = 1
 """An older base must be nearer by more than so many tokens."""
 MISSING_SHARE = 0.9
 """Of the tokens that arrived since an older rendition, so many must be missing in the file."""
+
+LOOK_BACK = 8
+"""So many candidates are compared at most."""
 
 _TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
 
@@ -45,7 +48,7 @@ def choose(ring: Sequence[Rendition], data: bytes, now_ms: int) -> Choice:
     newest could remove it.
     """
     newest = ring[0]
-    recent = list(_candidates(ring, now_ms))
+    recent = list(islice(_candidates(ring, now_ms), LOOK_BACK))
     for older in recent:
         if older.data == data:
             # The same text once more after it was put right: its author means it.
@@ -54,12 +57,10 @@ def choose(ring: Sequence[Rendition], data: bytes, now_ms: int) -> Choice:
     if not recent:
         return Choice(newest)
     tokens = _tokens(data)
-    last = _tokens(newest.data)
-    best, best_cost = newest, _cost(last, tokens) - MARGIN
+    best, best_cost = newest, _cost(_tokens(newest.data), tokens) - MARGIN
     for older in recent:
-        before = _tokens(older.data)
-        cost = _cost(before, tokens)
-        if cost < best_cost and _lacks_arrived(before, last, tokens):
+        cost = _cost(_tokens(older.data), tokens)
+        if cost < best_cost and _lacks_all_since(ring, older, tokens):
             best, best_cost = older, cost
     return Choice(best, older=best is not newest)
 
@@ -75,14 +76,27 @@ def was_written(planned: Rendition, before: Rendition | None, data: bytes) -> bo
 
 
 def _candidates(ring: Sequence[Rendition], now_ms: int) -> Iterator[Rendition]:
-    """The earlier texts an editor may still hold: what the daemon wrote over since, and what was
-    saved last before that. Whoever saved that knew all that is older.
+    """The earlier texts an editor may still hold: those that the daemon wrote over. Whoever saved
+    over a text himself knew it.
     """
     for newer, older in pairwise(ring):
-        if newer.origin != "written" or now_ms - newer.made_at_ms > RECENT_MS:
+        if now_ms - newer.made_at_ms > RECENT_MS:
             return
-        if older.data != ring[0].data:
+        if newer.origin == "written" and older.data != ring[0].data:
             yield older
+
+
+def _lacks_all_since(ring: Sequence[Rendition], older: Rendition, saved: Sequence[str]) -> bool:
+    """Whether a saved text knows nothing of what came since a rendition. What the daemon wrote
+    counts as a whole; each save in between by itself, however small beside that: who keeps what
+    was saved since has seen what stood there, and means it.
+    """
+    since = ring[: ring.index(older) + 1]
+    texts = [_tokens(r.data) for r in since]
+    saves = [k for k, r in enumerate(since[:-1]) if r.origin != "written"]
+    return _lacks_arrived(texts[-1], texts[0], saved) and all(
+        _lacks_arrived(texts[k + 1], texts[k], saved) for k in saves
+    )
 
 
 def _tokens(data: bytes) -> list[str]:

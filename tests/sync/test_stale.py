@@ -58,3 +58,27 @@ def test_long_ago() -> None:
     """Nobody holds a buffer for that long: then the newest text is the base."""
     old = ring((REMOTE, "written"), (FIRST, "saved"), age_ms=2 * RECENT_MS)
     assert not choose(old, FIRST.encode(), NOW).older
+
+
+LOCAL = REMOTE.replace("quick", "quick and agile")
+
+
+@pytest.mark.parametrize(
+    ("what", "saved", "older"),
+    [
+        ("an old buffer of another editor, with an edit", FIRST.replace("lazy", "tired"), True),
+        ("an old buffer of another editor, as it was", FIRST, True),
+        (
+            "what arrived is removed, what was saved since is kept",
+            FIRST[:10] + LOCAL[10:54],
+            False,
+        ),
+        ("what was saved last is taken back", REMOTE, False),
+    ],
+)
+def test_two_editors(what: str, saved: str, older: bool) -> None:
+    """A buffer from before what arrived is known even when another editor saved in between; one
+    that kept what was saved since knew what arrived.
+    """
+    texts = ring((LOCAL, "saved"), (REMOTE, "written"), (FIRST, "saved"))
+    assert choose(texts, saved.encode(), NOW).older is older
