@@ -1,40 +1,160 @@
-"""Texts that no longer stand in the folder, kept for the user."""
+"""Texts that no longer stand in the folder, kept for the user, and what a person should look at.
+
+A version of a note is a kept text under a number that grows with each. The latest are its
+renditions, which the mirror itself needs; the rest is here: what stood in deleted notes, and what
+a decision of the mirror might have been wrong about.
+"""
 
 import zlib
 from dataclasses import dataclass
+from typing import Literal
 
+from heapsyncd.cache import renditions
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
+
+KEEP = 64
+"""So many texts of a block are kept here, the latest ones."""
+
+Why = Literal["deleted", "written", "saved", "stale", "overlap", "damaged", "kept"]
+"""``deleted``: it stood in the file when the note was deleted; ``written`` and ``saved``: before
+that (``renditions.Origin``); ``stale``: saved from an earlier text over a newer one; ``overlap``:
+saved while the same words were changed elsewhere; ``damaged``: found instead of a text when the
+daemon started; ``kept``: edited here and deleted on the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One kept text. ``why``: deleted, replaced, stale, overlap."""
+    """One kept text. ``path``: where it stood; None for a rendition, which stands where the note
+    does. ``why``: see ``Why``, and ``renditions.Origin``.
+    """
 
-    id: int
+    number: int
     block_id: BlockId
-    path: str
+    path: str | None
     why: str
     data: bytes
     made_at_ms: int
+    notice: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """A block in the trash. ``path``: where it stood here; None when it never did."""
+
+    block_id: BlockId
+    kind: str
+    title: str
+    path: str | None
+    deleted_at_ms: int
 
 
 def keep(
-    tx: Tx, heap: HeapId, block: BlockId, path: str, why: str, data: bytes, now_ms: int
+    tx: Tx,
+    heap: HeapId,
+    block: BlockId,
+    path: str,
+    why: Why,
+    data: bytes,
+    now_ms: int,
+    notice: str | None = None,
 ) -> None:
-    """Keep a text."""
+    """Keep a text; ``notice`` says in a sentence what about it is to be looked at."""
     tx.execute(
-        "INSERT INTO history (heap_id, block_id, path, why, text, made_at_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (heap, block, path, why, zlib.compress(data), now_ms),
+        "INSERT INTO history (heap_id, block_id, number, path, why, text, made_at_ms, notice)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            heap, block, renditions.next_number(tx, block), path, why,
+            zlib.compress(data), now_ms, notice,
+        ),
+    )  # fmt: skip
+    _trim(tx, block)
+
+
+def retire(tx: Tx, heap: HeapId, block: BlockId, path: str, now_ms: int) -> None:
+    """A block has no file any more: its renditions become history, the newest as the text of the
+    deleted note. A block without a text leaves the place where it stood.
+    """
+    newest = renditions.newest(tx, block)
+    if newest is not None:
+        renditions.drop_plan(tx, block)
+        tx.execute(
+            "INSERT INTO history (heap_id, block_id, number, path, why, text, made_at_ms)"
+            " SELECT ?, block_id, number, ?, origin, text, made_at_ms FROM rendition"
+            " WHERE block_id = ? AND number < ? ORDER BY number",
+            (heap, path, block, newest.number),
+        )
+    renditions.drop(tx, block)
+    keep(tx, heap, block, path, "deleted", b"" if newest is None else newest.data, now_ms)
+
+
+def _trim(tx: Tx, block: BlockId) -> None:
+    tx.execute(
+        "DELETE FROM history WHERE block_id = ? AND id NOT IN"
+        " (SELECT id FROM history WHERE block_id = ? ORDER BY id DESC LIMIT ?)",
+        (block, block, KEEP),
     )
 
 
 def of_block(tx: Tx, block: BlockId) -> list[Version]:
-    """A block's kept texts, newest first."""
+    """A block's texts that are kept here, newest first."""
     rows = tx.execute(
-        "SELECT id, block_id, path, why, text, made_at_ms FROM history WHERE block_id = ?"
-        " ORDER BY id DESC",
+        "SELECT number, block_id, path, why, text, made_at_ms, notice FROM history"
+        " WHERE block_id = ? ORDER BY number DESC",
         (block,),
     )
-    return [Version(i, BlockId(b), p, w, zlib.decompress(t), m) for i, b, p, w, t, m in rows]
+    return [
+        Version(n, BlockId(b), p, w, zlib.decompress(t), m, notice)
+        for n, b, p, w, t, m, notice in rows
+    ]
+
+
+def versions(tx: Tx, block: BlockId) -> list[Version]:
+    """Every version of a block, newest first."""
+    ring = [
+        Version(r.number, block, None, r.origin, r.data, r.made_at_ms)
+        for r in renditions.ring(tx, block)
+        if r.origin != "planned"
+    ]
+    kept = of_block(tx, block)
+    # A text that is kept for a reason stands in the ring too, right before it.
+    twice = {(v.number - 1, v.data) for v in kept}
+    return sorted(
+        [*(v for v in ring if (v.number, v.data) not in twice), *kept], key=lambda v: -v.number
+    )
+
+
+def last_at(tx: Tx, heap: HeapId, path: str) -> BlockId | None:
+    """The block that last stood at a path and has left a text there."""
+    row = tx.execute(
+        "SELECT block_id FROM history WHERE heap_id = ? AND path = ? ORDER BY id DESC LIMIT 1",
+        (heap, path),
+    ).fetchone()
+    return None if row is None else BlockId(row[0])
+
+
+def trashed(tx: Tx, heap: HeapId) -> list[Trashed]:
+    """What is in a heap's trash, the latest deleted first."""
+    rows = tx.execute(
+        "SELECT id, kind, title, (SELECT path FROM history WHERE block_id = block.id"
+        " ORDER BY history.id DESC LIMIT 1), deleted_at_ms FROM block WHERE heap_id = ?"
+        " AND deleted_at_ms IS NOT NULL AND kind <> 'tag' ORDER BY deleted_at_ms DESC, id",
+        (heap,),
+    )
+    return [Trashed(BlockId(i), k, t, p, d) for i, k, t, p, d in rows]
+
+
+def notices(tx: Tx, heap: HeapId) -> list[str]:
+    """What a person should look at, the latest first."""
+    rows = tx.execute(
+        "SELECT coalesce((SELECT path FROM entry WHERE entry.block_id = history.block_id"
+        " AND role = 'note' LIMIT 1), path), notice FROM history"
+        " WHERE heap_id = ? AND notice IS NOT NULL ORDER BY id DESC",
+        (heap,),
+    )
+    return [f"{path}: {notice}" for path, notice in rows]
+
+
+def seen(tx: Tx, block: BlockId) -> None:
+    """A person looked at a block's notices."""
+    tx.execute("UPDATE history SET notice = NULL WHERE block_id = ?", (block,))

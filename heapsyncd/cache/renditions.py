@@ -79,9 +79,7 @@ def add(
     size. What was planned before is not any more.
     """
     drop_plan(tx, block)
-    number = tx.execute(
-        "SELECT coalesce(max(number), 0) + 1 FROM rendition WHERE block_id = ?", (block,)
-    ).fetchone()[0]
+    number = next_number(tx, block)
     tx.execute(
         "INSERT INTO rendition (block_id, number, seq, extra, text, digest, made_at_ms, origin)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -92,6 +90,15 @@ def add(
         " AND (made_at_ms < ? OR number <= ?)",
         (block, number - KEEP, now_ms - KEEP_MS, number - KEEP_MOST),
     )
+
+
+def next_number(tx: Tx, block: BlockId) -> int:
+    """The number of a block's next version, kept in the ring or in the history."""
+    sql = (
+        "SELECT 1 + max((SELECT coalesce(max(number), 0) FROM rendition WHERE block_id = ?),"
+        " (SELECT coalesce(max(number), 0) FROM history WHERE block_id = ?))"
+    )
+    return int(tx.execute(sql, (block, block)).fetchone()[0])
 
 
 def carry_out_plan(tx: Tx, block: BlockId, now_ms: int) -> None:

@@ -111,14 +111,13 @@ SCHEMA: Final = (
       PRIMARY KEY (heap_id, name)
     ) WITHOUT ROWID;
 
-    -- Texts that no longer stand in the folder: deleted notes, and readings of an edit that were
-    -- not chosen.
+    -- Texts that no longer stand in the folder: see history.
     CREATE TABLE history (
       id        INTEGER PRIMARY KEY,
       heap_id   TEXT NOT NULL,
       block_id  TEXT NOT NULL,
       path      TEXT NOT NULL,
-      why       TEXT NOT NULL,                    -- deleted, replaced, stale, overlap
+      why       TEXT NOT NULL,                    -- see history.Why
       text      BLOB NOT NULL,
       made_at_ms INTEGER NOT NULL
     );
@@ -163,5 +162,13 @@ SCHEMA: Final = (
       reason    TEXT NOT NULL,
       made_at_ms INTEGER NOT NULL
     );
+    """,
+    """
+    -- In one row with the numbers of the block's renditions, so that a version has one number.
+    ALTER TABLE history ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
+    UPDATE history SET number = id + (SELECT coalesce(max(number), 0) FROM rendition);
+    -- What a person should look at; NULL: nothing, or they did.
+    ALTER TABLE history ADD COLUMN notice TEXT;
+    CREATE INDEX history_notice ON history (heap_id) WHERE notice IS NOT NULL;
     """,
 )

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, history, renditions, search
+from heapsyncd.cache import blocks, entries, history, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
@@ -54,10 +54,8 @@ async def edit_fields(
         entries.remove(tx, heap.id, gone)
         entries.save(tx, heap.id, also)
         if wish.deleted_at_ms is not None and isinstance(wish.deleted_at_ms, int):
-            base = renditions.newest(tx, block)
-            if base is not None and gone:
-                history.keep(tx, heap.id, block, gone[0], "deleted", base.data, now_ms())
-            renditions.drop(tx, block)
+            if gone:
+                history.retire(tx, heap.id, block, gone[0], now_ms())
             search.remove(tx, block)
             values["stale"] = 0
         else:

@@ -20,6 +20,7 @@ from heapsyncd.document.replica import Replica, merge
 from heapsyncd.errors import BlockError, UnreadableFile
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, new_block_id
+from heapsyncd.sync import review
 from heapsyncd.sync.index import NoteLinks
 from heapsyncd.sync.merge import (
     Base,
@@ -32,6 +33,7 @@ from heapsyncd.sync.merge import (
     shows,
 )
 from heapsyncd.sync.offloop import off_loop
+from heapsyncd.sync.review import Review
 from heapsyncd.sync.stale import choose, was_written
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 
@@ -145,8 +147,10 @@ async def _express(
         await _commit(heap, entry, saved, state, live, _Outcome(None, state.seq, None, named))
         return
     reading = await off_loop(read_body, base, note, live, updates, links, heap.client_id, wish)
-    if reading.update is not None:
-        await off_loop(live.apply, reading.update)
+    current = chosen is None or chosen.rendition.seq == state.seq
+    reviews = await off_loop(
+        review.take_in, live, reading.update, None if current else base, note, links
+    )
     update = _undeleted(live, reading.update, heap.client_id)
     seq: int | None
     if chosen is None or base is None or base.updates is None:
@@ -157,7 +161,11 @@ async def _express(
         parts = [p for p in (chosen.rendition.extra, reading.update) if p is not None]
         seq, extra = chosen.rendition.seq, merge(parts) if parts else None
     older = chosen is not None and chosen.older
-    outcome = _Outcome(update, seq, extra, reading.mentions, tuple(new_tags), older=older)
+    if older:
+        reviews += (review.STALE,)
+    if state.deleted_at_ms is not None:
+        reviews += (review.KEPT,)
+    outcome = _Outcome(update, seq, extra, reading.mentions, tuple(new_tags), reviews, older=older)
     await _commit(heap, entry, saved, state, live, outcome)
 
 
@@ -206,6 +214,7 @@ class _Outcome:
     extra: bytes | None
     mentions: frozenset[str]
     new_tags: tuple[BlockState, ...] = ()
+    reviews: tuple[Review, ...] = ()
     older: bool = False
 
 
@@ -238,6 +247,7 @@ async def _commit(
             now_ms=now_ms(),
             origin="stale" if outcome.older else "saved",
         )
+        review.keep(tx, heap.id, state.id, row.path, saved.data, now_ms(), outcome.reviews)
         entries.save(tx, heap.id, [row])
         entries.mention(tx, state.id, outcome.mentions)
         # Publishing brings what arrived meanwhile, and the front matter; it writes nothing when

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from heapsyncd.cache import blocks, entries, history, renditions, search
+from heapsyncd.cache import blocks, entries, history, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
@@ -156,10 +156,7 @@ async def _remove_path(heap: HeapState, state: BlockState, path: str, look_at: s
         return False
 
     def store(tx: Tx) -> None:
-        base = renditions.newest(tx, state.id)
-        if base is not None:
-            history.keep(tx, heap.id, state.id, path, "deleted", base.data, now_ms())
-        renditions.drop(tx, state.id)
+        history.retire(tx, heap.id, state.id, path, now_ms())
         search.remove(tx, state.id)
         entries.remove(tx, heap.id, [e.path for e in owned])
 

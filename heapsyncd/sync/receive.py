@@ -18,8 +18,10 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields
+from heapsyncd.sync import review
 from heapsyncd.sync.merge import reexpress
 from heapsyncd.sync.offloop import off_loop
+from heapsyncd.sync.review import Review
 from heapsyncd.sync.state import HeapState, now_ms
 
 log = structlog.get_logger()
@@ -50,6 +52,7 @@ class Absorbed:
     fields: Fields | None = None
     bad: tuple[bytes, str] | None = None
     """An update that could not be loaded, and why."""
+    reviews: tuple[Review, ...] = ()
 
 
 async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
@@ -83,7 +86,7 @@ async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A block before an update: its row, its log (empty when the replica is in memory)."""
+    """A block before an update: its row, its log (empty when the replica in memory is enough)."""
 
     state: BlockState
     rows: list[LogRow]
@@ -97,7 +100,7 @@ def _read(tx: Tx, heap: HeapState, item: Incoming) -> _Found | None:
         return None
     unsent = blocks.has_unsent(tx, state.id)
     held = heap.replicas.get(state.id, state.seq)
-    if held is not None and item.sync_version == state.sync_version:
+    if held is not None and item.sync_version == state.sync_version and not unsent:
         return _Found(state, [], unsent)
     return _Found(state, blocks.log(tx, state.id), unsent)
 
@@ -134,9 +137,16 @@ def _append(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
     replica = heap.replicas.load(state.id, state.seq, [r.data for r in found.rows])
     heap.replicas.drop(state.id)
     new: list[tuple[bytes, bool]] = []
-    if replica.apply(item.update) or replica.has_pending():
+    reviews: tuple[Review, ...] = ()
+    ours = replica.view() if found.unsent else None
+    changed = replica.apply(item.update)
+    if changed or replica.has_pending():
         new.append((item.update, False))
+    if changed and ours is not None:
+        reviews = review.met(found.rows, item.update, ours, replica)
     wish = _own_wish(found, replica.fields())
+    if wish.deleted_at_ms is None:
+        reviews += (review.KEPT,)
     if wish != Wish():
         made = express([replica.state()], wish, live=replica, client_id=heap.client_id)
         if made.update is not None:
@@ -146,7 +156,9 @@ def _append(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
         heap.replicas.put(state.id, state.seq, replica)
         return Absorbed(state, item.sync_version)
     fields = replica.fields()
-    return Absorbed(state, item.sync_version, tuple(new), replica=replica, fields=fields)
+    return Absorbed(
+        state, item.sync_version, tuple(new), replica=replica, fields=fields, reviews=reviews
+    )
 
 
 def _own_wish(found: _Found, fields: Fields) -> Wish:
@@ -168,6 +180,10 @@ def _switch(heap: HeapState, state: BlockState, rows: list[LogRow], item: Incomi
     made = reexpress(old, [r.data for r in rows], item.update, heap.client_id)
     new = [(made.state, False)] + ([(made.local, True)] if made.local is not None else [])
     replica = Replica.load([u for u, _ in new], heap.client_id)
+    reviews: tuple[Review, ...] = ()
+    if made.local is not None:
+        ours, theirs = Replica.load([r.data for r in rows]).view(), Replica.load([item.update])
+        reviews = review.compared(Replica.load(old), ours, theirs, replica)
     return Absorbed(
         state,
         item.sync_version,
@@ -175,6 +191,7 @@ def _switch(heap: HeapState, state: BlockState, rows: list[LogRow], item: Incomi
         restart=True,
         replica=replica,
         fields=replica.fields(),
+        reviews=reviews,
     )
 
 
@@ -204,6 +221,7 @@ def _store(tx: Tx, heap: HeapState, absorbed: Absorbed) -> BlockState | None:
         values["stale"] = 1
         blocks.set_tags(tx, block, absorbed.fields.tags)
     blocks.update(tx, block, **values)
+    _keep_reviews(tx, heap, absorbed)
     fresh = blocks.get(tx, block)
     assert fresh is not None
     if fresh.kind in {"tag", "folder"} and (now.title, now.deleted_at_ms) != (
@@ -212,6 +230,14 @@ def _store(tx: Tx, heap: HeapState, absorbed: Absorbed) -> BlockState | None:
     ):
         heap.touch_related(tx, block)
     return fresh
+
+
+def _keep_reviews(tx: Tx, heap: HeapState, absorbed: Absorbed) -> None:
+    """Keep the text that stands in the file until the next publish, which shows the merge."""
+    block = absorbed.state.id
+    path, base = heap.index.path_of.get(block), renditions.newest(tx, block)
+    if path is not None and base is not None:
+        review.keep(tx, heap.id, block, path, base.data, now_ms(), absorbed.reviews)
 
 
 def _settled(heap: HeapState, absorbed: Absorbed, fresh: BlockState | None) -> None:

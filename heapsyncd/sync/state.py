@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from heapsyncd.backends.contract import Backend
-from heapsyncd.cache import blocks, entries, holds
+from heapsyncd.cache import blocks, entries, history, holds
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.holds import Hold
@@ -136,8 +136,12 @@ class HeapState:
             now = dict(self.file_problems)
             await self.db.write(lambda tx: entries.set_problems(tx, self.id, now))
             self.kept_problems = now
-        (notes, up, down), troubled = await self.db.read(
-            lambda tx: (blocks.counts(tx, self.id), blocks.problems(tx, self.id))
+        (notes, up, down), troubled, reviews = await self.db.read(
+            lambda tx: (
+                blocks.counts(tx, self.id),
+                blocks.problems(tx, self.id),
+                history.notices(tx, self.id),
+            )
         )
         self.report.notes, self.report.pending_up, self.report.pending_down = notes, up, down
         self.report.held_deletions = len(self.held_up) + len(self.held_down)
@@ -147,6 +151,7 @@ class HeapState:
             self.report.notices.append(
                 f"{len(self.hidden)} blocks are not written: .heaperignore names their places"
             )
+        self.report.notices += reviews
         self.report.transfers = [
             {
                 "path": e.path,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from heapsyncd.cache import blocks, entries, heaps, holds, search
+from heapsyncd.cache import blocks, entries, heaps, history, holds, search
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.model import Problem
@@ -59,6 +59,7 @@ def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
         report = HeapReport(row.id, row.title, str(account.folder / row.folder))
         report.notes, report.pending_up, report.pending_down = blocks.counts(tx, row.id)
         report.held_deletions = holds.count(tx, row.id)
+        report.notices = history.notices(tx, row.id)
         listed = entries.of_heap(tx, row.id)
         paths = {e.block_id: e.path for e in listed if e.role != "attachment"}
         for entry in listed:

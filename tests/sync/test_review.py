@@ -1,0 +1,143 @@
+"""What a person should look at: changes that met, saves of an old text, edits of deleted notes."""
+
+import pytest
+
+from heapsyncd.cache import history
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
+from heapsyncd.sync.cachefile import open_cache
+from heapsyncd.sync.overlap import overlaps
+from heapsyncd.sync.status import cached_status
+from tests.sync.rig import Device, World, until
+
+
+async def notices(device: Device) -> list[str]:
+    status = await cached_status(device.account, device.base / "state")
+    found: list[str] = status["heaps"][0]["notices"]
+    return found
+
+
+def change(device: Device, old: str, new: str) -> None:
+    path = device.root / "Note.md"
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("before", "ours", "theirs", "merged", "met"),
+    [
+        pytest.param("one", "one two", "one three", "one two three", True, id="one place"),
+        pytest.param("the red sail", "the blue sail", "the green sail", "the bluegreen sail",
+                     True, id="the same word"),
+        pytest.param("a red sail", "a blue sail", "a red boat", "a blue boat", False, id="apart"),
+        pytest.param("a\n\nb", "a one\n\nb", "a\n\nb two", "a one\n\nb two", False, id="blocks"),
+        pytest.param("one", "one two", "one two", "one two", False, id="the same edit"),
+        pytest.param("a\n\nthe red sail", "a", "a\n\nthe red sail!", "a\n\nthe red sail!",
+                     True, id="deleted here"),
+        pytest.param("a\n\nthe red sail", "a\n\nthe red sail!", "a", "a\n\n!",
+                     True, id="deleted there"),
+    ],
+)  # fmt: skip
+def test_what_meets(before: str, ours: str, theirs: str, merged: str, met: bool) -> None:
+    """Changes at one place, of the same words or of a deleted block meet; others do not."""
+    trees = [parse(f"{text}\n", NO_LINKS) for text in (before, ours, theirs, merged)]
+    assert bool(overlaps(*trees)) == met
+
+
+async def test_saved_over_what_came(world: World) -> None:
+    """Both sides changed one line: a notice names the line and quotes all three readings."""
+    device = world.device()
+    block = await world.add("Note", "first line\n\nthe sail\n")
+    await device.synced()
+    change(device, "the sail", "the sail is red")
+    await world.change(block, body="first line\n\nthe sail is torn\n")
+    await device.synced()
+    (notice,) = await notices(device)
+    line = (device.root / "Note.md").read_text().splitlines().index("the sail is red is torn") + 1
+    assert notice.startswith(f'Note.md: line {line}: changed here to "the sail is red" and else')
+    assert '"the sail is torn"' in notice
+    assert device.report.heaps[world.heap].notices == [notice]
+
+
+async def test_unsent_edits_meet_what_comes(world: World, tmp_path: object) -> None:
+    """An edit read while the server was away meets what was written there meanwhile."""
+    device = world.device()
+    block = await world.add("Note", "the sail\n")
+    await device.synced()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("heapsyncd.sync.heap.NEWS_S", 0.01)
+        patch.setattr("heapsyncd.sync.heap.poll", _away)
+        async with device.running():
+            change(device, "the sail", "the sail is red")
+            await until(lambda: device.report.heaps[world.heap].pending_up, "pending")
+    await world.change(block, body="the sail is torn\n")
+    await device.synced()
+    (notice,) = await notices(device)
+    assert '"the sail is red"' in notice
+    assert '"the sail is torn"' in notice
+    async with await open_cache(device.account, device.base / "state") as db:
+        kept = await db.read(lambda tx: history.of_block(tx, block))
+    assert [(v.why, b"the sail is red" in v.data) for v in kept] == [("overlap", True)]
+
+
+async def _away(*_: object) -> bool:
+    from heapsyncd.errors import Unreachable  # noqa: PLC0415
+
+    raise Unreachable("the server is away")
+
+
+async def test_changes_apart_need_no_look(world: World) -> None:
+    """Edits of different words of one line merge without a notice, sent or not."""
+    device = world.device()
+    block = await world.add("Note", "the red sail\n")
+    await device.synced()
+    change(device, "the", "our")
+    await world.change(block, body="the red boat\n")
+    await device.synced()
+    assert device.notes() == {"Note.md": "our red boat\n"}
+    assert await notices(device) == []
+
+
+async def test_our_own_echo_is_no_overlap(world: World) -> None:
+    """What comes back over the live link while the next save is unsent needs no look."""
+    device = world.device()
+    await world.add("Note", "the sail\n")
+    await device.synced()
+    async with device.running():
+        await device.in_sync()
+        for k in range(8):
+            change(device, "the sail", f"the sail {k}")
+            await until(lambda: device.report.state != "in sync", "noticed")
+            await until(lambda: not device.report.heaps[world.heap].reading, "read")
+        await device.in_sync()
+    assert await notices(device) == []
+
+
+async def test_an_old_text_saved(world: World) -> None:
+    """A save from an earlier text over a newer one is kept as it was, with a notice."""
+    device = world.device()
+    block = await world.add("Note", "first words here\n")
+    await device.synced()
+    loaded = (device.root / "Note.md").read_text()
+    await world.change(block, body="first words here, and some more of them\n")
+    await device.synced()
+    (device.root / "Note.md").write_text(loaded.replace("first", "very first"))
+    await device.synced()
+    assert device.notes() == {"Note.md": "very first words here, and some more of them\n"}
+    (notice,) = await notices(device)
+    assert "saved from an earlier text" in notice
+    async with await open_cache(device.account, device.base / "state") as db:
+        (kept,) = await db.read(lambda tx: history.of_block(tx, block))
+    assert kept.data.decode() == loaded.replace("first", "very first")
+
+
+async def test_an_edit_of_a_deleted_note(world: World) -> None:
+    """A note edited here and deleted there comes back, and that is told."""
+    device = world.device()
+    block = await world.add("Note", "text\n")
+    await device.synced()
+    change(device, "text", "text kept")
+    await world.change(block, deleted_at_ms=1_760_000_000_000)
+    await device.synced()
+    assert device.notes() == {"Note.md": "text kept\n"}
+    (notice,) = await notices(device)
+    assert notice == "Note.md: it was deleted on the server and edited here: it was kept"
