@@ -26,7 +26,7 @@ from heapsyncd.sync.displaced import displaced, waits_aside
 from heapsyncd.sync.guard import spread
 from heapsyncd.sync.ingest import Saved, note_saved
 from heapsyncd.sync.merge import digest
-from heapsyncd.sync.plan import Found, recognise, stands_in_for
+from heapsyncd.sync.plan import Created, Found, recognise, stands_in_for
 from heapsyncd.sync.rules import Rules
 from heapsyncd.sync.unsteady import QUIET_S, Unsteady
 
@@ -206,19 +206,22 @@ class Intake(Unsteady):
             if e.role == "note" and e.path not in candidates
         }
         plan = recognise(candidates.values(), found, present, waiting)
-        for move in plan.moved:
-            self._seen.pop(move.entry.path, None)
-            self._due.pop(move.entry.path, None)
-            await changes.moved(self.heap, move, texts.get(move.path))
-        taken = {c.found.path: c.found.kind for c in plan.created}
+        taken = {c.path: c.found.kind for c in plan.created}
         swapped = [v.entry for v in plan.vanished if stands_in_for(v.entry.path, taken)]
         if swapped:
             # A file where a directory was, or the other way: nothing of it comes back there.
             await holding.vanished(self.heap, swapped)
+        for step in plan.in_order():
+            if isinstance(step, Created):
+                await changes.folder_created(self.heap, step.found)
+                continue
+            self._seen.pop(step.entry.path, None)
+            self._due.pop(step.entry.path, None)
+            await changes.moved(self.heap, step, texts.get(step.path))
         await take_in(
             self.heap,
             [c.found for c in plan.created],
-            {c.found.path: c.copy_of for c in plan.created},
+            {c.path: c.copy_of for c in plan.created},
             texts,
         )
         gone = [

@@ -9,7 +9,7 @@ overwrites another.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
@@ -60,6 +60,11 @@ class Created:
     found: Found
     copy_of: BlockId | None = None
 
+    @property
+    def path(self) -> str:
+        """Where it stands."""
+        return self.found.path
+
 
 @dataclass(frozen=True, slots=True)
 class Vanished:
@@ -76,6 +81,19 @@ class Recognised:
     created: tuple[Created, ...]
     """Directories before what is in them."""
     vanished: tuple[Vanished, ...]
+
+    def in_order(self) -> Iterator[Moved | Created]:
+        """Moves, and before them the new directories: what moves into one needs its block. Outer
+        directories come first, and whoever stood where a directory is now before that.
+        """
+        away = {m.entry.path: m for m in self.moved if m.entry.role != "folder"}
+        folders: list[Moved | Created] = [m for m in self.moved if m.entry.role == "folder"]
+        folders += [c for c in self.created if c.found.kind == "dir"]
+        for step in sorted(folders, key=lambda s: s.path.count("/")):
+            if isinstance(step, Created) and step.path in away:
+                yield away.pop(step.path)
+            yield step
+        yield from away.values()
 
 
 def assets_owner(path: str) -> str | None:
@@ -119,7 +137,7 @@ def recognise(
     _match_notes(gone, new, match)
     _match_inodes(gone, new, match)
     _match_contents(gone, new, match)
-    moved.sort(key=lambda m: (m.entry.role != "folder", m.path.count("/"), m.path))
+    moved.sort(key=lambda m: (m.path.count("/"), m.path))
     result = [
         Created(f, BlockId(f.front_id) if f.front_id and f.front_id in present else None)
         for f in new.values()
