@@ -150,6 +150,7 @@ class HeapMirror:
                 audit_at = time.monotonic() + AUDIT_S
                 self.intake.hint((), everything=True)
                 await fold_logs(self.state.db, self.state.id, self.state.lock)
+                self.state.sent.forget()
             due = self.intake.next_due_s()
             # Trouble with a file may end without a sign in the folder (space on the disk, say).
             again = AUDIT_S if not self.state.file_problems else TROUBLE_AGAIN_S

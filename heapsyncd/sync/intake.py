@@ -8,10 +8,12 @@ stays away.
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
 
+from heapsyncd.cache import renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
@@ -26,8 +28,10 @@ from heapsyncd.sync.displaced import displaced, waits_aside
 from heapsyncd.sync.guard import spread
 from heapsyncd.sync.ingest import Saved, note_saved
 from heapsyncd.sync.merge import digest
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.plan import Created, Found, recognise, stands_in_for
 from heapsyncd.sync.rules import Rules
+from heapsyncd.sync.stale import is_alike
 from heapsyncd.sync.unsteady import QUIET_S, Unsteady
 
 log = structlog.get_logger()
@@ -186,6 +190,7 @@ class Intake(Unsteady):
             or (e.path in self._seen and self._seen[e.path][0] is None)
         ]
         candidates = {e.path: e for e in [*missing, *gone_now]}
+        was = {e.inode: e for e in candidates.values() if e.role == "note"}
         found: list[Found] = []
         texts: dict[str, Saved] = {}
         waiting: list[Found] = []
@@ -197,7 +202,7 @@ class Intake(Unsteady):
                 stat = entry.stat
                 waiting.append(Found(entry.path, "file", stat.inode, stat.device, stat.size))
                 continue
-            fact = await self._fact(entry, texts)
+            fact = await self._fact(entry, texts, was)
             if fact is not None:
                 found.append(fact)
         present = {
@@ -249,7 +254,9 @@ class Intake(Unsteady):
         if believed:
             await holding.vanished(self.heap, believed)
 
-    async def _fact(self, entry: Entry, texts: dict[str, Saved]) -> Found | None:
+    async def _fact(
+        self, entry: Entry, texts: dict[str, Saved], was: Mapping[int | None, EntryRow]
+    ) -> Found | None:
         base = Found(entry.path, "file", entry.stat.inode, entry.stat.device, entry.stat.size)
         if not base.is_note:
             return base
@@ -262,7 +269,15 @@ class Intake(Unsteady):
         except UnreadableFile as error:
             self.heap.file_problems[entry.path] = str(error)
             return None
+        inode, before = saved.stat.inode, was.get(saved.stat.inode)
+        if front_id is None and before is not None and not await self._is_edited(before, saved):
+            inode = 0  # another file's, used again
         return Found(
-            entry.path, "file", saved.stat.inode, saved.stat.device, saved.stat.size,
+            entry.path, "file", inode, saved.stat.device, saved.stat.size,
             front_id, digest(saved.data),
         )  # fmt: skip
+
+    async def _is_edited(self, before: EntryRow, saved: Saved) -> bool:
+        """Whether a text may be what a note's file, which is gone, was edited into."""
+        base = await self.heap.db.read(lambda tx: renditions.newest(tx, before.block_id))
+        return base is None or await off_loop(is_alike, base.data, saved.data)

@@ -30,6 +30,7 @@ class Found:
     path: str
     kind: Literal["file", "dir"]
     inode: int
+    """0 when it tells nothing."""
     device: int
     size: int = 0
     front_id: str | None = None

@@ -5,6 +5,7 @@ committed.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ INSERTS_AT_ONCE = 8
 @dataclass(frozen=True, slots=True)
 class _Unsent:
     state: BlockState
-    up_to: int
+    rows: tuple[int, ...]
     update: bytes
 
 
@@ -43,6 +44,9 @@ async def push(heap: HeapState) -> bool:
         results = await heap.backend.push(
             heap.id, [Push(u.state.id, u.state.sync_version, u.update) for u in batch]
         )
+        # Noted before: an update that comes in right after the commit may not know of them.
+        for unsent in batch:
+            heap.sent.add(unsent.state.id, unsent.rows, time.monotonic())
         await heap.db.write(lambda tx, b=batch, r=results: _answered(tx, b, r))  # type: ignore[misc]
         sent = True
         if any(r.status == "stale" for r in results):
@@ -108,7 +112,7 @@ async def _unsent(heap: HeapState) -> list[_Unsent]:
         except BlockError as error:
             log.warning("unsent updates can't be merged", block=state.id, error=str(error))
             continue
-        unsent.append(_Unsent(state, rows[-1].seq, update))
+        unsent.append(_Unsent(state, tuple(r.seq for r in rows), update))
     return unsent
 
 
@@ -127,7 +131,7 @@ def _answered(tx: Tx, batch: Sequence[_Unsent], results: Sequence[PushResult]) -
         if result is None:
             continue
         if result.status == "ok":
-            blocks.acknowledge(tx, block, unsent.up_to)
+            blocks.acknowledge(tx, block, unsent.rows[-1])
         elif result.status == "stale":
             blocks.update(tx, block, wanted=result.sync_version)
         else:

@@ -5,6 +5,7 @@ then does the folder hear of it. An update that comes twice, or that says nothin
 trace.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,10 +20,12 @@ from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields
 from heapsyncd.sync import review
+from heapsyncd.sync.apart import Apart
 from heapsyncd.sync.merge import reexpress
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.review import Review
 from heapsyncd.sync.state import HeapState, now_ms
+from heapsyncd.tree import Block
 
 log = structlog.get_logger()
 
@@ -71,7 +74,9 @@ async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
 
 
 async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
-    found = await heap.db.read(lambda tx: [(i, _read(tx, heap, i)) for i in items])
+    now_s = time.monotonic()
+    sent = {i.id: heap.sent.of(i.id, now_s) for i in items}
+    found = await heap.db.read(lambda tx: [(i, _read(tx, heap, i, sent[i.id])) for i in items])
     work = [(item, known) for item, known in found if known is not None]
     absorbed = await off_loop(lambda: [_absorb(heap, k, i) for i, k in work])
     stored = await heap.db.write(lambda tx: [_store(tx, heap, a) for a in absorbed])
@@ -92,17 +97,33 @@ class _Found:
     rows: list[LogRow]
     unsent: bool
     """Whether there are edits that nobody but us can have seen."""
+    sent: frozenset[int] = frozenset()
+    """The log rows that others may not have seen although the server has."""
+
+    def together(self, update: bytes, merged: Replica) -> Block | None:
+        """The body that brings edits together which were made apart (``apart``); None: it is so
+        already.
+        """
+        unsent = frozenset(r.seq for r in self.rows if r.local)
+        if not (unsent or self.sent) or merged.has_pending():
+            return None
+        log_rows = [(r.seq, r.data) for r in self.rows]
+        try:
+            return Apart(log_rows, unsent, self.sent).together(update, merged)
+        except BlockError as error:
+            log.warning("edits not brought together", block=self.state.id, reason=str(error))
+            return None
 
 
-def _read(tx: Tx, heap: HeapState, item: Incoming) -> _Found | None:
+def _read(tx: Tx, heap: HeapState, item: Incoming, sent: frozenset[int]) -> _Found | None:
     state = blocks.get(tx, item.id)
     if state is None or state.heap_id != heap.id:
         return None
     unsent = blocks.has_unsent(tx, state.id)
     held = heap.replicas.get(state.id, state.seq)
-    if held is not None and item.sync_version == state.sync_version and not unsent:
+    if held is not None and item.sync_version == state.sync_version and not (unsent or sent):
         return _Found(state, [], unsent)
-    return _Found(state, blocks.log(tx, state.id), unsent)
+    return _Found(state, blocks.log(tx, state.id), unsent, sent)
 
 
 def _absorb(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
@@ -142,16 +163,18 @@ def _append(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
     changed = replica.apply(item.update)
     if changed or replica.has_pending():
         new.append((item.update, False))
-    if changed and ours is not None:
-        reviews = review.met(found.rows, item.update, ours, replica)
     wish = _own_wish(found, replica.fields())
     if wish.deleted_at_ms is None:
         reviews += (review.KEPT,)
+    if new:
+        wish = replace(wish, body=found.together(item.update, replica))
     if wish != Wish():
         made = express([replica.state()], wish, live=replica, client_id=heap.client_id)
         if made.update is not None:
             replica.apply(made.update)
             new.append((made.update, True))
+    if changed and ours is not None:
+        reviews += review.met(found.rows, item.update, ours, replica)
     if not new:
         heap.replicas.put(state.id, state.seq, replica)
         return Absorbed(state, item.sync_version)

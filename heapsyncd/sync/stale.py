@@ -14,6 +14,7 @@ from itertools import islice, pairwise
 from rapidfuzz.distance import Indel
 
 from heapsyncd.cache.renditions import Rendition
+from heapsyncd.markdown import frontmatter
 
 RECENT_MS = 600_000
 """Only renditions that were replaced no longer ago than this are candidates."""
@@ -22,6 +23,8 @@ MARGIN = 1
 MISSING_SHARE = 0.9
 """Of the tokens that arrived since an older rendition, so many must be missing in the file."""
 
+ALIKE = 0.5
+"""How much of two texts must agree for one to be the other, edited."""
 LOOK_BACK = 8
 """So many candidates are compared at most."""
 
@@ -73,6 +76,17 @@ def was_written(planned: Rendition, before: Rendition | None, data: bytes) -> bo
         return True
     tokens = _tokens(data)
     return _cost(_tokens(planned.data), tokens) < _cost(_tokens(before.data), tokens)
+
+
+def is_alike(before: bytes, data: bytes) -> bool:
+    """Whether most of one text's words stand in another, front matter left out; what had none may
+    have become anything.
+    """
+    old, new = (
+        [t for t in _TOKEN.findall(frontmatter.split(text)[1]) if not t.isspace()]
+        for text in (before.decode("utf-8", "replace"), data.decode("utf-8", "replace"))
+    )
+    return not old or Indel.normalized_similarity(old, new) >= ALIKE
 
 
 def _candidates(ring: Sequence[Rendition], now_ms: int) -> Iterator[Rendition]:

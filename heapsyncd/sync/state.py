@@ -18,6 +18,7 @@ from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields, Problem
+from heapsyncd.sync.apart import SentLately
 from heapsyncd.sync.guard import Rewrites
 from heapsyncd.sync.index import Index
 from heapsyncd.sync.replicas import Replicas
@@ -72,6 +73,7 @@ class HeapState:
     """Deletions made here that wait for a person's word, by path."""
     held_down: dict[BlockId, Hold] = field(default_factory=dict)
     """Deletions made on the server that wait for a person's word."""
+    sent: SentLately = field(default_factory=SentLately)
     rewrites: Rewrites = field(default_factory=Rewrites)
     ignore: Ignore = NO_RULES
     """What is never read or written; kept current by ``rules``."""

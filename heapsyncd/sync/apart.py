@@ -1,0 +1,110 @@
+"""Edits made apart, brought together: no word is lost because the other side deleted what it was
+typed into. Pure.
+
+Yjs drops what is typed into a node that somebody else deletes meanwhile. The document stage knows
+better (document/README, "an edit wins over a deletion") while it expresses an edit; here the same
+is done for an edit that was expressed already when the other side's came in.
+"""
+
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.ids import BlockId
+from heapsyncd.tree import Block
+
+_WORD = re.compile(r"\w+")
+
+
+LATELY_S: Final = 60.0
+"""For so long others may not have seen what the server acknowledged: their edits may be on the way
+to us without knowing of it."""
+
+
+class SentLately:
+    """The log rows that were acknowledged lately. Times are of one monotonic clock, in seconds."""
+
+    def __init__(self) -> None:
+        self._order: deque[tuple[float, BlockId, int]] = deque()
+        self._rows: dict[BlockId, set[int]] = {}
+
+    def add(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
+        """Rows were acknowledged."""
+        for row in rows:
+            self._order.append((now_s, block, row))
+            self._rows.setdefault(block, set()).add(row)
+
+    def of(self, block: BlockId, now_s: float) -> frozenset[int]:
+        """A block's rows."""
+        while self._order and now_s - self._order[0][0] > LATELY_S:
+            _, old, row = self._order.popleft()
+            self._rows[old].discard(row)
+            if not self._rows[old]:
+                del self._rows[old]
+        return frozenset(self._rows.get(block, ()))
+
+    def forget(self) -> None:
+        """Rows were merged: their numbers mean something else now."""
+        self._order.clear()
+        self._rows.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Our edits that the other side may not have seen, beside what both knew.
+
+    Args:
+        log: our log, in order: number and update of each row.
+        unsent: the rows that only we can have seen.
+        sent: the rows sent lately.
+    """
+
+    log: Sequence[tuple[int, bytes]]
+    unsent: frozenset[int]
+    sent: frozenset[int]
+
+    def together(self, update: bytes, merged: Replica) -> Block | None:
+        """The body that has both sides' words, when merging lost some of them; None otherwise.
+
+        What only we have seen is looked after by us. What was sent and then deleted by others is
+        theirs to look after, and ours is what others typed where we deleted: only one side may,
+        else the words come back twice.
+
+        Args:
+            update: what came in.
+            merged: the document with it.
+
+        Raises:
+            UnreadableDocument, InvalidEdit: they can't be brought together.
+        """
+        for rows in (self.unsent | self.sent, self.unsent):
+            shared = [data for seq, data in self.log if seq not in rows]
+            theirs = Replica.load([*shared, update])
+            # Without what they build on: they have seen what we sent.
+            if not theirs.has_pending():
+                return self._together(shared, update, theirs, merged)
+        return None
+
+    def _together(
+        self, shared: Sequence[bytes], update: bytes, theirs: Replica, merged: Replica
+    ) -> Block | None:
+        ours = Replica.load([data for _, data in self.log]).view()
+        before = _words(Replica.load(shared).view())
+        typed = _words(theirs.view()) - before
+        if self.unsent:
+            typed |= _words(ours) - before
+        lost = typed - _words(merged.view())
+        if not lost:
+            return None
+        made = express(shared, Wish(body=ours), live=theirs).update
+        found = Replica.load([*shared, update, made or EMPTY]).view()
+        # What both changed letter by letter reads otherwise in either order: that is no loss.
+        return found if lost - _words(found) != lost else None
+
+
+def _words(body: Block) -> Counter[str]:
+    return Counter(_WORD.findall(body.words()))

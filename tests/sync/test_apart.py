@@ -1,0 +1,77 @@
+"""Edits made apart keep each other's words, once, whoever of the two looks after them."""
+
+import pytest
+
+from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.replica import Replica
+from heapsyncd.ids import BlockId
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
+from heapsyncd.sync.apart import LATELY_S, Apart, SentLately
+
+ALL = "amber birch\n\ncloud delta\n\nember fjord\n"
+LESS = "amber birch\n\nember fjord\n"
+TYPED = "amber birch\n\ncloud TYPED delta\n\nember fjord\n"
+BLOCK = BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTA")
+
+
+def edit(base: list[bytes], body: str) -> bytes:
+    made = express(base, Wish(body=parse(body, NO_LINKS))).update
+    assert made is not None
+    return made
+
+
+START = [edit([], ALL)]
+
+
+@pytest.mark.parametrize(
+    ("what", "ours", "theirs", "sent", "kept"),
+    [
+        ("typed here, deleted there, not sent yet", TYPED, LESS, False, TYPED),
+        ("typed here, deleted there, and sent: it is theirs to keep", TYPED, LESS, True, None),
+        ("deleted here, typed there", LESS, TYPED, False, TYPED),
+        ("deleted here and sent, typed there", LESS, TYPED, True, TYPED),
+        ("nothing lost", ALL.replace("amber", "AMBER"), TYPED, False, None),
+        ("deleted on both sides", LESS, LESS, False, None),
+    ],
+)
+def test_together(what: str, ours: str, theirs: str, sent: bool, kept: str | None) -> None:
+    """What is lost by merging is brought back by one of the two sides."""
+    mine, update = edit(START, ours), edit(START, theirs)
+    rows = frozenset({2})
+    apart = Apart(
+        [(1, START[0]), (2, mine)],
+        frozenset() if sent else rows,
+        rows if sent else frozenset(),
+    )
+    found = apart.together(update, Replica.load([*START, mine, update]))
+    assert (found and found.words()) == (kept and parse(kept, NO_LINKS).words())
+
+
+def test_they_have_seen_what_was_sent() -> None:
+    """Whoever deletes what he has seen means it; what he could not see is looked after."""
+    sent = edit(START, TYPED)
+    theirs = edit([*START, sent], LESS)
+    assert (
+        Apart([(1, START[0]), (2, sent)], frozenset(), frozenset({2})).together(
+            theirs, Replica.load([*START, sent, theirs])
+        )
+        is None
+    )
+    unsent = edit([*START, sent], TYPED.replace("delta", "MORE delta"))
+    found = Apart(
+        [(1, START[0]), (2, sent), (3, unsent)], frozenset({3}), frozenset({2})
+    ).together(theirs, Replica.load([*START, sent, unsent, theirs]))
+    assert found is not None
+    assert "MORE" in found.words()
+
+
+def test_sent_lately() -> None:
+    """Acknowledged rows are remembered for a while, each by its own time."""
+    sent = SentLately()
+    sent.add(BLOCK, [1, 2], 0.0)
+    sent.add(BLOCK, [3], LATELY_S)
+    assert sent.of(BLOCK, LATELY_S) == {1, 2, 3}
+    assert sent.of(BLOCK, LATELY_S + 1) == {3}
+    sent.forget()
+    assert sent.of(BLOCK, LATELY_S + 1) == frozenset()
