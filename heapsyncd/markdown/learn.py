@@ -1,7 +1,8 @@
 """The style a text is written in, so that what is added looks like what is there."""
 
 import re
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from heapsyncd.markdown.source import Trace
@@ -13,8 +14,16 @@ _WRAPPED = 3
 _WIDTHS = range(40, 121)
 
 
-def learn(data: bytes, tree: Block, trace: Trace) -> Style:
-    """The first of each kind decides; what does not occur stays at its default."""
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What one text says about its style: the first of each kind, and how wide it is wrapped."""
+
+    found: dict[str, Any]
+    widths: tuple[int, ...]
+
+
+def habits(data: bytes, tree: Block, trace: Trace) -> Habits:
+    """The habits of a text that was read with a trace."""
     found: dict[str, Any] = _marks(data, trace)
     widths: list[int] = []
     for block in tree.walk():
@@ -25,10 +34,20 @@ def learn(data: bytes, tree: Block, trace: Trace) -> Style:
             found.setdefault(name, value)
         if block.kind == "paragraph" and b"\n" in text:
             widths.append(max(len(line.decode()) for line in text.splitlines()[:-1]))
+    return Habits(found, tuple(widths))
+
+
+def learn(body: str, parts: Iterable[Habits]) -> Style:
+    """A style from the habits of a body's parts; what does not occur stays at its default."""
+    found: dict[str, Any] = {}
+    widths: list[int] = []
+    for part in parts:
+        found = part.found | found
+        widths += part.widths
     width = max(widths, default=0)
     wrapped = len(widths) >= _WRAPPED and width in _WIDTHS
-    windows = data.count(b"\r\n")
-    newline = "\r\n" if windows > data.count(b"\n") - windows else "\n"
+    windows = body.count("\r\n")
+    newline = "\r\n" if windows > body.count("\n") - windows else "\n"
     return replace(DEFAULT, **found, newline=newline, width=width if wrapped else None)
 
 

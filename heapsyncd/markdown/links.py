@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from heapsyncd.ids import is_ulid
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.reader import read
 from heapsyncd.tree import Atom, Span
 
 
@@ -50,7 +50,7 @@ def retarget(body: str, links_old: Links, links_new: Links) -> str:
     """A note was renamed: the body with its links following, labels and all else as they were."""
     source = body.encode()
     edits: list[tuple[Span, str]] = []
-    for block in parse(body, links_old).walk():
+    for block in read(body, links_old).walk():
         for item in block.inline:
             if isinstance(item, Atom) and item.kind == "mention" and item.span is not None:
                 edits += _edit(source, item.span, str(item.get("id")), links_new)

@@ -1,288 +1,130 @@
-"""A body to its tree: ``P``."""
+"""A body to its tree: ``P``.
 
-import re
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+A body is read section by section, and what a section reads as is remembered: to read a body again
+after an edit costs what the edit touched.
+"""
 
-from heapsyncd.markdown.escape import unescape
-from heapsyncd.markdown.events import (
-    OPAQUE_BLOCK,
-    Events,
-    Range,
-    closing,
-    events,
-    newlines,
-)
-from heapsyncd.markdown.files import file_keys
-from heapsyncd.markdown.leaf import LeafReader
-from heapsyncd.markdown.literal import bare, html_lines, lines_of, literal_lines
-from heapsyncd.markdown.source import Source, Trace
-from heapsyncd.markdown.tables import read_table
-from heapsyncd.tree import (
-    Attrs,
-    Block,
-    BlockType,
-    Inline,
-    Piece,
-    Span,
-    Text,
-    attrs,
-    inline,
-)
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from heapsyncd.markdown.events import newlines
+from heapsyncd.markdown.learn import Habits, habits
+from heapsyncd.markdown.reader import MAX_DEPTH, read
+from heapsyncd.markdown.sections import sections
+from heapsyncd.markdown.source import Trace
+from heapsyncd.tree import Block
 
 if TYPE_CHECKING:
     from heapsyncd.markdown.links import Links
 
-MAX_DEPTH = 100
-"""Containers inside containers; what lies deeper is read as the text it is written with."""
-_CONTAINERS = frozenset({"List", "Item", "BlockQuote", "FootnoteDefinition"})
-_FENCE = re.compile(rb"[ \t]*(?:`{3,}|~{3,})[ \t]*([^ \t\r\n]*)")
-_END = {"End": "Paragraph"}
+__all__ = ["MAX_DEPTH", "Section", "forget", "parse", "read_sections"]
+
+_KEPT = 1_000_000
+"""Characters of sections that are surely remembered; at most twice as many are."""
+_LEAST_COUNTED = 100
+"""What a section counts beside its length, so that many short ones are bounded, too."""
+
+Answers = dict[tuple[str, str], str | None]
+
+
+@dataclass(slots=True)
+class Section:
+    """A part of a body and what it reads as, with what it asked about names for that."""
+
+    text: str
+    blocks: tuple[Block, ...]
+    answers: Answers
+    habits: Habits | None = None
+
+    def style(self, links: "Links") -> Habits:
+        """What the section says about the style of its body, found when first asked for."""
+        if self.habits is None:
+            trace = Trace()
+            self.habits = habits(self.text.encode(), read(self.text, links, trace), trace)
+        return self.habits
 
 
 def parse(body: str, links: "Links") -> Block:
     """Read a body (front matter and BOM already off).
 
-    Every block has its ``span`` and every run its ``pieces``, in bytes of ``body.encode()``. Never
-    fails: all text is some markdown.
+    The blocks' spans and the runs' pieces count from somewhere before them: only ``read`` tells
+    where in the body they stand. Never fails: all text is some markdown.
     """
-    return read(body, links)
+    found = read_sections(body, links)
+    return Block("doc", (), tuple([b for section in found for b in section.blocks]))
 
 
-def read(body: str, links: "Links", trace: Trace | None = None) -> Block:
-    """``parse``, also filling ``trace`` for a patch."""
-    text = newlines(body)
-    source = Source(text.encode(), links, trace)
-    return _Reader(source, events(text)).read()
+def read_sections(body: str, links: "Links") -> list[Section]:
+    """Read a body as its sections; their texts joined are the body, lone CRs as newlines."""
+    return [_section(text, links) for text in sections(newlines(body))]
 
 
-@dataclass(slots=True)
-class _Frame:
-    """An open container."""
-
-    name: str
-    data: Any
-    start: int
-    end: int
-    children: list[Block] = field(default_factory=list)
-    checked: bool | None = None
+def _section(text: str, links: "Links") -> Section:
+    known = _known.get(text)
+    if known is None or not _holds(known.answers, links):
+        asked = _Asked(links)
+        known = Section(text, read(text, asked).children, asked.answers)
+        _known.put(known)
+    return known
 
 
-class _Reader:
-    """One pass over the events, with the open containers on a stack of its own."""
+class _Asked:
+    """Links that remember what they were asked."""
 
-    def __init__(self, source: Source, found: Events) -> None:
-        self._source = source
-        self._events = found
-        self._leaves = LeafReader(source, found)
-        self._stack = [_Frame("doc", None, 0, len(source.data))]
-        self._quotes = 0
+    def __init__(self, links: "Links") -> None:
+        self._links = links
+        self.answers: Answers = {}
 
-    def read(self) -> Block:
-        i = 0
-        while i < len(self._events):
-            event, where = self._events[i]
-            kind, value = (event, None) if type(event) is str else next(iter(event.items()))
-            if kind == "Start":
-                i = self._start(value, where, i)
-            elif kind == "End":
-                self._close(self._stack.pop())
-                i += 1
-            elif kind == "TaskListMarker" and self._takes_task():
-                self._stack[-1].checked = value
-                i += 1
-            elif kind == "Rule":
-                self._add(Block("rule", span=self._span(where)))
-                i += 1
-            else:
-                i = self._paragraph(i, i)
-        children = tuple(self._stack[0].children)
-        return Block("doc", (), children, span=Span(0, len(self._source.data)))
+    def name_of(self, block_id: str) -> str | None:
+        return self._ask("name_of", block_id)
 
-    # Structure
+    def block_of(self, name: str) -> str | None:
+        return self._ask("block_of", name)
 
-    def _start(self, value: Any, where: Range, i: int) -> int:
-        """Open a container, or read a whole leaf; the index to go on from."""
-        name, data = (value, None) if type(value) is str else next(iter(value.items()))
-        if name == "Paragraph":
-            return self._plain(i) or self._paragraph(i + 1, i) + 1
-        if name in _CONTAINERS:
-            return self._open(name, data, where, i)
-        if name in {"Emphasis", "Strong", "Strikethrough", "Link", "Image"}:
-            return self._paragraph(i, i)
-        if name == "Heading":
-            self._heading(data, where, i)
-        elif name == "CodeBlock":
-            self._code(data, where, i)
-        elif name == "HtmlBlock":
-            self._html(where, i)
-        elif name == "Table":
-            self._table(where, i)
-        else:
-            self._add_lines(lines_of(self._source.data, where), where)
-        return closing(self._events, i) + 1
+    def file_name(self, key: str) -> str | None:
+        return self._ask("file_name", key)
 
-    def _open(self, name: str, data: Any, where: Range, i: int) -> int:
-        if len(self._stack) > MAX_DEPTH:
-            self._add_lines(lines_of(self._source.data, where), where)
-            return closing(self._events, i) + 1
-        self._quotes += name == "BlockQuote"
-        # With a tab behind a marker, ranges begin in the indentation.
-        start = where["start"]
-        raw = self._source.data
-        while start < len(raw) and raw[start] in b" \t":
-            start += 1
-        self._stack.append(_Frame(name, data, start, where["end"]))
-        return i + 1
+    def file_key(self, name: str) -> str | None:
+        return self._ask("file_key", name)
 
-    def _takes_task(self) -> bool:
-        """Whether a task marker here belongs to an item that can be a task."""
-        return self._stack[-1].name == "Item" and self._stack[-2].data is None
-
-    def _add(self, block: Block) -> None:
-        self._stack[-1].children.append(block)
-
-    def _close(self, frame: _Frame) -> None:
-        children = tuple(frame.children)
-        if frame.name == "Item":
-            last = children[-1].span if children else None
-            end = last.end if last else self._end(frame.start, frame.end)
-            known = () if frame.checked is None else attrs(checked=frame.checked)
-            self._add(Block("item", known, children, span=Span(frame.start, end)))
-        elif frame.name == "List":
-            self._stack[-1].children += _lists(frame.data, children)
-        elif frame.name == "BlockQuote":
-            self._quotes -= 1
-            span = Span(frame.start, self._end(frame.start, frame.end))
-            self._add(Block("quote", (), children, span=span))
-        else:
-            self._footnote(frame, children)
-
-    def _footnote(self, frame: _Frame, children: tuple[Block, ...]) -> None:
-        """A footnote is its text behind the literal ``[^1]:``, and its other blocks after it."""
-        colon = self._source.data.index(b"]:", frame.start) + 2
-        label = Text(self._source.data[frame.start : colon].decode(), (), (_at(frame.start),))
-        rest: tuple[Inline, ...] = ()
-        end = colon
-        if children and children[0].kind == "paragraph":
-            first, children = children[0], children[1:]
-            rest = (Text(" ", (), (_at(colon),)), *first.inline)
-            end = first.span.end if first.span else end
-        span = Span(frame.start, end)
-        self._add(Block("paragraph", inline=inline((label, *rest)), span=span))
-        self._stack[-1].children += children
-
-    def _end(self, start: int, end: int) -> int:
-        """The end of the last line that holds anything."""
-        return start + len(self._source.data[start:end].rstrip())
-
-    def _span(self, where: Range) -> Span:
-        return Span(where["start"], self._end(where["start"], where["end"]))
-
-    # Leaves
-
-    def _plain(self, i: int) -> int:
-        """The short way for a paragraph that is one line of bare text; 0 when it is not."""
-        event, where = self._events[i + 1]
-        if type(event) is not dict or "Text" not in event or self._events[i + 2][0] != _END:
-            return 0
-        text, start, end = event["Text"], where["start"], where["end"]
-        if "\0" in text or self._source.data[start:end] != text.encode():
-            return 0
-        content = bare(text, (_at(start),))
-        if content:
-            self._add(Block("paragraph", inline=content, span=self._span(self._events[i][1])))
-        return i + 3
-
-    def _leaf(self, i: int) -> tuple[tuple[Inline, ...], int]:
-        return self._leaves.read(i, quotes=self._quotes)
-
-    def _paragraph(self, i: int, first: int) -> int:
-        """Inline events from ``i`` on, inside a Paragraph or bare in a tight item."""
-        event, where = self._events[i]
-        if type(event) is dict and "TaskListMarker" in event and self._takes_task():
-            self._stack[-1].checked = event["TaskListMarker"]
-            i += 1
-        content, end = self._leaf(i)
-        is_bare = first == i
-        where = self._events[first][1]
-        last = self._events[end - 1][1]["end"] if is_bare and end > i else where["end"]
-        if content:
-            span = Span(where["start"], self._end(where["start"], last))
-            keys = file_keys(self._events, i, end, self._source.links)
-            if keys:
-                self._add(Block("files", attrs(keys="\n".join(keys)), span=span))
-            else:
-                self._add(Block("paragraph", inline=content, span=span))
-        return max(end, i + 1) if is_bare else end
-
-    def _heading(self, data: Any, where: Range, i: int) -> None:
-        content, _ = self._leaf(i + 1)
-        level = attrs(level=int(data["level"][1:]))
-        self._add(Block("heading", level, inline=content, span=self._span(where)))
-
-    def _code(self, data: Any, where: Range, i: int) -> None:
-        end = closing(self._events, i)
-        text = "".join(e["Text"] for e, _ in self._events[i + 1 : end])
-        text = text.replace("\r\n", "\n").replace("\0", "").removesuffix("\n")
-        info = ""
-        if data == "Indented":
-            if self._source.trace is not None:
-                self._source.trace.indented.add(where["start"])
-        else:
-            match = _FENCE.match(self._source.data, where["start"])
-            info = unescape(match[1].decode()) if match else ""
-        stop = where["end"]
-        # An open fence runs to the end of its container: blank lines there are code.
-        stop -= self._source.data.endswith(b"\n", 0, stop)
-        stop -= self._source.data.endswith(b"\r", 0, stop)
-        span = Span(where["start"], max(stop, where["start"]))
-        self._add(Block("code", attrs(info=info), text=text, span=span))
-
-    def _html(self, where: Range, i: int) -> None:
-        span = self._span(where)
-        opaque = OPAQUE_BLOCK.fullmatch(self._source.data[span.start : span.end].decode())
-        if opaque:
-            self._add(Block("opaque", attrs(label=opaque[1], digest=opaque[2]), span=span))
-        else:
-            end = closing(self._events, i)
-            self._add_lines(html_lines(self._events[i + 1 : end]), where)
-
-    def _table(self, where: Range, i: int) -> None:
-        table = read_table(self._source, self._events, i, self._leaves, self._quotes)
-        if table is not None:
-            self._add(table)
-        else:
-            self._add_lines(lines_of(self._source.data, where), where)
-
-    def _add_lines(self, lines: list[Range], where: Range) -> None:
-        """A paragraph of literal lines with breaks between them."""
-        content = literal_lines(self._source.data, lines)
-        if any(isinstance(x, Text) for x in content):
-            self._add(Block("paragraph", inline=content, span=self._span(where)))
+    def _ask(self, what: str, name: str) -> str | None:
+        answer: str | None = getattr(self._links, what)(name)
+        self.answers[what, name] = answer
+        return answer
 
 
-def _at(offset: int) -> Piece:
-    return Piece(0, (), offset)
+def _holds(answers: Answers, links: "Links") -> bool:
+    return all(getattr(links, what)(name) == answer for (what, name), answer in answers.items())
 
 
-def _lists(number: int | None, items: tuple[Block, ...]) -> list[Block]:
-    """One source list as the lists a document can hold: tasks and plain items apart."""
-    if number is not None:
-        plain = [replace(item, attrs=()) if item.attrs else item for item in items]
-        return [_list("ordered_list", attrs(start=number), plain)]
-    found: list[Block] = []
-    run: list[Block] = []
-    for item in items:
-        if run and bool(run[0].attrs) != bool(item.attrs):
-            found.append(_list("todo_list" if run[0].attrs else "bullet_list", (), run))
-            run = []
-        run.append(item)
-    return [*found, _list("todo_list" if run[0].attrs else "bullet_list", (), run)]
+class _Known:
+    """The sections read lately. Reading is pure: that threads share it can only cost a reading."""
+
+    def __init__(self) -> None:
+        self._young: dict[str, Section] = {}
+        self._old: dict[str, Section] = {}
+        self._size = 0
+
+    def get(self, text: str) -> Section | None:
+        found = self._young.get(text)
+        if found is None and text in self._old:
+            found = self._old[text]
+            self.put(found)
+        return found
+
+    def put(self, section: Section) -> None:
+        self._young[section.text] = section
+        self._size += len(section.text) + _LEAST_COUNTED
+        if self._size > _KEPT:
+            self._old, self._young, self._size = self._young, {}, 0
+
+    def clear(self) -> None:
+        self._young, self._old, self._size = {}, {}, 0
 
 
-def _list(kind: BlockType, known: Attrs, items: list[Block]) -> Block:
-    first, last = items[0].span, items[-1].span
-    assert first is not None, "every parsed block has its span"
-    assert last is not None, "every parsed block has its span"
-    return Block(kind, known, tuple(items), span=Span(first.start, last.end))
+_known = _Known()
+
+
+def forget() -> None:
+    """Read everything anew from here on: for measurements."""
+    _known.clear()

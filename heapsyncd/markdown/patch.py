@@ -5,12 +5,14 @@ back; where it is not the tree, the blocks there are written in coarser steps, a
 body. Correctness never rests on the edits being clever, only locality does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.learn import learn
-from heapsyncd.markdown.parse import parse, read
+from heapsyncd.markdown.parse import Section, parse, read_sections
+from heapsyncd.markdown.reader import read
 from heapsyncd.markdown.relines import Relines, as_families
 from heapsyncd.markdown.render import render, shared
 from heapsyncd.markdown.residue import definition_lines, residue
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from heapsyncd.markdown.links import Links
 
 _TRIES = 12
+_STUDIED = 65_536
+"""Characters: so much of a body shows its style."""
 
 
 def patch(body: str, new: Block, links: "Links") -> str:
@@ -39,27 +43,91 @@ def patch(body: str, new: Block, links: "Links") -> str:
         itself when it does already. Link definitions are kept, whatever becomes of the block they
         stand in.
     """
-    trace = Trace()
-    old = read(body, links, trace)
-    if old == new:
+    found = read_sections(body, links)
+    old, wanted = [b for section in found for b in section.blocks], new.children
+    first, last = shared(old, wanted)
+    if first == len(old) == len(wanted):
         return body
-    trace.wraps.sort(key=lambda w: (w.outer.start, -w.outer.end))
-    return _Job(body, old, new, links, trace).run()
+    style = learn(body, (s.style(links) for s in _first(found, _STUDIED)))
+    part = _part(found, first, len(old) - last)
+    if part.end - part.start < len(body):
+        children = wanted[part.before : len(wanted) - part.after]
+        work = _Job(body[part.start : part.end], children, links, style, opens=not part.start)
+        text = body[: part.start] + work.run() + body[part.end :]
+        if _reads(text, wanted, links, old, first, last):
+            return text
+    return _Job(body, wanted, links, style, opens=True).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some sections of a body: their range in it, and how many blocks stand before and after."""
+
+    start: int
+    end: int
+    before: int
+    after: int
+
+
+def _part(found: Sequence[Section], first: int, last: int) -> _Part:
+    """The sections of the blocks ``first`` to ``last``, and of the ones beside them."""
+    start = end = before = done = 0
+    total = sum(len(section.blocks) for section in found)
+    for section in found:
+        if done + len(section.blocks) < first:
+            start, before = start + len(section.text), done + len(section.blocks)
+        elif done > last:
+            break
+        done += len(section.blocks)
+        end += len(section.text)
+    return _Part(start, end, before, total - done)
+
+
+def _first(found: Sequence[Section], most: int) -> Iterator[Section]:
+    """The sections that begin within the first characters of a body."""
+    at = 0
+    for section in found:
+        if at > most:
+            return
+        yield section
+        at += len(section.text)
+
+
+def _reads(
+    text: str,
+    wanted: Sequence[Block],
+    links: "Links",
+    old: Sequence[Block],
+    first: int,
+    last: int,
+) -> bool:
+    """Whether a text reads as wanted; ``old`` has ``first`` and ``last`` blocks in common with it,
+    and what is read of them now is mostly those very blocks.
+    """
+    blocks = parse(text, links).children
+    if len(blocks) != len(wanted):
+        return False
+    known = [*old[:first], *wanted[first : len(wanted) - last], *old[len(old) - last :]]
+    return all(b is k or b == w for b, k, w in zip(blocks, known, wanted, strict=True))
 
 
 class _Job:
     """One patch: tries, judged by reading back, each coarser where the last one was wrong."""
 
-    def __init__(self, body: str, old: Block, new: Block, links: "Links", trace: Trace) -> None:
+    def __init__(
+        self, body: str, wanted: Sequence[Block], links: "Links", style: Style, *, opens: bool
+    ) -> None:
+        self._trace = Trace()
         self._body = body
         self._data = body.encode()
-        self._old = old
-        self._new = new
+        self._old = read(body, links, self._trace)
+        self._trace.wraps.sort(key=lambda w: (w.outer.start, -w.outer.end))
+        self._new = Block("doc", (), tuple(wanted))
         self._links = links
-        self._trace = trace
-        self._style = learn(self._data, old, trace)
-        self._definitions = residue(self._data, old)
-        self._widths = [n for _, n in as_families(new.children)]
+        self._style = style
+        self._opens = opens
+        self._definitions = residue(self._data, self._old)
+        self._widths = [n for _, n in as_families(self._new.children)]
         self._steps: dict[int, int] = {}
 
     def run(self) -> str:
@@ -107,7 +175,9 @@ class _Job:
 
     def _opens_front(self, text: str) -> bool:
         """Whether the body would now be taken for front matter."""
-        opens = text.startswith("---") and bool(frontmatter.split(text)[0].raw)
+        if not self._opens or not text.startswith("---"):
+            return False
+        opens = bool(frontmatter.split(text)[0].raw)
         return opens and not frontmatter.split(self._body)[0].raw
 
     # Widening

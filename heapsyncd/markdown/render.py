@@ -5,7 +5,7 @@ then; else the result is parsed, and where it does not read as the tree the bloc
 climb the ladder of ``escape``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from heapsyncd.markdown.escape import RUNGS
@@ -63,7 +63,7 @@ def _learn(writer: Writer, tree: Block, read: Block, attempt: int) -> None:
             writer.filled = writer.filled or (attempt > 1 and not is_alone)
 
 
-def shared(a: tuple[Block, ...], b: tuple[Block, ...]) -> tuple[int, int]:
+def shared(a: Sequence[Block], b: Sequence[Block]) -> tuple[int, int]:
     """How many blocks are equal at the start, and how many of the rest at the end."""
     most = min(len(a), len(b))
     first = 0

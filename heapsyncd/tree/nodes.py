@@ -68,13 +68,19 @@ class Span:
     end: int
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class Text:
+@dataclass(slots=True, unsafe_hash=True, eq=False)
+class Text:  # noqa: PLW1641 -- it has its hash from unsafe_hash
     """A run of text with the same marks."""
 
     text: str
     marks: Marks = ()
     pieces: tuple[Piece, ...] = field(default=(), compare=False, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        # As generated, without the tuples: runs are compared all the time.
+        if other.__class__ is not Text:
+            return NotImplemented
+        return self.text == other.text and self.marks == other.marks
 
     def cut(self, start: int, end: int) -> "Text":
         """The characters ``start`` to ``end``, pieces moved along."""
@@ -154,30 +160,23 @@ class Block:
         if self is other:
             return True
         if not isinstance(other, Block):
-            return False
+            return NotImplemented
         pairs = [(self, other)]
         while pairs:
             a, b = pairs.pop()
             if a is b:
                 continue
-            if a.kind != b.kind or a.inline != b.inline or not a._is_like(b):
+            if a.kind != b.kind or a.inline != b.inline or a.text != b.text:
                 return False
-            if a.children:
+            if a.attrs != b.attrs or (a.attrs and _types(a) != _types(b)):
+                return False
+            if a.children or b.children:
+                if len(a.children) != len(b.children):
+                    return False
+                if a.cached_hash and b.cached_hash and a.cached_hash != b.cached_hash:
+                    return False
                 pairs += zip(a.children, b.children, strict=True)
         return True
-
-    def _is_like(self, other: "Block") -> bool:
-        """Whether attributes, text and number of children are equal."""
-        if self.cached_hash and other.cached_hash and self.cached_hash != other.cached_hash:
-            return False
-        if len(self.children) != len(other.children) or self.text != other.text:
-            return False
-        if not self.attrs:
-            return not other.attrs
-        # bool equals int in Python: True must not pass for 1.
-        return self.attrs == other.attrs and [type(v) for _, v in self.attrs] == [
-            type(v) for _, v in other.attrs
-        ]
 
     def get(self, name: str) -> Scalar:
         """The attribute's value, None when absent."""
@@ -205,6 +204,11 @@ class Block:
             for b in self.walk()
         )
         return "\n".join(t for t in texts if t)
+
+
+def _types(block: Block) -> list[type]:
+    """The attributes' types: True must not pass for 1, which it equals."""
+    return [type(value) for _, value in block.attrs]
 
 
 def attrs(**values: Scalar) -> Attrs:

@@ -1,7 +1,6 @@
 """Reading: golden cases, and laws over specification, random and hostile text."""
 
 import re
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -9,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.events import newlines
+from heapsyncd.markdown.links import NO_LINKS, _NoLinks
 from heapsyncd.markdown.parse import MAX_DEPTH, parse
+from heapsyncd.markdown.reader import read
 from heapsyncd.markdown.residue import residue
+from heapsyncd.markdown.sections import LEAST, sections
 from heapsyncd.tree import Atom, Block, Inline, Text
+from tests.steps import steps
 
 if TYPE_CHECKING:
     from tests.markdown.conftest import Heap
@@ -79,7 +82,7 @@ def test_no_word_of_the_specification_is_lost(spec: list[str]) -> None:
     """Every word of every example stands in the tree or in a definition."""
     for source in spec:
         # One destination is written with escapes inside a word.
-        missing = [w for w in lost_words(source, parse(source, NO_LINKS)) if "\\" not in source]
+        missing = [w for w in lost_words(source, read(source, NO_LINKS)) if "\\" not in source]
         assert not missing, source
 
 
@@ -153,7 +156,7 @@ sources = st.lists(PARTS, max_size=30).map("".join)
 @given(sources)
 def test_no_word_of_any_text_is_lost(source: str) -> None:
     """Whatever the markup around them, words arrive."""
-    missing = [w for w in lost_words(source, parse(source, NO_LINKS)) if w.startswith("w")]
+    missing = [w for w in lost_words(source, read(source, NO_LINKS)) if w.startswith("w")]
     assert not missing
 
 
@@ -161,7 +164,7 @@ def test_no_word_of_any_text_is_lost(source: str) -> None:
 def test_spans_and_pieces_are_right(source: str) -> None:
     """Blocks lie inside their parents and in order; a piece's literal characters are its bytes."""
     data = source.encode()
-    tree = parse(source, NO_LINKS)
+    tree = read(source, NO_LINKS)
     for block in tree.walk():
         at = block.span.start if block.span else 0
         for child in block.children:
@@ -237,30 +240,69 @@ def test_a_table_that_is_mostly_padding_is_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "source",
+    "unit",
     [
-        "word " * 200_000,
-        "word *x* " * 10_000,
-        "line of text\n" * 50_000,
-        "text\n\n" * 20_000,
-        "- item\n" * 20_000,
-        "|a|b|\n|-|-|\n" + "|x|y|\n" * 10_000,
-        "[" * 50_000,
-        "<u>" * 50_000,
-        "`a` " * 20_000,
-        "a<br>" * 20_000,
-        "[[" * 50_000,
-        "[^1]: x\n" * 10_000,
+        "word ",
+        "word *x* ",
+        "line of text\n",
+        "text\n\n",
+        "- item\n",
+        "|x|y|\n\0|a|b|\n|-|-|\n",
+        "[",
+        "<u>",
+        "`a` ",
+        "a<br>",
+        "[[",
+        "[^1]: x\n",
     ],
     ids=lambda s: repr(s[:12]),
 )
-def test_size_costs_no_more_than_its_share(source: str) -> None:
-    """Twice the text takes about twice the time: nothing in reading is quadratic."""
+def test_size_costs_no_more_than_its_share(unit: str) -> None:
+    """Four times the text takes about four times the work: nothing in reading is quadratic."""
+    unit, head = unit.split("\0") if "\0" in unit else (unit, "")
 
-    def seconds(text: str) -> float:
-        start = time.process_time()
-        parse(text, NO_LINKS)
-        return time.process_time() - start
+    def cost(n: int) -> int:
+        return steps(lambda: read(head + unit * n, NO_LINKS))
 
-    half = min(seconds(source[: len(source) // 2]) for _ in range(2))
-    assert seconds(source) < 5 * half + 0.2
+    assert cost(1_200) < 5 * cost(300)
+
+
+LINES = st.sampled_from(
+    """
+|a|b *c|# h|- a|-|- ```|  x|    y|      z|```|```js|````| ```|  ```|   ```|    ```|~~~| ~~~|> q
+> ```|>|1. a|1) b|10. c|   ```sh|***|---|- - -|===|<div>|</div>|<span>|<b>x</b>|<!-- c -->|<!--|-->
+  <!--|  -->|<pre>|</pre>| <pre>|  </pre>|<pre|</script>|<?|?>|<!X|<![CDATA[|]]>|<script>x</script>
+[x]|![[f]]|[[n]]|**x|- [ ] t|+ p|* s|\t- deep|  - nested|x\\|<!-->|<a|\u00a0x|\f|`|``` a`b|- > q
+[x]: /u|y]: /u|[^1]|[^1]: foo|a]: b|- [ ] [x]: /u|> [x]: u|\\]: k|[x\\]: y]|1. [ ] [^1]: z|<style>
+""".replace("\n", "|").split("|")
+) | st.sampled_from(["|a|b|", "|-|-|", "|c|d|", "```|"])
+
+
+@given(st.lists(LINES, max_size=14), st.sampled_from(["\n", "\r\n"]))
+def test_a_text_reads_as_its_sections_do(lines: list[str], newline: str) -> None:
+    """Wherever a text is cut, both sides read alone as they do together."""
+    text = newlines(newline.join(lines))
+    parts = sections(text, least=1)
+    assert "".join(parts) == text
+    blocks = [b for part in parts for b in read(part, NO_LINKS).children]
+    assert blocks == list(read(text, NO_LINKS).children)
+
+
+def test_long_texts_are_cut() -> None:
+    """Prose, code and lists with text between them come in sections, each of bounded length."""
+    unit = "# Head\n\n" + "Some words.\n\n" * 40 + "```\ncode\n\nmore\n```\n\n- a\n\n- b\n\n"
+    assert max(map(len, sections(unit * 20))) < 3 * LEAST
+
+
+class _Renamed(_NoLinks):
+    def block_of(self, name: str) -> str | None:
+        return "01ARZ3NDEKTSV4RRFFQ69G5FAV" if name == "Boat" else None
+
+
+def test_what_is_remembered_follows_the_names() -> None:
+    """A text is read anew when a name in it has come to mean something."""
+    before = parse("See [[Boat]].\n", NO_LINKS)
+    after = parse("See [[Boat]].\n", _Renamed())
+    assert before != after
+    assert any(isinstance(i, Atom) for i in after.children[0].inline)
+    assert parse("See [[Boat]].\n", NO_LINKS) == before

@@ -2,7 +2,6 @@
 
 import difflib
 import re
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -11,11 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.parse import forget, parse
 from heapsyncd.markdown.patch import patch
+from heapsyncd.markdown.reader import read
 from heapsyncd.markdown.render import render
 from heapsyncd.markdown.style import Style
 from heapsyncd.tree import Block, Text, inline
+from tests.steps import steps
 
 if TYPE_CHECKING:
     from tests.markdown.conftest import Heap
@@ -117,7 +118,7 @@ of it.
 
 def test_one_word_changes_one_line(heap: "Heap") -> None:
     """In a note full of unusual style, a changed word changes its own line and no other byte."""
-    tree = parse(NOTE, heap)
+    tree = read(NOTE, heap)
     places = list(leaves(tree))
     assert len(places) > 12
     for path, block in places:
@@ -137,7 +138,7 @@ def test_one_word_stays_in_its_block_throughout_the_specification(spec: list[str
     """
     wide = total = 0
     for source in spec:
-        tree = parse(source, NO_LINKS)
+        tree = read(source, NO_LINKS)
         for path, block in leaves(tree):
             changed = one_word_changed(block)
             wanted = put(tree, path, changed)
@@ -156,7 +157,7 @@ def test_blocks_come_go_and_change_beside_others_that_stay(spec: list[str]) -> N
     new = Block("paragraph", inline=(Text("A new paragraph."),))
     moved: dict[str, int] = {"insert": 0, "replace": 0, "delete": 0}
     for source in spec:
-        tree = parse(source, NO_LINKS)
+        tree = read(source, NO_LINKS)
         blocks = tree.children
         for k in range(len(blocks) + 1 if len(blocks) > 1 else 0):
             for name, come, gone in (
@@ -240,7 +241,7 @@ def test_any_edit_of_any_source(
 ) -> None:
     """Whatever the source and the edit, the patched text reads as the edited tree."""
     source = source.replace("\n", "\r\n") if windows else source
-    tree = parse(source, heap)
+    tree = read(source, heap)
     assert patch(source, tree, heap) == source
     wanted = edited(data, tree)
     if parse(render(wanted, heap), heap) == wanted:
@@ -329,19 +330,29 @@ def test_new_text_is_never_front_matter() -> None:
     ],
 )
 def test_size_costs_no_more_than_its_share(unit: str) -> None:
-    """Patching one word of a text twice as long takes about twice the time."""
+    """Patching one word of a text four times as long takes about four times the work."""
     head = "|x|y|\n|-|-|\n" if unit.startswith("|") else ""
 
-    def seconds(n: int) -> float:
+    def cost(n: int) -> int:
         source = head + unit * n
-        tree = parse(source, NO_LINKS)
+        tree = read(source, NO_LINKS)
         path, block = max(leaves(tree), key=lambda found: found[0])
         wanted = put(tree, path, one_word_changed(block))
-        start = time.process_time()
-        after = patch(source, wanted, NO_LINKS)
-        spent = time.process_time() - start
-        assert after.count("changed") == 1
-        return spent
+        forget()
+        count = steps(lambda: patch(source, wanted, NO_LINKS))
+        assert patch(source, wanted, NO_LINKS).count("changed") == 1
+        return count
 
-    small = min(seconds(2_000) for _ in range(2))
-    assert seconds(8_000) < 10 * small + 0.2
+    assert cost(800) < 5 * cost(200)
+
+
+def test_a_change_costs_itself() -> None:
+    """To patch a word of a long text that is known takes far less than to read it."""
+    source = "".join(f"Paragraph {n} with *some* words.\n\n" for n in range(2_000))
+    tree = parse(source, NO_LINKS)
+    changed = one_word_changed(tree.children[1_000])
+    wanted = tree.with_children([*tree.children[:1_000], changed, *tree.children[1_001:]])
+    patch(source, wanted, NO_LINKS)
+    again = steps(lambda: patch(source, wanted, NO_LINKS))
+    forget()
+    assert again < steps(lambda: parse(source, NO_LINKS)) / 5
