@@ -20,7 +20,7 @@ from heapsyncd.keeper import Keeper, Mirror, note_failure
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
 from heapsyncd.sync.mirror import mirror_account
-from heapsyncd.sync.report import Progress, Report, Verdict
+from heapsyncd.sync.report import Progress, Report, Verdict, Wanted
 
 CLOSE_LIMIT_S: Final = 10.0
 """How long the mirrors may take to finish what they are at; then they are cancelled."""
@@ -217,7 +217,27 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
         running = [r.fetch for r in reports() if r.fetch is not None]
         return [found for ask in running for found in await ask(paths)]
 
-    return {"status": status, "deletions": deletions, "fetch": fetch}
+    async def restore(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        wanted = Wanted(
+            tuple(str(p) for p in arguments.get("paths", [])),
+            arguments.get("number"),
+            bool(arguments.get("trash")),
+        )
+        running = [r.restore for r in reports() if r.restore is not None]
+        return [found for ask in running for found in await ask(wanted)]
+
+    async def recount(_arguments: Mapping[str, Any]) -> None:
+        for report in reports():
+            if report.recount is not None:
+                await report.recount()
+
+    return {
+        "status": status,
+        "deletions": deletions,
+        "fetch": fetch,
+        "restore": restore,
+        "recount": recount,
+    }
 
 
 @contextlib.contextmanager

@@ -45,6 +45,7 @@ ALLOWED = {
         "sync.mirror",
         "sync.report",
         "sync.status",
+        "sync.versions",
         "wire.signin",
     },
 }

@@ -1,7 +1,6 @@
 """``fetch``: contents brought here that stay on the server otherwise."""
 
 import asyncio
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Final
 import click
 
 from heapsyncd import control, logs
+from heapsyncd.cli.paths import spellings
 from heapsyncd.cli.settings import Options, load_with_keys, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import UserError
@@ -32,7 +32,7 @@ def command(options: Options, paths: tuple[Path, ...]) -> int:
     """
     config = load_with_keys(options.path)
     logs.configure(config.log, level=options.level)
-    told = asyncio.run(_fetch(config, [a for p in paths for a in _absolute(p)]))
+    told = asyncio.run(_fetch(config, [a for p in paths for a in spellings(p)]))
     if not told:
         raise UserError(
             f"{', '.join(map(str, paths))}: no file of a mirrored heap;"
@@ -41,12 +41,6 @@ def command(options: Options, paths: tuple[Path, ...]) -> int:
     for line in render(told):
         click.echo(line)
     return 0 if all(one["here"] for one in told) else 1
-
-
-def _absolute(path: Path) -> list[str]:
-    """As typed and as it really is: a symlink on the way to the folder is fine."""
-    real = path.parent.resolve() / path.name
-    return sorted({os.path.normpath(path.absolute()), str(real)})
 
 
 async def _fetch(config: Config, paths: list[str]) -> Told:

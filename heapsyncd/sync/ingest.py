@@ -49,16 +49,16 @@ class Saved:
     stat: Stat
 
 
-async def note_saved(heap: HeapState, saved: Saved) -> None:
-    """A known note's file was changed; takes the lock."""
+async def note_saved(heap: HeapState, saved: Saved, *, meant: bool = False) -> None:
+    """A known note's file was changed; takes the lock. ``meant``: it is no stale save."""
     async with heap.lock:
         entry = heap.index.entries.get(saved.path)
         if entry is None or entry.role != "note":
             return
-        await _ingest(heap, entry, saved)
+        await _ingest(heap, entry, saved, meant=meant)
 
 
-async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved) -> None:
+async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved, *, meant: bool = False) -> None:
     block = entry.block_id
     state, updates, ring = await heap.db.read(lambda tx: read_block(tx, block))
     if state is None:
@@ -78,7 +78,7 @@ async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved) -> None:
         return
     heap.file_problems.pop(saved.path, None)
     try:
-        await _express(heap, entry, saved, note, state, updates, ring)
+        await _express(heap, entry, saved, note, state, updates, ring[:1] if meant else ring)
     except BlockError as error:
         heap.file_problems[saved.path] = f"this edit could not be sent: {error}"
         await _touched(heap, entry, saved, seen=False)

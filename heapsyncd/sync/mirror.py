@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +14,6 @@ import structlog
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.cache import heaps
-from heapsyncd.cache.heaps import HeapRow
 from heapsyncd.config import Account
 from heapsyncd.database import Database
 from heapsyncd.document.replica import self_test
@@ -27,19 +25,18 @@ from heapsyncd.errors import (
     TryLater,
 )
 from heapsyncd.folder.disk import HeapFolder
-from heapsyncd.folder.names import collision_key, safe_name, unique
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
 from heapsyncd.sync.cachefile import open_cache, same_server
 from heapsyncd.sync.deletions import ask
 from heapsyncd.sync.fetch import fetch, inside
 from heapsyncd.sync.heap import HeapMirror
-from heapsyncd.sync.heapfolder import find_folder
 from heapsyncd.sync.intake import Intake
+from heapsyncd.sync.opening import chosen, open_heap
 from heapsyncd.sync.patience import first_of
-from heapsyncd.sync.report import HeapReport, Report, Verdict
+from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
+from heapsyncd.sync.restore import restore
 from heapsyncd.sync.rules import Rules
-from heapsyncd.sync.state import HeapState
 
 log = structlog.get_logger()
 
@@ -87,10 +84,9 @@ async def mirror_account(
         )
         mirror = AccountMirror(account, db, backend, report, stop, ready, once=once)
         stack.push_async_callback(mirror.close)
-        report.deletions = mirror.deletions
-        stack.callback(lambda: setattr(report, "deletions", None))
-        report.fetch = mirror.fetch
-        stack.callback(lambda: setattr(report, "fetch", None))
+        for ask in ("deletions", "fetch", "restore", "recount"):
+            setattr(report, ask, getattr(mirror, ask))
+            stack.callback(setattr, report, ask, None)
         if not once:
             await mirror.run()
             return Verdict(report.state, 0)
@@ -214,6 +210,19 @@ class AccountMirror:
                 found += await fetch(mirror.state, here)
         return found
 
+    async def restore(self, wanted: Wanted) -> list[dict[str, Any]]:
+        """Put earlier texts and deleted notes back (``restore.restore``)."""
+        return [
+            told
+            for mirror in self.mirrors.values()
+            for told in await restore(mirror.state, wanted)
+        ]
+
+    async def recount(self) -> None:
+        """Bring the report up to date with the cache."""
+        for mirror in self.mirrors.values():
+            await mirror.state.count()
+
     def _note(self, error: HeapsyncdError) -> None:
         self._report.error = str(error)
         self._report.refused = isinstance(error, SignInRefused)
@@ -237,13 +246,14 @@ class AccountMirror:
 
     async def _start(self, group: asyncio.TaskGroup, heap: Heap) -> None:
         try:
-            state = await self._open(heap)
+            state = await open_heap(self._account, self._db, self._backend, self._report, heap)
         except FolderTrouble as error:
             report = HeapReport(heap.id, heap.title, str(self._account.folder), error=str(error))
             self._report.heaps[heap.id] = report
             log.warning("heap not opened", heap=heap.title, reason=str(error))
             self._ready()
             return
+        self._claimed.append(state.disk)
         mirror = HeapMirror(
             state,
             Intake(state, await Rules.load(state)),
@@ -255,39 +265,10 @@ class AccountMirror:
         self.mirrors[heap.id] = mirror
         group.create_task(mirror.run(), name=f"heap {heap.title}")
 
-    async def _open(self, heap: Heap) -> HeapState:
-        rows = {r.id: r for r in await self._db.read(heaps.load_all)}
-        row = rows.get(heap.id)
-        if row is None:
-            taken = {collision_key(r.folder) for r in rows.values()}
-            name = await find_folder(self._account.folder, heap.id)
-            if name is None:
-                name = unique(safe_name(heap.title), lambda n: collision_key(n) in taken)
-            row = HeapRow(heap.id, heap.title, name, 0, mirrored=False)
-        disk = HeapFolder(self._account.folder / row.folder)
-        if not row.mirrored:
-            await disk.create(heap.id, heap.title)
-        await self._db.write(lambda tx: heaps.save(tx, row))
-        await disk.claim()
-        self._claimed.append(disk)
-        await disk.clear_temps()
-        report = HeapReport(heap.id, heap.title, str(disk.root))
-        self._report.heaps[heap.id] = report
-        state = HeapState(heap.id, self._db, disk, self._backend, report, self._report)
-        if self._account.files == "on-demand":
-            state.files_limit_bytes = int(self._account.files_limit_mb * 1e6)
-        await state.load_index()
-        return state
-
     def _looked(self) -> None:
         if all(m.first_look for m in self.mirrors.values()):
             self._report.ready = True
             self._ready()
-
-
-def chosen(account: Account, title: str, heap: HeapId) -> bool:
-    """Whether the configuration asks for a heap, by id or by a glob of titles."""
-    return any(pattern == heap or fnmatchcase(title, pattern) for pattern in account.heaps)
 
 
 async def list_heaps(account: Account) -> list[tuple[Heap, bool]]:

@@ -11,6 +11,21 @@ State = Literal["in sync", "syncing", "offline", "sign-in needed", "error"]
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a person wants back.
+
+    Args:
+        paths: absolute; each may be given in several spellings.
+        number: the version; None: the newest that says something else than the file.
+        trash: whether deleted notes are meant, not versions.
+    """
+
+    paths: tuple[str, ...]
+    number: int | None = None
+    trash: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """One step of work that takes a while, for a progress bar.
 
@@ -109,6 +124,12 @@ class Report:
 
     fetch: Callable[[Sequence[str]], Awaitable[list[dict[str, Any]]]] | None = None
     """Have contents fetched that stay on the server otherwise; None while no mirror runs."""
+
+    restore: Callable[[Wanted], Awaitable[list[dict[str, Any]]]] | None = None
+    """Put earlier texts and deleted notes back; None while no mirror runs."""
+
+    recount: Callable[[], Awaitable[None]] | None = None
+    """Bring this report up to date with the cache; None while no mirror runs."""
 
     @property
     def state(self) -> State:

@@ -1,0 +1,106 @@
+"""``history``: the earlier versions of a note."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from heapsyncd import control, logs
+from heapsyncd.cli.paths import spellings
+from heapsyncd.cli.settings import Options, load, pass_options
+from heapsyncd.config import Config
+from heapsyncd.errors import UserError
+
+WHY: Final = {
+    "written": "came from the server",
+    "saved": "saved here",
+    "stale": "saved here, from an earlier text",
+    "overlap": "saved here, while the same words were changed elsewhere",
+    "kept": "edited here, deleted on the server",
+    "damaged": "written again after damage",
+    "deleted": "when it was deleted",
+}
+
+
+@click.command("history")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--version", "number", type=int, metavar="N", help="Print that version's text.")
+@click.option("--seen", is_flag=True, help="I looked at what was to be reviewed.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@pass_options
+def command(
+    options: Options, path: Path, *, number: int | None, seen: bool, as_json: bool
+) -> None:
+    """The earlier versions of a note, the latest first; works offline.
+
+    The last 8 texts of its file are always kept, and those of the last hour. So is what stood in
+    a deleted note, and what a merge might have got wrong: `heapsyncd status` tells of that
+    ("review") until you say --seen.
+    """
+    config = load(options.path)
+    logs.configure(config.log, level=options.level)
+    if number is not None:
+        click.echo(asyncio.run(_text(config, path, number)), nl=False)
+        return
+    facts = asyncio.run(_versions(config, path, seen=seen))
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    for line in render(facts):
+        click.echo(line)
+
+
+async def _versions(config: Config, path: Path, *, seen: bool) -> dict[str, Any]:
+    from heapsyncd.sync.versions import versions
+
+    for account in config.accounts:
+        found = await versions(account, config.state_dir, spellings(path), seen=seen)
+        if found is not None:
+            if seen:
+                await control.ask(config.state_dir, "recount")
+            return found
+    raise nothing_kept(path)
+
+
+async def _text(config: Config, path: Path, number: int) -> bytes:
+    from heapsyncd.sync.versions import text
+
+    for account in config.accounts:
+        found = await text(account, config.state_dir, spellings(path), number)
+        if found is not None:
+            return found
+    raise UserError(f"{path} has no version {number}; `heapsyncd history {path}` lists them.")
+
+
+def nothing_kept(path: Path) -> UserError:
+    """What to say of a path that is no note's and never was."""
+    return UserError(
+        f"No text of {path} is known: it is no note of a mirrored heap."
+        " `heapsyncd status` lists the heaps' folders, `heapsyncd trash` the deleted notes."
+    )
+
+
+def render(facts: Mapping[str, Any]) -> Iterator[str]:
+    """The versions as lines for people."""
+    versions = facts["versions"]
+    yield f"{facts['path']}  {facts['title']!r} {facts['block']}"
+    for version in versions:
+        changed = f"+{version['words_added']} -{version['words_removed']} words"
+        yield (
+            f"{version['number']:6}  {_time(version['made_at_ms'])}  {version['size']:7} bytes"
+            f"  {changed:18}  {WHY.get(version['why'], version['why'])}"
+        )
+        if version["notice"] is not None:
+            yield f"        review: {version['notice']}"
+    yield (
+        f"`heapsyncd history {facts['path']} --version N` prints one, `heapsyncd restore"
+        f" {facts['path']} --version N` puts it back"
+    )
+
+
+def _time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(" ", "seconds")

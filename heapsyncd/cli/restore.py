@@ -1,0 +1,61 @@
+"""``restore``: an earlier version of a note put back."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from heapsyncd import control, logs
+from heapsyncd.cli.history import nothing_kept
+from heapsyncd.cli.paths import spellings
+from heapsyncd.cli.settings import Options, load_with_keys, pass_options
+from heapsyncd.config import Config
+
+
+@click.command("restore")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--version", "number", type=int, metavar="N", help="Which (`heapsyncd history`).")
+@pass_options
+def command(options: Options, path: Path, *, number: int | None) -> None:
+    """Put an earlier version of a note back: the newest that says something else, or version N.
+
+    The text goes into the file as if you had typed it, so that others get it too; what stands
+    there now stays in the history. A deleted note comes out of the trash.
+    """
+    config = load_with_keys(options.path)
+    logs.configure(config.log, level=options.level)
+    told = asyncio.run(put_back(config, spellings(path), number=number))
+    if not told:
+        raise nothing_kept(path)
+    for one in told:
+        click.echo(f"{one['path']}: {_what(one)}")
+
+
+def _what(one: dict[str, Any]) -> str:
+    if one["made_at_ms"] is None:
+        return "taken out of the trash"
+    return f"version {one['number']} put back"
+
+
+async def put_back(
+    config: Config, paths: Sequence[str], *, number: int | None = None, trash: bool = False
+) -> list[dict[str, Any]]:
+    """Let the running daemon put back what is wanted, or do it here when none runs."""
+    told: list[dict[str, Any]] | None = await control.ask(
+        config.state_dir, "restore", paths=list(paths), number=number, trash=trash
+    )
+    if told is not None:
+        return told
+    from heapsyncd.statelock import hold_state
+    from heapsyncd.sync.report import Wanted
+    from heapsyncd.sync.versions import restore_alone
+
+    wanted = Wanted(tuple(paths), number, trash)
+    with hold_state(config.state_dir):
+        return [
+            one
+            for account in config.accounts
+            for one in await restore_alone(account, config.state_dir, wanted)
+        ]

@@ -1,0 +1,86 @@
+"""``trash``: deleted notes, and how they come back."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from heapsyncd import logs
+from heapsyncd.cli.paths import spellings
+from heapsyncd.cli.restore import put_back
+from heapsyncd.cli.settings import Options, load, load_with_keys, pass_options
+from heapsyncd.config import Config
+from heapsyncd.errors import UserError
+
+
+@click.command("trash")
+@click.option(
+    "--restore",
+    "paths",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Bring back what stood there: a note, or a directory with all that was in it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@pass_options
+def command(options: Options, paths: Sequence[Path], *, as_json: bool) -> None:
+    """The deleted notes, the latest first; works offline.
+
+    They are in the server's trash; --restore (which may be given many times) takes them out, with
+    their ids and their history, and brings the files back.
+    """
+    config = load_with_keys(options.path) if paths else load(options.path)
+    logs.configure(config.log, level=options.level)
+    if paths:
+        told = asyncio.run(_restore(config, paths))
+        click.echo(
+            json.dumps({"restored": told}, ensure_ascii=False)
+            if as_json
+            else "\n".join(f"{one['path']}: taken out of the trash" for one in told)
+        )
+        return
+    accounts = asyncio.run(_listed(config))
+    if as_json:
+        click.echo(json.dumps({"accounts": accounts}, ensure_ascii=False))
+        return
+    for line in render(accounts):
+        click.echo(line)
+
+
+async def _restore(config: Config, paths: Sequence[Path]) -> list[dict[str, Any]]:
+    told = []
+    for path in paths:
+        found = await put_back(config, spellings(path), trash=True)
+        if not found:
+            raise UserError(
+                f"{path}: nothing that stood there is in the trash; `heapsyncd trash` lists it."
+            )
+        told += found
+    return told
+
+
+async def _listed(config: Config) -> list[dict[str, Any]]:
+    from heapsyncd.sync.versions import trash
+
+    return [{"name": a.name, "heaps": await trash(a, config.state_dir)} for a in config.accounts]
+
+
+def render(accounts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The trash as lines for people."""
+    total = 0
+    for account in accounts:
+        for heap in account["heaps"]:
+            total += len(heap["trash"])
+            for one in heap["trash"]:
+                when = datetime.fromtimestamp(one["deleted_at_ms"] / 1000).astimezone()
+                path = Path(heap["folder"], one["path"] or f"{one['title']}.md")
+                yield f"{when.isoformat(' ', 'seconds')}  {path}"
+    if not total:
+        yield "the trash is empty"
+        return
+    yield "`heapsyncd trash --restore PATH` brings one back"
