@@ -102,7 +102,7 @@ def _fill(
     others: list[Placed] = []
     for block in blocks:
         where, _, name = current.get(block.id, "").rpartition("/")
-        if not name or not _fits(block, name):
+        if not name or not fits(block, name):
             others.append(block)
         elif where == directory and collision_key(name) not in taken:
             give(block, name)
@@ -126,8 +126,8 @@ def _fill(
     return names
 
 
-def _fits(block: Placed, name: str) -> bool:
-    """Whether a block may keep its name."""
+def fits(block: Placed, name: str) -> bool:
+    """Whether a block may have this name, if it has it already."""
     is_note = name.endswith(NOTE_SUFFIX)
     if is_note != (block.kind == "document") and block.kind != "folder":
         return False

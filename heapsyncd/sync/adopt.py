@@ -3,15 +3,21 @@ full when it was first mirrored.
 """
 
 import asyncio
+import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Final
 
 import structlog
 
 from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.errors import BlockError
-from heapsyncd.folder.layout import place
+from heapsyncd.folder.layout import Placed, fits, place
+from heapsyncd.folder.names import carries, collision_key, safe_name, split_suffix
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.changes import folder_created
 from heapsyncd.sync.contents import file_created
@@ -20,10 +26,80 @@ from heapsyncd.sync.index import NoteLinks
 from heapsyncd.sync.ingest import Saved, note_adopted
 from heapsyncd.sync.merge import shows
 from heapsyncd.sync.offloop import off_loop
-from heapsyncd.sync.plan import Found
-from heapsyncd.sync.state import HeapState
+from heapsyncd.sync.places import commit_entries
+from heapsyncd.sync.plan import Found, assets_owner
+from heapsyncd.sync.state import HeapState, stamped
 
 log = structlog.get_logger()
+
+_MARK: Final = re.compile(r" \([0-9]{1,7}\)\Z")
+
+
+class Homeless:
+    """The folders and files among the blocks that have no place, as new directories and files may
+    turn out to be.
+
+    Args:
+        heap: the heap.
+        found: all that is new.
+    """
+
+    def __init__(self, heap: HeapState, found: Sequence[Found]) -> None:
+        self._heap = heap
+        self._folders: dict[BlockId | None, list[Placed]] = defaultdict(list)
+        self._files: dict[tuple[BlockId | None, str], list[BlockId]] = defaultdict(list)
+        self._votes: dict[str, Counter[BlockId | None]] = defaultdict(Counter)
+        """For a directory, the folders of the notes in it."""
+        index = heap.index
+        if not found:
+            return
+        for block in index.placed():
+            if block.id in index.path_of or block.kind == "document":
+                continue
+            folder = block.folder if block.folder and index.is_live(block.folder) else None
+            if block.kind == "folder":
+                self._folders[folder].append(block)
+            else:
+                self._files[folder, collision_key(safe_name(block.title))].append(block.id)
+        for item in found:
+            known = index.blocks.get(BlockId(item.front_id or ""))
+            if known is not None:
+                self._votes[str(PurePosixPath(item.path).parent)][known.folder] += 1
+
+    async def directory(self, found: Found) -> None:
+        """A new directory becomes the folder it shows, else a new one. Outer ones come first."""
+        votes, index = self._votes[found.path], self._heap.index
+        name = PurePosixPath(found.path).name
+        choice = [
+            b
+            for b in self._folders[self._heap.parent_of(found.path)]
+            if b.id not in index.path_of and (votes[b.id] or fits(b, name))
+        ]
+        if not choice or assets_owner(found.path + "/x") is not None:
+            await folder_created(self._heap, found)
+            return
+        best = min(choice, key=lambda b: (-votes[b.id], not carries(name, b.title), b.id))
+        await self._folder_adopted(found, best.id)
+
+    async def _folder_adopted(self, found: Found, block: BlockId) -> None:
+        heap = self._heap
+        async with heap.lock:
+            stat = await heap.disk.stat(found.path)
+            if stat is None or found.path in heap.index.entries or block in heap.index.path_of:
+                return
+            row = stamped(EntryRow(found.path, block, "folder"), stat, None)
+            await commit_entries(heap, block, [row])
+            heap.rearrange = True
+        heap.to_publish.set()
+        log.info("recognised", path=found.path, block=block)
+
+    def files(self, found: Found) -> list[BlockId]:
+        """The file blocks that a new file may be, by its place and name."""
+        at = PurePosixPath(found.path)
+        stem, suffix = split_suffix(at.name)
+        parent = self._heap.parent_of(found.path)
+        names = {collision_key(n) for n in (at.name, _MARK.sub("", stem) + suffix)}
+        return [b for n in sorted(names) for b in self._files.get((parent, n), ())]
 
 
 async def adoptable(
@@ -32,7 +108,7 @@ async def adoptable(
     copies: Mapping[str, BlockId | None],
     texts: Mapping[str, Saved],
 ) -> dict[str, BlockId]:
-    """Which new files are blocks we know that have no file: by the id in them, else by place and
+    """Which new files are notes we know that have no file: by the id in them, else by place and
     content.
     """
     taken = set(heap.index.path_of)
@@ -83,28 +159,27 @@ async def adopt(heap: HeapState, saved: Saved, block: BlockId) -> None:
 
 async def take_in(
     heap: HeapState,
+    homeless: Homeless,
     found: Sequence[Found],
     copies: Mapping[str, BlockId | None],
     texts: Mapping[str, Saved],
 ) -> None:
-    """New things: all names first, so that links between new notes find each other.
+    """New files: all names first, so that links between new notes find each other.
 
     Args:
         heap: the heap.
-        found: directories before what is in them.
+        homeless: what they may turn out to be.
+        found: without directories, which are known already.
         copies: for a path, the block that its front matter names and that still stands elsewhere.
         texts: the notes' texts, by path.
     """
-    known = await adoptable(heap, found, copies, texts)
-    for item in found:
-        if item.kind == "dir":
-            await folder_created(heap, item)
     notes = [f for f in found if f.is_note]
+    known = await adoptable(heap, notes, copies, texts) if notes else {}
     for item in notes:
         if item.path in known:
             await adopt(heap, texts[item.path], known[item.path])
     await notes_created(heap, [texts[n.path] for n in notes if n.path not in known])
     # Attachments after the notes they belong to.
     for item in found:
-        if item.kind == "file" and not item.is_note:
-            await file_created(heap, item)
+        if not item.is_note:
+            await file_created(heap, item, homeless.files(item))

@@ -5,6 +5,7 @@ than the document has by now takes no place: both are kept.
 """
 
 import mimetypes
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -12,7 +13,7 @@ import structlog
 
 from heapsyncd.cache import blocks, entries
 from heapsyncd.cache.blocks import BlockState
-from heapsyncd.cache.entries import EntryRow, Todo
+from heapsyncd.cache.entries import EntryRow, Role, Todo
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish
 from heapsyncd.folder.disk import Moved, Unsettled
@@ -43,9 +44,9 @@ async def files_of(heap: HeapState, block: BlockId) -> tuple[FileEntry, ...]:
     return replica.fields().files
 
 
-async def file_created(heap: HeapState, found: Found) -> None:
+async def file_created(heap: HeapState, found: Found, perhaps: Sequence[BlockId] = ()) -> None:
     """A new file that is no note: an attachment of the note whose directory it is in, else a file
-    block.
+    block; one of those it ``perhaps`` is, when that has this very content.
     """
     try:
         hashed, stat = await heap.disk.digest(found.path)
@@ -58,10 +59,40 @@ async def file_created(heap: HeapState, found: Found) -> None:
             await _versioned(heap, known, file, stat)
         elif (owner_path := assets_owner(found.path)) is not None:
             await _attached(heap, found.path, owner_path, file, stat)
-        else:
+        elif not await _recognised(heap, perhaps, found.path, file, stat):
             await _file_block(heap, found.path, file, stat)
     heap.to_push.set()
     heap.to_transfer.set()
+
+
+async def _recognised(
+    heap: HeapState, perhaps: Sequence[BlockId], path: str, file: FileEntry, stat: Stat
+) -> bool:
+    """Whether a file is the content of a block that has no file for it."""
+    for block in perhaps:
+        have = contents_of(heap, block).get(file.key)
+        if have is not None and have.inode is not None:
+            continue
+        if file.key not in {f.key for f in await files_of(heap, block)}:
+            continue
+        main: Role = "attachment" if block in heap.index.path_of else "file"
+        role = main if have is None else have.role
+        _, row = await _merged(heap, EntryRow(path, block, role), file, stat)
+        gone = [] if have is None else [have.path]
+
+        def store(tx: Tx, row: EntryRow = row, gone: Sequence[str] = gone) -> None:
+            entries.remove(tx, heap.id, gone)
+            entries.save(tx, heap.id, [row])
+            blocks.update(tx, row.block_id, stale=1)
+
+        await heap.db.write(store)
+        for old in gone:
+            heap.index.drop(old)
+        heap.index.put(row)
+        heap.to_publish.set()
+        log.info("recognised", path=path, block=block)
+        return True
+    return False
 
 
 async def _file_block(heap: HeapState, path: str, file: FileEntry, stat: Stat) -> None:

@@ -1,8 +1,9 @@
-"""Notes whose places others took: files swapped or moved over one another.
+"""Notes and files whose places others took: swapped or moved over one another.
 
-The id in a file says which note it is. When it is another than the one that stood there, and that
-other note is not at its own place any more, then files were moved, not written anew: who stood
-there waits aside, until it is found elsewhere or believed deleted.
+The id in a note says which one it is, other files are known by their inode. When it is not the one
+that stood there, and that other one is not at its own place any more, then files were
+moved, not written anew: who stood there waits aside, until it is found elsewhere or believed
+deleted.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,14 +19,14 @@ from heapsyncd.folder.snapshot import Entry
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.text import decode
-from heapsyncd.sync.plan import ASIDE
+from heapsyncd.sync.plan import ASIDE, aside
 from heapsyncd.sync.state import HeapState
 
 
 async def displaced(
     heap: HeapState, modified: Sequence[Entry], missing: Collection[str], max_bytes: int
 ) -> list[Entry]:
-    """Those of the modified files that are other notes now. Who stood there has stepped aside.
+    """Those of the modified files that are other blocks now. Who stood there has stepped aside.
 
     Args:
         heap: the heap.
@@ -40,8 +41,11 @@ async def displaced(
         return []  # an ordinary save
     found = []
     for path, entry in replaced.items():
-        block = await _id_in(heap, path, max_bytes)
-        home = None if block is None else index.path_of.get(block)
+        if index.entries[path].role == "note":
+            block = await _id_in(heap, path, max_bytes)
+            home = None if block is None else index.path_of.get(block)
+        else:
+            home = next((p for p in away if _is_file(heap, p, entry)), None)
         if home is not None and home != path and home in away:
             found.append(entry)
     await _step_aside(heap, [index.entries[e.path] for e in found])
@@ -49,13 +53,24 @@ async def displaced(
 
 
 def waits_aside(entry: EntryRow) -> bool:
-    """Whether an entry has no place since another note took its own."""
+    """Whether an entry has no place since another one took its own."""
     return PurePosixPath(entry.path).name.startswith(ASIDE)
 
 
 def _is_replaced(heap: HeapState, entry: Entry) -> bool:
     row = heap.index.entries[entry.path]
-    return row.role == "note" and row.inode != entry.stat.inode and entry.path not in heap.held_up
+    return (
+        row.role in {"note", "file"}
+        and row.inode != entry.stat.inode
+        and entry.path not in heap.held_up
+    )
+
+
+def _is_file(heap: HeapState, path: str, entry: Entry) -> bool:
+    """Whether what stood at a path is what was found."""
+    known = heap.index.stats.get(path)
+    row = heap.index.entries[path]
+    return row.role == "file" and known is not None and entry.stat.same_content(known)
 
 
 async def _id_in(heap: HeapState, path: str, max_bytes: int) -> BlockId | None:
@@ -71,14 +86,14 @@ async def _step_aside(heap: HeapState, rows: Sequence[EntryRow]) -> None:
     if not rows:
         return
     async with heap.lock:
-        aside = [replace(r, path=f"{ASIDE}{r.block_id}.md") for r in rows]
+        moved = [replace(r, path=aside(r.block_id, r.path)) for r in rows]
 
         def store(tx: Tx) -> None:
             entries.remove(tx, heap.id, [r.path for r in rows])
-            entries.save(tx, heap.id, aside)
+            entries.save(tx, heap.id, moved)
 
         await heap.db.write(store)
         for row in rows:
             heap.index.drop(row.path)
-        for row in aside:
+        for row in moved:
             heap.index.put(row)

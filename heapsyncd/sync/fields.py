@@ -86,12 +86,21 @@ def move_wish(heap: HeapState, block: BlockId, kind: str, old_path: str, path: s
     )
     if old_name != new_name and not carries(new_name, known.title):
         wish = replace(wish, title=new_name)
-    parent = heap.parent_of(path)
-    if parent != known.folder:
-        gone = frozenset() if known.folder is None else frozenset({known.folder})
+    before, parent = _folder_before(heap, old_path, known.folder), heap.parent_of(path)
+    if parent != before:
         wish = replace(
             wish,
             add_tags=frozenset() if parent is None else frozenset({parent}),
-            remove_tags=gone,
+            remove_tags=frozenset(t for t in (before, known.folder) if t is not None),
         )
     return wish
+
+
+def _folder_before(heap: HeapState, old_path: str, known: BlockId | None) -> BlockId | None:
+    """The folder a block was moved from. Its document may name another one by now: somebody moved
+    it on the server, and a mere new name here leaves that as it is.
+    """
+    directory = str(PurePosixPath(old_path).parent)
+    if directory != "." and heap.index.folder_at(directory) is None:
+        return known  # the directory itself is gone or has moved
+    return heap.parent_of(old_path)

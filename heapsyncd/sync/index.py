@@ -52,6 +52,8 @@ class Index:
         self.attachments: dict[BlockId, dict[str, str]] = defaultdict(dict)
         """For each note: files_v0 key to path."""
         self.aliases = dict(aliases or {})
+        self.retitled: dict[BlockId, str] = {}
+        """The titles that blocks had when they got their present places, where they differ."""
         self._planned: dict[BlockId, str] = {}
         self._by_stem: dict[str, set[BlockId]] = defaultdict(set)
         self._by_path: dict[str, BlockId] = {}
@@ -63,6 +65,9 @@ class Index:
     def know(self, block: BlockState) -> None:
         """A block's row is new or changed."""
         live = block.deleted_at_ms is None
+        old = self.blocks.get(block.id)
+        if old is not None and old.title != block.title and block.id in self.path_of:
+            self.retitled.setdefault(block.id, old.title)
         self.blocks[block.id] = Known(block.kind, block.title, block.folder_id, live)
 
     def put(self, entry: EntryRow) -> None:
@@ -132,7 +137,7 @@ class Index:
     def placed(self) -> list[Placed]:
         """Every live block that has, or should have, a place in the folder."""
         return [
-            Placed(i, k.kind, k.title, k.folder)
+            Placed(i, k.kind, k.title, k.folder, self.retitled.get(i))
             for i, k in self.blocks.items()
             if k.live and k.kind != "tag"
         ]

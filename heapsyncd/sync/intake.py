@@ -22,7 +22,7 @@ from heapsyncd.folder.snapshot import Entry, Snapshot, compare
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.text import decode
 from heapsyncd.sync import changes, holding
-from heapsyncd.sync.adopt import take_in
+from heapsyncd.sync.adopt import Homeless, take_in
 from heapsyncd.sync.contents import content_changed
 from heapsyncd.sync.displaced import displaced, waits_aside
 from heapsyncd.sync.guard import spread
@@ -216,16 +216,18 @@ class Intake(Unsteady):
         if swapped:
             # A file where a directory was, or the other way: nothing of it comes back there.
             await holding.vanished(self.heap, swapped)
+        homeless = Homeless(self.heap, [c.found for c in plan.created])
         for step in plan.in_order():
             if isinstance(step, Created):
-                await changes.folder_created(self.heap, step.found)
+                await homeless.directory(step.found)
                 continue
             self._seen.pop(step.entry.path, None)
             self._due.pop(step.entry.path, None)
             await changes.moved(self.heap, step, texts.get(step.path))
         await take_in(
             self.heap,
-            [c.found for c in plan.created],
+            homeless,
+            [c.found for c in plan.created if c.found.kind == "file"],
             {c.path: c.copy_of for c in plan.created},
             texts,
         )

@@ -18,9 +18,10 @@ from heapsyncd.folder.disk import Moved
 from heapsyncd.folder.layout import place
 from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
+from heapsyncd.sync.arrange import arrange
 from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.placeholders import drop_placeholder, placeholder_of
-from heapsyncd.sync.plan import ASIDE, arrange, assets_of
+from heapsyncd.sync.plan import ASIDE, assets_of
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 
 
@@ -47,6 +48,7 @@ async def put_in_place(heap: HeapState, look_at: set[str]) -> None:
                 heap.file_problems[step.old] = str(error)
             return
     heap.rearrange = False
+    heap.index.retitled.clear()
 
 
 async def make_above(heap: HeapState, path: str, places: dict[BlockId, str]) -> None:

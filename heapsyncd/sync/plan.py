@@ -1,11 +1,8 @@
-"""Decide first: what happened in the folder, and what is to happen there. Pure functions of
-snapshots.
+"""Decide first: what happened in the folder. A pure function of snapshots.
 
 ``recognise`` compares what we last agreed on with what the disk shows now and names the changes:
 an entry that is missing and a path that is new are one *move* when identity says so (the id in the
-front matter, then the inode, then the content), else a deletion and a new thing. ``arrange``
-compares where blocks stand with where they should stand and orders the moves so that none
-overwrites another.
+front matter, then the inode, then the content), else a deletion and a new thing.
 """
 
 from collections import Counter, defaultdict
@@ -20,7 +17,7 @@ from heapsyncd.ids import BlockId
 ASSETS = ".assets"
 """What the directory of a note's attachments ends in."""
 ASIDE = ".heapsyncd-move-"
-"""How the names begin under which blocks wait when names go round in a circle."""
+"""How the names begin under which blocks wait until their places are free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,7 @@ class Recognised:
         away = {m.entry.path: m for m in self.moved if m.entry.role != "folder"}
         folders: list[Moved | Created] = [m for m in self.moved if m.entry.role == "folder"]
         folders += [c for c in self.created if c.found.kind == "dir"]
-        for step in sorted(folders, key=lambda s: s.path.count("/")):
+        for step in sorted(folders, key=lambda s: (s.path.count("/"), s.path)):
             if isinstance(step, Created) and step.path in away:
                 yield away.pop(step.path)
             yield step
@@ -110,6 +107,11 @@ def assets_owner(path: str) -> str | None:
 def assets_of(note_path: str) -> str:
     """The directory of a note's attachments: ``a/Boat.md`` to ``a/Boat.assets``."""
     return note_path.removesuffix(".md") + ASSETS
+
+
+def aside(block: BlockId, path: str) -> str:
+    """The hidden name under which a block waits, in the heap's root."""
+    return f"{ASIDE}{block}{PurePosixPath(path).suffix}"
 
 
 def recognise(
@@ -237,75 +239,3 @@ def _may_be(entry: EntryRow, found: Found) -> bool:
 def stands_in_for(path: str, taken: Mapping[str, str]) -> bool:
     """Whether something else stands at a path, or a file where a directory above it was."""
     return path in taken or any(taken.get(str(p)) == "file" for p in PurePosixPath(path).parents)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Move a block's file or directory. Each step's target is free when the steps before it are
-    done.
-    """
-
-    block: BlockId
-    old: str
-    new: str
-
-
-def arrange(current: Mapping[BlockId, str], desired: Mapping[BlockId, str]) -> list[Step]:
-    """Order the moves that take every block from its current to its desired path.
-
-    Parents come before what is in them, and a directory moves with everything in it. Who stands on
-    another's target is taken to its own place first, or, where that goes round in a circle, aside
-    to a hidden name in the heap's root.
-
-    Args:
-        current: where blocks stand; only blocks that are in ``desired`` too are moved.
-        desired: where they should stand; the directory of each path is the root or another desired
-            path.
-    """
-    mover = _Mover({b: p for b, p in current.items() if b in desired}, desired)
-    for block in sorted(mover.where, key=lambda b: (desired[b].count("/"), desired[b])):
-        mover.settle(block, frozenset())
-    return mover.steps
-
-
-class _Mover:
-    """A model of the folder in which the moves are tried out."""
-
-    def __init__(self, where: dict[BlockId, str], desired: Mapping[BlockId, str]) -> None:
-        self.where = where
-        self.steps: list[Step] = []
-        self._desired = desired
-        self._at = {p: b for b, p in where.items()}
-        self._final: set[BlockId] = set()
-
-    def settle(self, block: BlockId, above: frozenset[BlockId]) -> None:
-        """Take a block to its place; ``above`` wait for it, its parent is there."""
-        target = self._desired[block]
-        if block in self._final:
-            return
-        if self.where[block] != target:
-            if target in self._at:
-                self._clear(target, above | {block})
-            if target.startswith(self.where[block] + "/"):
-                self._aside(block)
-            self._go(block, target)
-        self._final.add(block)
-
-    def _clear(self, target: str, waiting: frozenset[BlockId]) -> None:
-        holder = self._at[target]
-        parent = str(PurePosixPath(self._desired[holder]).parent)
-        if holder not in waiting and (parent == "." or self._at.get(parent) in self._final):
-            self.settle(holder, waiting)
-        if target in self._at:
-            self._aside(self._at[target])
-
-    def _aside(self, block: BlockId) -> None:
-        self._go(block, f"{ASIDE}{block}{PurePosixPath(self.where[block]).suffix}")
-
-    def _go(self, block: BlockId, new: str) -> None:
-        old = self.where[block]
-        self.steps.append(Step(block, old, new))
-        for path in [old, *(p for p in self._at if p.startswith(old + "/"))]:
-            moved = self._at.pop(path)
-            self.where[moved] = new + path[len(old) :]
-            self._at[self.where[moved]] = moved
