@@ -71,6 +71,12 @@ def _matching(tx: Tx, heap: HeapId, condition: str, limit: int) -> list[BlockSta
     return [_state(r) for r in tx.execute(sql, (heap, limit))]
 
 
+def newest(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
+    """The live blocks whose changes the server announced last, the latest first."""
+    condition = "announced_ms > 0 AND deleted_at_ms IS NULL ORDER BY announced_ms DESC"
+    return _matching(tx, heap, condition, limit)
+
+
 def wanted(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
     """Blocks to pull."""
     return _matching(tx, heap, "wanted > 0", limit)

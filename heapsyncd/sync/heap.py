@@ -13,9 +13,10 @@ from heapsyncd.cache import heaps
 from heapsyncd.config import Live
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.watch import watch
+from heapsyncd.sync.feed import poll
 from heapsyncd.sync.fold import fold_logs
 from heapsyncd.sync.holding import carry_out, settle
-from heapsyncd.sync.inbound import follow, poll, pull
+from heapsyncd.sync.inbound import follow, pull
 from heapsyncd.sync.intake import Intake
 from heapsyncd.sync.patience import Patience, first_of
 from heapsyncd.sync.placeholders import settle_placeholders

@@ -75,6 +75,7 @@ class Patience:
         self.failures += 1
         self.last = error
         self.heap.current.clear()
+        self.heap.in_doubt = True
         account = self.heap.account
         if isinstance(error, SignInRefused):
             account.refused, account.error = True, str(error)

@@ -18,6 +18,7 @@ from heapsyncd.document.replica import merge
 from heapsyncd.errors import BlockError, RequestRefused, leaves
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Push, PushResult
+from heapsyncd.sync.rollback import tell_again
 from heapsyncd.sync.state import HeapState
 
 log = structlog.get_logger()
@@ -51,6 +52,10 @@ async def push(heap: HeapState) -> bool:
         sent = True
         if any(r.status == "stale" for r in results):
             heap.to_pull.set()
+        if not_found := {r.id for r in results if r.status == "not_found"}:
+            heap.in_doubt = True  # what else does it not know?
+            heap.to_pull.set()
+            await tell_again(heap, (), heap.index.blocks.keys() - not_found)
         if any(r.status != "ok" for r in results):
             return sent  # not again at once: a pull or a person comes first
 

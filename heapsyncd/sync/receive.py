@@ -15,7 +15,7 @@ from heapsyncd.cache import blocks, renditions
 from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish, express
-from heapsyncd.document.replica import Replica
+from heapsyncd.document.replica import Replica, vector_of
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields
@@ -24,6 +24,7 @@ from heapsyncd.sync.apart import Apart
 from heapsyncd.sync.merge import reexpress
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.review import Review
+from heapsyncd.sync.rollback import is_behind
 from heapsyncd.sync.state import HeapState, now_ms
 from heapsyncd.tree import Block
 
@@ -55,6 +56,8 @@ class Absorbed:
     fields: Fields | None = None
     bad: tuple[bytes, str] | None = None
     """An update that could not be loaded, and why."""
+    forgot: bool = False
+    """Whether the server lacks what it once acknowledged."""
     reviews: tuple[Review, ...] = ()
 
 
@@ -121,7 +124,8 @@ def _read(tx: Tx, heap: HeapState, item: Incoming, sent: frozenset[int]) -> _Fou
         return None
     unsent = blocks.has_unsent(tx, state.id)
     held = heap.replicas.get(state.id, state.seq)
-    if held is not None and item.sync_version == state.sync_version and not (unsent or sent):
+    known = item.sync_version == state.sync_version and not item.full
+    if held is not None and known and not (unsent or sent):
         return _Found(state, [], unsent)
     return _Found(state, blocks.log(tx, state.id), unsent, sent)
 
@@ -175,13 +179,16 @@ def _append(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
             new.append((made.update, True))
     if changed and ours is not None:
         reviews += review.met(found.rows, item.update, ours, replica)
+    known = [r.data for r in found.rows if not r.local]
+    forgot = item.full and is_behind(vector_of([item.update]), known)
     if not new:
         heap.replicas.put(state.id, state.seq, replica)
-        return Absorbed(state, item.sync_version)
+        return Absorbed(state, item.sync_version, forgot=forgot)
     fields = replica.fields()
     return Absorbed(
-        state, item.sync_version, tuple(new), replica=replica, fields=fields, reviews=reviews
-    )
+        state, item.sync_version, tuple(new), replica=replica, fields=fields, reviews=reviews,
+        forgot=forgot,
+    )  # fmt: skip
 
 
 def _own_wish(found: _Found, fields: Fields) -> Wish:
@@ -231,6 +238,8 @@ def _store(tx: Tx, heap: HeapState, absorbed: Absorbed) -> BlockState | None:
     if now.wanted <= absorbed.sync_version:
         values["wanted"] = 0
         values["born_here"] = 0
+    if absorbed.forgot:
+        blocks.unacknowledge(tx, block)
     if absorbed.restart:
         blocks.restart_log(tx, block, absorbed.sync_version, absorbed.rows)
         renditions.forget_history(tx, block)

@@ -61,6 +61,8 @@ class HeapState:
     nothing is sent before that, so that a deletion is known before an edit is pushed over it."""
     cursor_ms: int | None = None
     """How far the delta feed was read; the cache's may lag behind by empty pages."""
+    in_doubt: bool = True
+    """Whether the server may have gone back in time since it was last heard."""
     rearrange: bool = True
     """Whether places have to be worked out anew."""
     places: dict[BlockId, str] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """Old states, lost answers, odd saves: what goes wrong around a mirror, one thing at a time."""
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from heapsyncd.cache import heaps
 from heapsyncd.errors import ConfigError, Unreachable
 from heapsyncd.model import ChangePage
 from heapsyncd.sync.cachefile import open_cache
+from tests.server.rig import with_map
 from tests.sync.rig import Device, until
 from tests.world import laws
 from tests.world.fast import fast
@@ -71,22 +73,67 @@ async def test_older_cache(game: Game, one: Player) -> None:
     await quiet(game)
 
 
-@pytest.mark.xfail(reason="notes that the server forgot are not created there again yet")
-async def test_server_from_a_backup(game: Game, one: Player) -> None:
-    """A server put back from a backup gets again what it lost; nothing is deleted here."""
-    await quiet(game)
+@contextlib.asynccontextmanager
+async def restored(game: Game) -> AsyncIterator[None]:
+    """What happens within, the server forgets: it is put back as it was before."""
     await game.server_down(Move("server_down"))
     shutil.copytree(game.base / "server", game.base / "backup")
     await game.server_up(Move("server_up"))
-    await edit(game, one)
-    one.save("New.md", f"{game.word(one.name)}\n", 0)
-    await quiet(game)
+    yield
     await game.server_down(Move("server_down"))
     shutil.rmtree(game.base / "server")
     (game.base / "backup").rename(game.base / "server")
     await game.server_up(Move("server_up"))
+
+
+async def test_server_from_a_backup(game: Game, one: Player) -> None:
+    """A server put back from a backup gets again what it lost; nothing is deleted here."""
+    await quiet(game)
+    async with restored(game):
+        await edit(game, one)
+        one.save("New.md", f"{game.word(one.name)}\n", 0)
+        await quiet(game)
     await edit(game, one)
     await quiet(game)
+
+
+@pytest.mark.parametrize("live", ["all", "off"])
+async def test_server_from_a_backup_while_it_runs(game: Game, one: Player, live: str) -> None:
+    """A running mirror notices it too, and what was edited there since hides nothing."""
+    one.device.live = live
+    async with restored(game):
+        await one.start()
+        await edit(game, one)
+        one.save("New.md", f"{game.word(one.name)}\n", 0)
+        await until(lambda: "id:" in one.read("New.md"), "the note is known")
+        await one.device.in_sync()
+    for _ in range(5):
+        await in_app(game)
+    await one.device.in_sync()
+    await one.stop()
+    await quiet(game)
+
+
+async def test_server_from_a_backup_that_others_went_on_with(game: Game, one: Player) -> None:
+    """A note that was edited on the restored server before it was heard of again lacks nothing."""
+    await quiet(game)
+    async with restored(game):
+        await edit(game, one)
+        await quiet(game)
+    await in_app(game)
+    await quiet(game)
+
+
+async def test_deleted_for_good_on_the_server(game: Game, one: Player) -> None:
+    """What the server deleted for good is not created there again."""
+    await quiet(game)
+    (block,) = await game.world.blocks()
+    await game.server.apply(block, with_map("meta_v0", {"permanently_deleted_at": 5}))
+    for _ in range(2):
+        verdict = await one.once()
+        assert verdict is not None
+        assert verdict.exit_code == 0, verdict
+    assert one.notes() == []
 
 
 async def test_full_folder_meets_full_server(game: Game, one: Player) -> None:

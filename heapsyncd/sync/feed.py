@@ -1,0 +1,176 @@
+"""The delta feed: which blocks changed on the server, and which are new or gone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from heapsyncd.cache import blocks, heaps
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.database import Tx
+from heapsyncd.errors import RequestRefused
+from heapsyncd.ids import BlockId
+from heapsyncd.model import BlockRow, Changed, ChangePage
+from heapsyncd.sync.rollback import tell_again
+from heapsyncd.sync.state import HeapState
+
+log = structlog.get_logger()
+
+FEW_UNKNOWN = 20
+"""Up to so many unknown blocks are looked up one by one, more by listing the heap."""
+SURE = 50
+"""If the server still has the changes of so many blocks that it announced last, it forgot nothing.
+"""
+_NOT_THE_CURSOR = frozenset({401, 403, 404})
+
+
+async def poll(heap: HeapState) -> bool:
+    """Read the delta feed to its end; whether it said anything new."""
+    if heap.cursor_ms is None:
+        rows = await heap.db.read(heaps.load_all)
+        heap.cursor_ms = next(r.cursor_ms for r in rows if r.id == heap.id)
+    lately = (
+        await heap.db.read(lambda tx: blocks.newest(tx, heap.id, SURE)) if heap.in_doubt else []
+    )
+    if lately:
+        # Read from the last changes that we were told of: are they there still?
+        heap.cursor_ms = min(heap.cursor_ms, lately[-1].announced_ms)
+    told = _Told()
+    news = await _read(heap, told)
+    if not told.whole and any(s.id not in told.blocks for s in lately):
+        heap.cursor_ms = 0
+        news = await _read(heap, told) or news
+    if told.older or told.whole:
+        news = await tell_again(heap, told.older, told.blocks if told.whole else None) or news
+    if news:
+        heap.to_pull.set()
+        heap.to_publish.set()
+    return news
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the feed said. ``whole``: from its beginning, so of every block there is."""
+
+    whole: bool = False
+    blocks: set[BlockId] = field(default_factory=set)
+    older: set[BlockId] = field(default_factory=set)
+    """Those that are in an earlier state than was once announced."""
+
+
+async def _read(heap: HeapState, told: _Told) -> bool:
+    news = False
+    while True:
+        assert heap.cursor_ms is not None
+        begins = heap.cursor_ms == 0
+        page = None if begins else await _page(heap, heap.cursor_ms)
+        if page is None:
+            told.whole, begins = True, True
+            await _list_rows(heap)
+            page = await heap.backend.changes(heap.id, 0)
+        told.blocks |= {c.id for c in page.changed} | {g.id for g in page.gone}
+        changed = False
+        # An empty page is not written down: a restart asks from a little earlier, that is all.
+        if page.changed or page.gone or begins:
+            await _know(heap, page)
+            changed = await heap.db.write(lambda tx, p=page: _announce(tx, heap, p, told.older))  # type: ignore[misc]
+        news = news or changed
+        moved, heap.cursor_ms = page.cursor_ms > heap.cursor_ms, page.cursor_ms
+        # A server that asks again without moving on would be asked for ever.
+        if not page.more or not (moved or changed):
+            return news
+
+
+async def _page(heap: HeapState, cursor_ms: int) -> ChangePage | None:
+    """The feed's next page. None: it has to be read anew, for the server does not take the cursor,
+    or is behind it (its clock was set back, it came from a backup).
+    """
+    try:
+        page = await heap.backend.changes(heap.id, cursor_ms)
+    except RequestRefused as error:
+        if error.status in _NOT_THE_CURSOR:
+            raise
+    else:
+        if page.cursor_ms >= cursor_ms:
+            return page
+    log.warning("the feed begins anew", heap=heap.report.title, cursor_ms=cursor_ms)
+    heap.cursor_ms = 0
+    return None
+
+
+async def _know(heap: HeapState, page: ChangePage) -> None:
+    """Learn the kind of blocks that are new: only rows tell it (PROTOCOL §4)."""
+    unknown = [c.id for c in page.changed if c.id not in heap.index.blocks]
+    if len(unknown) > FEW_UNKNOWN:
+        await _list_rows(heap)
+        unknown = [i for i in unknown if i not in heap.index.blocks]
+    found = [await heap.backend.row(heap.id, i) for i in unknown]
+    await add_rows(heap, [r for r in found if r is not None])
+
+
+async def _list_rows(heap: HeapState) -> None:
+    async for page in heap.backend.rows(heap.id):
+        await add_rows(heap, page)
+
+
+async def add_rows(heap: HeapState, rows: Sequence[BlockRow]) -> None:
+    """Put rows the server listed into the cache, to be pulled."""
+    new = [r for r in rows if r.id not in heap.index.blocks and r.heap_id == heap.id]
+    if not new:
+        return
+
+    def store(tx: Tx) -> list[BlockState]:
+        states = [
+            BlockState(r.id, heap.id, r.kind, wanted=max(1, r.sync_version), title=r.title)
+            for r in new
+        ]
+        for state in states:
+            blocks.insert(tx, state)
+            heap.learned(None, state)
+            if state.kind in {"tag", "folder"}:
+                heap.touch_related(tx, state.id)
+        return states
+
+    async with heap.lock:
+        await heap.db.write(store)
+    heap.to_pull.set()
+
+
+def _announce(tx: Tx, heap: HeapState, page: ChangePage, older: set[BlockId]) -> bool:
+    """Note which blocks to pull, together with the cursor; whether there are any."""
+    news = False
+    for change in page.changed:
+        state = blocks.get(tx, change.id)
+        if state is not None and state.heap_id == heap.id and _is_news(state, change):
+            version = max(1, change.sync_version)
+            if change.updated_at_ms < state.announced_ms and version == state.sync_version:
+                # One of another version shares no history with ours: there is nothing to add.
+                blocks.unacknowledge(tx, change.id)
+                older.add(change.id)
+            blocks.update(tx, change.id, wanted=version, announced_ms=change.updated_at_ms)
+            news = True
+    for gone in page.gone:
+        state = blocks.get(tx, gone.id)
+        if state is None or state.heap_id != heap.id or state.deleted_at_ms is not None:
+            continue
+        news = True
+        if gone.permanent:
+            fresh = replace(state, deleted_at_ms=gone.deleted_at_ms)
+            blocks.update(tx, gone.id, deleted_at_ms=gone.deleted_at_ms, wanted=0, stale=1)
+            heap.learned(state, fresh)
+        else:
+            # Its document says so itself (meta_v0): pull it like any other change.
+            blocks.update(tx, gone.id, wanted=max(1, state.sync_version))
+    heaps.set_cursor(tx, heap.id, page.cursor_ms)
+    return news
+
+
+def _is_news(state: BlockState, change: Changed) -> bool:
+    """The feed repeats itself (``since`` is inclusive): only a new stamp or version counts."""
+    if state.born_here and state.sync_version == 0:
+        return False
+    return (
+        change.updated_at_ms != state.announced_ms
+        or change.sync_version > max(state.sync_version, state.wanted)
+        or change.updated_at_ms == 0
+    )
