@@ -6,10 +6,13 @@ not depend on the order of the input and a new name never takes a path that some
 1. blocks that stand there already, under a name that still fits their title;
 2. blocks that bring a name along from another directory that says just their title;
 3. all others, under the first free spelling of the name made from their title.
+
+Then twins that came just now, and those after them, have their names in the order of their ids: on
+two devices that each gave the plain name to their own note, the same one keeps it.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from heapsyncd.folder.names import (
@@ -17,9 +20,10 @@ from heapsyncd.folder.names import (
     NOTE_SUFFIX,
     carries,
     collision_key,
-    is_variant,
+    number_of,
     safe_name,
     split_suffix,
+    variant,
     variants,
 )
 from heapsyncd.ids import BlockId
@@ -85,7 +89,7 @@ def place(
 
 
 def _fill(
-    blocks: Iterable[Placed],
+    blocks: Sequence[Placed],
     current: Mapping[BlockId, str],
     directory: str | None,
     foreign: Collection[str],
@@ -123,7 +127,31 @@ def _fill(
         key = (wish, _suffix(block, wish))  # a file's mark stands elsewhere than a folder's
         free = spellings.setdefault(key, variants(*key))
         give(block, next(name for name in free if collision_key(name) not in taken))
+    if any(" (" in names[b.id] for b in others):
+        _deal_to_twins(blocks, {b.id for b in others}, names)
     return names
+
+
+def _deal_to_twins(
+    blocks: Iterable[Placed], arrived: Container[BlockId], names: dict[BlockId, str]
+) -> None:
+    """Deal the names of twins anew, smaller numbers to smaller ids, from the first one that got
+    its name just now.
+    """
+    groups: dict[tuple[str, str], dict[Placed, int]] = defaultdict(dict)
+    for block in sorted(blocks, key=lambda b: b.id):
+        wish = _wish(block)
+        suffix = _suffix(block, wish)
+        group = groups[collision_key(wish), suffix]
+        number = number_of(names[block.id], wish, suffix=suffix)
+        if number is not None and (group or block.id in arrived):
+            group[block] = number
+    for (_, suffix), numbers in groups.items():
+        pairs = zip(numbers, sorted(numbers.values()), strict=True)
+        dealt = {b.id: variant(_wish(b), n, suffix=suffix) for b, n in pairs}
+        old = {collision_key(names[i]) for i in dealt}
+        if old == {collision_key(n) for n in dealt.values()}:  # over-long ones may be cut apart
+            names.update(dealt)
 
 
 def fits(block: Placed, name: str) -> bool:
@@ -138,7 +166,7 @@ def fits(block: Placed, name: str) -> bool:
     if block.titled is not None:
         return block.titled == block.title
     wish = _wish(block)
-    return is_variant(name, wish, suffix=_suffix(block, wish))
+    return number_of(name, wish, suffix=_suffix(block, wish)) is not None
 
 
 def _says_title(block: Placed, name: str) -> bool:

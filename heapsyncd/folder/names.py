@@ -78,24 +78,29 @@ def unique(name: str, taken: Callable[[str], bool], *, suffix: str | None = None
 
 def variants(name: str, suffix: str | None = None) -> Iterator[str]:
     """The name, then ``Name (2).md`` and so on without an end; arguments as for ``unique``."""
-    yield name
-    stem, suffix = split_suffix(name) if suffix is None else (name.removesuffix(suffix), suffix)
-    for number in count(2):
-        mark = f" ({number})"
-        yield _cut(stem, MAX_STEM_BYTES - len(mark)) + mark + suffix
+    suffix = split_suffix(name)[1] if suffix is None else suffix
+    for number in count(1):
+        yield variant(name, number, suffix=suffix)
 
 
-def is_variant(name: str, base: str, *, suffix: str) -> bool:
-    """Whether a name is ``base`` or what ``unique`` makes of it."""
+def variant(name: str, number: int, *, suffix: str) -> str:
+    """The so many-th of the names that ``variants`` gives, the name itself being the first."""
+    if number == 1:
+        return name
+    mark = f" ({number})"
+    return _cut(name.removesuffix(suffix), MAX_STEM_BYTES - len(mark)) + mark + suffix
+
+
+def number_of(name: str, base: str, *, suffix: str) -> int | None:
+    """Which variant of ``base`` a name is; None when it is none."""
     if name == base:
-        return True
+        return 1
     if not (name.endswith(suffix) and base.endswith(suffix)):
-        return False
-    found = re.fullmatch(r"(.*)( \([0-9]{1,7}\))", name[: len(name) - len(suffix)], re.DOTALL)
-    if found is None:
-        return False
-    stem = base[: len(base) - len(suffix)]
-    return found[1] == _cut(stem, MAX_STEM_BYTES - len(found[2]))
+        return None
+    found = re.search(r" \(([0-9]{1,7})\)\Z", name[: len(name) - len(suffix)])
+    if found is None or variant(base, int(found[1]), suffix=suffix) != name:
+        return None
+    return int(found[1])
 
 
 def split_suffix(name: str) -> tuple[str, str]:

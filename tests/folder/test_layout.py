@@ -1,6 +1,7 @@
 """Where blocks stand: deterministic, stable, and without two of one name."""
 
 import posixpath
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -59,12 +60,23 @@ def test_twins_are_told_apart_by_their_ids() -> None:
     }
 
 
-def test_a_new_block_never_takes_an_existing_path() -> None:
-    """The file that is there keeps its name, though a new twin has the smaller id."""
-    assert paths(block("1", "Boat"), block("2", "Boat"), current={"2": "Boat.md"}) == {
-        "1": "Boat (2).md",
-        "2": "Boat.md",
-    }
+def test_a_new_twin_gets_a_new_name() -> None:
+    """The files that are there keep their names when a block with a later id comes."""
+    now = {"1": "Boat.md", "2": "Boat (2).md"}
+    twins = [block(k, "Boat") for k in "123"]
+    assert paths(*twins, current=now) == now | {"3": "Boat (3).md"}
+
+
+def test_devices_agree_on_twins() -> None:
+    """Devices that each gave the plain name to their own note agree once they know both, in
+    whatever order the notes came.
+    """
+    twins = {"1": block("1", "Boat"), "2": block("2", "boat"), "3": block("3", "Boat")}
+    for order in permutations(twins):
+        now: dict[str, str] = {}
+        for k in range(3):
+            now = paths(*(twins[i] for i in order[: k + 1]), current=now)
+        assert now == {"1": "Boat.md", "2": "boat (2).md", "3": "Boat (3).md"}
 
 
 def test_a_twin_keeps_its_mark_when_the_other_is_gone() -> None:
@@ -105,14 +117,14 @@ def test_a_renamed_folder_takes_its_notes_along() -> None:
 
 
 def test_whoever_moves_in_makes_way() -> None:
-    """In another folder a name is kept when it is free, else marked; who is there stays."""
+    """In another folder a name is kept when it is free, else marked; who is older goes first."""
     found = paths(
         block("0", "In", "folder"),
         block("1", "Boat", folder="0"),
         block("2", "Boat", folder="0"),
         current={"0": "In", "1": "Boat.md", "2": "In/Boat.md"},
     )
-    assert found == {"0": "In", "1": "In/Boat (2).md", "2": "In/Boat.md"}
+    assert found == {"0": "In", "1": "In/Boat.md", "2": "In/Boat (2).md"}
 
 
 def test_twins_that_a_user_made_are_told_apart_too() -> None:

@@ -13,7 +13,7 @@ from heapsyncd.folder.ignore import NO_RULES
 from heapsyncd.folder.names import (
     carries,
     collision_key,
-    is_variant,
+    number_of,
     safe_name,
     split_suffix,
     unique,
@@ -149,7 +149,7 @@ def test_unique_gives_distinct_names(title: str, suffix: str, count: int) -> Non
         found = unique(name, lambda n: collision_key(n) in taken, suffix=suffix)
         assert len(found.encode()) <= 255
         assert not NO_RULES.match(found, is_dir=False)
-        assert is_variant(found, name, suffix=suffix)
+        assert number_of(found, name, suffix=suffix) == len(taken) + 1
         taken.add(collision_key(found))
     assert len(taken) == count
 
@@ -165,9 +165,9 @@ def test_the_mark_of_a_twin_stands_before_the_suffix() -> None:
 
 def test_a_variant_is_of_one_name_only() -> None:
     """Neither another name nor another suffix passes for a twin."""
-    assert is_variant("Boat (2).md", "Boat.md", suffix=".md")
+    assert number_of("Boat (2).md", "Boat.md", suffix=".md") == 2
     for name in ("Boats (2).md", "Boat (2).txt", "Boat(2).md", "Boat (x).md", "Boat (2)"):
-        assert not is_variant(name, "Boat.md", suffix=".md")
+        assert number_of(name, "Boat.md", suffix=".md") is None
 
 
 def test_a_suffix_is_short_and_of_letters() -> None:
