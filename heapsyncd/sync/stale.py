@@ -7,7 +7,7 @@ only the author's edit. Pure.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
@@ -18,8 +18,10 @@ from heapsyncd.markdown import frontmatter
 
 RECENT_MS = 600_000
 """Only renditions that were replaced no longer ago than this are candidates."""
-MARGIN = 1
-"""An older base must be nearer by more than so many tokens."""
+MARGIN = 2
+"""An older base must be nearer by so many tokens ..."""
+UNSEEN_MS = 30_000
+"""... unless the newest text was written no longer ago than this: then it need not be farther."""
 MISSING_SHARE = 0.9
 """Of the tokens that arrived since an older rendition, so many must be missing in the file."""
 
@@ -60,11 +62,12 @@ def choose(ring: Sequence[Rendition], data: bytes, now_ms: int) -> Choice:
     if not recent:
         return Choice(newest)
     tokens = _tokens(data)
-    best, best_cost = newest, _cost(_tokens(newest.data), tokens) - MARGIN
+    margin = MARGIN if now_ms - newest.made_at_ms > UNSEEN_MS else 0
+    best, most = newest, _cost(_tokens(newest.data), tokens) - margin
     for older in recent:
         cost = _cost(_tokens(older.data), tokens)
-        if cost < best_cost and _lacks_all_since(ring, older, tokens):
-            best, best_cost = older, cost
+        if cost <= most and _lacks_all_since(ring, older, tokens):
+            best, most = older, cost - 1
     return Choice(best, older=best is not newest)
 
 
@@ -91,13 +94,20 @@ def is_alike(before: bytes, data: bytes) -> bool:
 
 def _candidates(ring: Sequence[Rendition], now_ms: int) -> Iterator[Rendition]:
     """The earlier texts an editor may still hold: those that the daemon wrote over. Whoever saved
-    over a text himself knew it.
+    over a text himself knew it; behind his save it takes words that arrived for a text to count.
     """
+    saved = False
     for newer, older in pairwise(ring):
         if now_ms - newer.made_at_ms > RECENT_MS:
             return
-        if newer.origin == "written" and older.data != ring[0].data:
+        if newer.origin != "written":
+            saved = True
+        elif older.data != ring[0].data and not (saved and _body(newer) == _body(older)):
             yield older
+
+
+def _body(rendition: Rendition) -> str:
+    return frontmatter.split(rendition.data.decode("utf-8", "replace"))[1]
 
 
 def _lacks_all_since(ring: Sequence[Rendition], older: Rendition, saved: Sequence[str]) -> bool:
@@ -129,17 +139,22 @@ def _cost(old: Sequence[str], new: Sequence[str]) -> int:
 
 
 def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[str]) -> bool:
-    """Whether what changed between two renditions is (nearly) absent from the saved text."""
+    """Whether what changed between two renditions is (nearly) absent from the saved text. Words
+    that arrived tell; where none did, those that went must be back.
+    """
     arrived, lost = _difference(before, last)
     words = [t for t in arrived if not t.isspace()]
     gone = [t for t in lost if not t.isspace()]
-    if not words and not gone:
-        return True
     here = _counts(saved)
     base = _counts(before)
-    absent = sum(1 for t in words if here.get(t, 0) <= base.get(t, 0))
-    back = sum(1 for t in gone if here.get(t, 0) >= base.get(t, 0))
-    return absent + back >= MISSING_SHARE * (len(words) + len(gone))
+    if words:
+        return _share(here.get(t, 0) <= base.get(t, 0) for t in words) >= MISSING_SHARE
+    return not gone or _share(here.get(t, 0) >= base.get(t, 0) for t in gone) >= MISSING_SHARE
+
+
+def _share(holds: Iterable[bool]) -> float:
+    found = list(holds)
+    return sum(found) / len(found)
 
 
 def _difference(old: Sequence[str], new: Sequence[str]) -> tuple[list[str], list[str]]:

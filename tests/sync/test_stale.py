@@ -34,6 +34,14 @@ def test_against_a_remote_change(what: str, saved: str, older: bool) -> None:
     assert found.older is older
 
 
+@pytest.mark.parametrize(("age_ms", "older"), [(1000, True), (40_000, False)])
+def test_over_the_same_word(age_ms: int, older: bool) -> None:
+    """A word replaced in both: what was written just now was hardly seen; later it was."""
+    texts = ring((FIRST.replace("lazy", "sleepy"), "written"), (FIRST, "saved"), age_ms=age_ms)
+    saved = FIRST.replace("lazy", "tired")
+    assert choose(texts, saved.encode(), NOW).older is older
+
+
 def test_what_the_editor_saved_itself_it_may_remove() -> None:
     """Taking back the last local edit is an edit, not a stale save."""
     found = choose(ring((REMOTE, "saved"), (FIRST, "written")), FIRST.encode(), NOW)
@@ -52,6 +60,13 @@ def test_saved_twice_is_meant() -> None:
     assert choose(once, FIRST.encode(), NOW).older
     twice = ring((REMOTE, "written"), (FIRST, "stale"), (REMOTE, "written"), (FIRST, "saved"))
     assert not choose(twice, FIRST.encode(), NOW).older
+
+
+def test_no_words_arrived_behind_a_save() -> None:
+    """What only got its id meanwhile is no text that an old buffer could lack."""
+    named = f"---\nid: 01J8XYZ0ABCDEFGHJKMNPQRSTA\n---\n{FIRST}"
+    texts = ring((f"{named} More.", "saved"), (named, "written"), (FIRST, "saved"))
+    assert not choose(texts, FIRST.encode(), NOW).older
 
 
 def test_long_ago() -> None:
