@@ -90,6 +90,13 @@ def _grown(a: str, b: str) -> bool:
     return bool(short) and (long.startswith(short) or long.endswith(short))
 
 
+def _same_lead(a: Block, b: Block) -> bool:
+    """Whether two items begin with the same words."""
+    if not a.children or not b.children:
+        return False
+    return a.children[0] == b.children[0] and bool(a.children[0].words())
+
+
 def _attrs_alike(a: Block, b: Block) -> float:
     if a.kind != b.kind or a.kind != "files":
         return 0.0
@@ -156,9 +163,17 @@ def _one_by_one(
 
 
 def _replaceable(a: Block, b: Block, old: Sequence[Block], new: Sequence[Block]) -> bool:
-    if a.kind != b.kind or a.kind in _BY_ATTRS or not (a.words() and b.words()):
+    if a.kind != b.kind or a.kind in _BY_ATTRS:
         return False
-    return a not in new and b not in old  # that would be a move
+    if a.kind == "row":
+        return True
+    return bool(a.words() and b.words()) and not (_stands(a, new) or _stands(b, old))
+
+
+def _stands(block: Block, among: Sequence[Block]) -> bool:
+    """Whether a text is (also) in another block: it moved, or was made one of another kind."""
+    words = block.words()
+    return block in among or any(words in b.words() for b in among)
 
 
 def _align_window(old: Sequence[Block], new: Sequence[Block], gap: Gap) -> Iterator[Pair]:
@@ -196,6 +211,9 @@ def _scores(old: Sequence[Block], new: Sequence[Block]) -> Callable[[int, int], 
             return 0.0
         alike = similarity(a, b) if a.kind in _BY_ATTRS else _alike(words_old[i], words_new[j])
         length = max(len(words_old[i].text), len(words_new[j].text), 1)
+        if a.kind == "item" and _same_lead(a, b):
+            # Indented, another item becomes most of this one's text: that makes it no other item.
+            return 2.0 * length
         return alike * length if alike >= SIMILAR else 0.0
 
     return score

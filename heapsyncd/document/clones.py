@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from heapsyncd.document import build, leaf
 from heapsyncd.document.nodes import OBJECT, Elem, Node, Run, Txt, copy
 from heapsyncd.document.sources import Gone, Step
+from heapsyncd.document.theirs import is_opaque
 from heapsyncd.document.tree import STAND_IN, View
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import Atom, Block, Inline
@@ -88,7 +89,7 @@ class Clones:
             shown = View(numbered=False).block(self.block(block), ())
             assert shown is not None
             return shown
-        if not any(_is_opaque(b) for b in block.walk()):
+        if not any(is_opaque(b) for b in block.walk()):
             return block
         children = tuple(self.plain_block(c) for c in block.children)
         return replace(block, children=children, inline=self.plain(block.inline))
@@ -113,12 +114,6 @@ class Clones:
                         if body and isinstance(item, Atom) and item.kind != "break":
                             self._atoms[item] = _atom_node(body.root, item)
         return self._atoms
-
-
-def _is_opaque(block: Block) -> bool:
-    return block.kind == "opaque" or any(
-        isinstance(i, Atom) and i.kind == "opaque" for i in block.inline
-    )
 
 
 def _atom_node(root: Elem, atom: Atom) -> Node:

@@ -187,7 +187,10 @@ def _second(
     """Make on the live document what can't be made at the base; both as one update."""
     # The first edit is in the state: its id goes on counting from there.
     again = Replica.load([live.state(), first or EMPTY], fork.client_id)
-    wish = Wish(body=rescued(seen, again.view(), lost))
+    now = again.view()
+    tops = {b.path[0] for one in lost for b in (one.parent, one.became) if b and b.path}
+    same = same_nodes(live.state(), again.state(), (seen, now), tops)
+    wish = Wish(body=rescued(seen, now, lost, same))
     more = _express(again, wish, None, words, stand_ins=stand_ins).update
     parts = [u for u in (first, more) if u is not None]
     return merge(parts) if parts else None

@@ -8,6 +8,7 @@ deleted stays: a deletion of ours is not made, one of others' is noted for ``res
 from dataclasses import dataclass, field
 
 from heapsyncd.diff import align
+from heapsyncd.document.doubles import Doubles
 from heapsyncd.document.identity import Same
 from heapsyncd.document.rescue import Lost
 from heapsyncd.document.sources import (
@@ -21,6 +22,7 @@ from heapsyncd.document.sources import (
 )
 from heapsyncd.document.theirs import LEAVES, Theirs, adds, content, drops_text
 from heapsyncd.document.visible import without_repeats
+from heapsyncd.document.went import Went
 from heapsyncd.tree import Block, Text
 
 Column = tuple[int | None, int | None]
@@ -45,19 +47,29 @@ def plan(old: Block, new: Block, live: Block | None, same: Same) -> Plan:
     """
     if old == new:
         return Plan(kept_step(old))
-    planner = _Planner(same)
+    planner = _Planner(Went(old, live, same))
     top = Step(new, old, planner.children(old, new, live))
     planner.sources.resolve()
-    planner.keep_edited()
+    planner.settle()
+    _without_dropped(top)
     return Plan(top, tuple(planner.lost))
 
 
+def _without_dropped(step: Step) -> None:
+    if step.children is not None:
+        step.children = [c for c in step.children if not c.dropped]
+        for child in step.children:
+            _without_dropped(child)
+
+
 class _Planner:
-    def __init__(self, same: Same) -> None:
-        self._same = same
-        self.sources = Sources(same)
-        self.lost: list[Lost] = []
-        self._deleted: list[tuple[list[Step], Step | None, Gone]] = []
+    def __init__(self, went: Went) -> None:
+        self._same = went.same
+        self._doubles = Doubles(went)
+        self.sources = Sources(went.same)
+        self.lost = self._doubles.lost
+        self._deleted: list[_Deleted] = []
+        self._lost_by_step: dict[int, Lost] = {}
 
     def pair(self, old: Block, new: Block, live: Block | None) -> Step:
         """A block that stays the block it was."""
@@ -94,7 +106,8 @@ class _Planner:
                 found = self.sources.record(old.children[i], theirs.partner(i))
                 gap.gone += [g for g in found if g.block.kind in LEAVES]
                 gap.last = old.children[i]
-                self._deleted.append((steps, steps[-1] if steps else None, found[0]))
+                place = Lost(old.children[i], old.children[i], theirs.live, theirs.place(i))
+                self._deleted.append(_Deleted(steps, steps[-1] if steps else None, found, place))
             elif j is not None and not theirs.has(new.children[j], last, kept):
                 step = fresh_step(new.children[j])
                 step.instead = gap.last
@@ -110,13 +123,21 @@ class _Planner:
         # A node that stands but is hidden was emptied: its texts may be gone.
         lost = theirs.lost(i) or (partner is None and self._lacks_text(old))
         if lost and adds([old], [new]):
-            became = theirs.retyped(i, old)
-            self.lost.append(Lost(old, new, theirs.live, theirs.place(i), became))
-            return kept_step(old)
+            left = self._doubles.homed(old, new, theirs.beside(i))
+            if adds([old], [left]):
+                self.lost.append(Lost(old, left, theirs.live, theirs.place(i)))
+            return self._kept(old)
         if partner is not None and self._meets(old, new, partner):
-            self.lost.append(Lost(old, new, theirs.live, 0, partner))
-            return kept_step(old)
+            self.lost.append(Lost(old, new, became=partner))
+            return self._kept(old)
         return self.pair(old, new, partner)
+
+    def _kept(self, old: Block) -> Step:
+        """A step that changes nothing, where our edit is made on the live document."""
+        step = kept_step(old)
+        if self.lost and self.lost[-1].old is old:
+            self._lost_by_step[id(step)] = self.lost[-1]
+        return step
 
     def _meets(self, old: Block, new: Block, live: Block) -> bool:
         """Whether both sides edited a leaf, and a text of it is deleted by either.
@@ -134,14 +155,18 @@ class _Planner:
 
     def _close(self, gap: "_Gap", step: Step | None) -> None:
         """A gap between two blocks that stay is complete."""
-        edited = step if step is not None and not step.stays else None
+        edited = step if step is not None and self._is_edited(step) else None
         beside = [s for s in (gap.before, edited) if s is not None and s.new.kind in LEAVES]
         for fresh in gap.fresh:
             split = [s.old for s in beside if s.old is not None]
             self.sources.fresh.append(Fresh(fresh, list(gap.gone), split))
         for joined in beside:
             joined.donors += [g.block for g in gap.gone]
+            self._doubles.joined(self._lost_by_step.get(id(joined), joined), gap.gone)
         gap.fresh, gap.gone, gap.before, gap.last = [], [], edited, None
+
+    def _is_edited(self, step: Step) -> bool:
+        return not step.stays or id(step) in self._lost_by_step
 
     def _rows(self, old: Block, new: Block, live: Block | None) -> list[Step]:
         """Rows as any children; cells by column, so that all rows agree on which column is new."""
@@ -167,20 +192,39 @@ class _Planner:
                 partner = live.children[i] if live is not None and same_width else None
                 cell, goal = old.children[i], new.children[j]
                 if partner is not None and cell != goal and self._meets(cell, goal, partner):
-                    assert live is not None
-                    self.lost.append(Lost(cell, goal, live, 0, partner))
+                    self.lost.append(Lost(cell, goal, became=partner))
                     goal = cell
                 out.append(self.pair(cell, goal, partner))
         return out
 
-    def keep_edited(self) -> None:
-        """Don't delete what others gave something to, unless a clone took that in."""
-        for steps, after, gone in reversed(self._deleted):
+    def settle(self) -> None:
+        """What both sides took apart stands once, and what others gave to a block stays."""
+        self._doubles.settle(self.sources.fresh, self.sources.gone)
+        for deleted in reversed(self._deleted):
+            gone = deleted.found[0]
             if gone.live is None or gone.used or gone.block.kind in {"row", "cell"}:
                 continue
-            if adds([gone.block], [gone.live]):
-                at = next((k + 1 for k, s in enumerate(steps) if s is after), 0)
-                steps.insert(at, kept_step(gone.block))
+            if adds([gone.block], [gone.live]) and not self._doubles.left(
+                deleted.found, deleted.place
+            ):
+                deleted.undo()
+
+
+@dataclass(slots=True)
+class _Deleted:
+    """A block that we delete."""
+
+    steps: list[Step]
+    after: Step | None
+    found: list[Gone]
+    """It and all below it."""
+    place: Lost
+    """Where it stands in the live document."""
+
+    def undo(self) -> None:
+        """Leave it where it is."""
+        at = next((k + 1 for k, s in enumerate(self.steps) if s is self.after), 0)
+        self.steps.insert(at, kept_step(self.found[0].block))
 
 
 @dataclass(slots=True)

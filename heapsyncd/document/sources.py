@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 
 from heapsyncd.diff import similarity
 from heapsyncd.document.identity import Same
-from heapsyncd.document.theirs import LEAVES, content, partners
+from heapsyncd.document.theirs import LEAVES, content, holds, partners
 from heapsyncd.document.visible import merged
 from heapsyncd.tree import Block, Inline, Text
 
 _RETYPED = 0.5
-_MOVED = 0.9
-_MOVED_TEXT = 20
+_MOVED = 0.6
+_MOVED_TEXT = 12
 _MOST_COMPARISONS = 10_000
 
 
@@ -46,6 +46,8 @@ class Step:
     """The deleted block in whose place a new one comes."""
     donors: list[Block] = field(default_factory=list)
     """Leaves that vanish beside it: their text may come to stand in it."""
+    dropped: bool = False
+    """Not made after all: others have it elsewhere."""
 
     def goal(self) -> Block:
         """The block as it will be seen."""
@@ -53,7 +55,7 @@ class Step:
             return self.source.live
         if self.children is None:
             return self.old if self.stays and self.old is not None else self.new
-        below = [c.goal() for c in self.children]
+        below = [c.goal() for c in self.children if not c.dropped]
         return self.new.with_children([b for b in below if b.kind != "paragraph" or b.inline])
 
 
@@ -143,7 +145,7 @@ class Sources:
             same = [g for g in words.get(text, ()) if not g.used] if text else []
             if step.new.kind in LEAVES:
                 found = _leaf_source(step.new, same, fresh.near, leaves)
-                split = (b for b in fresh.beside if _is_part(step.new, b))
+                split = (b for b in fresh.beside if holds(b, step.new))
                 step.source = found or next(split, None)
                 _take_in(step, found)
             else:
@@ -179,9 +181,3 @@ def _best(block: Block, among: Sequence[Gone], least: float) -> Gone | None:
             if alike >= best and (found is None or alike > best):
                 best, found = alike, gone
     return found
-
-
-def _is_part(part: Block, whole: Block) -> bool:
-    """Whether a leaf's text was cut out of another's."""
-    text = part.words().strip()
-    return bool(text) and text in whole.words()

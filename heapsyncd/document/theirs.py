@@ -1,16 +1,18 @@
 """What others did to a block since the base: the base's view beside the live document's. Pure."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from heapsyncd.diff import align, similarity, text_hunks
+from heapsyncd.diff import align, text_hunks
 from heapsyncd.document.identity import Same
 from heapsyncd.document.visible import Alphabet
-from heapsyncd.tree import Block, Inline, Text
+from heapsyncd.tree import Atom, Block, Inline, Text
 
 LEAVES = frozenset({"paragraph", "heading", "code", "cell"})
 """Kinds whose content is inline (a code block's is one text)."""
 
-_RETYPED = 0.5
+_MOST = 0.5
 
 
 def content(block: Block) -> tuple[Inline, ...]:
@@ -18,6 +20,13 @@ def content(block: Block) -> tuple[Inline, ...]:
     if block.kind != "code":
         return block.inline
     return (Text(block.text),) if block.text else ()
+
+
+def is_opaque(block: Block) -> bool:
+    """Whether it is, or holds in its text, a node that markdown can't say."""
+    return block.kind == "opaque" or any(
+        isinstance(i, Atom) and i.kind == "opaque" for i in block.inline
+    )
 
 
 class Theirs:
@@ -63,20 +72,14 @@ class Theirs:
         """Where among the live children a lost one would stand."""
         return max((j + 1 for k, j in self._partners.items() if k < i), default=0)
 
-    def retyped(self, i: int, block: Block) -> Block | None:
-        """The live block of another kind that a lost leaf became."""
-        if self.live is None or block.kind not in LEAVES:
-            return None
-        best = None
+    def beside(self, i: int) -> list[Block]:
+        """The live blocks that others put about where a lost child stood."""
+        found = []
         for last, j in self._arrived:
-            other = self.live.children[j]
             between = range(min(last, i) + 1, max(last, i))
-            near = not any(k in self._partners for k in between)
-            if near and other.kind in LEAVES and other.kind != block.kind:
-                alike = similarity(block, other)
-                if alike >= _RETYPED and (best is None or alike > best[0]):
-                    best = alike, other
-        return best[1] if best else None
+            if self.live is not None and not any(k in self._partners for k in between):
+                found.append(self.live.children[j])
+        return found
 
     def has(self, block: Block, last: int, kept: set[int]) -> bool:
         """Whether others inserted the same block in the same gap; answered once for each.
@@ -123,6 +126,17 @@ def _adds(old: Block, new: Block) -> bool:
     letters = Alphabet(content(old), content(new))
     before, after = letters.string(content(old)), letters.string(content(new))
     return any(h.text.strip() for h in text_hunks(before, after))
+
+
+def holds(block: Block, part: Block) -> bool:
+    """Whether a leaf has most of another's words."""
+    old, new = part.words().strip(), block.words()
+    if not old or block.kind not in LEAVES:
+        return False
+    if old in new:
+        return True
+    wanted = Counter(re.findall(r"\w+", old))
+    return (wanted & Counter(re.findall(r"\w+", new))).total() > _MOST * wanted.total()
 
 
 def drops_text(old: Block, new: Block) -> bool:

@@ -219,3 +219,26 @@ class _Side:
             if old_at <= start and end <= old_at + n:
                 return cut(self._now, new_at + start - old_at, new_at + end - old_at)
         return []
+
+
+def with_additions(base: Sequence[Inline], ours: Sequence[Inline]) -> tuple[Inline, ...]:
+    """The base with what ours has more, and without none of what ours lacks."""
+    letters = Alphabet(base, ours)
+    hunks = text_hunks(letters.string(base), letters.string(ours))
+    out: list[Inline] = []
+    at = shift = 0
+    for hunk in hunks:
+        start = hunk.start + shift
+        out += [*cut(base, at, hunk.end), *cut(ours, start, start + len(hunk.text))]
+        at, shift = hunk.end, shift + len(hunk.text) - (hunk.end - hunk.start)
+    return inline([*out, *cut(base, at, len(letters.string(base)))])
+
+
+def without_lacking(
+    base: Sequence[Inline], ours: Sequence[Inline], theirs: Sequence[Inline]
+) -> tuple[Inline, ...]:
+    """Our content without what theirs lacks of the base."""
+    letters = Alphabet(base, theirs)
+    old = letters.string(base)
+    stays = kept(text_hunks(old, letters.string(theirs)), len(old))
+    return merged(base, ours, inline([i for at, _, n in stays for i in cut(base, at, at + n)]))

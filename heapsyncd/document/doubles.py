@@ -1,0 +1,207 @@
+"""What both sides moved, retyped, split or joined stands once: where others have it. Pure.
+
+We would clone a text out of a node, and others did: two copies. Ours is not made, and what we
+wrote in it goes into theirs (``rescue``).
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from heapsyncd.diff import align
+from heapsyncd.document.identity import Path
+from heapsyncd.document.rescue import Lost
+from heapsyncd.document.sources import Fresh, Gone, Step, fresh_step, with_content
+from heapsyncd.document.theirs import LEAVES, adds, content, holds, is_opaque
+from heapsyncd.document.visible import merged, with_additions, without_lacking
+from heapsyncd.document.went import Went
+from heapsyncd.tree import Block
+
+
+@dataclass(slots=True)
+class Doubles:
+    """Decides who of both sides has what; ``lost`` is what is to be said on the live document."""
+
+    went: Went
+    lost: list[Lost] = field(default_factory=list)
+    _cut: set[int] = field(default_factory=set)
+    """Lost leaves that we cut into parts."""
+    _joins: list[tuple[Step | Lost, list[Gone]]] = field(default_factory=list)
+
+    def homed(
+        self, old: Block, new: Block, near: Sequence[Block], lost: Block | None = None
+    ) -> Block:
+        """An edit of a lost block without what can be said where its leaves went.
+
+        Args:
+            old: the block in the base.
+            new: what we made of it.
+            near: the live blocks that came to stand about where it was.
+            lost: the outermost lost block above it, when that is another.
+        """
+        lost = lost or old
+        if old == new or old.kind != new.kind:
+            return new
+        if new.kind in LEAVES:
+            return old if self._moved(old, new, near) else new
+        children: list[Block | None] = []
+        pairs = align(old.children, new.children)
+        gone = [old.children[i] for i, j in pairs if i is not None and j is None]
+        for i, j in pairs:
+            if j is not None and i is not None:
+                child = self._unjoined(new.children[j], gone)
+                children.append(self.homed(old.children[i], child, near, lost))
+            elif j is not None:
+                children.append(self._own(lost, new.children[j]))
+        return new.with_children([c for c in children if c is not None])
+
+    def _own(self, lost: Block, child: Block) -> Block | None:
+        """What is new in a block put into a lost one; None: all of it was only moved there."""
+        if child.kind in LEAVES:
+            source = next((b for b in lost.walk() if b.kind in LEAVES and holds(b, child)), None)
+            return None if source is not None and self._moved(source, child, part=True) else child
+        children = [self._own(lost, c) for c in child.children]
+        if children and not any(children):
+            return None
+        return child.with_children([c for c in children if c is not None])
+
+    def _unjoined(self, block: Block, gone: Sequence[Block]) -> Block:
+        """A block in a lost one, without what was joined to it and stands elsewhere now."""
+        for other in gone:
+            if other.kind in LEAVES and holds(block, other) and self.went.find(other) is not None:
+                block = with_content(block, merged(content(other), content(block), ()))
+        return block
+
+    def _moved(
+        self, old: Block, new: Block, near: Sequence[Block] = (), *, part: bool = False
+    ) -> bool:
+        """Whether others took a lost leaf elsewhere; our edit of it is noted.
+
+        Of a ``part`` of the leaf what is missing is no deletion.
+        """
+        became = self.went.find(old, new, near)
+        if became is None:
+            return False
+        if part and id(old) not in self._cut:
+            self._cut.add(id(old))
+            for one in self.lost:
+                one.new = self._edited(old, one.new) if one.old is old else one.new
+        edited = self._edited(old, new)
+        if adds([old], [edited]):
+            self.lost.append(Lost(old, edited, became=became))
+        return True
+
+    def _edited(self, old: Block, new: Block) -> Block:
+        """A leaf edited: of one that we cut, the parts lack nothing."""
+        is_cut = id(old) in self._cut
+        items = with_additions(content(old), content(new)) if is_cut else content(new)
+        return with_content(old, items)
+
+    def joined(self, step: Step | Lost, gone: Iterable[Gone]) -> None:
+        """Note that vanishing leaves may have become part of one that stays."""
+        self._joins.append((step, list(gone)))
+
+    def settle(self, fresh: Iterable[Fresh], gone: Iterable[Gone]) -> None:
+        """Decide about everything noted, once it is known what is cloned from what."""
+        free = {g.block.words(): g for g in gone if g.block.kind in LEAVES and not g.used}
+        for one in self.lost:
+            if one.became is None:
+                one.new = self._taking(one.new, free)
+        for step, vanished in self._joins:
+            for old in vanished:
+                self._join(step, old)
+        for new in fresh:
+            self._once(new.step)
+
+    def _taking(self, block: Block, free: dict[str, Gone]) -> Block:
+        """A block to be brought back, with what others did to the leaves that moved into it."""
+        if block.kind not in LEAVES:
+            return block.with_children([self._taking(c, free) for c in block.children])
+        found = free.pop(block.words(), None) if block.words() else None
+        if found is None or self.went.is_lost(found.block):
+            return block
+        found.used = True
+        theirs = content(found.live or found.block)
+        return with_content(block, merged(content(found.block), content(block), theirs))
+
+    def _join(self, step: Step | Lost, gone: Gone) -> None:
+        """Take others' edits of a joined leaf in; leave its text out where they took it."""
+        lost = self.went.is_lost(gone.block)
+        if gone.used or not (lost or gone.live) or not holds(step.new, gone.block):
+            return
+        if lost and self.went.find(gone.block) is None:
+            return
+        theirs = content(gone.live) if gone.live is not None else ()
+        items = merged(content(gone.block), content(step.new), theirs)
+        step.new = with_content(step.new, items)
+        gone.used = True
+
+    def left(self, found: Sequence[Gone], lost: Lost) -> bool:
+        """Bring back what others gave to a block that we took apart, without what we took.
+
+        Returns:
+            False when that can't be: we took nothing, or a node that can't be made anew is in it.
+        """
+        block, live = found[0].block, found[0].live
+        used = {g.block.path for g in found if g.used}
+        if live is None or not used:
+            return False
+        there = {self.went.same.get(path) for path in used if path is not None}
+        lost.old, lost.new = _without(block, used), _without(live, there)
+        if not adds([lost.old], [lost.new]):
+            return True
+        if any(is_opaque(b) for b in lost.new.walk()):
+            return False
+        self.lost.append(lost)
+        return True
+
+    def _once(self, step: Step) -> None:
+        """Don't make what others have made, nor a container of nothing else."""
+        source = step.source
+        if isinstance(source, Gone) and self.went.is_lost(source.block):
+            if step.new.kind in LEAVES:
+                step.dropped = self._moved(source.block, step.new)
+                return
+            if step.whole:
+                self._open(step, source)
+        elif isinstance(source, Block) and step.new.kind in LEAVES:
+            self._split(step, source)
+        children = step.children or []
+        for child in children:
+            self._once(child)
+        if children:
+            step.children = [c for c in children if not c.dropped]
+            step.dropped = not step.children
+
+    def _open(self, step: Step, source: Gone) -> None:
+        """Look at the blocks of a container that was to be cloned whole, one by one."""
+        leaves = [b for b in source.block.walk() if b.kind in LEAVES and b.words().strip()]
+        taken = {id(b) for b in leaves if self.went.find(b) is not None}
+        if taken:
+            step.whole = False
+            step.children = [_opened(b, taken) for b in source.block.children]
+
+    def _split(self, step: Step, source: Block) -> None:
+        """A part of a leaf, without what others took out of it."""
+        if self.went.is_lost(source):
+            step.dropped = self._moved(source, step.new, part=True)
+            return
+        live = self.went.now(source)
+        if live is not None and live != source:
+            items = without_lacking(content(source), content(step.new), content(live))
+            step.new = with_content(step.new, items)
+            step.dropped = not items
+
+
+def _opened(block: Block, taken: set[int]) -> Step:
+    step = fresh_step(block)
+    step.dropped = id(block) in taken
+    if block.children:
+        step.children = [_opened(c, taken) for c in block.children]
+    return step
+
+
+def _without(block: Block, paths: Collection[Path | None]) -> Block:
+    """The block without some of the leaves below it."""
+    if not block.children:
+        return block
+    return block.with_children([_without(c, paths) for c in block.children if c.path not in paths])
