@@ -28,10 +28,11 @@ class Hunk:
     text: str
 
 
-def text_hunks(old: str, new: str) -> list[Hunk]:
+def text_hunks(old: str, new: str, *, letters: bool = True) -> list[Hunk]:
     """What turns old into new: few, small hunks in ascending order, never inside a grapheme.
 
     A text of which less than 40 % survives is replaced in one hunk between what both ends share.
+    Without ``letters`` words are replaced whole.
     """
     if old == new:
         return []
@@ -40,7 +41,7 @@ def text_hunks(old: str, new: str) -> list[Hunk]:
     head, tail = shared_ends(old, new)
     head, tail = _to_word_edges(old, new, head, tail)
     a, b = old[head : len(old) - tail], new[head : len(new) - tail]
-    gaps = _word_gaps(a, b)
+    gaps = _word_gaps(a, b, letters=letters)
     lost = sum(i2 - i1 for i1, i2, _, _ in gaps)
     if len(old) - lost < _SURVIVES * min(len(old), len(new)):
         gaps = [(0, len(a), 0, len(b))]
@@ -74,7 +75,7 @@ def _is_word(ch: str) -> bool:
     return ch.isalnum() or ch == "_"
 
 
-def _word_gaps(a: str, b: str) -> list[Gap]:
+def _word_gaps(a: str, b: str, *, letters: bool) -> list[Gap]:
     words_a, words_b = TOKEN.findall(a), TOKEN.findall(b)
     at_a, at_b = _starts(words_a), _starts(words_b)
     out: list[Gap] = []
@@ -86,7 +87,8 @@ def _word_gaps(a: str, b: str) -> list[Gap]:
             if words_a[p1:p2] == words_b[q1:q2]:
                 continue
             gap = (at_a[p1], at_a[p2], at_b[q1], at_b[q2])
-            out += _letter_gaps(a, b, gap) if len(out) < _LETTER_GAPS else [gap]
+            is_fine = letters and len(out) < _LETTER_GAPS
+            out += _letter_gaps(a, b, gap) if is_fine else [gap]
     return out
 
 

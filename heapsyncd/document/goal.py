@@ -1,5 +1,6 @@
 """A goal made fit for one document: canonical, and naming only unknown nodes that it has."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -9,6 +10,9 @@ from heapsyncd.tree import Atom, Attrs, Block, Inline, Text, inline
 
 _DEEPEST = DEEPEST - 6
 """Room for what blocks consist of below their own level (a table's rows, cells, paragraphs)."""
+
+_COMMENT = re.compile(r"<!--[^<>]*?-->")
+_DIGEST = re.compile(r"\b[0-9a-f]{6}\b")
 
 _Name = tuple[str, object]
 """Among blocks or inline, and the digest: a label may have been edited in the file."""
@@ -29,9 +33,10 @@ def settled(goal: Block, base: Block, *, keep_unknown: bool = False) -> Block:
     known = dict(_unknown(base))
     wanted = list(_unknown(goal))
     names = [name for name, _ in wanted]
-    if all(known.get(n) == a for n, a in wanted) and len(set(names)) == len(names):
+    is_met = all(known.get(n) == a for n, a in wanted) and len(set(names)) == len(names)
+    if is_met and (set(names) == set(known) or not _has_comments(goal)):
         return goal
-    return _Settler(known).block(goal)
+    return _Settler(known, set(names)).block(goal)
 
 
 def _check_depth(goal: Block) -> None:
@@ -53,9 +58,16 @@ def _unknown(tree: Block) -> Iterator[tuple[_Name, Attrs]]:
                 yield ("inline", item.get("digest")), item.attrs
 
 
+def _has_comments(goal: Block) -> bool:
+    """Whether a text may be the comment of an unknown node, with words written into it."""
+    return any(isinstance(i, Text) and "<!--" in i.text for b in goal.walk() for i in b.inline)
+
+
 class _Settler:
-    def __init__(self, known: Mapping[_Name, Attrs]) -> None:
+    def __init__(self, known: Mapping[_Name, Attrs], wanted: set[_Name]) -> None:
         self._known = known
+        self._wanted = wanted
+        """What stands in the goal by its own name."""
         self._free = set(known)
 
     def block(self, block: Block) -> Block:
@@ -65,6 +77,9 @@ class _Settler:
 
     def _child(self, block: Block) -> Block | None:
         if block.kind != "opaque":
+            named = self._named_by(block)
+            if named is not None:
+                return named
             made = self.block(block)
             return made if made.inline or made.kind != "paragraph" else None
         name = ("block", block.get("digest"))
@@ -76,12 +91,44 @@ class _Settler:
         self._free.remove(name)
         return replace(block, attrs=self._known[name])
 
+    def _named_by(self, block: Block) -> Block | None:
+        """The unknown node whose comment, with words written behind its digest, is a paragraph."""
+        only = block.inline[0] if len(block.inline) == 1 else None
+        if block.kind != "paragraph" or not isinstance(only, Text):
+            return None
+        name = self._name("block", only.text) if _COMMENT.fullmatch(only.text) else None
+        if name is None:
+            return None
+        self._free.remove(name)
+        return Block("opaque", self._known[name])
+
+    def _name(self, where: str, comment: str) -> _Name | None:
+        """The node that a comment names, should it not stand elsewhere."""
+        names = [(where, digest) for digest in _DIGEST.findall(comment)]
+        free = [n for n in names if n in self._free and n not in self._wanted]
+        return free[0] if free else None
+
+    def _commented(self, item: Text) -> Iterator[Inline]:
+        """A text with the unknown nodes that comments in it name."""
+        at = 0
+        for found in _COMMENT.finditer(item.text):
+            name = self._name("inline", found[0])
+            if name is not None:
+                self._free.remove(name)
+                yield from (item.cut(at, found.start()), Atom("opaque", self._known[name]))
+                at = found.end()
+        yield item.cut(at, len(item.text))
+
     def _inline(self, items: tuple[Inline, ...]) -> tuple[Inline, ...]:
-        if not any(isinstance(i, Atom) and i.kind == "opaque" for i in items):
+        if not any("<!--" in i.text if isinstance(i, Text) else i.kind == "opaque" for i in items):
             return items
         out: list[Inline] = []
         for item in items:
-            if not isinstance(item, Atom) or item.kind != "opaque":
+            if isinstance(item, Text):
+                is_code = any(m.kind == "code" for m in item.marks)
+                out += [item] if is_code else self._commented(item)
+                continue
+            if item.kind != "opaque":
                 out.append(item)
                 continue
             name = ("inline", item.get("digest"))

@@ -224,7 +224,8 @@ class _Side:
 def with_additions(base: Sequence[Inline], ours: Sequence[Inline]) -> tuple[Inline, ...]:
     """The base with what ours has more, and without none of what ours lacks."""
     letters = Alphabet(base, ours)
-    hunks = text_hunks(letters.string(base), letters.string(ours))
+    # By words: a letter of another word is no addition.
+    hunks = text_hunks(letters.string(base), letters.string(ours), letters=False)
     out: list[Inline] = []
     at = shift = 0
     for hunk in hunks:

@@ -489,6 +489,24 @@ def test_an_unknown_node_is_known_by_its_digest() -> None:
     assert case.texts[1] == "y"
 
 
+def test_words_behind_a_digest_change_nothing() -> None:
+    """A comment that somebody wrote on in stands for its node still, as a block and in a text."""
+    body = [CHART, p("a ", ("math", {"f": "x"}, []), " b")]
+
+    def goal(view: Block) -> Block:
+        chart, text = view.children
+        formula = text.inline[1]
+        assert isinstance(formula, Atom)
+        more = f"<!-- heapsyncd: chart {chart.get('digest')} more -->"
+        return doc(para(more), para(f"a <!--math words:{formula.get('digest')} too--> b c"))
+
+    case = Case(body, goal)
+    assert case.dump[0] == case.before[0]
+    assert "'math'" in str(case.dump[1])
+    assert "more" not in str(case.dump) + str(case.texts)
+    assert case.texts[1].endswith(" b c")
+
+
 def test_an_unknown_inline_node_is_moved_not_copied() -> None:
     """Its comment in another paragraph takes the node there."""
     body = [p("a ", ("math", {"f": "x"}, [])), p("b")]
