@@ -122,6 +122,11 @@ class Backend(Protocol):
     async def sign_in(self) -> None:
         """Make sure the account is accepted; does nothing when it is signed in already."""
 
+    async def renew(self) -> None:
+        """Give every connection up, because the machine was suspended or has another network:
+        what waits for an answer fails with ``Unreachable``, or is asked for again.
+        """
+
     async def heaps(self) -> list[Heap]:
         """All heaps the account can see."""
 

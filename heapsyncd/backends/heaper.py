@@ -66,6 +66,10 @@ class HeaperBackend:
         """Make sure the account is accepted."""
         await self._account.session.token()
 
+    async def renew(self) -> None:
+        """Give every connection up and open others when they are needed."""
+        await self._rest.renew()
+
     async def heaps(self) -> list[Heap]:
         """All heaps the account can see."""
         # A union of shapes is a shape too, only not to the type checker.

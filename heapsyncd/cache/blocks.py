@@ -210,8 +210,9 @@ def long_logs(tx: Tx, heap: HeapId, rows: int) -> list[BlockId]:
 def quarantine(tx: Tx, block: BlockId, data: bytes, reason: str, now_ms: int) -> None:
     """Keep an update that can't be loaded, and say so at the block."""
     tx.execute(
-        "INSERT INTO quarantine (block_id, data, reason, made_at_ms) VALUES (?, ?, ?, ?)",
-        (block, data, reason, now_ms),
+        "INSERT INTO quarantine (block_id, data, reason, made_at_ms) SELECT ?, ?, ?, ? WHERE NOT"
+        " EXISTS (SELECT 1 FROM quarantine WHERE block_id = ? AND data = ?)",
+        (block, data, reason, now_ms, block, data),
     )
     update(tx, block, problem=reason)
 
@@ -224,6 +225,15 @@ def problems(tx: Tx, heap: HeapId) -> list[tuple[BlockId, str, str]]:
         (heap,),
     )
     return [(BlockId(i), t, p) for i, t, p in rows]
+
+
+def want_troubled(tx: Tx, heap: HeapId) -> int:
+    """Have every block in trouble that the server knows pulled again; how many there are."""
+    return tx.execute(
+        "UPDATE block SET wanted = max(wanted, sync_version) WHERE heap_id = ?"
+        " AND problem IS NOT NULL AND sync_version > 0",
+        (heap,),
+    ).rowcount
 
 
 def set_tags(tx: Tx, block: BlockId, tags: Iterable[BlockId]) -> None:

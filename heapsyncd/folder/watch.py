@@ -55,6 +55,8 @@ class Hint:
     paths: frozenset[str] = frozenset()
     """Relative to the folder, with ``/``; for a directory, what is below it too."""
     everything: bool = False
+    trouble: str | None = None
+    """Why nobody tells of changes, so that everything is hinted at every few seconds."""
 
 
 EVERYTHING = Hint(everything=True)
@@ -65,8 +67,12 @@ class _Exhausted(Exception):
     """inotify has no watches or instances left for us."""
 
 
-async def watch(root: Path, stop: asyncio.Event) -> AsyncIterator[Hint]:
+async def watch(
+    root: Path, stop: asyncio.Event, rearm: asyncio.Event | None = None
+) -> AsyncIterator[Hint]:
     """Hint at changes below ``root`` until ``stop`` is set.
+
+    ``rearm``: set it to start watching anew, when a change was not told of.
 
     Never raises for what happens to the folder. Close it (``contextlib.aclosing``) or set ``stop``
     to end its thread, which takes one step.
@@ -75,61 +81,73 @@ async def watch(root: Path, stop: asyncio.Event) -> AsyncIterator[Hint]:
     thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"watch {root.name}")
     try:
         while not stop.is_set():
-            async with aclosing(await _state(root, thread, stop)) as hints:
+            again = asyncio.Event() if rearm is None else rearm
+            again.clear()
+            async with aclosing(await _state(root, thread, _Ending(stop, again))) as hints:
                 async for hint in hints:
                     yield hint
     finally:
         thread.shutdown(wait=False)
 
 
-async def _state(
-    root: Path, thread: ThreadPoolExecutor, stop: asyncio.Event
-) -> AsyncGenerator[Hint]:
+class _Ending:
+    """What the watching thread asks at every step: whether its state is to end."""
+
+    def __init__(self, stop: asyncio.Event, rearm: asyncio.Event) -> None:
+        self.stop = stop
+        self.rearm = rearm
+        self.closed = False
+
+    def is_set(self) -> bool:
+        return self.closed or self.stop.is_set() or self.rearm.is_set()
+
+
+async def _state(root: Path, thread: ThreadPoolExecutor, ending: _Ending) -> AsyncGenerator[Hint]:
     """The hints of the state that the folder and the system allow."""
     try:
         watching = await asyncio.get_running_loop().run_in_executor(thread, _arm, root)
     except (FileNotFoundError, NotADirectoryError):
-        return _gone(root, thread, stop)
+        return _gone(root, thread, ending)
     except _Exhausted as reason:
         log.warning(str(reason), folder=str(root))
-        return _polling(stop)
-    return _armed(watching, thread, stop)
+        return _polling(ending, str(reason))
+    return _armed(watching, thread, ending)
 
 
 async def _armed(
-    watching: "_Watching", thread: ThreadPoolExecutor, stop: asyncio.Event
+    watching: "_Watching", thread: ThreadPoolExecutor, ending: _Ending
 ) -> AsyncGenerator[Hint]:
     """Until it is stopped or has to be armed anew."""
-    closing = _Closing(stop)
     loop = asyncio.get_running_loop()
     try:
         yield EVERYTHING
-        while not stop.is_set():
-            hint = await loop.run_in_executor(thread, watching.next, closing)
+        while not ending.is_set():
+            hint = await loop.run_in_executor(thread, watching.next, ending)
             if hint is None:
                 return
             yield hint
+    except (OSError, RuntimeError, WatchfilesRustInternalError) as error:
+        log.warning("the watch broke; it starts anew", folder=watching.root, reason=str(error))
+        await _pause(ending.stop, GONE_S)
     finally:
         # A thread that still waits ends at its next step, and then gives the descriptors back.
-        closing.closed = True
+        ending.closed = True
         thread.submit(watching.notify.close)
 
 
-async def _polling(stop: asyncio.Event) -> AsyncGenerator[Hint]:
+async def _polling(ending: _Ending, reason: str) -> AsyncGenerator[Hint]:
     """Until it is time to try inotify again."""
     for _ in range(POLLS_BEFORE_RETRY):
-        yield EVERYTHING
-        if await _pause(stop, POLL_S):
+        yield Hint(everything=True, trouble=reason)
+        if await _pause(ending.stop, POLL_S) or ending.is_set():
             return
 
 
-async def _gone(
-    root: Path, thread: ThreadPoolExecutor, stop: asyncio.Event
-) -> AsyncGenerator[Hint]:
+async def _gone(root: Path, thread: ThreadPoolExecutor, ending: _Ending) -> AsyncGenerator[Hint]:
     """Until the folder is there (again)."""
     yield EVERYTHING
     loop = asyncio.get_running_loop()
-    while not await _pause(stop, GONE_S):
+    while not await _pause(ending.stop, GONE_S):
         if await loop.run_in_executor(thread, _identity, str(root)) is not None:
             return
 
@@ -142,10 +160,10 @@ class _Watching:
     root: str
     identity: tuple[int, int]
 
-    def next(self, closing: "_Closing") -> Hint | None:
+    def next(self, ending: _Ending) -> Hint | None:
         """Wait for a hint, in the watch's thread; None when the watch is at its end."""
         while True:
-            batch: Batch = self.notify.watch(DEBOUNCE_MS, STEP_MS, CHECK_MS, closing)
+            batch: Batch = self.notify.watch(DEBOUNCE_MS, STEP_MS, CHECK_MS, ending)
             if _identity(self.root) != self.identity:
                 return None
             if isinstance(batch, str):
@@ -163,17 +181,6 @@ class _Watching:
         # Our own temporaries come and go with every write; the name they take is hinted at too.
         kept = frozenset(n for n in names if not TEMP.fullmatch(n.rpartition("/")[2]))
         return Hint(kept) if kept else None
-
-
-class _Closing:
-    """What the watching thread asks at every step: whether anybody wants it to end."""
-
-    def __init__(self, stop: asyncio.Event) -> None:
-        self._stop = stop
-        self.closed = False
-
-    def is_set(self) -> bool:
-        return self.closed or self._stop.is_set()
 
 
 def _arm(root: Path) -> _Watching:

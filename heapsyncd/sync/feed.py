@@ -169,8 +169,10 @@ def _is_news(state: BlockState, change: Changed) -> bool:
     """The feed repeats itself (``since`` is inclusive): only a new stamp or version counts."""
     if state.born_here and state.sync_version == 0:
         return False
+    newer = change.sync_version > max(state.sync_version, state.wanted)
     return (
         change.updated_at_ms != state.announced_ms
-        or change.sync_version > max(state.sync_version, state.wanted)
+        # What could not be taken in is not asked for at each poll (``audit.ask_again``).
+        or (newer and state.problem is None)
         or change.updated_at_ms == 0
     )

@@ -13,6 +13,7 @@ from heapsyncd.cache import heaps
 from heapsyncd.config import Live
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.watch import watch
+from heapsyncd.sync.audit import ask_again, missed
 from heapsyncd.sync.feed import poll
 from heapsyncd.sync.fold import fold_logs
 from heapsyncd.sync.holding import carry_out, settle
@@ -66,6 +67,9 @@ class HeapMirror:
     first_look: bool = False
     trouble: dict[str, Patience] = field(default_factory=dict)
     _hinted: asyncio.Event = field(default_factory=asyncio.Event)
+    _awake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Ends the pauses after failures: things may be otherwise now."""
+    _rearm: asyncio.Event = field(default_factory=asyncio.Event)
     _turned: dict[str, float] = field(default_factory=dict)
     _clean_poll_at: float = -1.0
     _changed_at: float = 0.0
@@ -108,6 +112,13 @@ class HeapMirror:
         now = time.monotonic()
         return all(now - at < HUNG_S for at in self._turned.values())
 
+    def wake(self) -> None:
+        """The machine was suspended: hear the server's news now, and send ours."""
+        self._awake.set()
+        self.state.to_pull.set()
+        self.state.to_push.set()
+        self.state.to_transfer.set()
+
     async def _rest(self, work: str, *events: asyncio.Event, timeout_s: float | None) -> None:
         """Wait for one of the events or the time to be over, coming round now and then."""
         end = math.inf if timeout_s is None else time.monotonic() + timeout_s
@@ -124,7 +135,9 @@ class HeapMirror:
     # ---- the folder ------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        async for hint in watch(self.state.disk.root, self.stop):
+        async for hint in watch(self.state.disk.root, self.stop, self._rearm):
+            if hint.everything:
+                self.state.watch_trouble = hint.trouble
             self.state.report.reading = True  # never "in sync" with a change unread
             self.intake.hint(hint.paths, everything=hint.everything)
             self._hinted.set()
@@ -149,7 +162,10 @@ class HeapMirror:
             self.state.report.reading = not self.intake.idle
             if time.monotonic() > audit_at:
                 audit_at = time.monotonic() + AUDIT_S
+                if self.intake.idle and await missed(self.state):
+                    self._rearm.set()
                 self.intake.hint((), everything=True)
+                await ask_again(self.state)
                 await fold_logs(self.state.db, self.state.id, self.state.lock)
                 self.state.sent.forget()
             due = self.intake.next_due_s()
@@ -199,6 +215,7 @@ class HeapMirror:
             # from a backup would take what is sent already for new.
             asyncio.get_running_loop().call_later(NEWS_S, self.state.listed.set)
         news = False
+        await ask_again(self.state)
 
         async def step() -> None:
             nonlocal news
@@ -213,6 +230,7 @@ class HeapMirror:
         while not self.stop.is_set():
             asked = self.state.to_pull.is_set() or not self.state.listed.is_set()
             self.state.to_pull.clear()
+            self._awake.clear()
             worked = await patience.attempt(step)
             if worked or mirrored:
                 self.state.listed.set()
@@ -221,8 +239,8 @@ class HeapMirror:
             pause = patience.pause_s() or (
                 min(MOVING_S, self.poll_interval_s) if news else self.poll_interval_s
             )
-            wake = () if patience.failures else (self.state.to_pull,)
-            await self._rest("receive", *wake, timeout_s=pause)
+            wake = self._awake if patience.failures else self.state.to_pull
+            await self._rest("receive", wake, timeout_s=pause)
 
     async def _send(self) -> None:
         patience = self.trouble.setdefault("send", Patience(self.state, "send"))
@@ -242,7 +260,7 @@ class HeapMirror:
             self.state.to_push.clear()
             if not await patience.attempt(step):
                 self.state.to_push.set()
-                await first_of(self.stop, timeout_s=patience.pause_s())
+                await first_of(self.stop, self._awake, timeout_s=patience.pause_s())
             await self.state.count()
 
     async def _transfer(self) -> None:
@@ -260,7 +278,7 @@ class HeapMirror:
             if self.stop.is_set():
                 return
             if not await patience.attempt(step):
-                await first_of(self.stop, timeout_s=patience.pause_s())
+                await first_of(self.stop, self._awake, timeout_s=patience.pause_s())
                 self.state.to_transfer.set()
             await self.state.count()
 

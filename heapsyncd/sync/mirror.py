@@ -37,6 +37,7 @@ from heapsyncd.sync.patience import first_of
 from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
 from heapsyncd.sync.restore import restore
 from heapsyncd.sync.rules import Rules
+from heapsyncd.sync.suspend import Suspends
 
 log = structlog.get_logger()
 
@@ -44,7 +45,8 @@ HEAPS_AGAIN_S: Final = 60.0
 """How often the list of heaps is asked for."""
 GIVE_UP_S: Final = 30.0
 """A single pass without a time limit ends when the server was away for this long."""
-BEAT_S: Final = 5.0
+BEAT_S: Final = 2.0
+"""How often the heaps' loops, and a suspend, are looked for."""
 ONCE_POLL_S: Final = 0.5
 
 
@@ -114,6 +116,7 @@ class AccountMirror:
         self._once = once
         self._end = asyncio.Event()
         self._claimed: list[HeapFolder] = []
+        self._suspends = Suspends()
         self.mirrors: dict[HeapId, HeapMirror] = {}
 
     async def close(self) -> None:
@@ -146,7 +149,13 @@ class AccountMirror:
         while not self._stop.is_set() and time.monotonic() < end:
             if all(m.alive for m in self.mirrors.values()):
                 self._report.alive()
-            await first_of(self._stop, timeout_s=BEAT_S)
+            await first_of(self._stop, timeout_s=min(BEAT_S, wait_s))
+            if (slept_s := self._suspends.over()) is not None:
+                log.info("awake again", account=self._account.name, slept_s=round(slept_s))
+                await self._backend.renew()
+                for mirror in self.mirrors.values():
+                    mirror.wake()
+                return
 
     async def once(self, timeout_s: float | None) -> Verdict:
         """One full pass both ways."""

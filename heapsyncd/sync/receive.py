@@ -21,6 +21,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields
 from heapsyncd.sync import review
 from heapsyncd.sync.apart import Apart
+from heapsyncd.sync.blank import BLANKED, blanked
 from heapsyncd.sync.merge import reexpress
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.review import Review
@@ -207,6 +208,8 @@ def _own_wish(found: _Found, fields: Fields) -> Wish:
 def _switch(heap: HeapState, state: BlockState, rows: list[LogRow], item: Incoming) -> Absorbed:
     """The server compacted the document: take the new history, say our unpushed edits anew."""
     old = [r.data for r in rows if not r.local]
+    if blanked(old, [r.data for r in rows], item.update):
+        return Absorbed(state, item.sync_version, bad=(item.update, BLANKED))
     made = reexpress(old, [r.data for r in rows], item.update, heap.client_id)
     new = [(made.state, False)] + ([(made.local, True)] if made.local is not None else [])
     replica = Replica.load([u for u, _ in new], heap.client_id)

@@ -76,6 +76,10 @@ class HeapState:
     held_down: dict[BlockId, Hold] = field(default_factory=dict)
     """Deletions made on the server that wait for a person's word."""
     sent: SentLately = field(default_factory=SentLately)
+    watch_trouble: str | None = None
+    """Why the folder is not watched but looked at now and then; None: it is watched."""
+    began_ns: int = field(default_factory=time.time_ns)
+    """When this life began, by the clock that stamps files."""
     rewrites: Rewrites = field(default_factory=Rewrites)
     ignore: Ignore = NO_RULES
     """What is never read or written; kept current by ``rules``."""
@@ -155,6 +159,8 @@ class HeapState:
             self.report.notices.append(
                 f"{len(self.hidden)} blocks are not written: .heaperignore names their places"
             )
+        if self.watch_trouble is not None:
+            self.report.notices.append(self.watch_trouble)
         self.report.notices += reviews
         self.report.transfers = [
             {

@@ -15,8 +15,9 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from heapsyncd.errors import ConfigError, HeapsyncdError, ProtocolError, ServerTrouble, Unreachable
+from heapsyncd.errors import HeapsyncdError, ProtocolError, ServerTrouble, Unreachable
 from heapsyncd.ids import Token
+from heapsyncd.wire.address import server_url
 from heapsyncd.wire.answers import Answer, check, decode
 
 _T = TypeVar("_T")
@@ -85,18 +86,16 @@ def _body(content: bytes | None) -> _Body | None:
     return _Body(len(content), pieces, "application/json")
 
 
-def server_url(text: str) -> URL:
-    """The server's address from a configuration; ConfigError when it is none."""
-    try:
-        url = URL(text.strip())
-        usable = url.scheme in {"http", "https"} and bool(url.host)
-    except ValueError as error:
-        raise ConfigError(f"server {text!r} is no address; it should read https://…") from error
-    if not usable:
-        raise ConfigError(f"server {text!r} is no address; it should read https://…")
-    if url.user or url.password:
-        raise ConfigError("server: an address must not hold a user name or password")
-    return url.with_query(None).with_fragment(None)
+def _client() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        # No limit: live sockets and transfers must not wait for each other's connections.
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_S, connect=CONNECT_S, sock_read=SILENCE_S
+        ),
+        headers={"User-Agent": "heapsyncd"},
+    )
 
 
 class Rest:
@@ -113,16 +112,7 @@ class Rest:
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def __aenter__(self) -> Self:
-        # No limit: live sockets and transfers must not wait for each other's connections.
-        connector = aiohttp.TCPConnector(limit=0)
-        self._client = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=CONNECT_S, connect=CONNECT_S, sock_read=SILENCE_S
-            ),
-            headers={"User-Agent": "heapsyncd"},
-        )
+        self._client = _client()
         return self
 
     async def __aexit__(
@@ -134,6 +124,13 @@ class Rest:
         if self._client is not None:
             await self._client.close()
             self._client = None
+
+    async def renew(self) -> None:
+        """Give every connection up, with what waits on it: after a suspend they may be dead, and
+        take ``SILENCE_S`` to tell.
+        """
+        old, self._client = self.client, _client()
+        await old.close()
 
     @property
     def client(self) -> aiohttp.ClientSession:
@@ -165,10 +162,12 @@ class Rest:
             Unreachable, ServerTrouble: as ``translated``.
         """
         async with self._slots:
+            client = self._client
             try:
                 answer = await self._once(method, path, token, query, _body(body))
-            except _Stale:
-                if not repeatable:
+            except Unreachable as error:
+                stale = isinstance(error, _Stale) or client is not self._client
+                if not stale or not repeatable:
                     raise
                 answer = await self._once(method, path, token, query, _body(body))
         return self._read(answer, shape)

@@ -129,6 +129,53 @@ async def test_a_huge_batch_means_everything(root: Path, monkeypatch: pytest.Mon
         await watcher.until({""}.issubset)
 
 
+async def test_a_burst_that_overflows_the_kernels_queue(root: Path) -> None:
+    """More changes at once than the kernel keeps, its reader stopped: everything is looked at."""
+    queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    if queue > 50_000:
+        pytest.skip("this system's queue is very long")
+    root.mkdir()
+    async with watched(root) as watcher:
+        for k in range(queue // 2 + 100):  # each is made and closed: two events at least
+            os.close(os.open(root / str(k), os.O_CREAT | os.O_WRONLY))
+        (root / "last.md").touch()
+        await watcher.until({""}.issubset)
+
+
+async def test_a_watch_that_broke_starts_anew(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When its thread fails, the log says so, everything is looked at, and the watch goes on."""
+    monkeypatch.setattr(watching, "GONE_S", 0.01)
+    root.mkdir()
+    broken = []
+
+    def breaking(self: object, ending: object) -> Hint | None:
+        broken.append(self)
+        raise RuntimeError("the thread is dead")
+
+    with capture_logs() as logs:
+        async with watched(root) as watcher:
+            with monkeypatch.context() as patch:
+                patch.setattr(watching._Watching, "next", breaking)
+                assert await watcher.next() == EVERYTHING
+            (root / "a.md").touch()
+            await watcher.until({"a.md"}.issubset)
+    assert broken
+    assert any("the watch broke" in entry["event"] for entry in logs)
+
+
+async def test_a_watch_is_armed_anew_on_demand(root: Path) -> None:
+    """Whoever finds a change that was not told of has the watch begin again, with a full scan."""
+    root.mkdir()
+    stop, rearm = asyncio.Event(), asyncio.Event()
+    async with aclosing(watch(root, stop, rearm)) as hints:  # type: ignore[type-var]
+        watcher = Watcher(hints)
+        assert await watcher.next() == EVERYTHING
+        rearm.set()
+        assert await watcher.next() == EVERYTHING
+        (root / "a.md").touch()
+        await watcher.until({"a.md"}.issubset)
+
+
 async def test_a_stop_ends_the_watch(root: Path) -> None:
     """Setting the stop ends the iteration and the thread, though nothing happens."""
     root.mkdir()
@@ -266,12 +313,14 @@ async def test_without_inotify_the_folder_is_polled(
         async with aclosing(watch(root, stop)) as hints:  # type: ignore[type-var]
             watcher = Watcher(hints)
             # Three polls, and the start of the watch that works again.
-            assert [await watcher.next() for _ in range(4)] == [EVERYTHING] * 4
+            found = [await watcher.next() for _ in range(4)]
+            assert all(hint.everything for hint in found)
             (root / "a.md").touch()
             assert "a.md" in (await watcher.next()).paths
     (warning,) = [entry for entry in logs if entry["log_level"] == "warning"]
     assert f"sudo sysctl fs.inotify.{name}=" in warning["event"]
     assert "/etc/sysctl.d/" in warning["event"]
+    assert [hint.trouble for hint in found] == [warning["event"]] * 3 + [None]
 
 
 EXHAUSTED = """

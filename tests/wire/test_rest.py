@@ -26,7 +26,8 @@ from heapsyncd.errors import (
 )
 from heapsyncd.ids import Token
 from heapsyncd.wire import rest as rest_module
-from heapsyncd.wire.rest import Rest, server_url
+from heapsyncd.wire.address import server_url
+from heapsyncd.wire.rest import Rest
 from heapsyncd.wire.values import FileChanged, Unauthorised
 
 TOKEN = Token("top-secret-token")
@@ -197,6 +198,27 @@ async def test_an_answer_is_bounded_while_it_is_read(monkeypatch: pytest.MonkeyP
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+
+async def test_given_up_connections_answer_over_new_ones() -> None:
+    """After ``renew`` what waited on a dead connection is asked for again, over another."""
+    asked = 0
+    waiting, over = asyncio.Event(), asyncio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            waiting.set()
+            await over.wait()
+        return web.json_response({"asked": asked})
+
+    async with serving(handle) as rest:
+        call = asyncio.create_task(rest.call(dict[str, int], "GET", "/api/x"))
+        await waiting.wait()
+        await rest.renew()
+        assert await call == {"asked": 2}
+        over.set()
 
 
 async def test_a_dead_connection_is_replaced_once() -> None:

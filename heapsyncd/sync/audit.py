@@ -1,0 +1,39 @@
+"""Looked at now and then, in case something got past everybody: changes, and ends of trouble."""
+
+import time
+from typing import Final
+
+import structlog
+
+from heapsyncd.cache import blocks
+from heapsyncd.folder.snapshot import compare
+from heapsyncd.sync.state import HeapState
+
+log = structlog.get_logger()
+
+LATE_S: Final = 5.0
+"""A watch that works has told of a change by then."""
+
+
+async def missed(heap: HeapState) -> list[str]:
+    """The paths whose changes the watch should have told of, and has not.
+
+    To be asked when nothing is left to look at.
+    """
+    snapshot = await heap.disk.scan(heap.ignore)
+    found = compare(heap.index.stats, snapshot, None, folders=heap.index.folders)
+    before_ns = time.time_ns() - int(LATE_S * 1e9)
+    late = [e.path for e in (*found.created, *found.modified) if e.stat.ctime_ns < before_ns]
+    # What is gone has no stamp of its own.
+    paths = [*late, *(p for p in found.missing if p not in heap.held_up)]
+    paths = [p for p in paths if p not in heap.file_problems]
+    if paths:
+        title = heap.report.title
+        log.warning("the watch missed changes", heap=title, count=len(paths), paths=paths[:3])
+    return paths
+
+
+async def ask_again(heap: HeapState) -> None:
+    """Have blocks in trouble pulled once more: the trouble may be over on the server."""
+    if await heap.db.write(lambda tx: blocks.want_troubled(tx, heap.id)):
+        heap.to_pull.set()
