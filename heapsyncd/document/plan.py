@@ -21,7 +21,7 @@ from heapsyncd.document.sources import (
     with_content,
 )
 from heapsyncd.document.theirs import LEAVES, Theirs, adds, content, drops_text
-from heapsyncd.document.visible import without_repeats
+from heapsyncd.document.visible import meet, without_repeats
 from heapsyncd.document.went import Went
 from heapsyncd.tree import Block, Text
 
@@ -140,13 +140,16 @@ class _Planner:
         return step
 
     def _meets(self, old: Block, new: Block, live: Block) -> bool:
-        """Whether both sides edited a leaf, and a text of it is deleted by either.
+        """Whether both sides edited a leaf, and an update of the base would not do.
 
-        (Two texts became one, say.) What the other typed into it would vanish.
+        A text of it is deleted by either (two became one, say), and what the other typed into it
+        would vanish; or both began with the same words, which would stand twice.
         """
         if new.kind not in LEAVES or live == old or content(live) == content(old):
             return False
-        return self._lacks_text(old) or drops_text(old, new)
+        if self._lacks_text(old) or drops_text(old, new):
+            return True
+        return live.kind in LEAVES and meet(content(old), content(new), content(live))
 
     def _lacks_text(self, old: Block) -> bool:
         """Whether others deleted a text of a leaf."""

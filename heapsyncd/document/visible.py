@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from heapsyncd.diff import Hunk, text_hunks, without_convergent
+from heapsyncd.diff.sequences import shared_ends
 from heapsyncd.document.nodes import Elem, Node, Txt
 from heapsyncd.tree import Atom, Inline, Marks, Text, inline
 
@@ -184,13 +185,65 @@ def merged(
     edges = sorted({0, len(old), *(e for s in sides for h in s.hunks for e in (h.start, h.end))})
     for start, end in zip(edges, [*edges[1:], len(old)], strict=True):
         first, second = (side.inserted.get(start) for side in sides)
-        out += first[1] if first else []
-        if second and (first is None or first[0] != second[0]):
-            out += second[1]
+        out += _joined(first, second)
         if start < end and not any(side.lacks(start) for side in sides):
             theirs_now, ours_now = (side.now(start, end) for side in sides)
             out += theirs_now if spans(ours_now) == spans(cut(base, start, end)) else ours_now
     return inline(out)
+
+
+def meet(base: Sequence[Inline], ours: Sequence[Inline], live: Sequence[Inline]) -> bool:
+    """Whether both sides wrote at one place, and began or ended it with the same words but did not
+    write the same.
+    """
+    letters = Alphabet(base, ours, live)
+    old, new, now = (letters.string(x) for x in (base, ours, live))
+    theirs = {(h.start, h.end): h.text for h in text_hunks(old, now) if h.text}
+    return any(
+        any(_common(theirs[h.start, h.end], h.text)) and theirs[h.start, h.end] != h.text
+        for h in text_hunks(old, new)
+        if h.text and (h.start, h.end) in theirs
+    )
+
+
+_Insertion = tuple[Hunk, list[Inline]]
+
+
+def _joined(first: _Insertion | None, second: _Insertion | None) -> list[Inline]:
+    """What both sides wrote at one place; the words that both begin or end it with, once."""
+    if first is None or second is None:
+        return [i for side in (first, second) if side for i in side[1]]
+    a, b = first[0].text, second[0].text
+    head, tail = _common(a, b)
+    return [
+        *cut(first[1], 0, len(a) - tail),
+        *cut(second[1], head, len(b) - tail),
+        *cut(first[1], len(a) - tail, len(a)),
+    ]
+
+
+def _common(a: str, b: str) -> tuple[int, int]:
+    """How many characters, of whole words, two texts share at their beginnings and ends."""
+    if a == b:
+        return len(a), 0
+    head, tail = shared_ends(a, b)
+    most = min(len(a), len(b))
+    while head and not (_edge(a, head, most) and _edge(b, head, most)):
+        head -= 1
+    most -= head
+    tail = min(tail, most)
+    while tail and not (_edge(a[::-1], tail, most) and _edge(b[::-1], tail, most)):
+        tail -= 1
+    return head, tail
+
+
+def _edge(text: str, at: int, most: int) -> bool:
+    """Whether no word goes on here; a space stays with the word behind it, if there is any on both
+    sides (``most``: where one of them ends).
+    """
+    if at == most:
+        return not (at < len(text) and text[at - 1].isalnum() and text[at].isalnum())
+    return not text[at - 1].isspace() and not (text[at - 1].isalnum() and text[at].isalnum())
 
 
 class _Side:

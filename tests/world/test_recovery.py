@@ -57,7 +57,6 @@ async def in_app(game: Game) -> None:
     await game.app_edit(Move("app_edit", how=3))
 
 
-@pytest.mark.xfail(reason="a word typed right after one that the cache forgot is taken with it")
 async def test_older_cache(game: Game, one: Player) -> None:
     """A cache put back from a backup is old: nothing is pushed or doubled again."""
     state, backup = one.device.base / "state", one.device.base / "backup"
