@@ -1,0 +1,100 @@
+"""Two sides edit one note at once: what either wrote is there, and there once."""
+
+import os
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from heapsyncd.document.edit import Wish, express, merge_three
+from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.tree import Block
+from tests.document.writers import BUILDING, WRITING, Writer, words_of
+
+EXAMPLES = int(os.environ.get("HEAPSYNCD_EXAMPLES", "150"))
+"""More of them are for a run by hand."""
+
+PLAY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+RANDOMS = st.randoms(use_true_random=False)
+
+
+class Game:
+    """A note, what both sides made of it, and what came of that."""
+
+    def __init__(
+        self, random: Random, ours: Sequence[str], theirs: Sequence[str], most: int = 3
+    ) -> None:
+        start = express([], Wish(body=Writer("B", random).note())).update or EMPTY
+        self.base = Replica.load([start]).view()
+        self.ours = Writer("O", random).edited(self.base, ours, most)
+        theirs_wish = Wish(body=Writer("T", random).edited(self.base, theirs, most))
+        theirs_update = express([start], theirs_wish).update or EMPTY
+        live = Replica.load([start, theirs_update])
+        self.theirs = live.view()
+        update = express([start], Wish(body=self.ours), live=live).update or EMPTY
+        after = Replica.load([start, theirs_update, update])
+        assert Replica.load([update, theirs_update, start]).fingerprint() == after.fingerprint()
+        assert not after.has_pending()
+        self.end = after.view()
+
+    def lost(self) -> list[str]:
+        """Words that a side wrote, or both left standing, and that are gone."""
+        return lost(self.base, self.ours, self.theirs, self.end)
+
+    def doubled(self) -> list[str]:
+        """Words that stand more than once."""
+        return [word for word, n in words_of(self.end).items() if n > 1]
+
+
+def lost(base: Block, ours: Block, theirs: Block, end: Block) -> list[str]:
+    old, here, there, now = (words_of(x) for x in (base, ours, theirs, end))
+    wanted = (here.keys() | there.keys()) - old.keys() | (here.keys() & there.keys())
+    return sorted(wanted - now.keys())
+
+
+@PLAY
+@given(RANDOMS)
+def test_any_edits_of_two_sides_lose_nothing(random: Random) -> None:
+    """Every word typed on a side stands there once; what both sides left stands at least once."""
+    game = Game(random, WRITING + BUILDING, WRITING + BUILDING)
+    assert game.lost() == []
+    assert [w for w in game.doubled() if w[0] in "OT"] == []
+
+
+@PLAY
+@given(RANDOMS)
+def test_who_writes_while_others_rearrange_doubles_nothing(random: Random) -> None:
+    """What we write goes where others took its block, and nothing stands twice."""
+    game = Game(random, WRITING, BUILDING, most=1)
+    assert (game.lost(), game.doubled()) == ([], [])
+
+
+@PLAY
+@given(RANDOMS)
+def test_who_rearranges_while_others_write_doubles_nothing(random: Random) -> None:
+    """The other way round: what others write goes where we took its block."""
+    game = Game(random, BUILDING, WRITING, most=1)
+    assert (game.lost(), game.doubled()) == ([], [])
+
+
+@pytest.mark.parametrize("kind", BUILDING)
+def test_the_same_on_both_sides_stands_once(kind: str) -> None:
+    """Both retype, split, join, wrap or indent something: no text stands twice."""
+    seeds = range(60)
+    games = {seed: Game(Random(seed), [kind], [kind], most=1) for seed in seeds}
+    assert {s: g.lost() for s, g in games.items() if g.lost()} == {}
+    assert {s: g.doubled() for s, g in games.items() if g.doubled()} == {}
+
+
+@PLAY
+@given(RANDOMS)
+def test_three_trees_merge_without_loss_or_doubling(random: Random) -> None:
+    """Without a common history, too, every word typed on a side is in the merged tree once."""
+    base = Writer("B", random).note()
+    ours = Writer("O", random).edited(base, WRITING + BUILDING)
+    theirs = Writer("T", random).edited(base, WRITING + BUILDING)
+    end = merge_three(base, ours, theirs)
+    assert lost(base, ours, theirs, end) == []
+    assert [w for w, n in words_of(end).items() if n > 1 and w[0] in "OT"] == []
