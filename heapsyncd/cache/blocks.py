@@ -93,8 +93,11 @@ def born(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
 
 
 def dirty(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
-    """Blocks with unacknowledged updates that the server knows."""
-    condition = "born_here = 0 AND wanted = 0 AND id IN (SELECT block_id FROM log WHERE local > 0)"
+    """Blocks with unacknowledged updates that the server knows, but for those in trouble."""
+    condition = (
+        "born_here = 0 AND wanted = 0 AND problem IS NULL"
+        " AND id IN (SELECT block_id FROM log WHERE local > 0)"
+    )
     return _matching(tx, heap, condition, limit)
 
 

@@ -6,7 +6,7 @@ committed.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -26,6 +26,9 @@ log = structlog.get_logger()
 BATCH = 200
 INSERT_BATCH = 50
 INSERTS_AT_ONCE = 8
+REFUSED_MOST = 8
+"""When so many edits were refused one by one, it is not for what is in them."""
+_ITS_CONTENT = frozenset({400, 409, 413, 415, 422})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,14 @@ async def push(heap: HeapState) -> bool:
         batch = await _unsent(heap)
         if not batch:
             return sent
-        results = await heap.backend.push(
-            heap.id, [Push(u.state.id, u.state.sync_version, u.update) for u in batch]
-        )
+        refused: dict[BlockId, str] = {}
+        results = await _send(heap, batch, refused)
         # Noted before: an update that comes in right after the commit may not know of them.
         for unsent in batch:
             heap.sent.add(unsent.state.id, unsent.rows, time.monotonic())
-        await heap.db.write(lambda tx, b=batch, r=results: _answered(tx, b, r))  # type: ignore[misc]
+        await heap.db.write(
+            lambda tx, b=batch, r=results, why=refused: _answered(tx, b, r, why)  # type: ignore[misc]
+        )
         sent = True
         if any(r.status == "stale" for r in results):
             heap.to_pull.set()
@@ -58,6 +62,31 @@ async def push(heap: HeapState) -> bool:
             await tell_again(heap, (), heap.index.blocks.keys() - not_found)
         if any(r.status != "ok" for r in results):
             return sent  # not again at once: a pull or a person comes first
+
+
+async def _send(
+    heap: HeapState, batch: Sequence[_Unsent], refused: dict[BlockId, str]
+) -> list[PushResult]:
+    """Push a batch. A request that is refused for what is in it is taken apart, so that one edit
+    never holds up the others: what alone is refused gets the reason in ``refused``.
+    """
+    try:
+        return await heap.backend.push(
+            heap.id, [Push(u.state.id, u.state.sync_version, u.update) for u in batch]
+        )
+    except RequestRefused as error:
+        if error.status not in _ITS_CONTENT or len(refused) >= REFUSED_MOST:
+            raise
+        if len(batch) > 1:
+            half = len(batch) // 2
+            first = await _send(heap, batch[:half], refused)
+            return first + await _send(heap, batch[half:], refused)
+        (one,) = batch
+        refused[one.state.id] = (
+            f"the server refuses its edits, {len(one.update)} bytes ({error}); the file is kept,"
+            " and they are offered again later"
+        )
+        return [PushResult(one.state.id, "invalid", one.state.sync_version)]
 
 
 async def _insert_born(heap: HeapState) -> bool:
@@ -106,7 +135,7 @@ async def _insert(heap: HeapState, batch: Sequence[BlockState]) -> None:
 
 async def _unsent(heap: HeapState) -> list[_Unsent]:
     def read(tx: Tx) -> list[tuple[BlockState, list[blocks.LogRow]]]:
-        found = [s for s in blocks.dirty(tx, heap.id, BATCH) if s.problem is None]
+        found = blocks.dirty(tx, heap.id, BATCH)
         return [(s, [r for r in blocks.log(tx, s.id) if r.local]) for s in found]
 
     unsent = []
@@ -128,7 +157,9 @@ _REASONS = {
 }
 
 
-def _answered(tx: Tx, batch: Sequence[_Unsent], results: Sequence[PushResult]) -> None:
+def _answered(
+    tx: Tx, batch: Sequence[_Unsent], results: Sequence[PushResult], refused: Mapping[BlockId, str]
+) -> None:
     by_id = {r.id: r for r in results}
     for unsent in batch:
         result = by_id.get(unsent.state.id)
@@ -140,4 +171,4 @@ def _answered(tx: Tx, batch: Sequence[_Unsent], results: Sequence[PushResult]) -
         elif result.status == "stale":
             blocks.update(tx, block, wanted=result.sync_version)
         else:
-            blocks.update(tx, block, problem=_REASONS[result.status])
+            blocks.update(tx, block, problem=refused.get(block) or _REASONS[result.status])

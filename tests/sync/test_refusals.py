@@ -1,0 +1,253 @@
+"""What a server, or what stands before it, answers: said truly, waited out, and nothing lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from aiohttp import web
+
+from heapsyncd.sync import patience
+from heapsyncd.wire import rest
+from heapsyncd.wire.signin import public_key
+from tests.sync.proxy import (
+    Fault,
+    Forward,
+    Proxy,
+    before,
+    cut_off,
+    dropped,
+    login_page,
+    lost_answer,
+    status,
+)
+from tests.sync.rig import Device, World, until
+from tests.world.fast import fast
+
+
+@pytest.fixture
+async def proxy(world: World) -> AsyncIterator[Proxy]:
+    async with before(world.server.url) as proxy:
+        with fast():
+            yield proxy
+
+
+def behind(proxy: Proxy, world: World) -> Device:
+    """A device that knows the server by the proxy's address alone."""
+    device = world.device(live="off")
+    device.server = proxy  # type: ignore[assignment]
+    device.poll_interval_s = 0.1
+    return device
+
+
+async def never(request: web.Request, forward: Forward) -> web.StreamResponse:
+    """A link that is open and silent."""
+    await asyncio.sleep(3600)
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("fault", "on", "state", "said"),
+    [
+        pytest.param(status(403), "/api/sync", "error", "refused with 403", id="403"),
+        pytest.param(status(404), "/api/sync", "error", "refused with 404", id="404"),
+        pytest.param(status(422), "/api/sync/delta", "error", "refused with 422", id="422"),
+        pytest.param(status(429, Retry_After="0"), "/api", "offline", "slow down", id="429"),
+        pytest.param(status(500), "/api", "offline", "answers 500", id="500"),
+        pytest.param(status(503, Retry_After="0"), "/api", "offline", "answers 503", id="503"),
+        pytest.param(status(507), "/api", "offline", "answers 507", id="507"),
+        pytest.param(login_page, "/api", "offline", "a web page", id="portal"),
+        pytest.param(cut_off, "/api/sync", "offline", "cut off", id="cut off"),
+        pytest.param(dropped, "/api", "offline", "closed the connection", id="dropped"),
+        pytest.param(never, "/api", "offline", "no answer in time", id="half-open"),
+    ],
+)
+async def test_trouble_with_all_requests(
+    world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, fault: Fault, on: str,
+    state: str, said: str,
+) -> None:  # fmt: skip
+    """While it lasts status says what it is and never "in sync"; then everything is sent, once."""
+    monkeypatch.setattr(rest, "SILENCE_S", 0.5)
+    device = behind(proxy, world)
+    block = await world.add("Note", "text\n")
+    await device.synced()
+    async with device.running():
+        await device.in_sync()
+        proxy.set(fault, on)
+        await until(lambda: proxy.met, "the trouble")
+        (device.root / "Note.md").write_text((device.root / "Note.md").read_text() + "\nmore\n")
+        (device.root / "New.md").write_text("new\n")
+        heap = device.report.heaps[world.heap]
+
+        def told() -> str:
+            return f"{device.report.error} {heap.error}"
+
+        await until(lambda: said in told(), f"{said!r}, but {told()}")
+        await until(lambda: device.report.state == state, f"{state}, {device.report.snapshot()}")
+        await until(lambda: heap.pending_up == 2, "both edits pending")
+        assert device.report.state == state
+        proxy.set(None)
+        await device.in_sync()
+    assert await world.text(block) == "text\nmore"
+    assert await world.text((await world.titles())["New"]) == "new"
+    assert device.report.error is None
+
+
+@pytest.mark.parametrize("how", [lost_answer, cut_off], ids=["lost", "cut off"])
+async def test_answers_that_never_come(world: World, proxy: Proxy, how: Fault) -> None:
+    """The server has done it, its answer is lost, whatever was asked: done again, nothing doubled,
+    notes, new notes and files alike.
+    """
+    device = behind(proxy, world)
+    block = await world.add("Note", "text\n")
+    await device.synced()
+    seen: set[str] = set()
+
+    async def first_of_each(request: web.Request, forward: Forward) -> web.StreamResponse:
+        route = "/".join(request.path.split("/")[:4])
+        if route in seen:
+            return await forward()
+        seen.add(route)
+        return await how(request, forward)
+
+    proxy.set(first_of_each, "/api")
+    (device.root / "Note.md").write_text((device.root / "Note.md").read_text() + "\nmore\n")
+    (device.root / "New.md").write_text("![[plan.pdf]]\n")
+    (device.root / "New.assets").mkdir()
+    (device.root / "New.assets" / "plan.pdf").write_bytes(b"plan" * 1000)
+    (device.root / "photo.jpg").write_bytes(b"photo" * 1000)
+    async with device.running():
+        await until(lambda: len(seen) > 8, "everything asked for")
+        await device.in_sync()
+    assert {"/api/sync/push", "/api/insert_block", "/api/upload/init"} <= seen
+    assert await world.text(block) == "text\nmore"
+    titles = await world.titles()
+    assert set(titles) == {"Note", "New"}
+    assert len((await world.server.document(titles["New"])).fields().files) == 1
+    assert set(await world.titles("file")) == {"photo.jpg"}
+    proxy.set(None)
+    other = world.device("b")
+    await other.synced()
+    assert other.notes() == device.notes()
+
+
+def heavy(limit_bytes: int, code: int) -> Fault:
+    """Refuses bodies that are larger than this, as a proxy before a server may."""
+
+    async def fault(request: web.Request, forward: Forward) -> web.StreamResponse:
+        if len(await request.read()) > limit_bytes:
+            return web.Response(status=code, text="<html>no</html>", content_type="text/html")
+        return await forward()
+
+    return fault
+
+
+@pytest.mark.parametrize("code", [409, 413, 415, 422])
+async def test_one_edit_is_refused(world: World, proxy: Proxy, code: int) -> None:
+    """An edit that is refused for what is in it is that note's problem; the others are sent, and
+    it is too, once the server takes it.
+    """
+    device = behind(proxy, world)
+    blocks = {name: await world.add(name, "text\n") for name in ("A", "B", "C", "Large", "Z")}
+    await device.synced()
+    proxy.set(heavy(20_000, code))
+    for name in blocks:
+        text = "many words " * 3000 if name == "Large" else "more"
+        path = device.root / f"{name}.md"
+        path.write_text(path.read_text() + f"\n{text}\n")
+    verdict = await device.once()
+    assert verdict.exit_code == 1
+    (problem,) = [line for line in verdict.left if "Large" in line]
+    assert f"refused with {code}" in problem
+    assert "the file is kept" in problem
+    for name, block in blocks.items():
+        assert ("more" in await world.text(block)) == (name != "Large")
+    assert (await device.once()).exit_code == 1
+    proxy.set(None)
+    await device.synced()
+    assert "many words" in await world.text(blocks["Large"])
+
+
+async def test_a_heap_that_may_only_be_read(world: World) -> None:
+    """One heap that refuses edits holds up no other; its files stay as they are, and what is in
+    them is sent when it may be.
+    """
+    device = world.device(live="off")
+    other = await world.server.add_heap("Other")
+    block = await world.add("Note", "text\n")
+    await world.server.add_block(other, "document", "Theirs")
+    await device.synced()
+    await world.server.grant(other, "ro")
+    there = device.root.parent / "Other" / "Theirs.md"
+    there.write_text(there.read_text() + "mine\n")
+    (device.root / "Note.md").write_text((device.root / "Note.md").read_text() + "\nmore\n")
+    verdict = await device.once()
+    assert verdict.exit_code == 1
+    assert any("does not let this account change it" in line for line in verdict.left)
+    assert await world.text(block) == "text\nmore"
+    assert there.read_text().endswith("mine\n")
+    await world.server.grant(other, "rw")
+    await device.synced()
+    theirs = device.root.parent / "Other" / "Theirs.md"
+    assert theirs.read_text().endswith("mine\n")
+
+
+async def test_shut_out_in_the_midst(
+    world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account that is refused says so and keeps what is unsent; let in again, it sends that,
+    and receives nothing anew.
+    """
+    monkeypatch.setattr(patience, "REFUSED_S", 0.1)
+    device = behind(proxy, world)
+    block = await world.add("Note", "text\n")
+    await device.synced()
+    key = public_key(device.seed)
+    async with device.running():
+        await device.in_sync()
+        await world.server.disable_account(key)
+        (device.root / "Note.md").write_text((device.root / "Note.md").read_text() + "\nmore\n")
+        await until(lambda: device.report.state == "sign-in needed", "refused")
+        assert "accept" in str(device.report.error)
+        await until(lambda: device.report.heaps[world.heap].pending_up == 1, "the edit pending")
+        await world.server.disable_account(key, disabled=False)
+        full: list[object] = []
+
+        async def counted(request: web.Request, forward: Forward) -> web.StreamResponse:
+            asked = (await request.json())["blocks"]
+            full.extend(one for one in asked if not one.get("state_vector"))
+            return await forward()
+
+        proxy.set(counted, "/api/sync/pull")
+        await device.in_sync()
+    assert await world.text(block) == "text\nmore"
+    assert full == []
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_a_server_that_asks_to_slow_down(
+    world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """As long as it asked for, seconds or a date, nothing is asked again."""
+    wanted = "7" if form == "seconds" else format_datetime(
+        datetime.now(UTC) + timedelta(seconds=7), usegmt=True
+    )  # fmt: skip
+    device = behind(proxy, world)
+    await world.add("Note", "text\n")
+    await device.synced()
+    pauses: list[float] = []
+    real = patience.Patience.pause_s
+
+    def noted(self: patience.Patience) -> float:
+        pauses.append(real(self))
+        return min(pauses[-1], 0.05)
+
+    monkeypatch.setattr(patience.Patience, "pause_s", noted)
+    async with device.running():
+        await device.in_sync()
+        proxy.set(status(429, Retry_After=wanted), "/api/sync")
+        await until(lambda: proxy.met >= 2, "refused twice")
+        assert max(pauses) >= 5
+        proxy.set(None)
+        await device.in_sync()
