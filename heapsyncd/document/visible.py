@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from heapsyncd.diff import Hunk, text_hunks, without_convergent
-from heapsyncd.diff.sequences import shared_ends
+from heapsyncd.diff.ends import common_ends
 from heapsyncd.document.nodes import Elem, Node, Txt
 from heapsyncd.tree import Atom, Inline, Marks, Text, inline
 
@@ -185,7 +185,7 @@ def merged(
     edges = sorted({0, len(old), *(e for s in sides for h in s.hunks for e in (h.start, h.end))})
     for start, end in zip(edges, [*edges[1:], len(old)], strict=True):
         first, second = (side.inserted.get(start) for side in sides)
-        out += _joined(first, second)
+        out += _joined(first, second, old)
         if start < end and not any(side.lacks(start) for side in sides):
             theirs_now, ours_now = (side.now(start, end) for side in sides)
             out += theirs_now if spans(ours_now) == spans(cut(base, start, end)) else ours_now
@@ -200,7 +200,8 @@ def meet(base: Sequence[Inline], ours: Sequence[Inline], live: Sequence[Inline])
     old, new, now = (letters.string(x) for x in (base, ours, live))
     theirs = {(h.start, h.end): h.text for h in text_hunks(old, now) if h.text}
     return any(
-        any(_common(theirs[h.start, h.end], h.text)) and theirs[h.start, h.end] != h.text
+        any(common_ends(theirs[h.start, h.end], h.text, old[h.start : h.end]))
+        and theirs[h.start, h.end] != h.text
         for h in text_hunks(old, new)
         if h.text and (h.start, h.end) in theirs
     )
@@ -209,41 +210,18 @@ def meet(base: Sequence[Inline], ours: Sequence[Inline], live: Sequence[Inline])
 _Insertion = tuple[Hunk, list[Inline]]
 
 
-def _joined(first: _Insertion | None, second: _Insertion | None) -> list[Inline]:
+def _joined(first: _Insertion | None, second: _Insertion | None, old: str) -> list[Inline]:
     """What both sides wrote at one place; the words that both begin or end it with, once."""
     if first is None or second is None:
         return [i for side in (first, second) if side for i in side[1]]
     a, b = first[0].text, second[0].text
-    head, tail = _common(a, b)
+    both = slice(first[0].start, min(first[0].end, second[0].end))
+    head, tail = common_ends(a, b, old[both])
     return [
         *cut(first[1], 0, len(a) - tail),
         *cut(second[1], head, len(b) - tail),
         *cut(first[1], len(a) - tail, len(a)),
     ]
-
-
-def _common(a: str, b: str) -> tuple[int, int]:
-    """How many characters, of whole words, two texts share at their beginnings and ends."""
-    if a == b:
-        return len(a), 0
-    head, tail = shared_ends(a, b)
-    most = min(len(a), len(b))
-    while head and not (_edge(a, head, most) and _edge(b, head, most)):
-        head -= 1
-    most -= head
-    tail = min(tail, most)
-    while tail and not (_edge(a[::-1], tail, most) and _edge(b[::-1], tail, most)):
-        tail -= 1
-    return head, tail
-
-
-def _edge(text: str, at: int, most: int) -> bool:
-    """Whether no word goes on here; a space stays with the word behind it, if there is any on both
-    sides (``most``: where one of them ends).
-    """
-    if at == most:
-        return not (at < len(text) and text[at - 1].isalnum() and text[at].isalnum())
-    return not text[at - 1].isspace() and not (text[at - 1].isalnum() and text[at].isalnum())
 
 
 class _Side:

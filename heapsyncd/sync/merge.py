@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from heapsyncd.diff import align, text_hunks
 from heapsyncd.document.edit import Wish, express, merge_three
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
@@ -20,8 +19,9 @@ from heapsyncd.markdown.patch import patch
 from heapsyncd.markdown.render import render
 from heapsyncd.markdown.text import SourceText, decode, encode
 from heapsyncd.model import Fields
+from heapsyncd.sync.common import common
 from heapsyncd.sync.index import NoteLinks
-from heapsyncd.tree import Atom, Block, Inline, Text, inline
+from heapsyncd.tree import Atom, Block
 
 
 def digest(data: bytes) -> bytes:
@@ -145,59 +145,6 @@ def read_body(
         client_id=client_id,
     )
     return Reading(made.update, mentions(ours))
-
-
-def common(ours: Block, theirs: Block) -> Block:
-    """A base for two texts that share no known one: what stands in both, so that a merge keeps all
-    of either.
-    """
-    if ours == theirs:
-        return ours
-    kept = []
-    for i, j in align(ours.children, theirs.children):
-        if i is not None and j is not None:
-            a, b = ours.children[i], theirs.children[j]
-            if a == b:
-                kept.append(a)
-            elif a.kind == b.kind and a.children and b.children:
-                kept.append(common(a, b))
-            elif a.kind == b.kind and a.inline and b.inline:
-                kept.append(_common_text(a, b))
-    return ours.with_children([k for k in kept if k.children or not _is_container(k)])
-
-
-def _common_text(ours: Block, theirs: Block) -> Block:
-    """The block with only those characters of ours that theirs has too."""
-    if not all(isinstance(i, Text) for i in ours.inline + theirs.inline):
-        return ours
-    hunks = text_hunks(ours.words(), theirs.words())
-    kept: list[Inline] = []
-    at = 0
-    for run in ours.inline:
-        assert isinstance(run, Text)
-        start, end = at, at + len(run.text)
-        cursor = start
-        for hunk in hunks:
-            if cursor < hunk.start and hunk.start < end:
-                kept.append(run.cut(cursor - start, hunk.start - start))
-            if hunk.start < end and hunk.end > cursor:
-                cursor = min(end, hunk.end)
-        if cursor < end:
-            kept.append(run.cut(cursor - start, end - start))
-        at = end
-    return replace(ours, inline=inline(kept))
-
-
-def _is_container(block: Block) -> bool:
-    return block.kind in {
-        "quote",
-        "bullet_list",
-        "ordered_list",
-        "todo_list",
-        "item",
-        "table",
-        "row",
-    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,8 +148,15 @@ def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[s
     here = _counts(saved)
     base = _counts(before)
     if words:
-        return _share(here.get(t, 0) <= base.get(t, 0) for t in words) >= MISSING_SHARE
+        new = [t for t in here if t not in base]
+        absent = (here.get(t, 0) <= base.get(t, 0) and not _goes_on(t, new) for t in words)
+        return _share(absent) >= MISSING_SHARE
     return not gone or _share(here.get(t, 0) >= base.get(t, 0) for t in gone) >= MISSING_SHARE
+
+
+def _goes_on(word: str, new: Iterable[str]) -> bool:
+    """Whether a word was made longer (Boat, Boats): then it was seen."""
+    return len(word) > 2 and any(n.startswith(word) or n.endswith(word) for n in new)
 
 
 def _share(holds: Iterable[bool]) -> float:

@@ -23,6 +23,7 @@ def edit(base: list[bytes], text: str, live: Replica | None = None) -> list[byte
         ("x y", "x B y", "x B y D", "x B y D"),
         ("a old x", "a B x", "a B D x", "a B D x"),
         ("x", "x B D", "x B", "x B D"),
+        ("boat", "boathouse to let", "boatyard to sell", "boathouse to letyard to sell"),
     ],
 )
 def test_both_began_alike(base: str, live: str, ours: str, merged: str) -> None:

@@ -42,6 +42,13 @@ def test_over_the_same_word(age_ms: int, older: bool) -> None:
     assert choose(texts, saved.encode(), NOW).older is older
 
 
+def test_a_word_that_arrived_goes_on() -> None:
+    """Who makes a longer word of one that arrived has seen it."""
+    texts = ring((FIRST.replace("lazy", "sleepy"), "written"), (FIRST, "saved"))
+    saved = FIRST.replace("lazy", "sleepyhead")
+    assert not choose(texts, saved.encode(), NOW).older
+
+
 def test_what_the_editor_saved_itself_it_may_remove() -> None:
     """Taking back the last local edit is an edit, not a stale save."""
     found = choose(ring((REMOTE, "saved"), (FIRST, "written")), FIRST.encode(), NOW)
