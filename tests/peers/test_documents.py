@@ -14,6 +14,7 @@ from heapsyncd.tree import Atom, Block, Text, attrs
 from tests.peers.programs import Judge, faults
 from tests.peers.trees import RANDOMS, TREES, grow_tree, mutate
 from tests.peers.typists import EDITOR_DOCUMENTS, Node, grow_editor_document
+from tests.test_regressions import CASES, started
 
 BATCH = 100
 BATCHES = 20
@@ -73,6 +74,13 @@ def test_thousands_of_documents_are_taken(judge: Judge, batch: int) -> None:
     documents = [written(grow_tree(Random(seed))) for seed in seeds]
     verdicts = judge.verdicts(documents)
     assert {s: held(v) for s, v in zip(seeds, verdicts, strict=True) if held(v)} == {}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_cases_once_got_wrong_are_taken(judge: Judge, case: dict[str, Any]) -> None:
+    """Their documents open without an update; typing stays where it is."""
+    document, _ = started(case)
+    assert faults(judge.verdict(document)) == []
 
 
 @settings(max_examples=150, deadline=None)

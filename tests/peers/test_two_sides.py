@@ -1,5 +1,6 @@
 """A person in the editor and a person at the file, at once: both documents become one, whole."""
 
+import os
 import re
 from collections import Counter
 from random import Random
@@ -20,6 +21,9 @@ from tests.peers.typists import EDITS, GENTLE, grow_edit, grow_editor_document
 
 ROUNDS = 3
 BATCH = 10
+BATCHES = int(os.environ.get("HEAPSYNCD_BATCHES", "4"))
+"""More of them are for a run by hand."""
+
 _AFTER_A_LETTER = re.compile(r"(?<=[^\W\d_])(?=\s|$)", re.MULTILINE)
 
 
@@ -99,7 +103,7 @@ async def play_round(
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("batch", range(4))
+@pytest.mark.parametrize("batch", range(BATCHES))
 async def test_both_sides_keep_every_word(
     home: Household, people: Program, judge: Judge, batch: int
 ) -> None:
@@ -121,7 +125,7 @@ async def test_both_sides_keep_every_word(
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("batch", range(4))
+@pytest.mark.parametrize("batch", range(BATCHES))
 async def test_any_two_edits_converge(
     home: Household, people: Program, judge: Judge, batch: int
 ) -> None:
