@@ -12,14 +12,14 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, holds
+from heapsyncd.cache import blocks, entries, holds, renditions
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Todo
 from heapsyncd.cache.holds import Direction, Hold
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish
 from heapsyncd.errors import BlockError
-from heapsyncd.sync import changes
+from heapsyncd.sync import changes, review
 from heapsyncd.sync.fields import edit_fields
 from heapsyncd.sync.guard import WINDOW_MS, brakes
 from heapsyncd.sync.places import remove
@@ -34,6 +34,7 @@ log = structlog.get_logger()
 async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
     """Files that are gone from the folder: deleted, or held when they are too many."""
     known = [e for e in gone if e.path in heap.index.entries and e.path not in heap.held_up]
+    known = await _without_unseen(heap, known)
     # What the server deleted itself needs nobody's word.
     live = [e for e in known if heap.index.is_live(e.block_id)]
     paths = [e.path for e in live if e.role != "folder"]
@@ -41,6 +42,38 @@ async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
         await _hold(heap, "up", live)
         known = [e for e in known if e not in live]
     await changes.vanished(heap, known)
+
+
+async def _without_unseen(heap: HeapState, gone: Sequence[EntryRow]) -> list[EntryRow]:
+    """The rows that are to go. A note whose newest edit by others never stood in its file comes
+    back, with the folders it stands in and its attachments: an edit wins over a deletion.
+    """
+    notes = [e for e in gone if e.role == "note" and heap.index.is_live(e.block_id)]
+    unseen = await heap.db.read(lambda tx: [e for e in notes if _is_unseen(tx, e)])
+    if not unseen:
+        return list(gone)
+    blocks_back = {e.block_id for e in unseen}
+    above = {str(p) for e in unseen for p in PurePosixPath(e.path).parents}
+    back = [e for e in gone if e.block_id in blocks_back or e.path in above]
+    await _bring_back(heap, back)
+    now = now_ms()
+
+    def tell(tx: Tx) -> None:
+        for row in unseen:
+            base = renditions.newest(tx, row.block_id)
+            data = b"" if base is None else base.data
+            review.keep(tx, heap.id, row.block_id, row.path, data, now, [review.UNSEEN])
+
+    await heap.db.write(tell)
+    return [e for e in gone if e not in back]
+
+
+def _is_unseen(tx: Tx, entry: EntryRow) -> bool:
+    state, base = blocks.get(tx, entry.block_id), renditions.newest(tx, entry.block_id)
+    if state is None or not state.stale or base is None or base.seq is None:
+        return False
+    seen = base.seq
+    return any(r.seq > seen and not r.local for r in blocks.log(tx, entry.block_id))
 
 
 async def removable(heap: HeapState, gone: Sequence[BlockState]) -> list[BlockState]:
@@ -142,7 +175,7 @@ async def carry_out(heap: HeapState, look_at: set[str]) -> bool:
     up = await _still_gone(heap, [h for h in decided if h.direction == "up"], look_at)
     down = [h for h in decided if h.direction == "down"]
     back = await _to_bring_back(heap, up)
-    await _bring_back(heap, back)
+    await _bring_back(heap, _rows(heap, back))
     await changes.vanished(heap, _rows(heap, [h for h in up if h not in back]))
     await _remove(heap, [h for h in down if h.decision == "confirm"], look_at)
     kept = await _restore(heap, [h for h in down if h.decision == "undo"])
@@ -190,13 +223,13 @@ def _rows(heap: HeapState, held: Iterable[Hold]) -> list[EntryRow]:
     return sorted(rows, key=lambda e: (-e.path.count("/"), e.path))
 
 
-async def _bring_back(heap: HeapState, held: Sequence[Hold]) -> None:
+async def _bring_back(heap: HeapState, rows: Sequence[EntryRow]) -> None:
     """Let files be written again where they stood: notes from their renditions, other files by
     downloading them.
     """
     async with heap.lock:
         fresh = []
-        for row in reversed(_rows(heap, held)):
+        for row in sorted(rows, key=lambda e: (e.path.count("/"), e.path)):
             if row.role == "folder":
                 fresh.append(stamped(row, await heap.disk.make_dir(row.path), None))
                 continue

@@ -44,6 +44,10 @@ STALE = Review(
 )
 KEPT = Review("kept", "it was deleted on the server and edited here: it was kept")
 
+UNSEEN = Review(
+    "kept", "it was deleted here while somebody else edited it: it was kept, with the edit"
+)
+
 
 def take_in(
     live: Replica, update: bytes | None, base: Base | None, note: Note, links: NoteLinks

@@ -1,8 +1,11 @@
 """What a person should look at: changes that met, saves of an old text, edits of deleted notes."""
 
+import shutil
+
 import pytest
 
 from heapsyncd.cache import history
+from heapsyncd.document.edit import Wish, express
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.sync.cachefile import open_cache
@@ -52,7 +55,8 @@ async def test_saved_over_what_came(world: World) -> None:
     await world.change(block, body="first line\n\nthe sail is torn\n")
     await device.synced()
     (notice,) = await notices(device)
-    line = (device.root / "Note.md").read_text().splitlines().index("the sail is red is torn") + 1
+    lines = (device.root / "Note.md").read_text().splitlines()
+    line = next(n for n, text in enumerate(lines, 1) if text.startswith("the sail"))
     assert notice.startswith(f'Note.md: line {line}: changed here to "the sail is red" and else')
     assert '"the sail is torn"' in notice
     assert device.report.heaps[world.heap].notices == [notice]
@@ -141,3 +145,45 @@ async def test_an_edit_of_a_deleted_note(world: World) -> None:
     assert device.notes() == {"Note.md": "text kept\n"}
     (notice,) = await notices(device)
     assert notice == "Note.md: it was deleted on the server and edited here: it was kept"
+
+
+async def test_a_deletion_of_an_edited_note(world: World) -> None:
+    """A note deleted here and edited there comes back with the edit, and that is told."""
+    device = world.device()
+    block = await world.add("Note", "text\n")
+    await device.synced()
+    (device.root / "Note.md").unlink()
+    await world.change(block, body="text kept\n")
+    await device.synced()
+    assert device.notes() == {"Note.md": "text kept\n"}
+    assert (await world.server.document(block)).fields().deleted_at_ms is None
+    (notice,) = await notices(device)
+    assert "deleted here while somebody else edited it" in notice
+    (device.root / "Note.md").unlink()
+    await device.synced()
+    assert (await world.server.document(block)).fields().deleted_at_ms is not None
+
+
+async def test_a_deletion_of_a_directory_with_an_edited_note(world: World) -> None:
+    """The note that was edited there comes back with its directory and its files; what nobody
+    edited is deleted.
+    """
+    device = world.device()
+    await device.synced()
+    assets = device.root / "Projects" / "Boat.assets"
+    assets.mkdir(parents=True)
+    (assets / "plan.pdf").write_bytes(b"plan")
+    (device.root / "Projects" / "Boat.md").write_text("text\n\n![[plan.pdf]]\n")
+    (device.root / "Projects" / "Other.md").write_text("text\n")
+    await device.synced()
+    block, other = device.id_of("Projects/Boat.md"), device.id_of("Projects/Other.md")
+    shutil.rmtree(device.root / "Projects")
+    replica = await world.server.document(block)
+    made = express([replica.state()], Wish(title="Ship"))
+    assert made.update is not None
+    await world.server.apply(block, made.update)
+    await device.synced()
+    assert list(device.notes()) == ["Projects/Ship.md"]
+    assert (device.root / "Projects" / "Ship.assets" / "plan.pdf").read_bytes() == b"plan"
+    assert (await world.server.document(block)).fields().deleted_at_ms is None
+    assert (await world.server.document(other)).fields().deleted_at_ms is not None
