@@ -42,9 +42,7 @@ async def moved(heap: HeapState, move: Moved, saved: Saved | None) -> None:
             await _take_assets_along(heap, entry.path, path)
             below += heap.index.below(assets_of(entry.path))
         shifted = {e.path: replace(e, path=_shift(e.path, entry, path)) for e in below}
-        present = {
-            p: e for p, e in shifted.items() if e.inode is None or await heap.disk.stat(e.path)
-        }
+        present = {p: e for p, e in shifted.items() if await _came_along(heap, e)}
         # An edit made together with the move is read next; until that is committed the stamps say
         # that the file is not the one we knew.
         known = stat_of(entry)
@@ -53,12 +51,12 @@ async def moved(heap: HeapState, move: Moved, saved: Saved | None) -> None:
         rows = [new, *present.values()]
         gone = [entry.path, *present]
         if entry.role == "attachment" or (entry.role == "file" and assets_owner(path)):
-            apart = await content_moved(heap, entry, new)
+            left = await content_moved(heap, entry, new)
         else:
-            apart = None
+            left = None
             await _block_moved(heap, new, entry.path, rows, gone)
-    if apart is not None:
-        await file_created(heap, apart)
+    if left is not None:
+        await file_created(heap, left)
     if saved is not None:
         await note_saved(heap, saved)
 
@@ -83,6 +81,15 @@ async def _take_assets_along(heap: HeapState, old: str, new: str) -> None:
         return  # the user moved them first
     except FolderTrouble as error:
         heap.file_problems[here] = f"the attachments could not be moved along: {error}"
+
+
+async def _came_along(heap: HeapState, entry: EntryRow) -> bool:
+    """Whether an entry is where its directory went, and no other in its stead."""
+    if entry.inode is None:
+        return True
+    stat = await heap.disk.stat(entry.path)
+    # An attachment is known by its name, even if it was saved anew on the way.
+    return stat is not None and (entry.role == "attachment" or stat.inode == entry.inode)
 
 
 def _shift(path: str, entry: EntryRow, new: str) -> str:

@@ -6,7 +6,7 @@ moved, not written anew: who stood there waits aside, until it is found elsewher
 deleted.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -15,7 +15,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
-from heapsyncd.folder.snapshot import Entry
+from heapsyncd.folder.snapshot import Differences, Entry
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.text import decode
@@ -23,30 +23,32 @@ from heapsyncd.sync.plan import ASIDE, aside
 from heapsyncd.sync.state import HeapState
 
 
-async def displaced(
-    heap: HeapState, modified: Sequence[Entry], missing: Collection[str], max_bytes: int
-) -> list[Entry]:
+async def displaced(heap: HeapState, seen: Differences, max_bytes: int) -> list[Entry]:
     """Those of the modified files that are other blocks now. Who stood there has stepped aside.
 
     Args:
         heap: the heap.
-        modified: known files with other stamps.
-        missing: known paths that are gone.
+        seen: what a look found.
         max_bytes: a larger file is no note.
     """
     index = heap.index
-    replaced = {e.path: e for e in modified if _is_replaced(heap, e)}
-    away = {*missing, *replaced}
-    if len(away) < 2:
-        return []  # an ordinary save
+    replaced = {e.path: e for e in seen.modified if _is_replaced(heap, e)}
+    away = {*seen.missing, *replaced}
+    elsewhere = {e.stat.inode for e in seen.created if e.kind == "file"}
     found = []
     for path, entry in replaced.items():
-        if index.entries[path].role == "note":
+        # What stood there was taken elsewhere, it was not merely saved anew.
+        left = index.stats[path].inode in elsewhere
+        if len(away) < 2 and not left:
+            break  # an ordinary save
+        row = index.entries[path]
+        if row.role == "note":
             block = await _id_in(heap, path, max_bytes)
+            left = left and block != row.block_id
             home = None if block is None else index.path_of.get(block)
         else:
             home = next((p for p in away if _is_file(heap, p, entry)), None)
-        if home is not None and home != path and home in away:
+        if left or (home is not None and home != path and home in away):
             found.append(entry)
     await _step_aside(heap, [index.entries[e.path] for e in found])
     return found

@@ -24,6 +24,7 @@ from heapsyncd.markdown.text import decode
 from heapsyncd.sync import changes, holding
 from heapsyncd.sync.adopt import Homeless, take_in
 from heapsyncd.sync.contents import content_changed
+from heapsyncd.sync.damage import mended
 from heapsyncd.sync.displaced import displaced, waits_aside
 from heapsyncd.sync.guard import spread
 from heapsyncd.sync.ingest import Saved, note_saved
@@ -122,7 +123,7 @@ class Intake(Unsteady):
         await holding.settle(self.heap, snapshot.entries)
         # A file that was to be brought back and is there: written before a kill, or by the user.
         known = [e for e in found.created if self._comes_back(e)]
-        others = await displaced(self.heap, found.modified, found.missing, NOTE_BYTES)
+        others = await displaced(self.heap, found, NOTE_BYTES)
         changed = [e for e in found.modified if e not in others]
         await self._changed([*changed, *known], now)
         created = [*(e for e in found.created if e not in known), *others]
@@ -160,7 +161,7 @@ class Intake(Unsteady):
     async def _modified(self, row: EntryRow, entry: Entry) -> None:
         if row.role == "note":
             saved = await self._read(entry.path)
-            if saved is not None:
+            if saved is not None and not await mended(self.heap, row, saved):
                 await note_saved(self.heap, saved)
         else:
             await content_changed(self.heap, row, entry.stat)
@@ -211,6 +212,8 @@ class Intake(Unsteady):
             if e.role == "note" and e.path not in candidates
         }
         plan = recognise(candidates.values(), found, present, waiting)
+        for path in plan.undecided:
+            self._due[path] = now + QUIET_S
         taken = {c.path: c.found.kind for c in plan.created}
         swapped = [v.entry for v in plan.vanished if stands_in_for(v.entry.path, taken)]
         if swapped:
@@ -231,12 +234,20 @@ class Intake(Unsteady):
             {c.path: c.copy_of for c in plan.created},
             texts,
         )
+        self._changed_on_the_way(created, now)
         gone = [
             v.entry
             for v in plan.vanished
             if v.entry.path not in self.heap.held_up and v.entry not in swapped
         ]
         await self._believe(gone, now, waiting=bool(waiting))
+
+    def _changed_on_the_way(self, created: list[Entry], now: float) -> None:
+        """What moved along with its directory, and is another than it was, is read next."""
+        for entry in created:
+            known = self.heap.index.stats.get(entry.path)
+            if entry.kind == "file" and known is not None and not known.agrees(entry.stat):
+                self._due.setdefault(entry.path, now)
 
     async def _believe(self, gone: list[EntryRow], now: float, *, waiting: bool) -> None:
         """Take paths as deleted once they stayed away and no others follow them."""

@@ -6,7 +6,7 @@ front matter, then the inode, then the content), else a deletion and a new thing
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
@@ -79,6 +79,9 @@ class Recognised:
     created: tuple[Created, ...]
     """Directories before what is in them."""
     vanished: tuple[Vanished, ...]
+    undecided: tuple[str, ...] = ()
+    """Directories that may be known ones, once what is in them is settled. Nothing is said of
+    them, and of what is below, before that."""
 
     def in_order(self) -> Iterator[Moved | Created]:
         """Moves, and before them the new directories: what moves into one needs its block. Outer
@@ -136,7 +139,11 @@ def recognise(
         moved.append(Moved(entry, found.path))
         del gone[entry.path], new[found.path]
 
-    _match_directories(gone, new, [*new.values(), *unsettled], match)
+    waiting = list(unsettled)
+    _match_directories(gone, new, [*new.values(), *waiting], match)
+    undecided = _undecided(gone, new, waiting)
+    for path in [p for p in new if any(p == u or p.startswith(u + "/") for u in undecided)]:
+        del new[path]
     _match_notes(gone, new, match)
     _match_inodes(gone, new, match)
     _match_contents(gone, new, match)
@@ -148,7 +155,7 @@ def recognise(
     result.sort(key=lambda c: (c.found.kind != "dir", c.found.path.count("/"), c.found.path))
     # Children before their directory, so that a directory is only given up when it is empty.
     left = sorted(gone.values(), key=lambda e: (-e.path.count("/"), e.path))
-    return Recognised(tuple(moved), tuple(result), tuple(Vanished(e) for e in left))
+    return Recognised(tuple(moved), tuple(result), tuple(Vanished(e) for e in left), undecided)
 
 
 _Match = Callable[[EntryRow, Found], None]
@@ -158,11 +165,7 @@ _New = dict[str, Found]
 
 def _match_directories(gone: _Gone, new: _New, seen: Sequence[Found], match: _Match) -> None:
     """Directories by inode, then by where most of their known children went."""
-    dirs = {(f.device, f.inode): f for f in new.values() if f.kind == "dir"}
-    for entry in [e for e in gone.values() if e.role == "folder"]:
-        found = dirs.get((entry.device or -1, entry.inode or -1))
-        if found is not None and found.path in new and not _is_another(entry, found, gone, seen):
-            match(entry, found)
+    _match_numbers(gone, new, seen, frozenset(), match)
     targets: dict[str, Counter[str]] = defaultdict(Counter)
     by_id = {f.front_id: f for f in new.values() if f.front_id}
     by_inode = {(f.device, f.inode): f for f in new.values() if f.kind == "file"}
@@ -175,13 +178,40 @@ def _match_directories(gone: _Gone, new: _New, seen: Sequence[Found], match: _Ma
         for path, _count in targets[entry.path].most_common(1):
             if path in new and new[path].kind == "dir":
                 match(entry, new[path])
+    # One whose children all went elsewhere, to several places, may still be the same.
+    _match_numbers(gone, new, seen, frozenset(by_id), match)
 
 
-def _is_another(entry: EntryRow, found: Found, gone: _Gone, seen: Sequence[Found]) -> bool:
-    """Whether a directory merely got the number of one that was removed: it has files, and none of
-    them was in that one.
+def _match_numbers(
+    gone: _Gone, new: _New, seen: Sequence[Found], elsewhere: Container[str], match: _Match
+) -> None:
+    """Directories by inode, unless that is merely the number of one that was removed."""
+    dirs = {(f.device, f.inode): f for f in new.values() if f.kind == "dir"}
+    for entry in [e for e in gone.values() if e.role == "folder"]:
+        found = dirs.get((entry.device or -1, entry.inode or -1))
+        if found is None or found.path not in new:
+            continue
+        children = [e for p, e in gone.items() if p.startswith(entry.path + "/")]
+        if not _is_another(found, [e for e in children if e.block_id not in elsewhere], seen):
+            match(entry, found)
+
+
+def _undecided(gone: _Gone, new: _New, waiting: Sequence[Found]) -> tuple[str, ...]:
+    """New directories with the number of one that is gone, and with files nobody can read yet."""
+    numbers = {(e.device, e.inode) for e in gone.values() if e.role == "folder"}
+    return tuple(
+        p
+        for p, f in new.items()
+        if f.kind == "dir"
+        and (f.device, f.inode) in numbers
+        and any(w.path.startswith(p + "/") for w in waiting)
+    )
+
+
+def _is_another(found: Found, children: Sequence[EntryRow], seen: Sequence[Found]) -> bool:
+    """Whether a directory is not the one that had these children: it has files, and none of them
+    is one of those.
     """
-    children = [e for p, e in gone.items() if p.startswith(entry.path + "/")]
     inside = [f for f in seen if f.kind == "file" and f.path.startswith(found.path + "/")]
     if not children or not inside:
         return False

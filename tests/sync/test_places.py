@@ -292,3 +292,56 @@ async def test_a_mark_of_the_user_s_own(world: World) -> None:
     await one.synced()
     await two.synced()
     assert ids(one) == ids(two) == {"Other.md": note, "Plan (2).md": twin}
+
+
+async def test_a_folder_renamed_with_all_in_it_changed(world: World) -> None:
+    """A directory that is renamed while nobody looks, its notes swapped, edited, moved out and
+    others moved in: the folder is the same, and so is every note.
+    """
+    one, two = await two_devices(world)
+    (one.root / "Sub").mkdir()
+    for name in ("Sub/a", "Sub/b", "Sub/c", "d"):
+        (one.root / f"{name}.md").write_text(f"the text of {name[-1]}\n")
+    (one.root / "Sub" / "data.bin").write_bytes(b"one")
+    await one.synced()
+    await two.synced()
+    before, blocks = ids(one), set(await world.blocks())
+    sub, new = one.root / "Sub", one.root / "New"
+    (sub / "a.md").rename(sub / "x.md")
+    (sub / "b.md").rename(sub / "a.md")
+    (sub / "x.md").rename(one.root / "b.md")
+    (one.root / "d.md").rename(sub / "b.md")
+    sub.rename(new)
+    (new / "c.md").write_text((new / "c.md").read_text().replace("the text", "the EDITED text"))
+    (new / "data.bin").write_bytes(b"two")
+    await one.synced()
+    await two.synced()
+    assert ids(one) == ids(two) == {
+        "New/a.md": before["Sub/b.md"],
+        "New/b.md": before["d.md"],
+        "New/c.md": before["Sub/c.md"],
+        "b.md": before["Sub/a.md"],
+    }  # fmt: skip
+    assert one.notes()["New/c.md"] == two.notes()["New/c.md"] == "the EDITED text of c\n"
+    assert files(two) == {"New/data.bin": b"two"}
+    assert set(await world.blocks()) == blocks
+    assert set(await world.titles("folder")) == {"New"}
+
+
+async def test_a_new_file_takes_a_note_s_name(world: World) -> None:
+    """A note renamed away, and a file without an id put into its place at once: the note is where
+    its file is, the other is a new one.
+    """
+    one, two = await two_devices(world)
+    note = await world.add("Note", "the old text\n")
+    await one.synced()
+    await two.synced()
+    (one.root / "Note.md").rename(one.root / "Note 2025.md")
+    (one.root / "Note.md").write_text("quite another\n")
+    await one.synced()
+    await two.synced()
+    found = ids(two)
+    assert ids(one) == found
+    assert found["Note 2025.md"] == note
+    assert two.notes() == {"Note.md": "quite another\n", "Note 2025.md": "the old text\n"}
+    assert len(await world.blocks()) == 2

@@ -98,3 +98,18 @@ def test_assets() -> None:
     assert assets_owner("a/Boat.md") is None
     assert assets_owner(".assets/p.pdf") is None
     assert assets_owner(assets_of("x/N.md") + "/f") == "x/N.md"
+
+
+def test_emptied_directory_is_known_by_its_number() -> None:
+    """A renamed directory whose notes were moved elsewhere meanwhile, and that got others, is
+    still itself; one whose notes are gone altogether, and that has others, is a new one.
+    """
+    old = EntryRow("Old", B, "folder", inode=7, device=1)
+    child = note("Old/A.md", A, inode=1)
+    directory = Found("New", "dir", 7, 1)
+    stranger = found("New/X.md", C, inode=5)
+    moved = found("A.md", A, inode=1)
+    result = recognise([old, child], [directory, stranger, moved], {})
+    assert [(m.entry.path, m.path) for m in result.moved] == [("Old/A.md", "A.md"), ("Old", "New")]
+    result = recognise([old, child], [directory, stranger], {})
+    assert result.moved == ()
