@@ -34,6 +34,8 @@ def align(old: Sequence[Block], new: Sequence[Block]) -> list[Pair]:
     out: list[Pair] = [(k, k) for k in range(head)]
     i = j = head
     ends = (len(old) - tail, len(new) - tail, tail)
+    if ends[0] - head == ends[1] - head == 1 and _mostly_stands(old[head], new[head]):
+        return [*out, *((k, k) for k in range(head, len(old)))]
     middle = _numbered(old[head : ends[0]], new[head : ends[1]])
     for i2, j2, n in [*((x + head, y + head, n) for x, y, n in matches(*middle)), ends]:
         out += _replaced(old, new, _align_gap(old, new, (i, i2, j, j2)))
@@ -52,6 +54,14 @@ def _equal_ends(old: Sequence[Block], new: Sequence[Block]) -> tuple[int, int]:
     while tail < most - head and old[-1 - tail] == new[-1 - tail]:
         tail += 1
     return head, tail
+
+
+def _mostly_stands(a: Block, b: Block) -> bool:
+    """Whether most children of a container are as they were: to be known without reading all."""
+    if a.kind != b.kind or not a.children:
+        return False
+    head, tail = _equal_ends(a.children, b.children)
+    return 2 * (head + tail) >= max(len(a.children), len(b.children))
 
 
 def similarity(a: Block, b: Block) -> float:

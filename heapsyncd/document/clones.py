@@ -1,6 +1,6 @@
 """What an edit copies out of the base or the live body, and how it recognises unknown nodes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from heapsyncd.document import build, leaf
@@ -14,10 +14,18 @@ from heapsyncd.tree import Atom, Block, Inline
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A body and its view."""
+    """A body and its view; ``shown``: as ``View.shown``."""
 
     root: Elem
     view: Block
+    shown: Mapping[int, Block] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, root: Elem) -> "Seen":
+        """A body that was read."""
+        view = View()
+        blocks = view.blocks(root, ())
+        return cls(root, Block("doc", children=blocks, path=()), view.shown)
 
 
 @dataclass(slots=True)
@@ -85,6 +93,8 @@ class Clones:
 
     def plain_block(self, block: Block) -> Block:
         """A tree with unknown nodes named by their content alone."""
+        if self.base.shown and not self.stand_ins:
+            return block  # there are none
         if block.kind == "opaque":
             shown = View(numbered=False).block(self.block(block), ())
             assert shown is not None

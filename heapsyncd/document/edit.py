@@ -154,7 +154,7 @@ def _express(
     lost: tuple[Lost, ...] = ()
     theirs: Seen | None = None
     if wish.body is not None:
-        base = Seen(root, view_of(root))
+        base = Seen.of(root)
         goal = settled(wish.body, base.view, keep_unknown=stand_ins)
         same: Same = {}
         if live is not None and goal != base.view:
@@ -170,8 +170,7 @@ def _express(
 
 
 def _seen(replica: Replica) -> Seen:
-    root = nodes.read(replica.doc, nodes.BODY)
-    return Seen(root, view_of(root))
+    return Seen.of(nodes.read(replica.doc, nodes.BODY))
 
 
 def _second(

@@ -19,7 +19,7 @@ _Name = tuple[str, object]
 
 
 def settled(goal: Block, base: Block, *, keep_unknown: bool = False) -> Block:
-    """The goal as this document can show it.
+    """The goal as this document can show it; what of it is as in the base is the base's own.
 
     An unknown node may stand once; repetitions are left out. One the document does not have is
     literal text, unless ``keep_unknown``.
@@ -28,7 +28,8 @@ def settled(goal: Block, base: Block, *, keep_unknown: bool = False) -> Block:
         InvalidEdit: nested deeper than is shown.
     """
     _check_depth(goal)
-    if keep_unknown:
+    goal = _grafted(goal, base)
+    if goal is base or keep_unknown:
         return goal
     known = dict(_unknown(base))
     wanted = list(_unknown(goal))
@@ -46,6 +47,28 @@ def _check_depth(goal: Block) -> None:
         depth += 1
         if depth > _DEEPEST:
             raise InvalidEdit("lists or quotes are nested too deeply")
+
+
+def _grafted(goal: Block, base: Block) -> Block:
+    """The goal with the base's own blocks where it equals them: those are compared by identity."""
+    new, old = goal.children, base.children
+    if len(new) == len(old):
+        children = [_graft(a, b) for a, b in zip(new, old, strict=True)]
+        if children and all(a is b for a, b in zip(children, old, strict=True)) and goal == base:
+            return base
+        return goal.with_children(children) if children else goal
+    most = min(len(new), len(old))
+    head = next((k for k in range(most) if new[k] != old[k]), most)
+    rest = range(most - head)
+    tail = next((k for k in rest if new[-1 - k] != old[-1 - k]), most - head)
+    middle = new[head : len(new) - tail]
+    return goal.with_children([*old[:head], *middle, *old[len(old) - tail :]])
+
+
+def _graft(new: Block, old: Block) -> Block:
+    if new == old:
+        return old
+    return _grafted(new, old) if new.kind == old.kind else new
 
 
 def _unknown(tree: Block) -> Iterator[tuple[_Name, Attrs]]:

@@ -163,6 +163,33 @@ def copy(node: Node) -> Node:
     return top
 
 
+def touched(old: Elem, new: Elem) -> Iterator[Node]:
+    """Every node of an element's next state that is not one of the old state as it was."""
+    pairs = [(old, new)]
+    while pairs:
+        before, after = pairs.pop()
+        yield after
+        same = {id(c) for c in before.children}
+        stays = {id(c.raw): c for c in before.children if isinstance(c, Elem)}
+        for child in after.children:
+            if id(child) in same:
+                continue
+            was = stays.get(id(child.raw)) if isinstance(child, Elem) else None
+            if isinstance(child, Elem) and child.raw is not None and was is not None:
+                pairs.append((was, child))
+            else:
+                yield from _walk(child)
+
+
+def _walk(node: Node) -> Iterator[Node]:
+    todo = [node]
+    while todo:
+        item = todo.pop()
+        yield item
+        if isinstance(item, Elem):
+            todo += item.children
+
+
 def texts(node: Node) -> Iterator[str]:
     """All text below a node in order, without embedded objects."""
     stack = [node]

@@ -5,6 +5,7 @@ ever sent. Unknown nodes are never judged: they are only kept, copied or deleted
 """
 
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from heapsyncd.document.nodes import Elem, Node, Txt
 from heapsyncd.document.schema import BLOCKS, CELLS, INLINE, ITEMS, LEAVES, NAMES, TEXTBLOCKS
@@ -16,10 +17,19 @@ def violations(node: Node) -> list[str]:
     stack = [node]
     while stack:
         item = stack.pop()
-        if isinstance(item, Elem) and (item.tag in NAMES or not item.tag):
-            out += _broken(item)
+        if _is_judged(item):
+            out += violation(item)
             stack += item.children
     return out
+
+
+def violation(node: Node) -> list[str]:
+    """The rules that a node itself breaks."""
+    return list(_broken(node)) if _is_judged(node) else []
+
+
+def _is_judged(node: Node) -> TypeGuard[Elem]:
+    return isinstance(node, Elem) and (node.tag in NAMES or not node.tag)
 
 
 def _broken(elem: Elem) -> Iterator[str]:

@@ -10,10 +10,10 @@ from heapsyncd.diff import align
 from heapsyncd.document.body import Body
 from heapsyncd.document.clones import Clones
 from heapsyncd.document.identity import Same
-from heapsyncd.document.nodes import Elem
+from heapsyncd.document.nodes import Elem, touched
 from heapsyncd.document.plan import plan
 from heapsyncd.document.rescue import Lost
-from heapsyncd.document.rules import violations
+from heapsyncd.document.rules import violation, violations
 from heapsyncd.document.schema import Vocabulary
 from heapsyncd.document.sources import Step, fresh_step
 from heapsyncd.document.tree import View
@@ -65,7 +65,7 @@ def shaped(clones: Clones, goal: Block, words: Vocabulary, same: Same) -> Shaped
 
 def _wrong(made: Elem, step: Step, clones: Clones) -> set[int]:
     """Which top-level blocks of the goal do not show as they should."""
-    view = View(numbered=False)
+    view = View(numbered=False, known=clones.base.shown)
     old = {id(n): k for k, n in enumerate(clones.base.root.children)}
     blocks = {b.path[0]: b for b in clones.base.view.children if b.path}
     shown: list[tuple[Block, bool]] = []
@@ -93,11 +93,7 @@ def _with_new(step: Step, wrong: set[int]) -> Step:
 
 def _judge(old: Elem, new: Elem) -> None:
     """Refuse an edit that breaks a rule which the document did not break before."""
-    before = {id(n) for n in old.children}
-    found: Counter[str] = Counter()
-    for node in new.children:
-        if id(node) not in before:
-            found.update(violations(node))
+    found = Counter(broken for node in touched(old, new) for broken in violation(node))
     if found:
         found -= Counter(violations(old))
     if found:

@@ -8,6 +8,7 @@ cells). Hidden or opaque, it survives, because an edit is a difference of two vi
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -55,20 +56,33 @@ STAND_IN = "heapsyncd:opaque"
 class View:
     """One pass over a body.
 
-    Equal unknown nodes are told apart by their order, unless ``numbered`` is false: then equal
-    content has equal digests, wherever it stands.
+    Args:
+        numbered: equal unknown nodes are told apart by their order; else equal content has equal
+            digests, wherever it stands.
+        known: what nodes show, by the node's identity: these need no look.
     """
 
-    def __init__(self, *, numbered: bool = True) -> None:
+    def __init__(self, *, numbered: bool = True, known: Mapping[int, Block] | None = None) -> None:
         self._numbered = numbered
         self._seen: dict[str, int] = {}
+        self._known = known or {}
+        self._shown: dict[int, Block] = {}
+
+    @property
+    def shown(self) -> dict[int, Block]:
+        """What each node of the body shows that is a block or an item, by the node's identity.
+
+        Empty when an unknown node is among them, whose name depends on where it stands.
+        """
+        return {} if self._seen else self._shown
 
     def blocks(self, parent: Elem, path: Path) -> tuple[Block, ...]:
         """The children of a container that show."""
         out = []
         for k, child in enumerate(parent.children):
-            block = self.block(child, (*path, k))
+            block = self._known.get(id(child)) or self.block(child, (*path, k))
             if block is not None:
+                self._shown[id(child)] = block
                 out.append(block)
         return tuple(out)
 
@@ -130,8 +144,14 @@ class View:
             values = attrs(start=schema.number(node.attrs.get("start"), 0, 999_999_999, 1))
         children = []
         for item, at in items:
+            known = self._known.get(id(item))
+            if known is not None:
+                children.append(known)
+                continue
             done = attrs(checked=is_checked(item)) if kind == "todo_list" else attrs()
-            children.append(Block("item", done, self.blocks(item, at), path=at))
+            made = Block("item", done, self.blocks(item, at), path=at)
+            self._shown[id(item)] = made
+            children.append(made)
         return Block(kind, values, tuple(children), path=path)
 
     def _table(self, node: Elem, path: Path) -> Block | None:

@@ -10,7 +10,7 @@ from typing import Any
 from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.document.nodes import Elem, Formats, Node, Run, Txt, read_node
-from heapsyncd.document.schema import same
+from heapsyncd.document.schema import ITEMS, LISTS, same
 from heapsyncd.document.tree import View
 from heapsyncd.errors import InvalidEdit
 
@@ -81,17 +81,50 @@ def verify(old: Elem, new: Elem, txn: Transaction) -> None:
     Raises:
         InvalidEdit: it does not; nothing of it may be sent.
     """
-    assert new.raw is not None
-    untouched = {id(n) for n in old.children}
-    written = new.raw.children(txn)
-    view = View(numbered=False)
-    if len(written) != len(new.children):
-        raise InvalidEdit("the edit was not carried out as planned")
-    for k, (raw, node) in enumerate(zip(written, new.children, strict=True)):
-        if id(node) in untouched or isinstance(raw, XmlText):
-            continue
-        if view.block(read_node(raw, txn), (k,)) != view.block(node, (k,)):
-            raise InvalidEdit("the edit was not carried out as planned")
+    todo = [(old, new)]
+    while todo:
+        before, after = todo.pop()
+        assert after.raw is not None
+        untouched = {id(n) for n in before.children}
+        stays = {id(n.raw): n for n in before.children if isinstance(n, Elem)}
+        written = after.raw.children(txn)
+        if len(written) != len(after.children):
+            raise InvalidEdit(_UNPLANNED)
+        for raw, node in zip(written, after.children, strict=True):
+            if id(node) in untouched or isinstance(raw, XmlText):
+                continue
+            was = stays.get(id(node.raw)) if _is_container(node) else None
+            if was is not None and isinstance(node, Elem) and _is_as(raw, node, txn):
+                todo.append((was, node))
+            elif not _shows(raw, node, txn):
+                raise InvalidEdit(_UNPLANNED)
+
+
+_UNPLANNED = "the edit was not carried out as planned"
+
+
+def _is_container(node: Node) -> bool:
+    """Whether a node stays and holds blocks or items: only what is new among these is read."""
+    tags = {"blockquote", *LISTS, *ITEMS.values()}
+    return isinstance(node, Elem) and node.raw is not None and node.tag in tags
+
+
+def _is_as(raw: XmlElement | XmlFragment, node: Elem, txn: Transaction) -> bool:
+    if not isinstance(raw, XmlElement):
+        return False
+    found = dict(raw.attributes(txn))
+    return (
+        raw.tag() == node.tag  # type: ignore[attr-defined]  # missing in the stubs
+        and found.keys() == node.attrs.keys()
+        and all(same(found[k], v) for k, v in node.attrs.items())
+    )
+
+
+def _shows(raw: XmlElement | XmlFragment, node: Node, txn: Transaction) -> bool:
+    view, read = View(numbered=False), read_node(raw, txn)
+    if isinstance(node, Elem) and node.tag in ITEMS.values():
+        return read.tag == node.tag and view.blocks(read, ()) == view.blocks(node, ())
+    return view.block(read, ()) == view.block(node, ())
 
 
 def _remove(
