@@ -4,14 +4,14 @@ Yjs can't move a node or change its kind. A clone keeps what markdown can't say 
 what others did to the live one meanwhile.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from heapsyncd.diff import similarity
 from heapsyncd.document.identity import Same
 from heapsyncd.document.theirs import LEAVES, content, holds, partners
 from heapsyncd.document.visible import merged
-from heapsyncd.tree import Block, Inline, Text
+from heapsyncd.tree import Atom, Block, Inline, Text, inline, plain
 
 _RETYPED = 0.5
 _MOVED = 0.6
@@ -70,10 +70,20 @@ def fresh_step(block: Block) -> Step:
 
 
 def with_content(block: Block, items: Sequence[Inline]) -> Block:
-    """The leaf with other content."""
-    if block.kind != "code":
-        return replace(block, inline=tuple(items))
-    return replace(block, text="".join(i.text for i in items if isinstance(i, Text)))
+    """The leaf with other content, in the leaf's own terms: a line's end in code is a break."""
+    if block.kind == "code":
+        return replace(block, text="".join(map(plain, items)))
+    return replace(block, inline=inline(x for item in items for x in _lines(item)))
+
+
+def _lines(item: Inline) -> Iterator[Inline]:
+    if not isinstance(item, Text) or "\n" not in item.text:
+        yield item
+        return
+    for k, line in enumerate(item.text.split("\n")):
+        if k:
+            yield Atom("break")
+        yield Text(line, item.marks)
 
 
 @dataclass(slots=True)

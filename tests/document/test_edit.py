@@ -410,6 +410,19 @@ def test_edits_of_two_sides_meet(ours: Block, theirs: Block, texts: list[str]) -
     assert Case([p("the quick brown fox")], ours, theirs).texts == texts
 
 
+def test_lines_of_code_become_breaks_where_others_made_it_text() -> None:
+    """What we add to code that others made a paragraph stands there, and the other way round."""
+    code = Block("code", attrs(info=""), text="some long line of code")
+    more = replace(code, text="some long line of code\nand another")
+    case = Case(
+        [("codeBlock", {}, [[("some long line of code", {})]])], doc(more), doc(para(code.text))
+    )
+    assert case.view == doc(para("some long line of code", BR, "and another"))
+    text = para("some long line of code", BR, "and another")
+    case = Case([p(code.text)], doc(text), doc(code))
+    assert case.view == doc(more)
+
+
 def test_a_rescued_edit_is_one_update_without_gaps() -> None:
     """What is brought back on the live document travels with the rest as one complete update."""
     body = [p("the quick brown fox"), p("lazy dog")]
