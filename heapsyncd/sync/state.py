@@ -30,6 +30,17 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """A transfer of one content that was refused."""
+
+    key: str
+    """The files_v0 key: another content is tried at once."""
+    times: int
+    not_before: float
+    """Monotonic; infinite: not in this life."""
+
+
 @dataclass
 class HeapState:
     """One heap's mirror in memory.
@@ -87,8 +98,8 @@ class HeapState:
     """Blocks that are not written because their place is ignored."""
     placeholders: set[str] | None = None
     """Those that are on the disk; None before the first look."""
-    given_up: dict[str, str] = field(default_factory=dict)
-    """Transfers that are not tried again in this life: path and key."""
+    put_off: dict[str, PutOff] = field(default_factory=dict)
+    """Transfers that were refused, by path."""
     moved_bytes: dict[str, int] = field(default_factory=dict)
     """How far the transfers are, by path."""
     files_limit_bytes: int | None = None

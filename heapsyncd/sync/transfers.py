@@ -3,6 +3,8 @@ where it stopped.
 """
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -22,7 +24,7 @@ from heapsyncd.model import FileEntry
 from heapsyncd.sync.contents import files_of
 from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.report import Progress
-from heapsyncd.sync.state import HeapState, stamped
+from heapsyncd.sync.state import HeapState, PutOff, stamped
 
 log = structlog.get_logger()
 
@@ -30,6 +32,9 @@ AT_ONCE: Final = 3
 """Transfers side by side."""
 WRITE_BYTES: Final = 1 << 20
 """So much of a download is gathered before it is written."""
+REFUSED_AGAIN_S: Final = 60.0
+"""How soon a refused transfer is tried again the first time."""
+REFUSED_MOST_S: Final = 3600.0
 TRIES: Final = 3
 """So often a content with a wrong hash is downloaded before it is given up."""
 
@@ -78,10 +83,11 @@ async def transfer(heap: HeapState) -> bool:
     Raises:
         TryLater: the server can't be reached; what was done is kept.
     """
+    now = time.monotonic()
     todo = [
         e
         for e in heap.index.entries.values()
-        if e.todo in {"upload", "download"} and heap.given_up.get(e.path) != e.key
+        if e.todo in {"upload", "download"} and not _is_put_off(heap, e, now)
     ]
     gate = asyncio.Semaphore(AT_ONCE)
     done: list[bool] = []
@@ -111,12 +117,28 @@ async def _transfer(heap: HeapState, entry: EntryRow) -> bool:
         return await _download(heap, entry, file)
     except RequestRefused as error:
         heap.file_problems[entry.path] = _refused(entry, file, error)
-        if error.status in {413, 422}:
-            heap.given_up[entry.path] = file.key
+        _put_off(heap, entry, for_good=error.status in {413, 422})
         return False
-    except (FolderTrouble, ProtocolError) as error:
+    except ProtocolError as error:
+        heap.file_problems[entry.path] = str(error)
+        _put_off(heap, entry)
+        return False
+    except FolderTrouble as error:
         heap.file_problems[entry.path] = str(error)
         return False
+
+
+def _put_off(heap: HeapState, entry: EntryRow, *, for_good: bool = False) -> None:
+    """Try a refused content again later, and each time twice as much later."""
+    before = heap.put_off.get(entry.path)
+    times = before.times + 1 if before is not None and before.key == entry.key else 1
+    wait_s = math.inf if for_good else min(REFUSED_AGAIN_S * 2 ** (times - 1), REFUSED_MOST_S)
+    heap.put_off[entry.path] = PutOff(entry.key or "", times, time.monotonic() + wait_s)
+
+
+def _is_put_off(heap: HeapState, entry: EntryRow, now: float) -> bool:
+    found = heap.put_off.get(entry.path)
+    return found is not None and found.key == entry.key and now < found.not_before
 
 
 def _refused(entry: EntryRow, file: FileEntry, error: RequestRefused) -> str:
@@ -164,7 +186,7 @@ async def _download(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
         heap.file_problems[entry.path] = f"{error}; rename what stands there and it arrives"
         return False
     if stat is None:
-        heap.given_up[entry.path] = file.key
+        _put_off(heap, entry, for_good=True)
         heap.file_problems[entry.path] = (
             f"what the server sent has another sha256 than it should, {TRIES} times; what stood"
             " here is kept. It is tried again when the file changes or heapsyncd starts anew."
@@ -245,3 +267,4 @@ async def _commit(heap: HeapState, entry: EntryRow) -> None:
         await heap.db.write(store)
         heap.index.put(entry)
         heap.moved_bytes.pop(entry.path, None)
+        heap.put_off.pop(entry.path, None)

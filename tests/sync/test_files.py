@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from heapsyncd.backends.contract import UploadSource
 from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.errors import RequestRefused
+from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import PLACEHOLDER
+from heapsyncd.folder.parts import Part
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import FileEntry
 from heapsyncd.server import Limits, Server
@@ -374,8 +378,6 @@ async def test_changed_while_sent(
     world: World, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """A file that changes while it is sent is abandoned and sent anew: what arrives is whole."""
-    from heapsyncd.folder.disk import HeapFolder  # noqa: PLC0415
-
     device = world.device()
     await device.synced()
     path = device.root / "big.bin"
@@ -548,3 +550,113 @@ async def test_memory_stays_flat(world: World) -> None:
         tracemalloc.stop()
     assert (two.root / "big.bin").stat().st_size == size
     assert peak < 32 * MIB
+
+
+async def test_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transfer that the server refuses is told of and not asked for again and again; the others
+    go on, and a new content is tried at once.
+    """
+    upload = HeaperBackend.upload
+    asked: list[str] = []
+    sent: list[str] = []
+
+    async def refusing(
+        self: HeaperBackend, heap: HeapId, block: BlockId, source: UploadSource, **more: object
+    ) -> FileEntry:
+        if source.name == "bad.bin":
+            asked.append(source.hash)
+            raise RequestRefused("not this one", 403)
+        done = await upload(self, heap, block, source, **more)  # type: ignore[arg-type]
+        sent.append(source.name)
+        return done
+
+    monkeypatch.setattr(HeaperBackend, "upload", refusing)
+    device = world.device()
+    await device.synced()
+    (device.root / "bad.bin").write_bytes(b"bad")
+    async with device.running():
+        await until(lambda: asked, "the upload is refused")
+        for k in range(3):
+            (device.root / f"{k}.bin").write_bytes(f"good {k}".encode())
+            await until(lambda: f"{k}.bin" in sent, "another file")  # noqa: B023 - used at once
+        assert asked == [_sha256(b"bad")]
+        problems = device.report.snapshot()["heaps"][0]["problems"]
+        assert any(p["path"] == "bad.bin" and "refused" in p["reason"] for p in problems)
+        (device.root / "bad.bin").write_bytes(b"better")
+        await until(lambda: asked[-1] == _sha256(b"better"), "the new content is tried")
+        assert asked == [_sha256(b"bad"), _sha256(b"better")]
+
+
+async def test_two_versions_renamed(world: World) -> None:
+    """Two versions of a file block that is then renamed, on the disk or in the app, are both kept,
+    with one content each, and both have the new name everywhere.
+    """
+    one, two = world.device("a"), world.device("b")
+    await one.synced()
+    (one.root / "plan.pdf").write_bytes(b"v0")
+    await one.synced()
+    await two.synced()
+    (one.root / "plan.pdf").write_bytes(b"one's version")
+    (two.root / "plan.pdf").write_bytes(b"two's")
+    for device in (one, two, one, two):
+        await device.synced()
+    first, second = sorted([b"one's version", b"two's"], key=_sha256)
+    assert files(one) == files(two) == {"plan.pdf": first, "plan (2).pdf": second}
+    blocks = set(await world.blocks())
+    (one.root / "plan.pdf").rename(one.root / "lines.pdf")
+    for device in (one, two, one):
+        await device.synced()
+    assert files(one) == files(two) == {"lines.pdf": first, "lines (2).pdf": second}
+    assert set(await world.titles("file")) == {"lines.pdf"}
+    await world.change((await world.titles("file"))["lines.pdf"], title="sheer.pdf")
+    for device in (one, two, one):
+        await device.synced()
+    assert files(one) == files(two) == {"sheer.pdf": first, "sheer (2).pdf": second}
+    assert set(await world.blocks()) == blocks
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing handles it."""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", ["write", "remove", "finish"])
+async def test_killed_at_a_placeholder(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str
+) -> None:
+    """A kill before or after a placeholder is written, taken away, or replaced by the content it
+    stood for: the next life has either, never both, and sends neither.
+    """
+    one, two = world.device("a"), world.device("b")
+    two.files, two.files_limit_mb = "on-demand", 0
+    await one.synced()
+    (one.root / "Boat.assets").mkdir()
+    (one.root / "Boat.md").write_text("text\n")
+    (one.root / "Boat.assets" / "plan.pdf").write_bytes(b"v0")
+    await one.synced()
+    if step != "write":
+        await two.synced()
+        await mark(two.account, two.base / "state", [two.root])
+    owner = Part if step == "finish" else HeapFolder
+    original = getattr(owner, step)
+
+    async def killing(self: object, *arguments: object, **more: object) -> object:
+        about = step == "finish" or str(arguments[0]).endswith(PLACEHOLDER)
+        if about and when == "before":
+            raise Killed
+        result = await original(self, *arguments, **more)
+        if about:
+            raise Killed
+        return result
+
+    monkeypatch.setattr(owner, step, killing)
+    with pytest.raises((Killed, BaseExceptionGroup)):
+        await two.once()
+    monkeypatch.undo()
+    await two.synced()
+    if step == "write":
+        assert set(files(two)) == {f"Boat.assets/plan.pdf{PLACEHOLDER}"}
+    else:
+        assert files(two) == {"Boat.assets/plan.pdf": b"v0"}
+    assert await world.titles("file") == {}
+    assert len(await entries_of(world, "Boat")) == 1
