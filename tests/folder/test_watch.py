@@ -108,6 +108,28 @@ async def test_what_is_in_a_new_directory_is_found(folder: HeapFolder, root: Pat
         await watcher.until({"outside/x/y/later.md"}.issubset)
 
 
+async def test_nothing_falls_between_the_watch_and_the_scan(
+    folder: HeapFolder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What changes while the watch is armed, or between that and the scan, is found by one or the
+    other.
+    """
+    arm = watching._arm
+
+    def busy(place: Path) -> object:
+        (place / "before.md").touch()
+        armed = arm(place)
+        (place / "after.md").touch()
+        return armed
+
+    monkeypatch.setattr(watching, "_arm", busy)
+    async with watched(root) as watcher:
+        snapshot = await folder.scan(NO_RULES)
+        assert {"before.md", "after.md"} <= set(snapshot.entries)
+        (root / "last.md").touch()
+        await watcher.until({"last.md"}.issubset)
+
+
 async def test_our_own_temporaries_are_no_hints(folder: HeapFolder, root: Path) -> None:
     """A file we write is hinted at by its name alone."""
     async with watched(root) as watcher:

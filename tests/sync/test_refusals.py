@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 from aiohttp import web
 
+from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.ids import HeapId
+from heapsyncd.model import ChangePage
 from heapsyncd.sync import patience
 from heapsyncd.wire import rest
 from heapsyncd.wire.signin import public_key
@@ -191,6 +195,32 @@ async def test_a_heap_that_may_only_be_read(world: World) -> None:
     await device.synced()
     theirs = device.root.parent / "Other" / "Theirs.md"
     assert theirs.read_text().endswith("mine\n")
+
+
+async def test_a_feed_that_repeats_itself(
+    world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages that come twice and in another order change nothing, and delete nothing."""
+    real = HeaperBackend.changes
+
+    async def shuffled(self: HeaperBackend, heap: HeapId, cursor_ms: int) -> ChangePage:
+        page = await real(self, heap, cursor_ms)
+        return replace(page, changed=page.changed[::-1] + page.changed, gone=page.gone * 2)
+
+    monkeypatch.setattr(HeaperBackend, "changes", shuffled)
+    device = behind(proxy, world)
+    ids = {name: await world.add(name, f"text {name}\n") for name in "ABCD"}
+    await device.synced()
+    async with device.running():
+        await device.in_sync()
+        await world.change(ids["A"], body="text A, edited\n")
+        await world.change(ids["B"], deleted_at_ms=1_760_000_000_000)
+        (device.root / "C.md").write_text((device.root / "C.md").read_text() + "\nmore\n")
+        await until(lambda: "edited" in device.notes()["A.md"], "the edit")
+        await until(lambda: "B.md" not in device.notes(), "the deletion")
+        await device.in_sync()
+    assert sorted(device.notes()) == ["A.md", "C.md", "D.md"]
+    assert await world.text(ids["C"]) == "text C\nmore"
 
 
 async def test_shut_out_in_the_midst(

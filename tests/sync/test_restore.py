@@ -8,6 +8,7 @@ from heapsyncd.errors import UserError
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.cachefile import open_cache
 from heapsyncd.sync.report import Wanted
+from heapsyncd.sync.status import cached_deletions
 from heapsyncd.sync.versions import restore_alone
 from tests.sync.rig import Device, World
 
@@ -83,3 +84,25 @@ async def test_history_is_bounded(world: World) -> None:
             )
         kept = await db.read(lambda tx: history.of_block(tx, block))
     assert [v.data for v in kept] == [f"{k}\n".encode() for k in range(99, 35, -1)]
+
+
+async def test_a_mass_deletion_that_was_confirmed(world: World) -> None:
+    """Everything comes back under its id, with its texts, when all of a heap is asked for."""
+    device = world.device()
+    ids = {f"N{k:02}.md": await world.add(f"N{k:02}", f"text {k}\n") for k in range(15)}
+    await device.synced()
+    for name in ids:
+        (device.root / name).unlink()
+    assert (await device.once()).exit_code == 1
+    await cached_deletions(device.account, device.base / "state", "confirm")
+    await device.synced()
+    assert device.notes() == {}
+    assert len(await put_back(device, ".")) == 15
+    await device.synced()
+    assert device.notes() == {f"N{k:02}.md": f"text {k}\n" for k in range(15)}
+    assert {name: device.id_of(name) for name in ids} == ids
+    for block in ids.values():
+        assert (await world.server.document(block)).fields().deleted_at_ms is None
+    async with await open_cache(device.account, device.base / "state") as db:
+        for block in ids.values():
+            assert len(await db.read(lambda tx, b=block: history.versions(tx, b))) >= 2  # type: ignore[misc]
