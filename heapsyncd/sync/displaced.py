@@ -34,11 +34,13 @@ async def displaced(heap: HeapState, seen: Differences, max_bytes: int) -> list[
     index = heap.index
     replaced = {e.path: e for e in seen.modified if _is_replaced(heap, e)}
     away = {*seen.missing, *replaced}
-    elsewhere = {e.stat.inode for e in seen.created if e.kind == "file"}
+    others = [*replaced.values(), *(e for e in seen.created if e.kind == "file")]
+    elsewhere = {e.stat.inode: e.stat for e in others}
     found = []
     for path, entry in replaced.items():
         # What stood there was taken elsewhere, it was not merely saved anew.
-        left = index.stats[path].inode in elsewhere
+        known = index.stats[path]
+        left = known.same_content(elsewhere.get(known.inode, entry.stat))
         if len(away) < 2 and not left:
             break  # an ordinary save
         row = index.entries[path]

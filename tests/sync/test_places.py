@@ -345,3 +345,16 @@ async def test_a_new_file_takes_a_note_s_name(world: World) -> None:
     assert found["Note 2025.md"] == note
     assert two.notes() == {"Note.md": "quite another\n", "Note 2025.md": "the old text\n"}
     assert len(await world.blocks()) == 2
+    old, new, newer = (one.root / f"{n}.md" for n in ("Note 2025", "Note", "Newer"))
+    new.rename(newer)
+    old.rename(new)
+    old.write_text("a third\n")
+    await one.synced()
+    await two.synced()
+    assert {**ids(one), "Note 2025.md": ""} == {
+        "Note.md": note,
+        "Newer.md": found["Note.md"],
+        "Note 2025.md": "",
+    }
+    assert ids(one) == ids(two)
+    assert two.notes()["Note 2025.md"] == "a third\n"
