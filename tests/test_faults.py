@@ -1,0 +1,464 @@
+"""What is known to break such programs, what a user must see then, and the tests that prove it."""
+
+import ast
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+TESTS: Final = Path(__file__).parent
+
+AREAS: Final = {
+    "power, crash, disk": range(1, 12),
+    "the folder's root, and many changes at once": range(12, 25),
+    "two people edit one text": range(25, 40),
+    "watching, and editors": range(40, 51),
+    "names, links, safety": range(51, 58),
+    "network and server": range(58, 68),
+    "attachments": range(68, 73),
+    "the whole": range(75, 79),
+}
+"""Which numbers speak of what; none is left out. What takes days or a bench is not here."""
+
+FAULTS: Final = {
+    1: (
+        "killed at any call of a file's write: old or new text, entire; the next start converges",
+        "folder/test_replace.py::test_a_kill_at_each_call_leaves_old_or_new_text",
+        "world/test_kill_points.py::test_kills",
+    ),
+    2: (
+        "a note found empty or full of NULs at a start is damage: written again, never pushed",
+        "sync/test_trouble.py::test_damaged_while_nobody_looked",
+        "sync/test_trouble.py::test_emptied_again_is_meant",
+    ),
+    3: (
+        "any SQL statement fails (full, i/o, busy, corrupt): no lost edit, never a false in sync",
+        "test_database.py::test_each_failing_statement_leaves_all_or_nothing",
+        "test_database.py::test_a_damaged_file_is_told_apart",
+        "world/test_kill_points.py::test_failures",
+    ),
+    4: (
+        "the cache is gone: rebuilt from folder and server, nothing doubled or deleted",
+        "sync/test_mirror.py::test_lost_cache",
+        "world/test_world.py::test_world",
+    ),
+    5: (
+        "the cache is put back from a backup: the old text is not pushed again",
+        "world/test_recovery.py::test_older_cache",
+    ),
+    6: (
+        "the disk is full: originals intact, no temporaries left, goes on by itself",
+        "folder/test_replace.py::test_a_full_disk_leaves_no_temporary_behind",
+        "folder/test_replace.py::test_each_failing_call_leaves_old_or_new_text",
+        "test_database.py::test_a_full_disk_stores_nothing_and_heals",
+    ),
+    7: (
+        "one note or directory can't be written or read: it alone is in trouble, until it can",
+        "sync/test_trouble.py::test_one_note_can_not_be_written",
+        "sync/test_trouble.py::test_one_note_can_not_be_read",
+        "folder/test_disk.py::test_an_unreadable_directory_is_a_problem",
+    ),
+    8: (
+        "temporaries of earlier lives: ours are swept, a user's files never",
+        "folder/test_disk.py::test_only_our_own_temporaries_are_swept",
+    ),
+    9: (
+        "two daemons on one state or folder, a lock of the dead: refused by name, or taken over",
+        "test_daemon.py::test_a_second_daemon_is_refused",
+        "test_statelock.py::test_a_second_holder_is_refused_and_told_who_holds_it",
+        "folder/test_marker.py::test_a_folder_has_one_daemon",
+        "cli/test_run.py::test_a_second_daemon_exits_5_and_a_killed_one_leaves_no_lock",
+    ),
+    10: (
+        "SIGTERM while starting, writing or sending: an end in time, nothing lost",
+        "cli/test_stop.py::test_stopped_in_the_midst",
+        "test_daemon.py::test_a_mirror_that_does_not_end_is_cancelled",
+        "test_database.py::test_a_cancelled_caller_leaves_no_half_transaction",
+    ),
+    11: (
+        "clocks that jump, stamps that say nothing: the change is found, not all is changed",
+        "sync/test_trouble.py::test_stamps_that_say_nothing",
+        "sync/test_trouble.py::test_a_clock_that_jumps",
+        "folder/test_snapshot.py::test_any_stamp_makes_a_file_modified",
+    ),
+    12: (
+        "the root is not mounted: everything held, nothing deleted, goes on when it is back",
+        "sync/test_mirror.py::test_marker_missing",
+        "folder/test_marker.py::test_without_the_marker_nothing_is_written",
+    ),
+    13: (
+        "the root is deleted or renamed while it is mirrored: held, nothing made elsewhere",
+        "world/test_recovery.py::test_the_folder_is_renamed_while_it_runs",
+    ),
+    14: (
+        "the first start with an empty folder: downloads alone",
+        "sync/test_mirror.py::test_first_mirror",
+    ),
+    15: (
+        "the first start with a full folder: matched by id and content, nothing doubled",
+        "world/test_recovery.py::test_full_folder_meets_full_server",
+        "world/test_recovery.py::test_plain_files_meet_their_notes",
+    ),
+    16: (
+        "a server that lists nothing, too little, or a login page: an error, no deletions",
+        "world/test_recovery.py::test_an_empty_answer_deletes_nothing",
+        "wire/test_answers.py::test_a_body_that_is_not_the_shape",
+        "sync/test_refusals.py::test_trouble_with_all_requests",
+    ),
+    17: (
+        "most notes deleted within seconds: held; confirmed or taken back by a person",
+        "sync/test_holds.py::test_confirmed",
+        "sync/test_holds.py::test_undone",
+        "sync/test_holds.py::test_a_mass_deletion_from_the_server_is_held",
+    ),
+    18: (
+        "deletions that drip: held by the hour",
+        "sync/test_holds.py::test_small_steps_within_an_hour_are_held",
+    ),
+    19: (
+        "rules that hide files: those are no deletions",
+        "sync/test_files.py::test_rules_that_change",
+        "sync/test_files.py::test_rules_that_change_between_lives",
+    ),
+    20: (
+        "a formatter rewrites everything: let through slowly, and told",
+        "sync/test_holds.py::test_a_formatter_is_let_through_and_told_of",
+        "sync/test_guard.py::test_rewriting_is_bounded",
+    ),
+    21: (
+        "the server is put back from a backup: it gets again what it lost, nothing is deleted",
+        "world/test_recovery.py::test_server_from_a_backup",
+        "world/test_recovery.py::test_server_from_a_backup_while_it_runs",
+    ),
+    22: (
+        "another server under the account's name: refused, with what to do",
+        "world/test_recovery.py::test_another_server",
+    ),
+    23: (
+        "half a year offline: deletions reach unedited notes alone, the others are kept and told",
+        "sync/test_trouble.py::test_half_a_year_offline",
+    ),
+    24: (
+        "a hold outlives restarts and stays visible",
+        "sync/test_holds.py::test_a_mass_deletion_is_held_over_restarts",
+        "cli/test_deletions.py::test_without_a_daemon_the_next_pass_heeds_it",
+    ),
+    25: (
+        "a save and a remote edit within one moment: both insertions are there",
+        "sync/test_mirror.py::test_both_sides_at_once",
+        "world/test_world.py::test_world",
+    ),
+    26: (
+        "a save between our last look and the replacing: kept, and merged",
+        "folder/test_replace.py::test_a_save_after_the_last_look_is_not_lost",
+        "folder/test_replace.py::test_what_changed_since_is_not_overwritten",
+    ),
+    27: (
+        "an editor saves an old text: its own edits alone count; that is told",
+        "sync/test_stale.py::test_against_a_remote_change",
+        "sync/test_review.py::test_an_old_text_saved",
+        "sync/test_review.py::test_saved_over_what_came",
+    ),
+    28: (
+        "edits while nobody mirrors: merged from the stored base; no notice when one side edited",
+        "sync/test_mirror.py::test_offline_edits",
+        "sync/test_review.py::test_changes_apart_need_no_look",
+        "world/test_apart.py::test_both_know_nothing_of_each_other",
+    ),
+    29: (
+        "the same edit on both sides: made once",
+        "document/test_edit.py::test_the_same_correction_on_both_sides_is_made_once",
+        "sync/test_review.py::test_what_meets",
+    ),
+    30: (
+        "deleted on one side, edited on the other: the edited text stays, and that is told",
+        "sync/test_review.py::test_an_edit_of_a_deleted_note",
+        "sync/test_review.py::test_a_deletion_of_an_edited_note",
+        "sync/test_review.py::test_a_deletion_of_a_directory_with_an_edited_note",
+        "sync/test_holds.py::test_an_edit_wins_over_a_held_deletion",
+    ),
+    31: (
+        "deleted on both sides, made on both sides: silently one, or two under steady names",
+        "world/test_recovery.py::test_deleted_on_both_sides",
+        "world/test_recovery.py::test_made_on_both_sides",
+    ),
+    32: (
+        "a server that restarts: no document is built anew from text, nothing doubled",
+        "world/test_recovery.py::test_the_server_restarts",
+        "peers/test_live.py::test_a_server_that_was_away_is_found_again",
+    ),
+    33: (
+        "a document that comes empty after a failed load: refused, the file is kept",
+        "sync/test_trouble.py::test_a_blanked_document_is_refused",
+        "sync/test_trouble.py::test_a_blank_that_is_meant",
+    ),
+    34: (
+        "emoji, combining marks, right to left at every edge of an edit: byte for byte",
+        "peers/test_documents.py::test_edits_in_bulk_are_taken",
+        "test_diff.py::test_hunks_never_split_a_grapheme",
+        "document/test_edit.py::test_an_emoji_is_replaced_as_a_whole",
+    ),
+    35: (
+        "damaged, huge or repeated updates: that block is set aside, all others go on",
+        "document/test_replica.py::test_garbage_never_breaks_a_replica",
+        "document/test_replica.py::test_a_panic_is_contained_but_nothing_else",
+        "sync/test_mirror.py::test_unreadable_document",
+        "server/test_fuzz.py::test_any_frames",
+    ),
+    36: (
+        "CRLF, mixed line ends, a BOM, no last newline: kept, never an edit",
+        "world/test_recovery.py::test_line_ends",
+        "markdown/test_patch.py::test_line_ends_stay_what_they_are",
+    ),
+    37: (
+        "a note that is no UTF-8 or holds NUL: reported, never pushed, never rewritten",
+        "sync/test_mirror.py::test_not_text",
+        "sync/test_mirror.py::test_trouble_is_remembered",
+    ),
+    38: (
+        "very long notes and lines: bounded work",
+        "markdown/test_patch.py::test_size_costs_no_more_than_its_share",
+        "test_diff.py::test_long_texts_are_compared_exactly",
+        "test_diff.py::test_long_lists_are_aligned_in_order",
+    ),
+    39: (
+        "a save that empties the file first: nothing is deleted before it is steady",
+        "world/test_recovery.py::test_a_save_in_two_halves",
+        "sync/test_trouble.py::test_emptied_while_it_is_mirrored",
+    ),
+    40: (
+        "the ways of editors to save: one edit, the same note, no helper file uploaded",
+        "sync/test_editors.py::test_a_save_is_one_edit",
+        "folder/test_ignore.py::test_what_editors_leave_is_ignored",
+    ),
+    41: (
+        "the kernel's queue overflows: everything is looked at",
+        "folder/test_watch.py::test_a_burst_that_overflows_the_kernels_queue",
+        "folder/test_watch.py::test_a_huge_batch_means_everything",
+    ),
+    42: (
+        "directories made and filled at once, or moved in: all files are found",
+        "folder/test_watch.py::test_what_is_in_a_new_directory_is_found",
+    ),
+    43: (
+        "inotify is used up: looked at now and then; status and log say the exact fix",
+        "folder/test_watch.py::test_real_limits_lead_to_polling",
+        "folder/test_watch.py::test_without_inotify_the_folder_is_polled",
+        "sync/test_trouble.py::test_a_folder_that_can_not_be_watched_is_told",
+    ),
+    44: (
+        "a change between scan and watch: found",
+        "folder/test_watch.py::test_nothing_falls_between_the_watch_and_the_scan",
+    ),
+    45: (
+        "what we wrote ourselves: recognised by its content, however late",
+        "world/test_recovery.py::test_own_writes_are_no_edits",
+        "sync/test_mirror.py::test_quiet",
+    ),
+    46: (
+        "our temporaries and locks: never a reason to look",
+        "folder/test_watch.py::test_our_own_temporaries_are_no_hints",
+    ),
+    47: (
+        "renames in a circle, in a chain, with an edit, across heaps: the same notes",
+        "sync/test_names.py::test_any_renames_and_moves",
+        "sync/test_names.py::test_swapped_notes",
+        "sync/test_names.py::test_moves_across_heaps",
+        "sync/test_mirror.py::test_rename_move_delete",
+    ),
+    48: (
+        "gone for a moment: not deleted",
+        "world/test_recovery.py::test_gone_for_a_moment",
+    ),
+    49: (
+        "a directory deleted and at once put back: what is on the disk in the end counts",
+        "sync/test_trouble.py::test_a_folder_that_is_put_back_at_once",
+    ),
+    50: (
+        "a watch that dies or goes blind: noticed, told in the log, begun anew",
+        "sync/test_trouble.py::test_a_watch_that_went_blind_is_noticed",
+        "folder/test_watch.py::test_a_watch_that_broke_starts_anew",
+        "folder/test_watch.py::test_a_folder_that_is_gone_is_watched_again_when_back",
+    ),
+    51: (
+        "heaps of one title, titles that differ by case or normalisation: steady, distinct names",
+        "sync/test_names.py::test_heaps_with_one_title",
+        "sync/test_names.py::test_hostile_titles",
+        "folder/test_layout.py::test_the_laws_of_a_layout",
+        "folder/test_names.py::test_unique_gives_distinct_names",
+    ),
+    52: (
+        "titles with slashes, dots, NUL, reserved names, 300 bytes, emoji: safe, inside the root",
+        "sync/test_names.py::test_hostile_titles",
+        "folder/test_names.py::test_a_name_is_safe_everywhere",
+    ),
+    53: (
+        "renames of case or normalisation alone, both ways: renames",
+        "sync/test_names.py::test_case_and_form_renames",
+        "folder/test_disk.py::test_case_and_form_alone_can_be_renamed",
+        "folder/test_disk.py::test_case_alone_where_the_file_system_ignores_it",
+    ),
+    54: (
+        "symlinks, swapped in at the last moment too: not followed, not written, not deleted",
+        "sync/test_names.py::test_symlinks_that_take_a_place",
+        "folder/test_disk.py::test_no_call_goes_through_a_symlinked_directory",
+        "folder/test_disk.py::test_a_directory_swapped_in_the_midst_leads_nowhere",
+        "folder/test_disk.py::test_links_and_special_files_are_told_and_left",
+    ),
+    55: (
+        "a server that names paths which escape, are ours or are ignored: refused",
+        "sync/test_names.py::test_hostile_attachments",
+        "sync/test_files.py::test_rules_that_change_between_lives",
+        "folder/test_disk.py::test_a_path_that_leads_out_is_refused",
+    ),
+    56: (
+        "FIFOs, sockets, devices, hard links, unreadable files: passed over with a reason",
+        "sync/test_names.py::test_special_files",
+        "folder/test_disk.py::test_links_and_special_files_are_told_and_left",
+        "folder/test_disk.py::test_what_can_not_be_read_says_why",
+    ),
+    57: (
+        "a file for a folder or the other way, with unsynced children: nothing of them lost",
+        "sync/test_names.py::test_file_and_folder_swap",
+    ),
+    58: (
+        "time-outs, broken and silent links, portals: waited out, no state damaged",
+        "sync/test_refusals.py::test_trouble_with_all_requests",
+        "wire/test_rest.py::test_a_silent_server_is_unreachable",
+        "wire/test_rest.py::test_a_closed_port_and_an_unknown_name_are_unreachable",
+        "wire/test_feed.py::test_a_silent_link_is_replaced",
+    ),
+    59: (
+        "401 in the midst: renewed once, then sign-in needed; what is unsent is kept",
+        "sync/test_refusals.py::test_shut_out_in_the_midst",
+        "wire/test_signin.py::test_a_refused_account_is_not_hammered_and_recovers",
+        "backends/test_heaper.py::test_revoked_tokens_are_replaced_by_a_sign_in",
+    ),
+    60: (
+        "every status a server can answer, each by its class; one heap or edit holds up no other",
+        "sync/test_refusals.py::test_trouble_with_all_requests",
+        "sync/test_refusals.py::test_one_edit_is_refused",
+        "sync/test_refusals.py::test_a_heap_that_may_only_be_read",
+        "sync/test_refusals.py::test_a_server_that_asks_to_slow_down",
+        "wire/test_rest.py::test_what_a_server_answers_is_one_of_our_errors",
+        "wire/test_answers.py::test_retry_after_is_read_in_both_forms",
+    ),
+    61: (
+        "an answer that gets lost or cut: done again, nothing doubled, files neither",
+        "sync/test_refusals.py::test_answers_that_never_come",
+        "world/test_recovery.py::test_an_answer_is_lost",
+    ),
+    62: (
+        "a cursor that is lost, too old or ahead, a feed that repeats itself: no deletions",
+        "world/test_recovery.py::test_a_cursor_that_lies",
+        "sync/test_refusals.py::test_a_feed_that_repeats_itself",
+    ),
+    63: (
+        "the same update over two ways in any order, or HTTP alone: converges",
+        "world/test_recovery.py::test_http_alone",
+        "world/test_world.py::test_world",
+    ),
+    64: (
+        "many devices come back at once: spread by chance",
+        "wire/test_events.py::test_waits_double_up_to_a_cap",
+        "wire/test_feed.py::test_an_unreachable_server_is_tried_again",
+    ),
+    65: (
+        "a live link accepted what the server never stored: unsent until HTTP says otherwise",
+        "server/test_durability.py::test_kill_loses_nothing_acknowledged",
+        "world/test_recovery.py::test_the_server_restarts",
+        "world/test_recovery.py::test_server_from_a_backup_while_it_runs",
+    ),
+    66: (
+        "a suspend, another network afterwards: both ways at once, over new connections",
+        "sync/test_trouble.py::test_after_a_suspend_both_ways_at_once",
+        "sync/test_trouble.py::test_a_suspend_is_the_difference_of_two_clocks",
+        "wire/test_rest.py::test_given_up_connections_answer_over_new_ones",
+    ),
+    67: (
+        "a state or folder of a newer version: refused by name, nothing written",
+        "test_database.py::test_a_newer_file_is_refused_by_name",
+        "folder/test_marker.py::test_a_newer_marker_is_told",
+    ),
+    68: (
+        "an upload cut at a chunk, killed, lost or forgotten by the server: goes on, hash equal",
+        "sync/test_files.py::test_server_forgets",
+        "sync/test_files.py::test_an_upload_goes_on_in_the_next_life",
+        "wire/test_upload.py::test_only_missing_chunks_are_sent",
+        "wire/test_upload.py::test_chunks_the_server_lost_are_sent_again",
+        "server/test_files.py::test_resume_after_restart",
+    ),
+    69: (
+        "a file changed, replaced, cut or deleted while it is sent: begun anew, never torn",
+        "sync/test_files.py::test_changed_while_sent",
+    ),
+    70: (
+        "a download with a wrong hash: thrown away, the old file kept",
+        "sync/test_files.py::test_wrong_hash",
+        "folder/test_parts.py::test_a_wrong_digest_makes_no_file",
+    ),
+    71: (
+        "a note that shows an attachment which is not there yet, or not any more: intact",
+        "sync/test_files.py::test_shown_before_it_is_there",
+        "sync/test_files.py::test_entry_before_its_content",
+        "sync/test_files.py::test_removed_while_shown",
+    ),
+    72: (
+        "files of zero bytes, over the limit, larger than the memory: told or streamed",
+        "sync/test_files.py::test_empty_file",
+        "sync/test_files.py::test_over_the_server_s_limit",
+        "sync/test_files.py::test_memory_stays_flat",
+    ),
+    75: (
+        "any course of edits, kills, outages and clocks: folders equal documents, no word lost",
+        "world/test_world.py::test_world",
+        "world/test_kill_points.py::test_kills",
+    ),
+    76: (
+        "status in each of these: never in sync with a byte unsent; systemd and exit codes agree",
+        "sync/test_refusals.py::test_trouble_with_all_requests",
+        "test_notify.py::test_the_status_line_tells_the_truth",
+        "cli/test_sync.py::test_sync_says_what_is_left",
+    ),
+    77: (
+        "a mass deletion that was confirmed: all notes can come back, with ids and history",
+        "sync/test_restore.py::test_a_mass_deletion_that_was_confirmed",
+        "cli/test_history.py::test_a_directory_out_of_the_trash",
+    ),
+    78: (
+        "a cache of an older version: taken over with all that is in it, or left as it is",
+        "cache/test_upgrade.py::test_texts_that_an_older_version_kept",
+        "test_database.py::test_an_older_file_is_brought_to_the_newest_version",
+        "test_database.py::test_a_failed_migration_leaves_the_older_version",
+    ),
+}
+"""By number: the situation and what a user must see, then the tests that prove it."""
+
+
+@cache
+def named_in(path: str) -> frozenset[str]:
+    """The names of a file's tests, but for those that are known to fail."""
+    tree = ast.parse((TESTS / path).read_text("utf-8"))
+    return frozenset(
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not any("xfail" in ast.unparse(mark) for mark in node.decorator_list)
+    )
+
+
+def test_every_fault_is_met() -> None:
+    """No number is missing, and none is beside the areas."""
+    assert list(FAULTS) == [number for area in AREAS.values() for number in area]
+
+
+@pytest.mark.parametrize("number", FAULTS)
+def test_every_fault_has_its_tests(number: int) -> None:
+    """What a fault names are tests, at least one, and none that is expected to fail."""
+    situation, *tests = FAULTS[number]
+    assert situation
+    assert tests
+    for name in tests:
+        path, _, function = name.partition("::")
+        assert function in named_in(path), name
