@@ -145,8 +145,8 @@ def plant(raw: XmlElement | XmlFragment, index: int, node: Node, txn: Transactio
         made = parent.insert_element_prelim(txn, at, item.tag)
         for name, value in item.attrs.items():
             made.insert_attribute(txn, name, value)
-        # The last of the stack comes first: children are appended in order.
-        todo += reversed([(made, k, child) for k, child in enumerate(item.children)])
+        # The last child first, always to the front: an index further in is counted from there.
+        todo += [(made, 0, child) for child in item.children]
 
 
 def _plant_text(parent: XmlElement | XmlFragment, at: int, node: Txt, txn: Transaction) -> None:
