@@ -142,6 +142,11 @@ class Database:
         return await loop.run_in_executor(self._thread, _translated, self._path, work)
 
 
+def is_ours(error: BaseException) -> bool:
+    """Whether a FolderTrouble was raised here: a transaction was not carried out."""
+    return isinstance(error.__cause__, sqlite3.Error)
+
+
 def is_damaged(error: BaseException) -> bool:
     """Whether a FolderTrouble raised here means that the file is no sound database: rebuild it."""
     cause = error.__cause__

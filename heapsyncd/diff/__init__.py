@@ -3,8 +3,8 @@
 ``text``: word first, then by characters inside similar words; nearly as small as a character
 diff, but two people's edits of one sentence merge to words. ``blocks``: equal subtrees fix
 anchors, what lies between is paired by similarity, so that a changed paragraph stays the paragraph
-it was. ``sequences``: the common subsequence both rest on, bounded in time. ``ends``: what two texts
-at one place have in common.
+it was. ``sequences``: the common subsequence both rest on, bounded in time. ``ends``: what two
+texts at one place have in common.
 """
 
 from heapsyncd.diff.blocks import SIMILAR, align, similarity

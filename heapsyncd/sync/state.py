@@ -106,7 +106,8 @@ class HeapState:
     """Larger contents stay on the server until somebody asks for them; None: none does."""
 
     async def load_index(self) -> None:
-        """Fill the index and the holds from the cache."""
+        """Fill the index and the holds from the cache; once more when a transaction failed."""
+        self.rearrange = True
         self.index = await self.db.read(
             lambda tx: Index(
                 blocks.of_heap(tx, self.id),
@@ -125,7 +126,10 @@ class HeapState:
         for entry in asked:
             self.index.put(entry)
 
-        for hold in await self.db.read(lambda tx: holds.of_heap(tx, self.id)):
+        held = await self.db.read(lambda tx: holds.of_heap(tx, self.id))
+        self.held_up.clear()
+        self.held_down.clear()
+        for hold in held:
             self.hold(hold)
         self.kept_problems = await self.db.read(lambda tx: entries.problems(tx, self.id))
         self.file_problems = dict(self.kept_problems)

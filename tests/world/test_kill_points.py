@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -21,12 +22,17 @@ from heapsyncd.markdown.parse import parse
 from heapsyncd.sync.report import Verdict
 from tests.world import laws
 from tests.world.fast import fast
-from tests.world.life import Life, watched
+from tests.world.life import SYSCALLS, Life, watched
 from tests.world.play import Game
 from tests.world.player import Player
+from tests.world.power import Loss, PowerCuts
 
-REPEATS = int(os.environ.get("HEAPSYNCD_WORLD_REPEATS", "1"))
-"""How many times each SQL statement of a pass fails once."""
+LONG: Final = "HEAPSYNCD_LONG" in os.environ
+"""Whether every statement fails once and every loss follows every change: takes minutes."""
+SAMPLED: Final = 13
+"""Else one of so many statements fails, others in each scenario, ..."""
+LOSSES: Final[tuple[Loss, ...]] = ("bytes", "names", "both")
+"""... and these take turns."""
 MOST = 2000
 """A scenario with more steps than this does not end."""
 
@@ -202,16 +208,13 @@ def _failing_at(k: int) -> Life:
     )
 
 
-@pytest.mark.skipif(
-    "HEAPSYNCD_LONG" not in os.environ, reason="takes minutes; HEAPSYNCD_LONG=1 runs it"
-)
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
 async def test_failures(stage: Stage, scenario: Scenario) -> None:
     """A statement or a call that fails (disk full): nothing is lost, "in sync" is only said when
     it is true, and the next pass puts it right."""
     with watched(statements=True):
-        for k in count():
+        for k in count(0 if LONG else SCENARIOS.index(scenario), 1 if LONG else SAMPLED):
             assert k < MOST
             await scenario(stage, k)
             life = _failing_at(k)
@@ -220,4 +223,35 @@ async def test_failures(stage: Stage, scenario: Scenario) -> None:
                 await laws.hold(stage.game)
             await stage.put_right()
             if len(life.steps) <= k:
+                return
+
+
+def _ending_after(call: int) -> Life:
+    """A life that ends after so many changes of the folder."""
+    calls = count(1)
+
+    def look(life: Life, name: str) -> None:
+        if name in SYSCALLS and next(calls) == call:
+            life.ends_at = len(life.steps)
+
+    return Life(fails=look)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
+async def test_power_cuts(stage: Stage, scenario: Scenario) -> None:
+    """The power fails after any change of the folder, and what was not synced is gone, be it bytes
+    or names: no empty file is taken for an edit, nothing is lost or doubled."""
+    power = PowerCuts(stage.game.base / "aside")
+    with power.watched(), watched():
+        for k in count():
+            assert k < MOST
+            await scenario(stage, k)
+            life = _ending_after(1 + (k // len(LOSSES) if LONG else k))
+            await stage.run(life)
+            if life.dead:
+                power.cut(LOSSES[k % len(LOSSES)])
+            await stage.put_right()
+            power.all_safe()
+            if not life.dead:
                 return
