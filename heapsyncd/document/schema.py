@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heapsyncd.document.nodes import Elem, Formats
-from heapsyncd.tree import BlockType, Mark, Marks, MarkType
+from heapsyncd.tree import BlockType, Mark, Marks, MarkType, destination, one_spaced
 
 ITEMS = {
     "bulletList": "listItem",
@@ -136,16 +136,6 @@ def mark_value(mark: Mark, old: Any = None) -> dict[str, Any]:
     elif value.get("title"):
         value["title"] = None
     return value
-
-
-def destination(href: str) -> str:
-    """A link's target as markdown can say it: no control characters."""
-    return re.sub(r"[\x00-\x1f\x7f]", lambda m: f"%{ord(m[0]):02X}" if m[0] != "\0" else "", href)
-
-
-def one_spaced(text: str) -> str:
-    """Text on one line: whitespace that holds a newline becomes one space, the edges go."""
-    return re.sub(r"[ \t]*[\r\n]+\s*", " ", text.replace("\0", "")).strip()
 
 
 def number(value: Any, low: int, high: int, default: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from heapsyncd.document import schema
 from heapsyncd.document.nodes import Elem, Node, Txt
 from heapsyncd.ids import is_ulid
-from heapsyncd.tree import Atom, Piece, Text, attrs
+from heapsyncd.tree import Atom, Piece, Text, attrs, destination, one_spaced
 
 _CODE_STRETCH = re.compile(r"[^\r\0]+|\r(?!\n)")
 
@@ -63,15 +63,15 @@ def atom_of(node: Elem) -> Atom | None:
         return Atom("break")
     if tag == "image":
         found = attrs(
-            src=schema.destination(schema.text_of(values.get("src"))),
-            alt=schema.one_spaced(schema.text_of(values.get("alt"))),
-            title=schema.one_spaced(schema.text_of(values.get("title"))),
+            src=destination(schema.text_of(values.get("src"))),
+            alt=one_spaced(schema.text_of(values.get("alt"))),
+            title=one_spaced(schema.text_of(values.get("title"))),
         )
         return Atom("image", found)
     target = schema.text_of(values.get("blockKey" if tag == "pagelink" else "id"))
     if tag not in {"pagelink", "reference"} or not is_ulid(target):
         return None
-    label = schema.one_spaced(schema.text_of(values.get("label"))) or None
+    label = one_spaced(schema.text_of(values.get("label"))) or None
     return Atom("mention", attrs(id=target, label=label if tag == "reference" else None))
 
 

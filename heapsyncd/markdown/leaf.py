@@ -18,6 +18,7 @@ from heapsyncd.markdown.events import (
 from heapsyncd.markdown.literal import after_prefix, bare, lone_text
 from heapsyncd.markdown.source import Source
 from heapsyncd.tree import Atom, Inline, Mark, Marks, Piece, Span, Text, attrs, inline, marks
+from heapsyncd.tree.canonical import destination, one_spaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,11 +247,12 @@ class LeafReader:
                 label = refs.spelling(self._source, data, block)
             self._atom("mention", start, end, id=block, label=label)
         elif kind == "Image":
-            alt = refs.alt_text(self._events, i)
-            self._atom("image", start, end, src=data["dest_url"], alt=alt, title=data["title"])
+            src, title = destination(data["dest_url"]), one_spaced(data["title"])
+            alt = one_spaced(refs.alt_text(self._events, i))
+            self._atom("image", start, end, src=src, alt=alt, title=title)
         else:
             email = "mailto:" if data["link_type"] == "Email" else ""
-            mark = Mark("link", email + data["dest_url"], data["title"])
+            mark = Mark("link", email + destination(data["dest_url"]), one_spaced(data["title"]))
             after = end - self._events[last - 1][1]["end"]
             self._source.wrap(start, end, 1, after, mark)
             self._push(mark)

@@ -132,6 +132,19 @@ def _is_edge(items: list[Inline], k: int) -> bool:
     return isinstance(item, Atom) and item.kind == "break"
 
 
+def destination(href: str) -> str:
+    """The canonical form of a link's or image's target: no control characters."""
+    return re.sub(r"[\x00-\x1f\x7f]", lambda m: f"%{ord(m[0]):02X}" if m[0] != "\0" else "", href)
+
+
+def one_spaced(text: str) -> str:
+    """The canonical form of a title, an alt text or a label: on one line, without edges.
+
+    Whitespace that holds a newline becomes one space.
+    """
+    return re.sub(r"[ \t]*[\r\n]+\s*", " ", text.replace("\0", "")).strip()
+
+
 def opaque_label(text: str) -> str:
     """The canonical form of an opaque's label: what an HTML comment on one line can carry.
 

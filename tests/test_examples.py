@@ -1,0 +1,80 @@
+"""Every example of CommonMark and of GitHub's extensions as a note: document and file in turn."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heapsyncd.document import nodes
+from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.document.rules import violations
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.patch import patch
+from heapsyncd.markdown.render import render
+from tests.markdown.conftest import examples
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_a_note_of_each_example_is_whole(part: int) -> None:
+    """The document shows the file; reading the file again, or the one another device would write,
+    is no edit; both are read as the same.
+    """
+    for source in examples()[part::8]:
+        tree = parse(source, NO_LINKS)
+        document = express([], Wish(body=tree)).update or EMPTY
+        replica = Replica.load([document])
+        assert replica.view() == tree, source
+        assert violations(nodes.read(replica.doc, nodes.BODY)) == [], source
+        elsewhere = render(replica.view(), NO_LINKS)
+        assert parse(elsewhere, NO_LINKS) == tree, source
+        for file in (source, elsewhere):
+            assert express([document], Wish(body=parse(file, NO_LINKS))).update is None, source
+            assert patch(file, replica.view(), NO_LINKS) == file
+
+
+PARTS = [
+    *("w", "two words", "é", "\u2028", "\u00a0", "\ufeff", "\x0c", "\x7f", "👩\u200d👧", "\r"),
+    *("\n", "\n\n", "\n    ", "\n- ", "\n1. ", "\n> ", "\n- [ ] ", "\n\n  ", "  \n", "\t", " "),
+    *("*", "**", "_", "~~", "`", "```\n", "[", "](", ")", "](/u '", '](</u v> "', "')", '")'),
+    *("![", "\n[a]: ", "[a]", "[[", "]]", "|", "\n|-|-|\n", "\n# ", "\n===\n", "\n---\n", "\\"),
+    *("<b>", "<u>", "</u>", "<br>", "<!--", "-->", "<!---->", "<div>", "<a:b>", "[^1]", "&#32;"),
+    *("&#0;", "&#160;", "&amp;", "&#10;", "<!--x:abc123-->", "\n[^1]: ", "\n~~~ py t\n"),
+    "\n<!-- heapsyncd: x abc123 -->\n",
+]
+SOURCES = st.lists(st.sampled_from(PARTS), max_size=25).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(SOURCES)
+def test_any_text_is_a_note(source: str) -> None:
+    """Whatever a file says, a document can show, and showing it again is no edit."""
+    tree = parse(source, NO_LINKS)
+    document = express([], Wish(body=tree)).update or EMPTY
+    view = Replica.load([document]).view()
+    assert parse(patch(source, view, NO_LINKS), NO_LINKS) == view
+    if "heapsyncd:" not in source and ":abc123" not in source:
+        assert view == tree  # an unknown node's comment, in a note that has no such node, is text
+    assert express([document], Wish(body=view)).update is None
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_a_letter_typed_into_each_example_is_small(part: int) -> None:
+    """One letter more in the file costs less than two hundred bytes and changes one node alone."""
+    large = {}
+    for source in examples()[part::8]:
+        tree = parse(source, NO_LINKS)
+        document = express([], Wish(body=tree)).update or EMPTY
+        for found in list(re.finditer(r"(?<=[^\W_])\b", source))[:3]:
+            typed = parse(f"{source[: found.end()]}x{source[found.end() :]}", NO_LINKS)
+            same = [a == b for a, b in zip(tree.children, typed.children, strict=False)]
+            kinds = [b.kind for b in tree.walk()] == [b.kind for b in typed.walk()]
+            if same.count(False) != 1 or not kinds:
+                continue  # the letter makes it other markdown
+            update = express([document], Wish(body=typed)).update or EMPTY
+            assert Replica.load([document, update]).view() == typed
+            if len(update) >= 200:
+                large[source] = len(update)
+    assert large == {}
