@@ -15,13 +15,15 @@ from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
-from heapsyncd.errors import BlockError
+from heapsyncd.errors import BlockError, PeerError, SignInRefused, TryLater
 from heapsyncd.folder.layout import Placed, fits, place
 from heapsyncd.folder.names import carries, collision_key, safe_name, split_suffix
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.changes import folder_created
 from heapsyncd.sync.contents import file_created
 from heapsyncd.sync.created import notes_created
+from heapsyncd.sync.feed import from_trash
+from heapsyncd.sync.inbound import pull
 from heapsyncd.sync.index import NoteLinks
 from heapsyncd.sync.ingest import Saved, note_adopted
 from heapsyncd.sync.merge import shows
@@ -157,6 +159,17 @@ async def adopt(heap: HeapState, saved: Saved, block: BlockId) -> None:
     log.info("recognised", path=saved.path, block=block)
 
 
+async def _look_in_trash(heap: HeapState, notes: Sequence[Found]) -> None:
+    """Notes may have been deleted elsewhere while nobody knew them here (a lost cache): then their
+    files follow, unless they say something else.
+    """
+    try:
+        if await from_trash(heap, [BlockId(n.front_id) for n in notes if n.front_id]):
+            await pull(heap)
+    except (TryLater, PeerError, SignInRefused) as error:
+        log.warning("the trash can't be asked", heap=heap.report.title, reason=str(error))
+
+
 async def take_in(
     heap: HeapState,
     homeless: Homeless,
@@ -174,6 +187,7 @@ async def take_in(
         texts: the notes' texts, by path.
     """
     notes = [f for f in found if f.is_note]
+    await _look_in_trash(heap, notes)
     known = await adoptable(heap, notes, copies, texts) if notes else {}
     for item in notes:
         if item.path in known:

@@ -1,6 +1,6 @@
 """The delta feed: which blocks changed on the server, and which are new or gone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -40,6 +40,8 @@ async def poll(heap: HeapState) -> bool:
     if not told.whole and any(s.id not in told.blocks for s in lately):
         heap.cursor_ms = 0
         news = await _read(heap, told) or news
+    if told.whole:
+        heap.in_trash = told.trashed - heap.index.blocks.keys()
     if told.older or told.whole:
         news = await tell_again(heap, told.older, told.blocks if told.whole else None) or news
     if news:
@@ -56,6 +58,7 @@ class _Told:
     blocks: set[BlockId] = field(default_factory=set)
     older: set[BlockId] = field(default_factory=set)
     """Those that are in an earlier state than was once announced."""
+    trashed: set[BlockId] = field(default_factory=set)
 
 
 async def _read(heap: HeapState, told: _Told) -> bool:
@@ -69,6 +72,7 @@ async def _read(heap: HeapState, told: _Told) -> bool:
             await _list_rows(heap)
             page = await heap.backend.changes(heap.id, 0)
         told.blocks |= {c.id for c in page.changed} | {g.id for g in page.gone}
+        told.trashed |= {g.id for g in page.gone if not g.permanent}
         changed = False
         # An empty page is not written down: a restart asks from a little earlier, that is all.
         if page.changed or page.gone or begins:
@@ -106,6 +110,19 @@ async def _know(heap: HeapState, page: ChangePage) -> None:
         unknown = [i for i in unknown if i not in heap.index.blocks]
     found = [await heap.backend.row(heap.id, i) for i in unknown]
     await add_rows(heap, [r for r in found if r is not None])
+
+
+async def from_trash(heap: HeapState, found: Iterable[BlockId]) -> bool:
+    """Learn of blocks in the server's trash that there are files of; whether there were any.
+
+    Raises:
+        TryLater and its like: the server can't be asked.
+    """
+    wanted = [b for b in found if b in heap.in_trash]
+    rows = [await heap.backend.row(heap.id, b) for b in wanted]
+    await add_rows(heap, [r for r in rows if r is not None])
+    heap.in_trash.difference_update(wanted)
+    return bool(wanted)
 
 
 async def _list_rows(heap: HeapState) -> None:

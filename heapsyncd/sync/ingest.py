@@ -134,18 +134,15 @@ async def _express(
     front_before = Note.of(chosen.rendition.data).front if chosen else None
     change = front_change(front_before, note.front)
     wish, new_tags = wish_of(heap, change)
-    if state.deleted_at_ms is not None:
-        wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
-    if (
-        wish == Wish()
-        and not again
-        and await off_loop(lambda: shows(saved.data, live.view(), links))
-    ):
+    same = wish == Wish() and not again and (not ring or state.deleted_at_ms is None)
+    if same and await off_loop(lambda: shows(saved.data, live.view(), links)):
         # The file shows the document as it is: written by us before a kill, or edited alike on
         # both sides.
         named = await off_loop(lambda: mentions(live.view()))
         await _commit(heap, entry, saved, state, live, _Outcome(None, state.seq, None, named))
         return
+    if state.deleted_at_ms is not None:
+        wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
     reading = await off_loop(read_body, base, note, live, updates, links, heap.client_id, wish)
     current = chosen is None or chosen.rendition.seq == state.seq
     reviews = await off_loop(

@@ -74,6 +74,8 @@ class HeapState:
     """How far the delta feed was read; the cache's may lag behind by empty pages."""
     in_doubt: bool = True
     """Whether the server may have gone back in time since it was last heard."""
+    in_trash: set[BlockId] = field(default_factory=set)
+    """Blocks in the server's trash that the cache does not know."""
     rearrange: bool = True
     """Whether places have to be worked out anew."""
     places: dict[BlockId, str] = field(default_factory=dict)

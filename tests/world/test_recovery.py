@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.cache import heaps
 from heapsyncd.errors import ConfigError, Unreachable
 from heapsyncd.model import ChangePage
+from heapsyncd.sync import created
 from heapsyncd.sync.cachefile import open_cache
 from tests.server.rig import with_map
 from tests.sync.rig import Device, until
@@ -351,3 +353,40 @@ async def test_the_server_restarts(game: Game, one: Player) -> None:
         await until(lambda: one.device.report.state == "in sync", "in sync")
     await one.stop()
     await quiet(game)
+
+
+@pytest.mark.parametrize("edited", [False, True])
+async def test_deleted_elsewhere_while_the_cache_was_lost(
+    game: Game, one: Player, *, edited: bool
+) -> None:
+    """Its file goes as well; one that was edited comes back as the note it was."""
+    (block,) = await game.world.blocks()
+    await quiet(game)
+    shutil.rmtree(one.device.base / "state")
+    await game.app_delete(Move("app_delete"))
+    if edited:
+        await edit(game, one)
+    await quiet(game)
+    assert await game.world.blocks() == [block]
+    assert one.notes() == (["Boat.md"] if edited else [])
+
+
+async def test_a_new_note_that_could_not_be_stored(
+    game: Game, one: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed transaction is not taken for done: "in sync" means that the file has its id."""
+    store = created._store_created
+    failed: list[sqlite3.Error] = []
+
+    def full(*args: object) -> None:
+        store(*args)  # type: ignore[arg-type]
+        if not failed:
+            failed.append(sqlite3.OperationalError("database or disk is full"))
+            failed[0].sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise failed[0]
+
+    monkeypatch.setattr(created, "_store_created", full)
+    one.save("New.md", f"{game.word(one.name)}\n", 0)
+    await quiet(game)
+    assert failed
+    assert "id:" in one.read("New.md")
