@@ -1,6 +1,6 @@
 """What is in a heap's folder at one moment, and what changed since another; pure values."""
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -81,6 +81,7 @@ def compare(
     under: Collection[str] | None = None,
     *,
     folders: Container[str],
+    below: Callable[[str], Iterable[str]] | None = None,
 ) -> Differences:
     """Name what changed between what is known and a snapshot.
 
@@ -92,6 +93,7 @@ def compare(
         now: what a scan found.
         under: the paths the scan was limited to (with what is below); None: it saw everything.
         folders: which of the known paths are directories. A directory is never ``modified``.
+        below: the known paths below a path, and perhaps others; None: they are looked for.
     """
     created, modified = [], []
     for path, entry in now.entries.items():
@@ -103,7 +105,9 @@ def compare(
         elif entry.kind == "file" and not before.agrees(entry.stat):
             modified.append(entry)
     missing = [
-        p for p in _expected(known, now, under, folders) if _is_missing(p, now, p in folders)
+        p
+        for p in _expected(known, now, under, folders, below)
+        if _is_missing(p, now, p in folders)
     ]
     created.sort(key=lambda e: e.path)
     modified.sort(key=lambda e: e.path)
@@ -115,6 +119,7 @@ def _expected(
     now: Snapshot,
     under: Collection[str] | None,
     folders: Container[str],
+    below: Callable[[str], Iterable[str]] | None,
 ) -> Iterable[str]:
     """The known paths that the scan should have met. Files that are still files cost a look-up."""
     if under is None or "" in under:
@@ -124,6 +129,8 @@ def _expected(
     rest = set(under) - still
     if not rest:
         return still
+    if below is not None:
+        return {*still, *(p for r in rest for p in (r, *below(r)) if p in known)}
     return [p for p in known if p in still or p in rest or any(a in rest for a in _above(p))]
 
 

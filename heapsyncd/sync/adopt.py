@@ -55,8 +55,8 @@ class Homeless:
         index = heap.index
         if not found:
             return
-        for block in index.placed():
-            if block.id in index.path_of or block.kind == "document":
+        for block in index.placed(sorted(index.homeless)):
+            if block.kind == "document":
                 continue
             folder = block.folder if block.folder and index.is_live(block.folder) else None
             if block.kind == "folder":
@@ -113,20 +113,19 @@ async def adoptable(
     """Which new files are notes we know that have no file: by the id in them, else by place and
     content.
     """
-    taken = set(heap.index.path_of)
+    homeless = set(heap.index.homeless)
     result: dict[str, BlockId] = {}
     for item in found:
         if not item.is_note or not item.front_id or copies.get(item.path) is not None:
             continue
         block = BlockId(item.front_id)
-        if heap.index.kind(block) == "document" and block not in taken:
+        if heap.index.kind(block) == "document" and block not in heap.index.path_of:
             result[item.path] = block
-            taken.add(block)
-    homeless = [p for p in heap.index.placed() if p.id not in taken]
+            homeless.discard(block)
     if not homeless:
         return result
     desired = await asyncio.to_thread(place, heap.index.placed(), {})
-    at = {p: b for b, p in desired.items() if b not in taken}
+    at = {p: b for b, p in desired.items() if b in homeless}
     for item in found:
         candidate = at.get(item.path)
         if candidate is None or item.path in result or item.front_id or not item.is_note:

@@ -8,7 +8,6 @@ deleted.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 from heapsyncd.cache import entries
 from heapsyncd.cache.entries import EntryRow
@@ -19,7 +18,7 @@ from heapsyncd.folder.snapshot import Differences, Entry
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.text import decode
-from heapsyncd.sync.plan import ASIDE, aside
+from heapsyncd.sync.plan import aside
 from heapsyncd.sync.state import HeapState
 
 
@@ -54,11 +53,6 @@ async def displaced(heap: HeapState, seen: Differences, max_bytes: int) -> list[
             found.append(entry)
     await _step_aside(heap, [index.entries[e.path] for e in found])
     return found
-
-
-def waits_aside(entry: EntryRow) -> bool:
-    """Whether an entry has no place since another one took its own."""
-    return PurePosixPath(entry.path).name.startswith(ASIDE)
 
 
 def _is_replaced(heap: HeapState, entry: Entry) -> bool:

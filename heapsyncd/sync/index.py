@@ -16,6 +16,8 @@ from heapsyncd.folder.names import collision_key
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, is_ulid
 from heapsyncd.model import BlockKind
+from heapsyncd.sync.pathtree import PathTree
+from heapsyncd.sync.plan import ASIDE
 
 _PLACED_ROLES = ("note", "folder", "file")
 _UNLINKABLE = frozenset("[]|\n")
@@ -46,6 +48,14 @@ class Index:
         """The stamps of what is on the disk, as we last agreed with it."""
         self.remote: set[str] = set()
         """The paths whose contents stay on the server."""
+        self.moving: set[str] = set()
+        """The paths whose contents are to be sent or fetched."""
+        self.aside: set[str] = set()
+        """Paths under which blocks wait for a place."""
+        self.homeless: set[BlockId] = set()
+        """Live blocks that should have a place and have none."""
+        self.notes = 0
+        """How many live notes there are."""
         self.folders: set[str] = set()
         """Which of these paths are directories."""
         self.path_of: dict[BlockId, str] = {}
@@ -54,6 +64,8 @@ class Index:
         self.aliases = dict(aliases or {})
         self.retitled: dict[BlockId, str] = {}
         """The titles that blocks had when they got their present places, where they differ."""
+        self.tree = PathTree()
+        """The paths of all entries."""
         self._planned: dict[BlockId, str] = {}
         self._by_stem: dict[str, set[BlockId]] = defaultdict(set)
         self._by_path: dict[str, BlockId] = {}
@@ -68,23 +80,33 @@ class Index:
         old = self.blocks.get(block.id)
         if old is not None and old.title != block.title and block.id in self.path_of:
             self.retitled.setdefault(block.id, old.title)
+        was_live = old is not None and old.live
+        if block.kind == "document":
+            self.notes += live - was_live
         self.blocks[block.id] = Known(block.kind, block.title, block.folder_id, live)
+        self._house(block.id)
 
     def put(self, entry: EntryRow) -> None:
         """An entry is new or changed."""
         self.drop(entry.path)
         self.entries[entry.path] = entry
+        self.tree.add(entry.path)
         stat = stat_of(entry)
         if stat is not None:
             self.stats[entry.path] = stat
         if entry.todo == "remote":
             self.remote.add(entry.path)
+        elif entry.todo is not None:
+            self.moving.add(entry.path)
+        if entry.path.startswith(ASIDE):
+            self.aside.add(entry.path)
         if entry.role == "folder":
             self.folders.add(entry.path)
         if entry.role in _PLACED_ROLES:
             self._unplan(entry.block_id)
             self.path_of[entry.block_id] = entry.path
             self._name(entry.block_id, entry.path)
+            self._house(entry.block_id)
         elif entry.key is not None:
             self.attachments[entry.block_id][entry.key] = entry.path
 
@@ -93,13 +115,15 @@ class Index:
         entry = self.entries.pop(path, None)
         if entry is None:
             return None
+        self.tree.drop(path)
         self.stats.pop(path, None)
-        self.remote.discard(path)
-        self.folders.discard(path)
+        for paths in (self.remote, self.moving, self.aside, self.folders):
+            paths.discard(path)
         if entry.role in _PLACED_ROLES:
             if self.path_of.get(entry.block_id) == path:
                 del self.path_of[entry.block_id]
             self._unname(entry.block_id, path)
+            self._house(entry.block_id)
         elif entry.key is not None and self.attachments[entry.block_id].get(entry.key) == path:
             del self.attachments[entry.block_id][entry.key]
         return entry
@@ -129,16 +153,23 @@ class Index:
             del self._by_path[collision_key(name)]
         self._by_stem[collision_key(PurePosixPath(name).name)].discard(block)
 
+    def _house(self, block: BlockId) -> None:
+        known = self.blocks.get(block)
+        if known is None or not known.live or known.kind == "tag" or block in self.path_of:
+            self.homeless.discard(block)
+        else:
+            self.homeless.add(block)
+
     def below(self, path: str) -> list[EntryRow]:
         """The entries inside a directory, at any depth."""
-        prefix = path + "/"
-        return [e for p, e in self.entries.items() if p.startswith(prefix)]
+        return [self.entries[p] for p in self.tree.below(path)]
 
-    def placed(self) -> list[Placed]:
-        """Every live block that has, or should have, a place in the folder."""
+    def placed(self, among: Iterable[BlockId] | None = None) -> list[Placed]:
+        """Every live block that has, or should have, a place in the folder; or those of some."""
+        found = ((i, self.blocks[i]) for i in (self.blocks if among is None else among))
         return [
             Placed(i, k.kind, k.title, k.folder, self.retitled.get(i))
-            for i, k in self.blocks.items()
+            for i, k in found
             if k.live and k.kind != "tag"
         ]
 

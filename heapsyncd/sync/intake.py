@@ -25,7 +25,7 @@ from heapsyncd.sync import changes, holding
 from heapsyncd.sync.adopt import Homeless, take_in
 from heapsyncd.sync.contents import content_changed
 from heapsyncd.sync.damage import mended
-from heapsyncd.sync.displaced import displaced, waits_aside
+from heapsyncd.sync.displaced import displaced
 from heapsyncd.sync.guard import spread
 from heapsyncd.sync.ingest import Saved, note_saved
 from heapsyncd.sync.merge import digest
@@ -119,7 +119,9 @@ class Intake(Unsteady):
 
     async def _compare(self, snapshot: Snapshot, scope: set[str] | None, now: float) -> None:
         index = self.heap.index
-        found = compare(index.stats, snapshot, scope, folders=index.folders)
+        found = compare(
+            index.stats, snapshot, scope, folders=index.folders, below=index.tree.below
+        )
         await holding.settle(self.heap, snapshot.entries)
         # A file that was to be brought back and is there: written before a kill, or by the user.
         known = [e for e in found.created if self._comes_back(e)]
@@ -183,14 +185,14 @@ class Intake(Unsteady):
         self, missing: list[EntryRow], created: list[Entry], now: float
     ) -> None:
         """Tell moves from deletions and new things, and let each be carried out."""
-        gone_now = [
-            e
-            for e in self.heap.index.entries.values()
-            if e.path in self.heap.held_up
-            or (waits_aside(e) and await self.heap.disk.stat(e.path) is None)
-            or (e.path in self._seen and self._seen[e.path][0] is None)
-        ]
-        candidates = {e.path: e for e in [*missing, *gone_now]}
+        index = self.heap.index
+        aside = [p for p in index.aside if await self.heap.disk.stat(p) is None]
+        gone_before = [p for p, (stat, _) in self._seen.items() if stat is None]
+        gone_now = [*self.heap.held_up, *aside, *gone_before]
+        known = [index.entries[p] for p in gone_now if p in index.entries]
+        candidates = {e.path: e for e in [*missing, *known]}
+        if not candidates and not created:
+            return
         was = {e.inode: e for e in candidates.values() if e.role == "note"}
         found: list[Found] = []
         texts: dict[str, Saved] = {}
@@ -206,12 +208,7 @@ class Intake(Unsteady):
             fact = await self._fact(entry, texts, was)
             if fact is not None:
                 found.append(fact)
-        present = {
-            e.block_id: e.path
-            for e in self.heap.index.entries.values()
-            if e.role == "note" and e.path not in candidates
-        }
-        plan = recognise(candidates.values(), found, present, waiting)
+        plan = recognise(candidates.values(), found, index.path_of, waiting)
         for path in plan.undecided:
             self._due[path] = now + QUIET_S
         taken = {c.path: c.found.kind for c in plan.created}

@@ -128,10 +128,11 @@ def recognise(
     Args:
         missing: entries whose path is not there any more.
         created: paths that are there and were not known.
-        present: where the blocks stand that are not missing, to tell a copy from a move.
+        present: where blocks stand as far as known, to tell a copy from a move.
         unsettled: new files that are not to be read yet; they tell a directory from another one.
     """
     gone = {e.path: e for e in missing}
+    away = frozenset(gone)
     new = {f.path: f for f in sorted(created, key=lambda f: (f.path.count("/"), f.path))}
     moved: list[Moved] = []
 
@@ -148,14 +149,19 @@ def recognise(
     _match_inodes(gone, new, match)
     _match_contents(gone, new, match)
     moved.sort(key=lambda m: (m.path.count("/"), m.path))
-    result = [
-        Created(f, BlockId(f.front_id) if f.front_id and f.front_id in present else None)
-        for f in new.values()
-    ]
+    result = [Created(f, _original(f, present, away)) for f in new.values()]
     result.sort(key=lambda c: (c.found.kind != "dir", c.found.path.count("/"), c.found.path))
     # Children before their directory, so that a directory is only given up when it is empty.
     left = sorted(gone.values(), key=lambda e: (-e.path.count("/"), e.path))
     return Recognised(tuple(moved), tuple(result), tuple(Vanished(e) for e in left), undecided)
+
+
+def _original(
+    found: Found, present: Mapping[BlockId, str], away: Container[str]
+) -> BlockId | None:
+    """The block a new file is a copy of: its front matter names one that stands elsewhere."""
+    block = BlockId(found.front_id or "")
+    return block if block in present and present[block] not in away else None
 
 
 _Match = Callable[[EntryRow, Found], None]

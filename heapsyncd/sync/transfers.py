@@ -86,8 +86,8 @@ async def transfer(heap: HeapState) -> bool:
     now = time.monotonic()
     todo = [
         e
-        for e in heap.index.entries.values()
-        if e.todo in {"upload", "download"} and not _is_put_off(heap, e, now)
+        for e in (heap.index.entries[p] for p in sorted(heap.index.moving))
+        if not _is_put_off(heap, e, now)
     ]
     gate = asyncio.Semaphore(AT_ONCE)
     done: list[bool] = []
