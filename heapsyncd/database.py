@@ -190,13 +190,19 @@ def _migrate(path: Path, connection: sqlite3.Connection, schema: Sequence[str]) 
         )
     for number, script in enumerate(schema[version:], start=version + 1):
         # The version is set in the script's own transaction: a kill leaves all of it or nothing.
-        whole = f"BEGIN IMMEDIATE;\n{script}\n;PRAGMA user_version = {number};\nCOMMIT;"
-        try:
-            connection.executescript(whole)
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                _roll_back(connection)
-            raise
+        _transaction(connection, lambda tx, n=number, s=script: _step(tx, n, s), keep=True)  # type: ignore[misc]
+
+
+def _step(tx: Tx, number: int, script: str) -> None:
+    if tx.execute("PRAGMA user_version").fetchone()[0] >= number:
+        return  # another process was faster
+    statement = ""
+    for part in script.split(";"):
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            tx.execute(statement)
+            statement = ""
+    tx.execute(f"PRAGMA user_version = {number}")
 
 
 def _transaction(connection: sqlite3.Connection, fn: Callable[[Tx], T], *, keep: bool) -> T:

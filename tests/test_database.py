@@ -190,6 +190,19 @@ async def test_a_failed_migration_leaves_the_older_version(path: Path) -> None:
         assert await db.read(texts) == ["kept"]
 
 
+async def test_a_new_file_opened_by_many_at_once(path: Path) -> None:
+    """One makes the tables, a comment with a semicolon among them; the others find them."""
+    schema = [*SCHEMA, *(f"CREATE TABLE t{k} (x); -- of step {k}; no more\n" for k in range(20))]
+    opened = await asyncio.gather(*(Database.open(path, schema) for _ in range(8)))
+    for db in opened:
+        await db.write(lambda tx: tx.execute("INSERT INTO t19 (x) VALUES (1)"))
+    assert await opened[0].read(lambda tx: tx.execute("SELECT count(*) FROM t19").fetchone()) == (
+        8,
+    )
+    for db in opened:
+        await db.close()
+
+
 async def test_a_newer_file_is_refused_by_name(path: Path) -> None:
     """A file of a later format is left alone, and the message names it."""
     later = await Database.open(path, [*SCHEMA, "CREATE TABLE later (x);"])

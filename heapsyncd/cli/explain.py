@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from heapsyncd import logs
+from heapsyncd import control, logs
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
-from heapsyncd.errors import UserError
+from heapsyncd.errors import TryLater, UserError
 
 
 @click.command("explain")
@@ -47,8 +47,28 @@ async def _explain(config: Config, path: Path) -> dict[str, Any]:
                 replace(account, folder=folder), config.state_dir, Path(absolute(path))
             )
             if facts is not None:
-                return facts
+                return {**facts, "now": await _now(config, facts)}
     raise UserError(f"{path} lies in no folder that is mirrored; `heapsyncd status` lists them.")
+
+
+async def _now(config: Config, facts: Mapping[str, Any]) -> str | None:
+    """What the running daemon says of the account or heap as a whole; None when nothing ails them,
+    or none runs.
+    """
+    try:
+        status = await control.ask(config.state_dir, "status")
+    except TryLater as error:
+        return str(error)
+    if status is None:
+        return "no daemon runs"
+    for account in status["accounts"]:
+        if account["name"] == facts["account"] and account["state"] != "in sync":
+            folders = [h for h in account["heaps"] if h["id"] == facts["heap"]["id"]]
+            ails = [
+                p["reason"] for h in folders for p in h["problems"] if p["path"] == h["folder"]
+            ]
+            return ": ".join(filter(None, [account["state"], account["error"], *ails]))
+    return None
 
 
 def _with_real_parent(path: Path) -> str:
@@ -67,6 +87,8 @@ def render(facts: Mapping[str, Any]) -> Iterator[str]:
     yield from _base(facts)
     yield from _disk(facts["disk"])
     yield from _server(facts)
+    if facts["now"] is not None:
+        yield f"now      {facts['now']}"
     if facts["problem"] is not None:
         yield f"problem  {facts['problem']}"
     if (hold := facts["hold"]) is not None:
@@ -111,6 +133,8 @@ def _server(facts: Mapping[str, Any]) -> Iterator[str]:
         return
     parts = [f"version {server['sync_version']}"] if server["sync_version"] else ["not there yet"]
     parts.append(f"{server['unsent_updates']} updates unsent ({server['unsent_bytes']} bytes)")
+    if server["changed_at_ms"] is not None:
+        parts.append(f"last heard of {_time(server['changed_at_ms'])}")
     if server["wanted"]:
         parts.append("newer state to pull")
     if facts["stale"]:

@@ -17,6 +17,8 @@ WATCH_EVERY_S: Final = 1.0
 DETAIL_LINES: Final = 10
 """So many problems, notices and transfers are shown for a heap; --json holds them all."""
 
+_WAY: Final = {"up": "to send", "down": "to receive"}
+
 Status = Mapping[str, Any]
 """The document of ``status --json``."""
 
@@ -37,7 +39,7 @@ def command(options: Options, *, as_json: bool, watch: bool) -> None:
 
 async def read(config: Config) -> tuple[Status, str | None]:
     """The status, and a remark on where it comes from when it is not the running daemon."""
-    remark = "No daemon runs; this is what the cache knows."
+    remark = "No daemon runs; this is what the cache knows (changes made since are not in it)."
     try:
         answer = await control.ask(config.state_dir, "status")
     except TryLater as error:
@@ -95,6 +97,7 @@ def _heap(heap: Mapping[str, Any]) -> Iterator[str]:
     details = [
         *(f"problem: {p['path']}: {p['reason']}" for p in heap["problems"]),
         *(f"review: {notice}" for notice in heap["notices"]),
+        *(f"{_WAY[p['direction']]}: {p['path']}: {p['reason']}" for p in heap["pending"]),
         *(f"transfer: {_transfer(transfer)}" for transfer in heap["transfers"]),
     ]
     yield from (f"    {line}" for line in details[:DETAIL_LINES])

@@ -12,7 +12,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.heaps import HeapRow
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
-from heapsyncd.errors import FolderTrouble, UnreadableFile
+from heapsyncd.errors import FolderTrouble, UnreadableFile, UserError
 from heapsyncd.folder.disk import HeapFolder, Moved, Unsettled
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
@@ -34,6 +34,7 @@ async def explain(account: Account, state_dir: Path, path: Path) -> dict[str, An
 
     Raises:
         FolderTrouble: the cache or the folder can't be read.
+        UserError: the path is a heap's folder itself.
     """
     if not cache_path(account, state_dir).exists():
         return None
@@ -41,7 +42,11 @@ async def explain(account: Account, state_dir: Path, path: Path) -> dict[str, An
         rows = await db.read(heaps.load_all)
         for row in rows:
             root = account.folder / row.folder
-            if path != root and path.is_relative_to(root):
+            if path == root:
+                raise UserError(
+                    f"{root} is the folder of the heap {row.title}; name a file in it."
+                )
+            if path.is_relative_to(root):
                 inside = path.relative_to(root).as_posix()
                 facts = await db.read(lambda tx, r=row, p=inside: _cached(tx, r, p))  # type: ignore[misc]
                 entry: EntryRow | None = facts.pop("entry")
@@ -56,6 +61,7 @@ async def explain(account: Account, state_dir: Path, path: Path) -> dict[str, An
 
 def _cached(tx: Tx, heap: HeapRow, path: str) -> dict[str, Any]:
     entry = next((e for e in entries.of_heap(tx, heap.id) if e.path == path), None)
+    block = _NO_BLOCK if entry is None else _block(tx, entry.block_id)
     held = next((h for h in holds.of_heap(tx, heap.id) if h.path == path), None)
     return {
         "heap": {"id": heap.id, "title": heap.title},
@@ -70,7 +76,8 @@ def _cached(tx: Tx, heap: HeapRow, path: str) -> dict[str, Any]:
             "since_ms": held.made_at_ms,
             "decision": held.decision,
         },
-        **(_NO_BLOCK if entry is None else _block(tx, entry.block_id)),
+        **block,
+        "problem": entries.problems(tx, heap.id).get(path) or block["problem"],
     }
 
 
@@ -98,6 +105,7 @@ def _block(tx: Tx, block: BlockId) -> dict[str, Any]:
             "unsent_updates": len(unsent),
             "unsent_bytes": sum(len(r.data) for r in unsent),
             "wanted": state.wanted,
+            "changed_at_ms": state.announced_ms or None,
             "deleted_at_ms": state.deleted_at_ms,
         },
         "stale": state.stale,
@@ -154,10 +162,10 @@ def rule(facts: Facts) -> str:
         return _held(facts["hold"])
     if facts["disk"]["ignored_by"] is not None:
         return f"It is ignored ({facts['disk']['ignored_by']}): never read, sent or written."
+    if facts["problem"] is not None:
+        return _troubled(facts)
     if facts["block"] is None:
         return _unknown(facts)
-    if facts["problem"] is not None:
-        return f"It is left alone until this is mended: {facts['problem']}."
     return _changed_here(facts) or _changed_there(facts) or _AGREED
 
 
@@ -177,12 +185,19 @@ def _held(hold: Facts) -> str:
     )
 
 
+def _troubled(facts: Facts) -> str:
+    if facts["block"] is None:
+        return "It is not synced until its problem is mended; then it becomes a block."
+    if facts["server"]["unsent_updates"]:
+        return "Its edits are kept here, and sent when its problem is over; nothing is lost."
+    return "File and document are left as they are on either side until its problem is mended."
+
+
 def _unknown(facts: Facts) -> str:
     if facts["disk"]["now"] is None:
         return "There is no such file, and nothing is known of one."
     return (
-        "It is new, or not synced (a symlink, a special file, in trouble: see `heapsyncd status`);"
-        " a new file becomes a block when the daemon has looked at it."
+        "It is new: it becomes a block as soon as a daemon, or `heapsyncd sync`, has looked at it."
     )
 
 

@@ -26,6 +26,14 @@ LIMIT_S: Final = 60.0
 REFUSED_S: Final = 5.0
 """A refused account is not asked more often than this."""
 
+_SUFFERS: Final = {
+    "send": "edits are not sent",
+    "receive": "changes are not received",
+    "transfer": "files are not transferred",
+    "follow": "changes are not followed live",
+}
+"""What it means for people when a kind of work fails."""
+
 log = structlog.get_logger()
 
 
@@ -69,7 +77,7 @@ class Patience:
 
     @property
     def _mark(self) -> str:
-        return f"{self.work}: "
+        return f"{_SUFFERS.get(self.work, self.work)}: "
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1

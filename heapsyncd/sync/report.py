@@ -1,11 +1,15 @@
 """What is told of a mirror while it runs: states, problems, progress, the verdict of a pass."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from heapsyncd.ids import HeapId
+from heapsyncd.cache.pending import Pending
+from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Problem
+
+PENDING_SHOWN: Final = 100
+"""So many pending notes are told by name, in each direction; the numbers count them all."""
 
 State = Literal["in sync", "syncing", "offline", "sign-in needed", "error"]
 
@@ -50,6 +54,8 @@ class HeapReport:
     pending_up: int = 0
     pending_down: int = 0
     held_deletions: int = 0
+    pending: list[dict[str, str]] = field(default_factory=list)
+    """The first of what is pending, with its path, direction (``up``, ``down``) and reason."""
     notices: list[str] = field(default_factory=list)
     transfers: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -71,6 +77,7 @@ class HeapReport:
             "pending_up": self.pending_up,
             "pending_down": self.pending_down,
             "held_deletions": self.held_deletions,
+            "pending": list(self.pending),
             "notices": list(self.notices),
             "transfers": list(self.transfers),
             "problems": problems,
@@ -96,6 +103,18 @@ class HeapReport:
             lines.append(f"{self.title}: {len(self.transfers)} file transfers unfinished")
         lines += [f"{self.title}/{p.path}: {p.reason}" for p in self.problems]
         return lines
+
+
+def shown(pending: Iterable[Pending], paths: Mapping[BlockId, str]) -> list[dict[str, str]]:
+    """What is pending, by path, as in ``status --json``."""
+    return [
+        {
+            "path": paths.get(p.id, p.title),
+            "direction": "up" if p.up else "down",
+            "reason": p.why,
+        }
+        for p in pending
+    ]
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from heapsyncd.backends.contract import Backend
-from heapsyncd.cache import blocks, entries, history, holds
+from heapsyncd.cache import blocks, entries, history, holds, pending
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.holds import Hold
@@ -22,7 +22,7 @@ from heapsyncd.sync.apart import SentLately
 from heapsyncd.sync.guard import Rewrites
 from heapsyncd.sync.index import Index
 from heapsyncd.sync.replicas import Replicas
-from heapsyncd.sync.report import HeapReport, Progress, Report
+from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, shown
 
 
 def now_ms() -> int:
@@ -161,14 +161,16 @@ class HeapState:
             now = dict(self.file_problems)
             await self.db.write(lambda tx: entries.set_problems(tx, self.id, now))
             self.kept_problems = now
-        (notes, up, down), troubled, reviews = await self.db.read(
+        (notes, up, down), waiting, troubled, reviews = await self.db.read(
             lambda tx: (
                 blocks.counts(tx, self.id),
+                pending.pending(tx, self.id, PENDING_SHOWN),
                 blocks.problems(tx, self.id),
                 history.notices(tx, self.id),
             )
         )
         self.report.notes, self.report.pending_up, self.report.pending_down = notes, up, down
+        self.report.pending = shown(waiting, self.index.path_of)
         self.report.held_deletions = len(self.held_up) + len(self.held_down)
         notice = self.rewrites.notice(self.index.files(), time.monotonic())
         self.report.notices = [] if notice is None else [notice]

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from heapsyncd.cache import blocks, entries, heaps, history, holds, search
+from heapsyncd.cache import blocks, entries, heaps, history, holds, pending, search
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.model import Problem
 from heapsyncd.sync.cachefile import cache_path, open_cache
 from heapsyncd.sync.deletions import ask
-from heapsyncd.sync.report import HeapReport, Report
+from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Report, shown
 
 
 async def cached_status(account: Account, state_dir: Path) -> dict[str, Any]:
@@ -62,6 +62,7 @@ def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
         report.notices = history.notices(tx, row.id)
         listed = entries.of_heap(tx, row.id)
         paths = {e.block_id: e.path for e in listed if e.role != "attachment"}
+        report.pending = shown(pending.pending(tx, row.id, PENDING_SHOWN), paths)
         for entry in listed:
             if entry.todo in {"upload", "download"}:
                 report.transfers.append(

@@ -5,7 +5,7 @@ from typing import Any
 
 from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
-from tests.cli.devices import Device
+from tests.cli.devices import Device, eventually
 
 
 async def facts(device: Device, path: str) -> dict[str, Any]:
@@ -62,6 +62,62 @@ async def test_a_held_deletion_is_explained(device: Device, server: Server, heap
     done = await device("explain", "folder/Home/N00.md")
     assert "hold     deleted here" in done.out
     assert "`heapsyncd deletions --confirm`" in done.out
+
+
+async def test_trouble_is_explained(device: Device, server: Server, heap: HeapId) -> None:
+    """A file that is no text (any more), a symlink and what the server refuses say so; ``status``
+    names each, and what is pending.
+    """
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    home = device.folder / "Home"
+    note = home / "Groceries.md"
+    whole = note.read_text()
+    note.write_bytes(note.read_bytes() + b"\xff")
+    (home / "New.md").write_bytes(b"\xff")
+    (home / "link.md").symlink_to("Groceries.md")
+    assert (await device("sync")).code == 1
+    for path, problem, rule in (
+        ("Groceries.md", "not UTF-8", "File and document are left as they are"),
+        ("New.md", "not UTF-8", "It is not synced until"),
+        ("link.md", "it is a symlink", "It is not synced until"),
+    ):
+        found = await facts(device, str(home / path))
+        assert problem in found["problem"], path
+        assert found["rule"].startswith(rule), path
+    note.write_text(whole + "bread\n")
+    (home / "link.md").unlink()
+    await server.grant(heap, "ro")
+    assert (await device("sync")).code == 1
+    found = await facts(device, str(note))
+    assert found["problem"] == "the server does not let this account change it"
+    assert found["rule"].startswith("Its edits are kept here")
+    (status,) = (await device.status())["heaps"]
+    assert {p["path"]: p["direction"] for p in status["pending"]}["Groceries.md"] == "up"
+    assert "to send: Groceries.md: held up by its problem" in (await device("status")).out
+    done = await device("explain", "folder/Home")
+    assert done.code == 1
+    assert "name a file in it" in done.err
+
+
+async def test_what_is_unsent_says_why(device: Device, server: Server, heap: HeapId) -> None:
+    """Beside a daemon whose server is away, ``explain`` and ``status`` say what waits, and for
+    what.
+    """
+    device.configure(server.url)
+    async with device.daemon():
+        note = device.folder / "Home" / "Groceries.md"
+        await server.__aexit__(None, None, None)
+        note.write_text(note.read_text() + "bread\n")
+
+        async def pending() -> bool:
+            return "edits that the server has not acknowledged: 1" in (await device("status")).out
+
+        await eventually(pending)
+        found = await facts(device, str(note))
+        assert found["now"].startswith("offline: ")
+        assert found["server"]["unsent_updates"] == 1
+        assert found["rule"].startswith("It has edits that the server has not acknowledged")
 
 
 async def test_a_path_outside_is_an_error(device: Device, server: Server, heap: HeapId) -> None:
