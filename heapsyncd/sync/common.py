@@ -23,6 +23,8 @@ def common(ours: Block, theirs: Block) -> Block:
                 kept.append(common(a, b))
             elif a.kind == b.kind and a.inline and b.inline:
                 kept.append(_common_text(a, b))
+            elif a.kind == b.kind == "code":
+                kept.append(replace(a, text=_kept(a.text, _by_word(a.text, b.text))))
     return ours.with_children([k for k in kept if k.children or not _is_container(k)])
 
 
@@ -30,7 +32,7 @@ def _common_text(ours: Block, theirs: Block) -> Block:
     """The block with only those characters of ours that theirs has too."""
     if not all(isinstance(i, Text) for i in ours.inline + theirs.inline):
         return ours
-    hunks = _by_word(ours.words(), text_hunks(ours.words(), theirs.words()))
+    hunks = _by_word(ours.words(), theirs.words())
     kept: list[Inline] = []
     at = 0
     for run in ours.inline:
@@ -48,15 +50,21 @@ def _common_text(ours: Block, theirs: Block) -> Block:
     return replace(ours, inline=inline(kept))
 
 
-def _by_word(text: str, hunks: Sequence[Hunk]) -> list[Hunk]:
-    """The hunks, without letters between two that two different words have by chance."""
+def _by_word(ours: str, theirs: str) -> list[Hunk]:
+    """How two texts differ; letters that two different words have in common by chance are none."""
     out: list[Hunk] = []
-    for hunk in hunks:
-        if out and text[out[-1].end : hunk.start].isalnum():
+    for hunk in text_hunks(ours, theirs):
+        if out and ours[out[-1].end : hunk.start].isalnum():
             out[-1] = replace(out[-1], end=hunk.end)
         else:
             out.append(hunk)
     return out
+
+
+def _kept(text: str, hunks: Sequence[Hunk]) -> str:
+    """What stands between hunks."""
+    starts, ends = [0, *(h.end for h in hunks)], [*(h.start for h in hunks), len(text)]
+    return "".join(text[start:end] for start, end in zip(starts, ends, strict=True))
 
 
 def _is_container(block: Block) -> bool:

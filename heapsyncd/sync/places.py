@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Final
 
 from heapsyncd.cache import blocks, entries, history, search
 from heapsyncd.cache.blocks import BlockState
@@ -23,6 +24,8 @@ from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.placeholders import drop_placeholder, placeholder_of
 from heapsyncd.sync.plan import ASIDE, assets_of
 from heapsyncd.sync.state import HeapState, now_ms, stamped
+
+_NOT_MOVED: Final = "it could not be moved: "
 
 
 def places_of(heap: HeapState) -> dict[BlockId, str]:
@@ -45,8 +48,10 @@ async def put_in_place(heap: HeapState, look_at: set[str]) -> None:
         except (Moved, FolderTrouble) as error:
             look_at.add(step.old)
             if await heap.disk.stat(step.old) is not None:
-                heap.file_problems[step.old] = str(error)
+                heap.file_problems[step.old] = f"{_NOT_MOVED}{error}"
             return
+    for path in [p for p, r in heap.file_problems.items() if r.startswith(_NOT_MOVED)]:
+        del heap.file_problems[path]  # everything has its place now
     heap.rearrange = False
     heap.index.retitled.clear()
 

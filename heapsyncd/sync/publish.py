@@ -83,13 +83,20 @@ async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at:
         heap.places = await off_loop(places_of, heap)
         heap.index.plan(heap.places)
     places = heap.places
-    states = await unhidden(heap, states, places)
+    states = [s for s in await unhidden(heap, states, places) if _is_free(heap, s, places)]
     gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
     await remove(heap, await removable(heap, gone), look_at)
     live = [s for s in states if s.deleted_at_ms is None and s.kind != "tag"]
     await make_folders(heap, live, places)
     await _write_files(heap, [s for s in live if s.kind == "file"], places, look_at)
     await _write_notes(heap, [s for s in live if s.kind == "document"], places, look_at)
+
+
+def _is_free(heap: HeapState, state: BlockState, places: dict[BlockId, str]) -> bool:
+    """Whether nobody else stands in a block's place: who does could not be moved yet."""
+    path = heap.index.path_of.get(state.id) or places.get(state.id)
+    entry = heap.index.entries.get(path or "")
+    return entry is None or entry.block_id == state.id
 
 
 # ---- files ------------------------------------------------------------

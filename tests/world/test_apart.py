@@ -1,11 +1,13 @@
 """What happens on either side while devices can't reach each other, and what becomes of it."""
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from heapsyncd.document.edit import Wish
+from heapsyncd.folder.disk import HeapFolder, Moved
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
 from tests.sync.rig import until
@@ -90,3 +92,42 @@ async def test_a_number_used_again(game: Game) -> None:
     assert "amber" in await game.world.text(block)
     assert list(await game.world.titles()) == ["New"]
     assert word in a.read("New.md")
+
+
+async def test_a_place_that_is_taken_still(game: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A note whose place another has, which can't be moved yet, waits; it overwrites nothing."""
+    a, _ = game.players
+    await game.world.add("Plan", f"{game.word()}\n")
+    await game.server_down(Move("server_down"))
+    await a.start()
+    a.save("Plan.md", f"{game.word(a.name)}\n", 0)
+    await until(lambda: any(h.pending_up for h in a.device.report.heaps.values()), "read")
+    await a.stop()
+    await game.server_up(Move("server_up"))
+    move = HeapFolder.move
+    refused: list[str] = []
+
+    async def moved(self: HeapFolder, old: str, new: str) -> None:
+        if old == "Plan.md" and not refused:
+            refused.append(new)
+            raise Moved(old, "it was changed meanwhile")
+        await move(self, old, new)
+
+    monkeypatch.setattr(HeapFolder, "move", moved)
+    await quiet(game)
+    assert refused == ["Plan (2).md"]
+
+
+async def test_two_versions_without_a_base(game: Game) -> None:
+    """A lost cache: what stands in both is there once, in code too; what either has is kept."""
+    a, _ = game.players
+    (block,) = await game.world.blocks()
+    code = "```py\n{} = {} + 1\n```\n"
+    await game.world.change(block, body=code.format("ember", "fjord"))
+    await quiet(game)
+    shutil.rmtree(a.device.base / "state")
+    front = a.read("Boat.md").removesuffix(code.format("ember", "fjord"))
+    a.save("Boat.md", front + code.format(game.word(a.name), "fjord"), 1)
+    await game.world.change(block, body=code.format("ember", game.word()))
+    await quiet(game)
+    assert (await game.world.text(block)).count("+ 1") == 1
