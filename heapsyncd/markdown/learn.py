@@ -46,9 +46,13 @@ def learn(body: str, parts: Iterable[Habits]) -> Style:
         widths += part.widths
     width = max(widths, default=0)
     wrapped = len(widths) >= _WRAPPED and width in _WIDTHS
+    return replace(DEFAULT, **found, newline=newline_of(body), width=width if wrapped else None)
+
+
+def newline_of(body: str) -> str:
+    """How most lines of a body end."""
     windows = body.count("\r\n")
-    newline = "\r\n" if windows > body.count("\n") - windows else "\n"
-    return replace(DEFAULT, **found, newline=newline, width=width if wrapped else None)
+    return "\r\n" if windows > body.count("\n") - windows else "\n"
 
 
 def _marks(data: bytes, trace: Trace) -> dict[str, Any]:

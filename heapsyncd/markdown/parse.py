@@ -12,15 +12,17 @@ from heapsyncd.markdown.learn import Habits, habits
 from heapsyncd.markdown.reader import MAX_DEPTH, read
 from heapsyncd.markdown.sections import sections
 from heapsyncd.markdown.source import Trace
-from heapsyncd.tree import Block
+from heapsyncd.tree import Block, Text
 
 if TYPE_CHECKING:
     from heapsyncd.markdown.links import Links
 
 __all__ = ["MAX_DEPTH", "Section", "forget", "parse", "read_sections"]
 
-_KEPT = 1_000_000
-"""Characters of sections that are surely remembered; at most twice as many are."""
+_KEPT = 500_000
+"""Characters of sections that are surely remembered, or those of the body read last; at most twice
+as many are. One takes some 13 bytes.
+"""
 _LEAST_COUNTED = 100
 """What a section counts beside its length, so that many short ones are bounded, too."""
 
@@ -47,8 +49,8 @@ class Section:
 def parse(body: str, links: "Links") -> Block:
     """Read a body (front matter and BOM already off).
 
-    The blocks' spans and the runs' pieces count from somewhere before them: only ``read`` tells
-    where in the body they stand. Never fails: all text is some markdown.
+    Blocks and runs don't know where in the body they stand (``read`` tells). Never fails: all text
+    is some markdown.
     """
     found = read_sections(body, links)
     return Block("doc", (), tuple([b for section in found for b in section.blocks]))
@@ -56,16 +58,30 @@ def parse(body: str, links: "Links") -> Block:
 
 def read_sections(body: str, links: "Links") -> list[Section]:
     """Read a body as its sections; their texts joined are the body, lone CRs as newlines."""
-    return [_section(text, links) for text in sections(newlines(body))]
+    room = max(_KEPT, len(body) * 5 // 4)
+    return [_section(text, links, room) for text in sections(newlines(body))]
 
 
-def _section(text: str, links: "Links") -> Section:
-    known = _known.get(text)
+def _section(text: str, links: "Links", room: int) -> Section:
+    known = _known.get(text, room)
     if known is None or not _holds(known.answers, links):
         asked = _Asked(links)
-        known = Section(text, read(text, asked).children, asked.answers)
-        _known.put(known)
+        known = Section(text, _placeless(read(text, asked).children), asked.answers)
+        _known.put(known, room)
     return known
+
+
+def _placeless(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """The blocks, just made, without the offsets in their section, which take as much memory."""
+    for top in blocks:
+        for block in top.walk():
+            block.span = None
+            for item in block.inline:
+                if isinstance(item, Text):
+                    item.pieces = ()
+                else:
+                    item.span = None
+    return blocks
 
 
 class _Asked:
@@ -105,17 +121,17 @@ class _Known:
         self._old: dict[str, Section] = {}
         self._size = 0
 
-    def get(self, text: str) -> Section | None:
+    def get(self, text: str, room: int) -> Section | None:
         found = self._young.get(text)
         if found is None and text in self._old:
             found = self._old[text]
-            self.put(found)
+            self.put(found, room)
         return found
 
-    def put(self, section: Section) -> None:
+    def put(self, section: Section, room: int) -> None:
         self._young[section.text] = section
         self._size += len(section.text) + _LEAST_COUNTED
-        if self._size > _KEPT:
+        if self._size > room:
             self._old, self._young, self._size = self._young, {}, 0
 
     def clear(self) -> None:

@@ -5,12 +5,13 @@ back; where it is not the tree, the blocks there are written in coarser steps, a
 body. Correctness never rests on the edits being clever, only locality does.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from heapsyncd.markdown import frontmatter
-from heapsyncd.markdown.learn import learn
+from heapsyncd.markdown.learn import learn, newline_of
 from heapsyncd.markdown.parse import Section, parse, read_sections
 from heapsyncd.markdown.reader import read
 from heapsyncd.markdown.relines import Relines, as_families
@@ -48,15 +49,15 @@ def patch(body: str, new: Block, links: "Links") -> str:
     first, last = shared(old, wanted)
     if first == len(old) == len(wanted):
         return body
-    style = learn(body, (s.style(links) for s in _first(found, _STUDIED)))
+    learned = cache(lambda: learn(body, (s.style(links) for s in _first(found, _STUDIED))))
     part = _part(found, first, len(old) - last)
     if part.end - part.start < len(body):
         children = wanted[part.before : len(wanted) - part.after]
-        work = _Job(body[part.start : part.end], children, links, style, opens=not part.start)
+        work = _Job(body[part.start : part.end], children, links, learned, opens=not part.start)
         text = body[: part.start] + work.run() + body[part.end :]
         if _reads(text, wanted, links, old, first, last):
             return text
-    return _Job(body, wanted, links, style, opens=True).run()
+    return _Job(body, wanted, links, learned, opens=True).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,13 @@ class _Job:
     """One patch: tries, judged by reading back, each coarser where the last one was wrong."""
 
     def __init__(
-        self, body: str, wanted: Sequence[Block], links: "Links", style: Style, *, opens: bool
+        self,
+        body: str,
+        wanted: Sequence[Block],
+        links: "Links",
+        learned: Callable[[], Style],
+        *,
+        opens: bool,
     ) -> None:
         self._trace = Trace()
         self._body = body
@@ -124,7 +131,8 @@ class _Job:
         self._trace.wraps.sort(key=lambda w: (w.outer.start, -w.outer.end))
         self._new = Block("doc", (), tuple(wanted))
         self._links = links
-        self._style = style
+        self._learned = learned
+        self._newline = newline_of(body)
         self._opens = opens
         self._definitions = residue(self._data, self._old)
         self._widths = [n for _, n in as_families(self._new.children)]
@@ -145,9 +153,9 @@ class _Job:
 
     def _try(self) -> str | None:
         """The body after one set of edits; None when they overlap."""
-        sheet = Sheet(self._data, self._style.newline.encode())
+        sheet = Sheet(self._data, self._newline.encode())
         notes = "".join(f"\n\n{definition_lines(self._data, d)}" for d in self._definitions)
-        bench = Workbench(sheet, self._links, self._style, self._trace, notes)
+        bench = Workbench(sheet, self._links, self._learned, self._trace, notes)
         Relines(bench).document(self._old, self._new, self._steps)
         try:
             text = sheet.result().decode()
@@ -164,7 +172,7 @@ class _Job:
 
     def _tail(self, text: str, definitions: Iterable[Span]) -> str:
         """Definitions for the end of a text, that stood in what was rewritten."""
-        newline = self._style.newline
+        newline = self._newline
         texts = (definition_lines(self._data, d) for d in definitions)
         lines = [text.replace("\n", newline) + newline for text in texts]
         if not lines or not text:
@@ -212,7 +220,7 @@ class _Job:
     def _whole(self) -> str:
         """Everything written anew, definitions at the end."""
         text = ""
-        for style in (self._style, Style(newline=self._style.newline)):
+        for style in (self._learned(), Style(newline=self._newline)):
             tail = self._tail("x" + style.newline if self._new.children else "", self._definitions)
             text = render(self._new, self._links, style, tail=tail)
             if parse(text, self._links) == self._new:

@@ -36,7 +36,7 @@ def _leaf_edits(bench: Workbench, old: Block, new: Block, prefix: str) -> list[E
         return None
     splice = Splice(bench.sheet.data, old, new.inline, bench.trace)
     for rung, wide in _LADDER:
-        edits = splice.edits(bench.links, bench.style, rung, wide=wide)
+        edits = splice.edits(bench.links, bench.learned, rung, wide=wide)
         if edits is not None and _reads_as(bench, old, new, edits, prefix):
             return edits
     return None

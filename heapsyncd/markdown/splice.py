@@ -6,17 +6,19 @@ read back on its own before it counts.
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from heapsyncd.diff import Hunk, text_hunks
 from heapsyncd.markdown import escape as esc
+from heapsyncd.markdown.regions import Region, is_all, joined, region_of, stretch
 from heapsyncd.markdown.sheet import Edit
 from heapsyncd.markdown.source import Trace, Wrap
 from heapsyncd.markdown.spans import SpanWriter
-from heapsyncd.markdown.style import Style
+from heapsyncd.markdown.style import DEFAULT, Style
 from heapsyncd.markdown.tokens import Row, new_row, source_row
-from heapsyncd.tree import Atom, Block, Inline, Mark, Marks, Span, Text
+from heapsyncd.tree import Atom, Block, Inline, Mark, Marks, Text
 
 if TYPE_CHECKING:
     from heapsyncd.markdown.links import Links
@@ -29,22 +31,6 @@ Cut = tuple[int, int, Marks]
 _MOST_SLIDE = 80
 _ATOM = 0xF0000
 """Atoms as characters of a private plane, for comparing."""
-
-
-@dataclass(slots=True)
-class Region:
-    """Old tokens ``a`` to ``b`` become new tokens ``c`` to ``d``.
-
-    ``start`` to ``end`` are the bytes to replace, delimiters included; -1 for a bare insertion,
-    whose place is found last.
-    """
-
-    a: int
-    b: int
-    c: int
-    d: int
-    start: int
-    end: int
 
 
 class Splice:
@@ -72,7 +58,7 @@ class Splice:
         self._wraps = trace.wraps[first:last]
 
     def edits(
-        self, links: "Links", style: Style, rung: int, *, wide: bool = False
+        self, links: "Links", learned: Callable[[], Style], rung: int, *, wide: bool = False
     ) -> list[Edit] | None:
         """The edits with new text at a rung; None when the source is not understood.
 
@@ -87,7 +73,7 @@ class Splice:
         out: list[Edit] = []
         for region in regions:
             cut = self._cut(row, region)
-            text = None if cut is None else self._write(row, region, cut, links, style, rung)
+            text = None if cut is None else self._write(row, region, cut, links, learned, rung)
             if cut is None or text is None:
                 return None
             out.append(Edit(cut[0], cut[1], text.encode()))
@@ -106,7 +92,7 @@ class Splice:
             start, end = self._slid(row, i, j, hunk)
             self._mark_changes(row, i, start, j, found)
             j += start - i
-            found.append(_region(row, start, end, j, j + len(hunk.text)))
+            found.append(region_of(row, start, end, j, j + len(hunk.text)))
             i, j = end, j + len(hunk.text)
         self._mark_changes(row, i, len(row), j, found)
         if len(found) * len(self._wraps) > _MOST:
@@ -139,7 +125,7 @@ class Splice:
         while k < end:
             stop = min(row.stretch_end(k), self._fresh.stretch_end(k + move) - move, end)
             if row.marks(k) != self._fresh.marks(k + move):
-                found.append(_region(row, k, stop, k + move, stop + move))
+                found.append(region_of(row, k, stop, k + move, stop + move))
             k = stop
 
     def _settled(self, row: Row, found: list[Region]) -> list[Region]:
@@ -149,7 +135,7 @@ class Splice:
             region = each
             self._widen(row, region)
             while out and region.a <= out[-1].b:
-                region = _joined(row, out.pop(), region)
+                region = joined(row, out.pop(), region)
                 self._widen(row, region)
             out.append(region)
         return out
@@ -166,7 +152,7 @@ class Splice:
             again = False
             for wrap in reversed(self._wraps):
                 if not self._agrees(row, region, wrap):
-                    _stretch(row, region, wrap.outer)
+                    stretch(row, region, wrap.outer)
                     again = True
 
     def _agrees(self, row: Row, region: Region, wrap: Wrap) -> bool:
@@ -183,7 +169,7 @@ class Splice:
             # `[text]` alone is a link by its very text.
             return False
         # A mark around the region stays if something is left under it and all that is new fits.
-        emptied = region.c == region.d and _is_all(row, region, inner)
+        emptied = region.c == region.d and is_all(row, region, inner)
         return not emptied and self._fits(region, wrap.mark)
 
     def _fits(self, region: Region, mark: Mark) -> bool:
@@ -231,7 +217,13 @@ class Splice:
         )
 
     def _write(
-        self, row: Row, region: Region, cut: Cut, links: "Links", style: Style, rung: int
+        self,
+        row: Row,
+        region: Region,
+        cut: Cut,
+        links: "Links",
+        learned: Callable[[], Style],
+        rung: int,
     ) -> str | None:
         items: list[Inline] = [
             Text(text, item.marks) if isinstance(item, Text) else item
@@ -241,8 +233,11 @@ class Splice:
         if any(m.kind == "code" for m in cut[2]):
             text = "".join(i.text for i in items if isinstance(i, Text))
             return None if "`" in text else esc.pipes(text) if in_table else text
+        # Text under the marks that are there has no style of its own.
+        bare = all(isinstance(i, Text) and set(i.marks) <= set(cut[2]) for i in items)
+        style = replace(DEFAULT if bare else learned(), width=None)
         flat = self._old.kind != "paragraph"
-        writer = SpanWriter(links, replace(style, width=None), rung, flat=flat, in_table=in_table)
+        writer = SpanWriter(links, style, rung, flat=flat, in_table=in_table)
         return writer.write(
             items,
             cut[2],
@@ -257,39 +252,3 @@ class Splice:
 
     def _char_after(self, at: int) -> str:
         return self._data[at : at + 4].decode(errors="ignore")[:1]
-
-
-def _region(row: Row, a: int, b: int, c: int, d: int) -> Region:
-    if a < b:
-        return Region(a, b, c, d, row.start(a), row.end(b - 1))
-    return Region(a, b, c, d, -1, -1)
-
-
-def _joined(row: Row, first: Region, second: Region) -> Region:
-    """Both as one; between and around what changed, old and new are the same."""
-    a, b = min(first.a, second.a), max(first.b, second.b)
-    c = first.c - max(first.a - second.a, 0)
-    d = second.d + max(first.b - second.b, 0)
-    region = _region(row, a, b, c, d)
-    if a < b:
-        starts = [r.start for r in (first, second) if r.start >= 0]
-        region.start = min([region.start, *starts])
-        region.end = max(region.end, first.end, second.end)
-    return region
-
-
-def _stretch(row: Row, region: Region, outer: Span) -> None:
-    """Take in a whole range and the characters in it, which are the same in the new content."""
-    a = min(region.a, row.index(outer.start))
-    b = max(region.b, row.index(outer.end))
-    region.c -= region.a - a
-    region.d += b - region.b
-    region.a, region.b = a, b
-    region.start = min(region.start, outer.start)
-    region.end = max(region.end, outer.end)
-
-
-def _is_all(row: Row, region: Region, inner: Span) -> bool:
-    """Whether the region is all there is inside a mark's delimiters."""
-    starts_it = not region.a or row.end(region.a - 1) <= inner.start
-    return starts_it and (region.b == len(row) or row.start(region.b) >= inner.end)

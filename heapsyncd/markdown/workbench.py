@@ -1,6 +1,6 @@
 """What the parts of a patch share, and how much it may rewrite just now."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,31 +26,32 @@ Group = tuple[range, range, tuple[int, int] | None]
 class Workbench:
     """One try of a patch.
 
-    ``sheet``: the source and the edits. ``links``: names and ids. ``style``: for what is written
-    anew. ``trace``: of the old tree. ``notes``: link definitions to read a part of the text with.
-    ``step``: see ``WHOLE``.
+    ``sheet``: the source and the edits. ``links``: names and ids. ``learned``: the style for what
+    is written anew; to learn it means to read much of the body. ``trace``: of the old tree.
+    ``notes``: link definitions to read a part of the text with. ``step``: see ``WHOLE``.
     """
 
     sheet: Sheet
     links: "Links"
-    style: Style
+    learned: Callable[[], Style]
     trace: Trace
     notes: str
     step: int = 0
 
     def list_style(self, before: Block | None, after: Block | None) -> tuple[str, str]:
         """A bullet and a number delimiter that no list beside has."""
+        style = self.learned()
         near = [b for b in (before, after) if b is not None and b.kind.endswith("_list")]
         marks = {self.sheet.marker(b.children[0]).decode()[-1] for b in near}
-        bullets = [c for c in self.style.bullet + _BULLETS if c not in marks]
-        ends = [c for c in self.style.delimiter + _DELIMITERS if c not in marks]
-        return bullets[0], ends[0] if ends else self.style.delimiter
+        bullets = [c for c in style.bullet + _BULLETS if c not in marks]
+        ends = [c for c in style.delimiter + _DELIMITERS if c not in marks]
+        return bullets[0], ends[0] if ends else style.delimiter
 
     def writer(self, before: Block | None = None, after: Block | None = None) -> Writer:
         """A writer whose lists don't run into those of the neighbours."""
         bullet, delimiter = self.list_style(before, after)
-        width = None if self.step else self.style.width
-        style = replace(self.style, bullet=bullet, delimiter=delimiter, width=width)
+        width = None if self.step else self.learned().width
+        style = replace(self.learned(), bullet=bullet, delimiter=delimiter, width=width)
         return Writer(self.links, style, checked=True, floor=max(self.step - 1, 0))
 
 

@@ -8,6 +8,8 @@ below need at the least for the same note (pyromark reads the text, pycrdt loads
 
 import argparse
 import re
+import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +23,13 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.events import events, newlines
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.parse import forget, parse
 from heapsyncd.markdown.patch import patch
 from heapsyncd.markdown.render import render
+from heapsyncd.sync.offloop import no_collection
 from heapsyncd.tree import Block, Text
 from tests.bench.loop import blocked
-from tests.bench.measure import in_turn, timed
+from tests.bench.measure import timed
 from tests.bench.notes import big_notes, notes
 
 _WORD = re.compile(r"(?<![\w\[(/`<&-])[a-z]{3,}(?![\w\])/`>;-])")
@@ -83,37 +86,49 @@ def to_patch(sample: Sample, replica: Replica) -> str:
 
 
 def rates(name: str, samples: Sequence[Sample], rounds: int) -> None:
-    """Print documents a second and the ratio to the floor for each way."""
+    """Print documents a second and the ratio to the floor for each way: of a note that was never
+    seen, and of the same note again.
+    """
     size = sum(len(s.text.encode()) for s in samples)
     print(f"\n{name}: {len(samples)} notes, {size / len(samples):.0f} bytes each")
+    print(f"  {'':24} {'floor':>9}   {'first time':>24}   {'again':>24}")
+    row("load -> view -> render", samples, lambda s: lambda: to_text(s), rounds)
+    row("file -> edit", samples, lambda s: lambda: to_edit(s), rounds)
+    row("remote edit -> patch", samples, _patches, rounds)
 
-    def all_of(work: Callable[[Sample], object]) -> Callable[[], object]:
-        return lambda: [work(s) for s in samples]
 
-    row("load -> view -> render", samples, all_of(to_text), all_of(floor), rounds)
-    row("file -> edit", samples, all_of(to_edit), all_of(floor), rounds)
-    # The replica is in memory already when an update arrives: a fresh one for each round.
-    held = [[Replica.load([s.update]) for s in samples] for _ in range(rounds)]
-    row(
-        "remote edit -> patch",
-        samples,
-        lambda: [to_patch(s, r) for s, r in zip(samples, held.pop(), strict=True)],
-        all_of(floor),
-        rounds,
-    )
+def _patches(sample: Sample) -> Callable[[], object]:
+    # The replica is in memory already when an update arrives: a fresh one for each run.
+    held = [Replica.load([sample.update]) for _ in range(2)]
+    return lambda: to_patch(sample, held.pop())
 
 
 def row(
     name: str,
     samples: Sequence[Sample],
-    work: Callable[[], object],
-    least: Callable[[], object],
+    work: Callable[[Sample], Callable[[], object]],
     rounds: int,
 ) -> None:
-    """Measure and print one line."""
-    pair = in_turn(work, least, rounds)
-    rate, most = len(samples) / pair.work_s, len(samples) / pair.floor_s
-    print(f"  {name:24} {rate:7.0f}/s   floor {most:7.0f}/s   {pair.ratio:5.1f} x the floor")
+    """Measure and print one line; a note's floor, first and second time in turn."""
+    sums: list[list[float]] = []
+    for _ in range(rounds):
+        taken = [0.0, 0.0, 0.0]
+        for sample in samples:
+            run = work(sample)
+            forget()
+            with no_collection():
+                marks = [time.process_time()]
+                for each in (lambda s=sample: floor(s), run, run):
+                    each()
+                    marks.append(time.process_time())
+            taken = [t + b - a for t, a, b in zip(taken, marks, marks[1:], strict=False)]
+        sums.append(taken)
+    least = statistics.median(s[0] for s in sums)
+    line = f"  {name:24} {len(samples) / least:7.0f}/s"
+    for k in (1, 2):
+        rate = len(samples) / statistics.median(s[k] for s in sums)
+        line += f"   {rate:7.0f}/s {statistics.median(s[k] / s[0] for s in sums):5.1f} x floor"
+    print(line)
 
 
 def single(name: str, text: str) -> None:
@@ -128,17 +143,24 @@ def single(name: str, text: str) -> None:
     print(f"\n{name}: {len(text.encode()):,} bytes, {text.count(chr(10)):,} lines")
     works: dict[str, Callable[[], object]] = {
         "floor (pyromark, pycrdt)": lambda: floor(sample),
-        "parse": lambda: parse(text, NO_LINKS),
+        "parse": lambda: _anew(lambda: parse(text, NO_LINKS)),
+        "parse again": lambda: parse(text, NO_LINKS),
         "load": lambda: Replica.load([sample.update]),
         "view": replica.view,
         "render": lambda: render(shown, NO_LINKS),
         "express a letter": lambda: express([sample.update, *start], Wish(body=letter)),
         "apply a remote word": lambda: replica.apply(sample.remote),
-        "patch a remote word": lambda: patch(text, now, NO_LINKS),
+        "patch a remote word": lambda: _anew(lambda: patch(text, now, NO_LINKS)),
+        "patch again": lambda: patch(text, now, NO_LINKS),
     }
     assert read == shown
     for what, work in works.items():
         print(f"  {what:26} {timed(work) * 1000:7.0f} ms")
+
+
+def _anew(work: Callable[[], object]) -> object:
+    forget()
+    return work()
 
 
 def differences() -> None:

@@ -1,21 +1,10 @@
-"""Times taken side by side: on a shared machine only what is measured in turn can be compared."""
+"""Times taken as the daemon does its work."""
 
 import gc
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from heapsyncd.sync.offloop import no_collection
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Medians over several rounds; ``ratio`` is the median of the rounds' ratios."""
-
-    work_s: float
-    floor_s: float
-    ratio: float
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -25,13 +14,3 @@ def timed(work: Callable[[], object]) -> float:
         start = time.perf_counter()
         work()
         return time.perf_counter() - start
-
-
-def in_turn(work: Callable[[], object], floor: Callable[[], object], rounds: int) -> Pair:
-    """Run both in turn, so that both meet the same weather."""
-    pairs = [(timed(floor), timed(work)) for _ in range(rounds)]
-    return Pair(
-        statistics.median(w for _, w in pairs),
-        statistics.median(f for f, _ in pairs),
-        statistics.median(w / f for f, w in pairs),
-    )
