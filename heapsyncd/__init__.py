@@ -34,6 +34,7 @@ The glossary
 * *view*: the tree of what markdown can say of a document (``tree``). *rendition*: a file text the
   daemon wrote or accepted, with the document state it shows; the newest is the *base* an edit is
   measured from.
+* *version*: a kept text of a note, under a number; its renditions and its *history*.
 * *cursor*: where the delta feed was read to. *unsent*: what the server has not acknowledged.
 * *publish*: replica to file. *ingest*: file to replica. *push*, *pull*: to and from the server.
 * *entry*: a path of the folder that is ours, with the disk's stamps as last agreed.

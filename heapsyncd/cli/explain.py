@@ -129,7 +129,8 @@ def _stamps(stamps: Mapping[str, int] | None) -> str:
 
 def _server(facts: Mapping[str, Any]) -> Iterator[str]:
     if (server := facts["server"]) is None:
-        yield "server   knows nothing of it"
+        gone = facts["trashed_at_ms"]
+        yield "server   knows nothing of it" if gone is None else f"server   deleted {_time(gone)}"
         return
     parts = [f"version {server['sync_version']}"] if server["sync_version"] else ["not there yet"]
     parts.append(f"{server['unsent_updates']} updates unsent ({server['unsent_bytes']} bytes)")

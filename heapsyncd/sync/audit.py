@@ -23,7 +23,9 @@ async def missed(heap: HeapState) -> list[str]:
     snapshot = await heap.disk.scan(heap.ignore)
     found = compare(heap.index.stats, snapshot, None, folders=heap.index.folders)
     before_ns = time.time_ns() - int(LATE_S * 1e9)
-    late = [e.path for e in (*found.created, *found.modified) if e.stat.ctime_ns < before_ns]
+    # Directories of attachments are nobody's entries, and a new one is found with what is in it.
+    files = [e for e in (*found.created, *found.modified) if e.kind == "file"]
+    late = [e.path for e in files if e.stat.ctime_ns < before_ns]
     # What is gone has no stamp of its own.
     paths = [*late, *(p for p in found.missing if p not in heap.held_up)]
     paths = [p for p in paths if p not in heap.file_problems]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from heapsyncd.cache import blocks, entries, heaps, holds, renditions
+from heapsyncd.cache import blocks, entries, heaps, history, holds, renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.heaps import HeapRow
 from heapsyncd.config import Account
@@ -63,9 +63,12 @@ def _cached(tx: Tx, heap: HeapRow, path: str) -> dict[str, Any]:
     entry = next((e for e in entries.of_heap(tx, heap.id) if e.path == path), None)
     block = _NO_BLOCK if entry is None else _block(tx, entry.block_id)
     held = next((h for h in holds.of_heap(tx, heap.id) if h.path == path), None)
+    left = history.last_at(tx, heap.id, path) if entry is None else None
+    gone = None if left is None else blocks.get(tx, left)
     return {
         "heap": {"id": heap.id, "title": heap.title},
         "path": path,
+        "trashed_at_ms": None if gone is None else gone.deleted_at_ms,
         "entry": entry,
         "role": None if entry is None else entry.role,
         "todo": None if entry is None else entry.todo,
@@ -195,6 +198,10 @@ def _troubled(facts: Facts) -> str:
 
 def _unknown(facts: Facts) -> str:
     if facts["disk"]["now"] is None:
+        if facts["trashed_at_ms"] is not None:
+            return (
+                "It was deleted and is in the trash: `heapsyncd trash --restore` brings it back."
+            )
         return "There is no such file, and nothing is known of one."
     return (
         "It is new: it becomes a block as soon as a daemon, or `heapsyncd sync`, has looked at it."

@@ -100,6 +100,17 @@ async def test_trouble_is_explained(device: Device, server: Server, heap: HeapId
     assert "name a file in it" in done.err
 
 
+async def test_a_deleted_note_is_explained(device: Device, server: Server, heap: HeapId) -> None:
+    """Where a note stood that was deleted, the trash is named."""
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    (device.folder / "Home" / "Groceries.md").unlink()
+    assert (await device("sync")).code == 0
+    done = await device("explain", "folder/Home/Groceries.md")
+    assert "server   deleted 20" in done.out
+    assert "`heapsyncd trash --restore` brings it back" in done.out
+
+
 async def test_what_is_unsent_says_why(device: Device, server: Server, heap: HeapId) -> None:
     """Beside a daemon whose server is away, ``explain`` and ``status`` say what waits, and for
     what.

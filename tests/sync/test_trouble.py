@@ -23,6 +23,7 @@ from heapsyncd.server.held import Batch
 from heapsyncd.sync import audit
 from heapsyncd.sync import heap as heap_module
 from heapsyncd.sync.cachefile import open_cache
+from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.suspend import Suspends
 from tests.sync.rig import Device, World, until
 
@@ -240,6 +241,41 @@ async def test_a_watch_that_went_blind_is_noticed(
         append(device.root / "Note.md", "\nseen\n")
         await asyncio.wait_for(sent("seen"), 20)
     assert blind
+
+
+async def test_an_audit_of_a_quiet_folder_finds_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attachments, contents that stay on the server, ignored, special and unreadable files are
+    nothing that the watch missed.
+    """
+    monkeypatch.setattr(audit, "LATE_S", 0.0)
+    device = world.device()
+    device.files, device.files_limit_mb = "on-demand", 0.001
+    note = await world.add("Note", "text\n")
+    await world.server.add_file(note, "small.txt", b"small")
+    await world.server.add_file(note, "large.bin", bytes(5000))
+    await device.synced()
+    (device.root / "Folder").mkdir()
+    (device.root / "Folder" / "Mine.md").write_text("mine\n")
+    (device.root / "x.tmp").touch()
+    (device.root / "Bad.md").write_bytes(b"\xff")
+    (device.root / "link.md").symlink_to("Note.md")
+    os.mkfifo(device.root / "pipe")
+    found: list[list[str]] = []
+    real = audit.missed
+
+    async def noted(heap: HeapState) -> list[str]:
+        found.append(await real(heap))
+        return found[-1]
+
+    monkeypatch.setattr(heap_module, "missed", noted)
+    monkeypatch.setattr(heap_module, "AUDIT_S", 0.5)
+    async with device.running():
+        await until(lambda: "Bad.md" in problems(device, world), "a problem")
+        found.clear()
+        await until(lambda: len(found) >= 3, "three audits")
+    assert found == [[]] * len(found)
 
 
 async def test_a_folder_that_can_not_be_watched_is_told(
