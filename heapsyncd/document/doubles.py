@@ -16,6 +16,8 @@ from heapsyncd.document.visible import merged, with_additions, without_lacking
 from heapsyncd.document.went import Went
 from heapsyncd.tree import Block
 
+_EMPTY = Block("cell")
+
 
 @dataclass(slots=True)
 class Doubles:
@@ -52,7 +54,7 @@ class Doubles:
                 children.append(self.homed(old.children[i], child, near, lost))
             elif j is not None:
                 children.append(self._own(lost, new.children[j]))
-        return new.with_children([c for c in children if c is not None])
+        return _of_these(new, children)
 
     def _own(self, lost: Block, child: Block) -> Block | None:
         """What is new in a block put into a lost one; None: all of it was only moved there."""
@@ -62,7 +64,7 @@ class Doubles:
         children = [self._own(lost, c) for c in child.children]
         if children and not any(children):
             return None
-        return child.with_children([c for c in children if c is not None])
+        return _of_these(child, children)
 
     def _unjoined(self, block: Block, gone: Sequence[Block]) -> Block:
         """A block in a lost one, without what was joined to it and stands elsewhere now."""
@@ -169,8 +171,9 @@ class Doubles:
         for child in children:
             self._once(child)
         if children:
-            step.children = [c for c in children if not c.dropped]
-            step.dropped = not step.children
+            step.dropped = all(c.dropped for c in children)
+        if children and step.new.kind == "row":
+            step.children = [fresh_step(_EMPTY) if c.dropped else c for c in children]
 
     def _open(self, step: Step, source: Gone) -> None:
         """Look at the blocks of a container that was to be cloned whole, one by one."""
@@ -204,4 +207,12 @@ def _without(block: Block, paths: Collection[Path | None]) -> Block:
     """The block without some of the leaves below it."""
     if not block.children:
         return block
-    return block.with_children([_without(c, paths) for c in block.children if c.path not in paths])
+    below = [None if c.path in paths else _without(c, paths) for c in block.children]
+    return _of_these(block, below)
+
+
+def _of_these(block: Block, children: Iterable[Block | None]) -> Block:
+    """The block with those children that are left; a row stays as wide as it was."""
+    if block.kind == "row":
+        return block.with_children([_EMPTY if c is None else c for c in children])
+    return block.with_children([c for c in children if c is not None])

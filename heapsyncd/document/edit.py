@@ -14,11 +14,12 @@ from heapsyncd.document.goal import settled
 from heapsyncd.document.identity import Same, same_nodes
 from heapsyncd.document.nodes import Elem
 from heapsyncd.document.replica import EMPTY, Replica, clocks, contained, merge
-from heapsyncd.document.rescue import Lost, rescued
+from heapsyncd.document.rescue import Lost, rescued, salvaged
 from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.document.shape import changed, shaped
 from heapsyncd.document.tree import view_of
 from heapsyncd.document.write import verify, write
+from heapsyncd.errors import InvalidEdit
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
 from heapsyncd.tree import Block
@@ -189,8 +190,13 @@ def _second(
     now = again.view()
     tops = {b.path[0] for one in lost for b in (one.parent, one.became) if b and b.path}
     same = same_nodes(live.state(), again.state(), (seen, now), tops)
-    wish = Wish(body=rescued(seen, now, lost, same))
-    more = _express(again, wish, None, words, stand_ins=stand_ins).update
+    try:
+        wish = Wish(body=rescued(seen, now, lost, same))
+        more = _express(again, wish, None, words, stand_ins=stand_ins).update
+    except InvalidEdit:
+        # Words in a wrong place are better than an edit that can't be sent.
+        wish = Wish(body=salvaged(now, lost))
+        more = _express(again, wish, None, words, stand_ins=stand_ins).update
     parts = [u for u in (first, more) if u is not None]
     return merge(parts) if parts else None
 

@@ -12,7 +12,7 @@ from heapsyncd.document.identity import Same
 from heapsyncd.document.sources import with_content
 from heapsyncd.document.theirs import LEAVES, content, edited_part
 from heapsyncd.document.visible import merged
-from heapsyncd.tree import Block
+from heapsyncd.tree import Block, Text, inline
 
 
 @dataclass(slots=True, eq=False)
@@ -47,6 +47,14 @@ def rescued(live: Block, now: Block, lost: Sequence[Lost], same: Same) -> Block:
     # What finds no place any more stands at the end.
     left = [b for one in rescue.left for b in _free(_alone(one))]
     return made.with_children([*made.children, *left])
+
+
+def salvaged(now: Block, lost: Sequence[Lost]) -> Block:
+    """The live document with the words of what was lost at its end, whatever they were in."""
+    lines = [line for one in lost for line in _alone(one).words().split("\n")]
+    found = [inline([Text(line)]) for line in lines]
+    left = [Block("paragraph", inline=items) for items in found if items]
+    return now.with_children([*now.children, *left])
 
 
 def _put(block: Block, lost: Lost) -> tuple[Block, bool]:

@@ -87,7 +87,7 @@ def _wrong(made: Elem, step: Step, clones: Clones) -> set[int]:
 
 
 def _with_new(step: Step, wrong: set[int]) -> Step:
-    steps = [fresh_step(s.new) if k in wrong else s for k, s in enumerate(step.children or ())]
+    steps = [fresh_step(s.goal()) if k in wrong else s for k, s in enumerate(step.children or ())]
     return Step(step.new, step.old, steps)
 
 

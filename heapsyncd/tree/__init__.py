@@ -31,8 +31,8 @@ Canonical form (``inline`` makes it, both sides use it): adjacent runs with equa
 no empty run; no whitespace at a mark's edge, at either end of the block or beside a break; a
 paragraph without inline is left out. Runs marked ``code`` are exact: their whitespace is text. So
 are NBSP and the other Unicode spaces everywhere. Text holds no newline, CR or NUL; an opaque's
-label is as ``opaque_label`` leaves it, a title, alt text or label as ``one_spaced`` does, a target as
-``destination`` does.
+label is as ``opaque_label`` leaves it; titles, alt texts and labels as ``one_spaced``, targets as
+``destination``.
 """
 
 from heapsyncd.tree.canonical import destination, inline, is_blank, one_spaced, opaque_label
