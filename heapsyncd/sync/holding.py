@@ -18,10 +18,13 @@ from heapsyncd.cache.entries import EntryRow, Todo
 from heapsyncd.cache.holds import Direction, Hold
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish
+from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
+from heapsyncd.folder.names import carries
 from heapsyncd.sync import changes, review
 from heapsyncd.sync.fields import edit_fields
 from heapsyncd.sync.guard import WINDOW_MS, brakes
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.places import remove
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 
@@ -49,7 +52,8 @@ async def _without_unseen(heap: HeapState, gone: Sequence[EntryRow]) -> list[Ent
     back, with the folders it stands in and its attachments: an edit wins over a deletion.
     """
     notes = [e for e in gone if e.role == "note" and heap.index.is_live(e.block_id)]
-    unseen = await heap.db.read(lambda tx: [e for e in notes if _is_unseen(tx, e)])
+    newer = await heap.db.read(lambda tx: [(e, n) for e in notes if (n := _newer(tx, e))])
+    unseen = [e for e, (shown, now) in newer if await off_loop(_says_more, e.path, shown, now)]
     if not unseen:
         return list(gone)
     blocks_back = {e.block_id for e in unseen}
@@ -68,12 +72,33 @@ async def _without_unseen(heap: HeapState, gone: Sequence[EntryRow]) -> list[Ent
     return [e for e in gone if e not in back]
 
 
-def _is_unseen(tx: Tx, entry: EntryRow) -> bool:
+def _newer(tx: Tx, entry: EntryRow) -> tuple[list[bytes], list[bytes]] | None:
+    """The updates of the state that a file shows and of the one the server has, if the file was
+    not written since.
+    """
     state, base = blocks.get(tx, entry.block_id), renditions.newest(tx, entry.block_id)
     if state is None or not state.stale or base is None or base.seq is None:
-        return False
-    seen = base.seq
-    return any(r.seq > seen and not r.local for r in blocks.log(tx, entry.block_id))
+        return None
+    log_rows = blocks.log(tx, entry.block_id)
+    if not any(r.seq > base.seq and not r.local for r in log_rows):
+        return None
+    shown = [r.data for r in log_rows if r.seq <= base.seq]
+    return [*shown, *([base.extra] if base.extra else [])], [r.data for r in log_rows]
+
+
+def _says_more(path: str, shown: Sequence[bytes], now: Sequence[bytes]) -> bool:
+    """Whether a document came to say something that its file does not say; the title that a new
+    one got from its file's name is nothing new.
+    """
+    try:
+        before, after = Replica.load(shown), Replica.load(now)
+        title = after.fields().title
+        if not carries(PurePosixPath(path).name.removesuffix(".md"), title):
+            title = before.fields().title
+        same = replace(before.fields(), title=title) == after.fields()
+        return not same or before.view() != after.view()
+    except BlockError:
+        return True
 
 
 async def removable(heap: HeapState, gone: Sequence[BlockState]) -> list[BlockState]:

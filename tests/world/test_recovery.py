@@ -390,3 +390,31 @@ async def test_a_new_note_that_could_not_be_stored(
     await quiet(game)
     assert failed
     assert "id:" in one.read("New.md")
+
+
+async def test_deleted_before_its_id_was_written(
+    game: Game, one: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new note that was sent but has no id in its file yet is deleted with its file: what we
+    wrote into the document ourselves is no edit of others."""
+
+    async def not_yet(*_: object, **__: object) -> bool:
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr("heapsyncd.sync.heap.publish", not_yet)
+        await one.start()
+        one.save("New.md", f"{game.word(one.name)}\n", 0)
+        path = one.root / "New.md"
+
+        async def titled() -> None:
+            while "New" not in await game.world.titles():  # noqa: ASYNC110 - nobody tells us
+                await asyncio.sleep(0.02)
+
+        await asyncio.wait_for(titled(), 10)
+        await until(lambda: not one.device.report.heaps[game.heap].pending_up, "sent")
+        await one.end()
+    assert "id:" not in path.read_text()
+    path.unlink()
+    await quiet(game)
+    assert list(await game.world.titles()) == ["Boat"]
