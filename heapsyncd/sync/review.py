@@ -17,6 +17,7 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.reader import read
 from heapsyncd.sync.index import NoteLinks
 from heapsyncd.sync.merge import Base, Note
 from heapsyncd.sync.overlap import Overlap, overlaps
@@ -66,8 +67,11 @@ def take_in(
         live.apply(update)
     if update is None or base is None:
         return ()
-    before, ours = parse(Note.of(base.data).body, links), parse(note.body, links)
-    found = overlaps(before, ours, theirs, live.view())
+    before, merged = parse(Note.of(base.data).body, links), live.view()
+    if not overlaps(before, parse(note.body, links), theirs, merged):
+        return ()
+    # Once more, knowing where in the file: that takes longer, and is seldom asked for.
+    found = overlaps(before, read(note.body, links), theirs, merged)
     above = note.front.raw.count("\n")
     body = note.body.encode()
     lines = [None if o.start is None else above + body.count(b"\n", 0, o.start) + 1 for o in found]
