@@ -44,7 +44,8 @@ def matches(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[Match]:
         anchors = _unique_anchors(a[i1:i2], b[j1:j2])
         for i, j in [(i + i1, j + j1) for i, j in anchors]:
             out.append((i, j, 1))
-            todo.append((at[0], i, at[1], j))
+            if at[0] < i and at[1] < j:
+                todo.append((at[0], i, at[1], j))
             at = (i + 1, j + 1)
         if anchors:
             todo.append((at[0], i2, at[1], j2))

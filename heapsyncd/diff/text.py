@@ -1,14 +1,16 @@
 """Differences between two texts."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
 import regex
 from rapidfuzz.distance import Indel
 
 from heapsyncd.diff.sequences import Gap, gaps_between, matches, shared_ends
 
-TOKEN = regex.compile(r"\w+|[^\S\n]+|\n|[^\w\s]")
+TOKEN = re.compile(r"\w+|[^\S\n]+|\n|[^\w\s]")
 _GRAPHEME = regex.compile(r"\X")
 _SURVIVES = 0.4
 _WORD_SIMILAR = 0.5
@@ -77,7 +79,7 @@ def _is_word(ch: str) -> bool:
 
 def _word_gaps(a: str, b: str, *, letters: bool) -> list[Gap]:
     words_a, words_b = TOKEN.findall(a), TOKEN.findall(b)
-    at_a, at_b = _starts(words_a), _starts(words_b)
+    at_a, at_b = ([*accumulate(map(len, words), initial=0)] for words in (words_a, words_b))
     out: list[Gap] = []
     for i1, i2, j1, j2 in gaps_between(matches(words_a, words_b), len(words_a), len(words_b)):
         pairs = [(i1, i2, j1, j2)]
@@ -89,13 +91,6 @@ def _word_gaps(a: str, b: str, *, letters: bool) -> list[Gap]:
             gap = (at_a[p1], at_a[p2], at_b[q1], at_b[q2])
             is_fine = letters and len(out) < _LETTER_GAPS
             out += _letter_gaps(a, b, gap) if is_fine else [gap]
-    return out
-
-
-def _starts(words: list[str]) -> list[int]:
-    out = [0]
-    for word in words:
-        out.append(out[-1] + len(word))
     return out
 
 
