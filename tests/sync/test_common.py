@@ -1,0 +1,41 @@
+"""Two texts without a known base: all of either is kept, what stands in both once."""
+
+import pytest
+
+from heapsyncd.document.edit import merge_three
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
+from heapsyncd.sync.common import common
+from heapsyncd.tree import Atom, Block, Text, attrs
+
+
+def merged(ours: Block, theirs: Block) -> str:
+    return merge_three(common(ours, theirs), ours, theirs).words()
+
+
+@pytest.mark.parametrize(
+    ("what", "ours", "theirs", "words"),
+    [
+        ("a word more on each side", "one two three", "two three four", "one two three four"),
+        ("code", "```\na = 1\nbee()\n```", "```\na = 1\n```", "a = 1 bee()"),
+        ("an item made a paragraph", "x\n\nNEW [x] two words", "x\n\n- [x] two words",
+         "x NEW [x] two words"),
+        ("a paragraph made an item", "x\n\ntwo words", "x\n\n- [ ] NEW two words",
+         "x NEW two words"),
+        ("nothing in common", "alpha beta", "- gamma delta", "gamma delta alpha beta"),
+    ],
+)  # fmt: skip
+def test_common(what: str, ours: str, theirs: str, words: str) -> None:
+    """Words of both are there, and once."""
+    found = merged(*(parse(f"{text}\n", NO_LINKS) for text in (ours, theirs)))
+    assert sorted(found.split()) == sorted(words.split())
+
+
+def test_beside_a_mention() -> None:
+    """A word that only we have is kept in a paragraph that mentions a note, too."""
+    mention = Atom("mention", attrs(id="01J8XYZ0ABCDEFGHJKMNPQRSTA"))
+    ours, theirs = (
+        Block("doc", children=(Block("paragraph", inline=(Text(text), mention)),))
+        for text in ("one two ", "one ")
+    )
+    assert "two" in merged(ours, theirs)
