@@ -22,6 +22,8 @@ that (``renditions.Origin``); ``stale``: saved from an earlier text over a newer
 saved while the same words were changed elsewhere; ``damaged``: found instead of a text when the
 daemon started; ``kept``: edited here and deleted on the server."""
 
+_REVIEWED = frozenset({"stale", "overlap", "kept"})
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -116,12 +118,10 @@ def versions(tx: Tx, block: BlockId) -> list[Version]:
         for r in renditions.ring(tx, block)
         if r.origin != "planned"
     ]
-    kept = of_block(tx, block)
-    # A text that is kept for a reason stands in the ring too, right before it.
-    twice = {(v.number - 1, v.data) for v in kept}
-    return sorted(
-        [*(v for v in ring if (v.number, v.data) not in twice), *kept], key=lambda v: -v.number
-    )
+    found = [*ring, *of_block(tx, block)]
+    # A text that is kept to be reviewed was also kept as it was saved, right before.
+    twice = {(v.number - 1, v.data) for v in found if v.why in _REVIEWED}
+    return sorted((v for v in found if (v.number, v.data) not in twice), key=lambda v: -v.number)
 
 
 def last_at(tx: Tx, heap: HeapId, path: str) -> BlockId | None:

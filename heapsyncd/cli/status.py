@@ -84,6 +84,8 @@ def render(status: Status) -> Iterator[str]:
             yield f"  {account['error']}"
         for heap in account["heaps"]:
             yield from _heap(heap)
+    if any(heap["notices"] for account in status["accounts"] for heap in account["heaps"]):
+        yield "(`heapsyncd history PATH` shows the texts of a review, --seen ends it)"
 
 
 def _heap(heap: Mapping[str, Any]) -> Iterator[str]:

@@ -194,8 +194,16 @@ async def test_a_review_stands_until_it_is_seen(
         (notice,) = heap["notices"]
         assert '"one two three sails"' in notice
         assert '"one two three masts"' in notice
-        assert f"review: {notice}" in (await well(device, "status")).out
+        shown = (await well(device, "status")).out
+        assert f"review: {notice}" in shown
+        assert "--seen ends it" in shown
         seen = await well(device, "history", "folder/Home/Boat.md", "--seen")
         assert "review: " in seen.out
         assert (await device.status())["heaps"][0]["notices"] == []
+        assert "--seen" not in (await well(device, "status")).out
     assert (await device.status())["heaps"][0]["notices"] == []
+    texts_kept = [v["why"] for v in await versions(device)]
+    assert texts_kept.count("overlap") == 1
+    note(device).unlink()
+    await well(device, "sync")
+    assert [v["why"] for v in await versions(device)] == ["deleted", *texts_kept[1:]]
