@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -45,13 +45,13 @@ class Part:
         """How many bytes are there, 0 when there is no part yet."""
         return await asyncio.to_thread(self._run, _size)
 
-    async def append(self, offset: int, data: bytes) -> None:
-        """Add a piece. ``offset``: where it belongs; what the part has beyond is cut off first.
+    async def append(self, offset: int, *pieces: bytes) -> None:
+        """Add pieces. ``offset``: where they belong; what the part has beyond is cut off first.
 
         Raises:
             ValueError: the part ends before ``offset``.
         """
-        await asyncio.to_thread(self._run, lambda d, t: self._append(d, t, offset, data))
+        await asyncio.to_thread(self._run, lambda d, t: self._append(d, t, offset, pieces))
 
     async def finish(self, expect: Stat | None, mode: int | None = None) -> Stat | None:
         """Let the part become the file, when its digest is right.
@@ -72,13 +72,14 @@ class Part:
         """Forget the part."""
         await asyncio.to_thread(self._run, lambda d, t: replace.discard(t, d))
 
-    def _append(self, dir_fd: int, temp: str, offset: int, data: bytes) -> None:
-        _append(dir_fd, temp, offset, data)
-        if offset == self._passed_bytes:
-            self._passed.update(data)
-            self._passed_bytes += len(data)
-        else:
+    def _append(self, dir_fd: int, temp: str, offset: int, pieces: Sequence[bytes]) -> None:
+        _append(dir_fd, temp, offset, pieces)
+        if offset != self._passed_bytes:
             self._passed_bytes = -1  # not all of it passed in order: the disk is asked
+            return
+        for piece in pieces:
+            self._passed.update(piece)
+            self._passed_bytes += len(piece)
 
     def _run(self, work: Callable[[int, str], T]) -> T:
         with self._beside() as (dir_fd, _):
@@ -135,16 +136,21 @@ def _size(dir_fd: int, temp: str) -> int:
         return 0
 
 
-def _append(dir_fd: int, temp: str, offset: int, data: bytes) -> None:
+def _append(dir_fd: int, temp: str, offset: int, pieces: Sequence[bytes]) -> None:
     fd = _open(temp, dir_fd)
     try:
-        if os.fstat(fd).st_size < offset:
+        size = os.fstat(fd).st_size
+        if size < offset:
             raise ValueError(f"a piece at {offset} would leave a gap")
-        os.ftruncate(fd, offset)
+        if size > offset:
+            os.ftruncate(fd, offset)
         os.lseek(fd, offset, os.SEEK_SET)
-        left = memoryview(data)
-        while left:
-            left = left[syscalls.write(fd, left) :]
+        for piece in pieces:
+            left = memoryview(piece)
+            while left:
+                left = left[syscalls.write(fd, left) :]
+        # The disk works while more arrives; what is left for the end is little.
+        syscalls.start_writing(fd, offset)
     finally:
         os.close(fd)
 

@@ -1,7 +1,7 @@
 """Edge: the system calls that change the folder, one name each: a test can make any of them fail.
 
 Python has no name for three of Linux's: renameat2 (rename that never overwrites, and exchange of
-two names) and syncfs.
+two names), syncfs and sync_file_range.
 """
 
 import ctypes
@@ -12,6 +12,8 @@ from typing import NoReturn
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NOREPLACE, _EXCHANGE = 1, 2
+_BEGIN = 2
+"""SYNC_FILE_RANGE_WRITE: do not wait."""
 _UNKNOWN_TO = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 """What a kernel or file system answers that does not know the call or its flag."""
 
@@ -36,6 +38,14 @@ def chmod(fd: int, mode: int) -> None:
 def fsync(fd: int) -> None:
     """Wait until a file's bytes, or a directory's names, are on the disk."""
     os.fsync(fd)
+
+
+def start_writing(fd: int, offset: int) -> None:
+    """Have the system begin to put a file's bytes from there on onto the disk, where it can: a
+    mere hint, a later ``fsync`` is what counts.
+    """
+    if hasattr(_LIBC, "sync_file_range"):
+        _LIBC.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(0), _BEGIN)
 
 
 def sync_file_system(fd: int) -> None:

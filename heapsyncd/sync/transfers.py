@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 AT_ONCE: Final = 3
 """Transfers side by side."""
-WRITE_BYTES: Final = 1 << 20
+WRITE_BYTES: Final = 2 << 20
 """So much of a download is gathered before it is written."""
 REFUSED_AGAIN_S: Final = 60.0
 """How soon a refused transfer is tried again the first time."""
@@ -232,7 +232,7 @@ async def _write(part: Part, offset: int, pieces: AsyncIterator[bytes]) -> Async
             if size >= WRITE_BYTES or (piece is None and size):
                 if writing is not None:
                     await writing
-                writing = asyncio.ensure_future(part.append(offset, b"".join(waiting)))
+                writing = asyncio.ensure_future(part.append(offset, *waiting))
                 offset += size
                 waiting, size = [], 0
                 yield offset
