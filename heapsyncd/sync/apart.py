@@ -25,6 +25,12 @@ LATELY_S: Final = 60.0
 to us without knowing of it."""
 
 
+LARGE_BYTES: Final = 500_000
+"""A larger log is looked through for what only we have seen, not for what was sent: that would
+take a good part of a second for every letter that somebody else types.
+"""
+
+
 class SentLately:
     """The log rows that were acknowledged lately. Times are of one monotonic clock, in seconds."""
 
@@ -81,6 +87,8 @@ class Apart:
         Raises:
             UnreadableDocument, InvalidEdit: they can't be brought together.
         """
+        if not self.unsent and sum(len(data) for _, data in self.log) > LARGE_BYTES:
+            return None
         for rows in (self.unsent | self.sent, self.unsent):
             shared = [data for seq, data in self.log if seq not in rows]
             theirs = Replica.load([*shared, update])
