@@ -44,6 +44,7 @@ class Replica:
         self._waiting: list[bytes] = []
         self._unsure: list[bytes] = []
         """What was loaded and may wait for others: looked at when somebody asks."""
+        self._view: Block | None = None
 
     @classmethod
     def load(cls, updates: Iterable[bytes], client_id: int | None = None) -> "Replica":
@@ -94,6 +95,8 @@ class Replica:
             self._doc.apply_update(update)
         finally:
             watch.drop()
+        if fired:
+            self.forget_view()
         if self._lacks(update):
             self._waiting.append(update)
         elif self._waiting:
@@ -109,6 +112,7 @@ class Replica:
         waiting = self._waiting + self._unsure
         self._doc = Doc(client_id=self._doc.client_id)
         self._waiting, self._unsure = [], []
+        self.forget_view()
         for update in (state, *waiting):
             self._apply(update)
 
@@ -161,9 +165,15 @@ class Replica:
             return known.learn(nodes.read(self._doc, nodes.BODY))
 
     def view(self) -> Block:
-        """The markdown view of the body."""
-        with contained():
-            return tree.view(self._doc)
+        """The markdown view of the body; made once for each state."""
+        if self._view is None:
+            with contained():
+                self._view = tree.view(self._doc)
+        return self._view
+
+    def forget_view(self) -> None:
+        """Free the view's memory, some twenty times the text's."""
+        self._view = None
 
 
 def merge(updates: Sequence[bytes]) -> bytes:

@@ -2,9 +2,14 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import islice
 
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
+
+
+_VIEWED = 8
+"""So many of the latest keep their view: an edit's echo and what is typed on need it again."""
 
 
 class Replicas:
@@ -38,6 +43,8 @@ class Replicas:
         """Keep a replica for this log position."""
         self._held[block] = (seq, replica)
         self._held.move_to_end(block)
+        for _, rests in islice(reversed(self._held.values()), _VIEWED, _VIEWED + 1):
+            rests.forget_view()
         while len(self._held) > self._limit:
             self._held.popitem(last=False)
 

@@ -62,10 +62,10 @@ def take_in(
         note: the saved file.
         links: how it was read.
     """
-    theirs = live.view()
+    theirs = live.view() if base is not None else None
     if update is not None:
         live.apply(update)
-    if update is None or base is None:
+    if update is None or base is None or theirs is None:
         return ()
     before, merged = parse(Note.of(base.data).body, links), live.view()
     if not overlaps(before, parse(note.body, links), theirs, merged):

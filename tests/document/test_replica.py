@@ -167,3 +167,21 @@ def test_a_panic_is_contained_but_nothing_else() -> None:
 def test_text_is_counted_as_this_stage_expects() -> None:
     """The start-up check passes with the pinned pycrdt."""
     self_test()
+
+
+def test_a_view_is_made_once_for_each_state() -> None:
+    """Asked again, the view is the same; after an update, of insertions or deletions, it is not."""
+    first = express([], Wish(body=_paragraphs("a", "b"))).update or b""
+    more = express([first], Wish(body=_paragraphs("a", "b", "c"))).update or b""
+    less = express([first, more], Wish(body=_paragraphs("a"))).update or b""
+    replica = Replica.load([first])
+    assert replica.view() is replica.view()
+    for update, words in ((more, "a\nb\nc"), (less, "a")):
+        replica.apply(update)
+        assert replica.view().words() == words
+    replica.forget_view()
+    assert replica.view().words() == "a"
+
+
+def _paragraphs(*texts: str) -> Block:
+    return Block("doc", (), tuple(Block("paragraph", inline=(Text(t),)) for t in texts))
