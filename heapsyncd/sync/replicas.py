@@ -7,7 +7,6 @@ from itertools import islice
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
 
-
 _VIEWED = 8
 """So many of the latest keep their view: an edit's echo and what is typed on need it again."""
 
