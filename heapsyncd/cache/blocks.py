@@ -101,24 +101,11 @@ def dirty(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
     return _matching(tx, heap, condition, limit)
 
 
-def counts(tx: Tx, heap: HeapId) -> tuple[int, int, int]:
-    """(live notes, blocks pending up, blocks pending down) of a heap."""
-    notes = tx.execute(
-        "SELECT count(*) FROM block WHERE heap_id = ? AND kind = 'document'"
-        " AND deleted_at_ms IS NULL",
-        (heap,),
-    ).fetchone()[0]
-    up = tx.execute(
-        "SELECT count(*) FROM block WHERE heap_id = ? AND (born_here > 0"
-        " OR id IN (SELECT block_id FROM log WHERE local > 0))",
-        (heap,),
-    ).fetchone()[0]
-    down = tx.execute(
-        "SELECT count(*) FROM block WHERE heap_id = ?"  # noqa: S608
-        f" AND (wanted > 0 OR (stale > 0 AND NOT {WAITING}))",
-        (heap,),
-    ).fetchone()[0]
-    return notes, up, down
+def notes(tx: Tx, heap: HeapId) -> int:
+    """How many live notes a heap has."""
+    live = "kind = 'document' AND deleted_at_ms IS NULL"
+    sql = f"SELECT count(*) FROM block WHERE heap_id = ? AND {live}"  # noqa: S608
+    return int(tx.execute(sql, (heap,)).fetchone()[0])
 
 
 def insert(tx: Tx, block: BlockState) -> None:
@@ -231,9 +218,11 @@ def problems(tx: Tx, heap: HeapId) -> list[tuple[BlockId, str, str]]:
 
 
 def want_troubled(tx: Tx, heap: HeapId) -> int:
-    """Have every block in trouble that the server knows pulled again; how many there are."""
+    """Have every block in trouble that the server knows pulled and published again; how many there
+    are. Until both is done it is pending.
+    """
     return tx.execute(
-        "UPDATE block SET wanted = max(wanted, sync_version) WHERE heap_id = ?"
+        "UPDATE block SET wanted = max(wanted, sync_version), stale = 1 WHERE heap_id = ?"
         " AND problem IS NOT NULL AND sync_version > 0",
         (heap,),
     ).rowcount

@@ -238,6 +238,8 @@ def _store(tx: Tx, heap: HeapState, absorbed: Absorbed) -> BlockState | None:
     now = blocks.get(tx, block)
     assert now is not None
     values: dict[str, object] = {"problem": None}
+    if now.problem is not None:
+        values["stale"] = 1  # it may have been trouble with writing it
     if now.wanted <= absorbed.sync_version:
         values["wanted"] = 0
         values["born_here"] = 0

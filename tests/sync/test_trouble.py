@@ -15,6 +15,7 @@ import pytest
 
 from heapsyncd.cache import history
 from heapsyncd.document.replica import EMPTY
+from heapsyncd.errors import UnreadableDocument
 from heapsyncd.folder import syscalls
 from heapsyncd.folder import watch as watching
 from heapsyncd.folder.watch import Hint
@@ -380,6 +381,34 @@ async def _no_network(*_: object) -> object:
     from heapsyncd.errors import Unreachable  # noqa: PLC0415
 
     raise Unreachable("no network")
+
+
+# ---- a document that can't be shown -------------------------------------------------------------
+
+
+async def test_a_note_that_can_not_be_written_as_text(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document that can't be shown is in trouble in every life, never silently in sync; and
+    shown once it can be.
+    """
+    device = world.device()
+    block = await world.add("Note", "text\n")
+    await device.synced()
+    await world.change(block, body="text more\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("heapsyncd.sync.publish.compose", _no_text)
+        for _ in range(3):
+            verdict = await device.once()
+            assert verdict.exit_code == 1
+            assert any("can't be said" in line for line in verdict.left), verdict
+        assert device.notes() == {"Note.md": "text\n"}
+    await device.synced()
+    assert device.notes() == {"Note.md": "text more\n"}
+
+
+def _no_text(*_: object) -> bytes:
+    raise UnreadableDocument("it can't be said in markdown")
 
 
 # ---- a document that comes empty --------------------------------------------------------------
