@@ -170,7 +170,7 @@ def test_text_is_counted_as_this_stage_expects() -> None:
 
 
 def test_a_view_is_made_once_for_each_state() -> None:
-    """Asked again, the view is the same; after an update it is not, even one of deletions alone."""
+    """Asked again, the view is the same; after an update, even of deletions alone, it is not."""
     first = express([], Wish(body=_paragraphs("a", "b"))).update or b""
     more = express([first], Wish(body=_paragraphs("a", "b", "c"))).update or b""
     less = express([first, more], Wish(body=_paragraphs("a"))).update or b""
