@@ -171,4 +171,7 @@ SCHEMA: Final = (
     ALTER TABLE history ADD COLUMN notice TEXT;
     CREATE INDEX history_notice ON history (heap_id) WHERE notice IS NOT NULL;
     """,
+    """
+    CREATE INDEX block_problem ON block (heap_id) WHERE problem IS NOT NULL;
+    """,
 )

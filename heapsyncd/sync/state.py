@@ -121,8 +121,8 @@ class HeapState:
         # The configuration may ask for more now than it did.
         asked = [
             replace(e, todo="download")
-            for e in self.index.entries.values()
-            if e.todo == "remote" and not self.on_demand(e.size or 0)
+            for e in (self.index.entries[p] for p in self.index.remote)
+            if not self.on_demand(e.size or 0)
         ]
         await self.db.write(lambda tx: entries.save(tx, self.id, asked))
         for entry in asked:
@@ -161,15 +161,16 @@ class HeapState:
             now = dict(self.file_problems)
             await self.db.write(lambda tx: entries.set_problems(tx, self.id, now))
             self.kept_problems = now
-        (notes, up, down), waiting, troubled, reviews = await self.db.read(
+        (up, down), waiting, troubled, reviews = await self.db.read(
             lambda tx: (
-                blocks.counts(tx, self.id),
+                pending.counts(tx, self.id),
                 pending.pending(tx, self.id, PENDING_SHOWN),
                 blocks.problems(tx, self.id),
                 history.notices(tx, self.id),
             )
         )
-        self.report.notes, self.report.pending_up, self.report.pending_down = notes, up, down
+        self.report.notes = self.index.notes
+        self.report.pending_up, self.report.pending_down = up, down
         self.report.pending = shown(waiting, self.index.path_of)
         self.report.held_deletions = len(self.held_up) + len(self.held_down)
         notice = self.rewrites.notice(self.index.files(), time.monotonic())
@@ -188,8 +189,7 @@ class HeapState:
                 "size": e.size,
                 "done": self.moved_bytes.get(e.path, 0),
             }
-            for e in self.index.entries.values()
-            if e.todo in {"upload", "download"}
+            for e in (self.index.entries[p] for p in sorted(self.index.moving))
         ]
         self.report.problems = [
             Problem(self.index.path_of.get(i, title), reason) for i, title, reason in troubled

@@ -57,7 +57,8 @@ def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
     found = {}
     for row in heaps.load_all(tx):
         report = HeapReport(row.id, row.title, str(account.folder / row.folder))
-        report.notes, report.pending_up, report.pending_down = blocks.counts(tx, row.id)
+        report.notes = blocks.notes(tx, row.id)
+        report.pending_up, report.pending_down = pending.counts(tx, row.id)
         report.held_deletions = holds.count(tx, row.id)
         report.notices = history.notices(tx, row.id)
         listed = entries.of_heap(tx, row.id)
