@@ -146,7 +146,7 @@ def single(name: str, text: str) -> None:
         "parse": lambda: _anew(lambda: parse(text, NO_LINKS)),
         "parse again": lambda: parse(text, NO_LINKS),
         "load": lambda: Replica.load([sample.update]),
-        "view": replica.view,
+        "view": lambda: _viewed(replica),
         "render": lambda: render(shown, NO_LINKS),
         "express a letter": lambda: express([sample.update, *start], Wish(body=letter)),
         "apply a remote word": lambda: replica.apply(sample.remote),
@@ -161,6 +161,11 @@ def single(name: str, text: str) -> None:
 def _anew(work: Callable[[], object]) -> object:
     forget()
     return work()
+
+
+def _viewed(replica: Replica) -> Block:
+    replica.forget_view()
+    return replica.view()
 
 
 def differences() -> None:
