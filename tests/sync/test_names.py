@@ -16,10 +16,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.folder.names import collision_key
+from heapsyncd.folder.layout import Placed, place
+from heapsyncd.folder.names import carries, collision_key
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.frontmatter import split
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
 from heapsyncd.server import Server
+from heapsyncd.sync.index import Index, NoteLinks
+from heapsyncd.sync.merge import FrontValues, Note, compose
 from tests.sync.rig import Device, World, until
 
 COMPOSED, DECOMPOSED = "Caf\u00e9", "Cafe\u0301"
@@ -60,6 +65,23 @@ TITLES = [
     "two\nlines", "", COMPOSED, DECOMPOSED, COMPOSED.upper(), "שלום עולם", "a:b*c?", ".heapsyncd",
     "N.assets",
 ]  # fmt: skip
+
+
+@given(st.lists(st.text() | st.sampled_from(TITLES), max_size=8))
+def test_titles_and_back(titles: list[str]) -> None:
+    """Any titles get names that no file system takes for one another, and each file says its
+    title, if it has one: by its name alone, else in its front matter.
+    """
+    blocks = {
+        BlockId(f"{k:026}"): " ".join(t.replace("\0", "").split()) for k, t in enumerate(titles)
+    }
+    places = place([Placed(i, "document", t, None) for i, t in blocks.items()], {})
+    assert len({collision_key(p) for p in places.values()}) == len(titles)
+    for block, title in blocks.items():
+        name = Path(places[block]).name.removesuffix(".md")
+        values = FrontValues(block, None if carries(name, title) else title, ())
+        front = Note.of(compose(None, parse("", NO_LINKS), values, NoteLinks(Index(), None))).front
+        assert (name if front.title is None else front.title) == title or not title
 
 
 async def test_hostile_titles(world: World) -> None:
