@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from heapsyncd.document.tree import DEEPEST
 from heapsyncd.errors import InvalidEdit
-from heapsyncd.tree import Atom, Attrs, Block, Inline, Text, inline
+from heapsyncd.tree import DEEPEST, Atom, Attrs, Block, Inline, Text, inline
 
-_DEEPEST = DEEPEST - 6
-"""Room for what blocks consist of below their own level (a table's rows, cells, paragraphs)."""
+_DEEPEST = DEEPEST + 4
+"""Levels: the root, the containers, and below them a table's rows and cells."""
 
 _COMMENT = re.compile(r"<!--[^<>]*?-->")
 _DIGEST = re.compile(r"\b[0-9a-f]{6}\b")

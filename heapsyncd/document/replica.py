@@ -58,6 +58,12 @@ class Replica:
             for update in updates:
                 replica._doc.apply_update(update)
                 replica._unsure.append(update)
+            if len(replica._unsure) > 2:
+                # That the first one waits is looked at when somebody asks: it may be large.
+                first, *later = replica._unsure
+                replica._unsure = [first]
+                replica._waiting = [u for u in later if replica._lacks(u)]
+                replica._retry([first, *later])
         return replica
 
     @property
@@ -92,6 +98,7 @@ class Replica:
         fired: list[object] = []
         watch = self._doc._doc.observe(fired.append)  # noqa: SLF001 -- the wrapper keeps each callback
         try:
+            state = self._doc.get_update() if self._waiting else EMPTY
             self._doc.apply_update(update)
         finally:
             watch.drop()
@@ -99,9 +106,22 @@ class Replica:
             self.forget_view()
         if self._lacks(update):
             self._waiting.append(update)
-        elif self._waiting:
-            self._waiting = [u for u in self._waiting if self._lacks(u)]
+        else:
+            self._retry([state, update, *self._unsure, *self._waiting])
         return bool(fired)
+
+    def _retry(self, updates: Sequence[bytes]) -> None:
+        """Take in what waited for an update that has arrived.
+
+        yrs looks by itself, but not at all of several updates that wait, and what it took in is
+        not to be trusted: a document made of all at once is.
+        """
+        if not self._waiting:
+            return
+        self._doc = Doc(client_id=self._doc.client_id)
+        self._doc.apply_update(merge_updates(*updates))
+        self.forget_view()
+        self._waiting = [u for u in self._waiting if self._lacks(u)]
 
     def _lacks(self, update: bytes) -> bool:
         """Whether structs of the update wait for ones that have not arrived."""

@@ -27,12 +27,20 @@ from heapsyncd.document.shown import (
     language,
     shown_code,
 )
-from heapsyncd.tree import Atom, Block, Inline, Piece, Span, Text, attrs, inline, opaque_label
+from heapsyncd.tree import (
+    DEEPEST,
+    Atom,
+    Block,
+    Inline,
+    Piece,
+    Span,
+    Text,
+    attrs,
+    inline,
+    opaque_label,
+)
 
 Path = tuple[int, ...]
-
-DEEPEST = 100
-"""Levels of elements shown; what lies deeper stands as one opaque block."""
 
 
 def view(doc: Doc[Any]) -> Block:
@@ -95,13 +103,11 @@ class View:
         if tag == "paragraph":
             items = self.inline(node.children, path)
             return Block("paragraph", inline=items, path=path) if items else None
-        if len(path) >= DEEPEST:
-            return self._opaque(node, path)
         if tag == "heading":
             level = schema.number(node.attrs.get("level"), 1, 6, 1)
             items = self.inline(node.children, path)
             return Block("heading", attrs(level=level), inline=items, path=path)
-        if tag in schema.LISTS:
+        if tag in schema.LISTS and len(path) < DEEPEST:
             return self._list(node, path)
         return self._other(node, path)
 
@@ -113,7 +119,7 @@ class View:
             if text is not None:
                 info = language(node.attrs.get("language"))
                 block = Block("code", attrs(info=info), text=shown_code(text), path=path)
-        elif tag == "blockquote":
+        elif tag == "blockquote" and len(path) <= DEEPEST:
             block = Block("quote", children=self.blocks(node, path), path=path)
         elif tag == "horizontalRule" and not node.children:
             block = Block("rule", path=path)

@@ -19,6 +19,7 @@ from heapsyncd.markdown.literal import bare, html_lines, lines_of, literal_lines
 from heapsyncd.markdown.source import Source, Trace
 from heapsyncd.markdown.tables import read_table
 from heapsyncd.tree import (
+    DEEPEST,
     Attrs,
     Block,
     BlockType,
@@ -33,7 +34,7 @@ from heapsyncd.tree import (
 if TYPE_CHECKING:
     from heapsyncd.markdown.links import Links
 
-MAX_DEPTH = 100
+MAX_DEPTH = DEEPEST
 """Containers inside containers; what lies deeper is read as the text it is written with."""
 _CONTAINERS = frozenset({"List", "Item", "BlockQuote", "FootnoteDefinition"})
 _FENCE = re.compile(rb"[ \t]*(?:`{3,}|~{3,})[ \t]*([^ \t\r\n]*)")
@@ -116,7 +117,8 @@ class _Reader:
         return closing(self._events, i) + 1
 
     def _open(self, name: str, data: Any, where: Range, i: int) -> int:
-        if len(self._stack) > MAX_DEPTH:
+        # A list is nothing without an item.
+        if len(self._stack) + (name == "List") > MAX_DEPTH:
             self._add_lines(lines_of(self._source.data, where), where)
             return closing(self._events, i) + 1
         self._quotes += name == "BlockQuote"

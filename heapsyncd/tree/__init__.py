@@ -37,6 +37,7 @@ label is as ``opaque_label`` leaves it; titles, alt texts and labels as ``one_sp
 
 from heapsyncd.tree.canonical import destination, inline, is_blank, one_spaced, opaque_label
 from heapsyncd.tree.nodes import (
+    DEEPEST,
     Atom,
     AtomType,
     Attrs,
@@ -56,6 +57,7 @@ from heapsyncd.tree.nodes import (
 )
 
 __all__ = [
+    "DEEPEST",
     "Atom",
     "AtomType",
     "Attrs",

@@ -30,6 +30,9 @@ AtomType = Literal["break", "image", "mention", "opaque"]
 Scalar = str | int | bool | None
 Attrs = tuple[tuple[str, Scalar], ...]
 
+DEEPEST = 100
+"""So many containers (quotes, lists, items) stand one in another, in files and in documents."""
+
 
 @dataclass(slots=True, order=True, unsafe_hash=True)
 class Mark:

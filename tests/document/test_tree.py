@@ -226,7 +226,7 @@ def test_deep_nesting_costs_no_recursion_error() -> None:
     while found.children:
         found, depth = found.children[0], depth + 1
     assert found.kind == "opaque"
-    assert depth == 99
+    assert depth == 100
 
 
 def test_twenty_five_nested_lists_show_their_text() -> None:

@@ -1,0 +1,246 @@
+"""Documents and texts that nobody should make: nothing crashes, and nothing is lost."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
+
+from heapsyncd.document import nodes
+from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.replica import EMPTY, Replica, merge
+from heapsyncd.document.shown import digest_source
+from heapsyncd.errors import BlockError, UnreadableDocument
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.patch import patch
+from heapsyncd.markdown.render import render
+from heapsyncd.tree import Block
+from heapsyncd.tree import Text as Run
+from tests.document.worlds import build
+
+
+def para(text: str) -> Block:
+    return Block("paragraph", inline=(Run(text),))
+
+
+def doc(*blocks: Block) -> Block:
+    return Block("doc", children=blocks)
+
+
+def dump(*updates: bytes) -> list[Any]:
+    root = nodes.read(Replica.load(updates).doc, nodes.BODY)
+    return [digest_source(node) for node in root.children]
+
+
+def quotes(depth: int) -> str:
+    return ">" * depth + " the bottom\n"
+
+
+def items(depth: int) -> str:
+    return (
+        "".join("  " * i + f"- level {i}\n" for i in range(depth)) + "  " * depth + "the bottom\n"
+    )
+
+
+def tasks(depth: int) -> str:
+    lines = ("  " * i + ("- [ ] task\n" if i % 2 else "- item\n") for i in range(depth))
+    return "".join(lines) + "  " * depth + "the bottom\n"
+
+
+def table(depth: int) -> str:
+    return "".join("> " * depth + line + "\n" for line in ("|the bottom|", "|-|", "|cell|"))
+
+
+@pytest.mark.parametrize("depth", [*range(44, 54), *range(90, 104), 200])
+@pytest.mark.parametrize("make", [quotes, items, tasks, table])
+def test_a_file_of_any_depth_is_a_note(make: Callable[[int], str], depth: int) -> None:
+    """However deep its lists and quotes, a document shows the file, and no word is lost."""
+    source = make(depth)
+    tree = parse(source, NO_LINKS)
+    document = express([], Wish(body=tree)).update or EMPTY
+    view = Replica.load([document]).view()
+    assert view == tree
+    assert "the bottom" in view.words()
+    assert patch(source, view, NO_LINKS) == source
+    assert parse(render(view, NO_LINKS), NO_LINKS) == view
+
+
+@pytest.mark.parametrize("depth", [49, 50, 51, 99, 100, 101, 102, 300])
+@pytest.mark.parametrize("kind", ["blockquote", "bulletList"])
+def test_a_document_of_any_depth_is_a_file(kind: str, depth: int) -> None:
+    """However deep an editor's document, its file shows it; an edit leaves what is too deep."""
+    body: Any = ("paragraph", {}, [[("the bottom", {})]])
+    for _ in range(depth):
+        body = (kind, {}, [("listItem", {}, [body])] if kind == "bulletList" else [body])
+    document = build([body, ("paragraph", {}, [[("after", {})]])])
+    view = Replica.load([document]).view()
+    file = render(view, NO_LINKS)
+    assert parse(file, NO_LINKS) == view
+    edited = parse(file.replace("after", "after more"), NO_LINKS)
+    update = express([document], Wish(body=edited)).update or EMPTY
+    assert dump(document, update)[0] == dump(document)[0]
+    assert "after more" in Replica.load([document, update]).view().words()
+
+
+def with_root(name: str, root: Any) -> bytes:
+    document: Doc[Any] = Doc()
+    document[name] = root
+    return document.get_update()
+
+
+ROOTS = [
+    pytest.param("content_v0", Map({"a": 1}), id="the body a map"),
+    pytest.param("content_v0", Array([1, "x", {"a": 2}]), id="the body a list"),
+    pytest.param("content_v0", Text("hello"), id="the body a text"),
+    pytest.param("content_v0", XmlFragment([XmlText("bare")]), id="a text among blocks"),
+    pytest.param("title_v0", Text("hello"), id="the title a text"),
+    pytest.param("title_v0", Map({"a": 1}), id="the title a map"),
+    pytest.param("relations_v0", Array([1]), id="the relations a list"),
+    pytest.param("files_v0", Text("x"), id="the files a text"),
+    pytest.param("meta_v0", XmlFragment([XmlText("x")]), id="the meta a tree"),
+    pytest.param("someplace_v9", Map({"a": Map({"b": [1, None]})}), id="an unknown root"),
+    pytest.param("someplace_v9", Map({"note": Doc()}), id="a document in a document"),
+]
+
+
+@pytest.mark.parametrize(("name", "root"), ROOTS)
+def test_roots_of_another_kind(name: str, root: Any) -> None:
+    """A root that is not what the contract says hinders no edit and stays in the document."""
+    document = with_root(name, root)
+    view = Replica.load([document]).view()
+    goal = doc(*view.children, para("new"))
+    update = express([document], Wish(body=goal, title="Title")).update or EMPTY
+    after = Replica.load([document, update])
+    assert after.view() == goal
+    assert set(Replica.load([document]).doc.keys()) <= set(after.doc.keys())
+
+
+def strange(fill: Callable[[XmlElement, XmlText], None]) -> bytes:
+    """A note of one paragraph after something was done to it and its text."""
+    document: Doc[Any] = Doc()
+    document["content_v0"] = root = XmlFragment()
+    text = XmlText("one two")
+    element = XmlElement("paragraph", {}, [text])
+    root.children.append(element)
+    fill(element, text)
+    return document.get_update()
+
+
+STRANGE = [
+    pytest.param(lambda _, t: t.insert_embed(3, {"a": [1, None]}), id="an embedded object"),
+    pytest.param(lambda _, t: t.insert_embed(3, 5), id="an embedded number"),
+    pytest.param(lambda _, t: t.insert_embed(3, True), id="an embedded truth"),
+    pytest.param(lambda _, t: t.insert_embed(3, Map({"k": 1})), id="an embedded map"),
+    pytest.param(lambda _, t: t.format(0, 3, {"glow": {"hue": 3}}), id="an unknown mark"),
+    pytest.param(lambda _, t: t.format(0, 3, {"bold": [1, None]}), id="a mark of another value"),
+    pytest.param(lambda _, t: t.format(0, 3, {"link": {"href": 5}}), id="a link to a number"),
+    pytest.param(
+        lambda e, _: e.children.append(XmlElement("dingbat", {"n": "1"})),
+        id="an unknown inline node",
+    ),
+    pytest.param(
+        lambda e, _: e.children.append(XmlElement("a b<>&", {"x y": "<\0>"})), id="an odd name"
+    ),
+    pytest.param(
+        lambda e, _: e.children.append(XmlElement("", {}, [XmlText("x")])), id="a nameless node"
+    ),
+    pytest.param(lambda e, _: e.attributes.__setitem__("m", {"d": [None]}), id="an object"),
+    pytest.param(lambda e, _: e.attributes.__setitem__("m", Map({"k": 1})), id="a shared map"),
+    pytest.param(lambda e, _: e.attributes.__setitem__("nul", None), id="an explicit null"),
+    pytest.param(lambda _, t: t.insert(3, "\0\ufffe\uffff\x01"), id="controls and no characters"),
+]
+
+
+@pytest.mark.parametrize("fill", STRANGE)
+def test_strange_things_in_a_paragraph(fill: Callable[[XmlElement, XmlText], None]) -> None:
+    """The file shows the note; what is typed into the file leaves what the file can't say."""
+    document = strange(fill)
+    view = Replica.load([document]).view()
+    file = render(view, NO_LINKS)
+    tree = parse(file, NO_LINKS)
+    assert tree == view
+    assert express([document], Wish(body=tree)).update is None
+    typed = parse(file.replace("one", "onne", 1), NO_LINKS)
+    update = express([document], Wish(body=typed)).update or EMPTY
+    assert str(dump(document, update)).replace("onne", "one") == str(dump(document))
+    assert Replica.load([document, update]).view() == typed
+
+
+@pytest.mark.parametrize("bad", ["lone \ud800 half", "\udfff"])
+def test_half_a_character_is_refused(bad: str) -> None:
+    """Text that can't be encoded is an error of this one block, and the document stays."""
+    base = build([("paragraph", {}, [[("text", {})]])])
+    for wish in (Wish(body=doc(para(bad))), Wish(title=bad)):
+        with pytest.raises(BlockError):
+            express([base], wish)
+    assert Replica.load([base]).view() == doc(para("text"))
+
+
+BASE = build([("paragraph", {}, [[("one", {})]]), ("paragraph", {}, [[("two", {})]])])
+
+
+def steps() -> list[bytes]:
+    """The updates of somebody who types."""
+    updates = [BASE]
+    for k in range(12):
+        goal = doc(para("one" + " more" * k), para(f"two {k}"), para("end"))
+        updates.append(express(updates, Wish(body=goal), client_id=5).update or EMPTY)
+    return updates
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_replayed_and_shuffled_updates(data: st.DataObject) -> None:
+    """Updates that come twice, late or in any order make the document that they make."""
+    updates = steps()
+    again = data.draw(st.lists(st.sampled_from(updates), max_size=10))
+    order = data.draw(st.permutations([*updates, *again]))
+    replica = Replica()
+    for update in order:
+        replica.apply(update)
+    for found in (replica, Replica.load(order), Replica.load([merge(order)])):
+        assert found.fingerprint() == Replica.load(updates).fingerprint()
+        assert not found.has_pending()
+
+
+def test_a_gap_that_is_filled_late() -> None:
+    """Of updates that arrive before the one they need, none is forgotten when it comes."""
+    first, missing, *later = steps()
+    replica = Replica.load([first, *later])
+    assert replica.has_pending()
+    assert replica.apply(missing)
+    assert replica.view() == Replica.load(steps()).view()
+    assert Replica.load([first, *later, missing]).view() == replica.view()
+    assert not replica.has_pending()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_torn_updates_among_good_ones(data: st.DataObject) -> None:
+    """An update cut off or with changed bytes is refused or harmless; the good ones arrive."""
+    updates = steps()
+    torn = bytearray(data.draw(st.sampled_from(updates)))
+    for _ in range(data.draw(st.integers(0, 3))):
+        torn[data.draw(st.integers(0, len(torn) - 1))] = data.draw(st.integers(0, 255))
+    cut = bytes(torn[: data.draw(st.integers(0, len(torn)))])
+    replica = Replica.load(updates[:6])
+    try:
+        replica.apply(cut)
+    except UnreadableDocument:
+        for update in updates[6:]:
+            replica.apply(update)
+        assert replica.fingerprint() == Replica.load(updates).fingerprint()
+    assert replica.view() is not None
+
+
+def test_a_huge_update_is_a_note() -> None:
+    """Four megabytes of text in one paragraph come and go like any text, in one update."""
+    words = ("word " * 800_000).strip()
+    update = express([], Wish(body=doc(para(words)))).update or EMPTY
+    assert Replica.load([merge([update, update])]).view() == doc(para(words))
+    more = express([update], Wish(body=doc(para(words + " more")))).update or EMPTY
+    assert len(more) < 60
+    assert Replica.load([update, more]).view().words() == words + " more"
