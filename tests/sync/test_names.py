@@ -16,8 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.layout import Placed, place
 from heapsyncd.folder.names import carries, collision_key
+from heapsyncd.folder.parts import Part
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
@@ -182,6 +184,57 @@ async def test_symlinks_that_take_a_place(world: World) -> None:
     assert await world.titles() == titles
     assert (device.root / "Sub").is_symlink()
     assert (device.root / "Plain.md").is_symlink()
+
+
+@pytest.mark.parametrize("step", ["write_many", "move", "remove", "append", "read"])
+async def test_a_symlink_swapped_in_at_the_last_moment(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A directory that becomes a symlink just before a note in it is written, moved, removed or
+    read, or an attachment arrives there: nothing behind the link is touched or sent.
+    """
+    outside = world.base / "outside"
+    outside.mkdir()
+    device, sender = world.device(), world.device("b")
+    await device.synced()
+    (device.root / "Sub" / "Note.assets").mkdir(parents=True)
+    (device.root / "Sub" / "Note.md").write_text("ours\n")
+    await device.synced()
+    await sender.synced()
+    note = (await world.titles())["Note"]
+    shutil.copytree(device.root / "Sub", outside, dirs_exist_ok=True)
+    (outside / "Note.md").write_text(f"---\nid: {note}\n---\nnot ours\n")
+    before = {p: p.read_bytes() if p.is_file() else b"" for p in outside.rglob("*")}
+    match step:
+        case "write_many":
+            await world.change(note, body="changed in the app\n")
+        case "move":
+            await world.change(note, title="Other")
+        case "remove":
+            await world.change(note, deleted_at_ms=1_700_000_000_000)
+        case "append":
+            (sender.root / "Sub" / "Note.assets").mkdir(exist_ok=True)
+            (sender.root / "Sub" / "Note.assets" / "plan.pdf").write_bytes(b"plan")
+            await sender.synced()
+        case _:
+            replaced = device.root / "Sub" / "New.md"
+            replaced.write_text((device.root / "Sub" / "Note.md").read_text() + "\nmore\n")
+            replaced.replace(device.root / "Sub" / "Note.md")
+    owner = Part if step == "append" else HeapFolder
+    original, sub = getattr(owner, step), device.root / "Sub"
+
+    async def swapped(self: object, *arguments: object, **more: object) -> object:
+        about = "Sub/" in str(arguments) or step in {"write_many", "append"}
+        if about and not sub.is_symlink():
+            sub.rename(world.base / "kept")
+            sub.symlink_to(outside)
+        return await original(self, *arguments, **more)
+
+    monkeypatch.setattr(owner, step, swapped)
+    assert (await device.once(8)).exit_code == 1
+    assert sub.is_symlink()
+    assert {p: p.read_bytes() if p.is_file() else b"" for p in outside.rglob("*")} == before
+    assert "not ours" not in await world.text(note)
 
 
 async def test_special_files(world: World) -> None:
