@@ -20,6 +20,7 @@ from heapsyncd.sync.fold import fold_logs
 from heapsyncd.sync.holding import carry_out, settle
 from heapsyncd.sync.inbound import follow, pull
 from heapsyncd.sync.intake import Intake
+from heapsyncd.sync.large import look_again
 from heapsyncd.sync.patience import Patience, first_of
 from heapsyncd.sync.placeholders import settle_placeholders
 from heapsyncd.sync.publish import publish
@@ -225,6 +226,7 @@ class HeapMirror:
         async def step() -> None:
             nonlocal news
             at = time.monotonic()
+            await look_again(self.state)
             news = await poll(self.state)
             await pull(self.state, everything=not self.first_look)
             if not news:

@@ -98,9 +98,13 @@ async def follow(heap: HeapState, limit: int) -> None:
         return await heap.db.read(read)
 
     async with heap.backend.live(heap.id, opening) as feed, asyncio.TaskGroup() as group:
+        heap.live = feed
         group.create_task(_choose(heap, feed, limit))
-        async for event in feed:
-            await _happened(heap, feed, event)
+        try:
+            async for event in feed:
+                await _happened(heap, feed, event)
+        finally:
+            heap.live = None
 
 
 async def _choose(heap: HeapState, feed: LiveFeed, limit: int) -> None:

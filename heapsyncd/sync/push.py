@@ -18,6 +18,7 @@ from heapsyncd.document.replica import merge
 from heapsyncd.errors import BlockError, RequestRefused, leaves
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Push, PushResult
+from heapsyncd.sync.large import sent_live
 from heapsyncd.sync.rollback import tell_again
 from heapsyncd.sync.state import HeapState
 
@@ -82,11 +83,14 @@ async def _send(
             first = await _send(heap, batch[:half], refused)
             return first + await _send(heap, batch[half:], refused)
         (one,) = batch
+        version = one.state.sync_version
+        if error.status == 413 and await sent_live(heap, one.state.id, version, one.update):
+            return [PushResult(one.state.id, "ok", version)]
         refused[one.state.id] = (
             f"the server refuses its edits, {len(one.update)} bytes ({error}); the file is kept,"
             " and they are offered again later"
         )
-        return [PushResult(one.state.id, "invalid", one.state.sync_version)]
+        return [PushResult(one.state.id, "invalid", version)]
 
 
 async def _insert_born(heap: HeapState) -> bool:

@@ -1,13 +1,14 @@
 """What the parts of one heap's mirror share."""
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from heapsyncd.backends.contract import Backend
+from heapsyncd.backends.contract import Backend, LiveFeed
 from heapsyncd.cache import blocks, entries, history, holds, pending
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
@@ -89,6 +90,11 @@ class HeapState:
     held_down: dict[BlockId, Hold] = field(default_factory=dict)
     """Deletions made on the server that wait for a person's word."""
     sent: SentLately = field(default_factory=SentLately)
+    live: LiveFeed | None = None
+    """The live connection, while there is one."""
+    large_at_s: float = math.inf
+    """When, on the monotonic clock, to look for what only the live link takes (``large``)."""
+    large_tries: int = 0
     watch_trouble: str | None = None
     """Why the folder is not watched but looked at now and then; None: it is watched."""
     began_ns: int = field(default_factory=time.time_ns)

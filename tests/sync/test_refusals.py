@@ -173,6 +173,34 @@ async def test_one_edit_is_refused(world: World, proxy: Proxy, code: int) -> Non
     assert "many words" in await world.text(blocks["Large"])
 
 
+async def test_edits_too_large_for_a_push(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no push takes, an edit or a new note, goes over the live connection; it is in sync once
+    a pull shows that the server has it. Without a live connection it waits, and says so.
+    """
+    monkeypatch.setattr("heapsyncd.backends.heaper.MAX_PUSH_UPDATE_BYTES", 20_000)
+    monkeypatch.setattr("heapsyncd.sync.large.FIRST_S", 0.3)
+    device = world.device(live="off")
+    device.poll_interval_s = 0.1
+    block, other = await world.add("Note", "text\n"), await world.add("Other", "text\n")
+    await device.synced()
+    text = "many words " * 3000
+    for name, more in (("Note", text), ("Other", "more")):
+        path = device.root / f"{name}.md"
+        path.write_text(path.read_text() + f"\n{more}\n")
+    (device.root / "New.md").write_text(f"{text}\n")
+    verdict = await device.once()
+    assert verdict.exit_code == 1
+    assert sum("too large to push" in line for line in verdict.left) == 2
+    assert await world.text(other) == "text\nmore"
+    assert await world.text(block) == "text"
+    device.live = "all"
+    async with device.running():
+        await until(lambda: device.report.ready, "ready")
+        await device.in_sync()
+    assert await world.text(block) == f"text\n{text.strip()}"
+    assert await world.text((await world.titles())["New"]) == text.strip()
+
+
 async def test_a_heap_that_may_only_be_read(world: World) -> None:
     """One heap that refuses edits holds up no other; its files stay as they are, and what is in
     them is sent when it may be.

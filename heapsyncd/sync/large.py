@@ -1,0 +1,62 @@
+"""Edits that no push takes (PROTOCOL §5): they go over the live connection.
+
+An acknowledgement there is no durability: such an edit counts as sent when a pull shows that the
+server has it.
+"""
+
+import asyncio
+import math
+import time
+from typing import Final
+
+import structlog
+
+from heapsyncd.document.replica import Replica
+from heapsyncd.errors import BlockError
+from heapsyncd.ids import BlockId
+from heapsyncd.model import PullAsk
+from heapsyncd.sync.audit import ask_again
+from heapsyncd.sync.state import HeapState
+
+log = structlog.get_logger()
+
+FIRST_S: Final = 5.0
+LIMIT_S: Final = 600.0
+"""The server is asked whether it has them after so long, doubled each time up to the limit."""
+
+
+async def sent_live(heap: HeapState, block: BlockId, sync_version: int, update: bytes) -> bool:
+    """Whether the server has an update that was refused as too large; if not, it is sent over the
+    live connection, if there is one, and asked for again later.
+    """
+    if await _arrived(heap, block, sync_version, update):
+        heap.large_tries = 0
+        return True
+    if heap.live is not None:
+        heap.live.send(block, update)  # a document that is not open yet is answered when it is
+        wait_s = min(LIMIT_S, FIRST_S * 2.0 ** min(heap.large_tries, 10))
+        heap.large_at_s = time.monotonic() + wait_s
+        heap.large_tries += 1
+        log.info("sent live", block=block, bytes=len(update), asked_again_in_s=wait_s)
+    return False
+
+
+async def look_again(heap: HeapState) -> None:
+    """When it is time, have what was sent so offered once more: then it is found to be there."""
+    if time.monotonic() >= heap.large_at_s:
+        heap.large_at_s = math.inf
+        await ask_again(heap)
+
+
+async def _arrived(heap: HeapState, block: BlockId, sync_version: int, update: bytes) -> bool:
+    answer = await heap.backend.pull(heap.id, [PullAsk(block, sync_version, None)])
+    found = [p.update for p in answer.blocks if p.id == block and p.sync_version == sync_version]
+
+    def has_all() -> bool:
+        theirs = Replica.load(found)
+        return not theirs.apply(update) and not theirs.has_pending()
+
+    try:
+        return bool(found) and await asyncio.to_thread(has_all)
+    except BlockError:
+        return False
