@@ -29,6 +29,7 @@ from heapsyncd.sync.displaced import displaced
 from heapsyncd.sync.guard import spread
 from heapsyncd.sync.ingest import Saved, note_saved
 from heapsyncd.sync.merge import digest
+from heapsyncd.sync.misplaced import taken_home
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.plan import Created, Found, recognise, stands_in_for
 from heapsyncd.sync.rules import Rules
@@ -163,8 +164,13 @@ class Intake(Unsteady):
     async def _modified(self, row: EntryRow, entry: Entry) -> None:
         if row.role == "note":
             saved = await self._read(entry.path)
-            if saved is not None and not await mended(self.heap, row, saved):
+            if saved is None or await mended(self.heap, row, saved):
+                return
+            home = await taken_home(self.heap, row, saved)
+            if home is None:
                 await note_saved(self.heap, saved)
+            else:
+                self._due[home] = time.monotonic()
         else:
             await content_changed(self.heap, row, entry.stat)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from heapsyncd.ids import BlockId
-from tests.sync.rig import Device, World
+from tests.sync.rig import Device, World, until
 from tests.sync.test_files import files
 from tests.sync.test_names import ids
 
@@ -358,3 +358,33 @@ async def test_a_new_file_takes_a_note_s_name(world: World) -> None:
     }
     assert ids(one) == ids(two)
     assert two.notes()["Note 2025.md"] == "a third\n"
+
+
+@pytest.mark.parametrize("atomically", [True, False])
+async def test_saved_under_a_former_name(world: World, *, atomically: bool) -> None:
+    """An editor that has a note open while it swaps names with another on the server, and then
+    saves to the old path, edits the note it showed; the other one keeps its text.
+    """
+    device = world.device()
+    note = await world.add("A", "the text of a\n")
+    other = await world.add("B", "the text of b\n")
+    await device.synced()
+    async with device.running():
+        await device.in_sync()
+        buffer = (device.root / "A.md").read_text()
+        await world.change(note, title="B")
+        await world.change(other, title="A")
+        await until(lambda: ids(device) == {"A.md": other, "B.md": note}, "the swap")
+        await device.in_sync()
+        path = device.root / "A.md"
+        if atomically:
+            (device.root / "A.md.tmp").write_text(buffer + "\ntyped\n")
+            (device.root / "A.md.tmp").replace(path)
+        else:
+            path.write_text(buffer + "\ntyped\n")
+        said = {"A.md": "the text of b\n", "B.md": "the text of a\n\ntyped\n"}
+        await until(lambda: device.notes() == said, f"both texts, but {device.notes()}")
+        await device.in_sync()
+    assert await world.text(note) == "the text of a\ntyped"
+    assert await world.text(other) == "the text of b"
+    assert ids(device) == {"A.md": other, "B.md": note}

@@ -1,0 +1,65 @@
+"""Notes saved under the name they had before: an editor that kept one open while it was renamed
+writes to the old path, where another note may stand by now.
+
+The id in the text says whose it is. It is put where that note stands, to be read as an edit of it,
+and the other note's text is put back. Neither is taken for a new text of the other.
+"""
+
+from pathlib import PurePosixPath
+
+import structlog
+
+from heapsyncd.cache import blocks, entries, renditions
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.database import Tx
+from heapsyncd.errors import FolderTrouble, UnreadableFile
+from heapsyncd.folder.disk import Moved
+from heapsyncd.folder.names import collision_key
+from heapsyncd.ids import BlockId
+from heapsyncd.sync.ingest import Saved
+from heapsyncd.sync.merge import Note, digest
+from heapsyncd.sync.state import HeapState, stamped
+
+log = structlog.get_logger()
+
+
+async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | None:
+    """Where a text was taken that belongs to another note than stands there; None: it belongs
+    there, or nobody can tell.
+
+    That note's own file is written first: after a kill in between all of it is done again.
+    """
+    async with heap.lock:
+        home = _home(heap, entry, saved)
+        base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
+        if home is None or base is None:
+            return None
+        try:
+            await heap.disk.write(home, saved.data, heap.index.stats[home])
+            stat = await heap.disk.write(entry.path, base.data, saved.stat)
+        except (Moved, FolderTrouble):
+            return None
+        row = stamped(entry, stat, digest(base.data))
+
+        def store(tx: Tx) -> None:
+            entries.save(tx, heap.id, [row])
+            blocks.update(tx, entry.block_id, stale=1)
+
+        await heap.db.write(store)
+        heap.index.put(row)
+    heap.to_publish.set()
+    log.info("saved under a former name", path=entry.path, home=home)
+    return home
+
+
+def _home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | None:
+    """The place of the note whose text this is, when that note had this name before."""
+    try:
+        block = BlockId(Note.of(saved.data).front.id or "")
+    except UnreadableFile:
+        return None
+    name = PurePosixPath(entry.path).name.removesuffix(".md")
+    home = heap.index.path_of.get(block)
+    known = home is not None and home in heap.index.stats and home != entry.path
+    was_here = heap.index.aliases.get(collision_key(name)) == block
+    return home if known and was_here and heap.index.kind(block) == "document" else None
