@@ -115,12 +115,15 @@ async def adoptable(
     """
     homeless = set(heap.index.homeless)
     result: dict[str, BlockId] = {}
+    taken: set[BlockId] = set()
     for item in found:
         if not item.is_note or not item.front_id or copies.get(item.path) is not None:
             continue
         block = BlockId(item.front_id)
-        if heap.index.kind(block) == "document" and block not in heap.index.path_of:
+        free = block not in heap.index.path_of and block not in taken
+        if heap.index.kind(block) == "document" and free:
             result[item.path] = block
+            taken.add(block)
             homeless.discard(block)
     if not homeless:
         return result

@@ -371,6 +371,16 @@ async def test_deleted_elsewhere_while_the_cache_was_lost(
     assert one.notes() == (["Boat.md"] if edited else [])
 
 
+async def test_copies_while_the_cache_was_lost(game: Game, one: Player) -> None:
+    """Of two files with one id, one is the note and the other becomes a note of its own."""
+    shutil.rmtree(one.device.base / "state")
+    await edit(game, one)
+    shutil.copy(one.root / "Boat.md", one.root / "Copy.md")
+    game.copied |= game.spoken
+    await quiet(game)
+    assert sorted(one.notes()) == ["Boat.md", "Copy.md"]
+
+
 async def test_a_new_note_that_could_not_be_stored(
     game: Game, one: Player, monkeypatch: pytest.MonkeyPatch
 ) -> None:
