@@ -48,9 +48,10 @@ class SentLately:
         """A block's rows."""
         while self._order and now_s - self._order[0][0] > LATELY_S:
             _, old, row = self._order.popleft()
-            self._rows[old].discard(row)
-            if not self._rows[old]:
-                del self._rows[old]
+            rows = self._rows.get(old, set())
+            rows.discard(row)
+            if not rows:  # one that was sent twice is forgotten with its first time
+                self._rows.pop(old, None)
         return frozenset(self._rows.get(block, ()))
 
     def forget(self) -> None:

@@ -49,7 +49,8 @@ async def push(heap: HeapState) -> bool:
         refused: dict[BlockId, str] = {}
         results = await _send(heap, batch, refused)
         # Noted before: an update that comes in right after the commit may not know of them.
-        for unsent in batch:
+        taken = {r.id for r in results if r.status == "ok"}
+        for unsent in (u for u in batch if u.state.id in taken):
             heap.sent.add(unsent.state.id, unsent.rows, time.monotonic())
         await heap.db.write(
             lambda tx, b=batch, r=results, why=refused: _answered(tx, b, r, why)  # type: ignore[misc]
