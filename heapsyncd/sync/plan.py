@@ -80,8 +80,8 @@ class Recognised:
     """Directories before what is in them."""
     vanished: tuple[Vanished, ...]
     undecided: tuple[str, ...] = ()
-    """Directories that may be known ones, once what is in them is settled. Nothing is said of
-    them, and of what is below, before that."""
+    """Directories that may be known ones, once all files are settled. Nothing is said of them,
+    and of what is below, before that."""
 
     def in_order(self) -> Iterator[Moved | Created]:
         """Moves, and before them the new directories: what moves into one needs its block. Outer
@@ -142,7 +142,7 @@ def recognise(
 
     waiting = list(unsettled)
     _match_directories(gone, new, [*new.values(), *waiting], match)
-    undecided = _undecided(gone, new, waiting)
+    undecided = _undecided(gone, new) if waiting else ()
     for path in [p for p in new if any(p == u or p.startswith(u + "/") for u in undecided)]:
         del new[path]
     _match_notes(gone, new, match)
@@ -202,16 +202,12 @@ def _match_numbers(
             match(entry, found)
 
 
-def _undecided(gone: _Gone, new: _New, waiting: Sequence[Found]) -> tuple[str, ...]:
-    """New directories with the number of one that is gone, and with files nobody can read yet."""
+def _undecided(gone: _Gone, new: _New) -> tuple[str, ...]:
+    """New directories with the number of one that is gone: what cannot be read yet may be from it,
+    or in it.
+    """
     numbers = {(e.device, e.inode) for e in gone.values() if e.role == "folder"}
-    return tuple(
-        p
-        for p, f in new.items()
-        if f.kind == "dir"
-        and (f.device, f.inode) in numbers
-        and any(w.path.startswith(p + "/") for w in waiting)
-    )
+    return tuple(p for p, f in new.items() if f.kind == "dir" and (f.device, f.inode) in numbers)
 
 
 def _is_another(found: Found, children: Sequence[EntryRow], seen: Sequence[Found]) -> bool:
