@@ -75,3 +75,12 @@ def test_sent_lately() -> None:
     assert sent.of(BLOCK, LATELY_S + 1) == {3}
     sent.forget()
     assert sent.of(BLOCK, LATELY_S + 1) == frozenset()
+
+
+def test_a_row_sent_twice() -> None:
+    """A push that is sent again, its answer having been lost, does no harm."""
+    sent = SentLately()
+    sent.add(BLOCK, [1], 0.0)
+    sent.add(BLOCK, [1], 1.0)
+    assert sent.of(BLOCK, 2.0) == {1}
+    assert sent.of(BLOCK, LATELY_S + 5) == frozenset()
