@@ -79,28 +79,30 @@ def _without(line: str, prefix: str) -> str:
     return line.lstrip(" \t>" if prefix.strip() else " \t")
 
 
-def edit_cell(bench: Workbench, old: Block, new: Block) -> None:
-    """Edit one cell of a table."""
+def edit_cell(bench: Workbench, old: Block, new: Block, *, is_aligned: bool) -> None:
+    """Edit one cell of a table; ``is_aligned``: its column's pipes stand one below another."""
     start, end = span_of(old)
     raw = bench.sheet.data[start:end].decode()
     edits = _leaf_edits(bench, old, new, "") if old.inline and new.inline else None
     fresh = f" {bench.writer().leaf(new)}" if edits is None else ""
     text = fresh or _edited(bench, old, edits or []).rstrip()
     # The pipes of an aligned table stay where they are, as far as the text allows.
-    padded = len(raw.rstrip()) < len(raw) or edits is None
-    width = max(len(raw), len(text) + 1) if padded else 0
+    space = len(raw) - len(raw.rstrip())
+    width = len(text) + (space > 0 or edits is None)
+    if (is_aligned or space > 1) and bench.sheet.data[end : end + 1] == b"|":
+        width = max(len(raw), width)
     bench.sheet.replace(start, end, text.ljust(width).encode())
 
 
 def edit_code(bench: Workbench, old: Block, new: Block) -> bool:
-    """Edit the changed lines of fenced code."""
+    """Edit the changed lines of code."""
     sheet = bench.sheet
-    start, _ = span_of(old)
-    if bench.step or start in bench.trace.indented:
+    is_indented = span_of(old)[0] in bench.trace.indented
+    if bench.step or (is_indented and old.attrs != new.attrs):
         return False
     before = old.text.split("\n") if old.text else []
     after = new.text.split("\n") if new.text else []
-    rows = _rows(sheet, old, before)
+    rows = _rows(sheet, old, before, is_indented=is_indented)
     if not rows or (old.attrs != new.attrs and not _edit_info(bench, old, new)):
         return False
     for gap in gaps_between(matches(before, after), len(before), len(after)):
@@ -108,11 +110,13 @@ def edit_code(bench: Workbench, old: Block, new: Block) -> bool:
     return True
 
 
-def _rows(sheet: Sheet, old: Block, lines: list[str]) -> list[tuple[int, int]]:
+def _rows(
+    sheet: Sheet, old: Block, lines: list[str], *, is_indented: bool
+) -> list[tuple[int, int]]:
     """Where the code's lines stand, without their prefix; [] when that is not plain to see."""
     start, end = span_of(old)
     rows: list[tuple[int, int]] = []
-    at = sheet.next_line(start)
+    at = sheet.line_start(start) if is_indented else sheet.next_line(start)
     for line in lines:
         stop = at + len(sheet.data[at : sheet.next_line(at)].rstrip(b"\r\n"))
         raw = line.encode()
@@ -120,14 +124,16 @@ def _rows(sheet: Sheet, old: Block, lines: list[str]) -> list[tuple[int, int]]:
             return []
         rows.append((stop - len(raw), stop))
         at = sheet.next_line(at)
-    return rows if at <= end else []
+    return rows if is_indented or at <= end else []
 
 
 def _edit_code_lines(
     sheet: Sheet, rows: list[tuple[int, int]], after: list[str], gap: Gap
 ) -> None:
     i1, i2, j1, j2 = gap
-    model = rows[min(i1, len(rows) - 1)][0]
+    # A blank line may be less indented than what is around it.
+    full = [start for start, end in (*rows[i1:], *reversed(rows[:i1])) if start < end]
+    model = full[0] if full else rows[min(i1, len(rows) - 1)][0]
     prefix = sheet.data[sheet.line_start(model) : model]
     text = b"".join(
         (prefix + line.encode() if line else prefix.rstrip()) + sheet.newline

@@ -15,14 +15,14 @@ def edit_table(bench: Workbench, old: Block, new: Block, prefix: bytes) -> bool:
     sheet = bench.sheet
     lead = sheet.indent(rows[0]) if sheet.has_own_line(rows[0]) else prefix
     # The header stays the header, whatever it resembles.
-    _edit_row(bench, rows[0], new.children[0])
+    _edit_row(bench, rows, 0, new.children[0])
     for gone, come, pair in groups(rows[1:], new.children[1:]):
         _put_rows(bench, rows, gone.start, [new.children[j + 1] for j in come], lead)
         for k in gone:
             start, end = span_of(rows[k + 1])
             sheet.replace(sheet.line_start(start), sheet.next_line(end), b"")
         if pair is not None:
-            _edit_row(bench, rows[pair[0] + 1], new.children[pair[1] + 1])
+            _edit_row(bench, rows, pair[0] + 1, new.children[pair[1] + 1])
     return True
 
 
@@ -42,13 +42,17 @@ def _put_rows(
     sheet.replace(at, at, text)
 
 
-def _edit_row(bench: Workbench, old: Block, new: Block) -> None:
+def _edit_row(bench: Workbench, rows: list[Block], i: int, new: Block) -> None:
+    old = rows[i]
     if old == new:
         return
-    edits = [(a, b) for a, b in zip(old.children, new.children, strict=True) if a != b]
-    if any(a.span is None or a.span.start == a.span.end for a, _ in edits):
+    pairs = enumerate(zip(old.children, new.children, strict=True))
+    edits = [(k, a, b) for k, (a, b) in pairs if a != b]
+    if any(a.span is None or a.span.start == a.span.end for _, a, _ in edits):
         # A cell that has no place in the source yet.
         bench.sheet.replace(*span_of(old), bench.writer().row(new).encode())
         return
-    for a, b in edits:
-        edit_cell(bench, a, b)
+    for k, a, b in edits:
+        spans = (row.children[k].span for row in rows)
+        widths = {len(bench.sheet.data[s.start : s.end].decode()) if s else 0 for s in spans}
+        edit_cell(bench, a, b, is_aligned=len(widths) == 1 and len(rows) > 1)
