@@ -136,6 +136,7 @@ async def _insert(heap: HeapState, batch: Sequence[BlockState]) -> None:
         await heap.db.write(store)
         if known:
             heap.to_pull.set()
+            heap.to_follow.set()  # now it has a version to be followed under
 
 
 async def _unsent(heap: HeapState) -> list[_Unsent]:

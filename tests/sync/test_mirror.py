@@ -328,6 +328,23 @@ async def test_marker_missing(world: World) -> None:
     assert (await world.server.document(block)).fields().deleted_at_ms is None
 
 
+async def test_a_new_note_is_followed(world: World) -> None:
+    """An edit of a note that was made here arrives live, without a poll."""
+    device = world.device()
+    device.poll_interval_s = 3600.0
+    await world.add("Old", "text\n")
+    await device.synced()
+    async with device.running():
+        await device.in_sync()
+        (device.root / "New.md").write_text("mine\n")
+        await until(lambda: "id: " in (device.root / "New.md").read_text(), "the id")
+        await until(lambda: device.report.state == "in sync", "in sync")
+        block = device.id_of("New.md")
+        await until(lambda: world.server.followers(block), "followed")
+        await world.change(block, body="mine and theirs\n")
+        await until(lambda: device.notes()["New.md"] == "mine and theirs\n", "their edit")
+
+
 async def test_two_devices_live(world: World) -> None:
     """An edit on one device reaches the other's folder, in both directions."""
     one, two = world.device("a"), world.device("b")
