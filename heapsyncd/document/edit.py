@@ -50,10 +50,15 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """An expressed wish. ``update`` None: there is nothing to do."""
+    """An expressed wish.
+
+    ``update`` None: there is nothing to do. ``is_as_wished``: the base with the update shows the
+    wish; not so where others' edits came into it, or parts of it could only be made on theirs.
+    """
 
     update: bytes | None
     root: Elem
+    is_as_wished: bool = True
 
     @property
     def body(self) -> Block:
@@ -154,6 +159,7 @@ def _express(
     root = made = nodes.read(fork.doc, nodes.BODY)
     lost: tuple[Lost, ...] = ()
     theirs: Seen | None = None
+    is_goal = True
     if wish.body is not None:
         base = Seen.of(root)
         goal = settled(wish.body, base.view, keep_unknown=stand_ins)
@@ -163,11 +169,11 @@ def _express(
             views = base.view, theirs.view
             same = same_nodes(fork.state(), live.state(), views, changed(base.view, goal))
         result = shaped(Clones(base, theirs, stand_ins=stand_ins), goal, words, same)
-        made, lost = result.body, result.lost
+        made, lost, is_goal = result.body, result.lost, result.is_goal
     update = _write(fork, wish, root, made)
     if lost and live is not None and theirs is not None:
         update = _second(fork, live, update, theirs.view, lost, words, stand_ins=stand_ins)
-    return Edit(update, made)
+    return Edit(update, made, is_goal and not lost)
 
 
 def _seen(replica: Replica) -> Seen:

@@ -27,6 +27,8 @@ class Shaped:
 
     body: Elem
     lost: tuple[Lost, ...] = ()
+    is_goal: bool = True
+    """Whether it shows the goal, and nothing else of what others did."""
 
 
 def changed(base: Block, goal: Block) -> set[int]:
@@ -60,7 +62,7 @@ def shaped(clones: Clones, goal: Block, words: Vocabulary, same: Same) -> Shaped
         if _wrong(root, step, clones):
             raise InvalidEdit("the document can't show this text")
     _judge(base.root, root)
-    return Shaped(root, made.lost)
+    return Shaped(root, made.lost, live is None or step.goal() == goal)
 
 
 def _wrong(made: Elem, step: Step, clones: Clones) -> set[int]:

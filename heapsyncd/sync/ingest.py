@@ -150,8 +150,9 @@ async def _express(
     )
     update = _undeleted(live, reading.update, heap.client_id)
     seq: int | None
-    if chosen is None or base is None or base.updates is None:
-        # Merged without a common history: the file shows our side only, unless there was no other.
+    if chosen is None or base is None or base.updates is None or not reading.is_whole:
+        # Merged without a common history, or with edits of others in it: the file shows our side
+        # only, unless there was no other.
         whole = await off_loop(lambda: shows(saved.data, live.view(), links))
         seq, extra = (state.seq + (update is not None) if whole else None), None
     else:

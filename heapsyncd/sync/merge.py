@@ -57,12 +57,13 @@ class Base:
 class Reading:
     """What a saved file means.
 
-    ``update`` None: the document stays as it is. ``new_tags``: words in ``tags:`` that no tag
-    block has yet.
+    ``update`` None: the document stays as it is. ``is_whole``: the base with the update shows the
+    file.
     """
 
     update: bytes | None
     mentions: frozenset[str]
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def read_body(
         live=live,
         client_id=client_id,
     )
-    return Reading(made.update, mentions(ours))
+    return Reading(made.update, mentions(ours), made.is_as_wished)
 
 
 @dataclass(frozen=True, slots=True)

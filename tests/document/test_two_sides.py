@@ -98,3 +98,27 @@ def test_three_trees_merge_without_loss_or_doubling(random: Random) -> None:
     end = merge_three(base, ours, theirs)
     assert lost(base, ours, theirs, end) == []
     assert [w for w, n in words_of(end).items() if n > 1 and w[0] in "OT"] == []
+
+
+@PLAY
+@given(RANDOMS)
+def test_a_second_save_of_the_same_side_takes_nothing_back(random: Random) -> None:
+    """Who saves again, not having seen what others did, neither deletes it nor doubles his own."""
+    start = express([], Wish(body=Writer("B", random).note())).update or EMPTY
+    base = Replica.load([start]).view()
+    writer = Writer("O", random)
+    ours = writer.edited(base, WRITING + BUILDING)
+    theirs = Writer("T", random).edited(base, WRITING + BUILDING)
+    updates = [start, express([start], Wish(body=theirs)).update or EMPTY]
+    live = Replica.load(updates)
+    first = express([start], Wish(body=ours), live=live)
+    updates.append(first.update or EMPTY)
+    now = Replica.load(updates)
+    again = writer.edited(ours, ["type"])
+    if first.is_as_wished:
+        second = express([start, first.update or EMPTY], Wish(body=again), live=now)
+    else:
+        second = express(updates, Wish(body=merge_three(ours, again, now.view())), live=now)
+    end = Replica.load([*updates, second.update or EMPTY]).view()
+    assert lost(base, again, live.view(), end) == []
+    assert [w for w, n in words_of(end).items() if n > 1 and w[0] in "OT"] == []
