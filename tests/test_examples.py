@@ -1,6 +1,8 @@
 """Every example of CommonMark and of GitHub's extensions as a note: document and file in turn."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,11 +12,14 @@ from heapsyncd.document import nodes
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.replica import EMPTY, Replica
 from heapsyncd.document.rules import violations
+from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.markdown.patch import patch
 from heapsyncd.markdown.render import render
+from heapsyncd.markdown.text import decode
 from tests.markdown.conftest import examples
+from tests.markdown.test_patch import changed_lines, leaves, one_word_changed, put
 
 
 @pytest.mark.parametrize("part", range(8))
@@ -58,6 +63,37 @@ def test_any_text_is_a_note(source: str) -> None:
     if "heapsyncd:" not in source and ":abc123" not in source:
         assert view == tree  # an unknown node's comment, in a note that has no such node, is text
     assert express([document], Wish(body=view)).update is None
+
+
+VAULT = os.environ.get("HEAPSYNCD_VAULT")
+
+
+@pytest.mark.skipif(VAULT is None, reason="HEAPSYNCD_VAULT names no directory of notes")
+@pytest.mark.timeout(3600)
+def test_a_vault_of_notes() -> None:
+    """Every note of a directory is shown by its document; a letter typed is a small update, and a
+    word changed by others changes its own line.
+    """
+    found: dict[str, str] = {}
+    for path in sorted(Path(VAULT or ".").rglob("*.md")):
+        body = frontmatter.split(decode(path.read_bytes()).text)[1]
+        tree = parse(body, NO_LINKS)
+        document = express([], Wish(body=tree)).update or EMPTY
+        view = Replica.load([document]).view()
+        if view != tree or express([document], Wish(body=parse(body, NO_LINKS))).update:
+            found[str(path)] = "the document does not show it"
+        if patch(body, view, NO_LINKS) != body or parse(render(view, NO_LINKS), NO_LINKS) != tree:
+            found[str(path)] = "it does not read back"
+        places = [(p, b) for p, b in leaves(tree) if b.kind in {"paragraph", "heading"}]
+        for place, block in places[:: max(1, len(places) // 3)]:
+            wanted = put(tree, place, one_word_changed(block))
+            update = express([document], Wish(body=wanted)).update or EMPTY
+            after = patch(body, wanted, NO_LINKS)
+            if len(update) >= 200:
+                found[str(path)] = f"{len(update)} bytes for a word of {block.words()[:40]!r}"
+            if parse(after, NO_LINKS) != wanted or len(changed_lines(body, after)) > 1:
+                found[str(path)] = f"lines beside {block.words()[:40]!r} changed"
+    assert found == {}
 
 
 @pytest.mark.parametrize("part", range(8))
