@@ -164,7 +164,7 @@ def _one_by_one(
     old: Sequence[Block], new: Sequence[Block], gone: Sequence[int], fresh: Sequence[int]
 ) -> Iterator[Pair]:
     if len(gone) == len(fresh) <= _FEW and all(
-        _replaceable(old[i], new[j], old, new) for i, j in zip(gone, fresh, strict=True)
+        _replaceable(old, new, i, j) for i, j in zip(gone, fresh, strict=True)
     ):
         yield from zip(gone, fresh, strict=True)
         return
@@ -172,18 +172,22 @@ def _one_by_one(
     yield from ((None, j) for j in fresh)
 
 
-def _replaceable(a: Block, b: Block, old: Sequence[Block], new: Sequence[Block]) -> bool:
+def _replaceable(old: Sequence[Block], new: Sequence[Block], i: int, j: int) -> bool:
+    a, b = old[i], new[j]
     if a.kind != b.kind or a.kind in _BY_ATTRS:
         return False
     if a.kind == "row":
         return True
-    return bool(a.words() and b.words()) and not (_stands(a, new) or _stands(b, old))
+    if not (a.words() and b.words()) or a in new or b in old:
+        return False  # nothing, or a move
+    return not (_stands_near(a, new, j) or _stands_near(b, old, i))
 
 
-def _stands(block: Block, among: Sequence[Block]) -> bool:
-    """Whether a text is (also) in another block: it moved, or was made one of another kind."""
+def _stands_near(block: Block, among: Sequence[Block], at: int) -> bool:
+    """Whether a text is in a block near by: it was made one of another kind."""
     words = block.words()
-    return block in among or any(words in b.words() for b in among)
+    near = among[max(0, at - _FEW) : at + _FEW + 1]
+    return any(words in b.words() for b in near if len(b.children) < _WINDOW)
 
 
 def _align_window(old: Sequence[Block], new: Sequence[Block], gap: Gap) -> Iterator[Pair]:
