@@ -17,6 +17,7 @@ _WORD_SIMILAR = 0.5
 _WORD_HUNKS = 4
 _LETTER_CELLS = 1_000_000
 """Largest product of lengths compared letter by letter."""
+_MOST_SLIDE = 200
 _LETTER_GAPS = 2000
 """A text with more changed words than this has them replaced whole."""
 
@@ -48,7 +49,8 @@ def text_hunks(old: str, new: str, *, letters: bool = True) -> list[Hunk]:
     if len(old) - lost < _SURVIVES * min(len(old), len(new)):
         gaps = [(0, len(a), 0, len(b))]
     gaps = [(i1 + head, i2 + head, j1 + head, j2 + head) for i1, i2, j1, j2 in gaps]
-    return [Hunk(i1, i2, new[j1:j2]) for i1, i2, j1, j2 in _snap(old, new, gaps)]
+    gaps = _slid(old, new, _snap(old, new, gaps))
+    return [Hunk(i1, i2, new[j1:j2]) for i1, i2, j1, j2 in gaps]
 
 
 def without_convergent(local: list[Hunk], live: list[Hunk]) -> list[Hunk]:
@@ -124,6 +126,48 @@ def _snap(old: str, new: str, gaps: list[Gap]) -> list[Gap]:
         else:
             out.append((i1, i2, j1, j2))
     return [g for g in out if old[g[0] : g[1]] != new[g[2] : g[3]]]
+
+
+def _slid(old: str, new: str, gaps: list[Gap]) -> list[Gap]:
+    """Words that come or go take the blank behind them along, where there is a choice.
+
+    ``a word `` and `` a word`` may be the same difference. Were each side of a merge to choose for
+    itself, a word typed where another deletes one would be left without a blank between the two.
+    """
+    out: list[Gap] = []
+    for n, (i1, i2, j1, j2) in enumerate(gaps):
+        # Hunks don't touch: a character that stays is left on either side.
+        left = min(i1 - out[-1][1] - 1 if out else i1, _MOST_SLIDE)
+        right = min((gaps[n + 1][0] - 1 if n + 1 < len(gaps) else len(old)) - i2, _MOST_SLIDE)
+        by = 0
+        if i1 == i2:
+            by = _to_whole_words(new, j1, j2, left, right)
+        elif j1 == j2:
+            by = _to_whole_words(old, i1, i2, left, right)
+        edges = ((old, i1), (old, i2), (new, j1), (new, j2))
+        if not all(_is_boundary(text, at + by) for text, at in edges):
+            by = 0
+        out.append((i1 + by, i2 + by, j1 + by, j2 + by))
+    return out
+
+
+def _to_whole_words(text: str, start: int, end: int, left: int, right: int) -> int:
+    """How far a stretch slides, reading the same, to begin with a word and end with a blank."""
+
+    def is_whole(a: int, b: int) -> bool:
+        return text[b - 1].isspace() and not text[a].isspace() and not _inside_word(text, a)
+
+    for by in range(right + 1):
+        if by and text[end + by - 1] != text[start + by - 1]:
+            break
+        if is_whole(start + by, end + by):
+            return by
+    for by in range(1, left + 1):
+        if text[start - by] != text[end - by]:
+            break
+        if is_whole(start - by, end - by):
+            return -by
+    return 0
 
 
 def _is_boundary(text: str, at: int) -> bool:

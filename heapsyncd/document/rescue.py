@@ -99,7 +99,8 @@ class _Rescue:
             out += [_alone(o) for o in mine if at <= o.place <= i]
             at = i + 1
             out.append(self.block(live.children[i], child))
-        return now.with_children([*out, *(_alone(o) for o in mine if o.place >= at)])
+        made = now.with_children([*out, *(_alone(o) for o in mine if o.place >= at)])
+        return _even(made) if made.kind == "table" else made
 
     def _taken(self, live: Block, *, became: bool) -> Iterator[Lost]:
         """What is to be done with a block, taken off the list."""
@@ -107,6 +108,16 @@ class _Rescue:
             if live is (one.became if became else one.parent) and (became or one.became is None):
                 self.left.remove(one)
                 yield one
+
+
+def _even(table: Block) -> Block:
+    """A table whose rows are as wide as the widest."""
+    width = max(len(row.children) for row in table.children)
+    rows = [
+        row.with_children([*row.children, *[Block("cell")] * (width - len(row.children))])
+        for row in table.children
+    ]
+    return table.with_children(rows)
 
 
 def _alone(lost: Lost) -> Block:
