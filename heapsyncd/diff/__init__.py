@@ -7,7 +7,15 @@ it was. ``sequences``: the common subsequence both rest on, bounded in time. ``e
 texts at one place have in common.
 """
 
-from heapsyncd.diff.blocks import SIMILAR, align, similarity
+from heapsyncd.diff.blocks import SIMILAR, align, equal_ends, similarity
 from heapsyncd.diff.text import Hunk, text_hunks, without_convergent
 
-__all__ = ["SIMILAR", "Hunk", "align", "similarity", "text_hunks", "without_convergent"]
+__all__ = [
+    "SIMILAR",
+    "Hunk",
+    "align",
+    "equal_ends",
+    "similarity",
+    "text_hunks",
+    "without_convergent",
+]

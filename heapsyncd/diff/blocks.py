@@ -30,7 +30,7 @@ def align(old: Sequence[Block], new: Sequence[Block]) -> list[Pair]:
         ``(i, j)`` for a block kept or edited (same kind, equal or similar), ``(i, None)`` for one
         deleted, ``(None, j)`` for one inserted; i and j each ascend, and each occurs once.
     """
-    head, tail = _equal_ends(old, new)
+    head, tail = equal_ends(old, new)
     out: list[Pair] = [(k, k) for k in range(head)]
     i = j = head
     ends = (len(old) - tail, len(new) - tail, tail)
@@ -44,7 +44,7 @@ def align(old: Sequence[Block], new: Sequence[Block]) -> list[Pair]:
     return out
 
 
-def _equal_ends(old: Sequence[Block], new: Sequence[Block]) -> tuple[int, int]:
+def equal_ends(old: Sequence[Block], new: Sequence[Block]) -> tuple[int, int]:
     """How many blocks are equal at the head, and of the rest at the tail."""
     most = min(len(old), len(new))
     head = 0
@@ -60,7 +60,7 @@ def _mostly_stands(a: Block, b: Block) -> bool:
     """Whether most children of a container are as they were: to be known without reading all."""
     if a.kind != b.kind or not a.children:
         return False
-    head, tail = _equal_ends(a.children, b.children)
+    head, tail = equal_ends(a.children, b.children)
     return 2 * (head + tail) >= max(len(a.children), len(b.children))
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from heapsyncd.diff import equal_ends
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import DEEPEST, Atom, Attrs, Block, Inline, Text, inline
 
@@ -56,10 +57,7 @@ def _grafted(goal: Block, base: Block) -> Block:
         if children and all(a is b for a, b in zip(children, old, strict=True)) and goal == base:
             return base
         return goal.with_children(children) if children else goal
-    most = min(len(new), len(old))
-    head = next((k for k in range(most) if new[k] != old[k]), most)
-    rest = range(most - head)
-    tail = next((k for k in rest if new[-1 - k] != old[-1 - k]), most - head)
+    head, tail = equal_ends(new, old)
     middle = new[head : len(new) - tail]
     return goal.with_children([*old[:head], *middle, *old[len(old) - tail :]])
 

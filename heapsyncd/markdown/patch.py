@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from heapsyncd.diff import equal_ends
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.learn import learn, newline_of
 from heapsyncd.markdown.parse import Section, parse, read_sections
 from heapsyncd.markdown.reader import read
 from heapsyncd.markdown.relines import Relines, as_families
-from heapsyncd.markdown.render import render, shared
+from heapsyncd.markdown.render import render
 from heapsyncd.markdown.residue import definition_lines, residue
 from heapsyncd.markdown.sheet import OverlapError, Sheet
 from heapsyncd.markdown.source import Trace
@@ -46,7 +47,7 @@ def patch(body: str, new: Block, links: "Links") -> str:
     """
     found = read_sections(body, links)
     old, wanted = [b for section in found for b in section.blocks], new.children
-    first, last = shared(old, wanted)
+    first, last = equal_ends(old, wanted)
     if first == len(old) == len(wanted):
         return body
     learned = cache(lambda: learn(body, (s.style(links) for s in _first(found, _STUDIED))))
@@ -192,7 +193,7 @@ class _Job:
 
     def _widen(self, found: Block) -> bool:
         """Coarser steps where it reads wrong, then around there; False when there are none."""
-        first, last = shared(self._new.children, found.children)
+        first, last = equal_ends(self._new.children, found.children)
         end = max(len(self._new.children) - last, first + 1)
         inside, at = [], 0
         for k, width in enumerate(self._widths):

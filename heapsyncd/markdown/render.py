@@ -5,9 +5,10 @@ then; else the result is parsed, and where it does not read as the tree the bloc
 climb the ladder of ``escape``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from heapsyncd.diff import equal_ends
 from heapsyncd.markdown.escape import RUNGS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.markdown.style import DEFAULT, Style
@@ -53,7 +54,7 @@ def _learn(writer: Writer, tree: Block, read: Block, attempt: int) -> None:
         writer.checked = True
         return
     wanted, got = tree.children, read.children
-    first, last = shared(wanted, got)
+    first, last = equal_ends(wanted, got)
     writer.filled = writer.filled or (attempt > 1 and len(wanted) != len(got))
     # The block before may have swallowed the first one that differs.
     for k in range(max(first - 1, 0), len(wanted) - last):
@@ -61,18 +62,6 @@ def _learn(writer: Writer, tree: Block, read: Block, attempt: int) -> None:
         for leaf, is_alone in _differing(wanted[k], same_place):
             writer.insist(leaf, attempt)
             writer.filled = writer.filled or (attempt > 1 and not is_alone)
-
-
-def shared(a: Sequence[Block], b: Sequence[Block]) -> tuple[int, int]:
-    """How many blocks are equal at the start, and how many of the rest at the end."""
-    most = min(len(a), len(b))
-    first = 0
-    while first < most and a[first] == b[first]:
-        first += 1
-    last = 0
-    while last < most - first and a[-1 - last] == b[-1 - last]:
-        last += 1
-    return first, last
 
 
 def _differing(wanted: Block, got: Block | None) -> Iterator[tuple[Block, bool]]:
