@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -23,11 +24,14 @@ DEADLINE_S = 20.0
 
 
 async def until(true: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Wait for a condition; AssertionError says which one was not met."""
+    """Wait for a condition, which may have to be awaited; AssertionError says which one was not
+    met.
+    """
     end = time.monotonic() + deadline_s
     while True:
         with contextlib.suppress(FileNotFoundError):
-            if true():
+            found = true()
+            if await found if inspect.isawaitable(found) else found:
                 return
         if time.monotonic() > end:
             raise AssertionError(f"not within {deadline_s} s: {what}")

@@ -321,8 +321,8 @@ async def test_fetch_from_a_running_mirror(world: World) -> None:
     assert files(two) == {"film.mp4": bytes(4000)}
 
 
-async def test_placeholders_go_with_their_note(world: World) -> None:
-    """Placeholders move with a note, and go when it is deleted; nothing of it stays behind."""
+async def with_an_attachment(world: World) -> tuple[Device, Device]:
+    """A device that has sent a note with a file, and one that fetches files on demand alone."""
     one, two = world.device("a"), world.device("b")
     two.files, two.files_limit_mb = "on-demand", 0
     await one.synced()
@@ -330,6 +330,12 @@ async def test_placeholders_go_with_their_note(world: World) -> None:
     (one.root / "Boat.md").write_text("text\n")
     (one.root / "Boat.assets" / "plan.pdf").write_bytes(b"v0")
     await one.synced()
+    return one, two
+
+
+async def test_placeholders_go_with_their_note(world: World) -> None:
+    """Placeholders move with a note, and go when it is deleted; nothing of it stays behind."""
+    one, two = await with_an_attachment(world)
     await two.synced()
     (two.root / "Boat.md").rename(two.root / "Ship.md")
     await two.synced()
@@ -627,13 +633,7 @@ async def test_killed_at_a_placeholder(
     """A kill before or after a placeholder is written, taken away, or replaced by the content it
     stood for: the next life has either, never both, and sends neither.
     """
-    one, two = world.device("a"), world.device("b")
-    two.files, two.files_limit_mb = "on-demand", 0
-    await one.synced()
-    (one.root / "Boat.assets").mkdir()
-    (one.root / "Boat.md").write_text("text\n")
-    (one.root / "Boat.assets" / "plan.pdf").write_bytes(b"v0")
-    await one.synced()
+    _, two = await with_an_attachment(world)
     if step != "write":
         await two.synced()
         await mark(two.account, two.base / "state", [two.root])

@@ -85,11 +85,10 @@ async def test_emptied_while_it_is_mirrored(world: World) -> None:
         await device.in_sync()
         (device.root / "Note.md").write_bytes(b"")
 
-        async def emptied() -> None:
-            while await world.text(block):  # noqa: ASYNC110 - nobody tells us
-                await asyncio.sleep(0.05)
+        async def emptied() -> bool:
+            return not await world.text(block)
 
-        await asyncio.wait_for(emptied(), 20)
+        await until(emptied, "the empty document")
         await device.in_sync()
     assert device.notes() == {"Note.md": ""}
 

@@ -331,11 +331,10 @@ async def test_http_alone(game: Game, one: Player) -> None:
     word = await edit(game, one)
     block = (await game.world.titles())["Boat"]
 
-    async def there() -> None:
-        while word not in await game.world.text(block):  # noqa: ASYNC110 - nobody tells us
-            await asyncio.sleep(0.02)
+    async def there() -> bool:
+        return word in await game.world.text(block)
 
-    await asyncio.wait_for(there(), 10)
+    await until(there, "the word in the document")
     await one.stop()
     await quiet(game)
 
@@ -417,11 +416,10 @@ async def test_deleted_before_its_id_was_written(
         one.save("New.md", f"{game.word(one.name)}\n", 0)
         path = one.root / "New.md"
 
-        async def titled() -> None:
-            while "New" not in await game.world.titles():  # noqa: ASYNC110 - nobody tells us
-                await asyncio.sleep(0.02)
+        async def titled() -> bool:
+            return "New" in await game.world.titles()
 
-        await asyncio.wait_for(titled(), 10)
+        await until(titled, "the note on the server")
         await until(lambda: not one.device.report.heaps[game.heap].pending_up, "sent")
         await one.end()
     assert "id:" not in path.read_text()
