@@ -28,7 +28,7 @@ class Replicas:
         held = self._held.get(block)
         if held is None or held[0] != seq:
             return None
-        self._held.move_to_end(block)
+        self._to_front(block)
         return held[1]
 
     def load(self, block: BlockId, seq: int, updates: Sequence[bytes]) -> Replica:
@@ -41,12 +41,16 @@ class Replicas:
     def put(self, block: BlockId, seq: int, replica: Replica) -> None:
         """Keep a replica for this log position."""
         self._held[block] = (seq, replica)
-        self._held.move_to_end(block)
-        for _, rests in islice(reversed(self._held.values()), _VIEWED, _VIEWED + 1):
-            rests.forget_view()
+        self._to_front(block)
         while len(self._held) > self._limit:
             self._held.popitem(last=False)
 
     def drop(self, block: BlockId) -> None:
         """Forget a replica (it may have been changed without being stored)."""
         self._held.pop(block, None)
+
+    def _to_front(self, block: BlockId) -> None:
+        """Count a replica as used last; each that falls behind the viewed ones gives its up."""
+        self._held.move_to_end(block)
+        for _, rests in islice(reversed(self._held.values()), _VIEWED, _VIEWED + 1):
+            rests.forget_view()
