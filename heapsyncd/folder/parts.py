@@ -18,14 +18,16 @@ from heapsyncd.folder.walk import stat_of
 T = TypeVar("T")
 PART_PREFIX = ".heapsyncd-part-"
 _PIECE_BYTES = 1 << 20
+_UNKNOWN = -1
+"""Not all of a part passed in order, or writing it failed: the disk is asked what it holds."""
 
 
 class Part:
     """The beginning of a file, in a temporary beside its path; made by ``HeapFolder.part``.
 
     It outlives the process: the same path and digest find the same part again. One task at a
-    time. Memory stays flat: pieces are written as they come, and hashed while they pass; what an
-    earlier life left is hashed from the disk.
+    time. Memory stays flat: pieces are hashed while they are written, on two cores where there
+    are two; what an earlier life left is hashed from the disk.
 
     Raises:
         Moved: the directory is gone.
@@ -51,7 +53,14 @@ class Part:
         Raises:
             ValueError: the part ends before ``offset``.
         """
-        await asyncio.to_thread(self._run, lambda d, t: self._append(d, t, offset, pieces))
+        in_order, self._passed_bytes = offset == self._passed_bytes, _UNKNOWN
+        hashing = asyncio.create_task(asyncio.to_thread(self._hash, pieces if in_order else ()))
+        try:
+            await asyncio.to_thread(self._run, lambda d, t: _append(d, t, offset, pieces))
+        finally:
+            await hashing
+        if in_order:
+            self._passed_bytes = offset + sum(map(len, pieces))
 
     async def finish(self, expect: Stat | None, mode: int | None = None) -> Stat | None:
         """Let the part become the file, when its digest is right.
@@ -72,14 +81,9 @@ class Part:
         """Forget the part."""
         await asyncio.to_thread(self._run, lambda d, t: replace.discard(t, d))
 
-    def _append(self, dir_fd: int, temp: str, offset: int, pieces: Sequence[bytes]) -> None:
-        _append(dir_fd, temp, offset, pieces)
-        if offset != self._passed_bytes:
-            self._passed_bytes = -1  # not all of it passed in order: the disk is asked
-            return
+    def _hash(self, pieces: Sequence[bytes]) -> None:
         for piece in pieces:
             self._passed.update(piece)
-            self._passed_bytes += len(piece)
 
     def _run(self, work: Callable[[int, str], T]) -> T:
         with self._beside() as (dir_fd, _):

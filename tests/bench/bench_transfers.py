@@ -3,10 +3,11 @@
 ``python tests/bench/bench_transfers.py [--mb 256] [--rounds 3] [FOLDER]``.
 
 The server is a process of its own. In each round a fresh content is sent by the mirror and by
-plain PUTs of the same chunks, then fetched by the mirror and by a plain GET into a file; on a
-shared machine only what is measured in turn can be compared. The mirror reads, streams, writes
-durably and hashes; memory is the peak of this process above what it had after a pass without
-contents.
+plain PUTs of the same chunks, then fetched by the mirror and by plain GETs into a file, in an
+order that turns; on a shared machine only what is measured in turn can be compared. The mirror
+hashes what it fetches and has it on the disk when it says so: one plain GET does neither, the
+other does both, one after the other. What hashing and the disk take alone is printed beside them.
+Memory is the peak of this process above what it had after a pass without contents.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -42,10 +43,15 @@ PASS_LIMIT_S = 600.0
 
 @dataclass
 class Clock:
-    """Seconds that the mirror's own uploads and downloads took."""
+    """Seconds that each way of moving the content took, round by round."""
 
     up: list[float] = field(default_factory=list)
     down: list[float] = field(default_factory=list)
+    plain_up: list[float] = field(default_factory=list)
+    plain_down: list[float] = field(default_factory=list)
+    kept_down: list[float] = field(default_factory=list)
+    hashing: list[float] = field(default_factory=list)
+    disk: list[float] = field(default_factory=list)
 
 
 class Memory:
@@ -148,6 +154,7 @@ def make(path: Path, size: int) -> str:
             piece = os.urandom(MIB)
             digest.update(piece)
             file.write(piece)
+        _to_disk(file)  # what is measured next does not share the disk with this
     old = time.time() - 60
     os.utime(path, (old, old))  # settled: nobody waits for it
     return digest.hexdigest()
@@ -176,53 +183,122 @@ async def plain_up(device: Device, heap: HeapId, block: BlockId, path: Path, has
         return time.perf_counter() - start
 
 
-async def plain_down(device: Device, url: str, path: Path) -> float:
-    """Seconds for a plain GET into a file."""
+async def plain_down(device: Device, url: str, path: Path, *, kept: bool) -> float:
+    """Seconds for a plain GET into a new file; ``kept``: hashed and on the disk at the end."""
     async with HeaperBackend(device.server.url, device.seed) as backend:
         token = (await backend._account.session.token()).reveal()
+    digest = hashlib.sha256()
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as client:
         start = time.perf_counter()
         async with client.get(url) as answer:
             answer.raise_for_status()
-            with path.open("wb") as file:
+            with path.open("xb") as file:
                 async for piece in answer.content.iter_chunked(MIB):
                     file.write(piece)
-        return time.perf_counter() - start
+                    if kept:
+                        digest.update(piece)
+                if kept:
+                    _to_disk(file)
+        took = time.perf_counter() - start
+    path.unlink()
+    return took
+
+
+def _to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def warm(folder: Path, size: int) -> None:
+    """Have the system hold as much free memory as the next content needs: a virtual machine gets
+    memory that it gave back, or never had, slowly, whoever is the first to write to it.
+    """
+    make(folder / "warm", 2 * size)
+    (folder / "warm").unlink()
+
+
+def alone(clock: Clock, path: Path, size: int) -> None:
+    """Seconds for hashing so much, and for bringing it to the disk."""
+    piece = os.urandom(MIB)
+    start = time.perf_counter()
+    digest = hashlib.sha256()
+    for _ in range(size // MIB):
+        digest.update(piece)
+    clock.hashing.append(time.perf_counter() - start)
+    start = time.perf_counter()
+    with path.open("xb") as file:
+        for _ in range(size // MIB):
+            file.write(piece)
+        _to_disk(file)
+    clock.disk.append(time.perf_counter() - start)
+    path.unlink()
 
 
 async def measure(folder: Path, mb: int, rounds: int) -> None:
     """Run the rounds and print what they took."""
     size, clock, memory = mb * MIB, Clock(), Memory()
     timed_mirror(clock)
-    floor = Clock()
     async with far_server(folder / "server") as (server, heap):
         sender, taker = (OneHeap(server, folder / name) for name in "ab")  # type: ignore[arg-type]
         for device in (sender, taker):
             assert (await device.once(PASS_LIMIT_S)).exit_code == 0
         before = Memory.now()
-        with memory.watched():
-            for k in range(rounds):
-                name = f"{k}.bin"
-                make(sender.root / name, size)
-                for device in (sender, taker):
-                    verdict = await device.once(PASS_LIMIT_S)
-                    assert verdict.exit_code == 0, verdict
-                assert (taker.root / name).stat().st_size == size
-                grown = memory.peak - before
-                other = folder / "plain.bin"
-                hash_ = make(other, size)
-                block = await _a_block(sender, heap)
-                floor.up.append(await plain_up(sender, heap, block, other, hash_))
-                url = f"{server.url}/api/file/{heap}/{block}/{hash_}"
-                floor.down.append(await plain_down(taker, url, folder / "got.bin"))
-    for way, mine, plain in (("up", clock.up, floor.up), ("down", clock.down, floor.down)):
-        pairs = list(zip(mine, plain, strict=True))
-        ratio = statistics.median(p / m for m, p in pairs)
-        print(
-            f"{way:4} {mb} MiB: {mb / statistics.median(mine):6.0f} MiB/s, plain"
-            f" {mb / statistics.median(plain):6.0f} MiB/s, ratio {ratio:.2f}"
-        )
+        grown = 0
+        for k in range(rounds):
+            works = [_mirrored, _plainly]
+            for work in works if k % 2 == 0 else reversed(works):
+                with memory.watched():
+                    await work(sender, taker, heap, folder, size, clock)
+                if work is _mirrored:
+                    grown = max(grown, memory.peak - before)
+            warm(folder, size)
+            alone(clock, folder / "alone", size)
+    _print(clock, mb)
     print(f"memory: {grown / MIB:.1f} MiB above the {before / MIB:.0f} MiB of an idle pass")
+
+
+async def _mirrored(
+    sender: Device, taker: Device, heap: HeapId, folder: Path, size: int, clock: Clock
+) -> None:
+    name = f"{len(clock.up)}.bin"
+    make(sender.root / name, size)
+    for device in (sender, taker):
+        warm(folder, size)
+        verdict = await device.once(PASS_LIMIT_S)
+        assert verdict.exit_code == 0, verdict
+    assert (taker.root / name).stat().st_size == size
+
+
+async def _plainly(
+    sender: Device, taker: Device, heap: HeapId, folder: Path, size: int, clock: Clock
+) -> None:
+    path = folder / "plain.bin"
+    hash_ = make(path, size)
+    block = await _a_block(sender, heap)
+    warm(folder, size)
+    clock.plain_up.append(await plain_up(sender, heap, block, path, hash_))
+    url = f"{sender.server.url}/api/file/{heap}/{block}/{hash_}"
+    got = folder / "got.bin"
+    warm(folder, size)
+    clock.plain_down.append(await plain_down(taker, url, got, kept=False))
+    warm(folder, size)
+    clock.kept_down.append(await plain_down(taker, url, got, kept=True))
+
+
+def _print(clock: Clock, mb: int) -> None:
+    for way, mine, floors in (
+        ("up", clock.up, {"plain": clock.plain_up}),
+        ("down", clock.down, {"plain": clock.plain_down, "hashed and kept": clock.kept_down}),
+    ):
+        line = f"{way:4} {mb} MiB: {mb / statistics.median(mine):6.0f} MiB/s"
+        for name, plain in floors.items():
+            ratio = statistics.median(p / m for m, p in zip(mine, plain, strict=True))
+            line += f"; {name} {mb / statistics.median(plain):.0f} MiB/s, ratio {ratio:.2f}"
+        print(line)
+    print(
+        f"alone: hashing {mb / statistics.median(clock.hashing):.0f} MiB/s, disk"
+        f" {mb / statistics.median(clock.disk):.0f} MiB/s"
+    )
 
 
 async def _a_block(device: Device, heap: HeapId) -> BlockId:
@@ -236,7 +312,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--mb", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     structlog.configure(processors=[lambda *_: (_ for _ in ()).throw(structlog.DropEvent)])
