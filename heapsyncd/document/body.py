@@ -10,7 +10,7 @@ from heapsyncd.document import build, leaf
 from heapsyncd.document.clones import Clones
 from heapsyncd.document.new import Maker, completed, fitted
 from heapsyncd.document.nodes import Elem, Node
-from heapsyncd.document.schema import Vocabulary
+from heapsyncd.document.schema import Spoken
 from heapsyncd.document.shown import code_items, code_text, file_keys, shown_code
 from heapsyncd.document.sources import Step, fresh_step
 from heapsyncd.document.table import edit_cell
@@ -25,12 +25,12 @@ class Body:
     """One edit of one body."""
 
     clones: Clones
-    words: Vocabulary
+    spoken: Spoken
     _maker: Maker = field(init=False)
     _makers: leaf.Makers = field(init=False)
 
     def __post_init__(self) -> None:
-        self._maker = Maker(self.clones, self.words)
+        self._maker = Maker(self.clones, self.spoken)
         self._makers = self.clones.makers()
 
     def edited(self, step: Step) -> Elem:
@@ -64,7 +64,7 @@ class Body:
             keys = str(new.get("keys") or "").split("\n")
             files = build.with_keys(node.attrs["files"], file_keys(node) or [], keys)
             return node.attrs | {"files": files}
-        before, after = (build.shown_attrs(b, self.words) for b in (old, new))
+        before, after = (build.shown_attrs(b) for b in (old, new))
         left = {k: v for k, v in node.attrs.items() if k not in before or k in after}
         return left | {k: v for k, v in after.items() if before.get(k) != v}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from heapsyncd.document.nodes import Elem, Node, Run, Txt
-from heapsyncd.document.schema import Vocabulary
+from heapsyncd.document.schema import Spoken
 from heapsyncd.document.shown import atom_of
 from heapsyncd.tree import Atom, Block
 
@@ -51,31 +51,23 @@ def revalued(elem: Elem, atom: Atom) -> Elem | None:
 _VIEW_NAME = {"blockKey": "id"}
 
 
-def block_elem(block: Block, words: Vocabulary, children: list[Node]) -> Elem:
+def block_elem(block: Block, spoken: Spoken, children: list[Node]) -> Elem:
     """A node for a block, with its children as given."""
-    tag, values = _tag(block, words)
-    return Elem(tag, values, children)
+    return Elem(_tag(block, spoken), shown_attrs(block), children)
 
 
-def _tag(block: Block, words: Vocabulary) -> tuple[str, dict[str, Any]]:
-    kind = block.kind
-    if kind == "heading":
-        return "heading", {"level": block.get("level")}
-    if kind == "code":
-        info = block.get("info")
-        return "codeBlock", {"language": info} if info else {}
-    if kind == "ordered_list":
-        return "orderedList", {"start": block.get("start")}
-    if kind == "item":
-        done = block.get("checked")
-        return ("listItem", {}) if done is None else (words.todo_item, {"checked": done})
-    if kind == "files":
-        return "file", {"files": str(block.get("keys") or "").split("\n")}
-    return _PLAIN_TAGS.get(kind) or words.todo_list, {}
+def _tag(block: Block, spoken: Spoken) -> str:
+    if block.kind == "item":
+        return "listItem" if block.get("checked") is None else spoken.words.todo_item
+    return _TAGS.get(block.kind) or spoken.words.todo_list
 
 
-_PLAIN_TAGS = {
+_TAGS = {
     "paragraph": "paragraph",
+    "heading": "heading",
+    "code": "codeBlock",
+    "files": "file",
+    "ordered_list": "orderedList",
     "quote": "blockquote",
     "bullet_list": "bulletList",
     "rule": "horizontalRule",
@@ -85,9 +77,23 @@ _PLAIN_TAGS = {
 }
 
 
-def shown_attrs(block: Block, words: Vocabulary) -> dict[str, Any]:
+def shown_attrs(block: Block) -> dict[str, Any]:
     """The attributes that the view of a block stands for."""
-    return _tag(block, words)[1]
+    match block.kind:
+        case "heading":
+            return {"level": block.get("level")}
+        case "code":
+            info = block.get("info")
+            return {"language": info} if info else {}
+        case "ordered_list":
+            return {"start": block.get("start")}
+        case "item":
+            done = block.get("checked")
+            return {} if done is None else {"checked": done}
+        case "files":
+            return {"files": str(block.get("keys") or "").split("\n")}
+        case _:
+            return {}
 
 
 def paragraph(children: list[Node] | None = None) -> Elem:

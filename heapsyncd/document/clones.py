@@ -1,31 +1,57 @@
 """What an edit copies out of the base or the live body, and how it recognises unknown nodes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from heapsyncd.document import build, leaf
+from pycrdt import Doc
+
+from heapsyncd.document import build, leaf, nodes
 from heapsyncd.document.nodes import OBJECT, Elem, Node, Run, Txt, copy
 from heapsyncd.document.sources import Gone, Step
-from heapsyncd.document.theirs import is_opaque
-from heapsyncd.document.tree import STAND_IN, View
+from heapsyncd.document.theirs import LEAVES, is_opaque
+from heapsyncd.document.tree import STAND_IN, Shown, View, show_body
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import Atom, Block, Inline
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A body and its view; ``shown``: as ``View.shown``."""
+    """A body and what it shows."""
 
     root: Elem
     view: Block
-    shown: Mapping[int, Block] = field(default_factory=dict)
+    is_plain: bool
 
     @classmethod
-    def of(cls, root: Elem) -> "Seen":
-        """A body that was read."""
-        view = View()
-        blocks = view.blocks(root, ())
-        return cls(root, Block("doc", children=blocks, path=()), view.shown)
+    def of(cls, doc: Doc[Any], shown: Shown | None = None) -> "Seen":
+        """A document's body; ``shown``: what it shows, where that is known."""
+        if shown is not None:
+            return cls(nodes.look(doc, nodes.BODY), shown.view, shown.is_plain)
+        root = nodes.read(doc, nodes.BODY)
+        shown = show_body(root)
+        return cls(root, shown.view, shown.is_plain)
+
+    def known(self, made: Elem) -> dict[int, Block]:
+        """What the nodes show that stay as they are in a new body, by the node's identity; in
+        containers that stay, too. Empty where that depends on where a node stands.
+        """
+        out: dict[int, Block] = {}
+        todo = [(self.root, self.view, made)] if self.is_plain else []
+        while todo:
+            old, block, new = todo.pop()
+            stays = {id(c.raw): c for c in new.children if isinstance(c, Elem)}
+            for child in block.children:
+                if child.path is None:
+                    continue
+                node = old.children[child.path[-1]]
+                out[id(node)] = child
+                after = stays.get(id(node.raw))
+                if after is None or after is node or child.kind in LEAVES:
+                    continue
+                if isinstance(node, Elem):
+                    todo.append((node, child, after))
+        return out
 
 
 @dataclass(slots=True)
@@ -93,7 +119,7 @@ class Clones:
 
     def plain_block(self, block: Block) -> Block:
         """A tree with unknown nodes named by their content alone."""
-        if self.base.shown and not self.stand_ins:
+        if self.base.is_plain and not self.stand_ins:
             return block  # there are none
         if block.kind == "opaque":
             shown = View(numbered=False).block(self.block(block), ())

@@ -17,7 +17,7 @@ from heapsyncd.document.replica import EMPTY, Replica, clocks, contained, merge
 from heapsyncd.document.rescue import Lost, rescued, salvaged
 from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.document.shape import changed, shaped
-from heapsyncd.document.tree import view_of
+from heapsyncd.document.tree import Shown
 from heapsyncd.document.write import verify, write
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.ids import BlockId
@@ -57,13 +57,7 @@ class Edit:
     """
 
     update: bytes | None
-    root: Elem
     is_as_wished: bool = True
-
-    @property
-    def body(self) -> Block:
-        """The fork's view afterwards: as wished for, without what ``live`` had already."""
-        return view_of(self.root)
 
 
 def express(
@@ -91,12 +85,13 @@ def express(
         InvalidEdit: an editor would not accept the result, or it can't show what is wished for.
     """
     fork = _fork(base, live, client_id)
+    shown = None
     if live is not None and live.fingerprint() == fork.fingerprint():
-        live = None
+        shown, live = live.shown(), None
     with contained(), nodes.no_collection():
         if live is not None:
             wish = _unmet(wish, fork, live)
-        return _express(fork, wish, live, vocabulary)
+        return _express(fork, wish, live, vocabulary, shown)
 
 
 def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
@@ -153,19 +148,22 @@ def _express(
     wish: Wish,
     live: Replica | None,
     words: Vocabulary,
+    shown: Shown | None = None,
     *,
     stand_ins: bool = False,
 ) -> Edit:
-    root = made = nodes.read(fork.doc, nodes.BODY)
+    """``shown``: what the fork shows, where that is known."""
+    root = made = nodes.look(fork.doc, nodes.BODY)
     lost: tuple[Lost, ...] = ()
     theirs: Seen | None = None
     is_goal = True
     if wish.body is not None:
-        base = Seen.of(root)
-        goal = settled(wish.body, base.view, keep_unknown=stand_ins)
+        base = Seen.of(fork.doc, shown)
+        root, plain = base.root, base.is_plain
+        goal = settled(wish.body, base.view, is_plain=plain, keep_unknown=stand_ins)
         same: Same = {}
         if live is not None and goal != base.view:
-            theirs = _seen(live)
+            theirs = Seen.of(live.doc)
             views = base.view, theirs.view
             same = same_nodes(fork.state(), live.state(), views, changed(base.view, goal))
         result = shaped(Clones(base, theirs, stand_ins=stand_ins), goal, words, same)
@@ -173,11 +171,7 @@ def _express(
     update = _write(fork, wish, root, made)
     if lost and live is not None and theirs is not None:
         update = _second(fork, live, update, theirs.view, lost, words, stand_ins=stand_ins)
-    return Edit(update, made, is_goal and not lost)
-
-
-def _seen(replica: Replica) -> Seen:
-    return Seen.of(nodes.read(replica.doc, nodes.BODY))
+    return Edit(update, is_goal and not lost)
 
 
 def _second(

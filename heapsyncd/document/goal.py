@@ -18,18 +18,28 @@ _Name = tuple[str, object]
 """Among blocks or inline, and the digest: a label may have been edited in the file."""
 
 
-def settled(goal: Block, base: Block, *, keep_unknown: bool = False) -> Block:
+def settled(
+    goal: Block, base: Block, *, is_plain: bool = False, keep_unknown: bool = False
+) -> Block:
     """The goal as this document can show it; what of it is as in the base is the base's own.
 
     An unknown node may stand once; repetitions are left out. One the document does not have is
     literal text, unless ``keep_unknown``.
 
+    Args:
+        goal: what is wished for.
+        base: the document's view.
+        is_plain: the base has no unknown node.
+        keep_unknown: see above.
+
     Raises:
         InvalidEdit: nested deeper than is shown.
     """
-    _check_depth(goal)
     goal = _grafted(goal, base)
-    if goal is base or keep_unknown:
+    own = {id(b) for b in base.children}
+    new = [b for b in goal.children if id(b) not in own]
+    _check_depth(new)
+    if goal is base or keep_unknown or (is_plain and not any(any(_unknown(b)) for b in new)):
         return goal
     known = dict(_unknown(base))
     wanted = list(_unknown(goal))
@@ -40,8 +50,8 @@ def settled(goal: Block, base: Block, *, keep_unknown: bool = False) -> Block:
     return _Settler(known, set(names)).block(goal)
 
 
-def _check_depth(goal: Block) -> None:
-    level, depth = [goal], 0
+def _check_depth(blocks: list[Block]) -> None:
+    level, depth = blocks, 1
     while level:
         level = [c for b in level for c in b.children]
         depth += 1

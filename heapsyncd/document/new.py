@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from heapsyncd.document import build, leaf
 from heapsyncd.document.clones import Clones
 from heapsyncd.document.nodes import Elem, Node, copy
-from heapsyncd.document.schema import ITEMS, Vocabulary
+from heapsyncd.document.schema import ITEMS, Spoken
 from heapsyncd.document.sources import Step
 from heapsyncd.document.theirs import LEAVES
 from heapsyncd.tree import Block, Inline
@@ -18,7 +18,7 @@ class Maker:
     """Makes nodes in a heap's vocabulary; nothing it returns has a ``raw``."""
 
     clones: Clones
-    words: Vocabulary
+    spoken: Spoken
 
     def block(self, step: Step) -> Elem:
         """A node for a step that is not made in place."""
@@ -29,10 +29,10 @@ class Maker:
         if block.kind == "opaque":
             return self.clones.block(block)
         if block.kind == "code":
-            return build.block_elem(block, self.words, build.code_children(block.text))
+            return build.block_elem(block, self.spoken, build.code_children(block.text))
         if block.kind in LEAVES:
             return self._leaf(block, source)
-        made = build.block_elem(block, self.words, [])
+        made = build.block_elem(block, self.spoken, [])
         if source is not None and source[1].tag == made.tag:
             made.attrs = source[1].attrs | made.attrs
         made.children = [fitted(self.block(c), made.tag) for c in step.children or ()]
@@ -41,13 +41,13 @@ class Maker:
         return completed(made, block.kind)
 
     def _leaf(self, block: Block, source: tuple[Block, Elem] | None) -> Elem:
-        made = build.block_elem(block, self.words, [])
+        made = build.block_elem(block, self.spoken, [])
         children: list[Node] = []
         old: tuple[Inline, ...] = ()
         if source is not None and source[0].kind in _TEXT and source[1].tag in _TEXT:
             children, old = source[1].children, source[0].inline
             if block.kind in _TEXT:
-                shown = build.shown_attrs(source[0], self.words)
+                shown = build.shown_attrs(source[0])
                 values = source[1].attrs.items()
                 hidden = {k: v for k, v in values if k not in shown and v is not None}
                 made.attrs = hidden | made.attrs
@@ -60,8 +60,8 @@ class Maker:
         if block.kind == "cell":
             return Elem(made.tag, {}, [build.paragraph(made.children)])
         only = made.children[0] if len(made.children) == 1 else None
-        if self.words.block_images and block.kind == "paragraph":
-            return only if isinstance(only, Elem) and only.tag == "image" else made
+        if block.kind == "paragraph" and isinstance(only, Elem) and only.tag == "image":
+            return only if self.spoken.words.block_images else made
         return made
 
 

@@ -72,6 +72,36 @@ class Elem:
     raw: XmlElement | XmlFragment | None = None
 
 
+class Unread(Elem):
+    """An element whose tag, attributes and children are read when first asked for.
+
+    An edit looks into few nodes: the others only stay. What stays is the same before an edit is
+    written and after it, so it does not matter when it is read.
+    """
+
+    __slots__ = ("_doc",)
+
+    def __init__(self, raw: XmlElement | XmlFragment, doc: "Doc[Any]") -> None:
+        # The other slots stay empty: that is what ``__getattr__`` hears of.
+        self.raw = raw
+        self._doc = doc
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in {"tag", "attrs", "children"} or self.raw is None:
+            raise AttributeError(name)
+        if name == "tag":
+            # All siblings of an edited node are asked for theirs.
+            self.tag = _tag(self.raw)
+            return self.tag
+        with transaction(self._doc) as txn:
+            self.attrs = _attrs(self.raw, txn)
+            self.children = [
+                read_text(child, txn) if isinstance(child, XmlText) else Unread(child, self._doc)
+                for child in self.raw.children(txn)
+            ]
+        return getattr(self, name)
+
+
 Node = Elem | Txt
 
 
@@ -110,6 +140,12 @@ def read(doc: Doc[Any], name: str) -> Elem:
         return read_node(root, txn)
 
 
+def look(doc: Doc[Any], name: str) -> Elem:
+    """The XML tree of one root, of which only that is read which is looked at."""
+    with transaction(doc) as txn:
+        return Unread(fragment(doc, txn, name), doc)
+
+
 def read_node(raw: XmlElement | XmlFragment, txn: Transaction) -> Elem:
     """An element with everything below it. Deep trees cost memory, not Python's stack."""
     top = _shell(raw, txn)
@@ -118,7 +154,7 @@ def read_node(raw: XmlElement | XmlFragment, txn: Transaction) -> Elem:
         elem, source = todo.pop()
         for child in source.children(txn):
             if type(child) is XmlText:
-                elem.children.append(_read_text(child, txn))
+                elem.children.append(read_text(child, txn))
             else:
                 assert isinstance(child, XmlElement | XmlFragment)
                 below = _shell(child, txn)
@@ -128,13 +164,21 @@ def read_node(raw: XmlElement | XmlFragment, txn: Transaction) -> Elem:
 
 
 def _shell(raw: XmlElement | XmlFragment, txn: Transaction) -> Elem:
+    return Elem(_tag(raw), _attrs(raw, txn), [], raw)
+
+
+def _tag(raw: XmlElement | XmlFragment) -> str:
     if isinstance(raw, XmlElement):
-        tag = raw.tag()  # type: ignore[attr-defined]  # missing in the stubs
-        return Elem(tag or "", dict(raw.attributes(txn)), [], raw)
-    return Elem("", {}, [], raw)
+        return raw.tag() or ""  # type: ignore[attr-defined]  # missing in the stubs
+    return ""
 
 
-def _read_text(raw: XmlText, txn: Transaction) -> Txt:
+def _attrs(raw: XmlElement | XmlFragment, txn: Transaction) -> dict[str, Any]:
+    return dict(raw.attributes(txn)) if isinstance(raw, XmlElement) else {}
+
+
+def read_text(raw: XmlText, txn: Transaction) -> Txt:
+    """A text with its runs."""
     runs = []
     at = 0
     for value, formats in raw.diff(txn):

@@ -6,7 +6,7 @@ that arrives as a ``BaseException``. Here it becomes ``UnreadableDocument``.
 
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Any
 
@@ -14,7 +14,9 @@ from pycrdt import Doc, XmlFragment, XmlText, get_state, get_update, merge_updat
 from pycrdt._pycrdt import Snapshot
 
 from heapsyncd.document import fields, nodes, tree
+from heapsyncd.document.changes import Changes, shown_again
 from heapsyncd.document.schema import CONTRACT, Vocabulary
+from heapsyncd.document.tree import Shown
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
 from heapsyncd.model import Fields
 from heapsyncd.tree import Block
@@ -44,7 +46,9 @@ class Replica:
         self._waiting: list[bytes] = []
         self._unsure: list[bytes] = []
         """What was loaded and may wait for others: looked at when somebody asks."""
-        self._view: Block | None = None
+        self._shown: Shown | None = None
+        self._changes = Changes()
+        """Where the body differs from what is shown."""
 
     @classmethod
     def load(cls, updates: Iterable[bytes], client_id: int | None = None) -> "Replica":
@@ -99,11 +103,10 @@ class Replica:
         watch = self._doc._doc.observe(fired.append)  # noqa: SLF001 -- the wrapper keeps each callback
         try:
             state = self._doc.get_update() if self._waiting else EMPTY
-            self._doc.apply_update(update)
+            with self._changes.watched(self._doc) if self._shown else nullcontext():
+                self._doc.apply_update(update)
         finally:
             watch.drop()
-        if fired:
-            self.forget_view()
         if self._lacks(update):
             self._waiting.append(update)
         else:
@@ -186,14 +189,21 @@ class Replica:
 
     def view(self) -> Block:
         """The markdown view of the body; made once for each state."""
-        if self._view is None:
-            with contained():
-                self._view = tree.view(self._doc)
-        return self._view
+        return self.shown().view
+
+    def shown(self) -> Shown:
+        """What the body shows; after a change only what changed is read anew."""
+        with contained():
+            if self._shown is None:
+                self._shown = tree.show(self._doc)
+            elif self._changes:
+                self._shown = shown_again(self._doc, self._shown, self._changes)
+        self._changes = Changes()
+        return self._shown
 
     def forget_view(self) -> None:
         """Free the view's memory, some twenty times the text's."""
-        self._view = None
+        self._shown = None
 
 
 def merge(updates: Sequence[bytes]) -> bytes:

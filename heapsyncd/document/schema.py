@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from heapsyncd.document.nodes import Elem, Formats
@@ -83,6 +84,24 @@ class Vocabulary:
 
 CONTRACT = Vocabulary()
 """The names of PROTOCOL §8."""
+
+
+class Spoken:
+    """The vocabulary that a document speaks, learned when first asked for: most edits need none.
+
+    Args:
+        known: as for ``Vocabulary.learn``.
+        body: the document's.
+    """
+
+    def __init__(self, known: Vocabulary, body: Elem) -> None:
+        self._known = known
+        self._body = body
+
+    @cached_property
+    def words(self) -> Vocabulary:
+        """The names."""
+        return self._known.learn(self._body)
 
 
 def marks_of(formats: Formats) -> Marks:

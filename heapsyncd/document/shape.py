@@ -14,7 +14,7 @@ from heapsyncd.document.nodes import Elem, touched
 from heapsyncd.document.plan import plan
 from heapsyncd.document.rescue import Lost
 from heapsyncd.document.rules import violation, violations
-from heapsyncd.document.schema import Vocabulary
+from heapsyncd.document.schema import Spoken, Vocabulary
 from heapsyncd.document.sources import Step, fresh_step
 from heapsyncd.document.tree import View
 from heapsyncd.errors import InvalidEdit
@@ -52,7 +52,7 @@ def shaped(clones: Clones, goal: Block, words: Vocabulary, same: Same) -> Shaped
     step = made.top
     if step.stays:
         return Shaped(base.root, made.lost)
-    body = Body(clones, words.learn(base.root))
+    body = Body(clones, Spoken(words, base.root))
     root = body.edited(step)
     wrong = _wrong(root, step, clones)
     if wrong:
@@ -67,7 +67,7 @@ def shaped(clones: Clones, goal: Block, words: Vocabulary, same: Same) -> Shaped
 
 def _wrong(made: Elem, step: Step, clones: Clones) -> set[int]:
     """Which top-level blocks of the goal do not show as they should."""
-    view = View(numbered=False, known=clones.base.shown)
+    view = View(numbered=False, known=clones.base.known(made))
     old = {id(n): k for k, n in enumerate(clones.base.root.children)}
     blocks = {b.path[0]: b for b in clones.base.view.children if b.path}
     shown: list[tuple[Block, bool]] = []

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pycrdt import Doc
@@ -31,6 +31,7 @@ from heapsyncd.tree import (
     DEEPEST,
     Atom,
     Block,
+    BlockType,
     Inline,
     Piece,
     Span,
@@ -43,15 +44,28 @@ from heapsyncd.tree import (
 Path = tuple[int, ...]
 
 
-def view(doc: Doc[Any]) -> Block:
-    """The markdown view of a document's body."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a body shows.
+
+    ``is_plain``: no unknown node is among it, whose name depends on where it stands.
+    """
+
+    view: Block
+    is_plain: bool
+
+
+def show(doc: Doc[Any]) -> Shown:
+    """What a document's body shows."""
     with nodes.no_collection():
-        return view_of(nodes.read(doc, nodes.BODY))
+        return show_body(nodes.read(doc, nodes.BODY))
 
 
-def view_of(body: Elem) -> Block:
-    """The markdown view of a body that has been read."""
-    return Block("doc", children=View().blocks(body, ()), path=())
+def show_body(body: Elem) -> Shown:
+    """What a body shows that has been read."""
+    pass_ = View()
+    children = pass_.blocks(body, ())
+    return Shown(Block("doc", children=children, path=()), pass_.is_plain)
 
 
 _UNPLAIN = re.compile(r"\A\s|\s\Z|[\n\r\0]")
@@ -74,15 +88,11 @@ class View:
         self._numbered = numbered
         self._seen: dict[str, int] = {}
         self._known = known or {}
-        self._shown: dict[int, Block] = {}
 
     @property
-    def shown(self) -> dict[int, Block]:
-        """What each node of the body shows that is a block or an item, by the node's identity.
-
-        Empty when an unknown node is among them, whose name depends on where it stands.
-        """
-        return {} if self._seen else self._shown
+    def is_plain(self) -> bool:
+        """Whether no unknown node was met whose name depends on where it stands."""
+        return not self._seen
 
     def blocks(self, parent: Elem, path: Path) -> tuple[Block, ...]:
         """The children of a container that show."""
@@ -90,7 +100,6 @@ class View:
         for k, child in enumerate(parent.children):
             block = self._known.get(id(child)) or self.block(child, (*path, k))
             if block is not None:
-                self._shown[id(child)] = block
                 out.append(block)
         return tuple(out)
 
@@ -150,15 +159,13 @@ class View:
             values = attrs(start=schema.number(node.attrs.get("start"), 0, 999_999_999, 1))
         children = []
         for item, at in items:
-            known = self._known.get(id(item))
-            if known is not None:
-                children.append(known)
-                continue
-            done = attrs(checked=is_checked(item)) if kind == "todo_list" else attrs()
-            made = Block("item", done, self.blocks(item, at), path=at)
-            self._shown[id(item)] = made
-            children.append(made)
+            children.append(self._known.get(id(item)) or self.item(item, kind, at))
         return Block(kind, values, tuple(children), path=path)
+
+    def item(self, node: Elem, kind: BlockType, path: Path) -> Block:
+        """An item of a list of some kind."""
+        done = attrs(checked=is_checked(node)) if kind == "todo_list" else ()
+        return Block("item", done, self.blocks(node, path), path=path)
 
     def _table(self, node: Elem, path: Path) -> Block | None:
         if not is_showable_table(node):

@@ -40,7 +40,6 @@ def test_any_goal_is_reached(body: Any, goal: Block) -> None:
     """Whatever the document, the edit makes its view the goal, breaking no new rule."""
     base = build(body)
     made = express([base], Wish(body=goal))
-    assert made.body == goal
     after = Replica.load([base, made.update] if made.update else [base])
     assert after.view() == goal
 
@@ -53,7 +52,8 @@ def test_small_edits_reach_their_goal(body: Any, data: st.DataObject) -> None:
     replica = Replica.load([base])
     goal = data.draw(edits(replica.view()))
     made = express([base], Wish(body=goal))
-    assert nameless(made.body) == nameless(goal)
+    after = Replica.load([base, made.update] if made.update else [base])
+    assert nameless(after.view()) == nameless(goal)
 
 
 @SLOW

@@ -1,0 +1,121 @@
+"""What a body shows after a change, told from what it showed before: only what changed is read."""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pycrdt import Doc
+from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
+
+from heapsyncd.document import nodes
+from heapsyncd.document.tree import Path, Shown, View, show
+from heapsyncd.tree import Block, BlockType
+
+_OPEN = frozenset({"quote", "bullet_list", "ordered_list", "todo_list", "item"})
+"""Kinds whose children are those of their node."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """The nodes of a body that changed, as a tree of child indexes.
+
+    ``whole``: the node's attributes, its text or its list of children changed. Then nothing is
+    known of the indexes below it, and all of it is read anew. Else those stand that are below it.
+    """
+
+    whole: bool = False
+    below: "dict[int, Changes]" = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.whole or bool(self.below)
+
+    @contextmanager
+    def watched(self, doc: Doc[Any]) -> Iterator[None]:
+        """Note what changes while the block runs. Indexes noted before stay right: where they
+        shift, the node above them is a changed one.
+        """
+        with nodes.transaction(doc) as txn:
+            body = nodes.fragment(doc, txn, nodes.BODY)
+
+        def note(events: list[Any]) -> None:
+            for event in events:
+                self.note(event.path)
+
+        watch = body.observe_deep(note)
+        try:
+            yield
+        finally:
+            watch.drop()
+
+    def note(self, path: Sequence[Any]) -> None:
+        """Note a change at a node."""
+        at = self
+        for k in path:
+            if at.whole:
+                return
+            if not isinstance(k, int):
+                break  # something in a map: it belongs to the node above
+            at = at.below.setdefault(k, Changes())
+        at.whole = True
+        at.below.clear()
+
+
+def shown_again(doc: Doc[Any], before: Shown, changes: Changes) -> Shown:
+    """What a body shows.
+
+    Args:
+        doc: as it is now.
+        before: what it showed.
+        changes: where it changed since.
+    """
+    if changes.whole or not before.is_plain:
+        return show(doc)
+    with nodes.no_collection(), nodes.transaction(doc) as txn:
+        again = _Again(txn, View())
+        view = again.container(before.view, nodes.fragment(doc, txn, nodes.BODY), (), changes)
+    # The name of an unknown node depends on all that stand before it.
+    return Shown(view, is_plain=True) if again.view.is_plain else show(doc)
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    txn: Transaction
+    view: View
+
+    def container(
+        self, block: Block, raw: XmlElement | XmlFragment, path: Path, changes: Changes
+    ) -> Block:
+        """A container whose list of child nodes is as it was; hidden ones are not in the block."""
+        children = list(block.children)
+        for k, change in changes.below.items():
+            at = bisect_left(children, k, key=_index)
+            stands = at < len(children) and _index(children[at]) == k
+            node: Any = raw.get(self.txn, k)
+            was = children[at] if stands else None
+            child = self._child(block.kind, was, node, (*path, k), change)
+            children[at : at + stands] = [] if child is None else [child]
+        return replace(block, children=tuple(children))
+
+    def _child(
+        self,
+        parent: BlockType,
+        was: Block | None,
+        raw: XmlElement | XmlText,
+        path: Path,
+        change: Changes,
+    ) -> Block | None:
+        if isinstance(raw, XmlText):
+            return self.view.block(nodes.read_text(raw, self.txn), path)
+        if was is not None and was.kind in _OPEN and not change.whole:
+            return self.container(was, raw, path, change)
+        node = nodes.read_node(raw, self.txn)
+        if parent in {"bullet_list", "ordered_list", "todo_list"}:
+            return self.view.item(node, parent, path)
+        return self.view.block(node, path)
+
+
+def _index(block: Block) -> int:
+    assert block.path is not None, "a document's blocks know where they stand"
+    return block.path[-1]

@@ -1,0 +1,138 @@
+"""What a body shows after changes, told from what it showed before."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycrdt import Doc, XmlElement, XmlFragment, XmlText
+
+from heapsyncd.document import nodes
+from heapsyncd.document.clones import Clones, Seen
+from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.goal import settled
+from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.document.schema import CONTRACT
+from heapsyncd.document.shape import shaped
+from heapsyncd.document.shown import digest_source
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
+from heapsyncd.tree import Atom, Block
+from tests.document.worlds import BODY, build, edits
+from tests.steps import steps
+
+
+def placed(block: Block) -> Any:
+    """A view with all that equality leaves out: where each part stands."""
+    items = [
+        (i, i.path, i.span) if isinstance(i, Atom) else (i.text, i.marks, i.pieces)
+        for i in block.inline
+    ]
+    below = [placed(c) for c in block.children]
+    return block.kind, block.attrs, block.path, block.text, items, below
+
+
+def everything(root: Any) -> list[Any]:
+    """All nodes of a body, the body first."""
+    out, todo = [], [root]
+    while todo:
+        out.append(todo.pop(0))
+        if not isinstance(out[-1], XmlText):
+            todo += out[-1].children
+    return out
+
+
+def change(doc: Doc[Any], draw: Any) -> bytes:
+    """One change that an app may make anywhere in a body; its update."""
+    before = doc.get_state()
+    node = draw(st.sampled_from(everything(doc.get(nodes.BODY, type=XmlFragment))))
+    with doc.transaction():
+        if isinstance(node, XmlText):
+            _change_text(node, draw)
+        elif not isinstance(node, XmlFragment) and draw(st.booleans()):
+            name, value = draw(st.sampled_from([("level", 3), ("checked", True), ("start", 9)]))
+            node.attributes[name] = value
+        elif len(node.children) and draw(st.booleans()):
+            del node.children[draw(st.integers(0, len(node.children) - 1))]
+        else:
+            tag = draw(st.sampled_from(["paragraph", "listItem", "bulletList", "chartEmbed"]))
+            at = draw(st.integers(0, len(node.children)))
+            node.children.insert(at, XmlElement(tag, {}, [XmlText("new words")]))
+    return doc.get_update(before)
+
+
+def _change_text(text: Any, draw: Any) -> None:
+    if len(text) and draw(st.booleans()):
+        text.clear() if draw(st.booleans()) else text.format(0, 1, {"bold": {}})
+    else:
+        text.insert(0, draw(st.sampled_from(["x", " ", "\n", "ä"])), None)
+
+
+@given(BODY, st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_view_told_from_the_last_one_is_the_view(body: Any, data: st.DataObject) -> None:
+    """Whatever changes in a document, its view is as if it were read whole, places included."""
+    base = build(body)
+    app: Doc[Any] = Doc()
+    app.apply_update(base)
+    replica = Replica.load([base])
+    replica.view()
+    log = [base]
+    for _ in range(data.draw(st.integers(1, 4))):
+        log.append(change(app, data.draw))
+        replica.apply(log[-1])
+        if data.draw(st.booleans()):
+            assert placed(replica.view()) == placed(Replica.load(log).view())
+    assert placed(replica.view()) == placed(Replica.load(log).view())
+
+
+@given(BODY, st.data())
+@settings(max_examples=200, deadline=None)
+def test_an_edit_is_the_same_with_the_view_known(body: Any, data: st.DataObject) -> None:
+    """An edit that looks only into what it changes does the same as one that reads all."""
+    base = build(body)
+    live = Replica.load([base])
+    wish = Wish(body=data.draw(edits(live.view())))
+    found = [express([base], wish, live=known) for known in (live, None)]
+    assert found[0].is_as_wished == found[1].is_as_wished
+    after = [Replica.load([base, made.update or EMPTY]).doc for made in found]
+    one, other = (digest_source(nodes.read(doc, nodes.BODY)) for doc in after)
+    assert one == other
+
+
+def note(paragraphs: int) -> str:
+    return "".join(f"paragraph {n}\n\n- item {n}\n- [ ] task\n\n" for n in range(paragraphs))
+
+
+@pytest.mark.parametrize("old", ["paragraph 7", "item 7", "[ ]"])
+def test_what_arrives_costs_what_it_changes(old: str) -> None:
+    """To view a document again after an edit takes no more in a long note than in a short one."""
+    counts = []
+    for text in (note(10), note(500)):
+        base = express([], Wish(body=parse(text, NO_LINKS))).update or EMPTY
+        edited = text.replace(old, "[x]" if old == "[ ]" else f"{old} more", 1)
+        replica = Replica.load([base])
+        replica.view()
+        replica.apply(express([base], Wish(body=parse(edited, NO_LINKS))).update or EMPTY)
+        counts.append(steps(replica.view))
+        assert replica.view() == parse(edited, NO_LINKS)
+    assert counts[1] < 1.5 * counts[0]
+
+
+def test_an_edit_looks_into_what_it_changes() -> None:
+    """With the view known, an edit reads the nodes of the block it changes, and no others."""
+    text = note(500)
+    base = express([], Wish(body=parse(text, NO_LINKS))).update or EMPTY
+    live = Replica.load([base])
+    goal = settled(parse(text.replace("item 7\n", "item 7 more\n"), NO_LINKS), live.view())
+    seen = Seen.of(live.doc, live.shown())
+    shaped(Clones(seen), goal, CONTRACT, {})
+    assert sum(map(was_read, seen.root.children)) == 1
+
+
+def was_read(node: nodes.Node) -> bool:
+    try:
+        object.__getattribute__(node, "children")
+    except AttributeError:
+        return False
+    return True
