@@ -34,7 +34,7 @@ def align(old: Sequence[Block], new: Sequence[Block]) -> list[Pair]:
     out: list[Pair] = [(k, k) for k in range(head)]
     i = j = head
     ends = (len(old) - tail, len(new) - tail, tail)
-    if ends[0] - head == ends[1] - head == 1 and _mostly_stands(old[head], new[head]):
+    if ends[0] - head == ends[1] - head == 1 and _stays(old[head], new[head]):
         return [*out, *((k, k) for k in range(head, len(old)))]
     middle = _numbered(old[head : ends[0]], new[head : ends[1]])
     for i2, j2, n in [*((x + head, y + head, n) for x, y, n in matches(*middle)), ends]:
@@ -56,10 +56,14 @@ def equal_ends(old: Sequence[Block], new: Sequence[Block]) -> tuple[int, int]:
     return head, tail
 
 
-def _mostly_stands(a: Block, b: Block) -> bool:
-    """Whether most children of a container are as they were: to be known without reading all."""
-    if a.kind != b.kind or not a.children:
+def _stays(a: Block, b: Block) -> bool:
+    """Whether one block in the place of another is that one, edited, so that no others need be
+    looked at: most children of a container are as they were, or a text is alike.
+    """
+    if a.kind != b.kind:
         return False
+    if not a.children:
+        return not b.children and similarity(a, b) >= SIMILAR
     head, tail = equal_ends(a.children, b.children)
     return 2 * (head + tail) >= max(len(a.children), len(b.children))
 

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from pycrdt import Doc
@@ -96,7 +96,7 @@ class _Again:
             was = children[at] if stands else None
             child = self._child(block.kind, was, node, (*path, k), change)
             children[at : at + stands] = [] if child is None else [child]
-        return replace(block, children=tuple(children))
+        return block.with_children(children)
 
     def _child(
         self,

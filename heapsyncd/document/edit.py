@@ -209,7 +209,7 @@ def _write(fork: Replica, wish: Wish, old: Elem, new: Elem) -> bytes | None:
         updates.append(event.update)
 
     doc = fork.doc
-    old_title = nodes.read(doc, nodes.TITLE)
+    old_title = nodes.look(doc, nodes.TITLE)
     watch = doc._doc.observe(keep)  # noqa: SLF001 -- the wrapper keeps each callback
     try:
         with nodes.transaction(doc) as txn:

@@ -8,48 +8,65 @@ from bisect import bisect_left
 from collections.abc import Collection
 from itertools import accumulate
 
-_FEW = 8
-"""Questions about one text that are answered without a table."""
+_WALKS = 8
+"""So many times the length of a text is gone over before a table is made of it."""
 
 
 class Offsets:
     """Code point positions of one text and their UTF-8 byte offsets, both ways.
 
-    ASCII text, which is most text, costs nothing; the first few questions about other text an
-    encoding each, more of them one list.
+    ASCII text, which is most text, costs nothing. Questions in order, either way, go over other
+    text once; many that jump about in it make a table.
 
     Args:
         text: the text, each embedded object in it as one non-ASCII character.
         objects: the positions of embedded objects, which count one.
     """
 
-    __slots__ = ("_asked", "_bytes", "_length", "_objects", "_text")
+    __slots__ = ("_at", "_byte", "_bytes", "_data", "_left", "_length", "_objects", "_text")
 
     def __init__(self, text: str, objects: Collection[int] = ()) -> None:
         self._length = len(text)
         self._text = "" if text.isascii() else text
         self._objects = objects
         self._bytes: list[int] | None = None
-        self._asked = 0
+        self._data = b""
+        self._at = self._byte = 0
+        """A position that is known."""
+        self._left = 0 if objects else _WALKS * self._length
 
     def byte(self, at: int) -> int:
         """The byte offset of a code point position, 0 to the text's length."""
         assert 0 <= at <= self._length
         if not self._text or not at:
             return at
-        if self._asked < _FEW and not self._objects:
-            self._asked += 1
-            return len(self._text[:at].encode("utf-8", "surrogatepass"))
-        return self._table()[at]
+        first, last = sorted((at, self._at))
+        self._left -= last - first
+        if self._left < 0:
+            return self._table()[at]
+        width = len(self._text[first:last].encode("utf-8", "surrogatepass"))
+        self._byte += width if at > self._at else -width
+        self._at = at
+        return self._byte
 
     def char(self, offset: int) -> int:
         """The code point position of a byte offset that stands between two characters."""
         if not self._text or not offset:
             return offset
-        table = self._table()
-        at = bisect_left(table, offset)
-        assert table[at] == offset, "an offset inside a character"
-        return at
+        first, last = sorted((offset, self._byte))
+        self._left -= last - first
+        if self._left < 0:
+            table = self._table()
+            at = bisect_left(table, offset)
+            assert table[at] == offset, "an offset inside a character"
+            return at
+        if not self._data:
+            self._data = self._text.encode("utf-8", "surrogatepass")
+        # Cut inside a character, the bytes are no text: that raises.
+        width = len(self._data[first:last].decode("utf-8", "surrogatepass"))
+        self._at += width if offset > self._byte else -width
+        self._byte = offset
+        return self._at
 
     def _table(self) -> list[int]:
         if self._bytes is None:

@@ -95,8 +95,9 @@ def _with_new(step: Step, wrong: set[int]) -> Step:
 
 def _judge(old: Elem, new: Elem) -> None:
     """Refuse an edit that breaks a rule which the document did not break before."""
-    found = Counter(broken for node in touched(old, new) for broken in violation(node))
-    if found:
-        found -= Counter(violations(old))
+    broken = [rule for node in touched(old, new) for rule in violation(node)]
+    if not broken:
+        return
+    found = Counter(broken) - Counter(violations(old))
     if found:
         raise InvalidEdit("an editor would not accept this: " + "; ".join(sorted(found)[:3]))

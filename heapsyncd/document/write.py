@@ -135,9 +135,7 @@ def _is_alike(a: Node, b: Node) -> bool:
     while todo:
         x, y = todo.pop()
         if isinstance(x, Txt) and isinstance(y, Txt):
-            if [(r.text, r.formats, r.embed) for r in x.runs] != [
-                (r.text, r.formats, r.embed) for r in y.runs
-            ]:
+            if _joined(x.runs) != _joined(y.runs):
                 return False
         elif isinstance(x, Elem) and isinstance(y, Elem):
             if x.tag != y.tag or len(x.children) != len(y.children):
@@ -148,6 +146,18 @@ def _is_alike(a: Node, b: Node) -> bool:
         else:
             return False
     return True
+
+
+def _joined(runs: Sequence[Run]) -> list[tuple[str, Formats, Any]]:
+    """The runs as they are read: neighbours with equal formats as one."""
+    out: list[tuple[str, Formats, Any]] = []
+    for run in runs:
+        last = out[-1] if out else None
+        if last and last[2] is None and run.embed is None and same(last[1], run.formats):
+            out[-1] = (last[0] + run.text, run.formats, None)
+        else:
+            out.append((run.text, run.formats, run.embed))
+    return out
 
 
 def _remove(

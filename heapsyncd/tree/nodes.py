@@ -186,7 +186,15 @@ class Block:
 
     def with_children(self, children: Sequence["Block"]) -> "Block":
         """The same node with other children."""
-        return replace(self, children=tuple(children))
+        return Block(
+            self.kind,
+            self.attrs,
+            tuple(children),
+            self.inline,
+            self.text,
+            self.path,
+            self.span,
+        )
 
     def walk(self) -> Iterator["Block"]:
         """This block and everything below it, in document order."""
