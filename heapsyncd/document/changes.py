@@ -11,9 +11,9 @@ from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.document import nodes
 from heapsyncd.document.tree import Path, Shown, View, show
-from heapsyncd.tree import Block, BlockType
+from heapsyncd.tree import LISTS, Block, BlockType
 
-_OPEN = frozenset({"quote", "bullet_list", "ordered_list", "todo_list", "item"})
+_OPEN = LISTS | {"quote", "item"}
 """Kinds whose children are those of their node."""
 
 
@@ -107,11 +107,11 @@ class _Again:
         change: Changes,
     ) -> Block | None:
         if isinstance(raw, XmlText):
-            return self.view.block(nodes.read_text(raw, self.txn), path)
+            return self.view.block(nodes.read_xml_text(raw, self.txn), path)
         if was is not None and was.kind in _OPEN and not change.whole:
             return self.container(was, raw, path, change)
         node = nodes.read_node(raw, self.txn)
-        if parent in {"bullet_list", "ordered_list", "todo_list"}:
+        if parent in LISTS:
             return self.view.item(node, parent, path)
         return self.view.block(node, path)
 

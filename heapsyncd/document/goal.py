@@ -36,10 +36,10 @@ def settled(
         InvalidEdit: nested deeper than is shown.
     """
     goal = _grafted(goal, base)
-    own = {id(b) for b in base.children}
-    new = [b for b in goal.children if id(b) not in own]
-    _check_depth(new)
-    if goal is base or keep_unknown or (is_plain and not any(any(_unknown(b)) for b in new)):
+    if goal is base:
+        return goal
+    new = _not_of(goal, base)
+    if keep_unknown or (is_plain and not any(any(_unknown_of(b)) for b in new)):
         return goal
     known = dict(_unknown(base))
     wanted = list(_unknown(goal))
@@ -50,13 +50,21 @@ def settled(
     return _Settler(known, set(names)).block(goal)
 
 
-def _check_depth(blocks: list[Block]) -> None:
-    level, depth = blocks, 1
+def _not_of(goal: Block, base: Block) -> list[Block]:
+    """The blocks of a grafted goal that are not the base's own; InvalidEdit when too deep."""
+    out: list[Block] = []
+    level, olds = [goal], [base]
+    depth = 0
     while level:
-        level = [c for b in level for c in b.children]
         depth += 1
         if depth > _DEEPEST:
             raise InvalidEdit("lists or quotes are nested too deeply")
+        own = {id(c): c for b in olds for c in b.children}
+        children = [c for b in level for c in b.children]
+        level = [c for c in children if own.pop(id(c), None) is None]
+        olds = list(own.values())
+        out += level
+    return out
 
 
 def _grafted(goal: Block, base: Block) -> Block:
@@ -81,11 +89,16 @@ def _graft(new: Block, old: Block) -> Block:
 def _unknown(tree: Block) -> Iterator[tuple[_Name, Attrs]]:
     """The nodes markdown can't say, by name."""
     for block in tree.walk():
-        if block.kind == "opaque":
-            yield ("block", block.get("digest")), block.attrs
-        for item in block.inline:
-            if isinstance(item, Atom) and item.kind == "opaque":
-                yield ("inline", item.get("digest")), item.attrs
+        yield from _unknown_of(block)
+
+
+def _unknown_of(block: Block) -> Iterator[tuple[_Name, Attrs]]:
+    """Itself, or what is in its text."""
+    if block.kind == "opaque":
+        yield ("block", block.get("digest")), block.attrs
+    for item in block.inline:
+        if isinstance(item, Atom) and item.kind == "opaque":
+            yield ("inline", item.get("digest")), item.attrs
 
 
 def _has_comments(goal: Block) -> bool:

@@ -96,8 +96,8 @@ class Unread(Elem):
         with transaction(self._doc) as txn:
             self.attrs = _attrs(self.raw, txn)
             self.children = [
-                read_text(child, txn) if isinstance(child, XmlText) else Unread(child, self._doc)
-                for child in self.raw.children(txn)
+                read_xml_text(c, txn) if isinstance(c, XmlText) else Unread(c, self._doc)
+                for c in self.raw.children(txn)
             ]
         return getattr(self, name)
 
@@ -154,7 +154,7 @@ def read_node(raw: XmlElement | XmlFragment, txn: Transaction) -> Elem:
         elem, source = todo.pop()
         for child in source.children(txn):
             if type(child) is XmlText:
-                elem.children.append(read_text(child, txn))
+                elem.children.append(read_xml_text(child, txn))
             else:
                 assert isinstance(child, XmlElement | XmlFragment)
                 below = _shell(child, txn)
@@ -177,7 +177,7 @@ def _attrs(raw: XmlElement | XmlFragment, txn: Transaction) -> dict[str, Any]:
     return dict(raw.attributes(txn)) if isinstance(raw, XmlElement) else {}
 
 
-def read_text(raw: XmlText, txn: Transaction) -> Txt:
+def read_xml_text(raw: XmlText, txn: Transaction) -> Txt:
     """A text with its runs."""
     runs = []
     at = 0

@@ -99,6 +99,9 @@ class _Planner:
             if i is not None:
                 last = i
             if i is not None and j is not None:
+                if live is None and gap.is_empty and old.children[i] is new.children[j]:
+                    steps.append(kept_step(old.children[i]))
+                    continue
                 step = self._stay(old.children[i], new.children[j], theirs, i)
                 self._close(gap, step)
                 steps.append(step)
@@ -237,6 +240,11 @@ class _Gap:
     gone: list[Gone] = field(default_factory=list)
     last: Block | None = None
     """The last block deleted in it."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known of it: then a block that stays as it is closes it for free."""
+        return self.before is None and self.last is None and not self.fresh
 
 
 def _columns(old: Block, new: Block) -> list[Column]:

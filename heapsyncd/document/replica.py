@@ -7,7 +7,6 @@ that arrives as a ``BaseException``. Here it becomes ``UnreadableDocument``.
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import islice
 from typing import Any
 
 from pycrdt import Doc, XmlFragment, XmlText, get_state, get_update, merge_updates
@@ -17,6 +16,7 @@ from heapsyncd.document import fields, nodes, tree
 from heapsyncd.document.changes import Changes, shown_again
 from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.document.tree import Shown
+from heapsyncd.document.vectors import ordered, ordered_snapshot
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
 from heapsyncd.model import Fields
 from heapsyncd.tree import Block
@@ -144,18 +144,11 @@ class Replica:
 
         A deletion alone does not move it: compare fingerprints.
         """
-        return _ordered(self._doc.get_state())
+        return ordered(self._doc.get_state())
 
     def fingerprint(self) -> bytes:
         """Bytes that are equal exactly for equal states, whatever way they came about."""
-        # yrs writes clients in the order of a hash table, which depends on the way: sort them.
-        numbers = _numbers(Snapshot.from_doc(self._doc._doc).encode())  # noqa: SLF001 -- the cheap way
-        deleted = []
-        for _ in range(next(numbers)):
-            client, ranges = next(numbers), next(numbers)
-            deleted.append((client, *islice(numbers, 2 * ranges)))
-        seen = [(next(numbers), next(numbers)) for _ in range(next(numbers))]
-        return repr((sorted(deleted), sorted(seen))).encode()
+        return ordered_snapshot(Snapshot.from_doc(self._doc._doc).encode())  # noqa: SLF001 -- the cheap way
 
     def state(self) -> bytes:
         """The whole document as one update, without what is pending: keep raw updates for that."""
@@ -229,7 +222,7 @@ def missing(updates: Sequence[bytes], state_vector: bytes) -> bytes:
 def vector_of(updates: Sequence[bytes]) -> bytes:
     """The state vector that a document of these updates has; UnreadableDocument on bad bytes."""
     with contained():
-        return _ordered(get_state(merge(updates)))
+        return ordered(get_state(merge(updates)))
 
 
 def is_empty(update: bytes) -> bool:
@@ -251,40 +244,6 @@ def self_test() -> None:
             "the installed pycrdt counts text in another unit than heapsyncd was built for; "
             "install the version that heapsyncd pins"
         )
-
-
-def clocks(state_vector: bytes) -> dict[int, int]:
-    """A state vector as client id -> clock."""
-    numbers = _numbers(state_vector)
-    return {next(numbers): next(numbers) for _ in range(next(numbers))}
-
-
-def _ordered(state_vector: bytes) -> bytes:
-    """The same vector with its clients in order; yrs writes them in a hash table's."""
-    pairs = sorted(clocks(state_vector).items())
-    out = bytearray(_number(len(pairs)))
-    for client, clock in pairs:
-        out += _number(client) + _number(clock)
-    return bytes(out)
-
-
-def _number(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def _numbers(data: bytes) -> Iterator[int]:
-    """Variable-length integers, seven bits a byte, the lowest first."""
-    value = shift = 0
-    for byte in data:
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            yield value
-            value = shift = 0
 
 
 @contextmanager

@@ -148,18 +148,16 @@ class View:
         if not node.children:
             return None
         tag = schema.ITEMS[node.tag]
-        items = []
-        for k, item in enumerate(node.children):
-            if not isinstance(item, Elem) or item.tag != tag:
-                return self._opaque(node, path)
-            items.append((item, (*path, k)))
+        if not all(isinstance(item, Elem) and item.tag == tag for item in node.children):
+            return self._opaque(node, path)
         kind = schema.LISTS[node.tag]
         values = attrs()
         if kind == "ordered_list":
             values = attrs(start=schema.number(node.attrs.get("start"), 0, 999_999_999, 1))
         children = []
-        for item, at in items:
-            children.append(self._known.get(id(item)) or self.item(item, kind, at))
+        for k, item in enumerate(node.children):
+            assert isinstance(item, Elem)
+            children.append(self._known.get(id(item)) or self.item(item, kind, (*path, k)))
         return Block(kind, values, tuple(children), path=path)
 
     def item(self, node: Elem, kind: BlockType, path: Path) -> Block:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from heapsyncd.markdown.events import newlines
 from heapsyncd.markdown.learn import Habits, habits
 from heapsyncd.markdown.reader import MAX_DEPTH, read
-from heapsyncd.markdown.sections import sections
+from heapsyncd.markdown.sections import LEAST, sections
 from heapsyncd.markdown.source import Trace
-from heapsyncd.tree import Block, Text
+from heapsyncd.tree import LISTS, Block, Text
 
 if TYPE_CHECKING:
     from heapsyncd.markdown.links import Links
 
-__all__ = ["MAX_DEPTH", "Section", "forget", "parse", "read_sections"]
+__all__ = ["MAX_DEPTH", "Section", "Sections", "forget", "parse"]
 
 _KEPT = 500_000
 """Characters of sections that are surely remembered, or those of the body read last; at most twice
@@ -52,14 +52,54 @@ def parse(body: str, links: "Links") -> Block:
     Blocks and runs don't know where in the body they stand (``read`` tells). Never fails: all text
     is some markdown.
     """
-    found = read_sections(body, links)
-    return Block("doc", (), tuple([b for section in found for b in section.blocks]))
+    return Block("doc", (), tuple(Sections.of(body, links).blocks()))
 
 
-def read_sections(body: str, links: "Links") -> list[Section]:
-    """Read a body as its sections; their texts joined are the body, lone CRs as newlines."""
-    room = max(_KEPT, len(body) * 5 // 4)
-    return [_section(text, links, room) for text in sections(newlines(body))]
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """A body that was read.
+
+    ``found``: its sections; their texts joined are the body, lone CRs as newlines. ``goes_on``:
+    for each section, whether its first block is the rest of the list that is the last one of the
+    section before.
+    """
+
+    found: list[Section]
+    goes_on: list[bool]
+
+    @classmethod
+    def of(cls, body: str, links: "Links", least: int = LEAST) -> "Sections":
+        """Read a body; ``least``: as for ``sections``."""
+        room = max(_KEPT, len(body) * 5 // 4)
+        found: list[Section] = []
+        goes_on: list[bool] = []
+        last: tuple[Block, ...] = ()
+        for part in sections(newlines(body), least):
+            found.append(_section(part.text, links, room))
+            blocks = found[-1].blocks
+            goes_on.append(part.goes_on and _is_one_list(last[-1:], blocks[:1]))
+            last = blocks
+        return cls(found, goes_on)
+
+    def blocks(self) -> list[Block]:
+        """The blocks of the whole body, lists that were cut as one."""
+        out: list[Block] = []
+        items: list[Block] = []
+        for section, goes_on in zip(self.found, self.goes_on, strict=True):
+            if goes_on:
+                items = items or list(out[-1].children)
+                items += section.blocks[0].children
+            if items and (not goes_on or len(section.blocks) > 1):
+                out[-1] = out[-1].with_children(items)
+                items = []
+            out += section.blocks[goes_on:]
+        if items:
+            out[-1] = out[-1].with_children(items)
+        return out
+
+
+def _is_one_list(before: tuple[Block, ...], after: tuple[Block, ...]) -> bool:
+    return bool(before and after) and before[0].kind == after[0].kind in LISTS
 
 
 def _section(text: str, links: "Links", room: int) -> Section:

@@ -6,14 +6,14 @@ body. Correctness never rests on the edits being clever, only locality does.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 from heapsyncd.diff import equal_ends
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.learn import learn, newline_of
-from heapsyncd.markdown.parse import Section, parse, read_sections
+from heapsyncd.markdown.parse import Section, Sections, parse
+from heapsyncd.markdown.parts import parts
 from heapsyncd.markdown.reader import read
 from heapsyncd.markdown.relines import Relines, as_families
 from heapsyncd.markdown.render import render
@@ -45,44 +45,21 @@ def patch(body: str, new: Block, links: "Links") -> str:
         itself when it does already. Link definitions are kept, whatever becomes of the block they
         stand in.
     """
-    found = read_sections(body, links)
-    old, wanted = [b for section in found for b in section.blocks], new.children
+    found = Sections.of(body, links)
+    old, wanted = found.blocks(), new.children
     first, last = equal_ends(old, wanted)
     if first == len(old) == len(wanted):
         return body
-    learned = cache(lambda: learn(body, (s.style(links) for s in _first(found, _STUDIED))))
-    part = _part(found, first, len(old) - last)
-    if part.end - part.start < len(body):
-        children = wanted[part.before : len(wanted) - part.after]
-        work = _Job(body[part.start : part.end], children, links, learned, opens=not part.start)
+    learned = cache(lambda: learn(body, (s.style(links) for s in _first(found.found, _STUDIED))))
+    for part in parts(found, old, wanted, (first, last)):
+        if part.end - part.start == len(body):
+            break
+        piece = body[part.start : part.end]
+        work = _Job(piece, part.wanted, links, learned, opens=not part.start)
         text = body[: part.start] + work.run() + body[part.end :]
         if _reads(text, wanted, links, old, first, last):
             return text
     return _Job(body, wanted, links, learned, opens=True).run()
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Some sections of a body: their range in it, and how many blocks stand before and after."""
-
-    start: int
-    end: int
-    before: int
-    after: int
-
-
-def _part(found: Sequence[Section], first: int, last: int) -> _Part:
-    """The sections of the blocks ``first`` to ``last``, and of the ones beside them."""
-    start = end = before = done = 0
-    total = sum(len(section.blocks) for section in found)
-    for section in found:
-        if done + len(section.blocks) < first:
-            start, before = start + len(section.text), done + len(section.blocks)
-        elif done > last:
-            break
-        done += len(section.blocks)
-        end += len(section.text)
-    return _Part(start, end, before, total - done)
 
 
 def _first(found: Sequence[Section], most: int) -> Iterator[Section]:

@@ -3,10 +3,15 @@
 A cut lies behind a blank line, before a line that starts at the margin and is no list item: there
 every list and quote has ended. What can reach over blank lines at the margin, fenced code and
 HTML, is followed to its end; where it is open whether it belongs to a list item, nothing more is
-cut. Link definitions mean something everywhere: a body with any is one section.
+cut. What is a long list then is cut between its items (``items``). Link definitions mean something
+everywhere: a body with any is one section.
 """
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from heapsyncd.markdown.items import item_cuts
 
 LEAST = 600
 """Characters: no section but the last is shorter. Short ones cost more to keep than to read."""
@@ -30,10 +35,34 @@ _RAW_END = re.compile(r"</(script|pre|style|textarea)>", re.IGNORECASE)
 _ENDS = {"!--": "-->", "?": "?>", "![cdata[": "]]>"}
 
 
-def sections(text: str, least: int = LEAST) -> list[str]:
+_LONG = 4
+"""A section is looked through for a list when it is so many times as long as the shortest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A section of a text. ``goes_on``: a list that ends the part before may go on in this one."""
+
+    text: str
+    goes_on: bool = False
+
+
+def sections(text: str, least: int = LEAST) -> list[Part]:
     """The sections of a text that ``newlines`` has been through; joined they are the text."""
+    if "]:" in text and _DEFINITION.search(text):
+        return [Part(text)]
+    return [part for section in _cut(text, least) for part in _parts(section, least)]
+
+
+def _parts(section: str, least: int) -> Iterator[Part]:
+    cuts = item_cuts(section, least) if len(section) > _LONG * least else []
+    for a, b in zip([0, *cuts], [*cuts, len(section)], strict=True):
+        yield Part(section[a:b], goes_on=a > 0)
+
+
+def _cut(text: str, least: int) -> list[str]:
     starts = [1]
-    at = -1 if "]:" in text and _DEFINITION.search(text) else 0
+    at = 0
     text = f"\n{text}"
     while at >= 0 and (spot := _SPOT.search(text, at)):
         if spot["cut"] is None:

@@ -11,7 +11,7 @@ from heapsyncd.markdown.parse import MAX_DEPTH, parse
 from heapsyncd.markdown.plain import is_plain_code, is_plain_item, plain_inline
 from heapsyncd.markdown.spans import GUARD, SpanWriter, wrap
 from heapsyncd.markdown.style import Style
-from heapsyncd.tree import Atom, Block, Inline, Text
+from heapsyncd.tree import LISTS, Atom, Block, Inline, Text
 
 if TYPE_CHECKING:
     from heapsyncd.markdown.links import Links
@@ -21,7 +21,6 @@ _TASK = re.compile(r"\[[ xX]\](?:\s|$)")
 _MAX_NUMBER = 999_999_999
 _OTHER = {"-": "*", "*": "-", "+": "-", ".": ")", ")": "."}
 _RULE = re.compile(r"([-*])(?: *\1){2,}")
-_LISTS = frozenset({"bullet_list", "ordered_list", "todo_list"})
 _SURE = frozenset({"paragraph", "heading", "code", "quote", "rule", "table"})
 
 
@@ -63,7 +62,7 @@ class Writer:
         last: Block | None = None
         mark = ""
         for block in blocks:
-            is_list = block.kind in _LISTS
+            is_list = block.kind in LISTS
             if is_list:
                 mark = self._marker(block, last, mark)
             joined = is_list and _is_shared(last, block) and is_tight(last) and is_tight(block)
@@ -81,7 +80,7 @@ class Writer:
         """
         ordered = block.kind == "ordered_list"
         first = self._style.delimiter if ordered else self._style.bullet
-        if last is None or last.kind not in _LISTS or ordered != (last.kind == "ordered_list"):
+        if last is None or last.kind not in LISTS or ordered != (last.kind == "ordered_list"):
             return first
         return mark if _is_shared(last, block) else _OTHER[mark]
 
@@ -246,9 +245,9 @@ def is_tight(block: Block | None) -> bool:
 def _is_tight_item(item: Block) -> bool:
     children = item.children
     if len(children) < 2:
-        return not children or children[0].kind not in _LISTS or is_tight(children[0])
+        return not children or children[0].kind not in LISTS or is_tight(children[0])
     first, second = children[0], children[1]
-    if len(children) > 2 or first.kind != "paragraph" or second.kind not in _LISTS:
+    if len(children) > 2 or first.kind != "paragraph" or second.kind not in LISTS:
         return False
     # What can't interrupt a paragraph needs the blank line: a start other than 1, an empty item.
     if second.kind == "ordered_list" and second.get("start") != 1:

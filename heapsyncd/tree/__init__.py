@@ -38,6 +38,7 @@ label is as ``opaque_label`` leaves it; titles, alt texts and labels as ``one_sp
 from heapsyncd.tree.canonical import destination, inline, is_blank, one_spaced, opaque_label
 from heapsyncd.tree.nodes import (
     DEEPEST,
+    LISTS,
     Atom,
     AtomType,
     Attrs,
@@ -58,6 +59,7 @@ from heapsyncd.tree.nodes import (
 
 __all__ = [
     "DEEPEST",
+    "LISTS",
     "Atom",
     "AtomType",
     "Attrs",

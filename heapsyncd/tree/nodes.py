@@ -5,7 +5,7 @@ three times as long, and a note is some hundreds of them.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 BlockType = Literal[
@@ -29,6 +29,9 @@ MarkType = Literal["bold", "italic", "strike", "underline", "code", "link"]
 AtomType = Literal["break", "image", "mention", "opaque"]
 Scalar = str | int | bool | None
 Attrs = tuple[tuple[str, Scalar], ...]
+
+LISTS = frozenset({"bullet_list", "ordered_list", "todo_list"})
+"""The kinds of lists."""
 
 DEEPEST = 100
 """So many containers (quotes, lists, items) stand one in another, in files and in documents."""
@@ -143,6 +146,10 @@ class Block:
     path: tuple[int, ...] | None = field(default=None, repr=False)
     span: Span | None = field(default=None, repr=False)
     cached_hash: int = field(init=False, repr=False, default=0)
+    equal: object | None = field(init=False, repr=False, default=None)
+    """What blocks share that were found equal: a note's text and its document are compared over
+    and over, and little of them changes.
+    """
 
     def __hash__(self) -> int:
         # Computed when first asked for, from the leaves up: no recursion, trees may be deeper than
@@ -167,7 +174,7 @@ class Block:
         pairs = [(self, other)]
         while pairs:
             a, b = pairs.pop()
-            if a is b:
+            if a is b or (a.equal is not None and a.equal is b.equal):
                 continue
             if not _same_but_children(a, b) or len(a.children) != len(b.children):
                 return False
@@ -175,6 +182,9 @@ class Block:
                 if a.cached_hash and b.cached_hash and a.cached_hash != b.cached_hash:
                     return False
                 pairs += zip(a.children, b.children, strict=True)
+            else:
+                a.equal = b.equal = a.equal or object()
+        self.equal = other.equal = self.equal or object()
         return True
 
     def get(self, name: str) -> Scalar:

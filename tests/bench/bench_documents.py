@@ -74,9 +74,10 @@ def to_text(sample: Sample) -> str:
     return render(Replica.load([sample.update]).view(), NO_LINKS)
 
 
-def to_edit(sample: Sample) -> bytes | None:
+def to_edit(sample: Sample, live: Replica) -> bytes | None:
     """Parse, express: a saved file becomes an update."""
-    return express([sample.update], Wish(body=parse(sample.edited, NO_LINKS))).update
+    wish = Wish(body=parse(sample.edited, NO_LINKS))
+    return express([sample.update], wish, live=live).update
 
 
 def to_patch(sample: Sample, replica: Replica) -> str:
@@ -87,19 +88,25 @@ def to_patch(sample: Sample, replica: Replica) -> str:
 
 def rates(name: str, samples: Sequence[Sample], rounds: int) -> None:
     """Print documents a second and the ratio to the floor for each way: of a note that was never
-    seen, and of the same note again.
+    looked at, and of one that was, as it is while somebody works on it.
     """
     size = sum(len(s.text.encode()) for s in samples)
     print(f"\n{name}: {len(samples)} notes, {size / len(samples):.0f} bytes each")
     print(f"  {'':24} {'floor':>9}   {'first time':>24}   {'again':>24}")
     row("load -> view -> render", samples, lambda s: lambda: to_text(s), rounds)
-    row("file -> edit", samples, lambda s: lambda: to_edit(s), rounds)
+    row("file -> edit", samples, _edits, rounds)
     row("remote edit -> patch", samples, _patches, rounds)
 
 
+def _edits(sample: Sample) -> Callable[[], object]:
+    live = Replica.load([sample.update])
+    return lambda: to_edit(sample, live)
+
+
 def _patches(sample: Sample) -> Callable[[], object]:
-    # The replica is in memory already when an update arrives: a fresh one for each run.
+    # Where an update arrives, the replica is in memory; the second time with its view.
     held = [Replica.load([sample.update]) for _ in range(2)]
+    held[0].view()
     return lambda: to_patch(sample, held.pop())
 
 
@@ -137,8 +144,10 @@ def single(name: str, text: str) -> None:
     read = parse(text, NO_LINKS)
     letter = parse(sample.edited.replace("replaced", "replaceds", 1), NO_LINKS)
     start = [express([sample.update], Wish(body=parse(sample.edited, NO_LINKS))).update or b""]
-    replica = Replica.load([sample.update])
+    replica, live = (Replica.load([sample.update]) for _ in range(2))
     shown = replica.view()
+    live.apply(start[0])
+    live.view()
     now = Replica.load([sample.update, sample.remote]).view()
     print(f"\n{name}: {len(text.encode()):,} bytes, {text.count(chr(10)):,} lines")
     works: dict[str, Callable[[], object]] = {
@@ -148,8 +157,9 @@ def single(name: str, text: str) -> None:
         "load": lambda: Replica.load([sample.update]),
         "view": lambda: _viewed(replica),
         "render": lambda: render(shown, NO_LINKS),
-        "express a letter": lambda: express([sample.update, *start], Wish(body=letter)),
+        "express a letter": lambda: express([sample.update, *start], Wish(body=letter), live=live),
         "apply a remote word": lambda: replica.apply(sample.remote),
+        "view again": replica.view,
         "patch a remote word": lambda: _anew(lambda: patch(text, now, NO_LINKS)),
         "patch again": lambda: patch(text, now, NO_LINKS),
     }

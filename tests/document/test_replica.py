@@ -11,7 +11,6 @@ from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.replica import (
     EMPTY,
     Replica,
-    clocks,
     contained,
     is_empty,
     merge,
@@ -19,6 +18,7 @@ from heapsyncd.document.replica import (
     self_test,
     vector_of,
 )
+from heapsyncd.document.vectors import clocks
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.tree import Block, Text
 from tests.document.worlds import build

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heapsyncd.markdown.events import newlines
 from heapsyncd.markdown.links import NO_LINKS, _NoLinks
-from heapsyncd.markdown.parse import MAX_DEPTH, parse
+from heapsyncd.markdown.parse import MAX_DEPTH, Sections, parse
 from heapsyncd.markdown.reader import read
 from heapsyncd.markdown.residue import residue
 from heapsyncd.markdown.sections import LEAST, sections
@@ -282,16 +282,44 @@ LINES = st.sampled_from(
 def test_a_text_reads_as_its_sections_do(lines: list[str], newline: str) -> None:
     """Wherever a text is cut, both sides read alone as they do together."""
     text = newlines(newline.join(lines))
-    parts = sections(text, least=1)
-    assert "".join(parts) == text
-    blocks = [b for part in parts for b in read(part, NO_LINKS).children]
-    assert blocks == list(read(text, NO_LINKS).children)
+    parts = Sections.of(text, NO_LINKS, least=1)
+    assert "".join(s.text for s in parts.found) == text
+    assert parts.blocks() == list(read(text, NO_LINKS).children)
+
+
+ITEM_LINES = st.sampled_from(
+    """
+- a|- b|- c|- [ ] t|- [x] u|1. a|2. b|10. c|11) d||  in|  - nested|   three|    four| one|lazy
+-   wide|    in wide|  ```|  text|```|- ```|  ~~~|* star|* * *|- - -|-|- -|---|+ p|14. e|  <pre>
+- <div>|<pre>|  > q|> q|- # h|- > q|\tt|- **b**|- `x|  y`|  ===|===|  1. in|  - ```|      five|# h
+""".replace("\n", "|").split("|")
+)
+
+
+@given(st.lists(ITEM_LINES, max_size=20), st.sampled_from(["\n", "\r\n"]), st.integers(1, 9))
+@settings(max_examples=400)
+def test_a_list_reads_as_its_parts_do(lines: list[str], newline: str, least: int) -> None:
+    """Wherever a list is cut, its parts put together are the list."""
+    text = newline.join(lines)
+    parts = Sections.of(text, NO_LINKS, least=least)
+    assert "".join(s.text for s in parts.found) == text
+    assert parts.blocks() == list(read(text, NO_LINKS).children)
 
 
 def test_long_texts_are_cut() -> None:
     """Prose, code and lists with text between them come in sections, each of bounded length."""
     unit = "# Head\n\n" + "Some words.\n\n" * 40 + "```\ncode\n\nmore\n```\n\n- a\n\n- b\n\n"
-    assert max(map(len, sections(unit * 20))) < 3 * LEAST
+    assert max(len(part.text) for part in sections(unit * 20)) < 3 * LEAST
+
+
+@pytest.mark.parametrize("head", ["- {}", "- [ ] {}", "10{:02}. {}", "-   {}"])
+def test_long_lists_are_cut(head: str) -> None:
+    """Lists come in parts of bounded length, whatever else is in their items."""
+    lines = [head.format(n, "words " * 5) for n in range(99)]
+    inside = " " * (len(head.format(1, "")) - len(head.format(1, "").lstrip("-[]0123456789. ")))
+    lines[50:50] = ["", f"{inside}    ```", f"{inside}    code", f"{inside}    ```", ""]
+    parts = sections("Intro\n\n" + "\n".join(lines) + "\n\nEnd\n")
+    assert max(len(part.text) for part in parts) < 3 * LEAST
 
 
 class _Renamed(_NoLinks):

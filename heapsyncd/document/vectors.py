@@ -1,0 +1,51 @@
+"""State vectors and snapshots as numbers: yrs writes their clients in the order of a hash table, so
+that equal ones differ in bytes. Here they are put in order.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+
+
+def clocks(state_vector: bytes) -> dict[int, int]:
+    """A state vector as client id -> clock."""
+    numbers = _numbers(state_vector)
+    return {next(numbers): next(numbers) for _ in range(next(numbers))}
+
+
+def ordered_snapshot(snapshot: bytes) -> bytes:
+    """Bytes that are equal exactly for equal snapshots: deletions, and the state vector."""
+    numbers = _numbers(snapshot)
+    deleted = []
+    for _ in range(next(numbers)):
+        client, ranges = next(numbers), next(numbers)
+        deleted.append((client, *islice(numbers, 2 * ranges)))
+    seen = [(next(numbers), next(numbers)) for _ in range(next(numbers))]
+    return repr((sorted(deleted), sorted(seen))).encode()
+
+
+def ordered(state_vector: bytes) -> bytes:
+    """The same vector with its clients in order."""
+    pairs = sorted(clocks(state_vector).items())
+    out = bytearray(_number(len(pairs)))
+    for client, clock in pairs:
+        out += _number(client) + _number(clock)
+    return bytes(out)
+
+
+def _number(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _numbers(data: bytes) -> Iterator[int]:
+    """Variable-length integers, seven bits a byte, the lowest first."""
+    value = shift = 0
+    for byte in data:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            yield value
+            value = shift = 0
