@@ -1,5 +1,5 @@
-"""State vectors and snapshots as numbers: yrs writes their clients in the order of a hash table, so
-that equal ones differ in bytes. Here they are put in order.
+"""State vectors and snapshots as numbers: yrs writes their clients in the order of a hash table,
+so that equal ones differ in bytes. Here they are put in order.
 """
 
 from collections.abc import Iterator

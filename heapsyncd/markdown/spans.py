@@ -151,7 +151,8 @@ class SpanWriter:
         if self._in_table:
             text = esc.pipes(text)
         if self._style.width and not self._flat:
-            text = re.sub(r"(?<! ) (?! )", SOFT, text)
+            # Beside other whitespace a line might come out blank.
+            text = re.sub(r"(?<!\s) (?!\s)", SOFT, text)
         self._out.append(text)
 
     def _atom(self, atom: Atom, follower: Inline | None) -> None:
