@@ -20,7 +20,7 @@ from heapsyncd.sync.state import HeapState
 
 log = structlog.get_logger()
 
-FIRST_S: Final = 5.0
+FIRST_S: Final = 1.0
 LIMIT_S: Final = 600.0
 """The server is asked whether it has them after so long, doubled each time up to the limit."""
 

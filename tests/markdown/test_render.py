@@ -232,7 +232,7 @@ def test_names_that_cannot_be_written_fall_back_to_ids(heap: "Heap") -> None:
 
 
 def test_wrapping_leaves_no_blank_line() -> None:
-    """Other whitespace beside a space stays in its line: alone on one it would end the paragraph."""
+    """Other whitespace beside a space stays in its line, where it can not end the paragraph."""
     tree = Block("doc", children=(Block("paragraph", inline=(Text("some words \t some words"),)),))
     assert parse(render(tree, NO_LINKS, Style(width=12)), NO_LINKS) == tree
 
