@@ -58,6 +58,8 @@ class Txt:
 
     def offsets(self) -> Offsets:
         """Positions in the text as pycrdt counts them; for a text that was read."""
+        if len(self.runs) == 1 and self.runs[0].embed is None:
+            return Offsets(self.runs[0].text)
         objects = [r.origin for r in self.runs if r.embed is not None and r.origin is not None]
         return Offsets(self.text, objects)
 
@@ -148,23 +150,20 @@ def look(doc: Doc[Any], name: str) -> Elem:
 
 def read_node(raw: XmlElement | XmlFragment, txn: Transaction) -> Elem:
     """An element with everything below it. Deep trees cost memory, not Python's stack."""
-    top = _shell(raw, txn)
+    top = Elem(_tag(raw), _attrs(raw, txn), [], raw)
     todo = [(top, raw)]
     while todo:
         elem, source = todo.pop()
+        children = elem.children
         for child in source.children(txn):
             if type(child) is XmlText:
-                elem.children.append(read_xml_text(child, txn))
+                children.append(read_xml_text(child, txn))
             else:
                 assert isinstance(child, XmlElement | XmlFragment)
-                below = _shell(child, txn)
-                elem.children.append(below)
+                below = Elem(_tag(child), _attrs(child, txn), [], child)
+                children.append(below)
                 todo.append((below, child))
     return top
-
-
-def _shell(raw: XmlElement | XmlFragment, txn: Transaction) -> Elem:
-    return Elem(_tag(raw), _attrs(raw, txn), [], raw)
 
 
 def _tag(raw: XmlElement | XmlFragment) -> str:

@@ -68,6 +68,7 @@ def show_body(body: Elem) -> Shown:
     return Shown(Block("doc", children=children, path=()), pass_.is_plain)
 
 
+_ODD = re.compile(r"[\n\r\0]")
 _UNPLAIN = re.compile(r"\A\s|\s\Z|[\n\r\0]")
 
 
@@ -207,12 +208,11 @@ class View:
 
     def _runs(self, node: Txt, path: Path) -> list[Inline]:
         out: list[Inline] = []
-        offsets: Offsets | None = None
+        offsets = node.offsets()
         at = 0
         for run in node.runs:
-            offsets = offsets or node.offsets()
-            start = offsets.byte(at)
             if run.embed is not None:
+                start = offsets.byte(at)
                 where = Span(start, start + 1)
                 out.append(Atom("opaque", self._name("embed", run.embed), path, where))
             else:
@@ -260,7 +260,7 @@ def _plain_text(node: Txt) -> str | None:
 
 def _lines(text: str, marks: Any, path: Path, offsets: Offsets, at: int) -> list[Inline]:
     """A run as text and breaks. A break has its path and the bytes of its newline."""
-    if not any(c in text for c in "\n\r\0"):
+    if not _ODD.search(text):
         return [Text(text, marks, (Piece(0, path, offsets.byte(at)),))]
     out: list[Inline] = []
     start = 0
