@@ -91,6 +91,8 @@ def edit(
 
 def fresh(new: Content, makers: Makers) -> list[Node]:
     """Children that show ``new``, made of nothing old."""
+    if len(new) == 1 and isinstance(new[0], Text) and not new[0].marks:
+        return [Txt([Run(new[0].text, {})])]
     parts: list[Part] = []
     for item in new:
         node = None if isinstance(item, Text) else makers.atom(item)

@@ -135,7 +135,7 @@ def _is_alike(a: Node, b: Node) -> bool:
     while todo:
         x, y = todo.pop()
         if isinstance(x, Txt) and isinstance(y, Txt):
-            if _joined(x.runs) != _joined(y.runs):
+            if not _are_alike(x.runs, y.runs):
                 return False
         elif isinstance(x, Elem) and isinstance(y, Elem):
             if x.tag != y.tag or len(x.children) != len(y.children):
@@ -146,6 +146,12 @@ def _is_alike(a: Node, b: Node) -> bool:
         else:
             return False
     return True
+
+
+def _are_alike(a: Sequence[Run], b: Sequence[Run]) -> bool:
+    if len(a) == len(b) == 1 and not (a[0].formats or b[0].formats):
+        return a[0].text == b[0].text and a[0].embed == b[0].embed
+    return _joined(a) == _joined(b)
 
 
 def _joined(runs: Sequence[Run]) -> list[tuple[str, Formats, Any]]:
