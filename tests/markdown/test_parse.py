@@ -312,16 +312,6 @@ def test_long_texts_are_cut() -> None:
     assert max(len(part.text) for part in sections(unit * 20)) < 3 * LEAST
 
 
-@pytest.mark.parametrize("head", ["- {}", "- [ ] {}", "10{:02}. {}", "-   {}"])
-def test_long_lists_are_cut(head: str) -> None:
-    """Lists come in parts of bounded length, whatever else is in their items."""
-    lines = [head.format(n, "words " * 5) for n in range(99)]
-    inside = " " * (len(head.format(1, "")) - len(head.format(1, "").lstrip("-[]0123456789. ")))
-    lines[50:50] = ["", f"{inside}    ```", f"{inside}    code", f"{inside}    ```", ""]
-    parts = sections("Intro\n\n" + "\n".join(lines) + "\n\nEnd\n")
-    assert max(len(part.text) for part in parts) < 3 * LEAST
-
-
 class _Renamed(_NoLinks):
     def block_of(self, name: str) -> str | None:
         return "01ARZ3NDEKTSV4RRFFQ69G5FAV" if name == "Boat" else None
