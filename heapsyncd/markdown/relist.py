@@ -50,8 +50,6 @@ class ListEdit:
                 self.siblings.delete(self.items, gone, self.prefix)
             if pair is not None and self.items[pair[0]] != new.children[pair[1]]:
                 self._item(pair[0], new.children[pair[1]])
-            if pair is not None and pair[0] and not pair[1]:
-                self._becomes_first(pair[0], new)
         return True
 
     def _is_loose(self) -> bool:
@@ -74,15 +72,6 @@ class ListEdit:
         start = span_of(first)[0]
         self.bench.sheet.replace(start, start + len(text), text)
         return True
-
-    def _becomes_first(self, i: int, new: Block) -> None:
-        """Give an item the list's number when the ones before it go, if its lines stay right."""
-        start, end = span_of(self.items[i])
-        number = self.bench.sheet.marker(self.items[i])[:-1]
-        text = str(new.get("start")).encode() if number else b""
-        is_one_line = b"\n" not in self.bench.sheet.data[start:end]
-        if number != text and (len(text) == len(number) or is_one_line):
-            self.bench.sheet.replace(start, start + len(number), text)
 
     # Items that come
 
