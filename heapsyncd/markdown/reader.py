@@ -203,7 +203,9 @@ class _Reader:
         where = self._events[first][1]
         last = self._events[end - 1][1]["end"] if is_bare and end > i else where["end"]
         if content:
-            span = Span(where["start"], self._end(where["start"], last))
+            # In a tight item the text begins behind the backslash that escapes it.
+            start = where["start"] - self._source.data.endswith(b"\\", 0, where["start"])
+            span = Span(start, self._end(start, last))
             keys = file_keys(self._events, i, end, self._source.links)
             if keys:
                 self._add(Block("files", attrs(keys="\n".join(keys)), span=span))
@@ -214,7 +216,10 @@ class _Reader:
     def _heading(self, data: Any, where: Range, i: int) -> None:
         content, _ = self._leaf(i + 1)
         level = attrs(level=int(data["level"][1:]))
-        self._add(Block("heading", level, inline=content, span=self._span(where)))
+        # Behind a box the range begins too late.
+        start = min(where["start"], self._events[i + 1][1]["start"])
+        span = Span(start, self._span(where).end)
+        self._add(Block("heading", level, inline=content, span=span))
 
     def _code(self, data: Any, where: Range, i: int) -> None:
         end = closing(self._events, i)
