@@ -122,10 +122,10 @@ class _Reader:
             self._add_lines(lines_of(self._source.data, where), where)
             return closing(self._events, i) + 1
         self._quotes += name == "BlockQuote"
-        # With a tab behind a marker, ranges begin in the indentation.
+        # With a tab in the indentation, ranges begin in it, or on the line before.
         start = where["start"]
-        raw = self._source.data
-        while start < len(raw) and raw[start] in b" \t":
+        raw, lead = self._source.data, b" \t\r\n" if name == "BlockQuote" else b" \t\r\n>"
+        while start < len(raw) and raw[start] in lead:
             start += 1
         self._stack.append(_Frame(name, data, start, where["end"]))
         return i + 1
