@@ -59,17 +59,17 @@ def lines_of_code(data: bytes, start: int, end: int, text: str) -> list[tuple[in
 
 def _code_lines(data: bytes, start: int, end: int, text: str) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
-    rest = text.encode()
+    rest = b" " + text.encode()
     for whole in data[start:end].split(b"\n"):
         line = raw = whole.removesuffix(b"\r")
         if data[start - 1 : start] == b"\n":
             # Of what stands before it, the container's prefix is no text.
-            space = len(rest) - len(rest.lstrip(b" \t"))
-            raw = rest[:space] + line.lstrip(b" \t>")
-        if not line.endswith(raw) or not rest.startswith(raw):
+            space = len(rest) - 1 - len(rest[1:].lstrip(b" \t"))
+            raw = rest[1 : 1 + space] + line.lstrip(b" \t>")
+        if not line.endswith(raw) or not rest.startswith(b" " + raw):
             return []
         found.append((start + len(line) - len(raw), start + len(line)))
-        rest = rest[len(raw) + 1 :]
+        rest = rest[1 + len(raw) :]
         start += len(whole) + 1
     return [] if rest else found
 

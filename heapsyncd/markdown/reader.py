@@ -166,6 +166,8 @@ class _Reader:
         span = Span(frame.start, end)
         self._add(Block("paragraph", inline=inline((label, *rest)), span=span))
         self._stack[-1].children += children
+        if self._source.trace is not None:
+            self._source.trace.noted.update(b.span.start for b in children if b.span)
 
     def _end(self, start: int, end: int) -> int:
         """The end of the last line that holds anything."""
