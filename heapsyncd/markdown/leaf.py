@@ -15,7 +15,7 @@ from heapsyncd.markdown.events import (
     Range,
     closing,
 )
-from heapsyncd.markdown.literal import after_prefix, bare, lone_text
+from heapsyncd.markdown.literal import after_prefix, bare, line_after, lines_of_code, lone_text
 from heapsyncd.markdown.source import Source
 from heapsyncd.tree import Atom, Inline, Mark, Marks, Piece, Span, Text, attrs, inline, marks
 from heapsyncd.tree.canonical import destination, one_spaced
@@ -120,11 +120,11 @@ class LeafReader:
         return i + 1
 
     def _on_soft_break(self, _: None, where: Range, i: int) -> int:
-        self._put(" ", where["start"], where["end"])
+        self._put(" ", where["start"], line_after(self._events, i))
         return i + 1
 
     def _on_hard_break(self, _: None, where: Range, i: int) -> int:
-        self._atom("break", where["start"], where["end"])
+        self._atom("break", where["start"], line_after(self._events, i))
         return i + 1
 
     def _on_literal(self, _: Any, where: Range, i: int) -> int:
@@ -201,13 +201,13 @@ class LeafReader:
         start, end = where["start"], where["end"]
         whole = self._source.data[start:end]
         ticks = len(whole) - len(whole.lstrip(b"`"))
-        inner, raw = whole[ticks:-ticks], text.encode()
-        if inner == raw:
-            self._text(text, start + ticks, end - ticks)
-        elif inner[1:-1] == raw:
-            self._text(text, start + ticks + 1, end - ticks - 1)
-        else:
+        lines = lines_of_code(self._source.data, start + ticks, end - ticks, text)
+        if not lines:
             self._odd(text.replace("\n", " "), start, end)
+        for k, (first, last) in enumerate(lines):
+            if k:
+                self._odd(" ", lines[k - 1][1], first)
+            self._text(self._source.data[first:last].decode(), first, last)
         self._flush()
         self._marks = before
         self._source.wrap(start, end, ticks, ticks, _CODE)

@@ -12,6 +12,7 @@ from heapsyncd.tree import Atom, Block
 _WRAPPED = 3
 """So many wrapped paragraphs make wrapping a habit."""
 _WIDTHS = range(40, 121)
+_MARKER = re.compile(rb"(?:[-*+]|\d{1,9}[.)])[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ def _of(block: Block, data: bytes, text: bytes) -> list[tuple[str, str]]:
     if block.kind == "ordered_list":
         match = re.match(rb"\d+([.)])", text)
         return [("delimiter", match[1].decode())] if match else []
+    if block.kind == "item":
+        return _indent(block, data)
     if block.kind == "code":
         return [("fence", text[:1].decode())] if text[:1] in {b"`", b"~"} else []
     if block.kind == "rule" and not text.startswith(b"-"):
@@ -79,3 +82,19 @@ def _of(block: Block, data: bytes, text: bytes) -> list[tuple[str, str]]:
     first = next(breaks, None)
     spaces = first is not None and data.startswith(b"  ", first.start)
     return [("hard_break", "  ")] if spaces else []
+
+
+def _indent(item: Block, data: bytes) -> list[tuple[str, str]]:
+    """How an item's further blocks are indented, where that is not just as far as its text."""
+    assert item.span is not None, "every parsed block has its span"
+    at = item.span.start
+    own = data[data.rfind(b"\n", 0, at) + 1 : at]
+    for child in item.children[1:]:
+        assert child.span is not None, "every parsed block has its span"
+        lead = data[data.rfind(b"\n", 0, child.span.start) + 1 : child.span.start]
+        match = _MARKER.match(data, at)
+        if match and lead.startswith(own) and not lead[len(own) :].strip(b" \t"):
+            indent = lead[len(own) :].decode()
+            odd = indent == "\t" or (indent == "    " and len(match[0]) < len(indent))
+            return [("indent", indent if odd else "")]
+    return []

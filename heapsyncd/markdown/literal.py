@@ -42,6 +42,38 @@ def after_prefix(data: bytes, at: int, end: int, quotes: int) -> int:
     return at
 
 
+def line_after(events: Events, i: int) -> int:
+    """Where the text of the line behind the ``i``-th event, a break, begins: its prefix is the
+    break's, so that no edit writes in front of it or leaves it within a line.
+    """
+    return max(events[i][1]["end"], events[i + 1][1]["start"])
+
+
+def lines_of_code(data: bytes, start: int, end: int, text: str) -> list[tuple[int, int]]:
+    """Where the lines of a code span's text stand, which reads their ends as spaces; [] when that
+    is not plain to see.
+    """
+    # A blank at either end goes when both are there.
+    return _code_lines(data, start, end, text) or _code_lines(data, start + 1, end - 1, text)
+
+
+def _code_lines(data: bytes, start: int, end: int, text: str) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    rest = b" " + text.encode()
+    for whole in data[start:end].split(b"\n"):
+        line = raw = whole.removesuffix(b"\r")
+        if data[start - 1 : start] == b"\n":
+            # Of what stands before it, the container's prefix is no text.
+            space = len(rest) - 1 - len(rest[1:].lstrip(b" \t"))
+            raw = rest[1 : 1 + space] + line.lstrip(b" \t>")
+        if not line.endswith(raw) or not rest.startswith(b" " + raw):
+            return []
+        found.append((start + len(line) - len(raw), start + len(line)))
+        rest = rest[1 + len(raw) :]
+        start += len(whole) + 1
+    return [] if rest else found
+
+
 def lines_of(data: bytes, where: Range) -> list[Range]:
     """The lines of a range."""
     lines: list[Range] = []

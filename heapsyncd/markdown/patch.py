@@ -21,13 +21,13 @@ from heapsyncd.markdown.residue import definition_lines, residue
 from heapsyncd.markdown.sheet import OverlapError, Sheet
 from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.style import Style
-from heapsyncd.markdown.workbench import WHOLE, Workbench
+from heapsyncd.markdown.workbench import LAST, Workbench
 from heapsyncd.tree import Block, Span
 
 if TYPE_CHECKING:
     from heapsyncd.markdown.links import Links
 
-_TRIES = 12
+_TRIES = 16
 _STUDIED = 65_536
 """Characters: so much of a body shows its style."""
 
@@ -190,7 +190,7 @@ class _Job:
         raised = False
         for k in which:
             step = self._steps.get(k, 0)
-            if 0 <= k < len(self._widths) and step < WHOLE:
+            if 0 <= k < len(self._widths) and step < LAST:
                 self._steps[k] = step + 1
                 raised = True
         return raised

@@ -122,10 +122,10 @@ class _Reader:
             self._add_lines(lines_of(self._source.data, where), where)
             return closing(self._events, i) + 1
         self._quotes += name == "BlockQuote"
-        # With a tab behind a marker, ranges begin in the indentation.
+        # With a tab in the indentation, ranges begin in it, or on the line before.
         start = where["start"]
-        raw = self._source.data
-        while start < len(raw) and raw[start] in b" \t":
+        raw, lead = self._source.data, b" \t\r\n" if name == "BlockQuote" else b" \t\r\n>"
+        while start < len(raw) and raw[start] in lead:
             start += 1
         self._stack.append(_Frame(name, data, start, where["end"]))
         return i + 1
@@ -166,6 +166,8 @@ class _Reader:
         span = Span(frame.start, end)
         self._add(Block("paragraph", inline=inline((label, *rest)), span=span))
         self._stack[-1].children += children
+        if self._source.trace is not None:
+            self._source.trace.noted.update(b.span.start for b in children if b.span)
 
     def _end(self, start: int, end: int) -> int:
         """The end of the last line that holds anything."""
@@ -203,7 +205,9 @@ class _Reader:
         where = self._events[first][1]
         last = self._events[end - 1][1]["end"] if is_bare and end > i else where["end"]
         if content:
-            span = Span(where["start"], self._end(where["start"], last))
+            # In a tight item the text begins behind the backslash that escapes it.
+            start = where["start"] - self._source.data.endswith(b"\\", 0, where["start"])
+            span = Span(start, self._end(start, last))
             keys = file_keys(self._events, i, end, self._source.links)
             if keys:
                 self._add(Block("files", attrs(keys="\n".join(keys)), span=span))
@@ -214,7 +218,10 @@ class _Reader:
     def _heading(self, data: Any, where: Range, i: int) -> None:
         content, _ = self._leaf(i + 1)
         level = attrs(level=int(data["level"][1:]))
-        self._add(Block("heading", level, inline=content, span=self._span(where)))
+        # Behind a box the range begins too late.
+        start = min(where["start"], self._events[i + 1][1]["start"])
+        span = Span(start, self._span(where).end)
+        self._add(Block("heading", level, inline=content, span=span))
 
     def _code(self, data: Any, where: Range, i: int) -> None:
         end = closing(self._events, i)

@@ -9,7 +9,7 @@ from heapsyncd.markdown.parse import parse
 from heapsyncd.markdown.sheet import Edit, Sheet, span_of
 from heapsyncd.markdown.splice import Splice
 from heapsyncd.markdown.workbench import Workbench
-from heapsyncd.tree import Block
+from heapsyncd.tree import Block, Inline
 
 _LONG = 50_000
 _INFO = re.compile(rb"(`{3,}|~{3,})([ \t]*)([^ \t\r\n]*)")
@@ -52,12 +52,22 @@ def _edited(bench: Workbench, old: Block, edits: list[Edit]) -> str:
 
 
 def _reads_as(bench: Workbench, old: Block, new: Block, edits: list[Edit], prefix: str) -> bool:
-    """Whether the leaf alone reads as the new one with these edits."""
+    """Whether the leaf alone reads as the new one with these edits.
+
+    One that reads as itself only where it stands (a lazy line, a text behind a task's box) can't
+    be judged here; nor need it be, for the whole result is read in the end anyway.
+    """
     text = _edited(bench, old, edits)
-    if len(text) > _LONG:
-        # The whole result is read in the end anyway.
+    if len(text) > _LONG or _alone(bench, old.kind, text, prefix) == (old.kind, new.inline):
         return True
-    if old.kind == "cell":
+    return _alone(bench, old.kind, _edited(bench, old, []), prefix) != (old.kind, old.inline)
+
+
+def _alone(
+    bench: Workbench, kind: str, text: str, prefix: str
+) -> tuple[str, tuple[Inline, ...]] | None:
+    """The kind and content of a leaf's source, read as all there is; None: no leaf."""
+    if kind == "cell":
         text = f"|x|\n|-|\n|{text}|"
     elif "\n" in text:
         first, *rest = text.split("\n")
@@ -66,10 +76,9 @@ def _reads_as(bench: Workbench, old: Block, new: Block, edits: list[Edit], prefi
         text += bench.notes
     found = parse(text, bench.links).children
     if len(found) != 1:
-        return False
-    if old.kind == "cell":
-        return found[0].children[-1].children[0].inline == new.inline
-    return (found[0].kind, found[0].inline) == (old.kind, new.inline)
+        return None
+    leaf = found[0].children[-1].children[0] if kind == "cell" else found[0]
+    return leaf.kind, leaf.inline
 
 
 def _without(line: str, prefix: str) -> str:

@@ -55,9 +55,17 @@ class Relines:
         self.edit(old.children, new.children, b"", steps)
 
     def edit(
-        self, old: Blocks, new: Blocks, prefix: bytes, steps: dict[int, int] | None = None
+        self,
+        old: Blocks,
+        new: Blocks,
+        prefix: bytes,
+        steps: dict[int, int] | None = None,
+        *,
+        tight: bool = False,
     ) -> None:
-        """Turn one list of siblings into another; ``prefix`` begins their container's lines."""
+        """Turn one list of siblings into another; ``prefix`` begins their container's lines, and
+        in a ``tight`` one a list follows text at once.
+        """
         before = [b for b, _ in as_families(old)]
         after = [b for b, _ in as_families(new)]
         outer, lost = self._bench.step, self._lost
@@ -66,7 +74,7 @@ class Relines:
         for gone, come, pair in found:
             if gone or come:
                 self._bench.step = max([outer, *((steps or {}).get(j, 0) for j in come)])
-                self._gap(before, gone, [after[j] for j in come], prefix)
+                self._gap(before, gone, [after[j] for j in come], prefix, tight=tight)
             if pair is not None:
                 step = (steps or {}).get(pair[1], 0)
                 self._bench.step = max(outer, step)
@@ -80,7 +88,9 @@ class Relines:
             self._bench.step = outer
         self._lost = lost
 
-    def _gap(self, old: Blocks, gone: range, come: list[Block], prefix: bytes) -> None:
+    def _gap(
+        self, old: Blocks, gone: range, come: list[Block], prefix: bytes, *, tight: bool
+    ) -> None:
         """Between two blocks that stay, some go and some come."""
         if gone and come:
             self._rewrite(old, gone.start, come, prefix)
@@ -89,7 +99,7 @@ class Relines:
         elif gone:
             self.delete(old, gone, prefix)
         else:
-            self._insert(old, gone.start, come, prefix)
+            self._insert(old, gone.start, come, prefix, tight=tight)
 
     def _neighbours(self, old: Blocks, i: int, j: int) -> tuple[Block | None, Block | None]:
         """The blocks that stay, nearest before the ``i``-th and from the ``j``-th on."""
@@ -112,8 +122,7 @@ class Relines:
         if not sheet.has_own_line(block):
             text = sheet.join(lines, prefix)
         else:
-            if start not in self._bench.trace.indented:
-                prefix = sheet.indent(block)
+            prefix = self._bench.lead(block, prefix)
             start = sheet.line_start(start)
             text = prefix + sheet.join(lines, prefix)
             above = sheet.line_start(start - 1) if start else 0
@@ -138,14 +147,20 @@ class Relines:
             self._sheet.replace(at, at + 1, char)
         return True
 
-    def _insert(self, old: Blocks, i: int, come: list[Block], prefix: bytes) -> None:
+    def _insert(
+        self, old: Blocks, i: int, come: list[Block], prefix: bytes, *, tight: bool
+    ) -> None:
         """Write blocks before the ``i``-th, between blank lines."""
         sheet = self._sheet
         before, after = self._neighbours(old, i, i)
+        if after is not None and span_of(after)[0] in self._bench.trace.noted:
+            # Inside a footnote.
+            prefix = self._bench.lead(after, prefix) if sheet.has_own_line(after) else prefix
         text = sheet.join(self._bench.writer(before, after).blocks(come), prefix)
         blank = prefix.rstrip() + sheet.newline
         if before is not None:
-            self._insert_after(before, text, prefix, has_next=after is not None)
+            gap = b"" if tight and not self._bench.step and before.kind == "paragraph" else blank
+            self._insert_after(before, text, prefix, gap, has_next=after is not None)
         elif after is None:
             self._append(text)
         elif sheet.has_own_line(after):
@@ -163,17 +178,19 @@ class Relines:
             lead += self._sheet.newline
         self._sheet.replace(len(data), len(data), lead + text + self._sheet.newline)
 
-    def _insert_after(self, before: Block, text: bytes, prefix: bytes, *, has_next: bool) -> None:
+    def _insert_after(
+        self, before: Block, text: bytes, prefix: bytes, gap: bytes, *, has_next: bool
+    ) -> None:
         sheet = self._sheet
         blank = prefix.rstrip() + sheet.newline
         at = sheet.next_line(span_of(before)[1])
         if at == len(sheet.data) and not sheet.data.endswith(b"\n"):
             # The file's last line has no newline: it stays so.
-            sheet.replace(at, at, sheet.newline + blank + prefix + text)
+            sheet.replace(at, at, sheet.newline + gap + prefix + text)
             return
         follows = at < len(sheet.data) and not sheet.is_blank(at)
         guard = blank if follows and (has_next or not self._begins_freely(at)) else b""
-        sheet.replace(at, at, blank + prefix + text + sheet.newline + guard)
+        sheet.replace(at, at, gap + prefix + text + sheet.newline + guard)
 
     def _begins_freely(self, at: int) -> bool:
         """Whether the line at ``at`` begins a block whatever stands before it."""

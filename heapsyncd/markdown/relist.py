@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from heapsyncd.markdown.sheet import span_of
-from heapsyncd.markdown.workbench import WHOLE, Workbench, groups
+from heapsyncd.markdown.sheet import columns, span_of
+from heapsyncd.markdown.workbench import WHOLE, Group, Workbench, groups
 from heapsyncd.markdown.writer import is_tight
 from heapsyncd.tree import Block
 
@@ -17,8 +17,10 @@ _MAX_NUMBER = 999_999_999
 class Siblings(Protocol):
     """What a list needs of whoever edits the blocks inside its items."""
 
-    def edit(self, old: Sequence[Block], new: Sequence[Block], prefix: bytes) -> None:
-        """Turn one list of blocks into another."""
+    def edit(
+        self, old: Sequence[Block], new: Sequence[Block], prefix: bytes, *, tight: bool
+    ) -> None:
+        """Turn one list of blocks into another; ``tight``: a list follows text at once."""
 
     def delete(self, old: Sequence[Block], gone: range, prefix: bytes) -> None:
         """Take blocks out."""
@@ -36,16 +38,18 @@ class ListEdit:
 
     def run(self, old: Block, new: Block) -> bool:
         """Edit the list; False when its numbering would not come out right."""
-        if old.attrs != new.attrs and not self._number(old, new):
+        found = list(groups(self.items, new.children))
+        if old.kind == "ordered_list" and not self._number(found[0], new):
             return False
         self.loose = self._is_loose()
-        for gone, come, pair in groups(self.items, new.children):
+        for gone, come, pair in found:
             fresh = [new.children[j] for j in come]
+            heads = [self._head(gone.start, k, new) for k in range(len(fresh))]
             if gone and fresh:
-                self._replace(gone.start, fresh)
+                self._replace(gone.start, fresh, heads)
                 gone = range(gone.start + 1, gone.stop)  # noqa: PLW2901 - the first is done
             elif fresh:
-                self._insert(gone.start, fresh)
+                self._insert(gone.start, fresh, heads)
             if gone:
                 self.siblings.delete(self.items, gone, self.prefix)
             if pair is not None and self.items[pair[0]] != new.children[pair[1]]:
@@ -59,24 +63,30 @@ class ListEdit:
             return sheet.is_blank(sheet.next_line(span_of(self.items[0])[1]))
         return not is_tight(Block("bullet_list", children=self.items))
 
-    def _number(self, old: Block, new: Block) -> bool:
-        """Change the first item's number, if its lines keep their indentation."""
-        if old.kind != "ordered_list":
+    def _number(self, first: Group, new: Block) -> bool:
+        """Give the list's number to the item that will be the first, if its lines keep their
+        indentation.
+        """
+        _, come, pair = first
+        if come or pair is None:
             return True
-        first = old.children[0]
-        mark = self.bench.sheet.marker(first)
-        text = str(new.get("start")).encode()
-        stays = first in new.children or len(new.children) == len(old.children)
-        if not stays or len(text) != len(mark) - 1:
+        sheet, item = self.bench.sheet, self.items[pair[0]]
+        start, end = span_of(item)
+        mark, number = sheet.marker(item), str(new.get("start")).encode()
+        if int(mark[:-1]) == new.get("start"):
+            return True
+        spaces = len(mark) - 1 - len(number)
+        if b"\n" in sheet.data[start:end] and (spaces < 0 or spaces > 1):
             return False
-        start = span_of(first)[0]
-        self.bench.sheet.replace(start, start + len(text), text)
+        wide = b"\n" in sheet.data[start:end] and spaces
+        text = number + mark[-1:] + b" " * wide
+        sheet.replace(start, start + len(mark), text)
         return True
 
     # Items that come
 
-    def _head(self, i: int, k: int) -> str:
-        """The marker for the ``k``-th new item before the ``i``-th."""
+    def _head(self, i: int, k: int, new: Block) -> str:
+        """The marker for the ``k``-th new item in the place of the ``i``-th."""
         sheet = self.bench.sheet
         mark = sheet.marker(self.items[i - 1 if i else 0]).decode()
         if not mark[:-1]:
@@ -84,8 +94,9 @@ class ListEdit:
         numbers = [int(sheet.marker(item)[:-1]) for item in self.items[:3]]
         if len(numbers) > 1 and len(set(numbers)) == 1:
             # `1. 1. 1.` is a habit, too.
-            return mark
-        return f"{min(int(mark[:-1]) + (k + 1 if i else k), _MAX_NUMBER)}{mark[-1]}"
+            k = -1 if i else 0
+        first = int(mark[:-1]) + 1 if i else int(new.get("start") or 0)
+        return f"{min(first + k, _MAX_NUMBER)}{mark[-1]}"
 
     def _lines(self, fresh: list[Block], heads: list[str]) -> list[str]:
         writer = self.bench.writer()
@@ -93,27 +104,28 @@ class ListEdit:
         for item, head in zip(fresh, heads, strict=True):
             if lines and self.loose:
                 lines.append("")
-            lines += writer.item(item, head, tight=not self.loose)
+            lines += writer.item(item, head, tight=self._takes_tight(item))
         return lines
+
+    def _takes_tight(self, item: Block) -> bool:
+        """Whether an item can do without blank lines here."""
+        return not self.loose and is_tight(Block("bullet_list", children=(item,)))
 
     def _lead(self, item: Block) -> bytes:
         sheet = self.bench.sheet
         return sheet.indent(item) if sheet.has_own_line(item) else self.prefix
 
-    def _replace(self, i: int, fresh: list[Block]) -> None:
+    def _replace(self, i: int, fresh: list[Block], heads: list[str]) -> None:
         """Write items in the place of the ``i``-th."""
         sheet, near = self.bench.sheet, self.items[i]
-        first = sheet.marker(near).decode()
-        heads = [first, *(self._head(i + 1, k) for k in range(len(fresh) - 1))]
         text = sheet.join(self._lines(fresh, heads), self._lead(near))
         sheet.replace(*span_of(near), text)
 
-    def _insert(self, i: int, fresh: list[Block]) -> None:
+    def _insert(self, i: int, fresh: list[Block], heads: list[str]) -> None:
         """Write items before the ``i``-th."""
         sheet, near = self.bench.sheet, self.items[max(i - 1, 0)]
         lead = self._lead(near)
-        lines = self._lines(fresh, [self._head(i, k) for k in range(len(fresh))])
-        text = sheet.join(lines, lead)
+        text = sheet.join(self._lines(fresh, heads), lead)
         gap = lead.rstrip() + sheet.newline if self.loose else b""
         if i:
             at = sheet.next_line(span_of(near)[1])
@@ -133,9 +145,10 @@ class ListEdit:
     def _item(self, i: int, new: Block) -> None:
         old, sheet = self.items[i], self.bench.sheet
         if self.bench.step < WHOLE - 1 and self._box(old, new):
-            inner = sheet.item_prefix(old, self.prefix)
+            inner = self._inner(old, new)
             if old.children:
-                self.siblings.edit(old.children, new.children, inner)
+                tight = self._takes_tight(new)
+                self.siblings.edit(old.children, new.children, inner, tight=tight)
                 return
             if not new.children:
                 return
@@ -145,7 +158,21 @@ class ListEdit:
                 return
         start, end = span_of(old)
         sheet.edits = [e for e in sheet.edits if not (start <= e.start and e.end <= end)]
-        self._replace(i, [new])
+        self._replace(i, [new], [sheet.marker(old).decode()])
+
+    def _inner(self, old: Block, new: Block) -> bytes:
+        """The prefix of an item's further lines: that of those it has, else as is the habit."""
+        sheet, lead = self.bench.sheet, self._lead(old)
+        for child in old.children[1:]:
+            inner = sheet.indent(child)
+            is_plain = span_of(child)[0] not in self.bench.trace.indented
+            if is_plain and sheet.has_own_line(child) and inner.startswith(lead):
+                return inner
+        inner = sheet.item_prefix(old, self.prefix)
+        if len(new.children) <= len(old.children):
+            return inner
+        habit = lead + self.bench.learned().indent.encode()
+        return habit if len(lead) < len(habit) and columns(habit) >= columns(inner) else inner
 
     def _box(self, old: Block, new: Block) -> bool:
         """Tick, put or take away a task's box; False when the item must be written anew."""

@@ -75,13 +75,6 @@ class Sheet:
         """Whether the block begins its line, but for indentation and quote markers."""
         return not self.indent(block).strip(b" \t>")
 
-    def columns(self, start: int, end: int) -> int:
-        """The column at ``end`` of a line that begins at ``start``, tabs counted as they are."""
-        column = 0
-        for char in self.data[start:end].decode(errors="replace"):
-            column += _TAB - column % _TAB if char == "\t" else 1
-        return column
-
     # What a container's further lines begin with
 
     def item_prefix(self, item: Block, outer: bytes) -> bytes:
@@ -92,11 +85,11 @@ class Sheet:
         match = _MARKER.match(self.data, start)
         if match is None:
             return base + b"  "
-        column = self.columns(line, start)
-        after = self.columns(line, match.end()) - self.columns(line, match.end(1))
-        content = self.columns(line, match.end())
+        column, text = columns(self.data[line:start]), columns(self.data[line : match.end(1)])
+        content = columns(self.data[line : match.end()])
+        after = content - text
         if not 1 <= after <= _TAB or self.data[match.end() : match.end() + 1] in b"\r\n":
-            content = self.columns(line, match.end(1)) + 1
+            content = text + 1
         return base + b" " * (content - column)
 
     def quote_prefix(self, quote: Block, outer: bytes) -> bytes:
@@ -121,3 +114,11 @@ def span_of(block: Block) -> tuple[int, int]:
     """The block's source range; every parsed block has one."""
     assert block.span is not None
     return block.span.start, block.span.end
+
+
+def columns(lead: bytes) -> int:
+    """How wide the start of a line is, tabs counted as they are."""
+    column = 0
+    for char in lead.decode(errors="replace"):
+        column += _TAB - column % _TAB if char == "\t" else 1
+    return column

@@ -20,11 +20,14 @@ class Wrap:
 
 @dataclass(slots=True)
 class Trace:
-    """Ends of odd pieces by their offset, ranges of all marks, starts of indented code."""
+    """Ends of odd pieces by their offset, ranges of all marks, starts of indented code and of the
+    blocks that stand in a footnote below its text.
+    """
 
     ends: dict[int, int] = field(default_factory=dict)
     wraps: list[Wrap] = field(default_factory=list)
     indented: set[int] = field(default_factory=set)
+    noted: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@ class Style:
     ``bullet``: ``-``, ``*`` or ``+``. ``delimiter``: ``.`` or ``)`` after a number. ``fence``: a
     backtick or ``~``. ``emphasis`` and ``strong``: ``*`` or ``_``. ``hard_break``: ``\`` or two
     spaces before the newline. ``rule``: the whole line. ``width``: wrap at so many characters,
-    None for one line a paragraph. ``newline``: at the end of each line.
+    None for one line a paragraph. ``newline``: at the end of each line. ``indent``: of what
+    stands below an item's first line, empty for as far as its text.
     """
 
     bullet: str = "-"
@@ -22,6 +23,7 @@ class Style:
     rule: str = "***"
     width: int | None = None
     newline: str = "\n"
+    indent: str = ""
 
 
 DEFAULT = Style()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from heapsyncd.diff import align
-from heapsyncd.markdown.sheet import Sheet
+from heapsyncd.markdown.sheet import Sheet, span_of
 from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.style import Style
 from heapsyncd.markdown.writer import Writer
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from heapsyncd.markdown.links import Links
 
 WHOLE = 3
-"""Steps: 0 inside lines, 1 whole leaves, 2 with more escapes, 3 whole top-level blocks."""
+LAST = 4
+"""Steps: 0 inside lines, 1 whole leaves, 2 with more escapes, 3 whole top-level blocks, 4 with
+every punctuation character escaped.
+"""
+_FLOORS = (0, 0, 1, 0, 2)
+"""The least rung for what is written anew, by step."""
 _BULLETS = "-*+"
 _DELIMITERS = ".)"
 
@@ -38,6 +43,16 @@ class Workbench:
     notes: str
     step: int = 0
 
+    def lead(self, block: Block, prefix: bytes) -> bytes:
+        """What the lines of a block that has its own begin with, the indentation of code aside;
+        ``prefix`` is its container's, which one in a footnote gets when all else failed.
+        """
+        start, lead = span_of(block)[0], self.sheet.indent(block)
+        is_code, is_noted = start in self.trace.indented, start in self.trace.noted
+        if (is_code and not is_noted) or (is_noted and self.step >= WHOLE):
+            return prefix
+        return lead.removesuffix(b"    ") if is_code else lead
+
     def list_style(self, before: Block | None, after: Block | None) -> tuple[str, str]:
         """A bullet and a number delimiter that no list beside has."""
         style = self.learned()
@@ -52,7 +67,9 @@ class Workbench:
         bullet, delimiter = self.list_style(before, after)
         width = None if self.step else self.learned().width
         style = replace(self.learned(), bullet=bullet, delimiter=delimiter, width=width)
-        return Writer(self.links, style, checked=True, floor=max(self.step - 1, 0))
+        if self.step == LAST:
+            style = replace(style, indent="")
+        return Writer(self.links, style, checked=True, floor=_FLOORS[self.step])
 
 
 def groups(old: Sequence[Block], new: Sequence[Block]) -> Iterator[Group]:

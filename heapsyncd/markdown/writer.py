@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _OPENER = re.compile(r"\s*(?:[#>+=|~`\[<:_*-]|\d)")
 _TASK = re.compile(r"\[[ xX]\](?:\s|$)")
 _MAX_NUMBER = 999_999_999
+_INDENT = 4
+"""The columns of a style's indent, be it a tab or spaces."""
 _OTHER = {"-": "*", "*": "-", "+": "-", ".": ")", ")": "."}
 _RULE = re.compile(r"([-*])(?: *\1){2,}")
 _SURE = frozenset({"paragraph", "heading", "code", "quote", "rule", "table"})
@@ -150,6 +152,9 @@ class Writer:
     def item(self, item: Block, head: str, *, tight: bool, depth: int = 0) -> list[str]:
         """An item behind its marker, the rest of it indented to the first line's text."""
         indent = " " * (len(head) + 1)
+        if self._style.indent and len(head) < _INDENT:
+            # Behind a quote's marker a tab may be too narrow: only reading back can tell.
+            indent, self.is_sure = self._style.indent, False
         self.is_sure = self.is_sure and is_plain_item(item) and len(head) < 10
         inner = self._item_blocks(item, tight=tight, depth=depth)
         checked = item.get("checked")
