@@ -59,6 +59,7 @@ def test_hunks_never_split_a_grapheme(old: str, new: str) -> None:
         ("a3 g2 h3", "N6 a3 N2 g2 h3", [Hunk(0, 0, "N6 "), Hunk(3, 3, "N2 ")]),
         ("ox mountain", "ox", [Hunk(2, 11, "")]),
         ("x word word", "x word word word", [Hunk(7, 7, "word ")]),
+        ("a birch larch b", "a larch T b", [Hunk(2, 8, ""), Hunk(14, 14, "T ")]),
         ("", "x", [Hunk(0, 0, "x")]),
         ("alpha beta", "something else entirely", [Hunk(0, 10, "something else entirely")]),
     ],

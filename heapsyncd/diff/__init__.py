@@ -8,7 +8,7 @@ texts at one place have in common.
 """
 
 from heapsyncd.diff.blocks import SIMILAR, align, equal_ends, similarity
-from heapsyncd.diff.text import Hunk, text_hunks, without_convergent
+from heapsyncd.diff.text import Hunk, text_hunks, with_hunks, without_convergent
 
 __all__ = [
     "SIMILAR",
@@ -17,5 +17,6 @@ __all__ = [
     "equal_ends",
     "similarity",
     "text_hunks",
+    "with_hunks",
     "without_convergent",
 ]

@@ -1,14 +1,14 @@
 """Differences between two texts."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
 import regex
 from rapidfuzz.distance import Indel
 
-from heapsyncd.diff.sequences import Gap, gaps_between, matches, shared_ends
+from heapsyncd.diff.sequences import Gap, Match, gaps_between, matches, shared_ends
 
 TOKEN = re.compile(r"\w+|[^\S\n]+|\n|[^\w\s]")
 _GRAPHEME = regex.compile(r"\X")
@@ -53,6 +53,16 @@ def text_hunks(old: str, new: str, *, letters: bool = True) -> list[Hunk]:
     return [Hunk(i1, i2, new[j1:j2]) for i1, i2, j1, j2 in gaps]
 
 
+def with_hunks(old: str, hunks: Iterable[Hunk]) -> str:
+    """The text that hunks, in ascending order, make of the old one."""
+    out: list[str] = []
+    at = 0
+    for hunk in hunks:
+        out += [old[at : hunk.start], hunk.text]
+        at = hunk.end
+    return "".join([*out, old[at:]])
+
+
 def without_convergent(local: list[Hunk], live: list[Hunk]) -> list[Hunk]:
     """The local hunks that the live text (hunks from the same old text) does not already contain.
 
@@ -83,7 +93,7 @@ def _word_gaps(a: str, b: str, *, letters: bool) -> list[Gap]:
     words_a, words_b = TOKEN.findall(a), TOKEN.findall(b)
     at_a, at_b = ([*accumulate(map(len, words), initial=0)] for words in (words_a, words_b))
     out: list[Gap] = []
-    for i1, i2, j1, j2 in gaps_between(matches(words_a, words_b), len(words_a), len(words_b)):
+    for i1, i2, j1, j2 in _token_gaps(words_a, words_b):
         pairs = [(i1, i2, j1, j2)]
         if i2 - i1 == j2 - j1:
             pairs = [(i1 + k, i1 + k + 1, j1 + k, j1 + k + 1) for k in range(i2 - i1)]
@@ -94,6 +104,31 @@ def _word_gaps(a: str, b: str, *, letters: bool) -> list[Gap]:
             is_fine = letters and len(out) < _LETTER_GAPS
             out += _letter_gaps(a, b, gap) if is_fine else [gap]
     return out
+
+
+def _token_gaps(a: list[str], b: list[str]) -> Iterator[Gap]:
+    """Where tokens differ. A word in common counts more than any blanks: these alone make no text
+    the same.
+    """
+    found = matches(a, b)
+    words = [m for m in found if not all(t.isspace() for t in a[m[0] : m[0] + m[2]])]
+    if len(words) == len(found):
+        yield from gaps_between(found, len(a), len(b))
+        return
+    for i1, i2, j1, j2 in gaps_between(words, len(a), len(b)):
+        same = _words_first(a[i1:i2], b[j1:j2])
+        inner = gaps_between(same, i2 - i1, j2 - j1)
+        yield from ((i1 + p1, i1 + p2, j1 + q1, j1 + q2) for p1, p2, q1, q2 in inner)
+
+
+def _words_first(a: list[str], b: list[str]) -> list[Match]:
+    """What two lists of tokens share: as many words as can be, then the blanks between them."""
+    at_a, at_b = ([k for k, t in enumerate(side) if not t.isspace()] for side in (a, b))
+    words = matches([a[k] for k in at_a], [b[k] for k in at_b])
+    out = [(at_a[i + k], at_b[j + k], 1) for i, j, n in words for k in range(n)]
+    for i1, i2, j1, j2 in gaps_between(out, len(a), len(b)):
+        out += [(i1 + i, j1 + j, n) for i, j, n in matches(a[i1:i2], b[j1:j2])]
+    return sorted(out)
 
 
 def _letter_gaps(a: str, b: str, gap: Gap) -> Iterator[Gap]:

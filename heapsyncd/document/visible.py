@@ -9,9 +9,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
-from heapsyncd.diff import Hunk, text_hunks, without_convergent
+from heapsyncd.diff import Hunk, text_hunks, with_hunks, without_convergent
 from heapsyncd.diff.ends import common_ends
 from heapsyncd.document.nodes import Elem, Node, Txt
+from heapsyncd.document.weave import OLD, Stretch, Weave
 from heapsyncd.tree import Atom, Inline, Marks, Text, inline
 
 _FIRST = 0x100000
@@ -176,80 +177,55 @@ def merged(
 ) -> tuple[Inline, ...]:
     """Both sides' edits of one content, as Yjs would merge them.
 
-    What either deleted is gone, what either inserted is there, what both did alike is done once.
+    What either deleted is gone, what either inserted is there, what both did alike is done once;
+    where two words would become one, there is a blank between them.
     """
     letters = Alphabet(base, ours, theirs)
-    old = letters.string(base)
-    sides = [_Side(base, side, text_hunks(old, letters.string(side))) for side in (theirs, ours)]
+    old, *new = (letters.string(x) for x in (base, theirs, ours))
+    hunks = [text_hunks(old, text) for text in new]
+    weave = Weave(old, new, hunks)
+    sides = [(theirs, kept(hunks[0], len(old))), (ours, kept(hunks[1], len(old)))]
     out: list[Inline] = []
-    edges = sorted({0, len(old), *(e for s in sides for h in s.hunks for e in (h.start, h.end))})
-    for start, end in zip(edges, [*edges[1:], len(old)], strict=True):
-        first, second = (side.inserted.get(start) for side in sides)
-        out += _joined(first, second, old)
-        if start < end and not any(side.lacks(start) for side in sides):
-            theirs_now, ours_now = (side.now(start, end) for side in sides)
-            out += theirs_now if spans(ours_now) == spans(cut(base, start, end)) else ours_now
+    last: Stretch | None = None
+    for part in weave.merged():
+        if last is not None and weave.lacks_blank(last, part):
+            out.append(Text(" "))
+        last = part
+        if part.side != OLD:
+            out += cut(sides[part.side][0], part.start, part.end)
+            continue
+        theirs_now, ours_now = (_now(*side, part) for side in sides)
+        is_as_before = spans(ours_now) == spans(cut(base, part.start, part.end))
+        out += theirs_now if is_as_before else ours_now
     return inline(out)
 
 
+def _now(
+    items: Sequence[Inline], stays: Sequence[tuple[int, int, int]], part: Stretch
+) -> list[Inline]:
+    """A stretch of the base that stands, with the marks a side has it with."""
+    for old_at, new_at, n in stays:
+        if old_at <= part.start and part.end <= old_at + n:
+            return cut(items, new_at + part.start - old_at, new_at + part.end - old_at)
+    return []
+
+
 def meet(base: Sequence[Inline], ours: Sequence[Inline], live: Sequence[Inline]) -> bool:
-    """Whether both sides wrote at one place, and began or ended it with the same words but did not
-    write the same.
+    """Whether both sides wrote at one place and Yjs would put it together badly: both began or
+    ended it with the same words but did not write the same, or two words would become one.
     """
     letters = Alphabet(base, ours, live)
     old, new, now = (letters.string(x) for x in (base, ours, live))
-    theirs = {(h.start, h.end): h.text for h in text_hunks(old, now) if h.text}
-    return any(
+    others = text_hunks(old, now)
+    mine = without_convergent(text_hunks(old, new), others)
+    theirs = {(h.start, h.end): h.text for h in others if h.text}
+    if any(
         any(common_ends(theirs[h.start, h.end], h.text, old[h.start : h.end]))
-        and theirs[h.start, h.end] != h.text
-        for h in text_hunks(old, new)
+        for h in mine
         if h.text and (h.start, h.end) in theirs
-    )
-
-
-_Insertion = tuple[Hunk, list[Inline]]
-
-
-def _joined(first: _Insertion | None, second: _Insertion | None, old: str) -> list[Inline]:
-    """What both sides wrote at one place; the words that both begin or end it with, once."""
-    if first is None or second is None:
-        return [i for side in (first, second) if side for i in side[1]]
-    a, b = first[0].text, second[0].text
-    both = slice(first[0].start, min(first[0].end, second[0].end))
-    head, tail = common_ends(a, b, old[both])
-    return [
-        *cut(first[1], 0, len(a) - tail),
-        *cut(second[1], head, len(b) - tail),
-        *cut(first[1], len(a) - tail, len(a)),
-    ]
-
-
-class _Side:
-    """One side's edits of a content."""
-
-    def __init__(self, base: Sequence[Inline], now: Sequence[Inline], hunks: list[Hunk]) -> None:
-        self.hunks = hunks
-        self.inserted: dict[int, tuple[Hunk, list[Inline]]] = {}
-        self._now = now
-        length = sum(len(i.text) if isinstance(i, Text) else 1 for i in base)
-        self._kept = kept(hunks, length)
-        shift = 0
-        for hunk in hunks:
-            at = hunk.start + shift
-            if hunk.text:
-                self.inserted[hunk.start] = (hunk, cut(now, at, at + len(hunk.text)))
-            shift += len(hunk.text) - (hunk.end - hunk.start)
-
-    def lacks(self, at: int) -> bool:
-        """Whether a base character was deleted."""
-        return any(h.start <= at < h.end for h in self.hunks)
-
-    def now(self, start: int, end: int) -> list[Inline]:
-        """A stretch of the base that stands, with the marks it has now."""
-        for old_at, new_at, n in self._kept:
-            if old_at <= start and end <= old_at + n:
-                return cut(self._now, new_at + start - old_at, new_at + end - old_at)
-        return []
+    ):
+        return True
+    return Weave(old, (now, with_hunks(old, mine)), (others, mine)).is_glued()
 
 
 def with_additions(base: Sequence[Inline], ours: Sequence[Inline]) -> tuple[Inline, ...]:

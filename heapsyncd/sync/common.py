@@ -2,13 +2,16 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
-from heapsyncd.diff import Hunk, align, text_hunks
+from heapsyncd.diff import Hunk, align
+from heapsyncd.document.sources import with_content
+from heapsyncd.document.theirs import LEAVES, content
 from heapsyncd.document.visible import Alphabet, cut
-from heapsyncd.tree import Block, inline
+from heapsyncd.sync.strays import Stray, by_word, meetings
+from heapsyncd.tree import Block, Inline, Text, inline
 
 ALIKE: Final = 2
 """What became another block has at most so many times the words."""
@@ -18,42 +21,135 @@ _WORD: Final = re.compile(r"\w+")
 def common(ours: Block, theirs: Block) -> Block:
     """A base for two texts that share no known one: what stands in both, so that a merge keeps all
     of either.
+
+    The base has their shape: against it they only added, and what stands elsewhere here we moved.
     """
     if ours == theirs:
         return ours
-    base: list[Block] = []
-    gap: tuple[list[Block], list[Block]] = ([], [])
-    for i, j in [*align(ours.children, theirs.children), (-1, -1)]:
-        if i is None or j is None:
-            side, block = (0, ours.children[i]) if i is not None else (1, theirs.children[j or 0])
-            gap[side].append(block)
-            continue
-        base += _older(*gap)
-        gap = ([], [])
-        if i >= 0:
-            base += _both(ours.children[i], theirs.children[j])
-    return ours.with_children(base)
+    found = _Common(Alphabet(*(content(b) for side in (ours, theirs) for b in side.walk())))
+    top = _Node(ours, theirs)
+    found.children(top)
+    found.strays()
+    made = _made(top)
+    return ours.with_children(made.children if made else ())
 
 
-def _both(ours: Block, theirs: Block) -> list[Block]:
-    """What two blocks have in common that stand for one another."""
-    if ours == theirs:
-        return [ours]
-    if ours.kind != theirs.kind:
-        return []
-    if ours.children and theirs.children:
-        found = common(ours, theirs)
-        return [found] if found.children or not _is_container(found) else []
-    if ours.inline and theirs.inline:
-        letters = Alphabet(ours.inline, theirs.inline)
-        text = letters.string(ours.inline)
-        stays = _stays(text, _by_word(text, letters.string(theirs.inline)))
-        kept = [i for start, end in stays for i in cut(ours.inline, start, end)]
-        return [replace(ours, inline=inline(kept))]
-    if ours.kind == "code":
-        stays = _stays(ours.text, _by_word(ours.text, theirs.text))
-        return [replace(ours, text="".join(ours.text[start:end] for start, end in stays))]
-    return []
+@dataclass(slots=True)
+class _Node:
+    """A block of theirs, as the base may have it."""
+
+    like: Block
+    """Ours, where it stands for it: what they made of its attributes they changed."""
+    theirs: Block
+    below: "list[_Node | Block]" = field(default_factory=list)
+    parts: list[tuple[int, int, list[Inline]]] = field(default_factory=list)
+    """Of a leaf's content what is in both: where it begins and ends in theirs, and what it is."""
+    stands: bool = False
+    """Whether the base has it even with nothing in it."""
+
+
+class _Common:
+    def __init__(self, letters: Alphabet) -> None:
+        self._letters = letters
+        self._ours: list[Stray] = []
+        self._theirs: list[Stray] = []
+        self._nodes: dict[int, _Node] = {}
+        self._place = 0
+
+    def children(self, node: _Node) -> None:
+        """What the children of two blocks that stand for one another have in common."""
+        ours, theirs = node.like.children, node.theirs.children
+        gap: tuple[list[Block], list[Block]] = ([], [])
+        for i, j in align(ours, theirs):
+            if i is None or j is None:
+                side, block = (0, ours[i]) if i is not None else (1, theirs[j or 0])
+                gap[side].append(block)
+                continue
+            node.below += self._gap(*gap)
+            gap = ([], [])
+            node.below += self._both(ours[i], theirs[j])
+        node.below += self._gap(*gap)
+
+    def _both(self, ours: Block, theirs: Block) -> "list[_Node | Block]":
+        """What two blocks have in common that stand for one another."""
+        if ours == theirs:
+            self._place += 1
+            return [ours]
+        if ours.kind != theirs.kind or not _is_filled(ours) or not _is_filled(theirs):
+            return list(self._gap([ours], [theirs]))
+        node = _Node(ours, theirs)
+        if ours.children:
+            self.children(node)
+        elif ours.kind in LEAVES:
+            node.stands = True
+            self._place += 1
+            self._leaf(node)
+        return [node]
+
+    def _leaf(self, node: _Node) -> None:
+        ours, theirs = (self._letters.string(content(b)) for b in (node.like, node.theirs))
+        self._nodes[id(node.theirs)] = node
+        at = shift = 0
+        for hunk in [*by_word(ours, theirs), Hunk(len(ours), len(ours), "")]:
+            if at < hunk.start:
+                items = cut(content(node.like), at, hunk.start)
+                node.parts.append((at + shift, hunk.start + shift, items))
+            start = hunk.start + shift
+            self._ours.append(Stray(node.like, ours[hunk.start : hunk.end], hunk.start))
+            self._theirs.append(Stray(node.theirs, hunk.text, start))
+            at, shift = hunk.end, shift + len(hunk.text) - (hunk.end - hunk.start)
+
+    def _gap(self, ours: Sequence[Block], theirs: Sequence[Block]) -> "Iterator[_Node | Block]":
+        """What stands in one place and for nothing of the other side."""
+        if old := _older(ours, theirs):
+            yield from old
+            return
+        self._ours += [s for b in ours for s in self._whole(b)]
+        for block in theirs:
+            yield self._alone(block)
+            self._theirs += self._whole(block)
+
+    def _whole(self, block: Block) -> Iterator[Stray]:
+        for leaf in block.walk():
+            if leaf.kind in LEAVES:
+                yield Stray(leaf, self._letters.string(content(leaf)), place=self._place)
+
+    def _alone(self, block: Block) -> _Node:
+        node = _Node(block, block, [self._alone(c) for c in block.children])
+        node.stands = block.kind == "cell"
+        self._nodes[id(block)] = node
+        return node
+
+    def strays(self) -> None:
+        """What both have, but in blocks that don't stand for one another, is in the base where
+        they have it: else a merge would have it twice.
+        """
+        for block, start, end in meetings(self._ours, self._theirs):
+            items = cut(content(block), start, end)
+            self._nodes[id(block)].parts.append((start, end, items))
+
+
+def _made(node: _Node) -> Block | None:
+    """The base's block; None when nothing of it is in both."""
+    if node.like.kind in LEAVES:
+        items = inline(_apart(sorted(node.parts, key=lambda p: p[0])))
+        return with_content(node.like, items) if items or node.stands else None
+    below = [b if isinstance(b, Block) else _made(b) for b in node.below]
+    children = [b for b in below if b is not None]
+    if node.like.kind == "row" and not any(c.inline for c in children):
+        return None
+    return node.like.with_children(children) if children else None
+
+
+def _apart(parts: Iterable[tuple[int, int, list[Inline]]]) -> Iterator[Inline]:
+    """The parts of a leaf in a row; words between which others stood stay two."""
+    last: tuple[int, str] = (0, " ")
+    for start, end, items in parts:
+        ends = [i.text for i in (items[0], items[-1]) if isinstance(i, Text)]
+        if start > last[0] and last[1].isalnum() and ends and ends[0][:1].isalnum():
+            yield Text(" ")
+        yield from items
+        last = end, ends[-1][-1:] if ends else " "
 
 
 def _older(ours: Sequence[Block], theirs: Sequence[Block]) -> Sequence[Block]:
@@ -71,30 +167,5 @@ def _words(blocks: Iterable[Block]) -> Counter[str]:
     return Counter(w for block in blocks for w in _WORD.findall(block.words()))
 
 
-def _by_word(ours: str, theirs: str) -> list[Hunk]:
-    """How two texts differ; letters that two different words have in common by chance are none."""
-    out: list[Hunk] = []
-    for hunk in text_hunks(ours, theirs):
-        if out and ours[out[-1].end : hunk.start].isalnum():
-            out[-1] = replace(out[-1], end=hunk.end)
-        else:
-            out.append(hunk)
-    return out
-
-
-def _stays(text: str, hunks: Sequence[Hunk]) -> list[tuple[int, int]]:
-    """The stretches between hunks."""
-    starts, ends = [0, *(h.end for h in hunks)], [*(h.start for h in hunks), len(text)]
-    return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
-
-
-def _is_container(block: Block) -> bool:
-    return block.kind in {
-        "quote",
-        "bullet_list",
-        "ordered_list",
-        "todo_list",
-        "item",
-        "table",
-        "row",
-    }
+def _is_filled(block: Block) -> bool:
+    return bool(block.children or block.inline or block.kind == "code")

@@ -1,0 +1,117 @@
+"""Two sides' edits of one text in one: what stands, in which order, and where a blank is missing.
+Pure.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from heapsyncd.diff import Hunk
+from heapsyncd.diff.ends import common_ends
+
+OLD: Final = 2
+"""The side of what both left standing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Characters ``start`` to ``end`` of a side's text (0 or 1), or of the old one (``OLD``)."""
+
+    side: int
+    start: int
+    end: int
+
+
+class Weave:
+    """Two sides' edits of one text, as Yjs merges them.
+
+    Args:
+        old: the text that both began with.
+        new: what either made of it.
+        hunks: either's difference.
+    """
+
+    def __init__(self, old: str, new: Sequence[str], hunks: Sequence[Sequence[Hunk]]) -> None:
+        self._texts = (*new, old)
+        self._hunks = hunks
+        self._at: list[dict[int, int]] = []
+        """For each side, where its hunks' texts begin in its own."""
+        for side in hunks:
+            shift = 0
+            at = {}
+            for hunk in side:
+                at[hunk.end] = hunk.start + shift
+                shift += len(hunk.text) - (hunk.end - hunk.start)
+            self._at.append(at)
+
+    def merged(self) -> list[Stretch]:
+        """What stands; the words that both begin or end a text at one place with, once."""
+        return list(self._stretches((0, 1), once=True))
+
+    def is_glued(self) -> bool:
+        """Whether a merge by Yjs, which knows no words and may have either side's text first,
+        could make one word of two.
+        """
+        orders = [list(self._stretches(order, once=False)) for order in ((0, 1), (1, 0))]
+        return any(self.lacks_blank(a, b) for order in orders for a, b in pairwise(order))
+
+    def lacks_blank(self, left: Stretch, right: Stretch) -> bool:
+        """Whether the end of a word and the beginning of another have come side by side."""
+        last, first = (left.side, left.end - 1), (right.side, right.start)
+        if not all(_is_word(self._texts[side], at) for side, at in (last, first)):
+            return False
+        x, y = self._places(*last), self._places(*first)
+        if any(s in x and x[s] + 1 == at for s, at in y.items()):
+            return False
+        ends = any(not _is_word(self._texts[s], at + 1) for s, at in x.items())
+        return ends and any(not _is_word(self._texts[s], at - 1) for s, at in y.items())
+
+    def _stretches(self, order: Sequence[int], *, once: bool) -> Iterator[Stretch]:
+        old = self._texts[OLD]
+        ends = {e for side in self._hunks for h in side for e in (h.start, h.end)}
+        edges = sorted({0, len(old), *ends})
+        # A text that replaces another is written behind it.
+        written = [{h.end: h for h in side if h.text} for side in self._hunks]
+        for start, end in zip(edges, [*edges[1:], len(old)], strict=True):
+            found = [(s, written[s][start]) for s in order if start in written[s]]
+            yield from self._joined(found, once=once)
+            if start < end and not any(_deletes(side, start) for side in self._hunks):
+                yield Stretch(OLD, start, end)
+
+    def _joined(self, found: Sequence[tuple[int, Hunk]], *, once: bool) -> Iterator[Stretch]:
+        """What is written at one place."""
+        whole = [(s, self._at[s][h.end], len(h.text)) for s, h in found]
+        if len(found) < len(self._hunks) or not once:
+            yield from (Stretch(s, at, at + n) for s, at, n in whole)
+            return
+        (a, first), (b, second) = found
+        both = self._texts[OLD][max(first.start, second.start) : first.end]
+        head, tail = common_ends(first.text, second.text, both)
+        at_a, at_b = self._at[a][first.end], self._at[b][second.end]
+        middle = at_a + len(first.text) - tail
+        parts = (
+            Stretch(a, at_a, middle),
+            Stretch(b, at_b + head, at_b + len(second.text) - tail),
+            Stretch(a, middle, at_a + len(first.text)),
+        )
+        yield from (p for p in parts if p.start < p.end)
+
+    def _places(self, side: int, at: int) -> dict[int, int]:
+        """In which texts a character stands, and where."""
+        if side != OLD:
+            return {side: at}
+        found = {OLD: at}
+        for s, hunks in enumerate(self._hunks):
+            if not _deletes(hunks, at):
+                shifts = (len(h.text) - (h.end - h.start) for h in hunks if h.end <= at)
+                found[s] = at + sum(shifts)
+        return found
+
+
+def _deletes(hunks: Sequence[Hunk], at: int) -> bool:
+    return any(h.start <= at < h.end for h in hunks)
+
+
+def _is_word(text: str, at: int) -> bool:
+    return 0 <= at < len(text) and (text[at].isalnum() or text[at] == "_")

@@ -1,0 +1,146 @@
+"""Text of one side that stands elsewhere on the other: moved, cut in two, made another kind. Pure.
+
+Of two texts without a known base only what stands in blocks that correspond is found by aligning
+them; the rest of either side strays, and may still be the same.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from heapsyncd.diff import Hunk, text_hunks
+from heapsyncd.document.visible import kept
+from heapsyncd.tree import Block
+
+_WORD: Final = re.compile(r"\w+")
+_CHANCE: Final = 12
+"""So many letters in a row of words are in two places by no chance."""
+_ALIKE: Final = 2
+_ROUNDS: Final = 4
+"""A text that was cut into more pieces is followed no further."""
+_OFTEN: Final = 50
+"""A word that so many strays have tells nothing about any."""
+
+Meeting = tuple[Block, int, int]
+"""A stretch of a leaf of theirs: block, start, end."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stray:
+    """A stretch of a leaf that the corresponding leaf does not have.
+
+    ``place``: the number of blocks before it that both sides have; None: it is part of a leaf that
+    has a corresponding one.
+    """
+
+    block: Block
+    text: str
+    at: int = 0
+    place: int | None = None
+
+
+def by_word(old: str, new: str) -> list[Hunk]:
+    """How two texts differ; letters that two different words have in common by chance are none."""
+    out: list[Hunk] = []
+    for hunk in text_hunks(old, new):
+        between = old[out[-1].end : hunk.start] if out else ""
+        if between.isalnum():
+            text = out[-1].text + between + hunk.text
+            out[-1] = replace(out[-1], end=hunk.end, text=text)
+        else:
+            out.append(hunk)
+    return [_to_word_edges(old, h) if h.text and h.start < h.end else h for h in out]
+
+
+def _to_word_edges(old: str, hunk: Hunk) -> Hunk:
+    """A hunk that puts one word for another, with what both begin and end with."""
+    start, end = hunk.start, hunk.end
+    while start and old[start - 1].isalnum() and (old[start] + hunk.text[0]).isalnum():
+        start -= 1
+    while end < len(old) and old[end].isalnum() and (old[end - 1] + hunk.text[-1]).isalnum():
+        end += 1
+    return Hunk(start, end, old[start : hunk.start] + hunk.text + old[hunk.end : end])
+
+
+def meetings(ours: Sequence[Stray], theirs: Sequence[Stray]) -> list[Meeting]:
+    """The stretches of theirs that ours has somewhere too; each word of either counts once."""
+    out: list[Meeting] = []
+    for _ in range(_ROUNDS):
+        found, ours, theirs = _round(ours, theirs)
+        if not found:
+            break
+        out += found
+    return out
+
+
+def _round(
+    ours: Sequence[Stray], theirs: Sequence[Stray]
+) -> tuple[list[Meeting], list[Stray], list[Stray]]:
+    found: list[Meeting] = []
+    left: tuple[dict[int, list[Stray]], dict[int, list[Stray]]] = ({}, {})
+    for i, j in _candidates(ours, theirs):
+        if i in left[0] or j in left[1]:
+            continue
+        a, b = ours[i], theirs[j]
+        same = [s for s in kept(by_word(b.text, a.text), len(b.text)) if _in(b.text, s)]
+        if not _is_enough(a, b, sum(_in(b.text, s) for s in same)):
+            continue
+        found += [(b.block, b.at + start, b.at + start + n) for start, _, n in same]
+        left[0][i] = _rest(a, [(start, n) for _, start, n in same])
+        left[1][j] = _rest(b, [(start, n) for start, _, n in same])
+    rests = [
+        [r for k, s in enumerate(side) for r in gone.get(k, [s])]
+        for side, gone in zip((ours, theirs), left, strict=True)
+    ]
+    return found, rests[0], rests[1]
+
+
+def _candidates(ours: Sequence[Stray], theirs: Sequence[Stray]) -> list[tuple[int, int]]:
+    """Which strays may be the same, the likeliest first."""
+    having: dict[str, list[int]] = defaultdict(list)
+    for i, stray in enumerate(ours):
+        for word in set(_WORD.findall(stray.text)):
+            having[word].append(i)
+    rated: list[tuple[float, int, int]] = []
+    for j, stray in enumerate(theirs):
+        shared: Counter[int] = Counter()
+        for word in set(_WORD.findall(stray.text)):
+            if len(having.get(word, ())) <= _OFTEN:
+                shared.update(dict.fromkeys(having.get(word, ()), len(word)))
+        for i, letters in shared.items():
+            rated.append((-letters / max(_letters(stray.text), _letters(ours[i].text)), i, j))
+    return [(i, j) for _, i, j in sorted(rated)]
+
+
+def _is_enough(a: Stray, b: Stray, same: int) -> bool:
+    """Whether so many equal letters are no chance: a word may be in any two texts, but not all
+    there is in one.
+    """
+    small, large = sorted((_letters(a.text), _letters(b.text)))
+    if same >= _CHANCE:
+        return 2 * same >= small
+    if a.place is None or a.place != b.place or "cell" in {a.block.kind, b.block.kind}:
+        return False
+    return same == small and large <= _ALIKE * small
+
+
+def _rest(stray: Stray, same: Sequence[tuple[int, int]]) -> list[Stray]:
+    """What is left of a stray without some stretches."""
+    edges = [0, *(e for start, n in sorted(same) for e in (start, start + n)), len(stray.text)]
+    return [
+        Stray(stray.block, stray.text[start:end], stray.at + start)
+        for start, end in zip(edges[::2], edges[1::2], strict=True)
+        if _letters(stray.text[start:end])
+    ]
+
+
+def _in(text: str, stretch: tuple[int, int, int]) -> int:
+    """The letters of a stretch."""
+    start, _, n = stretch
+    return _letters(text[start : start + n])
+
+
+def _letters(text: str) -> int:
+    return sum(map(len, _WORD.findall(text)))
