@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from heapsyncd.markdown.sheet import columns, span_of
+from heapsyncd.markdown.tight import is_tight
 from heapsyncd.markdown.workbench import WHOLE, Group, Workbench, groups
-from heapsyncd.markdown.writer import is_tight
 from heapsyncd.tree import Block
 
 _BOX = re.compile(rb"(?:[-*+]|\d{1,9}[.)])[ \t]+(\[[ xX]\])")

@@ -1,18 +1,18 @@
 """A tree to a body: ``R``, verified by reading the result back.
 
 First everything is written as plainly as it looks safe. What can't be misread (``plain``) is done
-then; else the result is parsed, and where it does not read as the tree the blocks in question
-climb the ladder of ``escape``.
+then; the rest is parsed, and where it does not read as the tree the blocks in question climb the
+ladder of ``escape``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from heapsyncd.diff import equal_ends
 from heapsyncd.markdown.escape import RUNGS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.markdown.style import DEFAULT, Style
-from heapsyncd.markdown.writer import Writer
+from heapsyncd.markdown.writer import Top, Writer
 from heapsyncd.tree import Block
 
 if TYPE_CHECKING:
@@ -37,15 +37,37 @@ def render(tree: Block, links: "Links", style: Style = DEFAULT, *, tail: str = "
     writer = Writer(links, style)
     text = ""
     for attempt in range(RUNGS + 3):
-        lines = writer.blocks(tree.children)
-        text = "".join(line + style.newline for line in lines) + tail
-        if writer.is_sure and not tail:
+        lines = [line + style.newline for line in writer.blocks(tree.children)]
+        text = "".join(lines) + tail
+        if not tail and _reads(lines, writer.tops, tree.children, links):
             break
         read = parse(text, links)
         if read == tree:
             break
         _learn(writer, tree, read, attempt)
     return text
+
+
+def _reads(
+    lines: Sequence[str], tops: Sequence[Top], blocks: Sequence[Block], links: "Links"
+) -> bool:
+    """Whether lines read as their blocks: those that can be misread are read, each with the block
+    before it and the one behind, which can't be and so keep what is wrong from going any further.
+    """
+    start = 0
+    while start < len(tops):
+        if tops[start].is_sure:
+            start += 1
+            continue
+        stop = start + 1
+        while stop < len(tops) and not (tops[stop].is_sure and tops[stop - 1].is_sure):
+            stop += 1
+        first = max(start - 1, 0)
+        end = tops[stop].line if stop < len(tops) else len(lines)
+        if parse("".join(lines[tops[first].line : end]), links).children != blocks[first:stop]:
+            return False
+        start = stop
+    return True
 
 
 def _learn(writer: Writer, tree: Block, read: Block, attempt: int) -> None:

@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from heapsyncd.markdown import escape as esc
 from heapsyncd.markdown.files import file_line
 from heapsyncd.markdown.parse import MAX_DEPTH, parse
-from heapsyncd.markdown.plain import is_plain_code, is_plain_item, plain_inline
+from heapsyncd.markdown.plain import Whole, is_plain_code, is_plain_item, plain_inline
 from heapsyncd.markdown.spans import GUARD, SpanWriter, wrap
 from heapsyncd.markdown.style import Style
+from heapsyncd.markdown.tight import is_shared, is_tight
 from heapsyncd.tree import LISTS, Atom, Block, Inline, Text
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ _INDENT = 4
 _OTHER = {"-": "*", "*": "-", "+": "-", ".": ")", ")": "."}
 _RULE = re.compile(r"([-*])(?: *\1){2,}")
 _SURE = frozenset({"paragraph", "heading", "code", "quote", "rule", "table"})
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """A block that was written: its first line, and whether it can't be misread."""
+
+    line: int
+    is_sure: bool
 
 
 class Writer:
@@ -48,6 +57,8 @@ class Writer:
         self.checked = checked
         self.is_sure = True
         """Whether all that was written is such that it can't be misread (``plain``)."""
+        self.tops: list[Top] = []
+        """The blocks of a document, as they were written last."""
         self.filled = False
         """Whether items without text are written with something invisible in them."""
 
@@ -63,14 +74,21 @@ class Writer:
         lines: list[str] = []
         last: Block | None = None
         mark = ""
+        if not depth:
+            self.tops = []
         for block in blocks:
+            was_sure, self.is_sure = self.is_sure, True
             is_list = block.kind in LISTS
             if is_list:
                 mark = self._marker(block, last, mark)
-            joined = is_list and _is_shared(last, block) and is_tight(last) and is_tight(block)
+            joined = is_list and is_shared(last, block) and is_tight(last) and is_tight(block)
             if lines and not joined:
                 lines.append("")
+            start = len(lines)
             lines += self._list(block, mark, depth) if is_list else self._block(block, depth)
+            if not depth:
+                self.tops.append(Top(start, self.is_sure))
+            self.is_sure = self.is_sure and was_sure
             last = block
         return lines
 
@@ -84,7 +102,7 @@ class Writer:
         first = self._style.delimiter if ordered else self._style.bullet
         if last is None or last.kind not in LISTS or ordered != (last.kind == "ordered_list"):
             return first
-        return mark if _is_shared(last, block) else _OTHER[mark]
+        return mark if is_shared(last, block) else _OTHER[mark]
 
     def _block(self, block: Block, depth: int, *, in_item: bool = False) -> list[str]:
         """One block that is no list."""
@@ -206,11 +224,13 @@ class Writer:
     def leaf(self, block: Block) -> str:
         """A block's inline content at the least rung that is known, or looks, right."""
         items = block.inline
-        plain = plain_inline(items, self._style)
+        rung = max(self._rungs.get(id(block), 0), self._floor)
+        is_whole = not rung and not self.checked
+        whole = Whole(self._links, block.kind == "cell") if is_whole else None
+        plain = plain_inline(items, self._style, whole)
         if plain is not None:
             return plain
         self.is_sure = False
-        rung = max(self._rungs.get(id(block), 0), self._floor)
         if not self.checked and (rung or not _opens_block(items)):
             return self._write(block, rung, self._style)
         for k, style in _ladder(rung, self._style, items):
@@ -240,29 +260,6 @@ class Writer:
         head = "# " if block.kind == "heading" else ""
         read = parse(head + text, self._links).children
         return len(read) == 1 and (read[0].kind, read[0].inline) == (block.kind, block.inline)
-
-
-def is_tight(block: Block | None) -> bool:
-    """Whether a list can do without blank lines."""
-    return block is not None and all(_is_tight_item(item) for item in block.children)
-
-
-def _is_tight_item(item: Block) -> bool:
-    children = item.children
-    if len(children) < 2:
-        return not children or children[0].kind not in LISTS or is_tight(children[0])
-    first, second = children[0], children[1]
-    if len(children) > 2 or first.kind != "paragraph" or second.kind not in LISTS:
-        return False
-    # What can't interrupt a paragraph needs the blank line: a start other than 1, an empty item.
-    if second.kind == "ordered_list" and second.get("start") != 1:
-        return False
-    return bool(second.children[0].children) or second.kind == "todo_list"
-
-
-def _is_shared(a: Block | None, b: Block) -> bool:
-    """Whether two neighbouring lists are the plain items and the tasks of one source list."""
-    return a is not None and {a.kind, b.kind} == {"bullet_list", "todo_list"}
 
 
 def _opens_block(items: Sequence[Inline]) -> bool:

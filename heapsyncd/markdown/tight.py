@@ -1,0 +1,26 @@
+"""Which lists can do without blank lines between their items, and which are one in a file."""
+
+from heapsyncd.tree import LISTS, Block
+
+
+def is_tight(block: Block | None) -> bool:
+    """Whether a list can do without blank lines."""
+    return block is not None and all(_is_tight_item(item) for item in block.children)
+
+
+def _is_tight_item(item: Block) -> bool:
+    children = item.children
+    if len(children) < 2:
+        return not children or children[0].kind not in LISTS or is_tight(children[0])
+    first, second = children[0], children[1]
+    if len(children) > 2 or first.kind != "paragraph" or second.kind not in LISTS:
+        return False
+    # What can't interrupt a paragraph needs the blank line: a start other than 1, an empty item.
+    if second.kind == "ordered_list" and second.get("start") != 1:
+        return False
+    return bool(second.children[0].children) or second.kind == "todo_list"
+
+
+def is_shared(a: Block | None, b: Block) -> bool:
+    """Whether two neighbouring lists are the plain items and the tasks of one source list."""
+    return a is not None and {a.kind, b.kind} == {"bullet_list", "todo_list"}
