@@ -15,6 +15,12 @@ from heapsyncd.tree import LISTS, Block, BlockType
 
 _OPEN = LISTS | {"quote", "item"}
 """Kinds whose children are those of their node."""
+MOST_BYTES = 2048
+"""A longer update is not watched: yrs names each node that changed by its place, and to find that
+among many siblings passes them all.
+"""
+_MOST = 64
+"""Changes that are followed one by one, for the same reason."""
 
 
 @dataclass(slots=True)
@@ -27,6 +33,8 @@ class Changes:
 
     whole: bool = False
     below: "dict[int, Changes]" = field(default_factory=dict)
+    count: int = 0
+    """How many changes were noted, at the body."""
 
     def __bool__(self) -> bool:
         return self.whole or bool(self.below)
@@ -40,6 +48,10 @@ class Changes:
             body = nodes.fragment(doc, txn, nodes.BODY)
 
         def note(events: list[Any]) -> None:
+            if self.count + len(events) > _MOST:
+                self.note(())
+                return
+            self.count += len(events)
             for event in events:
                 self.note(event.path)
 

@@ -13,7 +13,7 @@ from pycrdt import Doc, XmlFragment, XmlText, get_state, get_update, merge_updat
 from pycrdt._pycrdt import Snapshot
 
 from heapsyncd.document import fields, nodes, tree
-from heapsyncd.document.changes import Changes, shown_again
+from heapsyncd.document.changes import MOST_BYTES, Changes, shown_again
 from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.document.tree import Shown
 from heapsyncd.document.vectors import ordered, ordered_snapshot
@@ -103,10 +103,13 @@ class Replica:
         watch = self._doc._doc.observe(fired.append)  # noqa: SLF001 -- the wrapper keeps each callback
         try:
             state = self._doc.get_update() if self._waiting else EMPTY
-            with self._changes.watched(self._doc) if self._shown else nullcontext():
+            follow = self._shown is not None and len(update) <= MOST_BYTES
+            with self._changes.watched(self._doc) if follow else nullcontext():
                 self._doc.apply_update(update)
         finally:
             watch.drop()
+        if fired and not follow:
+            self.forget_view()
         if self._lacks(update):
             self._waiting.append(update)
         else:

@@ -119,6 +119,28 @@ def test_what_arrives_costs_what_it_changes(old: str) -> None:
     assert counts[1] < 1.5 * counts[0]
 
 
+def test_many_changes_at_once_are_not_followed_one_by_one() -> None:
+    """What touches every item of a list is viewed whole, as one long update or as many short ones:
+    to look each item up would take the square of their number.
+    """
+    text = "".join(f"- item {k} words\n" for k in range(400))
+    base = express([], Wish(body=parse(text, NO_LINKS))).update or EMPTY
+    read = steps(Replica.load([base]).view)
+    for goals in ([text.replace("words", "things")], _one_by_one(text)):
+        replica = Replica.load([base])
+        replica.view()
+        log = [base]
+        for goal in goals:
+            log.append(express(log, Wish(body=parse(goal, NO_LINKS))).update or EMPTY)
+            replica.apply(log[-1])
+        assert steps(replica.view) < 1.2 * read
+        assert replica.view() == parse(goals[-1], NO_LINKS)
+
+
+def _one_by_one(text: str) -> list[str]:
+    return [text.replace("words", "things", k) for k in range(1, 80)]
+
+
 def test_an_edit_looks_into_what_it_changes() -> None:
     """With the view known, an edit reads the nodes of the block it changes, and no others."""
     text = note(500)
