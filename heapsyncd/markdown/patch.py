@@ -22,6 +22,7 @@ from heapsyncd.markdown.render import render
 from heapsyncd.markdown.residue import definition_lines, residue
 from heapsyncd.markdown.sheet import OverlapError, Sheet
 from heapsyncd.markdown.source import Trace
+from heapsyncd.markdown.standing import Standing
 from heapsyncd.markdown.style import Style
 from heapsyncd.markdown.workbench import LAST, Workbench
 from heapsyncd.tree import Block, Span
@@ -158,7 +159,8 @@ class _Job:
         """The body after one set of edits; None when they overlap."""
         sheet = Sheet(self._data, self._newline.encode())
         notes = "".join(f"\n\n{definition_lines(self._data, d)}" for d in self._definitions)
-        bench = Workbench(sheet, self._links, self._learned, self._trace, notes)
+        standing = Standing(sheet, self._old, self._trace, self._links, notes)
+        bench = Workbench(sheet, self._links, self._learned, self._trace, notes, standing)
         Relines(bench).document(self._old, self._new, self._steps)
         try:
             text = sheet.result().decode()

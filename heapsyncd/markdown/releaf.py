@@ -8,6 +8,7 @@ from heapsyncd.markdown.files import file_line
 from heapsyncd.markdown.parse import parse
 from heapsyncd.markdown.sheet import Edit, Sheet, span_of
 from heapsyncd.markdown.splice import Splice
+from heapsyncd.markdown.standing import without
 from heapsyncd.markdown.workbench import Workbench
 from heapsyncd.tree import Block, Inline
 
@@ -71,7 +72,7 @@ def _alone(
         text = f"|x|\n|-|\n|{text}|"
     elif "\n" in text:
         first, *rest = text.split("\n")
-        text = "\n".join([first, *(_without(line, prefix) for line in rest)])
+        text = "\n".join([first, *(without(line, prefix) for line in rest)])
     if "[" in text:
         text += bench.notes
     found = parse(text, bench.links).children
@@ -79,13 +80,6 @@ def _alone(
         return None
     leaf = found[0].children[-1].children[0] if kind == "cell" else found[0]
     return leaf.kind, leaf.inline
-
-
-def _without(line: str, prefix: str) -> str:
-    """A line without its container's prefix, which a lazy one lacks."""
-    if line.startswith(prefix):
-        return line.removeprefix(prefix)
-    return line.lstrip(" \t>" if prefix.strip() else " \t")
 
 
 def edit_cell(bench: Workbench, old: Block, new: Block, *, is_aligned: bool) -> None:
