@@ -75,12 +75,6 @@ def atom_of(node: Elem) -> Atom | None:
     return Atom("mention", attrs(id=target, label=label if tag == "reference" else None))
 
 
-def language(value: Any) -> str:
-    """A code block's language as the first word of a fence's info string can say it."""
-    words = schema.text_of(value).replace("\0", "").split()
-    return words[0] if words else ""
-
-
 def is_checked(item: Elem) -> bool:
     """Whether a task is done."""
     value = item.attrs.get("checked")

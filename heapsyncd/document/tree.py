@@ -24,7 +24,6 @@ from heapsyncd.document.shown import (
     file_keys,
     is_checked,
     is_showable_table,
-    language,
     shown_code,
 )
 from heapsyncd.tree import (
@@ -38,6 +37,7 @@ from heapsyncd.tree import (
     Text,
     attrs,
     inline,
+    language,
     opaque_label,
 )
 
@@ -127,7 +127,7 @@ class View:
         if tag == "codeBlock":
             text = code_text(node)
             if text is not None:
-                info = language(node.attrs.get("language"))
+                info = language(schema.text_of(node.attrs.get("language")))
                 block = Block("code", attrs(info=info), text=shown_code(text), path=path)
         elif tag == "blockquote" and len(path) <= DEEPEST:
             block = Block("quote", children=self.blocks(node, path), path=path)

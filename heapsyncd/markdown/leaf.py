@@ -120,11 +120,11 @@ class LeafReader:
         return i + 1
 
     def _on_soft_break(self, _: None, where: Range, i: int) -> int:
-        self._put(" ", where["start"], line_after(self._events, i))
+        self._put(" ", where["start"], line_after(self._source.data, self._events, i))
         return i + 1
 
     def _on_hard_break(self, _: None, where: Range, i: int) -> int:
-        self._atom("break", where["start"], line_after(self._events, i))
+        self._atom("break", where["start"], line_after(self._source.data, self._events, i))
         return i + 1
 
     def _on_literal(self, _: Any, where: Range, i: int) -> int:

@@ -12,41 +12,60 @@ from heapsyncd.tree import Atom, Block
 _WRAPPED = 3
 """So many wrapped paragraphs make wrapping a habit."""
 _WIDTHS = range(40, 121)
+_FULL = 0.75
 _MARKER = re.compile(rb"(?:[-*+]|\d{1,9}[.)])[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """What one text says about its style: the first of each kind, and how wide it is wrapped."""
+    """What one text says about its style: the first of each kind, and how it wraps lines.
+
+    ``longest``: of all lines of paragraphs. ``wraps``: for each paragraph of several lines, how
+    long they would be at least with the next one's first word.
+    """
 
     found: dict[str, Any]
-    widths: tuple[int, ...]
+    longest: int
+    wraps: tuple[int, ...]
 
 
 def habits(data: bytes, tree: Block, trace: Trace) -> Habits:
     """The habits of a text that was read with a trace."""
     found: dict[str, Any] = _marks(data, trace)
-    widths: list[int] = []
+    longest = 0
+    wraps: list[int] = []
     for block in tree.walk():
         if block.span is None:
             continue
         text = data[block.span.start : block.span.end]
         for name, value in _of(block, data, text):
             found.setdefault(name, value)
-        if block.kind == "paragraph" and b"\n" in text:
-            widths.append(max(len(line.decode()) for line in text.splitlines()[:-1]))
-    return Habits(found, tuple(widths))
+        if block.kind == "paragraph":
+            lines = text.decode().splitlines()
+            longest = max(longest, *map(len, lines))
+            wraps += _wraps(lines)
+    return Habits(found, longest, tuple(wraps))
+
+
+def _wraps(lines: list[str]) -> list[int]:
+    """The least length of a paragraph's lines with the word that went to the next one."""
+    words = (line.lstrip(" \t>").partition(" ")[0] for line in lines[1:])
+    fuller = [len(line) + 1 + len(word) for line, word in zip(lines, words, strict=False)]
+    return [min(fuller)] if fuller else []
 
 
 def learn(body: str, parts: Iterable[Habits]) -> Style:
     """A style from the habits of a body's parts; what does not occur stays at its default."""
     found: dict[str, Any] = {}
-    widths: list[int] = []
+    width = 0
+    wraps: list[int] = []
     for part in parts:
         found = part.found | found
-        widths += part.widths
-    width = max(widths, default=0)
-    wrapped = len(widths) >= _WRAPPED and width in _WIDTHS
+        width = max(width, part.longest)
+        wraps += part.wraps
+    # Lines that are shorter than they need be are a title and its text, an address, a poem.
+    full = [length for length in wraps if length > width * _FULL]
+    wrapped = len(full) >= _WRAPPED and len(full) * 2 > len(wraps) and width in _WIDTHS
     return replace(DEFAULT, **found, newline=newline_of(body), width=width if wrapped else None)
 
 

@@ -42,11 +42,13 @@ def after_prefix(data: bytes, at: int, end: int, quotes: int) -> int:
     return at
 
 
-def line_after(events: Events, i: int) -> int:
+def line_after(data: bytes, events: Events, i: int) -> int:
     """Where the text of the line behind the ``i``-th event, a break, begins: its prefix is the
     break's, so that no edit writes in front of it or leaves it within a line.
     """
-    return max(events[i][1]["end"], events[i + 1][1]["start"])
+    end, start = events[i][1]["end"], events[i + 1][1]["start"]
+    # A backslash that escapes the first character is no event.
+    return max(end, start - data.endswith(b"\\", end, max(start, end)))
 
 
 def lines_of_code(data: bytes, start: int, end: int, text: str) -> list[tuple[int, int]]:

@@ -5,8 +5,10 @@ back; where it is not the tree, the blocks there are written in coarser steps, a
 body. Correctness never rests on the edits being clever, only locality does.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from heapsyncd.diff import equal_ends
@@ -20,6 +22,7 @@ from heapsyncd.markdown.render import render
 from heapsyncd.markdown.residue import definition_lines, residue
 from heapsyncd.markdown.sheet import OverlapError, Sheet
 from heapsyncd.markdown.source import Trace
+from heapsyncd.markdown.standing import Standing
 from heapsyncd.markdown.style import Style
 from heapsyncd.markdown.workbench import LAST, Workbench
 from heapsyncd.tree import Block, Span
@@ -133,7 +136,8 @@ class _Job:
         """The body after one set of edits; None when they overlap."""
         sheet = Sheet(self._data, self._newline.encode())
         notes = "".join(f"\n\n{definition_lines(self._data, d)}" for d in self._definitions)
-        bench = Workbench(sheet, self._links, self._learned, self._trace, notes)
+        standing = Standing(sheet, self._old, self._trace, self._links, notes)
+        bench = Workbench(sheet, self._links, self._learned, self._trace, notes, standing)
         Relines(bench).document(self._old, self._new, self._steps)
         try:
             text = sheet.result().decode()
@@ -179,11 +183,19 @@ class _Job:
             at += width
         if len(found.children) < len(self._new.children):
             # Something ran into the block before it: it is the second that must be set apart.
+            second = self._family(first + 1)
+            if second > inside[0] and not self._steps.get(second) and self._coarser([second]):
+                return True
             merged = [k for k in (*inside[1:], inside[-1] + 1) if not self._steps.get(k)]
             if self._coarser(merged if len(inside) > 1 else merged[-1:]):
                 return True
         around = range(min(inside, default=len(self._widths)) - 1, max(inside, default=-1) + 2)
         return self._coarser(inside) or self._coarser(around)
+
+    def _family(self, child: int) -> int:
+        """The index among ``as_families`` of the one that holds a child."""
+        ends = list(accumulate(self._widths))
+        return bisect_right(ends, child)
 
     def _coarser(self, which: Iterable[int]) -> bool:
         """One step more for these top-level blocks; False when all are whole already."""

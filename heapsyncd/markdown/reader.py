@@ -29,6 +29,7 @@ from heapsyncd.tree import (
     Text,
     attrs,
     inline,
+    language,
 )
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class _Reader:
                 self._source.trace.indented.add(where["start"])
         else:
             match = _FENCE.match(self._source.data, where["start"])
-            info = unescape(match[1].decode()) if match else ""
+            info = language(unescape(match[1].decode())) if match else ""
         stop = where["end"]
         # An open fence runs to the end of its container: blank lines there are code.
         stop -= self._source.data.endswith(b"\n", 0, stop)

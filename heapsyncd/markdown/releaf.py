@@ -1,6 +1,7 @@
 """Edits inside blocks that hold text: paragraphs, headings, cells, code, attached files."""
 
 import re
+from typing import NamedTuple
 
 from heapsyncd.diff.sequences import Gap, gaps_between, matches
 from heapsyncd.markdown import escape as esc
@@ -8,6 +9,7 @@ from heapsyncd.markdown.files import file_line
 from heapsyncd.markdown.parse import parse
 from heapsyncd.markdown.sheet import Edit, Sheet, span_of
 from heapsyncd.markdown.splice import Splice
+from heapsyncd.markdown.standing import without
 from heapsyncd.markdown.workbench import Workbench
 from heapsyncd.tree import Block, Inline
 
@@ -71,7 +73,7 @@ def _alone(
         text = f"|x|\n|-|\n|{text}|"
     elif "\n" in text:
         first, *rest = text.split("\n")
-        text = "\n".join([first, *(_without(line, prefix) for line in rest)])
+        text = "\n".join([first, *(without(line, prefix) for line in rest)])
     if "[" in text:
         text += bench.notes
     found = parse(text, bench.links).children
@@ -79,13 +81,6 @@ def _alone(
         return None
     leaf = found[0].children[-1].children[0] if kind == "cell" else found[0]
     return leaf.kind, leaf.inline
-
-
-def _without(line: str, prefix: str) -> str:
-    """A line without its container's prefix, which a lazy one lacks."""
-    if line.startswith(prefix):
-        return line.removeprefix(prefix)
-    return line.lstrip(" \t>" if prefix.strip() else " \t")
 
 
 def edit_cell(bench: Workbench, old: Block, new: Block, *, is_aligned: bool) -> None:
@@ -103,6 +98,16 @@ def edit_cell(bench: Workbench, old: Block, new: Block, *, is_aligned: bool) -> 
     bench.sheet.replace(start, end, text.ljust(width).encode())
 
 
+class _Row(NamedTuple):
+    """Where a line of code stands; the first ``inside`` blanks of its text are no bytes of its
+    own: they are the rest of a tab that began in the prefix.
+    """
+
+    start: int
+    end: int
+    inside: int = 0
+
+
 def edit_code(bench: Workbench, old: Block, new: Block) -> bool:
     """Edit the changed lines of code."""
     sheet = bench.sheet
@@ -112,46 +117,61 @@ def edit_code(bench: Workbench, old: Block, new: Block) -> bool:
     before = old.text.split("\n") if old.text else []
     after = new.text.split("\n") if new.text else []
     rows = _rows(sheet, old, before, is_indented=is_indented)
-    if not rows or (old.attrs != new.attrs and not _edit_info(bench, old, new)):
+    gaps = gaps_between(matches(before, after), len(before), len(after))
+    edits = [_code_lines(sheet, rows, after, gap) for gap in gaps] if rows else [None]
+    if None in edits or (old.attrs != new.attrs and not _edit_info(bench, old, new)):
         return False
-    for gap in gaps_between(matches(before, after), len(before), len(after)):
-        _edit_code_lines(sheet, rows, after, gap)
+    sheet.edits += [edit for edit in edits if edit is not None]
     return True
 
 
-def _rows(
-    sheet: Sheet, old: Block, lines: list[str], *, is_indented: bool
-) -> list[tuple[int, int]]:
+def _rows(sheet: Sheet, old: Block, lines: list[str], *, is_indented: bool) -> list[_Row]:
     """Where the code's lines stand, without their prefix; [] when that is not plain to see."""
     start, end = span_of(old)
-    rows: list[tuple[int, int]] = []
+    rows: list[_Row] = []
     at = sheet.line_start(start) if is_indented else sheet.next_line(start)
     for line in lines:
         stop = at + len(sheet.data[at : sheet.next_line(at)].rstrip(b"\r\n"))
-        raw = line.encode()
-        if stop > end or not sheet.data.endswith(raw, at, stop):
+        row = _row(sheet, at, stop, line)
+        if stop > end or row is None:
             return []
-        rows.append((stop - len(raw), stop))
+        rows.append(row)
         at = sheet.next_line(at)
     return rows if is_indented or at <= end else []
 
 
-def _edit_code_lines(
-    sheet: Sheet, rows: list[tuple[int, int]], after: list[str], gap: Gap
-) -> None:
+def _row(sheet: Sheet, at: int, stop: int, line: str) -> _Row | None:
+    raw = line.encode()
+    if sheet.data.endswith(raw, at, stop):
+        return _Row(stop - len(raw), stop)
+    bare = raw.lstrip(b" ")
+    start = stop - len(bare)
+    if bare and sheet.data.endswith(b"\t" + bare, at, stop):
+        return _Row(start, stop, len(raw) - len(bare))
+    return None
+
+
+def _code_lines(sheet: Sheet, rows: list[_Row], after: list[str], gap: Gap) -> Edit | None:
+    """The edit for one gap; None when its lines can't stand behind the prefix that is there."""
     i1, i2, j1, j2 = gap
     # A blank line may be less indented than what is around it.
-    full = [start for start, end in (*rows[i1:], *reversed(rows[:i1])) if start < end]
-    model = full[0] if full else rows[min(i1, len(rows) - 1)][0]
-    prefix = sheet.data[sheet.line_start(model) : model]
+    full = [row for row in (*rows[i1:], *reversed(rows[:i1])) if row.start < row.end]
+    model = full[0] if full else rows[min(i1, len(rows) - 1)]
+    prefix, inside = sheet.data[sheet.line_start(model.start) : model.start], " " * model.inside
+    lines = after[j1:j2]
+    if not all(line.startswith(inside) or not line for line in lines):
+        return None
     text = b"".join(
-        (prefix + line.encode() if line else prefix.rstrip()) + sheet.newline
-        for line in after[j1:j2]
+        (prefix + line[len(inside) :].encode() if line else prefix.rstrip()) + sheet.newline
+        for line in lines
     )
-    behind = sheet.next_line(rows[-1][1])
-    low = sheet.line_start(rows[i1][0]) if i1 < len(rows) else behind
-    high = sheet.line_start(rows[i2][0]) if i2 < len(rows) else behind
-    sheet.replace(low, high, text)
+    behind = sheet.next_line(rows[-1].end)
+    low = sheet.line_start(rows[i1].start) if i1 < len(rows) else behind
+    high = sheet.line_start(rows[i2].start) if i2 < len(rows) else behind
+    if high == len(sheet.data) and text and not sheet.data.endswith(b"\n"):
+        # The file's last line has no newline: it stays so.
+        text = sheet.newline * (low == high) + text.removesuffix(sheet.newline)
+    return Edit(low, high, text)
 
 
 def _edit_info(bench: Workbench, old: Block, new: Block) -> bool:

@@ -1,16 +1,19 @@
 """Edits inside a table: cells, and rows that come or go."""
 
+from heapsyncd.markdown.recolumn import edit_columns, is_aligned, is_whole
 from heapsyncd.markdown.releaf import edit_cell
-from heapsyncd.markdown.sheet import span_of
+from heapsyncd.markdown.sheet import Sheet, span_of
 from heapsyncd.markdown.workbench import Workbench, groups
+from heapsyncd.markdown.writer import Writer
 from heapsyncd.tree import Block
 
 
 def edit_table(bench: Workbench, old: Block, new: Block, prefix: bytes) -> bool:
-    """Edit a table's lines; False when its columns changed."""
-    columns = {len(row.children) for row in (*old.children, *new.children)}
-    if len(columns) != 1 or not new.children or bench.step:
+    """Edit a table's lines; False when rows and columns changed."""
+    if not new.children or bench.step:
         return False
+    if len(old.children[0].children) != len(new.children[0].children):
+        return edit_columns(bench, old, new)
     rows = list(old.children)
     sheet = bench.sheet
     lead = sheet.indent(rows[0]) if sheet.has_own_line(rows[0]) else prefix
@@ -32,14 +35,33 @@ def _put_rows(
     """Write rows behind the ``i``-th; the header is number 0, and its rule goes with it."""
     if not fresh:
         return
-    sheet, writer = bench.sheet, bench.writer()
+    sheet, writer, widths = bench.sheet, bench.writer(), _widths(bench.sheet, rows)
     at = sheet.next_line(span_of(rows[i])[1])
     if i == 0:
         at = sheet.next_line(at)
-    text = b"".join(lead + writer.row(row).encode() + sheet.newline for row in fresh)
+    # One that moves looks as it did.
+    known = {row: sheet.data[slice(*span_of(row))] for row in rows[1:]}
+    lines = (known.get(row) or _row(writer, row, widths) for row in fresh)
+    text = b"".join(lead + line + sheet.newline for line in lines)
     if at == len(sheet.data) and not sheet.data.endswith(b"\n"):
         text = sheet.newline + text.removesuffix(sheet.newline)
     sheet.replace(at, at, text)
+
+
+def _widths(sheet: Sheet, rows: list[Block]) -> list[int]:
+    """How wide the columns' cells are at least, so that their pipes stay one below another."""
+    columns = [Block("row", children=c) for c in zip(*(r.children for r in rows), strict=True)]
+    if len(rows) < 2 or not all(map(is_whole, rows)):
+        return [0 for _ in columns]
+    firsts = (span_of(column.children[0]) for column in columns)
+    wide = [len(sheet.data[start:end].decode()) for start, end in firsts]
+    return [n if is_aligned(sheet, c) else 0 for n, c in zip(wide, columns, strict=True)]
+
+
+def _row(writer: Writer, row: Block, widths: list[int]) -> bytes:
+    cells = (f" {writer.leaf(cell)} " for cell in row.children)
+    texts = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+    return "|".join(["", *texts, ""]).encode()
 
 
 def _edit_row(bench: Workbench, rows: list[Block], i: int, new: Block) -> None:

@@ -90,7 +90,8 @@ class Sheet:
         after = content - text
         if not 1 <= after <= _TAB or self.data[match.end() : match.end() + 1] in b"\r\n":
             content = text + 1
-        return base + b" " * (content - column)
+        # A quote's marker takes one space that follows it.
+        return base + b" " * (content - column + base.endswith(b">"))
 
     def quote_prefix(self, quote: Block, outer: bytes) -> bytes:
         """The prefix of the lines inside a block quote."""
@@ -106,7 +107,8 @@ class Sheet:
         first, *rest = [line.encode() for line in lines] or [b""]
         out = [first]
         for line in rest:
-            out += [self.newline, prefix + line if line else prefix.rstrip()]
+            space = b" " if prefix.endswith(b">") and line[:1] in {b" ", b"\t"} else b""
+            out += [self.newline, prefix + space + line if line else prefix.rstrip()]
         return b"".join(out)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from heapsyncd.diff import align
 from heapsyncd.markdown.sheet import Sheet, span_of
 from heapsyncd.markdown.source import Trace
+from heapsyncd.markdown.standing import Standing
 from heapsyncd.markdown.style import Style
 from heapsyncd.markdown.writer import Writer
 from heapsyncd.tree import Block
@@ -20,7 +21,9 @@ LAST = 4
 every punctuation character escaped.
 """
 _FLOORS = (0, 0, 1, 0, 2)
-"""The least rung for what is written anew, by step."""
+"""The least rung for what is written anew, by step; with 0 and 3, what stood somewhere already is
+written as it stood there.
+"""
 _BULLETS = "-*+"
 _DELIMITERS = ".)"
 
@@ -33,7 +36,8 @@ class Workbench:
 
     ``sheet``: the source and the edits. ``links``: names and ids. ``learned``: the style for what
     is written anew; to learn it means to read much of the body. ``trace``: of the old tree.
-    ``notes``: link definitions to read a part of the text with. ``step``: see ``WHOLE``.
+    ``notes``: link definitions to read a part of the text with. ``standing``: the old blocks.
+    ``step``: see ``WHOLE``.
     """
 
     sheet: Sheet
@@ -41,6 +45,7 @@ class Workbench:
     learned: Callable[[], Style]
     trace: Trace
     notes: str
+    standing: Standing
     step: int = 0
 
     def lead(self, block: Block, prefix: bytes) -> bytes:
@@ -69,7 +74,9 @@ class Workbench:
         style = replace(self.learned(), bullet=bullet, delimiter=delimiter, width=width)
         if self.step == LAST:
             style = replace(style, indent="")
-        return Writer(self.links, style, checked=True, floor=_FLOORS[self.step])
+        if self.step not in {0, WHOLE}:
+            return Writer(self.links, style, checked=True, floor=_FLOORS[self.step])
+        return Writer(self.links, style, checked=True, standing=self.standing.lines)
 
 
 def groups(old: Sequence[Block], new: Sequence[Block]) -> Iterator[Group]:

@@ -1,7 +1,7 @@
 """Blocks as lines: what ``render`` and ``patch`` write anew."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -43,14 +43,22 @@ class Writer:
         style: the choices.
         checked: verify every leaf on its own already.
         floor: the least rung for text that is not plainly safe.
+        standing: the lines of a block that is in some source already.
     """
 
     def __init__(
-        self, links: "Links", style: Style, *, checked: bool = False, floor: int = 0
+        self,
+        links: "Links",
+        style: Style,
+        *,
+        checked: bool = False,
+        floor: int = 0,
+        standing: Callable[[Block], list[str] | None] = lambda _: None,
     ) -> None:
         self._links = links
         self._style = style
         self._floor = floor
+        self._standing = standing
         self._rungs: dict[int, int] = {}
         """The least rung for a leaf, by identity."""
         self._kept: list[Block] = []
@@ -85,9 +93,12 @@ class Writer:
             if lines and not joined:
                 lines.append("")
             start = len(lines)
-            lines += self._list(block, mark, depth) if is_list else self._block(block, depth)
+            known = None if id(block) in self._rungs else self._standing(block)
+            lines += known or (
+                self._list(block, mark, depth) if is_list else self._block(block, depth)
+            )
             if not depth:
-                self.tops.append(Top(start, self.is_sure))
+                self.tops.append(Top(start, self.is_sure and known is None))
             self.is_sure = self.is_sure and was_sure
             last = block
         return lines

@@ -32,10 +32,17 @@ no empty run; no whitespace at a mark's edge, at either end of the block or besi
 paragraph without inline is left out. Runs marked ``code`` are exact: their whitespace is text. So
 are NBSP and the other Unicode spaces everywhere. Text holds no newline, CR or NUL; an opaque's
 label is as ``opaque_label`` leaves it; titles, alt texts and labels as ``one_spaced``, targets as
-``destination``.
+``destination``, a code's language as ``language``.
 """
 
-from heapsyncd.tree.canonical import destination, inline, is_blank, one_spaced, opaque_label
+from heapsyncd.tree.canonical import (
+    destination,
+    inline,
+    is_blank,
+    language,
+    one_spaced,
+    opaque_label,
+)
 from heapsyncd.tree.nodes import (
     DEEPEST,
     LISTS,
@@ -77,6 +84,7 @@ __all__ = [
     "destination",
     "inline",
     "is_blank",
+    "language",
     "marks",
     "one_spaced",
     "opaque_label",

@@ -145,6 +145,12 @@ def one_spaced(text: str) -> str:
     return re.sub(r"[ \t]*[\r\n]+\s*", " ", text.replace("\0", "")).strip()
 
 
+def language(text: str) -> str:
+    """The canonical form of a code's language: one word, or none."""
+    words = text.replace("\0", "").split()
+    return words[0] if words else ""
+
+
 def opaque_label(text: str) -> str:
     """The canonical form of an opaque's label: what an HTML comment on one line can carry.
 

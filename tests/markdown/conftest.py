@@ -193,7 +193,7 @@ leaves = st.one_of(
     ),
     st.builds(
         lambda i, c: Block("code", attrs(info=i), text=c),
-        st.sampled_from(["", "py", "a`b", "c d", "~x", "&amp;", "\\*"]),
+        st.sampled_from(["", "py", "a`b", "c.d", "~x", "&amp;", "\\*"]),
         codes,
     ),
     st.just(Block("rule")),
