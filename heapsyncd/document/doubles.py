@@ -11,9 +11,9 @@ from heapsyncd.diff import align
 from heapsyncd.document.identity import Path
 from heapsyncd.document.rescue import Lost
 from heapsyncd.document.sources import Fresh, Gone, Step, fresh_step, with_content
-from heapsyncd.document.theirs import LEAVES, adds, content, holds, is_opaque
+from heapsyncd.document.theirs import CONTAINERS, LEAVES, adds, content, holds, is_opaque
 from heapsyncd.document.visible import merged, with_additions, without_lacking
-from heapsyncd.document.went import Went
+from heapsyncd.document.went import PART, Went
 from heapsyncd.tree import Block
 
 _EMPTY = Block("cell")
@@ -25,6 +25,8 @@ class Doubles:
 
     went: Went
     lost: list[Lost] = field(default_factory=list)
+    edited: list[Step] = field(default_factory=list)
+    """Leaves that stay and that we changed."""
     _cut: set[int] = field(default_factory=set)
     """Lost leaves that we cut into parts."""
     _joins: list[tuple[Step | Lost, list[Gone]]] = field(default_factory=list)
@@ -53,16 +55,25 @@ class Doubles:
                 child = self._unjoined(new.children[j], gone)
                 children.append(self.homed(old.children[i], child, near, lost))
             elif j is not None:
-                children.append(self._own(lost, new.children[j]))
+                children.append(self._own(lost, new.children[j], gone))
         return _of_these(new, children)
 
-    def _own(self, lost: Block, child: Block) -> Block | None:
-        """What is new in a block put into a lost one; None: all of it was only moved there."""
+    def _own(self, lost: Block, child: Block, gone: Sequence[Block] = ()) -> Block | None:
+        """What is new in a block put into a lost one; None: all of it was only moved there.
+
+        Args:
+            lost: the lost one.
+            child: what was put into it.
+            gone: what vanished beside it: it may be one of these, of another kind and grown.
+        """
         if child.kind in LEAVES:
             source = next((b for b in lost.walk() if b.kind in LEAVES and holds(b, child)), None)
-            return None if source is not None and self._moved(source, child, part=True) else child
+            if source is not None:
+                return None if self._moved(source, child, part=True) else child
+            grown = next((b for b in gone if b.kind in LEAVES and holds(child, b)), None)
+            return None if grown is not None and self._moved(grown, child) else child
         children = [self._own(lost, c) for c in child.children]
-        if children and not any(children):
+        if child.kind in CONTAINERS and not any(children):
             return None
         return _of_these(child, children)
 
@@ -111,6 +122,9 @@ class Doubles:
         for step, vanished in self._joins:
             for old in vanished:
                 self._join(step, old)
+        for old in free.values():
+            if not old.used and old.live is not None:
+                self._far_join(old)
         for new in fresh:
             self._once(new.step)
 
@@ -136,6 +150,15 @@ class Doubles:
         items = merged(content(gone.block), content(step.new), theirs)
         step.new = with_content(step.new, items)
         gone.used = True
+
+    def _far_join(self, gone: Gone) -> None:
+        """A leaf that became part of one that it did not stand beside."""
+        words = gone.block.words().strip()
+        for step in self.edited:
+            had = step.old.words() if step.old is not None else ""
+            if len(words) >= PART and words in step.new.words() and words not in had:
+                self._join(step, gone)
+                return
 
     def left(self, found: Sequence[Gone], lost: Lost) -> bool:
         """Bring back what others gave to a block that we took apart, without what we took.

@@ -79,7 +79,9 @@ class _Planner:
             if live is not None and live.kind in LEAVES and live != old:
                 items = without_repeats(content(old), content(new), content(live))
                 new = with_content(new, items)
-            return Step(new, old)
+            step = Step(new, old)
+            self._doubles.edited.append(step)
+            return step
         step = Step(new, old)
         if new.kind == "table":
             step.children = self._rows(old, new, live)
@@ -126,6 +128,7 @@ class _Planner:
             left = self._doubles.homed(old, new, theirs.beside(i))
             if adds([old], [left]):
                 self.lost.append(Lost(old, left, theirs.live, theirs.place(i)))
+            self.sources.taken_out(old, new)
             return self._kept(old)
         if partner is not None and self._meets(old, new, partner):
             self.lost.append(Lost(old, new, became=partner))

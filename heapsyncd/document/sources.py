@@ -115,6 +115,11 @@ class Sources:
         self.gone += found
         return found
 
+    def taken_out(self, old: Block, new: Block) -> None:
+        """Note the leaves that we took out of a block which others deleted."""
+        left = set(new.walk())
+        self.gone += [Gone(b) for b in old.walk() if b.kind in LEAVES and b not in left]
+
     def resolve(self) -> None:
         """Find for every new block what it may be cloned from."""
         if not self.gone and not any(f.beside for f in self.fresh):
@@ -155,7 +160,9 @@ class Sources:
             same = [g for g in words.get(text, ()) if not g.used] if text else []
             if step.new.kind in LEAVES:
                 found = _leaf_source(step.new, same, fresh.near, leaves)
-                split = (b for b in fresh.beside if holds(b, step.new))
+                # A leaf that is a source already was cut in two: its other part is here.
+                cut_up = (g.block for g in fresh.near if g.used)
+                split = (b for b in (*fresh.beside, *cut_up) if holds(b, step.new))
                 step.source = found or next(split, None)
                 _take_in(step, found)
             else:

@@ -12,6 +12,11 @@ from heapsyncd.tree import Atom, Block, Inline, Text
 LEAVES = frozenset({"paragraph", "heading", "code", "cell"})
 """Kinds whose content is inline (a code block's is one text)."""
 
+CONTAINERS = frozenset(
+    {"quote", "bullet_list", "ordered_list", "todo_list", "item", "table", "row"}
+)
+"""Kinds that say nothing when nothing is in them."""
+
 _MOST = 0.5
 
 

@@ -15,7 +15,7 @@ from heapsyncd.tree import Block
 _NEAR = 0.5
 """What came about where a text went, and is this much alike, is the same text, edited."""
 _FAR = 0.6
-_PART = 3
+PART = 3
 """Shorter texts are in others by chance."""
 
 
@@ -79,7 +79,7 @@ class Went:
 
     def _whole(self, words: str) -> Block | None:
         """A leaf that holds all of the text among other, which it had not before."""
-        if len(words) < _PART:
+        if len(words) < PART:
             return None
         for block in self._new or ():
             if words in block.words():
@@ -111,7 +111,7 @@ class Went:
 def _parts(leaf: Block, edited: Block, free: list[Block]) -> Block | None:
     """Of the pieces a text was cut into, the one we wrote in; else the longest."""
     words = leaf.words()
-    parts = [b for b in free if len(b.words().strip()) >= _PART and b.words().strip() in words]
+    parts = [b for b in free if len(b.words().strip()) >= PART and b.words().strip() in words]
     places = [h.start for h in text_hunks(words, edited.words()) if h.text.strip()]
 
     def fit(part: Block) -> tuple[int, int]:
