@@ -118,7 +118,7 @@ class Doubles:
         free = {g.block.words(): g for g in gone if g.block.kind in LEAVES and not g.used}
         for one in self.lost:
             if one.became is None:
-                one.new = self._taking(one.new, free)
+                one.new = self._taking(one.new, free) or one.old
         for step, vanished in self._joins:
             for old in vanished:
                 self._join(step, old)
@@ -128,13 +128,20 @@ class Doubles:
         for new in fresh:
             self._once(new.step)
 
-    def _taking(self, block: Block, free: dict[str, Gone]) -> Block:
-        """A block to be brought back, with what others did to the leaves that moved into it."""
+    def _taking(self, block: Block, free: dict[str, Gone]) -> Block | None:
+        """A block to be brought back, with what others did to the leaves that moved into it.
+
+        Returns:
+            None when others moved all of it too.
+        """
         if block.kind not in LEAVES:
-            return block.with_children([self._taking(c, free) for c in block.children])
+            children = [self._taking(c, free) for c in block.children]
+            return _of_these(block, children) if not children or any(children) else None
         found = free.pop(block.words(), None) if block.words() else None
-        if found is None or self.went.is_lost(found.block):
+        if found is None:
             return block
+        if self.went.is_lost(found.block):
+            return None if self._moved(found.block, block, found.near) else block
         found.used = True
         theirs = content(found.live or found.block)
         return with_content(block, merged(content(found.block), content(block), theirs))
@@ -142,7 +149,10 @@ class Doubles:
     def _join(self, step: Step | Lost, gone: Gone) -> None:
         """Take others' edits of a joined leaf in; leave its text out where they took it."""
         lost = self.went.is_lost(gone.block)
-        if gone.used or not (lost or gone.live) or not holds(step.new, gone.block):
+        if gone.used or not holds(step.new, gone.block):
+            return
+        if not lost and gone.live is None:
+            gone.used = gone.block.words().strip() in step.new.words()
             return
         if lost and self.went.find(gone.block) is None:
             return
@@ -164,11 +174,15 @@ class Doubles:
         """Bring back what others gave to a block that we took apart, without what we took.
 
         Returns:
-            False when that can't be: we took nothing, or a node that can't be made anew is in it.
+            False when that can't be: we took nothing, others took all of it too (it may be in here
+            still), or a node that can't be made anew is in it.
         """
         block, live = found[0].block, found[0].live
         used = {g.block.path for g in found if g.used}
         if live is None or not used:
+            return False
+        leaves = [g.block for g in found if g.used and g.block.kind in LEAVES]
+        if leaves and all(self.went.is_lost(b) and self.went.find(b) for b in leaves):
             return False
         there = {self.went.same.get(path) for path in used if path is not None}
         lost.old, lost.new = _without(block, used), _without(live, there)
@@ -184,7 +198,7 @@ class Doubles:
         source = step.source
         if isinstance(source, Gone) and self.went.is_lost(source.block):
             if step.new.kind in LEAVES:
-                step.dropped = self._moved(source.block, step.new)
+                step.dropped = self._moved(source.block, step.new, source.near)
                 return
             if step.whole:
                 self._open(step, source)

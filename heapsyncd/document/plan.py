@@ -105,7 +105,7 @@ class _Planner:
                 self._close(gap, step)
                 steps.append(step)
             elif i is not None:
-                found = self.sources.record(old.children[i], theirs.partner(i))
+                found = self.sources.record(old.children[i], theirs.partner(i), theirs.beside(i))
                 gap.gone += [g for g in found if g.block.kind in LEAVES]
                 gap.last = old.children[i]
                 place = Lost(old.children[i], old.children[i], theirs.live, theirs.place(i))

@@ -120,9 +120,16 @@ def adds(old: Sequence[Block], new: Sequence[Block]) -> bool:
     for i, j in align(old, new):
         if j is None:
             continue
-        if i is None or (old[i] != new[j] and _adds(old[i], new[j])):
+        if _says(new[j]) if i is None else old[i] != new[j] and _adds(old[i], new[j]):
             return True
     return False
+
+
+def _says(block: Block) -> bool:
+    """Whether anything is in a block."""
+    return any(
+        bool(content(b)) if b.kind in LEAVES else b.kind not in CONTAINERS for b in block.walk()
+    )
 
 
 def _adds(old: Block, new: Block) -> bool:

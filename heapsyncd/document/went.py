@@ -38,6 +38,8 @@ class Went:
     """Leaves that others edited, with the words they had."""
     _places: dict[Path, Block] | None = field(init=False, default=None)
     _taken: set[int] = field(init=False, default_factory=set)
+    _found: dict[int, Block] = field(init=False, default_factory=dict)
+    """What holds all of a leaf's text, by the leaf."""
 
     def is_lost(self, block: Block) -> bool:
         """Whether others deleted a base block, or left nothing of it to be seen."""
@@ -63,6 +65,8 @@ class Went:
             near: the live blocks that came to stand about where it was.
         """
         words = leaf.words().strip()
+        if id(leaf) in self._found:
+            return self._found[id(leaf)]
         if self.live is None or leaf.kind not in LEAVES or not words:
             return None
         if self._new is None:
@@ -75,6 +79,7 @@ class Went:
             return found
         if found is not None:
             self._taken.add(id(found))
+            self._found[id(leaf)] = found
         return found
 
     def _whole(self, words: str) -> Block | None:
