@@ -122,9 +122,6 @@ class Doubles:
         for step, vanished in self._joins:
             for old in vanished:
                 self._join(step, old)
-        for old in free.values():
-            if not old.used and old.live is not None:
-                self._far_join(old)
         for new in fresh:
             self._once(new.step)
 
@@ -161,14 +158,15 @@ class Doubles:
         step.new = with_content(step.new, items)
         gone.used = True
 
-    def _far_join(self, gone: Gone) -> None:
-        """A leaf that became part of one that it did not stand beside."""
-        words = gone.block.words().strip()
-        for step in self.edited:
-            had = step.old.words() if step.old is not None else ""
-            if len(words) >= PART and words in step.new.words() and words not in had:
-                self._join(step, gone)
-                return
+    def join_far(self, found: Iterable[Gone]) -> None:
+        """Find leaves that became part of one that they did not stand beside."""
+        for gone in (g for g in found if g.block.kind in LEAVES and not g.used):
+            words = gone.block.words().strip()
+            for step in self.edited if len(words) >= PART else ():
+                had = step.old.words() if step.old is not None else ""
+                if words in step.new.words() and words not in had:
+                    self._join(step, gone)
+                    break
 
     def left(self, found: Sequence[Gone], lost: Lost) -> bool:
         """Bring back what others gave to a block that we took apart, without what we took.
@@ -178,6 +176,8 @@ class Doubles:
             still), or a node that can't be made anew is in it.
         """
         block, live = found[0].block, found[0].live
+        if found[0].used:
+            return True
         used = {g.block.path for g in found if g.used}
         if live is None or not used:
             return False

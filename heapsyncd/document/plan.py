@@ -210,10 +210,10 @@ class _Planner:
             gone = deleted.found[0]
             if gone.live is None or gone.used or gone.block.kind in {"row", "cell"}:
                 continue
-            if adds([gone.block], [gone.live]) and not self._doubles.left(
-                deleted.found, deleted.place
-            ):
-                deleted.undo()
+            if adds([gone.block], [gone.live]):
+                self._doubles.join_far(deleted.found)
+                if not self._doubles.left(deleted.found, deleted.place):
+                    deleted.undo()
 
 
 @dataclass(slots=True)
