@@ -105,7 +105,8 @@ class _Planner:
                 self._close(gap, step)
                 steps.append(step)
             elif i is not None:
-                found = self.sources.record(old.children[i], theirs.partner(i), theirs.beside(i))
+                near = theirs.beside(i) if theirs.lost(i) else ()
+                found = self.sources.record(old.children[i], theirs.partner(i), near)
                 gap.gone += [g for g in found if g.block.kind in LEAVES]
                 gap.last = old.children[i]
                 place = Lost(old.children[i], old.children[i], theirs.live, theirs.place(i))

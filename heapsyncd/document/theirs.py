@@ -1,6 +1,7 @@
 """What others did to a block since the base: the base's view beside the live document's. Pure."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -48,6 +49,8 @@ class Theirs:
         self._gone: set[int] = set()
         self._partners: dict[int, int] = {}
         self._arrived: list[tuple[int, int]] = []
+        self._stay: list[int] = []
+        """The children that have a partner, in order."""
         if live is None:
             return
         places = {b.path: j for j, b in enumerate(live.children)}
@@ -57,6 +60,7 @@ class Theirs:
                 self._gone.add(i)
             elif path in places:
                 self._partners[i] = places[path]
+        self._stay = list(self._partners)
         known = {j: i for i, j in self._partners.items()}
         last = -1
         for j in range(len(live.children)):
@@ -81,8 +85,8 @@ class Theirs:
         """The live blocks that others put about where a lost child stood."""
         found = []
         for last, j in self._arrived:
-            between = range(min(last, i) + 1, max(last, i))
-            if self.live is not None and not any(k in self._partners for k in between):
+            between = bisect_right(self._stay, min(last, i)), bisect_left(self._stay, max(last, i))
+            if self.live is not None and between[0] >= between[1]:
                 found.append(self.live.children[j])
         return found
 
