@@ -188,9 +188,9 @@ def _replaceable(old: Sequence[Block], new: Sequence[Block], i: int, j: int) -> 
 
 
 def _stands_near(block: Block, among: Sequence[Block], at: int) -> bool:
-    """Whether a text is in a block near by: it was made one of another kind."""
+    """Whether a text is in another block near by: it was made one of another kind."""
     words = block.words()
-    near = among[max(0, at - _FEW) : at + _FEW + 1]
+    near = [*among[max(0, at - _FEW) : at], *among[at + 1 : at + _FEW + 1]]
     return any(words in b.words() for b in near if len(b.children) < _WINDOW)
 
 

@@ -12,7 +12,7 @@ from heapsyncd.document.new import Maker, completed, fitted
 from heapsyncd.document.nodes import Elem, Node
 from heapsyncd.document.schema import Spoken
 from heapsyncd.document.shown import code_items, code_text, file_keys, shown_code
-from heapsyncd.document.sources import Step, fresh_step
+from heapsyncd.document.sources import Gone, Step, fresh_step
 from heapsyncd.document.table import edit_cell
 from heapsyncd.document.theirs import content
 from heapsyncd.tree import Atom, Block, Text
@@ -54,7 +54,7 @@ class Body:
         made = Elem(node.tag, attrs, self._weave(node, step), node.raw)
         if new.kind == "table":
             _widen(made, len(new.children[0].children))
-        return completed(made, new.kind, _spare(node, made))
+        return completed(made, new.kind, _spare(node, made, step))
 
     def _attrs(self, node: Elem, old: Block, new: Block) -> dict[str, object]:
         """The node's attributes, with those changed that the view shows."""
@@ -150,10 +150,14 @@ class Body:
         return out
 
 
-def _spare(old: Elem, new: Elem) -> Elem | None:
+def _spare(old: Elem, new: Elem, step: Step) -> Elem | None:
     """The first paragraph of a container, when the new one is without it."""
     first = old.children[0] if old.children else None
     if not isinstance(first, Elem) or first.tag != "paragraph":
+        return None
+    taken = [c.source for c in step.children or () if isinstance(c.source, Gone)]
+    if any(s.live and s.block.path and s.block.path[-1] == 0 for s in taken):
+        # What others wrote in it is in its clone; it would stay in here, too.
         return None
     return None if any(c.raw is first.raw for c in new.children) else first
 

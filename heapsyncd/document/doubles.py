@@ -11,9 +11,9 @@ from heapsyncd.diff import align
 from heapsyncd.document.identity import Path
 from heapsyncd.document.rescue import Lost
 from heapsyncd.document.sources import Fresh, Gone, Step, fresh_step, with_content
-from heapsyncd.document.theirs import LEAVES, adds, content, holds, is_opaque
+from heapsyncd.document.theirs import CONTAINERS, LEAVES, adds, content, holds, is_opaque
 from heapsyncd.document.visible import merged, with_additions, without_lacking
-from heapsyncd.document.went import Went
+from heapsyncd.document.went import PART, Went
 from heapsyncd.tree import Block
 
 _EMPTY = Block("cell")
@@ -25,6 +25,8 @@ class Doubles:
 
     went: Went
     lost: list[Lost] = field(default_factory=list)
+    edited: list[Step] = field(default_factory=list)
+    """Leaves that stay and that we changed."""
     _cut: set[int] = field(default_factory=set)
     """Lost leaves that we cut into parts."""
     _joins: list[tuple[Step | Lost, list[Gone]]] = field(default_factory=list)
@@ -53,16 +55,25 @@ class Doubles:
                 child = self._unjoined(new.children[j], gone)
                 children.append(self.homed(old.children[i], child, near, lost))
             elif j is not None:
-                children.append(self._own(lost, new.children[j]))
+                children.append(self._own(lost, new.children[j], gone))
         return _of_these(new, children)
 
-    def _own(self, lost: Block, child: Block) -> Block | None:
-        """What is new in a block put into a lost one; None: all of it was only moved there."""
+    def _own(self, lost: Block, child: Block, gone: Sequence[Block] = ()) -> Block | None:
+        """What is new in a block put into a lost one; None: all of it was only moved there.
+
+        Args:
+            lost: the lost one.
+            child: what was put into it.
+            gone: what vanished beside it: it may be one of these, of another kind and grown.
+        """
         if child.kind in LEAVES:
             source = next((b for b in lost.walk() if b.kind in LEAVES and holds(b, child)), None)
-            return None if source is not None and self._moved(source, child, part=True) else child
+            if source is not None:
+                return None if self._moved(source, child, part=True) else child
+            grown = next((b for b in gone if b.kind in LEAVES and holds(child, b)), None)
+            return None if grown is not None and self._moved(grown, child) else child
         children = [self._own(lost, c) for c in child.children]
-        if children and not any(children):
+        if child.kind in CONTAINERS and not any(children):
             return None
         return _of_these(child, children)
 
@@ -107,20 +118,27 @@ class Doubles:
         free = {g.block.words(): g for g in gone if g.block.kind in LEAVES and not g.used}
         for one in self.lost:
             if one.became is None:
-                one.new = self._taking(one.new, free)
+                one.new = self._taking(one.new, free) or one.old
         for step, vanished in self._joins:
             for old in vanished:
                 self._join(step, old)
         for new in fresh:
             self._once(new.step)
 
-    def _taking(self, block: Block, free: dict[str, Gone]) -> Block:
-        """A block to be brought back, with what others did to the leaves that moved into it."""
+    def _taking(self, block: Block, free: dict[str, Gone]) -> Block | None:
+        """A block to be brought back, with what others did to the leaves that moved into it.
+
+        Returns:
+            None when others moved all of it too.
+        """
         if block.kind not in LEAVES:
-            return block.with_children([self._taking(c, free) for c in block.children])
+            children = [self._taking(c, free) for c in block.children]
+            return _of_these(block, children) if not children or any(children) else None
         found = free.pop(block.words(), None) if block.words() else None
-        if found is None or self.went.is_lost(found.block):
+        if found is None:
             return block
+        if self.went.is_lost(found.block):
+            return None if self._moved(found.block, block, found.near) else block
         found.used = True
         theirs = content(found.live or found.block)
         return with_content(block, merged(content(found.block), content(block), theirs))
@@ -128,7 +146,10 @@ class Doubles:
     def _join(self, step: Step | Lost, gone: Gone) -> None:
         """Take others' edits of a joined leaf in; leave its text out where they took it."""
         lost = self.went.is_lost(gone.block)
-        if gone.used or not (lost or gone.live) or not holds(step.new, gone.block):
+        if gone.used or not holds(step.new, gone.block):
+            return
+        if not lost and gone.live is None:
+            gone.used = gone.block.words().strip() in step.new.words()
             return
         if lost and self.went.find(gone.block) is None:
             return
@@ -137,15 +158,31 @@ class Doubles:
         step.new = with_content(step.new, items)
         gone.used = True
 
+    def join_far(self, found: Iterable[Gone]) -> None:
+        """Find leaves that became part of one that they did not stand beside."""
+        for gone in (g for g in found if g.block.kind in LEAVES and not g.used):
+            words = gone.block.words().strip()
+            for step in self.edited if len(words) >= PART else ():
+                had = step.old.words() if step.old is not None else ""
+                if words in step.new.words() and words not in had:
+                    self._join(step, gone)
+                    break
+
     def left(self, found: Sequence[Gone], lost: Lost) -> bool:
         """Bring back what others gave to a block that we took apart, without what we took.
 
         Returns:
-            False when that can't be: we took nothing, or a node that can't be made anew is in it.
+            False when that can't be: we took nothing, others took all of it too (it may be in here
+            still), or a node that can't be made anew is in it.
         """
         block, live = found[0].block, found[0].live
+        if found[0].used:
+            return True
         used = {g.block.path for g in found if g.used}
         if live is None or not used:
+            return False
+        leaves = [g.block for g in found if g.used and g.block.kind in LEAVES]
+        if leaves and all(self.went.is_lost(b) and self.went.find(b) for b in leaves):
             return False
         there = {self.went.same.get(path) for path in used if path is not None}
         lost.old, lost.new = _without(block, used), _without(live, there)
@@ -161,7 +198,7 @@ class Doubles:
         source = step.source
         if isinstance(source, Gone) and self.went.is_lost(source.block):
             if step.new.kind in LEAVES:
-                step.dropped = self._moved(source.block, step.new)
+                step.dropped = self._moved(source.block, step.new, source.near)
                 return
             if step.whole:
                 self._open(step, source)

@@ -79,7 +79,9 @@ class _Planner:
             if live is not None and live.kind in LEAVES and live != old:
                 items = without_repeats(content(old), content(new), content(live))
                 new = with_content(new, items)
-            return Step(new, old)
+            step = Step(new, old)
+            self._doubles.edited.append(step)
+            return step
         step = Step(new, old)
         if new.kind == "table":
             step.children = self._rows(old, new, live)
@@ -106,7 +108,8 @@ class _Planner:
                 self._close(gap, step)
                 steps.append(step)
             elif i is not None:
-                found = self.sources.record(old.children[i], theirs.partner(i))
+                near = theirs.beside(i) if theirs.lost(i) else ()
+                found = self.sources.record(old.children[i], theirs.partner(i), near)
                 gap.gone += [g for g in found if g.block.kind in LEAVES]
                 gap.last = old.children[i]
                 place = Lost(old.children[i], old.children[i], theirs.live, theirs.place(i))
@@ -129,6 +132,7 @@ class _Planner:
             left = self._doubles.homed(old, new, theirs.beside(i))
             if adds([old], [left]):
                 self.lost.append(Lost(old, left, theirs.live, theirs.place(i)))
+            self.sources.taken_out(old, new)
             return self._kept(old)
         if partner is not None and self._meets(old, new, partner):
             self.lost.append(Lost(old, new, became=partner))
@@ -210,10 +214,10 @@ class _Planner:
             gone = deleted.found[0]
             if gone.live is None or gone.used or gone.block.kind in {"row", "cell"}:
                 continue
-            if adds([gone.block], [gone.live]) and not self._doubles.left(
-                deleted.found, deleted.place
-            ):
-                deleted.undo()
+            if adds([gone.block], [gone.live]):
+                self._doubles.join_far(deleted.found)
+                if not self._doubles.left(deleted.found, deleted.place):
+                    deleted.undo()
 
 
 @dataclass(slots=True)

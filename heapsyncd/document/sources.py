@@ -16,6 +16,7 @@ from heapsyncd.tree import Atom, Block, Inline, Text, inline, plain
 _RETYPED = 0.5
 _MOVED = 0.6
 _MOVED_TEXT = 12
+_PART = 3
 _MOST_COMPARISONS = 10_000
 
 
@@ -27,6 +28,10 @@ class Gone:
     live: Block | None = None
     """What others made of it, when that differs."""
     used: bool = False
+    near: Sequence[Block] = ()
+    """The live blocks that others put about where it stood."""
+    became: "Step | None" = None
+    """The leaf that is made from it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -109,11 +114,16 @@ class Sources:
         self.gone: list[Gone] = []
         self.fresh: list[Fresh] = []
 
-    def record(self, block: Block, live: Block | None) -> list[Gone]:
+    def record(self, block: Block, live: Block | None, near: Sequence[Block] = ()) -> list[Gone]:
         """Note a block that vanishes with all below it; returns the notes, its own first."""
-        found = [Gone(b, other) for b, other in partners(block, live, self._same)]
+        found = [Gone(b, other, near=near) for b, other in partners(block, live, self._same)]
         self.gone += found
         return found
+
+    def taken_out(self, old: Block, new: Block) -> None:
+        """Note the leaves that we took out of a block which others deleted."""
+        left = set(new.walk())
+        self.gone += [Gone(b) for b in old.walk() if b.kind in LEAVES and b not in left]
 
     def resolve(self) -> None:
         """Find for every new block what it may be cloned from."""
@@ -155,7 +165,7 @@ class Sources:
             same = [g for g in words.get(text, ()) if not g.used] if text else []
             if step.new.kind in LEAVES:
                 found = _leaf_source(step.new, same, fresh.near, leaves)
-                split = (b for b in fresh.beside if holds(b, step.new))
+                split = (b for b in (*fresh.beside, *_cut(step.new, fresh)) if holds(b, step.new))
                 step.source = found or next(split, None)
                 _take_in(step, found)
             else:
@@ -167,9 +177,26 @@ def _leaf_source(
     block: Block, same: Iterable[Gone], near: Sequence[Gone], all_leaves: Sequence[Gone]
 ) -> Gone | None:
     found = next((g for g in same if g.block.kind in LEAVES), None) or _best(block, near, _RETYPED)
+    found = found or _shrunk(block, near)
     if found is None and len(block.words()) >= _MOVED_TEXT:
         found = _best(block, all_leaves, _MOVED)
     return found
+
+
+def _shrunk(block: Block, near: Sequence[Gone]) -> Gone | None:
+    """An unused leaf in the same gap of which only a part was left."""
+    words = block.words().strip()
+    if len(words) < _PART:
+        return None
+    return next((g for g in near if not g.used and words in g.block.words()), None)
+
+
+def _cut(block: Block, fresh: Fresh) -> Iterator[Block]:
+    """The leaves that were cut, when one part has them as its source already."""
+    words = block.words()
+    for gone in fresh.near:
+        if gone.became is not None and words not in gone.became.new.words():
+            yield gone.block
 
 
 def _take_in(step: Step, found: Gone | None) -> None:
@@ -177,6 +204,7 @@ def _take_in(step: Step, found: Gone | None) -> None:
     if found is None:
         return
     found.used = True
+    found.became = step
     if found.live is not None and found.live.kind in LEAVES:
         items = merged(content(found.block), content(step.new), content(found.live))
         step.new = with_content(step.new, items)

@@ -1,6 +1,7 @@
 """What others did to a block since the base: the base's view beside the live document's. Pure."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -11,6 +12,11 @@ from heapsyncd.tree import Atom, Block, Inline, Text
 
 LEAVES = frozenset({"paragraph", "heading", "code", "cell"})
 """Kinds whose content is inline (a code block's is one text)."""
+
+CONTAINERS = frozenset(
+    {"quote", "bullet_list", "ordered_list", "todo_list", "item", "table", "row"}
+)
+"""Kinds that say nothing when nothing is in them."""
 
 _MOST = 0.5
 
@@ -43,6 +49,8 @@ class Theirs:
         self._gone: set[int] = set()
         self._partners: dict[int, int] = {}
         self._arrived: list[tuple[int, int]] = []
+        self._stay: list[int] = []
+        """The children that have a partner, in order."""
         if live is None:
             return
         places = {b.path: j for j, b in enumerate(live.children)}
@@ -52,6 +60,7 @@ class Theirs:
                 self._gone.add(i)
             elif path in places:
                 self._partners[i] = places[path]
+        self._stay = list(self._partners)
         known = {j: i for i, j in self._partners.items()}
         last = -1
         for j in range(len(live.children)):
@@ -76,8 +85,8 @@ class Theirs:
         """The live blocks that others put about where a lost child stood."""
         found = []
         for last, j in self._arrived:
-            between = range(min(last, i) + 1, max(last, i))
-            if self.live is not None and not any(k in self._partners for k in between):
+            between = bisect_right(self._stay, min(last, i)), bisect_left(self._stay, max(last, i))
+            if self.live is not None and between[0] >= between[1]:
                 found.append(self.live.children[j])
         return found
 
@@ -115,9 +124,16 @@ def adds(old: Sequence[Block], new: Sequence[Block]) -> bool:
     for i, j in align(old, new):
         if j is None:
             continue
-        if i is None or (old[i] != new[j] and _adds(old[i], new[j])):
+        if _says(new[j]) if i is None else old[i] != new[j] and _adds(old[i], new[j]):
             return True
     return False
+
+
+def _says(block: Block) -> bool:
+    """Whether anything is in a block."""
+    return any(
+        bool(content(b)) if b.kind in LEAVES else b.kind not in CONTAINERS for b in block.walk()
+    )
 
 
 def _adds(old: Block, new: Block) -> bool:

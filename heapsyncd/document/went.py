@@ -15,7 +15,7 @@ from heapsyncd.tree import Block
 _NEAR = 0.5
 """What came about where a text went, and is this much alike, is the same text, edited."""
 _FAR = 0.6
-_PART = 3
+PART = 3
 """Shorter texts are in others by chance."""
 
 
@@ -38,6 +38,8 @@ class Went:
     """Leaves that others edited, with the words they had."""
     _places: dict[Path, Block] | None = field(init=False, default=None)
     _taken: set[int] = field(init=False, default_factory=set)
+    _found: dict[int, Block] = field(init=False, default_factory=dict)
+    """What holds all of a leaf's text, by the leaf."""
 
     def is_lost(self, block: Block) -> bool:
         """Whether others deleted a base block, or left nothing of it to be seen."""
@@ -63,6 +65,8 @@ class Went:
             near: the live blocks that came to stand about where it was.
         """
         words = leaf.words().strip()
+        if id(leaf) in self._found:
+            return self._found[id(leaf)]
         if self.live is None or leaf.kind not in LEAVES or not words:
             return None
         if self._new is None:
@@ -75,11 +79,12 @@ class Went:
             return found
         if found is not None:
             self._taken.add(id(found))
+            self._found[id(leaf)] = found
         return found
 
     def _whole(self, words: str) -> Block | None:
         """A leaf that holds all of the text among other, which it had not before."""
-        if len(words) < _PART:
+        if len(words) < PART:
             return None
         for block in self._new or ():
             if words in block.words():
@@ -111,7 +116,7 @@ class Went:
 def _parts(leaf: Block, edited: Block, free: list[Block]) -> Block | None:
     """Of the pieces a text was cut into, the one we wrote in; else the longest."""
     words = leaf.words()
-    parts = [b for b in free if len(b.words().strip()) >= _PART and b.words().strip() in words]
+    parts = [b for b in free if len(b.words().strip()) >= PART and b.words().strip() in words]
     places = [h.start for h in text_hunks(words, edited.words()) if h.text.strip()]
 
     def fit(part: Block) -> tuple[int, int]:

@@ -160,10 +160,13 @@ def _announce(tx: Tx, heap: HeapState, page: ChangePage, older: set[BlockId]) ->
         state = blocks.get(tx, change.id)
         if state is not None and state.heap_id == heap.id and _is_news(state, change):
             version = max(1, change.sync_version)
-            if change.updated_at_ms < state.announced_ms and version == state.sync_version:
-                # One of another version shares no history with ours: there is nothing to add.
-                blocks.unacknowledge(tx, change.id)
+            if version < state.sync_version or (
+                change.updated_at_ms < state.announced_ms and version == state.sync_version
+            ):
                 older.add(change.id)
+                if version == state.sync_version:
+                    # One of another version shares no history with ours: see ``restate``.
+                    blocks.unacknowledge(tx, change.id)
             blocks.update(tx, change.id, wanted=version, announced_ms=change.updated_at_ms)
             news = True
     for gone in page.gone:
@@ -187,9 +190,10 @@ def _is_news(state: BlockState, change: Changed) -> bool:
     if state.born_here and state.sync_version == 0:
         return False
     newer = change.sync_version > max(state.sync_version, state.wanted)
+    older = 0 < change.sync_version < state.sync_version
     return (
         change.updated_at_ms != state.announced_ms
         # What could not be taken in is not asked for at each poll (``audit.ask_again``).
-        or (newer and state.problem is None)
+        or ((newer or older) and state.problem is None)
         or change.updated_at_ms == 0
     )

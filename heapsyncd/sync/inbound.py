@@ -54,9 +54,12 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
             for s in batch
         ]
         answer = await heap.backend.pull(heap.id, asks)
-        await receive(
-            heap, [Incoming(p.id, p.sync_version, p.update, p.full) for p in answer.blocks]
-        )
+        asked = {a.id: a.sync_version for a in asks}
+        found = [
+            Incoming(p.id, p.sync_version, p.update, p.full, asked.get(p.id, 0))
+            for p in answer.blocks
+        ]
+        await receive(heap, found)
         if answer.missing:
             await heap.db.write(lambda tx, a=answer.missing: _missing(tx, a))  # type: ignore[misc]
         got = len(answer.blocks) + len(answer.missing)

@@ -222,11 +222,11 @@ def reexpress(
     old, ours, fresh = Replica.load(acknowledged), Replica.load(everything), Replica.load([state])
     before, after, now = old.fields(), ours.fields(), fresh.fields()
     body = merge_three(old.view(), ours.view(), fresh.view())
-    wish = _fields_wish(before, after, now, body)
+    wish = fields_wish(before, after, now, body)
     return Compacted(state, express([state], wish, live=fresh, client_id=client_id).update)
 
 
-def _fields_wish(before: Fields, after: Fields, now: Fields, body: Block) -> Wish:
+def fields_wish(before: Fields, after: Fields, now: Fields, body: Block) -> Wish:
     """Our changes of the fields, as wishes on a document that says ``now``."""
     old_files = {f.key: f for f in before.files}
     new_files = {f.key: f for f in after.files}

@@ -47,7 +47,7 @@ async def push(heap: HeapState) -> bool:
         if not batch:
             return sent
         refused: dict[BlockId, str] = {}
-        results = await _send(heap, batch, refused)
+        results = await _put_back(heap, batch, await _send(heap, batch, refused))
         # Noted before: an update that comes in right after the commit may not know of them.
         taken = {r.id for r in results if r.status == "ok"}
         for unsent in (u for u in batch if u.state.id in taken):
@@ -64,6 +64,25 @@ async def push(heap: HeapState) -> bool:
             await tell_again(heap, (), heap.index.blocks.keys() - not_found)
         if any(r.status != "ok" for r in results):
             return sent  # not again at once: a pull or a person comes first
+
+
+async def _put_back(
+    heap: HeapState, batch: Sequence[_Unsent], results: Sequence[PushResult]
+) -> list[PushResult]:
+    """The results; a version that the server does not know yet, but once did, is as stale as one
+    that it has left behind: it was put back from a backup.
+    """
+    versions = {u.state.id: u.state.sync_version for u in batch}
+    out: list[PushResult] = []
+    for result in results:
+        known = versions.get(result.id, 0)
+        if result.status == "invalid" and result.sync_version < known:
+            # An answer may say any number; the row is what a pull goes by.
+            row = await heap.backend.row(heap.id, result.id)
+            if row is not None and row.sync_version < known:
+                result = PushResult(result.id, "stale", row.sync_version)  # noqa: PLW2901
+        out.append(result)
+    return out
 
 
 async def _send(

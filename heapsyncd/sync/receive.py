@@ -24,6 +24,7 @@ from heapsyncd.sync.apart import Apart
 from heapsyncd.sync.blank import BLANKED, blanked
 from heapsyncd.sync.merge import reexpress
 from heapsyncd.sync.offloop import off_loop
+from heapsyncd.sync.restate import restate
 from heapsyncd.sync.review import Review
 from heapsyncd.sync.rollback import is_behind
 from heapsyncd.sync.state import HeapState, now_ms
@@ -34,12 +35,17 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """An update of one block. ``full``: the whole state of ``sync_version``."""
+    """An update of one block. ``full``: the whole state of ``sync_version``.
+
+    ``asked``: the version we had when we asked for it. One that is earlier is no late answer then:
+    the server was put back.
+    """
 
     id: BlockId
     sync_version: int
     update: bytes
     full: bool = False
+    asked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +140,13 @@ def _read(tx: Tx, heap: HeapState, item: Incoming, sent: frozenset[int]) -> _Fou
 def _absorb(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
     """What one update means; runs in a thread, changes nothing but the replica in memory."""
     state = found.state
-    if item.sync_version < state.sync_version:
+    is_back = item.full and item.sync_version < item.asked == state.sync_version
+    if item.sync_version < state.sync_version and not is_back:
         return Absorbed(state, state.sync_version)
     try:
         if not state.seq and not state.born_here:
             return _first(heap, state, item)
-        if item.sync_version > state.sync_version > 0:
+        if is_back or item.sync_version > state.sync_version > 0:
             return _switch(heap, state, found.rows, item)
         return _append(heap, found, item)
     except BlockError as error:
@@ -206,11 +213,15 @@ def _own_wish(found: _Found, fields: Fields) -> Wish:
 
 
 def _switch(heap: HeapState, state: BlockState, rows: list[LogRow], item: Incoming) -> Absorbed:
-    """The server compacted the document: take the new history, say our unpushed edits anew."""
+    """The server compacted the document, or was put back to before that: take the other history,
+    say anew what it lacks.
+    """
     old = [r.data for r in rows if not r.local]
-    if blanked(old, [r.data for r in rows], item.update):
+    is_new = item.sync_version > state.sync_version
+    if is_new and blanked(old, [r.data for r in rows], item.update):
         return Absorbed(state, item.sync_version, bad=(item.update, BLANKED))
-    made = reexpress(old, [r.data for r in rows], item.update, heap.client_id)
+    say = reexpress if is_new else restate
+    made = say(old, [r.data for r in rows], item.update, heap.client_id)
     new = [(made.state, False)] + ([(made.local, True)] if made.local is not None else [])
     replica = Replica.load([u for u, _ in new], heap.client_id)
     reviews: tuple[Review, ...] = ()
@@ -240,7 +251,7 @@ def _store(tx: Tx, heap: HeapState, absorbed: Absorbed) -> BlockState | None:
     values: dict[str, object] = {"problem": None}
     if now.problem is not None:
         values["stale"] = 1  # it may have been trouble with writing it
-    if now.wanted <= absorbed.sync_version:
+    if now.wanted <= absorbed.sync_version or absorbed.sync_version < now.sync_version:
         values["wanted"] = 0
         values["born_here"] = 0
     if absorbed.forgot:

@@ -23,6 +23,9 @@ _ROUNDS: Final = 4
 _OFTEN: Final = 50
 """A word that so many strays have tells nothing about any."""
 
+_LIKELY: Final = 10
+"""So many others are looked at for each."""
+
 Meeting = tuple[Block, int, int]
 """A stretch of a leaf of theirs: block, start, end."""
 
@@ -109,8 +112,10 @@ def _candidates(ours: Sequence[Stray], theirs: Sequence[Stray]) -> list[tuple[in
         for word in set(_WORD.findall(stray.text)):
             if len(having.get(word, ())) <= _OFTEN:
                 shared.update(dict.fromkeys(having.get(word, ()), len(word)))
-        for i, letters in shared.items():
-            rated.append((-letters / max(_letters(stray.text), _letters(ours[i].text)), i, j))
+        for i, letters in shared.most_common(_LIKELY):
+            if _is_enough(ours[i], stray, letters):
+                share = letters / max(_letters(stray.text), _letters(ours[i].text))
+                rated.append((-share, i, j))
     return [(i, j) for _, i, j in sorted(rated)]
 
 

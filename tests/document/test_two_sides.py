@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from heapsyncd.document.edit import Wish, express, merge_three
 from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
 from heapsyncd.tree import Block
 from tests.document.writers import BUILDING, WRITING, Writer, words_of
 
@@ -86,6 +88,50 @@ def test_the_same_on_both_sides_stands_once(kind: str) -> None:
     games = {seed: Game(Random(seed), [kind], [kind], most=1) for seed in seeds}
     assert {s: g.lost() for s, g in games.items() if g.lost()} == {}
     assert {s: g.doubled() for s, g in games.items() if g.doubled()} == {}
+
+
+@pytest.mark.parametrize(
+    ("what", "base", "ours", "theirs"),
+    [
+        ("made a heading here, joined there",
+         "- one two three<br>\n\n  four", "- # one two three<br>\n\n  four",
+         "- one two NEW three\\\n  four"),
+        ("joined to one that stands elsewhere, cut in two there",
+         "one\n\nxx\n\ntwo three four", "one two three four\n\nxx",
+         "one\n\nxx\n\ntwo three NEW\n\nfour"),
+        ("written in on both sides, made a heading there",
+         "one", "SOME WORDS one THEN", "# one NEW"),
+        ("taken out of a quote that was unwrapped there",
+         "- one\n\n> two\n>\n> 1. three\n> 2. four five six seven",
+         "- one\n\n  four five six seven\n\n> two\n>\n> 1. # three\n> 2.",
+         "- one\n\ntwo\n\n1. three\n2. four five six seven"),
+        ("made a heading with a word more, unwrapped there",
+         "> - [ ] one\n> - [ ] two", "> - [ ] one\n> - [ ]\n>   # NEW two",
+         "- [ ] one\n- [ ] two"),
+        ("moved in the place of another, whose item others added to",
+         "- one\n\n- two\n\n  four", "- two\n\n  one\n\n- four",
+         "- one\n\n  # NEW\n\n- two\n\n  four"),
+        ("a cell emptied, moved there",
+         "one\n\n| a | b c |\n| --- | --- |", "one\n\n|  | b c |\n| --- | --- |",
+         "| a | b c |\n| --- | --- |\n\none"),
+        ("cut in two on both sides",
+         "**one** *second*", "> **one**\n>\n> - *second*", "**one**\n\n*second*"),
+        ("taken out of a list, indented there",
+         "- [ ] one two three four five", "one two NEW three four five\n\n- [ ]",
+         "- [ ]\n  - one THERE two three four five"),
+        ("joined out of a quote, to which others added",
+         "1. one two\n\n   > three four five six", "1. one two three four five six",
+         "1. one two\n\n   > three four five six\n   >\n   > NEW"),
+    ],
+)  # fmt: skip
+def test_taken_apart_on_both_sides(what: str, base: str, ours: str, theirs: str) -> None:
+    """Both take the same text elsewhere: it stands once, with what either wrote in it."""
+    old, here, there = (parse(f"{text}\n", NO_LINKS) for text in (base, ours, theirs))
+    start = express([], Wish(body=old)).update or EMPTY
+    updates = [start, express([start], Wish(body=there)).update or EMPTY]
+    made = express([start], Wish(body=here), live=Replica.load(updates))
+    end = Replica.load([*updates, made.update or EMPTY]).view()
+    assert sorted(end.words().split()) == sorted({*here.words().split(), *there.words().split()})
 
 
 @PLAY

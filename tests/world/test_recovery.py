@@ -22,6 +22,7 @@ from tests.world.fast import fast
 from tests.world.moves import Move
 from tests.world.play import Game
 from tests.world.player import Player
+from tests.world.text import tokens
 
 START = "# Note\n\namber birch\n\ncloud delta\n"
 
@@ -122,6 +123,50 @@ async def test_server_from_a_backup_that_others_went_on_with(game: Game, one: Pl
         await edit(game, one)
         await quiet(game)
     await in_app(game)
+    await quiet(game)
+
+
+@pytest.mark.parametrize("others", [False, True])
+async def test_server_from_a_backup_of_an_earlier_version(
+    game: Game, one: Player, others: bool
+) -> None:
+    """A document that was compacted after the backup was made: what it forgot is said again, and
+    what was typed on either side since stands beside it.
+    """
+    (block,) = await game.world.blocks()
+    await quiet(game)
+    async with restored(game):
+        await edit(game, one)
+        await quiet(game)
+        await game.server.compact(block)
+        await quiet(game)
+        await edit(game, one)
+        await quiet(game)
+    if others:
+        await in_app(game)
+    await edit(game, one)
+    await quiet(game)
+    assert await game.server.version(block) == 1
+    assert game.spoken <= set(tokens(await game.world.text(block)))
+    assert (await game.world.text(block)).count("amber") == 1
+
+
+async def test_an_earlier_version_while_it_runs(game: Game, one: Player) -> None:
+    """A running mirror tells it again at once."""
+    (block,) = await game.world.blocks()
+
+    async def told() -> bool:
+        return game.spoken <= set(tokens(await game.world.text(block)))
+
+    async with restored(game):
+        await one.start()
+        await one.device.in_sync()
+        await game.server.compact(block)
+        await edit(game, one)
+        await until(told, "the later version has it")
+    await edit(game, one)
+    await until(told, "the earlier version has both")
+    await one.stop()
     await quiet(game)
 
 
