@@ -11,6 +11,8 @@ from heapsyncd.tree import DEEPEST, Atom, Attrs, Block, Inline, Text, inline
 _DEEPEST = DEEPEST + 4
 """Levels: the root, the containers, and below them a table's rows and cells."""
 
+_MANY = 50
+
 _COMMENT = re.compile(r"<!--[^<>]*?-->")
 _DIGEST = re.compile(r"\b[0-9a-f]{6}\b")
 
@@ -81,7 +83,8 @@ def _grafted(goal: Block, base: Block) -> Block:
 
 
 def _graft(new: Block, old: Block) -> Block:
-    if new == old:
+    # A long list is not compared as a whole before each of its items is.
+    if len(new.children) < _MANY and new == old:
         return old
     return _grafted(new, old) if new.kind == old.kind else new
 

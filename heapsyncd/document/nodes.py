@@ -86,7 +86,12 @@ class Unread(Elem):
     def __init__(self, raw: XmlElement | XmlFragment, doc: "Doc[Any]") -> None:
         # The other slots stay empty: that is what ``__getattr__`` hears of.
         self.raw = raw
-        self._doc = doc
+        self._doc: Doc[Any] | None = doc
+
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody asked for more than the tag."""
+        return self._doc is None
 
     def __getattr__(self, name: str) -> Any:
         if name not in {"tag", "attrs", "children"} or self.raw is None:
@@ -95,12 +100,15 @@ class Unread(Elem):
             # All siblings of an edited node are asked for theirs.
             self.tag = _tag(self.raw)
             return self.tag
-        with transaction(self._doc) as txn:
+        doc = self._doc
+        assert doc is not None, "it is read once"
+        with transaction(doc) as txn:
             self.attrs = _attrs(self.raw, txn)
             self.children = [
-                read_xml_text(c, txn) if isinstance(c, XmlText) else Unread(c, self._doc)
+                read_xml_text(c, txn) if isinstance(c, XmlText) else Unread(c, doc)
                 for c in self.raw.children(txn)
             ]
+        self._doc = None
         return getattr(self, name)
 
 

@@ -149,7 +149,10 @@ class View:
         if not node.children:
             return None
         tag = schema.ITEMS[node.tag]
-        if not all(isinstance(item, Elem) and item.tag == tag for item in node.children):
+        known = self._known
+        if not all(
+            id(i) in known or (isinstance(i, Elem) and i.tag == tag) for i in node.children
+        ):
             return self._opaque(node, path)
         kind = schema.LISTS[node.tag]
         values = attrs()
@@ -158,7 +161,7 @@ class View:
         children = []
         for k, item in enumerate(node.children):
             assert isinstance(item, Elem)
-            children.append(self._known.get(id(item)) or self.item(item, kind, (*path, k)))
+            children.append(known.get(id(item)) or self.item(item, kind, (*path, k)))
         return Block(kind, values, tuple(children), path=path)
 
     def item(self, node: Elem, kind: BlockType, path: Path) -> Block:
