@@ -36,12 +36,18 @@ def align(old: Sequence[Block], new: Sequence[Block]) -> list[Pair]:
     ends = (len(old) - tail, len(new) - tail, tail)
     if ends[0] - head == ends[1] - head == 1 and _stays(old[head], new[head]):
         return [*out, *((k, k) for k in range(head, len(old)))]
+    if head in ends[:2]:
+        return [*out, *_align_gap(old, new, (i, ends[0], j, ends[1])), *_pairs(*ends)]
     middle = _numbered(old[head : ends[0]], new[head : ends[1]])
     for i2, j2, n in [*((x + head, y + head, n) for x, y, n in matches(*middle)), ends]:
         out += _replaced(old, new, _align_gap(old, new, (i, i2, j, j2)))
-        out += [(i2 + k, j2 + k) for k in range(n)]
+        out += _pairs(i2, j2, n)
         i, j = i2 + n, j2 + n
     return out
+
+
+def _pairs(i: int, j: int, n: int) -> list[Pair]:
+    return [(i + k, j + k) for k in range(n)]
 
 
 def equal_ends(old: Sequence[Block], new: Sequence[Block]) -> tuple[int, int]:
