@@ -242,7 +242,7 @@ class LeafReader:
             block = refs.target(self._source, data)
             has_label = data["link_type"]["WikiLink"]["has_pothole"]
             if has_label:
-                label = refs.label(self._source, self._events, i)
+                label = one_spaced(refs.label(self._source, self._events, i) or "") or None
             else:
                 label = refs.spelling(self._source, data, block)
             self._atom("mention", start, end, id=block, label=label)

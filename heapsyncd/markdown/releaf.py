@@ -16,6 +16,8 @@ from heapsyncd.tree import Block, Inline
 _LONG = 50_000
 _INFO = re.compile(rb"(`{3,}|~{3,})([ \t]*)([^ \t\r\n]*)")
 _PREFIX = re.compile(rb"[ \t>]*")
+_HASHES = re.compile(rb"#{1,6}(?=[ \t]|\r?\n|\Z)")
+_UNDERLINE = re.compile(rb"\n[ \t>]*(=+|-+)[ \t]*\Z")
 
 
 _LADDER = [(0, False), (1, False), (0, True), (1, True)]
@@ -27,14 +29,32 @@ def edit_leaf(bench: Workbench, old: Block, new: Block, prefix: bytes) -> bool:
     """Edit inline content in its lines; False when that would not read right."""
     sheet = bench.sheet
     more = sheet.indent(old) if sheet.has_own_line(old) else prefix
+    level = None if old.attrs == new.attrs else _level_edit(sheet, old, new)
+    if old.attrs != new.attrs and level is None:
+        return False
     edits = _leaf_edits(bench, old, new, more.decode())
-    for edit in edits or ():
+    if edits is None:
+        return False
+    for edit in edits:
         sheet.replace(edit.start, edit.end, edit.text.replace(b"\n", sheet.newline + more))
-    return edits is not None
+    sheet.edits += [level] if level else []
+    return True
+
+
+def _level_edit(sheet: Sheet, old: Block, new: Block) -> Edit | None:
+    """The change of a heading's level where its notation has the new one, too."""
+    (start, end), level = span_of(old), int(new.get("level") or 1)
+    hashes = _HASHES.match(sheet.data, start, end)
+    if hashes:
+        return Edit(start, hashes.end(), b"#" * level)
+    line = _UNDERLINE.search(sheet.data, start, end)
+    if line is None or level > 2:
+        return None
+    return Edit(line.start(1), line.end(1), (b"=", b"-")[level - 1] * len(line[1]))
 
 
 def _leaf_edits(bench: Workbench, old: Block, new: Block, prefix: str) -> list[Edit] | None:
-    if bench.step or old.attrs != new.attrs:
+    if bench.step:
         return None
     splice = Splice(bench.sheet.data, old, new.inline, bench.trace)
     for rung, wide in _LADDER:

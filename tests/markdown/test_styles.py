@@ -38,6 +38,7 @@ class Author:
 
     def block(self, depth: int) -> str:
         kinds = [self.paragraph, self.paragraph, self.heading, self.code, self.table, self.odd]
+        kinds += [self.footnote] if not depth else []
         nested = [self.quote, self.items]
         if depth < 2 and self.random.random() < 0.3:
             return self.random.choice(nested)(depth)
@@ -58,6 +59,7 @@ class Author:
                     "({}),",
                     "*{}*.",
                     "{}\\*",
+                    "\\#{}",
                     "{} &amp;",
                     "<b>{}</b>",
                     "[^1]{}",
@@ -104,6 +106,14 @@ class Author:
         kinds = ["***\n", "- - -\n", "<!-- a comment -->\n", "<div>\n{}\n</div>\n", "[^1]: {}\n"]
         return self.random.choice(kinds).format(self.word())
 
+    def footnote(self) -> str:
+        """A footnote of several blocks."""
+        blocks = [self.random.choice([self.paragraph, self.code])() for _ in range(2)]
+        below = "\n".join(blocks).splitlines()
+        return f"[^1]: {self.text()}\n\n" + "".join(
+            f"    {line}\n" if line else "\n" for line in below
+        )
+
     def quote(self, depth: int) -> str:
         mark = self.random.choice(["> ", ">  "])
         inner = "\n".join(self.block(depth + 1) for _ in range(self.random.randint(1, 2)))
@@ -113,6 +123,8 @@ class Author:
         marks = ["-", "*", "+", "- [ ]", "* [X]", "1.", "7)", "10."]
         mark, space = self.random.choice(marks), self.random.choice([" ", " ", "  ", "   "])
         indent = " " * len(mark.split(" ")[0] + space)
+        if len(indent) <= 4 and self.random.random() < 0.2:
+            indent = "\t"
         gap = self.random.choice(["", "", "\n"])
         made = []
         for _ in range(self.random.randint(1, 3)):
@@ -150,6 +162,25 @@ def test_a_remote_word_changes_that_word_alone(random: Random, new: str) -> None
     view = Replica.load([document, update]).view()
     after = patch(source, view, NO_LINKS)
     assert pipes(after) == pipes(source.replace(word, new))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_a_remote_word_that_comes_changes_one_line(random: Random) -> None:
+    """Whatever the style of a note, a word more is in one line, and all lines are still there."""
+    source = Author(random).note()
+    tree = parse(source, NO_LINKS)
+    words = sorted(set(_WORD.findall(tree.words())))
+    if not words:
+        return
+    word = random.choice(words)
+    after = patch(source, renamed(tree, word, f"{word} more"), NO_LINKS)
+    old, new = pipes(source).split("\n"), pipes(after).split("\n")
+    assert len(old) == len(new)
+    changed = [(a, b) for a, b in zip(old, new, strict=True) if a != b]
+    assert len(changed) == 1
+    was, now = ("".join(line.split()) for line in changed[0])
+    assert now.replace("more", "", 1) == was
 
 
 def pipes(text: str) -> str:
