@@ -91,8 +91,8 @@ class Apart:
         """
         if not self.unsent and sum(len(data) for _, data in self.log) > LARGE_BYTES:
             return None
-        unsent = self.unsent - self._arrived(update)
-        for rows in (unsent | self.sent, unsent):
+        arrived = self._arrived(update)
+        for rows in ((self.unsent | self.sent) - arrived, self.unsent - arrived):
             shared = [data for seq, data in self.log if seq not in rows]
             theirs = Replica.load([*shared, update])
             # Without what they build on: they have seen what we sent.
@@ -101,19 +101,20 @@ class Apart:
         return None
 
     def _arrived(self, update: bytes) -> frozenset[int]:
-        """The unsent rows that the server has all the same, for the update holds them: their
-        acknowledgement was lost. Others have seen them. Rows are sent in order.
+        """Our rows that the update holds itself, for it is a whole state, acknowledged or not:
+        theirs has what is in them, then. Rows are sent in order.
         """
-        if not self.unsent:
+        mine = self.unsent | self.sent
+        if not mine:
             return frozenset()
         held = clocks(vector_of([update]))
-        rows = sorted(self.unsent)
-        shared = self._vector(lambda seq: seq not in self.unsent)
+        rows = sorted(mine)
+        shared = self._vector(lambda seq: seq not in mine)
         if all(held.get(c, 0) <= shared.get(c, 0) for c in self._vector(lambda _: True)):
             return frozenset()
 
         def upto(k: int) -> dict[int, int]:
-            return self._vector(lambda seq: seq not in self.unsent or seq in rows[:k])
+            return self._vector(lambda seq: seq not in mine or seq in rows[:k])
 
         def is_missing(k: int) -> bool:
             return any(n > held.get(c, 0) for c, n in upto(k).items())

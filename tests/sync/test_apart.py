@@ -66,8 +66,8 @@ def test_they_have_seen_what_was_sent() -> None:
     assert "MORE" in found.words()
 
 
-def test_an_acknowledgement_was_lost() -> None:
-    """What was sent without our knowing is no edit made apart: others have seen it, and we have
+def test_a_whole_state() -> None:
+    """What is in a whole state of the server's is no edit made apart, acknowledged or not; we have
     typed into it since.
     """
     first = edit(START, f"{ALL}\nMORE WORDS\n")
@@ -75,8 +75,9 @@ def test_an_acknowledgement_was_lost() -> None:
     in_app = edit([*START, first], f"{ALL.replace('amber', 'amber APP')}\nMORE WORDS\n")
     whole = Replica.load([*START, first, in_app]).state()
     log = list(enumerate([*START, first, second], 1))
-    apart = Apart(log, frozenset({2, 3}), frozenset())
-    assert apart.together(whole, Replica.load([*START, first, second, in_app])) is None
+    met = Replica.load([*START, first, second, in_app])
+    assert Apart(log, frozenset({2, 3}), frozenset()).together(whole, met) is None
+    assert Apart(log, frozenset({3}), frozenset({2})).together(whole, met) is None
     # What it can't know of is looked after still.
     deleted = edit([*START, first], f"{LESS}\nMORE WORDS\n")
     typed = edit([*START, first], f"{TYPED}\nMORE WORDS\n")
