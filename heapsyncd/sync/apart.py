@@ -7,13 +7,14 @@ is done for an edit that was expressed already when the other side's came in.
 """
 
 import re
+from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from heapsyncd.document.edit import Wish, express
-from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.document.replica import EMPTY, Replica, clocks, vector_of
 from heapsyncd.ids import BlockId
 from heapsyncd.tree import Block
 
@@ -90,13 +91,42 @@ class Apart:
         """
         if not self.unsent and sum(len(data) for _, data in self.log) > LARGE_BYTES:
             return None
-        for rows in (self.unsent | self.sent, self.unsent):
+        arrived = self._arrived(update)
+        for rows in ((self.unsent | self.sent) - arrived, self.unsent - arrived):
             shared = [data for seq, data in self.log if seq not in rows]
             theirs = Replica.load([*shared, update])
             # Without what they build on: they have seen what we sent.
             if not theirs.has_pending():
                 return self._together(shared, update, theirs, merged)
         return None
+
+    def _arrived(self, update: bytes) -> frozenset[int]:
+        """Our rows that the update holds itself, for it is a whole state, acknowledged or not:
+        theirs has what is in them, then. Rows are sent in order.
+        """
+        mine = self.unsent | self.sent
+        if not mine:
+            return frozenset()
+        held = clocks(vector_of([update]))
+        rows = sorted(mine)
+        shared = self._vector(lambda seq: seq not in mine)
+        if all(held.get(c, 0) <= shared.get(c, 0) for c in self._vector(lambda _: True)):
+            return frozenset()
+
+        def upto(k: int) -> dict[int, int]:
+            return self._vector(lambda seq: seq not in mine or seq in rows[:k])
+
+        def is_missing(k: int) -> bool:
+            return any(n > held.get(c, 0) for c, n in upto(k).items())
+
+        count = bisect_left(range(1, len(rows) + 1), True, key=is_missing)
+        # A row that only deletes does not show.
+        while count and upto(count) == upto(count - 1):
+            count -= 1
+        return frozenset(rows[:count])
+
+    def _vector(self, chosen: Callable[[int], bool]) -> dict[int, int]:
+        return clocks(vector_of([data for seq, data in self.log if chosen(seq)] or [EMPTY]))
 
     def _together(
         self, shared: Sequence[bytes], update: bytes, theirs: Replica, merged: Replica

@@ -66,6 +66,28 @@ def test_they_have_seen_what_was_sent() -> None:
     assert "MORE" in found.words()
 
 
+def test_a_whole_state() -> None:
+    """What is in a whole state of the server's is no edit made apart, acknowledged or not; we have
+    typed into it since.
+    """
+    first = edit(START, f"{ALL}\nMORE WORDS\n")
+    second = edit([*START, first], f"{ALL}\nMOREOVER WORDS\n")
+    in_app = edit([*START, first], f"{ALL.replace('amber', 'amber APP')}\nMORE WORDS\n")
+    whole = Replica.load([*START, first, in_app]).state()
+    log = list(enumerate([*START, first, second], 1))
+    met = Replica.load([*START, first, second, in_app])
+    assert Apart(log, frozenset({2, 3}), frozenset()).together(whole, met) is None
+    assert Apart(log, frozenset({3}), frozenset({2})).together(whole, met) is None
+    # What it can't know of is looked after still.
+    deleted = edit([*START, first], f"{LESS}\nMORE WORDS\n")
+    typed = edit([*START, first], f"{TYPED}\nMORE WORDS\n")
+    whole = Replica.load([*START, first, deleted]).state()
+    apart = Apart(list(enumerate([*START, first, typed], 1)), frozenset({2, 3}), frozenset())
+    found = apart.together(whole, Replica.load([*START, first, typed, deleted]))
+    assert found is not None
+    assert found.words() == parse(f"{TYPED}\nMORE WORDS\n", NO_LINKS).words()
+
+
 def test_sent_lately() -> None:
     """Acknowledged rows are remembered for a while, each by its own time."""
     sent = SentLately()
