@@ -67,7 +67,7 @@ def choose(ring: Sequence[Rendition], data: bytes, now_ms: int) -> Choice:
     for older in recent:
         cost = _cost(_tokens(older.data), tokens)
         if cost <= most and _lacks_all_since(ring, older, tokens):
-            best, most = older, cost - 1
+            best, most = older, cost  # of two as near, the earlier: what came since returns
     return Choice(best, older=best is not newest)
 
 

@@ -42,6 +42,12 @@ def test_over_the_same_word(age_ms: int, older: bool) -> None:
     assert choose(texts, saved.encode(), NOW).older is older
 
 
+def test_of_two_that_are_as_near_the_earlier() -> None:
+    """A buffer that may be as old as either of two texts counts as the older: nothing is lost."""
+    texts = ring(("one\n\ntwo\n", "written"), ("one\n", "written"), ("", "saved"))
+    assert choose(texts, b"new\n", NOW).rendition is texts[2]
+
+
 def test_a_word_that_arrived_goes_on() -> None:
     """Who makes a longer word of one that arrived has seen it."""
     texts = ring((FIRST.replace("lazy", "sleepy"), "written"), (FIRST, "saved"))
