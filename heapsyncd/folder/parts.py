@@ -73,7 +73,7 @@ class Part:
             The file's stat; None when the digest is wrong, then the part is gone.
 
         Raises:
-            Moved: what stands at the path is not as expected; the part stays.
+            Moved: what stands at the path is not as expected, nor this content; the part stays.
         """
         return await asyncio.to_thread(self._finish, expect, mode)
 
@@ -116,7 +116,11 @@ class Part:
             if expect is not None:
                 replace.last_look(self._path, name, dir_fd, expect)
             elif syscalls.exists(name, dir_fd):
-                raise Moved(self._path, "something new stands there")
+                there = _same(name, dir_fd, self._sha256, found.size)
+                if there is None:
+                    raise Moved(self._path, "something new stands there")
+                replace.discard(self._temp, dir_fd)
+                return there
             ready = replace.Staged(self._path, dir_fd, self._temp, name, expect, found)
             result = replace.commit(ready)
             syscalls.fsync(dir_fd)
@@ -155,6 +159,23 @@ def _append(dir_fd: int, temp: str, offset: int, pieces: Sequence[bytes]) -> Non
                 left = left[syscalls.write(fd, left) :]
         # The disk works while more arrives; what is left for the end is little.
         syscalls.start_writing(fd, offset)
+    finally:
+        os.close(fd)
+
+
+def _same(name: str, dir_fd: int, sha256: str, size: int) -> Stat | None:
+    """The stat of a file that holds the very content; None when something else stands there."""
+    try:
+        fd = os.open(
+            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd
+        )
+    except OSError:
+        return None
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != size or _digest(fd) != sha256:
+            return None
+        return stat_of(found)
     finally:
         os.close(fd)
 

@@ -73,6 +73,23 @@ async def test_the_place_is_looked_at_last(folder: HeapFolder, root: Path) -> No
     assert (root / "a.bin").stat().st_mode & 0o777 == 0o600
 
 
+async def test_the_same_content_that_stands_there_already(folder: HeapFolder, root: Path) -> None:
+    """A file that came meanwhile and holds the very content is the file; a symlink to one is not."""
+    part = folder.part("a.bin", SHA)
+    await part.append(0, DATA)
+    (root / "other.bin").write_bytes(DATA)
+    (root / "a.bin").symlink_to(root / "other.bin")
+    with pytest.raises(Moved):
+        await part.finish(None)
+    (root / "a.bin").unlink()
+    (root / "a.bin").write_bytes(DATA)
+    inode = (root / "a.bin").stat().st_ino
+    found = await part.finish(None)
+    assert found is not None
+    assert found.inode == inode == (root / "a.bin").stat().st_ino
+    assert list(root.glob(".heapsyncd-part-*")) == []
+
+
 async def test_parts_are_told_apart(folder: HeapFolder, root: Path) -> None:
     """Two files of one content, and two contents of one file, do not share a part."""
     one, two = folder.part("a.bin", SHA), folder.part("b.bin", SHA)
