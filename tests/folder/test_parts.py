@@ -74,7 +74,7 @@ async def test_the_place_is_looked_at_last(folder: HeapFolder, root: Path) -> No
 
 
 async def test_the_same_content_that_stands_there_already(folder: HeapFolder, root: Path) -> None:
-    """A file that came meanwhile and holds the content is taken for it; a symlink to one is not."""
+    """A file that came meanwhile and holds the content is taken for it, a symlink to one not."""
     part = folder.part("a.bin", SHA)
     await part.append(0, DATA)
     (root / "other.bin").write_bytes(DATA)
