@@ -119,13 +119,14 @@ def _scratch(base: Sequence[bytes], goal: Block, live: Replica | None = None) ->
 def _fork(base: Sequence[bytes], live: Replica | None, client_id: int | None) -> Replica:
     """The base as a document of its own, under the given id where that is safe."""
     fork = Replica.load(base, client_id)
-    if client_id is None or (live is None and not fork.has_pending()):
+    if client_id is None:
         return fork
-    if live is not None and not fork.has_pending() and not live.has_pending():
-        have, now = clocks(fork.state_vector()), clocks(live.state_vector())
-        if have.get(client_id, 0) == now.get(client_id, 0):
-            return fork
-    return Replica.load(base)
+    if any(r.has_pending_of(client_id) for r in (fork, live) if r is not None):
+        return Replica.load(base)
+    if live is None:
+        return fork
+    have, now = clocks(fork.state_vector()), clocks(live.state_vector())
+    return fork if have.get(client_id, 0) == now.get(client_id, 0) else Replica.load(base)
 
 
 def _unmet(wish: Wish, fork: Replica, live: Replica) -> Wish:

@@ -16,7 +16,7 @@ from heapsyncd.document import fields, nodes, tree
 from heapsyncd.document.changes import MOST_BYTES, Changes, shown_again
 from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.document.tree import Shown
-from heapsyncd.document.vectors import ordered, ordered_snapshot
+from heapsyncd.document.vectors import number, ordered, ordered_snapshot
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
 from heapsyncd.model import Fields
 from heapsyncd.tree import Block
@@ -172,6 +172,16 @@ class Replica:
             self._waiting += [u for u in self._unsure if self._lacks(u)]
         self._unsure = []
         return bool(self._waiting)
+
+    def has_pending_of(self, client_id: int) -> bool:
+        """Whether something that a client issued waits for others: quick where the client issued
+        little, for only updates that name it are looked at.
+        """
+        name = number(client_id)
+        with contained():
+            return any(name in u for u in self._waiting) or any(
+                name in u and self._lacks(u) for u in self._unsure
+            )
 
     def fields(self) -> Fields:
         """What the document says beside its body."""

@@ -26,13 +26,14 @@ def ordered_snapshot(snapshot: bytes) -> bytes:
 def ordered(state_vector: bytes) -> bytes:
     """The same vector with its clients in order."""
     pairs = sorted(clocks(state_vector).items())
-    out = bytearray(_number(len(pairs)))
+    out = bytearray(number(len(pairs)))
     for client, clock in pairs:
-        out += _number(client) + _number(clock)
+        out += number(client) + number(clock)
     return bytes(out)
 
 
-def _number(value: int) -> bytes:
+def number(value: int) -> bytes:
+    """A variable-length integer, as client ids stand in updates."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

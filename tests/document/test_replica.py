@@ -185,3 +185,15 @@ def test_a_view_is_made_once_for_each_state() -> None:
 
 def _paragraphs(*texts: str) -> Block:
     return Block("doc", (), tuple(Block("paragraph", inline=(Text(t),)) for t in texts))
+
+
+def test_what_waits_is_told_by_who_issued_it() -> None:
+    """A second edit without the first waits; only its author's id is not safe to go on with."""
+    first = express([BASE], Wish(body=doc("one", "two", "x")), client_id=9).update or EMPTY
+    second = (
+        express([BASE, first], Wish(body=doc("one", "two", "xyz")), client_id=9).update or EMPTY
+    )
+    replica = Replica.load([BASE, second])
+    assert replica.has_pending_of(9)
+    assert not replica.has_pending_of(10)
+    assert not Replica.load([BASE, first, second]).has_pending_of(9)
