@@ -104,6 +104,7 @@ class HeapMirror:
         return (
             self.first_look
             and self.intake.idle
+            and not any(p.trying for p in self.trouble.values() if p.work == "send")
             and self._clean_poll_at > self._changed_at
             and bool(report.problems or report.error or report.held_deletions)
         )

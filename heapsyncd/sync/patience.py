@@ -53,9 +53,12 @@ class Patience:
     proves: bool = False
     failures: int = 0
     last: Exception | None = field(default=None)
+    trying: bool = False
+    """An attempt is being made: what it meets may not be all."""
 
     async def attempt(self, step: Callable[[], Awaitable[object]]) -> bool:
         """Do the step; whether it worked. After a failure ``pause_s`` says how long to wait."""
+        self.trying = True
         try:
             await step()
         except (TryLater, SignInRefused, PeerError, BaseExceptionGroup) as error:
@@ -64,6 +67,8 @@ class Patience:
                 raise
             self._failed(cause)
             return False
+        finally:
+            self.trying = False
         if self.failures:
             log.info("works again", heap=self.heap.report.title, work=self.work)
         self.failures, self.last = 0, None
