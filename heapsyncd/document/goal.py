@@ -12,6 +12,7 @@ _DEEPEST = DEEPEST + 4
 """Levels: the root, the containers, and below them a table's rows and cells."""
 
 _MANY = 50
+"""Children; a container with fewer is compared as a whole first."""
 
 _COMMENT = re.compile(r"<!--[^<>]*?-->")
 _DIGEST = re.compile(r"\b[0-9a-f]{6}\b")

@@ -11,12 +11,12 @@ from heapsyncd.diff import similarity
 from heapsyncd.document.identity import Same
 from heapsyncd.document.theirs import LEAVES, content, holds, partners
 from heapsyncd.document.visible import merged
+from heapsyncd.document.went import PART
 from heapsyncd.tree import Atom, Block, Inline, Text, inline, plain
 
 _RETYPED = 0.5
 _MOVED = 0.6
 _MOVED_TEXT = 12
-_PART = 3
 _MOST_COMPARISONS = 10_000
 
 
@@ -186,7 +186,7 @@ def _leaf_source(
 def _shrunk(block: Block, near: Sequence[Gone]) -> Gone | None:
     """An unused leaf in the same gap of which only a part was left."""
     words = block.words().strip()
-    if len(words) < _PART:
+    if len(words) < PART:
         return None
     return next((g for g in near if not g.used and words in g.block.words()), None)
 

@@ -63,9 +63,9 @@ def show(doc: Doc[Any]) -> Shown:
 
 def show_body(body: Elem) -> Shown:
     """What a body shows that has been read."""
-    pass_ = View()
-    children = pass_.blocks(body, ())
-    return Shown(Block("doc", children=children, path=()), pass_.is_plain)
+    look = View()
+    children = look.blocks(body, ())
+    return Shown(Block("doc", children=children, path=()), look.is_plain)
 
 
 _ODD = re.compile(r"[\n\r\0]")
