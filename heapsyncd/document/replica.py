@@ -173,11 +173,6 @@ class Replica:
         self._unsure = []
         return bool(self._waiting)
 
-    def waits(self, update: bytes) -> bool:
-        """Whether an update that was applied waits for others, in whole or in part."""
-        with contained():
-            return self._lacks(update)
-
     def has_pending_of(self, client_id: int) -> bool:
         """Whether something that a client issued waits for others: quick where the client issued
         little, for only updates that name it are looked at.
