@@ -16,7 +16,7 @@ from heapsyncd.document import fields, nodes, tree
 from heapsyncd.document.changes import MOST_BYTES, Changes, shown_again
 from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.document.tree import Shown
-from heapsyncd.document.vectors import number, ordered, ordered_snapshot
+from heapsyncd.document.vectors import number, ordered, ordered_snapshot, reaches_beyond
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
 from heapsyncd.model import Fields
 from heapsyncd.tree import Block
@@ -83,7 +83,7 @@ class Replica:
     def apply(self, update: bytes) -> bool:
         """Take in an update; True when anything changed (a deletion alone counts).
 
-        False also stands for an update that waits for others (``has_pending``): keep its bytes.
+        False also stands for an update that waits for others (``waits``): keep its bytes.
 
         Raises:
             UnreadableDocument: the bytes are bad; the replica is as it was.
@@ -130,8 +130,7 @@ class Replica:
         self._waiting = [u for u in self._waiting if self._lacks(u)]
 
     def _lacks(self, update: bytes) -> bool:
-        """Whether structs of the update wait for ones that have not arrived."""
-        return get_update(update, self._doc.get_state())[0] != 0
+        return waits(update, self._doc.get_state())
 
     def _rebuild(self, state: bytes) -> None:
         """Start over from a good state: after a panic a document is not to be trusted."""
@@ -166,10 +165,13 @@ class Replica:
         with contained():
             return self._doc.get_update(state_vector)
 
+    def waits(self, update: bytes) -> bool:
+        """Whether an update that was applied waits: quick for a short one, whatever else waits."""
+        return self._lacks(update)
+
     def has_pending(self) -> bool:
-        """Whether an update waits for others that have not arrived."""
-        with contained():
-            self._waiting += [u for u in self._unsure if self._lacks(u)]
+        """Whether any update waits for others that have not arrived."""
+        self._waiting += [u for u in self._unsure if self._lacks(u)]
         self._unsure = []
         return bool(self._waiting)
 
@@ -178,10 +180,9 @@ class Replica:
         little, for only updates that name it are looked at.
         """
         name = number(client_id)
-        with contained():
-            return any(name in u for u in self._waiting) or any(
-                name in u and self._lacks(u) for u in self._unsure
-            )
+        return any(name in u for u in self._waiting) or any(
+            name in u and self._lacks(u) for u in self._unsure
+        )
 
     def fields(self) -> Fields:
         """What the document says beside its body."""
@@ -230,6 +231,20 @@ def missing(updates: Sequence[bytes], state_vector: bytes) -> bytes:
     """
     with contained():
         return get_update(merge(updates), state_vector)
+
+
+def waits(update: bytes, state_vector: bytes) -> bool:
+    """Whether an update holds something that a document, which took it in and has that vector,
+    could not use yet.
+
+    That are structs which build on unknown ones, or deletions of unknown ones: a deletion leaves
+    no trace in the state until what it deletes arrives.
+
+    Raises:
+        UnreadableDocument: the bytes are bad.
+    """
+    with contained():
+        return reaches_beyond(get_update(update, state_vector), state_vector)
 
 
 def vector_of(updates: Sequence[bytes]) -> bytes:

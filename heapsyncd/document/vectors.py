@@ -23,6 +23,21 @@ def ordered_snapshot(snapshot: bytes) -> bytes:
     return repr((sorted(deleted), sorted(seen))).encode()
 
 
+def reaches_beyond(update: bytes, state_vector: bytes) -> bool:
+    """Whether an update that holds nothing a vector has seen, deletions apart, holds structs, or
+    deletes ones beyond the vector.
+    """
+    numbers = _numbers(update)
+    if next(numbers):
+        return True
+    seen = clocks(state_vector)
+    for _ in range(next(numbers)):
+        client, ranges = next(numbers), next(numbers)
+        if any(next(numbers) + next(numbers) > seen.get(client, 0) for _ in range(ranges)):
+            return True
+    return False
+
+
 def ordered(state_vector: bytes) -> bytes:
     """The same vector with its clients in order."""
     pairs = sorted(clocks(state_vector).items())

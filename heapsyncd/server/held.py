@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from heapsyncd.document.replica import Replica, merge, missing
+from heapsyncd.document.replica import Replica, merge, waits
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import BlockKind
 from heapsyncd.server.data import Effect, Stored
 from heapsyncd.server.limits import Limits
 from heapsyncd.server.rows import derive
-from heapsyncd.wire.lib0 import Reader
 
 NO_UPDATE = b"\0\0"
 """The update of a document in which nothing ever happened."""
@@ -169,28 +168,6 @@ class Batch:
             held.id,
             Effect(held.id, held.heap_id, held.kind, held.row_title, held.sync_version),
         )
-
-
-def waits(update: bytes, vector: bytes) -> bool:
-    """Whether an update holds something that a document, which took it in, could not use yet.
-
-    That are structs which build on unknown ones, or deletions of unknown ones: a deletion leaves
-    no trace in the state until what it deletes arrives.
-    """
-    reader = Reader(missing([update], vector))
-    if reader.var_uint():
-        return True
-    seen = _clocks(Reader(vector))
-    for _ in range(reader.var_uint()):
-        client = reader.var_uint()
-        for _ in range(reader.var_uint()):
-            if reader.var_uint() + reader.var_uint() > seen.get(client, 0):
-                return True
-    return False
-
-
-def _clocks(reader: Reader) -> dict[int, int]:
-    return {reader.var_uint(): reader.var_uint() for _ in range(reader.var_uint())}
 
 
 def judge(batch: Batch, held: Held, update: bytes, origin: object | None = None) -> bool:

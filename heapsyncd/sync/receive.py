@@ -173,7 +173,7 @@ def _append(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
     reviews: tuple[Review, ...] = ()
     ours = replica.view() if found.unsent else None
     changed = replica.apply(item.update)
-    if changed or replica.has_pending():
+    if changed or replica.waits(item.update):
         new.append((item.update, False))
     wish = _own_wish(found, replica.fields())
     if wish.deleted_at_ms is None:

@@ -1,5 +1,6 @@
 """Replicas: loading, applying, comparing, and surviving bad bytes."""
 
+import itertools
 import random
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from heapsyncd.document.replica import (
     missing,
     self_test,
     vector_of,
+    waits,
 )
 from heapsyncd.document.vectors import clocks
 from heapsyncd.errors import UnreadableDocument
@@ -67,6 +69,36 @@ def test_an_update_that_waits_for_another_is_pending_until_it_comes() -> None:
     assert replica.apply(BASE)
     assert not replica.has_pending()
     assert replica.view() == doc("one", "two", "three")
+
+
+def test_what_is_known_of_an_update_does_not_wait() -> None:
+    """An update waits while what it builds on, or deletes, has not been seen."""
+    longer, shorter = made([BASE], "one", "two", "three"), made([BASE], "one")
+    vectors = [Replica.load(u).state_vector() for u in ([], [BASE], [BASE, longer])]
+    assert [waits(BASE, v) for v in vectors] == [True, False, False]
+    assert [waits(longer, v) for v in vectors] == [True, True, False]
+    assert [waits(shorter, v) for v in vectors] == [True, False, False]
+
+
+def test_a_deletion_of_what_waits() -> None:
+    """It tells nothing by itself, not even after the text that it deletes began to wait; it holds
+    when all has come, in whatever order.
+    """
+    second = made([BASE], "one", "two", "three")
+    third = made([BASE, second], "one", "two", "three", "four")
+    deletion = made([BASE, second, third], "one", "two")
+    for order in itertools.permutations([second, third, deletion]):
+        replica = Replica.load([BASE])
+        for update in order:
+            replica.apply(update)
+            assert replica.waits(update) <= replica.has_pending()
+        assert not replica.has_pending()
+        assert replica.view() == doc("one", "two")
+    replica = Replica.load([BASE])
+    assert not replica.apply(third)
+    assert not replica.apply(deletion)
+    assert replica.waits(deletion)
+    assert Replica.load([BASE, deletion]).has_pending()
 
 
 def test_differences_bring_another_replica_up_to_date() -> None:

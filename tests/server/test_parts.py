@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pycrdt import Doc, XmlFragment
+from pycrdt import Doc
 
 from heapsyncd.errors import ProtocolError
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server.awareness import LEFT, Presence, State, decode, encode
-from heapsyncd.server.held import waits
 from heapsyncd.server.input import is_state_vector
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.rooms import Address
@@ -96,18 +95,3 @@ def test_state_vectors() -> None:
     assert is_state_vector(doc.get_state())
     paragraph("x", doc)
     assert is_state_vector(doc.get_state())
-
-
-def test_waits() -> None:
-    """An update waits while what it builds on, or deletes, has not been seen."""
-    doc: Doc[Any] = Doc()
-    empty = doc.get_state()
-    first = paragraph("one", doc)
-    one = doc.get_state()
-    second = paragraph("two", doc)
-    two = doc.get_state()
-    del doc.get("content_v0", type=XmlFragment).children[1]
-    deletion = doc.get_update(two)
-    assert [waits(first, v) for v in (empty, one)] == [True, False]
-    assert [waits(second, v) for v in (one, two)] == [True, False]
-    assert [waits(deletion, v) for v in (empty, one, two)] == [True, False, False]

@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from heapsyncd.cache import blocks
 from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.replica import Replica
 from heapsyncd.ids import HeapId
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
 from heapsyncd.model import PullAnswer, PullAsk
+from heapsyncd.sync.cachefile import open_cache
 from heapsyncd.sync.status import cached_status
 from tests.sync.rig import Device, World, until
 
@@ -395,11 +400,11 @@ async def test_unreadable_document(world: World, monkeypatch: pytest.MonkeyPatch
 
     async def spoilt(self: HeaperBackend, heap: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
         answer = await pull(self, heap, asks)
-        blocks = [
+        found = [
             dataclasses.replace(b, update=b.update[:-3] if b.id == bad else b.update)
             for b in answer.blocks
         ]
-        return dataclasses.replace(answer, blocks=tuple(blocks))
+        return dataclasses.replace(answer, blocks=tuple(found))
 
     monkeypatch.setattr(HeaperBackend, "pull", spoilt)
     device = world.device()
@@ -423,3 +428,31 @@ async def test_link_in_another_case(world: World) -> None:
     await other.synced()
     assert device.notes()["Log.md"] == "Notes have [[properties]].\n"
     assert other.notes()["Log.md"] == "Notes have [[Properties|properties]].\n"
+
+
+async def test_a_deletion_of_what_still_waits(world: World) -> None:
+    """Of updates that build on one which is late, each is kept, a deletion of their text too."""
+    device = world.device()
+    block = await world.add("Note", "start\n")
+    state = (await world.server.document(block)).state()
+    parts: list[bytes] = []
+    for text in ("start here", "start here and there", "start here"):
+        made = express([state, *parts], Wish(body=parse(text, NO_LINKS)))
+        assert made.update is not None
+        parts.append(made.update)
+    late, *early = parts
+    async with device.running(), await open_cache(device.account, device.base / "state") as cache:
+        await device.in_sync()
+        for update in early:
+            await world.server.apply(block, update)
+
+        async def log() -> list[bytes]:
+            return [r.data for r in await cache.read(lambda tx: blocks.log(tx, block))]
+
+        async def has_all() -> bool:
+            return len(await log()) == 1 + len(early)
+
+        await until(has_all, "what waits is in the log")
+        assert Replica.load([late, *await log()]).view().words() == "start here"
+        await world.server.apply(block, late)
+        await until(lambda: device.notes() == {"Note.md": "start here\n"}, "the late one")
