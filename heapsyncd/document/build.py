@@ -53,10 +53,11 @@ _VIEW_NAME = {"blockKey": "id"}
 
 def block_elem(block: Block, spoken: Spoken, children: list[Node]) -> Elem:
     """A node for a block, with its children as given."""
-    return Elem(_tag(block, spoken), shown_attrs(block), children)
+    return Elem(tag_of(block, spoken), shown_attrs(block), children)
 
 
-def _tag(block: Block, spoken: Spoken) -> str:
+def tag_of(block: Block, spoken: Spoken) -> str:
+    """The name of a block's node."""
     if block.kind == "item":
         return "listItem" if block.get("checked") is None else spoken.words.todo_item
     return _TAGS.get(block.kind) or spoken.words.todo_list

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from heapsyncd.document import build, leaf
+from heapsyncd.document import build, leaf, simple
 from heapsyncd.document.clones import Clones
 from heapsyncd.document.nodes import Elem, Node, copy
 from heapsyncd.document.schema import ITEMS, Spoken
@@ -26,6 +26,8 @@ class Maker:
         if step.whole and source is not None:
             return _copied(source[1])
         block = step.new
+        if source is None and step.children is None and simple.is_simple(block):
+            return simple.Unmade(block, self.spoken)
         if block.kind == "opaque":
             return self.clones.block(block)
         if block.kind == "code":
@@ -35,7 +37,7 @@ class Maker:
         made = build.block_elem(block, self.spoken, [])
         if source is not None and source[1].tag == made.tag:
             made.attrs = source[1].attrs | made.attrs
-        made.children = [fitted(self.block(c), made.tag) for c in step.children or ()]
+        made.children = [fitted(self.block(c), made.tag) for c in step.below()]
         if block.kind == "table" and made.children:
             _make_header(made.children[0])
         return completed(made, block.kind)

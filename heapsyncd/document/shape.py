@@ -15,6 +15,7 @@ from heapsyncd.document.plan import plan
 from heapsyncd.document.rescue import Lost
 from heapsyncd.document.rules import violation, violations
 from heapsyncd.document.schema import Spoken, Vocabulary
+from heapsyncd.document.simple import Unmade
 from heapsyncd.document.sources import Step, fresh_step
 from heapsyncd.document.tree import View
 from heapsyncd.errors import InvalidEdit
@@ -73,7 +74,10 @@ def _wrong(made: Elem, step: Step, clones: Clones) -> set[int]:
     shown: list[tuple[Block, bool]] = []
     for k, node in enumerate(made.children):
         at = old.get(id(node))
-        block = view.block(node, (k,)) if at is None else blocks.get(at)
+        if at is not None:
+            block = blocks.get(at)
+        else:
+            block = (isinstance(node, Unmade) and node.block) or view.block(node, (k,))
         if block is not None:
             shown.append((block, at is not None))
     wanted = step.goal().children

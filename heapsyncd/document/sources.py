@@ -54,6 +54,12 @@ class Step:
     dropped: bool = False
     """Not made after all: others have it elsewhere."""
 
+    def below(self) -> list["Step"]:
+        """The steps for the children; those of a new block are made when first asked for."""
+        if self.children is None and self.old is None and not self.whole:
+            self.children = [fresh_step(c) for c in self.new.children]
+        return self.children or []
+
     def goal(self) -> Block:
         """The block as it will be seen."""
         if self.whole and isinstance(self.source, Gone) and self.source.live is not None:
@@ -71,7 +77,7 @@ def kept_step(block: Block) -> Step:
 
 def fresh_step(block: Block) -> Step:
     """A step that makes a block and all below it anew."""
-    return Step(block, None, [fresh_step(c) for c in block.children] if block.children else None)
+    return Step(block)
 
 
 def with_content(block: Block, items: Sequence[Inline]) -> Block:
@@ -151,7 +157,7 @@ class Sources:
             for gone in self.gone:
                 gone.used = gone.used or id(gone.block) in inside
             return
-        for child in step.children or ():
+        for child in step.below():
             self._exact(child, whole)
 
     def _inexact(self, fresh: Fresh, words: dict[str, list[Gone]], leaves: list[Gone]) -> None:
@@ -160,7 +166,7 @@ class Sources:
             step = stack.pop()
             if step.whole:
                 continue
-            stack += step.children or ()
+            stack += step.below()
             text = step.new.words()
             same = [g for g in words.get(text, ()) if not g.used] if text else []
             if step.new.kind in LEAVES:

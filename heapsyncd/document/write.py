@@ -9,8 +9,10 @@ from typing import Any
 
 from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
 
+from heapsyncd.document import simple
 from heapsyncd.document.nodes import Elem, Formats, Node, Run, Txt, read_node
 from heapsyncd.document.schema import ITEMS, LISTS, same
+from heapsyncd.document.simple import Unmade
 from heapsyncd.document.tree import View
 from heapsyncd.errors import InvalidEdit
 
@@ -121,6 +123,9 @@ def _is_as(raw: XmlElement | XmlFragment, node: Elem, txn: Transaction) -> bool:
 
 
 def _shows(raw: XmlElement | XmlFragment, node: Node, txn: Transaction) -> bool:
+    if isinstance(node, Unmade) and node.block is not None:
+        spelling = simple.spelling(node.block, node.spoken)
+        return isinstance(raw, XmlElement) and raw.get_string(txn) == spelling
     view, read = View(numbered=False), read_node(raw, txn)
     if _is_alike(read, node):
         return True
@@ -180,6 +185,9 @@ def plant(raw: XmlElement | XmlFragment, index: int, node: Node, txn: Transactio
         parent, at, item = todo.pop()
         if isinstance(item, Txt):
             _plant_text(parent, at, item, txn)
+            continue
+        if isinstance(item, Unmade) and item.block is not None:
+            simple.plant(parent, at, item.block, item.spoken, txn)
             continue
         made = parent.insert_element_prelim(txn, at, item.tag)
         for name, value in item.attrs.items():
