@@ -23,7 +23,7 @@ from heapsyncd.tree.canonical import destination, one_spaced
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CODE = Mark("code")
+CODE = Mark("code")
 _STOP = -1
 
 
@@ -76,7 +76,7 @@ class LeafReader:
             The content in canonical form, and the index of the event that ended it.
         """
         events = self._events
-        only = lone_text(self._source.data, events, i)
+        only = self._lone(i)
         if only is not None:
             return only, i + 1
         self._in_table, self._quotes = in_table, quotes
@@ -94,6 +94,10 @@ class LeafReader:
                 break
             i = after
         return self._finish(), i
+
+    def _lone(self, i: int) -> tuple[Inline, ...] | None:
+        """The content of the commonest leaf, one stretch of bare text; None when it is another."""
+        return lone_text(self._source.data, self._events, i)
 
     def _finish(self) -> tuple[Inline, ...]:
         if not self._items and not self._marks and self._words:
@@ -197,7 +201,7 @@ class LeafReader:
     def _on_code(self, text: str, where: Range, i: int) -> int:
         before = self._marks
         self._flush()
-        self._marks = marks(*before, _CODE)
+        self._marks = marks(*before, CODE)
         start, end = where["start"], where["end"]
         whole = self._source.data[start:end]
         ticks = len(whole) - len(whole.lstrip(b"`"))
@@ -210,7 +214,7 @@ class LeafReader:
             self._text(self._source.data[first:last].decode(), first, last)
         self._flush()
         self._marks = before
-        self._source.wrap(start, end, ticks, ticks, _CODE)
+        self._source.wrap(start, end, ticks, ticks, CODE)
         return i + 1
 
     # Marks and atoms

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from heapsyncd.markdown.events import newlines
 from heapsyncd.markdown.learn import Habits, habits
+from heapsyncd.markdown.placeless import read_placeless
 from heapsyncd.markdown.reader import MAX_DEPTH, read
 from heapsyncd.markdown.sections import LEAST, sections
 from heapsyncd.markdown.source import Trace
-from heapsyncd.tree import LISTS, Block, Text
+from heapsyncd.tree import LISTS, Block
 
 if TYPE_CHECKING:
     from heapsyncd.markdown.links import Links
@@ -106,22 +107,9 @@ def _section(text: str, links: "Links", room: int) -> Section:
     known = _known.get(text, room)
     if known is None or not _holds(known.answers, links):
         asked = _Asked(links)
-        known = Section(text, _placeless(read(text, asked).children), asked.answers)
+        known = Section(text, read_placeless(text, asked), asked.answers)
         _known.put(known, room)
     return known
-
-
-def _placeless(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
-    """The blocks, just made, without the offsets in their section, which take as much memory."""
-    for top in blocks:
-        for block in top.walk():
-            block.span = None
-            for item in block.inline:
-                if isinstance(item, Text):
-                    item.pieces = ()
-                else:
-                    item.span = None
-    return blocks
 
 
 class _Asked:

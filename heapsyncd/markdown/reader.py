@@ -48,11 +48,11 @@ def read(body: str, links: "Links", trace: Trace | None = None) -> Block:
     """
     text = newlines(body)
     source = Source(text.encode(), links, trace)
-    return _Reader(source, events(text)).read()
+    return Reader(source, events(text)).read()
 
 
 @dataclass(slots=True)
-class _Frame:
+class Frame:
     """An open container."""
 
     name: str
@@ -63,17 +63,18 @@ class _Frame:
     checked: bool | None = None
 
 
-class _Reader:
+class Reader:
     """One pass over the events, with the open containers on a stack of its own."""
 
     def __init__(self, source: Source, found: Events) -> None:
         self._source = source
         self._events = found
         self._leaves = LeafReader(source, found)
-        self._stack = [_Frame("doc", None, 0, len(source.data))]
+        self._stack = [Frame("doc", None, 0, len(source.data))]
         self._quotes = 0
 
     def read(self) -> Block:
+        """The document; once."""
         i = 0
         while i < len(self._events):
             event, where = self._events[i]
@@ -128,7 +129,7 @@ class _Reader:
         raw, lead = self._source.data, b" \t\r\n" if name == "BlockQuote" else b" \t\r\n>"
         while start < len(raw) and raw[start] in lead:
             start += 1
-        self._stack.append(_Frame(name, data, start, where["end"]))
+        self._stack.append(Frame(name, data, start, where["end"]))
         return i + 1
 
     def _takes_task(self) -> bool:
@@ -138,7 +139,7 @@ class _Reader:
     def _add(self, block: Block) -> None:
         self._stack[-1].children.append(block)
 
-    def _close(self, frame: _Frame) -> None:
+    def _close(self, frame: Frame) -> None:
         children = tuple(frame.children)
         if frame.name == "Item":
             last = children[-1].span if children else None
@@ -154,7 +155,7 @@ class _Reader:
         else:
             self._footnote(frame, children)
 
-    def _footnote(self, frame: _Frame, children: tuple[Block, ...]) -> None:
+    def _footnote(self, frame: Frame, children: tuple[Block, ...]) -> None:
         """A footnote is its text behind the literal ``[^1]:``, and its other blocks after it."""
         colon = self._source.data.index(b"]:", frame.start) + 2
         label = Text(self._source.data[frame.start : colon].decode(), (), (_at(frame.start),))
@@ -286,6 +287,5 @@ def _lists(number: int | None, items: tuple[Block, ...]) -> list[Block]:
 
 def _list(kind: BlockType, known: Attrs, items: list[Block]) -> Block:
     first, last = items[0].span, items[-1].span
-    assert first is not None, "every parsed block has its span"
-    assert last is not None, "every parsed block has its span"
-    return Block(kind, known, tuple(items), span=Span(first.start, last.end))
+    span = Span(first.start, last.end) if first and last else None
+    return Block(kind, known, tuple(items), span=span)

@@ -245,12 +245,12 @@ def _types(block: Block) -> list[type]:
 
 def attrs(**values: Scalar) -> Attrs:
     """Attributes in their canonical order (by name)."""
-    return tuple(sorted(values.items()))
+    return tuple(sorted(values.items()) if len(values) > 1 else values.items())
 
 
 def marks(*items: Mark) -> Marks:
     """Marks in their canonical order."""
-    return tuple(sorted(set(items)))
+    return tuple(sorted(set(items))) if len(items) > 1 else items
 
 
 def plain(item: Inline) -> str:

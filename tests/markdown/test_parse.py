@@ -5,12 +5,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from heapsyncd.markdown.events import newlines
 from heapsyncd.markdown.links import NO_LINKS, _NoLinks
 from heapsyncd.markdown.parse import MAX_DEPTH, Sections, parse
+from heapsyncd.markdown.placeless import read_placeless
 from heapsyncd.markdown.reader import read
 from heapsyncd.markdown.residue import residue
 from heapsyncd.markdown.sections import LEAST, sections
@@ -153,6 +154,26 @@ PARTS = st.one_of(
 sources = st.lists(PARTS, max_size=30).map("".join)
 
 
+LINES = st.sampled_from(
+    """
+|a|b *c|# h|- a|-|- ```|  x|    y|      z|```|```js|````| ```|  ```|   ```|    ```|~~~| ~~~|> q
+> ```|>|1. a|1) b|10. c|   ```sh|***|---|- - -|===|<div>|</div>|<span>|<b>x</b>|<!-- c -->|<!--|-->
+  <!--|  -->|<pre>|</pre>| <pre>|  </pre>|<pre|</script>|<?|?>|<!X|<![CDATA[|]]>|<script>x</script>
+[x]|![[f]]|[[n]]|**x|- [ ] t|+ p|* s|\t- deep|  - nested|x\\|<!-->|<a|\u00a0x|\f|`|``` a`b|- > q
+[x]: /u|y]: /u|[^1]|[^1]: foo|a]: b|- [ ] [x]: /u|> [x]: u|\\]: k|[x\\]: y]|1. [ ] [^1]: z|<style>
+""".replace("\n", "|").split("|")
+) | st.sampled_from(["|a|b|", "|-|-|", "|c|d|", "```|"])
+
+
+ITEM_LINES = st.sampled_from(
+    """
+- a|- b|- c|- [ ] t|- [x] u|1. a|2. b|10. c|11) d||  in|  - nested|   three|    four| one|lazy
+-   wide|    in wide|  ```|  text|```|- ```|  ~~~|* star|* * *|- - -|-|- -|---|+ p|14. e|  <pre>
+- <div>|<pre>|  > q|> q|- # h|- > q|\tt|- **b**|- `x|  y`|  ===|===|  1. in|  - ```|      five|# h
+""".replace("\n", "|").split("|")
+)
+
+
 @given(sources)
 def test_no_word_of_any_text_is_lost(source: str) -> None:
     """Whatever the markup around them, words arrive."""
@@ -179,6 +200,27 @@ def test_spans_and_pieces_are_right(source: str) -> None:
                 first = item.pieces[0]
                 assert first.at == 0
                 data[first.offset :].decode()
+
+
+@given(
+    sources
+    | st.text(st.characters(exclude_categories=["Cs"]))
+    | st.lists(LINES | ITEM_LINES, max_size=14).map("\n".join)
+)
+@settings(max_examples=400)
+@example("`a\0b` a\0b\n\n- a\0b\n- `a\nb\0`\n")
+@example("- &#10;\n- a&#13;b\n\n`x`&#10;`y`\n")
+@example("1. [ ] x\n\n- [x] y\n- [ ]  \n- \n")
+@example("".join(f"{'> ' * n}- x\n\n***\n\n" for n in range(MAX_DEPTH - 3, MAX_DEPTH + 2)))
+def test_reading_without_places_reads_the_same(source: str) -> None:
+    """It finds the same blocks, and knows of none where it stands."""
+    text = newlines(source)
+    found = Block("doc", children=read_placeless(text, NO_LINKS))
+    assert found.children == read(text, NO_LINKS).children
+    for block in found.walk():
+        assert block.span is None
+        for item in block.inline:
+            assert not item.pieces if isinstance(item, Text) else item.span is None
 
 
 @given(sources)
@@ -267,17 +309,6 @@ def test_size_costs_no_more_than_its_share(unit: str) -> None:
     assert cost(1_200) < 5 * cost(300)
 
 
-LINES = st.sampled_from(
-    """
-|a|b *c|# h|- a|-|- ```|  x|    y|      z|```|```js|````| ```|  ```|   ```|    ```|~~~| ~~~|> q
-> ```|>|1. a|1) b|10. c|   ```sh|***|---|- - -|===|<div>|</div>|<span>|<b>x</b>|<!-- c -->|<!--|-->
-  <!--|  -->|<pre>|</pre>| <pre>|  </pre>|<pre|</script>|<?|?>|<!X|<![CDATA[|]]>|<script>x</script>
-[x]|![[f]]|[[n]]|**x|- [ ] t|+ p|* s|\t- deep|  - nested|x\\|<!-->|<a|\u00a0x|\f|`|``` a`b|- > q
-[x]: /u|y]: /u|[^1]|[^1]: foo|a]: b|- [ ] [x]: /u|> [x]: u|\\]: k|[x\\]: y]|1. [ ] [^1]: z|<style>
-""".replace("\n", "|").split("|")
-) | st.sampled_from(["|a|b|", "|-|-|", "|c|d|", "```|"])
-
-
 @given(st.lists(LINES, max_size=14), st.sampled_from(["\n", "\r\n"]))
 def test_a_text_reads_as_its_sections_do(lines: list[str], newline: str) -> None:
     """Wherever a text is cut, both sides read alone as they do together."""
@@ -285,15 +316,6 @@ def test_a_text_reads_as_its_sections_do(lines: list[str], newline: str) -> None
     parts = Sections.of(text, NO_LINKS, least=1)
     assert "".join(s.text for s in parts.found) == text
     assert parts.blocks() == list(read(text, NO_LINKS).children)
-
-
-ITEM_LINES = st.sampled_from(
-    """
-- a|- b|- c|- [ ] t|- [x] u|1. a|2. b|10. c|11) d||  in|  - nested|   three|    four| one|lazy
--   wide|    in wide|  ```|  text|```|- ```|  ~~~|* star|* * *|- - -|-|- -|---|+ p|14. e|  <pre>
-- <div>|<pre>|  > q|> q|- # h|- > q|\tt|- **b**|- `x|  y`|  ===|===|  1. in|  - ```|      five|# h
-""".replace("\n", "|").split("|")
-)
 
 
 @given(st.lists(ITEM_LINES, max_size=20), st.sampled_from(["\n", "\r\n"]), st.integers(1, 9))
