@@ -10,7 +10,8 @@ from pycrdt import Doc
 from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.document import nodes
-from heapsyncd.document.tree import Path, Shown, View, show
+from heapsyncd.document.direct import Direct, show
+from heapsyncd.document.tree import Path, Shown
 from heapsyncd.tree import LISTS, Block, BlockType
 
 _OPEN = LISTS | {"quote", "item"}
@@ -85,7 +86,7 @@ def shown_again(doc: Doc[Any], before: Shown, changes: Changes) -> Shown:
     if changes.whole or not before.is_plain:
         return show(doc)
     with nodes.no_collection(), nodes.transaction(doc) as txn:
-        again = _Again(txn, View())
+        again = _Again(txn, Direct(txn))
         view = again.container(before.view, nodes.fragment(doc, txn, nodes.BODY), (), changes)
     # The name of an unknown node depends on all that stand before it.
     return Shown(view, is_plain=True) if again.view.is_plain else show(doc)
@@ -94,7 +95,7 @@ def shown_again(doc: Doc[Any], before: Shown, changes: Changes) -> Shown:
 @dataclass(frozen=True, slots=True)
 class _Again:
     txn: Transaction
-    view: View
+    view: Direct
 
     def container(
         self, block: Block, raw: XmlElement | XmlFragment, path: Path, changes: Changes
@@ -118,14 +119,10 @@ class _Again:
         path: Path,
         change: Changes,
     ) -> Block | None:
-        if isinstance(raw, XmlText):
-            return self.view.block(nodes.read_xml_text(raw, self.txn), path)
         if was is not None and was.kind in _OPEN and not change.whole:
+            assert not isinstance(raw, XmlText), "a text shows as no container"
             return self.container(was, raw, path, change)
-        node = nodes.read_node(raw, self.txn)
-        if parent in LISTS:
-            return self.view.item(node, parent, path)
-        return self.view.block(node, path)
+        return self.view.part(raw, parent, path)
 
 
 def _index(block: Block) -> int:

@@ -7,7 +7,7 @@ the document is touched.
 """
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,9 +108,9 @@ class Unread(Elem):
         doc = self._doc
         assert doc is not None, "it is read once"
         with transaction(doc) as txn:
-            self.attrs = _attrs(self.raw, txn)
+            self.attrs = attributes(self.raw, txn)
             self.children = [
-                read_xml_text(c, txn) if isinstance(c, XmlText) else Unread(c, doc)
+                read_text(c, c.diff(txn)) if isinstance(c, XmlText) else Unread(c, doc)
                 for c in self.raw.children(txn)
             ]
         self._doc = None
@@ -163,17 +163,17 @@ def look(doc: Doc[Any], name: str) -> Elem:
 
 def read_node(raw: XmlElement | XmlFragment, txn: Transaction) -> Elem:
     """An element with everything below it. Deep trees cost memory, not Python's stack."""
-    top = Elem(_tag(raw), _attrs(raw, txn), [], raw)
+    top = Elem(_tag(raw), attributes(raw, txn), [], raw)
     todo = [(top, raw)]
     while todo:
         elem, source = todo.pop()
         children = elem.children
         for child in source.children(txn):
             if type(child) is XmlText:
-                children.append(read_xml_text(child, txn))
+                children.append(read_text(child, child.diff(txn)))
             else:
                 assert isinstance(child, XmlElement | XmlFragment)
-                below = Elem(_tag(child), _attrs(child, txn), [], child)
+                below = Elem(_tag(child), attributes(child, txn), [], child)
                 children.append(below)
                 todo.append((below, child))
     return top
@@ -185,15 +185,16 @@ def _tag(raw: XmlElement | XmlFragment) -> str:
     return ""
 
 
-def _attrs(raw: XmlElement | XmlFragment, txn: Transaction) -> dict[str, Any]:
+def attributes(raw: XmlElement | XmlFragment, txn: Transaction) -> dict[str, Any]:
+    """An element's attributes; a root has none."""
     return dict(raw.attributes(txn)) if isinstance(raw, XmlElement) else {}
 
 
-def read_xml_text(raw: XmlText, txn: Transaction) -> Txt:
-    """A text with its runs."""
+def read_text(raw: XmlText, diff: Sequence[Any]) -> Txt:
+    """A text with its runs, from what its ``diff`` says."""
     runs = []
     at = 0
-    for value, formats in raw.diff(txn):
+    for value, formats in diff:
         # A string embed can't be told from text; it is read as text, which is what it shows.
         text, embed = (value, None) if isinstance(value, str) else (OBJECT, value)
         runs.append(Run(text, formats or {}, embed, at))

@@ -12,7 +12,7 @@ from typing import Any
 from pycrdt import Doc, XmlFragment, XmlText, get_state, get_update, merge_updates
 from pycrdt._pycrdt import Snapshot
 
-from heapsyncd.document import fields, nodes, tree
+from heapsyncd.document import direct, fields, nodes
 from heapsyncd.document.changes import MOST_BYTES, Changes, shown_again
 from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.document.tree import Shown
@@ -202,7 +202,7 @@ class Replica:
         """What the body shows; after a change only what changed is read anew."""
         with contained():
             if self._shown is None:
-                self._shown = tree.show(self._doc)
+                self._shown = direct.show(self._doc)
             elif self._changes:
                 self._shown = shown_again(self._doc, self._shown, self._changes)
         self._changes = Changes()

@@ -108,6 +108,10 @@ def marks_of(formats: Formats) -> Marks:
     """The marks markdown can say among a run's formats."""
     if not formats:
         return ()
+    if len(formats) == 1:
+        ((key, value),) = formats.items()
+        mark = _mark(key, value)
+        return () if mark is None else (mark,)
     return tuple(sorted(set(shown(formats).values())))
 
 
@@ -125,7 +129,7 @@ def shown(formats: Formats) -> dict[str, Mark]:
 
 
 def _mark(key: str, value: Any) -> Mark | None:
-    hashed = _HASHED.fullmatch(key)
+    hashed = None if key in MARKS else _HASHED.fullmatch(key)
     name = hashed[1] if hashed else key
     if value is None or name not in MARKS:
         return None

@@ -75,9 +75,8 @@ def atom_of(node: Elem) -> Atom | None:
     return Atom("mention", attrs(id=target, label=label if tag == "reference" else None))
 
 
-def is_checked(item: Elem) -> bool:
-    """Whether a task is done."""
-    value = item.attrs.get("checked")
+def is_checked(value: Any) -> bool:
+    """Whether a task is done, as its item's ``checked`` says."""
     return value is True or value == "true" or (isinstance(value, float) and value == 1)
 
 

@@ -12,10 +12,11 @@ from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment
 from heapsyncd.document.build import shown_attrs, tag_of
 from heapsyncd.document.nodes import OBJECT, Elem, Run, Txt
 from heapsyncd.document.schema import Spoken
+from heapsyncd.document.tree import UNPLAIN
 from heapsyncd.tree import LISTS, Block, Text
 
-_ODD = re.compile(rf"\A\Z|\A\s|\s\Z|[\n\r\0<{OBJECT}]")
-"""What is hidden or shows as something else; and how tags begin, so that a spelling says all."""
+_ODD = re.compile(rf"{UNPLAIN.pattern}|[<{OBJECT}]")
+"""What shows otherwise than it stands; and how tags begin, so that a spelling says all."""
 
 _DEEPEST = 8
 """What is nested deeper is left to the general way, which counts."""

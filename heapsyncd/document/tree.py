@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pycrdt import Doc
-
 from heapsyncd.document import nodes, schema
 from heapsyncd.document.nodes import Elem, Node, Txt
 from heapsyncd.document.offsets import Offsets
@@ -55,12 +53,6 @@ class Shown:
     is_plain: bool
 
 
-def show(doc: Doc[Any]) -> Shown:
-    """What a document's body shows."""
-    with nodes.no_collection():
-        return show_body(nodes.read(doc, nodes.BODY))
-
-
 def show_body(body: Elem) -> Shown:
     """What a body shows that has been read."""
     look = View()
@@ -68,8 +60,10 @@ def show_body(body: Elem) -> Shown:
     return Shown(Block("doc", children=children, path=()), look.is_plain)
 
 
-_ODD = re.compile(r"[\n\r\0]")
-_UNPLAIN = re.compile(r"\A\s|\s\Z|[\n\r\0]")
+ODD = re.compile(r"[\n\r\0]")
+"""What is a break in a text, or hidden."""
+UNPLAIN = re.compile(r"\A\Z|\A\s|\s\Z|[\n\r\0]")
+"""What makes a text show otherwise than it stands."""
 
 
 STAND_IN = "heapsyncd:opaque"
@@ -141,7 +135,7 @@ class View:
                 block = Block("files", attrs(keys="\n".join(keys)), path=path)
         elif tag in schema.INLINE:
             # An inline node among blocks: some schemas keep images there.
-            items = inline([self._atom(node, path)])
+            items = inline([self.atom(node, path)])
             block = Block("paragraph", inline=items, path=path)
         return block if block is not None else self._opaque(node, path)
 
@@ -166,7 +160,7 @@ class View:
 
     def item(self, node: Elem, kind: BlockType, path: Path) -> Block:
         """An item of a list of some kind."""
-        done = attrs(checked=is_checked(node)) if kind == "todo_list" else ()
+        done = attrs(checked=is_checked(node.attrs.get("checked"))) if kind == "todo_list" else ()
         return Block("item", done, self.blocks(node, path), path=path)
 
     def _table(self, node: Elem, path: Path) -> Block | None:
@@ -199,17 +193,18 @@ class View:
         """The canonical inline content of a paragraph, heading or cell paragraph."""
         if len(children) == 1 and isinstance(children[0], Txt):
             text = _plain_text(children[0])
-            if text:
+            if text is not None:
                 return (Text(text, (), (Piece(0, (*path, 0), 0),)),)
         items: list[Inline] = []
         for k, child in enumerate(children):
             if isinstance(child, Elem):
-                items.append(self._atom(child, (*path, k)))
+                items.append(self.atom(child, (*path, k)))
             else:
-                items += self._runs(child, (*path, k))
+                items += self.runs(child, (*path, k))
         return inline(items)
 
-    def _runs(self, node: Txt, path: Path) -> list[Inline]:
+    def runs(self, node: Txt, path: Path) -> list[Inline]:
+        """A text among inline content."""
         out: list[Inline] = []
         offsets = node.offsets()
         at = 0
@@ -223,7 +218,8 @@ class View:
             at += len(run.text)
         return out
 
-    def _atom(self, node: Elem, path: Path) -> Atom:
+    def atom(self, node: Elem, path: Path) -> Atom:
+        """A node among inline content."""
         atom = atom_of(node)
         if atom is None and node.tag == STAND_IN:
             return Atom("opaque", attrs(**node.attrs), path)
@@ -256,14 +252,14 @@ def _plain_text(node: Txt) -> str | None:
         return None
     run = node.runs[0]
     text = run.text
-    if run.formats or run.embed is not None or _UNPLAIN.search(text):
+    if run.formats or run.embed is not None or UNPLAIN.search(text):
         return None
     return text
 
 
 def _lines(text: str, marks: Any, path: Path, offsets: Offsets, at: int) -> list[Inline]:
     """A run as text and breaks. A break has its path and the bytes of its newline."""
-    if not _ODD.search(text):
+    if not ODD.search(text):
         return [Text(text, marks, (Piece(0, path, offsets.byte(at)),))]
     out: list[Inline] = []
     start = 0

@@ -9,12 +9,14 @@ from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.document import nodes
 from heapsyncd.document.clones import Clones, Seen
+from heapsyncd.document.direct import show
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.goal import settled
 from heapsyncd.document.replica import EMPTY, Replica
 from heapsyncd.document.schema import CONTRACT
 from heapsyncd.document.shape import shaped
 from heapsyncd.document.shown import digest_source
+from heapsyncd.document.tree import show_body
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.tree import Atom, Block
@@ -84,6 +86,19 @@ def test_a_view_told_from_the_last_one_is_the_view(body: Any, data: st.DataObjec
         if data.draw(st.booleans()):
             assert placed(replica.view()) == placed(Replica.load(log).view())
     assert placed(replica.view()) == placed(Replica.load(log).view())
+
+
+@given(BODY, st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_view_from_the_handles_is_the_view_of_the_values(body: Any, data: st.DataObject) -> None:
+    """Both ways to look at a document show the same, places included."""
+    app: Doc[Any] = Doc()
+    app.apply_update(build(body))
+    for _ in range(data.draw(st.integers(0, 3))):
+        change(app, data.draw)
+    one, other = show(app), show_body(nodes.read(app, nodes.BODY))
+    assert placed(one.view) == placed(other.view)
+    assert one.is_plain == other.is_plain
 
 
 @given(BODY, st.data())
