@@ -4,10 +4,11 @@ import itertools
 
 import pytest
 import regex
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heapsyncd.diff import Hunk, align, similarity, text_hunks, without_convergent
+from heapsyncd.diff.blocks import Scores
 from heapsyncd.diff.sequences import _few_edits, matches
 from heapsyncd.tree import Block, Text, attrs
 
@@ -101,6 +102,28 @@ def test_align_pairs_each_block_once_in_order(old: list[str], new: list[str]) ->
     assert [i for i, _ in pairs if i is not None] == list(range(len(a)))
     assert [j for _, j in pairs if j is not None] == list(range(len(b)))
     assert all(a[i].kind == b[j].kind for i, j in pairs if i is not None and j is not None)
+
+
+LINES = st.lists(
+    st.builds(
+        lambda words, kind: para(" ".join(words), kind),
+        st.lists(st.sampled_from(["one", "two", "three", "four!"]), max_size=4),
+        st.sampled_from(["paragraph", "paragraph", "paragraph", "heading", "item"]),
+    ),
+    max_size=4,
+)
+
+
+@given(LINES, LINES)
+@settings(max_examples=1000)
+def test_blocks_that_plainly_stay_in_place_are_paired_as_after_trying_all(
+    old: list[Block], new: list[Block]
+) -> None:
+    """The short way finds what the long one finds."""
+    found = align(old, new)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scores, "are_straight", lambda _: False)
+        assert align(old, new) == found
 
 
 def test_edited_blocks_stay_paired() -> None:

@@ -1,7 +1,7 @@
 """Differences between two lists of blocks."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -160,8 +160,9 @@ def _replaced(old: Sequence[Block], new: Sequence[Block], pairs: Iterable[Pair])
     fresh: list[int] = []
     for i, j in [*pairs, (-1, -1)]:
         if i is not None and j is not None:
-            yield from _one_by_one(old, new, gone, fresh)
-            gone, fresh = [], []
+            if gone or fresh:
+                yield from _one_by_one(old, new, gone, fresh)
+                gone, fresh = [], []
             if i >= 0:
                 yield i, j
         elif i is not None:
@@ -203,8 +204,12 @@ def _stands_near(block: Block, among: Sequence[Block], at: int) -> bool:
 def _align_window(old: Sequence[Block], new: Sequence[Block], gap: Gap) -> Iterator[Pair]:
     """Order-preserving pairs that maximise similarity times length, by dynamic programming."""
     i1, i2, j1, j2 = gap
-    score = _scores(old[i1:i2], new[j1:j2])
+    scores = Scores(old[i1:i2], new[j1:j2])
     n, m = i2 - i1, j2 - j1
+    if scores.are_straight():
+        yield from zip(range(i1, i2), range(j1, j2), strict=True)
+        return
+    score = cache(scores.of)
     best = [[0.0] * (m + 1) for _ in range(n + 1)]
     for i in range(n - 1, -1, -1):
         for j in range(m - 1, -1, -1):
@@ -225,19 +230,34 @@ def _align_window(old: Sequence[Block], new: Sequence[Block], gap: Gap) -> Itera
             j += 1
 
 
-def _scores(old: Sequence[Block], new: Sequence[Block]) -> Callable[[int, int], float]:
-    words_old, words_new = [_words(b) for b in old], [_words(b) for b in new]
+class Scores:
+    """What pairs of two short lists are worth: 0 where they are not alike enough."""
 
-    @cache
-    def score(i: int, j: int) -> float:
-        a, b = old[i], new[j]
+    def __init__(self, old: Sequence[Block], new: Sequence[Block]) -> None:
+        self._old, self._new = old, new
+        self._words_old, self._words_new = [_words(b) for b in old], [_words(b) for b in new]
+
+    def of(self, i: int, j: int) -> float:
+        """One pair's worth."""
+        a, b = self._old[i], self._new[j]
         if a.kind != b.kind:
             return 0.0
-        alike = similarity(a, b) if a.kind in _BY_ATTRS else _alike(words_old[i], words_new[j])
-        length = max(len(words_old[i].text), len(words_new[j].text), 1)
+        x, y = self._words_old[i], self._words_new[j]
+        alike = similarity(a, b) if a.kind in _BY_ATTRS else _alike(x, y)
+        length = max(len(x.text), len(y.text), 1)
         if a.kind == "item" and _same_lead(a, b):
             # Indented, another item becomes most of this one's text: that makes it no other item.
             return 2.0 * length
         return alike * length if alike >= SIMILAR else 0.0
 
-    return score
+    def are_straight(self) -> bool:
+        """Whether each block surely goes with the one in its place: any other way leaves a block
+        out, and no pair is worth more than the longest text, or twice that with items.
+        """
+        n = len(self._old)
+        if n != len(self._new):
+            return False
+        most = max(1, *(len(w.text) for w in (*self._words_old, *self._words_new)))
+        if any(b.kind == "item" for b in self._old):
+            most *= 2
+        return sum(self.of(k, k) for k in range(n)) > (n - 1) * most

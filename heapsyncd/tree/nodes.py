@@ -216,11 +216,13 @@ class Block:
 
     def words(self) -> str:
         """All text below this block, blocks separated by newlines; for similarity and search."""
-        texts = (
-            b.text if b.kind == "code" else "".join(plain(i) for i in b.inline)
-            for b in self.walk()
-        )
-        return "\n".join(t for t in texts if t)
+        if not self.children:
+            return _own_words(self)
+        return "\n".join([t for t in map(_own_words, self.walk()) if t])
+
+
+def _own_words(block: Block) -> str:
+    return block.text if block.kind == "code" else "".join([plain(i) for i in block.inline])
 
 
 def _same_but_children(a: Block, b: Block) -> bool:

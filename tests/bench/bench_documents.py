@@ -154,6 +154,7 @@ def single(name: str, text: str) -> None:
         "floor (pyromark, pycrdt)": lambda: floor(sample),
         "parse": lambda: _anew(lambda: parse(text, NO_LINKS)),
         "parse again": lambda: parse(text, NO_LINKS),
+        "make anew": lambda: express([], Wish(body=read)),
         "load": lambda: Replica.load([sample.update]),
         "view": lambda: _viewed(replica),
         "render": lambda: render(shown, NO_LINKS),

@@ -41,22 +41,26 @@ async def watched() -> AsyncIterator[Gaps]:
     """Tick while the block runs."""
     gaps = Gaps()
     started = time.perf_counter()
+    loop = asyncio.get_running_loop()
 
-    async def tick() -> None:
-        while True:
-            last, used = time.perf_counter(), time.process_time()
-            await asyncio.sleep(_TICK_S)
-            # What keeps the loop is this process's own work: what others take does not count.
-            stood = min(time.perf_counter() - last - _TICK_S, time.process_time() - used)
-            gaps.longest_s = max(gaps.longest_s, stood)
+    waiting: list[asyncio.TimerHandle] = []
 
-    task = asyncio.create_task(tick())
+    def tick(last: float, used: float) -> None:
+        # What keeps the loop is this process's own work: what others take does not count.
+        stood = min(time.perf_counter() - last - _TICK_S, time.process_time() - used)
+        gaps.longest_s = max(gaps.longest_s, stood)
+        wait()
+
+    def wait() -> None:
+        # No task that sleeps: it is woken in two turns of the loop, and would add what each takes.
+        now, used = time.perf_counter(), time.process_time()
+        waiting[:] = [loop.call_later(_TICK_S, tick, now, used)]
+
+    wait()
     try:
         yield gaps
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        waiting[0].cancel()
         gaps.total_s = time.perf_counter() - started
 
 
