@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from heapsyncd.document import nodes
 from heapsyncd.document.edit import Wish, express
-from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.document.replica import Replica
 from heapsyncd.document.rules import violations
+from heapsyncd.document.updates import EMPTY
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse

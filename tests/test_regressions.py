@@ -9,9 +9,10 @@ import yaml
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.document import nodes
 from heapsyncd.document.edit import Wish, express
-from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.document.replica import Replica
 from heapsyncd.document.rules import violations
 from heapsyncd.document.shown import digest_source
+from heapsyncd.document.updates import EMPTY
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.parse import parse
 from heapsyncd.markdown.patch import patch

@@ -13,11 +13,12 @@ from heapsyncd.document.clones import Clones, Seen
 from heapsyncd.document.goal import settled
 from heapsyncd.document.identity import Same, same_nodes
 from heapsyncd.document.nodes import Elem
-from heapsyncd.document.replica import EMPTY, Replica, contained, merge
+from heapsyncd.document.replica import Replica
 from heapsyncd.document.rescue import Lost, rescued, salvaged
 from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.document.shape import changed, shaped
 from heapsyncd.document.tree import Shown
+from heapsyncd.document.updates import EMPTY, contained, merge
 from heapsyncd.document.vectors import clocks
 from heapsyncd.document.write import verify, write
 from heapsyncd.errors import InvalidEdit

@@ -6,7 +6,8 @@ can't say.
 
 from heapsyncd.document import nodes
 from heapsyncd.document.nodes import Elem, Txt
-from heapsyncd.document.replica import Replica, contained
+from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import contained
 
 
 def text(replica: Replica) -> str:

@@ -1,28 +1,22 @@
-"""A replica: our copy of one Yjs document, and what can be done with updates without one.
-
-Everything from the network is foreign data to yrs, which answers some of it with a Rust panic;
-that arrives as a ``BaseException``. Here it becomes ``UnreadableDocument``.
-"""
+"""A replica: our copy of one Yjs document."""
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from pycrdt import Doc, XmlFragment, XmlText, get_state, get_update, merge_updates
+from pycrdt import Doc, XmlFragment, XmlText
 from pycrdt._pycrdt import Snapshot
 
 from heapsyncd.document import direct, fields, nodes
 from heapsyncd.document.changes import MOST_BYTES, Changes, shown_again
 from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.document.tree import Shown
-from heapsyncd.document.vectors import number, ordered, ordered_snapshot, reaches_beyond
+from heapsyncd.document.updates import EMPTY, contained, merge, waits
+from heapsyncd.document.vectors import number, ordered, ordered_snapshot
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
 from heapsyncd.model import Fields
 from heapsyncd.tree import Block
-
-EMPTY = b"\0\0"
-"""The update that holds nothing."""
 
 CLIENT_ID_BITS = 32
 """As Yjs draws its own; pycrdt's 53 bits cost a third more in every update."""
@@ -125,7 +119,7 @@ class Replica:
         if not self._waiting:
             return
         self._doc = Doc(client_id=self._doc.client_id)
-        self._doc.apply_update(merge_updates(*updates))
+        self._doc.apply_update(merge(updates))
         self.forget_view()
         self._waiting = [u for u in self._waiting if self._lacks(u)]
 
@@ -213,51 +207,6 @@ class Replica:
         self._shown = None
 
 
-def merge(updates: Sequence[bytes]) -> bytes:
-    """One update that holds all of them, pending ones too; UnreadableDocument on bad bytes."""
-    if not updates:
-        return EMPTY
-    with contained():
-        return merge_updates(*updates)
-
-
-def missing(updates: Sequence[bytes], state_vector: bytes) -> bytes:
-    """What of the updates the holder of a vector lacks, without building a document.
-
-    Deletions are always all in it: they do not show in vectors.
-
-    Raises:
-        UnreadableDocument: an update's or the vector's bytes are bad.
-    """
-    with contained():
-        return get_update(merge(updates), state_vector)
-
-
-def waits(update: bytes, state_vector: bytes) -> bool:
-    """Whether an update holds something that a document, which took it in and has that vector,
-    could not use yet.
-
-    That are structs which build on unknown ones, or deletions of unknown ones: a deletion leaves
-    no trace in the state until what it deletes arrives.
-
-    Raises:
-        UnreadableDocument: the bytes are bad.
-    """
-    with contained():
-        return reaches_beyond(get_update(update, state_vector), state_vector)
-
-
-def vector_of(updates: Sequence[bytes]) -> bytes:
-    """The state vector that a document of these updates has; UnreadableDocument on bad bytes."""
-    with contained():
-        return ordered(get_state(merge(updates)))
-
-
-def is_empty(update: bytes) -> bool:
-    """Whether an update holds neither structs nor deletions."""
-    return update == EMPTY
-
-
 def self_test() -> None:
     """Check that text positions are UTF-8 bytes, as all offsets here assume.
 
@@ -272,17 +221,3 @@ def self_test() -> None:
             "the installed pycrdt counts text in another unit than heapsyncd was built for; "
             "install the version that heapsyncd pins"
         )
-
-
-@contextmanager
-def contained() -> Iterator[None]:
-    """Turn what pycrdt raises on foreign data, a Rust panic too, into UnreadableDocument."""
-    try:
-        yield
-    except (ValueError, RuntimeError, OverflowError) as e:
-        raise UnreadableDocument(f"its data can't be read ({e})") from e
-    except BaseException as e:
-        # pyo3's PanicException can't be imported, and is no Exception so that nobody hides it.
-        if type(e).__name__ != "PanicException":
-            raise
-        raise UnreadableDocument(f"its data breaks the document library ({e})") from e

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from heapsyncd.database import Tx
-from heapsyncd.document.replica import Replica, merge, missing
+from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import merge, missing
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server import data

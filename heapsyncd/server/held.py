@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from heapsyncd.document.replica import Replica, merge, waits
+from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import merge, waits
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import BlockKind

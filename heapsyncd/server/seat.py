@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from heapsyncd.document.replica import vector_of
+from heapsyncd.document.updates import vector_of
 from heapsyncd.errors import ProtocolError
 from heapsyncd.server import awareness, data, feed
 from heapsyncd.server.held import Batch, judge

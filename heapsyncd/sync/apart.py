@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from heapsyncd.document.edit import Wish, express
-from heapsyncd.document.replica import EMPTY, Replica, vector_of
+from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import EMPTY, vector_of
 from heapsyncd.document.vectors import clocks
 from heapsyncd.ids import BlockId
 from heapsyncd.tree import Block

@@ -8,7 +8,7 @@ import structlog
 
 from heapsyncd.cache import blocks, renditions
 from heapsyncd.database import Database, Tx
-from heapsyncd.document.replica import merge
+from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, HeapId
 

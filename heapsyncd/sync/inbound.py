@@ -20,7 +20,7 @@ from heapsyncd.backends.contract import (
 from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
-from heapsyncd.document.replica import merge, missing
+from heapsyncd.document.updates import merge, missing
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import PullAsk

@@ -16,7 +16,8 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish, express
-from heapsyncd.document.replica import Replica, merge
+from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError, UnreadableFile
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, new_block_id

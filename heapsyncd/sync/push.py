@@ -14,7 +14,7 @@ import structlog
 from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
-from heapsyncd.document.replica import merge
+from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError, RequestRefused, leaves
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Push, PushResult

@@ -15,7 +15,8 @@ from heapsyncd.cache import blocks, renditions
 from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish, express
-from heapsyncd.document.replica import Replica, vector_of
+from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import vector_of
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from heapsyncd.document.edit import express, merge_three
-from heapsyncd.document.replica import Replica, merge
+from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import merge
 from heapsyncd.model import Fields
 from heapsyncd.sync.common import common
 from heapsyncd.sync.merge import Compacted, fields_wish, reexpress

@@ -12,7 +12,7 @@ import structlog
 from heapsyncd.cache import blocks, entries
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
-from heapsyncd.document.replica import vector_of
+from heapsyncd.document.updates import vector_of
 from heapsyncd.document.vectors import clocks
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.state import HeapState

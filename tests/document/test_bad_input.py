@@ -10,8 +10,9 @@ from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.document import nodes
 from heapsyncd.document.edit import Wish, express
-from heapsyncd.document.replica import EMPTY, Replica, merge
+from heapsyncd.document.replica import Replica
 from heapsyncd.document.shown import digest_source
+from heapsyncd.document.updates import EMPTY, merge
 from heapsyncd.errors import BlockError, UnreadableDocument
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse

@@ -12,11 +12,12 @@ from heapsyncd.document.clones import Clones, Seen
 from heapsyncd.document.direct import show
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.goal import settled
-from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.document.replica import Replica
 from heapsyncd.document.schema import CONTRACT
 from heapsyncd.document.shape import shaped
 from heapsyncd.document.shown import digest_source
 from heapsyncd.document.tree import show_body
+from heapsyncd.document.updates import EMPTY
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.tree import Atom, Block

@@ -8,9 +8,10 @@ import pytest
 
 from heapsyncd.document import nodes
 from heapsyncd.document.edit import Wish, express, merge_three
-from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.document.replica import Replica
 from heapsyncd.document.schema import Vocabulary
 from heapsyncd.document.shown import digest_source
+from heapsyncd.document.updates import EMPTY
 from heapsyncd.document.vectors import clocks
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import Atom, Block, Inline, Mark, Text, attrs, inline, marks

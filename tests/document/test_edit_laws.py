@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from heapsyncd.document import nodes
 from heapsyncd.document.edit import Wish, express, merge_three
-from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.document.replica import Replica
 from heapsyncd.document.shown import digest_source
+from heapsyncd.document.updates import EMPTY
 from heapsyncd.tree import Atom, Block, Text, attrs, inline
 from tests.document.worlds import A_BODY, BODY, build, edits
 

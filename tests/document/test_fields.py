@@ -7,7 +7,8 @@ import pytest
 from pycrdt import Doc, Map, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.document.edit import Wish, express
-from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import EMPTY
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
 from tests.document.worlds import KEY, ULID, ULID_2

@@ -9,17 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heapsyncd.document.edit import Wish, express
-from heapsyncd.document.replica import (
-    EMPTY,
-    Replica,
-    contained,
-    is_empty,
-    merge,
-    missing,
-    self_test,
-    vector_of,
-    waits,
-)
+from heapsyncd.document.replica import Replica, self_test
+from heapsyncd.document.updates import EMPTY, contained, is_empty, merge, missing, vector_of, waits
 from heapsyncd.document.vectors import clocks
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.tree import Block, Text

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 
 from heapsyncd.document.edit import Wish, express, merge_three
-from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import EMPTY
 from heapsyncd.sync.apart import Apart
 from heapsyncd.tree import Block, Text, inline
 from tests.document.test_two_sides import PLAY, RANDOMS

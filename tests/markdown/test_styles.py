@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heapsyncd.document.edit import Wish, express
-from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import EMPTY
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.markdown.patch import patch

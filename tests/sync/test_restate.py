@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from heapsyncd.document.edit import Wish, express
-from heapsyncd.document.replica import EMPTY, Replica
+from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import EMPTY
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse

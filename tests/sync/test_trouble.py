@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from heapsyncd.cache import history
-from heapsyncd.document.replica import EMPTY
+from heapsyncd.document.updates import EMPTY
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.folder import syscalls
 from heapsyncd.folder import watch as watching
