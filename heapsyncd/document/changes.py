@@ -1,10 +1,10 @@
 """What a body shows after a change, told from what it showed before: only what changed is read."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pycrdt import Doc
 from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
@@ -13,6 +13,8 @@ from heapsyncd.document import nodes
 from heapsyncd.document.direct import Direct, show
 from heapsyncd.document.tree import Path, Shown
 from heapsyncd.tree import LISTS, Block, BlockType
+
+T = TypeVar("T")
 
 _OPEN = LISTS | {"quote", "item"}
 """Kinds whose children are those of their node."""
@@ -49,18 +51,22 @@ class Changes:
             body = nodes.fragment(doc, txn, nodes.BODY)
 
         def note(events: list[Any]) -> None:
-            if self.count + len(events) > _MOST:
-                self.note(())
-                return
-            self.count += len(events)
-            for event in events:
-                self.note(event.path)
+            self.note_all(events, lambda event: event.path)
 
         watch = body.observe_deep(note)
         try:
             yield
         finally:
             watch.drop()
+
+    def note_all(self, found: Sequence[T], path_of: Callable[[T], Sequence[Any]]) -> None:
+        """Note changes at nodes, or that there are many."""
+        if self.count + len(found) > _MOST:
+            self.note(())
+            return
+        self.count += len(found)
+        for one in found:
+            self.note(path_of(one))
 
     def note(self, path: Sequence[Any]) -> None:
         """Note a change at a node."""

@@ -96,6 +96,25 @@ def express(
         return _express(fork, wish, live, vocabulary, shown)
 
 
+def edit(live: Replica, wish: Wish, vocabulary: Vocabulary = CONTRACT) -> Edit:
+    """Express a wish as the smallest edit of a document as it is now; the replica then holds it.
+
+    As ``express`` with the replica's own state as the base, under the replica's id (a fresh one
+    while something of that id waits), but without a second document.
+
+    Raises:
+        InvalidEdit: as ``express``; then the replica is not to be used any more.
+    """
+    if live.has_pending_of(live.client_id):
+        made = express([live.state()], wish, live=live, vocabulary=vocabulary)
+        if made.update is not None:
+            live.apply(made.update)
+        return made
+    shown = live.shown() if wish.body is not None else None
+    with contained(), nodes.no_collection():
+        return _express(live, wish, None, vocabulary, shown)
+
+
 def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
     """Merge two trees with a common base where the documents share no history.
 
@@ -216,13 +235,17 @@ def _write(fork: Replica, wish: Wish, old: Elem, new: Elem) -> bytes | None:
     watch = doc._doc.observe(keep)  # noqa: SLF001 -- the wrapper keeps each callback
     try:
         with nodes.transaction(doc) as txn:
-            write(old, new, txn)
+            changed = write(old, new, txn)
             verify(old, new, txn)
             if wish.title is not None:
                 write(old_title, title.edited(old_title, wish.title), txn)
             _write_fields(doc, wish)
+    except BaseException:
+        fork.give_up()
+        raise
     finally:
         watch.drop()
+    fork.edited(changed)
     assert len(updates) < 2, "one transaction is one update"
     return updates[0] if updates else None
 

@@ -11,7 +11,7 @@ from pycrdt._pycrdt import Snapshot
 from heapsyncd.document import direct, fields, nodes
 from heapsyncd.document.changes import MOST_BYTES, Changes, shown_again
 from heapsyncd.document.schema import CONTRACT, Vocabulary
-from heapsyncd.document.tree import Shown
+from heapsyncd.document.tree import Path, Shown
 from heapsyncd.document.updates import EMPTY, contained, merge, waits
 from heapsyncd.document.vectors import number, ordered, ordered_snapshot
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
@@ -174,9 +174,11 @@ class Replica:
         little, for only updates that name it are looked at.
         """
         name = number(client_id)
-        return any(name in u for u in self._waiting) or any(
-            name in u and self._lacks(u) for u in self._unsure
-        )
+        named = [u for u in self._unsure if name in u]
+        if named:
+            self._unsure = [u for u in self._unsure if name not in u]
+            self._waiting += [u for u in named if self._lacks(u)]
+        return any(name in u for u in self._waiting)
 
     def fields(self) -> Fields:
         """What the document says beside its body."""
@@ -201,6 +203,15 @@ class Replica:
                 self._shown = shown_again(self._doc, self._shown, self._changes)
         self._changes = Changes()
         return self._shown
+
+    def edited(self, paths: Sequence[Path]) -> None:
+        """Note the nodes of the body that an edit of ``doc`` itself changed, as child indexes."""
+        self._changes.note_all(paths, lambda path: path)
+
+    def give_up(self) -> None:
+        """Let every further use fail: an edit of ``doc`` broke off in the middle."""
+        del self._doc
+        self.forget_view()
 
     def forget_view(self) -> None:
         """Free the view's memory, some twenty times the text's."""

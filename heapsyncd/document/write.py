@@ -13,43 +13,65 @@ from heapsyncd.document import simple
 from heapsyncd.document.nodes import Elem, Formats, Node, Run, Txt, read_node
 from heapsyncd.document.schema import ITEMS, LISTS, same
 from heapsyncd.document.simple import Unmade
-from heapsyncd.document.tree import View
+from heapsyncd.document.tree import Path, View
 from heapsyncd.errors import InvalidEdit
 
 
-def write(old: Elem, new: Elem, txn: Transaction) -> None:
-    """Turn the element that ``old`` was read from into ``new``, whose ``raw`` is the same."""
-    todo = [(old, new)]
+def write(old: Elem, new: Elem, txn: Transaction) -> list[Path]:
+    """Turn the element that ``old`` was read from into ``new``, whose ``raw`` is the same.
+
+    Returns:
+        Where it changed: the child indexes that lead to each node whose attributes, text or list
+        of children did.
+    """
+    changed: list[Path] = []
+    todo: list[tuple[Path, Elem, Elem]] = [((), old, new)]
     while todo:
-        before, after = todo.pop()
+        path, before, after = todo.pop()
         if before is after:
             continue
         raw = before.raw
         assert raw is not None
         assert raw is after.raw
-        if isinstance(raw, XmlElement):
-            _write_attributes(raw, before.attrs, after.attrs, txn)
-        todo += _write_children(raw, before.children, after.children, txn)
+        is_changed = isinstance(raw, XmlElement) and _write_attributes(
+            raw, before.attrs, after.attrs, txn
+        )
+        kept, is_other = _write_children(raw, before.children, after.children, txn)
+        if is_changed or is_other:
+            changed.append(path)
+        for k, was, node in kept:
+            if isinstance(was, Elem) and isinstance(node, Elem):
+                todo.append(((*path, k), was, node))
+            else:
+                changed.append((*path, k))
+    return changed
 
 
 def _write_attributes(
     raw: XmlElement, old: dict[str, Any], new: dict[str, Any], txn: Transaction
-) -> None:
-    for name in old:
-        if name not in new:
-            raw.remove_attribute(txn, name)
-    for name, value in new.items():
-        if name not in old or not same(old[name], value):
-            raw.insert_attribute(txn, name, value)
+) -> bool:
+    """Set and remove attributes; whether there were any to be."""
+    gone = [name for name in old if name not in new]
+    for name in gone:
+        raw.remove_attribute(txn, name)
+    set_ = [n for n, value in new.items() if n not in old or not same(old[n], value)]
+    for name in set_:
+        raw.insert_attribute(txn, name, new[name])
+    return bool(gone or set_)
 
 
 def _write_children(
     raw: XmlElement | XmlFragment, old: Sequence[Node], new: Sequence[Node], txn: Transaction
-) -> list[tuple[Elem, Elem]]:
-    """Insert and delete children; returns the elements that stay."""
+) -> tuple[list[tuple[int, Node, Node]], bool]:
+    """Insert and delete children, and change texts.
+
+    Returns:
+        The children that stay but not as they are, with their old index; whether any other came
+        or went.
+    """
     head, tail = _same_ends(old, new)
     at = {id(node.raw): k for k, node in enumerate(old)}
-    stays: list[tuple[Elem, Elem]] = []
+    stays: list[tuple[int, Node, Node]] = []
     right = len(old) - tail
     for node in reversed(new[head : len(new) - tail]):
         if node.raw is None:
@@ -60,12 +82,13 @@ def _write_children(
         _remove(raw, k + 1, right, txn)
         right = k
         before = old[k]
-        if isinstance(before, Elem) and isinstance(node, Elem):
-            stays.append((before, node))
-        elif isinstance(before, Txt) and isinstance(node, Txt) and before is not node:
-            _write_text(before, node, txn)
+        if before is not node:
+            stays.append((k, before, node))
+            if isinstance(before, Txt) and isinstance(node, Txt):
+                _write_text(before, node, txn)
     _remove(raw, head, right, txn)
-    return stays
+    is_other = len(old) != len(new) or any(n.raw is None for n in new[head : len(new) - tail])
+    return stays, is_other
 
 
 def _same_ends(old: Sequence[Node], new: Sequence[Node]) -> tuple[int, int]:

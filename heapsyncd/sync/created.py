@@ -10,7 +10,7 @@ from heapsyncd.cache import blocks, entries, renditions
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError, UnreadableFile
 from heapsyncd.ids import BlockId, new_block_id
@@ -38,9 +38,7 @@ def make_block(
 ) -> tuple[BlockState, bytes | None, Replica]:
     """A new block: its row, its first update (None when the document is empty) and its replica."""
     replica = Replica(heap.client_id)
-    update = express([], wish, live=replica, client_id=heap.client_id).update
-    if update is not None:
-        replica.apply(update)
+    update = edit(replica, wish).update
     state = BlockState(
         block or new_block_id(),
         heap.id,
@@ -137,8 +135,6 @@ def _first_edit(heap: HeapState, fresh: _Fresh) -> _Fresh | tuple[str, str]:
     live = Replica(heap.client_id)
     try:
         reading = read_body(Base(b"", ()), fresh.note, live, (), links, heap.client_id, fresh.wish)
-        if reading.update is not None:
-            live.apply(reading.update)
     except BlockError as error:
         return fresh.saved.path, f"this note could not be read: {error}"
     state = replace(fresh.state, state_vector=live.state_vector())

@@ -10,7 +10,7 @@ from heapsyncd.cache import blocks, entries, history, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Wish, edit
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.ingest import read_block
@@ -36,11 +36,7 @@ async def edit_fields(
         return
     live = await off_loop(heap.replicas.load, block, state.seq, updates)
     heap.replicas.drop(block)
-    made = await off_loop(
-        lambda: express([live.state()], wish, live=live, client_id=heap.client_id)
-    )
-    if made.update is not None:
-        live.apply(made.update)
+    made = await off_loop(edit, live, wish)
     fields = live.fields()
 
     def store(tx: Tx) -> BlockState:

@@ -15,7 +15,7 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError, UnreadableFile
@@ -146,10 +146,11 @@ async def _express(
         wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
     reading = await off_loop(read_body, base, note, live, updates, links, heap.client_id, wish)
     current = chosen is None or chosen.rendition.seq == state.seq
-    reviews = await off_loop(
-        review.take_in, live, reading.update, None if current else base, note, links
-    )
-    update = _undeleted(live, reading.update, heap.client_id)
+    reviews: tuple[Review, ...] = ()
+    if not reading.is_made:
+        seen = None if current else base
+        reviews = await off_loop(review.take_in, live, reading.update, seen, note, links)
+    update = _undeleted(live, reading.update)
     seq: int | None
     if chosen is None or base is None or base.updates is None or not reading.is_whole:
         # Merged without a common history, or with edits of others in it: the file shows our side
@@ -168,15 +169,14 @@ async def _express(
     await _commit(heap, entry, saved, state, live, outcome)
 
 
-def _undeleted(live: Replica, update: bytes | None, client_id: int) -> bytes | None:
+def _undeleted(live: Replica, update: bytes | None) -> bytes | None:
     """An edit's update with the deletion taken back that came after the base it is measured from;
     the replica follows.
     """
     if live.fields().deleted_at_ms is None:
         return update
-    restored = express([live.state()], Wish(deleted_at_ms=None), live=live, client_id=client_id)
+    restored = edit(live, Wish(deleted_at_ms=None))
     assert restored.update is not None
-    live.apply(restored.update)
     return restored.update if update is None else merge([update, restored.update])
 
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from heapsyncd.document.edit import Wish, express, merge_three
+from heapsyncd.document.edit import Wish, edit, express, merge_three
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
@@ -58,12 +58,13 @@ class Reading:
     """What a saved file means.
 
     ``update`` None: the document stays as it is. ``is_whole``: the base with the update shows the
-    file.
+    file. ``is_made``: the replica holds it already.
     """
 
     update: bytes | None
     mentions: frozenset[str]
     is_whole: bool
+    is_made: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def read_body(
         wish: what else is to change (tags, title); its body is filled in here.
 
     Raises:
-        InvalidEdit: an editor would not accept the result.
+        InvalidEdit: an editor would not accept the result; the replica is not to be used any more.
     """
     ours = parse(note.body, links)
     if base is None or base.updates is None:
@@ -139,13 +140,10 @@ def read_body(
         origin: Sequence[bytes] = updates
     else:
         target, origin = ours, base.updates
-    made = express(
-        origin,
-        replace(wish, body=target),
-        live=live,
-        client_id=client_id,
-    )
-    return Reading(made.update, mentions(ours), made.is_as_wished)
+    wish = replace(wish, body=target)
+    is_now = base is not None and base.updates == tuple(updates)
+    made = edit(live, wish) if is_now else express(origin, wish, live=live, client_id=client_id)
+    return Reading(made.update, mentions(ours), made.is_as_wished, is_made=is_now)
 
 
 @dataclass(frozen=True, slots=True)

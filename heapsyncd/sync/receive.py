@@ -14,7 +14,7 @@ import structlog
 from heapsyncd.cache import blocks, renditions
 from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.database import Tx
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import vector_of
 from heapsyncd.errors import BlockError
@@ -182,9 +182,8 @@ def _append(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
     if new:
         wish = replace(wish, body=found.together(item.update, replica))
     if wish != Wish():
-        made = express([replica.state()], wish, live=replica, client_id=heap.client_id)
+        made = edit(replica, wish)
         if made.update is not None:
-            replica.apply(made.update)
             new.append((made.update, True))
     if changed and ours is not None:
         reviews += review.met(found.rows, item.update, ours, replica)

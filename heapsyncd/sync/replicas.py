@@ -17,9 +17,14 @@ class Replicas:
 
     A replica is only handed out for the log position it was loaded at, so that it never lags
     behind the cache.
+
+    Args:
+        client_id: whom their edits are issued under.
+        limit: see above.
     """
 
-    def __init__(self, limit: int = 200) -> None:
+    def __init__(self, client_id: int, limit: int = 200) -> None:
+        self._client_id = client_id
         self._limit = limit
         self._held: OrderedDict[BlockId, tuple[int, Replica]] = OrderedDict()
 
@@ -36,7 +41,7 @@ class Replicas:
         Replica.load.
         """
         found = self.get(block, seq)
-        return found if found is not None else Replica.load(updates)
+        return found if found is not None else Replica.load(updates, self._client_id)
 
     def put(self, block: BlockId, seq: int, replica: Replica) -> None:
         """Keep a replica for this log position."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.holds import Hold
 from heapsyncd.database import Database, Tx
+from heapsyncd.document.replica import new_client_id
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.folder.snapshot import Stat
@@ -57,10 +57,10 @@ class HeapState:
     report: HeapReport
     account: Report
     index: Index = field(default_factory=Index)
-    replicas: Replicas = field(default_factory=Replicas)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    client_id: int = field(default_factory=lambda: secrets.randbits(32))
+    client_id: int = field(default_factory=new_client_id)
     """Of this process's edits; a fresh one at every start (document/README)."""
+    replicas: Replicas = field(init=False)
     to_publish: asyncio.Event = field(default_factory=asyncio.Event)
     to_push: asyncio.Event = field(default_factory=asyncio.Event)
     to_pull: asyncio.Event = field(default_factory=asyncio.Event)
@@ -112,6 +112,9 @@ class HeapState:
     """How far the transfers are, by path."""
     files_limit_bytes: int | None = None
     """Larger contents stay on the server until somebody asks for them; None: none does."""
+
+    def __post_init__(self) -> None:
+        self.replicas = Replicas(self.client_id)
 
     async def load_index(self) -> None:
         """Fill the index and the holds from the cache; once more when a transaction failed."""
