@@ -32,6 +32,7 @@ from heapsyncd.sync.deletions import ask
 from heapsyncd.sync.fetch import fetch, inside
 from heapsyncd.sync.heap import HeapMirror
 from heapsyncd.sync.intake import Intake
+from heapsyncd.sync.offloop import take_short_turns
 from heapsyncd.sync.opening import chosen, open_heap
 from heapsyncd.sync.patience import first_of
 from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
@@ -77,6 +78,7 @@ async def mirror_account(
         FolderTrouble: the cache can't be used.
     """
     self_test()
+    take_short_turns()
     assert account.seed is not None
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
