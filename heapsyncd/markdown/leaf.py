@@ -21,10 +21,22 @@ from heapsyncd.tree import Atom, Inline, Mark, Marks, Piece, Span, Text, attrs, 
 from heapsyncd.tree.canonical import destination, one_spaced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 CODE = Mark("code")
 _STOP = -1
+_HANDLERS = {
+    "Text": "_on_text",
+    "SoftBreak": "_on_soft_break",
+    "HardBreak": "_on_hard_break",
+    "Code": "_on_code",
+    "Start": "_on_start",
+    "End": "_on_end",
+    "InlineHtml": "_on_html",
+    "TaskListMarker": "_on_task",
+    "FootnoteReference": "_on_literal",
+}
+"""By name: bound methods would be a cycle that holds on to all events."""
 
 
 class LeafReader:
@@ -50,17 +62,6 @@ class LeafReader:
         self._first = 0
         self._underlines: dict[int, bool] | None = None
         self._opened: list[Marks] = []
-        self._handlers: dict[str, Callable[[Any, Range, int], int]] = {
-            "Text": self._on_text,
-            "SoftBreak": self._on_soft_break,
-            "HardBreak": self._on_hard_break,
-            "Code": self._on_code,
-            "Start": self._on_start,
-            "End": self._on_end,
-            "InlineHtml": self._on_html,
-            "TaskListMarker": self._on_task,
-            "FootnoteReference": self._on_literal,
-        }
 
     def read(
         self, i: int, *, in_table: bool = False, quotes: int = 0
@@ -88,8 +89,8 @@ class LeafReader:
                 kind, value = event, None
             else:
                 ((kind, value),) = event.items()
-            handle = self._handlers.get(kind)
-            after = _STOP if handle is None else handle(value, where, i)
+            handler = _HANDLERS.get(kind)
+            after = _STOP if handler is None else getattr(self, handler)(value, where, i)
             if after == _STOP:
                 break
             i = after

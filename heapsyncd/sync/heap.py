@@ -174,7 +174,7 @@ class HeapMirror:
                 self.intake.hint((), everything=True)
                 await ask_again(self.state)
                 await fold_logs(self.state.db, self.state.id, self.state.lock)
-                self.state.sent.forget()
+                self.state.tidy()
             due = self.intake.next_due_s()
             # Trouble with a file may end without a sign in the folder (space on the disk, say).
             again = AUDIT_S if not self.state.file_problems else TROUBLE_AGAIN_S

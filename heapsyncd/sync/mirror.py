@@ -27,12 +27,12 @@ from heapsyncd.errors import (
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
+from heapsyncd.sync import interpreter
 from heapsyncd.sync.cachefile import open_cache, same_server
 from heapsyncd.sync.deletions import ask
 from heapsyncd.sync.fetch import fetch, inside
 from heapsyncd.sync.heap import HeapMirror
 from heapsyncd.sync.intake import Intake
-from heapsyncd.sync.offloop import take_short_turns
 from heapsyncd.sync.opening import chosen, open_heap
 from heapsyncd.sync.patience import first_of
 from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
@@ -78,7 +78,7 @@ async def mirror_account(
         FolderTrouble: the cache can't be used.
     """
     self_test()
-    take_short_turns()
+    interpreter.settle()
     assert account.seed is not None
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))

@@ -54,6 +54,11 @@ class Replicas:
         """Forget a replica (it may have been changed without being stored)."""
         self._held.pop(block, None)
 
+    def forget_views(self) -> None:
+        """Free the memory of all views."""
+        for _, replica in self._held.values():
+            replica.forget_view()
+
     def _to_front(self, block: BlockId) -> None:
         """Count a replica as used last; each that falls behind the viewed ones gives its up."""
         self._held.move_to_end(block)

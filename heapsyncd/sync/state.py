@@ -22,6 +22,7 @@ from heapsyncd.model import Fields, Problem
 from heapsyncd.sync.apart import SentLately
 from heapsyncd.sync.guard import Rewrites
 from heapsyncd.sync.index import Index
+from heapsyncd.sync.interpreter import look_through
 from heapsyncd.sync.replicas import Replicas
 from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, shown
 
@@ -144,6 +145,13 @@ class HeapState:
             self.hold(hold)
         self.kept_problems = await self.db.read(lambda tx: entries.problems(tx, self.id))
         self.file_problems = dict(self.kept_problems)
+
+    def tidy(self) -> None:
+        """Free the memory of what may not be asked for again; now and then."""
+        self.sent.forget()
+        if not self.lock.locked():
+            self.replicas.forget_views()
+        look_through()
 
     def hold(self, hold: Hold) -> None:
         """A deletion is held now."""

@@ -26,7 +26,7 @@ from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import forget, parse
 from heapsyncd.markdown.patch import patch
 from heapsyncd.markdown.render import render
-from heapsyncd.sync.offloop import no_collection
+from heapsyncd.sync.interpreter import no_collection
 from heapsyncd.tree import Block, Text
 from tests.bench.loop import blocked
 from tests.bench.measure import timed

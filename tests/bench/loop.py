@@ -26,6 +26,7 @@ from tests.sync.rig import Device, World, until
 _TICK_S = 0.005
 _DEADLINE_S = 60.0
 _WORD = "harbour"
+_EDITS = 20
 
 
 @dataclass
@@ -114,6 +115,12 @@ async def _work(device: Device, server: asyncio.StreamWriter) -> None:
             await until(lambda: _differs(path), "the remote edit", _DEADLINE_S)
             await until(lambda: _idle(device), "in sync", _DEADLINE_S)
         _show("a remote edit (publish)", down)
+        async with watched() as long:
+            for k in range(_EDITS):
+                await asyncio.to_thread(_save, path, "the", f"word{k}")
+                await until(lambda: not _idle(device), "an edit is seen", _DEADLINE_S)
+                await until(lambda: _idle(device), "an edit is pushed", _DEADLINE_S)
+        _show(f"{_EDITS} more saved edits", long)
 
 
 def _idle(device: Device) -> bool:

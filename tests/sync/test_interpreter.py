@@ -1,0 +1,109 @@
+"""The collector of garbage: what it is spared, and that nothing is kept for ever by that."""
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from heapsyncd.document.edit import Wish, edit
+from heapsyncd.document.replica import Replica
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import forget, parse
+from heapsyncd.markdown.patch import patch
+from heapsyncd.markdown.reader import read
+from heapsyncd.markdown.render import render
+from heapsyncd.sync.interpreter import MANY, look_through, no_collection
+from heapsyncd.sync.offloop import off_loop
+
+NOTE = "# Boat\n\nText **bold `code`** [[x]].\n\n- item\n- [ ] task\n\n|a|\n|-|\n|b|\n\n<div>\n"
+
+
+class Knot:
+    """A value in a cycle."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+@pytest.fixture(autouse=True)
+def _as_found() -> Iterator[None]:
+    gc.collect()
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def many() -> list[list[int]]:
+    """So many values that they are spared."""
+    return [[] for _ in range(MANY + 1)]
+
+
+async def test_many_values_are_spared_and_garbage_among_them_is_found_later() -> None:
+    """What a large piece of work leaves is not looked at, until everything is."""
+    before = gc.get_freeze_count()
+
+    def work() -> tuple[list[list[int]], "weakref.ref[Knot]"]:
+        return many(), weakref.ref(Knot())
+
+    kept, knot = await off_loop(work)
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > before + len(kept)
+    gc.collect()
+    assert knot() is not None
+    look_through()
+    assert knot() is None
+
+
+async def test_little_work_spares_nothing() -> None:
+    """Its garbage is found in the ordinary way."""
+    before = gc.get_freeze_count()
+    knot = await off_loop(lambda: weakref.ref(Knot()))
+    assert gc.get_freeze_count() <= before
+    gc.collect()
+    assert knot() is None
+
+
+async def test_nobody_looks_through_while_somebody_works() -> None:
+    """Two pieces of work at once: the collector rests until the later one is done."""
+    go = asyncio.Event()
+
+    async def work() -> None:
+        with no_collection():
+            await go.wait()
+
+    kept = await off_loop(many)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(work())
+        await asyncio.sleep(0)
+        knot = weakref.ref(Knot())
+        assert not gc.isenabled()
+        look_through()
+        assert knot() is not None
+        go.set()
+    assert gc.isenabled()
+    look_through()
+    assert knot() is None
+    assert len(kept) > MANY
+
+
+def test_work_on_notes_leaves_no_garbage() -> None:
+    """No values in cycles: memory is free as soon as they are not used."""
+    start = edit(Replica(), Wish(body=parse(NOTE, NO_LINKS))).update
+    assert start is not None
+
+    def work() -> None:
+        forget()
+        read(NOTE, NO_LINKS)
+        replica = Replica.load([start])
+        assert render(replica.view(), NO_LINKS)
+        made = edit(replica, Wish(body=parse(NOTE.replace("item", "thing"), NO_LINKS)))
+        assert made.update is not None
+        assert "thing" in patch(NOTE, replica.view(), NO_LINKS)
+
+    work()
+    gc.collect()
+    gc.disable()
+    work()
+    assert gc.collect() == 0
