@@ -18,7 +18,7 @@ from typing import Any
 from pycrdt import Doc
 
 from heapsyncd.diff import align, text_hunks
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Wish, edit, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.events import events, newlines
@@ -37,22 +37,25 @@ _WORD = re.compile(r"(?<![\w\[(/`<&-])[a-z]{3,}(?![\w\])/`>;-])")
 
 @dataclass(frozen=True)
 class Sample:
-    """One note: its text, its document, and an edit of one word on either side."""
+    """One note: its text, its document, and edits of one word on either side."""
 
     text: str
     update: bytes
     edited: str
+    later: str
+    """One more word edited."""
     remote: bytes
 
     @classmethod
     def of(cls, text: str) -> "Sample":
-        """The note with the word in its middle replaced, and with its last one."""
+        """The note with the word in its middle replaced, one before it, and the last one."""
         made = express([], Wish(body=parse(text, NO_LINKS)))
         update = made.update or b"\0\0"
         words = [m.span() for m in _WORD.finditer(text)]
         edited, other = _replaced(text, words, len(words) // 2), _replaced(text, words, -1)
+        later = _replaced(edited, words, len(words) // 4)
         remote = express([update], Wish(body=parse(other, NO_LINKS))).update
-        return cls(text, update, edited, remote or b"\0\0")
+        return cls(text, update, edited, later, remote or b"\0\0")
 
 
 def _replaced(text: str, words: Sequence[tuple[int, int]], k: int) -> str:
@@ -74,10 +77,9 @@ def to_text(sample: Sample) -> str:
     return render(Replica.load([sample.update]).view(), NO_LINKS)
 
 
-def to_edit(sample: Sample, live: Replica) -> bytes | None:
-    """Parse, express: a saved file becomes an update."""
-    wish = Wish(body=parse(sample.edited, NO_LINKS))
-    return express([sample.update], wish, live=live).update
+def to_edit(text: str, replica: Replica) -> bytes | None:
+    """Parse, edit: a saved file becomes an update."""
+    return edit(replica, Wish(body=parse(text, NO_LINKS))).update
 
 
 def to_patch(sample: Sample, replica: Replica) -> str:
@@ -99,8 +101,8 @@ def rates(name: str, samples: Sequence[Sample], rounds: int) -> None:
 
 
 def _edits(sample: Sample) -> Callable[[], object]:
-    live = Replica.load([sample.update])
-    return lambda: to_edit(sample, live)
+    texts, replica = [sample.later, sample.edited], Replica.load([sample.update])
+    return lambda: to_edit(texts.pop(), replica)
 
 
 def _patches(sample: Sample) -> Callable[[], object]:
@@ -143,10 +145,9 @@ def single(name: str, text: str) -> None:
     sample = Sample.of(text)
     read = parse(text, NO_LINKS)
     letter = parse(sample.edited.replace("replaced", "replaceds", 1), NO_LINKS)
-    start = [express([sample.update], Wish(body=parse(sample.edited, NO_LINKS))).update or b""]
     replica, live = (Replica.load([sample.update]) for _ in range(2))
     shown = replica.view()
-    live.apply(start[0])
+    edit(live, Wish(body=parse(sample.edited, NO_LINKS)))
     live.view()
     now = Replica.load([sample.update, sample.remote]).view()
     print(f"\n{name}: {len(text.encode()):,} bytes, {text.count(chr(10)):,} lines")
@@ -158,7 +159,7 @@ def single(name: str, text: str) -> None:
         "load": lambda: Replica.load([sample.update]),
         "view": lambda: _viewed(replica),
         "render": lambda: render(shown, NO_LINKS),
-        "express a letter": lambda: express([sample.update, *start], Wish(body=letter), live=live),
+        "edit a letter": lambda: edit(live, Wish(body=letter)),
         "apply a remote word": lambda: replica.apply(sample.remote),
         "view again": replica.view,
         "patch a remote word": lambda: _anew(lambda: patch(text, now, NO_LINKS)),
