@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from heapsyncd.cache import blocks
+from heapsyncd.cache import blocks, heaps
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
@@ -19,6 +19,7 @@ from heapsyncd.errors import BlockError, PeerError, SignInRefused, TryLater
 from heapsyncd.folder.layout import Placed, fits, place
 from heapsyncd.folder.names import carries, collision_key, safe_name, split_suffix
 from heapsyncd.ids import BlockId
+from heapsyncd.markdown.render import render
 from heapsyncd.sync.changes import folder_created
 from heapsyncd.sync.contents import file_created
 from heapsyncd.sync.created import notes_created
@@ -30,6 +31,7 @@ from heapsyncd.sync.merge import shows
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.places import commit_entries
 from heapsyncd.sync.plan import Found, assets_owner
+from heapsyncd.sync.stale import is_alike
 from heapsyncd.sync.state import HeapState, stamped
 
 log = structlog.get_logger()
@@ -111,7 +113,8 @@ async def adoptable(
     texts: Mapping[str, Saved],
 ) -> dict[str, BlockId]:
     """Which new files are notes we know that have no file: by the id in them, else by place and
-    content.
+    content; while the folder is mirrored for the first time (a lost cache, it may be) content that
+    is alike will do, for an editor may have saved a text without the id.
     """
     homeless = set(heap.index.homeless)
     result: dict[str, BlockId] = {}
@@ -129,17 +132,19 @@ async def adoptable(
         return result
     desired = await asyncio.to_thread(place, heap.index.placed(), {})
     at = {p: b for b, p in desired.items() if b in homeless}
+    rows = await heap.db.read(heaps.load_all)
+    loosely = not any(r.id == heap.id and r.mirrored for r in rows)
     for item in found:
         candidate = at.get(item.path)
         if candidate is None or item.path in result or item.front_id or not item.is_note:
             continue
-        if await _says(heap, texts[item.path], candidate):
+        if await _says(heap, texts[item.path], candidate, loosely=loosely):
             result[item.path] = candidate
     return result
 
 
-async def _says(heap: HeapState, saved: Saved, block: BlockId) -> bool:
-    """Whether a file says what a block's document says."""
+async def _says(heap: HeapState, saved: Saved, block: BlockId, *, loosely: bool) -> bool:
+    """Whether a file says what a block's document says; ``loosely``: or most of it."""
 
     def read(tx: Tx) -> tuple[BlockState | None, list[bytes]]:
         return blocks.get(tx, block), [r.data for r in blocks.log(tx, block)]
@@ -149,8 +154,13 @@ async def _says(heap: HeapState, saved: Saved, block: BlockId) -> bool:
         return False
     try:
         replica = await off_loop(heap.replicas.load, block, state.seq, updates)
+        view = await off_loop(replica.view)
         links = NoteLinks(heap.index, block, aliases=True)
-        return await off_loop(lambda: shows(saved.data, replica.view(), links))
+        if await off_loop(shows, saved.data, view, links):
+            return True
+        if not (loosely and view.words()):
+            return False
+        return await off_loop(lambda: is_alike(render(view, links).encode(), saved.data))
     except BlockError:
         return False
 

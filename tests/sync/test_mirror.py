@@ -251,6 +251,27 @@ async def test_lost_cache(world: World) -> None:
     assert sorted(await world.blocks()) == sorted(blocks)
 
 
+@pytest.mark.parametrize(
+    ("saved", "names"),
+    [
+        ("One line of text.\n\nAnother line, and more of it.\n", ["Note.md"]),
+        ("Something else altogether.\n", ["Note.md", "Note (2).md"]),
+    ],
+)
+async def test_lost_cache_and_id(world: World, saved: str, names: list[str]) -> None:
+    """A file without its id is known by its place while most of its text agrees."""
+    device = world.device()
+    block = await world.add("Note", "One line of text.\n\nAnother line of it.\n")
+    await device.synced()
+    shutil.rmtree(device.base / "state")
+    (device.root / "Note.md").write_text(saved)
+    await device.synced()
+    assert sorted(device.notes()) == sorted(names)
+    assert saved in device.notes().values()
+    assert block in {device.id_of(name) for name in names}
+    assert len(await world.blocks()) == len(names)
+
+
 async def test_compaction_with_unsent_edits(world: World) -> None:
     """Unsent edits survive a compaction, said anew on the fresh document; nothing is doubled."""
     device = world.device()
