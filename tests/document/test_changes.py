@@ -10,14 +10,16 @@ from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 from heapsyncd.document import nodes
 from heapsyncd.document.clones import Clones, Seen
 from heapsyncd.document.direct import show
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Wish, edit, express
 from heapsyncd.document.goal import settled
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.schema import CONTRACT
 from heapsyncd.document.shape import shaped
 from heapsyncd.document.shown import digest_source
 from heapsyncd.document.tree import show_body
-from heapsyncd.document.updates import EMPTY
+from heapsyncd.document.updates import EMPTY, vector_of
+from heapsyncd.document.vectors import clocks
+from heapsyncd.errors import InvalidEdit
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.tree import Atom, Block
@@ -114,6 +116,59 @@ def test_an_edit_is_the_same_with_the_view_known(body: Any, data: st.DataObject)
     after = [Replica.load([base, made.update or EMPTY]).doc for made in found]
     one, other = (digest_source(nodes.read(doc, nodes.BODY)) for doc in after)
     assert one == other
+
+
+@given(BODY, st.data())
+@settings(max_examples=300, deadline=None)
+def test_an_edit_in_place_is_the_edit_of_a_copy(body: Any, data: st.DataObject) -> None:
+    """The document holds it, its update says it, and the view is told from the last one."""
+    log = [build(body)]
+    live = Replica.load(log, client_id=9)
+    for goal in data.draw(st.lists(edits(live.view()), min_size=1, max_size=3)):
+        wish = Wish(body=goal)
+        copied = express(log, wish, live=live, client_id=9)
+        made = edit(live, wish)
+        assert made.is_as_wished == copied.is_as_wished
+        copy = Replica.load([*log, copied.update or EMPTY])
+        log += [made.update] if made.update is not None else []
+        assert live.fingerprint() == Replica.load(log).fingerprint()
+        assert copy.view() == live.view()
+        assert placed(live.view()) == placed(Replica.load(log).view())
+
+
+def test_an_edit_in_place_that_breaks_off_spoils_the_replica(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half an edit is never shown, sent or built on."""
+
+    def fail(*_: object) -> None:
+        raise InvalidEdit("half way")
+
+    monkeypatch.setattr("heapsyncd.document.edit.verify", fail)
+    live = Replica.load([build([("paragraph", {}, [[("one", {})]])])])
+    with pytest.raises(InvalidEdit):
+        edit(live, Wish(body=parse("two\n", NO_LINKS)))
+    for use in (live.view, live.state, live.fields, live.fingerprint):
+        with pytest.raises(AttributeError):
+            use()
+
+
+def test_an_edit_in_place_while_another_of_its_id_waits() -> None:
+    """No clock is issued twice: a fresh id makes it."""
+    base = build([("paragraph", {}, [[("one", {})]])])
+    first = express([base], Wish(body=parse("one two\n", NO_LINKS)), client_id=9).update
+    assert first is not None
+    more = Wish(body=parse("one two three\n", NO_LINKS))
+    second = express([base, first], more, client_id=9).update
+    assert second is not None
+    live = Replica.load([base, second], client_id=9)
+    made = edit(live, Wish(body=parse("zero one\n", NO_LINKS))).update
+    assert made is not None
+    assert clocks(vector_of([made])).keys() != {9}
+    for update in (first, made):
+        live.apply(update)
+    assert live.view().words() == "zero one two three"
+    assert Replica.load([base, made, second, first]).view() == live.view()
 
 
 def note(paragraphs: int) -> str:
