@@ -13,6 +13,7 @@ _WRAPPED = 3
 """So many wrapped paragraphs make wrapping a habit."""
 _WIDTHS = range(40, 121)
 _FULL = 0.75
+_GAP = re.compile(rb"(?:[-*+]|\d{1,9}[.)])( {1,4})[^ \t\r\n]")
 _MARKER = re.compile(rb"(?:[-*+]|\d{1,9}[.)])[ \t]*")
 
 
@@ -87,10 +88,10 @@ def _marks(data: bytes, trace: Trace) -> dict[str, Any]:
 def _of(block: Block, data: bytes, text: bytes) -> list[tuple[str, str]]:
     """What one block says; ``text`` is its source."""
     if block.kind in {"bullet_list", "todo_list"}:
-        return [("bullet", text[:1].decode())]
+        return [("bullet", text[:1].decode()), ("gap", gap_of(text))]
     if block.kind == "ordered_list":
         match = re.match(rb"\d+([.)])", text)
-        return [("delimiter", match[1].decode())] if match else []
+        return [("delimiter", match[1].decode()), ("number_gap", gap_of(text))] if match else []
     if block.kind == "item":
         return _indent(block, data)
     if block.kind == "code":
@@ -101,6 +102,12 @@ def _of(block: Block, data: bytes, text: bytes) -> list[tuple[str, str]]:
     first = next(breaks, None)
     spaces = first is not None and data.startswith(b"  ", first.start)
     return [("hard_break", "  ")] if spaces else []
+
+
+def gap_of(item: bytes) -> str:
+    """What stands between an item's marker and its text, where that can stand before any."""
+    match = _GAP.match(item)
+    return match[1].decode() if match else " "
 
 
 def _indent(item: Block, data: bytes) -> list[tuple[str, str]]:

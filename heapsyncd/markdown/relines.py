@@ -116,7 +116,7 @@ class Relines:
         """Write blocks where an old one stood."""
         sheet, block = self._sheet, old[i]
         before, after = self._neighbours(old, i, i + 1)
-        lines = self._bench.writer(before, after).blocks(come)
+        lines = self._bench.writer_between(before, come, after).blocks(come)
         guards = self._bench.step or [b.kind for b in come] != [block.kind]
         start, end = span_of(block)
         if not sheet.has_own_line(block):
@@ -156,7 +156,7 @@ class Relines:
         if after is not None and span_of(after)[0] in self._bench.trace.noted:
             # Inside a footnote.
             prefix = self._bench.lead(after, prefix) if sheet.has_own_line(after) else prefix
-        text = sheet.join(self._bench.writer(before, after).blocks(come), prefix)
+        text = sheet.join(self._bench.writer_between(before, come, after).blocks(come), prefix)
         blank = prefix.rstrip() + sheet.newline
         if before is not None:
             gap = b"" if tight and not self._bench.step and before.kind == "paragraph" else blank

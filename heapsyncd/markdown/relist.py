@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from heapsyncd.markdown.learn import gap_of
 from heapsyncd.markdown.sheet import columns, span_of
 from heapsyncd.markdown.tight import is_tight
 from heapsyncd.markdown.workbench import WHOLE, Group, Workbench, groups
@@ -86,17 +87,21 @@ class ListEdit:
     # Items that come
 
     def _head(self, i: int, k: int, new: Block) -> str:
-        """The marker for the ``k``-th new item in the place of the ``i``-th."""
-        sheet = self.bench.sheet
-        mark = sheet.marker(self.items[i - 1 if i else 0]).decode()
+        """Marker and gap for the ``k``-th new item in the place of the ``i``-th."""
+        sheet, near = self.bench.sheet, self.items[i - 1 if i else 0]
+        mark, gap = sheet.marker(near).decode(), self._gap(near)
         if not mark[:-1]:
-            return mark
+            return mark + gap
         numbers = [int(sheet.marker(item)[:-1]) for item in self.items[:3]]
         if len(numbers) > 1 and len(set(numbers)) == 1:
             # `1. 1. 1.` is a habit, too.
             k = -1 if i else 0
         first = int(mark[:-1]) + 1 if i else int(new.get("start") or 0)
-        return f"{min(first + k, _MAX_NUMBER)}{mark[-1]}"
+        return f"{min(first + k, _MAX_NUMBER)}{mark[-1]}{gap}"
+
+    def _gap(self, item: Block) -> str:
+        start, end = span_of(item)
+        return " " if self.bench.step else gap_of(self.bench.sheet.data[start:end])
 
     def _lines(self, fresh: list[Block], heads: list[str]) -> list[str]:
         writer = self.bench.writer()
@@ -158,7 +163,7 @@ class ListEdit:
                 return
         start, end = span_of(old)
         sheet.edits = [e for e in sheet.edits if not (start <= e.start and e.end <= end)]
-        self._replace(i, [new], [sheet.marker(old).decode()])
+        self._replace(i, [new], [sheet.marker(old).decode() + self._gap(old)])
 
     def _inner(self, old: Block, new: Block) -> bytes:
         """The prefix of an item's further lines: that of those it has, else as is the habit."""

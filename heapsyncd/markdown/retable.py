@@ -1,11 +1,17 @@
 """Edits inside a table: cells, and rows that come or go."""
 
+import re
+from dataclasses import dataclass
+
 from heapsyncd.markdown.recolumn import edit_columns, is_aligned, is_whole
 from heapsyncd.markdown.releaf import edit_cell
 from heapsyncd.markdown.sheet import Sheet, span_of
 from heapsyncd.markdown.workbench import Workbench, groups
 from heapsyncd.markdown.writer import Writer
 from heapsyncd.tree import Block
+
+_BESIDE_PIPE = re.compile(rb"[ \t]\||\|[ \t]")
+_WORD = re.compile(r"\w")
 
 
 def edit_table(bench: Workbench, old: Block, new: Block, prefix: bytes) -> bool:
@@ -35,13 +41,14 @@ def _put_rows(
     """Write rows behind the ``i``-th; the header is number 0, and its rule goes with it."""
     if not fresh:
         return
-    sheet, writer, widths = bench.sheet, bench.writer(), _widths(bench.sheet, rows)
+    sheet, writer = bench.sheet, bench.writer()
+    pipes, widths = _Pipes.of(sheet.data[slice(*span_of(rows[i]))]), _widths(sheet, rows)
     at = sheet.next_line(span_of(rows[i])[1])
     if i == 0:
         at = sheet.next_line(at)
     # One that moves looks as it did.
     known = {row: sheet.data[slice(*span_of(row))] for row in rows[1:]}
-    lines = (known.get(row) or _row(writer, row, widths) for row in fresh)
+    lines = (known.get(row) or pipes.line(writer, row, widths) for row in fresh)
     text = b"".join(lead + line + sheet.newline for line in lines)
     if at == len(sheet.data) and not sheet.data.endswith(b"\n"):
         text = sheet.newline + text.removesuffix(sheet.newline)
@@ -58,10 +65,31 @@ def _widths(sheet: Sheet, rows: list[Block]) -> list[int]:
     return [n if is_aligned(sheet, c) else 0 for n, c in zip(wide, columns, strict=True)]
 
 
-def _row(writer: Writer, row: Block, widths: list[int]) -> bytes:
-    cells = (f" {writer.leaf(cell)} " for cell in row.children)
-    texts = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-    return "|".join(["", *texts, ""]).encode()
+@dataclass(frozen=True, slots=True)
+class _Pipes:
+    """How a row is fenced in: pipes at its ends, blanks beside pipes."""
+
+    first: bool
+    last: bool
+    pad: str
+
+    @classmethod
+    def of(cls, line: bytes) -> "_Pipes":
+        """As a row that stands there."""
+        line = line.strip()
+        last = line.endswith(b"|") and not line.endswith(b"\\|")
+        pad = " " if _BESIDE_PIPE.search(line) else ""
+        return cls(line.startswith(b"|"), last, pad)
+
+    def line(self, writer: Writer, row: Block, widths: list[int]) -> bytes:
+        """A new row's line. Where its end could be misread, it gets pipes."""
+        cells = (f"{self.pad}{writer.leaf(cell)}{self.pad}" for cell in row.children)
+        texts = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        line = "|".join(texts)
+        is_word = _WORD.match(texts[0].strip()) is not None
+        line = line.lstrip() if is_word and not self.first else f"|{line}"
+        is_said = len(texts) > 1 and bool(texts[-1].strip())
+        return (line.rstrip() if is_said and not self.last else f"{line}|").encode()
 
 
 def _edit_row(bench: Workbench, rows: list[Block], i: int, new: Block) -> None:

@@ -11,7 +11,8 @@ class Style:
     backtick or ``~``. ``emphasis`` and ``strong``: ``*`` or ``_``. ``hard_break``: ``\`` or two
     spaces before the newline. ``rule``: the whole line. ``width``: wrap at so many characters,
     None for one line a paragraph. ``newline``: at the end of each line. ``indent``: of what
-    stands below an item's first line, empty for as far as its text.
+    stands below an item's first line, empty for as far as its text. ``gap`` and ``number_gap``:
+    between a bullet or number and the text.
     """
 
     bullet: str = "-"
@@ -24,6 +25,8 @@ class Style:
     width: int | None = None
     newline: str = "\n"
     indent: str = ""
+    gap: str = " "
+    number_gap: str = " "
 
 
 DEFAULT = Style()

@@ -10,7 +10,7 @@ from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.standing import Standing
 from heapsyncd.markdown.style import Style
 from heapsyncd.markdown.writer import Writer
-from heapsyncd.tree import Block
+from heapsyncd.tree import LISTS, Block
 
 if TYPE_CHECKING:
     from heapsyncd.markdown.links import Links
@@ -66,6 +66,14 @@ class Workbench:
         bullets = [c for c in style.bullet + _BULLETS if c not in marks]
         ends = [c for c in style.delimiter + _DELIMITERS if c not in marks]
         return bullets[0], ends[0] if ends else style.delimiter
+
+    def writer_between(
+        self, before: Block | None, come: Sequence[Block], after: Block | None
+    ) -> Writer:
+        """A writer for new blocks: a list at either end of them is none with the neighbour's."""
+        return self.writer(
+            before if come[0].kind in LISTS else None, after if come[-1].kind in LISTS else None
+        )
 
     def writer(self, before: Block | None = None, after: Block | None = None) -> Writer:
         """A writer whose lists don't run into those of the neighbours."""

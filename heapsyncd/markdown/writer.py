@@ -175,16 +175,17 @@ class Writer:
                 lines.append("")
             ordered = block.kind == "ordered_list"
             head = f"{min(number + k, _MAX_NUMBER)}{mark}" if ordered else mark
+            head += self._style.number_gap if ordered else self._style.gap
             lines += self.item(item, head, tight=tight, depth=depth)
         return lines
 
     def item(self, item: Block, head: str, *, tight: bool, depth: int = 0) -> list[str]:
-        """An item behind its marker, the rest of it indented to the first line's text."""
-        indent = " " * (len(head) + 1)
-        if self._style.indent and len(head) < _INDENT:
+        """An item behind its marker and gap, the rest of it indented to the first line's text."""
+        indent = " " * len(head)
+        if self._style.indent and len(head) <= _INDENT:
             # Behind a quote's marker a tab may be too narrow: only reading back can tell.
             indent, self.is_sure = self._style.indent, False
-        self.is_sure = self.is_sure and is_plain_item(item) and len(head) < 10
+        self.is_sure = self.is_sure and is_plain_item(item) and len(head) <= 10
         inner = self._item_blocks(item, tight=tight, depth=depth)
         checked = item.get("checked")
         if checked is not None:
@@ -195,8 +196,8 @@ class Writer:
                 alone = [f"{box} {GUARD}", ""] if self.filled else [box]
                 inner = [*alone, *inner] if inner else alone[:1]
         if not inner:
-            return [f"{head} {GUARD}" if self.filled else head]
-        return [f"{head} {inner[0]}", *(indent + line if line else "" for line in inner[1:])]
+            return [f"{head}{GUARD}" if self.filled else head.rstrip()]
+        return [f"{head}{inner[0]}", *(indent + line if line else "" for line in inner[1:])]
 
     def _item_blocks(self, item: Block, *, tight: bool, depth: int) -> list[str]:
         children = item.children

@@ -284,7 +284,7 @@ def test_the_same_tree_is_the_same_text(spec: list[str]) -> None:
         ("a\n\nb", "a\n\nc", "a\n\nc"),
         ("a\n\nb", "a\n\nb\n\nc", "a\n\nb\n\nc"),
         ("- a\n- b", "- a\n- b\n- c", "- a\n- b\n- c"),
-        ("|a|\n|-|\n|b|", "|a|\n|-|\n|b|\n|c|", "|a|\n|-|\n|b|\n| c |"),
+        ("|a|\n|-|\n|b|", "|a|\n|-|\n|b|\n|c|", "|a|\n|-|\n|b|\n|c|"),
         ("a\n", "a", "a\n"),
         ("    a\n    b", "```\na\nc\nd\n```", "    a\n    c\n    d"),
         ("    a", "```\na\nb\n```", "    a\n    b"),
