@@ -103,7 +103,7 @@ class Direct(View):
         at = 0
         for text, formats in runs:
             if type(text) is not str or ODD.search(text):
-                return self.runs(nodes.read_text(raw, runs), path)
+                return self.runs(nodes.text_from(raw, runs), path)
             marks = schema.marks_of(formats) if formats else ()
             out.append(Text(text, marks, (Piece(0, path, at),)))
             at += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
@@ -111,7 +111,7 @@ class Direct(View):
 
     def _read(self, raw: Raw) -> Node:
         if isinstance(raw, XmlText):
-            return nodes.read_text(raw, raw.diff(self._txn))
+            return nodes.text_from(raw, raw.diff(self._txn))
         return nodes.read_node(raw, self._txn)
 
     def _attr(self, raw: XmlElement, name: str) -> Any:

@@ -110,7 +110,7 @@ class Unread(Elem):
         with transaction(doc) as txn:
             self.attrs = attributes(self.raw, txn)
             self.children = [
-                read_text(c, c.diff(txn)) if isinstance(c, XmlText) else Unread(c, doc)
+                text_from(c, c.diff(txn)) if isinstance(c, XmlText) else Unread(c, doc)
                 for c in self.raw.children(txn)
             ]
         self._doc = None
@@ -170,7 +170,7 @@ def read_node(raw: XmlElement | XmlFragment, txn: Transaction) -> Elem:
         children = elem.children
         for child in source.children(txn):
             if type(child) is XmlText:
-                children.append(read_text(child, child.diff(txn)))
+                children.append(text_from(child, child.diff(txn)))
             else:
                 assert isinstance(child, XmlElement | XmlFragment)
                 below = Elem(_tag(child), attributes(child, txn), [], child)
@@ -190,7 +190,7 @@ def attributes(raw: XmlElement | XmlFragment, txn: Transaction) -> dict[str, Any
     return dict(raw.attributes(txn)) if isinstance(raw, XmlElement) else {}
 
 
-def read_text(raw: XmlText, diff: Sequence[Any]) -> Txt:
+def text_from(raw: XmlText, diff: Sequence[Any]) -> Txt:
     """A text with its runs, from what its ``diff`` says."""
     runs = []
     at = 0

@@ -4,7 +4,7 @@ What the tree has no word for is read as the text it is written with (inline HTM
 references, unknown wikilinks, links around something that is no text): nothing is lost.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from heapsyncd.markdown import refs
 from heapsyncd.markdown.events import (
@@ -19,9 +19,6 @@ from heapsyncd.markdown.literal import after_prefix, bare, line_after, lines_of_
 from heapsyncd.markdown.source import Source
 from heapsyncd.tree import Atom, Inline, Mark, Marks, Piece, Span, Text, attrs, inline, marks
 from heapsyncd.tree.canonical import destination, one_spaced
-
-if TYPE_CHECKING:
-    pass
 
 CODE = Mark("code")
 _STOP = -1
