@@ -208,7 +208,8 @@ def _second(
 ) -> bytes | None:
     """Make on the live document what can't be made at the base; both as one update."""
     # The first edit is in the state: its id goes on counting from there.
-    again = Replica.load([live.state(), first or EMPTY], fork.client_id)
+    state = [live.state(), first or EMPTY]
+    again = Replica.load(state, fork.client_id)
     now = again.view()
     tops = {b.path[0] for one in lost for b in (one.parent, one.became) if b and b.path}
     same = same_nodes(live.state(), again.state(), (seen, now), tops)
@@ -216,7 +217,9 @@ def _second(
         wish = Wish(body=rescued(seen, now, lost, same))
         more = _express(again, wish, None, words, stand_ins=stand_ins).update
     except InvalidEdit:
-        # Words in a wrong place are better than an edit that can't be sent.
+        # Words in a wrong place are better than an edit that can't be sent. The first one may have
+        # broken off half way.
+        again = Replica.load(state, fork.client_id)
         wish = Wish(body=salvaged(now, lost))
         more = _express(again, wish, None, words, stand_ins=stand_ins).update
     parts = [u for u in (first, more) if u is not None]

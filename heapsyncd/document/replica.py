@@ -196,13 +196,14 @@ class Replica:
 
     def shown(self) -> Shown:
         """What the body shows; after a change only what changed is read anew."""
+        shown, changes = self._shown, self._changes
         with contained():
-            if self._shown is None:
-                self._shown = direct.show(self._doc)
-            elif self._changes:
-                self._shown = shown_again(self._doc, self._shown, self._changes)
-        self._changes = Changes()
-        return self._shown
+            if shown is None:
+                shown = direct.show(self._doc)
+            elif changes:
+                shown = shown_again(self._doc, shown, changes)
+        self._shown, self._changes = shown, Changes()
+        return shown
 
     def edited(self, paths: Sequence[Path]) -> None:
         """Note the nodes of the body that an edit of ``doc`` itself changed, as child indexes."""

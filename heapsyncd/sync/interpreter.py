@@ -27,8 +27,10 @@ _spared = False
 
 def settle() -> None:
     """Set the process up for mirrors: short turns, and no look at what is there from the start."""
+    global _spared  # noqa: PLW0603 -- see no_collection
     sys.setswitchinterval(TURN_S)
     gc.freeze()
+    _spared = True
 
 
 @contextmanager
