@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from heapsyncd.cache import blocks, heaps
+from heapsyncd.cache import blocks, heaps, renditions
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
@@ -146,10 +146,11 @@ async def adoptable(
 async def _says(heap: HeapState, saved: Saved, block: BlockId, *, loosely: bool) -> bool:
     """Whether a file says what a block's document says; ``loosely``: or most of it."""
 
-    def read(tx: Tx) -> tuple[BlockState | None, list[bytes]]:
-        return blocks.get(tx, block), [r.data for r in blocks.log(tx, block)]
+    def read(tx: Tx) -> tuple[BlockState | None, list[bytes], bool]:
+        was_written = bool(renditions.ring(tx, block))
+        return blocks.get(tx, block), [r.data for r in blocks.log(tx, block)], was_written
 
-    state, updates = await heap.db.read(read)
+    state, updates, was_written = await heap.db.read(read)
     if state is None or state.deleted_at_ms is not None:
         return False
     try:
@@ -158,7 +159,8 @@ async def _says(heap: HeapState, saved: Saved, block: BlockId, *, loosely: bool)
         links = NoteLinks(heap.index, block, aliases=True)
         if await off_loop(shows, saved.data, view, links):
             return True
-        if not (loosely and view.words()):
+        if was_written or not (loosely and view.words()):
+            # Against a text that was written, or was about to be, all it lacks would be deleted.
             return False
         return await off_loop(lambda: is_alike(render(view, links).encode(), saved.data))
     except BlockError:
