@@ -248,8 +248,9 @@ def _write(fork: Replica, wish: Wish, old: Elem, new: Elem) -> bytes | None:
         raise
     finally:
         watch.drop()
-    fork.edited(changed)
     assert len(updates) < 2, "one transaction is one update"
+    for update in updates:
+        fork.edited(update, changed)
     return updates[0] if updates else None
 
 

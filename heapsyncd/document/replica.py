@@ -12,7 +12,7 @@ from heapsyncd.document import direct, fields, nodes
 from heapsyncd.document.changes import MOST_BYTES, Changes, shown_again
 from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.document.tree import Path, Shown
-from heapsyncd.document.updates import EMPTY, contained, merge, waits
+from heapsyncd.document.updates import contained, merge, waits
 from heapsyncd.document.vectors import number, ordered, ordered_snapshot
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
 from heapsyncd.model import Fields
@@ -20,6 +20,9 @@ from heapsyncd.tree import Block
 
 CLIENT_ID_BITS = 32
 """As Yjs draws its own; pycrdt's 53 bits cost a third more in every update."""
+
+_LONG = 500
+"""So many updates a replica keeps apart."""
 
 
 def new_client_id() -> int:
@@ -37,6 +40,8 @@ class Replica:
 
     def __init__(self, client_id: int | None = None) -> None:
         self._doc: Doc[Any] = Doc(client_id=new_client_id() if client_id is None else client_id)
+        self._log: list[bytes] = []
+        """What it was made of: after a panic a document is not to be trusted, and made anew."""
         self._waiting: list[bytes] = []
         self._unsure: list[bytes] = []
         """What was loaded and may wait for others: looked at when somebody asks."""
@@ -55,13 +60,14 @@ class Replica:
         with contained():
             for update in updates:
                 replica._doc.apply_update(update)
-                replica._unsure.append(update)
+                replica._log.append(update)
+            replica._unsure = list(replica._log)
             if len(replica._unsure) > 2:
                 # That the first one waits is looked at when somebody asks: it may be large.
                 first, *later = replica._unsure
                 replica._unsure = [first]
                 replica._waiting = [u for u in later if replica._lacks(u)]
-                replica._retry([first, *later])
+                replica._retry()
         return replica
 
     @property
@@ -82,21 +88,19 @@ class Replica:
         Raises:
             UnreadableDocument: the bytes are bad; the replica is as it was.
         """
-        before = self._doc.get_update()
         try:
             with contained():
                 # Bad bytes and XmlHooks are found here, before they touch anything.
                 Doc[Any]().apply_update(update)
                 return self._apply(update)
         except UnreadableDocument:
-            self._rebuild(before)
+            self._rebuild()
             raise
 
     def _apply(self, update: bytes) -> bool:
         fired: list[object] = []
         watch = self._doc._doc.observe(fired.append)  # noqa: SLF001 -- the wrapper keeps each callback
         try:
-            state = self._doc.get_update() if self._waiting else EMPTY
             follow = self._shown is not None and len(update) <= MOST_BYTES
             with self._changes.watched(self._doc) if follow else nullcontext():
                 self._doc.apply_update(update)
@@ -104,36 +108,38 @@ class Replica:
             watch.drop()
         if fired and not follow:
             self.forget_view()
-        if self._lacks(update):
+        is_early = self._lacks(update)
+        if fired or is_early:
+            self._keep(update)
+        if is_early:
             self._waiting.append(update)
         else:
-            self._retry([state, update, *self._unsure, *self._waiting])
+            self._retry()
         return bool(fired)
 
-    def _retry(self, updates: Sequence[bytes]) -> None:
+    def _keep(self, update: bytes) -> None:
+        self._log.append(update)
+        if len(self._log) > _LONG:
+            # The first may be large.
+            self._log[1:] = [merge(self._log[1:])]
+
+    def _retry(self) -> None:
         """Take in what waited for an update that has arrived.
 
         yrs looks by itself, but not at all of several updates that wait, and what it took in is
         not to be trusted: a document made of all at once is.
         """
-        if not self._waiting:
-            return
-        self._doc = Doc(client_id=self._doc.client_id)
-        self._doc.apply_update(merge(updates))
-        self.forget_view()
-        self._waiting = [u for u in self._waiting if self._lacks(u)]
+        if self._waiting:
+            self._rebuild()
+            self._waiting = [u for u in self._waiting if self._lacks(u)]
 
     def _lacks(self, update: bytes) -> bool:
         return waits(update, self._doc.get_state())
 
-    def _rebuild(self, state: bytes) -> None:
-        """Start over from a good state: after a panic a document is not to be trusted."""
-        waiting = self._waiting + self._unsure
+    def _rebuild(self) -> None:
         self._doc = Doc(client_id=self._doc.client_id)
-        self._waiting, self._unsure = [], []
+        self._doc.apply_update(merge(self._log))
         self.forget_view()
-        for update in (state, *waiting):
-            self._apply(update)
 
     def state_vector(self) -> bytes:
         """What the replica has seen, its clients in order.
@@ -205,8 +211,14 @@ class Replica:
         self._shown, self._changes = shown, Changes()
         return shown
 
-    def edited(self, paths: Sequence[Path]) -> None:
-        """Note the nodes of the body that an edit of ``doc`` itself changed, as child indexes."""
+    def edited(self, update: bytes, paths: Sequence[Path]) -> None:
+        """Note an edit of ``doc`` itself.
+
+        Args:
+            update: what it made.
+            paths: the nodes of the body that it changed, as child indexes.
+        """
+        self._keep(update)
         self._changes.note_all(paths, lambda path: path)
 
     def give_up(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Wish, edit, express
 from heapsyncd.document.replica import Replica, self_test
 from heapsyncd.document.updates import EMPTY, contained, is_empty, merge, missing, vector_of, waits
 from heapsyncd.document.vectors import clocks
@@ -220,3 +220,23 @@ def test_what_waits_is_told_by_who_issued_it() -> None:
     assert replica.has_pending_of(9)
     assert not replica.has_pending_of(10)
     assert not Replica.load([BASE, first, second]).has_pending_of(9)
+
+
+def test_bad_bytes_after_many_updates_change_nothing() -> None:
+    """Whatever a replica took in, waits for or wrote itself, it is made anew of."""
+    app, replica = Replica.load([BASE], client_id=8), Replica.load([BASE], client_id=9)
+    for k in range(600):
+        update = edit(app, Wish(body=doc("one", f"two {k}"))).update
+        assert update is not None
+        replica.apply(update)
+    late = edit(app, Wish(body=doc("one", "two", "late"))).update or EMPTY
+    early = edit(app, Wish(body=doc("one", "two", "late", "early"))).update or EMPTY
+    replica.apply(early)
+    edit(replica, Wish(body=doc("mine", *(b.words() for b in replica.view().children))))
+    before, view = replica.fingerprint(), replica.view()
+    with pytest.raises(UnreadableDocument):
+        replica.apply(early[:-2])
+    assert (replica.fingerprint(), replica.view()) == (before, view)
+    assert replica.has_pending()
+    replica.apply(late)
+    assert replica.view() == doc("mine", "one", "two", "late", "early")
