@@ -224,7 +224,7 @@ def test_what_waits_is_told_by_who_issued_it() -> None:
 
 def test_bad_bytes_after_many_updates_change_nothing() -> None:
     """Whatever a replica took in, waits for or wrote itself, it is made anew of."""
-    app, replica = Replica.load([BASE], client_id=8), Replica.load([BASE], client_id=9)
+    app, replica = (Replica.load([BASE], client_id=k) for k in (90_001, 90_002))
     for k in range(600):
         update = edit(app, Wish(body=doc("one", f"two {k}"))).update
         assert update is not None
