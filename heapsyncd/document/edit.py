@@ -234,6 +234,7 @@ def _write(fork: Replica, wish: Wish, old: Elem, new: Elem) -> bytes | None:
         updates.append(event.update)
 
     doc = fork.doc
+    assert doc._txn is None, "nobody else is at it"  # noqa: SLF001 -- pycrdt joins an open one
     old_title = nodes.look(doc, nodes.TITLE)
     watch = doc._doc.observe(keep)  # noqa: SLF001 -- the wrapper keeps each callback
     try:

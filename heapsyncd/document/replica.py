@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from pycrdt import Doc, XmlFragment, XmlText
@@ -12,8 +13,8 @@ from heapsyncd.document import direct, fields, nodes
 from heapsyncd.document.changes import MOST_BYTES, Changes, shown_again
 from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.document.tree import Path, Shown
-from heapsyncd.document.updates import contained, merge, waits
-from heapsyncd.document.vectors import number, ordered, ordered_snapshot
+from heapsyncd.document.updates import contained, early, merge
+from heapsyncd.document.vectors import Early, number, ordered, ordered_snapshot
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
 from heapsyncd.model import Fields
 from heapsyncd.tree import Block
@@ -22,12 +23,25 @@ CLIENT_ID_BITS = 32
 """As Yjs draws its own; pycrdt's 53 bits cost a third more in every update."""
 
 _LONG = 500
-"""So many updates a replica keeps apart."""
+_MANY_BYTES = 1 << 20
+"""So many updates, and so much of them, a replica keeps apart at most, or four times the first."""
 
 
 def new_client_id() -> int:
     """A fresh random client id."""
     return secrets.randbits(CLIENT_ID_BITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of an update.
+
+    ``changed``: the document is another now. ``is_news``: or will be, once what the update waits
+    for has come: keep its bytes.
+    """
+
+    changed: bool
+    is_news: bool
 
 
 class Replica:
@@ -42,7 +56,11 @@ class Replica:
         self._doc: Doc[Any] = Doc(client_id=new_client_id() if client_id is None else client_id)
         self._log: list[bytes] = []
         """What it was made of: after a panic a document is not to be trusted, and made anew."""
+        self._late_bytes = 0
+        """Of the log but for its first update."""
         self._waiting: list[bytes] = []
+        self._early: frozenset[Early] = frozenset()
+        """What of them waits."""
         self._unsure: list[bytes] = []
         """What was loaded and may wait for others: looked at when somebody asks."""
         self._shown: Shown | None = None
@@ -57,17 +75,19 @@ class Replica:
             UnreadableDocument: yrs can't read one of them; nothing is built.
         """
         replica = cls(client_id)
-        with contained():
-            for update in updates:
+        is_orderly = True
+        for update in updates:
+            with contained():
                 replica._doc.apply_update(update)
-                replica._log.append(update)
-            replica._unsure = list(replica._log)
-            if len(replica._unsure) > 2:
-                # That the first one waits is looked at when somebody asks: it may be large.
-                first, *later = replica._unsure
-                replica._unsure = [first]
-                replica._waiting = [u for u in later if replica._lacks(u)]
-                replica._retry()
+            # Whether the first one waits is looked at when somebody asks: it may be large.
+            is_orderly = is_orderly and not (replica._log and replica._early_of(update))
+            replica._log.append(update)
+        if is_orderly:
+            replica._unsure = replica._log[:1]
+        else:
+            replica._wait(replica._log)
+            replica._retry()
+        replica._late_bytes = sum(map(len, replica._log[1:]))
         return replica
 
     @property
@@ -83,21 +103,25 @@ class Replica:
     def apply(self, update: bytes) -> bool:
         """Take in an update; True when anything changed (a deletion alone counts).
 
-        False also stands for an update that waits for others (``waits``): keep its bytes.
+        False also stands for an update that waits for others: see ``take``.
 
         Raises:
             UnreadableDocument: the bytes are bad; the replica is as it was.
         """
+        return self.take(update).changed
+
+    def take(self, update: bytes) -> "Taken":
+        """Take in an update; UnreadableDocument as ``apply``."""
         try:
             with contained():
                 # Bad bytes and XmlHooks are found here, before they touch anything.
                 Doc[Any]().apply_update(update)
-                return self._apply(update)
+                return self._take(update)
         except UnreadableDocument:
             self._rebuild()
             raise
 
-    def _apply(self, update: bytes) -> bool:
+    def _take(self, update: bytes) -> "Taken":
         fired: list[object] = []
         watch = self._doc._doc.observe(fired.append)  # noqa: SLF001 -- the wrapper keeps each callback
         try:
@@ -108,20 +132,29 @@ class Replica:
             watch.drop()
         if fired and not follow:
             self.forget_view()
-        is_early = self._lacks(update)
+        found = self._early_of(update)
+        is_early = not found <= self._early and update not in self._waiting
+        if is_early:
+            self._wait([update])
         if fired or is_early:
             self._keep(update)
-        if is_early:
-            self._waiting.append(update)
-        else:
+        if not found:
             self._retry()
-        return bool(fired)
+        return Taken(bool(fired), bool(fired) or is_early)
 
     def _keep(self, update: bytes) -> None:
         self._log.append(update)
-        if len(self._log) > _LONG:
-            # The first may be large.
-            self._log[1:] = [merge(self._log[1:])]
+        self._late_bytes += len(update)
+        if len(self._log) > _LONG or self._late_bytes > max(_MANY_BYTES, 4 * len(self._log[0])):
+            # What was deleted is no part of the state.
+            self._log = [merge(self._log) if self.has_pending() else self.state()]
+            self._late_bytes = 0
+
+    def _wait(self, updates: Iterable[bytes]) -> None:
+        for update in updates:
+            if found := self._early_of(update):
+                self._waiting.append(update)
+                self._early |= found
 
     def _retry(self) -> None:
         """Take in what waited for an update that has arrived.
@@ -131,14 +164,16 @@ class Replica:
         """
         if self._waiting:
             self._rebuild()
-            self._waiting = [u for u in self._waiting if self._lacks(u)]
+            waiting, self._waiting, self._early = self._waiting, [], frozenset()
+            self._wait(waiting)
 
-    def _lacks(self, update: bytes) -> bool:
-        return waits(update, self._doc.get_state())
+    def _early_of(self, update: bytes) -> frozenset[Early]:
+        return early(update, self._doc.get_state())
 
     def _rebuild(self) -> None:
         self._doc = Doc(client_id=self._doc.client_id)
-        self._doc.apply_update(merge(self._log))
+        with contained():
+            self._doc.apply_update(merge(self._log))
         self.forget_view()
 
     def state_vector(self) -> bytes:
@@ -167,12 +202,12 @@ class Replica:
 
     def waits(self, update: bytes) -> bool:
         """Whether an update that was applied waits: quick for a short one, whatever else waits."""
-        return self._lacks(update)
+        return bool(self._early_of(update))
 
     def has_pending(self) -> bool:
         """Whether any update waits for others that have not arrived."""
-        self._waiting += [u for u in self._unsure if self._lacks(u)]
-        self._unsure = []
+        unsure, self._unsure = self._unsure, []
+        self._wait(unsure)
         return bool(self._waiting)
 
     def has_pending_of(self, client_id: int) -> bool:
@@ -183,7 +218,7 @@ class Replica:
         named = [u for u in self._unsure if name in u]
         if named:
             self._unsure = [u for u in self._unsure if name not in u]
-            self._waiting += [u for u in named if self._lacks(u)]
+            self._wait(named)
         return any(name in u for u in self._waiting)
 
     def fields(self) -> Fields:
@@ -223,12 +258,17 @@ class Replica:
 
     def give_up(self) -> None:
         """Let every further use fail: an edit of ``doc`` broke off in the middle."""
-        del self._doc
+        self._doc = _GivenUp()  # type: ignore[assignment]  # it only raises
         self.forget_view()
 
     def forget_view(self) -> None:
         """Free the view's memory, some twenty times the text's."""
         self._shown = None
+
+
+class _GivenUp:
+    def __getattr__(self, name: str) -> Any:
+        raise UnreadableDocument("an edit of it broke off half way")
 
 
 def self_test() -> None:

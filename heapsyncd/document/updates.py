@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from pycrdt import get_state, get_update, merge_updates
 
-from heapsyncd.document.vectors import ordered, reaches_beyond
+from heapsyncd.document.vectors import Early, beyond, ordered
 from heapsyncd.errors import UnreadableDocument
 
 EMPTY = b"\0\0"
@@ -50,9 +50,8 @@ def missing(updates: Sequence[bytes], state_vector: bytes) -> bytes:
         return get_update(merge(updates), state_vector)
 
 
-def waits(update: bytes, state_vector: bytes) -> bool:
-    """Whether an update holds something that a document, which took it in and has that vector,
-    could not use yet.
+def early(update: bytes, state_vector: bytes) -> frozenset[Early]:
+    """What of an update a document, which took it in and has that vector, could not use yet.
 
     That are structs which build on unknown ones, or deletions of unknown ones: a deletion leaves
     no trace in the state until what it deletes arrives.
@@ -61,7 +60,12 @@ def waits(update: bytes, state_vector: bytes) -> bool:
         UnreadableDocument: the bytes are bad.
     """
     with contained():
-        return reaches_beyond(get_update(update, state_vector), state_vector)
+        return beyond(get_update(update, state_vector), state_vector)
+
+
+def waits(update: bytes, state_vector: bytes) -> bool:
+    """Whether anything of an update is ``early``."""
+    return bool(early(update, state_vector))
 
 
 def vector_of(updates: Sequence[bytes]) -> bytes:

@@ -23,19 +23,28 @@ def ordered_snapshot(snapshot: bytes) -> bytes:
     return repr((sorted(deleted), sorted(seen))).encode()
 
 
-def reaches_beyond(update: bytes, state_vector: bytes) -> bool:
-    """Whether an update that holds nothing a vector has seen, deletions apart, holds structs, or
-    deletes ones beyond the vector.
+Early = bytes | tuple[int, int, int]
+"""Structs that came before what they build on, as an update; or a deletion of what has not come:
+client id, clock, length.
+"""
+
+
+def beyond(update: bytes, state_vector: bytes) -> frozenset[Early]:
+    """What an update, which holds nothing that a vector has seen but for deletions, has for later:
+    all of it if it holds structs, else its deletions beyond the vector.
     """
     numbers = _numbers(update)
     if next(numbers):
-        return True
+        return frozenset({update})
     seen = clocks(state_vector)
+    found: list[Early] = []
     for _ in range(next(numbers)):
         client, ranges = next(numbers), next(numbers)
-        if any(next(numbers) + next(numbers) > seen.get(client, 0) for _ in range(ranges)):
-            return True
-    return False
+        for _ in range(ranges):
+            clock, length = next(numbers), next(numbers)
+            if clock + length > seen.get(client, 0):
+                found.append((client, clock, length))
+    return frozenset(found)
 
 
 def ordered(state_vector: bytes) -> bytes:

@@ -170,5 +170,5 @@ _known = _Known()
 
 
 def forget() -> None:
-    """Read everything anew from here on: for measurements."""
+    """Free what is remembered: all is read anew from here on."""
     _known.clear()

@@ -15,6 +15,7 @@ from heapsyncd.cache import blocks, heaps, renditions
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
+from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError, PeerError, SignInRefused, TryLater
 from heapsyncd.folder.layout import Placed, fits, place
 from heapsyncd.folder.names import carries, collision_key, safe_name, split_suffix
@@ -154,8 +155,8 @@ async def _says(heap: HeapState, saved: Saved, block: BlockId, *, loosely: bool)
     if state is None or state.deleted_at_ms is not None:
         return False
     try:
-        replica = await off_loop(heap.replicas.load, block, state.seq, updates)
-        view = await off_loop(replica.view)
+        # Not the replica in memory, which somebody who holds the lock may be changing.
+        view = await off_loop(lambda: Replica.load(updates).view())
         links = NoteLinks(heap.index, block, aliases=True)
         if await off_loop(shows, saved.data, view, links):
             return True

@@ -16,6 +16,7 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Role, Todo
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish
+from heapsyncd.document.replica import Replica
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
@@ -40,8 +41,8 @@ async def files_of(heap: HeapState, block: BlockId) -> tuple[FileEntry, ...]:
     state, updates = await heap.db.read(read)
     if state is None:
         return ()
-    replica = await off_loop(heap.replicas.load, block, state.seq, updates)
-    return replica.fields().files
+    # Not the replica in memory, which somebody who holds the lock may be changing.
+    return await off_loop(lambda: Replica.load(updates).fields().files)
 
 
 async def file_created(heap: HeapState, found: Found, perhaps: Sequence[BlockId] = ()) -> None:

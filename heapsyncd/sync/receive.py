@@ -173,8 +173,8 @@ def _append(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
     new: list[tuple[bytes, bool]] = []
     reviews: tuple[Review, ...] = ()
     ours = replica.view() if found.unsent else None
-    changed = replica.apply(item.update)
-    if changed or replica.waits(item.update):
+    taken = replica.take(item.update)
+    if taken.is_news:
         new.append((item.update, False))
     wish = _own_wish(found, replica.fields())
     if wish.deleted_at_ms is None:
@@ -185,7 +185,7 @@ def _append(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
         made = edit(replica, wish)
         if made.update is not None:
             new.append((made.update, True))
-    if changed and ours is not None:
+    if taken.changed and ours is not None:
         reviews += review.met(found.rows, item.update, ours, replica)
     known = [r.data for r in found.rows if not r.local]
     forgot = item.full and is_behind(vector_of([item.update]), known)

@@ -19,7 +19,7 @@ from heapsyncd.document.shown import digest_source
 from heapsyncd.document.tree import show_body
 from heapsyncd.document.updates import EMPTY, vector_of
 from heapsyncd.document.vectors import clocks
-from heapsyncd.errors import InvalidEdit
+from heapsyncd.errors import InvalidEdit, UnreadableDocument
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.tree import Atom, Block
@@ -149,7 +149,7 @@ def test_an_edit_in_place_that_breaks_off_spoils_the_replica(
     with pytest.raises(InvalidEdit):
         edit(live, Wish(body=parse("two\n", NO_LINKS)))
     for use in (live.view, live.state, live.fields, live.fingerprint):
-        with pytest.raises(AttributeError):
+        with pytest.raises(UnreadableDocument, match="half way"):
             use()
 
 

@@ -3,12 +3,15 @@
 import itertools
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.document.edit import Wish, edit, express
+from heapsyncd.document.nodes import BODY
 from heapsyncd.document.replica import Replica, self_test
 from heapsyncd.document.updates import EMPTY, contained, is_empty, merge, missing, vector_of, waits
 from heapsyncd.document.vectors import clocks
@@ -90,6 +93,55 @@ def test_a_deletion_of_what_waits() -> None:
     assert not replica.apply(deletion)
     assert replica.waits(deletion)
     assert Replica.load([BASE, deletion]).has_pending()
+
+
+def history(rng: random.Random) -> list[bytes]:
+    """The updates of three people who hear of each other now and then."""
+    docs: list[Doc[Any]] = [Doc(client_id=k + 1) for k in range(3)]
+    updates: list[bytes] = []
+    for step in range(rng.randint(3, 6)):
+        doc = rng.choice(docs)
+        before = doc.get_state()
+        body = doc.get(BODY, type=XmlFragment)
+        if len(body.children) and rng.random() < 0.2:
+            del body.children[rng.randrange(len(body.children))]
+        else:
+            paragraph = XmlElement("paragraph", {}, [XmlText(f"t{step}")])
+            body.children.insert(rng.randint(0, len(body.children)), paragraph)
+        updates.append(doc.get_update(before))
+        for other in docs if rng.random() < 0.7 else ():
+            if other is not doc and rng.random() < 0.6:
+                other.apply_update(doc.get_update())
+    return updates
+
+
+def test_updates_in_any_order_make_one_document() -> None:
+    """Loaded or applied, at once or one by one, with as many waiting as may be."""
+    for seed in range(600):
+        rng = random.Random(seed)
+        updates = history(rng)
+        whole = Replica.load([merge(updates)])
+        rng.shuffle(updates)
+        for cut in range(len(updates) + 1):
+            replica = Replica.load(updates[:cut])
+            for update in updates[cut:]:
+                replica.apply(update)
+            assert replica.fingerprint() == whole.fingerprint(), (seed, cut)
+            assert replica.view() == whole.view(), (seed, cut)
+
+
+def test_what_waits_is_news_once() -> None:
+    """However often it comes, structs or a deletion, it is kept one time."""
+    second = made([BASE], "one", "two", "three")
+    third = made([BASE, second], "one", "two", "three", "four")
+    deletion = made([BASE, second, third], "one", "two")
+    replica = Replica.load([BASE])
+    for update in (third, deletion, merge([third, deletion])):
+        taken = [replica.take(update).is_news for _ in range(3)]
+        assert taken[1:] == [False, False]
+    assert replica.take(second).changed
+    assert replica.view() == doc("one", "two")
+    assert not replica.take(merge([third, deletion])).is_news
 
 
 def test_differences_bring_another_replica_up_to_date() -> None:
