@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ T = TypeVar("T")
 Params = Sequence[Any] | Mapping[str, Any]
 
 BUSY_TIMEOUT_S = 10.0
+_AGAIN_S = 0.01
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 """To this a checkpoint cuts the write-ahead log; one large transaction may exceed it."""
 
@@ -170,7 +172,7 @@ def _connect(
         os.close(descriptor)
     connection = connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_wal(connection)
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
@@ -179,6 +181,20 @@ def _connect(
         connection.close()
         raise
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Set the journal mode; SQLite does not wait for that when several open a new file at once."""
+    until_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until_s:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return
 
 
 def _migrate(path: Path, connection: sqlite3.Connection, schema: Sequence[str]) -> None:
