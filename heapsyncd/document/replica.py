@@ -200,10 +200,6 @@ class Replica:
         with contained():
             return self._doc.get_update(state_vector)
 
-    def waits(self, update: bytes) -> bool:
-        """Whether an update that was applied waits: quick for a short one, whatever else waits."""
-        return bool(self._early_of(update))
-
     def has_pending(self) -> bool:
         """Whether any update waits for others that have not arrived."""
         unsure, self._unsure = self._unsure, []

@@ -12,7 +12,7 @@ from typing import Final
 
 from heapsyncd.markdown.parse import forget
 
-TURN_S: Final = 0.0002
+HOLD_S: Final = 0.0002
 """So long a thread keeps the interpreter while others want it. The loop gives it up at each system
 call, and with Python's own 5 ms waited for a quarter of a second in all beside work on a megabyte.
 """
@@ -28,7 +28,7 @@ _spared = False
 def settle() -> None:
     """Set the process up for mirrors: short turns, and no look at what is there from the start."""
     global _spared  # noqa: PLW0603 -- see no_collection
-    sys.setswitchinterval(TURN_S)
+    sys.setswitchinterval(HOLD_S)
     gc.freeze()
     _spared = True
 

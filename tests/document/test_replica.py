@@ -85,13 +85,13 @@ def test_a_deletion_of_what_waits() -> None:
         replica = Replica.load([BASE])
         for update in order:
             replica.apply(update)
-            assert replica.waits(update) <= replica.has_pending()
+            assert waits(update, replica.state_vector()) <= replica.has_pending()
         assert not replica.has_pending()
         assert replica.view() == doc("one", "two")
     replica = Replica.load([BASE])
     assert not replica.apply(third)
     assert not replica.apply(deletion)
-    assert replica.waits(deletion)
+    assert waits(deletion, replica.state_vector())
     assert Replica.load([BASE, deletion]).has_pending()
 
 
