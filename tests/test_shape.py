@@ -213,6 +213,32 @@ def test_a_library_has_one_place(library: str, place: str) -> None:
     assert [name for name in users if not within(name, {place})] == []
 
 
+WRITES_OF_THE_UNIT_OF_WORK = {
+    "blocks.insert",
+    "entries.add_alias",
+    "entries.remove",
+    "entries.save",
+    "index.drop",
+    "index.know",
+    "index.put",
+}
+"""What the index mirrors, in the cache and in memory: both change together, or neither."""
+
+
+def test_what_the_index_mirrors_is_written_in_one_place() -> None:
+    """Only the unit of work writes it; ``fetch`` also marks contents while no mirror runs."""
+    wrong = []
+    for name, tree in modules().items():
+        if within(name, {"sync"}) and name not in {"sync.unit_of_work", "sync.fetch"}:
+            calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
+            wrong += [
+                f"{name}:{c.lineno} {ast.unparse(c.func)}()"
+                for c in calls
+                if ".".join(ast.unparse(c.func).split(".")[-2:]) in WRITES_OF_THE_UNIT_OF_WORK
+            ]
+    assert not wrong
+
+
 def test_edges_of_the_line_say_so() -> None:
     """A module of the line that does I/O begins its docstring with "Edge:"."""
     named = [edge for edge in EDGES if edge in modules() and edge not in {"server", "cli"}]

@@ -240,6 +240,16 @@ def tags(tx: Tx, block: BlockId) -> list[BlockId]:
     return [BlockId(r[0]) for r in rows]
 
 
+def folder_among_tags(tx: Tx, block: BlockId) -> BlockId | None:
+    """The folder a block stands in: among its tags, the smallest id of several (PROTOCOL §8)."""
+    (found,) = tx.execute(
+        "SELECT min(id) FROM block WHERE kind = 'folder'"
+        " AND id IN (SELECT tag_id FROM tag WHERE block_id = ?)",
+        (block,),
+    ).fetchone()
+    return None if found is None else BlockId(found)
+
+
 def tagged(tx: Tx, tag: BlockId) -> list[BlockId]:
     """The blocks that have a tag (or stand in a folder)."""
     rows = tx.execute("SELECT block_id FROM tag WHERE tag_id = ?", (tag,))

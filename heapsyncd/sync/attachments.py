@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
-from heapsyncd.cache import entries
 from heapsyncd.cache.entries import EntryRow, Role, Todo
-from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.disk import Moved
 from heapsyncd.folder.names import collision_key, safe_name, split_suffix, variants
@@ -23,6 +21,7 @@ from heapsyncd.model import FileEntry
 from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.plan import ASIDE, assets_of
 from heapsyncd.sync.state import HeapState
+from heapsyncd.sync.unit_of_work import Change
 
 Holder = Literal["note", "file"]
 
@@ -88,7 +87,7 @@ def contents_of(heap: HeapState, block: BlockId) -> dict[str, EntryRow]:
 
 async def show_files(heap: HeapState, holding: Holding, look_at: set[str]) -> list[EntryRow]:
     """Move and take away contents as the document says; the entries that are new or changed, for
-    the caller to commit and to index. The caller holds the lock.
+    the caller to commit. The caller holds the lock.
 
     Args:
         heap: the heap.
@@ -226,12 +225,8 @@ async def _move(heap: HeapState, entry: EntryRow, path: str) -> EntryRow:
 
 
 async def _commit(heap: HeapState, gone: Sequence[str], after: Sequence[EntryRow]) -> None:
-    def store(tx: Tx) -> None:
-        entries.remove(tx, heap.id, gone)
-        entries.save(tx, heap.id, after)
+    def store(change: Change) -> None:
+        change.remove(gone)
+        change.save(after)
 
-    await heap.db.write(store)
-    for path in gone:
-        heap.index.drop(path)
-    for entry in after:
-        heap.index.put(entry)
+    await heap.store(store)

@@ -23,6 +23,7 @@ from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.ingest import Saved, note_saved
 from heapsyncd.sync.plan import Found, Moved, assets_of, assets_owner
 from heapsyncd.sync.state import HeapState, now_ms, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -119,13 +120,11 @@ async def folder_created(heap: HeapState, found: Found) -> None:
             return
         row = stamped(EntryRow(found.path, state.id, "folder"), stat, None)
 
-        def store(tx: Tx) -> None:
-            insert_block(tx, state, update, sorted(tags))
-            entries.save(tx, heap.id, [row])
+        def store(change: Change) -> None:
+            insert_block(change, state, update, sorted(tags))
+            change.save([row])
 
-        await heap.db.write(store)
-        heap.learned(None, state)
-        heap.index.put(row)
+        await heap.store(store)
     heap.to_push.set()
     log.info("new folder", path=found.path, block=state.id)
 

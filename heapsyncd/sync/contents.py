@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import blocks, entries
+from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Role, Todo
 from heapsyncd.database import Tx
@@ -28,6 +28,7 @@ from heapsyncd.sync.ingest import note_reread
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.plan import Found, assets_owner
 from heapsyncd.sync.state import HeapState, now_ms, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -81,15 +82,12 @@ async def _recognised(
         _, row = await _merged(heap, EntryRow(path, block, role), file, stat)
         gone = [] if have is None else [have.path]
 
-        def store(tx: Tx, row: EntryRow = row, gone: Sequence[str] = gone) -> None:
-            entries.remove(tx, heap.id, gone)
-            entries.save(tx, heap.id, [row])
-            blocks.update(tx, row.block_id, stale=1)
+        def store(change: Change, row: EntryRow = row, gone: Sequence[str] = gone) -> None:
+            change.remove(gone)
+            change.save([row])
+            change.update(row.block_id, stale=1)
 
-        await heap.db.write(store)
-        for old in gone:
-            heap.index.drop(old)
-        heap.index.put(row)
+        await heap.store(store)
         heap.to_publish.set()
         log.info("recognised", path=path, block=block)
         return True
@@ -104,13 +102,11 @@ async def _file_block(heap: HeapState, path: str, file: FileEntry, stat: Stat) -
     row = EntryRow(path, state.id, "file", file.key, todo="upload")
     row = stamped(row, stat, bytes.fromhex(file.hash))
 
-    def store(tx: Tx) -> None:
-        insert_block(tx, state, update, sorted(tags))
-        entries.save(tx, heap.id, [row])
+    def store(change: Change) -> None:
+        insert_block(change, state, update, sorted(tags))
+        change.save([row])
 
-    await heap.db.write(store)
-    heap.learned(None, state)
-    heap.index.put(row)
+    await heap.store(store)
     heap.file_problems.pop(path, None)
     log.info("new file", path=path, block=state.id, bytes=stat.size)
 
@@ -176,8 +172,7 @@ async def content_changed(heap: HeapState, row: EntryRow, stat: Stat) -> None:
             return
         if bytes.fromhex(hashed) == now.digest:
             same = stamped(now, stat, now.digest)
-            await heap.db.write(lambda tx: entries.save(tx, heap.id, [same]))
-            heap.index.put(same)
+            await heap.store(lambda change: change.save([same]))
             return
         await _versioned(heap, now, _file_entry(row.path, hashed, stat), stat)
     heap.to_transfer.set()

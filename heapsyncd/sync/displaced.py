@@ -9,9 +9,7 @@ deleted.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from heapsyncd.cache import entries
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Differences, Entry
@@ -20,6 +18,7 @@ from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.text import decode
 from heapsyncd.sync.plan import aside
 from heapsyncd.sync.state import HeapState
+from heapsyncd.sync.unit_of_work import Change
 
 
 async def displaced(heap: HeapState, seen: Differences, max_bytes: int) -> list[Entry]:
@@ -86,12 +85,8 @@ async def _step_aside(heap: HeapState, rows: Sequence[EntryRow]) -> None:
     async with heap.lock:
         moved = [replace(r, path=aside(r.block_id, r.path)) for r in rows]
 
-        def store(tx: Tx) -> None:
-            entries.remove(tx, heap.id, [r.path for r in rows])
-            entries.save(tx, heap.id, moved)
+        def store(change: Change) -> None:
+            change.remove(r.path for r in rows)
+            change.save(moved)
 
-        await heap.db.write(store)
-        for row in rows:
-            heap.index.drop(row.path)
-        for row in moved:
-            heap.index.put(row)
+        await heap.store(store)

@@ -36,10 +36,8 @@ async def fetch(heap: HeapState, paths: Sequence[str]) -> list[dict[str, Any]]:
         found = {e.path: e for p in paths for e in asked(heap.index.entries.values(), p)}
         wanted = [replace(e, todo="download") for e in found.values() if e.todo == "remote"]
         if wanted:
-            await heap.db.write(lambda tx: entries.save(tx, heap.id, wanted))
-            for entry in wanted:
-                heap.index.put(entry)
-                found[entry.path] = entry
+            await heap.store(lambda change: change.save(wanted))
+            found |= {e.path: e for e in wanted}
             heap.to_transfer.set()
             heap.to_publish.set()
     if wanted:

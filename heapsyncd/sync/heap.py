@@ -11,7 +11,6 @@ import structlog
 
 from heapsyncd.cache import heaps
 from heapsyncd.config import Live
-from heapsyncd.database import is_ours
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.watch import watch
 from heapsyncd.sync.audit import ask_again, missed
@@ -157,10 +156,6 @@ class HeapMirror:
                     self.state.report.error = self._folder_error = None
             except FolderTrouble as error:
                 self.state.report.error = self._folder_error = str(error)
-                if is_ours(error):
-                    # What is in memory may be ahead of what was stored.
-                    async with self.state.lock:
-                        await self.state.load_index()
                 log.warning("folder trouble", heap=self.state.report.title, reason=str(error))
                 self.intake.hint((), everything=True)
                 await self._rest("folder", timeout_s=TROUBLE_AGAIN_S)

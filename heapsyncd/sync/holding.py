@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, holds, renditions
+from heapsyncd.cache import blocks, holds, renditions
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Todo
 from heapsyncd.cache.holds import Direction, Hold
@@ -27,6 +27,7 @@ from heapsyncd.sync.guard import WINDOW_MS, brakes
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.places import remove
 from heapsyncd.sync.state import HeapState, now_ms, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -263,14 +264,12 @@ async def _bring_back(heap: HeapState, rows: Sequence[EntryRow]) -> None:
             # Without stamps it is not missed, and publishing writes it.
             fresh.append(replace(blank, digest=row.digest, todo=todo))
 
-        def store(tx: Tx) -> None:
-            entries.save(tx, heap.id, fresh)
+        def store(change: Change) -> None:
+            change.save(fresh)
             for row in fresh:
-                blocks.update(tx, row.block_id, stale=1)
+                change.update(row.block_id, stale=1)
 
-        await heap.db.write(store)
-        for row in fresh:
-            heap.index.put(row)
+        await heap.store(store)
     heap.to_publish.set()
     heap.to_transfer.set()
 

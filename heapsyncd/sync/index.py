@@ -4,8 +4,9 @@ Filled from the cache once, then kept in step by whoever changes the cache. Cost
 number of blocks only in memory; every question is a dictionary look-up.
 """
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -74,8 +75,8 @@ class Index:
         for entry in entries:
             self.put(entry)
 
-    def know(self, block: BlockState) -> None:
-        """A block's row is new or changed."""
+    def know(self, block: BlockState) -> bool:
+        """A block's row is new or changed; whether that may give blocks other places."""
         live = block.deleted_at_ms is None
         old = self.blocks.get(block.id)
         if old is not None and old.title != block.title and block.id in self.path_of:
@@ -83,8 +84,10 @@ class Index:
         was_live = old is not None and old.live
         if block.kind == "document":
             self.notes += live - was_live
-        self.blocks[block.id] = Known(block.kind, block.title, block.folder_id, live)
+        new = Known(block.kind, block.title, block.folder_id, live)
+        self.blocks[block.id] = new
         self._house(block.id)
+        return old != new
 
     def put(self, entry: EntryRow) -> None:
         """An entry is new or changed."""
@@ -136,6 +139,21 @@ class Index:
             if block not in self.path_of and block not in self._planned:
                 self._planned[block] = path
                 self._name(block, path)
+
+    @contextlib.contextmanager
+    def expecting(self, places: Mapping[BlockId, str]) -> Iterator[None]:
+        """Let links find notes that are about to be stored there. Those that are not stored at
+        the end are forgotten.
+        """
+        for block, path in places.items():
+            self._unplan(block)
+            self._planned[block] = path
+            self._name(block, path)
+        try:
+            yield
+        finally:
+            for block in places:
+                self._unplan(block)
 
     def _unplan(self, block: BlockId) -> None:
         path = self._planned.pop(block, None)
@@ -227,7 +245,8 @@ class Index:
         if exact is not None:
             return exact
         candidates = self._by_stem.get(key, ())
-        notes = [c for c in candidates if self.kind(c) == "document"]
+        # One that is not known yet is a note about to be stored.
+        notes = [c for c in candidates if self.kind(c) in {"document", None}]
         choice = notes or list(candidates)
         return choice[0] if len(choice) == 1 else None
 
@@ -255,7 +274,8 @@ class NoteLinks:
 
     ``only``: names of other blocks are not recognised, so that text which merely looks like a link
     stays text, as the document has it. ``aliases``: former names count too, for reading what a
-    user typed.
+    user typed. ``new_files``: attachments that are about to be stored, as ``Index.attachments``
+    has them.
     """
 
     index: Index
@@ -263,6 +283,7 @@ class NoteLinks:
     only: frozenset[str] | None = None
     files: frozenset[str] | None = None
     aliases: bool = False
+    new_files: Mapping[str, str] | None = None
 
     def name_of(self, block_id: str) -> str | None:
         """What stands in ``[[...]]`` for a block."""
@@ -291,7 +312,8 @@ class NoteLinks:
         return None
 
     def _files(self) -> Mapping[str, str]:
-        return {} if self.note is None else self.index.attachments.get(self.note, {})
+        stored = {} if self.note is None else self.index.attachments.get(self.note, {})
+        return {**stored, **self.new_files} if self.new_files else stored
 
     def restricted(self, only: Iterable[str], files: Iterable[str]) -> "NoteLinks":
         """The same, recognising only these blocks and files, and only by their present names."""

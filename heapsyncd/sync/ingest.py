@@ -5,8 +5,10 @@ disk's stamps are committed in one transaction. A kill before it leaves everythi
 file is found changed again), a kill after it leaves the edit to be pushed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
 
 import structlog
 
@@ -37,8 +39,11 @@ from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.review import Review
 from heapsyncd.sync.stale import choose, was_written
 from heapsyncd.sync.state import HeapState, now_ms, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
+
+NO_TAGS: Final[Mapping[str, BlockId]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,7 @@ def read_block(tx: Tx, block: BlockId) -> tuple[BlockState | None, list[bytes], 
 async def _touched(heap: HeapState, entry: EntryRow, saved: Saved, *, seen: bool = True) -> None:
     """The file has new stamps but says nothing new."""
     row = stamped(entry, saved.stat, digest(saved.data) if seen else entry.digest)
-    await heap.db.write(lambda tx: entries.save(tx, heap.id, [row]))
-    heap.index.put(row)
+    await heap.store(lambda change: change.save([row]))
 
 
 async def _express(
@@ -127,8 +131,7 @@ async def _express(
     something new.
     """
     block = entry.block_id
-    live = await off_loop(heap.replicas.load, block, state.seq, updates)
-    heap.replicas.drop(block)
+    live = await heap.take_replica(state, updates)
     links = NoteLinks(heap.index, block, aliases=True)
     chosen = await off_loop(choose, ring, saved.data, now_ms()) if ring else None
     base = await heap.db.read(lambda tx: _base(tx, block, chosen.rendition)) if chosen else None
@@ -187,11 +190,19 @@ def _base(tx: Tx, block: BlockId, rendition: Rendition) -> Base:
     return Base(rendition.data, (*rows, *([rendition.extra] if rendition.extra else [])))
 
 
-def wish_of(heap: HeapState, change: FrontChange) -> tuple[Wish, list[BlockState]]:
-    """What a change of the front matter asks of the document, and the tag blocks it needs."""
+def wish_of(
+    heap: HeapState, change: FrontChange, known: Mapping[str, BlockId] = NO_TAGS
+) -> tuple[Wish, list[BlockState]]:
+    """What a change of the front matter asks of the document, and the tag blocks it needs.
+
+    Args:
+        heap: the heap.
+        change: of the front matter.
+        known: tag blocks by title that are to be stored together with this one.
+    """
     new_tags, added = [], []
     for title in change.added_tags:
-        tag = heap.index.tag_named(title)
+        tag = known.get(title) or heap.index.tag_named(title)
         if tag is None:
             state = BlockState(new_block_id(), heap.id, "tag", title=title, born_here=True)
             new_tags.append(state)
@@ -228,14 +239,14 @@ async def _commit(
     row = stamped(entry, saved.stat, digest(saved.data))
     fields = live.fields()
 
-    def store(tx: Tx) -> BlockState:
+    def store(change: Change) -> int:
+        tx, values = change.tx, dict[str, object]()
+        seq = state.seq
         for tag in outcome.new_tags:
-            blocks.insert(tx, tag)
-        values: dict[str, object] = {}
+            change.insert(tag)
         if outcome.update is not None:
-            blocks.append(tx, state.id, outcome.update, local=True)
-            values = heap.described(state, fields) | {"state_vector": live.state_vector()}
-            blocks.set_tags(tx, state.id, fields.tags)
+            seq = blocks.append(tx, state.id, outcome.update, local=True)
+            values = change.describe(state, fields) | {"state_vector": live.state_vector()}
         renditions.add(
             tx,
             state.id,
@@ -247,21 +258,14 @@ async def _commit(
             origin="stale" if outcome.older else "saved",
         )
         review.keep(tx, heap.id, state.id, row.path, saved.data, now_ms(), outcome.reviews)
-        entries.save(tx, heap.id, [row])
+        change.save([row])
         entries.mention(tx, state.id, outcome.mentions)
         # Publishing brings what arrived meanwhile, and the front matter; it writes nothing when
         # nothing is missing.
-        blocks.update(tx, state.id, **values, stale=1)
-        fresh = blocks.get(tx, state.id)
-        assert fresh is not None
-        return fresh
+        change.update(state.id, **values, stale=1)
+        return seq
 
-    fresh = await heap.db.write(store)
-    for tag in outcome.new_tags:
-        heap.learned(None, tag)
-    heap.learned(state, fresh)
-    heap.index.put(row)
-    heap.replicas.put(state.id, fresh.seq, live)
+    heap.replicas.put(state.id, await heap.store(store), live)
     heap.to_publish.set()
     if outcome.update is not None:
         log.info("edit read", path=saved.path, bytes=len(outcome.update), older_base=outcome.older)

@@ -9,9 +9,8 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, renditions
+from heapsyncd.cache import renditions
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved
 from heapsyncd.folder.names import collision_key
@@ -19,6 +18,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.sync.ingest import Saved
 from heapsyncd.sync.merge import Note, digest
 from heapsyncd.sync.state import HeapState, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -41,12 +41,11 @@ async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | No
             return None
         row = stamped(entry, stat, digest(base.data))
 
-        def store(tx: Tx) -> None:
-            entries.save(tx, heap.id, [row])
-            blocks.update(tx, entry.block_id, stale=1)
+        def store(change: Change) -> None:
+            change.save([row])
+            change.update(entry.block_id, stale=1)
 
-        await heap.db.write(store)
-        heap.index.put(row)
+        await heap.store(store)
     heap.to_publish.set()
     log.info("saved under a former name", path=entry.path, home=home)
     return home

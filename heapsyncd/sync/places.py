@@ -5,7 +5,7 @@ in the file (or the inode) at the next scan.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final
@@ -13,7 +13,6 @@ from typing import Final
 from heapsyncd.cache import blocks, entries, history, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.disk import Moved
 from heapsyncd.folder.layout import place
@@ -24,6 +23,7 @@ from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.placeholders import drop_placeholder, placeholder_of
 from heapsyncd.sync.plan import ASIDE, assets_of
 from heapsyncd.sync.state import HeapState, now_ms, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 _NOT_MOVED: Final = "it could not be moved: "
 
@@ -109,29 +109,26 @@ async def _entries_moved(
     heap: HeapState, affected: Sequence[EntryRow], after: Sequence[EntryRow]
 ) -> None:
     """Entries stand elsewhere now. Links to them follow, and their old names still find them."""
+    aliases = heap.index.aliases
 
-    def store(tx: Tx) -> None:
-        entries.remove(tx, heap.id, [e.path for e in affected])
-        entries.save(tx, heap.id, after)
+    def store(change: Change) -> None:
+        change.remove(e.path for e in affected)
+        change.save(after)
         if affected and affected[0].role != "attachment":
-            _name_changed(tx, heap, affected[0])
+            _name_changed(change, aliases, affected[0])
 
-    await heap.db.write(store)
+    await heap.store(store)
     for entry in affected:
         heap.file_problems.pop(entry.path, None)
-        heap.index.drop(entry.path)
-    for entry in after:
-        heap.index.put(entry)
 
 
-def _name_changed(tx: Tx, heap: HeapState, old: EntryRow) -> None:
+def _name_changed(change: Change, aliases: Container[str], old: EntryRow) -> None:
     name = PurePosixPath(old.path).name.removesuffix(".md")
-    if collision_key(name) not in heap.index.aliases and not name.startswith(ASIDE):
-        entries.add_alias(tx, heap.id, collision_key(name), old.block_id)
-        heap.index.aliases[collision_key(name)] = old.block_id
-    for note in entries.mentioning(tx, old.block_id):
-        blocks.update(tx, note, stale=1)
-    blocks.update(tx, old.block_id, stale=1)
+    if collision_key(name) not in aliases and not name.startswith(ASIDE):
+        change.add_alias(collision_key(name), old.block_id)
+    for note in entries.mentioning(change.tx, old.block_id):
+        change.update(note, stale=1)
+    change.update(old.block_id, stale=1)
 
 
 # ---- deletions, folders, files --------------------------------------------------------------
@@ -162,14 +159,12 @@ async def _remove_path(heap: HeapState, state: BlockState, path: str, look_at: s
         heap.file_problems[path] = str(error)
         return False
 
-    def store(tx: Tx) -> None:
-        history.retire(tx, heap.id, state.id, path, now_ms())
-        search.remove(tx, state.id)
-        entries.remove(tx, heap.id, [e.path for e in owned])
+    def store(change: Change) -> None:
+        history.retire(change.tx, heap.id, state.id, path, now_ms())
+        search.remove(change.tx, state.id)
+        change.remove(e.path for e in owned)
 
-    await heap.db.write(store)
-    for gone in owned:
-        heap.index.drop(gone.path)
+    await heap.store(store)
     return True
 
 
@@ -211,11 +206,10 @@ async def make_folders(
 async def commit_entries(heap: HeapState, block: BlockId, changed: Sequence[EntryRow]) -> None:
     """Bring entries up to date, and note that the folder shows the block."""
 
-    def store(tx: Tx) -> None:
-        entries.save(tx, heap.id, changed)
-        blocks.update(tx, block, stale=0)
+    def store(change: Change) -> None:
+        change.save(changed)
+        change.update(block, stale=0)
 
-    await heap.db.write(store)
+    await heap.store(store)
     for entry in changed:
         heap.file_problems.pop(entry.path, None)
-        heap.index.put(entry)

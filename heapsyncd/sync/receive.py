@@ -18,7 +18,7 @@ from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import vector_of
 from heapsyncd.errors import BlockError
-from heapsyncd.ids import BlockId
+from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields
 from heapsyncd.sync import review
 from heapsyncd.sync.apart import Apart
@@ -29,6 +29,7 @@ from heapsyncd.sync.restate import restate
 from heapsyncd.sync.review import Review
 from heapsyncd.sync.rollback import is_behind
 from heapsyncd.sync.state import HeapState, now_ms
+from heapsyncd.sync.unit_of_work import Change
 from heapsyncd.tree import Block
 
 log = structlog.get_logger()
@@ -87,15 +88,21 @@ async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
 async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
     now_s = time.monotonic()
     sent = {i.id: heap.sent.of(i.id, now_s) for i in items}
-    found = await heap.db.read(lambda tx: [(i, _read(tx, heap, i, sent[i.id])) for i in items])
-    work = [(item, known) for item, known in found if known is not None]
-    absorbed = await off_loop(lambda: [_absorb(heap, k, i) for i, k in work])
-    stored = await heap.db.write(lambda tx: [_store(tx, heap, a) for a in absorbed])
+    at = {i.id: heap.replicas.position(i.id) for i in items}
+    found = await heap.db.read(
+        lambda tx: [(i, _read(tx, heap.id, i, sent[i.id], at[i.id])) for i in items]
+    )
+    known = [(item, block) for item, block in found if block is not None]
+    # Taken out of the shared ones: what is changed here is put back when that is stored.
+    work = [(i, k, heap.replicas.take(k.state.id, k.state.seq)) for i, k in known]
+    absorbed = await off_loop(lambda: [_absorb(k, r, i, heap.client_id) for i, k, r in work])
+    seqs = await heap.store(lambda change: [_store(change, heap, a) for a in absorbed])
     if any(a.rows for a in absorbed):
         # Counted rightly soon; until then status must not say "in sync".
         heap.report.pending_down = max(1, heap.report.pending_down)
-    for one, fresh in zip(absorbed, stored, strict=True):
-        _settled(heap, one, fresh)
+    for one, seq in zip(absorbed, seqs, strict=True):
+        if one.replica is not None:
+            heap.replicas.put(one.state.id, seq, one.replica)
         if one.restart or not one.state.sync_version:
             heap.to_follow.set()
 
@@ -126,32 +133,40 @@ class _Found:
             return None
 
 
-def _read(tx: Tx, heap: HeapState, item: Incoming, sent: frozenset[int]) -> _Found | None:
+def _read(
+    tx: Tx, heap: HeapId, item: Incoming, sent: frozenset[int], held_at: int | None
+) -> _Found | None:
+    """The block; ``held_at``: the log position of its replica in memory."""
     state = blocks.get(tx, item.id)
-    if state is None or state.heap_id != heap.id:
+    if state is None or state.heap_id != heap:
         return None
     unsent = blocks.has_unsent(tx, state.id)
-    held = heap.replicas.get(state.id, state.seq)
     known = item.sync_version == state.sync_version and not item.full
-    if held is not None and known and not (unsent or sent):
+    if held_at == state.seq and known and not (unsent or sent):
         return _Found(state, [], unsent)
     return _Found(state, blocks.log(tx, state.id), unsent, sent)
 
 
-def _absorb(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
-    """What one update means; runs in a thread, changes nothing but the replica in memory."""
+def _absorb(found: _Found, held: Replica | None, item: Incoming, client_id: int) -> Absorbed:
+    """What one update means; runs in a thread, and changes nothing but the replica.
+
+    Args:
+        found: the block.
+        held: its replica, if it was in memory.
+        item: the update.
+        client_id: for edits of our own.
+    """
     state = found.state
     is_back = item.full and item.sync_version < item.asked == state.sync_version
     if item.sync_version < state.sync_version and not is_back:
-        return Absorbed(state, state.sync_version)
+        return Absorbed(state, state.sync_version, replica=held)
     try:
         if not state.seq and not state.born_here:
-            return _first(heap, state, item)
+            return _first(state, item, client_id)
         if is_back or item.sync_version > state.sync_version > 0:
-            return _switch(heap, state, found.rows, item)
-        return _append(heap, found, item)
+            return _switch(state, found.rows, item, client_id)
+        return _append(found, held, item, client_id)
     except BlockError as error:
-        heap.replicas.drop(state.id)
         return Absorbed(
             state,
             item.sync_version,
@@ -159,17 +174,16 @@ def _absorb(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
         )
 
 
-def _first(heap: HeapState, state: BlockState, item: Incoming) -> Absorbed:
-    replica = Replica.load([item.update], heap.client_id)
+def _first(state: BlockState, item: Incoming, client_id: int) -> Absorbed:
+    replica = Replica.load([item.update], client_id)
     return Absorbed(
         state, item.sync_version, ((item.update, False),), replica=replica, fields=replica.fields()
     )
 
 
-def _append(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
+def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int) -> Absorbed:
     state = found.state
-    replica = heap.replicas.load(state.id, state.seq, [r.data for r in found.rows])
-    heap.replicas.drop(state.id)
+    replica = held or Replica.load([r.data for r in found.rows], client_id)
     new: list[tuple[bytes, bool]] = []
     reviews: tuple[Review, ...] = ()
     ours = replica.view() if found.unsent else None
@@ -190,8 +204,7 @@ def _append(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
     known = [r.data for r in found.rows if not r.local]
     forgot = item.full and is_behind(vector_of([item.update]), known)
     if not new:
-        heap.replicas.put(state.id, state.seq, replica)
-        return Absorbed(state, item.sync_version, forgot=forgot)
+        return Absorbed(state, item.sync_version, replica=replica, forgot=forgot)
     fields = replica.fields()
     return Absorbed(
         state, item.sync_version, tuple(new), replica=replica, fields=fields, reviews=reviews,
@@ -212,7 +225,7 @@ def _own_wish(found: _Found, fields: Fields) -> Wish:
     return wish
 
 
-def _switch(heap: HeapState, state: BlockState, rows: list[LogRow], item: Incoming) -> Absorbed:
+def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: int) -> Absorbed:
     """The server compacted the document, or was put back to before that: take the other history,
     say anew what it lacks.
     """
@@ -221,9 +234,9 @@ def _switch(heap: HeapState, state: BlockState, rows: list[LogRow], item: Incomi
     if is_new and blanked(old, [r.data for r in rows], item.update):
         return Absorbed(state, item.sync_version, bad=(item.update, BLANKED))
     say = reexpress if is_new else restate
-    made = say(old, [r.data for r in rows], item.update, heap.client_id)
+    made = say(old, [r.data for r in rows], item.update, client_id)
     new = [(made.state, False)] + ([(made.local, True)] if made.local is not None else [])
-    replica = Replica.load([u for u, _ in new], heap.client_id)
+    replica = Replica.load([u for u, _ in new], client_id)
     reviews: tuple[Review, ...] = ()
     if made.local is not None:
         ours, theirs = Replica.load([r.data for r in rows]).view(), Replica.load([item.update])
@@ -239,13 +252,13 @@ def _switch(heap: HeapState, state: BlockState, rows: list[LogRow], item: Incomi
     )
 
 
-def _store(tx: Tx, heap: HeapState, absorbed: Absorbed) -> BlockState | None:
-    """Commit what an update meant; the block's new row."""
-    block = absorbed.state.id
+def _store(change: Change, heap: HeapState, absorbed: Absorbed) -> int:
+    """Store what an update meant; the block's new position in its log."""
+    tx, block = change.tx, absorbed.state.id
     if absorbed.bad is not None:
         blocks.quarantine(tx, block, *absorbed.bad, now_ms())
-        blocks.update(tx, block, wanted=0)
-        return None
+        change.update(block, wanted=0)
+        return absorbed.state.seq
     now = blocks.get(tx, block)
     assert now is not None
     values: dict[str, object] = {"problem": None}
@@ -263,12 +276,11 @@ def _store(tx: Tx, heap: HeapState, absorbed: Absorbed) -> BlockState | None:
         for data, local in absorbed.rows:
             blocks.append(tx, block, data, local=local)
     if absorbed.fields is not None and absorbed.replica is not None:
-        values |= heap.described(now, absorbed.fields)
+        values |= change.describe(now, absorbed.fields)
         values["sync_version"] = absorbed.sync_version
         values["state_vector"] = absorbed.replica.state_vector()
         values["stale"] = 1
-        blocks.set_tags(tx, block, absorbed.fields.tags)
-    blocks.update(tx, block, **values)
+    change.update(block, **values)
     _keep_reviews(tx, heap, absorbed)
     fresh = blocks.get(tx, block)
     assert fresh is not None
@@ -276,8 +288,8 @@ def _store(tx: Tx, heap: HeapState, absorbed: Absorbed) -> BlockState | None:
         fresh.title,
         fresh.deleted_at_ms,
     ):
-        heap.touch_related(tx, block)
-    return fresh
+        change.touch_related(block)
+    return fresh.seq
 
 
 def _keep_reviews(tx: Tx, heap: HeapState, absorbed: Absorbed) -> None:
@@ -286,11 +298,3 @@ def _keep_reviews(tx: Tx, heap: HeapState, absorbed: Absorbed) -> None:
     path, base = heap.index.path_of.get(block), renditions.newest(tx, block)
     if path is not None and base is not None:
         review.keep(tx, heap.id, block, path, base.data, now_ms(), absorbed.reviews)
-
-
-def _settled(heap: HeapState, absorbed: Absorbed, fresh: BlockState | None) -> None:
-    """The commit is through: memory follows."""
-    if fresh is None or absorbed.replica is None:
-        return
-    heap.learned(absorbed.state, fresh)
-    heap.replicas.put(fresh.id, fresh.seq, absorbed.replica)

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, heaps
+from heapsyncd.cache import blocks, heaps
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
 from heapsyncd.errors import UnreadableFile
@@ -21,6 +21,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.sync.heapfolder import IGNORE_BYTES
 from heapsyncd.sync.places import places_of
 from heapsyncd.sync.state import HeapState
+from heapsyncd.sync.unit_of_work import Change
 
 QUIET_S: Final = 0.3
 """Rules are taken when they have stayed the same for this long."""
@@ -90,15 +91,15 @@ class Rules:
             ]
             gone = [p for p in self._unmasked(old, new) if await heap.disk.stat(p) is None]
 
-            def store(tx: Tx) -> None:
-                heaps.set_meta(tx, _key(heap), text)
-                entries.remove(tx, heap.id, gone)
-                for block in {*shown, *(heap.index.entries[p].block_id for p in gone)}:
-                    _show(tx, block)
+            back = {*shown, *(heap.index.entries[p].block_id for p in gone)}
 
-            await heap.db.write(store)
-            for path in gone:
-                heap.index.drop(path)
+            def store(change: Change) -> None:
+                heaps.set_meta(change.tx, _key(heap), text)
+                change.remove(gone)
+                for block in back:
+                    _show(change.tx, block)
+
+            await heap.store(store)
             heap.hidden.difference_update(shown)
             heap.ignore, self.text, self._seen = new, text, None
         heap.to_publish.set()

@@ -3,9 +3,10 @@
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 from heapsyncd.backends.contract import Backend, LiveFeed
 from heapsyncd.cache import blocks, entries, history, holds, pending
@@ -13,18 +14,22 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.holds import Hold
 from heapsyncd.database import Database, Tx
-from heapsyncd.document.replica import new_client_id
+from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import Fields, Problem
+from heapsyncd.model import Problem
 from heapsyncd.sync.apart import SentLately
 from heapsyncd.sync.guard import Rewrites
 from heapsyncd.sync.index import Index
 from heapsyncd.sync.interpreter import look_through
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.replicas import Replicas
 from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, shown
+from heapsyncd.sync.unit_of_work import Change, Stored
+
+T = TypeVar("T")
 
 
 def now_ms() -> int:
@@ -115,10 +120,10 @@ class HeapState:
     """Larger contents stay on the server until somebody asks for them; None: none does."""
 
     def __post_init__(self) -> None:
-        self.replicas = Replicas(self.client_id)
+        self.replicas = Replicas()
 
     async def load_index(self) -> None:
-        """Fill the index and the holds from the cache; once more when a transaction failed."""
+        """Fill the index and the holds from the cache."""
         self.rearrange = True
         self.index = await self.db.read(
             lambda tx: Index(
@@ -134,9 +139,7 @@ class HeapState:
             for e in (self.index.entries[p] for p in self.index.remote)
             if not self.on_demand(e.size or 0)
         ]
-        await self.db.write(lambda tx: entries.save(tx, self.id, asked))
-        for entry in asked:
-            self.index.put(entry)
+        await self.store(lambda change: change.save(asked))
 
         held = await self.db.read(lambda tx: holds.of_heap(tx, self.id))
         self.held_up.clear()
@@ -145,6 +148,45 @@ class HeapState:
             self.hold(hold)
         self.kept_problems = await self.db.read(lambda tx: entries.problems(tx, self.id))
         self.file_problems = dict(self.kept_problems)
+
+    async def store(self, work: Callable[[Change], T]) -> T:
+        """Carry out a unit of work in one transaction, and return what ``work`` returns. The index
+        follows once it is committed; when it is not, nothing in memory has changed.
+
+        Args:
+            work: carried out in the thread of the database: it may read memory, never change it.
+
+        Raises:
+            FolderTrouble: the disk refused it; nothing was stored.
+            Exception: whatever ``work`` raised; nothing was stored.
+        """
+
+        def run(tx: Tx) -> tuple[T, Stored]:
+            change = Change(tx, self.id)
+            return work(change), change.stored()
+
+        result, _ = await self.db.write(run, lambda stored: self._follow(stored[1]))
+        return result
+
+    def _follow(self, stored: Stored) -> None:
+        if stored.apply(self.index):
+            self.rearrange = True
+
+    async def take_replica(self, state: BlockState, updates: Sequence[bytes]) -> Replica:
+        """A block's replica, to be changed: it is not kept again until ``replicas.put``, so that
+        one whose change was not stored is never seen by anybody else.
+
+        Args:
+            state: the block's row.
+            updates: its log.
+
+        Raises:
+            UnreadableDocument: as Replica.load.
+        """
+        held = self.replicas.take(state.id, state.seq)
+        if held is not None:
+            return held
+        return await off_loop(Replica.load, updates, self.client_id)
 
     def tidy(self) -> None:
         """Free the memory of what may not be asked for again; now and then."""
@@ -232,42 +274,6 @@ class HeapState:
         """The folder block of the directory a path stands in."""
         parent = str(PurePosixPath(path).parent)
         return None if parent == "." else self.index.folder_at(parent)
-
-    def described(self, state: BlockState, fields: Fields) -> dict[str, object]:
-        """The columns of a block's row that its document decides."""
-        deleted = fields.deleted_at_ms
-        if deleted is None:
-            deleted = fields.permanently_deleted_at_ms
-        return {
-            # Until the document has a title, the row's is the best hint (PROTOCOL §4).
-            "title": fields.title or state.title,
-            "folder_id": self.folder_of(fields.tags),
-            "deleted_at_ms": deleted,
-        }
-
-    def learned(self, old: BlockState | None, new: BlockState) -> None:
-        """A block's row changed: keep the index in step, and notice when places are affected."""
-        self.index.know(new)
-        if old is None or (old.title, old.folder_id, old.deleted_at_ms) != (
-            new.title,
-            new.folder_id,
-            new.deleted_at_ms,
-        ):
-            self.rearrange = True
-
-    def touch_related(self, tx: Tx, block: BlockId) -> None:
-        """A tag or folder changed: what carries it has to be looked at again, in the same
-        transaction.
-        """
-        for other in blocks.tagged(tx, block):
-            state = blocks.get(tx, other)
-            if state is None:
-                continue
-            folder = self.folder_of(tuple(blocks.tags(tx, other)))
-            blocks.update(tx, other, folder_id=folder, stale=1)
-            changed = blocks.get(tx, other)
-            assert changed is not None
-            self.learned(state, changed)
 
 
 def stamped(entry: EntryRow, stat: Stat, digest: bytes | None) -> EntryRow:

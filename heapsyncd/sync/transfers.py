@@ -14,9 +14,8 @@ from typing import Final
 import structlog
 
 from heapsyncd.backends.contract import FileChanged
-from heapsyncd.cache import blocks, entries
+from heapsyncd.cache import blocks
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaves
 from heapsyncd.folder.disk import Moved, Part
 from heapsyncd.folder.snapshot import Stat
@@ -261,11 +260,6 @@ async def _commit(heap: HeapState, entry: EntryRow) -> None:
         now = heap.index.entries.get(entry.path)
         if now is None or now.key != entry.key:
             return  # it was replaced, renamed or deleted meanwhile
-
-        def store(tx: Tx) -> None:
-            entries.save(tx, heap.id, [entry])
-
-        await heap.db.write(store)
-        heap.index.put(entry)
+        await heap.store(lambda change: change.save([entry]))
         heap.moved_bytes.pop(entry.path, None)
         heap.put_off.pop(entry.path, None)

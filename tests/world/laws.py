@@ -37,6 +37,23 @@ async def hold(game: "Game") -> None:
     assert not lost, f"lost: {sorted(lost)}"
 
 
+async def memory_is_what_was_stored(player: Player) -> None:
+    """What the last life had in memory of blocks, files and names is what it had stored, however
+    it ended.
+    """
+    state = player.device.base / "state"
+    async with await open_cache(player.device.account, state) as db:
+        for heap in player.life.heaps:
+            stored = await db.read(
+                lambda tx, i=heap.id: Index(  # type: ignore[misc]
+                    blocks.of_heap(tx, i), entries.of_heap(tx, i), entries.aliases(tx, i)
+                )
+            )
+            for what in ("blocks", "entries", "aliases", "path_of", "notes", "homeless"):
+                there, here = getattr(stored, what), getattr(heap.index, what)
+                assert here == there, f"{player.name}: {what} in memory {here}, stored {there}"
+
+
 def _nothing_doubled(game: "Game", live: dict[BlockId, Replica]) -> None:
     everywhere: Counter[str] = Counter()
     for block, replica in live.items():

@@ -211,14 +211,15 @@ def _failing_at(k: int) -> Life:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
 async def test_failures(stage: Stage, scenario: Scenario) -> None:
-    """A statement or a call that fails (disk full): nothing is lost, "in sync" is only said when
-    it is true, and the next pass puts it right."""
+    """A statement or a call that fails (disk full): nothing is lost, memory is not ahead of what
+    was stored, "in sync" is only said when it is true, and the next pass puts it right."""
     with watched(statements=True):
         for k in count(0 if LONG else SCENARIOS.index(scenario), 1 if LONG else SAMPLED):
             assert k < MOST
             await scenario(stage, k)
             life = _failing_at(k)
             verdict = await stage.run(life)
+            await laws.memory_is_what_was_stored(stage.player)
             if verdict is not None and verdict.exit_code == 0:
                 await laws.hold(stage.game)
             await stage.put_right()
