@@ -158,8 +158,14 @@ class Backend(Protocol):
     async def insert(self, heap: HeapId, block: BlockId, kind: BlockKind, title: str) -> BlockRow:
         """Create a block; repeating it with the same id answers the same block."""
 
-    def live(self, heap: HeapId, opening: Opening) -> AbstractAsyncContextManager[LiveFeed]:
-        """Open a feed; nothing is connected until something is followed."""
+    def live(
+        self, heap: HeapId, opening: Opening, lost: Callable[[], None] = lambda: None
+    ) -> AbstractAsyncContextManager[LiveFeed]:
+        """Open a feed; nothing is connected until something is followed.
+
+        ``lost`` is called at once when a socket is gone, before another one is opened, however
+        many events nobody has read yet.
+        """
 
     async def upload(
         self,

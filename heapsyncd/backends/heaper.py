@@ -3,7 +3,7 @@ requests.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, cast
@@ -134,9 +134,12 @@ class HeaperBackend:
         return heaper.decode_row(answer.block, heap)
 
     @asynccontextmanager
-    async def live(self, heap: HeapId, opening: Opening) -> AsyncGenerator[Feed, None]:
+    async def live(
+        self, heap: HeapId, opening: Opening, lost: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[Feed, None]:
         """Open a feed; its socket closes with the context."""
-        feed = Feed(heap, opening, lambda: connect(self._rest), self._account.session)
+        session = self._account.session
+        feed = Feed(heap, opening, lambda: connect(self._rest), session, lost=lost)
         running = asyncio.create_task(feed.run(), name=f"live feed of {heap}")
         try:
             yield feed

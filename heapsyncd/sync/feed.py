@@ -8,8 +8,8 @@ import structlog
 from heapsyncd.cache import blocks, heaps
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.errors import RequestRefused
-from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import BlockRow, Changed, ChangePage
+from heapsyncd.ids import BlockId
+from heapsyncd.model import BlockRow, Changed, ChangePage, Gone
 from heapsyncd.sync.rollback import tell_again
 from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.unit_of_work import Change
@@ -77,8 +77,14 @@ async def _read(heap: HeapState, told: _Told) -> bool:
         # An empty page is not written down: a restart asks from a little earlier, that is all.
         if page.changed or page.gone or begins:
             await _know(heap, page)
-            changed, older = await heap.store(lambda change, p=page: _announce(change, heap.id, p))  # type: ignore[misc]
+            moving = begins or page.cursor_ms > heap.cursor_ms
+            async with heap.lock:
+                changed, older, abandoned = await heap.store(
+                    lambda change, p=page, m=moving: _announce(change, heap, p, moving=m)  # type: ignore[misc]
+                )
             told.older |= older
+            if abandoned:
+                heap.look_at_files()
         news = news or changed
         moved, heap.cursor_ms = page.cursor_ms > heap.cursor_ms, page.cursor_ms
         # A server that asks again without moving on would be asked for ever.
@@ -149,14 +155,22 @@ async def add_rows(heap: HeapState, rows: Sequence[BlockRow]) -> None:
     heap.to_pull.set()
 
 
-def _announce(change: Change, heap: HeapId, page: ChangePage) -> tuple[bool, set[BlockId]]:
-    """Note which blocks to pull, together with the cursor; whether there are any, and those that
-    the server has in an earlier state than it once announced.
+def _announce(
+    change: Change, heap: HeapState, page: ChangePage, *, moving: bool
+) -> tuple[bool, set[BlockId], bool]:
+    """Note which blocks to pull, together with the cursor; whether there are any, those that the
+    server has in an earlier state than it once announced, and whether files are nobody's now.
+
+    Args:
+        change: the transaction's.
+        heap: the heap.
+        page: what the feed says.
+        moving: whether it says anything that it did not say the last time.
     """
-    tx, news, older = change.tx, False, set[BlockId]()
+    tx, news, older, abandoned = change.tx, False, set[BlockId](), False
     for told in page.changed:
         state = blocks.get(tx, told.id)
-        if state is not None and state.heap_id == heap and _is_news(state, told):
+        if state is not None and state.heap_id == heap.id and _is_news(state, told):
             version = max(1, told.sync_version)
             if version < state.sync_version or (
                 told.updated_at_ms < state.announced_ms and version == state.sync_version
@@ -169,16 +183,30 @@ def _announce(change: Change, heap: HeapId, page: ChangePage) -> tuple[bool, set
             news = True
     for gone in page.gone:
         state = blocks.get(tx, gone.id)
-        if state is None or state.heap_id != heap or state.deleted_at_ms is not None:
-            continue
-        news = True
-        if gone.permanent:
-            change.update(gone.id, deleted_at_ms=gone.deleted_at_ms, wanted=0, stale=1)
-        else:
-            # Its document says so itself (meta_v0): pull it like any other change.
-            change.update(gone.id, wanted=max(1, state.sync_version))
-    heaps.set_cursor(tx, heap, page.cursor_ms)
-    return news, older
+        if state is not None and state.heap_id == heap.id:
+            news = news or state.deleted_at_ms is None
+            abandoned = _announce_gone(change, heap, state, gone, moving=moving) or abandoned
+    heaps.set_cursor(tx, heap.id, page.cursor_ms)
+    return news, older, abandoned
+
+
+def _announce_gone(
+    change: Change, heap: HeapState, state: BlockState, gone: Gone, *, moving: bool
+) -> bool:
+    """A block is in the trash, or deleted for good; whether its files are nobody's now."""
+    is_live = state.deleted_at_ms is None
+    if not gone.permanent:
+        # Its document says so itself (meta_v0): pull it like any other change. So it is when
+        # somebody who has not heard of the deletion goes on writing.
+        if is_live or (moving and state.problem is None):
+            change.update(state.id, wanted=max(1, state.sync_version))
+        return False
+    if is_live and change.abandon(state, heap.index.paths_of(state.id)):
+        return True
+    blocks.acknowledge(change.tx, state.id, state.seq)  # there is nobody to send it to
+    if is_live:
+        change.update(state.id, deleted_at_ms=gone.deleted_at_ms, wanted=0, stale=1)
+    return False
 
 
 def _is_news(state: BlockState, change: Changed) -> bool:

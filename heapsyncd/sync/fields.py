@@ -33,6 +33,8 @@ async def edit_fields(
     state, updates, _ = await heap.db.read(lambda tx: read_block(tx, block))
     if state is None:
         return
+    if state.deleted_at_ms is not None and (wish.title or wish.add_tags or wish.put_files):
+        wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
     live = await heap.take_replica(state, updates)
     made = await off_loop(edit, live, wish)
     fields = live.fields()
@@ -53,6 +55,8 @@ async def edit_fields(
             search.remove(tx, block)
             values["stale"] = 0
         else:
+            if wish.deleted_at_ms is None:
+                history.revive(tx, block, now_ms())
             values["stale"] = 1
         change.update(block, **values)
         return seq

@@ -187,6 +187,9 @@ class HeapMirror:
                 f"{state.disk.root} has no .heapsyncd marker of this heap: is the disk mounted?"
                 " Nothing is treated as deleted until it is back."
             )
+        if state.to_look:
+            state.to_look = False
+            self.intake.hint((), everything=True)
         was_idle = self.intake.idle
         again: set[str] = set()
         decided = await carry_out(state, again)
@@ -245,6 +248,12 @@ class HeapMirror:
             wake = self._awake if patience.failures else self.state.to_pull
             await self._rest("receive", wake, timeout_s=pause)
 
+    async def _in_touch(self) -> None:
+        """Wait until what the server has to say is known here."""
+        if not self.state.current.is_set():
+            self.state.to_pull.set()
+            await first_of(self.state.current, self.stop)
+
     async def _send(self) -> None:
         patience = self.trouble.setdefault("send", Patience(self.state, "send"))
 
@@ -257,7 +266,7 @@ class HeapMirror:
         self.state.to_push.set()
         while not self.stop.is_set():
             await first_of(self.state.to_push, self.stop)
-            await first_of(self.state.current, self.stop)
+            await self._in_touch()
             if self.stop.is_set():
                 return
             self.state.to_push.clear()
@@ -277,6 +286,7 @@ class HeapMirror:
 
         while not self.stop.is_set():
             await first_of(self.state.to_transfer, self.stop, timeout_s=TRANSFER_AGAIN_S)
+            await self._in_touch()
             self.state.to_transfer.clear()
             if self.stop.is_set():
                 return

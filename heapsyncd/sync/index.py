@@ -89,6 +89,16 @@ class Index:
         self._house(block.id)
         return old != new
 
+    def forget(self, block: BlockId) -> None:
+        """A block is no more; its entries have been dropped."""
+        known = self.blocks.pop(block, None)
+        if known is not None and known.kind == "document":
+            self.notes -= known.live
+        self._unplan(block)
+        self._house(block)
+        self.retitled.pop(block, None)
+        self.attachments.pop(block, None)
+
     def put(self, entry: EntryRow) -> None:
         """An entry is new or changed."""
         self.drop(entry.path)
@@ -177,6 +187,11 @@ class Index:
             self.homeless.discard(block)
         else:
             self.homeless.add(block)
+
+    def paths_of(self, block: BlockId) -> list[str]:
+        """Where a block's file and its attachments stand; nothing when it has no file."""
+        path = self.path_of.get(block)
+        return [] if path is None else [path, *self.attachments.get(block, {}).values()]
 
     def below(self, path: str) -> list[EntryRow]:
         """The entries inside a directory, at any depth."""

@@ -132,6 +132,9 @@ async def _express(
     """
     block = entry.block_id
     live = await heap.take_replica(state, updates)
+    if _is_gone_for_good(state, live):
+        await _abandon(heap, entry)
+        return
     links = NoteLinks(heap.index, block, aliases=True)
     chosen = await off_loop(choose, ring, saved.data, now_ms()) if ring else None
     base = await heap.db.read(lambda tx: _base(tx, block, chosen.rendition)) if chosen else None
@@ -170,6 +173,24 @@ async def _express(
         reviews += (review.KEPT,)
     outcome = _Outcome(update, seq, extra, reading.mentions, tuple(new_tags), reviews, older=older)
     await _commit(heap, entry, saved, state, live, outcome)
+
+
+def _is_gone_for_good(state: BlockState, live: Replica) -> bool:
+    """Whether nothing brings a block back: its document says so, or the server's feed did, for the
+    document knows of no deletion.
+    """
+    fields = live.fields()
+    unknown = state.deleted_at_ms is not None and fields.deleted_at_ms is None
+    return unknown or fields.permanently_deleted_at_ms is not None
+
+
+async def _abandon(heap: HeapState, entry: EntryRow) -> None:
+    """A text of a block that was deleted for good becomes another note's."""
+    block = entry.block_id
+    paths = heap.index.paths_of(block)
+    await heap.store(lambda change: change.forget(block, paths))
+    heap.look_at_files()
+    log.warning("deleted for good: its file becomes another note", path=entry.path)
 
 
 def _undeleted(live: Replica, update: bytes | None) -> bytes | None:

@@ -33,7 +33,8 @@ async def sent_live(heap: HeapState, block: BlockId, sync_version: int, update: 
         heap.large_tries = 0
         return True
     if heap.live is not None:
-        heap.live.send(block, update)  # a document that is not open yet is answered when it is
+        if heap.current.is_set():  # the server may have been lost since the push
+            heap.live.send(block, update)  # a document not open yet is answered when it is
         wait_s = min(LIMIT_S, FIRST_S * 2.0 ** min(heap.large_tries, 10))
         heap.large_at_s = time.monotonic() + wait_s
         heap.large_tries += 1

@@ -21,6 +21,7 @@ from heapsyncd.markdown.text import SourceText, decode, encode
 from heapsyncd.model import Fields
 from heapsyncd.sync.common import common
 from heapsyncd.sync.index import NoteLinks
+from heapsyncd.sync.returns import deletion
 from heapsyncd.tree import Atom, Block
 
 
@@ -215,12 +216,16 @@ def reexpress(
     The three-way base is what the server had; an edit that it had applied without our knowing
     stands in ``state`` as well, and is made once.
     """
-    if len(acknowledged) == len(everything):
+    old = ours = Replica.load(acknowledged)
+    if len(acknowledged) < len(everything):
+        ours = Replica.load(everything)
+    elif old.fields().deleted_at_ms is None:
         return Compacted(state, None)
-    old, ours, fresh = Replica.load(acknowledged), Replica.load(everything), Replica.load([state])
+    fresh = Replica.load([state])
     before, after, now = old.fields(), ours.fields(), fresh.fields()
     body = merge_three(old.view(), ours.view(), fresh.view())
     wish = fields_wish(before, after, now, body)
+    wish = replace(wish, deleted_at_ms=deletion(old, ours, fresh))
     return Compacted(state, express([state], wish, live=fresh, client_id=client_id).update)
 
 

@@ -154,6 +154,8 @@ class AccountMirror:
             await first_of(self._stop, timeout_s=min(BEAT_S, wait_s))
             if (slept_s := self._suspends.over()) is not None:
                 log.info("awake again", account=self._account.name, slept_s=round(slept_s))
+                for mirror in self.mirrors.values():
+                    mirror.state.out_of_touch()
                 await self._backend.renew()
                 for mirror in self.mirrors.values():
                     mirror.wake()

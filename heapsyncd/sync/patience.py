@@ -58,7 +58,7 @@ class Patience:
 
     async def attempt(self, step: Callable[[], Awaitable[object]]) -> bool:
         """Do the step; whether it worked. After a failure ``pause_s`` says how long to wait."""
-        self.trying = True
+        self.trying, breaks = True, self.heap.breaks
         try:
             await step()
         except (TryLater, SignInRefused, PeerError, BaseExceptionGroup) as error:
@@ -75,7 +75,7 @@ class Patience:
         account, heap = self.heap.account, self.heap.report
         if self.proves:
             account.connected, account.refused, account.error = True, False, None
-            self.heap.current.set()
+            self.heap.in_touch(breaks)
         if heap.error is not None and heap.error.startswith(self._mark):
             heap.error = None
         return True
@@ -87,7 +87,7 @@ class Patience:
     def _failed(self, error: Exception) -> None:
         self.failures += 1
         self.last = error
-        self.heap.current.clear()
+        self.heap.out_of_touch()
         self.heap.in_doubt = True
         account = self.heap.account
         if isinstance(error, SignInRefused):

@@ -173,6 +173,10 @@ async def _unlink(heap: HeapState, entry: EntryRow, owned: Sequence[EntryRow]) -
     if entry.role == "folder":
         await heap.disk.remove_dir(entry.path)
         return
+    known, found = stat_of(entry), await heap.disk.stat(entry.path)
+    if known is not None and found is not None and not found.agrees(known):
+        # What is attached to an edit that is not read yet stays with it.
+        raise Moved(entry.path, "it was changed meanwhile")
     for one in [e for e in owned if e.todo == "remote"]:
         await drop_placeholder(heap, placeholder_of(one.path))
     for one in reversed(owned):

@@ -12,22 +12,19 @@ from typing import Any
 
 import structlog
 
-from heapsyncd.cache import blocks, history, renditions
+from heapsyncd.cache import history, renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.history import Trashed, Version
-from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish
 from heapsyncd.errors import TryLater, UserError
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Stat
-from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.text import SourceText, decode, encode
 from heapsyncd.sync.fields import edit_fields
 from heapsyncd.sync.ingest import Saved, note_saved
-from heapsyncd.sync.merge import digest
 from heapsyncd.sync.report import Wanted
-from heapsyncd.sync.state import HeapState, now_ms
+from heapsyncd.sync.state import HeapState
 
 log = structlog.get_logger()
 
@@ -165,8 +162,6 @@ async def _from_trash(heap: HeapState, trashed: Trashed) -> list[dict[str, Any]]
     async with heap.lock:
         await edit_fields(heap, trashed.block_id, Wish(deleted_at_ms=None))
         live = heap.index.is_live(trashed.block_id)
-        if live and last is not None and last.data:
-            await heap.db.write(lambda tx: _as_base(tx, trashed.block_id, last))
     path = trashed.path or f"{trashed.title}.md"
     if not live:
         if last is None or not last.data:
@@ -175,15 +170,6 @@ async def _from_trash(heap: HeapState, trashed: Trashed) -> list[dict[str, Any]]
     log.info("taken out of the trash", path=path, block=trashed.block_id, anew=not live)
     number = None if last is None else last.number
     return [*told, {"path": str(heap.disk.root / path), "number": number, "made_at_ms": None}]
-
-
-def _as_base(tx: Tx, block: BlockId, last: Version) -> None:
-    """Let the deleted note's text be what its file is written from, in the user's own style."""
-    renditions.add(
-        tx, block, seq=None, extra=None, data=last.data, digest=digest(last.data),
-        now_ms=now_ms(), origin="written",
-    )  # fmt: skip
-    blocks.update(tx, block, stale=1)
 
 
 async def _as_new(heap: HeapState, path: str, data: bytes) -> str:

@@ -76,13 +76,18 @@ class HeapState:
     """Set once the server's blocks are known, so that a file can be told from a new one."""
     current: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the server can be reached and what it had to say since then has been received:
-    nothing is sent before that, so that a deletion is known before an edit is pushed over it."""
+    nothing is sent before that, on any path, so that a deletion is known before an edit is pushed
+    over it, and an edit before a deletion is."""
+    breaks: int = 0
+    """How often the server was lost: news that were asked for before the last time are old."""
     cursor_ms: int | None = None
     """How far the delta feed was read; the cache's may lag behind by empty pages."""
     in_doubt: bool = True
     """Whether the server may have gone back in time since it was last heard."""
     in_trash: set[BlockId] = field(default_factory=set)
     """Blocks in the server's trash that the cache does not know."""
+    to_look: bool = False
+    """Whether the whole folder is to be looked at: files have become nobody's."""
     rearrange: bool = True
     """Whether places have to be worked out anew."""
     places: dict[BlockId, str] = field(default_factory=dict)
@@ -171,6 +176,23 @@ class HeapState:
     def _follow(self, stored: Stored) -> None:
         if stored.apply(self.index):
             self.rearrange = True
+
+    def out_of_touch(self) -> None:
+        """The server was lost: what happens there meanwhile is not known here."""
+        self.current.clear()
+        self.breaks += 1
+
+    def in_touch(self, breaks: int) -> None:
+        """The server's news were received; ``breaks`` is as it was when they were asked for."""
+        if breaks == self.breaks:
+            self.current.set()
+        else:
+            self.to_pull.set()
+
+    def look_at_files(self) -> None:
+        """There are files that are nobody's now: they are found as new ones."""
+        self.to_look = self.report.reading = True
+        self.to_publish.set()
 
     async def take_replica(self, state: BlockState, updates: Sequence[bytes]) -> Replica:
         """A block's replica, to be changed: it is not kept again until ``replicas.put``, so that

@@ -5,16 +5,20 @@ while one runs: a ``Change`` writes down what it stored, and ``HeapState.store``
 up to date on the loop once the commit is through.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from heapsyncd.cache import blocks, entries
+import structlog
+
+from heapsyncd.cache import blocks, entries, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields
 from heapsyncd.sync.index import Index
+
+log = structlog.get_logger()
 
 _INDEXED: Final = frozenset({"title", "folder_id", "deleted_at_ms"})
 """The columns of a block that the index remembers."""
@@ -35,6 +39,7 @@ class Change:
         self._blocks: dict[BlockId, None] = {}
         self._entries: dict[str, EntryRow | None] = {}
         self._aliases: dict[str, BlockId] = {}
+        self._forgotten: set[BlockId] = set()
 
     # ---- blocks ----------------------------------------------------------------------------
 
@@ -49,6 +54,31 @@ class Change:
             blocks.update(self.tx, block, **values)
         if _INDEXED & values.keys():
             self._blocks[block] = None
+
+    def abandon(self, block: BlockState, paths: Sequence[str]) -> bool:
+        """The server deleted a block for good. When there are edits here that nobody has seen,
+        the block is forgotten and its files become another's: they are found as new ones.
+
+        Args:
+            block: its row as it is.
+            paths: of its files; when there are none, there is nothing to keep.
+
+        Returns:
+            Whether it is forgotten.
+        """
+        if not paths or not blocks.has_unsent(self.tx, block.id):
+            return False
+        log.warning("deleted for good and edited here: it becomes another note", path=paths[0])
+        self.forget(block.id, paths)
+        return True
+
+    def forget(self, block: BlockId, paths: Iterable[str]) -> None:
+        """Remove a block with its entries; its files stay."""
+        self.remove(paths)
+        search.remove(self.tx, block)
+        blocks.forget(self.tx, block)
+        self._blocks.pop(block, None)
+        self._forgotten.add(block)
 
     def describe(self, block: BlockState, fields: Fields) -> dict[str, object]:
         """The columns of a block's row that its document decides, for ``update``; stores its tags.
@@ -102,7 +132,8 @@ class Change:
     def stored(self) -> "Stored":
         """What the index has to learn once this is committed."""
         rows = (blocks.get(self.tx, b) for b in self._blocks)
-        return Stored([r for r in rows if r is not None], self._entries, self._aliases)
+        found = [r for r in rows if r is not None]
+        return Stored(found, self._entries, self._aliases, self._forgotten)
 
 
 class Stored:
@@ -113,8 +144,10 @@ class Stored:
         rows: Iterable[BlockState],
         paths: dict[str, EntryRow | None],
         aliases: dict[str, BlockId],
+        forgotten: Collection[BlockId],
     ) -> None:
         self._rows, self._paths, self._aliases = rows, paths, aliases
+        self._forgotten = forgotten
 
     def apply(self, index: Index) -> bool:
         """Bring the index up to date; whether blocks may have other places now."""
@@ -126,5 +159,7 @@ class Stored:
                 index.drop(path)
             else:
                 index.put(entry)
+        for block in self._forgotten:
+            index.forget(block)
         index.aliases.update(self._aliases)
-        return moved
+        return moved or bool(self._forgotten)

@@ -72,6 +72,7 @@ class Feed:
         opening: what to open a document with, asked at every opening.
         connect: opens a socket.
         tokens: the session.
+        lost: called when an open socket is gone, before another one is opened.
         clock_s: a clock that counts a suspended machine's time.
         chance: uniform in 0 to 1.
         sleep: waits for seconds between two links.
@@ -84,6 +85,7 @@ class Feed:
         connect: Callable[[], AbstractAsyncContextManager[Socket]],
         tokens: Tokens,
         *,
+        lost: Callable[[], None] = lambda: None,
         clock_s: Callable[[], float] = boot_clock_s,
         chance: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -92,6 +94,7 @@ class Feed:
         self._opening = opening
         self._connect = connect
         self._tokens = tokens
+        self._lost = lost
         self._clock_s = clock_s
         self._chance = chance
         self._sleep = sleep
@@ -185,6 +188,8 @@ class Feed:
             down = _leaf(group)
         finally:
             self._following.detach()
+            if was_connected:
+                self._lost()
         unwelcome = isinstance(down, LinkClosed) and down.code == UNAUTHORIZED
         if self._token is not None and (unwelcome or (link.denied and not link.served)):
             self._tokens.doubt(self._token)
