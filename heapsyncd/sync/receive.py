@@ -166,6 +166,17 @@ class _Found:
             log.warning("edits not brought together", block=self.state.id, reason=str(error))
             return None
 
+    def is_deleted_elsewhere(self, update: bytes, here: Said) -> bool:
+        """Whether an update brings a deletion by somebody else beside one that is not sent yet: of
+        the two the document shows either.
+        """
+        if not self.unsent:
+            return False
+        theirs = Replica.load([*(r.data for r in self.rows if not r.local), update])
+        return not theirs.has_pending() and theirs.fields().deleted_at_ms not in {
+            None, here.fields.deleted_at_ms,
+        }  # fmt: skip
+
 
 def _read(
     tx: Tx, heap: HeapId, item: Incoming, sent: frozenset[int], held_at: int | None
@@ -225,7 +236,7 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
     taken = replica.take(item.update)
     if taken.is_news:
         new.append((item.update, False))
-    wins, reviews = _wins(found, trashed, replica)
+    wins, reviews = _wins(found, item.update, trashed, replica)
     wish = _own_wish(found.state, replica.fields(), wins=wins)
     if new and (wins or replica.fields().deleted_at_ms is None):
         wish = replace(wish, body=found.together(item.update, replica))
@@ -247,12 +258,13 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
 
 
 def _wins(
-    found: _Found, trashed: Said | None, replica: Replica
+    found: _Found, update: bytes, trashed: Said | None, replica: Replica
 ) -> tuple[bool, tuple[Review, ...]]:
     """Whether an edit wins over a deletion (``returns``), and what is to be told of it.
 
     Args:
-        found: the block before an update came.
+        found: the block before the update came.
+        update: what came.
         trashed: what its document said then; None: it was not deleted.
         replica: with the update.
     """
@@ -261,7 +273,7 @@ def _wins(
         deleted_now = replica.fields().deleted_at_ms is not None
         return (True, (review.KEPT,)) if deleted_now and found.unsent else (False, ())
     now = Said.of(replica)
-    if now.comes_back(trashed):
+    if now.comes_back(trashed) and not found.is_deleted_elsewhere(update, trashed):
         return True, (review.BACK,)
     # Another device was faster.
     return now.fields.deleted_at_ms is None and now.adds_to(trashed), ()
