@@ -368,7 +368,7 @@ FAULTS: Final = {
     ),
     64: (
         "many devices come back at once: spread by chance",
-        "wire/test_events.py::test_waits_double_up_to_a_cap",
+        "test_backoff.py::test_waits_double_up_to_a_cap",
         "wire/test_feed.py::test_an_unreachable_server_is_tried_again",
     ),
     65: (

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from heapsyncd.backoff import first_of
 from heapsyncd.cache import heaps
 from heapsyncd.config import Live
 from heapsyncd.database import is_ours
@@ -21,7 +22,7 @@ from heapsyncd.sync.holding import carry_out, settle
 from heapsyncd.sync.inbound import follow, pull
 from heapsyncd.sync.intake import Intake
 from heapsyncd.sync.large import look_again
-from heapsyncd.sync.patience import Patience, first_of
+from heapsyncd.sync.patience import Patience
 from heapsyncd.sync.placeholders import settle_placeholders
 from heapsyncd.sync.publish import publish
 from heapsyncd.sync.push import push
@@ -41,6 +42,7 @@ NEWS_S: Final = 3.0
 TROUBLE_AGAIN_S: Final = 5.0
 """How soon what the folder or the disk refused is tried again."""
 TRANSFER_AGAIN_S: Final = 30.0
+FOLLOW_AGAIN_S: Final = 1.0
 TURN_S: Final = 10.0
 """A waiting loop comes round this often."""
 HUNG_S: Final = 100.0
@@ -244,11 +246,13 @@ class HeapMirror:
                 self.state.listed.set()
             if news or asked or not worked:
                 await self.state.count()
-            pause = patience.pause_s() or (
-                min(MOVING_S, self.poll_interval_s) if news else self.poll_interval_s
-            )
-            wake = self._awake if patience.failures else self.state.to_pull
-            await self._rest("receive", wake, timeout_s=pause)
+            if worked:
+                pause = min(MOVING_S, self.poll_interval_s) if news else self.poll_interval_s
+                await self._rest("receive", self.state.to_pull, timeout_s=pause)
+            else:
+                await self._rest(
+                    "receive", self._awake, *patience.ends(), timeout_s=patience.pause_s()
+                )
 
     async def _send(self) -> None:
         patience = self.trouble.setdefault("send", Patience(self.state, "send"))
@@ -268,7 +272,7 @@ class HeapMirror:
             self.state.to_push.clear()
             if not await patience.attempt(step):
                 self.state.to_push.set()
-                await first_of(self.stop, self._awake, timeout_s=patience.pause_s())
+                await self._wait_out(patience)
             await self.state.count()
 
     async def _transfer(self) -> None:
@@ -286,7 +290,7 @@ class HeapMirror:
             if self.stop.is_set():
                 return
             if not await patience.attempt(step):
-                await first_of(self.stop, self._awake, timeout_s=patience.pause_s())
+                await self._wait_out(patience)
                 self.state.to_transfer.set()
             await self.state.count()
 
@@ -296,5 +300,11 @@ class HeapMirror:
         await first_of(self.state.listed, self.stop)
         patience = self.trouble.setdefault("follow", Patience(self.state, "follow"))
         while not self.stop.is_set():
-            await patience.attempt(lambda: follow(self.state, FOLLOWED[self.live]))
-            await first_of(self.stop, timeout_s=max(1.0, patience.pause_s()))
+            if not await patience.attempt(lambda: follow(self.state, FOLLOWED[self.live])):
+                await self._wait_out(patience)
+            await first_of(self.stop, timeout_s=FOLLOW_AGAIN_S)
+
+    async def _wait_out(self, patience: Patience) -> None:
+        """Wait after a failure; then the news has to be heard before anything is sent."""
+        await first_of(self.stop, self._awake, *patience.ends(), timeout_s=patience.pause_s())
+        self.state.to_pull.set()

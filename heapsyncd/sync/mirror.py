@@ -13,6 +13,7 @@ import structlog
 
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.backoff import Lane, first_of
 from heapsyncd.cache import heaps
 from heapsyncd.config import Account
 from heapsyncd.database import Database
@@ -34,7 +35,6 @@ from heapsyncd.sync.fetch import fetch, inside
 from heapsyncd.sync.heap import HeapMirror
 from heapsyncd.sync.intake import Intake
 from heapsyncd.sync.opening import chosen, open_heap
-from heapsyncd.sync.patience import first_of
 from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
 from heapsyncd.sync.restore import restore
 from heapsyncd.sync.rules import Rules
@@ -132,26 +132,28 @@ class AccountMirror:
             for row in await self._db.read(heaps.load_all):
                 if row.mirrored and self._chosen(row.title, row.id):
                     await self._start(group, Heap(row.id, row.title))
-            failures = 0
+            lane = Lane(self._backend.contact)
             while not self._stop.is_set():
                 try:
                     await self._find_heaps(group)
-                    failures = 0
+                    lane.worked()
                 except (TryLater, SignInRefused, PeerError) as error:
-                    failures += 1
+                    lane.failed(error)
                     self._note(error)
                     self._ready()
-                wait = HEAPS_AGAIN_S if not failures else min(HEAPS_AGAIN_S, 2.0**failures)
-                await self._rest(wait)
+                await self._rest(lane.pause_s() if lane.failures else HEAPS_AGAIN_S, *lane.ends())
             self._end.set()
 
-    async def _rest(self, wait_s: float) -> None:
-        """Wait, telling now and then that the heaps' loops get on, as long as they do."""
+    async def _rest(self, wait_s: float, *events: asyncio.Event) -> None:
+        """Wait for the time to be over or one of the events, telling now and then that the heaps'
+        loops get on, as long as they do.
+        """
         end = time.monotonic() + wait_s
-        while not self._stop.is_set() and time.monotonic() < end:
+        events = (self._stop, *events)
+        while not any(e.is_set() for e in events) and time.monotonic() < end:
             if all(m.alive for m in self.mirrors.values()):
                 self._report.alive()
-            await first_of(self._stop, timeout_s=min(BEAT_S, wait_s))
+            await first_of(*events, timeout_s=min(BEAT_S, wait_s))
             if (slept_s := self._suspends.over()) is not None:
                 log.info("awake again", account=self._account.name, slept_s=round(slept_s))
                 await self._backend.renew()

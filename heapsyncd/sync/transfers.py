@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from heapsyncd.backends.contract import FileChanged
+from heapsyncd.backoff import Backoff
 from heapsyncd.cache import blocks, entries
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
@@ -33,9 +34,8 @@ AT_ONCE: Final = 3
 WRITE_BYTES: Final = 4 << 20
 """So much of a download is gathered before it is written; measured: less costs more hand-overs
 between threads than it saves memory."""
-REFUSED_AGAIN_S: Final = 60.0
-"""How soon a refused transfer is tried again the first time."""
-REFUSED_MOST_S: Final = 3600.0
+REFUSED_AGAIN: Final = Backoff(60.0, 3600.0)
+"""How soon a refused transfer is tried again."""
 TRIES: Final = 3
 """So often a content with a wrong hash is downloaded before it is given up."""
 
@@ -133,7 +133,7 @@ def _put_off(heap: HeapState, entry: EntryRow, *, for_good: bool = False) -> Non
     """Try a refused content again later, and each time twice as much later."""
     before = heap.put_off.get(entry.path)
     times = before.times + 1 if before is not None and before.key == entry.key else 1
-    wait_s = math.inf if for_good else min(REFUSED_AGAIN_S * 2 ** (times - 1), REFUSED_MOST_S)
+    wait_s = math.inf if for_good else REFUSED_AGAIN.bound_s(times)
     heap.put_off[entry.path] = PutOff(entry.key or "", times, time.monotonic() + wait_s)
 
 
