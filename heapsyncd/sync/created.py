@@ -12,11 +12,11 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
-from heapsyncd.errors import BlockError, UnreadableFile
+from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.model import BlockKind
 from heapsyncd.sync.index import NoteLinks
-from heapsyncd.sync.ingest import Saved, wish_of
+from heapsyncd.sync.ingest import Saved, judged, wish_of
 from heapsyncd.sync.merge import (
     Base,
     Note,
@@ -86,7 +86,7 @@ async def notes_created(heap: HeapState, saved: Sequence[Saved]) -> None:
             read = await off_loop(lambda b=batch: [_first_edit(heap, f) for f in b])  # type: ignore[misc]
             good = [f for f in read if isinstance(f, _Fresh)]
             for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
-                heap.file_problems[path] = reason
+                heap.problems.found("content", path, reason)
                 heap.index.drop(path)
             await heap.db.write(lambda tx, g=good: _store_created(tx, heap, g, tags))  # type: ignore[misc]
             for one in good:
@@ -101,12 +101,9 @@ def _name(heap: HeapState, saved: Saved, tags: dict[str, BlockState]) -> _Fresh 
     """Give a new file its block and its place in the index."""
     if saved.path in heap.index.entries:
         return None
-    try:
-        note = Note.of(saved.data)
-    except UnreadableFile as error:
-        heap.file_problems[saved.path] = str(error)
+    note = judged(heap, saved)
+    if note is None:
         return None
-    heap.file_problems.pop(saved.path, None)
     wish, new_tags = wish_of(heap, front_change(None, note.front))
     for tag in new_tags:
         tags[tag.id] = tag

@@ -60,6 +60,6 @@ async def mended(heap: HeapState, entry: EntryRow, saved: Saved) -> bool:
 
         await heap.db.write(store)
         heap.index.put(row)
-        heap.file_problems.pop(entry.path, None)
+        heap.problems.clear(entry.path, "content")
     log.warning("a damaged file was put right", path=entry.path, bytes=len(saved.data))
     return True

@@ -106,9 +106,12 @@ class HeapMirror:
         return (
             self.first_look
             and self.intake.idle
-            and not any(p.trying for p in self.trouble.values() if p.work == "send")
+            and not report.reading
+            and not any(p.trying for p in self.trouble.values() if p.work in {"send", "transfer"})
             and self._clean_poll_at > self._changed_at
-            and bool(report.problems or report.error or report.held_deletions)
+            and bool(
+                any(not p.minor for p in report.problems) or report.error or report.held_deletions
+            )
         )
 
     @property
@@ -153,6 +156,7 @@ class HeapMirror:
         while not self.stop.is_set():
             self._hinted.clear()
             self.state.to_publish.clear()
+            self.intake.hint(self.state.problems.unread("scan", "read"))
             try:
                 await self._look_and_publish()
                 if self._folder_error:
@@ -179,7 +183,7 @@ class HeapMirror:
                 self.state.tidy()
             due = self.intake.next_due_s()
             # Trouble with a file may end without a sign in the folder (space on the disk, say).
-            again = AUDIT_S if not self.state.file_problems else TROUBLE_AGAIN_S
+            again = TROUBLE_AGAIN_S if self.state.problems.wait() else AUDIT_S
             left = max(0.05, audit_at - time.monotonic())
             timeout = min(due if due is not None else AUDIT_S, again, left)
             if timeout > 0:
@@ -196,12 +200,16 @@ class HeapMirror:
             )
         was_idle = self.intake.idle
         again: set[str] = set()
-        decided = await carry_out(state, again)
-        await (self.intake.look_first() if first else self.intake.look())
-        wrote = await publish(state, again, everything=first) or decided
-        await settle(state)
-        async with state.lock:
-            await settle_placeholders(state)
+        shut = state.problems.unread("scan")
+        with state.problems.anew("write"):
+            decided = await carry_out(state, again)
+            await (self.intake.look_first() if first else self.intake.look())
+            wrote = await publish(state, again, everything=first) or decided
+            await settle(state)
+            async with state.lock:
+                await settle_placeholders(state)
+        if shut - state.problems.unread("scan"):
+            self._rearm.set()  # a directory that could not be read could not be watched
         self.intake.look_again(again)
         if wrote or not was_idle:
             self._moved()

@@ -34,7 +34,7 @@ from heapsyncd.sync.deletions import ask
 from heapsyncd.sync.fetch import fetch, inside
 from heapsyncd.sync.heap import HeapMirror
 from heapsyncd.sync.intake import Intake
-from heapsyncd.sync.opening import chosen, open_heap
+from heapsyncd.sync.opening import chosen, open_heap, unmatched
 from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
 from heapsyncd.sync.restore import restore
 from heapsyncd.sync.rules import Rules
@@ -197,14 +197,17 @@ class AccountMirror:
 
     def _verdict(self, mirrors: Sequence[HeapMirror]) -> Verdict:
         left = [line for report in self._report.heaps.values() for line in report.left()]
+        told = tuple(line for report in self._report.heaps.values() for line in report.told())
+        if self._report.unmatched is not None:
+            left.append(self._report.unmatched)
         unsettled = [m.state.report.title for m in mirrors if not m.settled]
         if not self._report.connected:
             reason = self._report.error or f"{self._account.server} can't be reached"
-            return Verdict("offline", TryLater.exit_code, (reason, *left))
+            return Verdict("offline", TryLater.exit_code, (reason, *left), told)
         if not left and not unsettled:
-            return Verdict("in sync", 0)
+            return Verdict("in sync", 0, (), told)
         rest = left or [f"{title}: not finished yet" for title in unsettled]
-        return Verdict(self._report.state if left else "syncing", 1, tuple(rest))
+        return Verdict(self._report.state if left else "syncing", 1, tuple(rest), told)
 
     async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
         """What is held, after a decision, if any; it is carried out at once."""
@@ -249,6 +252,10 @@ class AccountMirror:
     async def _find_heaps(self, group: asyncio.TaskGroup) -> None:
         found = await self._backend.heaps()
         self._report.connected, self._report.refused, self._report.error = True, False, None
+        missing = unmatched(self._account, [(h.title, h.id) for h in found])
+        if missing != self._report.unmatched and missing is not None:
+            log.warning("heaps not found", account=self._account.name, reason=missing)
+        self._report.unmatched = missing
         for heap in sorted(found, key=lambda h: h.id):
             if heap.id in self.mirrors or heap.encrypted or not self._chosen(heap.title, heap.id):
                 continue

@@ -7,7 +7,7 @@ planned from is left alone and read first.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -115,10 +115,11 @@ async def _write_files(
             continue
         path = heap.index.path_of.get(state.id) or places.get(state.id)
         changes: list[EntryRow] = []
+        done = True
         if path is not None:
             holding = Holding(state.id, "file", path, replica.fields().files)
-            changes = await show_files(heap, holding, look_at)
-        await commit_entries(heap, state.id, changes)
+            changes, done = await show_files(heap, holding, look_at)
+        await commit_entries(heap, state.id, changes, stale=not done)
     if states:
         heap.to_transfer.set()
 
@@ -165,9 +166,12 @@ async def _write_notes(
 ) -> None:
     loaded = await _load(heap, states, places)
     attachments: list[EntryRow] = []
+    left: set[BlockId] = set()
     for note in loaded:
         holding = Holding(note.state.id, "note", note.path, note.fields.files, note.files)
-        rows = await show_files(heap, holding, look_at)
+        rows, done = await show_files(heap, holding, look_at)
+        if not done:
+            left.add(note.state.id)
         for row in rows:
             heap.index.put(row)
         attachments += rows
@@ -188,14 +192,13 @@ async def _write_notes(
         if isinstance(result, Moved):
             look_at.add(draft.path)
         elif isinstance(result, FolderTrouble):
-            heap.file_problems[draft.path] = str(result)
+            heap.problems.found("write", draft.path, result)
         else:
-            heap.file_problems.pop(draft.path, None)
             block = draft.note.state.id
             row = heap.index.entries.get(draft.path) or EntryRow(draft.path, block, "note")
             written.append((draft, stamped(row, result, digest(draft.data))))
     unchanged = [d for d in drafts if d not in changed]
-    await _commit_notes(heap, written, unchanged, failed, attachments)
+    await _commit_notes(heap, written, unchanged, failed, attachments, left)
 
 
 async def _load(
@@ -273,7 +276,10 @@ async def _commit_notes(
     unchanged: Sequence[_Draft],
     failed: Sequence[BlockId],
     attachments: Sequence[EntryRow],
+    left: Container[BlockId],
 ) -> None:
+    """``left``: the notes whose attachments are to be put in place once more."""
+
     def store(tx: Tx) -> None:
         for draft, entry in written:
             renditions.carry_out_plan(tx, draft.note.state.id, now_ms())
@@ -288,7 +294,7 @@ async def _commit_notes(
             note = draft.note
             entries.mention(tx, note.state.id, draft.mentions)
             search.index(tx, heap.id, note.state.id, note.fields.title, note.view.words())
-            blocks.update(tx, note.state.id, stale=0)
+            blocks.update(tx, note.state.id, stale=int(note.state.id in left))
         entries.save(tx, heap.id, attachments)
 
     await heap.db.write(store)

@@ -85,11 +85,7 @@ async def transfer(heap: HeapState) -> bool:
         TryLater: the server can't be reached; what was done is kept.
     """
     now = time.monotonic()
-    todo = [
-        e
-        for e in (heap.index.entries[p] for p in sorted(heap.index.moving))
-        if not _is_put_off(heap, e, now)
-    ]
+    todo = [e for e in heap.moving() if not _is_put_off(heap, e, now)]
     gate = asyncio.Semaphore(AT_ONCE)
     done: list[bool] = []
 
@@ -117,15 +113,15 @@ async def _transfer(heap: HeapState, entry: EntryRow) -> bool:
             return await _upload(heap, entry, file)
         return await _download(heap, entry, file)
     except RequestRefused as error:
-        heap.file_problems[entry.path] = _refused(entry, file, error)
+        heap.problems.found("transfer", entry.path, _refused(entry, file, error))
         _put_off(heap, entry, for_good=error.status in {413, 422})
         return False
     except ProtocolError as error:
-        heap.file_problems[entry.path] = str(error)
+        heap.problems.found("transfer", entry.path, error)
         _put_off(heap, entry)
         return False
     except FolderTrouble as error:
-        heap.file_problems[entry.path] = str(error)
+        heap.problems.found("transfer", entry.path, error)
         return False
 
 
@@ -171,7 +167,6 @@ async def _upload(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
     except FileChanged:
         return False  # the folder's watch brings the new content
     await _commit(heap, replace(entry, todo=None))
-    heap.file_problems.pop(entry.path, None)
     return True
 
 
@@ -184,16 +179,18 @@ async def _download(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
                 break
             log.warning("wrong hash", path=entry.path, sha256=file.hash)
     except Moved as error:
-        heap.file_problems[entry.path] = f"{error}; rename what stands there and it arrives"
+        reason = f"{error.reason}; rename what stands there and it arrives"
+        heap.problems.found("transfer", entry.path, reason)
         return False
     if stat is None:
         _put_off(heap, entry, for_good=True)
-        heap.file_problems[entry.path] = (
+        heap.problems.found(
+            "transfer",
+            entry.path,
             f"what the server sent has another sha256 than it should, {TRIES} times; what stood"
-            " here is kept. It is tried again when the file changes or heapsyncd starts anew."
+            " here is kept. It is tried again when the file changes or heapsyncd starts anew",
         )
         return False
-    heap.file_problems.pop(entry.path, None)
     await _commit(heap, stamped(replace(entry, todo=None), stat, bytes.fromhex(file.hash)))
     return True
 
@@ -261,6 +258,7 @@ async def _commit(heap: HeapState, entry: EntryRow) -> None:
         now = heap.index.entries.get(entry.path)
         if now is None or now.key != entry.key:
             return  # it was replaced, renamed or deleted meanwhile
+        heap.problems.clear(entry.path, "transfer")
 
         def store(tx: Tx) -> None:
             entries.save(tx, heap.id, [entry])
