@@ -53,7 +53,16 @@ class StateLocked(UserError):
 
 
 class FolderTrouble(UserError):
-    """A folder or file can't be read or written (permission, disk full, not mounted)."""
+    """A folder or file can't be read or written (permission, disk full, not mounted).
+
+    Args:
+        message: for people, with the path.
+        reason: the same without it, for lists that name the path themselves.
+    """
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 class PeerError(HeapsyncdError):
@@ -120,7 +129,9 @@ class UnreadableDocument(BlockError):
 
 
 class UnreadableFile(BlockError):
-    """A file that is no text (not UTF-8, NUL inside) or too large; it is left alone."""
+    """A file that is no text (not UTF-8, NUL inside) or too large; it is left alone. The message
+    does not name it.
+    """
 
 
 class InvalidEdit(BlockError):

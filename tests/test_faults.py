@@ -18,6 +18,7 @@ AREAS: Final = {
     "network and server": range(58, 68),
     "attachments": range(68, 73),
     "the whole": range(75, 79),
+    "found in use": (83,),
 }
 """Which numbers speak of what; none is left out. What takes days or a bench is not here."""
 
@@ -368,7 +369,7 @@ FAULTS: Final = {
     ),
     64: (
         "many devices come back at once: spread by chance",
-        "wire/test_events.py::test_waits_double_up_to_a_cap",
+        "test_backoff.py::test_waits_double_up_to_a_cap",
         "wire/test_feed.py::test_an_unreachable_server_is_tried_again",
     ),
     65: (
@@ -437,8 +438,21 @@ FAULTS: Final = {
     78: (
         "a cache of an older version: taken over with all that is in it, or left as it is",
         "cache/test_upgrade.py::test_texts_that_an_older_version_kept",
+        "cache/test_upgrade.py::test_troubles_that_an_older_version_knew",
         "test_database.py::test_an_older_file_is_brought_to_the_newest_version",
         "test_database.py::test_a_failed_migration_leaves_the_older_version",
+    ),
+    83: (
+        "the server is heard again: all lanes go; cured files are no trouble, odd ones no failure",
+        "sync/test_refusals.py::test_one_answer_ends_every_pause",
+        "sync/test_refusals.py::test_a_push_that_fails_waits_for_no_poll",
+        "wire/test_feed.py::test_a_server_heard_elsewhere_is_connected_to_at_once",
+        "test_backoff.py::test_trouble_is_over_soon_after_its_end",
+        "test_backoff.py::test_a_lane_in_trouble_alone_is_not_hurried",
+        "sync/test_problems.py::test_cured_is_cured",
+        "sync/test_problems.py::test_cured_while_nobody_looked",
+        "sync/test_problems.py::test_what_is_left_and_what_is_odd",
+        "cli/test_sync.py::test_sync_tells_of_odd_files_and_exits_0",
     ),
 }
 """By number: the situation and what a user must see, then the tests that prove it."""

@@ -17,7 +17,7 @@ MODULE_LINES = 400
 FUNCTION_LINES_MEDIAN = 10
 FUNCTION_LINES_P95 = 40
 
-VALUES = {"ids", "model", "errors", "config", "tree", "diff", "database"}
+VALUES = {"ids", "model", "errors", "config", "tree", "diff", "database", "backoff"}
 STAGES = {"wire", "cache", "document", "markdown", "folder"}
 ALLOWED = {
     **{stage: {stage} for stage in STAGES},

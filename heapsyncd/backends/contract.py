@@ -19,6 +19,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Protocol, Self
 
+from heapsyncd.backoff import Contact
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import (
     BlockKind,
@@ -108,7 +109,12 @@ class LiveFeed(Protocol):
 
 
 class Backend(Protocol):
-    """One account at one server; an async context manager that owns the connections."""
+    """One account at one server; an async context manager that owns the connections.
+
+    ``contact``: told of every sign of life of the server, over whatever call or socket.
+    """
+
+    contact: Contact
 
     async def __aenter__(self) -> Self: ...
 

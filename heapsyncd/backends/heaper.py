@@ -10,6 +10,7 @@ from typing import Any, Self, cast
 
 from heapsyncd.backends.account import HeaperAccount
 from heapsyncd.backends.contract import MAX_PUSH_UPDATE_BYTES, Opening, UploadProgress
+from heapsyncd.backoff import Lane
 from heapsyncd.errors import RequestRefused
 from heapsyncd.ids import BlockId, HeapId, Seed
 from heapsyncd.model import (
@@ -49,6 +50,7 @@ class HeaperBackend:
     def __init__(self, server: str, seed: Seed) -> None:
         self._rest = Rest(server)
         self._account = HeaperAccount(self._rest, seed)
+        self.contact = self._rest.contact
 
     async def __aenter__(self) -> Self:
         await self._rest.__aenter__()
@@ -138,8 +140,8 @@ class HeaperBackend:
         self, heap: HeapId, opening: Opening, lost: Callable[[], None] = lambda: None
     ) -> AsyncGenerator[Feed, None]:
         """Open a feed; its socket closes with the context."""
-        session = self._account.session
-        feed = Feed(heap, opening, lambda: connect(self._rest), session, lost=lost)
+        session, lane = self._account.session, Lane(self.contact)
+        feed = Feed(heap, opening, lambda: connect(self._rest), session, lane, lost=lost)
         running = asyncio.create_task(feed.run(), name=f"live feed of {heap}")
         try:
             yield feed

@@ -96,8 +96,9 @@ def _heap(heap: Mapping[str, Any]) -> Iterator[str]:
     }
     waiting = "".join(f", {count} {what}" for what, count in counts.items() if count)
     yield f"  {heap['title']}: {heap['notes']} notes{waiting}  ({heap['folder']})"
+    problems = sorted(heap["problems"], key=lambda p: bool(p.get("minor")))
     details = [
-        *(f"problem: {p['path']}: {p['reason']}" for p in heap["problems"]),
+        *(_problem(problem, heap["folder"]) for problem in problems),
         *(f"review: {notice}" for notice in heap["notices"]),
         *(f"{_WAY[p['direction']]}: {p['path']}: {p['reason']}" for p in heap["pending"]),
         *(f"transfer: {_transfer(transfer)}" for transfer in heap["transfers"]),
@@ -105,6 +106,12 @@ def _heap(heap: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"    {line}" for line in details[:DETAIL_LINES])
     if (more := len(details) - DETAIL_LINES) > 0:
         yield f"    and {more} more (--json lists them)"
+
+
+def _problem(problem: Mapping[str, Any], folder: str) -> str:
+    # The folder itself is named in the heap's line, and in what ails it.
+    where = "" if problem["path"] == folder else f"{problem['path']}: "
+    return f"{'minor' if problem.get('minor') else 'problem'}: {where}{problem['reason']}"
 
 
 def _transfer(transfer: Mapping[str, Any]) -> str:

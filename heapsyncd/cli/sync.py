@@ -27,7 +27,8 @@ def command(options: Options, timeout_s: float | None) -> int:
     """One full pass both ways, then exit: 0 when folder and server agree.
 
     Otherwise 3 (the server refuses the key), 4 (it can't be reached) or 1 (something is left;
-    what, is said).
+    what, is said). What is never mirrored (symlinks, special files, notes and names that are no
+    UTF-8 text) is said too, and is no failure unless it took the place of something mirrored.
     """
     config = load_with_keys(options.path)
     logs.configure(config.log, level=options.level)
@@ -44,9 +45,10 @@ def tell(verdicts: Mapping[str, Verdict]) -> int:
     for name, verdict in verdicts.items():
         good = verdict.exit_code == 0
         click.echo(f"{name}: {verdict.state}", err=not good)
-        for line in verdict.left[:LEFT_LINES]:
+        lines = [*verdict.left, *(f"minor: {line}" for line in verdict.told)]
+        for line in lines[:LEFT_LINES]:
             click.echo(f"  {line}", err=True)
-        if (more := len(verdict.left) - LEFT_LINES) > 0:
+        if (more := len(lines) - LEFT_LINES) > 0:
             click.echo(f"  and {more} more; `heapsyncd status` lists them", err=True)
     return worst(verdict.exit_code for verdict in verdicts.values())
 

@@ -39,7 +39,9 @@ async def moved(heap: HeapState, move: Moved, saved: Saved | None) -> None:
         if stat is None:
             return
         below = heap.index.below(entry.path)
+        heap.problems.moved(entry.path, path)
         if entry.role == "note":
+            heap.problems.moved(assets_of(entry.path), assets_of(path))
             await _take_assets_along(heap, entry.path, path)
             below += heap.index.below(assets_of(entry.path))
         shifted = {e.path: replace(e, path=_shift(e.path, entry, path)) for e in below}
@@ -81,7 +83,8 @@ async def _take_assets_along(heap: HeapState, old: str, new: str) -> None:
     except DiskMoved:
         return  # the user moved them first
     except FolderTrouble as error:
-        heap.file_problems[here] = f"the attachments could not be moved along: {error}"
+        # The next publish of the note takes them along, or says why it can't.
+        log.warning("attachments not moved along", path=here, reason=str(error))
 
 
 async def _came_along(heap: HeapState, entry: EntryRow) -> bool:
@@ -154,5 +157,6 @@ async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
                 wish = Wish(deleted_at_ms=now_ms())
                 await edit_fields(heap, entry.block_id, wish, [], [entry.path, *pending])
             except BlockError as error:
-                heap.file_problems[entry.path] = f"the deletion could not be sent: {error}"
+                reason = f"the deletion could not be sent: {error}"
+                heap.problems.found("content", entry.path, reason)
             log.info("deleted", path=entry.path, block=entry.block_id)

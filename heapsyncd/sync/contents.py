@@ -17,6 +17,7 @@ from heapsyncd.cache.entries import EntryRow, Role, Todo
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish
 from heapsyncd.document.replica import Replica
+from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
@@ -46,14 +47,31 @@ async def files_of(heap: HeapState, block: BlockId) -> tuple[FileEntry, ...]:
     return await off_loop(lambda: Replica.load(updates).fields().files)
 
 
+async def _digest(heap: HeapState, path: str) -> tuple[str, Stat] | None:
+    """A file's sha256 and stat; None when it can't be told now, which becomes a problem unless it
+    will be looked at again.
+    """
+    try:
+        found = await heap.disk.digest(path)
+    except (Unsettled, Moved):
+        return None
+    except FolderTrouble as error:
+        heap.problems.found("read", path, error)
+        return None
+    except UnreadableFile:
+        return None  # another thing by now: the next look tells what
+    heap.problems.clear(path, "read", "content")
+    return found
+
+
 async def file_created(heap: HeapState, found: Found, perhaps: Sequence[BlockId] = ()) -> None:
     """A new file that is no note: an attachment of the note whose directory it is in, else a file
     block; one of those it ``perhaps`` is, when that has this very content.
     """
-    try:
-        hashed, stat = await heap.disk.digest(found.path)
-    except (Unsettled, Moved):
+    digested = await _digest(heap, found.path)
+    if digested is None:
         return
+    hashed, stat = digested
     file = _file_entry(found.path, hashed, stat)
     async with heap.lock:
         known = heap.index.entries.get(found.path)
@@ -107,7 +125,6 @@ async def _file_block(heap: HeapState, path: str, file: FileEntry, stat: Stat) -
         change.save([row])
 
     await heap.store(store)
-    heap.file_problems.pop(path, None)
     log.info("new file", path=path, block=state.id, bytes=stat.size)
 
 
@@ -127,18 +144,15 @@ async def _attached(
 ) -> None:
     owner = heap.index.entries.get(owner_path)
     if owner is None or owner.role != "note":
-        heap.file_problems[path] = (
-            f"no note {owner_path} to attach it to; move it out of the .assets folder"
-        )
+        reason = f"no note {owner_path} to attach it to; move it out of the .assets folder"
+        heap.problems.found("content", path, reason)
         return
     twin = contents_of(heap, owner.block_id).get(file.key)
     if twin is not None and here(twin) and await heap.disk.stat(twin.path) is not None:
-        heap.file_problems[path] = (
-            f"the same content is attached as {PurePosixPath(twin.path).name} already;"
-            " this copy is not synced"
-        )
+        name = PurePosixPath(twin.path).name
+        reason = f"the same content is attached as {name} already; this copy is not synced"
+        heap.problems.found("content", path, reason, "odd")
         return
-    heap.file_problems.pop(path, None)
     file, row = await _merged(heap, EntryRow(path, owner.block_id, "attachment"), file, stat)
     gone = [] if twin is None else [twin.path]
     await edit_fields(heap, owner.block_id, Wish(put_files=(file,)), [row], gone)
@@ -162,10 +176,10 @@ async def _merged(
 
 async def content_changed(heap: HeapState, row: EntryRow, stat: Stat) -> None:
     """A file's stamps changed: when its content did too, it is a new version."""
-    try:
-        hashed, stat = await heap.disk.digest(row.path)
-    except (Unsettled, Moved):
+    digested = await _digest(heap, row.path)
+    if digested is None:
         return
+    hashed, stat = digested
     async with heap.lock:
         now = heap.index.entries.get(row.path)
         if now is None or now.block_id != row.block_id:
@@ -180,7 +194,6 @@ async def content_changed(heap: HeapState, row: EntryRow, stat: Stat) -> None:
 
 async def _versioned(heap: HeapState, row: EntryRow, file: FileEntry, stat: Stat) -> None:
     """A new content stands where an entry is."""
-    heap.file_problems.pop(row.path, None)
     # Two contents may have swapped their names: what stands elsewhere by now is not given up.
     elsewhere = heap.index.attachments.get(row.block_id, {}).get(row.key or "", row.path)
     replaced = row.key != file.key and here(row) and elsewhere == row.path

@@ -11,11 +11,11 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
-from heapsyncd.errors import BlockError, UnreadableFile
+from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.model import BlockKind
 from heapsyncd.sync.index import NoteLinks
-from heapsyncd.sync.ingest import Saved, wish_of
+from heapsyncd.sync.ingest import Saved, judged, wish_of
 from heapsyncd.sync.merge import (
     Base,
     Note,
@@ -100,19 +100,16 @@ async def _create(
     good = [f for f in read if isinstance(f, _Fresh)]
     await heap.store(lambda change: _store_created(change, good, tags))
     for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
-        heap.file_problems[path] = reason
+        heap.problems.found("content", path, reason)
 
 
 def _name(heap: HeapState, saved: Saved, tags: dict[str, BlockState]) -> _Fresh | None:
     """Give a new file its block and its name; ``tags`` gets the new tag blocks, by title."""
     if saved.path in heap.index.entries:
         return None
-    try:
-        note = Note.of(saved.data)
-    except UnreadableFile as error:
-        heap.file_problems[saved.path] = str(error)
+    note = judged(heap, saved)
+    if note is None:
         return None
-    heap.file_problems.pop(saved.path, None)
     known = {title: tag.id for title, tag in tags.items()}
     wish, new_tags = wish_of(heap, front_change(None, note.front), known)
     tags |= {tag.title: tag for tag in new_tags}

@@ -58,6 +58,6 @@ async def mended(heap: HeapState, entry: EntryRow, saved: Saved) -> bool:
             change.update(block, stale=1)
 
         await heap.store(store)
-        heap.file_problems.pop(entry.path, None)
+        heap.problems.clear(entry.path, "content")
     log.warning("a damaged file was put right", path=entry.path, bytes=len(saved.data))
     return True

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from heapsyncd.cache import blocks, entries, heaps, history, holds, renditions
+from heapsyncd.cache import blocks, entries, heaps, history, holds, problems, renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.heaps import HeapRow
 from heapsyncd.config import Account
@@ -19,6 +19,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.sync.cachefile import cache_path, open_cache
 from heapsyncd.sync.heapfolder import read_ignore
 from heapsyncd.sync.index import stat_of
+from heapsyncd.sync.problems import Problems
 
 Facts = Mapping[str, Any]
 """The document of ``explain --json``."""
@@ -80,7 +81,7 @@ def _cached(tx: Tx, heap: HeapRow, path: str) -> dict[str, Any]:
             "decision": held.decision,
         },
         **block,
-        "problem": entries.problems(tx, heap.id).get(path) or block["problem"],
+        "problem": Problems(problems.load(tx, heap.id)).at(path) or block["problem"],
     }
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from heapsyncd.backoff import first_of
 from heapsyncd.cache import heaps
 from heapsyncd.config import Live
 from heapsyncd.errors import FolderTrouble
@@ -20,7 +21,7 @@ from heapsyncd.sync.holding import carry_out, settle
 from heapsyncd.sync.inbound import follow, pull
 from heapsyncd.sync.intake import Intake
 from heapsyncd.sync.large import look_again
-from heapsyncd.sync.patience import Patience, first_of
+from heapsyncd.sync.patience import Patience
 from heapsyncd.sync.placeholders import settle_placeholders
 from heapsyncd.sync.publish import publish
 from heapsyncd.sync.push import push
@@ -40,6 +41,7 @@ NEWS_S: Final = 3.0
 TROUBLE_AGAIN_S: Final = 5.0
 """How soon what the folder or the disk refused is tried again."""
 TRANSFER_AGAIN_S: Final = 30.0
+FOLLOW_AGAIN_S: Final = 1.0
 TURN_S: Final = 10.0
 """A waiting loop comes round this often."""
 HUNG_S: Final = 100.0
@@ -103,9 +105,12 @@ class HeapMirror:
         return (
             self.first_look
             and self.intake.idle
-            and not any(p.trying for p in self.trouble.values() if p.work == "send")
+            and not report.reading
+            and not any(p.trying for p in self.trouble.values() if p.work in {"send", "transfer"})
             and self._clean_poll_at > self._changed_at
-            and bool(report.problems or report.error or report.held_deletions)
+            and bool(
+                any(not p.minor for p in report.problems) or report.error or report.held_deletions
+            )
         )
 
     @property
@@ -150,6 +155,7 @@ class HeapMirror:
         while not self.stop.is_set():
             self._hinted.clear()
             self.state.to_publish.clear()
+            self.intake.hint(self.state.problems.unread("scan", "read"))
             try:
                 await self._look_and_publish()
                 if self._folder_error:
@@ -172,7 +178,7 @@ class HeapMirror:
                 self.state.tidy()
             due = self.intake.next_due_s()
             # Trouble with a file may end without a sign in the folder (space on the disk, say).
-            again = AUDIT_S if not self.state.file_problems else TROUBLE_AGAIN_S
+            again = TROUBLE_AGAIN_S if self.state.problems.wait() else AUDIT_S
             left = max(0.05, audit_at - time.monotonic())
             timeout = min(due if due is not None else AUDIT_S, again, left)
             if timeout > 0:
@@ -192,12 +198,16 @@ class HeapMirror:
             self.intake.hint((), everything=True)
         was_idle = self.intake.idle
         again: set[str] = set()
-        decided = await carry_out(state, again)
-        await (self.intake.look_first() if first else self.intake.look())
-        wrote = await publish(state, again, everything=first) or decided
-        await settle(state)
-        async with state.lock:
-            await settle_placeholders(state)
+        shut = state.problems.unread("scan")
+        with state.problems.anew("write"):
+            decided = await carry_out(state, again)
+            await (self.intake.look_first() if first else self.intake.look())
+            wrote = await publish(state, again, everything=first) or decided
+            await settle(state)
+            async with state.lock:
+                await settle_placeholders(state)
+        if shut - state.problems.unread("scan"):
+            self._rearm.set()  # a directory that could not be read could not be watched
         self.intake.look_again(again)
         if wrote or not was_idle:
             self._moved()
@@ -242,11 +252,13 @@ class HeapMirror:
                 self.state.listed.set()
             if news or asked or not worked:
                 await self.state.count()
-            pause = patience.pause_s() or (
-                min(MOVING_S, self.poll_interval_s) if news else self.poll_interval_s
-            )
-            wake = self._awake if patience.failures else self.state.to_pull
-            await self._rest("receive", wake, timeout_s=pause)
+            if worked:
+                pause = min(MOVING_S, self.poll_interval_s) if news else self.poll_interval_s
+                await self._rest("receive", self.state.to_pull, timeout_s=pause)
+            else:
+                await self._rest(
+                    "receive", self._awake, *patience.ends(), timeout_s=patience.pause_s()
+                )
 
     async def _in_touch(self) -> None:
         """Wait until what the server has to say is known here."""
@@ -272,7 +284,7 @@ class HeapMirror:
             self.state.to_push.clear()
             if not await patience.attempt(step):
                 self.state.to_push.set()
-                await first_of(self.stop, self._awake, timeout_s=patience.pause_s())
+                await self._wait_out(patience)
             await self.state.count()
 
     async def _transfer(self) -> None:
@@ -291,7 +303,7 @@ class HeapMirror:
             if self.stop.is_set():
                 return
             if not await patience.attempt(step):
-                await first_of(self.stop, self._awake, timeout_s=patience.pause_s())
+                await self._wait_out(patience)
                 self.state.to_transfer.set()
             await self.state.count()
 
@@ -301,5 +313,11 @@ class HeapMirror:
         await first_of(self.state.listed, self.stop)
         patience = self.trouble.setdefault("follow", Patience(self.state, "follow"))
         while not self.stop.is_set():
-            await patience.attempt(lambda: follow(self.state, FOLLOWED[self.live]))
-            await first_of(self.stop, timeout_s=max(1.0, patience.pause_s()))
+            if not await patience.attempt(lambda: follow(self.state, FOLLOWED[self.live])):
+                await self._wait_out(patience)
+            await first_of(self.stop, timeout_s=FOLLOW_AGAIN_S)
+
+    async def _wait_out(self, patience: Patience) -> None:
+        """Wait after a failure; then the news has to be heard before anything is sent."""
+        await first_of(self.stop, self._awake, *patience.ends(), timeout_s=patience.pause_s())
+        self.state.to_pull.set()

@@ -55,6 +55,22 @@ class Saved:
     stat: Stat
 
 
+def judged(heap: HeapState, saved: Saved) -> Note | None:
+    """Take a note's file apart, and tell what is wrong with its content; None when it is no text:
+    such a file is left alone.
+    """
+    heap.problems.clear(saved.path, "content")
+    try:
+        note = Note.of(saved.data)
+    except UnreadableFile as error:
+        heap.problems.found("content", saved.path, error, "odd")
+        return None
+    if note.front.problem is not None:
+        reason = f"{note.front.problem}; until you correct it, its title and tags do not count"
+        heap.problems.found("content", saved.path, reason, "told")
+    return note
+
+
 async def note_saved(heap: HeapState, saved: Saved, *, meant: bool = False) -> None:
     """A known note's file was changed; takes the lock. ``meant``: it is no stale save."""
     async with heap.lock:
@@ -71,22 +87,18 @@ async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved, *, meant: bool
         return
     if ring and ring[0].origin == "planned":
         ring = await _after_a_kill(heap, block, ring, saved.data)
+    note = judged(heap, saved)
+    if note is None:
+        # The stamps are kept, so that it is read again only when it changes.
+        await _touched(heap, entry, saved, seen=False)
+        return
     if ring and ring[0].data == saved.data and state.deleted_at_ms is None:
         await _touched(heap, entry, saved)
         return
     try:
-        note = Note.of(saved.data)
-    except UnreadableFile as error:
-        # Left alone and reported; the stamps are kept so that it is read again only when it
-        # changes.
-        heap.file_problems[saved.path] = str(error)
-        await _touched(heap, entry, saved, seen=False)
-        return
-    heap.file_problems.pop(saved.path, None)
-    try:
         await _express(heap, entry, saved, note, state, updates, ring[:1] if meant else ring)
     except BlockError as error:
-        heap.file_problems[saved.path] = f"this edit could not be sent: {error}"
+        heap.problems.found("content", saved.path, f"this edit could not be sent: {error}")
         await _touched(heap, entry, saved, seen=False)
 
 
@@ -310,7 +322,7 @@ async def note_reread(heap: HeapState, path: str) -> None:
         note = Note.of(saved.data)
         await _express(heap, entry, saved, note, state, updates, ring[:1], again=True)
     except BlockError as error:
-        heap.file_problems[path] = str(error)
+        heap.problems.found("content", path, error)
 
 
 async def note_adopted(heap: HeapState, saved: Saved, block: BlockId) -> None:

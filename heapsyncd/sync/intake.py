@@ -19,19 +19,24 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry, Snapshot, compare
-from heapsyncd.markdown import frontmatter
-from heapsyncd.markdown.text import decode
 from heapsyncd.sync import changes, holding
 from heapsyncd.sync.adopt import Homeless, take_in
 from heapsyncd.sync.contents import content_changed
 from heapsyncd.sync.damage import mended
 from heapsyncd.sync.displaced import displaced
 from heapsyncd.sync.guard import spread
-from heapsyncd.sync.ingest import Saved, note_saved
+from heapsyncd.sync.ingest import Saved, judged, note_saved
 from heapsyncd.sync.merge import digest
 from heapsyncd.sync.misplaced import taken_home
 from heapsyncd.sync.offloop import off_loop
-from heapsyncd.sync.plan import Created, Found, recognise, stands_in_for
+from heapsyncd.sync.plan import (
+    Created,
+    Found,
+    assets_of,
+    assets_owner,
+    recognise,
+    stands_in_for,
+)
 from heapsyncd.sync.rules import Rules
 from heapsyncd.sync.stale import is_alike
 from heapsyncd.sync.unsteady import QUIET_S, Unsteady
@@ -88,6 +93,9 @@ class Intake(Unsteady):
             del self._due[path]
         if not paths and not everything:
             return
+        # What could not be attached, or was attached already, may be another case now.
+        owners = {p if p.endswith(".md") else assets_owner(p) for p in paths}
+        paths |= {p for o in owners if o for p in self.heap.problems.below(assets_of(o))}
         try:
             if everything or IGNORE_FILE in paths:
                 wait_s = await self.rules.reread(now)
@@ -107,16 +115,9 @@ class Intake(Unsteady):
         except FolderTrouble:
             self.hint(paths, everything=everything)
             raise
-        self._report_problems(snapshot, everything=everything)
+        self.heap.problems.scanned(snapshot, scope)
         await self._compare(snapshot, scope, now)
-
-    def _report_problems(self, snapshot: Snapshot, *, everything: bool) -> None:
-        if everything:
-            self.heap.file_problems = {
-                p: r for p, r in self.heap.file_problems.items() if p in snapshot.entries
-            }
-        for problem in snapshot.problems:
-            self.heap.file_problems[problem.path] = problem.reason
+        self.heap.problems.vanished(snapshot, scope, self.heap.index.entries.keys())
 
     async def _compare(self, snapshot: Snapshot, scope: set[str] | None, now: float) -> None:
         index = self.heap.index
@@ -170,6 +171,7 @@ class Intake(Unsteady):
             if home is None:
                 await note_saved(self.heap, saved)
             else:
+                self.heap.problems.clear(entry.path, "content")
                 self._due[home] = time.monotonic()
         else:
             await content_changed(self.heap, row, entry.stat)
@@ -179,11 +181,16 @@ class Intake(Unsteady):
             data, stat = await self.heap.disk.read(path, NOTE_BYTES)
         except Unsettled:
             self._due[path] = time.monotonic() + QUIET_S
-        except (FolderTrouble, UnreadableFile) as error:
-            self.heap.file_problems[path] = str(error)
+        except FolderTrouble as error:
+            self.heap.problems.found("read", path, error)
+        except UnreadableFile as error:
+            self.heap.problems.clear(path, "read")
+            reason = f"{error}, too much for a note: split it, or name it in {IGNORE_FILE}"
+            self.heap.problems.found("content", path, reason)
         except Moved:
             self.paths.add(path)
         else:
+            self.heap.problems.clear(path, "read")
             return Saved(path, data, stat)
         return None
 
@@ -279,12 +286,10 @@ class Intake(Unsteady):
         saved = await self._read(entry.path)
         if saved is None:
             return None
-        texts[entry.path] = saved
-        try:
-            front_id = frontmatter.split(decode(saved.data).text)[0].id
-        except UnreadableFile as error:
-            self.heap.file_problems[entry.path] = str(error)
+        note = judged(self.heap, saved)
+        if note is None:
             return None
+        texts[entry.path], front_id = saved, note.front.id
         inode, before = saved.stat.inode, was.get(saved.stat.inode)
         if front_id is None and before is not None and not await self._is_edited(before, saved):
             inode = 0  # another file's, used again

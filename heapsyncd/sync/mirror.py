@@ -13,6 +13,7 @@ import structlog
 
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.backoff import Lane, first_of
 from heapsyncd.cache import heaps
 from heapsyncd.config import Account
 from heapsyncd.database import Database
@@ -33,8 +34,7 @@ from heapsyncd.sync.deletions import ask
 from heapsyncd.sync.fetch import fetch, inside
 from heapsyncd.sync.heap import HeapMirror
 from heapsyncd.sync.intake import Intake
-from heapsyncd.sync.opening import chosen, open_heap
-from heapsyncd.sync.patience import first_of
+from heapsyncd.sync.opening import chosen, open_heap, unmatched
 from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
 from heapsyncd.sync.restore import restore
 from heapsyncd.sync.rules import Rules
@@ -132,26 +132,28 @@ class AccountMirror:
             for row in await self._db.read(heaps.load_all):
                 if row.mirrored and self._chosen(row.title, row.id):
                     await self._start(group, Heap(row.id, row.title))
-            failures = 0
+            lane = Lane(self._backend.contact)
             while not self._stop.is_set():
                 try:
                     await self._find_heaps(group)
-                    failures = 0
+                    lane.worked()
                 except (TryLater, SignInRefused, PeerError) as error:
-                    failures += 1
+                    lane.failed(error)
                     self._note(error)
                     self._ready()
-                wait = HEAPS_AGAIN_S if not failures else min(HEAPS_AGAIN_S, 2.0**failures)
-                await self._rest(wait)
+                await self._rest(lane.pause_s() if lane.failures else HEAPS_AGAIN_S, *lane.ends())
             self._end.set()
 
-    async def _rest(self, wait_s: float) -> None:
-        """Wait, telling now and then that the heaps' loops get on, as long as they do."""
+    async def _rest(self, wait_s: float, *events: asyncio.Event) -> None:
+        """Wait for the time to be over or one of the events, telling now and then that the heaps'
+        loops get on, as long as they do.
+        """
         end = time.monotonic() + wait_s
-        while not self._stop.is_set() and time.monotonic() < end:
+        events = (self._stop, *events)
+        while not any(e.is_set() for e in events) and time.monotonic() < end:
             if all(m.alive for m in self.mirrors.values()):
                 self._report.alive()
-            await first_of(self._stop, timeout_s=min(BEAT_S, wait_s))
+            await first_of(*events, timeout_s=min(BEAT_S, wait_s))
             if (slept_s := self._suspends.over()) is not None:
                 log.info("awake again", account=self._account.name, slept_s=round(slept_s))
                 for mirror in self.mirrors.values():
@@ -197,14 +199,17 @@ class AccountMirror:
 
     def _verdict(self, mirrors: Sequence[HeapMirror]) -> Verdict:
         left = [line for report in self._report.heaps.values() for line in report.left()]
+        told = tuple(line for report in self._report.heaps.values() for line in report.told())
+        if self._report.unmatched is not None:
+            left.append(self._report.unmatched)
         unsettled = [m.state.report.title for m in mirrors if not m.settled]
         if not self._report.connected:
             reason = self._report.error or f"{self._account.server} can't be reached"
-            return Verdict("offline", TryLater.exit_code, (reason, *left))
+            return Verdict("offline", TryLater.exit_code, (reason, *left), told)
         if not left and not unsettled:
-            return Verdict("in sync", 0)
+            return Verdict("in sync", 0, (), told)
         rest = left or [f"{title}: not finished yet" for title in unsettled]
-        return Verdict(self._report.state if left else "syncing", 1, tuple(rest))
+        return Verdict(self._report.state if left else "syncing", 1, tuple(rest), told)
 
     async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
         """What is held, after a decision, if any; it is carried out at once."""
@@ -249,6 +254,10 @@ class AccountMirror:
     async def _find_heaps(self, group: asyncio.TaskGroup) -> None:
         found = await self._backend.heaps()
         self._report.connected, self._report.refused, self._report.error = True, False, None
+        missing = unmatched(self._account, [(h.title, h.id) for h in found])
+        if missing != self._report.unmatched and missing is not None:
+            log.warning("heaps not found", account=self._account.name, reason=missing)
+        self._report.unmatched = missing
         for heap in sorted(found, key=lambda h: h.id):
             if heap.id in self.mirrors or heap.encrypted or not self._chosen(heap.title, heap.id):
                 continue

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Final
 
 from heapsyncd.cache import blocks, entries, history, search
 from heapsyncd.cache.blocks import BlockState
@@ -24,8 +23,6 @@ from heapsyncd.sync.placeholders import drop_placeholder, placeholder_of
 from heapsyncd.sync.plan import ASIDE, assets_of
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.sync.unit_of_work import Change
-
-_NOT_MOVED: Final = "it could not be moved: "
 
 
 def places_of(heap: HeapState) -> dict[BlockId, str]:
@@ -48,10 +45,8 @@ async def put_in_place(heap: HeapState, look_at: set[str]) -> None:
         except (Moved, FolderTrouble) as error:
             look_at.add(step.old)
             if await heap.disk.stat(step.old) is not None:
-                heap.file_problems[step.old] = f"{_NOT_MOVED}{error}"
+                heap.problems.found("write", step.old, f"it could not be moved: {error.reason}")
             return
-    for path in [p for p, r in heap.file_problems.items() if r.startswith(_NOT_MOVED)]:
-        del heap.file_problems[path]  # everything has its place now
     heap.rearrange = False
     heap.index.retitled.clear()
 
@@ -80,7 +75,8 @@ async def _move_assets(heap: HeapState, old_note: str, new_note: str, look_at: s
     try:
         await _move(heap, old, new, look_at)
     except (Moved, FolderTrouble) as error:
-        heap.file_problems[old] = f"the attachments could not be moved along: {error}"
+        reason = f"the attachments could not be moved along: {error.reason}"
+        heap.problems.found("write", old, reason)
 
 
 async def _move(heap: HeapState, old: str, new: str, look_at: set[str]) -> None:
@@ -118,8 +114,8 @@ async def _entries_moved(
             _name_changed(change, aliases, affected[0])
 
     await heap.store(store)
-    for entry in affected:
-        heap.file_problems.pop(entry.path, None)
+    for entry, new in zip(affected, after, strict=True):
+        heap.problems.moved(entry.path, new.path)
 
 
 def _name_changed(change: Change, aliases: Container[str], old: EntryRow) -> None:
@@ -156,7 +152,7 @@ async def _remove_path(heap: HeapState, state: BlockState, path: str, look_at: s
         look_at.add(path)
         return False
     except FolderTrouble as error:
-        heap.file_problems[path] = str(error)
+        heap.problems.found("write", path, error)
         return False
 
     def store(change: Change) -> None:
@@ -165,6 +161,8 @@ async def _remove_path(heap: HeapState, state: BlockState, path: str, look_at: s
         change.remove(e.path for e in owned)
 
     await heap.store(store)
+    for gone in owned:
+        heap.problems.clear(gone.path)
     return True
 
 
@@ -200,20 +198,19 @@ async def make_folders(
                 continue
             stat = await heap.disk.make_dir(path)
         except FolderTrouble as error:
-            heap.file_problems[path] = str(error)
+            heap.problems.found("write", path, error)
             continue
-        heap.file_problems.pop(path, None)
         entry = stamped(EntryRow(path, state.id, "folder"), stat, None)
         await commit_entries(heap, state.id, [entry])
 
 
-async def commit_entries(heap: HeapState, block: BlockId, changed: Sequence[EntryRow]) -> None:
-    """Bring entries up to date, and note that the folder shows the block."""
+async def commit_entries(
+    heap: HeapState, block: BlockId, changed: Sequence[EntryRow], *, stale: bool = False
+) -> None:
+    """Bring entries up to date, and note whether the folder shows the block."""
 
     def store(change: Change) -> None:
         change.save(changed)
-        change.update(block, stale=0)
+        change.update(block, stale=int(stale))
 
     await heap.store(store)
-    for entry in changed:
-        heap.file_problems.pop(entry.path, None)

@@ -7,7 +7,7 @@ planned from is left alone and read first.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -118,10 +118,11 @@ async def _write_files(
         heap.replicas.put(state.id, state.seq, replica)
         path = heap.index.path_of.get(state.id) or places.get(state.id)
         changes: list[EntryRow] = []
+        done = True
         if path is not None:
             holding = Holding(state.id, "file", path, replica.fields().files)
-            changes = await show_files(heap, holding, look_at)
-        await commit_entries(heap, state.id, changes)
+            changes, done = await show_files(heap, holding, look_at)
+        await commit_entries(heap, state.id, changes, stale=not done)
     if states:
         heap.to_transfer.set()
 
@@ -168,9 +169,12 @@ async def _write_notes(
 ) -> None:
     loaded = await _load(heap, states, places)
     attachments: dict[BlockId, list[EntryRow]] = {}
+    left: set[BlockId] = set()
     for note in loaded:
         holding = Holding(note.state.id, "note", note.path, note.fields.files, note.files)
-        attachments[note.state.id] = await show_files(heap, holding, look_at)
+        attachments[note.state.id], done = await show_files(heap, holding, look_at)
+        if not done:
+            left.add(note.state.id)
     composed = await off_loop(lambda: [_compose(heap, n, attachments[n.state.id]) for n in loaded])
     drafts = [d for d in composed if isinstance(d, _Draft)]
     for block, reason in [d for d in composed if not isinstance(d, _Draft)]:
@@ -188,15 +192,14 @@ async def _write_notes(
         if isinstance(result, Moved):
             look_at.add(draft.path)
         elif isinstance(result, FolderTrouble):
-            heap.file_problems[draft.path] = str(result)
+            heap.problems.found("write", draft.path, result)
         else:
-            heap.file_problems.pop(draft.path, None)
             block = draft.note.state.id
             row = heap.index.entries.get(draft.path) or EntryRow(draft.path, block, "note")
             written.append((draft, stamped(row, result, digest(draft.data))))
     unchanged = [d for d in drafts if d not in changed]
     rows = [row for changed_rows in attachments.values() for row in changed_rows]
-    await _commit_notes(heap, written, unchanged, failed, rows)
+    await _commit_notes(heap, written, unchanged, failed, rows, left)
 
 
 async def _load(
@@ -283,7 +286,10 @@ async def _commit_notes(
     unchanged: Sequence[_Draft],
     failed: Sequence[BlockId],
     attachments: Sequence[EntryRow],
+    left: Container[BlockId],
 ) -> None:
+    """``left``: the notes whose attachments are to be put in place once more."""
+
     def store(change: Change) -> None:
         tx = change.tx
         for draft, entry in written:
@@ -299,7 +305,7 @@ async def _commit_notes(
             note = draft.note
             entries.mention(tx, note.state.id, draft.mentions)
             search.index(tx, heap.id, note.state.id, note.fields.title, note.view.words())
-            change.update(note.state.id, stale=0)
+            change.update(note.state.id, stale=int(note.state.id in left))
         change.save(attachments)
 
     await heap.store(store)

@@ -9,10 +9,11 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from heapsyncd.backends.contract import Backend, LiveFeed
-from heapsyncd.cache import blocks, entries, history, holds, pending
+from heapsyncd.cache import blocks, entries, history, holds, pending, problems
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.holds import Hold
+from heapsyncd.cache.problems import ProblemRow
 from heapsyncd.database import Database, Tx
 from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.folder.disk import HeapFolder
@@ -25,6 +26,8 @@ from heapsyncd.sync.guard import Rewrites
 from heapsyncd.sync.index import Index
 from heapsyncd.sync.interpreter import look_through
 from heapsyncd.sync.offloop import off_loop
+from heapsyncd.sync.problems import Problems
+from heapsyncd.sync.problems import shown as all_problems
 from heapsyncd.sync.replicas import Replicas
 from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, shown
 from heapsyncd.sync.unit_of_work import Change, Stored
@@ -92,9 +95,9 @@ class HeapState:
     """Whether places have to be worked out anew."""
     places: dict[BlockId, str] = field(default_factory=dict)
     """Where blocks should stand, as last worked out."""
-    file_problems: dict[str, str] = field(default_factory=dict)
-    """Trouble with files, by path."""
-    kept_problems: dict[str, str] = field(default_factory=dict)
+    problems: Problems = field(default_factory=Problems)
+    """Trouble with files."""
+    kept_problems: tuple[ProblemRow, ...] = ()
     """As the cache has it."""
     held_up: dict[str, Hold] = field(default_factory=dict)
     """Deletions made here that wait for a person's word, by path."""
@@ -115,6 +118,8 @@ class HeapState:
     """What is never read or written; kept current by ``rules``."""
     hidden: set[BlockId] = field(default_factory=set)
     """Blocks that are not written because their place is ignored."""
+    unmoved: set[str] = field(default_factory=set)
+    """Paths whose contents are not sent or fetched because they are ignored."""
     placeholders: set[str] | None = None
     """Those that are on the disk; None before the first look."""
     put_off: dict[str, PutOff] = field(default_factory=dict)
@@ -151,8 +156,8 @@ class HeapState:
         self.held_down.clear()
         for hold in held:
             self.hold(hold)
-        self.kept_problems = await self.db.read(lambda tx: entries.problems(tx, self.id))
-        self.file_problems = dict(self.kept_problems)
+        self.problems = Problems(await self.db.read(lambda tx: problems.load(tx, self.id)))
+        self.kept_problems = self.problems.rows()
 
     async def store(self, work: Callable[[Change], T]) -> T:
         """Carry out a unit of work in one transaction, and return what ``work`` returns. The index
@@ -238,10 +243,12 @@ class HeapState:
 
     async def count(self) -> None:
         """Bring the report's numbers and problems up to date."""
-        if self.file_problems != self.kept_problems:
-            now = dict(self.file_problems)
-            await self.db.write(lambda tx: entries.set_problems(tx, self.id, now))
-            self.kept_problems = now
+        moving = self.moving()
+        self.problems.only("transfer", {e.path for e in moving})
+        found = self.problems.rows()
+        if found != self.kept_problems:
+            await self.db.write(lambda tx: problems.save(tx, self.id, found))
+            self.kept_problems = found
         (up, down), waiting, troubled, reviews = await self.db.read(
             lambda tx: (
                 pending.counts(tx, self.id),
@@ -270,11 +277,17 @@ class HeapState:
                 "size": e.size,
                 "done": self.moved_bytes.get(e.path, 0),
             }
-            for e in (self.index.entries[p] for p in sorted(self.index.moving))
+            for e in moving
         ]
-        self.report.problems = [
-            Problem(self.index.path_of.get(i, title), reason) for i, title, reason in troubled
-        ] + [Problem(p, r) for p, r in sorted(self.file_problems.items())]
+        self.report.problems = all_problems(
+            (Problem(self.index.path_of.get(i, title), reason) for i, title, reason in troubled),
+            found,
+            lambda path: path in self.index.entries or bool(self.index.below(path)),
+        )
+
+    def moving(self) -> list[EntryRow]:
+        """The contents that are to be sent or fetched, by path; what is ignored waits."""
+        return [self.index.entries[p] for p in sorted(self.index.moving - self.unmoved)]
 
     def hides(self, path: str, block: BlockId, rules: Ignore | None = None) -> bool:
         """Whether a block's place is ignored; by the present rules, unless others are given."""

@@ -39,7 +39,7 @@ class Unsteady:
         not be moved.
         """
         for path in paths:
-            wait = STUCK_S if path in self.heap.file_problems else AGAIN_S
+            wait = STUCK_S if self.heap.problems.at(path) else AGAIN_S
             self._due.setdefault(path, time.monotonic() + wait)
 
     @property

@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
+from heapsyncd.backoff import Contact
 from heapsyncd.errors import HeapsyncdError, ProtocolError, ServerTrouble, Unreachable
 from heapsyncd.ids import Token
 from heapsyncd.wire.address import server_url
@@ -105,10 +106,13 @@ class Rest:
 
     Args:
         server: the configured address; a path in it is kept as a prefix.
+
+    ``contact`` is told of every answer that is as it should be.
     """
 
     def __init__(self, server: str) -> None:
         self.url = server_url(server)
+        self.contact = Contact()
         self._proven = False
         self._client: aiohttp.ClientSession | None = None
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -192,12 +196,14 @@ class Rest:
         async with translated(where), self._send("GET", path, token, None, None, headers) as raw:
             if raw.status not in {200, 206, 416}:
                 check(await self._answer(where, raw), proven=self._proven)
+            self.contact.heard()
             yield Stream(raw)
 
     def _read(self, answer: Answer, shape: type[_T]) -> _T:
         check(answer, proven=self._proven)
         value = decode(answer, shape, proven=self._proven)
         self._proven = True
+        self.contact.heard()
         return value
 
     async def _once(

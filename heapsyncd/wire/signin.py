@@ -22,16 +22,15 @@ import base58
 import jwt
 from nacl.signing import SigningKey
 
+from heapsyncd.backoff import Backoff
 from heapsyncd.errors import HeapsyncdError, RequestRefused, SignInRefused, TooFast, TryLater
 from heapsyncd.ids import Seed, Token
-from heapsyncd.wire.backoff import equal_jitter_s
 from heapsyncd.wire.heaper import Challenge, TokenPair
 from heapsyncd.wire.values import Unauthorised
 
 _LEAD_SHARE = 0.3
 _LEAD_MAX_S = 60.0
-_FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 30.0
+_REFUSED = Backoff(1.0, 30.0, least=0.5)
 _DEFAULT_RETRY_AFTER_S = 5.0
 
 
@@ -241,11 +240,7 @@ class Session:
 
     def _refused(self) -> SignInRefused:
         self._refusals += 1
-        self._pause(
-            equal_jitter_s(
-                self._refusals, self._chance(), base_s=_FIRST_PAUSE_S, cap_s=_LONGEST_PAUSE_S
-            )
-        )
+        self._pause(_REFUSED.pause_s(self._refusals, self._chance()))
         error = SignInRefused(
             f"the server does not accept the key {public_key(self._seed)}: "
             "ask its administrator to approve it"

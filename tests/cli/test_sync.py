@@ -54,13 +54,62 @@ async def test_sync_without_a_server_exits_4(device: Device) -> None:
 
 
 async def test_sync_says_what_is_left(device: Device, server: Server, heap: HeapId) -> None:
-    """A file that can't be synced is named, exit 1; the others are in sync."""
+    """A note that can't be synced is named, exit 1; the others are in sync."""
     device.configure(server.url)
     assert (await device("sync")).code == 0
-    (device.folder / "Home" / "Binary.md").write_bytes(b"\xff\xfe\0")
+    (device.folder / "Home" / "Groceries.md").write_bytes(b"\xff\xfe\0")
     done = await device("sync")
     assert done.code == 1
-    assert "Binary.md" in done.err
+    assert "Groceries.md" in done.err
+
+
+async def test_sync_tells_of_odd_files_and_exits_0(
+    device: Device, server: Server, heap: HeapId
+) -> None:
+    """What is never mirrored is named by ``sync`` and ``status``, each thing once a line, and
+    spoils nothing.
+    """
+    device.configure(server.url)
+    home = device.folder / "Home"
+    assert (await device("sync")).code == 0
+    (home / "Binary.md").write_bytes(b"\xff\xfe\0")
+    (home / "link.md").symlink_to("Groceries.md")
+    os.mkfifo(home / "pipe")
+    (home / os.fsdecode(b"caf\xe9.md")).write_text("text\n")
+    done = await device("sync")
+    assert (done.code, done.out) == (0, "home: in sync\n")
+    assert sorted(done.err.splitlines()) == [
+        "  minor: Home/Binary.md: not UTF-8 (byte 0xff in line 1): save the file as UTF-8",
+        "  minor: Home/caf\ufffd.md: its name is not UTF-8; not synced, rename it",
+        "  minor: Home/link.md: it is a symlink; not synced",
+        "  minor: Home/pipe: it is no regular file; not synced",
+    ]
+    (told,) = (await device.status())["heaps"]
+    assert [p["path"] for p in told["problems"] if p["minor"]] == [
+        "Binary.md", "caf\ufffd.md", "link.md", "pipe"
+    ]  # fmt: skip
+    text = (await device("status")).out
+    assert "    minor: pipe: it is no regular file; not synced\n" in text
+    async with device.daemon():  # in sync, with all of them
+        assert len((await device.status())["heaps"][0]["problems"]) == 4
+
+
+async def test_a_heap_that_is_not_there_is_told(
+    device: Device, server: Server, heap: HeapId
+) -> None:
+    """A pattern of the configuration that matches no heap is named with the heaps there are; the
+    others are mirrored, and the pass has failed.
+    """
+    device.configure(server.url, 'heaps = ["Home", "Wrok*"]\n')
+    done = await device("sync")
+    assert done.code == 1
+    assert '"Wrok*" matches no heap; there are: Home;' in done.err
+    assert (device.folder / "Home" / "Groceries.md").exists()
+    told = await device.status()
+    assert "Wrok*" in told["error"]
+    await server.add_heap("Wrok in progress")
+    assert (await device("sync")).code == 0
+    assert (await device.status())["error"] is None
 
 
 async def test_the_progress_bar_needs_a_terminal(

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.backoff import Backoff
 from heapsyncd.ids import HeapId
 from heapsyncd.model import ChangePage
 from heapsyncd.sync import patience
@@ -98,6 +99,51 @@ async def test_trouble_with_all_requests(
     assert device.report.error is None
 
 
+async def test_one_answer_ends_every_pause(
+    world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage the first request that is answered, the list of heaps here, lets every heap
+    receive, send and transfer at once, however long its own pause would have been.
+    """
+    monkeypatch.setattr("heapsyncd.sync.mirror.HEAPS_AGAIN_S", 0.1)
+    monkeypatch.setattr(patience.Patience, "pause_s", lambda self: 3600.0 * bool(self.last))
+    device = behind(proxy, world)
+    other = await world.server.add_heap("Other")
+    block, theirs = await world.add("Note", "text\n"), await world.add("Theirs", "text\n")
+    await device.synced()
+    async with device.running():
+        await device.in_sync()
+        proxy.set(dropped, "/api")
+        (device.root / "Note.md").write_text((device.root / "Note.md").read_text() + "\nmore\n")
+        (device.root.parent / "Other" / "New.md").write_text("new\n")
+        (device.root / "photo.jpg").write_bytes(b"photo")
+        await world.change(theirs, body="their text\n")
+        heaps = [device.report.heaps[h] for h in (world.heap, other)]
+        await until(lambda: all(h.pending_up for h in heaps), "edits that wait")
+        await until(lambda: device.report.state == "offline", "offline")
+        proxy.set(None)
+        await until(lambda: device.notes()["Theirs.md"] == "their text\n", "received", 5)
+        await device.in_sync()
+    assert await world.text(block) == "text\nmore"
+    assert set(await world.titles("file")) == {"photo.jpg"}
+
+
+async def test_a_push_that_fails_waits_for_no_poll(world: World, proxy: Proxy) -> None:
+    """One 5xx on one route is over when its pause is, however seldom the server is polled."""
+    device = behind(proxy, world)
+    device.poll_interval_s = 3600.0
+    block = await world.add("Note", "text\n")
+    await device.synced()
+    async with device.running():
+        await device.in_sync()
+        proxy.set(status(500))
+        (device.root / "Note.md").write_text((device.root / "Note.md").read_text() + "\nmore\n")
+        await until(lambda: proxy.met >= 2, "tried again")
+        proxy.set(None)
+        await device.in_sync()
+    assert await world.text(block) == "text\nmore"
+
+
 @pytest.mark.parametrize("how", [lost_answer, cut_off], ids=["lost", "cut off"])
 async def test_answers_that_never_come(world: World, proxy: Proxy, how: Fault) -> None:
     """The server has done it, its answer is lost, whatever was asked: done again, nothing doubled,
@@ -178,7 +224,7 @@ async def test_edits_too_large_for_a_push(world: World, monkeypatch: pytest.Monk
     a pull shows that the server has it. Without a live connection it waits, and says so.
     """
     monkeypatch.setattr("heapsyncd.backends.heaper.MAX_PUSH_UPDATE_BYTES", 20_000)
-    monkeypatch.setattr("heapsyncd.sync.large.FIRST_S", 0.3)
+    monkeypatch.setattr("heapsyncd.sync.large.ASKED_AGAIN", Backoff(0.3, 600.0))
     device = world.device(live="off")
     device.poll_interval_s = 0.1
     block, other = await world.add("Note", "text\n"), await world.add("Other", "text\n")
@@ -257,7 +303,7 @@ async def test_shut_out_in_the_midst(
     """An account that is refused says so and keeps what is unsent; let in again, it sends that,
     and receives nothing anew.
     """
-    monkeypatch.setattr(patience, "REFUSED_S", 0.1)
+    monkeypatch.setattr("heapsyncd.backoff.REFUSED", Backoff(0.1, 1.0))
     device = behind(proxy, world)
     block = await world.add("Note", "text\n")
     await device.synced()

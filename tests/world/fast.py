@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 from heapsyncd import sync
+from heapsyncd.backoff import Backoff
 
 WAITS: Final = {
     "QUIET_S": 0.05,
@@ -19,8 +20,7 @@ WAITS: Final = {
     "ONCE_POLL_S": 0.05,
     "TROUBLE_AGAIN_S": 0.3,
     "MOVING_S": 0.1,
-    "FIRST_S": 0.1,
-    "LIMIT_S": 1.0,
+    "ASKED_AGAIN": Backoff(0.1, 1.0),
 }
 
 
@@ -34,6 +34,7 @@ def fast(held_above: int = 10_000) -> Iterator[None]:
         for module in pkgutil.iter_modules(sync.__path__)
     ]
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("heapsyncd.backoff.SERVER", Backoff(0.1, 1.0))
         for name, value in (WAITS | {"FILES": held_above}).items():
             # Wherever it is used: a name that was imported is another one.
             users = [module for module in found if hasattr(module, name)]
