@@ -5,16 +5,15 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
-from typing import Any
 
 import pytest
-from pycrdt import Doc, Map
 
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import ChangePage
 from heapsyncd.sync.status import cached_status
+from tests.server.rig import with_map
 from tests.sync.proxy import Proxy, before, dropped
 from tests.sync.rig import Device, World, until
 from tests.world.fast import fast
@@ -82,11 +81,7 @@ async def notices(device: Device) -> list[str]:
 
 
 async def delete_for_good(world: World, block: BlockId) -> None:
-    doc: Doc[Any] = Doc()
-    doc.apply_update((await world.server.document(block)).state())
-    before = doc.get_state()
-    doc.get("meta_v0", type=Map)["permanently_deleted_at"] = THEN_MS
-    await world.server.apply(block, doc.get_update(before))
+    await world.server.apply(block, with_map("meta_v0", {"permanently_deleted_at": THEN_MS}))
 
 
 class Gate:
