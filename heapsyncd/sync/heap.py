@@ -23,7 +23,7 @@ from heapsyncd.sync.large import look_again
 from heapsyncd.sync.patience import Patience, first_of
 from heapsyncd.sync.placeholders import settle_placeholders
 from heapsyncd.sync.publish import publish
-from heapsyncd.sync.push import push
+from heapsyncd.sync.push import push, unsent
 from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.transfers import transfer
 
@@ -248,6 +248,11 @@ class HeapMirror:
             wake = self._awake if patience.failures else self.state.to_pull
             await self._rest("receive", wake, timeout_s=pause)
 
+    @property
+    def _hears_at_once(self) -> bool:
+        """Whether a live link tells what happens on the server."""
+        return self.state.live is not None and self.state.live.connected
+
     async def _in_touch(self) -> None:
         """Wait until what the server has to say is known here."""
         if not self.state.current.is_set():
@@ -266,6 +271,9 @@ class HeapMirror:
         self.state.to_push.set()
         while not self.stop.is_set():
             await first_of(self.state.to_push, self.stop)
+            patience.trying = True  # also while it waits for the news
+            if not self._hears_at_once and await unsent(self.state):
+                self.state.out_of_touch()  # the last news may be old: ask before each push
             await self._in_touch()
             if self.stop.is_set():
                 return

@@ -208,6 +208,26 @@ async def test_old_news_are_not_the_news(world: World, monkeypatch: pytest.Monke
     assert not await is_trashed(world, block)
 
 
+async def test_news_are_asked_for_where_no_link_tells(world: World) -> None:
+    """Without a live link the last news may be old: they are heard before an edit is sent."""
+    block = await world.add("Note", "text\n")
+    device = world.device(live="off")
+    device.poll_interval_s = 3600.0
+    await device.synced()
+    async with device.running():
+        await until(lambda: device.report.ready and not unsent(device)(), "ready")
+        await world.change(block, deleted_at_ms=THEN_MS)
+        edit(device, "text", "text kept")
+
+        async def arrived() -> bool:
+            return await world.text(block) == "text kept"
+
+        await until(arrived, "the edit")
+    assert not await is_trashed(world, block)
+    await device.synced()
+    assert device.notes() == {"Note.md": "text kept\n"}
+
+
 # ---- a deletion here, an edit elsewhere -------------------------------------------------------
 
 
