@@ -24,7 +24,7 @@ from heapsyncd.sync.large import look_again
 from heapsyncd.sync.patience import Patience
 from heapsyncd.sync.placeholders import settle_placeholders
 from heapsyncd.sync.publish import publish
-from heapsyncd.sync.push import push
+from heapsyncd.sync.push import push, unsent
 from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.transfers import transfer
 
@@ -260,6 +260,11 @@ class HeapMirror:
                     "receive", self._awake, *patience.ends(), timeout_s=patience.pause_s()
                 )
 
+    @property
+    def _hears_at_once(self) -> bool:
+        """Whether a live link tells what happens on the server."""
+        return self.state.live is not None and self.state.live.connected
+
     async def _in_touch(self) -> None:
         """Wait until what the server has to say is known here."""
         if not self.state.current.is_set():
@@ -278,6 +283,9 @@ class HeapMirror:
         self.state.to_push.set()
         while not self.stop.is_set():
             await first_of(self.state.to_push, self.stop)
+            patience.trying = True  # also while it waits for the news
+            if not self._hears_at_once and await unsent(self.state):
+                self.state.out_of_touch()  # the last news may be old: ask before each push
             await self._in_touch()
             if self.stop.is_set():
                 return

@@ -70,6 +70,13 @@ async def push(heap: HeapState) -> bool:
             return sent  # not again at once: a pull or a person comes first
 
 
+async def unsent(heap: HeapState) -> bool:
+    """Whether there is anything to push."""
+    return await heap.db.read(
+        lambda tx: bool(blocks.dirty(tx, heap.id, 1) or blocks.born(tx, heap.id, 1))
+    )
+
+
 async def _put_back(
     heap: HeapState, batch: Sequence[_Unsent], results: Sequence[PushResult]
 ) -> list[PushResult]:

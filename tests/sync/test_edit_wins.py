@@ -5,16 +5,15 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
-from typing import Any
 
 import pytest
-from pycrdt import Doc, Map
 
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import ChangePage
 from heapsyncd.sync.status import cached_status
+from tests.server.rig import with_map
 from tests.sync.proxy import Proxy, before, dropped
 from tests.sync.rig import Device, World, until
 from tests.world.fast import fast
@@ -82,11 +81,7 @@ async def notices(device: Device) -> list[str]:
 
 
 async def delete_for_good(world: World, block: BlockId) -> None:
-    doc: Doc[Any] = Doc()
-    doc.apply_update((await world.server.document(block)).state())
-    before = doc.get_state()
-    doc.get("meta_v0", type=Map)["permanently_deleted_at"] = THEN_MS
-    await world.server.apply(block, doc.get_update(before))
+    await world.server.apply(block, with_map("meta_v0", {"permanently_deleted_at": THEN_MS}))
 
 
 class Gate:
@@ -211,6 +206,26 @@ async def test_old_news_are_not_the_news(world: World, monkeypatch: pytest.Monke
         await until(lambda: device.notes() == {"Note.md": "text and more\n"}, "it is back")
         await device.in_sync()
     assert not await is_trashed(world, block)
+
+
+async def test_news_are_asked_for_where_no_link_tells(world: World) -> None:
+    """Without a live link the last news may be old: they are heard before an edit is sent."""
+    block = await world.add("Note", "text\n")
+    device = world.device(live="off")
+    device.poll_interval_s = 3600.0
+    await device.synced()
+    async with device.running():
+        await until(lambda: device.report.ready and not unsent(device)(), "ready")
+        await world.change(block, deleted_at_ms=THEN_MS)
+        edit(device, "text", "text kept")
+
+        async def arrived() -> bool:
+            return await world.text(block) == "text kept"
+
+        await until(arrived, "the edit")
+    assert not await is_trashed(world, block)
+    await device.synced()
+    assert device.notes() == {"Note.md": "text kept\n"}
 
 
 # ---- a deletion here, an edit elsewhere -------------------------------------------------------

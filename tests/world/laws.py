@@ -27,6 +27,7 @@ async def hold(game: "Game") -> None:
     live = {
         b: r for b, r in replicas.items()
         if kinds[b] == "document" and r.fields().deleted_at_ms is None
+        and r.fields().permanently_deleted_at_ms is None
     }  # fmt: skip
     kept: set[str] = set()
     for player in game.players:

@@ -20,6 +20,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.sync.report import Verdict
+from tests.server.rig import with_map
 from tests.world import laws
 from tests.world.fast import fast
 from tests.world.life import SYSCALLS, Life, watched
@@ -155,6 +156,29 @@ async def a_deletion_against_an_edit(stage: Stage, k: int) -> None:
     await stage.app(stage.note, deleted_at_ms=1_760_000_000_000)
 
 
+async def an_edit_after_a_deletion(stage: Stage, k: int) -> None:
+    """A note in a folder is deleted here, and then edited by somebody who has not heard of it."""
+    await a_new_file(stage, k)
+    await stage.put_right()
+    path = stage.root / f"Dir{k}" / f"New{k}.md"
+    block = stage.player.device.id_of(f"Dir{k}/New{k}.md")
+    path.unlink()
+    path.parent.rmdir()
+    await stage.put_right()
+    await stage.app(block, stage.word())
+
+
+async def deleted_for_good_over_an_edit(stage: Stage, k: int) -> None:
+    """A note is deleted for good in the app while its file is being saved."""
+    await a_new_file(stage, k)
+    await stage.put_right()
+    path = stage.root / f"Dir{k}" / f"New{k}.md"
+    block = stage.player.device.id_of(f"Dir{k}/New{k}.md")
+    path.write_text(f"{path.read_text()}\n{stage.word()} typed\n")
+    gone = with_map("meta_v0", {"permanently_deleted_at": 1_760_000_000_000})
+    await stage.game.server.apply(block, gone)
+
+
 SCENARIOS: list[Scenario] = [
     a_save,
     a_new_file,
@@ -167,6 +191,8 @@ SCENARIOS: list[Scenario] = [
     a_new_note_in_the_app,
     a_deletion_in_the_app,
     a_deletion_against_an_edit,
+    an_edit_after_a_deletion,
+    deleted_for_good_over_an_edit,
 ]
 
 
