@@ -8,10 +8,13 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from heapsyncd.document import nodes
 from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
 from tests.cli.devices import DEADLINE_S, Device, eventually, terminate
+from tests.document.worlds import build
 
 
 @contextlib.contextmanager
@@ -189,3 +192,30 @@ async def test_search_finds_words_offline(device: Device, server: Server, heap: 
     (hit,) = json.loads((await device("search", "--json", "deck")).out)["hits"]
     assert (hit["account"], hit["path"]) == ("home", "Boat.md")
     assert (await device("search", "--heap", "Work", "deck")).out == "nothing found\n"
+
+
+async def test_search_finds_words_that_lie_too_deep(
+    device: Device, server: Server, heap: HeapId
+) -> None:
+    """Words deeper in quotes than markdown can show, and in unknown nodes, are in the note's file
+    and found; typing beside them leaves them in the document.
+    """
+    deep: Any = ("paragraph", {}, [[("A plain " + "text " * 30 + "about varnish.", {})]])
+    for _ in range(150):
+        deep = ("blockquote", {}, [deep])
+    unknown: Any = ("callout", {}, [("paragraph", {}, [[("Mind the tiller.", {})]])])
+    body: Any = [("paragraph", {}, [[("above", {})]]), deep, unknown]
+    block = await server.add_block(heap, "document", "Boat", build(body))
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    note = device.folder / "Home" / "Boat.md"
+    assert "about varnish." in note.read_text()
+    for words in ("text about varnish", "tiller"):
+        assert (await device("search", words)).out.splitlines()[0] == "Home/Boat.md"
+    assert (await device("search", "callout")).out == "nothing found\n"
+    note.write_text(note.read_text().replace("above", "above, and more"))
+    assert (await device("sync")).code == 0
+    root = nodes.read((await server.document(block)).doc, nodes.BODY)
+    assert [" ".join(nodes.texts(child))[-14:] for child in root.children] == [
+        "bove, and more", "about varnish.", "nd the tiller."
+    ]  # fmt: skip
