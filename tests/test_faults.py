@@ -18,6 +18,7 @@ AREAS: Final = {
     "network and server": range(58, 68),
     "attachments": range(68, 73),
     "the whole": range(75, 79),
+    "moves of the server": range(84, 85),
 }
 """Which numbers speak of what; none is left out. What takes days or a bench is not here."""
 
@@ -439,6 +440,15 @@ FAULTS: Final = {
         "cache/test_upgrade.py::test_texts_that_an_older_version_kept",
         "test_database.py::test_an_older_file_is_brought_to_the_newest_version",
         "test_database.py::test_a_failed_migration_leaves_the_older_version",
+    ),
+    84: (
+        "the same server under another address goes on; another one under the same is refused",
+        "sync/test_cachefile.py::test_the_same_server_under_another_address",
+        "sync/test_cachefile.py::test_another_server_under_the_same_address",
+        "sync/test_cachefile.py::test_a_daemon_that_meets_another_server",
+        "cli/test_sync.py::test_another_server_exits_3",
+        "cli/test_run.py::test_a_daemon_does_not_mirror_another_server",
+        "cli/test_setup.py::test_setup_knows_the_server_of_a_cache",
     ),
 }
 """By number: the situation and what a user must see, then the tests that prove it."""

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, cast
 
-from heapsyncd.backends.account import HeaperAccount
+from heapsyncd.backends.account import HeaperAccount, Recognise
 from heapsyncd.backends.contract import MAX_PUSH_UPDATE_BYTES, Opening, UploadProgress
 from heapsyncd.errors import RequestRefused
 from heapsyncd.ids import BlockId, HeapId, Seed
@@ -24,7 +24,7 @@ from heapsyncd.model import (
     PushResult,
 )
 from heapsyncd.wire import heaper
-from heapsyncd.wire.feed import Feed
+from heapsyncd.wire.feed import Feed, Socket
 from heapsyncd.wire.rest import Rest
 from heapsyncd.wire.scalars import skipped_bytes
 from heapsyncd.wire.upload import Chunk, pieces, upload
@@ -44,11 +44,12 @@ class HeaperBackend:
     Args:
         server: its address, ``https://…``; ConfigError when it is none.
         seed: the account's key.
+        recognise: asked before anything is sent that a wrong server must not have.
     """
 
-    def __init__(self, server: str, seed: Seed) -> None:
+    def __init__(self, server: str, seed: Seed, recognise: Recognise | None = None) -> None:
         self._rest = Rest(server)
-        self._account = HeaperAccount(self._rest, seed)
+        self._account = HeaperAccount(self._rest, seed, recognise)
 
     async def __aenter__(self) -> Self:
         await self._rest.__aenter__()
@@ -68,6 +69,7 @@ class HeaperBackend:
 
     async def renew(self) -> None:
         """Give every connection up and open others when they are needed."""
+        self._account.session.lost()
         await self._rest.renew()
 
     async def heaps(self) -> list[Heap]:
@@ -136,7 +138,7 @@ class HeaperBackend:
     @asynccontextmanager
     async def live(self, heap: HeapId, opening: Opening) -> AsyncGenerator[Feed, None]:
         """Open a feed; its socket closes with the context."""
-        feed = Feed(heap, opening, lambda: connect(self._rest), self._account.session)
+        feed = Feed(heap, opening, self._socket, self._account.session)
         running = asyncio.create_task(feed.run(), name=f"live feed of {heap}")
         try:
             yield feed
@@ -144,6 +146,14 @@ class HeaperBackend:
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
+
+    @asynccontextmanager
+    async def _socket(self) -> AsyncGenerator[Socket, None]:
+        try:
+            async with connect(self._rest) as socket:
+                yield socket
+        finally:
+            self._account.session.lost()
 
     async def upload(
         self,

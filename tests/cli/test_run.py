@@ -13,7 +13,7 @@ from typing import Any
 from heapsyncd.document import nodes
 from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
-from tests.cli.devices import DEADLINE_S, Device, eventually, terminate
+from tests.cli.devices import DEADLINE_S, Device, ending, eventually, terminate
 from tests.document.worlds import build
 
 
@@ -108,6 +108,36 @@ async def test_without_a_server_the_daemon_waits(device: Device) -> None:
         await asyncio.wait_for(process.communicate(), DEADLINE_S)
         assert process.returncode == 0
         assert time.monotonic() - started < 12
+
+
+async def test_a_daemon_does_not_mirror_another_server(
+    device: Device, server: Server, heap: HeapId, tmp_path: Path
+) -> None:
+    """It runs, says so in its status and reads the folder; SIGHUP takes up the right address."""
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    async with Server(tmp_path / "other", accounts=[device.public]) as other:
+        device.configure(other.url)
+        process = await device.start("run")
+        assert process.stderr
+        reading = asyncio.create_task(process.stderr.read())
+        async with ending(process):
+            await eventually(lambda: device.is_("sign-in needed"))
+            assert f"{other.url} is not the server" in (await device.status())["error"]
+            (device.folder / "Home" / "Mine.md").write_text("My text.\n")
+
+            async def is_read() -> bool:
+                (entry,) = (await device.status())["heaps"]
+                return bool(entry["pending_up"])
+
+            await eventually(is_read)
+            assert await device.is_("sign-in needed")
+            device.configure(server.url)
+            process.send_signal(signal.SIGHUP)
+            await eventually(lambda: device.is_("in sync"))
+            assert (await device.status())["heaps"][0]["notes"] == 2
+            assert await terminate(process) == 0
+        await reading
 
 
 async def test_sighup_takes_up_the_configuration(
