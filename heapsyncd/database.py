@@ -69,6 +69,11 @@ class Database:
         self._thread = thread
         self._closed = False
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     @classmethod
     async def open(
         cls,

@@ -4,6 +4,7 @@ HeapsyncdError
 ├── UserError                 the person at the keyboard
 │   ├── ConfigError           a wrong configuration or key file             exit 2
 │   ├── SignInRefused         the server does not accept the account        exit 3
+│   │   └── OtherServer       another server answers than the cache's       exit 3
 │   ├── StateLocked           another daemon holds this state               exit 5
 │   └── FolderTrouble         the folder can't be read or written           exit 1
 ├── PeerError                 whoever runs or wrote the server
@@ -44,6 +45,10 @@ class SignInRefused(UserError):
     """The server does not accept the account (401 after refresh and sign-in, PROTOCOL §3)."""
 
     exit_code = 3
+
+
+class OtherServer(SignInRefused):
+    """Not the server that the account's cache belongs to: nothing was sent to it."""
 
 
 class StateLocked(UserError):

@@ -18,7 +18,7 @@ AREAS: Final = {
     "network and server": range(58, 68),
     "attachments": range(68, 73),
     "the whole": range(75, 79),
-    "found in use": (79, 83),
+    "found in use": (79, 83, 84),
 }
 """Which numbers speak of what; none is left out. What takes days or a bench is not here."""
 
@@ -466,6 +466,15 @@ FAULTS: Final = {
         "sync/test_problems.py::test_cured_while_nobody_looked",
         "sync/test_problems.py::test_what_is_left_and_what_is_odd",
         "cli/test_sync.py::test_sync_tells_of_odd_files_and_exits_0",
+    ),
+    84: (
+        "the same server under another address goes on; another one under the same is refused",
+        "sync/test_cachefile.py::test_the_same_server_under_another_address",
+        "sync/test_cachefile.py::test_another_server_under_the_same_address",
+        "sync/test_cachefile.py::test_a_daemon_that_meets_another_server",
+        "cli/test_sync.py::test_another_server_exits_3",
+        "cli/test_run.py::test_a_daemon_does_not_mirror_another_server",
+        "cli/test_setup.py::test_setup_knows_the_server_of_a_cache",
     ),
 }
 """By number: the situation and what a user must see, then the tests that prove it."""

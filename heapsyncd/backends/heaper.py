@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, cast
 
-from heapsyncd.backends.account import HeaperAccount
+from heapsyncd.backends.account import HeaperAccount, Recognise
 from heapsyncd.backends.contract import MAX_PUSH_UPDATE_BYTES, Opening, UploadProgress
 from heapsyncd.backoff import Lane
 from heapsyncd.errors import RequestRefused
@@ -25,7 +25,7 @@ from heapsyncd.model import (
     PushResult,
 )
 from heapsyncd.wire import heaper
-from heapsyncd.wire.feed import Feed
+from heapsyncd.wire.feed import Feed, Socket
 from heapsyncd.wire.rest import Rest
 from heapsyncd.wire.scalars import skipped_bytes
 from heapsyncd.wire.upload import Chunk, pieces, upload
@@ -45,11 +45,12 @@ class HeaperBackend:
     Args:
         server: its address, ``https://…``; ConfigError when it is none.
         seed: the account's key.
+        recognise: asked before anything is sent that a wrong server must not have.
     """
 
-    def __init__(self, server: str, seed: Seed) -> None:
+    def __init__(self, server: str, seed: Seed, recognise: Recognise | None = None) -> None:
         self._rest = Rest(server)
-        self._account = HeaperAccount(self._rest, seed)
+        self._account = HeaperAccount(self._rest, seed, recognise)
         self.contact = self._rest.contact
 
     async def __aenter__(self) -> Self:
@@ -70,6 +71,7 @@ class HeaperBackend:
 
     async def renew(self) -> None:
         """Give every connection up and open others when they are needed."""
+        self._account.session.lost()
         await self._rest.renew()
 
     async def heaps(self) -> list[Heap]:
@@ -141,7 +143,7 @@ class HeaperBackend:
     ) -> AsyncGenerator[Feed, None]:
         """Open a feed; its socket closes with the context."""
         session, lane = self._account.session, Lane(self.contact)
-        feed = Feed(heap, opening, lambda: connect(self._rest), session, lane, lost=lost)
+        feed = Feed(heap, opening, self._socket, session, lane, lost=lost)
         running = asyncio.create_task(feed.run(), name=f"live feed of {heap}")
         try:
             yield feed
@@ -149,6 +151,14 @@ class HeaperBackend:
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
+
+    @asynccontextmanager
+    async def _socket(self) -> AsyncGenerator[Socket, None]:
+        try:
+            async with connect(self._rest) as socket:
+                yield socket
+        finally:
+            self._account.session.lost()
 
     async def upload(
         self,

@@ -1,6 +1,7 @@
 """``heaps``: what the accounts can see."""
 
 import asyncio
+from pathlib import Path
 
 import click
 
@@ -22,15 +23,15 @@ def command(options: Options) -> int:
 
 async def _heaps(config: Config) -> int:
     # One account in trouble does not hide the heaps of the others.
-    return worst([await _show(account) for account in config.accounts])
+    return worst([await _show(account, config.state_dir) for account in config.accounts])
 
 
-async def _show(account: Account) -> int:
+async def _show(account: Account, state_dir: Path) -> int:
     from heapsyncd.sync.mirror import list_heaps
 
     click.echo(f"{account.name}: {account.server}")
     try:
-        found = await list_heaps(account)
+        found = await list_heaps(account, state_dir)
     except HeapsyncdError as error:
         click.echo(f"heapsyncd: {account.name}: {error}", err=True)
         return error.exit_code

@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, get_args
@@ -13,8 +14,15 @@ import click
 from heapsyncd import config, logs
 from heapsyncd.cli.keys import make_key, read_key
 from heapsyncd.cli.settings import Options, load, pass_options
-from heapsyncd.config import Account, Kind, Log
-from heapsyncd.errors import ConfigError, FolderTrouble, NotHeaper, SignInRefused, TryLater
+from heapsyncd.config import Account, Config, Kind, Log
+from heapsyncd.errors import (
+    ConfigError,
+    FolderTrouble,
+    HeapsyncdError,
+    OtherServer,
+    SignInRefused,
+)
+from heapsyncd.model import Heap
 
 DEFAULT_FOLDER: Final = "~/Heaps"
 _FILE = click.Path(path_type=Path)
@@ -40,25 +48,27 @@ def command(
     Run again it changes nothing that is there, and tries to sign in again.
     """
     logs.configure(Log(level="warning"), level=options.level)
-    account = _known(options.path, name)
-    if account is None:
-        account = _asked(options.path, server, name, folder, kind, key_file)
-        _key(account)
-        read_key(account, options.path)  # one that was there may be wrong: say so before writing
-        _add(options.path, account)
-        click.echo(f"Wrote [accounts.{name}] to {options.path}")
-    else:
+    loaded = load(options.path) if options.path.exists() else None
+    added = None
+    if loaded is not None and (account := _named(loaded, name)) is not None:
         _check_same(account, options.path, server, folder, key_file)
-        _key(account)
+    else:
+        account = _asked(options.path, server, name, folder, kind, key_file)
+        added = _text_with(options.path, account)
+        loaded = config.parse(added, options.path, os.environ)
+        account = _named(loaded, name) or account
+    _key(account)
     account = replace(account, seed=read_key(account, options.path))
-    return asyncio.run(_sign_in(account))
+    # What is wrong, a cache of another server too, is said before the configuration is written.
+    found = asyncio.run(_heaps(account, loaded.state_dir))
+    if added is not None:
+        _write(options.path, added, account.folder)
+        click.echo(f"Wrote [accounts.{name}] to {options.path}")
+    return _tell(account, found)
 
 
-def _known(path: Path, name: str) -> Account | None:
-    """The account as the configuration has it already."""
-    if not path.exists():
-        return None
-    return next((account for account in load(path).accounts if account.name == name), None)
+def _named(loaded: Config, name: str) -> Account | None:
+    return next((account for account in loaded.accounts if account.name == name), None)
 
 
 def _asked(
@@ -112,11 +122,13 @@ def _key(account: Account) -> None:
         click.echo(f"Made a key: {account.key_file}. Keep a copy: it is all that signs you in.")
 
 
-def _add(path: Path, account: Account) -> None:
-    """Add the account's section to the configuration; what stands there is kept as it is."""
+def _text_with(path: Path, account: Account) -> str:
+    """The configuration with the account's section; what stands there is kept as it is."""
     before = path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" if path.exists() else ""
-    text = before + config.render_account(account)
-    config.parse(text, path, os.environ)  # what is wrong is said before anything is written
+    return before + config.render_account(account)
+
+
+def _write(path: Path, text: str, folder: Path) -> None:
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -125,26 +137,41 @@ def _add(path: Path, account: Account) -> None:
             out.flush()
             os.fsync(out.fileno())
         beside.replace(path)
-        account.folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise FolderTrouble(f"{error.filename} can't be written: {error.strerror}.") from error
 
 
-async def _sign_in(account: Account) -> int:
+async def _heaps(
+    account: Account, state_dir: Path
+) -> Sequence[tuple[Heap, bool]] | HeapsyncdError:
+    """Sign in and list the heaps; or why not, which may be otherwise next time.
+
+    Raises:
+        OtherServer: the account's cache belongs to another one.
+    """
     from heapsyncd.sync.mirror import list_heaps
+
+    try:
+        return await list_heaps(account, state_dir)
+    except OtherServer:
+        raise
+    except HeapsyncdError as error:
+        return error
+
+
+def _tell(account: Account, found: Sequence[tuple[Heap, bool]] | HeapsyncdError) -> int:
     from heapsyncd.wire.signin import public_key
 
-    assert account.seed is not None
-    try:
-        found = await list_heaps(account)
-    except (SignInRefused, TryLater, NotHeaper) as error:
-        click.echo(f"heapsyncd: {error}", err=True)
-        if isinstance(error, SignInRefused):
+    if isinstance(found, HeapsyncdError):
+        click.echo(f"heapsyncd: {found}", err=True)
+        if isinstance(found, SignInRefused):
+            assert account.seed is not None
             click.echo("The server's operator has to accept this public key:", err=True)
             click.echo(f"  {public_key(account.seed)}", err=True)
         click.echo("Configuration and key are kept; then run `heapsyncd setup` again.", err=True)
-        return error.exit_code
+        return found.exit_code
     click.echo(f"Signed in to {account.server}")
     for heap, mirrored in found:
         click.echo(f"  {heap.title}{'' if mirrored else '  (not mirrored: see `heaps`)'}")

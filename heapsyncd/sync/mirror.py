@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
 from heapsyncd.sync import interpreter
-from heapsyncd.sync.cachefile import open_cache, same_server
+from heapsyncd.sync.cachefile import cache_path, open_cache, recognise
 from heapsyncd.sync.deletions import ask
 from heapsyncd.sync.fetch import fetch, inside
 from heapsyncd.sync.heap import HeapMirror
@@ -73,8 +74,9 @@ async def mirror_account(
         ready: called when the first look at every heap is through (or the server is away).
 
     Raises:
-        SignInRefused, Unreachable and their like: only with ``once``; the daemon waits them out.
-        ConfigError: the cache belongs to another account or server.
+        SignInRefused, OtherServer, Unreachable and their like: only with ``once``; the daemon
+            waits them out.
+        ConfigError: a newer heapsyncd wrote the cache.
         FolderTrouble: the cache can't be used.
     """
     self_test()
@@ -82,9 +84,8 @@ async def mirror_account(
     assert account.seed is not None
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
-        await same_server(db, account)
         backend: Backend = await stack.enter_async_context(
-            HeaperBackend(account.server, account.seed)
+            HeaperBackend(account.server, account.seed, partial(recognise, db, account))
         )
         mirror = AccountMirror(account, db, backend, report, stop, ready, once=once)
         stack.push_async_callback(mirror.close)
@@ -293,10 +294,20 @@ class AccountMirror:
             self._ready()
 
 
-async def list_heaps(account: Account) -> list[tuple[Heap, bool]]:
-    """The heaps an account can see, and whether the configuration mirrors each."""
+async def list_heaps(account: Account, state_dir: Path) -> list[tuple[Heap, bool]]:
+    """The heaps an account can see, and whether the configuration mirrors each.
+
+    Raises:
+        OtherServer: there is a cache, and it belongs to another server.
+    """
     assert account.seed is not None
-    async with HeaperBackend(account.server, account.seed) as backend:
+    async with AsyncExitStack() as stack:
+        known = None
+        if cache_path(account, state_dir).exists():
+            db = await stack.enter_async_context(await open_cache(account, state_dir))
+            known = partial(recognise, db, account)
+        backend = HeaperBackend(account.server, account.seed, known)
+        await stack.enter_async_context(backend)
         await backend.sign_in()
         found = await backend.heaps()
     return [(h, chosen(account, h.title, h.id) and not h.encrypted) for h in found]

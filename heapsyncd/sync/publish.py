@@ -304,7 +304,7 @@ async def _commit_notes(
         for draft in [d for d, _ in written] + list(unchanged):
             note = draft.note
             entries.mention(tx, note.state.id, draft.mentions)
-            search.index(tx, heap.id, note.state.id, note.fields.title, note.view.words())
+            search.index(tx, heap.id, note.state.id, note.fields.title, note.view.all_words())
             change.update(note.state.id, stale=int(note.state.id in left))
         change.save(attachments)
 

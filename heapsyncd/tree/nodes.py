@@ -220,9 +220,22 @@ class Block:
             return _own_words(self)
         return "\n".join([t for t in map(_own_words, self.walk()) if t])
 
+    def all_words(self) -> str:
+        """As ``words``, and the words inside of what markdown can't say, from its labels."""
+        opaque = [item for block in self.walk() for item in (block, *block.inline)]
+        unsaid = [words for item in opaque if (words := _unsaid_words(item))]
+        return "\n".join([self.words(), *unsaid])
+
 
 def _own_words(block: Block) -> str:
     return block.text if block.kind == "code" else "".join([plain(i) for i in block.inline])
+
+
+def _unsaid_words(item: Block | Inline) -> str:
+    """The words in an opaque's label, which come after the name of its node."""
+    if isinstance(item, Text) or item.kind != "opaque":
+        return ""
+    return str(item.get("label")).partition(" ")[2]
 
 
 def _same_but_children(a: Block, b: Block) -> bool:

@@ -32,6 +32,18 @@ from heapsyncd.wire.values import UploadSource
 
 _KINDS = frozenset(get_args(BlockKind))
 _STATUSES = frozenset(get_args(PushStatus))
+_MAX_KEY_CHARS = 1024
+
+
+class Instance(msgspec.Struct):
+    """Answer of ``GET /api/``."""
+
+    public_key: Any = None
+
+    def key(self) -> str | None:
+        """What the server is known by, whatever its address; None when it does not say."""
+        key = self.public_key
+        return key if isinstance(key, str) and 0 < len(key) <= _MAX_KEY_CHARS else None
 
 
 class Challenge(msgspec.Struct):

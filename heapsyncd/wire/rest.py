@@ -165,18 +165,34 @@ class Rest:
 
         Raises:
             Unauthorised: 401. Everything of ``answers.check`` and ``answers.decode``.
+            Stale: the connection was dead.
             Unreachable, ServerTrouble: as ``translated``.
         """
         async with self._slots:
-            client = self._client
             try:
-                answer = await self._once(method, path, token, query, _body(body))
-            except Unreachable as error:
-                stale = isinstance(error, _Stale) or client is not self._client
-                if not stale or not repeatable:
+                answer = await self._on_live(method, path, token, query, body)
+            except Stale:
+                if not repeatable:
                     raise
-                answer = await self._once(method, path, token, query, _body(body))
+                answer = await self._on_live(method, path, token, query, body)
         return self._read(answer, shape)
+
+    async def _on_live(
+        self,
+        method: str,
+        path: str,
+        token: Token | None,
+        query: Mapping[str, str] | None,
+        body: bytes | None,
+    ) -> Answer:
+        """One request; Stale when its connection was dead, or given up (``renew``)."""
+        client = self._client
+        try:
+            return await self._once(method, path, token, query, _body(body))
+        except Unreachable as error:
+            if client is self._client:
+                raise
+            raise Stale(str(error)) from error
 
     async def put(self, shape: type[_T], path: str, token: Token, size: int, pieces: Pieces) -> _T:
         """Stream a body of ``size`` bytes; what ``pieces`` raises passes through."""
@@ -277,7 +293,7 @@ class Stream:
             yield piece
 
 
-class _Stale(Unreachable):
+class Stale(Unreachable):
     """The connection was closed before anything of an answer came: an idle one, most likely."""
 
 
@@ -296,7 +312,7 @@ async def translated(where: str) -> AsyncGenerator[None, None]:
     except aiohttp.ClientConnectorError as error:
         raise Unreachable(f"{where}: no connection ({error.strerror or error})") from error
     except aiohttp.ServerDisconnectedError as error:
-        raise _Stale(f"{where}: the server closed the connection") from error
+        raise Stale(f"{where}: the server closed the connection") from error
     except TimeoutError as error:
         raise Unreachable(f"{where}: no answer in time") from error
     except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:

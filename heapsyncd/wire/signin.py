@@ -5,6 +5,9 @@ rung::
 
     valid access token  ->  refresh once  ->  sign in with the key  ->  refused, for a while
 
+Before each rung, and before a token that is still valid is used on a new connection, the server
+has to be *recognised*: another one may answer there now, and must get neither token nor text.
+
 A call that meets 401 says so (``reject``) and asks again (``token``); a pair that has never been
 accepted leads further down, one that has worked leads to a refresh first. One task at a time
 climbs; the others wait for it and share its failure. After a refusal nothing is asked of the
@@ -14,7 +17,7 @@ pause honours a Retry-After.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,7 +26,14 @@ import jwt
 from nacl.signing import SigningKey
 
 from heapsyncd.backoff import Backoff
-from heapsyncd.errors import HeapsyncdError, RequestRefused, SignInRefused, TooFast, TryLater
+from heapsyncd.errors import (
+    HeapsyncdError,
+    OtherServer,
+    RequestRefused,
+    SignInRefused,
+    TooFast,
+    TryLater,
+)
 from heapsyncd.ids import Seed, Token
 from heapsyncd.wire.heaper import Challenge, TokenPair
 from heapsyncd.wire.values import Unauthorised
@@ -93,12 +103,17 @@ class _Pair:
     worked: bool = False
 
 
+async def _anybody() -> None:
+    """Take every server for the right one."""
+
+
 class Session:
     """The tokens of one account.
 
     Args:
         calls: the dialogue.
         seed: the account's key.
+        recognise: asks the server who it is; raises OtherServer.
         clock_s: a monotonic clock that counts a suspended machine's time.
         wall_s: the wall clock.
         chance: uniform in 0 to 1.
@@ -109,12 +124,17 @@ class Session:
         calls: SignInCalls,
         seed: Seed,
         *,
+        recognise: Callable[[], Awaitable[None]] = _anybody,
         clock_s: Callable[[], float],
         wall_s: Callable[[], float],
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._calls = calls
         self._seed = seed
+        self._recognise = recognise
+        self._losses = 0
+        """How often a connection was lost; ``_known_at``: when the server was last recognised."""
+        self._known_at = -1
         self._clock_s = clock_s
         self._wall_s = wall_s
         self._chance = chance
@@ -131,14 +151,15 @@ class Session:
         Raises:
             SignInRefused: the server does not accept the account, or a pause after that is not
             over.
+            OtherServer: another server answers, or did a moment ago.
             TooFast: the server asked to wait; ``retry_after_s`` is what is left of it.
             Unreachable, ServerTrouble, NotHeaper, ProtocolError: as the calls raise them.
         """
-        if (pair := self._fresh()) is not None:
+        if (pair := self._good()) is not None:
             return pair.access
         climbs = self._climbs
         async with self._climbing:
-            if (pair := self._fresh()) is not None:
+            if (pair := self._good()) is not None:
                 return pair.access
             if self._climbs != climbs and self._failure is not None:
                 raise _again(self._failure, self._left_s())
@@ -172,6 +193,14 @@ class Session:
         if pair is not None and pair.access == token and pair.refresh is not None:
             pair.stale_at_s = pair.expires_at_s = self._clock_s()
 
+    def lost(self) -> None:
+        """A connection broke: whoever answers the next one has to be recognised first."""
+        self._losses += 1
+
+    def _good(self) -> _Pair | None:
+        """The pair that can be used without asking the server anything."""
+        return self._fresh() if self._known_at == self._losses else None
+
     def _fresh(self) -> _Pair | None:
         pair = self._pair
         if pair is None or (pair.stale_at_s is not None and self._clock_s() >= pair.stale_at_s):
@@ -181,25 +210,36 @@ class Session:
     async def _climb(self) -> _Pair:
         if self._left_s() > 0 and self._failure is not None:
             raise _again(self._failure, self._left_s())
+        losses = self._losses  # a connection may be lost meanwhile
         try:
-            pair = await self._refreshed() or await self._signed_in()
+            pair = await self._at_hand() or await self._refreshed() or await self._signed_in()
         except HeapsyncdError as error:
             self._failure = error
             if isinstance(error, TooFast):
                 self._pause(error.retry_after_s or _DEFAULT_RETRY_AFTER_S)
+            if isinstance(error, OtherServer):
+                self._pause(_REFUSED.limit_s)
             raise
         else:
             self._failure = None
+            self._known_at = losses
             self._pair = pair
             return pair
         finally:
             self._climbs += 1
+
+    async def _at_hand(self) -> _Pair | None:
+        """The pair that is valid still: all there is to know is who answers."""
+        if self._fresh() is not None:
+            await self._recognise()
+        return self._fresh()
 
     async def _refreshed(self) -> _Pair | None:
         old, self._pair = self._pair, None
         if old is None or old.refresh is None:
             return None
         try:
+            await self._recognise()
             answer = await self._calls.refresh_token(old.refresh)
         except (Unauthorised, RequestRefused):
             return None
@@ -216,6 +256,7 @@ class Session:
 
     async def _signed_in(self) -> _Pair:
         key = public_key(self._seed)
+        await self._recognise()
         try:
             challenge = (await self._calls.create_session(key)).text()
             answer = await self._calls.verify_session(key, challenge, sign(self._seed, challenge))

@@ -4,6 +4,8 @@ import asyncio
 import os
 import pty
 import sys
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
@@ -41,6 +43,42 @@ async def test_sync_with_a_key_that_is_not_accepted_exits_3(
     assert done.code == 3
     assert stranger.public in done.err
     assert len(done.err.splitlines()) < 6
+
+
+async def test_another_server_exits_3(
+    device: Device, server: Server, heap: HeapId, tmp_path: Path
+) -> None:
+    """Under the same address too; nothing goes there or changes here. The same server under
+    another address is taken for what it is.
+    """
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    note = device.folder / "Home" / "Groceries.md"
+    note.write_text(note.read_text() + "Bread and butter.\n")
+    before = note.read_bytes()
+    await server.__aexit__(None, None, None)
+    port = urlsplit(server.url).port or 0
+    async with Server(tmp_path / "other", port=port, accounts=[device.public]) as other:
+        await other.add_heap("Theirs")
+        for command in ("sync", "heaps"):
+            done = await device(command)
+            assert done.code == 3
+            assert f"{server.url} is not the server" in done.err
+            assert "move" in done.err
+            assert "Theirs" not in done.out
+            assert len(done.err.splitlines()) < 4
+    assert note.read_bytes() == before
+    assert [path.name for path in device.folder.iterdir()] == ["Home"]
+    async with Server(tmp_path / "server", accounts=[device.public]) as same:
+        assert same.url != server.url
+        device.configure(same.url)
+        done = await device("sync")
+        assert done.code == 0, done.err
+        other_device = type(device)(device.base / "other")
+        other_device.configure(same.url)
+        assert (await other_device("sync")).code == 0
+        arrived = (other_device.folder / "Home" / "Groceries.md").read_text()
+        assert arrived.endswith("Bread and butter.\n")
 
 
 async def test_sync_without_a_server_exits_4(device: Device) -> None:
