@@ -167,7 +167,7 @@ class HeapMirror:
                 await self._rest("folder", timeout_s=TROUBLE_AGAIN_S)
                 continue
             await self.state.count()
-            self.state.report.reading = not self.intake.idle
+            self.state.report.reading = self.state.to_look or not self.intake.idle
             if time.monotonic() > audit_at:
                 audit_at = time.monotonic() + AUDIT_S
                 if self.intake.idle and await missed(self.state):
@@ -262,8 +262,9 @@ class HeapMirror:
 
     @property
     def _hears_at_once(self) -> bool:
-        """Whether a live link tells what happens on the server."""
-        return self.state.live is not None and self.state.live.connected
+        """Whether a live link tells what happens to each note."""
+        live = self.state.live
+        return live is not None and live.connected and self.state.follows_all
 
     async def _in_touch(self) -> None:
         """Wait until what the server has to say is known here."""

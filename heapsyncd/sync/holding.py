@@ -22,6 +22,7 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.folder.names import carries
 from heapsyncd.sync import changes, review
+from heapsyncd.sync.attachments import here
 from heapsyncd.sync.fields import edit_fields
 from heapsyncd.sync.guard import WINDOW_MS, brakes
 from heapsyncd.sync.offloop import off_loop
@@ -49,12 +50,14 @@ async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
 
 
 async def _without_unseen(heap: HeapState, gone: Sequence[EntryRow]) -> list[EntryRow]:
-    """The rows that are to go. A note whose newest edit by others never stood in its file comes
+    """The rows that are to go. What others edited, and has not stood in its file yet, comes
     back, with the folders it stands in and its attachments: an edit wins over a deletion.
     """
     notes = [e for e in gone if e.role == "note" and heap.index.is_live(e.block_id)]
     newer = await heap.db.read(lambda tx: [(e, n) for e in notes if (n := _newer(tx, e))])
     unseen = [e for e, (shown, now) in newer if await off_loop(_says_more, e.path, shown, now)]
+    # A content that has a newer version, which has not arrived.
+    unseen += [e for e in gone if e.role == "file" and e.digest is not None and not here(e)]
     if not unseen:
         return list(gone)
     blocks_back = {e.block_id for e in unseen}

@@ -127,6 +127,7 @@ async def _choose(heap: HeapState, feed: LiveFeed, limit: int) -> None:
         ]
         live.sort(key=lambda s: -s.announced_ms)
         chosen = {s.id: s.sync_version for s in live[:limit]}
+        heap.follows_all = len(live) <= limit
         if chosen.keys() != versions.keys():
             feed.follow(chosen)
         for block, version in chosen.items():

@@ -106,6 +106,8 @@ class HeapState:
     sent: SentLately = field(default_factory=SentLately)
     live: LiveFeed | None = None
     """The live connection, while there is one."""
+    follows_all: bool = False
+    """Whether every note is followed over it."""
     large_at_s: float = math.inf
     """When, on the monotonic clock, to look for what only the live link takes (``large``)."""
     large_tries: int = 0

@@ -350,7 +350,6 @@ async def test_deleted_once_more_with_the_edit_in_sight(world: World, proxy: Pro
 async def test_a_new_content_comes_after_the_deletion(world: World, proxy: Proxy) -> None:
     """A file that is no note: a new version of its content brings it back."""
     device, other = behind(world, proxy), world.device("b", live="off")
-    (device.base / "folder" / "Home").mkdir(parents=True)
     await device.synced()
     (device.root / "plan.pdf").write_bytes(b"plan")
     await device.synced()
@@ -364,6 +363,31 @@ async def test_a_new_content_comes_after_the_deletion(world: World, proxy: Proxy
     await other.synced()
     for one in (device, other):
         assert (one.root / "plan.pdf").read_bytes() == b"plan, second"
+
+
+async def test_a_new_content_has_not_arrived_when_the_file_is_deleted(
+    world: World, proxy: Proxy
+) -> None:
+    """The version that nobody here has seen is fetched, and the file is back."""
+    device, other = behind(world, proxy), world.device("b", live="off")
+    await device.synced()
+    (device.root / "plan.pdf").write_bytes(b"plan")
+    await device.synced()
+    await other.synced()
+    async with device.running():
+        await device.in_sync()
+        proxy.set(dropped, on="/api/file")
+        (other.root / "plan.pdf").write_bytes(b"plan, second")
+        await other.synced()
+        await until(lambda: proxy.met, "it is being fetched")
+        (device.root / "plan.pdf").unlink()
+        await until(lambda: device.report.heaps[world.heap].reading, "its absence is seen")
+        await until(lambda: not device.report.heaps[world.heap].reading, "and believed")
+        proxy.set(None)
+        await until(lambda: (device.root / "plan.pdf").read_bytes() == b"plan, second", "back")
+        await device.in_sync()
+    await other.synced()
+    assert (other.root / "plan.pdf").read_bytes() == b"plan, second"
 
 
 # ---- folders ----------------------------------------------------------------------------------
