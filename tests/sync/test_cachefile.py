@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from heapsyncd.backoff import Backoff
 from heapsyncd.cache import heaps
 from heapsyncd.errors import OtherServer, Unreachable
 from heapsyncd.server import Server
-from heapsyncd.sync import patience
 from heapsyncd.sync.cachefile import open_cache
 from heapsyncd.wire import signin
 from tests.sync.proxy import Forward, Proxy, before, dropped, status
@@ -53,8 +53,8 @@ async def place(server: Server) -> AsyncIterator[Place]:
 @pytest.fixture
 async def here(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
     """The address of the world's server."""
-    monkeypatch.setattr(signin, "_LONGEST_PAUSE_S", 0.2)
-    monkeypatch.setattr(patience, "REFUSED_S", 0.2)
+    monkeypatch.setattr(signin, "_REFUSED", Backoff(0.1, 0.2))
+    monkeypatch.setattr("heapsyncd.backoff.REFUSED", Backoff(0.1, 0.2))
     with fast():
         async with place(world.server) as found:
             yield found
