@@ -24,8 +24,9 @@ class _SignIn:
     repeated.
     """
 
-    def __init__(self, rest: Rest) -> None:
+    def __init__(self, rest: Rest, code: str) -> None:
         self._rest = rest
+        self._code = code
 
     async def create_session(self, public_key: str) -> heaper.Challenge:
         body = heaper.encode(public_key=public_key)
@@ -36,7 +37,10 @@ class _SignIn:
     async def verify_session(
         self, public_key: str, challenge: str, signature: str
     ) -> heaper.TokenPair:
-        body = heaper.encode(public_key=public_key, message=challenge, signature=signature)
+        extra = {"code": self._code} if self._code else {}
+        body = heaper.encode(
+            public_key=public_key, message=challenge, signature=signature, **extra
+        )
         return await self._rest.call(
             heaper.TokenPair, "POST", "/api/auth/verify_session", body=body, repeatable=False
         )
@@ -58,12 +62,14 @@ class HeaperAccount:
     Args:
         rest: the server; its owner opens and closes it.
         seed: the account's key.
+        code: what a new embedded server printed, for its first sign-in.
     """
 
-    def __init__(self, rest: Rest, seed: Seed) -> None:
+    def __init__(self, rest: Rest, seed: Seed, code: str = "") -> None:
         self.rest = rest
+        calls = _SignIn(rest, code)
         self.session = Session(
-            _SignIn(rest), seed, clock_s=boot_clock_s, wall_s=time.time, chance=random.random
+            calls, seed, clock_s=boot_clock_s, wall_s=time.time, chance=random.random
         )
 
     async def post(self, shape: type[_T], path: str, body: bytes) -> _T:

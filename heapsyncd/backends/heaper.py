@@ -44,11 +44,12 @@ class HeaperBackend:
     Args:
         server: its address, ``https://…``; ConfigError when it is none.
         seed: the account's key.
+        code: what a new embedded server printed, for its first sign-in.
     """
 
-    def __init__(self, server: str, seed: Seed) -> None:
+    def __init__(self, server: str, seed: Seed, code: str = "") -> None:
         self._rest = Rest(server)
-        self._account = HeaperAccount(self._rest, seed)
+        self._account = HeaperAccount(self._rest, seed, code)
 
     async def __aenter__(self) -> Self:
         await self._rest.__aenter__()

@@ -26,6 +26,9 @@ _FILE = click.Path(path_type=Path)
 @click.option("--folder", type=_FILE, help=f"The mirror.  [default: {DEFAULT_FOLDER}]")
 @click.option("--kind", type=click.Choice(get_args(Kind)), default="heaper", show_default=True)
 @click.option("--key-file", type=_FILE, help="The key.  [default: NAME.key beside the config]")
+@click.option(
+    "--code", default="", help="What a new `heapsyncd serve` printed: its first device owns it."
+)
 @pass_options
 def command(
     options: Options,
@@ -34,6 +37,7 @@ def command(
     folder: Path | None,
     kind: Kind,
     key_file: Path | None,
+    code: str,
 ) -> int:
     """Write the configuration and (when absent) a fresh key, sign in and list the heaps.
 
@@ -51,7 +55,7 @@ def command(
         _check_same(account, options.path, server, folder, key_file)
         _key(account)
     account = replace(account, seed=read_key(account, options.path))
-    return asyncio.run(_sign_in(account))
+    return asyncio.run(_sign_in(account, code))
 
 
 def _known(path: Path, name: str) -> Account | None:
@@ -131,18 +135,19 @@ def _add(path: Path, account: Account) -> None:
         raise FolderTrouble(f"{error.filename} can't be written: {error.strerror}.") from error
 
 
-async def _sign_in(account: Account) -> int:
+async def _sign_in(account: Account, code: str) -> int:
     from heapsyncd.sync.mirror import list_heaps
     from heapsyncd.wire.signin import public_key
 
     assert account.seed is not None
     try:
-        found = await list_heaps(account)
+        found = await list_heaps(account, code)
     except (SignInRefused, TryLater, NotHeaper) as error:
         click.echo(f"heapsyncd: {error}", err=True)
         if isinstance(error, SignInRefused):
             click.echo("The server's operator has to accept this public key:", err=True)
             click.echo(f"  {public_key(account.seed)}", err=True)
+            click.echo("A new `heapsyncd serve` printed a code: give it with --code.", err=True)
         click.echo("Configuration and key are kept; then run `heapsyncd setup` again.", err=True)
         return error.exit_code
     click.echo(f"Signed in to {account.server}")

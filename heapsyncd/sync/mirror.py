@@ -282,10 +282,13 @@ class AccountMirror:
             self._ready()
 
 
-async def list_heaps(account: Account) -> list[tuple[Heap, bool]]:
-    """The heaps an account can see, and whether the configuration mirrors each."""
+async def list_heaps(account: Account, code: str = "") -> list[tuple[Heap, bool]]:
+    """The heaps an account can see, and whether the configuration mirrors each.
+
+    ``code``: for the first sign-in to a new embedded server.
+    """
     assert account.seed is not None
-    async with HeaperBackend(account.server, account.seed) as backend:
+    async with HeaperBackend(account.server, account.seed, code) as backend:
         await backend.sign_in()
         found = await backend.heaps()
     return [(h, chosen(account, h.title, h.id) and not h.encrypted) for h in found]
