@@ -105,6 +105,8 @@ def carry_out(
     for work in works:
         try:
             results.append((True, work(batch)))
+        except MemoryError:
+            raise
         except Exception as error:  # noqa: BLE001 - it is the caller's, whatever it is
             results.append((False, error))
     effects = list(batch.effects())
@@ -159,5 +161,7 @@ def _timed(seconds: int, function: Callable[..., T], *args: object) -> T:
     signal.alarm(seconds)
     try:
         return function(*args)
+    except MemoryError as error:
+        raise UnreadableDocument("working on it takes too much memory") from error
     finally:
         signal.alarm(0)

@@ -61,6 +61,11 @@ class Held:
         vector = self.replica.state_vector()
         return [update for update in updates if waits(update, vector)]
 
+    def would_wait(self, update: bytes) -> bool:
+        """Whether an update that has not come yet builds on others that have not come either."""
+        scratch = Replica.load([*(self.raw or [self.folded()]), update])
+        return waits(update, scratch.state_vector())
+
     def contains(self, update: bytes) -> bool:
         """Whether an update brings nothing new."""
         scratch = Replica.load([self.folded()])
@@ -109,7 +114,7 @@ class Batch:
         Raises:
             UnreadableDocument: bad bytes, or too many updates wait already; nothing happened.
         """
-        if len(held.waiting) >= self._limits.waiting_updates and held.still_waiting([update]):
+        if len(held.waiting) >= self._limits.waiting_updates and held.would_wait(update):
             raise UnreadableDocument("too many of its updates wait for others")
         before = held.replica.state_vector() if held.waiting else None
         changed = held.replica.apply(update)
