@@ -29,7 +29,6 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 log = structlog.get_logger(__name__)
 
-_PROCESSES = 2
 _REMEMBERED = 8
 """Documents that such a process keeps loaded: somebody is editing them."""
 
@@ -71,7 +70,7 @@ class Apart:
 
     def _started(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
-            _PROCESSES,
+            1,  # what it keeps loaded is in one place
             mp_context=get_context("spawn"),
             initializer=_prepare,
             initargs=(self._limits.large_memory_bytes,),
@@ -157,11 +156,11 @@ def _prepare(memory_bytes: int) -> None:
 
 
 def _timed(seconds: int, function: Callable[..., T], *args: object) -> T:
-    """Call the function; the process ends when it takes longer."""
-    signal.alarm(seconds)
+    """Call the function; the process ends when it takes more of a processor's time."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return function(*args)
     except MemoryError as error:
         raise UnreadableDocument("working on it takes too much memory") from error
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)

@@ -60,12 +60,12 @@ class Limits:
     """A document's name in a message."""
     vector_bytes: int = 64 * 1024
     """A longer state vector counts as none: the whole document is sent."""
-    waiting_updates: int = 200
+    waiting_updates: int = 100
     """Updates of one document that may wait for others; a further one is refused."""
     large_bytes: int = 64 * 1024
     """A document of so many bytes is worked on in another process: the loop must stay free."""
     large_s: int = 60
-    """How long one piece of that work may take."""
+    """How much of a processor's time one piece of that work may take."""
     large_memory_bytes: int = 4 * 1024 * MIB
     """What that process may map."""
     unsent_bytes: int = 16 * MIB

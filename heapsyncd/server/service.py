@@ -129,8 +129,10 @@ class Server(Hands):
         db = await open_database(self._data_dir / "server.db", SCHEMA)
         await self._stack.enter_async_context(db)
         limits = self._limits
-        rooms, apart = Rooms(limits), Apart(limits)
-        self._stack.push_async_callback(apart.close)
+        # One for changes and one for reading: neither waits for the other.
+        rooms, apart, writing = Rooms(limits), Apart(limits), Apart(limits)
+        for process in (apart, writing):
+            self._stack.push_async_callback(process.close)
         signer = Signer(seed, lambda: self._now_ms() / 1000)
         list_file = self._data_dir / "accounts"
         services = Services(
@@ -139,7 +141,7 @@ class Server(Hands):
             accounts=Accounts(db, signer, self._accept, list_file, limits, self._now_ms),
             throttle=Throttle(limits.auth_calls, limits.auth_window_s, time.monotonic),
             heaps=Heaps(db, self._now_ms),
-            documents=Documents(db, limits, self._now_ms, rooms.publish, rooms.gone, apart),
+            documents=Documents(db, limits, self._now_ms, rooms.publish, rooms.gone, writing),
             rooms=rooms,
             blobs=Blobs(self._data_dir),
             limits=limits,
