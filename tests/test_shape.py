@@ -88,6 +88,7 @@ EDGES = {
     "wire.rest": {"aiohttp"},
     "wire.websocket": {"aiohttp"},
     "server": {"aiohttp", "fcntl", "os", "shutil"},
+    "server.apart": {"concurrent", "multiprocessing", "signal"},
     "cli": {"os", "shutil", "signal"},
 }
 """The modules (or whole packages) that do I/O, and with what."""

@@ -34,8 +34,9 @@ class _SignIn:
     repeated.
     """
 
-    def __init__(self, rest: Rest) -> None:
+    def __init__(self, rest: Rest, code: str) -> None:
         self._rest = rest
+        self._code = code
 
     async def create_session(self, public_key: str) -> heaper.Challenge:
         body = heaper.encode(public_key=public_key)
@@ -46,7 +47,10 @@ class _SignIn:
     async def verify_session(
         self, public_key: str, challenge: str, signature: str
     ) -> heaper.TokenPair:
-        body = heaper.encode(public_key=public_key, message=challenge, signature=signature)
+        extra = {"code": self._code} if self._code else {}
+        body = heaper.encode(
+            public_key=public_key, message=challenge, signature=signature, **extra
+        )
         return await self._rest.call(
             heaper.TokenPair, "POST", "/api/auth/verify_session", body=body, repeatable=False
         )
@@ -69,13 +73,16 @@ class HeaperAccount:
         rest: the server; its owner opens and closes it.
         seed: the account's key.
         recognise: decides whether it is the right server; None: any is.
+        code: what a new embedded server printed, for its first sign-in.
     """
 
-    def __init__(self, rest: Rest, seed: Seed, recognise: Recognise | None = None) -> None:
+    def __init__(
+        self, rest: Rest, seed: Seed, recognise: Recognise | None = None, code: str = ""
+    ) -> None:
         self.rest = rest
         self._recognise = recognise
         self.session = Session(
-            _SignIn(rest),
+            _SignIn(rest, code),
             seed,
             recognise=self._meet,
             clock_s=boot_clock_s,

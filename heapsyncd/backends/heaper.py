@@ -46,11 +46,14 @@ class HeaperBackend:
         server: its address, ``https://…``; ConfigError when it is none.
         seed: the account's key.
         recognise: asked before anything is sent that a wrong server must not have.
+        code: what a new embedded server printed, for its first sign-in.
     """
 
-    def __init__(self, server: str, seed: Seed, recognise: Recognise | None = None) -> None:
+    def __init__(
+        self, server: str, seed: Seed, recognise: Recognise | None = None, code: str = ""
+    ) -> None:
         self._rest = Rest(server)
-        self._account = HeaperAccount(self._rest, seed, recognise)
+        self._account = HeaperAccount(self._rest, seed, recognise, code)
         self.contact = self._rest.contact
 
     async def __aenter__(self) -> Self:

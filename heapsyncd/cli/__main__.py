@@ -2,4 +2,5 @@
 
 from heapsyncd.cli.main import main
 
-main()
+if __name__ == "__main__":  # a helper process of the server imports this module too
+    main()

@@ -34,6 +34,9 @@ _FILE = click.Path(path_type=Path)
 @click.option("--folder", type=_FILE, help=f"The mirror.  [default: {DEFAULT_FOLDER}]")
 @click.option("--kind", type=click.Choice(get_args(Kind)), default="heaper", show_default=True)
 @click.option("--key-file", type=_FILE, help="The key.  [default: NAME.key beside the config]")
+@click.option(
+    "--code", default="", help="What a new `heapsyncd serve` printed: its first device owns it."
+)
 @pass_options
 def command(
     options: Options,
@@ -42,6 +45,7 @@ def command(
     folder: Path | None,
     kind: Kind,
     key_file: Path | None,
+    code: str,
 ) -> int:
     """Write the configuration and (when absent) a fresh key, sign in and list the heaps.
 
@@ -60,7 +64,7 @@ def command(
     _key(account)
     account = replace(account, seed=read_key(account, options.path))
     # What is wrong, a cache of another server too, is said before the configuration is written.
-    found = asyncio.run(_heaps(account, loaded.state_dir))
+    found = asyncio.run(_heaps(account, loaded.state_dir, code))
     if added is not None:
         _write(options.path, added, account.folder)
         click.echo(f"Wrote [accounts.{name}] to {options.path}")
@@ -144,7 +148,7 @@ def _write(path: Path, text: str, folder: Path) -> None:
 
 
 async def _heaps(
-    account: Account, state_dir: Path
+    account: Account, state_dir: Path, code: str
 ) -> Sequence[tuple[Heap, bool]] | HeapsyncdError:
     """Sign in and list the heaps; or why not, which may be otherwise next time.
 
@@ -154,7 +158,7 @@ async def _heaps(
     from heapsyncd.sync.mirror import list_heaps
 
     try:
-        return await list_heaps(account, state_dir)
+        return await list_heaps(account, state_dir, code)
     except OtherServer:
         raise
     except HeapsyncdError as error:
@@ -170,6 +174,7 @@ def _tell(account: Account, found: Sequence[tuple[Heap, bool]] | HeapsyncdError)
             assert account.seed is not None
             click.echo("The server's operator has to accept this public key:", err=True)
             click.echo(f"  {public_key(account.seed)}", err=True)
+            click.echo("A new `heapsyncd serve` printed a code: give it with --code.", err=True)
         click.echo("Configuration and key are kept; then run `heapsyncd setup` again.", err=True)
         return found.exit_code
     click.echo(f"Signed in to {account.server}")

@@ -294,8 +294,13 @@ class AccountMirror:
             self._ready()
 
 
-async def list_heaps(account: Account, state_dir: Path) -> list[tuple[Heap, bool]]:
+async def list_heaps(account: Account, state_dir: Path, code: str = "") -> list[tuple[Heap, bool]]:
     """The heaps an account can see, and whether the configuration mirrors each.
+
+    Args:
+        account: with its key.
+        state_dir: where its cache lives, if there is one.
+        code: for the first sign-in to a new embedded server.
 
     Raises:
         OtherServer: there is a cache, and it belongs to another server.
@@ -306,7 +311,7 @@ async def list_heaps(account: Account, state_dir: Path) -> list[tuple[Heap, bool
         if cache_path(account, state_dir).exists():
             db = await stack.enter_async_context(await open_cache(account, state_dir))
             known = partial(recognise, db, account)
-        backend = HeaperBackend(account.server, account.seed, known)
+        backend = HeaperBackend(account.server, account.seed, known, code)
         await stack.enter_async_context(backend)
         await backend.sign_in()
         found = await backend.heaps()
