@@ -261,7 +261,7 @@ class _Reader:
         return ConfigError(f"{place}: {' '.join(filter(None, [*names, what]))}")
 
 
-_HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?")
+_HEADER = re.compile(r"\s*+\[([^\[\]]+)\]\s*+(?:#.*)?")
 _KEY = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*[=.]""")
 
 
@@ -271,7 +271,7 @@ def _line_of(text: str, where: Where, key: str | None) -> int | None:
     head = None
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.fullmatch(line):
-            section = tuple(part.strip(" \"'") for part in header[1].split("."))
+            section = tuple(part.strip(" \t\"'") for part in header[1].split("."))
             if section in {where, (*where, key)} and head is None:
                 head = number
         elif section == where and key and (match := _KEY.match(line)) and key in match.groups():

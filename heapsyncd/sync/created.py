@@ -83,7 +83,9 @@ async def notes_created(heap: HeapState, saved: Sequence[Saved]) -> None:
     """
     async with heap.lock:
         tags: dict[str, BlockState] = {}
-        fresh = [f for s in saved if (f := _name(heap, s, tags)) is not None]
+        read = await off_loop(lambda: [_read(s) for s in saved])
+        named = [_name(heap, s, n, tags) for s, n in zip(saved, read, strict=True)]
+        fresh = [f for f in named if f is not None]
         with heap.index.expecting({f.state.id: f.entry.path for f in fresh}):
             for start in range(0, len(fresh), CREATE_BATCH):
                 await _create(heap, fresh[start : start + CREATE_BATCH], tags)
@@ -103,14 +105,21 @@ async def _create(
         heap.file_problems[path] = reason
 
 
-def _name(heap: HeapState, saved: Saved, tags: dict[str, BlockState]) -> _Fresh | None:
+def _read(saved: Saved) -> Note | UnreadableFile:
+    try:
+        return Note.of(saved.data)
+    except UnreadableFile as error:
+        return error
+
+
+def _name(
+    heap: HeapState, saved: Saved, note: Note | UnreadableFile, tags: dict[str, BlockState]
+) -> _Fresh | None:
     """Give a new file its block and its name; ``tags`` gets the new tag blocks, by title."""
     if saved.path in heap.index.entries:
         return None
-    try:
-        note = Note.of(saved.data)
-    except UnreadableFile as error:
-        heap.file_problems[saved.path] = str(error)
+    if isinstance(note, UnreadableFile):
+        heap.file_problems[saved.path] = str(note)
         return None
     heap.file_problems.pop(saved.path, None)
     known = {title: tag.id for title, tag in tags.items()}

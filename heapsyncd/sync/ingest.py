@@ -75,7 +75,7 @@ async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved, *, meant: bool
         await _touched(heap, entry, saved)
         return
     try:
-        note = Note.of(saved.data)
+        note = await off_loop(Note.of, saved.data)
     except UnreadableFile as error:
         # Left alone and reported; the stamps are kept so that it is read again only when it
         # changes.
@@ -135,8 +135,8 @@ async def _express(
     links = NoteLinks(heap.index, block, aliases=True)
     chosen = await off_loop(choose, ring, saved.data, now_ms()) if ring else None
     base = await heap.db.read(lambda tx: _base(tx, block, chosen.rendition)) if chosen else None
-    front_before = Note.of(chosen.rendition.data).front if chosen else None
-    change = front_change(front_before, note.front)
+    before = await off_loop(Note.of, chosen.rendition.data) if chosen else None
+    change = front_change(before.front if before else None, note.front)
     wish, new_tags = wish_of(heap, change)
     same = wish == Wish() and not again and (not ring or state.deleted_at_ms is None)
     if same and await off_loop(lambda: shows(saved.data, live.view(), links)):
@@ -286,7 +286,7 @@ async def note_reread(heap: HeapState, path: str) -> None:
         return
     saved = Saved(path, ring[0].data, stat)
     try:
-        note = Note.of(saved.data)
+        note = await off_loop(Note.of, saved.data)
         await _express(heap, entry, saved, note, state, updates, ring[:1], again=True)
     except BlockError as error:
         heap.file_problems[path] = str(error)

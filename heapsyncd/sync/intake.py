@@ -19,8 +19,6 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry, Snapshot, compare
-from heapsyncd.markdown import frontmatter
-from heapsyncd.markdown.text import decode
 from heapsyncd.sync import changes, holding
 from heapsyncd.sync.adopt import Homeless, take_in
 from heapsyncd.sync.contents import content_changed
@@ -28,7 +26,7 @@ from heapsyncd.sync.damage import mended
 from heapsyncd.sync.displaced import displaced
 from heapsyncd.sync.guard import spread
 from heapsyncd.sync.ingest import Saved, note_saved
-from heapsyncd.sync.merge import digest
+from heapsyncd.sync.merge import Note, digest
 from heapsyncd.sync.misplaced import taken_home
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.plan import Created, Found, recognise, stands_in_for
@@ -281,7 +279,7 @@ class Intake(Unsteady):
             return None
         texts[entry.path] = saved
         try:
-            front_id = frontmatter.split(decode(saved.data).text)[0].id
+            front_id = (await off_loop(Note.of, saved.data)).front.id
         except UnreadableFile as error:
             self.heap.file_problems[entry.path] = str(error)
             return None
