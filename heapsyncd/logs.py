@@ -14,14 +14,10 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from heapsyncd.config import Log
+from heapsyncd.ids import HIDDEN, hide
 
-HIDDEN: Final = "…"
 _SECRET_NAME: Final = re.compile(
     r"pass(word|phrase)|secret|seed|token|authorization|signature|private", re.IGNORECASE
-)
-_SECRET_TEXT: Final = re.compile(
-    r"(?P<before>Bearer\s+|[?&](?:token|access_token)=)[^\s&\"']+"  # headers and addresses
-    r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # JSON web tokens anywhere
 )
 
 
@@ -93,8 +89,3 @@ def _clean(key: str, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_clean(key, item) for item in value]
     return value
-
-
-def hide(text: str) -> str:
-    """The text with bearer tokens and tokens in addresses replaced by an ellipsis."""
-    return _SECRET_TEXT.sub(lambda match: (match["before"] or "") + HIDDEN, text)

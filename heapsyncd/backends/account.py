@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from heapsyncd.errors import RequestRefused, SignInRefused
 from heapsyncd.ids import Seed, Token
 from heapsyncd.wire import heaper
+from heapsyncd.wire.answers import USUAL, Most
 from heapsyncd.wire.clock import boot_clock_s
 from heapsyncd.wire.rest import Pieces, Rest, Stream
 from heapsyncd.wire.signin import Session
@@ -30,7 +31,11 @@ class _SignIn:
     async def create_session(self, public_key: str) -> heaper.Challenge:
         body = heaper.encode(public_key=public_key)
         return await self._rest.call(
-            heaper.Challenge, "POST", "/api/auth/create_session", body=body
+            heaper.Challenge,
+            "POST",
+            "/api/auth/create_session",
+            body=body,
+            most=heaper.AUTH_MOST,
         )
 
     async def verify_session(
@@ -38,7 +43,12 @@ class _SignIn:
     ) -> heaper.TokenPair:
         body = heaper.encode(public_key=public_key, message=challenge, signature=signature)
         return await self._rest.call(
-            heaper.TokenPair, "POST", "/api/auth/verify_session", body=body, repeatable=False
+            heaper.TokenPair,
+            "POST",
+            "/api/auth/verify_session",
+            body=body,
+            repeatable=False,
+            most=heaper.AUTH_MOST,
         )
 
     async def refresh_token(self, refresh: Token) -> heaper.TokenPair:
@@ -49,6 +59,7 @@ class _SignIn:
             token=refresh,
             body=heaper.encode(),
             repeatable=False,
+            most=heaper.AUTH_MOST,
         )
 
 
@@ -66,16 +77,18 @@ class HeaperAccount:
             _SignIn(rest), seed, clock_s=boot_clock_s, wall_s=time.time, chance=random.random
         )
 
-    async def post(self, shape: type[_T], path: str, body: bytes) -> _T:
+    async def post(self, shape: type[_T], path: str, body: bytes, most: Most = USUAL) -> _T:
         """A POST with a JSON body."""
         return await self._let_in(
-            lambda token: self.rest.call(shape, "POST", path, token=token, body=body)
+            lambda token: self.rest.call(shape, "POST", path, token=token, body=body, most=most)
         )
 
-    async def get(self, shape: type[_T], path: str, query: Mapping[str, str]) -> _T:
+    async def get(
+        self, shape: type[_T], path: str, query: Mapping[str, str], most: Most = USUAL
+    ) -> _T:
         """A GET with a JSON answer."""
         return await self._let_in(
-            lambda token: self.rest.call(shape, "GET", path, token=token, query=query)
+            lambda token: self.rest.call(shape, "GET", path, token=token, query=query, most=most)
         )
 
     async def put(self, path: str, size_bytes: int, pieces: Pieces) -> None:

@@ -22,12 +22,20 @@ import base58
 import jwt
 from nacl.signing import SigningKey
 
-from heapsyncd.errors import HeapsyncdError, RequestRefused, SignInRefused, TooFast, TryLater
+from heapsyncd.errors import (
+    HeapsyncdError,
+    ProtocolError,
+    RequestRefused,
+    SignInRefused,
+    TooFast,
+    TryLater,
+)
 from heapsyncd.ids import Seed, Token
 from heapsyncd.wire.backoff import equal_jitter_s
 from heapsyncd.wire.heaper import Challenge, TokenPair
 from heapsyncd.wire.values import Unauthorised
 
+_CHALLENGE_CHARS = 512
 _LEAD_SHARE = 0.3
 _LEAD_MAX_S = 60.0
 _FIRST_PAUSE_S = 1.0
@@ -72,7 +80,18 @@ def lead_s(life_s: float) -> float:
 
 
 def sign(seed: Seed, challenge: str) -> str:
-    """The base58 ed25519 signature of a challenge's UTF-8 bytes."""
+    """The base58 ed25519 signature of a challenge's UTF-8 bytes.
+
+    Raises:
+        ProtocolError: it is no challenge: what else the key may sign must not be for the server
+        to choose.
+    """
+    plain = challenge.replace("\n", "")
+    if len(challenge) > _CHALLENGE_CHARS or not (plain.isascii() and plain.isprintable()):
+        raise ProtocolError(
+            f"the server asks to sign something of {len(challenge)} characters that is no"
+            f" challenge (at most {_CHALLENGE_CHARS}, plain ASCII); it was not signed"
+        )
     return base58.b58encode(SigningKey(seed.reveal()).sign(challenge.encode()).signature).decode()
 
 

@@ -44,7 +44,7 @@ async def serving(handler: Handler) -> AsyncIterator[HeaperBackend]:
 
 
 async def fetched(backend: HeaperBackend, offset: int) -> bytes:
-    pieces = [piece async for piece in backend.download(HEAP, BLOCK, HASH, offset)]
+    pieces = [piece async for piece in backend.download(HEAP, BLOCK, HASH, len(DATA), offset)]
     return b"".join(pieces)
 
 
@@ -105,7 +105,7 @@ async def test_a_link_that_breaks_gives_what_came_and_an_error() -> None:
 
     async def read(backend: HeaperBackend) -> None:
         nonlocal got
-        async for piece in backend.download(HEAP, BLOCK, HASH):
+        async for piece in backend.download(HEAP, BLOCK, HASH, len(DATA)):
             got += piece
 
     async with serving(handle) as backend:
