@@ -4,9 +4,11 @@ Everything logs through ``structlog.get_logger()``; what libraries log through t
 takes the same way. ``configure`` may be called again (SIGHUP).
 """
 
+import json
 import logging
 import re
 import sys
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
@@ -38,6 +40,7 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
         structlog.processors.format_exc_info,
         redact,
+        *([_plain] if console else []),
     ]
     last: Processor = (
         structlog.dev.ConsoleRenderer(
@@ -47,7 +50,7 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
             exception_formatter=structlog.dev.plain_traceback,
         )
         if console
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
+        else structlog.processors.JSONRenderer(json_text)
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
@@ -72,6 +75,41 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def printable(text: str) -> str:
+    """The text on one line, without what a terminal would obey or would show turned around."""
+    if text.isprintable():
+        return text
+    return "".join(c if _is_harmless(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """JSON for people and machines: what ``printable`` replaces is escaped."""
+    text = json.dumps(value, ensure_ascii=False, **options)
+    if text.isprintable():
+        return text
+    return "".join(c if _is_harmless(c) else json.dumps(c)[1:-1] for c in text)
+
+
+def _is_harmless(char: str) -> bool:
+    # Joiners shape emoji and several scripts; a tab moves along the line alone.
+    return char in "\t\u200c\u200d" or unicodedata.category(char) not in {
+        "Cc",
+        "Cf",
+        "Cs",
+        "Zl",
+        "Zp",
+    }
+
+
+def _plain(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A structlog processor for terminals: see ``printable``."""
+    return {k: _lines(v) if isinstance(v, str) else v for k, v in event.items()}
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from heapsyncd import logs
+from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options, pass_options
 from heapsyncd.config import Log
 
@@ -44,7 +45,7 @@ def command(
     accept = Accept(keys=keys, open=everybody)
 
     def ready(url: str) -> None:
-        click.echo(f"Listening on {url}, data in {data.absolute()}")
+        say(f"Listening on {url}, data in {data.absolute()}")
 
     asyncio.run(_until_signalled(serve(data, host, port, accept=accept, ready=ready)))
 

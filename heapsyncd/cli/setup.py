@@ -12,6 +12,7 @@ import click
 
 from heapsyncd import config, logs
 from heapsyncd.cli.keys import make_key, read_key
+from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Account, Kind, Log
 from heapsyncd.errors import ConfigError, FolderTrouble, NotHeaper, SignInRefused, TryLater
@@ -37,19 +38,23 @@ def command(
 ) -> int:
     """Write the configuration and (when absent) a fresh key, sign in and list the heaps.
 
-    Run again it changes nothing that is there, and tries to sign in again.
+    Run again it changes nothing that is there, and tries to sign in again. Every account gets a
+    key of its own: a server that knows one key for another server too could sign in there with it.
     """
     logs.configure(Log(level="warning"), level=options.level)
     account = _known(options.path, name)
     if account is None:
         account = _asked(options.path, server, name, folder, kind, key_file)
+        _check_key(account, options.path)
         _key(account)
         read_key(account, options.path)  # one that was there may be wrong: say so before writing
         _add(options.path, account)
-        click.echo(f"Wrote [accounts.{name}] to {options.path}")
+        say(f"Wrote [accounts.{name}] to {options.path}")
     else:
         _check_same(account, options.path, server, folder, key_file)
         _key(account)
+    if warning := config.in_clear(account.server):
+        say(f"heapsyncd: {warning}", err=True)
     account = replace(account, seed=read_key(account, options.path))
     return asyncio.run(_sign_in(account))
 
@@ -107,9 +112,19 @@ def _check_same(
             )
 
 
+def _check_key(account: Account, path: Path) -> None:
+    """Refuse a key that signs in to another server already."""
+    for other in load(path).accounts if path.exists() else ():
+        if other.key_file == account.key_file and other.server != account.server:
+            raise ConfigError(
+                f"{account.key_file} is the key for {other.server}: either server could sign in to"
+                " the other with it. Leave --key-file out, and a new one is made."
+            )
+
+
 def _key(account: Account) -> None:
     if make_key(account.key_file):
-        click.echo(f"Made a key: {account.key_file}. Keep a copy: it is all that signs you in.")
+        say(f"Made a key: {account.key_file}. Keep a copy: it is all that signs you in.")
 
 
 def _add(path: Path, account: Account) -> None:
@@ -139,14 +154,14 @@ async def _sign_in(account: Account) -> int:
     try:
         found = await list_heaps(account)
     except (SignInRefused, TryLater, NotHeaper) as error:
-        click.echo(f"heapsyncd: {error}", err=True)
+        say(f"heapsyncd: {error}", err=True)
         if isinstance(error, SignInRefused):
-            click.echo("The server's operator has to accept this public key:", err=True)
-            click.echo(f"  {public_key(account.seed)}", err=True)
-        click.echo("Configuration and key are kept; then run `heapsyncd setup` again.", err=True)
+            say("The server's operator has to accept this public key:", err=True)
+            say(f"  {public_key(account.seed)}", err=True)
+        say("Configuration and key are kept; then run `heapsyncd setup` again.", err=True)
         return error.exit_code
-    click.echo(f"Signed in to {account.server}")
+    say(f"Signed in to {account.server}")
     for heap, mirrored in found:
-        click.echo(f"  {heap.title}{'' if mirrored else '  (not mirrored: see `heaps`)'}")
-    click.echo(f"Start with `heapsyncd run`; the mirror will be in {account.folder}")
+        say(f"  {heap.title}{'' if mirrored else '  (not mirrored: see `heaps`)'}")
+    say(f"Start with `heapsyncd run`; the mirror will be in {account.folder}")
     return 0
