@@ -11,7 +11,7 @@ from heapsyncd.wire.values import UploadSource
 
 PIECE_BYTES = 256 << 10
 FEW_CHUNKS = 1000
-MOST_CHUNKS = 250_000
+MOST_CHUNKS = 300_000
 SMALL_BYTES = 64 << 10
 """More than a few chunks have at least this size, and there are never more than so many (a
 terabyte in the usual ones): each is a request, and a value in memory.
