@@ -18,7 +18,7 @@ AREAS: Final = {
     "network and server": range(58, 68),
     "attachments": range(68, 73),
     "the whole": range(75, 79),
-    "found in use": (79, 83, 84),
+    "found in use": (79, *range(82, 86)),
 }
 """Which numbers speak of what; none is left out. What takes days or a bench is not here."""
 
@@ -475,6 +475,26 @@ FAULTS: Final = {
         "cli/test_sync.py::test_another_server_exits_3",
         "cli/test_run.py::test_a_daemon_does_not_mirror_another_server",
         "cli/test_setup.py::test_setup_knows_the_server_of_a_cache",
+    ),
+    82: (
+        "40 CRLF lines that look like front matter, and any other block: read in linear time",
+        "markdown/test_frontmatter.py::test_a_note_that_begins_with_a_rule_is_read_in_linear_time",
+        "markdown/test_frontmatter.py::test_any_block_is_read_in_linear_time",
+        "markdown/test_frontmatter.py::test_any_block_can_be_edited_or_stays",
+        "sync/test_interpreter.py::test_a_note_that_begins_with_a_rule_and_has_crlf",
+    ),
+    85: (
+        "a number, hash, name, redirect or answer chosen by others: bounded, one block's trouble",
+        "document/test_fields.py::test_a_number_that_nobody_can_hold_is_none",
+        "document/test_fields.py::test_a_hash_is_64_hex_digits_or_absent",
+        "sync/test_files.py::test_an_entry_that_nobody_could_have_meant",
+        "sync/test_refusals.py::test_a_version_that_never_comes",
+        "sync/test_refusals.py::test_a_pass_ends_when_its_time_is_over",
+        "wire/test_heaper.py::test_a_senseless_time_is_its_own_block_s_trouble",
+        "wire/test_rest.py::test_a_redirected_socket_is_not_followed",
+        "wire/test_rest.py::test_an_answer_is_bounded_while_it_is_read",
+        "backends/test_download.py::test_a_file_that_goes_on_for_ever_ends_at_its_size",
+        "cli/test_output.py::test_titles_of_heaps_and_notes",
     ),
 }
 """By number: the situation and what a user must see, then the tests that prove it."""

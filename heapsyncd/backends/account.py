@@ -15,6 +15,7 @@ from heapsyncd.errors import (
 )
 from heapsyncd.ids import Seed, Token
 from heapsyncd.wire import heaper
+from heapsyncd.wire.answers import USUAL, Most
 from heapsyncd.wire.clock import boot_clock_s
 from heapsyncd.wire.rest import Pieces, Rest, Stale, Stream
 from heapsyncd.wire.signin import Session
@@ -41,7 +42,11 @@ class _SignIn:
     async def create_session(self, public_key: str) -> heaper.Challenge:
         body = heaper.encode(public_key=public_key)
         return await self._rest.call(
-            heaper.Challenge, "POST", "/api/auth/create_session", body=body
+            heaper.Challenge,
+            "POST",
+            "/api/auth/create_session",
+            body=body,
+            most=heaper.AUTH_MOST,
         )
 
     async def verify_session(
@@ -52,7 +57,12 @@ class _SignIn:
             public_key=public_key, message=challenge, signature=signature, **extra
         )
         return await self._rest.call(
-            heaper.TokenPair, "POST", "/api/auth/verify_session", body=body, repeatable=False
+            heaper.TokenPair,
+            "POST",
+            "/api/auth/verify_session",
+            body=body,
+            repeatable=False,
+            most=heaper.AUTH_MOST,
         )
 
     async def refresh_token(self, refresh: Token) -> heaper.TokenPair:
@@ -63,6 +73,7 @@ class _SignIn:
             token=refresh,
             body=heaper.encode(),
             repeatable=False,
+            most=heaper.AUTH_MOST,
         )
 
 
@@ -90,19 +101,21 @@ class HeaperAccount:
             chance=random.random,
         )
 
-    async def post(self, shape: type[_T], path: str, body: bytes) -> _T:
+    async def post(self, shape: type[_T], path: str, body: bytes, most: Most = USUAL) -> _T:
         """A POST with a JSON body."""
         return await self._let_in(
             lambda token: self.rest.call(
-                shape, "POST", path, token=token, body=body, repeatable=False
+                shape, "POST", path, token=token, body=body, repeatable=False, most=most
             )
         )
 
-    async def get(self, shape: type[_T], path: str, query: Mapping[str, str]) -> _T:
+    async def get(
+        self, shape: type[_T], path: str, query: Mapping[str, str], most: Most = USUAL
+    ) -> _T:
         """A GET with a JSON answer."""
         return await self._let_in(
             lambda token: self.rest.call(
-                shape, "GET", path, token=token, query=query, repeatable=False
+                shape, "GET", path, token=token, query=query, repeatable=False, most=most
             )
         )
 

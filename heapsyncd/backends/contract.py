@@ -193,9 +193,11 @@ class Backend(Protocol):
         heap: HeapId,
         block: BlockId,
         hash: str,  # noqa: A002 - the word of files_v0, as in FileEntry
+        size_bytes: int,
         offset: int = 0,
     ) -> AsyncGenerator[bytes, None]:
-        """A file's bytes from ``offset``, in pieces; the caller checks the hash.
+        """A file's bytes from ``offset``, in pieces, up to ``size_bytes`` in all; the caller
+        checks the hash.
 
         A link that breaks half way raises ``Unreachable`` or ``ServerTrouble``: go on from the
         new offset.

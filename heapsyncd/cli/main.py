@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 import click
 
 from heapsyncd import __version__, config
+from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options
 from heapsyncd.errors import HeapsyncdError, leaves, meant
 
@@ -132,10 +133,9 @@ def _report_bug(error: BaseException) -> int:
         "This is a bug of heapsyncd. Run it again with --verbose for the details of a report.",
     )
     if {"-v", "--verbose"} & set(sys.argv):
-        traceback.print_exception(error)
+        say(*"".join(traceback.format_exception(error)).split("\n"), err=True)
     return 1
 
 
 def _say(*lines: str) -> None:
-    for line in lines:
-        click.echo(f"heapsyncd: {line}", err=True)
+    say(*(f"heapsyncd: {line}" for text in lines for line in text.split("\n")), err=True)

@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from heapsyncd import logs
+from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options, pass_options
 from heapsyncd.config import Log
 
@@ -69,12 +70,12 @@ def command(
         )
 
     def ready(url: str, code: str | None) -> None:
-        click.echo(f"Listening on {url}, data in {data.absolute()}")
+        say(f"Listening on {url}, data in {data.absolute()}")
         if code is not None:
-            click.echo("Nobody can sign in yet. Who brings this code first becomes the owner:")
-            click.echo(f"  heapsyncd setup --server {url} --code {code}")
+            say("Nobody can sign in yet. Who brings this code first becomes the owner:")
+            say(f"  heapsyncd setup --server {url} --code {code}")
         if not is_loopback(host):
-            click.echo("This is plain HTTP: put a proxy with TLS in front of it.", err=True)
+            say("This is plain HTTP: put a proxy with TLS in front of it.", err=True)
 
     serving = serve(
         data,

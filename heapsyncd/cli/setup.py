@@ -13,6 +13,7 @@ import click
 
 from heapsyncd import config, logs
 from heapsyncd.cli.keys import make_key, read_key
+from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Account, Config, Kind, Log
 from heapsyncd.errors import (
@@ -49,7 +50,8 @@ def command(
 ) -> int:
     """Write the configuration and (when absent) a fresh key, sign in and list the heaps.
 
-    Run again it changes nothing that is there, and tries to sign in again.
+    Run again it changes nothing that is there, and tries to sign in again. Every account gets a
+    key of its own: a server that knows one key for another server too could sign in there with it.
     """
     logs.configure(Log(level="warning"), level=options.level)
     loaded = load(options.path) if options.path.exists() else None
@@ -58,16 +60,19 @@ def command(
         _check_same(account, options.path, server, folder, key_file)
     else:
         account = _asked(options.path, server, name, folder, kind, key_file)
+        _check_key(account, options.path)
         added = _text_with(options.path, account)
         loaded = config.parse(added, options.path, os.environ)
         account = _named(loaded, name) or account
     _key(account)
+    if warning := config.in_clear(account.server):
+        say(f"heapsyncd: {warning}", err=True)
     account = replace(account, seed=read_key(account, options.path))
     # What is wrong, a cache of another server too, is said before the configuration is written.
     found = asyncio.run(_heaps(account, loaded.state_dir, code))
     if added is not None:
         _write(options.path, added, account.folder)
-        click.echo(f"Wrote [accounts.{name}] to {options.path}")
+        say(f"Wrote [accounts.{name}] to {options.path}")
     return _tell(account, found)
 
 
@@ -121,9 +126,19 @@ def _check_same(
             )
 
 
+def _check_key(account: Account, path: Path) -> None:
+    """Refuse a key that signs in to another server already."""
+    for other in load(path).accounts if path.exists() else ():
+        if other.key_file == account.key_file and other.server != account.server:
+            raise ConfigError(
+                f"{account.key_file} is the key for {other.server}: either server could sign in to"
+                " the other with it. Leave --key-file out, and a new one is made."
+            )
+
+
 def _key(account: Account) -> None:
     if make_key(account.key_file):
-        click.echo(f"Made a key: {account.key_file}. Keep a copy: it is all that signs you in.")
+        say(f"Made a key: {account.key_file}. Keep a copy: it is all that signs you in.")
 
 
 def _text_with(path: Path, account: Account) -> str:
@@ -169,16 +184,16 @@ def _tell(account: Account, found: Sequence[tuple[Heap, bool]] | HeapsyncdError)
     from heapsyncd.wire.signin import public_key
 
     if isinstance(found, HeapsyncdError):
-        click.echo(f"heapsyncd: {found}", err=True)
+        say(f"heapsyncd: {found}", err=True)
         if isinstance(found, SignInRefused):
             assert account.seed is not None
-            click.echo("The server's operator has to accept this public key:", err=True)
-            click.echo(f"  {public_key(account.seed)}", err=True)
-            click.echo("A new `heapsyncd serve` printed a code: give it with --code.", err=True)
-        click.echo("Configuration and key are kept; then run `heapsyncd setup` again.", err=True)
+            say("The server's operator has to accept this public key:", err=True)
+            say(f"  {public_key(account.seed)}", err=True)
+            say("A new `heapsyncd serve` printed a code: give it with --code.", err=True)
+        say("Configuration and key are kept; then run `heapsyncd setup` again.", err=True)
         return found.exit_code
-    click.echo(f"Signed in to {account.server}")
+    say(f"Signed in to {account.server}")
     for heap, mirrored in found:
-        click.echo(f"  {heap.title}{'' if mirrored else '  (not mirrored: see `heaps`)'}")
-    click.echo(f"Start with `heapsyncd run`; the mirror will be in {account.folder}")
+        say(f"  {heap.title}{'' if mirrored else '  (not mirrored: see `heaps`)'}")
+    say(f"Start with `heapsyncd run`; the mirror will be in {account.folder}")
     return 0

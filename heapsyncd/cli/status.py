@@ -1,7 +1,6 @@
 """``status``: what is in sync, what is not, and why; from the daemon, or from the cache."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -9,6 +8,7 @@ from typing import Any, Final
 import click
 
 from heapsyncd import control, logs
+from heapsyncd.cli.output import say, say_json
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import TryLater
@@ -54,26 +54,26 @@ async def read(config: Config) -> tuple[Status, str | None]:
 
 async def _once(config: Config, *, as_json: bool) -> None:
     status, remark = await read(config)
-    click.echo(_text(status, remark, as_json=as_json))
+    _show(status, remark, as_json=as_json)
 
 
 async def _watch(config: Config, *, as_json: bool) -> None:
     shown = None
     while True:
         status, remark = await read(config)
-        text = _text(status, remark, as_json=as_json)
-        if text != shown:
+        if (status, remark) != shown:
             if sys.stdout.isatty():
                 click.clear()
-            click.echo(text)
-            shown = text
+            _show(status, remark, as_json=as_json)
+            shown = status, remark
         await asyncio.sleep(WATCH_EVERY_S)
 
 
-def _text(status: Status, remark: str | None, *, as_json: bool) -> str:
+def _show(status: Status, remark: str | None, *, as_json: bool) -> None:
     if as_json:
-        return json.dumps(status, ensure_ascii=False)
-    return "\n".join([*render(status), *([remark] if remark else [])])
+        say_json(status)
+    else:
+        say(*render(status), *([remark] if remark else []))
 
 
 def render(status: Status) -> Iterator[str]:

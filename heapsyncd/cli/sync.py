@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from heapsyncd import logs
+from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options, load_with_keys, pass_options
 from heapsyncd.sync.report import Verdict
 
@@ -44,12 +45,12 @@ def tell(verdicts: Mapping[str, Verdict]) -> int:
     """Print how the pass ended for each account; return the exit code."""
     for name, verdict in verdicts.items():
         good = verdict.exit_code == 0
-        click.echo(f"{name}: {verdict.state}", err=not good)
+        say(f"{name}: {verdict.state}", err=not good)
         lines = [*verdict.left, *(f"minor: {line}" for line in verdict.told)]
         for line in lines[:LEFT_LINES]:
-            click.echo(f"  {line}", err=True)
+            say(f"  {line}", err=True)
         if (more := len(lines) - LEFT_LINES) > 0:
-            click.echo(f"  and {more} more; `heapsyncd status` lists them", err=True)
+            say(f"  and {more} more; `heapsyncd status` lists them", err=True)
     return worst(verdict.exit_code for verdict in verdicts.values())
 
 

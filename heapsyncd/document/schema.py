@@ -41,7 +41,8 @@ NAMES = BLOCKS | INLINE | CELLS | {"listItem", "todo_item", "taskItem", "tableRo
 MARKS: tuple[MarkType, ...] = ("bold", "code", "italic", "link", "strike", "underline")
 """Marks markdown can say; a document calls them the same."""
 
-FILE_KEY = re.compile(r"(?P<hash>[0-9a-fA-F]{64})(?::(?P<size>\d{1,15}))?")
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+FILE_KEY = re.compile(rf"(?P<hash>{SHA256.pattern})(?::(?P<size>\d{{1,15}}))?", re.ASCII)
 """A key of ``files_v0``."""
 
 _VALUE_LEVELS = 100

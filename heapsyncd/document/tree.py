@@ -27,6 +27,7 @@ from heapsyncd.document.shown import (
 )
 from heapsyncd.tree import (
     DEEPEST,
+    MOST_EMPTY_CELLS,
     Atom,
     Block,
     BlockType,
@@ -172,10 +173,16 @@ class View:
         for r, row in enumerate(node.children):
             assert isinstance(row, Elem)
             at = (*path, r)
-            cells = [self._cell(c, (*at, k)) for k, c in enumerate(row.children)]
-            cells += [Block("cell")] * (width - len(cells))
-            rows.append(Block("row", children=tuple(cells), path=at))
-        return Block("table", children=tuple(rows), path=path)
+            rows.append((at, [self._cell(c, (*at, k)) for k, c in enumerate(row.children)]))
+        filled = sum(1 for _, cells in rows for cell in cells if cell.inline)
+        if width * len(rows) - filled > MOST_EMPTY_CELLS:
+            return None
+        none = Block("cell")
+        even = [
+            Block("row", children=(*cells, *[none] * (width - len(cells))), path=at)
+            for at, cells in rows
+        ]
+        return Block("table", children=tuple(even), path=path)
 
     def _cell(self, node: Node, path: Path) -> Block:
         """Paragraphs after the first are parted by two breaks, whose path is the paragraph's."""

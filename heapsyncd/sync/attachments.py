@@ -6,6 +6,7 @@ with one name (a file changed on two devices at once) the smallest key has the n
 its variants. A content that a newer one replaced is replaced on the disk when that has arrived.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -214,7 +215,9 @@ def _is_stray(heap: HeapState, entry: EntryRow) -> bool:
 
 
 def _aside(entry: EntryRow) -> str:
-    name = f"{ASIDE}{entry.block_id}-{(entry.key or '')[:16]}"
+    # Not the key itself, which may be anything.
+    distinct = hashlib.sha256((entry.key or "").encode("utf-8", "replace")).hexdigest()[:16]
+    name = f"{ASIDE}{entry.block_id}-{distinct}"
     return str(PurePosixPath(entry.path).with_name(name))
 
 

@@ -11,11 +11,11 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
-from heapsyncd.errors import BlockError
+from heapsyncd.errors import BlockError, UnreadableFile
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.model import BlockKind
 from heapsyncd.sync.index import NoteLinks
-from heapsyncd.sync.ingest import Saved, judged, wish_of
+from heapsyncd.sync.ingest import Saved, judged, read_note, wish_of
 from heapsyncd.sync.merge import (
     Base,
     Note,
@@ -83,7 +83,9 @@ async def notes_created(heap: HeapState, saved: Sequence[Saved]) -> None:
     """
     async with heap.lock:
         tags: dict[str, BlockState] = {}
-        fresh = [f for s in saved if (f := _name(heap, s, tags)) is not None]
+        read = await off_loop(lambda: [read_note(s.data) for s in saved])
+        named = [_name(heap, s, n, tags) for s, n in zip(saved, read, strict=True)]
+        fresh = [f for f in named if f is not None]
         with heap.index.expecting({f.state.id: f.entry.path for f in fresh}):
             for start in range(0, len(fresh), CREATE_BATCH):
                 await _create(heap, fresh[start : start + CREATE_BATCH], tags)
@@ -103,11 +105,13 @@ async def _create(
         heap.problems.found("content", path, reason)
 
 
-def _name(heap: HeapState, saved: Saved, tags: dict[str, BlockState]) -> _Fresh | None:
+def _name(
+    heap: HeapState, saved: Saved, read: Note | UnreadableFile, tags: dict[str, BlockState]
+) -> _Fresh | None:
     """Give a new file its block and its name; ``tags`` gets the new tag blocks, by title."""
     if saved.path in heap.index.entries:
         return None
-    note = judged(heap, saved)
+    note = judged(heap, saved, read)
     if note is None:
         return None
     known = {title: tag.id for title, tag in tags.items()}

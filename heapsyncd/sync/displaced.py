@@ -14,8 +14,8 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Differences, Entry
 from heapsyncd.ids import BlockId
-from heapsyncd.markdown import frontmatter
-from heapsyncd.markdown.text import decode
+from heapsyncd.sync.merge import Note
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.plan import aside
 from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.unit_of_work import Change
@@ -73,7 +73,7 @@ def _is_file(heap: HeapState, path: str, entry: Entry) -> bool:
 async def _id_in(heap: HeapState, path: str, max_bytes: int) -> BlockId | None:
     try:
         data, _ = await heap.disk.read(path, max_bytes)
-        found = frontmatter.split(decode(data).text)[0].id
+        found = (await off_loop(Note.of, data)).front.id
     except (Moved, Unsettled, FolderTrouble, UnreadableFile):
         return None
     return None if found is None else BlockId(found)

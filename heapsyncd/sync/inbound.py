@@ -39,10 +39,16 @@ _KIND_ORDER: Mapping[str, int] = {"folder": 0, "tag": 1}
 
 
 async def pull(heap: HeapState, *, everything: bool = False) -> None:
-    """Pull every wanted block, folders and tags first, each batch committed as it comes."""
+    """Pull every wanted block, folders and tags first, each batch committed as it comes.
+
+    What an answer did not bring on (a version was announced that is not delivered) is not asked
+    for again before the next time.
+    """
     total = done = 0
+    answered: dict[BlockId, BlockState] = {}
     while True:
-        wanted = await heap.db.read(lambda tx: blocks.wanted(tx, heap.id, 1 << 30))
+        found = await heap.db.read(lambda tx: blocks.wanted(tx, heap.id, 1 << 30))
+        wanted = [s for s in found if answered.get(s.id) != s]
         if not wanted:
             break
         total = max(total, done + len(wanted))
@@ -56,11 +62,11 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
         ]
         answer = await heap.backend.pull(heap.id, asks)
         asked = {a.id: a.sync_version for a in asks}
-        found = [
+        incoming = [
             Incoming(p.id, p.sync_version, p.update, p.full, asked.get(p.id, 0))
             for p in answer.blocks
         ]
-        await receive(heap, found)
+        await receive(heap, incoming)
         if answer.missing:
             await heap.db.write(lambda tx, a=answer.missing: _missing(tx, a))  # type: ignore[misc]
         got = len(answer.blocks) + len(answer.missing)
@@ -68,6 +74,8 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
             log.warning("pull answered nothing", heap=heap.report.title, asked=len(batch))
             break
         done += got
+        given = {i.id for i in incoming}
+        answered |= {s.id: s for s in batch if s.id in given}
         if everything:
             heap.step("receiving", done, total)
     heap.in_doubt = False

@@ -55,15 +55,26 @@ class Saved:
     stat: Stat
 
 
-def judged(heap: HeapState, saved: Saved) -> Note | None:
-    """Take a note's file apart, and tell what is wrong with its content; None when it is no text:
-    such a file is left alone.
+def read_note(data: bytes) -> Note | UnreadableFile:
+    """A note's file taken apart, or why it is no text; takes long where the file is large."""
+    try:
+        return Note.of(data)
+    except UnreadableFile as error:
+        return error
+
+
+def judged(heap: HeapState, saved: Saved, note: Note | UnreadableFile) -> Note | None:
+    """Tell what is wrong with the content of a note's file; None when it is no text: such a file
+    is left alone.
+
+    Args:
+        heap: the heap.
+        saved: the file.
+        note: as it was read (``read_note``).
     """
     heap.problems.clear(saved.path, "content")
-    try:
-        note = Note.of(saved.data)
-    except UnreadableFile as error:
-        heap.problems.found("content", saved.path, error, "odd")
+    if isinstance(note, UnreadableFile):
+        heap.problems.found("content", saved.path, note, "odd")
         return None
     if note.front.problem is not None:
         reason = f"{note.front.problem}; until you correct it, its title and tags do not count"
@@ -87,7 +98,7 @@ async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved, *, meant: bool
         return
     if ring and ring[0].origin == "planned":
         ring = await _after_a_kill(heap, block, ring, saved.data)
-    note = judged(heap, saved)
+    note = judged(heap, saved, await off_loop(read_note, saved.data))
     if note is None:
         # The stamps are kept, so that it is read again only when it changes.
         await _touched(heap, entry, saved, seen=False)
@@ -150,8 +161,8 @@ async def _express(
     links = NoteLinks(heap.index, block, aliases=True)
     chosen = await off_loop(choose, ring, saved.data, now_ms()) if ring else None
     base = await heap.db.read(lambda tx: _base(tx, block, chosen.rendition)) if chosen else None
-    front_before = Note.of(chosen.rendition.data).front if chosen else None
-    change = front_change(front_before, note.front)
+    before = await off_loop(Note.of, chosen.rendition.data) if chosen else None
+    change = front_change(before.front if before else None, note.front)
     wish, new_tags = wish_of(heap, change)
     same = wish == Wish() and not again and (not ring or state.deleted_at_ms is None)
     if same and await off_loop(lambda: shows(saved.data, live.view(), links)):
@@ -319,7 +330,7 @@ async def note_reread(heap: HeapState, path: str) -> None:
         return
     saved = Saved(path, ring[0].data, stat)
     try:
-        note = Note.of(saved.data)
+        note = await off_loop(Note.of, saved.data)
         await _express(heap, entry, saved, note, state, updates, ring[:1], again=True)
     except BlockError as error:
         heap.problems.found("content", path, error)

@@ -25,7 +25,7 @@ from heapsyncd.sync.contents import content_changed
 from heapsyncd.sync.damage import mended
 from heapsyncd.sync.displaced import displaced
 from heapsyncd.sync.guard import spread
-from heapsyncd.sync.ingest import Saved, judged, note_saved
+from heapsyncd.sync.ingest import Saved, judged, note_saved, read_note
 from heapsyncd.sync.merge import digest
 from heapsyncd.sync.misplaced import taken_home
 from heapsyncd.sync.offloop import off_loop
@@ -286,7 +286,7 @@ class Intake(Unsteady):
         saved = await self._read(entry.path)
         if saved is None:
             return None
-        note = judged(self.heap, saved)
+        note = judged(self.heap, saved, await off_loop(read_note, saved.data))
         if note is None:
             return None
         texts[entry.path], front_id = saved, note.front.id

@@ -50,6 +50,8 @@ GIVE_UP_S: Final = 30.0
 BEAT_S: Final = 2.0
 """How often the heaps' loops, and a suspend, are looked for."""
 ONCE_POLL_S: Final = 0.5
+END_S: Final = 3.0
+"""How long after a single pass the heaps may finish what they are at; then they are cancelled."""
 
 
 async def mirror_account(
@@ -120,6 +122,7 @@ class AccountMirror:
         self._end = asyncio.Event()
         self._claimed: list[HeapFolder] = []
         self._suspends = Suspends()
+        self._tasks: list[asyncio.Task[None]] = []
         self.mirrors: dict[HeapId, HeapMirror] = {}
 
     async def close(self) -> None:
@@ -167,16 +170,31 @@ class AccountMirror:
     async def once(self, timeout_s: float | None) -> Verdict:
         """One full pass both ways."""
         started = time.monotonic()
+        end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+        late = Verdict("offline", 4, (f"{self._account.server} did not answer in time",))
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout_at(end):
                 await self._backend.sign_in()
         except TimeoutError:
-            return Verdict("offline", 4, (f"{self._account.server} did not answer in time",))
+            return late
         async with asyncio.TaskGroup() as group:
-            await self._find_heaps(group)
-            verdict = await self._until_settled(started, timeout_s)
-            self._end.set()
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._find_heaps(group)
+            except TimeoutError:
+                verdict = late
+            else:
+                verdict = await self._until_settled(started, timeout_s)
+            await self._end_heaps()
         return verdict
+
+    async def _end_heaps(self) -> None:
+        """End the heaps' tasks in order; what waits for the server still is not waited for."""
+        self._end.set()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=END_S)
+            for task in late:
+                task.cancel()
 
     async def _until_settled(self, started: float, timeout_s: float | None) -> Verdict:
         away_since: float | None = None
@@ -286,7 +304,7 @@ class AccountMirror:
             self._looked,
         )
         self.mirrors[heap.id] = mirror
-        group.create_task(mirror.run(), name=f"heap {heap.title}")
+        self._tasks.append(group.create_task(mirror.run(), name=f"heap {heap.title}"))
 
     def _looked(self) -> None:
         if all(m.first_look for m in self.mirrors.values()):

@@ -17,6 +17,7 @@ from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.ingest import Saved
 from heapsyncd.sync.merge import Note, digest
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.state import HeapState, stamped
 from heapsyncd.sync.unit_of_work import Change
 
@@ -30,7 +31,7 @@ async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | No
     That note's own file is written first: after a kill in between all of it is done again.
     """
     async with heap.lock:
-        home = _home(heap, entry, saved)
+        home = await _home(heap, entry, saved)
         base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
         if home is None or base is None:
             return None
@@ -51,10 +52,10 @@ async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | No
     return home
 
 
-def _home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | None:
+async def _home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | None:
     """The place of the note whose text this is, when that note had this name before."""
     try:
-        block = BlockId(Note.of(saved.data).front.id or "")
+        block = BlockId((await off_loop(Note.of, saved.data)).front.id or "")
     except UnreadableFile:
         return None
     name = PurePosixPath(entry.path).name.removesuffix(".md")

@@ -171,6 +171,11 @@ async def _upload(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
 
 async def _download(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
     """Fetch a content; one with a wrong hash is thrown away, and after some tries given up."""
+    if not file.hash:
+        _put_off(heap, entry, for_good=True)
+        reason = "its document names no sha256 of it, so that it can't be fetched; attach it anew"
+        heap.problems.found("transfer", entry.path, reason)
+        return False
     try:
         for _ in range(TRIES):
             stat = await _fetch(heap, entry, file)
@@ -201,13 +206,13 @@ async def _fetch(heap: HeapState, entry: EntryRow, file: FileEntry) -> Stat | No
     parent = str(PurePosixPath(entry.path).parent)
     if parent != ".":
         await heap.disk.make_dir(parent)
-    part = heap.disk.part(entry.path, file.hash)
+    part = heap.disk.part(entry.path, file.hash.lower())
     offset = await part.size()
     if offset > file.size_bytes:
         await part.drop()
         offset = 0
     if offset < file.size_bytes:
-        pieces = heap.backend.download(heap.id, entry.block_id, file.hash, offset)
+        pieces = heap.backend.download(heap.id, entry.block_id, file.hash, file.size_bytes, offset)
         async with aclosing(pieces):
             async for end in _write(part, offset, pieces):
                 _tell(heap, entry.path, end, file.size_bytes)

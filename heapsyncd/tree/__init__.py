@@ -46,6 +46,7 @@ from heapsyncd.tree.canonical import (
 from heapsyncd.tree.nodes import (
     DEEPEST,
     LISTS,
+    MOST_EMPTY_CELLS,
     Atom,
     AtomType,
     Attrs,
@@ -67,6 +68,7 @@ from heapsyncd.tree.nodes import (
 __all__ = [
     "DEEPEST",
     "LISTS",
+    "MOST_EMPTY_CELLS",
     "Atom",
     "AtomType",
     "Attrs",

@@ -142,7 +142,7 @@ def one_spaced(text: str) -> str:
 
     Whitespace that holds a newline becomes one space.
     """
-    return re.sub(r"[ \t]*[\r\n]+\s*", " ", text.replace("\0", "")).strip()
+    return re.sub(r"(?<![ \t])[ \t]*+[\r\n]++\s*+", " ", text.replace("\0", "")).strip()
 
 
 def language(text: str) -> str:

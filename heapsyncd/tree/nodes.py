@@ -35,6 +35,11 @@ LISTS = frozenset({"bullet_list", "ordered_list", "todo_list"})
 
 DEEPEST = 100
 """So many containers (quotes, lists, items) stand one in another, in files and in documents."""
+MOST_EMPTY_CELLS = 20_000
+"""A table with more of them, once its rows are even, is none: a long row beside many short ones
+would take all memory. Files and documents draw the line at the same place, or one could not show
+the other.
+"""
 
 
 @dataclass(slots=True, order=True, unsafe_hash=True)

@@ -29,6 +29,7 @@ from heapsyncd.backoff import Backoff
 from heapsyncd.errors import (
     HeapsyncdError,
     OtherServer,
+    ProtocolError,
     RequestRefused,
     SignInRefused,
     TooFast,
@@ -38,6 +39,7 @@ from heapsyncd.ids import Seed, Token
 from heapsyncd.wire.heaper import Challenge, TokenPair
 from heapsyncd.wire.values import Unauthorised
 
+_CHALLENGE_CHARS = 512
 _LEAD_SHARE = 0.3
 _LEAD_MAX_S = 60.0
 _REFUSED = Backoff(1.0, 30.0, least=0.5)
@@ -81,7 +83,18 @@ def lead_s(life_s: float) -> float:
 
 
 def sign(seed: Seed, challenge: str) -> str:
-    """The base58 ed25519 signature of a challenge's UTF-8 bytes."""
+    """The base58 ed25519 signature of a challenge's UTF-8 bytes.
+
+    Raises:
+        ProtocolError: it is no challenge: what else the key may sign must not be for the server
+        to choose.
+    """
+    plain = challenge.replace("\n", "")
+    if len(challenge) > _CHALLENGE_CHARS or not (plain.isascii() and plain.isprintable()):
+        raise ProtocolError(
+            f"the server asks to sign something of {len(challenge)} characters that is no"
+            f" challenge (at most {_CHALLENGE_CHARS}, plain ASCII); it was not signed"
+        )
     return base58.b58encode(SigningKey(seed.reveal()).sign(challenge.encode()).signature).decode()
 
 

@@ -1,6 +1,8 @@
 """What a server, or what stands before it, answers: said truly, waited out, and nothing lost."""
 
 import asyncio
+import contextlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +15,7 @@ from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.backoff import Backoff
 from heapsyncd.ids import HeapId
 from heapsyncd.model import ChangePage
-from heapsyncd.sync import patience
+from heapsyncd.sync import mirror, patience
 from heapsyncd.wire import rest
 from heapsyncd.wire.signin import public_key
 from tests.sync.proxy import (
@@ -355,3 +357,60 @@ async def test_a_server_that_asks_to_slow_down(
         assert max(pauses) >= 5
         proxy.set(None)
         await device.in_sync()
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 3.0])
+async def test_a_version_that_never_comes(world: World, proxy: Proxy, wait_s: float) -> None:
+    """A feed that names a newer version than any pull delivers: asked for once a look, no more;
+    the other notes are current, and a pass ends in its time.
+    """
+    device = behind(proxy, world)
+    first = await world.add("First", "text\n")
+    await world.add("Other", "other\n")
+    pulls = 0
+
+    async def newer(request: web.Request, forward: Forward) -> web.StreamResponse:
+        nonlocal pulls
+        answer = await forward()
+        pulls += request.path == "/api/sync/pull"
+        if request.path != "/api/sync/delta":
+            return answer
+        page = json.loads(bytes(answer.body))  # type: ignore[arg-type]
+        for block in page["blocks"]:
+            block["sync_version"] += block["id"] == first
+        return web.json_response(page)
+
+    proxy.set(newer, "/api/sync")
+    verdict = await device.once(timeout_s=max(wait_s, 2.0))
+    assert verdict.exit_code == 1
+    assert device.notes()["Other.md"] == "other\n"
+    assert pulls < 100
+
+
+async def test_a_pass_ends_when_its_time_is_over(
+    world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slowly a server answers, and whatever it is asked."""
+    monkeypatch.setattr(mirror, "END_S", 0.2)
+    device = behind(proxy, world)
+    await world.add("Note", "text\n")
+    await device.synced()
+    (device.root / "Note.md").write_text("edited\n")
+
+    async def drips(request: web.Request, forward: Forward) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while not proxy.over.is_set():
+                await response.write(b" ")
+                await asyncio.sleep(0.05)
+        return response
+
+    for on in ("/api/heaps", "/api/sync/delta", "/api/sync/push"):
+        proxy.set(drips, on)
+        async with asyncio.timeout(15):
+            verdict = await device.once(timeout_s=1.0)
+        assert verdict.exit_code in {1, 4}, on
+        assert proxy.met, on
+    proxy.set(None)
+    await device.synced()

@@ -13,6 +13,7 @@ from nacl.signing import SigningKey, VerifyKey
 from heapsyncd.errors import (
     HeapsyncdError,
     OtherServer,
+    ProtocolError,
     RequestRefused,
     ServerTrouble,
     SignInRefused,
@@ -451,4 +452,11 @@ def test_the_signature_is_ed25519_over_utf8() -> None:
     """What a server verifies: base58 of the signature of the challenge's bytes."""
     key = SigningKey(SEED.reveal()).verify_key
     assert base58.b58decode(public_key(SEED)) == key.encode()
-    key.verify("sign ü".encode(), base58.b58decode(sign(SEED, "sign ü")))
+    key.verify(b"sign this\n1", base58.b58decode(sign(SEED, "sign this\n1")))
+
+
+@pytest.mark.parametrize("challenge", ["x" * 513, "sign ü", "sign\0", "sign\x1b[2J", "a\u202eb"])
+def test_what_is_no_challenge_is_not_signed(challenge: str) -> None:
+    """The key signs in, and that alone: what a server would have signed else is refused."""
+    with pytest.raises(ProtocolError, match="not signed"):
+        sign(SEED, challenge)
