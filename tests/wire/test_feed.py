@@ -129,6 +129,7 @@ async def feeding(
     ] = at_version_one,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     clock_s: Callable[[], float] = boot_clock_s,
+    lost: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Feed]:
     """A running feed of a served server, which reconnects without waiting."""
     app = web.Application()
@@ -146,6 +147,7 @@ async def feeding(
             chance=lambda: 0.0,
             sleep=sleep,
             clock_s=clock_s,
+            lost=lost,
         )
         running = asyncio.create_task(feed.run())
         try:
@@ -451,6 +453,18 @@ async def test_a_silent_link_is_replaced() -> None:
         assert isinstance(events[0], LiveDisconnected)
         assert "silent" in events[0].reason
     assert server.opened == 2
+
+
+async def test_a_lost_link_is_told_before_another_is_opened() -> None:
+    """Also while nobody reads the events."""
+    server = Server()
+    opened: list[int] = []
+    async with feeding(server, lost=lambda: opened.append(server.opened)) as feed:
+        feed.follow([A])
+        await server.until(lambda: server.sockets)
+        await server.sockets[0].close()
+        await server.until(lambda: server.opened == 2)
+        assert opened == [1]
 
 
 async def test_a_failure_of_opening_is_the_readers() -> None:
