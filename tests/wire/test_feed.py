@@ -144,6 +144,7 @@ async def feeding(
     ] = at_version_one,
     lane: Lane | None = None,
     clock_s: Callable[[], float] = boot_clock_s,
+    lost: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Feed]:
     """A running feed of a served server, which reconnects without waiting."""
     app = web.Application()
@@ -160,6 +161,7 @@ async def feeding(
             session or Session(),
             lane or Recorded(),
             clock_s=clock_s,
+            lost=lost,
         )
         running = asyncio.create_task(feed.run())
         try:
@@ -464,6 +466,18 @@ async def test_a_silent_link_is_replaced() -> None:
         assert isinstance(events[0], LiveDisconnected)
         assert "silent" in events[0].reason
     assert server.opened == 2
+
+
+async def test_a_lost_link_is_told_before_another_is_opened() -> None:
+    """Also while nobody reads the events."""
+    server = Server()
+    opened: list[int] = []
+    async with feeding(server, lost=lambda: opened.append(server.opened)) as feed:
+        feed.follow([A])
+        await server.until(lambda: server.sockets)
+        await server.sockets[0].close()
+        await server.until(lambda: server.opened == 2)
+        assert opened == [1]
 
 
 async def test_a_failure_of_opening_is_the_readers() -> None:
