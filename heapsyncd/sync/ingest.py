@@ -100,8 +100,7 @@ async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved, *, meant: bool
         ring = await _after_a_kill(heap, block, ring, saved.data)
     note = judged(heap, saved, await off_loop(read_note, saved.data))
     if note is None:
-        # The stamps are kept, so that it is read again only when it changes.
-        await _touched(heap, entry, saved, seen=False)
+        # Its stamps are not taken: nobody writes over it, and each life finds it anew.
         return
     if ring and ring[0].data == saved.data and state.deleted_at_ms is None:
         await _touched(heap, entry, saved)
@@ -109,8 +108,8 @@ async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved, *, meant: bool
     try:
         await _express(heap, entry, saved, note, state, updates, ring[:1] if meant else ring)
     except BlockError as error:
+        # As above.
         heap.problems.found("content", saved.path, f"this edit could not be sent: {error}")
-        await _touched(heap, entry, saved, seen=False)
 
 
 async def _after_a_kill(
@@ -133,9 +132,9 @@ def read_block(tx: Tx, block: BlockId) -> tuple[BlockState | None, list[bytes], 
     return state, [r.data for r in blocks.log(tx, block)], renditions.ring(tx, block)
 
 
-async def _touched(heap: HeapState, entry: EntryRow, saved: Saved, *, seen: bool = True) -> None:
+async def _touched(heap: HeapState, entry: EntryRow, saved: Saved) -> None:
     """The file has new stamps but says nothing new."""
-    row = stamped(entry, saved.stat, digest(saved.data) if seen else entry.digest)
+    row = stamped(entry, saved.stat, digest(saved.data))
     await heap.store(lambda change: change.save([row]))
 
 

@@ -25,6 +25,7 @@ from heapsyncd.sync.contents import content_changed
 from heapsyncd.sync.damage import mended
 from heapsyncd.sync.displaced import displaced
 from heapsyncd.sync.guard import spread
+from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.ingest import Saved, judged, note_saved, read_note
 from heapsyncd.sync.merge import digest
 from heapsyncd.sync.misplaced import taken_home
@@ -240,7 +241,11 @@ class Intake(Unsteady):
         await take_in(
             self.heap,
             homeless,
-            [c.found for c in plan.created if c.found.kind == "file"],
+            [
+                c.found
+                for c in plan.created
+                if c.found.kind == "file" and (not c.found.is_note or c.path in texts)
+            ],
             {c.path: c.copy_of for c in plan.created},
             texts,
         )
@@ -284,11 +289,14 @@ class Intake(Unsteady):
         if not base.is_note:
             return base
         saved = await self._read(entry.path)
-        if saved is None:
-            return None
-        note = judged(self.heap, saved, await off_loop(read_note, saved.data))
-        if note is None:
-            return None
+        note = None
+        if saved is not None:
+            note = judged(self.heap, saved, await off_loop(read_note, saved.data))
+        if saved is None or note is None:
+            # It may still be known by its number, if nothing but its name is new.
+            before = was.get(entry.stat.inode)
+            known = None if before is None else stat_of(before)
+            return base if known is not None and entry.stat.same_content(known) else None
         texts[entry.path], front_id = saved, note.front.id
         inode, before = saved.stat.inode, was.get(saved.stat.inode)
         if front_id is None and before is not None and not await self._is_edited(before, saved):

@@ -7,12 +7,14 @@ judges all that is to be written (what failed is tried in each pass), a transfer
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from heapsyncd.cache.problems import Finder, Grade, ProblemRow
 from heapsyncd.folder.snapshot import Snapshot
 from heapsyncd.model import Problem
 
 Key = tuple[str, Finder]
+_DISK: Final[frozenset[Finder]] = frozenset({"scan", "read", "rules", "write"})
 
 
 class Problems:
@@ -94,6 +96,10 @@ class Problems:
         """What is wrong with a path; None when nothing is."""
         return told(r.reason for r in self._rows.values() if r.path == path)
 
+    def stop(self, path: str) -> bool:
+        """Whether file and document are left as they are because of a trouble with the path."""
+        return any(r.path == path and r.grade != "told" for r in self._rows.values())
+
     def rows(self) -> tuple[ProblemRow, ...]:
         """All of them, by path."""
         return tuple(self._rows[k] for k in sorted(self._rows))
@@ -107,8 +113,8 @@ class Problems:
         return {p for (p, f), r in self._rows.items() if f in finders and r.grade == "left"}
 
     def wait(self) -> bool:
-        """Whether any trouble may end without a sign in the folder."""
-        return any(r.grade == "left" for r in self._rows.values())
+        """Whether there is trouble with the disk: it may end without a sign in the folder."""
+        return any(f in _DISK and r.grade == "left" for (_, f), r in self._rows.items())
 
     def _keep(self, keep: Callable[[ProblemRow], bool]) -> None:
         if self._rows:

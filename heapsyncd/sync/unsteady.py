@@ -13,8 +13,7 @@ QUIET_S = 0.3
 SHRUNK_S = 3.0
 """A file that lost most of its text is believed after this long."""
 AGAIN_S = 0.1
-STUCK_S = 5.0
-"""When a path is looked at that was not as expected, or that is in trouble."""
+"""When a path is looked at that was not as expected."""
 
 
 @dataclass
@@ -35,12 +34,12 @@ class Unsteady:
         self.everything = self.everything or everything
 
     def look_again(self, paths: Iterable[str]) -> None:
-        """Look at these paths soon: they changed while something was to be done to them, or could
-        not be moved.
+        """Look at these paths soon: they changed while something was to be done to them. What is
+        known to be in trouble waits for its cure.
         """
         for path in paths:
-            wait = STUCK_S if self.heap.problems.at(path) else AGAIN_S
-            self._due.setdefault(path, time.monotonic() + wait)
+            if not self.heap.problems.stop(path):
+                self._due.setdefault(path, time.monotonic() + AGAIN_S)
 
     @property
     def idle(self) -> bool:

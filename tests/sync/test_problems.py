@@ -226,6 +226,54 @@ async def test_broken_front_matter_is_told_and_its_text_kept(world: World) -> No
     assert [line.split(":")[0] for line in verdict.told] == ["Home/Third.md"]
 
 
+@pytest.mark.parametrize("there", ["changed", "deleted", "renamed"])
+async def test_what_can_not_be_read_is_never_written_over(world: World, there: str) -> None:
+    """A save that is no text stays as it is whatever happens to its note elsewhere; a pass ends
+    and says so, and once it is text both edits are in the note.
+    """
+    device = await start(world)
+    note = (await world.titles())["Note"]
+    odd = (device.root / "Note.md").read_bytes() + b"\ncaf\xe9\n"
+    (device.root / "Note.md").write_bytes(odd)
+    assert (await device.once()).exit_code == 1
+    match there:
+        case "changed":
+            await world.change(note, body="text of theirs\n")
+        case "deleted":
+            await world.change(note, deleted_at_ms=1_760_000_000_000)
+        case _:
+            await world.change(note, title="Other")
+    path = device.root / ("Other.md" if there == "renamed" else "Note.md")
+    for _ in range(2):
+        verdict = await device.once()
+        assert verdict.exit_code == 1
+        assert any("not UTF-8" in line for line in verdict.left)
+        assert path.read_bytes() == odd
+    async with device.running():
+        await until(lambda: "not UTF-8" in problems(device, world).get(path.name, ""), "told")
+        assert path.read_bytes() == odd
+        path.write_bytes(odd.replace(b"\xe9", "é".encode()))
+        await device.in_sync()
+    assert problems(device, world) == {}
+    text = await world.text(note)
+    assert "café" in text
+    assert "of theirs" in text or there != "changed"
+    assert (await world.server.document(note)).fields().deleted_at_ms is None
+
+
+async def test_a_note_that_may_not_be_read_is_renamed(world: World) -> None:
+    """It is the same note under another name, not a deleted one."""
+    device = await start(world)
+    note = (await world.titles())["Note"]
+    shut(device.root / "Note.md")
+    (device.root / "Note.md").rename(device.root / "Other.md")
+    verdict = await device.once()
+    assert (verdict.exit_code, verdict.left) == (1, (f"Home/Other.md: {SHUT}",))
+    open_again(device.root / "Other.md")
+    await device.synced()
+    assert (await world.titles())["Other"] == note
+
+
 async def test_what_is_seen_in_a_directory_that_was_shut(world: World) -> None:
     """Once a directory may be read, what is in it is mirrored, and so are later changes of it."""
     device = await start(world)

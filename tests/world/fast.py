@@ -16,7 +16,6 @@ WAITS: Final = {
     "GONE_S": 0.15,
     "SHRUNK_S": 0.3,
     "AGAIN_S": 0.02,
-    "STUCK_S": 0.3,
     "ONCE_POLL_S": 0.05,
     "TROUBLE_AGAIN_S": 0.3,
     "MOVING_S": 0.1,
