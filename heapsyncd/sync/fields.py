@@ -34,10 +34,11 @@ async def edit_fields(
     state, updates, _ = await heap.db.read(lambda tx: read_block(tx, block))
     if state is None:
         return
-    live = await off_loop(heap.replicas.load, block, state.seq, updates)
-    heap.replicas.drop(block)
-    made = await off_loop(edit, live, wish)
-    fields = live.fields()
+    with heap.at_work.on(block):
+        live = await off_loop(heap.replicas.load, block, state.seq, updates)
+        heap.replicas.drop(block)
+        made = await off_loop(edit, live, wish)
+        fields = live.fields()
 
     def store(tx: Tx) -> BlockState:
         values: dict[str, object] = {}

@@ -79,7 +79,8 @@ async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved, *, meant: bool
         return
     heap.file_problems.pop(saved.path, None)
     try:
-        await _express(heap, entry, saved, note, state, updates, ring[:1] if meant else ring)
+        with heap.at_work.on(block):
+            await _express(heap, entry, saved, note, state, updates, ring[:1] if meant else ring)
     except BlockError as error:
         heap.file_problems[saved.path] = f"this edit could not be sent: {error}"
         await _touched(heap, entry, saved, seen=False)
@@ -283,7 +284,8 @@ async def note_reread(heap: HeapState, path: str) -> None:
     saved = Saved(path, ring[0].data, stat)
     try:
         note = Note.of(saved.data)
-        await _express(heap, entry, saved, note, state, updates, ring[:1], again=True)
+        with heap.at_work.on(entry.block_id):
+            await _express(heap, entry, saved, note, state, updates, ring[:1], again=True)
     except BlockError as error:
         heap.file_problems[path] = str(error)
 

@@ -15,7 +15,7 @@ import structlog
 
 from heapsyncd.cache import renditions
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.errors import FolderTrouble, UnreadableFile
+from heapsyncd.errors import BlockError, FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry, Snapshot, compare
@@ -172,7 +172,10 @@ class Intake(Unsteady):
             else:
                 self._due[home] = time.monotonic()
         else:
-            await content_changed(self.heap, row, entry.stat)
+            try:
+                await content_changed(self.heap, row, entry.stat)
+            except BlockError as error:
+                self.heap.file_problems[entry.path] = f"it could not be sent: {error}"
 
     async def _read(self, path: str) -> Saved | None:
         try:
@@ -229,7 +232,10 @@ class Intake(Unsteady):
                 continue
             self._seen.pop(step.entry.path, None)
             self._due.pop(step.entry.path, None)
-            await changes.moved(self.heap, step, texts.get(step.path))
+            try:
+                await changes.moved(self.heap, step, texts.get(step.path))
+            except BlockError as error:
+                self.heap.file_problems[step.path] = f"the move could not be sent: {error}"
         await take_in(
             self.heap,
             homeless,

@@ -109,14 +109,16 @@ async def _write_files(
     for state in states:
         rows = await heap.db.read(lambda tx, i=state.id: blocks.log(tx, i))  # type: ignore[misc]
         try:
-            replica = heap.replicas.load(state.id, state.seq, [r.data for r in rows])
+            with heap.at_work.on(state.id):
+                replica = heap.replicas.load(state.id, state.seq, [r.data for r in rows])
+                files = replica.fields().files
         except BlockError as error:
             await _trouble(heap, state.id, str(error))
             continue
         path = heap.index.path_of.get(state.id) or places.get(state.id)
         changes: list[EntryRow] = []
         if path is not None:
-            holding = Holding(state.id, "file", path, replica.fields().files)
+            holding = Holding(state.id, "file", path, files)
             changes = await show_files(heap, holding, look_at)
         await commit_entries(heap, state.id, changes)
     if states:
@@ -216,8 +218,9 @@ async def _load(
         if path is None:
             return state.id, "no place in the folder was found for this note"
         try:
-            replica = heap.replicas.load(state.id, state.seq, updates)
-            fields, view = replica.fields(), replica.view()
+            with heap.at_work.on(state.id):
+                replica = heap.replicas.load(state.id, state.seq, updates)
+                fields, view = replica.fields(), replica.view()
         except BlockError as error:
             return state.id, str(error)
         heap.replicas.put(state.id, state.seq, replica)

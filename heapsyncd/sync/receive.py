@@ -145,11 +145,12 @@ def _absorb(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
     if item.sync_version < state.sync_version and not is_back:
         return Absorbed(state, state.sync_version)
     try:
-        if not state.seq and not state.born_here:
-            return _first(heap, state, item)
-        if is_back or item.sync_version > state.sync_version > 0:
-            return _switch(heap, state, found.rows, item)
-        return _append(heap, found, item)
+        with heap.at_work.on(state.id):
+            if not state.seq and not state.born_here:
+                return _first(heap, state, item)
+            if is_back or item.sync_version > state.sync_version > 0:
+                return _switch(heap, state, found.rows, item)
+            return _append(heap, found, item)
     except BlockError as error:
         heap.replicas.drop(state.id)
         return Absorbed(
