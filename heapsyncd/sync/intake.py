@@ -32,6 +32,7 @@ from heapsyncd.sync.merge import digest
 from heapsyncd.sync.misplaced import taken_home
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.plan import Created, Found, recognise, stands_in_for
+from heapsyncd.sync.plan import Moved as MovedEntry
 from heapsyncd.sync.rules import Rules
 from heapsyncd.sync.stale import is_alike
 from heapsyncd.sync.unsteady import QUIET_S, Unsteady
@@ -232,10 +233,7 @@ class Intake(Unsteady):
                 continue
             self._seen.pop(step.entry.path, None)
             self._due.pop(step.entry.path, None)
-            try:
-                await changes.moved(self.heap, step, texts.get(step.path))
-            except BlockError as error:
-                self.heap.file_problems[step.path] = f"the move could not be sent: {error}"
+            await self._move(step, texts)
         await take_in(
             self.heap,
             homeless,
@@ -250,6 +248,12 @@ class Intake(Unsteady):
             if v.entry.path not in self.heap.held_up and v.entry not in swapped
         ]
         await self._believe(gone, now, waiting=bool(waiting))
+
+    async def _move(self, step: MovedEntry, texts: Mapping[str, Saved]) -> None:
+        try:
+            await changes.moved(self.heap, step, texts.get(step.path))
+        except BlockError as error:
+            self.heap.file_problems[step.path] = f"the move could not be sent: {error}"
 
     def _changed_on_the_way(self, created: list[Entry], now: float) -> None:
         """What moved along with its directory, and is another than it was, is read next."""
