@@ -156,7 +156,8 @@ async def _says(heap: HeapState, saved: Saved, block: BlockId, *, loosely: bool)
         return False
     try:
         # Not the replica in memory, which somebody who holds the lock may be changing.
-        view = await off_loop(lambda: Replica.load(updates).view())
+        with heap.at_work.on(block):
+            view = await off_loop(lambda: Replica.load(updates).view())
         links = NoteLinks(heap.index, block, aliases=True)
         if await off_loop(shows, saved.data, view, links):
             return True

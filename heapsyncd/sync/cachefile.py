@@ -14,6 +14,11 @@ def cache_path(account: Account, state_dir: Path) -> Path:
     return state_dir / f"{account.name}.sqlite3"
 
 
+def marks_path(account: Account, state_dir: Path) -> Path:
+    """Where the account's blocks are marked that are being worked on."""
+    return state_dir / f"{account.name}.atwork"
+
+
 async def open_cache(account: Account, state_dir: Path) -> Database:
     """Open (or make) an account's cache."""
     return await Database.open(cache_path(account, state_dir), SCHEMA)

@@ -17,7 +17,7 @@ from heapsyncd.cache.entries import EntryRow, Role, Todo
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish
 from heapsyncd.document.replica import Replica
-from heapsyncd.errors import FolderTrouble, UnreadableFile
+from heapsyncd.errors import BlockError, FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 
 async def files_of(heap: HeapState, block: BlockId) -> tuple[FileEntry, ...]:
-    """A block's files_v0 entries as they are now."""
+    """A block's files_v0 entries as they are now; none of one that can't be read."""
 
     def read(tx: Tx) -> tuple[BlockState | None, list[bytes]]:
         return blocks.get(tx, block), [r.data for r in blocks.log(tx, block)]
@@ -44,7 +44,12 @@ async def files_of(heap: HeapState, block: BlockId) -> tuple[FileEntry, ...]:
     if state is None:
         return ()
     # Not the replica in memory, which somebody who holds the lock may be changing.
-    return await off_loop(lambda: Replica.load(updates).fields().files)
+    try:
+        with heap.at_work.on(block):
+            return await off_loop(lambda: Replica.load(updates).fields().files)
+    except BlockError as error:
+        log.warning("files not known", block=block, reason=str(error))
+        return ()
 
 
 async def _digest(heap: HeapState, path: str) -> tuple[str, Stat] | None:

@@ -35,9 +35,10 @@ async def edit_fields(
         return
     if state.deleted_at_ms is not None and (wish.title or wish.add_tags or wish.put_files):
         wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
-    live = await heap.take_replica(state, updates)
-    made = await off_loop(edit, live, wish)
-    fields = live.fields()
+    with heap.at_work.on(block):
+        live = await heap.take_replica(state, updates)
+        made = await off_loop(edit, live, wish)
+        fields = live.fields()
 
     def store(change: Change) -> int:
         tx, values = change.tx, dict[str, object]()

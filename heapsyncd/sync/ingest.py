@@ -106,7 +106,8 @@ async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved, *, meant: bool
         await _touched(heap, entry, saved)
         return
     try:
-        await _express(heap, entry, saved, note, state, updates, ring[:1] if meant else ring)
+        with heap.at_work.on(block):
+            await _express(heap, entry, saved, note, state, updates, ring[:1] if meant else ring)
     except BlockError as error:
         # As above.
         heap.problems.found("content", saved.path, f"this edit could not be sent: {error}")
@@ -330,7 +331,8 @@ async def note_reread(heap: HeapState, path: str) -> None:
     saved = Saved(path, ring[0].data, stat)
     try:
         note = await off_loop(Note.of, saved.data)
-        await _express(heap, entry, saved, note, state, updates, ring[:1], again=True)
+        with heap.at_work.on(entry.block_id):
+            await _express(heap, entry, saved, note, state, updates, ring[:1], again=True)
     except BlockError as error:
         heap.problems.found("content", path, error)
 

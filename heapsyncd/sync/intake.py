@@ -15,7 +15,7 @@ import structlog
 
 from heapsyncd.cache import renditions
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.errors import FolderTrouble, UnreadableFile
+from heapsyncd.errors import BlockError, FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry, Snapshot, compare
@@ -38,6 +38,7 @@ from heapsyncd.sync.plan import (
     recognise,
     stands_in_for,
 )
+from heapsyncd.sync.plan import Moved as MovedEntry
 from heapsyncd.sync.rules import Rules
 from heapsyncd.sync.stale import is_alike
 from heapsyncd.sync.unsteady import QUIET_S, Unsteady
@@ -175,7 +176,11 @@ class Intake(Unsteady):
                 self.heap.problems.clear(entry.path, "content")
                 self._due[home] = time.monotonic()
         else:
-            await content_changed(self.heap, row, entry.stat)
+            try:
+                await content_changed(self.heap, row, entry.stat)
+            except BlockError as error:
+                reason = f"it could not be sent: {error}"
+                self.heap.problems.found("content", entry.path, reason)
 
     async def _read(self, path: str) -> Saved | None:
         try:
@@ -237,7 +242,7 @@ class Intake(Unsteady):
                 continue
             self._seen.pop(step.entry.path, None)
             self._due.pop(step.entry.path, None)
-            await changes.moved(self.heap, step, texts.get(step.path))
+            await self._move(step, texts)
         await take_in(
             self.heap,
             homeless,
@@ -256,6 +261,13 @@ class Intake(Unsteady):
             if v.entry.path not in self.heap.held_up and v.entry not in swapped
         ]
         await self._believe(gone, now, waiting=bool(waiting))
+
+    async def _move(self, step: MovedEntry, texts: Mapping[str, Saved]) -> None:
+        try:
+            await changes.moved(self.heap, step, texts.get(step.path))
+        except BlockError as error:
+            reason = f"the move could not be sent: {error}"
+            self.heap.problems.found("content", step.path, reason)
 
     def _changed_on_the_way(self, created: list[Entry], now: float) -> None:
         """What moved along with its directory, and is another than it was, is read next."""

@@ -16,6 +16,7 @@ from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.backoff import Lane, first_of
 from heapsyncd.cache import heaps
+from heapsyncd.cache.atwork import AtWork
 from heapsyncd.config import Account
 from heapsyncd.database import Database
 from heapsyncd.document.replica import self_test
@@ -30,7 +31,7 @@ from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
 from heapsyncd.sync import interpreter
-from heapsyncd.sync.cachefile import cache_path, open_cache, recognise
+from heapsyncd.sync.cachefile import cache_path, marks_path, open_cache, recognise
 from heapsyncd.sync.deletions import ask
 from heapsyncd.sync.fetch import fetch, inside
 from heapsyncd.sync.heap import HeapMirror
@@ -86,10 +87,11 @@ async def mirror_account(
     assert account.seed is not None
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
+        at_work = stack.enter_context(AtWork.open(marks_path(account, state_dir)))
         backend: Backend = await stack.enter_async_context(
             HeaperBackend(account.server, account.seed, partial(recognise, db, account))
         )
-        mirror = AccountMirror(account, db, backend, report, stop, ready, once=once)
+        mirror = AccountMirror(account, db, backend, report, stop, ready, at_work, once=once)
         stack.push_async_callback(mirror.close)
         for ask in ("deletions", "fetch", "restore", "recount"):
             setattr(report, ask, getattr(mirror, ask))
@@ -113,12 +115,14 @@ class AccountMirror:
         report: Report,
         stop: asyncio.Event,
         ready: Callable[[], None],
+        at_work: AtWork,
         *,
         once: bool,
     ) -> None:
         self._account, self._db, self._backend = account, db, backend
         self._report, self._stop, self._ready = report, stop, ready
         self._once = once
+        self._at_work = at_work
         self._end = asyncio.Event()
         self._claimed: list[HeapFolder] = []
         self._suspends = Suspends()
@@ -287,7 +291,9 @@ class AccountMirror:
 
     async def _start(self, group: asyncio.TaskGroup, heap: Heap) -> None:
         try:
-            state = await open_heap(self._account, self._db, self._backend, self._report, heap)
+            state = await open_heap(
+                self._account, self._db, self._backend, self._report, heap, self._at_work
+            )
         except FolderTrouble as error:
             report = HeapReport(heap.id, heap.title, str(self._account.folder), error=str(error))
             self._report.heaps[heap.id] = report

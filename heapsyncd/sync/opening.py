@@ -7,6 +7,7 @@ from typing import Final
 
 from heapsyncd.backends.contract import Backend
 from heapsyncd.cache import heaps
+from heapsyncd.cache.atwork import AtWork
 from heapsyncd.cache.heaps import HeapRow
 from heapsyncd.config import Account
 from heapsyncd.database import Database
@@ -23,7 +24,12 @@ HEAPS_TOLD: Final = 10
 
 
 async def open_heap(
-    account: Account, db: Database, backend: Backend, report: Report, heap: Heap
+    account: Account,
+    db: Database,
+    backend: Backend,
+    report: Report,
+    heap: Heap,
+    at_work: AtWork,
 ) -> HeapState:
     """The state of a heap, its folder made (if it was never mirrored) and claimed: close the
     state's ``disk`` in the end.
@@ -48,7 +54,7 @@ async def open_heap(
     try:
         await disk.clear_temps()
         told = HeapReport(heap.id, heap.title, str(disk.root))
-        state = HeapState(heap.id, db, disk, backend, told, report)
+        state = HeapState(heap.id, db, disk, backend, told, report, at_work)
         if account.files == "on-demand":
             state.files_limit_bytes = int(account.files_limit_mb * 1e6)
         await state.load_index()

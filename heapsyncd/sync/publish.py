@@ -111,7 +111,9 @@ async def _write_files(
     for state in states:
         rows = await heap.db.read(lambda tx, i=state.id: blocks.log(tx, i))  # type: ignore[misc]
         try:
-            replica = await heap.take_replica(state, [r.data for r in rows])
+            with heap.at_work.on(state.id):
+                replica = await heap.take_replica(state, [r.data for r in rows])
+                files = replica.fields().files
         except BlockError as error:
             await _trouble(heap, state.id, str(error))
             continue
@@ -120,7 +122,7 @@ async def _write_files(
         changes: list[EntryRow] = []
         done = True
         if path is not None:
-            holding = Holding(state.id, "file", path, replica.fields().files)
+            holding = Holding(state.id, "file", path, files)
             changes, done = await show_files(heap, holding, look_at)
         await commit_entries(heap, state.id, changes, stale=not done)
     if states:
@@ -220,8 +222,9 @@ async def _load(
         if path is None:
             return state.id, "no place in the folder was found for this note"
         try:
-            replica = held.get(state.id) or Replica.load(updates, heap.client_id)
-            fields, view = replica.fields(), replica.view()
+            with heap.at_work.on(state.id):
+                replica = held.get(state.id) or Replica.load(updates, heap.client_id)
+                fields, view = replica.fields(), replica.view()
         except BlockError as error:
             return state.id, str(error)
         return replica, _Loaded(state, path, fields, view, shown_files(view), base)

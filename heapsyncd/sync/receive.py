@@ -104,7 +104,7 @@ async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
     known = [(item, block) for item, block in found if block is not None]
     # Taken out of the shared ones: what is changed here is put back when that is stored.
     work = [(i, k, heap.replicas.take(k.state.id, k.state.seq)) for i, k in known]
-    absorbed = await off_loop(lambda: [_absorb(k, r, i, heap.client_id) for i, k, r in work])
+    absorbed = await off_loop(lambda: [_absorb(heap, k, r, i) for i, k, r in work])
     for one in (a for a in absorbed if a.returns):
         # Before it: after a kill in between it comes, and comes back, once more.
         await _folders_back(heap, one)
@@ -194,25 +194,26 @@ def _read(
     return _Found(state, blocks.log(tx, state.id), unsent, sent)
 
 
-def _absorb(found: _Found, held: Replica | None, item: Incoming, client_id: int) -> Absorbed:
+def _absorb(heap: HeapState, found: _Found, held: Replica | None, item: Incoming) -> Absorbed:
     """What one update means; runs in a thread, and changes nothing but the replica.
 
     Args:
+        heap: the heap.
         found: the block.
         held: its replica, if it was in memory.
         item: the update.
-        client_id: for edits of our own.
     """
     state = found.state
     is_back = item.full and item.sync_version < item.asked == state.sync_version
     if item.sync_version < state.sync_version and not is_back:
         return Absorbed(state, state.sync_version, replica=held)
     try:
-        if not state.seq and not state.born_here:
-            return _first(state, item, client_id)
-        if is_back or item.sync_version > state.sync_version > 0:
-            return _switch(state, found.rows, item, client_id)
-        return _append(found, held, item, client_id)
+        with heap.at_work.on(state.id):
+            if not state.seq and not state.born_here:
+                return _first(state, item, heap.client_id)
+            if is_back or item.sync_version > state.sync_version > 0:
+                return _switch(state, found.rows, item, heap.client_id)
+            return _append(found, held, item, heap.client_id)
     except BlockError as error:
         return Absorbed(
             state,

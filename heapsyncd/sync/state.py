@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from heapsyncd.backends.contract import Backend, LiveFeed
 from heapsyncd.cache import blocks, entries, history, holds, pending, problems
+from heapsyncd.cache.atwork import AtWork
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.holds import Hold
@@ -65,6 +66,7 @@ class HeapState:
     backend: Backend
     report: HeapReport
     account: Report
+    at_work: AtWork
     index: Index = field(default_factory=Index)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)

@@ -69,7 +69,7 @@ async def heap(tmp_path: Path, connections: list[Connection]) -> AsyncIterator[H
         await db.write(lambda tx: heaps.save(tx, HeapRow(HEAP, "Home", "Home", 0, mirrored=True)))
         nobody = cast("Any", None)  # neither disk nor server has a part in this
         report = HeapReport(HEAP, "Home", "/folder")
-        heap = HeapState(HEAP, db, nobody, nobody, report, Report("home"))
+        heap = HeapState(HEAP, db, nobody, nobody, report, Report("home"), nobody)
         await heap.load_index()
         await heap.store(begin)
         yield heap
