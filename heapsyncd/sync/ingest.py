@@ -55,16 +55,27 @@ class Saved:
     stat: Stat
 
 
-async def note_saved(heap: HeapState, saved: Saved, *, meant: bool = False) -> None:
-    """A known note's file was changed; takes the lock. ``meant``: it is no stale save."""
+async def note_saved(
+    heap: HeapState, saved: Saved, *, meant: bool = False, is_blind: bool = False
+) -> None:
+    """A known note's file was changed; takes the lock. ``meant``: it is no stale save;
+    ``is_blind``: its author did not see the file it is in now.
+    """
     async with heap.lock:
         entry = heap.index.entries.get(saved.path)
         if entry is None or entry.role != "note":
             return
-        await _ingest(heap, entry, saved, meant=meant)
+        await _ingest(heap, entry, saved, meant=meant, is_blind=is_blind)
 
 
-async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved, *, meant: bool = False) -> None:
+async def _ingest(
+    heap: HeapState,
+    entry: EntryRow,
+    saved: Saved,
+    *,
+    meant: bool = False,
+    is_blind: bool = False,
+) -> None:
     block = entry.block_id
     state, updates, ring = await heap.db.read(lambda tx: read_block(tx, block))
     if state is None:
@@ -84,7 +95,8 @@ async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved, *, meant: bool
         return
     heap.file_problems.pop(saved.path, None)
     try:
-        await _express(heap, entry, saved, note, state, updates, ring[:1] if meant else ring)
+        ring = ring[:1] if meant else ring
+        await _express(heap, entry, saved, note, state, updates, ring, is_blind=is_blind)
     except BlockError as error:
         heap.file_problems[saved.path] = f"this edit could not be sent: {error}"
         await _touched(heap, entry, saved, seen=False)
@@ -126,6 +138,7 @@ async def _express(
     ring: Sequence[Rendition],
     *,
     again: bool = False,
+    is_blind: bool = False,
 ) -> None:
     """``again``: names mean something else now, so that a text that shows the document may say
     something new.
@@ -133,7 +146,9 @@ async def _express(
     block = entry.block_id
     live = await heap.take_replica(state, updates)
     links = NoteLinks(heap.index, block, aliases=True)
-    chosen = await off_loop(choose, ring, saved.data, now_ms()) if ring else None
+    chosen = None
+    if ring:
+        chosen = await off_loop(choose, ring, saved.data, now_ms(), is_blind=is_blind)
     base = await heap.db.read(lambda tx: _base(tx, block, chosen.rendition)) if chosen else None
     front_before = Note.of(chosen.rendition.data).front if chosen else None
     change = front_change(front_before, note.front)

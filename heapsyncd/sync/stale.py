@@ -41,19 +41,22 @@ class Choice:
     older: bool = False
 
 
-def choose(ring: Sequence[Rendition], data: bytes, now_ms: int) -> Choice:
+def choose(
+    ring: Sequence[Rendition], data: bytes, now_ms: int, *, is_blind: bool = False
+) -> Choice:
     """The rendition a saved text derives from.
 
     Args:
         ring: the kept renditions, newest first, at least one.
         data: the saved file.
         now_ms: the clock that stamped the renditions.
+        is_blind: its author did not see the file, where others may have saved meanwhile.
 
     In doubt text is kept: choosing an older base lets what arrived since come back, choosing the
     newest could remove it.
     """
     newest = ring[0]
-    recent = list(islice(_candidates(ring, now_ms), LOOK_BACK))
+    recent = list(islice(_candidates(ring, now_ms, is_blind=is_blind), LOOK_BACK))
     for older in recent:
         if older.data == data:
             # The same text once more after it was put right: its author means it.
@@ -92,15 +95,16 @@ def is_alike(before: bytes, data: bytes) -> bool:
     return not old or Indel.normalized_similarity(old, new) >= ALIKE
 
 
-def _candidates(ring: Sequence[Rendition], now_ms: int) -> Iterator[Rendition]:
+def _candidates(ring: Sequence[Rendition], now_ms: int, *, is_blind: bool) -> Iterator[Rendition]:
     """The earlier texts an editor may still hold: those that the daemon wrote over. Whoever saved
-    over a text himself knew it; behind his save it takes words that arrived for a text to count.
+    over a text himself knew it (unless he is blind); behind his save it takes words that arrived
+    for a text to count.
     """
     saved = False
     for newer, older in pairwise(ring):
         if now_ms - newer.made_at_ms > RECENT_MS:
             return
-        if newer.origin != "written":
+        if newer.origin != "written" and not is_blind:
             saved = True
         elif older.data != ring[0].data and not (saved and _body(newer) == _body(older)):
             yield older
