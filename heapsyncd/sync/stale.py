@@ -14,6 +14,7 @@ from itertools import islice, pairwise
 from rapidfuzz.distance import Indel
 
 from heapsyncd.cache.renditions import Rendition
+from heapsyncd.diff.sequences import shared_ends
 from heapsyncd.markdown import frontmatter
 
 RECENT_MS = 600_000
@@ -153,14 +154,23 @@ def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[s
     base = _counts(before)
     if words:
         new = [t for t in here if t not in base]
-        absent = (here.get(t, 0) <= base.get(t, 0) and not _goes_on(t, new) for t in words)
+        absent = (here.get(t, 0) <= base.get(t, 0) and not _is_seen(t, new, base) for t in words)
         return _share(absent) >= MISSING_SHARE
     return not gone or _share(here.get(t, 0) >= base.get(t, 0) for t in gone) >= MISSING_SHARE
 
 
-def _goes_on(word: str, new: Iterable[str]) -> bool:
-    """Whether a word was made longer (Boat, Boats): then it was seen."""
-    return len(word) > 2 and any(n.startswith(word) or n.endswith(word) for n in new)
+def _is_seen(word: str, new: Iterable[str], base: Iterable[str]) -> bool:
+    """Whether a word that arrived was seen: it was made longer (Boat, Boats), or most of it that
+    came (``S`` of ``BoatS``) is in another word now.
+    """
+    for other in new:
+        if len(word) > 2 and (other.startswith(word) or other.endswith(word)):
+            return True
+        head, tail = shared_ends(word, other)[0], shared_ends(word[::-1], other[::-1])[0]
+        for part in (word[:head], word[len(word) - tail :]):
+            if len(part) > 2 and 2 * len(part) >= len(word) and not any(part in t for t in base):
+                return True
+    return False
 
 
 def _share(holds: Iterable[bool]) -> float:
