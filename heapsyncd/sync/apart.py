@@ -1,9 +1,10 @@
 """Edits made apart, brought together: no word is lost because the other side deleted what it was
-typed into. Pure.
+typed into, and none stands twice because both sides wrote it. Pure.
 
-Yjs drops what is typed into a node that somebody else deletes meanwhile. The document stage knows
-better (document/README, "an edit wins over a deletion") while it expresses an edit; here the same
-is done for an edit that was expressed already when the other side's came in.
+Yjs drops what is typed into a node that somebody else deletes meanwhile, and keeps what both sides
+wrote alike twice. The document stage knows better (document/README, "an edit wins over a
+deletion", "convergent edits") while it expresses an edit; here the same is done for an edit that
+was expressed already when the other side's came in.
 """
 
 import re
@@ -78,11 +79,12 @@ class Apart:
     sent: frozenset[int]
 
     def together(self, update: bytes, merged: Replica) -> Block | None:
-        """The body that has both sides' words, when merging lost some of them; None otherwise.
+        """The body that has both sides' words, each once, when merging lost some of them or has
+        some twice; None otherwise.
 
         What only we have seen is looked after by us. What was sent and then deleted by others is
         theirs to look after, and ours is what others typed where we deleted: only one side may,
-        else the words come back twice.
+        else the words come back twice, or are both taken for the second.
 
         Args:
             update: what came in.
@@ -99,7 +101,10 @@ class Apart:
             theirs = Replica.load([*shared, update])
             # Without what they build on: they have seen what we sent.
             if not theirs.has_pending():
-                return self._together(shared, update, theirs, merged)
+                is_ours = rows <= self.unsent
+                found = self._together(shared, update, theirs, merged, is_ours=is_ours)
+                if found is not None or is_ours or not self.unsent:
+                    return found
         return None
 
     def _arrived(self, update: bytes) -> frozenset[int]:
@@ -131,21 +136,38 @@ class Apart:
         return clocks(vector_of([data for seq, data in self.log if chosen(seq)] or [EMPTY]))
 
     def _together(
-        self, shared: Sequence[bytes], update: bytes, theirs: Replica, merged: Replica
+        self,
+        shared: Sequence[bytes],
+        update: bytes,
+        theirs: Replica,
+        merged: Replica,
+        *,
+        is_ours: bool,
     ) -> Block | None:
+        """``is_ours``: what is not shared nobody but us can have seen."""
         ours = Replica.load([data for _, data in self.log]).view()
-        before = _words(Replica.load(shared).view())
-        typed = _words(theirs.view()) - before
+        before, now = said(Replica.load(shared).view()), said(merged.view())
+        typed = said(theirs.view()) - before
         if self.unsent:
-            typed |= _words(ours) - before
-        lost = typed - _words(merged.view())
-        if not lost:
+            typed |= said(ours) - before
+        twice = doubled(merged.view(), ours, theirs.view()) if is_ours else Counter()
+        lost = typed - now
+        if not lost and not twice:
             return None
         made = express(shared, Wish(body=ours), live=theirs).update
         found = Replica.load([*shared, update, made or EMPTY]).view()
+        then = said(found)
         # What both changed letter by letter reads otherwise in either order: that is no loss.
-        return found if lost - _words(found) != lost else None
+        if lost - then != lost:
+            return found
+        return found if now - then and now - then <= twice else None
 
 
-def _words(body: Block) -> Counter[str]:
+def said(body: Block) -> Counter[str]:
+    """The words of a body."""
     return Counter(_WORD.findall(body.words()))
+
+
+def doubled(merged: Block, ours: Block, theirs: Block) -> Counter[str]:
+    """The words that a merge has oftener than either side: both wrote them, it may be the same."""
+    return said(merged) - (said(ours) | said(theirs))
