@@ -159,7 +159,7 @@ def _apart(parts: Iterable[tuple[int, int, list[Inline]]]) -> Iterator[Inline]:
 
 def _grown(ours: Block, theirs: Block) -> Block | None:
     """Of two texts the one of which the other was made by adding to it."""
-    a, b = _Said([ours]), _Said([theirs])
+    a, b = _Said(ours.children), _Said(theirs.children)
     if a.tokens != b.tokens:
         for old, said, other in ((ours, a, b), (theirs, b, a)):
             if said.grew_into(other):
