@@ -7,7 +7,6 @@ deletion", "convergent edits") while it expresses an edit; here the same is done
 was expressed already when the other side's came in.
 """
 
-import re
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -19,10 +18,8 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, vector_of
 from heapsyncd.document.vectors import clocks
 from heapsyncd.ids import BlockId
+from heapsyncd.sync.common import merged, said
 from heapsyncd.tree import Block
-
-_WORD = re.compile(r"\w+")
-
 
 LATELY_S: Final = 60.0
 """For so long others may not have seen what the server acknowledged: their edits may be on the way
@@ -78,7 +75,7 @@ class Apart:
     unsent: frozenset[int]
     sent: frozenset[int]
 
-    def together(self, update: bytes, merged: Replica) -> Block | None:
+    def together(self, update: bytes, live: Replica) -> Block | None:
         """The body that has both sides' words, each once, when merging lost some of them or has
         some twice; None otherwise.
 
@@ -88,7 +85,7 @@ class Apart:
 
         Args:
             update: what came in.
-            merged: the document with it.
+            live: the document with it.
 
         Raises:
             UnreadableDocument, InvalidEdit: they can't be brought together.
@@ -102,7 +99,7 @@ class Apart:
             # Without what they build on: they have seen what we sent.
             if not theirs.has_pending():
                 is_ours = rows <= self.unsent
-                found = self._together(shared, update, theirs, merged, is_ours=is_ours)
+                found = self._together(shared, update, theirs, live.view(), is_ours=is_ours)
                 if found is not None or is_ours or not self.unsent:
                     return found
         return None
@@ -140,34 +137,34 @@ class Apart:
         shared: Sequence[bytes],
         update: bytes,
         theirs: Replica,
-        merged: Replica,
+        both: Block,
         *,
         is_ours: bool,
     ) -> Block | None:
         """``is_ours``: what is not shared nobody but us can have seen."""
         ours = Replica.load([data for _, data in self.log]).view()
-        before, now = said(Replica.load(shared).view()), said(merged.view())
+        known = Replica.load(shared).view()
+        before, now = said(known), said(both)
         typed = said(theirs.view()) - before
         if self.unsent:
             typed |= said(ours) - before
-        twice = doubled(merged.view(), ours, theirs.view()) if is_ours else Counter()
+        twice = doubled(both, ours, theirs.view()) if is_ours else Counter()
         lost = typed - now
         if not lost and not twice:
             return None
         made = express(shared, Wish(body=ours), live=theirs).update
         found = Replica.load([*shared, update, made or EMPTY]).view()
-        then = said(found)
         # What both changed letter by letter reads otherwise in either order: that is no loss.
-        if lost - then != lost:
+        if lost - said(found) != lost:
             return found
-        return found if now - then and now - then <= twice else None
+        if (fewer := now - said(found)) and fewer <= twice:
+            return found
+        # What nobody typed, both took elsewhere, each in another way.
+        copied = twice - ((said(ours) | said(theirs.view())) - before)
+        body = merged(known, ours, theirs.view()) if copied else known
+        return body if (fewer := now - said(body)) and fewer <= copied else None
 
 
-def said(body: Block) -> Counter[str]:
-    """The words of a body."""
-    return Counter(_WORD.findall(body.words()))
-
-
-def doubled(merged: Block, ours: Block, theirs: Block) -> Counter[str]:
+def doubled(both: Block, ours: Block, theirs: Block) -> Counter[str]:
     """The words that a merge has oftener than either side: both wrote them, it may be the same."""
-    return said(merged) - (said(ours) | said(theirs))
+    return said(both) - (said(ours) | said(theirs))

@@ -1,4 +1,6 @@
-"""A base for two texts whose own is not known: what they have in common. Pure."""
+"""A base for two texts whose own is not known, or not well enough: what they have in common.
+Pure.
+"""
 
 import re
 from collections import Counter
@@ -7,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from heapsyncd.diff import Hunk, align
+from heapsyncd.document.edit import merge_three
 from heapsyncd.document.sources import with_content
 from heapsyncd.document.theirs import CONTAINERS, LEAVES, content
 from heapsyncd.document.visible import Alphabet, cut
@@ -37,6 +40,32 @@ def common(ours: Block, theirs: Block) -> Block:
     found.strays()
     made = _made(top)
     return ours.with_children(made.children if made else ())
+
+
+def merged(before: Block, ours: Block, theirs: Block) -> Block:
+    """Merge two trees that share no history. What both have and the base has not counts as known
+    to both, should it else stand twice: theirs may hold an edit of ours, edited further.
+    """
+    body = merge_three(before, ours, theirs)
+    both = common(ours, theirs)
+    known = merge_three(common(before, both), before, both)
+    if known == before or body in (ours, theirs):
+        return body
+    again = merge_three(known, ours, theirs)
+    text, shorter = body.words(), again.words()
+    is_all_there = all(w in shorter for w in said(ours) | said(theirs) if w in text)
+    return again if len(shorter) < len(text) and is_all_there else body
+
+
+def said(body: Block) -> Counter[str]:
+    """The words of a body."""
+    return Counter(_WORD.findall(body.words()))
+
+
+def is_said_in(words: Counter[str], body: Block) -> bool:
+    """Whether a body has all of these words, longer perhaps."""
+    there = said(body)
+    return all(any(goes_on(word, other) for other in there) for word in words)
 
 
 @dataclass(slots=True)

@@ -19,8 +19,7 @@ from heapsyncd.markdown.patch import patch
 from heapsyncd.markdown.render import render
 from heapsyncd.markdown.text import SourceText, decode, encode
 from heapsyncd.model import Fields
-from heapsyncd.sync.apart import said
-from heapsyncd.sync.common import common
+from heapsyncd.sync.common import common, is_said_in, merged, said
 from heapsyncd.sync.index import NoteLinks
 from heapsyncd.tree import Atom, Block
 
@@ -137,7 +136,7 @@ def read_body(
     if base is None or base.updates is None:
         theirs = live.view()
         before = common(ours, theirs) if base is None else parse(Note.of(base.data).body, links)
-        target = merged(before, ours, theirs)
+        target = merge_three(before, ours, theirs)
         origin: Sequence[bytes] = updates
     else:
         target, origin = ours, base.updates
@@ -213,31 +212,21 @@ def reexpress(
         state: the fresh document's full state.
         client_id: for the new edit.
 
-    The three-way base is what the server had; an edit that it had applied without our knowing
-    stands in ``state`` as well, and is made once, also where others have gone on from it.
+    The three-way base is what the server had. An edit that it had applied without our knowing, so
+    that ``state`` has all words of the first at least, is made once, also where others have gone
+    on from it.
     """
     if len(acknowledged) == len(everything):
         return Compacted(state, None)
     old, ours, fresh = Replica.load(acknowledged), Replica.load(everything), Replica.load([state])
     before, after, now = old.fields(), ours.fields(), fresh.fields()
-    body = merged(old.view(), ours.view(), fresh.view())
+    known, here, there = old.view(), ours.view(), fresh.view()
+    first = Replica.load(everything[: len(acknowledged) + 1]).view()
+    had = said(first) - said(known)
+    may_have = bool(had) and is_said_in(had, there)
+    body = (merged if may_have else merge_three)(known, here, there)
     wish = fields_wish(before, after, now, body)
     return Compacted(state, express([state], wish, live=fresh, client_id=client_id).update)
-
-
-def merged(before: Block, ours: Block, theirs: Block) -> Block:
-    """Merge two trees that share no history. What both have and the base has not counts as known
-    to both, should it else stand twice: theirs may hold an edit of ours, edited further.
-    """
-    body = merge_three(before, ours, theirs)
-    both = common(ours, theirs)
-    known = merge_three(common(before, both), before, both)
-    if known == before or body in (ours, theirs):
-        return body
-    again = merge_three(known, ours, theirs)
-    text, shorter = body.words(), again.words()
-    is_all_there = all(w in shorter for w in said(ours) | said(theirs) if w in text)
-    return again if len(shorter) < len(text) and is_all_there else body
 
 
 def fields_wish(before: Fields, after: Fields, now: Fields, body: Block) -> Wish:

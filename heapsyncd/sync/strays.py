@@ -17,8 +17,10 @@ from heapsyncd.tree import Block
 _WORD: Final = re.compile(r"\w+")
 _CHANCE: Final = 12
 """So many letters in a row of words are in two places by no chance ..."""
-_HERE: Final = 5
-"""... and so many in one place."""
+_HERE: Final = 7
+"""... so many in one place ..."""
+_ALL: Final = 5
+"""... and so many there that are all of one of the texts."""
 _ALIKE: Final = 2
 _STEM: Final = 3
 """A shorter word is in a longer one by chance."""
@@ -194,9 +196,9 @@ def _is_enough(a: Stray, b: Stray, same: int) -> bool:
         return 2 * same >= small
     if a.place is None or a.place != b.place or "cell" in {a.block.kind, b.block.kind}:
         return False
-    if same >= _HERE:
-        return 2 * same >= small
-    return same == small and large <= _ALIKE * small
+    if same == small:
+        return same >= _ALL or large <= _ALIKE * small
+    return same >= _HERE and 2 * same >= small
 
 
 def _rest(stray: Stray, same: Sequence[tuple[int, int]]) -> list[Stray]:

@@ -61,6 +61,28 @@ def test_together(what: str, ours: str, theirs: str, sent: bool, kept: str | Non
     assert (found and found.words()) == (kept and parse(kept, NO_LINKS).words())
 
 
+def test_taken_elsewhere_on_both_sides() -> None:
+    """What somebody typed into a text that two devices take apart, each in another way and each
+    with these words, stands once.
+    """
+    start = edit([], "- amber\n- birch\n  - cloud\n- delta\n")
+    typed = edit([start], "- amber\n- birch\n  - TYPED cloud\n- delta\n")
+    mine = edit([start], "- amber\n- birch\n  -HERE cloud\nMORE\n\n- delta\n")
+    wish = Wish(body=parse("- amber\n- birch\n  THERE - cloud\n- delta\n", NO_LINKS))
+    theirs = express([start], wish, live=Replica.load([start, typed])).update or EMPTY
+    live = Replica.load([start, mine, typed])
+    body = Apart([(1, start), (2, mine)], frozenset({2}), frozenset()).together(typed, live)
+    assert body is not None
+    assert "TYPED" in body.words()
+    again = express([live.state()], Wish(body=body)).update or EMPTY
+    log = list(enumerate([start, mine, typed, again], 1))
+    live = Replica.load([start, mine, typed, again, theirs])
+    found = Apart(log, frozenset({2, 4}), frozenset()).together(theirs, live)
+    assert found is not None
+    for word in ("TYPED", "HERE", "MORE", "THERE", "birch", "cloud", "delta"):
+        assert found.words().count(word) == (2 if word == "HERE" else 1), found.words()
+
+
 def test_they_have_seen_what_was_sent() -> None:
     """Whoever deletes what he has seen means it; what he could not see is looked after."""
     sent = edit(START, TYPED)
@@ -128,12 +150,13 @@ def test_a_row_sent_twice() -> None:
          "one harbourmaster more"),
         ("an edit, edited further there", ALL, TWO, TWO.replace("NEW ONE", "NEW good ONE"),
          "amber birch cloud delta ember fjord A NEW good ONE"),
-        ("an edit, edited further on both sides", ALL, f"{TWO}\nhere\n",
-         TWO.replace("NEW", "NEWER").replace("amber ", ""),
-         "birch cloud delta ember fjord A NEWER ONE here"),
+        ("an edit, edited further on both sides", ALL, TWO, TWO.replace("NEW", "NEWER"),
+         "amber birch cloud delta ember fjord A NEWER ONE here"),
         ("something deleted here, edited further there", ALL, TWO.replace("cloud ", ""),
          TWO.replace("cloud ", "").replace("NEW ONE", "NEW good ONE"),
          "amber birch delta ember fjord A NEW good ONE"),
+        ("lines like one another", ALL, TWO, TWO.replace("ONE", "TWO"),
+         "amber birch cloud delta ember fjord A NEW ONE A NEW TWO"),
         ("something deleted here, which they don't know of", ALL, TWO.replace("cloud ", ""),
          ALL.replace("ember", "ember THERE"), "amber birch delta ember THERE fjord A NEW ONE"),
     ],
@@ -146,6 +169,9 @@ def test_unsent_edits_of_a_compacted_document(
     """
     before = [edit([], old)] if old else []
     mine, fresh = edit(before, ours), edit([], theirs)
-    made = reexpress(before, [*before, mine], fresh, 7)
+    log = [*before, mine]
+    if "here" in words:
+        log.append(edit(log, f"{ours}\nhere\n"))
+    made = reexpress(before, log, fresh, 7)
     found = Replica.load([made.state, made.local or EMPTY]).view().words()
     assert sorted(found.split()) == sorted(words.split())
