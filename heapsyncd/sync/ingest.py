@@ -82,16 +82,27 @@ def judged(heap: HeapState, saved: Saved, note: Note | UnreadableFile) -> Note |
     return note
 
 
-async def note_saved(heap: HeapState, saved: Saved, *, meant: bool = False) -> None:
-    """A known note's file was changed; takes the lock. ``meant``: it is no stale save."""
+async def note_saved(
+    heap: HeapState, saved: Saved, *, meant: bool = False, is_blind: bool = False
+) -> None:
+    """A known note's file was changed; takes the lock. ``meant``: it is no stale save;
+    ``is_blind``: its author did not see the file it is in now.
+    """
     async with heap.lock:
         entry = heap.index.entries.get(saved.path)
         if entry is None or entry.role != "note":
             return
-        await _ingest(heap, entry, saved, meant=meant)
+        await _ingest(heap, entry, saved, meant=meant, is_blind=is_blind)
 
 
-async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved, *, meant: bool = False) -> None:
+async def _ingest(
+    heap: HeapState,
+    entry: EntryRow,
+    saved: Saved,
+    *,
+    meant: bool = False,
+    is_blind: bool = False,
+) -> None:
     block = entry.block_id
     state, updates, ring = await heap.db.read(lambda tx: read_block(tx, block))
     if state is None:
@@ -106,8 +117,9 @@ async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved, *, meant: bool
         await _touched(heap, entry, saved)
         return
     try:
+        ring = ring[:1] if meant else ring
         with heap.at_work.on(block):
-            await _express(heap, entry, saved, note, state, updates, ring[:1] if meant else ring)
+            await _express(heap, entry, saved, note, state, updates, ring, is_blind=is_blind)
     except BlockError as error:
         # As above.
         heap.problems.found("content", saved.path, f"this edit could not be sent: {error}")
@@ -149,6 +161,7 @@ async def _express(
     ring: Sequence[Rendition],
     *,
     again: bool = False,
+    is_blind: bool = False,
 ) -> None:
     """``again``: names mean something else now, so that a text that shows the document may say
     something new.
@@ -159,7 +172,9 @@ async def _express(
         await _abandon(heap, entry)
         return
     links = NoteLinks(heap.index, block, aliases=True)
-    chosen = await off_loop(choose, ring, saved.data, now_ms()) if ring else None
+    chosen = None
+    if ring:
+        chosen = await off_loop(choose, ring, saved.data, now_ms(), is_blind=is_blind)
     base = await heap.db.read(lambda tx: _base(tx, block, chosen.rendition)) if chosen else None
     before = await off_loop(Note.of, chosen.rendition.data) if chosen else None
     change = front_change(before.front if before else None, note.front)

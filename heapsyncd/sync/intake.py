@@ -129,8 +129,9 @@ class Intake(Unsteady):
         await holding.settle(self.heap, snapshot.entries)
         # A file that was to be brought back and is there: written before a kill, or by the user.
         known = [e for e in found.created if self._comes_back(e)]
-        others = await displaced(self.heap, found, NOTE_BYTES)
-        changed = [e for e in found.modified if e not in others]
+        others = await displaced(self.heap, found, NOTE_BYTES, self._due.keys())
+        placed = {e.path for e in others}
+        changed = [e for e in found.modified if e.path not in placed]
         await self._changed([*changed, *known], now)
         created = [*(e for e in found.created if e not in known), *others]
         missing = [index.entries[p] for p in found.missing]
@@ -169,12 +170,17 @@ class Intake(Unsteady):
             saved = await self._read(entry.path)
             if saved is None or await mended(self.heap, row, saved):
                 return
-            home = await taken_home(self.heap, row, saved)
-            if home is None:
-                await note_saved(self.heap, saved)
+            try:
+                home = await taken_home(self.heap, row, saved)
+            except Moved as moved:
+                self.look_again({moved.path, entry.path})
+            except FolderTrouble as error:
+                self.heap.problems.found("content", entry.path, error)
+                self.look_again([entry.path])
             else:
-                self.heap.problems.clear(entry.path, "content")
-                self._due[home] = time.monotonic()
+                if home is not None:
+                    self.heap.problems.clear(entry.path, "content")
+                await note_saved(self.heap, home or saved, is_blind=home is not None)
         else:
             try:
                 await content_changed(self.heap, row, entry.stat)

@@ -11,8 +11,7 @@ import structlog
 
 from heapsyncd.cache import renditions
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.errors import FolderTrouble, UnreadableFile
-from heapsyncd.folder.disk import Moved
+from heapsyncd.errors import UnreadableFile
 from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.ingest import Saved
@@ -24,22 +23,27 @@ from heapsyncd.sync.unit_of_work import Change
 log = structlog.get_logger()
 
 
-async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | None:
-    """Where a text was taken that belongs to another note than stands there; None: it belongs
-    there, or nobody can tell.
+async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> Saved | None:
+    """Take a text that belongs to another note than stands there to that note.
 
     That note's own file is written first: after a kill in between all of it is done again.
+
+    Returns:
+        The text where it was taken, to be read there; None when it belongs where it is, or nobody
+        can tell.
+
+    Raises:
+        Moved: either note's file has an edit that is not read yet. Until it is, this text is not
+            to be read either: it would replace another note's.
+        FolderTrouble: a file can't be written.
     """
     async with heap.lock:
         home = await _home(heap, entry, saved)
         base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
         if home is None or base is None:
             return None
-        try:
-            await heap.disk.write(home, saved.data, heap.index.stats[home])
-            stat = await heap.disk.write(entry.path, base.data, saved.stat)
-        except (Moved, FolderTrouble):
-            return None
+        there = await heap.disk.write(home, saved.data, heap.index.stats[home])
+        stat = await heap.disk.write(entry.path, base.data, saved.stat)
         row = stamped(entry, stat, digest(base.data))
 
         def store(change: Change) -> None:
@@ -49,7 +53,7 @@ async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | No
         await heap.store(store)
     heap.to_publish.set()
     log.info("saved under a former name", path=entry.path, home=home)
-    return home
+    return Saved(home, saved.data, there)
 
 
 async def _home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | None:

@@ -33,6 +33,23 @@ def merged(ours: Block, theirs: Block) -> str:
          "alphabet birches are tall and beautiful trees"),
         ("a word in two paragraphs", "one with\n\n- end", "one\n\n- end with",
          "one with end with"),
+        ("a word made longer", "harbour", "harbourmaster waits", "harbourmaster waits"),
+        ("a word made longer here, one put before it there", "the harbourmaster",
+         "the old harbour", "the old harbourmaster"),
+        ("a word made longer, below a new paragraph", "harbour", "quay\n\nharbourmaster waits",
+         "quay harbourmaster waits"),
+        ("words made longer at either end", "- amberbirch\n- x", "- birch cloud\n- x",
+         "amberbirch cloud x"),
+        ("a word behind, others before it", "one line harbour later", "one line the harbour",
+         "one line the harbour later"),
+        ("one word, its item marked anew", "- [ ] amber NEW\n- [x] harbour\n\nend",
+         "- [ ] amber\n- [x]MORETEXT harbour\n\nend", "amber NEW [x]MORETEXT harbour end"),
+        ("items made a paragraph", "x\n\n1.MORETEXT fjord\n2. harbour\n\nend",
+         "x\n\n1. fjord\n2. harbour\n\nend", "x 1.MORETEXT fjord 2. harbour end"),
+        ("two items made one", "a b\n\n1. harbour\n2. cranes",
+         "a b\n\n1. harbour\n2.MORETEXT cranes", "a b harbour 2.MORETEXT cranes"),
+        ("a longer text, with a picture here", "harbour\n\n![a](https://x.org/a.png)",
+         "harbourmaster", "harbourmaster a"),
         ("letters in common", "a kfgaezn\n\nieerfth", "a kgrbezi\n\nzvjlrzj",
          "a kgrbezi kfgaezn ieerfth zvjlrzj"),
         ("nothing in common", "alpha beta", "- gamma delta", "gamma delta alpha beta"),
@@ -42,6 +59,19 @@ def test_common(what: str, ours: str, theirs: str, words: str) -> None:
     """Words of both are there, and once."""
     found = merged(*(parse(f"{text}\n", NO_LINKS) for text in (ours, theirs)))
     assert sorted(found.split()) == sorted(words.split())
+
+
+@pytest.mark.parametrize("theirs_grew", [True, False])
+def test_one_that_only_grew(*, theirs_grew: bool) -> None:
+    """A text that has all of the other's words in order stands as it is: two devices that know no
+    base must not both make something of it.
+    """
+    old, new = (
+        parse(text, NO_LINKS)
+        for text in ("- [ ] amber birch\n- [x] cloud\n", "- [MORE ] amber birch\n- [x] clouds\n")
+    )
+    ours, theirs = (old, new) if theirs_grew else (new, old)
+    assert merge_three(common(ours, theirs), ours, theirs) == new
 
 
 def test_beside_a_mention() -> None:

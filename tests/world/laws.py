@@ -1,6 +1,7 @@
 """What must be true of the world when it has come to rest."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -29,12 +30,13 @@ async def hold(game: "Game") -> None:
         if kinds[b] == "document" and r.fields().deleted_at_ms is None
         and r.fields().permanently_deleted_at_ms is None
     }  # fmt: skip
-    kept: set[str] = set()
+    kept, versions = set[str](), set[str]()
     for player in game.players:
         kept |= await _folder_shows(game, player, live, kinds)
+        versions |= await _versions(player, kinds)
     _nothing_doubled(game, live)
     words = {w for r in replicas.values() for w in tokens(r.view().words())}
-    lost = game.spoken - words - kept - game.excused
+    lost = game.spoken - words - kept - game.excused - (game.replaced & versions)
     assert not lost, f"lost: {sorted(lost)}"
 
 
@@ -106,6 +108,13 @@ async def _folder_shows(
     ]  # fmt: skip
     assert not strange, f"{player.name}: {strange}"
     return {w for v in versions for w in tokens(v.data.decode("utf-8", "replace"))}
+
+
+async def _versions(player: Player, found: Iterable[BlockId]) -> set[str]:
+    """The words of all that ``history`` shows on a device."""
+    async with await open_cache(player.device.account, player.device.base / "state") as db:
+        texts = await db.read(lambda tx: [v.data for b in found for v in history.versions(tx, b)])
+    return {w for text in texts for w in tokens(text.decode("utf-8", "replace"))}
 
 
 def _difference(found: dict[BlockId, str], live: dict[BlockId, Replica]) -> str:

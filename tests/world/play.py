@@ -40,12 +40,18 @@ class Game:
     """Every unique word that anybody wrote."""
     excused: set[str] = field(default_factory=set)
     """Words that a person took away before any mirror could see them."""
+    replaced: set[str] = field(default_factory=set)
+    """Words of files that a person deleted to write another under the same name: a mirror that did
+    not look in between sees a text put for another. They must be in the note's versions then.
+    """
     copied: set[str] = field(default_factory=set)
     """Words that a person wrote into more than one note."""
     told: list[str] = field(default_factory=list)
     """What happened, for whoever has to find out why."""
     _origin: dict[str, str] = field(default_factory=dict)
     """Where each word was written."""
+    _deleted: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """The words of a deleted file, by device and path."""
     _server: Server | None = None
     _port: int = 0
     _now: str = "begin"
@@ -166,6 +172,7 @@ class Game:
         name = f"{TITLES[move.which % len(TITLES)]}{'' if move.how % 3 else move.how}.md"
         path = f"{place}/{name}" if place else name
         if not (player.root / path).exists():
+            self.replaced |= self._deleted.get((player.name, path), set())
             text = STARTS[move.which % len(STARTS)]
             with contextlib.suppress(FileNotFoundError):
                 player.save(
@@ -209,9 +216,15 @@ class Game:
         if (chosen := self._note(move)) is not None:
             player, path = chosen
             with contextlib.suppress(FileNotFoundError):
-                await self._excuse(set(tokens(player.read(path))), player)
+                words = set(tokens(player.read(path)))
+                await self._excuse(words, player)
                 (player.root / path).unlink()
+                self._deleted.setdefault((player.name, path), set()).update(words)
                 self._tell(player.name, "rm", path)
+                if player.forgot:
+                    # The mirror may never have seen the text that an editor loaded, and can't tell
+                    # a save of it from one of the text it put there since.
+                    player.buffers.pop(path, None)
 
     async def make_folder(self, move: Move) -> None:
         """A new directory."""
@@ -354,6 +367,7 @@ class Game:
         await player.stop()
         shutil.rmtree(player.device.base / "state", ignore_errors=True)
         player.buffers.clear()
+        player.forgot = True
         self._tell(player.name)
         on_disks = {w for p in self.players for n in p.notes() for w in tokens(p.read(n))}
         if self._server is not None:
