@@ -175,7 +175,7 @@ class Intake(Unsteady):
             except Moved as moved:
                 self.look_again({moved.path, entry.path})
             except FolderTrouble as error:
-                self.heap.problems.found("content", entry.path, error)
+                self.heap.problems.found("read", entry.path, error)
                 self.look_again([entry.path])
             else:
                 if home is not None:
