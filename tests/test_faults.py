@@ -455,6 +455,13 @@ FAULTS: Final = {
         "sync/test_edit_wins.py::test_deleted_there_over_an_unread_save",
         "world/test_kill_points.py::test_kills",
     ),
+    82: (
+        "40 CRLF lines that look like front matter, and any other block: read in linear time",
+        "markdown/test_frontmatter.py::test_a_note_that_begins_with_a_rule_is_read_in_linear_time",
+        "markdown/test_frontmatter.py::test_any_block_is_read_in_linear_time",
+        "markdown/test_frontmatter.py::test_any_block_can_be_edited_or_stays",
+        "sync/test_interpreter.py::test_a_note_that_begins_with_a_rule_and_has_crlf",
+    ),
     83: (
         "the server is heard again: all lanes go; cured files are no trouble, odd ones no failure",
         "sync/test_refusals.py::test_one_answer_ends_every_pause",
@@ -475,13 +482,6 @@ FAULTS: Final = {
         "cli/test_sync.py::test_another_server_exits_3",
         "cli/test_run.py::test_a_daemon_does_not_mirror_another_server",
         "cli/test_setup.py::test_setup_knows_the_server_of_a_cache",
-    ),
-    82: (
-        "40 CRLF lines that look like front matter, and any other block: read in linear time",
-        "markdown/test_frontmatter.py::test_a_note_that_begins_with_a_rule_is_read_in_linear_time",
-        "markdown/test_frontmatter.py::test_any_block_is_read_in_linear_time",
-        "markdown/test_frontmatter.py::test_any_block_can_be_edited_or_stays",
-        "sync/test_interpreter.py::test_a_note_that_begins_with_a_rule_and_has_crlf",
     ),
     85: (
         "a number, hash, name, redirect or answer chosen by others: bounded, one block's trouble",

@@ -71,6 +71,7 @@ IO = {
     "watchfiles",
 }
 EDGES = {
+    "cache.atwork": {"mmap", "os", "threading"},
     "control": {"os", "socket"},
     "daemon": {"signal"},
     "database": {"concurrent", "os", "sqlite3"},
