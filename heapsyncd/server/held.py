@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import merge, waits
+from heapsyncd.document.updates import merge, vector_of, waits
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import BlockKind
@@ -63,8 +63,11 @@ class Held:
 
     def would_wait(self, update: bytes) -> bool:
         """Whether an update that has not come yet builds on others that have not come either."""
-        scratch = Replica.load([*(self.raw or [self.folded()]), update])
-        return waits(update, scratch.state_vector())
+        both = merge([self.folded(), update])
+        # A gap in what its client issued shows in the bytes; what else is missing, in a document.
+        return waits(update, vector_of([both])) or waits(
+            update, Replica.load([both]).state_vector()
+        )
 
     def contains(self, update: bytes) -> bool:
         """Whether an update brings nothing new."""
