@@ -120,6 +120,8 @@ def test_the_same_on_both_sides_stands_once(kind: str) -> None:
         ("taken out of a list, indented there",
          "- [ ] one two three four five", "one two NEW three four five\n\n- [ ]",
          "- [ ]\n  - one THERE two three four five"),
+        ("items made one paragraph, one of them edited there",
+         "1. one two\n2. three", "NEW one two 2. three", "1. one two\n2. three THERE"),
         ("joined out of a quote, to which others added",
          "1. one two\n\n   > three four five six", "1. one two three four five six",
          "1. one two\n\n   > three four five six\n   >\n   > NEW"),

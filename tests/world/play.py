@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
@@ -275,20 +276,22 @@ class Game:
                 found.append(block)
         return sorted(found)
 
-    async def wish(self, block: BlockId, wish: Wish) -> None:
-        """Change a document as the app does."""
+    async def wish(self, block: BlockId, wish: Wish, seen: Replica | None = None) -> None:
+        """Change a document as the app does; ``seen``: as it was when the change was thought of,
+        for it may arrive after somebody else's.
+        """
         self._tell(block, "" if wish.body is not None else wish)
-        replica = await self.server.document(block)
-        made = express([replica.state()], wish)
+        seen = seen or await self.server.document(block)
+        made = express([seen.state()], wish)
         if made.update is not None:
             await self.server.apply(block, made.update)
 
     async def app_edit(self, move: Move) -> None:
         """Type into a document."""
         if (block := await self._chosen(move)) is not None:
-            view = (await self.server.document(block)).view()
-            body = change(render(view, NO_LINKS), self.word(block), move.how)
-            await self.wish(block, Wish(body=parse(body, NO_LINKS)))
+            seen = await self.server.document(block)
+            body = change(render(seen.view(), NO_LINKS), self.word(block), move.how)
+            await self.wish(block, Wish(body=parse(body, NO_LINKS)), seen)
 
     async def app_new(self, move: Move) -> None:
         """Make a note."""
