@@ -42,8 +42,8 @@ class Backoff:
 
 
 SERVER: Final = Backoff(1.0, 15.0)
-"""After outages and 5xx. The limit is in the range of the polls of a quiet mirror: an outage costs
-about as many requests as an idle day, and none outlasts the trouble by much."""
+"""After outages and 5xx. The limit is in the range of a quiet mirror's polls, so that an outage
+costs about as many requests as its absence, and no pause outlasts it by much."""
 REFUSED: Final = Backoff(10.0, 60.0, least=0.5)
 """After refusals (of an account, of a heap), which a person has to end."""
 
@@ -108,7 +108,7 @@ class Lane:
 
     def ends(self) -> tuple[asyncio.Event, ...]:
         """What ends the pause before its time: a sign of life, unless the server asked for the
-        pause, refused what was asked, or is heard already.
+        pause, refused what was asked, or answers all but this.
         """
         waits = isinstance(self.last, TryLater | SignInRefused) and _asked_s(self.last) is None
         return (self._heard,) if waits and not self._alone else ()

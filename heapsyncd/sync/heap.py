@@ -12,7 +12,7 @@ import structlog
 from heapsyncd.backoff import first_of
 from heapsyncd.cache import heaps
 from heapsyncd.config import Live
-from heapsyncd.errors import FolderTrouble
+from heapsyncd.errors import FolderTrouble, TryLater
 from heapsyncd.folder.watch import watch
 from heapsyncd.sync.audit import ask_again, missed
 from heapsyncd.sync.feed import poll
@@ -113,6 +113,23 @@ class HeapMirror:
             )
         )
 
+    def away(self, for_s: float) -> Exception | None:
+        """What the server answered when some work with it failed for so long, whatever else it
+        answered meanwhile; None when none did.
+        """
+        began = time.monotonic() - for_s
+        return next(
+            (
+                p.last
+                for p in self.trouble.values()
+                if p.since_s is not None
+                and p.since_s < began
+                and not p.trying
+                and isinstance(p.last, TryLater)
+            ),
+            None,
+        )
+
     @property
     def alive(self) -> bool:
         """Whether every loop came round lately; one that hangs keeps the watchdog unfed."""
@@ -158,10 +175,9 @@ class HeapMirror:
             self.intake.hint(self.state.problems.unread("scan", "read"))
             try:
                 await self._look_and_publish()
-                if self._folder_error:
-                    self.state.report.error = self._folder_error = None
+                self.state.report.ails.pop("folder", None)
             except FolderTrouble as error:
-                self.state.report.error = self._folder_error = str(error)
+                self.state.report.ails["folder"] = str(error)
                 log.warning("folder trouble", heap=self.state.report.title, reason=str(error))
                 self.intake.hint((), everything=True)
                 await self._rest("folder", timeout_s=TROUBLE_AGAIN_S)
@@ -183,8 +199,6 @@ class HeapMirror:
             timeout = min(due if due is not None else AUDIT_S, again, left)
             if timeout > 0:
                 await self._rest("folder", self._hinted, self.state.to_publish, timeout_s=timeout)
-
-    _folder_error: str | None = None
 
     async def _look_and_publish(self) -> None:
         state, first = self.state, not self.first_look

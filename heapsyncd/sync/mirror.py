@@ -47,7 +47,7 @@ log = structlog.get_logger()
 HEAPS_AGAIN_S: Final = 60.0
 """How often the list of heaps is asked for."""
 GIVE_UP_S: Final = 30.0
-"""A single pass without a time limit ends when the server was away for this long."""
+"""A single pass ends when the server was away for this long, or one kind of work with it."""
 BEAT_S: Final = 2.0
 """How often the heaps' loops, and a suspend, are looked for."""
 ONCE_POLL_S: Final = 0.5
@@ -201,7 +201,6 @@ class AccountMirror:
                 task.cancel()
 
     async def _until_settled(self, started: float, timeout_s: float | None) -> Verdict:
-        away_since: float | None = None
         while True:
             mirrors = list(self.mirrors.values())
             if all(m.settled for m in mirrors):
@@ -213,8 +212,9 @@ class AccountMirror:
                 return Verdict(
                     "sign-in needed", SignInRefused.exit_code, (str(self._report.error),)
                 )
-            away_since = None if self._report.connected else away_since or now
-            if away_since is not None and now - away_since > GIVE_UP_S:
+            away = next((e for m in mirrors if (e := m.away(GIVE_UP_S)) is not None), None)
+            if away is not None:
+                self._report.connected, self._report.error = False, str(away)
                 return self._verdict(mirrors)
             if timeout_s is not None and now - started > timeout_s:
                 return self._verdict(mirrors)
@@ -295,7 +295,8 @@ class AccountMirror:
                 self._account, self._db, self._backend, self._report, heap, self._at_work
             )
         except FolderTrouble as error:
-            report = HeapReport(heap.id, heap.title, str(self._account.folder), error=str(error))
+            ails = {"folder": str(error)}
+            report = HeapReport(heap.id, heap.title, str(self._account.folder), ails=ails)
             self._report.heaps[heap.id] = report
             log.warning("heap not opened", heap=heap.title, reason=str(error))
             self._ready()

@@ -2,8 +2,9 @@
 again.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Literal
 
 import structlog
 
@@ -11,7 +12,8 @@ from heapsyncd.backoff import Lane
 from heapsyncd.errors import PeerError, SignInRefused, TryLater, meant
 from heapsyncd.sync.state import HeapState
 
-_SUFFERS: Final = {
+Work = Literal["send", "receive", "transfer", "follow"]
+_SUFFERS: Final[Mapping[Work, str]] = {
     "send": "edits are not sent",
     "receive": "changes are not received",
     "transfer": "files are not transferred",
@@ -32,11 +34,13 @@ class Patience(Lane):
             do).
     """
 
-    def __init__(self, heap: HeapState, work: str, *, proves: bool = False) -> None:
+    def __init__(self, heap: HeapState, work: Work, *, proves: bool = False) -> None:
         super().__init__(heap.backend.contact)
         self.work = work
         self.trying = False
         """An attempt is being made: what it meets may not be all."""
+        self.since_s: float | None = None
+        """Since when, on the monotonic clock, no attempt worked; None: the last one did."""
         self._heap = heap
         self._proves = proves
 
@@ -56,21 +60,19 @@ class Patience(Lane):
         if self.failures:
             log.info("works again", heap=self._heap.report.title, work=self.work)
         self.worked()
-        account, heap = self._heap.account, self._heap.report
+        self.since_s = None
+        self._heap.report.ails.pop(self.work, None)
         if self._proves:
+            account = self._heap.account
             account.connected, account.refused, account.error = True, False, None
             self._heap.in_touch(breaks)
-        if heap.error is not None and heap.error.startswith(self._mark):
-            heap.error = None
         return True
-
-    @property
-    def _mark(self) -> str:
-        return f"{_SUFFERS.get(self.work, self.work)}: "
 
     def failed(self, error: Exception) -> None:
         """The last attempt failed: say so."""
         super().failed(error)
+        self.since_s = self.since_s or time.monotonic()
+        self._heap.report.ails.pop(self.work, None)
         self._heap.out_of_touch()
         self._heap.in_doubt = True
         account = self._heap.account
@@ -80,5 +82,5 @@ class Patience(Lane):
             account.connected, account.error = False, str(error)
         else:
             # This heap alone: the others go on.
-            self._heap.report.error = f"{self._mark}{error}"
+            self._heap.report.ails[self.work] = f"{_SUFFERS[self.work]}: {error}"
         log.warning("failed", heap=self._heap.report.title, work=self.work, reason=str(error))

@@ -61,14 +61,18 @@ class HeapReport:
     problems: list[Problem] = field(default_factory=list)
     reading: bool = False
     """Whether changes of the folder are being looked at."""
-    error: str | None = None
-    """Why the whole heap is held up (folder missing, 403 …); None when it is not."""
+    ails: dict[str, str] = field(default_factory=dict)
+    """Why the whole heap is held up (folder missing, 403 …), by the work that met it."""
+
+    @property
+    def error(self) -> str | None:
+        """All that holds the whole heap up; None when nothing does."""
+        return "; ".join(dict.fromkeys(self.ails.values())) or None
 
     def as_dict(self) -> dict[str, Any]:
         """The heap's object in ``status --json``."""
-        problems = list(self.problems)
-        if self.error:
-            problems.insert(0, Problem(self.folder, self.error))
+        ails = dict.fromkeys(self.ails.values())
+        problems = [*(Problem(self.folder, reason) for reason in ails), *self.problems]
         return {
             "id": self.id,
             "title": self.title,
@@ -85,9 +89,7 @@ class HeapReport:
 
     def left(self) -> list[str]:
         """What keeps this heap from being in sync, one line each, empty when nothing does."""
-        lines = []
-        if self.error:
-            lines.append(f"{self.title}: {self.error}")
+        lines = [f"{self.title}: {reason}" for reason in dict.fromkeys(self.ails.values())]
         if self.reading:
             lines.append(f"{self.title}: changes in the folder are being read")
         if self.pending_up:

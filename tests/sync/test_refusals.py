@@ -146,6 +146,23 @@ async def test_a_push_that_fails_waits_for_no_poll(world: World, proxy: Proxy) -
     assert await world.text(block) == "text\nmore"
 
 
+async def test_a_pass_ends_when_one_route_stays_broken(
+    world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not sent after a while, although all else is answered, is said with the reason."""
+    monkeypatch.setattr("heapsyncd.sync.mirror.GIVE_UP_S", 2.0)
+    device = behind(proxy, world)
+    await world.add("Note", "text\n")
+    await device.synced()
+    proxy.set(status(500))
+    (device.root / "Note.md").write_text((device.root / "Note.md").read_text() + "\nmore\n")
+    async with asyncio.timeout(20):
+        verdict = await device.once(timeout_s=3600)
+    assert verdict.exit_code == 4
+    assert "answers 500" in verdict.left[0]
+    assert "Home: 1 not yet sent" in verdict.left
+
+
 @pytest.mark.parametrize("how", [lost_answer, cut_off], ids=["lost", "cut off"])
 async def test_answers_that_never_come(world: World, proxy: Proxy, how: Fault) -> None:
     """The server has done it, its answer is lost, whatever was asked: done again, nothing doubled,
