@@ -248,6 +248,39 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
     assert script.events[-1] == "a cancelled"
 
 
+@pytest.mark.parametrize("signals", [1, 2])
+async def test_a_pass_that_does_not_end_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signals: int
+) -> None:
+    """After SIGTERM within the limit, after a second one at once; it was not in sync."""
+    if signals == 1:
+        monkeypatch.setattr(daemon, "CLOSE_LIMIT_S", 0.05)
+    script = Script(stubborn={"a"})
+    running_pass = asyncio.create_task(run_once(config(tmp_path, "a", "b"), mirror=script.mirror))
+    await script.heard("a ready", "b ends")
+    for _ in range(signals):
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0)
+    async with asyncio.timeout(daemon.CLOSE_LIMIT_S + DEADLINE_S):
+        verdicts = await running_pass
+    assert (verdicts["a"].state, verdicts["a"].exit_code) == ("syncing", 1)
+    assert "stopped before" in verdicts["a"].left[0]
+    assert verdicts["b"].exit_code == 0
+
+
+async def test_the_handlers_of_before_are_put_back(tmp_path: Path) -> None:
+    """The daemon's own handlers are gone with it, and no default is left in their place."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        async with running(Script(), tmp_path, "a") as service:
+            await service.ready.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 async def test_a_configuration_error_ends_the_daemon(tmp_path: Path) -> None:
     """What no waiting mends is not tried again."""
     script = Script(raises={"a": [ConfigError("a newer version wrote this")]})

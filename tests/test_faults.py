@@ -74,6 +74,8 @@ FAULTS: Final = {
     ),
     10: (
         "SIGTERM while starting, writing or sending: an end in time, nothing lost",
+        "cli/test_stop.py::test_stopped_while_it_starts",
+        "cli/test_stop.py::test_stopped_while_the_server_does_not_answer",
         "cli/test_stop.py::test_stopped_in_the_midst",
         "test_daemon.py::test_a_mirror_that_does_not_end_is_cancelled",
         "test_database.py::test_a_cancelled_caller_leaves_no_half_transaction",

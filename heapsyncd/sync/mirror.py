@@ -4,11 +4,11 @@ pass.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -41,6 +41,8 @@ from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
 from heapsyncd.sync.restore import restore
 from heapsyncd.sync.rules import Rules
 from heapsyncd.sync.suspend import Suspends
+
+_T = TypeVar("_T")
 
 log = structlog.get_logger()
 
@@ -102,6 +104,10 @@ async def mirror_account(
         return await mirror.once(timeout_s)
 
 
+class _Stopped(Exception):
+    """Told to stop while the server was asked."""
+
+
 class AccountMirror:
     """The heaps of one account, each mirrored by itself, so that trouble with one never holds up
     the others.
@@ -138,6 +144,8 @@ class AccountMirror:
         """Mirror until told to stop, server or not."""
         async with asyncio.TaskGroup() as group:
             for row in await self._db.read(heaps.load_all):
+                if self._stop.is_set():
+                    break
                 if row.mirrored and self._chosen(row.title, row.id):
                     await self._start(group, Heap(row.id, row.title))
             lane = Lane(self._backend.contact)
@@ -145,6 +153,8 @@ class AccountMirror:
                 try:
                     await self._find_heaps(group)
                     lane.worked()
+                except _Stopped:
+                    break
                 except (TryLater, SignInRefused, PeerError) as error:
                     lane.failed(error)
                     self._note(error)
@@ -178,13 +188,14 @@ class AccountMirror:
         late = Verdict("offline", 4, (f"{self._account.server} did not answer in time",))
         try:
             async with asyncio.timeout_at(end):
-                await self._backend.sign_in()
-        except TimeoutError:
+                await self._unless_stopped(self._backend.sign_in())
+        except (TimeoutError, _Stopped):
             return late
         async with asyncio.TaskGroup() as group:
             try:
                 async with asyncio.timeout_at(end):
-                    await self._find_heaps(group)
+                    with suppress(_Stopped):
+                        await self._find_heaps(group)
             except TimeoutError:
                 verdict = late
             else:
@@ -274,8 +285,22 @@ class AccountMirror:
     def _chosen(self, title: str, heap: HeapId) -> bool:
         return chosen(self._account, title, heap)
 
+    async def _unless_stopped(self, asked: Coroutine[Any, Any, _T]) -> _T:
+        """What the server answers; _Stopped when told to stop first: it may take its time."""
+        answer = asyncio.create_task(asked)
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((answer, stop), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise _Stopped
+            return answer.result()
+        finally:
+            for task in (answer, stop):
+                task.cancel()
+            await asyncio.gather(answer, stop, return_exceptions=True)
+
     async def _find_heaps(self, group: asyncio.TaskGroup) -> None:
-        found = await self._backend.heaps()
+        found = await self._unless_stopped(self._backend.heaps())
         self._report.connected, self._report.refused, self._report.error = True, False, None
         missing = unmatched(self._account, [(h.title, h.id) for h in found])
         if missing != self._report.unmatched and missing is not None:
