@@ -30,10 +30,8 @@ def common(ours: Block, theirs: Block) -> Block:
 
     The base has their shape: against it they only added, and what stands elsewhere here we moved.
     """
-    if ours == theirs:
+    if ours == theirs or _is_grown(ours, theirs):
         return ours
-    if (old := _grown(ours, theirs)) is not None:
-        return old
     found = _Common(Alphabet(*(content(b) for side in (ours, theirs) for b in side.walk())))
     top = _Node(ours, theirs)
     found.children(top)
@@ -48,7 +46,7 @@ def merged(before: Block, ours: Block, theirs: Block) -> Block:
     """
     body = merge_three(before, ours, theirs)
     both = common(ours, theirs)
-    known = merge_three(common(before, both), before, both)
+    known = merge_three(common(both, before), before, both)
     if known == before or body in (ours, theirs):
         return body
     again = merge_three(known, ours, theirs)
@@ -186,14 +184,12 @@ def _apart(parts: Iterable[tuple[int, int, list[Inline]]]) -> Iterator[Inline]:
         last = end, ends[-1][-1:] if ends else " "
 
 
-def _grown(ours: Block, theirs: Block) -> Block | None:
-    """Of two texts the one of which the other was made by adding to it."""
+def _is_grown(ours: Block, theirs: Block) -> bool:
+    """Whether they made theirs of ours by adding to it. Not so the other way: what is no word, as
+    whether a task is done, they may have changed since.
+    """
     a, b = _Said(ours.children), _Said(theirs.children)
-    if a.tokens != b.tokens:
-        for old, said, other in ((ours, a, b), (theirs, b, a)):
-            if said.grew_into(other):
-                return old
-    return None
+    return a.tokens != b.tokens and a.grew_into(b)
 
 
 def _older(ours: Sequence[Block], theirs: Sequence[Block]) -> Sequence[Block]:

@@ -74,6 +74,14 @@ def test_one_that_only_grew(*, theirs_grew: bool) -> None:
     assert merge_three(common(ours, theirs), ours, theirs) == new
 
 
+def test_what_they_did_without_a_word() -> None:
+    """A task that was done there is done, though our text has a word more."""
+    ours = parse("- [ ] amber birch MORE\n- [ ] cloud\n", NO_LINKS)
+    theirs = parse("- [ ] amber birch\n- [x] cloud\n", NO_LINKS)
+    wanted = parse("- [ ] amber birch MORE\n- [x] cloud\n", NO_LINKS)
+    assert merge_three(common(ours, theirs), ours, theirs) == wanted
+
+
 def test_beside_a_mention() -> None:
     """A word that only we have is kept in a paragraph that mentions a note, too."""
     mention = Atom("mention", attrs(id="01J8XYZ0ABCDEFGHJKMNPQRSTA"))
