@@ -76,6 +76,7 @@ EDGES = {
     "database": {"concurrent", "os", "sqlite3"},
     "notify": {"os", "sdnotify"},
     "statelock": {"fcntl", "os"},
+    "cache.atwork": {"mmap", "os", "threading"},
     "folder.disk": {"os"},
     "folder.marker": {"fcntl", "os"},
     "folder.parts": {"os"},
@@ -99,6 +100,7 @@ DISK_WRITERS = {
     "folder.replace",
     "folder.syscalls",
     "database",
+    "cache.atwork",
     "control",
     "statelock",
     "server",
@@ -117,6 +119,12 @@ FILE_CALLS = {
     "write_text",
 }
 """Methods of ``Path`` that touch the disk."""
+
+DOOR = "document.updates"
+"""The one module that hands bytes of updates and state vectors to pycrdt."""
+TAKES_BYTES = {"apply_update", "from_update", "get_state", "get_update", "merge_updates"}
+"""What pycrdt offers for that; asking a document for all of its state hands it nothing."""
+ASKS_ALONE = {"get_state", "get_update"}
 
 ONLY_IN = {
     "pycrdt": "document",
@@ -211,6 +219,33 @@ def test_a_library_has_one_place(library: str, place: str) -> None:
         if any(imported.split(".")[0] == library for imported in imports(tree))
     ]
     assert [name for name in users if not within(name, {place})] == []
+
+
+def test_bytes_reach_pycrdt_through_one_door() -> None:
+    """Nobody but the door, which examines them, gives pycrdt an update or a state vector."""
+    wrong = []
+    for name, tree in modules().items():
+        if name == DOOR:
+            continue
+        wrong += [
+            f"{name} imports {imported}"
+            for imported in imports(tree)
+            if imported.startswith("pycrdt.") and imported.split(".")[-1] in TAKES_BYTES
+        ]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr in TAKES_BYTES:
+                wrong.append(f"{name}:{node.lineno} .{node.attr}")
+        asks = {
+            f"{name}:{node.lineno} .{node.func.attr}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ASKS_ALONE
+            and not node.args
+            and not node.keywords
+        }
+        wrong = [found for found in wrong if found not in asks]
+    assert not wrong
 
 
 def test_edges_of_the_line_say_so() -> None:
