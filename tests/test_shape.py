@@ -71,12 +71,12 @@ IO = {
     "watchfiles",
 }
 EDGES = {
-    "cache.atwork": {"mmap", "os", "threading"},
     "control": {"os", "socket"},
     "daemon": {"signal"},
     "database": {"concurrent", "os", "sqlite3"},
     "notify": {"os", "sdnotify"},
     "statelock": {"fcntl", "os"},
+    "cache.atwork": {"mmap", "os", "threading"},
     "folder.disk": {"os"},
     "folder.marker": {"fcntl", "os"},
     "folder.parts": {"os"},
@@ -101,6 +101,7 @@ DISK_WRITERS = {
     "folder.replace",
     "folder.syscalls",
     "database",
+    "cache.atwork",
     "control",
     "statelock",
     "server",
@@ -119,6 +120,12 @@ FILE_CALLS = {
     "write_text",
 }
 """Methods of ``Path`` that touch the disk."""
+
+DOOR = "document.updates"
+"""The one module that hands bytes of updates and state vectors to pycrdt."""
+TAKES_BYTES = {"apply_update", "from_update", "get_state", "get_update", "merge_updates"}
+"""What pycrdt offers for that; asking a document for all of its state hands it nothing."""
+ASKS_ALONE = {"get_state", "get_update"}
 
 ONLY_IN = {
     "pycrdt": "document",
@@ -238,6 +245,33 @@ def test_what_the_index_mirrors_is_written_in_one_place() -> None:
                 for c in calls
                 if ".".join(ast.unparse(c.func).split(".")[-2:]) in WRITES_OF_THE_UNIT_OF_WORK
             ]
+    assert not wrong
+
+
+def test_bytes_reach_pycrdt_through_one_door() -> None:
+    """Nobody but the door, which examines them, gives pycrdt an update or a state vector."""
+    wrong = []
+    for name, tree in modules().items():
+        if name == DOOR:
+            continue
+        wrong += [
+            f"{name} imports {imported}"
+            for imported in imports(tree)
+            if imported.startswith("pycrdt.") and imported.split(".")[-1] in TAKES_BYTES
+        ]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr in TAKES_BYTES:
+                wrong.append(f"{name}:{node.lineno} .{node.attr}")
+        asks = {
+            f"{name}:{node.lineno} .{node.func.attr}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ASKS_ALONE
+            and not node.args
+            and not node.keywords
+        }
+        wrong = [found for found in wrong if found not in asks]
     assert not wrong
 
 
