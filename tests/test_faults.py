@@ -18,7 +18,7 @@ AREAS: Final = {
     "network and server": range(58, 68),
     "attachments": range(68, 73),
     "the whole": range(75, 79),
-    "found in use": (79, *range(82, 86)),
+    "found in use": (79, 80, *range(82, 86)),
 }
 """Which numbers speak of what; none is left out. What takes days or a bench is not here."""
 
@@ -48,6 +48,7 @@ FAULTS: Final = {
     5: (
         "the cache is put back from a backup: the old text is not pushed again",
         "world/test_recovery.py::test_older_cache",
+        "sync/test_links.py::test_an_older_cache",
     ),
     6: (
         "the disk is full: originals intact, no temporaries left, goes on by itself",
@@ -456,6 +457,15 @@ FAULTS: Final = {
         "sync/test_edit_wins.py::test_deleted_for_good_over_an_edit",
         "sync/test_edit_wins.py::test_deleted_there_over_an_unread_save",
         "world/test_kill_points.py::test_kills",
+    ),
+    80: (
+        "the cache is gone while notes link to one another: no byte changes, here or elsewhere",
+        "sync/test_links.py::test_a_lost_cache_changes_no_byte",
+        "sync/test_links.py::test_renamed_elsewhere_while_the_cache_was_lost",
+        "sync/test_links.py::test_a_link_whose_file_is_gone_too",
+        "sync/test_links.py::test_a_full_folder_meets_its_notes",
+        "world/test_kill_points.py::test_kills",
+        "world/test_world.py::test_linked",
     ),
     82: (
         "40 CRLF lines that look like front matter, and any other block: read in linear time",

@@ -46,6 +46,10 @@ class Alphabet:
             self._next += 1
         return self._atoms[atom]
 
+    def named(self) -> frozenset[str]:
+        """The characters of the atoms that say what they are: all but breaks."""
+        return frozenset(c for a, c in self._atoms.items() if a.kind != "break")
+
 
 def cut(items: Sequence[Inline], start: int, end: int) -> list[Inline]:
     """The visible characters ``start`` to ``end`` of content, an atom counting one."""

@@ -2,7 +2,6 @@
 full when it was first mirrored.
 """
 
-import asyncio
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError, PeerError, SignInRefused, TryLater
-from heapsyncd.folder.layout import Placed, fits, place
+from heapsyncd.folder.layout import Placed, fits
 from heapsyncd.folder.names import carries, collision_key, safe_name, split_suffix
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.render import render
@@ -27,13 +26,14 @@ from heapsyncd.sync.created import notes_created
 from heapsyncd.sync.feed import from_trash
 from heapsyncd.sync.inbound import pull
 from heapsyncd.sync.index import NoteLinks
-from heapsyncd.sync.ingest import Saved, note_adopted
+from heapsyncd.sync.ingest import Saved
 from heapsyncd.sync.merge import shows
 from heapsyncd.sync.offloop import off_loop
-from heapsyncd.sync.places import commit_entries
+from heapsyncd.sync.places import commit_entries, plan_places
 from heapsyncd.sync.plan import Found, assets_owner
 from heapsyncd.sync.stale import is_alike
 from heapsyncd.sync.state import HeapState, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -107,40 +107,34 @@ class Homeless:
         return [b for n in sorted(names) for b in self._files.get((parent, n), ())]
 
 
-async def adoptable(
-    heap: HeapState,
-    found: Sequence[Found],
-    copies: Mapping[str, BlockId | None],
-    texts: Mapping[str, Saved],
+def _by_id(
+    heap: HeapState, found: Sequence[Found], copies: Mapping[str, BlockId | None]
 ) -> dict[str, BlockId]:
-    """Which new files are notes we know that have no file: by the id in them, else by place and
-    content; while the folder is mirrored for the first time (a lost cache, it may be) content that
-    is alike will do, for an editor may have saved a text without the id.
-    """
-    homeless = set(heap.index.homeless)
-    result: dict[str, BlockId] = {}
-    taken: set[BlockId] = set()
+    """Which new files are notes we know that have no file, by the id in them."""
+    result: dict[BlockId, str] = {}
     for item in found:
-        if not item.is_note or not item.front_id or copies.get(item.path) is not None:
-            continue
-        block = BlockId(item.front_id)
-        free = block not in heap.index.path_of and block not in taken
-        if heap.index.kind(block) == "document" and free:
-            result[item.path] = block
-            taken.add(block)
-            homeless.discard(block)
-    if not homeless:
-        return result
-    desired = await asyncio.to_thread(place, heap.index.placed(), {})
-    at = {p: b for b, p in desired.items() if b in homeless}
+        block = BlockId(item.front_id or "")
+        is_free = block not in heap.index.path_of and block not in result
+        if heap.index.kind(block) == "document" and is_free and copies.get(item.path) is None:
+            result[block] = item.path
+    return {path: block for block, path in result.items()}
+
+
+async def _by_place(
+    heap: HeapState, found: Sequence[Found], texts: Mapping[str, Saved]
+) -> dict[str, BlockId]:
+    """Which new files without an id are notes we know that have no file, by place and content;
+    while the folder is mirrored for the first time (a lost cache, it may be) content that is alike
+    will do, for an editor may have saved a text without the id.
+    """
+    at = {p: b for b, p in heap.places.items() if b in heap.index.homeless}
     rows = await heap.db.read(heaps.load_all)
     loosely = not any(r.id == heap.id and r.mirrored for r in rows)
+    result: dict[str, BlockId] = {}
     for item in found:
-        candidate = at.get(item.path)
-        if candidate is None or item.path in result or item.front_id or not item.is_note:
-            continue
-        if await _says(heap, texts[item.path], candidate, loosely=loosely):
-            result[item.path] = candidate
+        block = None if item.front_id else at.get(item.path)
+        if block and await _says(heap, texts[item.path], block, loosely=loosely):
+            result[item.path] = block
     return result
 
 
@@ -169,10 +163,29 @@ async def _says(heap: HeapState, saved: Saved, block: BlockId, *, loosely: bool)
         return False
 
 
-async def adopt(heap: HeapState, saved: Saved, block: BlockId) -> None:
-    """A file is the file of a block we know."""
-    await note_adopted(heap, saved, block)
-    log.info("recognised", path=saved.path, block=block)
+async def _adopt(heap: HeapState, known: Mapping[str, BlockId]) -> list[str]:
+    """Files are those of blocks we know; the paths of those that are to be read.
+
+    They have no stamps yet: a file that is not read in this life is found again in the next.
+    """
+    async with heap.lock:
+        rows = [
+            EntryRow(path, block, "note")
+            for path, block in known.items()
+            if path not in heap.index.entries and block not in heap.index.path_of
+        ]
+
+        def store(change: Change) -> None:
+            change.save(rows)
+            for row in rows:
+                change.update(row.block_id, stale=1)
+
+        if rows:
+            await heap.store(store)
+            heap.rearrange = True
+        for row in rows:
+            log.info("recognised", path=row.path, block=row.block_id)
+    return [row.path for row in rows]
 
 
 async def _look_in_trash(heap: HeapState, notes: Sequence[Found]) -> None:
@@ -192,8 +205,11 @@ async def take_in(
     found: Sequence[Found],
     copies: Mapping[str, BlockId | None],
     texts: Mapping[str, Saved],
-) -> None:
-    """New files: all names first, so that links between new notes find each other.
+) -> list[str]:
+    """New files get their blocks; the paths of the notes we knew, which are to be read.
+
+    All names first: a text that is read before the note it links to has a name would lose the
+    link, and have it twice once it is merged with its document.
 
     Args:
         heap: the heap.
@@ -203,13 +219,18 @@ async def take_in(
         texts: the notes' texts, by path.
     """
     notes = [f for f in found if f.is_note]
-    await _look_in_trash(heap, notes)
-    known = await adoptable(heap, notes, copies, texts) if notes else {}
-    for item in notes:
-        if item.path in known:
-            await adopt(heap, texts[item.path], known[item.path])
-    await notes_created(heap, [texts[n.path] for n in notes if n.path not in known])
+    adopted: list[str] = []
+    if notes:
+        await _look_in_trash(heap, notes)
+        adopted += await _adopt(heap, _by_id(heap, notes, copies))
+        if heap.index.homeless:
+            async with heap.lock:
+                await plan_places(heap)  # links name those without a file, too
+            left = [n for n in notes if n.path not in adopted]
+            adopted += await _adopt(heap, await _by_place(heap, left, texts))
+    await notes_created(heap, [texts[n.path] for n in notes if n.path not in adopted])
     # Attachments after the notes they belong to.
     for item in found:
         if not item.is_note:
             await file_created(heap, item, homeless.files(item))
+    return adopted

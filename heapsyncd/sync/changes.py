@@ -9,18 +9,14 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import blocks, entries
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish
 from heapsyncd.errors import BlockError, FolderTrouble
 from heapsyncd.folder.disk import Moved as DiskMoved
-from heapsyncd.ids import BlockId
 from heapsyncd.sync.contents import content_moved, file_created
 from heapsyncd.sync.created import insert_block, make_block
 from heapsyncd.sync.fields import edit_fields, move_wish
 from heapsyncd.sync.index import stat_of
-from heapsyncd.sync.ingest import Saved, note_saved
 from heapsyncd.sync.plan import Found, Moved, assets_of, assets_owner
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.sync.unit_of_work import Change
@@ -28,16 +24,19 @@ from heapsyncd.sync.unit_of_work import Change
 log = structlog.get_logger()
 
 
-async def moved(heap: HeapState, move: Moved, saved: Saved | None) -> None:
-    """An entry stands elsewhere: its title and folder follow, its content is looked at too."""
+async def moved(heap: HeapState, move: Moved) -> bool:
+    """An entry stands elsewhere: its title and folder follow; whether it was so.
+
+    Of a note only the name is taken: its text is to be read when all have theirs.
+    """
     entry, path = move.entry, move.path
     async with heap.lock:
         old = heap.index.entries.get(entry.path)
         if old is None or path in heap.index.entries:
-            return
+            return False
         stat = await heap.disk.stat(path)
         if stat is None:
-            return
+            return False
         below = heap.index.below(entry.path)
         heap.problems.moved(entry.path, path)
         if entry.role == "note":
@@ -57,20 +56,18 @@ async def moved(heap: HeapState, move: Moved, saved: Saved | None) -> None:
             left = await content_moved(heap, entry, new)
         else:
             left = None
-            await _block_moved(heap, new, entry.path, rows, gone)
+            await _block_moved(heap, entry, new, rows, gone)
     if left is not None:
         await file_created(heap, left)
-    if saved is not None:
-        await note_saved(heap, saved)
+    return True
 
 
 async def _block_moved(
-    heap: HeapState, entry: EntryRow, old: str, rows: Sequence[EntryRow], gone: Sequence[str]
+    heap: HeapState, old: EntryRow, new: EntryRow, rows: Sequence[EntryRow], gone: Sequence[str]
 ) -> None:
-    wish = move_wish(heap, entry.block_id, entry.role, old, entry.path)
-    await edit_fields(heap, entry.block_id, wish, rows, gone)
-    await heap.db.write(lambda tx: _mentions_stale(tx, entry.block_id))
-    log.info("moved", old=old, new=entry.path)
+    wish = move_wish(heap, new.block_id, new.role, old.path, new.path)
+    await edit_fields(heap, new.block_id, wish, rows, gone, stood_at=old)
+    log.info("moved", old=old.path, new=new.path)
 
 
 async def _take_assets_along(heap: HeapState, old: str, new: str) -> None:
@@ -100,11 +97,6 @@ def _shift(path: str, entry: EntryRow, new: str) -> str:
     if entry.role == "note":
         return assets_of(new) + path[len(assets_of(entry.path)) :]
     return new + path[len(entry.path) :]
-
-
-def _mentions_stale(tx: Tx, block: BlockId) -> None:
-    for note in entries.mentioning(tx, block):
-        blocks.update(tx, note, stale=1)
 
 
 async def folder_created(heap: HeapState, found: Found) -> None:

@@ -4,17 +4,18 @@ Pure.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from heapsyncd.diff import Hunk, align
+from heapsyncd.diff.sequences import matches
 from heapsyncd.document.edit import merge_three
 from heapsyncd.document.sources import with_content
 from heapsyncd.document.theirs import CONTAINERS, LEAVES, content
 from heapsyncd.document.visible import Alphabet, cut
 from heapsyncd.sync.strays import Stray, by_word, goes_on, meetings
-from heapsyncd.tree import Atom, Block, Inline, Text, inline
+from heapsyncd.tree import Atom, Block, Inline, Text, attrs, inline
 
 ALIKE: Final = 2
 """What became another block has at most so many times the words ..."""
@@ -104,9 +105,10 @@ class _Common:
 
     def _both(self, ours: Block, theirs: Block) -> "list[_Node | Block]":
         """What two blocks have in common that stand for one another."""
-        if ours == theirs:
+        same = ours if ours == theirs else _fewer_files(ours, theirs)
+        if same is not None:
             self._place += 1
-            return [ours]
+            return [same]
         if ours.kind != theirs.kind or not _is_filled(ours) or not _is_filled(theirs):
             return list(self._gap([ours], [theirs]))
         node = _Node(ours, theirs)
@@ -119,12 +121,14 @@ class _Common:
         return [node]
 
     def _leaf(self, node: _Node) -> None:
-        ours, theirs = (self._letters.string(content(b)) for b in (node.like, node.theirs))
+        ours, theirs = (self._string(b) for b in (node.like, node.theirs))
         self._nodes[id(node.theirs)] = node
         at = shift = 0
-        for hunk in [*by_word(ours, theirs), Hunk(len(ours), len(ours), "")]:
+        hunks = _around(ours, by_word(ours, theirs), self._letters.named())
+        for hunk in [*hunks, Hunk(len(ours), len(ours), "")]:
             if at < hunk.start:
-                items = cut(content(node.like), at, hunk.start)
+                known = cut(content(node.theirs), at + shift, hunk.start + shift)
+                items = _with_atoms_of(known, cut(content(node.like), at, hunk.start))
                 node.parts.append((at + shift, hunk.start + shift, items))
             start = hunk.start + shift
             self._ours.append(Stray(node.like, ours[hunk.start : hunk.end], hunk.start))
@@ -144,7 +148,16 @@ class _Common:
     def _whole(self, block: Block) -> Iterator[Stray]:
         for leaf in block.walk():
             if leaf.kind in LEAVES:
-                yield Stray(leaf, self._letters.string(content(leaf)), place=self._place)
+                yield Stray(leaf, self._string(leaf), place=self._place)
+
+    def _string(self, leaf: Block) -> str:
+        """A leaf's content; two links under one label are the same, whatever note they mean."""
+        return self._letters.string(
+            Atom("mention", attrs(label=i.get("label")))
+            if isinstance(i, Atom) and i.kind == "mention" and i.get("label")
+            else i
+            for i in content(leaf)
+        )
 
     def _alone(self, block: Block) -> _Node:
         node = _Node(block, block, [self._alone(c) for c in block.children])
@@ -159,6 +172,30 @@ class _Common:
         for block, start, end in meetings(self._ours, self._theirs):
             items = cut(content(block), start, end)
             self._nodes[id(block)].parts.append((start, end, items))
+
+
+def _with_atoms_of(theirs: Iterable[Inline], ours: Iterable[Inline]) -> list[Inline]:
+    """What two sides have in common, as ours has it but for links that mean another note there:
+    then we changed that.
+    """
+    atoms = (i for i in theirs if isinstance(i, Atom))
+    return [next(atoms) if isinstance(i, Atom) else i for i in ours]
+
+
+def _around(old: str, hunks: Iterable[Hunk], atoms: Collection[str]) -> Iterator[Hunk]:
+    """The hunks, parted where both sides have an atom: the same link in two texts that stand for
+    one another is one, however little else they have in common.
+    """
+    for hunk in hunks:
+        here = [(ch, hunk.start + k) for k, ch in enumerate(old[hunk.start : hunk.end])]
+        here = [one for one in here if one[0] in atoms]
+        there = [(ch, k) for k, ch in enumerate(hunk.text) if ch in atoms]
+        start, begins = hunk.start, 0
+        for i, j, n in matches([ch for ch, _ in here], [ch for ch, _ in there]):
+            for (_, end), (_, ends) in zip(here[i : i + n], there[j : j + n], strict=True):
+                yield Hunk(start, end, hunk.text[begins:ends])
+                start, begins = end + 1, ends + 1
+        yield Hunk(start, hunk.end, hunk.text[begins:])
 
 
 def _made(node: _Node) -> Block | None:
@@ -240,6 +277,18 @@ class _Said:
 
 def _is_thing(block: Block) -> bool:
     return block.kind not in LEAVES and block.kind not in CONTAINERS
+
+
+def _fewer_files(ours: Block, theirs: Block) -> Block | None:
+    """Of two groups of files that of which the other holds all; None: there is no such."""
+    if not ours.kind == theirs.kind == "files":
+        return None
+    a, b = (frozenset(str(block.get("keys")).split("\n")) for block in (ours, theirs))
+    return ours if a <= b else theirs if b <= a else None
+
+
+def _words(blocks: Iterable[Block]) -> Counter[str]:
+    return Counter(w for block in blocks for w in _WORD.findall(block.words()))
 
 
 def _is_filled(block: Block) -> bool:

@@ -13,6 +13,7 @@ from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.ingest import read_block
 from heapsyncd.sync.offloop import off_loop
+from heapsyncd.sync.places import name_changed
 from heapsyncd.sync.state import HeapState, now_ms
 from heapsyncd.sync.unit_of_work import Change
 
@@ -25,10 +26,20 @@ async def edit_fields(
     wish: Wish,
     also: Sequence[EntryRow] = (),
     gone: Sequence[str] = (),
+    *,
+    stood_at: EntryRow | None = None,
 ) -> None:
     """Express a change of title, tags, files or deletion, together with the entries it goes with.
 
     The caller holds the lock.
+
+    Args:
+        heap: the heap.
+        block: the block.
+        wish: the change.
+        also: entries to be saved.
+        gone: paths to be forgotten.
+        stood_at: for a move, where it was.
     """
     state, updates, _ = await heap.db.read(lambda tx: read_block(tx, block))
     if state is None:
@@ -50,6 +61,8 @@ async def edit_fields(
                 values["title"] = wish.title
         change.remove(gone)
         change.save(also)
+        if stood_at is not None:
+            name_changed(change, heap.index.aliases, stood_at)
         if wish.deleted_at_ms is not None and isinstance(wish.deleted_at_ms, int):
             if gone:
                 history.retire(tx, heap.id, block, gone[0], now_ms())

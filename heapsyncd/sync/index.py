@@ -7,7 +7,7 @@ number of blocks only in memory; every question is a dictionary look-up.
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from heapsyncd.cache.blocks import BlockState
@@ -255,7 +255,7 @@ class Index:
 
     def block_of(self, name: str) -> BlockId | None:
         """The block a link's name means; None when no or several blocks could be meant."""
-        key = collision_key(name.strip().removesuffix(".md"))
+        key = link_key(name)
         exact = self._by_path.get(key)
         if exact is not None:
             return exact
@@ -279,6 +279,11 @@ def stat_of(entry: EntryRow) -> Stat | None:
     )
 
 
+def link_key(name: str) -> str:
+    """What is the same for all spellings of a link's name."""
+    return collision_key(name.strip().removesuffix(".md"))
+
+
 def _link_path(path: str) -> str:
     return path.removesuffix(".md")
 
@@ -289,8 +294,9 @@ class NoteLinks:
 
     ``only``: names of other blocks are not recognised, so that text which merely looks like a link
     stays text, as the document has it. ``aliases``: former names count too, for reading what a
-    user typed. ``new_files``: attachments that are about to be stored, as ``Index.attachments``
-    has them.
+    user typed. ``meant``: as ``link_key`` has them, names that nobody has and what they mean in
+    this note (``merge.recall``). ``expected``: by key, the paths of contents that are not there
+    or not stored yet.
     """
 
     index: Index
@@ -298,7 +304,8 @@ class NoteLinks:
     only: frozenset[str] | None = None
     files: frozenset[str] | None = None
     aliases: bool = False
-    new_files: Mapping[str, str] | None = None
+    meant: Mapping[str, str] = field(default_factory=dict)
+    expected: Mapping[str, str] = field(default_factory=dict)
 
     def name_of(self, block_id: str) -> str | None:
         """What stands in ``[[...]]`` for a block."""
@@ -308,7 +315,9 @@ class NoteLinks:
         """The block that ``[[name]]`` means here."""
         found: str | None = self.index.block_of(name)
         if found is None and self.aliases:
-            found = self.index.aliases.get(collision_key(name.strip()))
+            found = self.index.aliases.get(link_key(name))
+        if found is None:
+            found = self.meant.get(link_key(name))
         return found if self.only is None or found in self.only else None
 
     def file_name(self, key: str) -> str | None:
@@ -327,9 +336,9 @@ class NoteLinks:
         return None
 
     def _files(self) -> Mapping[str, str]:
-        stored = {} if self.note is None else self.index.attachments.get(self.note, {})
-        return {**stored, **self.new_files} if self.new_files else stored
+        here = {} if self.note is None else self.index.attachments.get(self.note, {})
+        return here | {k: p for k, p in self.expected.items() if k not in here}
 
     def restricted(self, only: Iterable[str], files: Iterable[str]) -> "NoteLinks":
         """The same, recognising only these blocks and files, and only by their present names."""
-        return replace(self, only=frozenset(only), files=frozenset(files), aliases=False)
+        return replace(self, only=frozenset(only), files=frozenset(files), aliases=False, meant={})

@@ -24,6 +24,7 @@ from heapsyncd.errors import BlockError, UnreadableFile
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.sync import review
+from heapsyncd.sync.attachments import Holding, wanted_paths
 from heapsyncd.sync.index import NoteLinks
 from heapsyncd.sync.merge import (
     Base,
@@ -33,6 +34,7 @@ from heapsyncd.sync.merge import (
     front_change,
     mentions,
     read_body,
+    recall,
     shows,
 )
 from heapsyncd.sync.offloop import off_loop
@@ -171,7 +173,7 @@ async def _express(
     if _is_gone_for_good(state, live):
         await _abandon(heap, entry)
         return
-    links = NoteLinks(heap.index, block, aliases=True)
+    links = NoteLinks(heap.index, block, aliases=True, expected=_expected(entry, live))
     chosen = None
     if ring:
         chosen = await off_loop(choose, ring, saved.data, now_ms(), is_blind=is_blind)
@@ -188,6 +190,7 @@ async def _express(
         return
     if state.deleted_at_ms is not None:
         wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
+    links = await off_loop(recall, base, note, live, updates, links)
     reading = await off_loop(read_body, base, note, live, updates, links, heap.client_id, wish)
     current = chosen is None or chosen.rendition.seq == state.seq
     reviews: tuple[Review, ...] = ()
@@ -229,6 +232,12 @@ async def _abandon(heap: HeapState, entry: EntryRow) -> None:
     await heap.store(lambda change: change.forget(block, paths))
     heap.look_at_files()
     log.warning("deleted for good: its file becomes another note", path=entry.path)
+
+
+def _expected(entry: EntryRow, live: Replica) -> dict[str, str]:
+    """Where a note's contents stand, or will, by key: a text may show one that is not here yet."""
+    files = live.fields().files
+    return wanted_paths(Holding(entry.block_id, "note", entry.path, files), {}) if files else {}
 
 
 def _undeleted(live: Replica, update: bytes | None) -> bytes | None:
@@ -350,12 +359,3 @@ async def note_reread(heap: HeapState, path: str) -> None:
             await _express(heap, entry, saved, note, state, updates, ring[:1], again=True)
     except BlockError as error:
         heap.problems.found("content", path, error)
-
-
-async def note_adopted(heap: HeapState, saved: Saved, block: BlockId) -> None:
-    """A file turned out to be a block's that had none (a lost cache, a restored file)."""
-    async with heap.lock:
-        if saved.path in heap.index.entries or block in heap.index.path_of:
-            return
-        entry = stamped(EntryRow(saved.path, block, "note"), saved.stat, None)
-        await _ingest(heap, entry, saved)

@@ -8,8 +8,9 @@ stays away.
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 import structlog
 
@@ -25,9 +26,9 @@ from heapsyncd.sync.contents import content_changed
 from heapsyncd.sync.damage import mended
 from heapsyncd.sync.displaced import displaced
 from heapsyncd.sync.guard import spread
-from heapsyncd.sync.index import stat_of
+from heapsyncd.sync.index import link_key, stat_of
 from heapsyncd.sync.ingest import Saved, judged, note_saved, read_note
-from heapsyncd.sync.merge import digest
+from heapsyncd.sync.merge import digest, names_in
 from heapsyncd.sync.misplaced import taken_home
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.plan import (
@@ -59,20 +60,35 @@ NOTE_BYTES = 64 << 20
 """A larger file is no note."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What is left of a look when all that is new in it, or stands elsewhere, has its name.
+
+    ``texts``: of notes, to be read. ``gone``: what seems to be deleted. ``waiting``: whether there
+    are new files that are not settled yet.
+    """
+
+    texts: Sequence[Saved] = ()
+    gone: Sequence[EntryRow] = ()
+    waiting: bool = False
+
+
 @dataclass
 class Intake(Unsteady):
     """Carries what was hinted at into the cache. One owner: the folder's task."""
 
     rules: Rules
+    _put_off: dict[str, float] = field(default_factory=dict, init=False)
+    """Texts that wait for names, and since when."""
 
     @property
     def arriving(self) -> bool:
         """Whether there are new files that are not settled enough to be read."""
-        return any(
-            path not in self.heap.index.entries
-            and self._seen.get(path, (None, 0.0))[0] is not None
-            for path in self._due
-        )
+        return bool(self._unsettled())
+
+    def _unsettled(self) -> list[str]:
+        index, seen = self.heap.index, self._seen
+        return [p for p in self._due if p not in index.entries and seen.get(p, (None, 0))[0]]
 
     async def look_first(self) -> None:
         """The first look of a life: new files are waited for, because one may be the file of a
@@ -120,6 +136,7 @@ class Intake(Unsteady):
         self.heap.problems.scanned(snapshot, scope)
         await self._compare(snapshot, scope, now)
         self.heap.problems.vanished(snapshot, scope, self.heap.index.entries.keys())
+        self._put_off = {p: since for p, since in self._put_off.items() if p in self._due}
 
     async def _compare(self, snapshot: Snapshot, scope: set[str] | None, now: float) -> None:
         index = self.heap.index
@@ -132,10 +149,16 @@ class Intake(Unsteady):
         others = await displaced(self.heap, found, NOTE_BYTES, self._due.keys())
         placed = {e.path for e in others}
         changed = [e for e in found.modified if e.path not in placed]
-        await self._changed([*changed, *known], now)
         created = [*(e for e in found.created if e not in known), *others]
         missing = [index.entries[p] for p in found.missing]
-        await self._moved_or_created(missing, created, now)
+        # Names before texts, and deletions last: texts link to what was renamed, made, found or
+        # deleted at the same time.
+        named = await self._moved_or_created(missing, created, now)
+        for saved in named.texts:
+            if not self._names_to_come(saved, now):
+                await note_saved(self.heap, saved)
+        await self._changed([*changed, *known], now)
+        await self._believe(named.gone, now, waiting=named.waiting)
         for path in scope or ():
             stat, _ = self._seen.get(path, (None, 0.0))
             if stat is None and path in snapshot.entries:
@@ -160,7 +183,8 @@ class Intake(Unsteady):
                 continue
             await self._modified(row, entry)
             after = index.entries.get(entry.path)
-            if after is not None and after.digest != row.digest:
+            # What was never read here before (a lost cache) was not rewritten.
+            if after is not None and row.digest is not None and after.digest != row.digest:
                 rewrites.rewritten(entry.path, time.monotonic())
         for path, wait in zip(waiting, spread(len(waiting)), strict=True):
             self._due[path] = now + wait
@@ -168,7 +192,9 @@ class Intake(Unsteady):
     async def _modified(self, row: EntryRow, entry: Entry) -> None:
         if row.role == "note":
             saved = await self._read(entry.path)
-            if saved is None or await mended(self.heap, row, saved):
+            if saved is None or self._names_to_come(saved, time.monotonic()):
+                return
+            if await mended(self.heap, row, saved):
                 return
             try:
                 home = await taken_home(self.heap, row, saved)
@@ -208,8 +234,10 @@ class Intake(Unsteady):
 
     async def _moved_or_created(
         self, missing: list[EntryRow], created: list[Entry], now: float
-    ) -> None:
-        """Tell moves from deletions and new things, and let each be carried out."""
+    ) -> _Named:
+        """Tell moves from deletions and new things, and let moves and new things be carried out,
+        but for the texts of notes that were known.
+        """
         index = self.heap.index
         aside = [p for p in index.aside if await self.heap.disk.stat(p) is None]
         gone_before = [p for p, (stat, _) in self._seen.items() if stat is None]
@@ -217,22 +245,9 @@ class Intake(Unsteady):
         known = [index.entries[p] for p in gone_now if p in index.entries]
         candidates = {e.path: e for e in [*missing, *known]}
         if not candidates and not created:
-            return
-        was = {e.inode: e for e in candidates.values() if e.role == "note"}
-        found: list[Found] = []
+            return _Named()
         texts: dict[str, Saved] = {}
-        waiting: list[Found] = []
-        for entry in created:
-            if entry.kind == "dir":
-                found.append(Found(entry.path, "dir", entry.stat.inode, entry.stat.device))
-                continue
-            if not self._settled(entry, None, now):
-                stat = entry.stat
-                waiting.append(Found(entry.path, "file", stat.inode, stat.device, stat.size))
-                continue
-            fact = await self._fact(entry, texts, was)
-            if fact is not None:
-                found.append(fact)
+        found, waiting = await self._facts(created, candidates.values(), texts, now)
         plan = recognise(candidates.values(), found, index.path_of, waiting)
         for path in plan.undecided:
             self._due[path] = now + QUIET_S
@@ -242,14 +257,16 @@ class Intake(Unsteady):
             # A file where a directory was, or the other way: nothing of it comes back there.
             await holding.vanished(self.heap, swapped)
         homeless = Homeless(self.heap, [c.found for c in plan.created])
+        read: list[str] = []
         for step in plan.in_order():
             if isinstance(step, Created):
                 await homeless.directory(step.found)
                 continue
             self._seen.pop(step.entry.path, None)
             self._due.pop(step.entry.path, None)
-            await self._move(step, texts)
-        await take_in(
+            if await self._move(step):
+                read.append(step.path)
+        read += await take_in(
             self.heap,
             homeless,
             [
@@ -266,14 +283,76 @@ class Intake(Unsteady):
             for v in plan.vanished
             if v.entry.path not in self.heap.held_up and v.entry not in swapped
         ]
-        await self._believe(gone, now, waiting=bool(waiting))
+        return _Named([texts[p] for p in read if p in texts], gone, bool(waiting))
 
-    async def _move(self, step: MovedEntry, texts: Mapping[str, Saved]) -> None:
+    async def _facts(
+        self,
+        created: Sequence[Entry],
+        gone: Collection[EntryRow],
+        texts: dict[str, Saved],
+        now: float,
+    ) -> tuple[list[Found], list[Found]]:
+        """What is known of new paths: of those that are settled, and of those that are not yet;
+        ``texts`` gets the notes'.
+        """
+        was = {e.inode: e for e in gone}
+        found: list[Found] = []
+        waiting: list[Found] = []
+        # Notes before their attachments, which wait for them.
+        for entry in sorted(created, key=lambda e: assets_owner(e.path) is not None):
+            stat = entry.stat
+            if entry.kind == "dir":
+                found.append(Found(entry.path, "dir", stat.inode, stat.device))
+                continue
+            is_whole = self._merely_moved(entry, was) or self._settled(
+                entry, None, now, assets_owner(entry.path)
+            )
+            if not is_whole:
+                waiting.append(Found(entry.path, "file", stat.inode, stat.device, stat.size))
+            elif (fact := await self._fact(entry, texts, was)) is not None:
+                found.append(fact)
+        for fact in [f for f in found if f.path in texts and self._is_new(f, was)]:
+            if self._names_to_come(texts[fact.path], now):
+                found.remove(fact)
+                waiting.append(fact)
+        return found, waiting
+
+    def _merely_moved(self, entry: Entry, was: Mapping[int | None, EntryRow]) -> bool:
+        """Whether what was found is what stood elsewhere, under another name: nobody writes it."""
+        before = was.get(entry.stat.inode)
+        known = None if before is None else stat_of(before)
+        if known is None or not entry.stat.same_content(known):
+            return False
+        self._seen.pop(entry.path, None)
+        return True
+
+    def _is_new(self, found: Found, was: Mapping[int | None, EntryRow]) -> bool:
+        """Whether a note is read as soon as it is named: it is none that we know."""
+        return found.inode not in was and found.front_id not in self.heap.index.blocks
+
+    def _names_to_come(self, saved: Saved, now: float) -> bool:
+        """Whether a text names a new file that is not settled yet: then it is read when that is,
+        for until then the name means nothing; but it does not wait for ever.
+        """
+        coming = [p for p in self._unsettled() if p.endswith(".md") and p not in self._put_off]
+        keys = {link_key(k) for p in coming for k in (p, PurePosixPath(p).name)}
+        named = names_in(saved.data) if keys else []
+        if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
+            return False
+        if now - self._put_off.setdefault(saved.path, now) > ARRIVED_S:
+            return False
+        self._due[saved.path] = min(self._due[p] for p in coming)
+        self._seen[saved.path] = (saved.stat, 0.0)
+        return True
+
+    async def _move(self, step: MovedEntry) -> bool:
+        """Carry a move out; whether its text is to be read now."""
         try:
-            await changes.moved(self.heap, step, texts.get(step.path))
+            return await changes.moved(self.heap, step)
         except BlockError as error:
             reason = f"the move could not be sent: {error}"
             self.heap.problems.found("content", step.path, reason)
+            return False
 
     def _changed_on_the_way(self, created: list[Entry], now: float) -> None:
         """What moved along with its directory, and is another than it was, is read next."""
@@ -282,7 +361,7 @@ class Intake(Unsteady):
             if entry.kind == "file" and known is not None and not known.agrees(entry.stat):
                 self._due.setdefault(entry.path, now)
 
-    async def _believe(self, gone: list[EntryRow], now: float, *, waiting: bool) -> None:
+    async def _believe(self, gone: Sequence[EntryRow], now: float, *, waiting: bool) -> None:
         """Take paths as deleted once they stayed away and no others follow them."""
         for entry in gone:
             stat, since = self._seen.get(entry.path, (None, now))

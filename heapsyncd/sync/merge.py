@@ -7,22 +7,33 @@ over to a compacted document.
 """
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
+from heapsyncd.diff.sequences import gaps_between, matches
 from heapsyncd.document.edit import Wish, edit, express, merge_three
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.parse import parse
 from heapsyncd.markdown.patch import patch
+from heapsyncd.markdown.reader import read
 from heapsyncd.markdown.render import render
 from heapsyncd.markdown.text import SourceText, decode, encode
 from heapsyncd.model import Fields
 from heapsyncd.sync.common import common, is_said_in, merged, said
-from heapsyncd.sync.index import NoteLinks
+from heapsyncd.sync.index import NoteLinks, link_key
 from heapsyncd.sync.returns import deletion
-from heapsyncd.tree import Atom, Block
+from heapsyncd.tree import Atom, Block, Text
+
+_NAMED: Final = re.compile(r"\[\[([^\[\]|\\\n]+)")
+"""A name as it stands in a text."""
+_STEP: Final = re.compile(rf"{_NAMED.pattern}|(\w+)")
+_UNKNOWN: Final = "?"
+"""What is put before a name that means no block, in the place of its id."""
 
 
 def digest(data: bytes) -> bytes:
@@ -94,6 +105,11 @@ def front_change(old: frontmatter.Front | None, new: frontmatter.Front) -> Front
     )
 
 
+def names_in(data: bytes) -> list[str]:
+    """The names that stand in ``[[...]]`` in a file, be it a link or not."""
+    return _NAMED.findall(data.decode("utf-8", "replace"))
+
+
 def mentions(body: Block) -> frozenset[str]:
     """The ids of all blocks a body links to."""
     return frozenset(
@@ -102,6 +118,77 @@ def mentions(body: Block) -> frozenset[str]:
         for item in block.inline
         if isinstance(item, Atom) and item.kind == "mention"
     )
+
+
+def recall(
+    base: Base | None, note: Note, live: Replica, updates: Sequence[bytes], links: NoteLinks
+) -> NoteLinks:
+    """The links, knowing what names mean here that no block has (any more): the note linked to was
+    renamed or deleted, and this text was not written since. All else is as for ``read_body``.
+    """
+    shown = tuple(updates) if base is None else base.updates
+    body = note.body if base is None else Note.of(base.data).body
+    known = [(n, links.block_of(n)) for n in _NAMED.findall(body)]
+    if shown is None or all(block for _, block in known):
+        return links
+    view = live.view() if shown == tuple(updates) else Replica.load(shown).view()
+    there = list(_steps(view))
+    ids = Counter(s.word for s in there if s.is_block)
+    if base is None or ids - Counter(block or name for name, block in known):
+        return replace(links, meant=_meanings(list(_steps(read(body, _AnyName(links)))), there))
+    return links
+
+
+def _meanings(here: Sequence["_Step"], there: Sequence["_Step"]) -> dict[str, str]:
+    """What names in a text that nobody has mean: each stands where the document that the text
+    shows mentions a block that the text has nowhere else. What could mean two blocks, or be one
+    of two names, means nothing; nor does what is text in the document.
+    """
+    found = matches([s.word for s in here], [s.word for s in there])
+    texts = {s.word for s in there}
+    kept = {s.word for _, j, n in found for s in there[j : j + n]}
+    pairs: set[tuple[str, str]] = set()
+    for i1, i2, j1, j2 in gaps_between(found, len(here), len(there)):
+        names = [s for s in here[i1:i2] if s.word.startswith(_UNKNOWN) and s.word not in texts]
+        blocks = [s for s in there[j1:j2] if s.is_block and s.word not in kept]
+        if len(names) == len(blocks):
+            both = zip(names, blocks, strict=True)
+            pairs |= {(n.word, b.word) for n, b in both if n.label == b.label}
+    once = Counter(end for pair in pairs for end in pair)
+    return {n.removeprefix(_UNKNOWN): b for n, b in pairs if once[n] == once[b] == 1}
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A word of a body or a link in it: the id of its block, or a name that means none."""
+
+    word: str
+    label: str | None = None
+    is_block: bool = False
+
+
+def _steps(body: Block) -> Iterator[_Step]:
+    for block in body.walk():
+        for item in block.inline:
+            if isinstance(item, Text):
+                for name, word in _STEP.findall(item.text):
+                    yield _Step(_UNKNOWN + link_key(name) if name else word)
+            elif item.kind == "mention":
+                word, label = str(item.get("id")), item.get("label")
+                is_block = not word.startswith(_UNKNOWN)
+                yield _Step(word, None if label is None else str(label), is_block)
+
+
+class _AnyName:
+    """Links to which every name means something."""
+
+    def __init__(self, links: NoteLinks) -> None:
+        self._links = links
+        self.name_of = links.name_of
+        self.file_name, self.file_key = links.file_name, links.file_key
+
+    def block_of(self, name: str) -> str | None:
+        return self._links.block_of(name) or _UNKNOWN + link_key(name)
 
 
 def shown_files(body: Block) -> frozenset[str]:

@@ -4,7 +4,6 @@ Each move is committed by itself right after it is done; a kill in between is re
 in the file (or the inode) at the next scan.
 """
 
-import asyncio
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -19,21 +18,26 @@ from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.arrange import arrange
 from heapsyncd.sync.index import stat_of
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.placeholders import drop_placeholder, placeholder_of
 from heapsyncd.sync.plan import ASIDE, assets_of
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.sync.unit_of_work import Change
 
 
-def places_of(heap: HeapState) -> dict[BlockId, str]:
-    """Every block's place; called in a thread because it looks at the whole heap."""
-    return place(heap.index.placed(), heap.index.path_of)
+async def plan_places(heap: HeapState) -> dict[BlockId, str]:
+    """Work out every block's place, by which links name those that have no file yet; the caller
+    holds the lock.
+    """
+    # In a thread because it looks at the whole heap.
+    heap.places = await off_loop(lambda: place(heap.index.placed(), heap.index.path_of))
+    heap.index.plan(heap.places)
+    return heap.places
 
 
 async def put_in_place(heap: HeapState, look_at: set[str]) -> None:
     """Work out every block's place, and move what stands elsewhere."""
-    places = heap.places = await asyncio.to_thread(places_of, heap)
-    heap.index.plan(places)
+    places = await plan_places(heap)
     # What is held as deleted has no file to move.
     live = {b: p for b, p in heap.index.path_of.items() if b in places and p not in heap.held_up}
     for step in arrange(live, places):
@@ -104,21 +108,22 @@ async def _move(heap: HeapState, old: str, new: str, look_at: set[str]) -> None:
 async def _entries_moved(
     heap: HeapState, affected: Sequence[EntryRow], after: Sequence[EntryRow]
 ) -> None:
-    """Entries stand elsewhere now. Links to them follow, and their old names still find them."""
+    """Entries stand elsewhere now."""
     aliases = heap.index.aliases
 
     def store(change: Change) -> None:
         change.remove(e.path for e in affected)
         change.save(after)
         if affected and affected[0].role != "attachment":
-            _name_changed(change, aliases, affected[0])
+            name_changed(change, aliases, affected[0])
 
     await heap.store(store)
     for entry, new in zip(affected, after, strict=True):
         heap.problems.moved(entry.path, new.path)
 
 
-def _name_changed(change: Change, aliases: Container[str], old: EntryRow) -> None:
+def name_changed(change: Change, aliases: Container[str], old: EntryRow) -> None:
+    """A block stands elsewhere: links to it follow, and its old name still finds it."""
     name = PurePosixPath(old.path).name.removesuffix(".md")
     if collision_key(name) not in aliases and not name.startswith(ASIDE):
         change.add_alias(collision_key(name), old.block_id)

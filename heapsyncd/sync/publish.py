@@ -29,7 +29,7 @@ from heapsyncd.sync.holding import removable, take_deleted_away
 from heapsyncd.sync.index import NoteLinks, stat_of
 from heapsyncd.sync.merge import FrontValues, compose, digest, mentions, shown_files
 from heapsyncd.sync.offloop import off_loop
-from heapsyncd.sync.places import commit_entries, make_folders, places_of, put_in_place, remove
+from heapsyncd.sync.places import commit_entries, make_folders, plan_places, put_in_place, remove
 from heapsyncd.sync.rules import unhidden
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.sync.unit_of_work import Change
@@ -82,8 +82,7 @@ async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at:
         s.deleted_at_ms is None and s.id not in heap.places and s.id not in heap.index.path_of
         for s in states
     ):
-        heap.places = await off_loop(places_of, heap)
-        heap.index.plan(heap.places)
+        await plan_places(heap)
     places = heap.places
     states = [s for s in await unhidden(heap, states, places) if _is_free(heap, s, places)]
     gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
@@ -256,7 +255,7 @@ def _compose(
         tuple(heap.index.tag_titles(note.fields.tags)),
     )
     new_files = {e.key: e.path for e in attachments if e.key is not None}
-    links = NoteLinks(heap.index, state.id, new_files=new_files)
+    links = NoteLinks(heap.index, state.id, expected=new_files)
     try:
         data = compose(note.base.data if note.base else None, note.view, values, links)
     except BlockError as error:

@@ -4,7 +4,6 @@ A change never looks like a deletion: what is ignored now is left as it is on bo
 is not ignored any more and has no file here comes back from the server.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +18,7 @@ from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE, Ignore
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.sync.heapfolder import IGNORE_BYTES
-from heapsyncd.sync.places import places_of
+from heapsyncd.sync.places import plan_places
 from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.unit_of_work import Change
 
@@ -86,7 +85,7 @@ class Rules:
         heap, old = self.heap, self.heap.ignore
         new = Ignore.parse(text)
         async with heap.lock:
-            places = heap.places or await asyncio.to_thread(places_of, heap)
+            places = heap.places or await plan_places(heap)
             at = {**places, **heap.index.path_of}
             shown = [
                 b for b, p in at.items() if heap.hides(p, b, old) and not heap.hides(p, b, new)

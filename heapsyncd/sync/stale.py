@@ -31,7 +31,8 @@ ALIKE = 0.5
 LOOK_BACK = 8
 """So many candidates are compared at most."""
 
-_TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
+_TOKEN = re.compile(r"\[\[[^\[\]\n]*\]\]|\w+|\s+|[^\w\s]")
+"""A link is one word: two have their brackets in common, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

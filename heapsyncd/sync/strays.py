@@ -59,7 +59,8 @@ def by_word(old: str, new: str) -> list[Hunk]:
     out: list[Hunk] = []
     for hunk in text_hunks(old, new):
         between = old[out[-1].end : hunk.start] if out else ""
-        if between.isalnum() or (between.isspace() and _replaces(out[-1]) and _replaces(hunk)):
+        is_part = between.isalnum() and not _is_whole(old, out[-1], hunk)
+        if is_part or (between.isspace() and _replaces(out[-1]) and _replaces(hunk)):
             text = out[-1].text + between + hunk.text
             out[-1] = replace(out[-1], end=hunk.end, text=text)
         else:
@@ -123,6 +124,17 @@ def _pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
             out.append((i, j))
             i, j = i + 1, j + 1
     return out
+
+
+def _is_whole(old: str, before: Hunk, after: Hunk) -> bool:
+    """Whether what stands between two hunks is a whole word on both sides."""
+    edges = (
+        old[max(0, before.end - 1) : before.end],
+        before.text[-1:] or old[max(0, before.start - 1) : before.start],
+        old[after.start : after.start + 1],
+        after.text[:1] or old[after.end : after.end + 1],
+    )
+    return not any(edge.isalnum() for edge in edges)
 
 
 def _to_word_edges(old: str, hunk: Hunk) -> Hunk:

@@ -262,7 +262,8 @@ async def _commit(heap: HeapState, entry: EntryRow) -> None:
         now = heap.index.entries.get(entry.path)
         if now is None or now.key != entry.key:
             return  # it was replaced, renamed or deleted meanwhile
-        heap.problems.clear(entry.path, "transfer")
+        # What stands there is known by its content now, whatever was wrong with it before.
+        heap.problems.clear(entry.path, "transfer", "content", "read")
         await heap.store(lambda change: change.save([entry]))
         heap.moved_bytes.pop(entry.path, None)
         heap.put_off.pop(entry.path, None)

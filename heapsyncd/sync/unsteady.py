@@ -54,8 +54,17 @@ class Unsteady:
             return None
         return max(0.0, min(self._due.values()) - time.monotonic())
 
-    def _settled(self, entry: Entry, row: EntryRow | None, now: float) -> bool:
-        """Whether a file is to be read now; if not, it is looked at again when it may be."""
+    def _settled(
+        self, entry: Entry, row: EntryRow | None, now: float, owner: str | None = None
+    ) -> bool:
+        """Whether a file is to be read now; if not, it is looked at again when it may be.
+
+        Args:
+            entry: what was found.
+            row: what was known of the path.
+            now: monotonic.
+            owner: the note whose attachment it would be: not read before that is.
+        """
         stat, since = self._seen.get(entry.path, (None, now))
         if stat != entry.stat:
             since = now
@@ -66,10 +75,11 @@ class Unsteady:
             wait = 0.0
         if row is not None and row.role == "note" and _shrunk(row.size or 0, entry.stat.size):
             wait = SHRUNK_S
-        if now - since >= wait:
+        owner_due = self._due.get(owner or "")
+        if now - since >= wait and owner_due is None:
             del self._seen[entry.path]
             return True
-        self._due[entry.path] = since + wait
+        self._due[entry.path] = owner_due or since + wait
         return False
 
 

@@ -50,6 +50,8 @@ def merged(ours: Block, theirs: Block) -> str:
          "a b\n\n1. harbour\n2.MORETEXT cranes", "a b harbour 2.MORETEXT cranes"),
         ("a longer text, with a picture here", "harbour\n\n![a](https://x.org/a.png)",
          "harbourmaster", "harbourmaster a"),
+        ("a whole word between differences", "cloud  delta, ember", "cloud delta ember",
+         "cloud delta, ember"),
         ("letters in common", "a kfgaezn\n\nieerfth", "a kgrbezi\n\nzvjlrzj",
          "a kgrbezi kfgaezn ieerfth zvjlrzj"),
         ("nothing in common", "alpha beta", "- gamma delta", "gamma delta alpha beta"),
@@ -90,3 +92,36 @@ def test_beside_a_mention() -> None:
         for text in ("one two ", "one ")
     )
     assert "two" in merged(ours, theirs)
+
+
+def test_a_mention_among_other_words() -> None:
+    """A link in a text that both sides changed all around it stands once."""
+    note = "01J8XYZ0ABCDEFGHJKMNPQRSTA"
+    ours, theirs = (
+        parse(f"{text.format(f'[[{note}|her]]')}\n", NO_LINKS)
+        for text in ("amber {}upwards", "seekingly {}")
+    )
+    made = merge_three(common(ours, theirs), ours, theirs)
+    assert made.words().count("her") == 1
+    assert set(made.words().split()) == {"amber", "seekingly", "herupwards"}
+
+
+def test_a_link_under_one_label_to_two_notes() -> None:
+    """The label stands once, and the link means what it means here."""
+    ids = ("01J8XYZ0ABCDEFGHJKMNPQRSTA", "01J8XYZ0ABCDEFGHJKMNPQRSTB")
+    ours, theirs = (
+        parse(f"see [[{i}|her]] {more}\n", NO_LINKS)
+        for i, more in zip(ids, ("today", ""), strict=True)
+    )
+    assert merge_three(common(ours, theirs), ours, theirs) == ours
+
+
+def test_files_that_one_side_has_more_of() -> None:
+    """A group of files that the other side holds whole is that group, with more in it."""
+
+    def shown(*keys: str) -> Block:
+        return Block("doc", children=(Block("files", attrs(keys="\n".join(keys))),))
+
+    few, more = shown("a"), shown("a", "b")
+    for ours, theirs in ((few, more), (more, few)):
+        assert merge_three(common(ours, theirs), ours, theirs) == more

@@ -3,7 +3,7 @@
 import pytest
 
 from heapsyncd.cache.renditions import Origin, Rendition
-from heapsyncd.sync.stale import RECENT_MS, choose
+from heapsyncd.sync.stale import RECENT_MS, choose, was_written
 
 FIRST = "The quick brown fox jumps over the lazy dog."
 REMOTE = "The quick brown fox jumps over the lazy dog. A sentence from afar arrives."
@@ -87,6 +87,21 @@ def test_no_words_arrived_behind_a_save() -> None:
     named = f"---\nid: 01J8XYZ0ABCDEFGHJKMNPQRSTA\n---\n{FIRST}"
     texts = ring((f"{named} More.", "saved"), (named, "written"), (FIRST, "saved"))
     assert not choose(texts, FIRST.encode(), NOW).older
+
+
+@pytest.mark.parametrize(
+    ("what", "saved", "written"),
+    [
+        ("it was not: another link was typed into the old text", "clouds [[Plan|her]]", False),
+        ("it was, and edited", "clouds afar[[Boat]] more", True),
+    ],
+)
+def test_links_have_more_in_common_than_they_say(what: str, saved: str, written: bool) -> None:
+    """Whether a text had been written before a kill is told by its words: the brackets of another
+    link don't count.
+    """
+    planned, before = ring(("clouds afar[[Boat]]", "planned"), ("clouds", "written"))
+    assert was_written(planned, before, saved.encode()) is written
 
 
 def test_long_ago() -> None:

@@ -1,9 +1,10 @@
 """What must be true of the world when it has come to rest."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from heapsyncd.cache import blocks, entries, history
 from heapsyncd.document.replica import Replica
@@ -11,11 +12,17 @@ from heapsyncd.folder.ignore import TEMP
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.frontmatter import split
+from heapsyncd.markdown.parse import parse
 from heapsyncd.sync.cachefile import open_cache
 from heapsyncd.sync.index import Index, NoteLinks
-from heapsyncd.sync.merge import shows
+from heapsyncd.sync.merge import Note, recall, shows
+from heapsyncd.tree import Inline, Text
+from heapsyncd.tree.nodes import plain
 from tests.world.player import Player
-from tests.world.text import tokens
+from tests.world.text import TOKEN, tokens
+
+_NO_LINK: Final = re.compile(f"({TOKEN.pattern})?" + r"\[\[[^\[\]]*\]\]")
+_TWICE: Final = re.compile(TOKEN.pattern + r"⟪⟫(⟪⟫|\[\[)")
 
 if TYPE_CHECKING:
     from tests.world.play import Game
@@ -35,9 +42,33 @@ async def hold(game: "Game") -> None:
         kept |= await _folder_shows(game, player, live, kinds)
         versions |= await _versions(player, kinds)
     _nothing_doubled(game, live)
+    for block, replica in live.items():
+        _links_are_links(game, block, replica)
     words = {w for r in replicas.values() for w in tokens(r.view().words())}
     lost = game.spoken - words - kept - game.excused - (game.replaced & versions)
     assert not lost, f"lost: {sorted(lost)}"
+    if game.is_contest:
+        # An edit wins over a deletion by somebody who had not seen it.
+        alive = {w for r in live.values() for w in tokens(r.view().words())}
+        gone = game.spoken - alive - game.excused - game.dropped
+        assert not gone, f"deleted with their notes: {sorted(gone)}"
+
+
+def _links_are_links(game: "Game", block: BlockId, replica: Replica) -> None:
+    """A link that was written is a link, and stands once."""
+    for leaf in replica.view().walk():
+        said = "".join(_shown(item) for item in leaf.inline)
+        for found in _NO_LINK.finditer(said):
+            written = set(tokens(found[0]))
+            known = written and written <= game.loose | game.copied
+            assert known, f"{block}: {found[0]} is no link in\n{said}"
+        assert not _TWICE.search(said), f"{block}: a link twice in\n{said}"
+
+
+def _shown(item: Inline) -> str:
+    if isinstance(item, Text) or item.kind != "mention":
+        return plain(item)
+    return f"\N{LEFT DOUBLE ANGLE BRACKET}{item.get('label') or ''}\N{RIGHT DOUBLE ANGLE BRACKET}"
 
 
 async def memory_is_what_was_stored(player: Player) -> None:
@@ -91,7 +122,11 @@ async def _folder_shows(
         fields, view = live[block].fields(), live[block].view()
         links = NoteLinks(index, block)
         data = (player.root / path).read_bytes()
-        assert shows(data, view, links), f"{player.name}: {path} does not show\n{view.words()}"
+        # A link to a note that was deleted since may have its name still.
+        known = recall(None, Note.of(data), live[block], (), links)
+        assert shows(data, view, links) or parse(Note.of(data).body, known) == view, (
+            f"{player.name}: {path} does not show\n{view.words()}"
+        )
         front = split(data.decode("utf-8-sig"))[0]
         name = PurePosixPath(path).name.removesuffix(".md")
         title = fields.title or (await game.server.row(block)).title

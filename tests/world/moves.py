@@ -7,6 +7,7 @@ a possible game.
 """
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,10 +58,68 @@ WEIGHTS: Final = {
     "settle": 3,
 }
 """How often each verb comes, relative to the others."""
+LINKED: Final = WEIGHTS | {
+    "link": 10,
+    "app_link": 6,
+    "lose_cache": 3,
+    "keep_cache": 3,
+    "restore_cache": 4,
+}
+"""The same in games of notes that link to one another, whose caches get lost, or old."""
+APART: Final = {
+    "save": 8,
+    "delete": 6,
+    "rename": 2,
+    "new_note": 1,
+    "start": 2,
+    "stop": 1,
+    "wait": 2,
+}
+"""What happens on devices in a contest while the server is away, ..."""
+AGAIN: Final = {"app_edit": 4, "app_delete": 3, "app_restore": 1, "app_title": 1, "pass_once": 2}
+"""... and elsewhere before they hear of it again."""
+NOTES: Final = 3
+"""A contest is about so many notes."""
+
+LINKED_FROM: Final = 100_000
+CONTESTS_FROM: Final = 200_000
+"""The first seeds of the games of linked notes, and of the contests. Those before them stay what
+they are, so that a game that went wrong once can be played for ever."""
 
 
 def moves_of(seed: int, length: int = 40) -> list[Move]:
     """The moves of a seed."""
     rng = random.Random(seed)
-    verbs = rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=length)
-    return [Move(v, rng.randrange(6), rng.randrange(60), rng.randrange(10_000)) for v in verbs]
+    if seed >= CONTESTS_FROM:
+        return _contest(rng, length)
+    return _drawn(rng, WEIGHTS if seed < LINKED_FROM else LINKED, length)
+
+
+def _drawn(
+    rng: random.Random, weights: Mapping[str, int], length: int, notes: int = 60
+) -> list[Move]:
+    verbs = rng.choices(list(weights), list(weights.values()), k=length)
+    return [Move(v, rng.randrange(6), rng.randrange(notes), rng.randrange(10_000)) for v in verbs]
+
+
+def _contest(rng: random.Random, length: int) -> list[Move]:
+    """The server goes away again and again, and meanwhile both sides edit and delete the same few
+    notes.
+    """
+    moves: list[Move] = []
+    while len(moves) < length:
+        devices = [Move("start", who) for who in range(3) if rng.random() < 0.7]
+        settled = [Move("settle", d.who) for d in devices]
+        apart = _drawn(rng, APART, rng.randrange(2, 8), NOTES)
+        again = _drawn(rng, AGAIN, rng.randrange(4), NOTES)
+        ends = [Move("settle", who) for who in range(3) if rng.random() < 0.5]
+        moves += [
+            *devices,
+            *settled,
+            Move("server_down"),
+            *apart,
+            Move("server_up"),
+            *again,
+            *ends,
+        ]
+    return moves

@@ -21,13 +21,24 @@ from heapsyncd.server import Server
 from heapsyncd.server.limits import Limits
 from tests.sync.rig import Device, World, until
 from tests.world import laws
-from tests.world.moves import Move
+from tests.world.moves import CONTESTS_FROM, Move
 from tests.world.player import Player
-from tests.world.text import STARTS, change, tokens, word
+from tests.world.text import STARTS, change, link, tokens, word
 
 ROUNDS = 10
 """So many rounds of passes are enough for everything to come to rest."""
 TITLES = ("Boat", "Log", "Plan", "Été", "a.b", "Same")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link that somebody wrote into a file: who, to which path, and to which note if its file
+    said so.
+    """
+
+    who: str
+    path: str
+    block: str | None
 
 
 @dataclass
@@ -47,6 +58,14 @@ class Game:
     """
     copied: set[str] = field(default_factory=set)
     """Words that a person wrote into more than one note."""
+    dropped: set[str] = field(default_factory=set)
+    """Words that stood in a note which a person deleted, who saw them there."""
+    links: dict[str, Link] = field(default_factory=dict)
+    """The links written into files, by the word in (or before) each."""
+    gone: set[str | None] = field(default_factory=set)
+    """Notes that somebody deleted once: others may not have heard of it when they link to them."""
+    loose: set[str] = field(default_factory=set)
+    """Those whose names nobody had any more when a mirror could read them."""
     told: list[str] = field(default_factory=list)
     """What happened, for whoever has to find out why."""
     _origin: dict[str, str] = field(default_factory=dict)
@@ -60,7 +79,8 @@ class Game:
     async def play(self, moves: Sequence[Move]) -> None:
         """Carry the moves out, wait for quiet, and hold the laws."""
         rng = random.Random(self.seed)
-        names, starts = "abc"[: rng.choice((1, 2, 2, 3))], rng.sample(STARTS, 3)
+        most = rng.choice((2, 2, 3) if self.is_contest else (1, 2, 2, 3))
+        names, starts = "abc"[:most], rng.sample(STARTS, 3)
         async with self.begun(names, starts):
             for number, move in enumerate(moves):
                 self._now = f"{number} {move.verb}"
@@ -90,6 +110,11 @@ class Game:
     def heap(self) -> HeapId:
         """The one heap."""
         return self.world.heap
+
+    @property
+    def is_contest(self) -> bool:
+        """Whether it is about edits against deletions."""
+        return self.seed >= CONTESTS_FROM
 
     @property
     def server(self) -> Server:
@@ -165,6 +190,35 @@ class Game:
             return set()
         return {w for b in await self.world.blocks() for w in tokens(await self.world.text(b))}
 
+    async def link(self, move: Move) -> None:
+        """Write a link to another note into a note."""
+        if (chosen := self._note(move)) is not None:
+            player, path = chosen
+            others = [p for p in player.notes() if p != path]
+            if others:
+                with contextlib.suppress(FileNotFoundError):
+                    await self._link(player, path, others[move.how % len(others)], move.how)
+
+    async def _link(self, player: Player, path: str, target: str, how: int) -> None:
+        front, body = split(player.read(path))
+        meant = Link(player.name, target, split(player.read(target))[0].id)
+        new = self.word(player.name, path, "to", target)
+        self.links[new] = meant
+        if meant.block in self.gone:
+            self.loose.add(new)
+        player.save(path, front.raw + link(body, target.removesuffix(".md"), new, how), how)
+
+    async def _let_go(self, path: str, player: Player | None = None, block: str = "") -> None:
+        """What stands at a path (or below it) on a device, or everywhere a block, gets another
+        name or is deleted: links to it which no mirror has read yet mean nothing any more.
+        """
+        unread = self.links.keys() - self.loose - await self._in_documents()
+        for new in unread:
+            to = self.links[new]
+            here = player is not None and to.who == player.name
+            if to.block in {block, None} or (here and f"{to.path}/".startswith(f"{path}/")):
+                self.loose.add(new)
+
     async def new_note(self, move: Move) -> None:
         """A new file, in the root or in a folder."""
         player = self._player(move)
@@ -184,7 +238,7 @@ class Game:
         """Give a file another name."""
         if (chosen := self._note(move)) is not None:
             player, path = chosen
-            self._move(player, path, str(Path(path).with_name(f"Named{move.how % 7}.md")))
+            await self._move(player, path, str(Path(path).with_name(f"Named{move.how % 7}.md")))
 
     async def move(self, move: Move) -> None:
         """Put a file into another folder."""
@@ -192,10 +246,11 @@ class Game:
             player, path = chosen
             folders = ["", *player.folders()]
             target = Path(folders[move.how % len(folders)]) / Path(path).name
-            self._move(player, path, str(target))
+            await self._move(player, path, str(target))
 
-    def _move(self, player: Player, old: str, new: str) -> None:
+    async def _move(self, player: Player, old: str, new: str) -> None:
         if not (player.root / new).exists():
+            await self._let_go(old, player)
             with contextlib.suppress(OSError):
                 (player.root / old).rename(player.root / new)
                 self._tell(player.name, old, "->", new)
@@ -217,8 +272,7 @@ class Game:
         if (chosen := self._note(move)) is not None:
             player, path = chosen
             with contextlib.suppress(FileNotFoundError):
-                words = set(tokens(player.read(path)))
-                await self._excuse(words, player)
+                words = await self._forget(player, path)
                 (player.root / path).unlink()
                 self._deleted.setdefault((player.name, path), set()).update(words)
                 self._tell(player.name, "rm", path)
@@ -226,6 +280,17 @@ class Game:
                     # The mirror may never have seen the text that an editor loaded, and can't tell
                     # a save of it from one of the text it put there since.
                     player.buffers.pop(path, None)
+
+    async def _forget(self, player: Player, path: str) -> set[str]:
+        """A person deletes a file, and with it what stands in it: these words."""
+        text = player.read(path)
+        words = set(tokens(text))
+        await self._excuse(words, player)
+        self.dropped |= words
+        block = split(text)[0].id
+        self.gone.add(block)
+        await self._let_go(path, player, block or "")
+        return words
 
     async def make_folder(self, move: Move) -> None:
         """A new directory."""
@@ -239,7 +304,7 @@ class Game:
         player = self._player(move)
         if folders := player.folders():
             path = Path(folders[move.which % len(folders)])
-            self._move(player, str(path), str(path.with_name(f"Dir{move.how % 9}")))
+            await self._move(player, str(path), str(path.with_name(f"Dir{move.how % 9}")))
 
     async def move_folder(self, move: Move) -> None:
         """Put a directory into another one."""
@@ -247,7 +312,7 @@ class Game:
         if folders := player.folders():
             old = Path(folders[move.which % len(folders)])
             above = [Path(), *(Path(f) for f in folders if not Path(f).is_relative_to(old))]
-            self._move(player, str(old), str(above[move.how % len(above)] / old.name))
+            await self._move(player, str(old), str(above[move.how % len(above)] / old.name))
 
     async def delete_folder(self, move: Move) -> None:
         """Delete a directory with everything in it."""
@@ -256,7 +321,7 @@ class Game:
             path = player.root / folders[move.which % len(folders)]
             for note in path.rglob("*.md"):
                 with contextlib.suppress(FileNotFoundError):
-                    await self._excuse(set(tokens(note.read_text("utf-8"))), player)
+                    await self._forget(player, str(note.relative_to(player.root)))
             shutil.rmtree(path, ignore_errors=True)
             self._tell(player.name, "rm -r", path)
 
@@ -293,6 +358,14 @@ class Game:
             body = change(render(seen.view(), NO_LINKS), self.word(block), move.how)
             await self.wish(block, Wish(body=parse(body, NO_LINKS)), seen)
 
+    async def app_link(self, move: Move) -> None:
+        """Write a link to a note into a document, with a label or without one."""
+        block, to = await self._chosen(move), await self._chosen(Move("", which=move.how))
+        if block is not None and to is not None:
+            view = (await self.server.document(block)).view()
+            body = link(render(view, NO_LINKS), to, self.word(block, "to", to), move.how)
+            await self.wish(block, Wish(body=parse(body, NO_LINKS)))
+
     async def app_new(self, move: Move) -> None:
         """Make a note."""
         if self._server is not None:
@@ -302,6 +375,7 @@ class Game:
     async def app_title(self, move: Move) -> None:
         """Give a note another title."""
         if (block := await self._chosen(move)) is not None:
+            await self._let_go("", block=block)
             await self.wish(block, Wish(title=f"{TITLES[move.how % len(TITLES)]} {move.how % 3}"))
 
     async def app_folder(self, move: Move) -> None:
@@ -314,6 +388,7 @@ class Game:
         block = await self._chosen(move)
         if block is None:
             return
+        await self._let_go("", block=block)
         folders = await self._of_kind("folder")
         now = frozenset((await self.server.document(block)).fields().tags) & frozenset(folders)
         target = [None, *folders][move.how % (len(folders) + 1)]
@@ -323,6 +398,9 @@ class Game:
     async def app_delete(self, move: Move) -> None:
         """Put a note into the trash."""
         if (block := await self._chosen(move)) is not None:
+            self.dropped |= set(tokens(await self.world.text(block)))
+            self.gone.add(block)
+            await self._let_go("", block=block)
             await self.wish(block, Wish(deleted_at_ms=1_760_000_000_000 + move.how))
 
     async def app_restore(self, move: Move) -> None:
@@ -369,9 +447,34 @@ class Game:
         player = self._player(move)
         await player.stop()
         shutil.rmtree(player.device.base / "state", ignore_errors=True)
+        await self._forgot(player)
+
+    async def keep_cache(self, move: Move) -> None:
+        """A backup is made of a device's state."""
+        player = self._player(move)
+        await player.stop()
+        if (player.device.base / "state").is_dir():
+            shutil.rmtree(player.device.base / "kept", ignore_errors=True)
+            shutil.copytree(player.device.base / "state", player.device.base / "kept")
+            self._tell(player.name)
+
+    async def restore_cache(self, move: Move) -> None:
+        """A device's state is put back from the backup."""
+        player = self._player(move)
+        if (player.device.base / "kept").is_dir():
+            await player.stop()
+            shutil.rmtree(player.device.base / "state", ignore_errors=True)
+            shutil.copytree(player.device.base / "kept", player.device.base / "state")
+            await self._forgot(player)
+
+    async def _forgot(self, player: Player) -> None:
+        """What only a device's state knew is gone; so are the former names of files."""
         player.buffers.clear()
         player.forgot = True
         self._tell(player.name)
+        for to in [t for t in self.links.values() if t.who == player.name]:
+            if not (player.root / to.path).exists():
+                await self._let_go(to.path, player)
         on_disks = {w for p in self.players for n in p.notes() for w in tokens(p.read(n))}
         if self._server is not None:
             self.excused |= self.spoken - on_disks - await self._in_documents()

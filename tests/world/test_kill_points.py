@@ -6,6 +6,7 @@ time. Whatever the step, the next start puts everything right.
 
 import errno
 import os
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
@@ -179,6 +180,20 @@ async def deleted_for_good_over_an_edit(stage: Stage, k: int) -> None:
     await stage.game.server.apply(block, gone)
 
 
+async def a_lost_cache_over_links(stage: Stage, k: int) -> None:
+    """The cache of notes that link to one another is gone; one was edited since, one is new."""
+    one, two = (stage.root / "Linked" / f"{name}.md" for name in ("One", "Two"))
+    if not one.exists():
+        one.parent.mkdir(exist_ok=True)
+        one.write_text(f"see [[Two]] and [[Two|{stage.word()}]]\n")
+        two.write_text(f"see [[One]] and [[One|{stage.word()}]]\n")
+        await stage.put_right()
+    shutil.rmtree(stage.player.device.base / "state")
+    one.write_text(f"{one.read_text()}\n{stage.word()} typed, to [[New]]\n")
+    if k % 4 == 0:
+        (stage.root / f"New{k}.md").write_text(f"{stage.word()}, see [[One]]\n")
+
+
 SCENARIOS: list[Scenario] = [
     a_save,
     a_new_file,
@@ -193,6 +208,7 @@ SCENARIOS: list[Scenario] = [
     a_deletion_against_an_edit,
     an_edit_after_a_deletion,
     deleted_for_good_over_an_edit,
+    a_lost_cache_over_links,
 ]
 
 

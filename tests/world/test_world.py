@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from tests.world.__main__ import trouble
-from tests.world.moves import moves_of
+from tests.world.moves import LINKED_FROM, moves_of
 
 SEEDS: Final = int(os.environ.get("HEAPSYNCD_WORLD_SEEDS", "6"))
 
@@ -20,11 +20,31 @@ and replaced by another, an unsent edit applied and then compacted, a text under
 name beside an unread save, a lost cache with a word made longer."""
 
 
+LINKS_WENT_WRONG = (100_041, 100_073, 100_082, 100_173)
+"""The same of games with links: a note renamed and linked to at once, a link in a text that both
+sides changed, one that stood where another was to be written, a name that another note took."""
+
+
 @pytest.mark.parametrize("seed", [*range(SEEDS), *WENT_WRONG])
 def test_world(seed: int) -> None:
     """Every folder shows every document, no word is lost or doubled, and a further pass writes
     nothing.
     """
+    played(seed)
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(LINKED_FROM, LINKED_FROM + SEEDS // 2), *LINKS_WENT_WRONG]
+)
+def test_linked(seed: int) -> None:
+    """The same while notes link to one another and caches get lost, or old: each link is one, and
+    stands once.
+    """
+    played(seed)
+
+
+def played(seed: int) -> None:
+    """Play a game that must go right."""
     # Games depend on time a little, and a loaded machine tells other stories: what goes wrong
     # twice is judged here, what goes wrong once is for the longer runs to find.
     what = trouble(seed, moves_of(seed)) and trouble(seed, moves_of(seed))

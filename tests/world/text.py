@@ -16,6 +16,9 @@ STARTS: Final = (
     "- [ ] amber birch\n- [x] cloud\n\n| a | b |\n|---|---|\n| delta | ember |\n\nfjord\n",
     "amber **birch** `cloud` delta.\nA second line, ember.\n\n1. fjord\n2. amber\n",
 )
+_WIKI: Final = re.compile(r"\[\[[^\[\]\n]*\]\]")
+_NO_BREAK: Final = "\u2060"
+"""What stands for a blank inside a link while words are looked for."""
 _STRUCTURE: Final = re.compile(r"^(\s*$|```|\||---|\s*[-*>#\d]+\.?\s*$)")
 
 
@@ -32,7 +35,32 @@ def tokens(text: str) -> list[str]:
 
 
 def change(body: str, token: str, how: int) -> str:
-    """The body with the token written in somewhere, as ``how`` decides; words may go for it."""
+    """The body with the token written in somewhere, as ``how`` decides; words may go for it, but
+    no link is taken apart.
+    """
+    whole = _WIKI.sub(lambda m: m[0].replace(" ", _NO_BREAK), body)
+    return _changed(whole, token, how).replace(_NO_BREAK, " ")
+
+
+def link(body: str, name: str, token: str, how: int) -> str:
+    """The body with a link to a name written in at a line's end, or by itself: the token is its
+    label, or stands before it.
+    """
+    rng = random.Random(how)
+    written = f"[[{name}|{token}]]" if how % 3 else f"{token}[[{name}]]"
+    lines = body.split("\n")
+    prose = [
+        k for k, line in enumerate(lines)
+        if not _STRUCTURE.match(line) and not _inside_fence(lines, k)
+    ]  # fmt: skip
+    if not prose or rng.randrange(3) == 0:
+        return body.rstrip("\n") + ("\n\n" if body.strip() else "") + f"see {written}\n"
+    at = rng.choice(prose)
+    lines[at] = f"{lines[at]} {written}"
+    return "\n".join(lines)
+
+
+def _changed(body: str, token: str, how: int) -> str:
     rng = random.Random(how)
     lines = body.split("\n")
     prose = [k for k, line in enumerate(lines) if not _STRUCTURE.match(line)]
