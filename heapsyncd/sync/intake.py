@@ -175,7 +175,10 @@ class Intake(Unsteady):
                 self.heap.file_problems[entry.path] = str(error)
                 self.look_again([entry.path])
             else:
-                await note_saved(self.heap, home or saved, is_blind=home is not None)
+                if home is not None and home.path not in self.heap.index.entries:
+                    self.hint([home.path])  # the file of a note that had none
+                else:
+                    await note_saved(self.heap, home or saved, is_blind=home is not None)
         else:
             await content_changed(self.heap, row, entry.stat)
 
