@@ -9,7 +9,6 @@ is in a new file: the note was renamed, and another was begun under its name.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 
 from heapsyncd.cache import renditions
 from heapsyncd.cache.entries import EntryRow
@@ -59,33 +58,42 @@ async def displaced(
             home = next((p for p in away if _is_file(heap, p, entry)), None)
         if left or (home is not None and home != path and home in away):
             found[path] = entry
-    new = {e.path for e in seen.created if e.kind == "file"} | {*waiting} - index.stats.keys()
-    if not seen.modified and new.issuperset(waiting):
-        new = set()  # no known file has another text
-    for path in sorted(new):
-        old = await _old_place(heap, path, texts)
-        if old is not None and old.path not in {*found, *seen.missing}:
-            found[old.path] = old
+    for old in await _left_behind(heap, seen, waiting, texts):
+        found.setdefault(old.path, old)
     await _step_aside(heap, [index.entries[p] for p in found])
     return list(found.values())
 
 
-async def _old_place(heap: HeapState, path: str, texts: "_Texts") -> Entry | None:
-    """What stands where a note was that a new file says it is, when it is quite another text."""
-    block = await texts.id_in(path) if PurePosixPath(path).suffix == ".md" else None
-    home = None if block is None else heap.index.path_of.get(block)
-    known = None if home is None else heap.index.stats.get(home)
-    if block is None or home is None or known is None or home in heap.held_up:
+async def _left_behind(
+    heap: HeapState, seen: Differences, waiting: Collection[str], texts: "_Texts"
+) -> list[Entry]:
+    """Texts without an id that stand where notes were whose ids are in new files."""
+    stats = heap.index.stats
+    old: dict[BlockId, Entry] = {}
+    for path in {e.path for e in seen.modified} | (stats.keys() & waiting):
+        entry = await _rewritten(heap, path, texts)
+        if entry is not None:
+            old[heap.index.entries[path].block_id] = entry
+    new = {e.path for e in seen.created if e.kind == "file"} | {*waiting} - stats.keys()
+    # Only then are the new files looked into: they may be many.
+    ids = {await texts.id_in(p) for p in new if p.endswith(".md")} if old else set()
+    return [entry for block, entry in old.items() if block in ids]
+
+
+async def _rewritten(heap: HeapState, path: str, texts: "_Texts") -> Entry | None:
+    """What stands in a note's place, when it is quite another text and has no id."""
+    row, known = heap.index.entries[path], heap.index.stats[path]
+    if row.role != "note" or path in heap.held_up:
         return None
-    stat = await heap.disk.stat(home)
-    if stat is None or stat.agrees(known) or await texts.id_in(home) is not None:
+    stat = await heap.disk.stat(path)
+    if stat is None or stat.agrees(known) or await texts.id_in(path) is not None:
         return None
-    base = await heap.db.read(lambda tx: renditions.newest(tx, block))
-    now = await texts.of(home)
+    now = await texts.of(path)
+    base = await heap.db.read(lambda tx: renditions.newest(tx, row.block_id))
     if base is None or now is None or not now.strip():
         return None
     is_other = not await off_loop(is_alike, base.data, now)
-    return Entry(home, "file", stat) if is_other else None
+    return Entry(path, "file", stat) if is_other else None
 
 
 @dataclass(slots=True)

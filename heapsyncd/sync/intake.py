@@ -206,7 +206,10 @@ class Intake(Unsteady):
             else:
                 if home is not None:
                     self.heap.problems.clear(entry.path, "content")
-                await note_saved(self.heap, home or saved, is_blind=home is not None)
+                if home is not None and home.path not in self.heap.index.entries:
+                    self.hint([home.path])  # the file of a note that had none
+                else:
+                    await note_saved(self.heap, home or saved, is_blind=home is not None)
         else:
             try:
                 await content_changed(self.heap, row, entry.stat)

@@ -1,18 +1,19 @@
-"""Notes saved under the name they had before: an editor that kept one open while it was renamed
-writes to the old path, where another note may stand by now.
+"""Notes saved under the name they had before: an editor that kept one open while it was renamed or
+deleted writes to the old path, where another note may stand by now.
 
 The id in the text says whose it is. It is put where that note stands, to be read as an edit of it,
-and the other note's text is put back. Neither is taken for a new text of the other.
+or beside when it stands nowhere any more (an edit wins over a deletion), and the other note's text
+is put back. Neither is taken for a new text of the other.
 """
 
 from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import renditions
+from heapsyncd.cache import history, renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import UnreadableFile
-from heapsyncd.folder.names import collision_key
+from heapsyncd.folder.names import collision_key, variants
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.ingest import Saved
 from heapsyncd.sync.merge import Note, digest
@@ -29,8 +30,8 @@ async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> Saved | 
     That note's own file is written first: after a kill in between all of it is done again.
 
     Returns:
-        The text where it was taken, to be read there; None when it belongs where it is, or nobody
-        can tell.
+        The text where it was taken, to be read there, in a new file perhaps; None when it belongs
+        where it is, or nobody can tell.
 
     Raises:
         Moved: either note's file has an edit that is not read yet. Until it is, this text is not
@@ -42,7 +43,7 @@ async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> Saved | 
         base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
         if home is None or base is None:
             return None
-        there = await heap.disk.write(home, saved.data, heap.index.stats[home])
+        there = await heap.disk.write(home, saved.data, heap.index.stats.get(home))
         stat = await heap.disk.write(entry.path, base.data, saved.stat)
         row = stamped(entry, stat, digest(base.data))
 
@@ -57,13 +58,25 @@ async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> Saved | 
 
 
 async def _home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | None:
-    """The place of the note whose text this is, when that note had this name before."""
+    """The place of the note whose text this is, when that note was here before; a free name, when
+    it has none.
+    """
     try:
         block = BlockId((await off_loop(Note.of, saved.data)).front.id or "")
     except UnreadableFile:
         return None
-    name = PurePosixPath(entry.path).name.removesuffix(".md")
+    if block == entry.block_id or heap.index.kind(block) != "document":
+        return None
+    place = PurePosixPath(entry.path)
+    last = await heap.db.read(lambda tx: history.last_at(tx, heap.id, entry.path))
+    former = heap.index.aliases.get(collision_key(place.name.removesuffix(".md")))
+    if block not in {last, former}:
+        return None
     home = heap.index.path_of.get(block)
-    known = home is not None and home in heap.index.stats and home != entry.path
-    was_here = heap.index.aliases.get(collision_key(name)) == block
-    return home if known and was_here and heap.index.kind(block) == "document" else None
+    if home is not None:
+        return home if home in heap.index.stats else None
+    for name in variants(place.name):
+        path = str(place.with_name(name))
+        if path not in heap.index.entries and await heap.disk.stat(path) is None:
+            return path
+    return None

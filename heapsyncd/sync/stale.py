@@ -31,6 +31,8 @@ ALIKE = 0.5
 LOOK_BACK = 8
 """So many candidates are compared at most."""
 
+_STEM = 3
+"""What two words share of fewer letters they share by chance."""
 _TOKEN = re.compile(r"\[\[[^\[\]\n]*\]\]|\w+|\s+|[^\w\s]")
 """A link is one word: two have their brackets in common, and nothing else."""
 
@@ -164,12 +166,18 @@ def _is_seen(word: str, new: Iterable[str], base: Iterable[str]) -> bool:
     """Whether a word that arrived was seen: it was made longer (Boat, Boats), or most of it that
     came (``S`` of ``BoatS``) is in another word now.
     """
+    if len(word) < _STEM:
+        return False
+    first, last = word[:_STEM], word[-_STEM:]
     for other in new:
-        if len(word) > 2 and (other.startswith(word) or other.endswith(word)):
+        if not (other.startswith(first) or other.endswith(last)):
+            continue
+        if other.startswith(word) or other.endswith(word):
             return True
         head, tail = shared_ends(word, other)[0], shared_ends(word[::-1], other[::-1])[0]
         for part in (word[:head], word[len(word) - tail :]):
-            if len(part) > 2 and 2 * len(part) >= len(word) and not any(part in t for t in base):
+            is_most = len(part) >= _STEM and 2 * len(part) >= len(word)
+            if is_most and not any(part in t for t in base):
                 return True
     return False
 

@@ -412,6 +412,27 @@ async def test_saved_under_a_former_name_beside_an_unread_edit(world: World) -> 
     assert await world.text(other) == "the text of b"
 
 
+async def test_saved_over_the_note_that_took_a_deleted_one_s_name(world: World) -> None:
+    """An editor that has a note open while it is deleted on the server, and another gets its name,
+    edits the note it showed: that comes back, and the other one keeps its text.
+    """
+    device = world.device()
+    note = await world.add("A", "the text of a\n")
+    await device.synced()
+    buffer = (device.root / "A.md").read_text()
+    await world.change(note, deleted_at_ms=1)
+    other = await world.add("A", "the text of b\n")
+    await device.synced()
+    assert ids(device) == {"A.md": other}
+    (device.root / "A.md").write_text(buffer + "\ntyped\n")
+    await device.synced()
+    await device.synced()
+    assert ids(device) == {"A.md": other, "A (2).md": note}
+    assert device.notes() == {"A.md": "the text of b\n", "A (2).md": "the text of a\n\ntyped\n"}
+    assert await world.text(note) == "the text of a\ntyped"
+    assert await world.text(other) == "the text of b"
+
+
 async def test_renamed_and_saved_and_its_name_used_again(world: World) -> None:
     """A note renamed and saved anew, and another begun under its old name, all while nobody looks:
     the id tells which is which, and an edit on the server goes with it.
