@@ -30,10 +30,13 @@ EMPTY = b"\0\0"
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Turn what pycrdt raises on foreign data, a Rust panic too, into UnreadableDocument."""
+    """Turn what pycrdt raises on foreign data, a Rust panic too, into UnreadableDocument.
+
+    A LookupError, too: of odd documents yrs names keys and counts children that it does not give.
+    """
     try:
         yield
-    except (ValueError, RuntimeError, OverflowError) as e:
+    except (ValueError, RuntimeError, OverflowError, LookupError) as e:
         raise UnreadableDocument(f"its data can't be read ({e})") from e
     except BaseException as e:
         # pyo3's PanicException can't be imported, and is no Exception so that nobody hides it.

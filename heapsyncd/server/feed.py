@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
+
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge, missing
@@ -16,6 +18,8 @@ from heapsyncd.server.input import PullBlock, PushUpdate, is_state_vector
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.services import Services
 from heapsyncd.server.turn import Turn
+
+log = structlog.get_logger(__name__)
 
 _BLOCK_OVERHEAD_BYTES = 128
 """What a block takes in an answer beside its update: names, id, version."""
@@ -80,7 +84,12 @@ async def pull(s: Services, heap: HeapId, asks: Sequence[PullBlock]) -> dict[str
     blocks: list[dict[str, object]] = []
     room, turn = s.limits.pull_bytes, Turn()
     for block in first:
-        answer, size = _pulled(found[block], known[block])
+        try:
+            answer, size = _pulled(found[block], known[block])
+        except UnreadableDocument as error:
+            # Stored by a version that took it in; the others are answered.
+            log.warning("a document can't be read", block=block, reason=str(error))
+            continue
         if size <= room or not blocks:
             blocks.append(answer)
             room -= size

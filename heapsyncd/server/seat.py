@@ -6,7 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from heapsyncd.document.updates import vector_of
-from heapsyncd.errors import ProtocolError
+from heapsyncd.errors import ProtocolError, UnreadableDocument
 from heapsyncd.server import awareness, data, feed
 from heapsyncd.server.held import Batch, judge
 from heapsyncd.server.input import is_state_vector
@@ -84,9 +84,17 @@ class Seated:
         stored = (await self._s.db.read(lambda tx: data.stored(tx, [block])))[block]
         if self._over or stored.sync_version != self._place.sync_version:
             return  # compacted meanwhile: its Close is on the way
+        try:
+            vector = vector_of([feed.state_of(stored)])
+            lacking = feed.difference(stored, step1.state_vector)
+        except UnreadableDocument as error:
+            log.warning("a document can't be read", block=block, reason=str(error))
+            self.tell(hp.Close("its document can't be read"))
+            self.end()
+            return
         if not step1.reply:
-            self.tell(hp.SyncStep1(vector_of([feed.state_of(stored)])))
-        self.tell(hp.SyncStep2(feed.difference(stored, step1.state_vector)))
+            self.tell(hp.SyncStep1(vector))
+        self.tell(hp.SyncStep2(lacking))
 
     async def take(self, message: hp.SyncStep2 | hp.Update) -> None:
         """Apply a change and say whether it is on the disk.
