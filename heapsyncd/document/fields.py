@@ -4,6 +4,7 @@ Read tolerantly: a value of another shape than the contract's is passed over, an
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from pycrdt import Doc, Map
@@ -36,7 +37,13 @@ def root_map(doc: Doc[Any], name: str) -> Map[Any]:
 
 def plain_map(doc: Doc[Any], name: str) -> dict[str, Any]:
     """A root map as plain values."""
-    return {k: v.to_py() if isinstance(v, Map) else v for k, v in root_map(doc, name).items()}
+    root, found = root_map(doc, name), {}
+    for key in root.keys():  # noqa: SIM118 -- no dict
+        # yrs names a key that holds a format, and gives no value for it.
+        with suppress(KeyError):
+            value = root[key]
+            found[key] = value.to_py() if isinstance(value, Map) else value
+    return found
 
 
 def is_tag(value: object) -> bool:

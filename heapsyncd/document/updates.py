@@ -16,7 +16,7 @@ yrs answers other foreign data with an error or a Rust panic, which arrives as a
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from pycrdt import Doc, get_state, get_update, merge_updates
 
@@ -24,16 +24,23 @@ from heapsyncd.document.examine import Examined, examine, examine_vector
 from heapsyncd.document.vectors import Early, beyond, clocks, number, ordered
 from heapsyncd.errors import UnreadableDocument
 
+_AT_ONCE: Final = 20
+"""yrs sorts what it merges by a comparison that is no order. Rust panics when it notices, which it
+looks for among more than these.
+"""
 EMPTY = b"\0\0"
 """The update that holds nothing."""
 
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Turn what pycrdt raises on foreign data, a Rust panic too, into UnreadableDocument."""
+    """Turn what pycrdt raises on foreign data, a Rust panic too, into UnreadableDocument.
+
+    A LookupError, too: of odd documents yrs names keys and counts children that it does not give.
+    """
     try:
         yield
-    except (ValueError, RuntimeError, OverflowError) as e:
+    except (ValueError, RuntimeError, OverflowError, LookupError) as e:
         raise UnreadableDocument(f"its data can't be read ({e})") from e
     except BaseException as e:
         # pyo3's PanicException can't be imported, and is no Exception so that nobody hides it.
@@ -91,8 +98,12 @@ def merge(updates: Sequence[bytes]) -> bytes:
         return EMPTY
     for update in updates:
         examine(update)
+    found = list(updates)
     with contained():
-        return merge_updates(*updates)
+        while len(found) > _AT_ONCE:
+            starts = range(0, len(found), _AT_ONCE)
+            found = [merge_updates(*found[k : k + _AT_ONCE]) for k in starts]
+        return merge_updates(*found)
 
 
 def _lacking(update: bytes, state_vector: bytes) -> bytes:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import structlog
+
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge, missing, vector_of
@@ -18,6 +20,8 @@ from heapsyncd.server.limits import Limits
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.services import Services
 from heapsyncd.server.turn import Turn
+
+log = structlog.get_logger(__name__)
 
 _BLOCK_OVERHEAD_BYTES = 128
 """What a block takes in an answer beside its update: names, id, version."""
@@ -83,7 +87,14 @@ async def pull(s: Services, heap: HeapId, asks: Sequence[PullBlock]) -> dict[str
     blocks: list[dict[str, object]] = []
     room = s.limits.pull_bytes
     for block in first:
-        answer, size = await s.apart.work(found[block].size, _pulled, found[block], known[block])
+        try:
+            answer, size = await s.apart.work(
+                found[block].size, _pulled, found[block], known[block]
+            )
+        except UnreadableDocument as error:
+            # Stored by a version that took it in; the others are answered.
+            log.warning("a document can't be read", block=block, reason=str(error))
+            continue
         if size <= room or not blocks:
             blocks.append(answer)
             room -= size

@@ -8,7 +8,7 @@ from functools import partial
 
 import structlog
 
-from heapsyncd.errors import ProtocolError
+from heapsyncd.errors import ProtocolError, UnreadableDocument
 from heapsyncd.ids import HeapId
 from heapsyncd.server import awareness, data, feed
 from heapsyncd.server.accounts import Account, SignedIn
@@ -127,7 +127,14 @@ class Seated:
             raise ProtocolError("a SyncStep1 without a state vector") from refusal
         block = self._place.block
         stored = (await self._s.db.read(lambda tx: data.stored(tx, [block])))[block]
-        ours, lacking = await self._s.apart.work(stored.size, feed.met, stored, vector)
+        try:
+            ours, lacking = await self._s.apart.work(stored.size, feed.met, stored, vector)
+        except UnreadableDocument as error:
+            # Stored by a version that took it in.
+            log.warning("a document can't be read", block=block, reason=str(error))
+            self.tell(hp.Close("its document can't be read"))
+            self.end()
+            return
         if self._over or stored.sync_version != self._place.sync_version:
             return  # compacted meanwhile: its Close is on the way
         if not step1.reply:

@@ -1,10 +1,19 @@
 """Yjs updates made struct by struct: sound ones, odd ones, and such as nobody should make."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from hypothesis import strategies as st
 
 from heapsyncd.document.vectors import number
+
+CRASHERS = [
+    [bytes.fromhex(data) for data in json.loads(line)]
+    for line in (Path(__file__).parent.parent / "data/yrs-crashers.txt").read_text().splitlines()
+    if not line.startswith("#")
+]
+"""Sequences that end the process of pycrdt."""
 
 CLIENTS = (1, 2, 7)
 CLOCKS = st.integers(0, 12)

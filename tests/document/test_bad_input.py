@@ -20,6 +20,8 @@ from heapsyncd.markdown.patch import patch
 from heapsyncd.markdown.render import render
 from heapsyncd.tree import Block
 from heapsyncd.tree import Text as Run
+from tests.document import encodings
+from tests.document.encodings import item, span
 from tests.document.worlds import build
 
 
@@ -341,3 +343,12 @@ def test_a_huge_update_is_a_note() -> None:
     more = express([update], Wish(body=doc(para(words + " more")))).update or EMPTY
     assert len(more) < 60
     assert Replica.load([update, more]).view().words() == words + " more"
+
+
+def test_a_key_that_is_named_but_not_there() -> None:
+    """Where a map holds a mark, yrs names a key and gives no value: it is passed over."""
+    mark = item(6, span(b"bold") + span(b"true"), b"\1" + span(b"files_v0") + span(b"k"), 0x20)
+    file = item(8, b"\1\x76\0", b"\1" + span(b"files_v0") + span(b"f"), 0x20)
+    replica = Replica.load([encodings.update([(7, 0, [(mark, 1), (file, 1)])])])
+    assert [f.key for f in replica.fields().files] == ["f"]
+    assert express([replica.state()], Wish(title="T")).update is not None

@@ -1,8 +1,6 @@
 """The door to yrs: whatever comes through it, the process lives and the document is right."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,16 +11,9 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, merge, missing, vector_of
 from heapsyncd.document.vectors import number
 from heapsyncd.errors import UnreadableDocument
-from tests.document.encodings import ODD, UPDATES, deleting, item, update
+from tests.document.encodings import CRASHERS, ODD, UPDATES, deleting, item, update
 from tests.document.test_examine import chain
 from tests.document.victim import Victim
-
-DATA = Path(__file__).parent.parent / "data"
-CRASHERS = [
-    [bytes.fromhex(data) for data in json.loads(line)]
-    for line in (DATA / "yrs-crashers.txt").read_text().splitlines()
-    if not line.startswith("#")
-]
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,12 @@ import aiohttp
 import pytest
 from pycrdt import Doc, XmlFragment
 
-from heapsyncd.database import Database
-from heapsyncd.errors import FolderTrouble
+from heapsyncd.database import Database, Tx
+from heapsyncd.document.examine import examine
+from heapsyncd.errors import FolderTrouble, UnreadableDocument
 from heapsyncd.server import service
 from heapsyncd.wire import hocuspocus as hp
+from tests.document.encodings import CRASHERS, item, update
 from tests.server.rig import Client, Keys, loaded, name_of, paragraph, said, serving
 
 PROGRAM = """
@@ -202,3 +204,70 @@ async def test_compaction_carries_everything(tmp_path: Path) -> None:
         assert said(loaded(old, fresh.get_update())).count("xt") == 2
         assert await client.statuses(heap, (block, paragraph("old"), 1)) == ["stale"]
         assert await client.statuses(heap, (block, paragraph("new", fresh), 2)) == ["ok"]
+
+
+NESTED = update(
+    [(7, 0, [(item(8, b"\1" + b"\x75\1" * 14_000 + b"\x7e", b"\1\7meta_v0\1k", 0x20), 1)])]
+)
+
+
+async def test_what_ends_yrs_ends_no_server(
+    program: tuple[asyncio.subprocess.Process, str],
+) -> None:
+    """Updates that crash yrs, pushed and sent live: none ends the process, those that are no sound
+    encoding are told to be invalid, and another document goes on.
+    """
+    process, url = program
+    async with aiohttp.ClientSession() as http:
+        client = await Client(http, url, Keys()).sign_in()
+        heap = (await client.post("/api/heaps"))["heaps"][0]["id"]
+        other = await client.insert(heap)
+        for updates in [*CRASHERS, [NESTED]]:
+            pushed, sent = await client.insert(heap), await client.insert(heap)
+            statuses = [(await client.statuses(heap, (pushed, u)))[0] for u in updates]
+            assert statuses == ["ok" if is_sound(u) else "invalid" for u in updates]
+            async with client.live() as live:
+                name = name_of(heap, sent)
+                await live.open(name)
+                for data in updates:
+                    await live.send(name, hp.Update(data))
+                    assert (await live.next(name, hp.SyncStatus)).saved == is_sound(data)
+            await client.pull(heap, {"id": pushed, "sync_version": 1})
+            assert await client.statuses(heap, (other, paragraph("more"))) == ["ok"]
+        assert "more" in said(await client.pulled(heap, other))
+    assert process.returncode is None
+
+
+def is_sound(data: bytes) -> bool:
+    try:
+        examine(data)
+    except UnreadableDocument:
+        return False
+    return True
+
+
+async def test_a_document_of_an_older_version_that_can_not_be_read(tmp_path: Path) -> None:
+    """What was stored before it was examined holds nobody up: its document alone is not served."""
+    async with serving(tmp_path, keys=Keys()) as (server, client):
+        heap = await server.add_heap("H")
+        bad = await server.add_block(heap, "document", "", paragraph("bad"))
+        good = await server.add_block(heap, "document", "", paragraph("good"))
+        zero = update([(7, 0, [(b"\0\0", 0)])])
+
+        def store(tx: Tx) -> None:
+            tx.execute("UPDATE states SET state = ? WHERE block_id = ?", (zero, bad))
+            tx.execute("INSERT INTO updates (block_id, data) VALUES (?, ?)", (bad, zero))
+
+        await server._services.db.write(store)
+        server._services.documents._held.clear()
+        await client.sign_in()
+        asks = [{"id": b, "sync_version": 1} for b in (bad, good)]
+        assert [b["id"] for b in (await client.pull(heap, *asks))["blocks"]] == [good]
+        more = [(bad, paragraph("x")), (good, paragraph("y"))]
+        assert await client.statuses(heap, *more) == ["invalid", "ok"]
+        async with client.live() as live:
+            name = name_of(heap, bad)
+            assert isinstance(await live.sign_in(name), hp.Authenticated)
+            await live.send(name, hp.SyncStep1(b"\0"))
+            assert isinstance(await live.next(name, hp.Close), hp.Close)
+            assert "good" in said(await live.open(name_of(heap, good)))

@@ -1,0 +1,97 @@
+"""A document that ends the process does so twice, and no more."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from heapsyncd.document.edit import Wish, express
+from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
+from heapsyncd.server import Server
+from tests.cli.devices import Device
+
+FAULT = """
+import signal
+from heapsyncd.document.replica import Replica
+
+step = Replica.{step}
+
+def dying(self, *arguments):
+    done = step(self, *arguments)
+    if "deadly" in self.state().decode("latin-1"):
+        signal.raise_signal(signal.SIGSEGV)  # to this very thread, before anything else
+    return done
+
+Replica.{step} = dying
+"""
+"""Read by every process with PYTHONPATH as in ``faulty``: a document ends it, as yrs would."""
+
+
+def faulty(base: Path, step: str) -> dict[str, str]:
+    base.mkdir(exist_ok=True)
+    (base / "sitecustomize.py").write_text(FAULT.format(step=step))
+    return {"PYTHONPATH": str(base)}
+
+
+async def add(server: Server, heap: HeapId, title: str, text: str) -> BlockId:
+    made = express([], Wish(body=parse(text, NO_LINKS), title=title)).update
+    assert made is not None
+    return await server.add_block(heap, "document", title, made)
+
+
+async def change(server: Server, block: BlockId, text: str) -> None:
+    state = (await server.document(block)).state()
+    made = express([state], Wish(body=parse(text, NO_LINKS))).update
+    assert made is not None
+    await server.apply(block, made)
+
+
+@pytest.mark.parametrize("step", ["fields", "view"])
+async def test_the_third_start_lives(
+    device: Device, server: Server, heap: HeapId, tmp_path: Path, step: str
+) -> None:
+    """Whether it dies when the document comes or when it is written: the document is told as a
+    problem then, and everything else is mirrored, both ways.
+    """
+    device.configure(server.url)
+    env = faulty(tmp_path / "faulty", step)
+    good = await add(server, heap, "Good", "good\n")
+    bad = await add(server, heap, "Bad", "deadly\n")
+    for _ in range(2):
+        assert (await device("sync", **env)).code == -signal.SIGSEGV
+    for text in ("better", "best"):
+        await change(server, good, f"{text}\n")
+        done = await device("sync", **env)
+        assert done.code == 1
+        assert "ended 2 times" in done.err
+        assert ".atwork" in done.err
+        assert (device.folder / "Home" / "Good.md").read_text().endswith(f"{text}\n")
+    note = device.folder / "Home" / "Good.md"
+    note.write_text(note.read_text() + "\nmine\n")
+    assert (await device("sync", **env)).code == 1
+    assert "mine" in (await server.document(good)).view().words()
+    (problem,) = (await device.status())["heaps"][0]["problems"]
+    assert "ended 2 times" in problem["reason"]
+
+    # Nothing is wrong with it any more; it is still left alone until somebody says so.
+    assert (await device("sync")).code == 1
+    (device.state / "home.atwork").unlink()
+    await change(server, bad, "harmless\n")
+    assert (await device("sync")).code == 0
+    assert (device.folder / "Home" / "Bad.md").read_text().endswith("harmless\n")
+
+
+async def test_a_life_that_ends_well_counts_anew(
+    device: Device, server: Server, heap: HeapId, tmp_path: Path
+) -> None:
+    """Deaths count that follow one another; what was worked on without one is harmless."""
+    device.configure(server.url)
+    env = faulty(tmp_path / "faulty", "view")
+    await add(server, heap, "Bad", "deadly\n")
+    for _ in range(2):
+        assert (await device("sync", **env)).code == -signal.SIGSEGV
+        assert (await device("sync")).code == 0
+        (device.folder / "Home" / "Bad.md").write_text("deadly again\n")
+    assert (await device("sync")).code == 0
