@@ -18,7 +18,8 @@ One line of data, five stages, each ignorant of the others::
 Around them: ``backends/`` turns a server's idea of change into ours; ``sync/`` is the only place
 that sees the whole line and decides; ``server/`` is the embedded Heaper-compatible server;
 ``cli/`` the commands; ``daemon`` and its helpers (``keeper control notify statelock logs``) the
-lifetimes. Everybody may import the values: ``ids model errors config tree diff database``.
+lifetimes. Everybody may import the values: ``ids model errors config tree diff database
+backoff``.
 
 The rules (``tests/test_shape.py`` holds them)
 ==============================================
@@ -38,9 +39,9 @@ The glossary
 * *cursor*: where the delta feed was read to. *unsent*: what the server has not acknowledged.
 * *publish*: replica to file. *ingest*: file to replica. *push*, *pull*: to and from the server.
 * *entry*: a path of the folder that is ours, with the disk's stamps as last agreed.
-* *problem*: one block's trouble. *notice*: something a person should review. *hold*: changes kept
-  back by the guard. *tombstone*: what remains of a deleted block. *trash*: where it is restored
-  from.
+* *problem*: one block's or file's trouble; *minor*: nothing is left undone for it. *notice*:
+  something a person should review. *hold*: changes kept back by the guard. *tombstone*: what
+  remains of a deleted block. *trash*: where it is restored from.
 """
 
 __version__ = "0.1.0"

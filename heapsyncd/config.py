@@ -5,6 +5,7 @@ one place that says which keys exist; ``config.example.toml`` explains each of t
 """
 
 import difflib
+import ipaddress
 import json
 import posixpath
 import re
@@ -58,6 +59,25 @@ class Account:
     """With ``on-demand``: what is larger (in 10^6 bytes) waits to be asked for."""
     seed: Seed | None = field(default=None, repr=False)
     """The key, None until ``cli/settings.py`` has read it."""
+
+
+def in_clear(server: str) -> str | None:
+    """A warning, when what goes to a server can be read on the way; None for https and for this
+    machine.
+    """
+    parts = urlsplit(server)
+    host = parts.hostname or ""
+    if parts.scheme != "http" or host == "localhost" or host.endswith(".localhost"):
+        return None
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return None
+    except ValueError:
+        pass  # a name
+    return (
+        f"{server} is not encrypted: whoever is on the way can read your notes and act as you;"
+        " use https://."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +281,7 @@ class _Reader:
         return ConfigError(f"{place}: {' '.join(filter(None, [*names, what]))}")
 
 
-_HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?")
+_HEADER = re.compile(r"\s*+\[([^\[\]]+)\]\s*+(?:#.*)?")
 _KEY = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*[=.]""")
 
 
@@ -271,7 +291,7 @@ def _line_of(text: str, where: Where, key: str | None) -> int | None:
     head = None
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.fullmatch(line):
-            section = tuple(part.strip(" \"'") for part in header[1].split("."))
+            section = tuple(part.strip(" \t\"'") for part in header[1].split("."))
             if section in {where, (*where, key)} and head is None:
                 head = number
         elif section == where and key and (match := _KEY.match(line)) and key in match.groups():

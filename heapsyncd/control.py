@@ -41,7 +41,9 @@ async def serve(state_dir: Path, handlers: Mapping[str, Handler]) -> AsyncIterat
     """Answer requests while the context is open; the caller holds the state's lock."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError, asyncio.LimitOverrunError):
+        # Whoever asked has gone, says nothing or too much: nobody is left to answer.
+        gone = (ConnectionError, EOFError, TimeoutError, asyncio.LimitOverrunError)
+        with contextlib.suppress(*gone):
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 line = await reader.readuntil(b"\n")
             writer.write(json.dumps(await _handle(line, handlers)).encode() + b"\n")
@@ -84,7 +86,9 @@ async def ask(state_dir: Path, request: str, **arguments: Any) -> Any:
                 answer = json.loads(await reader.readuntil(b"\n"))
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         return None
-    except (TimeoutError, OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+    except (
+        TimeoutError, OSError, EOFError, ValueError, RecursionError, asyncio.LimitOverrunError
+    ) as error:  # fmt: skip
         raise TryLater(
             "A daemon holds this state but does not answer; see its log, or restart it."
         ) from error
@@ -99,7 +103,7 @@ async def _handle(line: bytes, handlers: Mapping[str, Handler]) -> dict[str, Any
     try:
         message = json.loads(line)
         handler = handlers[message.pop("request")]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {"error": "The daemon does not know this request; is it an older one?"}
     try:
         return {"result": await handler(message)}

@@ -37,6 +37,8 @@ async def run_once(
 ) -> dict[str, Verdict]:
     """One full pass of every account, side by side; trouble of one account is its verdict.
 
+    SIGTERM and SIGINT end it in order, within CLOSE_LIMIT_S; a second one ends it at once.
+
     Raises:
         StateLocked: a daemon holds this state.
         FolderTrouble: the state's directory can't be used.
@@ -62,12 +64,39 @@ async def run_once(
             note_failure(report, cause)
             return Verdict(report.state, cause.exit_code, (str(cause),))
 
-    signals = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stop.set)
-    with hold_state(config.state_dir), _signals(signals):
-        async with control.serve(config.state_dir, _handlers(lambda: reports)):
+    tasks: list[asyncio.Task[Verdict]] = []
+
+    def end() -> None:
+        if stop.is_set():
+            _cancel(tasks)
+        stop.set()
+
+    async def limit() -> None:
+        await stop.wait()
+        _cancel((await asyncio.wait(tasks, timeout=CLOSE_LIMIT_S))[1])
+
+    with (
+        hold_state(config.state_dir),
+        _signals(dict.fromkeys((signal.SIGTERM, signal.SIGINT), end)),
+    ):
+        async with (
+            control.serve(config.state_dir, _handlers(lambda: reports)),
+            asyncio.TaskGroup() as group,
+        ):
             pairs = zip(config.accounts, reports, strict=True)
-            verdicts = await asyncio.gather(*(one(account, report) for account, report in pairs))
-    return {a.name: verdict for a, verdict in zip(config.accounts, verdicts, strict=True)}
+            tasks += [group.create_task(one(account, report)) for account, report in pairs]
+            limiting = group.create_task(limit())
+            await asyncio.wait(tasks)
+            limiting.cancel()
+    return {
+        report.name: _cancelled(report) if task.cancelled() else task.result()
+        for report, task in zip(reports, tasks, strict=True)
+    }
+
+
+def _cancelled(report: Report) -> Verdict:
+    state = "syncing" if report.state == "in sync" else report.state
+    return Verdict(state, 1, ("stopped before everything was in sync",))
 
 
 class Daemon:
@@ -102,8 +131,7 @@ class Daemon:
     def stop(self) -> None:
         """Ask for the ordered end; asked twice, what still runs is cancelled."""
         if self._stopping:
-            for task in self._tasks.values():
-                task.cancel()
+            _cancel(self._tasks.values())
         self._stopping = True
         self._requests.put_nowait(signal.SIGTERM)
 
@@ -158,7 +186,7 @@ class Daemon:
         late = (await asyncio.wait(tasks, timeout=CLOSE_LIMIT_S))[1] if tasks else set()
         for task in late:
             _log.warning("cancelled: it did not finish in time", account=task.get_name())
-            task.cancel()
+        _cancel(late)
         if late:
             await asyncio.wait(late)
         for keeper in keepers:
@@ -240,13 +268,24 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
     }
 
 
+def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+
+
 @contextlib.contextmanager
 def _signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+    """Have signals handled in the loop while the context is open, then as before."""
     loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
-        for number in handlers:
+        # The loop leaves the default behind, which kills: none may come in between.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
+        for number, handler_before in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler_before or signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

@@ -8,6 +8,7 @@ a one-row commit (0.022 against 0.165 ms).
 
 import asyncio
 import contextlib
+import functools
 import os
 import sqlite3
 import time
@@ -68,6 +69,11 @@ class Database:
         self._thread = thread
         self._closed = False
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     @classmethod
     async def open(
         cls,
@@ -105,14 +111,33 @@ class Database:
             thread.shutdown(wait=False)
             raise
 
-    async def write(self, fn: Callable[[Tx], T]) -> T:
+    async def write(self, fn: Callable[[Tx], T], then: Callable[[T], None] | None = None) -> T:
         """Carry out ``fn`` between BEGIN IMMEDIATE and COMMIT, and return what it returns.
+
+        Args:
+            fn: carried out in the thread of the database: it must change nothing else.
+            then: called on the loop with the result once it is committed, before the caller goes
+                on; also when the caller was cancelled meanwhile, so that memory never lags behind.
 
         Raises:
             FolderTrouble: trouble of the disk, also at the commit; nothing was stored.
             Exception: whatever ``fn`` raised; nothing was stored.
         """
-        return await self._run(lambda: _transaction(self._connection, fn, keep=True))
+        work = functools.partial(_transaction, self._connection, fn, keep=True)
+        if then is None:
+            return await self._run(work)
+        started = self._thread.submit(_translated, self._path, work)
+        done = asyncio.wrap_future(started)
+        try:
+            result: T = await asyncio.shield(done)
+        except asyncio.CancelledError:
+            if not started.cancel():
+                await asyncio.wait([done])
+                if done.exception() is None:
+                    then(done.result())
+            raise
+        then(result)
+        return result
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
         """Carry out ``fn`` on one unchanging state of the file; what it should write is undone."""
@@ -142,11 +167,6 @@ class Database:
     async def _run(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, _translated, self._path, work)
-
-
-def is_ours(error: BaseException) -> bool:
-    """Whether a FolderTrouble was raised here: a transaction was not carried out."""
-    return isinstance(error.__cause__, sqlite3.Error)
 
 
 def is_damaged(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ HeapsyncdError
 ├── UserError                 the person at the keyboard
 │   ├── ConfigError           a wrong configuration or key file             exit 2
 │   ├── SignInRefused         the server does not accept the account        exit 3
+│   │   └── OtherServer       another server answers than the cache's       exit 3
 │   ├── StateLocked           another daemon holds this state               exit 5
 │   └── FolderTrouble         the folder can't be read or written           exit 1
 ├── PeerError                 whoever runs or wrote the server
@@ -46,6 +47,10 @@ class SignInRefused(UserError):
     exit_code = 3
 
 
+class OtherServer(SignInRefused):
+    """Not the server that the account's cache belongs to: nothing was sent to it."""
+
+
 class StateLocked(UserError):
     """Another daemon holds this state."""
 
@@ -53,7 +58,16 @@ class StateLocked(UserError):
 
 
 class FolderTrouble(UserError):
-    """A folder or file can't be read or written (permission, disk full, not mounted)."""
+    """A folder or file can't be read or written (permission, disk full, not mounted).
+
+    Args:
+        message: for people, with the path.
+        reason: the same without it, for lists that name the path themselves.
+    """
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 class PeerError(HeapsyncdError):
@@ -120,7 +134,9 @@ class UnreadableDocument(BlockError):
 
 
 class UnreadableFile(BlockError):
-    """A file that is no text (not UTF-8, NUL inside) or too large; it is left alone."""
+    """A file that is no text (not UTF-8, NUL inside) or too large; it is left alone. The message
+    does not name it.
+    """
 
 
 class InvalidEdit(BlockError):

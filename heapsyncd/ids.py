@@ -15,6 +15,11 @@ BlockId = NewType("BlockId", str)
 
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 SEED_BYTES = 32
+HIDDEN = "…"
+_SECRET_TEXT = re.compile(
+    r"(?P<before>Bearer\s+|[?&](?:token|access_token)=)[^\s&\"']+"  # headers and addresses
+    r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # JSON web tokens anywhere
+)
 
 
 def is_ulid(text: str) -> bool:
@@ -68,3 +73,8 @@ class Token:
 
     def __str__(self) -> str:
         return "Token(…)"
+
+
+def hide(text: str) -> str:
+    """The text with bearer tokens and tokens in addresses replaced by an ellipsis."""
+    return _SECRET_TEXT.sub(lambda match: (match["before"] or "") + HIDDEN, text)

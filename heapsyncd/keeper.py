@@ -10,13 +10,13 @@ from typing import Final, Protocol
 
 import structlog
 
+from heapsyncd.backoff import Backoff
 from heapsyncd.config import Account
 from heapsyncd.errors import ConfigError, HeapsyncdError, SignInRefused, TryLater, meant
 from heapsyncd.sync.report import Report, Verdict
 
-PAUSE_S: Final = 5.0
-PAUSE_LIMIT_S: Final = 300.0
-"""After trouble an account pauses about so long at first, doubled each time up to the limit."""
+PAUSES: Final = Backoff(5.0, 300.0, least=0.5)
+"""How long an account pauses after trouble that ended its mirror."""
 CALM_S: Final = 600.0
 """After so long without trouble the pauses begin small again."""
 
@@ -91,9 +91,8 @@ class Keeper:
             self.report.error, self.report.refused = None, False
             await self._mirror_once()
             self._set_ready()
-            failures = 0 if time.monotonic() - started_s > CALM_S else failures + 1
-            pause_s = min(PAUSE_LIMIT_S, PAUSE_S * 2.0**failures)
-            await self._pause(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - jitter
+            failures = 1 if time.monotonic() - started_s > CALM_S else failures + 1
+            await self._pause(PAUSES.pause_s(failures, random.random()))  # noqa: S311 - jitter
 
     async def _mirror_once(self) -> None:
         try:

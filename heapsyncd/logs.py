@@ -4,9 +4,11 @@ Everything logs through ``structlog.get_logger()``; what libraries log through t
 takes the same way. ``configure`` may be called again (SIGHUP).
 """
 
+import json
 import logging
 import re
 import sys
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
@@ -14,14 +16,10 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from heapsyncd.config import Log
+from heapsyncd.ids import HIDDEN, hide
 
-HIDDEN: Final = "…"
 _SECRET_NAME: Final = re.compile(
     r"pass(word|phrase)|secret|seed|token|authorization|signature|private", re.IGNORECASE
-)
-_SECRET_TEXT: Final = re.compile(
-    r"(?P<before>Bearer\s+|[?&](?:token|access_token)=)[^\s&\"']+"  # headers and addresses
-    r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # JSON web tokens anywhere
 )
 
 
@@ -42,6 +40,7 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
         structlog.processors.format_exc_info,
         redact,
+        *([_plain] if console else []),
     ]
     last: Processor = (
         structlog.dev.ConsoleRenderer(
@@ -51,7 +50,7 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
             exception_formatter=structlog.dev.plain_traceback,
         )
         if console
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
+        else structlog.processors.JSONRenderer(json_text)
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
@@ -78,6 +77,41 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
     )
 
 
+def printable(text: str) -> str:
+    """The text on one line, without what a terminal would obey or would show turned around."""
+    if text.isprintable():
+        return text
+    return "".join(c if _is_harmless(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """JSON for people and machines: what ``printable`` replaces is escaped."""
+    text = json.dumps(value, ensure_ascii=False, **options)
+    if text.isprintable():
+        return text
+    return "".join(c if _is_harmless(c) else json.dumps(c)[1:-1] for c in text)
+
+
+def _is_harmless(char: str) -> bool:
+    # Joiners shape emoji and several scripts; a tab moves along the line alone.
+    return char in "\t\u200c\u200d" or unicodedata.category(char) not in {
+        "Cc",
+        "Cf",
+        "Cs",
+        "Zl",
+        "Zp",
+    }
+
+
+def _plain(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A structlog processor for terminals: see ``printable``."""
+    return {k: _lines(v) if isinstance(v, str) else v for k, v in event.items()}
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """A structlog processor that hides what looks like a secret, by its name or by its shape."""
     return {key: _clean(key, value) for key, value in event.items()}
@@ -93,8 +127,3 @@ def _clean(key: str, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_clean(key, item) for item in value]
     return value
-
-
-def hide(text: str) -> str:
-    """The text with bearer tokens and tokens in addresses replaced by an ellipsis."""
-    return _SECRET_TEXT.sub(lambda match: (match["before"] or "") + HIDDEN, text)

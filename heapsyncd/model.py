@@ -114,7 +114,7 @@ class FileEntry:
 
     key: str
     hash: str
-    """sha256, hex."""
+    """sha256, 64 hex digits; '' when the document names none."""
     name: str
     size_bytes: int
     mime_type: str = "application/octet-stream"
@@ -143,3 +143,6 @@ class Problem:
     path: str
     """Relative to the heap's folder, or the block's title when it has no file."""
     reason: str
+    """Without the path."""
+    minor: bool = False
+    """Whether nothing is left undone for it: a thing that is never mirrored, a word of advice."""

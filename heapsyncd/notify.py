@@ -105,7 +105,7 @@ def _account_line(account: Mapping[str, Any]) -> str:
         "to send": sum(h["pending_up"] for h in heaps),
         "to receive": sum(h["pending_down"] for h in heaps),
         "deletions held": sum(h["held_deletions"] for h in heaps),
-        "problems": sum(len(h["problems"]) for h in heaps),
+        "problems": sum(not p.get("minor") for h in heaps for p in h["problems"]),
     }
     line += "".join(f", {count} {what}" for what, count in counts.items() if count)
     error = account["error"]

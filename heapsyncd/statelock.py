@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -21,11 +22,13 @@ def hold_state(state_dir: Path) -> Iterator[None]:
 
     Raises:
         StateLocked: another process holds it.
-        FolderTrouble: the directory can't be made or used.
+        FolderTrouble: the directory can't be made or used, or is open to others.
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(state_dir / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        _check(state_dir)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(state_dir / NAME, flags, 0o600)
     except OSError as error:
         raise FolderTrouble(
             f"The state directory {state_dir} can't be used: {error.strerror}; "
@@ -38,6 +41,21 @@ def hold_state(state_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _check(state_dir: Path) -> None:
+    """Refuse a directory in which others could put files in our files' places."""
+    found = state_dir.stat()
+    if found.st_uid != os.geteuid():
+        raise FolderTrouble(
+            f"The state directory {state_dir} belongs to another user (uid {found.st_uid});"
+            " set another state_dir."
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise FolderTrouble(
+            f"The state directory {state_dir} can be written by others"
+            f" (mode {stat.S_IMODE(found.st_mode):o}); run: chmod 700 {state_dir}"
+        )
 
 
 def _lock(descriptor: int, state_dir: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heapsyncd import config
-from heapsyncd.config import Account, Config, Log
+from heapsyncd.config import Account, Config, Log, in_clear
 from heapsyncd.errors import ConfigError
 from heapsyncd.ids import Seed
 
@@ -158,3 +158,23 @@ def test_the_example_holds_every_setting() -> None:
     assert set(config.TOP) == set(top)
     assert set(config.ACCOUNT) == set(top["accounts"]["home"])
     assert set(config.LOG) == set(top["log"])
+
+
+@pytest.mark.parametrize(
+    ("server", "warned"),
+    [
+        ("https://heaper.example", False),
+        ("http://heaper.example", True),
+        ("http://192.168.1.2:8790", True),
+        ("http://[fe80::1]:8790", True),
+        ("http://localhost.example", True),
+        ("http://127.0.0.1:8790", False),
+        ("http://127.9.9.9", False),
+        ("http://[::1]:8790", False),
+        ("http://localhost:8790", False),
+        ("http://notes.localhost", False),
+    ],
+)
+def test_a_server_without_encryption_is_told_apart(server: str, warned: bool) -> None:
+    """Only this machine may be spoken to in clear without a word."""
+    assert (in_clear(server) is not None) is warned

@@ -100,3 +100,20 @@ async def test_nonsense_is_answered_with_an_error(tmp_path: Path, line: bytes) -
         assert b"does not know this request" in await reader.readline()
         writer.close()
         assert await control.ask(tmp_path, "echo") == {"heard": {}}
+
+
+async def test_who_hangs_up_early_or_says_too_much_is_no_trouble(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half a line, none, one nested without end: no traceback, and the next is answered."""
+    async with control.serve(tmp_path, HANDLERS):
+        for line in (b"", b'{"request"', b'{"request": "echo"}\n', b"x" * 70000):
+            _, writer = await asyncio.open_unix_connection(str(tmp_path / control.NAME))
+            writer.write(line)
+            writer.close()
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / control.NAME))
+        writer.write(b"[" * 200_000 + b"\n")
+        assert b"does not know this request" in await reader.readline()
+        writer.close()
+        assert await control.ask(tmp_path, "echo") == {"heard": {}}
+    assert [r for r in caplog.records if r.exc_info] == []

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from heapsyncd import control, daemon, keeper
+from heapsyncd.backoff import Backoff
 from heapsyncd.config import Account, Config
 from heapsyncd.daemon import Daemon, run_once
 from heapsyncd.errors import (
@@ -158,7 +159,7 @@ async def test_trouble_of_one_account_leaves_the_others_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is said in the status, does not hold up READY, and is tried again after a pause."""
-    monkeypatch.setattr(keeper, "PAUSE_S", 0.01)
+    monkeypatch.setattr(keeper, "PAUSES", Backoff(0.01, 0.1))
     refused, bug = SignInRefused("ask the operator"), RuntimeError("a bug")
     script = Script(raises={"a": [refused, bug, Unreachable("down")]})
     async with running(script, tmp_path, "a", "b") as service:
@@ -172,7 +173,7 @@ async def test_a_refused_account_waits_for_sighup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The status asks for a sign-in; SIGHUP ends the pause at once."""
-    monkeypatch.setattr(keeper, "PAUSE_S", 1000.0)
+    monkeypatch.setattr(keeper, "PAUSES", Backoff(1000.0, 1000.0, least=1.0))
     script = Script(raises={"a": [SignInRefused("ask the operator")]})
     async with running(script, tmp_path, "a") as service:
         await script.heard("a begins")
@@ -245,6 +246,39 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
         service.daemon.stop()
         await script.heard("a cancelled")
     assert script.events[-1] == "a cancelled"
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+async def test_a_pass_that_does_not_end_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signals: int
+) -> None:
+    """After SIGTERM within the limit, after a second one at once; it was not in sync."""
+    if signals == 1:
+        monkeypatch.setattr(daemon, "CLOSE_LIMIT_S", 0.05)
+    script = Script(stubborn={"a"})
+    running_pass = asyncio.create_task(run_once(config(tmp_path, "a", "b"), mirror=script.mirror))
+    await script.heard("a ready", "b ends")
+    for _ in range(signals):
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0)
+    async with asyncio.timeout(daemon.CLOSE_LIMIT_S + DEADLINE_S):
+        verdicts = await running_pass
+    assert (verdicts["a"].state, verdicts["a"].exit_code) == ("syncing", 1)
+    assert "stopped before" in verdicts["a"].left[0]
+    assert verdicts["b"].exit_code == 0
+
+
+async def test_the_handlers_of_before_are_put_back(tmp_path: Path) -> None:
+    """The daemon's own handlers are gone with it, and no default is left in their place."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        async with running(Script(), tmp_path, "a") as service:
+            await service.ready.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def test_a_configuration_error_ends_the_daemon(tmp_path: Path) -> None:

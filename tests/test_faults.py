@@ -18,7 +18,7 @@ AREAS: Final = {
     "network and server": range(58, 68),
     "attachments": range(68, 73),
     "the whole": range(75, 79),
-    "found in use": (80,),
+    "found in use": (79, 80, *range(82, 86)),
 }
 """Which numbers speak of what; none is left out. What takes days or a bench is not here."""
 
@@ -75,6 +75,8 @@ FAULTS: Final = {
     ),
     10: (
         "SIGTERM while starting, writing or sending: an end in time, nothing lost",
+        "cli/test_stop.py::test_stopped_while_it_starts",
+        "cli/test_stop.py::test_stopped_while_the_server_does_not_answer",
         "cli/test_stop.py::test_stopped_in_the_midst",
         "test_daemon.py::test_a_mirror_that_does_not_end_is_cancelled",
         "test_database.py::test_a_cancelled_caller_leaves_no_half_transaction",
@@ -370,7 +372,7 @@ FAULTS: Final = {
     ),
     64: (
         "many devices come back at once: spread by chance",
-        "wire/test_events.py::test_waits_double_up_to_a_cap",
+        "test_backoff.py::test_waits_double_up_to_a_cap",
         "wire/test_feed.py::test_an_unreachable_server_is_tried_again",
     ),
     65: (
@@ -439,8 +441,22 @@ FAULTS: Final = {
     78: (
         "a cache of an older version: taken over with all that is in it, or left as it is",
         "cache/test_upgrade.py::test_texts_that_an_older_version_kept",
+        "cache/test_upgrade.py::test_troubles_that_an_older_version_knew",
         "test_database.py::test_an_older_file_is_brought_to_the_newest_version",
         "test_database.py::test_a_failed_migration_leaves_the_older_version",
+    ),
+    79: (
+        "the live link is back before the news: nothing is sent; an edit wins over a deletion",
+        "sync/test_edit_wins.py::test_nothing_is_sent_before_the_news",
+        "sync/test_edit_wins.py::test_old_news_are_not_the_news",
+        "sync/test_edit_wins.py::test_an_edit_is_heard_before_the_deletion_is_sent",
+        "sync/test_edit_wins.py::test_an_edit_comes_after_the_deletion_was_sent",
+        "sync/test_edit_wins.py::test_deleted_and_edited_offline",
+        "sync/test_edit_wins.py::test_a_deletion_that_had_seen_the_edit_stays",
+        "sync/test_edit_wins.py::test_a_compaction_over_a_deletion_and_an_edit",
+        "sync/test_edit_wins.py::test_deleted_for_good_over_an_edit",
+        "sync/test_edit_wins.py::test_deleted_there_over_an_unread_save",
+        "world/test_kill_points.py::test_kills",
     ),
     80: (
         "the cache is gone while notes link to one another: no byte changes, here or elsewhere",
@@ -450,6 +466,47 @@ FAULTS: Final = {
         "sync/test_links.py::test_a_full_folder_meets_its_notes",
         "world/test_kill_points.py::test_kills",
         "world/test_world.py::test_linked",
+    ),
+    82: (
+        "40 CRLF lines that look like front matter, and any other block: read in linear time",
+        "markdown/test_frontmatter.py::test_a_note_that_begins_with_a_rule_is_read_in_linear_time",
+        "markdown/test_frontmatter.py::test_any_block_is_read_in_linear_time",
+        "markdown/test_frontmatter.py::test_any_block_can_be_edited_or_stays",
+        "sync/test_interpreter.py::test_a_note_that_begins_with_a_rule_and_has_crlf",
+    ),
+    83: (
+        "the server is heard again: all lanes go; cured files are no trouble, odd ones no failure",
+        "sync/test_refusals.py::test_one_answer_ends_every_pause",
+        "sync/test_refusals.py::test_a_push_that_fails_waits_for_no_poll",
+        "wire/test_feed.py::test_a_server_heard_elsewhere_is_connected_to_at_once",
+        "test_backoff.py::test_trouble_is_over_soon_after_its_end",
+        "test_backoff.py::test_a_lane_in_trouble_alone_is_not_hurried",
+        "sync/test_problems.py::test_cured_is_cured",
+        "sync/test_problems.py::test_cured_while_nobody_looked",
+        "sync/test_problems.py::test_what_is_left_and_what_is_odd",
+        "cli/test_sync.py::test_sync_tells_of_odd_files_and_exits_0",
+    ),
+    84: (
+        "the same server under another address goes on; another one under the same is refused",
+        "sync/test_cachefile.py::test_the_same_server_under_another_address",
+        "sync/test_cachefile.py::test_another_server_under_the_same_address",
+        "sync/test_cachefile.py::test_a_daemon_that_meets_another_server",
+        "cli/test_sync.py::test_another_server_exits_3",
+        "cli/test_run.py::test_a_daemon_does_not_mirror_another_server",
+        "cli/test_setup.py::test_setup_knows_the_server_of_a_cache",
+    ),
+    85: (
+        "a number, hash, name, redirect or answer chosen by others: bounded, one block's trouble",
+        "document/test_fields.py::test_a_number_that_nobody_can_hold_is_none",
+        "document/test_fields.py::test_a_hash_is_64_hex_digits_or_absent",
+        "sync/test_files.py::test_an_entry_that_nobody_could_have_meant",
+        "sync/test_refusals.py::test_a_version_that_never_comes",
+        "sync/test_refusals.py::test_a_pass_ends_when_its_time_is_over",
+        "wire/test_heaper.py::test_a_senseless_time_is_its_own_block_s_trouble",
+        "wire/test_rest.py::test_a_redirected_socket_is_not_followed",
+        "wire/test_rest.py::test_an_answer_is_bounded_while_it_is_read",
+        "backends/test_download.py::test_a_file_that_goes_on_for_ever_ends_at_its_size",
+        "cli/test_output.py::test_titles_of_heaps_and_notes",
     ),
 }
 """By number: the situation and what a user must see, then the tests that prove it."""

@@ -10,7 +10,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heapsyncd import logs
+from heapsyncd import ids, logs
 from heapsyncd.config import Log
 
 JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIwMUoifQ.c2lnbmF0dXJl"
@@ -83,7 +83,7 @@ def test_a_secret_is_hidden_wherever_it_stands(secret: str) -> None:
 
 def test_a_token_is_known_by_its_shape() -> None:
     """A JSON web token is hidden wherever it stands, the words around it stay."""
-    assert logs.hide(f"got {JWT} from the server") == "got … from the server"
-    assert logs.hide("eye of newt, heap 01J8XYZ0ABCDEFGHJKMNPQRSTV") == (
+    assert ids.hide(f"got {JWT} from the server") == "got … from the server"
+    assert ids.hide("eye of newt, heap 01J8XYZ0ABCDEFGHJKMNPQRSTV") == (
         "eye of newt, heap 01J8XYZ0ABCDEFGHJKMNPQRSTV"
     )

@@ -17,7 +17,7 @@ MODULE_LINES = 400
 FUNCTION_LINES_MEDIAN = 10
 FUNCTION_LINES_P95 = 40
 
-VALUES = {"ids", "model", "errors", "config", "tree", "diff", "database"}
+VALUES = {"ids", "model", "errors", "config", "tree", "diff", "database", "backoff"}
 STAGES = {"wire", "cache", "document", "markdown", "folder"}
 ALLOWED = {
     **{stage: {stage} for stage in STAGES},
@@ -76,6 +76,7 @@ EDGES = {
     "database": {"concurrent", "os", "sqlite3"},
     "notify": {"os", "sdnotify"},
     "statelock": {"fcntl", "os"},
+    "cache.atwork": {"mmap", "os", "threading"},
     "folder.disk": {"os"},
     "folder.marker": {"fcntl", "os"},
     "folder.parts": {"os"},
@@ -88,6 +89,7 @@ EDGES = {
     "wire.rest": {"aiohttp"},
     "wire.websocket": {"aiohttp"},
     "server": {"aiohttp", "fcntl", "os", "shutil"},
+    "server.apart": {"concurrent", "multiprocessing", "signal"},
     "cli": {"os", "shutil", "signal"},
 }
 """The modules (or whole packages) that do I/O, and with what."""
@@ -99,6 +101,7 @@ DISK_WRITERS = {
     "folder.replace",
     "folder.syscalls",
     "database",
+    "cache.atwork",
     "control",
     "statelock",
     "server",
@@ -117,6 +120,12 @@ FILE_CALLS = {
     "write_text",
 }
 """Methods of ``Path`` that touch the disk."""
+
+DOOR = "document.updates"
+"""The one module that hands bytes of updates and state vectors to pycrdt."""
+TAKES_BYTES = {"apply_update", "from_update", "get_state", "get_update", "merge_updates"}
+"""What pycrdt offers for that; asking a document for all of its state hands it nothing."""
+ASKS_ALONE = {"get_state", "get_update"}
 
 ONLY_IN = {
     "pycrdt": "document",
@@ -211,6 +220,59 @@ def test_a_library_has_one_place(library: str, place: str) -> None:
         if any(imported.split(".")[0] == library for imported in imports(tree))
     ]
     assert [name for name in users if not within(name, {place})] == []
+
+
+WRITES_OF_THE_UNIT_OF_WORK = {
+    "blocks.insert",
+    "entries.add_alias",
+    "entries.remove",
+    "entries.save",
+    "index.drop",
+    "index.know",
+    "index.put",
+}
+"""What the index mirrors, in the cache and in memory: both change together, or neither."""
+
+
+def test_what_the_index_mirrors_is_written_in_one_place() -> None:
+    """Only the unit of work writes it; ``fetch`` also marks contents while no mirror runs."""
+    wrong = []
+    for name, tree in modules().items():
+        if within(name, {"sync"}) and name not in {"sync.unit_of_work", "sync.fetch"}:
+            calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
+            wrong += [
+                f"{name}:{c.lineno} {ast.unparse(c.func)}()"
+                for c in calls
+                if ".".join(ast.unparse(c.func).split(".")[-2:]) in WRITES_OF_THE_UNIT_OF_WORK
+            ]
+    assert not wrong
+
+
+def test_bytes_reach_pycrdt_through_one_door() -> None:
+    """Nobody but the door, which examines them, gives pycrdt an update or a state vector."""
+    wrong = []
+    for name, tree in modules().items():
+        if name == DOOR:
+            continue
+        wrong += [
+            f"{name} imports {imported}"
+            for imported in imports(tree)
+            if imported.startswith("pycrdt.") and imported.split(".")[-1] in TAKES_BYTES
+        ]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr in TAKES_BYTES:
+                wrong.append(f"{name}:{node.lineno} .{node.attr}")
+        asks = {
+            f"{name}:{node.lineno} .{node.func.attr}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ASKS_ALONE
+            and not node.args
+            and not node.keywords
+        }
+        wrong = [found for found in wrong if found not in asks]
+    assert not wrong
 
 
 def test_edges_of_the_line_say_so() -> None:

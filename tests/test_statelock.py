@@ -65,3 +65,36 @@ def test_an_unusable_directory_is_named(tmp_path: Path) -> None:
         hold_state(tmp_path / "state"),
     ):
         pass
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    """What it points to is left alone."""
+    target = tmp_path / "precious"
+    target.write_text("text")
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "lock").symlink_to(target)
+    with pytest.raises(FolderTrouble, match="can't be used"), hold_state(state):
+        pass
+    assert target.read_text() == "text"
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o703])
+def test_a_directory_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    """They could put files in the places of ours; what to do is said."""
+    state = tmp_path / "state"
+    state.mkdir()
+    state.chmod(mode)
+    with pytest.raises(FolderTrouble, match=f"mode {mode:o}.*chmod 700"), hold_state(state):
+        pass
+    assert not (state / "lock").exists()
+
+
+def test_another_user_s_directory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even by root."""
+    owner = tmp_path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(FolderTrouble, match=f"another user .uid {owner}"), hold_state(tmp_path):
+        pass

@@ -46,3 +46,11 @@ def test_every_line_of_the_service_has_its_reason() -> None:
         directives = re.findall(r"^\w+=.*$", group, re.MULTILINE)
         assert group.lstrip("\n").startswith("#"), directives
         assert len(directives) <= 2, directives
+
+
+def test_what_holds_the_key_is_shut_in() -> None:
+    """No core dump, no session's keys, no memory that is written and run, fewer system calls."""
+    assert setting("LimitCORE") == "0"
+    assert setting("KeyringMode") == "private"
+    assert setting("MemoryDenyWriteExecute") == "yes"
+    assert "SystemCallFilter=~@privileged @resources" in UNIT.splitlines()

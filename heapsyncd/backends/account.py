@@ -6,15 +6,26 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from heapsyncd.errors import RequestRefused, SignInRefused
+from heapsyncd.errors import (
+    PeerError,
+    RequestRefused,
+    ServerTrouble,
+    SignInRefused,
+    Unreachable,
+)
 from heapsyncd.ids import Seed, Token
 from heapsyncd.wire import heaper
+from heapsyncd.wire.answers import USUAL, Most
 from heapsyncd.wire.clock import boot_clock_s
-from heapsyncd.wire.rest import Pieces, Rest, Stream
+from heapsyncd.wire.rest import Pieces, Rest, Stale, Stream
 from heapsyncd.wire.signin import Session
 from heapsyncd.wire.values import Unauthorised
 
 _T = TypeVar("_T")
+
+Recognise = Callable[[str | None], Awaitable[None]]
+"""Told the public key that a server gives itself, None when it gives none; raises OtherServer."""
+
 _TRIES = 5
 """Valid, refreshed, signed in: three rungs, and room for others who renew the token meanwhile."""
 
@@ -24,21 +35,34 @@ class _SignIn:
     repeated.
     """
 
-    def __init__(self, rest: Rest) -> None:
+    def __init__(self, rest: Rest, code: str) -> None:
         self._rest = rest
+        self._code = code
 
     async def create_session(self, public_key: str) -> heaper.Challenge:
         body = heaper.encode(public_key=public_key)
         return await self._rest.call(
-            heaper.Challenge, "POST", "/api/auth/create_session", body=body
+            heaper.Challenge,
+            "POST",
+            "/api/auth/create_session",
+            body=body,
+            most=heaper.AUTH_MOST,
         )
 
     async def verify_session(
         self, public_key: str, challenge: str, signature: str
     ) -> heaper.TokenPair:
-        body = heaper.encode(public_key=public_key, message=challenge, signature=signature)
+        extra = {"code": self._code} if self._code else {}
+        body = heaper.encode(
+            public_key=public_key, message=challenge, signature=signature, **extra
+        )
         return await self._rest.call(
-            heaper.TokenPair, "POST", "/api/auth/verify_session", body=body, repeatable=False
+            heaper.TokenPair,
+            "POST",
+            "/api/auth/verify_session",
+            body=body,
+            repeatable=False,
+            most=heaper.AUTH_MOST,
         )
 
     async def refresh_token(self, refresh: Token) -> heaper.TokenPair:
@@ -49,6 +73,7 @@ class _SignIn:
             token=refresh,
             body=heaper.encode(),
             repeatable=False,
+            most=heaper.AUTH_MOST,
         )
 
 
@@ -58,29 +83,47 @@ class HeaperAccount:
     Args:
         rest: the server; its owner opens and closes it.
         seed: the account's key.
+        recognise: decides whether it is the right server; None: any is.
+        code: what a new embedded server printed, for its first sign-in.
     """
 
-    def __init__(self, rest: Rest, seed: Seed) -> None:
+    def __init__(
+        self, rest: Rest, seed: Seed, recognise: Recognise | None = None, code: str = ""
+    ) -> None:
         self.rest = rest
+        self._recognise = recognise
         self.session = Session(
-            _SignIn(rest), seed, clock_s=boot_clock_s, wall_s=time.time, chance=random.random
+            _SignIn(rest, code),
+            seed,
+            recognise=self._meet,
+            clock_s=boot_clock_s,
+            wall_s=time.time,
+            chance=random.random,
         )
 
-    async def post(self, shape: type[_T], path: str, body: bytes) -> _T:
+    async def post(self, shape: type[_T], path: str, body: bytes, most: Most = USUAL) -> _T:
         """A POST with a JSON body."""
         return await self._let_in(
-            lambda token: self.rest.call(shape, "POST", path, token=token, body=body)
+            lambda token: self.rest.call(
+                shape, "POST", path, token=token, body=body, repeatable=False, most=most
+            )
         )
 
-    async def get(self, shape: type[_T], path: str, query: Mapping[str, str]) -> _T:
+    async def get(
+        self, shape: type[_T], path: str, query: Mapping[str, str], most: Most = USUAL
+    ) -> _T:
         """A GET with a JSON answer."""
         return await self._let_in(
-            lambda token: self.rest.call(shape, "GET", path, token=token, query=query)
+            lambda token: self.rest.call(
+                shape, "GET", path, token=token, query=query, repeatable=False, most=most
+            )
         )
 
     async def put(self, path: str, size_bytes: int, pieces: Pieces) -> None:
         """A PUT of raw bytes, streamed; ``pieces`` may be asked for more than once."""
-        await self._let_in(lambda token: self.rest.put(Any, path, token, size_bytes, pieces))
+        await self._let_in(
+            lambda token: self.rest.put(Any, path, token, size_bytes, pieces), repeatable=False
+        )
 
     @asynccontextmanager
     async def stream(self, path: str, headers: Mapping[str, str]) -> AsyncGenerator[Stream, None]:
@@ -94,15 +137,38 @@ class HeaperAccount:
                     return
             except Unauthorised:
                 self.session.reject(token)
+            except (Unreachable, ServerTrouble):
+                self.session.lost()
+                raise
         raise SignInRefused("the server rejects every token it gives us")
 
-    async def _let_in(self, call: Callable[[Token], Awaitable[_T]]) -> _T:
+    async def _meet(self) -> None:
+        """Ask the server who it is; to anything but an answer of the contract it gives no key."""
+        if self._recognise is None:
+            return
+        try:
+            key = (await self.rest.call(heaper.Instance, "GET", "/api/")).key()
+        except (PeerError, Unauthorised):
+            key = None
+        await self._recognise(key)
+
+    async def _let_in(
+        self, call: Callable[[Token], Awaitable[_T]], *, repeatable: bool = True
+    ) -> _T:
+        """Make a call with a token; on a dead connection once more, if it is ``repeatable``, when
+        it is known who answers there now.
+        """
         for _ in range(_TRIES):
             token = await self.session.token()
             try:
                 value = await call(token)
             except Unauthorised:
                 self.session.reject(token)
+            except (Unreachable, ServerTrouble) as error:
+                self.session.lost()
+                if not (isinstance(error, Stale) and repeatable):
+                    raise
+                repeatable = False
             except RequestRefused:
                 self.session.worked(token)
                 raise

@@ -19,6 +19,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Protocol, Self
 
+from heapsyncd.backoff import Contact
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import (
     BlockKind,
@@ -108,7 +109,12 @@ class LiveFeed(Protocol):
 
 
 class Backend(Protocol):
-    """One account at one server; an async context manager that owns the connections."""
+    """One account at one server; an async context manager that owns the connections.
+
+    ``contact``: told of every sign of life of the server, over whatever call or socket.
+    """
+
+    contact: Contact
 
     async def __aenter__(self) -> Self: ...
 
@@ -158,8 +164,14 @@ class Backend(Protocol):
     async def insert(self, heap: HeapId, block: BlockId, kind: BlockKind, title: str) -> BlockRow:
         """Create a block; repeating it with the same id answers the same block."""
 
-    def live(self, heap: HeapId, opening: Opening) -> AbstractAsyncContextManager[LiveFeed]:
-        """Open a feed; nothing is connected until something is followed."""
+    def live(
+        self, heap: HeapId, opening: Opening, lost: Callable[[], None] = lambda: None
+    ) -> AbstractAsyncContextManager[LiveFeed]:
+        """Open a feed; nothing is connected until something is followed.
+
+        ``lost`` is called at once when a socket is gone, before another one is opened, however
+        many events nobody has read yet.
+        """
 
     async def upload(
         self,
@@ -181,9 +193,11 @@ class Backend(Protocol):
         heap: HeapId,
         block: BlockId,
         hash: str,  # noqa: A002 - the word of files_v0, as in FileEntry
+        size_bytes: int,
         offset: int = 0,
     ) -> AsyncGenerator[bytes, None]:
-        """A file's bytes from ``offset``, in pieces; the caller checks the hash.
+        """A file's bytes from ``offset``, in pieces, up to ``size_bytes`` in all; the caller
+        checks the hash.
 
         A link that breaks half way raises ``Unreachable`` or ``ServerTrouble``: go on from the
         new offset.

@@ -3,13 +3,14 @@ requests.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, cast
 
-from heapsyncd.backends.account import HeaperAccount
+from heapsyncd.backends.account import HeaperAccount, Recognise
 from heapsyncd.backends.contract import MAX_PUSH_UPDATE_BYTES, Opening, UploadProgress
+from heapsyncd.backoff import Lane
 from heapsyncd.errors import RequestRefused
 from heapsyncd.ids import BlockId, HeapId, Seed
 from heapsyncd.model import (
@@ -24,7 +25,7 @@ from heapsyncd.model import (
     PushResult,
 )
 from heapsyncd.wire import heaper
-from heapsyncd.wire.feed import Feed
+from heapsyncd.wire.feed import Feed, Socket
 from heapsyncd.wire.rest import Rest
 from heapsyncd.wire.scalars import skipped_bytes
 from heapsyncd.wire.upload import Chunk, pieces, upload
@@ -44,11 +45,16 @@ class HeaperBackend:
     Args:
         server: its address, ``https://…``; ConfigError when it is none.
         seed: the account's key.
+        recognise: asked before anything is sent that a wrong server must not have.
+        code: what a new embedded server printed, for its first sign-in.
     """
 
-    def __init__(self, server: str, seed: Seed) -> None:
+    def __init__(
+        self, server: str, seed: Seed, recognise: Recognise | None = None, code: str = ""
+    ) -> None:
         self._rest = Rest(server)
-        self._account = HeaperAccount(self._rest, seed)
+        self._account = HeaperAccount(self._rest, seed, recognise, code)
+        self.contact = self._rest.contact
 
     async def __aenter__(self) -> Self:
         await self._rest.__aenter__()
@@ -68,13 +74,14 @@ class HeaperBackend:
 
     async def renew(self) -> None:
         """Give every connection up and open others when they are needed."""
+        self._account.session.lost()
         await self._rest.renew()
 
     async def heaps(self) -> list[Heap]:
         """All heaps the account can see."""
         # A union of shapes is a shape too, only not to the type checker.
         shape = cast("Any", heaper.Heaps)
-        answer = await self._account.post(shape, "/api/heaps", heaper.encode())
+        answer = await self._account.post(shape, "/api/heaps", heaper.encode(), heaper.ROWS_MOST)
         return heaper.decode_heaps(answer)
 
     async def rows(self, heap: HeapId) -> AsyncIterator[list[BlockRow]]:
@@ -82,7 +89,9 @@ class HeaperBackend:
         offset = 0
         while True:
             body = heaper.encode(workspace_id=heap, limit=_ROWS_A_PAGE, offset=offset)
-            page = await self._account.post(heaper.Rows, "/api/query_blocks", body)
+            page = await self._account.post(
+                heaper.Rows, "/api/query_blocks", body, heaper.ROWS_MOST
+            )
             if rows := [heaper.decode_row(row, heap) for row in page.blocks]:
                 yield [row for row in rows if row.deleted_at_ms is None]
             offset += len(rows)
@@ -104,14 +113,16 @@ class HeaperBackend:
     async def changes(self, heap: HeapId, cursor_ms: int) -> ChangePage:
         """One page of the delta feed."""
         query = {"workspace_id": heap, "since": str(cursor_ms)}
-        return heaper.decode_delta(await self._account.get(heaper.Delta, "/api/sync/delta", query))
+        found = await self._account.get(heaper.Delta, "/api/sync/delta", query, heaper.ROWS_MOST)
+        return heaper.decode_delta(found)
 
     async def pull(self, heap: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
         """One request, of as many asks as fit into it."""
         if not asks:
             return PullAnswer((), ())
         body = heaper.encode_asks(heap, asks, _MAX_ASK_BYTES)
-        page = await self._account.post(heaper.PullPage, "/api/sync/pull", body)
+        most = heaper.pull_most(len(asks))
+        page = await self._account.post(heaper.PullPage, "/api/sync/pull", body, most)
         return heaper.decode_pull(page, asks)
 
     async def push(self, heap: HeapId, pushes: Sequence[Push]) -> list[PushResult]:
@@ -134,9 +145,12 @@ class HeaperBackend:
         return heaper.decode_row(answer.block, heap)
 
     @asynccontextmanager
-    async def live(self, heap: HeapId, opening: Opening) -> AsyncGenerator[Feed, None]:
+    async def live(
+        self, heap: HeapId, opening: Opening, lost: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[Feed, None]:
         """Open a feed; its socket closes with the context."""
-        feed = Feed(heap, opening, lambda: connect(self._rest), self._account.session)
+        session, lane = self._account.session, Lane(self.contact)
+        feed = Feed(heap, opening, self._socket, session, lane, lost=lost)
         running = asyncio.create_task(feed.run(), name=f"live feed of {heap}")
         try:
             yield feed
@@ -144,6 +158,14 @@ class HeaperBackend:
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
+
+    @asynccontextmanager
+    async def _socket(self) -> AsyncGenerator[Socket, None]:
+        try:
+            async with connect(self._rest) as socket:
+                yield socket
+        finally:
+            self._account.session.lost()
 
     async def upload(
         self,
@@ -161,20 +183,22 @@ class HeaperBackend:
         heap: HeapId,
         block: BlockId,
         hash: str,  # noqa: A002 - the word of files_v0, as in FileEntry
+        size_bytes: int,
         offset: int = 0,
     ) -> AsyncGenerator[bytes, None]:
-        """A file's bytes from ``offset``, in pieces."""
-        # The bytes as they are: a compressed answer would have other offsets.
-        headers = {"Accept-Encoding": "identity"}
-        if offset:
-            headers |= {"Range": f"bytes={offset}-", "If-Range": f'"{hash}"'}
+        """A file's bytes from ``offset``, in pieces, to its end as the document has it."""
+        headers = {"Range": f"bytes={offset}-", "If-Range": f'"{hash}"'} if offset else {}
+        left = size_bytes - offset
         async with self._account.stream(f"/api/file/{heap}/{block}/{hash}", headers) as stream:
             skip = skipped_bytes(stream.status, stream.content_range, offset)
             if skip is None:
                 return
             async for piece in stream.pieces():
-                if rest := piece[skip:]:
+                if rest := piece[skip : skip + left]:
+                    left -= len(rest)
                     yield rest
+                if not left:
+                    return  # the server may go on for ever
                 skip = max(0, skip - len(piece))
 
 

@@ -121,6 +121,11 @@ def insert(tx: Tx, block: BlockState) -> None:
     )  # fmt: skip
 
 
+def forget(tx: Tx, block: BlockId) -> None:
+    """Remove a block with its log and renditions."""
+    tx.execute("DELETE FROM block WHERE id = ?", (block,))
+
+
 def update(tx: Tx, block: BlockId, **values: object) -> None:
     """Set columns of one block, named as the fields of BlockState."""
     sets = ", ".join(f"{name} = ?" for name in values)
@@ -140,6 +145,17 @@ def has_unsent(tx: Tx, block: BlockId) -> bool:
     """Whether the server has not acknowledged all of the log."""
     sql = "SELECT 1 FROM log WHERE block_id = ? AND local > 0 LIMIT 1"
     return tx.execute(sql, (block,)).fetchone() is not None
+
+
+def has_unsent_below(tx: Tx, folder: BlockId) -> bool:
+    """Whether the server has not acknowledged all of a live block in a folder, at any depth."""
+    sql = (
+        "WITH RECURSIVE below (id) AS (SELECT id FROM block WHERE folder_id = ?"
+        " AND deleted_at_ms IS NULL UNION SELECT block.id FROM block JOIN below"
+        " ON block.folder_id = below.id AND block.deleted_at_ms IS NULL)"
+        " SELECT 1 FROM below WHERE id IN (SELECT block_id FROM log WHERE local > 0) LIMIT 1"
+    )
+    return tx.execute(sql, (folder,)).fetchone() is not None
 
 
 def append(tx: Tx, block: BlockId, data: bytes, *, local: bool) -> int:
@@ -238,6 +254,16 @@ def tags(tx: Tx, block: BlockId) -> list[BlockId]:
     """The tag relations of a block, by id."""
     rows = tx.execute("SELECT tag_id FROM tag WHERE block_id = ? ORDER BY tag_id", (block,))
     return [BlockId(r[0]) for r in rows]
+
+
+def folder_among_tags(tx: Tx, block: BlockId) -> BlockId | None:
+    """The folder a block stands in: among its tags, the smallest id of several (PROTOCOL §8)."""
+    (found,) = tx.execute(
+        "SELECT min(id) FROM block WHERE kind = 'folder'"
+        " AND id IN (SELECT tag_id FROM tag WHERE block_id = ?)",
+        (block,),
+    ).fetchone()
+    return None if found is None else BlockId(found)
 
 
 def tagged(tx: Tx, tag: BlockId) -> list[BlockId]:

@@ -1,6 +1,6 @@
 """What of a heap's folder is ours: paths, their blocks, and the disk as we last agreed with it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -94,21 +94,4 @@ def add_alias(tx: Tx, heap: HeapId, name: str, block: BlockId) -> None:
     tx.execute(
         "INSERT OR REPLACE INTO alias (heap_id, name, block_id) VALUES (?, ?, ?)",
         (heap, name, block),
-    )
-
-
-def problems(tx: Tx, heap: HeapId) -> dict[str, str]:
-    """Why files are in trouble, by path."""
-    rows = tx.execute(
-        "SELECT path, reason FROM file_problem WHERE heap_id = ? ORDER BY path", (heap,)
-    )
-    return dict(rows.fetchall())
-
-
-def set_problems(tx: Tx, heap: HeapId, problems: Mapping[str, str]) -> None:
-    """Remember the files in trouble, these and no others."""
-    tx.execute("DELETE FROM file_problem WHERE heap_id = ?", (heap,))
-    tx.executemany(
-        "INSERT INTO file_problem (heap_id, path, reason) VALUES (?, ?, ?)",
-        [(heap, path, reason) for path, reason in problems.items()],
     )

@@ -5,6 +5,7 @@ renditions, which the mirror itself needs; the rest is here: what stood in delet
 a decision of the mirror might have been wrong about.
 """
 
+import hashlib
 import zlib
 from dataclasses import dataclass
 from typing import Literal
@@ -88,6 +89,20 @@ def retire(tx: Tx, heap: HeapId, block: BlockId, path: str, now_ms: int) -> None
         )
     renditions.drop(tx, block)
     keep(tx, heap, block, path, "deleted", b"" if newest is None else newest.data, now_ms)
+
+
+def revive(tx: Tx, block: BlockId, now_ms: int) -> Version | None:
+    """A block gets a file again, if it has none: it is written from the text that stood there
+    last, in the user's own style; that text, None when there is none.
+    """
+    last = next((v for v in of_block(tx, block) if v.why == "deleted"), None)
+    if last is not None and last.data and not renditions.ring(tx, block):
+        digest = hashlib.sha256(last.data).digest()
+        renditions.add(
+            tx, block, seq=None, extra=None, data=last.data, digest=digest, now_ms=now_ms,
+            origin="written",
+        )  # fmt: skip
+    return last
 
 
 def _trim(tx: Tx, block: BlockId) -> None:

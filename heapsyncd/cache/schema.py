@@ -174,4 +174,22 @@ SCHEMA: Final = (
     """
     CREATE INDEX block_problem ON block (heap_id) WHERE problem IS NOT NULL;
     """,
+    """
+    -- Each finder has its own trouble with a path: see problems.
+    ALTER TABLE file_problem RENAME TO file_problem_old;
+    CREATE TABLE file_problem (
+      heap_id   TEXT NOT NULL REFERENCES heap(id) ON DELETE CASCADE,
+      path      TEXT NOT NULL,
+      finder    TEXT NOT NULL,                    -- see problems.Finder
+      reason    TEXT NOT NULL,
+      grade     TEXT NOT NULL,                    -- see problems.Grade
+      PRIMARY KEY (heap_id, path, finder)
+    ) WITHOUT ROWID;
+    -- Nobody knows any more who found them: each is taken as found by reading the file, and is to
+    -- be read anew at the next look, for its stamps can't agree.
+    INSERT INTO file_problem SELECT heap_id, path, 'read', reason, 'left' FROM file_problem_old;
+    UPDATE entry SET ctime_ns = -1 WHERE ctime_ns IS NOT NULL
+      AND (heap_id, path) IN (SELECT heap_id, path FROM file_problem);
+    DROP TABLE file_problem_old;
+    """,
 )

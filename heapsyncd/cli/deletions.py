@@ -1,13 +1,13 @@
 """``deletions``: what is held back, let through or taken back."""
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import click
 
 from heapsyncd import control, logs
+from heapsyncd.cli.output import say, say_json
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 
@@ -34,10 +34,9 @@ def command(options: Options, *, confirm: bool, undo: bool, as_json: bool) -> No
     decision = "confirm" if confirm else "undo" if undo else None
     accounts, running = asyncio.run(_ask(config, decision))
     if as_json:
-        click.echo(json.dumps({"accounts": accounts}, ensure_ascii=False))
+        say_json({"accounts": accounts})
         return
-    for line in render(accounts, decision, running=running):
-        click.echo(line)
+    say(*render(accounts, decision, running=running))
 
 
 async def _ask(config: Config, decision: str | None) -> tuple[list[dict[str, Any]], bool]:

@@ -16,6 +16,7 @@ import click
 
 from heapsyncd import logs
 from heapsyncd.cli.keys import make_key, read_key
+from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.cli.sync import tell
 from heapsyncd.config import Account, Config, Log, render_account
@@ -145,9 +146,9 @@ async def _mirror(place: Place, config: Config, *, once: bool) -> int:
     code = tell(verdicts)
     if code or once:
         return code
-    click.echo(HINTS.format(root=place.root, config=place.config))
+    say(*HINTS.format(root=place.root, config=place.config).split("\n"))
     await Daemon(config, lambda: config, notifier=Notifier(_nobody)).run()
-    click.echo(f"Stopped. `heapsyncd demo` goes on; to be rid of it, delete {place.root}")
+    say(f"Stopped. `heapsyncd demo` goes on; to be rid of it, delete {place.root}")
     return 0
 
 

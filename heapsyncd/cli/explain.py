@@ -1,17 +1,16 @@
 """``explain``: why a file is as it is."""
 
 import asyncio
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from heapsyncd import control, logs
+from heapsyncd.cli.output import moment, say, say_json
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import TryLater, UserError
@@ -30,10 +29,9 @@ def command(options: Options, path: Path, *, as_json: bool) -> None:
     logs.configure(config.log, level=options.level)
     facts = asyncio.run(_explain(config, path))
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        say_json(facts)
         return
-    for line in render(facts):
-        click.echo(line)
+    say(*render(facts))
 
 
 async def _explain(config: Config, path: Path) -> dict[str, Any]:
@@ -92,7 +90,7 @@ def render(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["problem"] is not None:
         yield f"problem  {facts['problem']}"
     if (hold := facts["hold"]) is not None:
-        yield f"hold     deleted {hold['deleted']}, {_time(hold['since_ms'])}"
+        yield f"hold     deleted {hold['deleted']}, {moment(hold['since_ms'])}"
     yield f"rule     {facts['rule']}"
 
 
@@ -101,7 +99,7 @@ def _base(facts: Mapping[str, Any]) -> Iterator[str]:
         yield "base     none"
         return
     yield (
-        f"base     {_time(base['made_at_ms'])}, {base['size']} bytes, sha256"
+        f"base     {moment(base['made_at_ms'])}, {base['size']} bytes, sha256"
         f" {base['sha256'][:12]}, {base['kept']} kept"
     )
 
@@ -124,18 +122,18 @@ def _disk(disk: Mapping[str, Any]) -> Iterator[str]:
 def _stamps(stamps: Mapping[str, int] | None) -> str:
     if stamps is None:
         return "not there"
-    return f"{stamps['size']} bytes, {_time(stamps['mtime_ns'] // 1_000_000)}"
+    return f"{stamps['size']} bytes, {moment(stamps['mtime_ns'] // 1_000_000)}"
 
 
 def _server(facts: Mapping[str, Any]) -> Iterator[str]:
     if (server := facts["server"]) is None:
         gone = facts["trashed_at_ms"]
-        yield "server   knows nothing of it" if gone is None else f"server   deleted {_time(gone)}"
+        yield f"server   {'knows nothing of it' if gone is None else f'deleted {moment(gone)}'}"
         return
     parts = [f"version {server['sync_version']}"] if server["sync_version"] else ["not there yet"]
     parts.append(f"{server['unsent_updates']} updates unsent ({server['unsent_bytes']} bytes)")
     if server["changed_at_ms"] is not None:
-        parts.append(f"last heard of {_time(server['changed_at_ms'])}")
+        parts.append(f"last heard of {moment(server['changed_at_ms'])}")
     if server["wanted"]:
         parts.append("newer state to pull")
     if facts["stale"]:
@@ -143,9 +141,5 @@ def _server(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["todo"] is not None:
         parts.append(f"{facts['todo']} pending")
     if server["deleted_at_ms"] is not None:
-        parts.append(f"deleted {_time(server['deleted_at_ms'])}")
+        parts.append(f"deleted {moment(server['deleted_at_ms'])}")
     yield f"server   {', '.join(parts)}"
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(" ", "seconds")

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from heapsyncd import control, logs
+from heapsyncd.cli.output import say
 from heapsyncd.cli.paths import spellings
 from heapsyncd.cli.settings import Options, load_with_keys, pass_options
 from heapsyncd.config import Config
@@ -38,8 +39,7 @@ def command(options: Options, paths: tuple[Path, ...]) -> int:
             f"{', '.join(map(str, paths))}: no file of a mirrored heap;"
             " `heapsyncd status` lists the heaps' folders."
         )
-    for line in render(told):
-        click.echo(line)
+    say(*render(told))
     return 0 if all(one["here"] for one in told) else 1
 
 

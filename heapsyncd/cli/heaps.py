@@ -1,10 +1,12 @@
 """``heaps``: what the accounts can see."""
 
 import asyncio
+from pathlib import Path
 
 import click
 
 from heapsyncd import logs
+from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options, load_with_keys, pass_options
 from heapsyncd.cli.sync import worst
 from heapsyncd.config import Account, Config
@@ -22,20 +24,20 @@ def command(options: Options) -> int:
 
 async def _heaps(config: Config) -> int:
     # One account in trouble does not hide the heaps of the others.
-    return worst([await _show(account) for account in config.accounts])
+    return worst([await _show(account, config.state_dir) for account in config.accounts])
 
 
-async def _show(account: Account) -> int:
+async def _show(account: Account, state_dir: Path) -> int:
     from heapsyncd.sync.mirror import list_heaps
 
-    click.echo(f"{account.name}: {account.server}")
+    say(f"{account.name}: {account.server}")
     try:
-        found = await list_heaps(account)
+        found = await list_heaps(account, state_dir)
     except HeapsyncdError as error:
-        click.echo(f"heapsyncd: {account.name}: {error}", err=True)
+        say(f"heapsyncd: {account.name}: {error}", err=True)
         return error.exit_code
     for heap, mirrored in found:
-        click.echo(f"  {'mirrored' if mirrored else 'not mirrored':<12}  {heap.id}  {heap.title}")
+        say(f"  {'mirrored' if mirrored else 'not mirrored':<12}  {heap.id}  {heap.title}")
     if not found:
-        click.echo("  no heap yet; make one in the app")
+        say("  no heap yet; make one in the app")
     return 0

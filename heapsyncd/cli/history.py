@@ -1,15 +1,14 @@
 """``history``: the earlier versions of a note."""
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from heapsyncd import control, logs
+from heapsyncd.cli.output import moment, say, say_json, say_text
 from heapsyncd.cli.paths import spellings
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
@@ -44,14 +43,13 @@ def command(
     config = load(options.path)
     logs.configure(config.log, level=options.level)
     if number is not None:
-        click.echo(asyncio.run(_text(config, path, number)), nl=False)
+        say_text(asyncio.run(_text(config, path, number)))
         return
     facts = asyncio.run(_versions(config, path, seen=seen))
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        say_json(facts)
         return
-    for line in render(facts):
-        click.echo(line)
+    say(*render(facts))
 
 
 async def _versions(config: Config, path: Path, *, seen: bool) -> dict[str, Any]:
@@ -91,7 +89,7 @@ def render(facts: Mapping[str, Any]) -> Iterator[str]:
     for version in versions:
         changed = f"+{version['words_added']} -{version['words_removed']} words"
         yield (
-            f"{version['number']:6}  {_time(version['made_at_ms'])}  {version['size']:7} bytes"
+            f"{version['number']:6}  {moment(version['made_at_ms'])}  {version['size']:7} bytes"
             f"  {changed:18}  {WHY.get(version['why'], version['why'])}"
         )
         if version["notice"] is not None:
@@ -100,7 +98,3 @@ def render(facts: Mapping[str, Any]) -> Iterator[str]:
         f"`heapsyncd history {facts['path']} --version N` prints one, `heapsyncd restore"
         f" {facts['path']} --version N` puts it back"
     )
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(" ", "seconds")

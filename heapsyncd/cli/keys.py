@@ -1,6 +1,8 @@
 """Edge: the key files."""
 
+import contextlib
 import os
+import resource
 import secrets
 import stat
 from pathlib import Path
@@ -42,8 +44,12 @@ def read_key(account: Account, path: Path) -> Seed:
         path: the configuration, for messages.
 
     Raises:
-        ConfigError: absent, readable by others or no key; the message never holds the content.
+        ConfigError: absent, readable by others, another user's or no key; the message never
+            holds the content.
     """
+    # A core dump would hold it. Where a sandbox forbids that, it has set its own limit.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     credential = Path(directory) / f"{account.name}.key" if directory else None
     if credential and credential.exists():
@@ -65,6 +71,11 @@ def _read(file: Path, path: Path, account: Account, *, guarded: bool) -> bytes:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise ConfigError(f"{file} is no file; `key_file` of {account.name} names a key file.")
+        if not guarded and found.st_uid != os.geteuid():
+            raise ConfigError(
+                f"The key {file} belongs to another user (uid {found.st_uid}), who can read and"
+                f" replace it; run: chown {os.geteuid()} {file}"
+            )
         if not guarded and found.st_mode & 0o077:
             raise ConfigError(
                 f"The key {file} is open to others (mode {stat.S_IMODE(found.st_mode):o}); "

@@ -1,11 +1,13 @@
-"""The entry point: finds the command, and turns every error into one line and an exit code.
+"""The command line: finds the command, and turns every error into one line and an exit code.
 
 A command's module is imported when it is called, and imports what its work needs when the work
 begins: help, a mistyped option and a wrong configuration are answered at once.
 """
 
+import atexit
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from typing import Final, NoReturn
 import click
 
 from heapsyncd import __version__, config
+from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options
 from heapsyncd.errors import HeapsyncdError, leaves, meant
 
@@ -40,6 +43,9 @@ EXIT_CODES: Final = """\b
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not signed in or refused,
 4 server unreachable, 5 another daemon holds this state."""
 INTERRUPTED: Final = 130
+STOPS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+SERVICES: Final = frozenset({"run", "serve"})
+"""Commands whose ordinary end is to be told to stop."""
 
 
 class Commands(click.Group):
@@ -81,10 +87,35 @@ class Commands(click.Group):
 @click.pass_context
 def cli(ctx: click.Context, path: str | None, *, verbose: bool, quiet: bool) -> None:
     """Mirrors Heaper heaps to folders of markdown files, both ways."""
+    take_signals(ctx.invoked_subcommand)
     if verbose and quiet:
         raise click.UsageError("--verbose and --quiet exclude each other.")
     found = Path(path).absolute() if path else config.default_path(os.environ)
     ctx.obj = Options(found, "debug" if verbose else "error" if quiet else None)
+
+
+def take_signals(command: str | None) -> None:
+    """Let the signals through that were held back (``__main__``).
+
+    A service exits with 0 from now on; once it runs, it ends in order instead. It exits at once:
+    there is nothing yet to put in order, and an exception could be raised in an import, or in what
+    swallows it.
+    """
+    if command in SERVICES:
+        for number in STOPS:
+            signal.signal(number, _exit_well)
+        atexit.register(_ignore_stops)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+
+def _exit_well(_number: int, _frame: object) -> None:
+    os._exit(0)
+
+
+def _ignore_stops() -> None:
+    """For the very end: the interpreter takes its handlers off, and the default would kill."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -132,10 +163,9 @@ def _report_bug(error: BaseException) -> int:
         "This is a bug of heapsyncd. Run it again with --verbose for the details of a report.",
     )
     if {"-v", "--verbose"} & set(sys.argv):
-        traceback.print_exception(error)
+        say(*"".join(traceback.format_exception(error)).split("\n"), err=True)
     return 1
 
 
 def _say(*lines: str) -> None:
-    for line in lines:
-        click.echo(f"heapsyncd: {line}", err=True)
+    say(*(f"heapsyncd: {line}" for text in lines for line in text.split("\n")), err=True)

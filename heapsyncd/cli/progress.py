@@ -13,6 +13,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from heapsyncd.logs import printable
 from heapsyncd.sync.report import Progress
 
 
@@ -34,7 +35,7 @@ def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
 
         def step(progress: Progress) -> None:
             if progress.label not in tasks:
-                tasks[progress.label] = bars.add_task(progress.label, count="")
+                tasks[progress.label] = bars.add_task(printable(progress.label), count="")
             bars.update(
                 tasks[progress.label],
                 completed=progress.done,

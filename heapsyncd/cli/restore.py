@@ -9,6 +9,7 @@ import click
 
 from heapsyncd import control, logs
 from heapsyncd.cli.history import nothing_kept
+from heapsyncd.cli.output import say
 from heapsyncd.cli.paths import spellings
 from heapsyncd.cli.settings import Options, load_with_keys, pass_options
 from heapsyncd.config import Config
@@ -30,7 +31,7 @@ def command(options: Options, path: Path, *, number: int | None) -> None:
     if not told:
         raise nothing_kept(path)
     for one in told:
-        click.echo(f"{one['path']}: {_what(one)}")
+        say(f"{one['path']}: {_what(one)}")
 
 
 def _what(one: dict[str, Any]) -> str:

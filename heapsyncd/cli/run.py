@@ -3,10 +3,13 @@
 import asyncio
 
 import click
+import structlog
 
 from heapsyncd import logs
 from heapsyncd.cli.settings import Options, load_with_keys, pass_options
-from heapsyncd.config import Config
+from heapsyncd.config import Config, in_clear
+
+log = structlog.get_logger()
 
 
 @click.command("run")
@@ -20,6 +23,9 @@ def command(options: Options) -> None:
     def load() -> Config:
         config = load_with_keys(options.path)
         logs.configure(config.log, level=options.level)
+        for account in config.accounts:
+            if warning := in_clear(account.server):
+                log.warning(warning, account=account.name)
         return config
 
     config = load()

@@ -1,12 +1,12 @@
 """``search``: the words of the notes, offline."""
 
 import asyncio
-import json
 from dataclasses import asdict
 from typing import Final
 
 import click
 
+from heapsyncd.cli.output import say, say_json
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 
@@ -27,14 +27,14 @@ def command(options: Options, query: tuple[str, ...], heap: str | None, *, as_js
     config = load(options.path)
     found = asyncio.run(_search(config, " ".join(query), heap))
     if as_json:
-        click.echo(json.dumps({"hits": found}, ensure_ascii=False))
+        say_json({"hits": found})
         return
     for hit in found:
-        click.echo(f"{hit['heap']}/{hit['path']}")
+        say(f"{hit['heap']}/{hit['path']}")
         if hit["snippet"]:
-            click.echo(f"    {hit['snippet']}")
+            say(f"    {hit['snippet']}")
     if not found:
-        click.echo("nothing found")
+        say("nothing found")
 
 
 async def _search(config: Config, query: str, heap: str | None) -> list[dict[str, str]]:

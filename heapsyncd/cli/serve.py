@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from heapsyncd import logs
+from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options, pass_options
 from heapsyncd.config import Log
 
@@ -28,25 +29,63 @@ DEFAULT_PORT: Final = 8790
 @click.option(
     "--accept", "keys", multiple=True, metavar="KEY", help="A public key that may sign in."
 )
-@click.option("--open", "everybody", is_flag=True, help="Any key may sign in.")
+@click.option(
+    "--open", "everybody", is_flag=True, help="Any key may sign in; only on this machine."
+)
+@click.option(
+    "--trusted-proxy",
+    "proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A proxy (or its network) in front: whom its X-Forwarded-For names is who calls.",
+)
 @pass_options
 def command(
-    options: Options, host: str, port: int, data: Path, keys: tuple[str, ...], *, everybody: bool
+    options: Options,
+    host: str,
+    port: int,
+    data: Path,
+    keys: tuple[str, ...],
+    proxies: tuple[str, ...],
+    *,
+    everybody: bool,
 ) -> None:
     """Run the embedded Heaper-compatible server until SIGTERM or SIGINT.
 
-    Who may sign in: the first key that does becomes the owner, unless keys are named with
-    --accept (may be repeated) or in the data directory's file `accounts`.
+    Who may sign in: whom --accept names (may be repeated), or the data directory's file
+    `accounts`. Without either a new server prints a code: the first device that brings it, with
+    `heapsyncd setup --code CODE`, becomes the owner.
+
+    It speaks plain HTTP. For other machines put a proxy with TLS in front of it, and name that
+    with --trusted-proxy, so that each caller is counted by their own address.
     """
     from heapsyncd.server import Accept, serve
+    from heapsyncd.server.addresses import is_loopback
 
     logs.configure(Log(), level=options.level)
-    accept = Accept(keys=keys, open=everybody)
+    if everybody and (proxies or not is_loopback(host)):
+        raise click.UsageError(
+            "--open would let in whoever reaches the server from elsewhere; name keys with "
+            "--accept, or leave both away and use the code that is printed."
+        )
 
-    def ready(url: str) -> None:
-        click.echo(f"Listening on {url}, data in {data.absolute()}")
+    def ready(url: str, code: str | None) -> None:
+        say(f"Listening on {url}, data in {data.absolute()}")
+        if code is not None:
+            say("Nobody can sign in yet. Who brings this code first becomes the owner:")
+            say(f"  heapsyncd setup --server {url} --code {code}")
+        if not is_loopback(host):
+            say("This is plain HTTP: put a proxy with TLS in front of it.", err=True)
 
-    asyncio.run(_until_signalled(serve(data, host, port, accept=accept, ready=ready)))
+    serving = serve(
+        data,
+        host,
+        port,
+        accept=Accept(keys=keys, open=everybody),
+        trusted_proxies=proxies,
+        ready=ready,
+    )
+    asyncio.run(_until_signalled(serving))
 
 
 async def _until_signalled(serving: Coroutine[None, None, None]) -> None:

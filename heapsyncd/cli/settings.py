@@ -1,6 +1,7 @@
 """Edge: the configuration file, read for the commands."""
 
 import os
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,10 +30,12 @@ def load(path: Path) -> Config:
     """Read the configuration; the keys are left alone.
 
     Raises:
-        ConfigError: absent, unreadable or wrong.
+        ConfigError: absent, unreadable, writable by everybody or wrong.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read()
     except FileNotFoundError as error:
         raise ConfigError(
             f"There is no configuration at {path}; "
@@ -42,6 +45,11 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}.") from error
+    if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+        raise ConfigError(
+            f"{path} can be written by everybody (mode {stat.S_IMODE(mode):o}), who could name"
+            f" another server in it; run: chmod o-w {path}"
+        )
     return config.parse(text, path, os.environ)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, get_args
@@ -12,9 +13,17 @@ import click
 
 from heapsyncd import config, logs
 from heapsyncd.cli.keys import make_key, read_key
+from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options, load, pass_options
-from heapsyncd.config import Account, Kind, Log
-from heapsyncd.errors import ConfigError, FolderTrouble, NotHeaper, SignInRefused, TryLater
+from heapsyncd.config import Account, Config, Kind, Log
+from heapsyncd.errors import (
+    ConfigError,
+    FolderTrouble,
+    HeapsyncdError,
+    OtherServer,
+    SignInRefused,
+)
+from heapsyncd.model import Heap
 
 DEFAULT_FOLDER: Final = "~/Heaps"
 _FILE = click.Path(path_type=Path)
@@ -26,6 +35,9 @@ _FILE = click.Path(path_type=Path)
 @click.option("--folder", type=_FILE, help=f"The mirror.  [default: {DEFAULT_FOLDER}]")
 @click.option("--kind", type=click.Choice(get_args(Kind)), default="heaper", show_default=True)
 @click.option("--key-file", type=_FILE, help="The key.  [default: NAME.key beside the config]")
+@click.option(
+    "--code", default="", help="What a new `heapsyncd serve` printed: its first device owns it."
+)
 @pass_options
 def command(
     options: Options,
@@ -34,31 +46,38 @@ def command(
     folder: Path | None,
     kind: Kind,
     key_file: Path | None,
+    code: str,
 ) -> int:
     """Write the configuration and (when absent) a fresh key, sign in and list the heaps.
 
-    Run again it changes nothing that is there, and tries to sign in again.
+    Run again it changes nothing that is there, and tries to sign in again. Every account gets a
+    key of its own: a server that knows one key for another server too could sign in there with it.
     """
     logs.configure(Log(level="warning"), level=options.level)
-    account = _known(options.path, name)
-    if account is None:
-        account = _asked(options.path, server, name, folder, kind, key_file)
-        _key(account)
-        read_key(account, options.path)  # one that was there may be wrong: say so before writing
-        _add(options.path, account)
-        click.echo(f"Wrote [accounts.{name}] to {options.path}")
-    else:
+    loaded = load(options.path) if options.path.exists() else None
+    added = None
+    if loaded is not None and (account := _named(loaded, name)) is not None:
         _check_same(account, options.path, server, folder, key_file)
-        _key(account)
+    else:
+        account = _asked(options.path, server, name, folder, kind, key_file)
+        _check_key(account, options.path)
+        added = _text_with(options.path, account)
+        loaded = config.parse(added, options.path, os.environ)
+        account = _named(loaded, name) or account
+    _key(account)
+    if warning := config.in_clear(account.server):
+        say(f"heapsyncd: {warning}", err=True)
     account = replace(account, seed=read_key(account, options.path))
-    return asyncio.run(_sign_in(account))
+    # What is wrong, a cache of another server too, is said before the configuration is written.
+    found = asyncio.run(_heaps(account, loaded.state_dir, code))
+    if added is not None:
+        _write(options.path, added, account.folder)
+        say(f"Wrote [accounts.{name}] to {options.path}")
+    return _tell(account, found)
 
 
-def _known(path: Path, name: str) -> Account | None:
-    """The account as the configuration has it already."""
-    if not path.exists():
-        return None
-    return next((account for account in load(path).accounts if account.name == name), None)
+def _named(loaded: Config, name: str) -> Account | None:
+    return next((account for account in loaded.accounts if account.name == name), None)
 
 
 def _asked(
@@ -107,16 +126,28 @@ def _check_same(
             )
 
 
+def _check_key(account: Account, path: Path) -> None:
+    """Refuse a key that signs in to another server already."""
+    for other in load(path).accounts if path.exists() else ():
+        if other.key_file == account.key_file and other.server != account.server:
+            raise ConfigError(
+                f"{account.key_file} is the key for {other.server}: either server could sign in to"
+                " the other with it. Leave --key-file out, and a new one is made."
+            )
+
+
 def _key(account: Account) -> None:
     if make_key(account.key_file):
-        click.echo(f"Made a key: {account.key_file}. Keep a copy: it is all that signs you in.")
+        say(f"Made a key: {account.key_file}. Keep a copy: it is all that signs you in.")
 
 
-def _add(path: Path, account: Account) -> None:
-    """Add the account's section to the configuration; what stands there is kept as it is."""
+def _text_with(path: Path, account: Account) -> str:
+    """The configuration with the account's section; what stands there is kept as it is."""
     before = path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" if path.exists() else ""
-    text = before + config.render_account(account)
-    config.parse(text, path, os.environ)  # what is wrong is said before anything is written
+    return before + config.render_account(account)
+
+
+def _write(path: Path, text: str, folder: Path) -> None:
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -125,28 +156,44 @@ def _add(path: Path, account: Account) -> None:
             out.flush()
             os.fsync(out.fileno())
         beside.replace(path)
-        account.folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise FolderTrouble(f"{error.filename} can't be written: {error.strerror}.") from error
 
 
-async def _sign_in(account: Account) -> int:
+async def _heaps(
+    account: Account, state_dir: Path, code: str
+) -> Sequence[tuple[Heap, bool]] | HeapsyncdError:
+    """Sign in and list the heaps; or why not, which may be otherwise next time.
+
+    Raises:
+        OtherServer: the account's cache belongs to another one.
+    """
     from heapsyncd.sync.mirror import list_heaps
+
+    try:
+        return await list_heaps(account, state_dir, code)
+    except OtherServer:
+        raise
+    except HeapsyncdError as error:
+        return error
+
+
+def _tell(account: Account, found: Sequence[tuple[Heap, bool]] | HeapsyncdError) -> int:
     from heapsyncd.wire.signin import public_key
 
-    assert account.seed is not None
-    try:
-        found = await list_heaps(account)
-    except (SignInRefused, TryLater, NotHeaper) as error:
-        click.echo(f"heapsyncd: {error}", err=True)
-        if isinstance(error, SignInRefused):
-            click.echo("The server's operator has to accept this public key:", err=True)
-            click.echo(f"  {public_key(account.seed)}", err=True)
-        click.echo("Configuration and key are kept; then run `heapsyncd setup` again.", err=True)
-        return error.exit_code
-    click.echo(f"Signed in to {account.server}")
+    if isinstance(found, HeapsyncdError):
+        say(f"heapsyncd: {found}", err=True)
+        if isinstance(found, SignInRefused):
+            assert account.seed is not None
+            say("The server's operator has to accept this public key:", err=True)
+            say(f"  {public_key(account.seed)}", err=True)
+            say("A new `heapsyncd serve` printed a code: give it with --code.", err=True)
+        say("Configuration and key are kept; then run `heapsyncd setup` again.", err=True)
+        return found.exit_code
+    say(f"Signed in to {account.server}")
     for heap, mirrored in found:
-        click.echo(f"  {heap.title}{'' if mirrored else '  (not mirrored: see `heaps`)'}")
-    click.echo(f"Start with `heapsyncd run`; the mirror will be in {account.folder}")
+        say(f"  {heap.title}{'' if mirrored else '  (not mirrored: see `heaps`)'}")
+    say(f"Start with `heapsyncd run`; the mirror will be in {account.folder}")
     return 0

@@ -1,7 +1,6 @@
 """``status``: what is in sync, what is not, and why; from the daemon, or from the cache."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -9,6 +8,7 @@ from typing import Any, Final
 import click
 
 from heapsyncd import control, logs
+from heapsyncd.cli.output import say, say_json
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import TryLater
@@ -54,26 +54,26 @@ async def read(config: Config) -> tuple[Status, str | None]:
 
 async def _once(config: Config, *, as_json: bool) -> None:
     status, remark = await read(config)
-    click.echo(_text(status, remark, as_json=as_json))
+    _show(status, remark, as_json=as_json)
 
 
 async def _watch(config: Config, *, as_json: bool) -> None:
     shown = None
     while True:
         status, remark = await read(config)
-        text = _text(status, remark, as_json=as_json)
-        if text != shown:
+        if (status, remark) != shown:
             if sys.stdout.isatty():
                 click.clear()
-            click.echo(text)
-            shown = text
+            _show(status, remark, as_json=as_json)
+            shown = status, remark
         await asyncio.sleep(WATCH_EVERY_S)
 
 
-def _text(status: Status, remark: str | None, *, as_json: bool) -> str:
+def _show(status: Status, remark: str | None, *, as_json: bool) -> None:
     if as_json:
-        return json.dumps(status, ensure_ascii=False)
-    return "\n".join([*render(status), *([remark] if remark else [])])
+        say_json(status)
+    else:
+        say(*render(status), *([remark] if remark else []))
 
 
 def render(status: Status) -> Iterator[str]:
@@ -96,8 +96,9 @@ def _heap(heap: Mapping[str, Any]) -> Iterator[str]:
     }
     waiting = "".join(f", {count} {what}" for what, count in counts.items() if count)
     yield f"  {heap['title']}: {heap['notes']} notes{waiting}  ({heap['folder']})"
+    problems = sorted(heap["problems"], key=lambda p: bool(p.get("minor")))
     details = [
-        *(f"problem: {p['path']}: {p['reason']}" for p in heap["problems"]),
+        *(_problem(problem, heap["folder"]) for problem in problems),
         *(f"review: {notice}" for notice in heap["notices"]),
         *(f"{_WAY[p['direction']]}: {p['path']}: {p['reason']}" for p in heap["pending"]),
         *(f"transfer: {_transfer(transfer)}" for transfer in heap["transfers"]),
@@ -105,6 +106,12 @@ def _heap(heap: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"    {line}" for line in details[:DETAIL_LINES])
     if (more := len(details) - DETAIL_LINES) > 0:
         yield f"    and {more} more (--json lists them)"
+
+
+def _problem(problem: Mapping[str, Any], folder: str) -> str:
+    # The folder itself is named in the heap's line, and in what ails it.
+    where = "" if problem["path"] == folder else f"{problem['path']}: "
+    return f"{'minor' if problem.get('minor') else 'problem'}: {where}{problem['reason']}"
 
 
 def _transfer(transfer: Mapping[str, Any]) -> str:

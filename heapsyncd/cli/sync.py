@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from heapsyncd import logs
+from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options, load_with_keys, pass_options
 from heapsyncd.sync.report import Verdict
 
@@ -27,7 +28,8 @@ def command(options: Options, timeout_s: float | None) -> int:
     """One full pass both ways, then exit: 0 when folder and server agree.
 
     Otherwise 3 (the server refuses the key), 4 (it can't be reached) or 1 (something is left;
-    what, is said).
+    what, is said). What is never mirrored (symlinks, special files, notes and names that are no
+    UTF-8 text) is said too, and is no failure unless it took the place of something mirrored.
     """
     config = load_with_keys(options.path)
     logs.configure(config.log, level=options.level)
@@ -43,11 +45,12 @@ def tell(verdicts: Mapping[str, Verdict]) -> int:
     """Print how the pass ended for each account; return the exit code."""
     for name, verdict in verdicts.items():
         good = verdict.exit_code == 0
-        click.echo(f"{name}: {verdict.state}", err=not good)
-        for line in verdict.left[:LEFT_LINES]:
-            click.echo(f"  {line}", err=True)
-        if (more := len(verdict.left) - LEFT_LINES) > 0:
-            click.echo(f"  and {more} more; `heapsyncd status` lists them", err=True)
+        say(f"{name}: {verdict.state}", err=not good)
+        lines = [*verdict.left, *(f"minor: {line}" for line in verdict.told)]
+        for line in lines[:LEFT_LINES]:
+            say(f"  {line}", err=True)
+        if (more := len(lines) - LEFT_LINES) > 0:
+            say(f"  and {more} more; `heapsyncd status` lists them", err=True)
     return worst(verdict.exit_code for verdict in verdicts.values())
 
 

@@ -1,15 +1,14 @@
 """``trash``: deleted notes, and how they come back."""
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from heapsyncd import logs
+from heapsyncd.cli.output import moment, say, say_json
 from heapsyncd.cli.paths import spellings
 from heapsyncd.cli.restore import put_back
 from heapsyncd.cli.settings import Options, load, load_with_keys, pass_options
@@ -38,18 +37,16 @@ def command(options: Options, paths: Sequence[Path], *, as_json: bool) -> None:
     logs.configure(config.log, level=options.level)
     if paths:
         told = asyncio.run(_restore(config, paths))
-        click.echo(
-            json.dumps({"restored": told}, ensure_ascii=False)
-            if as_json
-            else "\n".join(f"{one['path']}: taken out of the trash" for one in told)
-        )
+        if as_json:
+            say_json({"restored": told})
+        else:
+            say(*(f"{one['path']}: taken out of the trash" for one in told))
         return
     accounts = asyncio.run(_listed(config))
     if as_json:
-        click.echo(json.dumps({"accounts": accounts}, ensure_ascii=False))
+        say_json({"accounts": accounts})
         return
-    for line in render(accounts):
-        click.echo(line)
+    say(*render(accounts))
 
 
 async def _restore(config: Config, paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -77,9 +74,8 @@ def render(accounts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for heap in account["heaps"]:
             total += len(heap["trash"])
             for one in heap["trash"]:
-                when = datetime.fromtimestamp(one["deleted_at_ms"] / 1000).astimezone()
                 path = Path(heap["folder"], one["path"] or f"{one['title']}.md")
-                yield f"{when.isoformat(' ', 'seconds')}  {path}"
+                yield f"{moment(one['deleted_at_ms'])}  {path}"
     if not total:
         yield "the trash is empty"
         return

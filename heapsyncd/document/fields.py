@@ -3,14 +3,13 @@
 Read tolerantly: a value of another shape than the contract's is passed over, and left alone.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from pycrdt import Doc, Map
 
 from heapsyncd.document import nodes, title
-from heapsyncd.document.schema import FILE_KEY, same
+from heapsyncd.document.schema import FILE_KEY, SHA256, same
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields, FileEntry
 
@@ -48,13 +47,14 @@ def is_tag(value: object) -> bool:
 def _file(key: str, value: object) -> FileEntry:
     entry = value if isinstance(value, Mapping) else {}
     match = FILE_KEY.fullmatch(key)
-    digest = match["hash"] if match else key.partition(":")[0]
+    named = SHA256.fullmatch(_text(entry.get("hash")))
     size = _integer(entry.get("file_size"))
     if size is None:
         size = int(match["size"]) if match and match["size"] else 0
     return FileEntry(
         key=key,
-        hash=_text(entry.get("hash")) or digest,
+        # It becomes part of an address and of a file's name: nothing else may pass.
+        hash=named[0] if named else match["hash"] if match else "",
         name=_text(entry.get("name")),
         size_bytes=max(0, size),
         mime_type=_text(entry.get("mime_type")) or "application/octet-stream",
@@ -67,9 +67,10 @@ def _text(value: object) -> str:
 
 
 def _integer(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value)
+    # Beyond this no number of JavaScript is exact, nor does one of SQLite hold it: it is a fault.
+    return int(value) if -(2**53) < value < 2**53 else None
 
 
 def put_tag(doc: Doc[Any], tag: BlockId) -> None:

@@ -11,6 +11,7 @@ from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.document import nodes
 from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import apply
 
 _KINDS: dict[str, type] = {
     nodes.TITLE: XmlFragment,
@@ -41,7 +42,7 @@ def fresh(updates: Iterable[bytes]) -> bytes:
 
 def _load(state: bytes) -> Doc[Any]:
     doc: Doc[Any] = Doc()
-    doc.apply_update(state)
+    apply(doc, state)
     return doc
 
 

@@ -13,6 +13,7 @@ from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.diff import align
 from heapsyncd.document import nodes
+from heapsyncd.document.updates import apply, state_since
 from heapsyncd.tree import Block
 
 Path = tuple[int, ...]
@@ -51,8 +52,8 @@ def _followed(base: bytes, live: bytes, only: Collection[int] | None) -> dict[Pa
     numbered: list[Path] = []
     marked = _marked(base, numbered, only)
     later: Doc[Any] = Doc()
-    later.apply_update(live)
-    later.apply_update(marked)
+    apply(later, live)
+    apply(later, marked)
     same: dict[Path, Path] = {}
     with nodes.transaction(later) as txn:
         for path, node in _walk(nodes.fragment(later, txn, nodes.BODY), txn, None):
@@ -65,13 +66,13 @@ def _followed(base: bytes, live: bytes, only: Collection[int] | None) -> dict[Pa
 def _marked(base: bytes, numbered: list[Path], only: Collection[int] | None) -> bytes:
     """The update that numbers the nodes; their paths by number go into ``numbered``."""
     doc: Doc[Any] = Doc()
-    doc.apply_update(base)
+    apply(doc, base)
     before = doc.get_state()
     with nodes.transaction(doc) as txn:
         for path, node in _walk(nodes.fragment(doc, txn, nodes.BODY), txn, only):
             node.insert_attribute(txn, _NUMBER, len(numbered))  # type: ignore[arg-type]  # any value
             numbered.append(path)
-    return doc.get_update(before)
+    return state_since(doc, before)
 
 
 def _walk(

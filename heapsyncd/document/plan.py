@@ -170,6 +170,8 @@ class _Planner:
         for fresh in gap.fresh:
             split = [s.old for s in beside if s.old is not None]
             self.sources.fresh.append(Fresh(fresh, list(gap.gone), split))
+            if fresh.new.kind in LEAVES:
+                self._doubles.joined(fresh, gap.gone)
         for joined in beside:
             joined.donors += [g.block for g in gap.gone]
             self._doubles.joined(self._lost_by_step.get(id(joined), joined), gap.gone)

@@ -11,9 +11,17 @@ from pycrdt._pycrdt import Snapshot
 
 from heapsyncd.document import direct, fields, nodes
 from heapsyncd.document.changes import MOST_BYTES, Changes, shown_again
+from heapsyncd.document.levels import MOST_LEVELS, at_most, levels
 from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.document.tree import Path, Shown
-from heapsyncd.document.updates import contained, early, merge
+from heapsyncd.document.updates import (
+    apply,
+    contained,
+    early,
+    merge,
+    state_since,
+    without_early,
+)
 from heapsyncd.document.vectors import Early, number, ordered, ordered_snapshot
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
 from heapsyncd.model import Fields
@@ -61,8 +69,8 @@ class Replica:
         self._waiting: list[bytes] = []
         self._early: frozenset[Early] = frozenset()
         """What of them waits."""
-        self._unsure: list[bytes] = []
-        """What was loaded and may wait for others: looked at when somebody asks."""
+        self._levels = 0
+        """No fewer than its types lie in one another."""
         self._shown: Shown | None = None
         self._changes = Changes()
         """Where the body differs from what is shown."""
@@ -75,18 +83,15 @@ class Replica:
             UnreadableDocument: yrs can't read one of them; nothing is built.
         """
         replica = cls(client_id)
+        updates = list(updates)
+        replica._deepen(updates)
         is_orderly = True
         for update in updates:
-            with contained():
-                replica._doc.apply_update(update)
-            # Whether the first one waits is looked at when somebody asks: it may be large.
-            is_orderly = is_orderly and not (replica._log and replica._early_of(update))
+            is_orderly &= replica._give(update)
             replica._log.append(update)
-        if is_orderly:
-            replica._unsure = replica._log[:1]
-        else:
+        if not is_orderly:
+            replica._rebuild()
             replica._wait(replica._log)
-            replica._retry()
         replica._late_bytes = sum(map(len, replica._log[1:]))
         return replica
 
@@ -113,26 +118,40 @@ class Replica:
     def take(self, update: bytes) -> "Taken":
         """Take in an update; UnreadableDocument as ``apply``."""
         try:
-            with contained():
-                # Bad bytes and XmlHooks are found here, before they touch anything.
-                Doc[Any]().apply_update(update)
-                return self._take(update)
+            return self._take(update)
         except UnreadableDocument:
             self._rebuild()
             raise
 
+    def _deepen(self, updates: Sequence[bytes]) -> None:
+        """Refuse what would lie so deep in one another that yrs could not delete it."""
+        self._levels += sum(map(at_most, updates))
+        if self._levels > MOST_LEVELS:
+            self._levels = levels(merge([*self._log, *updates]))
+            if self._levels > MOST_LEVELS:
+                raise UnreadableDocument(f"its nodes lie over {MOST_LEVELS} deep in one another")
+
+    def _give(self, update: bytes) -> bool:
+        """Give the document an update; whether it has all of it now."""
+        is_whole = apply(self._doc, update)
+        if not is_whole:
+            self._doc = without_early(self._doc)
+            self.forget_view()
+        return is_whole
+
     def _take(self, update: bytes) -> "Taken":
+        self._deepen([update])
         fired: list[object] = []
         watch = self._doc._doc.observe(fired.append)  # noqa: SLF001 -- the wrapper keeps each callback
         try:
             follow = self._shown is not None and len(update) <= MOST_BYTES
             with self._changes.watched(self._doc) if follow else nullcontext():
-                self._doc.apply_update(update)
+                is_whole = self._give(update)
         finally:
             watch.drop()
         if fired and not follow:
             self.forget_view()
-        found = self._early_of(update)
+        found = frozenset() if is_whole else self._early_of(update)
         is_early = not found <= self._early and update not in self._waiting
         if is_early:
             self._wait([update])
@@ -159,8 +178,8 @@ class Replica:
     def _retry(self) -> None:
         """Take in what waited for an update that has arrived.
 
-        yrs looks by itself, but not at all of several updates that wait, and what it took in is
-        not to be trusted: a document made of all at once is.
+        yrs would look by itself, but not at all of several updates that wait, and what it took in
+        is not to be trusted: a document made of all at once is.
         """
         if self._waiting:
             self._rebuild()
@@ -172,8 +191,7 @@ class Replica:
 
     def _rebuild(self) -> None:
         self._doc = Doc(client_id=self._doc.client_id)
-        with contained():
-            self._doc.apply_update(merge(self._log))
+        self._give(merge(self._log))
         self.forget_view()
 
     def state_vector(self) -> bytes:
@@ -197,24 +215,15 @@ class Replica:
         Raises:
             UnreadableDocument: the vector's bytes are bad.
         """
-        with contained():
-            return self._doc.get_update(state_vector)
+        return state_since(self._doc, state_vector)
 
     def has_pending(self) -> bool:
         """Whether any update waits for others that have not arrived."""
-        unsure, self._unsure = self._unsure, []
-        self._wait(unsure)
         return bool(self._waiting)
 
     def has_pending_of(self, client_id: int) -> bool:
-        """Whether something that a client issued waits for others: quick where the client issued
-        little, for only updates that name it are looked at.
-        """
+        """Whether something waits for others that a client may have issued."""
         name = number(client_id)
-        named = [u for u in self._unsure if name in u]
-        if named:
-            self._unsure = [u for u in self._unsure if name not in u]
-            self._wait(named)
         return any(name in u for u in self._waiting)
 
     def fields(self) -> Fields:

@@ -3,6 +3,7 @@
 A new node: its name here, one branch in ``tree`` to show it and one in ``build`` to make it.
 """
 
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -40,8 +41,12 @@ NAMES = BLOCKS | INLINE | CELLS | {"listItem", "todo_item", "taskItem", "tableRo
 MARKS: tuple[MarkType, ...] = ("bold", "code", "italic", "link", "strike", "underline")
 """Marks markdown can say; a document calls them the same."""
 
-FILE_KEY = re.compile(r"(?P<hash>[0-9a-fA-F]{64})(?::(?P<size>\d{1,15}))?")
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+FILE_KEY = re.compile(rf"(?P<hash>{SHA256.pattern})(?::(?P<size>\d{{1,15}}))?", re.ASCII)
 """A key of ``files_v0``."""
+
+_VALUE_LEVELS = 100
+"""So deep values are compared as they are."""
 
 _HASHED = re.compile(r"(.+)--[A-Za-z0-9+/=]{8}")
 """How y-prosemirror names a mark that may overlap itself."""
@@ -175,11 +180,14 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def canonical(value: Any) -> Any:
+def canonical(value: Any, levels: int = _VALUE_LEVELS) -> Any:
     """A stored value in the one form that compares as JavaScript would.
 
-    Booleans are never numbers, integral floats are integers, NaN equals itself.
+    Booleans are never numbers, integral floats are integers, NaN equals itself. What lies deeper
+    than ``levels`` is a digest: values may be nested deeper than Python compares.
     """
+    if not levels:
+        return ("deep", _digest(value))
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return (type(value).__name__, value)
     if isinstance(value, int | float):
@@ -187,12 +195,31 @@ def canonical(value: Any) -> Any:
             return ("number", "nan")
         return ("number", int(value) if math.isfinite(value) and value == int(value) else value)
     if isinstance(value, Mapping):
-        return ("object", tuple(sorted((k, canonical(v)) for k, v in value.items())))
+        return ("object", tuple(sorted((k, canonical(v, levels - 1)) for k, v in value.items())))
     if isinstance(value, bytes | bytearray):
         return ("bytes", bytes(value))
     if isinstance(value, Iterable):
-        return ("array", tuple(canonical(v) for v in value))
+        return ("array", tuple(canonical(v, levels - 1) for v in value))
     return ("shared", type(value).__name__)
+
+
+def _digest(value: Any) -> str:
+    """A hash of a value, however deep, that is equal for equal ones."""
+    digest = hashlib.sha256()
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, Mapping):
+            keys = sorted(item)
+            todo += [item[k] for k in keys]
+            digest.update(f"{{{keys!r}".encode("utf-8", "surrogatepass"))
+        elif isinstance(item, Iterable) and not isinstance(item, str | bytes | bytearray):
+            items = list(item)
+            todo += items
+            digest.update(f"[{len(items)}".encode())
+        else:
+            digest.update(repr(canonical(item)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def same(a: Any, b: Any) -> bool:

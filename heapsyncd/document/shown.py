@@ -7,7 +7,7 @@ from typing import Any
 from heapsyncd.document import schema
 from heapsyncd.document.nodes import Elem, Node, Txt
 from heapsyncd.ids import is_ulid
-from heapsyncd.tree import Atom, Piece, Text, attrs, destination, one_spaced
+from heapsyncd.tree import Atom, Piece, Text, attrs, destination, one_spaced, plain
 
 _CODE_STRETCH = re.compile(r"[^\r\0]+|\r(?!\n)")
 
@@ -97,6 +97,21 @@ def _is_showable_cell(node: Node) -> bool:
         and schema.number(node.attrs.get("rowspan"), 1, 2, 1) == 1
         and all(isinstance(c, Elem) and c.tag == "paragraph" for c in node.children)
     )
+
+
+def words_of(node: Node) -> str:
+    """All words below a node, on one line: of its texts, images and mentions."""
+    found = []
+    stack = [node]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Txt):
+            found.append("".join([r.text for r in item.runs if r.embed is None]))
+        else:
+            atom = atom_of(item)
+            found += [plain(atom)] if atom is not None else []
+            stack += reversed(item.children)
+    return " ".join(" ".join(found).split())
 
 
 def digest_source(node: Node) -> Any:

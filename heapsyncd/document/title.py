@@ -92,11 +92,16 @@ def _filled(root: Elem, wanted: str) -> Elem:
     return Elem("", {}, [filled if c is host else c for c in root.children], root.raw)
 
 
-def _with_texts(node: Elem, made: dict[int, Txt]) -> Elem:
-    children: list[Node] = []
-    for child in node.children:
-        if isinstance(child, Elem):
-            children.append(_with_texts(child, made))
-        elif id(child.raw) in made:
-            children.append(made[id(child.raw)])
-    return Elem(node.tag, node.attrs, children, node.raw)
+def _with_texts(root: Elem, made: dict[int, Txt]) -> Elem:
+    top = Elem(root.tag, root.attrs, [], root.raw)
+    todo = [(root, top)]
+    while todo:
+        node, target = todo.pop()
+        for child in node.children:
+            if isinstance(child, Elem):
+                below = Elem(child.tag, child.attrs, [], child.raw)
+                target.children.append(below)
+                todo.append((child, below))
+            elif id(child.raw) in made:
+                target.children.append(made[id(child.raw)])
+    return top

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from heapsyncd.document import nodes, schema
+from heapsyncd.document import schema
 from heapsyncd.document.nodes import Elem, Node, Txt
 from heapsyncd.document.offsets import Offsets
 from heapsyncd.document.shown import (
@@ -23,9 +23,11 @@ from heapsyncd.document.shown import (
     is_checked,
     is_showable_table,
     shown_code,
+    words_of,
 )
 from heapsyncd.tree import (
     DEEPEST,
+    MOST_EMPTY_CELLS,
     Atom,
     Block,
     BlockType,
@@ -171,10 +173,16 @@ class View:
         for r, row in enumerate(node.children):
             assert isinstance(row, Elem)
             at = (*path, r)
-            cells = [self._cell(c, (*at, k)) for k, c in enumerate(row.children)]
-            cells += [Block("cell")] * (width - len(cells))
-            rows.append(Block("row", children=tuple(cells), path=at))
-        return Block("table", children=tuple(rows), path=path)
+            rows.append((at, [self._cell(c, (*at, k)) for k, c in enumerate(row.children)]))
+        filled = sum(1 for _, cells in rows for cell in cells if cell.inline)
+        if width * len(rows) - filled > MOST_EMPTY_CELLS:
+            return None
+        none = Block("cell")
+        even = [
+            Block("row", children=(*cells, *[none] * (width - len(cells))), path=at)
+            for at, cells in rows
+        ]
+        return Block("table", children=tuple(even), path=path)
 
     def _cell(self, node: Node, path: Path) -> Block:
         """Paragraphs after the first are parted by two breaks, whose path is the paragraph's."""
@@ -225,7 +233,8 @@ class View:
             return Atom("opaque", attrs(**node.attrs), path)
         if atom is None:
             # In a table cell a bar would end the cell, in an inline comment a colon the label.
-            label = re.sub(r"[^\w .-]+", " ", node.tag)
+            tag, words = (re.sub(r"[^\w .-]+", " ", t) for t in (node.tag, words_of(node)))
+            label = f"{opaque_label(tag)} {words}"
             return Atom("opaque", self._name(label, digest_source(node)), path)
         return replace(atom, path=path)
 
@@ -233,17 +242,17 @@ class View:
         tag = node.tag if isinstance(node, Elem) else "text"
         if isinstance(node, Elem) and tag == STAND_IN:
             return Block("opaque", attrs(**node.attrs), path=path)
-        words = " ".join("".join(nodes.texts(node)).split())[:60]
-        label = f"{tag}: {words}" if words else tag
+        label = f"{opaque_label(tag)}: {words_of(node)}"
         return Block("opaque", self._name(label, digest_source(node)), path=path)
 
     def _name(self, label: str, content: Any) -> tuple[tuple[str, Any], ...]:
+        """Label and digest. The label is as long as it is: nothing else shows its words."""
         source = json.dumps(content, default=lambda x: type(x).__name__, sort_keys=True)
         count = 0
         if self._numbered:
             count = self._seen[source] = self._seen.get(source, -1) + 1
         digest = hashlib.sha256(f"{count}:{source}".encode("utf-8", "surrogatepass"))
-        return attrs(label=opaque_label(label), digest=digest.hexdigest()[:6])
+        return attrs(label=opaque_label(label, None), digest=digest.hexdigest()[:6])
 
 
 def _plain_text(node: Txt) -> str | None:

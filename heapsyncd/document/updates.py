@@ -1,15 +1,27 @@
-"""Updates as bytes: what can be told of them, and done with them, without a document.
+"""The door to yrs: every byte of an update or a state vector that it is given passes here.
 
-Everything from the network is foreign data to yrs, which answers some of it with a Rust panic;
-that arrives as a ``BaseException``. Here it becomes ``UnreadableDocument``.
+What is no sound encoding is refused before yrs reads it (``examine``). And no document of yrs' is
+let hold what it can't use yet, for yrs then follows pointers to structs that it has freed:
+
+* structs behind a gap are not given to it. It would take them in at once, and let go of the wrong
+  ones when what lies between comes together with some of them;
+* a document that was left with structs which build on unknown ones is given no other update.
+
+Both wait with whoever keeps the updates (``early``), and are given to a new document once what
+they need is there.
+
+yrs answers other foreign data with an error or a Rust panic, which arrives as a
+``BaseException``. Here it becomes ``UnreadableDocument``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from pycrdt import get_state, get_update, merge_updates
+from pycrdt import Doc, get_state, get_update, merge_updates
 
-from heapsyncd.document.vectors import Early, beyond, ordered
+from heapsyncd.document.examine import Examined, examine, examine_vector
+from heapsyncd.document.vectors import Early, beyond, clocks, number, ordered
 from heapsyncd.errors import UnreadableDocument
 
 EMPTY = b"\0\0"
@@ -30,12 +42,64 @@ def contained() -> Iterator[None]:
         raise UnreadableDocument(f"its data breaks the document library ({e})") from e
 
 
+def apply(doc: "Doc[Any]", update: bytes) -> bool:
+    """Give a document an update, but for what stands behind a gap; whether it has all of it now.
+
+    If not, it must be given no other (``without_early``). After an error, some of the update may
+    have been taken in: the document is not to be trusted.
+
+    Raises:
+        UnreadableDocument: the bytes are bad.
+    """
+    examined = examine(update)
+    with contained():
+        seen = clocks(doc.get_state())
+        if examined.is_gapless(seen):
+            doc.apply_update(update)
+        else:
+            rest = get_update(update, doc.get_state())
+            doc.apply_update(_before_gaps(rest, examine(rest), seen))
+        return examined.is_within(clocks(doc.get_state()))
+
+
+def without_early(doc: "Doc[Any]") -> "Doc[Any]":
+    """The same document, without what it could not use yet."""
+    new: Doc[Any] = Doc(client_id=doc.client_id)
+    with contained():
+        new.apply_update(doc.get_update())
+    return new
+
+
+def _before_gaps(update: bytes, examined: Examined, seen: Mapping[int, int]) -> bytes:
+    """The update without the structs that stand behind a gap."""
+    usable = [
+        (s, *(s.skip or (s.count, s.end)))
+        for s in examined.sections
+        if s.clock <= seen.get(s.client, 0)
+    ]
+    usable = [found for found in usable if found[1]]
+    parts = [number(len(usable))]
+    for section, count, end in usable:
+        head = number(count) + number(section.client) + number(section.clock)
+        parts += [head, update[section.start : end]]
+    return b"".join([*parts, update[examined.deletions :]])
+
+
 def merge(updates: Sequence[bytes]) -> bytes:
     """One update that holds all of them, pending ones too; UnreadableDocument on bad bytes."""
     if not updates:
         return EMPTY
+    for update in updates:
+        examine(update)
     with contained():
         return merge_updates(*updates)
+
+
+def _lacking(update: bytes, state_vector: bytes) -> bytes:
+    examine(update)
+    examine_vector(state_vector)
+    with contained():
+        return get_update(update, state_vector)
 
 
 def missing(updates: Sequence[bytes], state_vector: bytes) -> bytes:
@@ -46,8 +110,14 @@ def missing(updates: Sequence[bytes], state_vector: bytes) -> bytes:
     Raises:
         UnreadableDocument: an update's or the vector's bytes are bad.
     """
+    return _lacking(merge(updates), state_vector)
+
+
+def state_since(doc: "Doc[Any]", state_vector: bytes) -> bytes:
+    """What of a document the holder of a vector lacks; UnreadableDocument when that is none."""
+    examine_vector(state_vector)
     with contained():
-        return get_update(merge(updates), state_vector)
+        return doc.get_update(state_vector)
 
 
 def early(update: bytes, state_vector: bytes) -> frozenset[Early]:
@@ -59,8 +129,9 @@ def early(update: bytes, state_vector: bytes) -> frozenset[Early]:
     Raises:
         UnreadableDocument: the bytes are bad.
     """
-    with contained():
-        return beyond(get_update(update, state_vector), state_vector)
+    if examine(update).is_within(clocks(state_vector)):
+        return frozenset()
+    return beyond(_lacking(update, state_vector), state_vector)
 
 
 def waits(update: bytes, state_vector: bytes) -> bool:
@@ -70,8 +141,9 @@ def waits(update: bytes, state_vector: bytes) -> bool:
 
 def vector_of(updates: Sequence[bytes]) -> bytes:
     """The state vector that a document of these updates has; UnreadableDocument on bad bytes."""
+    merged = merge(updates)
     with contained():
-        return ordered(get_state(merge(updates)))
+        return ordered(get_state(merged))
 
 
 def is_empty(update: bytes) -> bool:

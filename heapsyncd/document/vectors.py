@@ -5,11 +5,12 @@ so that equal ones differ in bytes. Here they are put in order.
 from collections.abc import Iterator
 from itertools import islice
 
+from heapsyncd.document.examine import examine_vector
+
 
 def clocks(state_vector: bytes) -> dict[int, int]:
-    """A state vector as client id -> clock."""
-    numbers = _numbers(state_vector)
-    return {next(numbers): next(numbers) for _ in range(next(numbers))}
+    """A state vector as client id -> clock; UnreadableDocument when it is none."""
+    return examine_vector(state_vector)
 
 
 def ordered_snapshot(snapshot: bytes) -> bytes:

@@ -10,6 +10,8 @@ from typing import Final
 from heapsyncd.diff import Hunk
 from heapsyncd.diff.ends import common_ends
 
+_STEM: Final = 3
+"""A shorter text ends another by chance."""
 OLD: Final = 2
 """The side of what both left standing."""
 
@@ -88,6 +90,8 @@ class Weave:
         (a, first), (b, second) = found
         both = self._texts[OLD][max(first.start, second.start) : first.end]
         head, tail = common_ends(first.text, second.text, both)
+        if not head and not tail:
+            tail = max(self._continued(first, second), self._continued(second, first))
         at_a, at_b = self._at[a][first.end], self._at[b][second.end]
         middle = at_a + len(first.text) - tail
         parts = (
@@ -96,6 +100,15 @@ class Weave:
             Stretch(a, middle, at_a + len(first.text)),
         )
         yield from (p for p in parts if p.start < p.end)
+
+    def _continued(self, one: Hunk, other: Hunk) -> int:
+        """How much made a word longer on one side and ends the word that stands for it on the
+        other: that side knew it.
+        """
+        text, at = one.text, one.start
+        goes_on = len(text) >= _STEM and text.isalnum() and _is_word(self._texts[OLD], at - 1)
+        is_in = at == one.end and other.start < at and other.text.endswith(text)
+        return len(text) if goes_on and is_in else 0
 
     def _places(self, side: int, at: int) -> dict[int, int]:
         """In which texts a character stands, and where."""

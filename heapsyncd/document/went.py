@@ -4,17 +4,24 @@ Yjs can't move a node: who moves, retypes, indents, splits or joins deletes node
 with their text. What we did to such a leaf belongs where its text now stands.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from heapsyncd.diff import similarity, text_hunks
 from heapsyncd.document.identity import Path, Same
-from heapsyncd.document.theirs import LEAVES
+from heapsyncd.document.theirs import LEAVES, holds
 from heapsyncd.tree import Block
 
+_WORD = re.compile(r"\w+")
 _NEAR = 0.5
-"""What came about where a text went, and is this much alike, is the same text, edited."""
+"""What came about where a text went, and is this much alike or has most of its words, is the same
+text, edited.
+"""
 _FAR = 0.6
+_CHANCE = 12
+"""So many letters of words are elsewhere by no chance, if they are most of the text."""
 PART = 3
 """Shorter texts are in others by chance."""
 
@@ -133,7 +140,15 @@ def _alike(leaf: Block, free: list[Block], near: Sequence[Block]) -> Block | Non
     best: tuple[float, Block] | None = None
     for block in free:
         alike = similarity(leaf, block)
-        least = _NEAR if id(block) in beside else _FAR
-        if alike >= least and (best is None or alike > best[0]):
+        is_beside = id(block) in beside
+        is_it = alike >= (_NEAR if is_beside else _FAR)
+        is_it = is_it or (holds(block, leaf) and (is_beside or _shared(leaf, block) >= _CHANCE))
+        if is_it and (best is None or alike > best[0]):
             best = alike, block
     return best[1] if best else None
+
+
+def _shared(leaf: Block, block: Block) -> int:
+    """The letters of the words that both have."""
+    both = Counter(_WORD.findall(leaf.words())) & Counter(_WORD.findall(block.words()))
+    return sum(len(word) for word in both.elements())

@@ -104,7 +104,7 @@ class HeapFolder:
             Unsettled: it changed while it was read.
             UnreadableFile: it is larger than ``max_bytes``, or no regular file.
         """
-        return await asyncio.to_thread(self._opened, path, lambda fd: _read(fd, path, max_bytes))
+        return await asyncio.to_thread(self._opened, path, lambda fd: _read(fd, max_bytes))
 
     async def read_piece(self, path: str, offset: int, length: int, expect: Stat) -> bytes:
         """A piece of a file, for an upload; shorter only at its end.
@@ -200,7 +200,7 @@ class HeapFolder:
                     try:
                         before = os.fstat(fd)
                         if not stat.S_ISREG(before.st_mode):
-                            raise UnreadableFile(f"{path}: it is no regular file.")
+                            raise UnreadableFile("it is no regular file")
                         result, after = work(fd)
                         now = stat_of(os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
                     finally:
@@ -212,13 +212,16 @@ class HeapFolder:
         return result, now
 
 
-def _read(fd: int, path: str, max_bytes: int) -> tuple[bytes, Stat]:
+def _read(fd: int, max_bytes: int) -> tuple[bytes, Stat]:
+    too_large = UnreadableFile(f"it is larger than {max_bytes} bytes")
+    if os.fstat(fd).st_size > max_bytes:
+        raise too_large  # not read for nothing
     pieces: list[bytes] = []
     size = 0
     while piece := os.read(fd, _PIECE_BYTES):
         size += len(piece)
         if size > max_bytes:
-            raise UnreadableFile(f"{path}: it is larger than {max_bytes} bytes.")
+            raise too_large
         pieces.append(piece)
     return b"".join(pieces), stat_of(os.fstat(fd))
 

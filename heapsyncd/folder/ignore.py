@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
+from typing import Any, Final, Self
 
 from pathspec import GitIgnoreSpec
+from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 IGNORE_FILE = ".heaperignore"
 MARKER = ".heapsyncd"
@@ -34,6 +35,54 @@ DEFAULTS = (
 """In the syntax of gitignore; a line ``!pattern`` in ``.heaperignore`` takes one back."""
 
 
+_STAR: Final = "[^/]*"
+_LEADING: Final = "^(?:.+/)?"
+_BETWEEN: Final = "(?:/.+)?"
+"""How pathspec writes ``*``, and ``**`` before and between other parts; nothing else has a slash
+or reads the same."""
+
+
+class _Pattern(GitIgnoreSpecPattern):
+    """A pattern matched in time that is linear in a name's length, however many stars it has.
+
+    What stands between two stars is looked for once, from the left, and not again elsewhere: where
+    a later place would do, the first does too, as the star behind it takes what is in between.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def pattern_to_regex(cls, pattern: Any) -> tuple[Any, bool | None]:
+        """As pathspec does; the regular expression has atomic groups between stars."""
+        regex, include = super().pattern_to_regex(pattern)
+        return (_without_choices(regex) if regex else regex), include
+
+
+def _without_choices(regex: str) -> str:
+    first, *others = map(_stars, regex.split(_BETWEEN))
+    if not others:
+        return first
+    head = first.removeprefix(_LEADING)
+    if head != first:
+        first = f"^(?>(?:.+?/)??{head}(?=/))"
+    between = "".join(f"(?>(?:/.+?)??{part}(?=/))" for part in others[:-1])
+    return f"{first}{between}{_BETWEEN}{others[-1]}"
+
+
+def _stars(regex: str) -> str:
+    """A part without inner ``**``; the last star of a name needs no group: its end is fixed."""
+    first, *others = regex.split(_STAR)
+    for k, part in enumerate(others, 1):
+        ends = k == len(others) or "/" in part.replace("[^/]", "")
+        first += f"{_STAR}{part}" if ends else f"(?>{_STAR}?{part})"
+    return first
+
+
+def _spec(lines: Sequence[str]) -> GitIgnoreSpec:
+    # Other engines, which pathspec would take where they are installed, know no atomic groups.
+    return GitIgnoreSpec.from_lines(lines, _Pattern, backend="simple")
+
+
 @dataclass(frozen=True)
 class Ignore:
     """The rules of one heap's folder; made by ``parse``."""
@@ -50,7 +99,7 @@ class Ignore:
         """
         lines = [line for line in (text or "").splitlines() if line.strip()]
         own = [line for line in lines if not line.startswith("#") and _is_pattern(line)]
-        return cls(GitIgnoreSpec.from_lines([*DEFAULTS, *own]) if own else None)
+        return cls(_spec([*DEFAULTS, *own]) if own else None)
 
     def match(self, path: str, is_dir: bool) -> bool:
         """Whether a path, or a directory above it, is ignored.
@@ -96,7 +145,7 @@ class _OnlyPlaceholders(Ignore):
 NO_RULES = Ignore.parse(None)
 ONLY_PLACEHOLDERS = _OnlyPlaceholders(None)
 """For a scan that finds placeholders and nothing else."""
-_DEFAULT_SPEC = GitIgnoreSpec.from_lines(DEFAULTS)
+_DEFAULT_SPEC = _spec(DEFAULTS)
 
 
 def _is_ours(path: str, parts: Sequence[str]) -> bool:
@@ -109,7 +158,7 @@ def _is_ours(path: str, parts: Sequence[str]) -> bool:
 
 def _is_pattern(line: str) -> bool:
     try:
-        GitIgnoreSpec.from_lines([line])
+        _spec([line])
     except ValueError:
         return False
     return True

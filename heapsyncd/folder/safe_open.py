@@ -19,7 +19,8 @@ def components(path: str) -> list[str]:
     """The names in a relative path; FolderTrouble for one that could lead out of the folder."""
     names = path.split("/")
     if any(name in {"", ".", ".."} or "\0" in name for name in names):
-        raise FolderTrouble(f"{path!r}: refused, this path would leave the heap's folder.")
+        reason = "refused, this path would leave the heap's folder"
+        raise FolderTrouble(f"{path!r}: {reason}.", reason)
     return names
 
 

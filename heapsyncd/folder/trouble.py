@@ -33,6 +33,7 @@ class Moved(Exception):
     def __init__(self, path: str, what: str) -> None:
         super().__init__(f"{path}: {what}")
         self.path = path
+        self.reason = what
 
 
 class Unsettled(Exception):
@@ -46,7 +47,7 @@ class Unsettled(Exception):
 def trouble(path: str, error: OSError) -> FolderTrouble:
     """The error for people, with the path it is about."""
     reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
-    made = FolderTrouble(f"{path}: {reason}.")
+    made = FolderTrouble(f"{path}: {reason}.", reason)
     made.__cause__ = error
     return made
 

@@ -139,7 +139,7 @@ class _Walk:
             kind = "dir"
         else:
             what = "a symlink" if stat.S_ISLNK(found.st_mode) else "no regular file"
-            self._problem(path, f"it is {what}; not synced")
+            self._problem(path, f"it is {what}; not synced", minor=True)
         self.entries[path] = Entry(path, kind, stat_of(found))
         return kind
 
@@ -149,7 +149,7 @@ class _Walk:
             path.encode()
         except UnicodeEncodeError:
             shown = os.fsencode(path).decode(errors="replace")
-            self._problem(shown, "its name is not UTF-8; rename it")
+            self._problem(shown, "its name is not UTF-8; not synced, rename it", minor=True)
             return False
         return True
 
@@ -157,8 +157,7 @@ class _Walk:
         if not path:
             raise FolderTrouble(f"The heap's folder can't be read: {error.strerror}.") from error
         self.unread.add(path)
-        text = str(trouble(path, error))
-        self._problem(path, text.removeprefix(f"{path}: ").removesuffix("."))
+        self._problem(path, trouble(path, error).reason)
 
-    def _problem(self, path: str, reason: str) -> None:
-        self.problems[path] = Problem(path, reason)
+    def _problem(self, path: str, reason: str, *, minor: bool = False) -> None:
+        self.problems[path] = Problem(path, reason, minor)

@@ -175,12 +175,17 @@ class _Watching:
                 return None if _unwatchable(batch) else hint
 
     def _hint(self, batch: set[tuple[int, str]]) -> Hint | None:
-        names = {path.removeprefix(self.root).lstrip("/") for _, path in batch}
+        names = {_told(path.removeprefix(self.root).lstrip("/")) for _, path in batch}
         if "" in names or len(names) > MANY:
             return EVERYTHING
         # Our own temporaries come and go with every write; the name they take is hinted at too.
         kept = frozenset(n for n in names if not TEMP.fullmatch(n.rpartition("/")[2]))
         return Hint(kept) if kept else None
+
+
+def _told(name: str) -> str:
+    """Where a hint leads to. A name that is not UTF-8 comes garbled: its directory does."""
+    return name.rpartition("/")[0] if "\ufffd" in name else name
 
 
 def _arm(root: Path) -> _Watching:

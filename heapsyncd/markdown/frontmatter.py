@@ -13,8 +13,10 @@ from typing import Any
 
 import yaml
 
-_BLOCK = re.compile(r"---[ \t]*(\r\n|\n|\r)((?:.*(?:\r\n|\n|\r))*?)---[ \t]*(?:\r\n|\n|\r|\Z)")
-_KEY_LINE = re.compile(r"\s*(?:#.*\s+)*[\w\"'.-][^\r\n:]*:(?:\s|\Z)")
+_OPENING = re.compile(r"---[ \t]*(\r\n|\n|\r)")
+_CLOSING = re.compile(r"(?<=[\r\n])---[ \t]*(?:\r\n|\n|\r|\Z)")
+"""Looked for each on its own: one expression for the block had many ways to read a CRLF."""
+_KEY_LINE = re.compile(r"\s*+(?:#[^\r\n]*+\s*+)*+[\w\"'.-][^\r\n:]*+:(?:\s|\Z)")
 _PLAIN = re.compile(r"\w(?:[\w ./()+&'-]*[\w.)+'])?")
 _TYPED = re.compile(
     r"(?i:true|false|yes|no|on|off|null|y|n|~)|[-+.\d][\d_,.:eExXoOa-fA-F+-]*|\d{4}-\d\d?-\d\d?.*"
@@ -44,12 +46,20 @@ NONE = Front(None, None, None, "", None)
 
 def split(text: str) -> tuple[Front, str]:
     """Take the front matter off a text (without BOM); the rest is the body, exact."""
-    match = _BLOCK.match(text) if text.startswith("---") else None
-    if match is None:
+    found = _fences(text)
+    if found is None:
         return NONE, text
-    raw, inner = match[0], match[2]
+    opening, closing = found
+    raw, inner = text[: closing.end()], text[opening.end() : closing.start()]
     front = _read(raw, inner)
     return (NONE, text) if front is None else (front, text[len(raw) :])
+
+
+def _fences(text: str) -> "tuple[re.Match[str], re.Match[str]] | None":
+    """The two lines that enclose a block."""
+    opening = _OPENING.match(text)
+    closing = _CLOSING.search(text, opening.end()) if opening else None
+    return (opening, closing) if opening and closing else None
 
 
 def _read(raw: str, inner: str) -> Front | None:
@@ -126,12 +136,15 @@ def update(
         text = "".join(line + newline for line in lines if line)
         return f"---{newline}{text}---{newline}" if text else ""
     editor = _Editor(front.raw)
-    if front.tags is None or wished is None or set(front.tags) != set(wished):
-        editor.set_tags(front.tags, wished)
-    if front.title != title:
-        editor.set_scalar("title", title)
-    if front.id != id:
-        editor.set_scalar("id", id)
+    try:
+        if front.tags is None or wished is None or set(front.tags) != set(wished):
+            editor.set_tags(front.tags, wished)
+        if front.title != title:
+            editor.set_scalar("title", title)
+        if front.id != id:
+            editor.set_scalar("id", id)
+    except (yaml.YAMLError, RecursionError):
+        return front.raw  # the reader with exact marks takes less than the quick one
     raw = editor.text()
     return raw if _says(raw, id, title, wished) else front.raw
 
@@ -165,12 +178,13 @@ class _Editor:
     """One block being edited; offsets are of the text as it stands, found anew for each key."""
 
     def __init__(self, raw: str) -> None:
-        match = _BLOCK.match(raw)
-        assert match is not None, "a Front's raw is what split matched"
-        self._newline = match[1]
-        self._head = raw[: match.start(2)]
-        self._inner = match[2]
-        self._tail = raw[match.end(2) :]
+        found = _fences(raw)
+        assert found is not None, "a Front's raw is what split matched"
+        opening, closing = found
+        self._newline = opening[1]
+        self._head = raw[: opening.end()]
+        self._inner = raw[opening.end() : closing.start()]
+        self._tail = raw[closing.start() :]
 
     def text(self) -> str:
         return self._head + self._inner + self._tail if self._inner.strip() else ""

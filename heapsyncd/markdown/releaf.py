@@ -14,7 +14,7 @@ from heapsyncd.markdown.workbench import Workbench
 from heapsyncd.tree import Block, Inline
 
 _LONG = 50_000
-_INFO = re.compile(rb"(`{3,}|~{3,})([ \t]*)([^ \t\r\n]*)")
+_INFO = re.compile(rb"(`{3,}+|~{3,}+)([ \t]*)([^ \t\r\n]*)")
 _PREFIX = re.compile(rb"[ \t>]*")
 _HASHES = re.compile(rb"#{1,6}(?=[ \t]|\r?\n|\Z)")
 _UNDERLINE = re.compile(rb"\n[ \t>]*(=+|-+)[ \t]*\Z")

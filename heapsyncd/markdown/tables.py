@@ -5,10 +5,8 @@ import re
 from heapsyncd.markdown.events import Events, Range, closing, events
 from heapsyncd.markdown.leaf import LeafReader
 from heapsyncd.markdown.source import Source
-from heapsyncd.tree import Block, Span
+from heapsyncd.tree import MOST_EMPTY_CELLS, Block, Span
 
-MAX_PADDING = 100_000
-"""Cells that only fill up rows; a table that wants more is read as text."""
 _CELL = Block("cell")
 _HEAD = "|x|\n|-|\n|"
 
@@ -16,10 +14,12 @@ _HEAD = "|x|\n|-|\n|"
 def read_table(
     source: Source, found: Events, i: int, reader: LeafReader, quotes: int
 ) -> Block | None:
-    """The table that starts at ``i``; None when its padding would be out of all proportion."""
+    """The table that starts at ``i``; None when it has far too many empty cells."""
     rows: list[list[Block]] = []
     spans: list[Span] = []
     end, k = closing(found, i), i + 1
+    if _is_given_up(found[k:end]):
+        return None
     while k < end:
         last = closing(found, k)
         row = found[k][1]
@@ -28,14 +28,22 @@ def read_table(
         spans.append(_trimmed(source, row))
         k = last + 1
     columns = max(map(len, rows))
-    real = sum(1 for row in rows for cell in row if cell.span and cell.span.start < cell.span.end)
-    if columns * len(rows) - real > MAX_PADDING:
+    filled = sum(1 for row in rows for cell in row if cell.inline)
+    if columns * len(rows) - filled > MOST_EMPTY_CELLS:
         return None
     blocks = [
         Block("row", (), (*cells, *[_CELL] * (columns - len(cells))), span=span)
         for cells, span in zip(rows, spans, strict=True)
     ]
     return Block("table", (), tuple(blocks), span=_trimmed(source, found[i][1]))
+
+
+def _is_given_up(inside: Events) -> bool:
+    """Whether a look at the events alone says so: the parser fills rows up too, until it has had
+    enough and goes on with a paragraph.
+    """
+    empty = sum(1 for e, r in inside if e == {"Start": "TableCell"} and r["start"] >= r["end"])
+    return empty > MOST_EMPTY_CELLS or {"Start": "Paragraph"} in (e for e, _ in inside)
 
 
 def _trimmed(source: Source, where: Range) -> Span:

@@ -13,19 +13,25 @@ What each module is for:
 * ``service`` the lifetime: ``Server`` (an ``async with``) and ``serve``.
 * ``app`` the application: who may call what; ``routes`` the JSON routes, ``uploads`` and
   ``downloads`` those of files; ``input`` strict reading, ``refusal`` what is answered otherwise.
-* ``accounts`` who may sign in, ``tokens`` what they hold then, ``limits`` every number that bounds
-  something.
-* ``documents`` the one writer of blocks: judges updates, commits them in groups, tells ``rooms``.
+* ``door`` how many connections there may be, and what one may send before anybody signed in;
+  ``addresses`` whom a request is counted for; ``throttle`` how often they may try.
+* ``accounts`` who may sign in, ``challenges`` what they have to sign, ``tokens`` what they hold
+  then, ``limits`` every number that bounds something.
+* ``documents`` the one writer of blocks: judges updates, commits them in groups, tells ``rooms``;
+  ``apart`` another process, which works on large documents so that the loop stays free.
 * ``data`` and ``schema`` SQLite; ``rows`` what a row says of its document; ``feed`` delta, pull,
   query.
 * ``rooms`` who follows which document; ``sockets`` one WebSocket, ``seat`` one document on it,
   ``outbox`` what waits to be sent; ``awareness`` presence.
 * ``blobs`` contents on disk, ``transfers`` their tables. ``sample`` the demo's heap.
 
-Who may sign in: the first key that does becomes the *owner*, unless keys were named before. Every
-other key needs to be named: ``serve --accept KEY``, or a line in the data directory's ``accounts``
-file (read at each sign-in, no restart needed); ``--open`` accepts all. One server is one
-household: whoever is accepted sees every heap, unless a grant says otherwise.
+Who may sign in: on a new server without any key named, the first that brings the one-time code
+which ``serve`` prints becomes the *owner*. Every other key needs to be named: ``serve --accept
+KEY``, or a line in the data directory's ``accounts`` file (heeded within a second, no restart
+needed; ``!KEY`` shuts one out and ends what it has open); ``--open`` accepts all, on this machine
+only. One server is one household: whoever is accepted sees every heap, unless a grant says
+otherwise. A sign-in is a *session*: its tokens stop working when it ends, by ``sign_out``, by a
+refresh token that comes twice, or because others took its place.
 
 This server never raises a document's ``sync_version`` by itself (PROTOCOL §7): it compacts its own
 log without breaking the history that clients share with it. ``Server.compact`` does it on request.

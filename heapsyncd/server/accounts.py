@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +12,15 @@ from nacl.signing import VerifyKey
 from ulid import ULID
 
 from heapsyncd.database import Database, Tx
+from heapsyncd.server.challenges import Challenges
 from heapsyncd.server.input import KEY_BYTES, SIGNATURE_BYTES, base58_bytes
 from heapsyncd.server.limits import Limits
 from heapsyncd.server.refusal import Refusal
-from heapsyncd.server.tokens import Signer
+from heapsyncd.server.tokens import Claims, Signer
 
 log = structlog.get_logger(__name__)
+
+_CODE_LETTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Accept:
     """Which keys may sign in, beside those that did before and those of the ``accounts`` file.
 
     ``keys``: base58 public keys. ``open``: any key. With neither, on a server without accounts,
-    the first key that signs in becomes the owner; after that, nobody new.
+    the first key that signs in with the one-time code becomes the owner; after that, nobody new.
     """
 
     keys: tuple[str, ...] = ()
@@ -51,6 +53,14 @@ class Account:
             "public_key": self.public_key,
             "is_admin": self.is_owner,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Whose token it is, and what it says."""
+
+    account: Account
+    claims: Claims
 
 
 def parse_list(text: str) -> dict[str, str | None]:
@@ -94,16 +104,29 @@ class Accounts:
         self._list_file = list_file
         self._limits = limits
         self._now_ms = now_ms
-        self._challenges: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        self._challenges = Challenges(limits.challenges)
         self._by_key: dict[str, Account] = {}
         self._by_id: dict[str, Account] = {}
+        self._sessions: set[str] = set()
+        self._shut_out: frozenset[str] = frozenset()
+        self._code = ""
+        self._admitting = asyncio.Lock()
+
+    @property
+    def code(self) -> str | None:
+        """What the first sign-in has to bring, and becomes the owner by; None: nothing (more)."""
+        return self._code or None
 
     async def open(self) -> None:
-        """Read the accounts, and add those that were named."""
+        """Read the accounts; make the one-time code when there is nobody who may sign in."""
+        for key in self._accept.keys:
+            base58_bytes(key, KEY_BYTES, "public_key")
         for account in await self._db.read(_accounts):
             self._remember(account)
-        for key in self._accept.keys:
-            await self.add(key, "")
+        self._sessions = await self._db.read(_sessions)
+        listed = await self._listed()
+        if not (self._by_key or listed or self._accept.keys or self._accept.open):
+            self._code = _new_code()
 
     async def add(self, public_key: str, name: str, *, owner: bool = False) -> Account:
         """Make (or find) the account of a key; Refusal 400 when it is no key."""
@@ -123,85 +146,116 @@ class Accounts:
         return self._remember(account)
 
     async def revoke(self) -> None:
-        """Make every refresh token unusable; access tokens run out by themselves."""
-        await self._db.write(lambda tx: tx.execute("DELETE FROM refresh_tokens").rowcount)
+        """End every sign-in: all tokens stop working at once."""
+        self._sessions.clear()
+        await self._db.write(lambda tx: tx.execute("DELETE FROM sessions").rowcount)
 
-    def challenge(self, public_key: str) -> dict[str, object]:
+    async def sign_out(self, token: str) -> None:
+        """End the sign-in that an access token descends from; Refusal 401."""
+        await self._end(self.signed_in(token).claims.session)
+
+    def challenge(self, public_key: str, address: str) -> dict[str, object]:
         """A text to sign, good for one attempt. Any key gets one: who is accepted is not told
         here.
         """
         base58_bytes(public_key, KEY_BYTES, "public_key")
         text = f"heapsyncd sign-in {ULID()} {secrets.token_hex(16)}"
-        expires_ms = self._now_ms() + self._limits.challenge_ttl_s * 1000
-        self._challenges[text] = (public_key, expires_ms)
-        while len(self._challenges) > self._limits.challenges:
-            self._challenges.popitem(last=False)
+        now_ms = self._now_ms()
+        expires_ms = now_ms + self._limits.challenge_ttl_s * 1000
+        self._challenges.put(text, address, public_key, expires_ms, now_ms)
         return {"challenge": text, "expires_at": expires_ms}
 
-    async def verify(self, public_key: str, message: str, signature: str) -> dict[str, object]:
+    async def verify(
+        self, public_key: str, message: str, signature: str, code: str = ""
+    ) -> dict[str, object]:
         """Tokens for whoever signed the challenge with an accepted key; Refusal 400 or 401."""
         raw_key = base58_bytes(public_key, KEY_BYTES, "public_key")
         raw_signature = base58_bytes(signature, SIGNATURE_BYTES, "signature")
-        asked_by, expires_ms = self._challenges.pop(message, ("", 0))
-        if asked_by != public_key or expires_ms < self._now_ms():
+        if not self._challenges.take(message, public_key, self._now_ms()):
             raise Refusal(401, "the challenge is unknown, used or expired")
         try:
             VerifyKey(raw_key).verify(message.encode(), raw_signature)
         except (BadSignatureError, ValueError) as error:
             raise Refusal(401, "the signature is not of this key") from error
-        account = await self._admit(public_key)
-        return {**await self._pair(account), "user": account.public()}
+        account = await self._admit(public_key, code)
+        answer, refresh = self._pair(account, secrets.token_urlsafe(16))
+        now_s, most = self._now_ms() // 1000, self._limits.sessions
+        over = await self._db.write(lambda tx: _begin(tx, refresh, now_s, most))
+        self._sessions.difference_update(over)
+        self._sessions.add(refresh.session)
+        return {**answer, "user": account.public()}
 
     async def refresh(self, token: str) -> dict[str, object]:
-        """A new pair for a refresh token, which is used up by it; Refusal 401."""
+        """A new pair for a refresh token, which is used up by it; Refusal 401.
+
+        One that was used before ends the whole sign-in: either it was stolen or its answer was
+        lost, and the key tells the two apart.
+        """
         claims = self._signer.check(token, "refresh")
-        account = await self._admitted(self._by_id.get(claims.account_id))
-        sql = "DELETE FROM refresh_tokens WHERE jti = ?"
-        if not await self._db.write(lambda tx: tx.execute(sql, (claims.jti,)).rowcount):
-            raise Refusal(401, "the refresh token was used before")
-        return await self._pair(account)
+        await self._listed()
+        account = self._accepted(self._by_id.get(claims.account_id))
+        answer, fresh = self._pair(account, claims.session)
+        if not await self._db.write(lambda tx: _go_on(tx, claims.jti, fresh)):
+            if claims.session in self._sessions:
+                log.warning("a refresh token came twice: its sign-in ends", account=account.name)
+                await self._end(claims.session)
+            raise Refusal(401, "the refresh token was used before, or its sign-in has ended")
+        return answer
 
-    def holder(self, token: str) -> Account:
+    def signed_in(self, token: str) -> SignedIn:
         """Whose access token this is; Refusal 401."""
-        account = self._by_id.get(self._signer.check(token, "access").account_id)
-        if account is None or account.disabled:
-            raise Refusal(401, "the account is not accepted here")
-        return account
+        claims = self._signer.check(token, "access")
+        return SignedIn(self.entitled(claims), claims)
 
-    async def _admit(self, public_key: str) -> Account:
+    def entitled(self, claims: Claims) -> Account:
+        """Whose these claims are, if they hold still; Refusal 401."""
+        self._signer.check_time(claims)
+        if claims.session not in self._sessions:
+            raise Refusal(401, "the sign-in has ended")
+        return self._accepted(self._by_id.get(claims.account_id))
+
+    async def look_at_list(self) -> bool:
+        """Read the ``accounts`` file; whether other keys are shut out now."""
+        before = self._shut_out
+        await self._listed()
+        return self._shut_out != before
+
+    async def _admit(self, public_key: str, code: str) -> Account:
         """The account of a key that proved itself; 401 when it is not accepted."""
-        listed = await asyncio.to_thread(_read_list, self._list_file)
-        named = public_key in listed or public_key in self._accept.keys
-        first = not self._by_key and not listed
-        if public_key not in self._by_key and (named or first or self._accept.open):
-            await self.add(public_key, listed.get(public_key) or "", owner=first)
-        account = self._by_key.get(public_key)
+        async with self._admitting:  # who is first is decided once
+            listed = await self._listed()
+            if public_key not in self._by_key:
+                named = listed.get(public_key) is not None or public_key in self._accept.keys
+                first = not (self._by_key or listed) and _is_code(code, self._code)
+                if named or first or self._accept.open:
+                    await self.add(public_key, listed.get(public_key) or "", owner=first)
+                    self._code = ""
+            account = self._by_key.get(public_key)
         if account is None:
             log.warning("a key that is not accepted wanted to sign in", public_key=public_key)
-        return await self._admitted(account, listed)
+        return self._accepted(account)
 
-    async def _admitted(
-        self, account: Account | None, listed: dict[str, str | None] | None = None
-    ) -> Account:
-        if listed is None:
-            listed = await asyncio.to_thread(_read_list, self._list_file)
-        shut_out = account is not None and listed.get(account.public_key, "") is None
-        if account is None or account.disabled or shut_out:
+    def _accepted(self, account: Account | None) -> Account:
+        if account is None or account.disabled or account.public_key in self._shut_out:
             raise Refusal(401, "the key is not accepted here")
         return account
 
-    async def _pair(self, account: Account) -> dict[str, object]:
-        access, _ = self._signer.issue(account.id, "access", self._limits.access_ttl_s)
-        refresh, claims = self._signer.issue(account.id, "refresh", self._limits.refresh_ttl_s)
-        now_s = self._now_ms() // 1000
+    async def _listed(self) -> dict[str, str | None]:
+        listed = await asyncio.to_thread(_read_list, self._list_file)
+        self._shut_out = frozenset(key for key, name in listed.items() if name is None)
+        return listed
 
-        def keep(tx: Tx) -> None:
-            tx.execute("DELETE FROM refresh_tokens WHERE expires_s < ?", (now_s,))
-            row = (claims.jti, claims.account_id, claims.expires_s)
-            tx.execute("INSERT INTO refresh_tokens VALUES (?, ?, ?)", row)
+    def _pair(self, account: Account, session: str) -> tuple[dict[str, object], Claims]:
+        """Both tokens, and what the refresh token says."""
+        limits, issue = self._limits, self._signer.issue
+        access, _ = issue(account.id, session, "access", limits.access_ttl_s)
+        refresh, claims = issue(account.id, session, "refresh", limits.refresh_ttl_s)
+        return {"accessToken": access, "refreshToken": refresh}, claims
 
-        await self._db.write(keep)
-        return {"accessToken": access, "refreshToken": refresh}
+    async def _end(self, session: str) -> None:
+        self._sessions.discard(session)
+        sql = "DELETE FROM sessions WHERE id = ?"
+        await self._db.write(lambda tx: tx.execute(sql, (session,)).rowcount)
 
     def _remember(self, account: Account) -> Account:
         self._by_key[account.public_key] = account
@@ -212,6 +266,40 @@ class Accounts:
 def _accounts(tx: Tx) -> Iterable[Account]:
     rows = tx.execute("SELECT id, public_key, name, is_owner, disabled FROM accounts")
     return [Account(i, k, n, bool(o), bool(d)) for i, k, n, o, d in rows]
+
+
+def _sessions(tx: Tx) -> set[str]:
+    return {session for (session,) in tx.execute("SELECT id FROM sessions")}
+
+
+def _begin(tx: Tx, refresh: Claims, now_s: int, most: int) -> set[str]:
+    """Store a sign-in; return those that are over: run out, or too many of the account."""
+    row = (refresh.session, refresh.account_id, refresh.jti, refresh.expires_s)
+    tx.execute("INSERT INTO sessions VALUES (?, ?, ?, ?)", row)
+    sql = (
+        "DELETE FROM sessions WHERE expires_s < ? OR id IN (SELECT id FROM sessions"
+        " WHERE account_id = ? AND id <> ? ORDER BY expires_s DESC LIMIT -1 OFFSET ?) RETURNING id"
+    )
+    params = (now_s, refresh.account_id, refresh.session, most - 1)
+    return {session for (session,) in tx.execute(sql, params)}
+
+
+def _go_on(tx: Tx, used: str, fresh: Claims) -> bool:
+    """Put a fresh refresh token in the place of the used one; False: it is not the newest."""
+    sql = "UPDATE sessions SET jti = ?, expires_s = ? WHERE id = ? AND jti = ?"
+    params = (fresh.jti, fresh.expires_s, fresh.session, used)
+    return tx.execute(sql, params).rowcount == 1
+
+
+def _new_code() -> str:
+    """60 random bits that can be read off a screen and typed: letters and digits unlike others."""
+    text = "".join(secrets.choice(_CODE_LETTERS) for _ in range(12))
+    return "-".join(text[k : k + 4] for k in range(0, 12, 4))
+
+
+def _is_code(said: str, code: str) -> bool:
+    plain = said.replace("-", "").replace(" ", "").upper()
+    return bool(code) and secrets.compare_digest(plain.encode(), code.replace("-", "").encode())
 
 
 def _insert(tx: Tx, account: Account) -> None:

@@ -10,9 +10,13 @@ from typing import Any
 import msgspec
 import structlog
 from aiohttp import hdrs, web
+from yarl import URL
 
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.server import downloads, routes, uploads
+from heapsyncd.server.addresses import is_loopback
+from heapsyncd.server.door import connection_of
+from heapsyncd.server.input import LIMITS
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.services import SERVICES, Services
 from heapsyncd.server.sockets import GOING_AWAY, INTERNAL, Socket
@@ -22,16 +26,19 @@ log = structlog.get_logger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SOCKETS: web.AppKey[set[Socket]] = web.AppKey("sockets")
 _RETRY_S = "10"
+_AUTH = "/api/auth/"
 _ALLOWED = "Authorization, Content-Type, Range, If-Range, If-None-Match"
 _EXPOSED = "ETag, Content-Range, Content-Length, Accept-Ranges, Retry-After"
 
 
 def make_app(services: Services) -> web.Application:
     """The whole server: HTTP and ``/ws`` on one origin (PROTOCOL §1)."""
-    app = web.Application(middlewares=[_answer_errors])
+    app = web.Application(middlewares=[_occupied, _answer_errors])
     app[SERVICES] = services
+    app[LIMITS] = services.limits
     sockets: set[Socket] = set()
     app[_SOCKETS] = sockets
+    app.on_response_prepare.append(_protect)
     app.on_response_prepare.append(_allow_origin)
     add = app.router.add_route
     for path in ("/api", "/api/"):
@@ -40,6 +47,7 @@ def make_app(services: Services) -> web.Application:
     add("POST", "/api/auth/create_session", _throttled(routes.create_session))
     add("POST", "/api/auth/verify_session", _throttled(routes.verify_session))
     add("POST", "/api/auth/refresh_token", _throttled(routes.refresh_token))
+    add("POST", "/api/auth/sign_out", _throttled(routes.sign_out))
     for path, handler in (
         ("/api/me", routes.me),
         ("/api/heaps", routes.heaps),
@@ -80,7 +88,7 @@ def _throttled(
 ) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         services = request.app[SERVICES]
-        services.throttle.admit(request.remote or "")
+        services.throttle.admit(services.address(request))
         return _json(await handler(request, services))
 
     return handle
@@ -89,7 +97,7 @@ def _throttled(
 def _signed_in(handler: Callable[..., Awaitable[Mapping[str, object]]]) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         services = request.app[SERVICES]
-        account = services.accounts.holder(routes.bearer(request))
+        account = services.accounts.signed_in(routes.bearer(request)).account
         return _json(await handler(request, services, account))
 
     return handle
@@ -100,7 +108,7 @@ def _maybe_signed_in(handler: Callable[..., Awaitable[Mapping[str, object]]]) ->
         services = request.app[SERVICES]
         account = None
         if hdrs.AUTHORIZATION in request.headers:
-            account = services.accounts.holder(routes.bearer(request))
+            account = services.accounts.signed_in(routes.bearer(request)).account
         return _json(await handler(request, services, account))
 
     return handle
@@ -112,12 +120,17 @@ async def _download(request: web.Request) -> web.StreamResponse:
     token = request.query.get("token")
     if hdrs.AUTHORIZATION in request.headers or token is None:
         token = routes.bearer(request)
-    return await downloads.download(request, services, services.accounts.holder(token))
+    return await downloads.download(request, services, services.accounts.signed_in(token).account)
 
 
 async def _live(request: web.Request) -> web.StreamResponse:
     """``GET /ws``. Signing in happens document by document, in the messages (PROTOCOL §6)."""
     services = request.app[SERVICES]
+    address, connection = services.address(request), connection_of(request)
+    strangers = [s for s in sockets_of(request.app) if s.address == address and not s.is_known]
+    if len(strangers) >= services.limits.unsigned_sockets or connection is None:
+        raise Refusal(429, "too many sockets without a sign-in", headers={"Retry-After": _RETRY_S})
+    connection.bound(services.limits.unsigned_bytes)
     # No compression: updates are small and binary, and a bomb would unpack behind the size limit.
     websocket = web.WebSocketResponse(
         max_msg_size=services.limits.frame_bytes,
@@ -125,18 +138,20 @@ async def _live(request: web.Request) -> web.StreamResponse:
         compress=False,
         timeout=2.0,
     )
-    await websocket.prepare(request)
-    socket = Socket(websocket, services)
+    socket = Socket(websocket, services, address, connection)
     sockets_of(request.app).add(socket)
     try:
+        await websocket.prepare(request)
         await socket.run()
+    except web.HTTPException:
+        raise
     except Exception:
-        log.exception("a live connection failed", address=request.remote)
+        log.exception("a live connection failed", address=address)
         await websocket.close(code=INTERNAL)
     finally:
         sockets_of(request.app).discard(socket)
         if socket.outbox.overrun.is_set() and request.transport is not None:
-            log.warning("a live client was cut off: it takes nothing", address=request.remote)
+            log.warning("a live client was cut off: it takes nothing", address=address)
             request.transport.abort()
     return websocket
 
@@ -147,11 +162,26 @@ async def _close_sockets(app: web.Application) -> None:
 
 
 @web.middleware
+async def _occupied(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A connection whose request is being answered is not the one that makes room for others."""
+    connection = connection_of(request)
+    if connection is None:
+        return await handler(request)
+    connection.serve(busy=True)
+    try:
+        return await handler(request)
+    finally:
+        connection.serve(busy=False)
+
+
+@web.middleware
 async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every refusal and error is JSON (PROTOCOL §3)."""
-    if request.method == hdrs.METH_OPTIONS:
-        return web.Response(status=204)
     try:
+        if request.path.startswith(_AUTH):
+            _check_from_here(request)
+        if request.method == hdrs.METH_OPTIONS:
+            return web.Response(status=204)
         return await handler(request)
     except Refusal as refusal:
         body = {"error": refusal.message, **refusal.body}
@@ -183,6 +213,35 @@ def _json(
         content_type="application/json",
         headers=headers,
     )
+
+
+def _check_from_here(request: web.Request) -> None:
+    """Refuse to sign in for a web page, on a server that only this machine reaches.
+
+    Such a page runs in the browser of somebody who sits here. It comes with its own ``Origin``,
+    or, when its name was made to lead here, with its own ``Host``. Through a proxy others come.
+    """
+    services = request.app[SERVICES]
+    if not services.is_local or services.is_proxied(request):
+        return
+    origin = request.headers.get(hdrs.ORIGIN)
+    places = [f"http://{request.host}", *([origin] if origin is not None else [])]
+    if not all(map(_is_here, places)):
+        raise Refusal(403, "this server signs in from this machine alone, and for no web page")
+
+
+def _is_here(url: str) -> bool:
+    try:
+        return is_loopback(URL(url).host or "")
+    except ValueError:
+        return False
+
+
+async def _protect(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """What holds tokens or notes is kept nowhere on the way; addresses with tokens stay here."""
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers[hdrs.SERVER] = "heapsyncd"
 
 
 async def _allow_origin(request: web.BaseRequest, response: web.StreamResponse) -> None:

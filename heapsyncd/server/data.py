@@ -35,6 +35,11 @@ class Stored:
     """Something in it waits for updates that have not been seen: differences need a replica."""
 
     @property
+    def size(self) -> int:
+        """Its bytes."""
+        return len(self.state) + sum(map(len, self.log))
+
+    @property
     def updates(self) -> tuple[bytes, ...]:
         """All of it, oldest first."""
         return (self.state, *self.log)
@@ -77,6 +82,16 @@ def index(tx: Tx) -> dict[BlockId, tuple[HeapId, int]]:
     return {BlockId(b): (HeapId(h), v) for b, h, v in rows}
 
 
+def sizes(tx: Tx, blocks: Iterable[BlockId]) -> dict[BlockId, int]:
+    """How many bytes the documents of those of the blocks that exist have."""
+    sql = (
+        "SELECT length(state) + (SELECT coalesce(sum(length(data)), 0) FROM updates u"
+        " WHERE u.block_id = s.block_id) FROM states s WHERE block_id = ?"
+    )
+    found = {block: tx.execute(sql, (block,)).fetchone() for block in blocks}
+    return {block: int(row[0]) for block, row in found.items() if row is not None}
+
+
 def stored(tx: Tx, ids: Iterable[BlockId]) -> dict[BlockId, Stored]:
     """The documents of those of the blocks that exist."""
     wanted = list(ids)
@@ -102,10 +117,10 @@ def stored(tx: Tx, ids: Iterable[BlockId]) -> dict[BlockId, Stored]:
     return found
 
 
-def permanent(tx: Tx, heap: HeapId) -> set[BlockId]:
-    """The heap's blocks that were deleted for good."""
-    sql = "SELECT id FROM blocks WHERE heap_id = ? AND permanent_at IS NOT NULL"
-    return {BlockId(b) for (b,) in tx.execute(sql, (heap,))}
+def permanent(tx: Tx) -> set[BlockId]:
+    """The blocks that were deleted for good."""
+    sql = "SELECT id FROM blocks WHERE permanent_at IS NOT NULL"
+    return {BlockId(b) for (b,) in tx.execute(sql)}
 
 
 def commit(tx: Tx, effects: Sequence[Effect], now_ms: int) -> None:

@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import merge, missing
+from heapsyncd.document.updates import merge, missing, vector_of
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server import data
 from heapsyncd.server.data import Stored
 from heapsyncd.server.held import Batch, judge
 from heapsyncd.server.input import PullBlock, PushUpdate, is_state_vector
+from heapsyncd.server.limits import Limits
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.services import Services
 from heapsyncd.server.turn import Turn
@@ -63,24 +65,25 @@ async def pull(s: Services, heap: HeapId, asks: Sequence[PullBlock]) -> dict[str
     """The documents asked for, as many as fit into one answer, and always one."""
     if len(asks) > s.limits.pull_asks:
         raise Refusal(413, f"at most {s.limits.pull_asks} blocks a request")
-    if not all(a.state_vector is None or is_state_vector(a.state_vector) for a in asks):
-        raise Refusal(400, "state_vector: a Yjs state vector expected")
-    gone = await s.db.read(lambda tx: data.permanent(tx, heap))
     known: dict[BlockId, PullBlock] = {}
     unknown: dict[str, None] = {}
+    turn = Turn()
     for ask in asks:
         block = BlockId(ask.id)
         place = s.documents.where(block)
-        if place is None or place[0] != heap or block in gone:
+        if ask.state_vector is not None:
+            ask.state_vector = usable(ask.state_vector, s.limits)
+        if place is None or place[0] != heap:
             unknown[ask.id] = None
         else:
             known[block] = ask
+        await turn.over()
     first = list(known)[: s.limits.pull_blocks]
     found = await s.db.read(lambda tx: data.stored(tx, first))
     blocks: list[dict[str, object]] = []
-    room, turn = s.limits.pull_bytes, Turn()
+    room = s.limits.pull_bytes
     for block in first:
-        answer, size = _pulled(found[block], known[block])
+        answer, size = await s.apart.work(found[block].size, _pulled, found[block], known[block])
         if size <= room or not blocks:
             blocks.append(answer)
             room -= size
@@ -99,6 +102,21 @@ def _pulled(stored: Stored, ask: PullBlock) -> tuple[dict[str, object], int]:
         "full": vector is None,
     }
     return answer, (len(update) + 2) // 3 * 4 + _BLOCK_OVERHEAD_BYTES
+
+
+def usable(vector: bytes, limits: Limits) -> bytes | None:
+    """The state vector; None when it is too long to be looked at. Refusal 400 when it is none."""
+    if len(vector) > limits.vector_bytes:
+        return None
+    if not is_state_vector(vector):
+        raise Refusal(400, "state_vector: a Yjs state vector expected")
+    return vector
+
+
+def met(stored: Stored, vector: bytes | None) -> tuple[bytes, bytes]:
+    """A document's own state vector, and what the holder of another one lacks (None: of all)."""
+    state = state_of(stored)
+    return vector_of([state]), state if vector is None else difference(stored, vector)
 
 
 def state_of(stored: Stored) -> bytes:
@@ -122,12 +140,13 @@ async def push(
     if len(updates) > s.limits.push_updates:
         raise Refusal(413, f"at most {s.limits.push_updates} updates a request")
 
-    def work(batch: Batch, update: PushUpdate) -> dict[str, object]:
-        return _pushed(batch, heap, update, writable=writable)
-
     # One job for each, asked for in order without a wait between: they are committed together.
     jobs = [
-        s.documents.change([BlockId(u.block_id)], lambda batch, u=u: work(batch, u))  # type: ignore[misc]
+        s.documents.change(
+            BlockId(u.block_id),
+            partial(_pushed, heap, u, writable, s.documents.is_gone(BlockId(u.block_id))),
+            len(u.update),
+        )
         for u in updates
     ]
     # All are waited for, whatever becomes of some: none of their errors may go unheard.
@@ -144,9 +163,15 @@ def _answered(outcome: dict[str, object] | BaseException, asked: PushUpdate) -> 
     return outcome
 
 
-def _pushed(batch: Batch, heap: HeapId, push: PushUpdate, *, writable: bool) -> dict[str, object]:
+def _pushed(
+    heap: HeapId,
+    push: PushUpdate,
+    writable: bool,
+    is_gone: bool,
+    batch: Batch,
+) -> dict[str, object]:
     held = batch.get(BlockId(push.block_id))
-    if held is None or held.heap_id != heap:
+    if held is None or held.heap_id != heap or is_gone:
         status, version = "not_found", push.sync_version
     else:
         version = held.sync_version

@@ -3,7 +3,8 @@ would.
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from functools import partial
 
 from heapsyncd.document.fresh import fresh
 from heapsyncd.document.replica import Replica
@@ -36,8 +37,9 @@ class Hands:
             self.drop_sockets(UNAUTHORIZED, account)
 
     async def revoke_tokens(self) -> None:
-        """Make all refresh tokens unusable."""
+        """End every sign-in: tokens stop working, and seats end."""
         await self._services.accounts.revoke()
+        self._services.end_seats_without_right()
 
     def drop_sockets(self, code: int, account: Account | None = None) -> None:
         """Close every WebSocket (of one account)."""
@@ -53,6 +55,7 @@ class Hands:
         """Say what an account (None: everybody else) may do in a heap."""
         account = None if public_key is None else await self.add_account(public_key)
         await self._services.heaps.grant(heap, access, account)
+        self._services.end_seats_without_right()
 
     async def add_block(
         self,
@@ -64,20 +67,14 @@ class Hands:
     ) -> BlockId:
         """Make a block whose document consists of the updates; ``title`` is its row title."""
         id_ = block or new_block_id()
-
-        def work(batch: Batch) -> None:
-            held = batch.insert(id_, heap, kind, title)
-            for update in updates:
-                batch.apply(held, update)
-
-        await self._services.documents.change([id_], work)
+        made = partial(_made, id_, heap, kind, title, updates)
+        await self._services.documents.change(id_, made, sum(map(len, updates)))
         return id_
 
     async def apply(self, block: BlockId, update: bytes) -> bool:
         """Change a document as another client would; whether anything changed."""
-        return await self._services.documents.change(
-            [block], lambda batch: batch.apply(_known(batch, block), update)
-        )
+        work = partial(_applied, block, update)
+        return await self._services.documents.change(block, work, len(update))
 
     async def document(self, block: BlockId) -> Replica:
         """A copy of a document, as it is committed."""
@@ -101,13 +98,7 @@ class Hands:
         Returns the new ``sync_version``; sockets on the old name are told to close it (PROTOCOL
         §7).
         """
-
-        def work(batch: Batch) -> int:
-            held = _known(batch, block)
-            batch.replace(held, fresh([held.folded()]))
-            return held.sync_version
-
-        return await self._services.documents.change([block], work)
+        return await self._services.documents.change(block, partial(_compacted, block))
 
     async def add_file(
         self,
@@ -134,6 +125,29 @@ class Hands:
 
     async def _stored(self, block: BlockId) -> Stored:
         return (await self._services.db.read(lambda tx: data.stored(tx, [block])))[block]
+
+
+def _made(
+    block: BlockId,
+    heap: HeapId,
+    kind: BlockKind,
+    title: str,
+    updates: Sequence[bytes],
+    batch: Batch,
+) -> None:
+    held = batch.insert(block, heap, kind, title)
+    for update in updates:
+        batch.apply(held, update)
+
+
+def _applied(block: BlockId, update: bytes, batch: Batch) -> bool:
+    return batch.apply(_known(batch, block), update)
+
+
+def _compacted(block: BlockId, batch: Batch) -> int:
+    held = _known(batch, block)
+    batch.replace(held, fresh([held.folded()]))
+    return held.sync_version
 
 
 def _known(batch: Batch, block: BlockId) -> Held:

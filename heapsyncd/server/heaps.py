@@ -93,6 +93,10 @@ class Heaps:
         """The heaps an account may read, oldest first."""
         return [h for h in self._heaps.values() if self.access(account, h.id) != "none"]
 
+    def sees(self, account: Account, heap: str) -> bool:
+        """Whether an account may read a heap, of which it may know nothing."""
+        return heap in self._heaps and self.access(account, heap) != "none"
+
     def readable(self, account: Account, heap: str) -> HeapId:
         """The heap; Refusal 404 when there is none, 403 when the account may not see it."""
         if heap not in self._heaps:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import merge, waits
+from heapsyncd.document.updates import merge, vector_of, waits
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import BlockKind
@@ -61,6 +61,14 @@ class Held:
         vector = self.replica.state_vector()
         return [update for update in updates if waits(update, vector)]
 
+    def would_wait(self, update: bytes) -> bool:
+        """Whether an update that has not come yet builds on others that have not come either."""
+        both = merge([self.folded(), update])
+        # A gap in what its client issued shows in the bytes; what else is missing, in a document.
+        return waits(update, vector_of([both])) or waits(
+            update, Replica.load([both]).state_vector()
+        )
+
     def contains(self, update: bytes) -> bool:
         """Whether an update brings nothing new."""
         scratch = Replica.load([self.folded()])
@@ -83,7 +91,7 @@ class Batch:
 
     def __init__(self, blocks: dict[BlockId, Held], limits: Limits) -> None:
         self.blocks = blocks
-        self.published: list[tuple[BlockId, int, bytes, object | None, int | None]] = []
+        self.published: list[tuple[BlockId, int, bytes, int | None, int | None]] = []
         self._limits = limits
         self._effects: dict[BlockId, Effect] = {}
         self._changed: set[BlockId] = set()
@@ -100,15 +108,17 @@ class Batch:
         effect.is_new, effect.state = True, NO_UPDATE
         return held
 
-    def apply(self, held: Held, update: bytes, origin: object | None = None) -> bool:
+    def apply(self, held: Held, update: bytes, origin: int | None = None) -> bool:
         """Apply an update; whether anything changed.
 
         What waits for updates not yet seen is kept, and told to others, but is no change yet. What
         changes nothing leaves no trace at all, however often it is sent.
 
         Raises:
-            UnreadableDocument: bad bytes; nothing happened.
+            UnreadableDocument: bad bytes, or too many updates wait already; nothing happened.
         """
+        if len(held.waiting) >= self._limits.waiting_updates and held.would_wait(update):
+            raise UnreadableDocument("too many of its updates wait for others")
         before = held.replica.state_vector() if held.waiting else None
         changed = held.replica.apply(update)
         waiting = held.still_waiting([*held.waiting, update])
@@ -171,7 +181,7 @@ class Batch:
         )
 
 
-def judge(batch: Batch, held: Held, update: bytes, origin: object | None = None) -> bool:
+def judge(batch: Batch, held: Held, update: bytes, origin: int | None = None) -> bool:
     """Apply what a client sent; False when it is no update a document can take."""
     try:
         batch.apply(held, update, origin)

@@ -1,5 +1,6 @@
 """Strict reading of what clients send: sizes, types, base64, ids (PROTOCOL §3, §4, §5, §9)."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal, TypeVar
 
@@ -10,6 +11,7 @@ from msgspec import Meta, Struct
 
 from heapsyncd.errors import ProtocolError
 from heapsyncd.ids import is_ulid
+from heapsyncd.server.limits import Limits
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.wire.lib0 import MAX_UINT, Reader
 
@@ -21,6 +23,7 @@ Count = Annotated[int, Meta(ge=0, le=MAX_UINT)]
 Kind = Literal["document", "file", "tag", "folder"]
 Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
+LIMITS: web.AppKey[Limits] = web.AppKey("limits", Limits)
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
@@ -41,6 +44,8 @@ class VerifySession(Struct):
     public_key: Text
     message: Text
     signature: Text
+    code: Annotated[str, Meta(max_length=128)] = ""
+    """Ours alone: what makes the first account of a new server its owner."""
 
 
 class QueryBlocks(Struct):
@@ -110,12 +115,29 @@ class InitUpload(Struct):
 
 
 async def read_pieces(request: web.Request, limit_bytes: int) -> AsyncIterator[bytes]:
-    """The body as it arrives; Refusal 413 as soon as it is known to be larger than the limit."""
+    """The body as it arrives.
+
+    Raises:
+        Refusal: 413 as soon as it is known to be larger than the limit, 408 when it comes slower
+            than the limits want.
+    """
     too_large = Refusal(413, f"the body may have at most {limit_bytes} bytes")
     if request.content_length is not None and request.content_length > limit_bytes:
         raise too_large
-    size = 0
-    async for piece in request.content.iter_any():
+    limits, loop, size = request.app[LIMITS], asyncio.get_running_loop(), 0
+    waited_s, pieces = 0.0, request.content.iter_any()
+    while True:
+        began = loop.time()
+        left_s = limits.request_s + size / limits.body_rate - waited_s
+        try:
+            async with asyncio.timeout(left_s):
+                piece = await anext(pieces, None)
+        except TimeoutError:
+            raise Refusal(408, "the body did not come in time") from None
+        if piece is None:
+            return
+        # Only the client's time counts: what we do with a piece in between is ours.
+        waited_s += loop.time() - began
         size += len(piece)
         if size > limit_bytes:
             raise too_large
@@ -133,18 +155,21 @@ async def read_json(request: web.Request, shape: type[T], limit_bytes: int) -> T
         raise Refusal(415, "Content-Type: application/json expected")
     try:
         return msgspec.json.decode(raw or b"{}", type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal(400, f"the body does not fit: {error}") from error
 
 
 def base58_bytes(text: str, length: int, what: str) -> bytes:
-    """The bytes of a base58 text of exactly ``length`` bytes; Refusal 400."""
+    """The bytes of a base58 text of exactly ``length`` bytes, in its one spelling; Refusal 400."""
     try:
         raw = base58.b58decode(text)
     except ValueError as error:
         raise Refusal(400, f"{what}: base58 expected") from error
     if len(raw) != length:
         raise Refusal(400, f"{what}: {length} bytes expected, not {len(raw)}")
+    if base58.b58encode(raw).decode() != text:
+        # The decoder forgives spaces: a key with one would be another account than the key.
+        raise Refusal(400, f"{what}: base58 without anything around it expected")
     return bytes(raw)
 
 

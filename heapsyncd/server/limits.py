@@ -13,7 +13,22 @@ class Limits:
     refresh_ttl_s: int = 60 * 24 * 3600
     challenge_ttl_s: int = 60
     challenges: int = 1_000
-    """Challenges waiting for their signature; the oldest is forgotten first."""
+    """Challenges waiting for their signature, of all addresses. Of the address that has most of
+    them the oldest is forgotten first.
+    """
+    sessions: int = 1_000
+    """Sign-ins of one account that are kept; the one that runs out first is forgotten first."""
+    auth_bytes: int = 64 * 1024
+    """A body that comes before signing in."""
+    list_s: float = 1.0
+    """How often the ``accounts`` file is looked at."""
+    connections: int = 2_000
+    """Connections at once; fewer where the process may open fewer files."""
+    connections_per_address: int = 256
+    request_s: float = 30.0
+    """Until a request's head, or a small body, is whole; an idle connection is closed after it."""
+    body_rate: int = 16 * 1024
+    """Bytes a second that a larger body must keep up, beyond ``request_s``."""
     auth_calls: int = 30
     """Calls of ``/api/auth/*`` an address may make in ``auth_window_s`` (PROTOCOL §3)."""
     auth_window_s: float = 10.0
@@ -34,6 +49,25 @@ class Limits:
     log_bytes: int = 256 * 1024
     frame_bytes: int = 64 * MIB
     """One WebSocket message; what is too large to push over HTTP comes this way (PROTOCOL §5)."""
+    unsigned_bytes: int = 320 * 1024
+    """What a socket may send unread before its first valid token: one read of the loop, and a
+    state vector."""
+    unsigned_sockets: int = 32
+    """Sockets of one address on which nobody has signed in yet."""
+    unsigned_names: int = 100
+    """Documents that may be refused on a socket before its first valid token."""
+    name_chars: int = 128
+    """A document's name in a message."""
+    vector_bytes: int = 64 * 1024
+    """A longer state vector counts as none: the whole document is sent."""
+    waiting_updates: int = 100
+    """Updates of one document that may wait for others; a further one is refused."""
+    large_bytes: int = 64 * 1024
+    """A document of so many bytes is worked on in another process: the loop must stay free."""
+    large_s: int = 60
+    """How much of a processor's time one piece of that work may take."""
+    large_memory_bytes: int = 4 * 1024 * MIB
+    """What that process may map."""
     unsent_bytes: int = 16 * MIB
     """What waits for a slow socket before we stop reading from it."""
     unsent_max_bytes: int = 96 * MIB
@@ -43,9 +77,14 @@ class Limits:
     waiting_messages: int = 1_000
     waiting_bytes: int = 5 * MIB
     documents_per_socket: int = 50_000
-    awareness_bytes: int = 256 * 1024
     awareness_states: int = 256
     """Presence states of one document."""
+    awareness_state_bytes: int = 16 * 1024
+    awareness_room_bytes: int = 256 * 1024
+    """All presence of one document, and a message about it."""
+    awareness_socket_bytes: int = 256 * 1024
+    """All presence that one socket brought."""
+    awareness_total_bytes: int = 16 * MIB
     ping_s: float = 30.0
     """A socket that answers no WebSocket ping within half of this is dead."""
     idle_s: float = 60.0
@@ -58,5 +97,9 @@ class Limits:
     """What all contents together may take; None: what the disk has."""
     disk_reserve_bytes: int = 64 * MIB
     """Free space an upload must leave on the disk."""
+    uploads: int = 1_000
+    """Uploads under way."""
+    upload_reserved_s: int = 24 * 3600
+    """For so long room is kept for an upload that nobody continues."""
     upload_ttl_s: int = 7 * 24 * 3600
     """An upload that nobody continued for so long is thrown away."""

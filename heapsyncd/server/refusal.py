@@ -1,6 +1,6 @@
 """An answer that is not a success, raised where the request turns out to be refused."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 
 class Refusal(Exception):
@@ -26,3 +26,13 @@ class Refusal(Exception):
         self.message = message
         self.headers = dict(headers or {})
         self.body = dict(body or {})
+
+    def __reduce__(self) -> tuple[Callable[..., "Refusal"], tuple[object, ...]]:
+        # Work in another process may refuse: the exception comes back over a pipe.
+        return _restored, (self.status, self.message, self.headers, self.body)
+
+
+def _restored(
+    status: int, message: str, headers: Mapping[str, str], body: Mapping[str, object]
+) -> Refusal:
+    return Refusal(status, message, headers=headers, body=body)

@@ -12,17 +12,23 @@ from typing import Protocol
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server import awareness
 from heapsyncd.server.documents import Published
+from heapsyncd.server.limits import Limits
 from heapsyncd.wire.hocuspocus import Awareness, Close, Message, Update
 
 COMPACTED = "stale: the document was compacted into a newer version"
+DELETED = "not_found: the document was deleted for good"
 
 
 class Seat(Protocol):
-    """One socket's place at one document. Neither method waits or raises."""
+    """One socket's place at one document. No method waits or raises."""
 
     @property
-    def account_id(self) -> str:
-        """Whose it is."""
+    def number(self) -> int:
+        """Tells it from all others."""
+        ...
+
+    def check(self) -> None:
+        """End it when its rights have changed."""
         ...
 
     def tell(self, message: Message) -> None:
@@ -41,25 +47,32 @@ class Room:
     presence: awareness.Presence
     seats: set[Seat] = field(default_factory=set)
 
-    def tell(self, message: Message, *, but: object | None = None) -> None:
-        """Send a message to all seats but one."""
+    def tell(self, message: Message, *, but: int | None = None) -> None:
+        """Send a message to all seats but the one with that number."""
         for seat in self.seats:
-            if seat is not but:
+            if seat.number != but:
                 seat.tell(message)
 
 
 class Rooms:
-    """All rooms. ``states``: how many presence states a room keeps."""
+    """All rooms. ``limits``: how much presence they keep."""
 
-    def __init__(self, states: int) -> None:
-        self._states = states
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._budget = awareness.Budget(
+            limits.awareness_socket_bytes, limits.awareness_total_bytes
+        )
         self._rooms: dict[tuple[BlockId, int], Room] = {}
 
     def join(self, block: BlockId, version: int, seat: Seat) -> Room:
         """Take a seat."""
         room = self._rooms.get((block, version))
         if room is None:
-            room = self._rooms[block, version] = Room(awareness.Presence(self._states))
+            room = self._rooms[block, version] = Room(
+                awareness.Presence(
+                    self._limits.awareness_states, self._limits.awareness_room_bytes, self._budget
+                )
+            )
         room.seats.add(seat)
         return room
 
@@ -79,16 +92,24 @@ class Rooms:
         """Tell what was committed; whoever sits at a version that ended is sent away."""
         for change in published:
             if change.replaced_version is not None:
-                self._end(change.block, change.replaced_version)
+                self.end(change.block, change.replaced_version, COMPACTED)
                 continue
             room = self._rooms.get((change.block, change.sync_version))
             if room is not None:
                 room.tell(Update(change.update), but=change.origin)
 
-    def _end(self, block: BlockId, version: int) -> None:
+    def gone(self, block: BlockId, version: int) -> None:
+        """A document was deleted for good."""
+        self.end(block, version, DELETED)
+
+    def end(self, block: BlockId, version: int, reason: str) -> None:
+        """Send everybody away from a document."""
         room = self._rooms.pop((block, version), None)
-        for seat in list(room.seats) if room is not None else ():
-            seat.tell(Close(COMPACTED))
+        if room is None:
+            return
+        for seat in list(room.seats):
+            room.presence.leave(seat)
+            seat.tell(Close(reason))
             seat.end()
 
     def seats(self, of: Callable[[Seat], bool] = lambda _seat: True) -> list[Seat]:

@@ -1,11 +1,13 @@
 """The JSON routes: instance, sign-in, heaps, blocks, synchronisation (PROTOCOL §2 to §5)."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from aiohttp import web
 
 import heapsyncd
-from heapsyncd.ids import BlockId
+from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.model import BlockKind
 from heapsyncd.server import data, feed
 from heapsyncd.server import input as asked
 from heapsyncd.server.accounts import Account
@@ -15,6 +17,8 @@ from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.services import Services
 
 Answer = Mapping[str, object]
+_TAKEN = "the id can't be used"
+"""Of another heap's block and of one that was deleted for good: which of the two is not told."""
 
 
 def _about(s: Services) -> dict[str, object]:
@@ -47,14 +51,14 @@ async def health(_request: web.Request, s: Services) -> Answer:
 
 async def create_session(request: web.Request, s: Services) -> Answer:
     """``POST /api/auth/create_session``."""
-    body = await read_json(request, asked.CreateSession, s.limits.body_bytes)
-    return s.accounts.challenge(body.public_key)
+    body = await read_json(request, asked.CreateSession, s.limits.auth_bytes)
+    return s.accounts.challenge(body.public_key, s.address(request))
 
 
 async def verify_session(request: web.Request, s: Services) -> Answer:
     """``POST /api/auth/verify_session``; makes the first heap when there is none."""
-    body = await read_json(request, asked.VerifySession, s.limits.body_bytes)
-    answer = await s.accounts.verify(body.public_key, body.message, body.signature)
+    body = await read_json(request, asked.VerifySession, s.limits.auth_bytes)
+    answer = await s.accounts.verify(body.public_key, body.message, body.signature, body.code)
     if s.first_heap is not None and not s.heaps:
         await s.heaps.add(s.first_heap)
     return answer
@@ -62,8 +66,19 @@ async def verify_session(request: web.Request, s: Services) -> Answer:
 
 async def refresh_token(request: web.Request, s: Services) -> Answer:
     """``POST /api/auth/refresh_token``."""
-    await read_json(request, asked.Nothing, s.limits.body_bytes)
-    return await s.accounts.refresh(bearer(request))
+    await read_json(request, asked.Nothing, s.limits.auth_bytes)
+    try:
+        return await s.accounts.refresh(bearer(request))
+    finally:
+        s.end_seats_without_right()  # a token that came twice ended its sign-in
+
+
+async def sign_out(request: web.Request, s: Services) -> Answer:
+    """``POST /api/auth/sign_out``: ours alone; all tokens of this sign-in stop working."""
+    await read_json(request, asked.Nothing, s.limits.auth_bytes)
+    await s.accounts.sign_out(bearer(request))
+    s.end_seats_without_right()
+    return {}
 
 
 async def me(request: web.Request, s: Services, account: Account) -> Answer:
@@ -82,9 +97,9 @@ async def block(request: web.Request, s: Services, account: Account) -> Answer:
     """``POST /api/block/<block-id>``."""
     await read_json(request, asked.Nothing, s.limits.body_bytes)
     row = await s.db.read(lambda tx: data.row(tx, request.match_info["block"]))
-    if row is None or row.permanent_at is not None:
+    # A block of a heap that the account may not see is none: that it exists is not told either.
+    if row is None or row.permanent_at is not None or not s.heaps.sees(account, row.workspace_id):
         raise Refusal(404, "no such block")
-    s.heaps.readable(account, row.workspace_id)
     return row.with_details()
 
 
@@ -111,18 +126,20 @@ async def insert_block(request: web.Request, s: Services, account: Account) -> A
     body = await read_json(request, asked.InsertBlock, s.limits.body_bytes)
     id_ = BlockId(asked.checked_ulid(body.id, "id"))
     heap = s.heaps.writable(account, body.workspace_id)
-
-    def work(batch: Batch) -> None:
-        held = batch.get(id_)
-        if held is None:
-            batch.insert(id_, heap, body.type, body.title or "")
-        elif held.heap_id != heap:
-            raise Refusal(409, "the id belongs to a block of another heap")
-
-    await s.documents.change([id_], work)
+    if s.documents.is_gone(id_):
+        raise Refusal(409, _TAKEN)
+    await s.documents.change(id_, partial(_inserted, id_, heap, body.type, body.title or ""))
     row = await s.db.read(lambda tx: data.row(tx, id_))
     assert row is not None, "it was committed, and blocks are never removed"
     return {"block": row.public()}
+
+
+def _inserted(block: BlockId, heap: HeapId, kind: BlockKind, title: str, batch: Batch) -> None:
+    held = batch.get(block)
+    if held is None:
+        batch.insert(block, heap, kind, title)
+    elif held.heap_id != heap:
+        raise Refusal(409, _TAKEN)
 
 
 async def delta(request: web.Request, s: Services, account: Account) -> Answer:

@@ -91,4 +91,16 @@ CREATE TABLE chunks (
 ) WITHOUT ROWID;
 """
 
-SCHEMA: tuple[str, ...] = (_FIRST,)
+_SESSIONS = """
+DROP TABLE refresh_tokens;                          -- whoever held one signs in anew
+
+CREATE TABLE sessions (                             -- sign-ins; one that is gone is over
+  id          TEXT PRIMARY KEY,
+  account_id  TEXT NOT NULL REFERENCES accounts (id),
+  jti         TEXT NOT NULL,                        -- its refresh token that was not used yet
+  expires_s   INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX sessions_of_account ON sessions (account_id, expires_s);
+"""
+
+SCHEMA: tuple[str, ...] = (_FIRST, _SESSIONS)

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import structlog
 from aiohttp import web
@@ -17,9 +18,12 @@ from heapsyncd.database import Database
 from heapsyncd.errors import FolderTrouble, StateLocked
 from heapsyncd.server import transfers
 from heapsyncd.server.accounts import Accept, Accounts
+from heapsyncd.server.addresses import is_loopback, networks
+from heapsyncd.server.apart import Apart
 from heapsyncd.server.app import make_app, sockets_of
 from heapsyncd.server.blobs import Blobs
 from heapsyncd.server.documents import Documents
+from heapsyncd.server.door import BACKLOG, Door, bounded
 from heapsyncd.server.hands import Hands
 from heapsyncd.server.heaps import Heaps
 from heapsyncd.server.limits import Limits
@@ -36,6 +40,10 @@ open_database = Database.open
 SHUTDOWN_S = 3.0
 """How long requests under way may take when the server closes."""
 SWEEP_S = 3600.0
+COMPLAIN_S = 60.0
+_LACKING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+LINGER_S = 5.0
+"""How long what a refused request still sends is read, so that its client sees the answer."""
 
 
 def _now_ms() -> int:
@@ -55,6 +63,7 @@ class Server(Hands):
         open_registration: any key may.
         first_heap: title of a heap that is made at a sign-in when there is none; None: none is
             made.
+        trusted_proxies: addresses or networks whose ``X-Forwarded-For`` is believed.
         limits: what differs from the defaults.
         now_ms: the wall clock.
 
@@ -73,6 +82,7 @@ class Server(Hands):
         accounts: Sequence[str] = (),
         open_registration: bool = False,
         first_heap: str | None = None,
+        trusted_proxies: Sequence[str] = (),
         limits: Limits | None = None,
         now_ms: Callable[[], int] = _now_ms,
     ) -> None:
@@ -81,6 +91,7 @@ class Server(Hands):
         self._port = port
         self._accept = Accept(tuple(accounts), open_registration)
         self._first_heap = first_heap
+        self._proxies = networks(trusted_proxies)
         self._limits = limits or Limits()
         self._now_ms = now_ms
         self._stack = contextlib.AsyncExitStack()
@@ -90,6 +101,11 @@ class Server(Hands):
     def url(self) -> str:
         """Where it is reached, without a slash at the end."""
         return self._url
+
+    @property
+    def code(self) -> str | None:
+        """What the first sign-in has to bring; None: keys were named, or somebody signed in."""
+        return self._services.accounts.code
 
     async def __aenter__(self) -> Self:
         try:
@@ -113,7 +129,10 @@ class Server(Hands):
         db = await open_database(self._data_dir / "server.db", SCHEMA)
         await self._stack.enter_async_context(db)
         limits = self._limits
-        rooms = Rooms(limits.awareness_states)
+        # One for changes and one for reading: neither waits for the other.
+        rooms, apart, writing = Rooms(limits), Apart(limits), Apart(limits)
+        for process in (apart, writing):
+            self._stack.push_async_callback(process.close)
         signer = Signer(seed, lambda: self._now_ms() / 1000)
         list_file = self._data_dir / "accounts"
         services = Services(
@@ -122,13 +141,16 @@ class Server(Hands):
             accounts=Accounts(db, signer, self._accept, list_file, limits, self._now_ms),
             throttle=Throttle(limits.auth_calls, limits.auth_window_s, time.monotonic),
             heaps=Heaps(db, self._now_ms),
-            documents=Documents(db, limits, self._now_ms, rooms.publish),
+            documents=Documents(db, limits, self._now_ms, rooms.publish, rooms.gone, writing),
             rooms=rooms,
             blobs=Blobs(self._data_dir),
             limits=limits,
             now_ms=self._now_ms,
             url=lambda: self._url,
             first_heap=self._first_heap,
+            apart=apart,
+            is_local=is_loopback(self._host),
+            proxies=self._proxies,
         )
         self._services = services
         for part in (services.accounts, services.heaps, services.documents):
@@ -141,23 +163,35 @@ class Server(Hands):
         self._stack.push_async_callback(_finish, services.documents, writer)
         sweeper = asyncio.create_task(_sweep_always(services))
         self._stack.push_async_callback(_stop, sweeper)
+        watcher = asyncio.create_task(_watch_list(services))
+        self._stack.push_async_callback(_stop, watcher)
         await tidy(services)
         await sweep(services)
         app = make_app(services)
         self._sockets = sockets_of(app)
         # Tokens may stand in the query of file routes: no access log.
         runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=SHUTDOWN_S, handle_signals=False
+            app,
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_S,
+            handle_signals=False,
+            keepalive_timeout=self._limits.request_s,
+            lingering_time=LINGER_S,
         )
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, self._host, self._port, backlog=512)
+        assert runner.server is not None, "it is set up"
+        most, most_of_one = bounded(self._limits.connections), self._limits.connections_per_address
+        door = Door(runner.server, most, most_of_one, self._proxies)
         try:
-            await site.start()
+            listening = await asyncio.get_running_loop().create_server(
+                door, self._host, self._port, backlog=BACKLOG
+            )
         except OSError as error:
             where = f"{self._host}:{self._port}"
             raise FolderTrouble(f"Can't listen on {where}: {error.strerror}.") from error
-        host, port = runner.addresses[0][:2]
+        self._stack.callback(listening.close)
+        host, port = listening.sockets[0].getsockname()[:2]
         self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         log.info("serving", url=self._url)
 
@@ -168,7 +202,8 @@ async def serve(
     port: int,
     *,
     accept: Accept,
-    ready: Callable[[str], None] | None = None,
+    trusted_proxies: Sequence[str] = (),
+    ready: Callable[[str, str | None], None] | None = None,
 ) -> None:
     """Serve until cancelled.
 
@@ -177,7 +212,9 @@ async def serve(
         host: address to listen on.
         port: 0 takes a free one.
         accept: who may sign in, beside those who did before.
-        ready: called with the URL once requests are answered.
+        trusted_proxies: as for ``Server``.
+        ready: called with the URL, and the code that the first sign-in needs (None: none), once
+            requests are answered.
 
     Raises:
         StateLocked, FolderTrouble, ConfigError: as ``Server``.
@@ -189,10 +226,12 @@ async def serve(
         accounts=accept.keys,
         open_registration=accept.open,
         first_heap="Home",
+        trusted_proxies=trusted_proxies,
     )
+    asyncio.get_running_loop().set_exception_handler(_Complaints())
     async with server:
         if ready is not None:
-            ready(server.url)
+            ready(server.url, server.code)
         await asyncio.Event().wait()
 
 
@@ -218,6 +257,35 @@ async def _sweep_always(services: Services) -> None:
             await sweep(services)
         except (FolderTrouble, OSError) as error:
             log.warning("unfinished uploads could not be cleared", reason=str(error))
+
+
+async def _watch_list(services: Services) -> None:
+    """Heed the ``accounts`` file: whoever is shut out there loses the open documents too."""
+    while True:
+        await asyncio.sleep(services.limits.list_s)
+        try:
+            if await services.accounts.look_at_list():
+                services.end_seats_without_right()
+        except (OSError, ValueError) as error:
+            log.warning("the accounts file can't be read", reason=str(error))
+
+
+class _Complaints:
+    """The loop's exception handler: a lack of descriptors is told now and then, in one line.
+
+    asyncio tells it for each connection that waits, with a traceback.
+    """
+
+    def __init__(self) -> None:
+        self._quiet_until_s = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in _LACKING:
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._quiet_until_s:
+            self._quiet_until_s = loop.time() + COMPLAIN_S
+            log.warning("connections can't be accepted", reason=error.strerror)
 
 
 async def _finish(documents: Documents, writer: "asyncio.Task[None]") -> None:

@@ -8,6 +8,8 @@ from aiohttp import web
 from heapsyncd.database import Database
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server.accounts import Accounts
+from heapsyncd.server.addresses import Network, client, group, is_of
+from heapsyncd.server.apart import Apart
 from heapsyncd.server.blobs import Blobs
 from heapsyncd.server.documents import Documents
 from heapsyncd.server.heaps import Heaps
@@ -35,6 +37,12 @@ class Services:
     url: Callable[[], str]
     first_heap: str | None
     """The title of the heap that is made when somebody signs in and there is none."""
+    apart: Apart
+    """Another process, for work that would hold the loop."""
+    is_local: bool
+    """Whether only this machine reaches the server."""
+    proxies: tuple[Network, ...]
+    """Whose ``X-Forwarded-For`` is believed."""
 
     def block(self, heap: HeapId, block: str) -> BlockId:
         """The block of the heap; Refusal 404 when there is none."""
@@ -43,6 +51,20 @@ class Services:
         if place is None or place[0] != heap:
             raise Refusal(404, "no such block")
         return found
+
+    def address(self, request: web.BaseRequest) -> str:
+        """Where a request comes from, as it is counted."""
+        forwarded = request.headers.getall("X-Forwarded-For", [])
+        return group(client(request.remote or "", forwarded, self.proxies))
+
+    def is_proxied(self, request: web.BaseRequest) -> bool:
+        """Whether it came through a trusted proxy."""
+        return "X-Forwarded-For" in request.headers and is_of(request.remote or "", self.proxies)
+
+    def end_seats_without_right(self) -> None:
+        """Something that rights stand on has changed: end the seats that lost theirs."""
+        for seat in self.rooms.seats():
+            seat.check()
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

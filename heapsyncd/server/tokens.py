@@ -30,6 +30,8 @@ class Claims:
     use: str
     jti: str
     expires_s: int
+    session: str
+    """The sign-in it descends from."""
 
 
 class Signer:
@@ -47,14 +49,15 @@ class Signer:
         self._now_s = now_s
         self._known: OrderedDict[str, Claims] = OrderedDict()
 
-    def issue(self, account_id: str, use: Use, ttl_s: int) -> tuple[str, Claims]:
+    def issue(self, account_id: str, session: str, use: Use, ttl_s: int) -> tuple[str, Claims]:
         """A fresh token and what it says."""
         now = int(self._now_s())
-        claims = Claims(account_id, use, secrets.token_urlsafe(16), now + ttl_s)
+        claims = Claims(account_id, use, secrets.token_urlsafe(16), now + ttl_s, session)
         payload = {
             "sub": account_id,
             "use": use,
             "jti": claims.jti,
+            "sid": session,
             "iat": now,
             "exp": claims.expires_s,
         }
@@ -70,16 +73,20 @@ class Signer:
                 self._known.popitem(last=False)
         if claims.use != use:
             raise Refusal(401, f"a token for {use} expected")
+        self.check_time(claims)
+        return claims
+
+    def check_time(self, claims: Claims) -> None:
+        """Refusal 401 when they have expired."""
         if claims.expires_s <= self._now_s():
             raise Refusal(401, "the token has expired")
-        return claims
 
     def _decode(self, token: str) -> Claims:
         if len(token) > MAX_TOKEN_CHARS:
             raise Refusal(401, "this is no token of this server")
         # Times are checked here, with the clock we were given.
         options = {
-            "require": ["sub", "exp", "jti", "use"],
+            "require": ["sub", "exp", "jti", "use", "sid"],
             "verify_exp": False,
             "verify_iat": False,
         }
@@ -87,7 +94,8 @@ class Signer:
             said = jwt.decode(token, self._public, algorithms=["EdDSA"], options=options)  # type: ignore[arg-type]
         except (jwt.InvalidTokenError, ValueError) as error:
             raise Refusal(401, "this is no token of this server") from error
-        return Claims(str(said["sub"]), str(said["use"]), str(said["jti"]), int(said["exp"]))
+        account, use, jti, session = (str(said[name]) for name in ("sub", "use", "jti", "sid"))
+        return Claims(account, use, jti, int(said["exp"]), session)
 
 
 def load_seed(path: Path) -> Seed:

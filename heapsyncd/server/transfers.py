@@ -123,6 +123,17 @@ def held_size(tx: Tx, hash_: str, heaps: Sequence[HeapId]) -> int | None:
     return None
 
 
+def under_way(tx: Tx, since_ms: int) -> tuple[int, int]:
+    """How many uploads there are, and what those that somebody continued since then still need."""
+    sql = (
+        "SELECT count(*), coalesce(sum(CASE WHEN touched_at < ? THEN 0 ELSE"
+        " max(0, size - chunk_size * (SELECT count(*) FROM chunks WHERE upload_id = id)) END), 0)"
+        " FROM uploads"
+    )
+    count, promised = tx.execute(sql, (since_ms,)).fetchone()
+    return int(count), int(promised)
+
+
 def used(tx: Tx) -> int:
     """What all contents take, those that are arriving included."""
     sql = (

@@ -7,6 +7,7 @@ nobody gets a content by knowing its hash alone.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from weakref import WeakValueDictionary
 
 from aiohttp import web
@@ -20,6 +21,7 @@ from heapsyncd.server import data, transfers
 from heapsyncd.server.accounts import Account
 from heapsyncd.server.held import Batch
 from heapsyncd.server.input import InitUpload, Nothing, checked_hash, read_json, read_pieces
+from heapsyncd.server.limits import Limits
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.services import Services
 from heapsyncd.server.transfers import Upload
@@ -72,24 +74,36 @@ async def _resume_or_begin(
     if known is not None and known.size == body.size:
         now_ms = s.now_ms()
         return known, await s.db.write(lambda tx: transfers.touch(tx, known.id, now_ms))
-    await _check_room(s, body.size)
-    await s.blobs.begin(fresh.id, fresh.size)
+    free_bytes = await s.blobs.free_bytes() - limits.disk_reserve_bytes
     now_ms = s.now_ms()
-    replaced = await s.db.write(
-        lambda tx: transfers.begin(tx, heap, block, body.hash, fresh, now_ms)
-    )
+
+    def write(tx: Tx) -> str | None:
+        # Whether it fits is decided where it is kept: of several at once only one gets the room.
+        _check_room(tx, limits, body.size, free_bytes, now_ms)
+        return transfers.begin(tx, heap, block, body.hash, fresh, now_ms)
+
+    await s.blobs.begin(fresh.id, fresh.size)
+    try:
+        replaced = await s.db.write(write)
+    except Refusal:
+        await s.blobs.drop(fresh.id)
+        raise
     if replaced is not None:
         await s.blobs.drop(replaced)
     return fresh, []
 
 
-async def _check_room(s: Services, size: int) -> None:
+def _check_room(tx: Tx, limits: Limits, size: int, free_bytes: int, now_ms: int) -> None:
     """Refusal 507 when a content would not fit: later it may."""
-    quota = s.limits.quota_bytes
-    if quota is not None and await s.db.read(transfers.used) + size > quota:
+    quota = limits.quota_bytes
+    if quota is not None and transfers.used(tx) + size > quota:
         raise Refusal(507, "the server's room for files is used up")
-    if await s.blobs.free_bytes() - s.limits.disk_reserve_bytes < size:
-        raise Refusal(507, "the server's disk is full")
+    since_ms = now_ms - limits.upload_reserved_s * 1000
+    count, promised_bytes = transfers.under_way(tx, since_ms)
+    if count >= limits.uploads:
+        raise Refusal(507, "too many uploads are under way")
+    if free_bytes - promised_bytes < size:
+        raise Refusal(507, "the server's disk is full, or promised to other uploads")
 
 
 async def chunk(request: web.Request, s: Services, account: Account) -> Answer:
@@ -207,16 +221,16 @@ def _entry(hash_: str, name: str, size: int, mime_type: str) -> FileEntry:
 
 async def mark_uploaded(s: Services, block: BlockId, entry: FileEntry) -> None:
     """Say in the block's document that the content is here; makes the entry when absent."""
+    await s.documents.change(block, partial(_marked, block, entry))
 
-    def work(batch: Batch) -> None:
-        held = batch.get(block)
-        assert held is not None, "blocks are never removed"
-        same = [f for f in held.replica.fields().files if f.hash == entry.hash]
-        wanted = [f for f in same if not f.is_uploaded] if same else [entry]
-        if wanted:
-            put = tuple(replace(f, is_uploaded=True) for f in wanted)
-            edit = express([held.folded()], Wish(put_files=put))
-            if edit.update is not None:
-                batch.apply(held, edit.update)
 
-    await s.documents.change([block], work)
+def _marked(block: BlockId, entry: FileEntry, batch: Batch) -> None:
+    held = batch.get(block)
+    assert held is not None, "blocks are never removed"
+    same = [f for f in held.replica.fields().files if f.hash == entry.hash]
+    wanted = [f for f in same if not f.is_uploaded] if same else [entry]
+    if wanted:
+        put = tuple(replace(f, is_uploaded=True) for f in wanted)
+        edit = express([held.folded()], Wish(put_files=put))
+        if edit.update is not None:
+            batch.apply(held, edit.update)

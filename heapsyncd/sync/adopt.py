@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, heaps, renditions
+from heapsyncd.cache import blocks, heaps, renditions
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
@@ -33,6 +33,7 @@ from heapsyncd.sync.places import commit_entries, plan_places
 from heapsyncd.sync.plan import Found, assets_owner
 from heapsyncd.sync.stale import is_alike
 from heapsyncd.sync.state import HeapState, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -149,7 +150,8 @@ async def _says(heap: HeapState, saved: Saved, block: BlockId, *, loosely: bool)
         return False
     try:
         # Not the replica in memory, which somebody who holds the lock may be changing.
-        view = await off_loop(lambda: Replica.load(updates).view())
+        with heap.at_work.on(block):
+            view = await off_loop(lambda: Replica.load(updates).view())
         links = NoteLinks(heap.index, block, aliases=True)
         if await off_loop(shows, saved.data, view, links):
             return True
@@ -173,17 +175,16 @@ async def _adopt(heap: HeapState, known: Mapping[str, BlockId]) -> list[str]:
             if path not in heap.index.entries and block not in heap.index.path_of
         ]
 
-        def store(tx: Tx) -> None:
-            entries.save(tx, heap.id, rows)
+        def store(change: Change) -> None:
+            change.save(rows)
             for row in rows:
-                blocks.update(tx, row.block_id, stale=1)
+                change.update(row.block_id, stale=1)
 
         if rows:
-            await heap.db.write(store)
+            await heap.store(store)
             heap.rearrange = True
-        for row in rows:
-            heap.index.put(row)
-            log.info("recognised", path=row.path, block=row.block_id)
+    for row in rows:
+        log.info("recognised", path=row.path, block=row.block_id)
     return [row.path for row in rows]
 
 
@@ -225,9 +226,10 @@ async def take_in(
         if heap.index.homeless:
             async with heap.lock:
                 await plan_places(heap)  # links name those without a file, too
-            left = [n for n in notes if n.path not in adopted]
+            left = [n for n in notes if n.path not in heap.index.entries]
             adopted += await _adopt(heap, await _by_place(heap, left, texts))
-    await notes_created(heap, [texts[n.path] for n in notes if n.path not in adopted])
+    known = frozenset(adopted)
+    await notes_created(heap, [texts[n.path] for n in notes if n.path not in known])
     # Attachments after the notes they belong to.
     for item in found:
         if not item.is_note:

@@ -1,12 +1,12 @@
 """Edits made apart, brought together: no word is lost because the other side deleted what it was
-typed into. Pure.
+typed into, and none stands twice because both sides wrote it. Pure.
 
-Yjs drops what is typed into a node that somebody else deletes meanwhile. The document stage knows
-better (document/README, "an edit wins over a deletion") while it expresses an edit; here the same
-is done for an edit that was expressed already when the other side's came in.
+Yjs drops what is typed into a node that somebody else deletes meanwhile, and keeps what both sides
+wrote alike twice. The document stage knows better (document/README, "an edit wins over a
+deletion", "convergent edits") while it expresses an edit; here the same is done for an edit that
+was expressed already when the other side's came in.
 """
 
-import re
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -18,10 +18,8 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, vector_of
 from heapsyncd.document.vectors import clocks
 from heapsyncd.ids import BlockId
+from heapsyncd.sync.common import merged, said
 from heapsyncd.tree import Block
-
-_WORD = re.compile(r"\w+")
-
 
 LATELY_S: Final = 60.0
 """For so long others may not have seen what the server acknowledged: their edits may be on the way
@@ -77,16 +75,17 @@ class Apart:
     unsent: frozenset[int]
     sent: frozenset[int]
 
-    def together(self, update: bytes, merged: Replica) -> Block | None:
-        """The body that has both sides' words, when merging lost some of them; None otherwise.
+    def together(self, update: bytes, live: Replica) -> Block | None:
+        """The body that has both sides' words, each once, when merging lost some of them or has
+        some twice; None otherwise.
 
         What only we have seen is looked after by us. What was sent and then deleted by others is
         theirs to look after, and ours is what others typed where we deleted: only one side may,
-        else the words come back twice.
+        else the words come back twice, or are both taken for the second.
 
         Args:
             update: what came in.
-            merged: the document with it.
+            live: the document with it.
 
         Raises:
             UnreadableDocument, InvalidEdit: they can't be brought together.
@@ -99,7 +98,10 @@ class Apart:
             theirs = Replica.load([*shared, update])
             # Without what they build on: they have seen what we sent.
             if not theirs.has_pending():
-                return self._together(shared, update, theirs, merged)
+                is_ours = rows <= self.unsent
+                found = self._together(shared, update, theirs, live.view(), is_ours=is_ours)
+                if found is not None or is_ours or not self.unsent:
+                    return found
         return None
 
     def _arrived(self, update: bytes) -> frozenset[int]:
@@ -131,21 +133,38 @@ class Apart:
         return clocks(vector_of([data for seq, data in self.log if chosen(seq)] or [EMPTY]))
 
     def _together(
-        self, shared: Sequence[bytes], update: bytes, theirs: Replica, merged: Replica
+        self,
+        shared: Sequence[bytes],
+        update: bytes,
+        theirs: Replica,
+        both: Block,
+        *,
+        is_ours: bool,
     ) -> Block | None:
+        """``is_ours``: what is not shared nobody but us can have seen."""
         ours = Replica.load([data for _, data in self.log]).view()
-        before = _words(Replica.load(shared).view())
-        typed = _words(theirs.view()) - before
+        known = Replica.load(shared).view()
+        before, now = said(known), said(both)
+        typed = said(theirs.view()) - before
         if self.unsent:
-            typed |= _words(ours) - before
-        lost = typed - _words(merged.view())
-        if not lost:
+            typed |= said(ours) - before
+        twice = doubled(both, ours, theirs.view()) if is_ours else Counter()
+        lost = typed - now
+        if not lost and not twice:
             return None
         made = express(shared, Wish(body=ours), live=theirs).update
         found = Replica.load([*shared, update, made or EMPTY]).view()
         # What both changed letter by letter reads otherwise in either order: that is no loss.
-        return found if lost - _words(found) != lost else None
+        if lost - said(found) != lost:
+            return found
+        if (fewer := now - said(found)) and fewer <= twice:
+            return found
+        # What nobody typed, both took elsewhere, each in another way.
+        copied = twice - ((said(ours) | said(theirs.view())) - before)
+        body = merged(known, ours, theirs.view()) if copied else known
+        return body if (fewer := now - said(body)) and fewer <= copied else None
 
 
-def _words(body: Block) -> Counter[str]:
-    return Counter(_WORD.findall(body.words()))
+def doubled(both: Block, ours: Block, theirs: Block) -> Counter[str]:
+    """The words that a merge has oftener than either side: both wrote them, it may be the same."""
+    return said(both) - (said(ours) | said(theirs))

@@ -6,15 +6,14 @@ with one name (a file changed on two devices at once) the smallest key has the n
 its variants. A content that a newer one replaced is replaced on the disk when that has arrived.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
-from heapsyncd.cache import entries
 from heapsyncd.cache.entries import EntryRow, Role, Todo
-from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.disk import Moved
 from heapsyncd.folder.names import collision_key, safe_name, split_suffix, variants
@@ -23,6 +22,7 @@ from heapsyncd.model import FileEntry
 from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.plan import ASIDE, assets_of
 from heapsyncd.sync.state import HeapState
+from heapsyncd.sync.unit_of_work import Change
 
 Holder = Literal["note", "file"]
 
@@ -86,9 +86,11 @@ def contents_of(heap: HeapState, block: BlockId) -> dict[str, EntryRow]:
     return {e.key: e for e in rows if e is not None and e.key is not None}
 
 
-async def show_files(heap: HeapState, holding: Holding, look_at: set[str]) -> list[EntryRow]:
+async def show_files(
+    heap: HeapState, holding: Holding, look_at: set[str]
+) -> tuple[list[EntryRow], bool]:
     """Move and take away contents as the document says; the entries that are new or changed, for
-    the caller to commit and to index. The caller holds the lock.
+    the caller to commit, and whether the disk let all be done. The caller holds the lock.
 
     Args:
         heap: the heap.
@@ -97,19 +99,22 @@ async def show_files(heap: HeapState, holding: Holding, look_at: set[str]) -> li
     """
     known = contents_of(heap, holding.id)
     if not known and not holding.files:
-        return []
+        return [], True
     wanted = wanted_paths(holding, {k: e.path for k, e in known.items()})
     heirs = {p for k, p in wanted.items() if k not in known}
+    done = True
     for key, entry in known.items():
         if key not in wanted and entry.path not in heirs and entry.path not in heap.held_up:
-            await _take_away(heap, entry, look_at, named=key in holding.shown)
+            done &= await _take_away(heap, entry, look_at, named=key in holding.shown)
     try:
         await _rearrange(heap, {k: e for k, e in known.items() if k in wanted}, wanted)
     except Moved as error:
         look_at.add(error.path)
     except FolderTrouble as error:
-        heap.file_problems[holding.path] = str(error)
-    return _rows(heap, holding, wanted)
+        reason = f"its files could not be put in place: {error.reason}"
+        heap.problems.found("write", holding.path, reason)
+        done = False
+    return _rows(heap, holding, wanted), done
 
 
 def _rows(heap: HeapState, holding: Holding, wanted: Mapping[str, str]) -> list[EntryRow]:
@@ -145,9 +150,9 @@ def todo_of(heap: HeapState, file: FileEntry, entry: EntryRow) -> Todo | None:
     return "download"
 
 
-async def _take_away(heap: HeapState, entry: EntryRow, look_at: set[str], *, named: bool) -> None:
-    """The document has this content no more. A file that says something else by now stays: it is
-    read as a new one.
+async def _take_away(heap: HeapState, entry: EntryRow, look_at: set[str], *, named: bool) -> bool:
+    """The document has this content no more; whether the disk let it go. A file that says
+    something else by now stays: it is read as a new one.
 
     Args:
         heap: the heap.
@@ -158,7 +163,7 @@ async def _take_away(heap: HeapState, entry: EntryRow, look_at: set[str], *, nam
     stat = stat_of(entry)
     ghost = EntryRow(entry.path, entry.block_id, "attachment", entry.key)
     if named and entry == ghost:
-        return
+        return True
     try:
         if entry.todo == "upload":
             look_at.add(entry.path)
@@ -168,9 +173,10 @@ async def _take_away(heap: HeapState, entry: EntryRow, look_at: set[str], *, nam
     except Moved:
         look_at.add(entry.path)
     except FolderTrouble as error:
-        heap.file_problems[entry.path] = str(error)
-        return
+        heap.problems.found("write", entry.path, error)
+        return False
     await _commit(heap, [entry.path], [ghost] if named else [])
+    return True
 
 
 async def _rearrange(
@@ -209,14 +215,21 @@ def _is_stray(heap: HeapState, entry: EntryRow) -> bool:
 
 
 def _aside(entry: EntryRow) -> str:
-    name = f"{ASIDE}{entry.block_id}-{(entry.key or '')[:16]}"
+    # Not the key itself, which may be anything.
+    distinct = hashlib.sha256((entry.key or "").encode("utf-8", "replace")).hexdigest()[:16]
+    name = f"{ASIDE}{entry.block_id}-{distinct}"
     return str(PurePosixPath(entry.path).with_name(name))
 
 
 async def _move(heap: HeapState, entry: EntryRow, path: str) -> EntryRow:
     known = stat_of(entry)
+    old, new = (str(PurePosixPath(p).parent) for p in (entry.path, path))
     if known is not None:
+        if old != new:
+            await heap.disk.make_dir(new)
         await heap.disk.move(entry.path, path)
+        if old != new:
+            await heap.disk.remove_dir(old)
     now = await heap.disk.stat(path)
     after = replace(entry, path=path)
     if known is not None and now is not None and now.same_content(known):
@@ -226,12 +239,8 @@ async def _move(heap: HeapState, entry: EntryRow, path: str) -> EntryRow:
 
 
 async def _commit(heap: HeapState, gone: Sequence[str], after: Sequence[EntryRow]) -> None:
-    def store(tx: Tx) -> None:
-        entries.remove(tx, heap.id, gone)
-        entries.save(tx, heap.id, after)
+    def store(change: Change) -> None:
+        change.remove(gone)
+        change.save(after)
 
-    await heap.db.write(store)
-    for path in gone:
-        heap.index.drop(path)
-    for entry in after:
-        heap.index.put(entry)
+    await heap.store(store)

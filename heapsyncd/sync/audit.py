@@ -28,7 +28,7 @@ async def missed(heap: HeapState) -> list[str]:
     late = [e.path for e in files if e.stat.ctime_ns < before_ns]
     # What is gone has no stamp of its own.
     paths = [*late, *(p for p in found.missing if p not in heap.held_up)]
-    paths = [p for p in paths if p not in heap.file_problems]
+    paths = [p for p in paths if heap.problems.at(p) is None]
     if paths:
         title = heap.report.title
         log.warning("the watch missed changes", heap=title, count=len(paths), paths=paths[:3])

@@ -35,4 +35,4 @@ def _title(replica: Replica) -> str:
 
 
 def _text(replica: Replica) -> str:
-    return replica.view().words().strip()
+    return replica.view().all_words().strip()

@@ -1,12 +1,12 @@
-"""Where an account's cache lives."""
+"""Where an account's cache lives, and which server it belongs to."""
 
 from pathlib import Path
 
 from heapsyncd.cache import heaps
 from heapsyncd.cache.schema import SCHEMA
 from heapsyncd.config import Account
-from heapsyncd.database import Database
-from heapsyncd.errors import ConfigError
+from heapsyncd.database import Database, Tx
+from heapsyncd.errors import OtherServer
 
 
 def cache_path(account: Account, state_dir: Path) -> Path:
@@ -14,21 +14,59 @@ def cache_path(account: Account, state_dir: Path) -> Path:
     return state_dir / f"{account.name}.sqlite3"
 
 
+def marks_path(account: Account, state_dir: Path) -> Path:
+    """Where the account's blocks are marked that are being worked on."""
+    return state_dir / f"{account.name}.atwork"
+
+
 async def open_cache(account: Account, state_dir: Path) -> Database:
     """Open (or make) an account's cache."""
     return await Database.open(cache_path(account, state_dir), SCHEMA)
 
 
-async def same_server(db: Database, account: Account) -> None:
-    """A cache speaks of one server; another one must not be taken for it (its ids mean other
-    things).
+async def recognise(db: Database, account: Account, key: str | None) -> None:
+    """Make sure that the server which answers is the one that the cache belongs to: ids mean
+    nothing elsewhere. The first one is learned, and so is its new address.
+
+    Args:
+        db: the account's cache.
+        account: as configured.
+        key: the public key that the server gives itself; None when it gives none.
+
+    Raises:
+        OtherServer: it is another one.
     """
-    known = await db.read(lambda tx: heaps.get_meta(tx, "server"))
-    if known is None:
-        await db.write(lambda tx: heaps.set_meta(tx, "server", account.server))
-    elif known != account.server:
-        raise ConfigError(
-            f"accounts.{account.name}: its cache belongs to {known}, not to {account.server}."
-            " If it is the same server under a new address, remove the cache (it is rebuilt);"
-            " else give the account another name."
+
+    def read(tx: Tx) -> tuple[str | None, str | None]:
+        if not heaps.load_all(tx):
+            # What was met before any heap was (at a mistyped address, say) means nothing.
+            return None, None
+        return heaps.get_meta(tx, "server"), heaps.get_meta(tx, "public_key") or None
+
+    address, known = await db.read(read)
+    if known is not None and key is not None:
+        same, why = known == key, f"its public key is {_shown(key)}, not {_shown(known)}"
+    else:
+        # Where either has no key, the address is all that a server is known by.
+        same = address in {None, account.server}
+        why = "it has another address, and no key is known"
+    if not same:
+        other = "" if address == account.server else f" ({address})"
+        raise OtherServer(
+            f"{account.server} is not the server that the cache of account {account.name} belongs"
+            f" to{other}: {why}. Nothing was sent there or changed here. Correct `server`, or give"
+            f" the account another name; if the server was set up anew, move {db.path} away while"
+            " nothing runs: it is rebuilt."
         )
+
+    def learn(tx: Tx) -> None:
+        heaps.set_meta(tx, "server", account.server)
+        heaps.set_meta(tx, "public_key", key or known or "")
+
+    if (address, known) != (account.server, key or known):
+        await db.write(learn)
+
+
+def _shown(key: str) -> str:
+    """A key for a message: the server may have written anything."""
+    return "".join(c for c in key if c.isalnum() or c in "+/=_-")[:64]

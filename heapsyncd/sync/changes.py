@@ -9,9 +9,7 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import entries
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish
 from heapsyncd.errors import BlockError, FolderTrouble
 from heapsyncd.folder.disk import Moved as DiskMoved
@@ -21,6 +19,7 @@ from heapsyncd.sync.fields import edit_fields, move_wish
 from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.plan import Found, Moved, assets_of, assets_owner
 from heapsyncd.sync.state import HeapState, now_ms, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -39,7 +38,9 @@ async def moved(heap: HeapState, move: Moved) -> bool:
         if stat is None:
             return False
         below = heap.index.below(entry.path)
+        heap.problems.moved(entry.path, path)
         if entry.role == "note":
+            heap.problems.moved(assets_of(entry.path), assets_of(path))
             await _take_assets_along(heap, entry.path, path)
             below += heap.index.below(assets_of(entry.path))
         shifted = {e.path: replace(e, path=_shift(e.path, entry, path)) for e in below}
@@ -79,7 +80,8 @@ async def _take_assets_along(heap: HeapState, old: str, new: str) -> None:
     except DiskMoved:
         return  # the user moved them first
     except FolderTrouble as error:
-        heap.file_problems[here] = f"the attachments could not be moved along: {error}"
+        # The next publish of the note takes them along, or says why it can't.
+        log.warning("attachments not moved along", path=here, reason=str(error))
 
 
 async def _came_along(heap: HeapState, entry: EntryRow) -> bool:
@@ -113,13 +115,11 @@ async def folder_created(heap: HeapState, found: Found) -> None:
             return
         row = stamped(EntryRow(found.path, state.id, "folder"), stat, None)
 
-        def store(tx: Tx) -> None:
-            insert_block(tx, state, update, sorted(tags))
-            entries.save(tx, heap.id, [row])
+        def store(change: Change) -> None:
+            insert_block(change, state, update, sorted(tags))
+            change.save([row])
 
-        await heap.db.write(store)
-        heap.learned(None, state)
-        heap.index.put(row)
+        await heap.store(store)
     heap.to_push.set()
     log.info("new folder", path=found.path, block=state.id)
 
@@ -149,5 +149,6 @@ async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
                 wish = Wish(deleted_at_ms=now_ms())
                 await edit_fields(heap, entry.block_id, wish, [], [entry.path, *pending])
             except BlockError as error:
-                heap.file_problems[entry.path] = f"the deletion could not be sent: {error}"
+                reason = f"the deletion could not be sent: {error}"
+                heap.problems.found("content", entry.path, reason)
             log.info("deleted", path=entry.path, block=entry.block_id)

@@ -1,4 +1,6 @@
-"""A base for two texts whose own is not known: what they have in common. Pure."""
+"""A base for two texts whose own is not known, or not well enough: what they have in common.
+Pure.
+"""
 
 import re
 from collections import Counter
@@ -8,15 +10,19 @@ from typing import Final
 
 from heapsyncd.diff import Hunk, align
 from heapsyncd.diff.sequences import matches
+from heapsyncd.document.edit import merge_three
 from heapsyncd.document.sources import with_content
-from heapsyncd.document.theirs import LEAVES, content
+from heapsyncd.document.theirs import CONTAINERS, LEAVES, content
 from heapsyncd.document.visible import Alphabet, cut
-from heapsyncd.sync.strays import Stray, by_word, meetings
+from heapsyncd.sync.strays import Stray, by_word, goes_on, meetings
 from heapsyncd.tree import Atom, Block, Inline, Text, attrs, inline
 
 ALIKE: Final = 2
-"""What became another block has at most so many times the words."""
+"""What became another block has at most so many times the words ..."""
+MUCH: Final = 5
+"""... or so many letters of it are in the other in order: that is no chance."""
 _WORD: Final = re.compile(r"\w+")
+_TOKEN: Final = re.compile(r"\w+|[^\w\s]")
 
 
 def common(ours: Block, theirs: Block) -> Block:
@@ -25,7 +31,7 @@ def common(ours: Block, theirs: Block) -> Block:
 
     The base has their shape: against it they only added, and what stands elsewhere here we moved.
     """
-    if ours == theirs:
+    if ours == theirs or _is_grown(ours, theirs):
         return ours
     found = _Common(Alphabet(*(content(b) for side in (ours, theirs) for b in side.walk())))
     top = _Node(ours, theirs)
@@ -33,6 +39,32 @@ def common(ours: Block, theirs: Block) -> Block:
     found.strays()
     made = _made(top)
     return ours.with_children(made.children if made else ())
+
+
+def merged(before: Block, ours: Block, theirs: Block) -> Block:
+    """Merge two trees that share no history. What both have and the base has not counts as known
+    to both, should it else stand twice: theirs may hold an edit of ours, edited further.
+    """
+    body = merge_three(before, ours, theirs)
+    both = common(ours, theirs)
+    known = merge_three(common(both, before), before, both)
+    if known == before or body in (ours, theirs):
+        return body
+    again = merge_three(known, ours, theirs)
+    text, shorter = body.words(), again.words()
+    is_all_there = all(w in shorter for w in said(ours) | said(theirs) if w in text)
+    return again if len(shorter) < len(text) and is_all_there else body
+
+
+def said(body: Block) -> Counter[str]:
+    """The words of a body."""
+    return Counter(_WORD.findall(body.words()))
+
+
+def is_said_in(words: Counter[str], body: Block) -> bool:
+    """Whether a body has all of these words, longer perhaps."""
+    there = said(body)
+    return all(any(goes_on(word, other) for other in there) for word in words)
 
 
 @dataclass(slots=True)
@@ -189,13 +221,21 @@ def _apart(parts: Iterable[tuple[int, int, list[Inline]]]) -> Iterator[Inline]:
         last = end, ends[-1][-1:] if ends else " "
 
 
-def _older(ours: Sequence[Block], theirs: Sequence[Block]) -> Sequence[Block]:
-    """Of blocks that stand in one place and are of other kinds: those of which the others hold
-    every word and not many more, for the others were made of them.
+def _is_grown(ours: Block, theirs: Block) -> bool:
+    """Whether they made theirs of ours by adding to it. Not so the other way: what is no word, as
+    whether a task is done, they may have changed since.
     """
-    a, b = _words(ours), _words(theirs)
-    for old, words, others in ((theirs, b, a), (ours, a, b)):
-        if words and words <= others and others.total() <= ALIKE * words.total():
+    a, b = _Said(ours.children), _Said(theirs.children)
+    return a.tokens != b.tokens and a.grew_into(b)
+
+
+def _older(ours: Sequence[Block], theirs: Sequence[Block]) -> Sequence[Block]:
+    """Of blocks that stand in one place those of which the others were made: they hold every word
+    of them, and not many more, or in order.
+    """
+    a, b = _Said(ours), _Said(theirs)
+    for old, said, others in ((theirs, b, a), (ours, a, b)):
+        if said.is_in(others) or said.grew_into(others):
             return old
     return []
 
@@ -208,8 +248,43 @@ def _fewer_files(ours: Block, theirs: Block) -> Block | None:
     return ours if a <= b else theirs if b <= a else None
 
 
-def _words(blocks: Iterable[Block]) -> Counter[str]:
-    return Counter(w for block in blocks for w in _WORD.findall(block.words()))
+class _Said:
+    """What blocks say.
+
+    Args:
+        blocks: in a row.
+    """
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        below = [b for block in blocks for b in block.walk()]
+        self.tokens = [t for b in below if b.kind in LEAVES for t in _TOKEN.findall(b.words())]
+        self._words = Counter(t for t in self.tokens if _WORD.match(t))
+        self._things: Counter[object] = Counter(b for b in below if _is_thing(b))
+        self._things.update(
+            i for b in below for i in b.inline if isinstance(i, Atom) and i.kind != "break"
+        )
+
+    def is_in(self, other: "_Said") -> bool:
+        """Whether the other has all of these words, and not many more."""
+        return self._may_be_in(other) and self._words <= other._words  # noqa: SLF001
+
+    def grew_into(self, other: "_Said") -> bool:
+        """Whether the other has all of these words in order, where some may have become longer."""
+        left = iter(other.tokens)
+        may_be = self._may_be_in(other) or self._may_be_in(other, much=True)
+        return may_be and all(any(goes_on(t, o) for o in left) for t in self.tokens)
+
+    def _may_be_in(self, other: "_Said", *, much: bool = False) -> bool:
+        """Whether that would be no chance: the other says not much more, or this says ``much``."""
+        if not self._words or not self._things <= other._things:  # noqa: SLF001
+            return False
+        if much:
+            return sum(map(len, self._words)) >= MUCH
+        return other._words.total() <= ALIKE * self._words.total()  # noqa: SLF001
+
+
+def _is_thing(block: Block) -> bool:
+    return block.kind not in LEAVES and block.kind not in CONTAINERS
 
 
 def _is_filled(block: Block) -> bool:

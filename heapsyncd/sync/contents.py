@@ -11,12 +11,13 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import blocks, entries
+from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Role, Todo
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish
 from heapsyncd.document.replica import Replica
+from heapsyncd.errors import BlockError, FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
@@ -28,12 +29,13 @@ from heapsyncd.sync.ingest import note_reread
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.plan import Found, assets_owner
 from heapsyncd.sync.state import HeapState, now_ms, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
 
 async def files_of(heap: HeapState, block: BlockId) -> tuple[FileEntry, ...]:
-    """A block's files_v0 entries as they are now."""
+    """A block's files_v0 entries as they are now; none of one that can't be read."""
 
     def read(tx: Tx) -> tuple[BlockState | None, list[bytes]]:
         return blocks.get(tx, block), [r.data for r in blocks.log(tx, block)]
@@ -42,17 +44,39 @@ async def files_of(heap: HeapState, block: BlockId) -> tuple[FileEntry, ...]:
     if state is None:
         return ()
     # Not the replica in memory, which somebody who holds the lock may be changing.
-    return await off_loop(lambda: Replica.load(updates).fields().files)
+    try:
+        with heap.at_work.on(block):
+            return await off_loop(lambda: Replica.load(updates).fields().files)
+    except BlockError as error:
+        log.warning("files not known", block=block, reason=str(error))
+        return ()
+
+
+async def _digest(heap: HeapState, path: str) -> tuple[str, Stat] | None:
+    """A file's sha256 and stat; None when it can't be told now, which becomes a problem unless it
+    will be looked at again.
+    """
+    try:
+        found = await heap.disk.digest(path)
+    except (Unsettled, Moved):
+        return None
+    except FolderTrouble as error:
+        heap.problems.found("read", path, error)
+        return None
+    except UnreadableFile:
+        return None  # another thing by now: the next look tells what
+    heap.problems.clear(path, "read", "content")
+    return found
 
 
 async def file_created(heap: HeapState, found: Found, perhaps: Sequence[BlockId] = ()) -> None:
     """A new file that is no note: an attachment of the note whose directory it is in, else a file
     block; one of those it ``perhaps`` is, when that has this very content.
     """
-    try:
-        hashed, stat = await heap.disk.digest(found.path)
-    except (Unsettled, Moved):
+    digested = await _digest(heap, found.path)
+    if digested is None:
         return
+    hashed, stat = digested
     file = _file_entry(found.path, hashed, stat)
     async with heap.lock:
         known = heap.index.entries.get(found.path)
@@ -81,15 +105,12 @@ async def _recognised(
         _, row = await _merged(heap, EntryRow(path, block, role), file, stat)
         gone = [] if have is None else [have.path]
 
-        def store(tx: Tx, row: EntryRow = row, gone: Sequence[str] = gone) -> None:
-            entries.remove(tx, heap.id, gone)
-            entries.save(tx, heap.id, [row])
-            blocks.update(tx, row.block_id, stale=1)
+        def store(change: Change, row: EntryRow = row, gone: Sequence[str] = gone) -> None:
+            change.remove(gone)
+            change.save([row])
+            change.update(row.block_id, stale=1)
 
-        await heap.db.write(store)
-        for old in gone:
-            heap.index.drop(old)
-        heap.index.put(row)
+        await heap.store(store)
         heap.to_publish.set()
         log.info("recognised", path=path, block=block)
         return True
@@ -104,14 +125,11 @@ async def _file_block(heap: HeapState, path: str, file: FileEntry, stat: Stat) -
     row = EntryRow(path, state.id, "file", file.key, todo="upload")
     row = stamped(row, stat, bytes.fromhex(file.hash))
 
-    def store(tx: Tx) -> None:
-        insert_block(tx, state, update, sorted(tags))
-        entries.save(tx, heap.id, [row])
+    def store(change: Change) -> None:
+        insert_block(change, state, update, sorted(tags))
+        change.save([row])
 
-    await heap.db.write(store)
-    heap.learned(None, state)
-    heap.index.put(row)
-    heap.file_problems.pop(path, None)
+    await heap.store(store)
     log.info("new file", path=path, block=state.id, bytes=stat.size)
 
 
@@ -131,18 +149,15 @@ async def _attached(
 ) -> None:
     owner = heap.index.entries.get(owner_path)
     if owner is None or owner.role != "note":
-        heap.file_problems[path] = (
-            f"no note {owner_path} to attach it to; move it out of the .assets folder"
-        )
+        reason = f"no note {owner_path} to attach it to; move it out of the .assets folder"
+        heap.problems.found("content", path, reason)
         return
     twin = contents_of(heap, owner.block_id).get(file.key)
     if twin is not None and here(twin) and await heap.disk.stat(twin.path) is not None:
-        heap.file_problems[path] = (
-            f"the same content is attached as {PurePosixPath(twin.path).name} already;"
-            " this copy is not synced"
-        )
+        name = PurePosixPath(twin.path).name
+        reason = f"the same content is attached as {name} already; this copy is not synced"
+        heap.problems.found("content", path, reason, "odd")
         return
-    heap.file_problems.pop(path, None)
     file, row = await _merged(heap, EntryRow(path, owner.block_id, "attachment"), file, stat)
     gone = [] if twin is None else [twin.path]
     await edit_fields(heap, owner.block_id, Wish(put_files=(file,)), [row], gone)
@@ -166,18 +181,17 @@ async def _merged(
 
 async def content_changed(heap: HeapState, row: EntryRow, stat: Stat) -> None:
     """A file's stamps changed: when its content did too, it is a new version."""
-    try:
-        hashed, stat = await heap.disk.digest(row.path)
-    except (Unsettled, Moved):
+    digested = await _digest(heap, row.path)
+    if digested is None:
         return
+    hashed, stat = digested
     async with heap.lock:
         now = heap.index.entries.get(row.path)
         if now is None or now.block_id != row.block_id:
             return
         if bytes.fromhex(hashed) == now.digest:
             same = stamped(now, stat, now.digest)
-            await heap.db.write(lambda tx: entries.save(tx, heap.id, [same]))
-            heap.index.put(same)
+            await heap.store(lambda change: change.save([same]))
             return
         await _versioned(heap, now, _file_entry(row.path, hashed, stat), stat)
     heap.to_transfer.set()
@@ -185,7 +199,6 @@ async def content_changed(heap: HeapState, row: EntryRow, stat: Stat) -> None:
 
 async def _versioned(heap: HeapState, row: EntryRow, file: FileEntry, stat: Stat) -> None:
     """A new content stands where an entry is."""
-    heap.file_problems.pop(row.path, None)
     # Two contents may have swapped their names: what stands elsewhere by now is not given up.
     elsewhere = heap.index.attachments.get(row.block_id, {}).get(row.key or "", row.path)
     replaced = row.key != file.key and here(row) and elsewhere == row.path

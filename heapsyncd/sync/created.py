@@ -1,6 +1,6 @@
 """Blocks made on this device: new notes, and the rows and first updates of all kinds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -9,14 +9,13 @@ import structlog
 from heapsyncd.cache import blocks, entries, renditions
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError, UnreadableFile
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.model import BlockKind
 from heapsyncd.sync.index import NoteLinks
-from heapsyncd.sync.ingest import Saved, wish_of
+from heapsyncd.sync.ingest import Saved, judged, read_note, wish_of
 from heapsyncd.sync.merge import (
     Base,
     Note,
@@ -26,6 +25,7 @@ from heapsyncd.sync.merge import (
 )
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.state import HeapState, now_ms, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -52,12 +52,14 @@ def make_block(
     return state, update, replica
 
 
-def insert_block(tx: Tx, state: BlockState, update: bytes | None, tags: Sequence[BlockId]) -> None:
-    """Commit a new block's row and first update."""
-    blocks.insert(tx, state)
-    blocks.set_tags(tx, state.id, tags)
+def insert_block(
+    change: Change, state: BlockState, update: bytes | None, tags: Sequence[BlockId]
+) -> None:
+    """Store a new block's row and first update."""
+    change.insert(state)
+    blocks.set_tags(change.tx, state.id, tags)
     if update is not None:
-        blocks.append(tx, state.id, update, local=True)
+        blocks.append(change.tx, state.id, update, local=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class _Fresh:
     saved: Saved
     note: Note
     state: BlockState
+    entry: EntryRow
     wish: Wish
     update: bytes | None = None
     mentions: frozenset[str] = frozenset()
@@ -80,37 +83,40 @@ async def notes_created(heap: HeapState, saved: Sequence[Saved]) -> None:
     """
     async with heap.lock:
         tags: dict[str, BlockState] = {}
-        fresh = [f for s in saved if (f := _name(heap, s, tags)) is not None]
-        for start in range(0, len(fresh), CREATE_BATCH):
-            batch = fresh[start : start + CREATE_BATCH]
-            read = await off_loop(lambda b=batch: [_first_edit(heap, f) for f in b])  # type: ignore[misc]
-            good = [f for f in read if isinstance(f, _Fresh)]
-            for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
-                heap.file_problems[path] = reason
-                heap.index.drop(path)
-            await heap.db.write(lambda tx, g=good: _store_created(tx, heap, g, tags))  # type: ignore[misc]
-            for one in good:
-                heap.learned(None, one.state)
+        read = await off_loop(lambda: [read_note(s.data) for s in saved])
+        named = [_name(heap, s, n, tags) for s, n in zip(saved, read, strict=True)]
+        fresh = [f for f in named if f is not None]
+        with heap.index.expecting({f.state.id: f.entry.path for f in fresh}):
+            for start in range(0, len(fresh), CREATE_BATCH):
+                await _create(heap, fresh[start : start + CREATE_BATCH], tags)
     if saved:
         heap.to_publish.set()
         heap.to_push.set()
         heap.to_follow.set()
 
 
-def _name(heap: HeapState, saved: Saved, tags: dict[str, BlockState]) -> _Fresh | None:
-    """Give a new file its block and its place in the index."""
+async def _create(
+    heap: HeapState, batch: Sequence[_Fresh], tags: Mapping[str, BlockState]
+) -> None:
+    read = await off_loop(lambda: [_first_edit(heap, f) for f in batch])
+    good = [f for f in read if isinstance(f, _Fresh)]
+    await heap.store(lambda change: _store_created(change, good, tags))
+    for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
+        heap.problems.found("content", path, reason)
+
+
+def _name(
+    heap: HeapState, saved: Saved, read: Note | UnreadableFile, tags: dict[str, BlockState]
+) -> _Fresh | None:
+    """Give a new file its block and its name; ``tags`` gets the new tag blocks, by title."""
     if saved.path in heap.index.entries:
         return None
-    try:
-        note = Note.of(saved.data)
-    except UnreadableFile as error:
-        heap.file_problems[saved.path] = str(error)
+    note = judged(heap, saved, read)
+    if note is None:
         return None
-    heap.file_problems.pop(saved.path, None)
-    wish, new_tags = wish_of(heap, front_change(None, note.front))
-    for tag in new_tags:
-        tags[tag.id] = tag
-        heap.learned(None, tag)
+    known = {title: tag.id for title, tag in tags.items()}
+    wish, new_tags = wish_of(heap, front_change(None, note.front), known)
+    tags |= {tag.title: tag for tag in new_tags}
     parent = heap.parent_of(saved.path)
     if parent is not None:
         wish = replace(wish, add_tags=wish.add_tags | {parent})
@@ -124,9 +130,8 @@ def _name(heap: HeapState, saved: Saved, tags: dict[str, BlockState]) -> _Fresh 
         born_here=True,
         stale=True,
     )
-    heap.learned(None, state)
-    heap.index.put(stamped(EntryRow(saved.path, state.id, "note"), saved.stat, digest(saved.data)))
-    return _Fresh(saved, note, state, replace(wish, title=None))
+    entry = stamped(EntryRow(saved.path, state.id, "note"), saved.stat, digest(saved.data))
+    return _Fresh(saved, note, state, entry, replace(wish, title=None))
 
 
 def _first_edit(heap: HeapState, fresh: _Fresh) -> _Fresh | tuple[str, str]:
@@ -142,14 +147,14 @@ def _first_edit(heap: HeapState, fresh: _Fresh) -> _Fresh | tuple[str, str]:
 
 
 def _store_created(
-    tx: Tx, heap: HeapState, batch: Sequence[_Fresh], tags: dict[str, BlockState]
+    change: Change, batch: Sequence[_Fresh], tags: Mapping[str, BlockState]
 ) -> None:
     for tag in tags.values():
-        blocks.insert(tx, tag)
+        change.insert(tag)
     for fresh in batch:
-        insert_block(tx, fresh.state, fresh.update, sorted(fresh.wish.add_tags))
+        insert_block(change, fresh.state, fresh.update, sorted(fresh.wish.add_tags))
         renditions.add(
-            tx,
+            change.tx,
             fresh.state.id,
             seq=1 if fresh.update is not None else 0,
             extra=None,
@@ -158,6 +163,6 @@ def _store_created(
             now_ms=now_ms(),
             origin="saved",
         )
-        entries.save(tx, heap.id, [heap.index.entries[fresh.saved.path]])
-        entries.mention(tx, fresh.state.id, fresh.mentions)
+        change.save([fresh.entry])
+        entries.mention(change.tx, fresh.state.id, fresh.mentions)
         log.info("new note", path=fresh.saved.path, block=fresh.state.id)

@@ -8,13 +8,13 @@ from typing import Final
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, history, renditions
+from heapsyncd.cache import history, renditions
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.database import Tx
 from heapsyncd.folder.disk import Moved
 from heapsyncd.sync.ingest import Saved
 from heapsyncd.sync.merge import digest
 from heapsyncd.sync.state import HeapState, now_ms, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -51,15 +51,13 @@ async def mended(heap: HeapState, entry: EntryRow, saved: Saved) -> bool:
         row = stamped(entry, stat, digest(base.data))
         what = "full of NUL bytes" if saved.data else "empty"
 
-        def store(tx: Tx) -> None:
-            entries.save(tx, heap.id, [row])
-            history.keep(
-                tx, heap.id, entry.block_id, entry.path, "damaged", b"", now, _NOTICE.format(what)
-            )
-            blocks.update(tx, entry.block_id, stale=1)
+        def store(change: Change) -> None:
+            block, notice = entry.block_id, _NOTICE.format(what)
+            change.save([row])
+            history.keep(change.tx, heap.id, block, entry.path, "damaged", b"", now, notice)
+            change.update(block, stale=1)
 
-        await heap.db.write(store)
-        heap.index.put(row)
-        heap.file_problems.pop(entry.path, None)
+        await heap.store(store)
+        heap.problems.clear(entry.path, "content")
     log.warning("a damaged file was put right", path=entry.path, bytes=len(saved.data))
     return True

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from heapsyncd.cache import blocks, entries, heaps, history, holds, renditions
+from heapsyncd.cache import blocks, entries, heaps, history, holds, problems, renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.heaps import HeapRow
 from heapsyncd.config import Account
@@ -19,6 +19,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.sync.cachefile import cache_path, open_cache
 from heapsyncd.sync.heapfolder import read_ignore
 from heapsyncd.sync.index import stat_of
+from heapsyncd.sync.problems import told
 
 Facts = Mapping[str, Any]
 """The document of ``explain --json``."""
@@ -65,6 +66,7 @@ def _cached(tx: Tx, heap: HeapRow, path: str) -> dict[str, Any]:
     held = next((h for h in holds.of_heap(tx, heap.id) if h.path == path), None)
     left = history.last_at(tx, heap.id, path) if entry is None else None
     gone = None if left is None else blocks.get(tx, left)
+    rows = [r for r in problems.load(tx, heap.id) if r.path == path]
     return {
         "heap": {"id": heap.id, "title": heap.title},
         "path": path,
@@ -80,7 +82,8 @@ def _cached(tx: Tx, heap: HeapRow, path: str) -> dict[str, Any]:
             "decision": held.decision,
         },
         **block,
-        "problem": entries.problems(tx, heap.id).get(path) or block["problem"],
+        "problem": told(r.reason for r in rows) or block["problem"],
+        "held_up": any(r.grade != "told" for r in rows) or block["problem"] is not None,
     }
 
 
@@ -165,7 +168,7 @@ def rule(facts: Facts) -> str:
         return _held(facts["hold"])
     if facts["disk"]["ignored_by"] is not None:
         return f"It is ignored ({facts['disk']['ignored_by']}): never read, sent or written."
-    if facts["problem"] is not None:
+    if facts["held_up"]:
         return _troubled(facts)
     if facts["block"] is None:
         return _unknown(facts)

@@ -1,18 +1,18 @@
 """The delta feed: which blocks changed on the server, and which are new or gone."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import structlog
 
 from heapsyncd.cache import blocks, heaps
 from heapsyncd.cache.blocks import BlockState
-from heapsyncd.database import Tx
 from heapsyncd.errors import RequestRefused
 from heapsyncd.ids import BlockId
-from heapsyncd.model import BlockRow, Changed, ChangePage
+from heapsyncd.model import BlockRow, Changed, ChangePage, Gone
 from heapsyncd.sync.rollback import tell_again
 from heapsyncd.sync.state import HeapState
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -77,7 +77,14 @@ async def _read(heap: HeapState, told: _Told) -> bool:
         # An empty page is not written down: a restart asks from a little earlier, that is all.
         if page.changed or page.gone or begins:
             await _know(heap, page)
-            changed = await heap.db.write(lambda tx, p=page: _announce(tx, heap, p, told.older))  # type: ignore[misc]
+            moving = begins or page.cursor_ms > heap.cursor_ms
+            async with heap.lock:
+                changed, older, abandoned = await heap.store(
+                    lambda change, p=page, m=moving: _announce(change, heap, p, moving=m)  # type: ignore[misc]
+                )
+            told.older |= older
+            if abandoned:
+                heap.look_at_files()
         news = news or changed
         moved, heap.cursor_ms = page.cursor_ms > heap.cursor_ms, page.cursor_ms
         # A server that asks again without moving on would be asked for ever.
@@ -136,53 +143,70 @@ async def add_rows(heap: HeapState, rows: Sequence[BlockRow]) -> None:
     if not new:
         return
 
-    def store(tx: Tx) -> list[BlockState]:
-        states = [
-            BlockState(r.id, heap.id, r.kind, wanted=max(1, r.sync_version), title=r.title)
-            for r in new
-        ]
-        for state in states:
-            blocks.insert(tx, state)
-            heap.learned(None, state)
-            if state.kind in {"tag", "folder"}:
-                heap.touch_related(tx, state.id)
-        return states
+    def store(change: Change) -> None:
+        for row in new:
+            wanted = max(1, row.sync_version)
+            change.insert(BlockState(row.id, heap.id, row.kind, wanted=wanted, title=row.title))
+            if row.kind in {"tag", "folder"}:
+                change.touch_related(row.id)
 
     async with heap.lock:
-        await heap.db.write(store)
+        await heap.store(store)
     heap.to_pull.set()
 
 
-def _announce(tx: Tx, heap: HeapState, page: ChangePage, older: set[BlockId]) -> bool:
-    """Note which blocks to pull, together with the cursor; whether there are any."""
-    news = False
-    for change in page.changed:
-        state = blocks.get(tx, change.id)
-        if state is not None and state.heap_id == heap.id and _is_news(state, change):
-            version = max(1, change.sync_version)
+def _announce(
+    change: Change, heap: HeapState, page: ChangePage, *, moving: bool
+) -> tuple[bool, set[BlockId], bool]:
+    """Note which blocks to pull, together with the cursor; whether there are any, those that the
+    server has in an earlier state than it once announced, and whether files are nobody's now.
+
+    Args:
+        change: the transaction's.
+        heap: the heap.
+        page: what the feed says.
+        moving: whether it says anything that it did not say the last time.
+    """
+    tx, news, older, abandoned = change.tx, False, set[BlockId](), False
+    for told in page.changed:
+        state = blocks.get(tx, told.id)
+        if state is not None and state.heap_id == heap.id and _is_news(state, told):
+            version = max(1, told.sync_version)
             if version < state.sync_version or (
-                change.updated_at_ms < state.announced_ms and version == state.sync_version
+                told.updated_at_ms < state.announced_ms and version == state.sync_version
             ):
-                older.add(change.id)
+                older.add(told.id)
                 if version == state.sync_version:
                     # One of another version shares no history with ours: see ``restate``.
-                    blocks.unacknowledge(tx, change.id)
-            blocks.update(tx, change.id, wanted=version, announced_ms=change.updated_at_ms)
+                    blocks.unacknowledge(tx, told.id)
+            change.update(told.id, wanted=version, announced_ms=told.updated_at_ms)
             news = True
     for gone in page.gone:
         state = blocks.get(tx, gone.id)
-        if state is None or state.heap_id != heap.id or state.deleted_at_ms is not None:
-            continue
-        news = True
-        if gone.permanent:
-            fresh = replace(state, deleted_at_ms=gone.deleted_at_ms)
-            blocks.update(tx, gone.id, deleted_at_ms=gone.deleted_at_ms, wanted=0, stale=1)
-            heap.learned(state, fresh)
-        else:
-            # Its document says so itself (meta_v0): pull it like any other change.
-            blocks.update(tx, gone.id, wanted=max(1, state.sync_version))
+        if state is not None and state.heap_id == heap.id:
+            news = news or state.deleted_at_ms is None
+            abandoned = _announce_gone(change, heap, state, gone, moving=moving) or abandoned
     heaps.set_cursor(tx, heap.id, page.cursor_ms)
-    return news
+    return news, older, abandoned
+
+
+def _announce_gone(
+    change: Change, heap: HeapState, state: BlockState, gone: Gone, *, moving: bool
+) -> bool:
+    """A block is in the trash, or deleted for good; whether its files are nobody's now."""
+    is_live = state.deleted_at_ms is None
+    if not gone.permanent:
+        # Its document says so itself (meta_v0): pull it like any other change. So it is when
+        # somebody who has not heard of the deletion goes on writing.
+        if is_live or (moving and state.problem is None):
+            change.update(state.id, wanted=max(1, state.sync_version))
+        return False
+    if is_live and change.abandon(state, heap.index.paths_of(state.id)):
+        return True
+    blocks.acknowledge(change.tx, state.id, state.seq)  # there is nobody to send it to
+    if is_live:
+        change.update(state.id, deleted_at_ms=gone.deleted_at_ms, wanted=0, stale=1)
+    return False
 
 
 def _is_news(state: BlockState, change: Changed) -> bool:

@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from heapsyncd.cache import entries, heaps
+from heapsyncd.cache import entries, heaps, problems
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.sync.cachefile import cache_path, open_cache
 from heapsyncd.sync.placeholders import placeholder_of
 from heapsyncd.sync.plan import assets_of
+from heapsyncd.sync.problems import Problems
 from heapsyncd.sync.state import HeapState
 
 
@@ -36,17 +37,15 @@ async def fetch(heap: HeapState, paths: Sequence[str]) -> list[dict[str, Any]]:
         found = {e.path: e for p in paths for e in asked(heap.index.entries.values(), p)}
         wanted = [replace(e, todo="download") for e in found.values() if e.todo == "remote"]
         if wanted:
-            await heap.db.write(lambda tx: entries.save(tx, heap.id, wanted))
-            for entry in wanted:
-                heap.index.put(entry)
-                found[entry.path] = entry
+            await heap.store(lambda change: change.save(wanted))
+            found |= {e.path: e for e in wanted}
             heap.to_transfer.set()
             heap.to_publish.set()
     if wanted:
         await heap.count()
     return [
         {
-            **_state(heap.disk.root, e, heap.file_problems.get(e.path)),
+            **_state(heap.disk.root, e, heap.problems.at(e.path)),
             "done": heap.moved_bytes.get(e.path, 0),
         }
         for e in found.values()
@@ -71,12 +70,12 @@ async def mark(account: Account, state_dir: Path, paths: Sequence[Path]) -> list
         told = []
         for heap in heaps.load_all(tx):
             root = account.folder / heap.folder
-            rows, problems = entries.of_heap(tx, heap.id), entries.problems(tx, heap.id)
+            rows, troubled = entries.of_heap(tx, heap.id), Problems(problems.load(tx, heap.id))
             found = {e.path: e for p in inside(root, paths) for e in asked(rows, p)}
             fresh = [replace(e, todo="download") for e in found.values() if e.todo == "remote"]
             entries.save(tx, heap.id, fresh)
             found |= {e.path: e for e in fresh}
-            told += [_state(root, e, problems.get(e.path)) for e in found.values()]
+            told += [_state(root, e, troubled.at(e.path)) for e in found.values()]
         return told
 
     async with await open_cache(account, state_dir) as db:

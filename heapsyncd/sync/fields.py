@@ -6,10 +6,8 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, history, search
-from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache import blocks, history, search
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish, edit
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
@@ -17,6 +15,7 @@ from heapsyncd.sync.ingest import read_block
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.places import name_changed
 from heapsyncd.sync.state import HeapState, now_ms
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -45,42 +44,40 @@ async def edit_fields(
     state, updates, _ = await heap.db.read(lambda tx: read_block(tx, block))
     if state is None:
         return
-    live = await off_loop(heap.replicas.load, block, state.seq, updates)
-    heap.replicas.drop(block)
-    made = await off_loop(edit, live, wish)
-    fields = live.fields()
+    if state.deleted_at_ms is not None and (wish.title or wish.add_tags or wish.put_files):
+        wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
+    with heap.at_work.on(block):
+        live = await heap.take_replica(state, updates)
+        made = await off_loop(edit, live, wish)
+        fields = live.fields()
 
-    def store(tx: Tx) -> BlockState:
-        values: dict[str, object] = {}
+    aliases = heap.index.aliases
+
+    def store(change: Change) -> int:
+        tx, values = change.tx, dict[str, object]()
+        seq = state.seq
         if made.update is not None:
-            blocks.append(tx, block, made.update, local=True)
-            values = heap.described(state, fields) | {"state_vector": live.state_vector()}
+            seq = blocks.append(tx, block, made.update, local=True)
+            values = change.describe(state, fields) | {"state_vector": live.state_vector()}
             if state.born_here and wish.title:
                 values["title"] = wish.title
-            blocks.set_tags(tx, block, fields.tags)
-        entries.remove(tx, heap.id, gone)
-        entries.save(tx, heap.id, also)
+        change.remove(gone)
+        change.save(also)
         if stood_at is not None:
-            name_changed(tx, heap, stood_at)
+            name_changed(change, aliases, stood_at)
         if wish.deleted_at_ms is not None and isinstance(wish.deleted_at_ms, int):
             if gone:
                 history.retire(tx, heap.id, block, gone[0], now_ms())
             search.remove(tx, block)
             values["stale"] = 0
         else:
+            if wish.deleted_at_ms is None:
+                history.revive(tx, block, now_ms())
             values["stale"] = 1
-        blocks.update(tx, block, **values)
-        fresh = blocks.get(tx, block)
-        assert fresh is not None
-        return fresh
+        change.update(block, **values)
+        return seq
 
-    fresh = await heap.db.write(store)
-    heap.learned(state, fresh)
-    for path in gone:
-        heap.index.drop(path)
-    for entry in also:
-        heap.index.put(entry)
-    heap.replicas.put(block, fresh.seq, live)
+    heap.replicas.put(block, await heap.store(store), live)
     heap.to_push.set()
     heap.to_publish.set()
 

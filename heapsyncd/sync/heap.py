@@ -9,10 +9,10 @@ from typing import Final
 
 import structlog
 
+from heapsyncd.backoff import first_of
 from heapsyncd.cache import heaps
 from heapsyncd.config import Live
-from heapsyncd.database import is_ours
-from heapsyncd.errors import FolderTrouble
+from heapsyncd.errors import FolderTrouble, TryLater
 from heapsyncd.folder.watch import watch
 from heapsyncd.sync.audit import ask_again, missed
 from heapsyncd.sync.feed import poll
@@ -21,10 +21,10 @@ from heapsyncd.sync.holding import carry_out, settle
 from heapsyncd.sync.inbound import follow, pull
 from heapsyncd.sync.intake import Intake
 from heapsyncd.sync.large import look_again
-from heapsyncd.sync.patience import Patience, first_of
+from heapsyncd.sync.patience import Patience
 from heapsyncd.sync.placeholders import settle_placeholders
 from heapsyncd.sync.publish import publish
-from heapsyncd.sync.push import push
+from heapsyncd.sync.push import push, unsent
 from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.transfers import transfer
 
@@ -41,6 +41,7 @@ NEWS_S: Final = 3.0
 TROUBLE_AGAIN_S: Final = 5.0
 """How soon what the folder or the disk refused is tried again."""
 TRANSFER_AGAIN_S: Final = 30.0
+FOLLOW_AGAIN_S: Final = 1.0
 TURN_S: Final = 10.0
 """A waiting loop comes round this often."""
 HUNG_S: Final = 100.0
@@ -104,9 +105,29 @@ class HeapMirror:
         return (
             self.first_look
             and self.intake.idle
-            and not any(p.trying for p in self.trouble.values() if p.work == "send")
+            and not report.reading
+            and not any(p.trying for p in self.trouble.values() if p.work in {"send", "transfer"})
             and self._clean_poll_at > self._changed_at
-            and bool(report.problems or report.error or report.held_deletions)
+            and bool(
+                any(not p.minor for p in report.problems) or report.error or report.held_deletions
+            )
+        )
+
+    def away(self, for_s: float) -> Exception | None:
+        """What the server answered when some work with it failed for so long, whatever else it
+        answered meanwhile; None when none did.
+        """
+        began = time.monotonic() - for_s
+        return next(
+            (
+                p.last
+                for p in self.trouble.values()
+                if p.since_s is not None
+                and p.since_s < began
+                and not p.trying
+                and isinstance(p.last, TryLater)
+            ),
+            None,
         )
 
     @property
@@ -151,22 +172,18 @@ class HeapMirror:
         while not self.stop.is_set():
             self._hinted.clear()
             self.state.to_publish.clear()
+            self.intake.hint(self.state.problems.unread("scan", "read"))
             try:
                 await self._look_and_publish()
-                if self._folder_error:
-                    self.state.report.error = self._folder_error = None
+                self.state.report.ails.pop("folder", None)
             except FolderTrouble as error:
-                self.state.report.error = self._folder_error = str(error)
-                if is_ours(error):
-                    # What is in memory may be ahead of what was stored.
-                    async with self.state.lock:
-                        await self.state.load_index()
+                self.state.report.ails["folder"] = str(error)
                 log.warning("folder trouble", heap=self.state.report.title, reason=str(error))
                 self.intake.hint((), everything=True)
                 await self._rest("folder", timeout_s=TROUBLE_AGAIN_S)
                 continue
             await self.state.count()
-            self.state.report.reading = not self.intake.idle
+            self.state.report.reading = self.state.to_look or not self.intake.idle
             if time.monotonic() > audit_at:
                 audit_at = time.monotonic() + AUDIT_S
                 if self.intake.idle and await missed(self.state):
@@ -177,13 +194,11 @@ class HeapMirror:
                 self.state.tidy()
             due = self.intake.next_due_s()
             # Trouble with a file may end without a sign in the folder (space on the disk, say).
-            again = AUDIT_S if not self.state.file_problems else TROUBLE_AGAIN_S
+            again = TROUBLE_AGAIN_S if self.state.problems.wait() else AUDIT_S
             left = max(0.05, audit_at - time.monotonic())
             timeout = min(due if due is not None else AUDIT_S, again, left)
             if timeout > 0:
                 await self._rest("folder", self._hinted, self.state.to_publish, timeout_s=timeout)
-
-    _folder_error: str | None = None
 
     async def _look_and_publish(self) -> None:
         state, first = self.state, not self.first_look
@@ -192,14 +207,21 @@ class HeapMirror:
                 f"{state.disk.root} has no .heapsyncd marker of this heap: is the disk mounted?"
                 " Nothing is treated as deleted until it is back."
             )
+        if state.to_look:
+            state.to_look = False
+            self.intake.hint((), everything=True)
         was_idle = self.intake.idle
         again: set[str] = set()
-        decided = await carry_out(state, again)
-        await (self.intake.look_first() if first else self.intake.look())
-        wrote = await publish(state, again, everything=first) or decided
-        await settle(state)
-        async with state.lock:
-            await settle_placeholders(state)
+        shut = state.problems.unread("scan")
+        with state.problems.anew("write"):
+            decided = await carry_out(state, again)
+            await (self.intake.look_first() if first else self.intake.look())
+            wrote = await publish(state, again, everything=first) or decided
+            await settle(state)
+            async with state.lock:
+                await settle_placeholders(state)
+        if shut - state.problems.unread("scan"):
+            self._rearm.set()  # a directory that could not be read could not be watched
         self.intake.look_again(again)
         if wrote or not was_idle:
             self._moved()
@@ -244,11 +266,25 @@ class HeapMirror:
                 self.state.listed.set()
             if news or asked or not worked:
                 await self.state.count()
-            pause = patience.pause_s() or (
-                min(MOVING_S, self.poll_interval_s) if news else self.poll_interval_s
-            )
-            wake = self._awake if patience.failures else self.state.to_pull
-            await self._rest("receive", wake, timeout_s=pause)
+            if worked:
+                pause = min(MOVING_S, self.poll_interval_s) if news else self.poll_interval_s
+                await self._rest("receive", self.state.to_pull, timeout_s=pause)
+            else:
+                await self._rest(
+                    "receive", self._awake, *patience.ends(), timeout_s=patience.pause_s()
+                )
+
+    @property
+    def _hears_at_once(self) -> bool:
+        """Whether a live link tells what happens to each note."""
+        live = self.state.live
+        return live is not None and live.connected and self.state.follows_all
+
+    async def _in_touch(self) -> None:
+        """Wait until what the server has to say is known here."""
+        if not self.state.current.is_set():
+            self.state.to_pull.set()
+            await first_of(self.state.current, self.stop)
 
     async def _send(self) -> None:
         patience = self.trouble.setdefault("send", Patience(self.state, "send"))
@@ -262,13 +298,16 @@ class HeapMirror:
         self.state.to_push.set()
         while not self.stop.is_set():
             await first_of(self.state.to_push, self.stop)
-            await first_of(self.state.current, self.stop)
+            patience.trying = True  # also while it waits for the news
+            if not self._hears_at_once and await unsent(self.state):
+                self.state.out_of_touch()  # the last news may be old: ask before each push
+            await self._in_touch()
             if self.stop.is_set():
                 return
             self.state.to_push.clear()
             if not await patience.attempt(step):
                 self.state.to_push.set()
-                await first_of(self.stop, self._awake, timeout_s=patience.pause_s())
+                await self._wait_out(patience)
             await self.state.count()
 
     async def _transfer(self) -> None:
@@ -282,11 +321,12 @@ class HeapMirror:
 
         while not self.stop.is_set():
             await first_of(self.state.to_transfer, self.stop, timeout_s=TRANSFER_AGAIN_S)
+            await self._in_touch()
             self.state.to_transfer.clear()
             if self.stop.is_set():
                 return
             if not await patience.attempt(step):
-                await first_of(self.stop, self._awake, timeout_s=patience.pause_s())
+                await self._wait_out(patience)
                 self.state.to_transfer.set()
             await self.state.count()
 
@@ -296,5 +336,11 @@ class HeapMirror:
         await first_of(self.state.listed, self.stop)
         patience = self.trouble.setdefault("follow", Patience(self.state, "follow"))
         while not self.stop.is_set():
-            await patience.attempt(lambda: follow(self.state, FOLLOWED[self.live]))
-            await first_of(self.stop, timeout_s=max(1.0, patience.pause_s()))
+            if not await patience.attempt(lambda: follow(self.state, FOLLOWED[self.live])):
+                await self._wait_out(patience)
+            await first_of(self.stop, timeout_s=FOLLOW_AGAIN_S)
+
+    async def _wait_out(self, patience: Patience) -> None:
+        """Wait after a failure; then the news has to be heard before anything is sent."""
+        await first_of(self.stop, self._awake, *patience.ends(), timeout_s=patience.pause_s())
+        self.state.to_pull.set()

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, holds, renditions
+from heapsyncd.cache import blocks, holds, renditions
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Todo
 from heapsyncd.cache.holds import Direction, Hold
@@ -22,11 +22,13 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.folder.names import carries
 from heapsyncd.sync import changes, review
+from heapsyncd.sync.attachments import here
 from heapsyncd.sync.fields import edit_fields
 from heapsyncd.sync.guard import WINDOW_MS, brakes
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.places import remove
 from heapsyncd.sync.state import HeapState, now_ms, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -48,12 +50,14 @@ async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
 
 
 async def _without_unseen(heap: HeapState, gone: Sequence[EntryRow]) -> list[EntryRow]:
-    """The rows that are to go. A note whose newest edit by others never stood in its file comes
+    """The rows that are to go. What others edited, and has not stood in its file yet, comes
     back, with the folders it stands in and its attachments: an edit wins over a deletion.
     """
     notes = [e for e in gone if e.role == "note" and heap.index.is_live(e.block_id)]
     newer = await heap.db.read(lambda tx: [(e, n) for e in notes if (n := _newer(tx, e))])
     unseen = [e for e, (shown, now) in newer if await off_loop(_says_more, e.path, shown, now)]
+    # A content that has a newer version, which has not arrived.
+    unseen += [e for e in gone if e.role == "file" and e.digest is not None and not here(e)]
     if not unseen:
         return list(gone)
     blocks_back = {e.block_id for e in unseen}
@@ -263,14 +267,12 @@ async def _bring_back(heap: HeapState, rows: Sequence[EntryRow]) -> None:
             # Without stamps it is not missed, and publishing writes it.
             fresh.append(replace(blank, digest=row.digest, todo=todo))
 
-        def store(tx: Tx) -> None:
-            entries.save(tx, heap.id, fresh)
+        def store(change: Change) -> None:
+            change.save(fresh)
             for row in fresh:
-                blocks.update(tx, row.block_id, stale=1)
+                change.update(row.block_id, stale=1)
 
-        await heap.db.write(store)
-        for row in fresh:
-            heap.index.put(row)
+        await heap.store(store)
     heap.to_publish.set()
     heap.to_transfer.set()
 

@@ -5,6 +5,7 @@ HTTP alone is enough to converge; the live feed only makes it immediate. Both en
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -38,10 +39,16 @@ _KIND_ORDER: Mapping[str, int] = {"folder": 0, "tag": 1}
 
 
 async def pull(heap: HeapState, *, everything: bool = False) -> None:
-    """Pull every wanted block, folders and tags first, each batch committed as it comes."""
+    """Pull every wanted block, folders and tags first, each batch committed as it comes.
+
+    What an answer did not bring on (a version was announced that is not delivered) is not asked
+    for again before the next time.
+    """
     total = done = 0
+    answered: dict[BlockId, BlockState] = {}
     while True:
-        wanted = await heap.db.read(lambda tx: blocks.wanted(tx, heap.id, 1 << 30))
+        found = await heap.db.read(lambda tx: blocks.wanted(tx, heap.id, 1 << 30))
+        wanted = [s for s in found if answered.get(s.id) != s]
         if not wanted:
             break
         total = max(total, done + len(wanted))
@@ -55,11 +62,11 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
         ]
         answer = await heap.backend.pull(heap.id, asks)
         asked = {a.id: a.sync_version for a in asks}
-        found = [
+        incoming = [
             Incoming(p.id, p.sync_version, p.update, p.full, asked.get(p.id, 0))
             for p in answer.blocks
         ]
-        await receive(heap, found)
+        await receive(heap, incoming)
         if answer.missing:
             await heap.db.write(lambda tx, a=answer.missing: _missing(tx, a))  # type: ignore[misc]
         got = len(answer.blocks) + len(answer.missing)
@@ -67,6 +74,8 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
             log.warning("pull answered nothing", heap=heap.report.title, asked=len(batch))
             break
         done += got
+        given = {i.id for i in incoming}
+        answered |= {s.id: s for s in batch if s.id in given}
         if everything:
             heap.step("receiving", done, total)
     heap.in_doubt = False
@@ -100,12 +109,17 @@ async def follow(heap: HeapState, limit: int) -> None:
 
         return await heap.db.read(read)
 
-    async with heap.backend.live(heap.id, opening) as feed, asyncio.TaskGroup() as group:
+    asked = _Asked()
+    async with (
+        heap.backend.live(heap.id, opening, heap.out_of_touch) as feed,
+        asyncio.TaskGroup() as group,
+    ):
         heap.live = feed
         group.create_task(_choose(heap, feed, limit))
+        group.create_task(_answer(heap, feed, asked))
         try:
             async for event in feed:
-                await _happened(heap, feed, event)
+                await _happened(heap, asked, event)
         finally:
             heap.live = None
 
@@ -121,6 +135,7 @@ async def _choose(heap: HeapState, feed: LiveFeed, limit: int) -> None:
         ]
         live.sort(key=lambda s: -s.announced_ms)
         chosen = {s.id: s.sync_version for s in live[:limit]}
+        heap.follows_all = len(live) <= limit
         if chosen.keys() != versions.keys():
             feed.follow(chosen)
         for block, version in chosen.items():
@@ -130,12 +145,40 @@ async def _choose(heap: HeapState, feed: LiveFeed, limit: int) -> None:
         await heap.to_follow.wait()
 
 
-async def _happened(heap: HeapState, feed: LiveFeed, event: LiveEvent) -> None:
+@dataclass(slots=True)
+class _Asked:
+    """What the server asked on this socket and was not answered yet, the last of each block."""
+
+    left: dict[BlockId, LiveAsked] = field(default_factory=dict)
+    some: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def _answer(heap: HeapState, feed: LiveFeed, asked: _Asked) -> None:
+    """Answer what the server asks, once its news are known here: what is unsent may be a deletion
+    of what somebody has written to since.
+    """
+    while True:
+        await asked.some.wait()
+        await heap.current.wait()
+        breaks = heap.breaks
+        for block, ask in list(asked.left.items()):
+            update = await _lacking(heap, block, ask.sync_version, ask.state_vector)
+            if heap.breaks != breaks:
+                break  # as long as the socket stands it is answered after the next news
+            if asked.left.get(block) is ask:
+                del asked.left[block]
+                feed.answer(block, update)
+        if not asked.left:
+            asked.some.clear()
+
+
+async def _happened(heap: HeapState, asked: _Asked, event: LiveEvent) -> None:
     match event:
         case LiveUpdate(block, sync_version, update):
             await receive(heap, [Incoming(block, sync_version, update)])
-        case LiveAsked(block, sync_version, state_vector):
-            feed.answer(block, await _lacking(heap, block, sync_version, state_vector))
+        case LiveAsked(block):
+            asked.left[block] = event
+            asked.some.set()
         case LiveLost(block, reason, text):
             log.debug("no longer followed", block=block, reason=reason, text=text)
             heap.to_pull.set()
@@ -143,6 +186,7 @@ async def _happened(heap: HeapState, feed: LiveFeed, event: LiveEvent) -> None:
             # Whatever happened while no socket was open is in the delta feed.
             heap.to_pull.set()
         case LiveDisconnected(reason):
+            asked.left.clear()
             log.debug("live connection lost", heap=heap.report.title, reason=reason)
         case _:
             pass

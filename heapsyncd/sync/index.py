@@ -4,9 +4,10 @@ Filled from the cache once, then kept in step by whoever changes the cache. Cost
 number of blocks only in memory; every question is a dictionary look-up.
 """
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from heapsyncd.cache.blocks import BlockState
@@ -74,8 +75,8 @@ class Index:
         for entry in entries:
             self.put(entry)
 
-    def know(self, block: BlockState) -> None:
-        """A block's row is new or changed."""
+    def know(self, block: BlockState) -> bool:
+        """A block's row is new or changed; whether that may give blocks other places."""
         live = block.deleted_at_ms is None
         old = self.blocks.get(block.id)
         if old is not None and old.title != block.title and block.id in self.path_of:
@@ -83,8 +84,20 @@ class Index:
         was_live = old is not None and old.live
         if block.kind == "document":
             self.notes += live - was_live
-        self.blocks[block.id] = Known(block.kind, block.title, block.folder_id, live)
+        new = Known(block.kind, block.title, block.folder_id, live)
+        self.blocks[block.id] = new
         self._house(block.id)
+        return old != new
+
+    def forget(self, block: BlockId) -> None:
+        """A block is no more; its entries have been dropped."""
+        known = self.blocks.pop(block, None)
+        if known is not None and known.kind == "document":
+            self.notes -= known.live
+        self._unplan(block)
+        self._house(block)
+        self.retitled.pop(block, None)
+        self.attachments.pop(block, None)
 
     def put(self, entry: EntryRow) -> None:
         """An entry is new or changed."""
@@ -137,6 +150,21 @@ class Index:
                 self._planned[block] = path
                 self._name(block, path)
 
+    @contextlib.contextmanager
+    def expecting(self, places: Mapping[BlockId, str]) -> Iterator[None]:
+        """Let links find notes that are about to be stored there. Those that are not stored at
+        the end are forgotten.
+        """
+        for block, path in places.items():
+            self._unplan(block)
+            self._planned[block] = path
+            self._name(block, path)
+        try:
+            yield
+        finally:
+            for block in places:
+                self._unplan(block)
+
     def _unplan(self, block: BlockId) -> None:
         path = self._planned.pop(block, None)
         if path is not None:
@@ -159,6 +187,11 @@ class Index:
             self.homeless.discard(block)
         else:
             self.homeless.add(block)
+
+    def paths_of(self, block: BlockId) -> list[str]:
+        """Where a block's file and its attachments stand; nothing when it has no file."""
+        path = self.path_of.get(block)
+        return [] if path is None else [path, *self.attachments.get(block, {}).values()]
 
     def below(self, path: str) -> list[EntryRow]:
         """The entries inside a directory, at any depth."""
@@ -227,7 +260,8 @@ class Index:
         if exact is not None:
             return exact
         candidates = self._by_stem.get(key, ())
-        notes = [c for c in candidates if self.kind(c) == "document"]
+        # One that is not known yet is a note about to be stored.
+        notes = [c for c in candidates if self.kind(c) in {"document", None}]
         choice = notes or list(candidates)
         return choice[0] if len(choice) == 1 else None
 
@@ -261,7 +295,8 @@ class NoteLinks:
     ``only``: names of other blocks are not recognised, so that text which merely looks like a link
     stays text, as the document has it. ``aliases``: former names count too, for reading what a
     user typed. ``meant``: as ``link_key`` has them, names that nobody has and what they mean in
-    this note (``merge.recall``). ``expected``: by key, the paths of contents that are not there.
+    this note (``merge.recall``). ``new_files``: attachments that are not there yet, as
+    ``Index.attachments`` has them.
     """
 
     index: Index
@@ -269,8 +304,8 @@ class NoteLinks:
     only: frozenset[str] | None = None
     files: frozenset[str] | None = None
     aliases: bool = False
-    meant: Mapping[str, str] = field(default_factory=dict)
-    expected: Mapping[str, str] = field(default_factory=dict)
+    meant: Mapping[str, str] | None = None
+    new_files: Mapping[str, str] | None = None
 
     def name_of(self, block_id: str) -> str | None:
         """What stands in ``[[...]]`` for a block."""
@@ -281,7 +316,7 @@ class NoteLinks:
         found: str | None = self.index.block_of(name)
         if found is None and self.aliases:
             found = self.index.aliases.get(link_key(name))
-        if found is None:
+        if found is None and self.meant is not None:
             found = self.meant.get(link_key(name))
         return found if self.only is None or found in self.only else None
 
@@ -301,9 +336,11 @@ class NoteLinks:
         return None
 
     def _files(self) -> Mapping[str, str]:
-        here = {} if self.note is None else self.index.attachments.get(self.note, {})
-        return here | {k: p for k, p in self.expected.items() if k not in here}
+        stored = {} if self.note is None else self.index.attachments.get(self.note, {})
+        return {**stored, **self.new_files} if self.new_files else stored
 
     def restricted(self, only: Iterable[str], files: Iterable[str]) -> "NoteLinks":
         """The same, recognising only these blocks and files, and only by their present names."""
-        return replace(self, only=frozenset(only), files=frozenset(files), aliases=False, meant={})
+        return replace(
+            self, only=frozenset(only), files=frozenset(files), aliases=False, meant=None
+        )

@@ -5,8 +5,10 @@ disk's stamps are committed in one transaction. A kill before it leaves everythi
 file is found changed again), a kill after it leaves the edit to be pushed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
 
 import structlog
 
@@ -39,8 +41,11 @@ from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.review import Review
 from heapsyncd.sync.stale import choose, was_written
 from heapsyncd.sync.state import HeapState, now_ms, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
+
+NO_TAGS: Final[Mapping[str, BlockId]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,39 +57,74 @@ class Saved:
     stat: Stat
 
 
-async def note_saved(heap: HeapState, saved: Saved, *, meant: bool = False) -> None:
-    """A known note's file was changed; takes the lock. ``meant``: it is no stale save."""
+def read_note(data: bytes) -> Note | UnreadableFile:
+    """A note's file taken apart, or why it is no text; takes long where the file is large."""
+    try:
+        return Note.of(data)
+    except UnreadableFile as error:
+        return error
+
+
+def judged(heap: HeapState, saved: Saved, note: Note | UnreadableFile) -> Note | None:
+    """Tell what is wrong with the content of a note's file; None when it is no text: such a file
+    is left alone.
+
+    Args:
+        heap: the heap.
+        saved: the file.
+        note: as it was read (``read_note``).
+    """
+    heap.problems.clear(saved.path, "content")
+    if isinstance(note, UnreadableFile):
+        heap.problems.found("content", saved.path, note, "odd")
+        return None
+    if note.front.problem is not None:
+        reason = f"{note.front.problem}; until you correct it, its title and tags do not count"
+        heap.problems.found("content", saved.path, reason, "told")
+    return note
+
+
+async def note_saved(
+    heap: HeapState, saved: Saved, *, meant: bool = False, is_blind: bool = False
+) -> None:
+    """A known note's file was changed; takes the lock. ``meant``: it is no stale save;
+    ``is_blind``: its author did not see the file it is in now.
+    """
     async with heap.lock:
         entry = heap.index.entries.get(saved.path)
         if entry is None or entry.role != "note":
             return
-        await _ingest(heap, entry, saved, meant=meant)
+        await _ingest(heap, entry, saved, meant=meant, is_blind=is_blind)
 
 
-async def _ingest(heap: HeapState, entry: EntryRow, saved: Saved, *, meant: bool = False) -> None:
+async def _ingest(
+    heap: HeapState,
+    entry: EntryRow,
+    saved: Saved,
+    *,
+    meant: bool = False,
+    is_blind: bool = False,
+) -> None:
     block = entry.block_id
     state, updates, ring = await heap.db.read(lambda tx: read_block(tx, block))
     if state is None:
         return
     if ring and ring[0].origin == "planned":
         ring = await _after_a_kill(heap, block, ring, saved.data)
+    note = judged(heap, saved, await off_loop(read_note, saved.data))
+    if note is None:
+        # Its stamps are not taken: nobody writes over it, and each life finds it anew.
+        return
     if ring and ring[0].data == saved.data and state.deleted_at_ms is None:
         await _touched(heap, entry, saved)
         return
     try:
-        note = Note.of(saved.data)
-    except UnreadableFile as error:
-        # Left alone and reported; the stamps are kept so that it is read again only when it
-        # changes.
-        heap.file_problems[saved.path] = str(error)
-        await _touched(heap, entry, saved, seen=False)
-        return
-    heap.file_problems.pop(saved.path, None)
-    try:
-        await _express(heap, entry, saved, note, state, updates, ring[:1] if meant else ring)
+        ring = ring[:1] if meant else ring
+        with heap.at_work.on(block):
+            await _express(heap, entry, saved, note, state, updates, ring, is_blind=is_blind)
     except BlockError as error:
-        heap.file_problems[saved.path] = f"this edit could not be sent: {error}"
-        await _touched(heap, entry, saved, seen=False)
+        # As above.
+        heap.problems.found("content", saved.path, f"this edit could not be sent: {error}")
 
 
 async def _after_a_kill(
@@ -107,11 +147,10 @@ def read_block(tx: Tx, block: BlockId) -> tuple[BlockState | None, list[bytes], 
     return state, [r.data for r in blocks.log(tx, block)], renditions.ring(tx, block)
 
 
-async def _touched(heap: HeapState, entry: EntryRow, saved: Saved, *, seen: bool = True) -> None:
+async def _touched(heap: HeapState, entry: EntryRow, saved: Saved) -> None:
     """The file has new stamps but says nothing new."""
-    row = stamped(entry, saved.stat, digest(saved.data) if seen else entry.digest)
-    await heap.db.write(lambda tx: entries.save(tx, heap.id, [row]))
-    heap.index.put(row)
+    row = stamped(entry, saved.stat, digest(saved.data))
+    await heap.store(lambda change: change.save([row]))
 
 
 async def _express(
@@ -124,18 +163,23 @@ async def _express(
     ring: Sequence[Rendition],
     *,
     again: bool = False,
+    is_blind: bool = False,
 ) -> None:
     """``again``: names mean something else now, so that a text that shows the document may say
     something new.
     """
     block = entry.block_id
-    live = await off_loop(heap.replicas.load, block, state.seq, updates)
-    heap.replicas.drop(block)
-    links = NoteLinks(heap.index, block, aliases=True, expected=_expected(entry, live))
-    chosen = await off_loop(choose, ring, saved.data, now_ms()) if ring else None
+    live = await heap.take_replica(state, updates)
+    if _is_gone_for_good(state, live):
+        await _abandon(heap, entry)
+        return
+    links = NoteLinks(heap.index, block, aliases=True, new_files=_awaited(heap, entry, live))
+    chosen = None
+    if ring:
+        chosen = await off_loop(choose, ring, saved.data, now_ms(), is_blind=is_blind)
     base = await heap.db.read(lambda tx: _base(tx, block, chosen.rendition)) if chosen else None
-    front_before = Note.of(chosen.rendition.data).front if chosen else None
-    change = front_change(front_before, note.front)
+    before = await off_loop(Note.of, chosen.rendition.data) if chosen else None
+    change = front_change(before.front if before else None, note.front)
     wish, new_tags = wish_of(heap, change)
     same = wish == Wish() and not again and (not ring or state.deleted_at_ms is None)
     if same and await off_loop(lambda: shows(saved.data, live.view(), links)):
@@ -172,10 +216,32 @@ async def _express(
     await _commit(heap, entry, saved, state, live, outcome)
 
 
-def _expected(entry: EntryRow, live: Replica) -> dict[str, str]:
-    """Where a note's contents stand, or will, by key: a text may show one that is not here yet."""
+def _awaited(heap: HeapState, entry: EntryRow, live: Replica) -> dict[str, str]:
+    """Where contents of a note will stand that are not here yet, by key: a text may show one."""
+    here = heap.index.attachments.get(entry.block_id, {})
     files = live.fields().files
-    return wanted_paths(Holding(entry.block_id, "note", entry.path, files), {}) if files else {}
+    if all(f.key in here for f in files):
+        return {}
+    paths = wanted_paths(Holding(entry.block_id, "note", entry.path, files), here)
+    return {k: p for k, p in paths.items() if k not in here}
+
+
+def _is_gone_for_good(state: BlockState, live: Replica) -> bool:
+    """Whether nothing brings a block back: its document says so, or the server's feed did, for the
+    document knows of no deletion.
+    """
+    fields = live.fields()
+    unknown = state.deleted_at_ms is not None and fields.deleted_at_ms is None
+    return unknown or fields.permanently_deleted_at_ms is not None
+
+
+async def _abandon(heap: HeapState, entry: EntryRow) -> None:
+    """A text of a block that was deleted for good becomes another note's."""
+    block = entry.block_id
+    paths = heap.index.paths_of(block)
+    await heap.store(lambda change: change.forget(block, paths))
+    heap.look_at_files()
+    log.warning("deleted for good: its file becomes another note", path=entry.path)
 
 
 def _undeleted(live: Replica, update: bytes | None) -> bytes | None:
@@ -196,11 +262,19 @@ def _base(tx: Tx, block: BlockId, rendition: Rendition) -> Base:
     return Base(rendition.data, (*rows, *([rendition.extra] if rendition.extra else [])))
 
 
-def wish_of(heap: HeapState, change: FrontChange) -> tuple[Wish, list[BlockState]]:
-    """What a change of the front matter asks of the document, and the tag blocks it needs."""
+def wish_of(
+    heap: HeapState, change: FrontChange, known: Mapping[str, BlockId] = NO_TAGS
+) -> tuple[Wish, list[BlockState]]:
+    """What a change of the front matter asks of the document, and the tag blocks it needs.
+
+    Args:
+        heap: the heap.
+        change: of the front matter.
+        known: tag blocks by title that are to be stored together with this one.
+    """
     new_tags, added = [], []
     for title in change.added_tags:
-        tag = heap.index.tag_named(title)
+        tag = known.get(title) or heap.index.tag_named(title)
         if tag is None:
             state = BlockState(new_block_id(), heap.id, "tag", title=title, born_here=True)
             new_tags.append(state)
@@ -237,14 +311,14 @@ async def _commit(
     row = stamped(entry, saved.stat, digest(saved.data))
     fields = live.fields()
 
-    def store(tx: Tx) -> BlockState:
+    def store(change: Change) -> int:
+        tx, values = change.tx, dict[str, object]()
+        seq = state.seq
         for tag in outcome.new_tags:
-            blocks.insert(tx, tag)
-        values: dict[str, object] = {}
+            change.insert(tag)
         if outcome.update is not None:
-            blocks.append(tx, state.id, outcome.update, local=True)
-            values = heap.described(state, fields) | {"state_vector": live.state_vector()}
-            blocks.set_tags(tx, state.id, fields.tags)
+            seq = blocks.append(tx, state.id, outcome.update, local=True)
+            values = change.describe(state, fields) | {"state_vector": live.state_vector()}
         renditions.add(
             tx,
             state.id,
@@ -256,21 +330,14 @@ async def _commit(
             origin="stale" if outcome.older else "saved",
         )
         review.keep(tx, heap.id, state.id, row.path, saved.data, now_ms(), outcome.reviews)
-        entries.save(tx, heap.id, [row])
+        change.save([row])
         entries.mention(tx, state.id, outcome.mentions)
         # Publishing brings what arrived meanwhile, and the front matter; it writes nothing when
         # nothing is missing.
-        blocks.update(tx, state.id, **values, stale=1)
-        fresh = blocks.get(tx, state.id)
-        assert fresh is not None
-        return fresh
+        change.update(state.id, **values, stale=1)
+        return seq
 
-    fresh = await heap.db.write(store)
-    for tag in outcome.new_tags:
-        heap.learned(None, tag)
-    heap.learned(state, fresh)
-    heap.index.put(row)
-    heap.replicas.put(state.id, fresh.seq, live)
+    heap.replicas.put(state.id, await heap.store(store), live)
     heap.to_publish.set()
     if outcome.update is not None:
         log.info("edit read", path=saved.path, bytes=len(outcome.update), older_base=outcome.older)
@@ -291,7 +358,8 @@ async def note_reread(heap: HeapState, path: str) -> None:
         return
     saved = Saved(path, ring[0].data, stat)
     try:
-        note = Note.of(saved.data)
-        await _express(heap, entry, saved, note, state, updates, ring[:1], again=True)
+        note = await off_loop(Note.of, saved.data)
+        with heap.at_work.on(entry.block_id):
+            await _express(heap, entry, saved, note, state, updates, ring[:1], again=True)
     except BlockError as error:
-        heap.file_problems[path] = str(error)
+        heap.problems.found("content", path, error)

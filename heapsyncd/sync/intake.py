@@ -9,34 +9,39 @@ stays away.
 import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from dataclasses import dataclass
 
 import structlog
 
 from heapsyncd.cache import renditions
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.errors import FolderTrouble, UnreadableFile
+from heapsyncd.errors import BlockError, FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry, Snapshot, compare
-from heapsyncd.markdown import frontmatter
-from heapsyncd.markdown.text import decode
 from heapsyncd.sync import changes, holding
 from heapsyncd.sync.adopt import Homeless, take_in
 from heapsyncd.sync.contents import content_changed
 from heapsyncd.sync.damage import mended
 from heapsyncd.sync.displaced import displaced
 from heapsyncd.sync.guard import spread
-from heapsyncd.sync.index import link_key, stat_of
-from heapsyncd.sync.ingest import Saved, note_saved
-from heapsyncd.sync.merge import digest, names_in
+from heapsyncd.sync.index import stat_of
+from heapsyncd.sync.ingest import Saved, judged, note_saved, read_note
+from heapsyncd.sync.merge import digest
 from heapsyncd.sync.misplaced import taken_home
 from heapsyncd.sync.offloop import off_loop
-from heapsyncd.sync.plan import Created, Found, assets_owner, recognise, stands_in_for
+from heapsyncd.sync.plan import (
+    Created,
+    Found,
+    assets_of,
+    assets_owner,
+    recognise,
+    stands_in_for,
+)
+from heapsyncd.sync.plan import Moved as MovedEntry
 from heapsyncd.sync.rules import Rules
 from heapsyncd.sync.stale import is_alike
-from heapsyncd.sync.unsteady import QUIET_S, Unsteady
+from heapsyncd.sync.unsteady import ARRIVED_S, QUIET_S, Unsteady
 
 log = structlog.get_logger()
 
@@ -48,8 +53,6 @@ GONE_MOST_S = 10.0
 """While more paths go, those before them are not believed either, so that a mass deletion is seen
 as one; for no longer than this.
 """
-ARRIVED_S = 10.0
-"""The first look waits no longer than this for new files to become quiet."""
 NOTE_BYTES = 64 << 20
 """A larger file is no note."""
 
@@ -72,17 +75,6 @@ class Intake(Unsteady):
     """Carries what was hinted at into the cache. One owner: the folder's task."""
 
     rules: Rules
-    _put_off: dict[str, float] = field(default_factory=dict, init=False)
-    """Texts that wait for names, and since when."""
-
-    @property
-    def arriving(self) -> bool:
-        """Whether there are new files that are not settled enough to be read."""
-        return bool(self._unsettled())
-
-    def _unsettled(self) -> list[str]:
-        index, seen = self.heap.index, self._seen
-        return [p for p in self._due if p not in index.entries and seen.get(p, (None, 0))[0]]
 
     async def look_first(self) -> None:
         """The first look of a life: new files are waited for, because one may be the file of a
@@ -105,6 +97,9 @@ class Intake(Unsteady):
             del self._due[path]
         if not paths and not everything:
             return
+        # What could not be attached, or was attached already, may be another case now.
+        owners = {p if p.endswith(".md") else assets_owner(p) for p in paths}
+        paths |= {p for o in owners if o for p in self.heap.problems.below(assets_of(o))}
         try:
             if everything or IGNORE_FILE in paths:
                 wait_s = await self.rules.reread(now)
@@ -124,17 +119,10 @@ class Intake(Unsteady):
         except FolderTrouble:
             self.hint(paths, everything=everything)
             raise
-        self._report_problems(snapshot, everything=everything)
+        self.heap.problems.scanned(snapshot, scope)
         await self._compare(snapshot, scope, now)
         self._put_off = {p: since for p, since in self._put_off.items() if p in self._due}
-
-    def _report_problems(self, snapshot: Snapshot, *, everything: bool) -> None:
-        if everything:
-            self.heap.file_problems = {
-                p: r for p, r in self.heap.file_problems.items() if p in snapshot.entries
-            }
-        for problem in snapshot.problems:
-            self.heap.file_problems[problem.path] = problem.reason
+        self.heap.problems.vanished(snapshot, scope, self.heap.index.entries.keys())
 
     async def _compare(self, snapshot: Snapshot, scope: set[str] | None, now: float) -> None:
         index = self.heap.index
@@ -144,8 +132,9 @@ class Intake(Unsteady):
         await holding.settle(self.heap, snapshot.entries)
         # A file that was to be brought back and is there: written before a kill, or by the user.
         known = [e for e in found.created if self._comes_back(e)]
-        others = await displaced(self.heap, found, NOTE_BYTES)
-        changed = [e for e in found.modified if e not in others]
+        others = await displaced(self.heap, found, NOTE_BYTES, self._due.keys())
+        placed = {e.path for e in others}
+        changed = [e for e in found.modified if e.path not in placed]
         created = [*(e for e in found.created if e not in known), *others]
         missing = [index.entries[p] for p in found.missing]
         # Names before texts, and deletions last: texts link to what was renamed, made, found or
@@ -193,24 +182,39 @@ class Intake(Unsteady):
                 return
             if await mended(self.heap, row, saved):
                 return
-            home = await taken_home(self.heap, row, saved)
-            if home is None:
-                await note_saved(self.heap, saved)
+            try:
+                home = await taken_home(self.heap, row, saved)
+            except Moved as moved:
+                self.look_again({moved.path, entry.path})
+            except FolderTrouble as error:
+                self.heap.problems.found("read", entry.path, error)
+                self.look_again([entry.path])
             else:
-                self._due[home] = time.monotonic()
+                if home is not None:
+                    self.heap.problems.clear(entry.path, "content")
+                await note_saved(self.heap, home or saved, is_blind=home is not None)
         else:
-            await content_changed(self.heap, row, entry.stat)
+            try:
+                await content_changed(self.heap, row, entry.stat)
+            except BlockError as error:
+                reason = f"it could not be sent: {error}"
+                self.heap.problems.found("content", entry.path, reason)
 
     async def _read(self, path: str) -> Saved | None:
         try:
             data, stat = await self.heap.disk.read(path, NOTE_BYTES)
         except Unsettled:
             self._due[path] = time.monotonic() + QUIET_S
-        except (FolderTrouble, UnreadableFile) as error:
-            self.heap.file_problems[path] = str(error)
+        except FolderTrouble as error:
+            self.heap.problems.found("read", path, error)
+        except UnreadableFile as error:
+            self.heap.problems.clear(path, "read")
+            reason = f"{error}, too much for a note: split it, or name it in {IGNORE_FILE}"
+            self.heap.problems.found("content", path, reason)
         except Moved:
             self.paths.add(path)
         else:
+            self.heap.problems.clear(path, "read")
             return Saved(path, data, stat)
         return None
 
@@ -246,12 +250,16 @@ class Intake(Unsteady):
                 continue
             self._seen.pop(step.entry.path, None)
             self._due.pop(step.entry.path, None)
-            if await changes.moved(self.heap, step):
+            if await self._move(step):
                 read.append(step.path)
         read += await take_in(
             self.heap,
             homeless,
-            [c.found for c in plan.created if c.found.kind == "file"],
+            [
+                c.found
+                for c in plan.created
+                if c.found.kind == "file" and (not c.found.is_note or c.path in texts)
+            ],
             {c.path: c.copy_of for c in plan.created},
             texts,
         )
@@ -308,20 +316,14 @@ class Intake(Unsteady):
         """Whether a note is read as soon as it is named: it is none that we know."""
         return found.inode not in was and found.front_id not in self.heap.index.blocks
 
-    def _names_to_come(self, saved: Saved, now: float) -> bool:
-        """Whether a text names a new file that is not settled yet: then it is read when that is,
-        for until then the name means nothing; but it does not wait for ever.
-        """
-        coming = [p for p in self._unsettled() if p.endswith(".md") and p not in self._put_off]
-        keys = {link_key(k) for p in coming for k in (p, PurePosixPath(p).name)}
-        named = names_in(saved.data) if keys else []
-        if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
+    async def _move(self, step: MovedEntry) -> bool:
+        """Let an entry stand elsewhere; whether it does."""
+        try:
+            return await changes.moved(self.heap, step)
+        except BlockError as error:
+            reason = f"the move could not be sent: {error}"
+            self.heap.problems.found("content", step.path, reason)
             return False
-        if now - self._put_off.setdefault(saved.path, now) > ARRIVED_S:
-            return False
-        self._due[saved.path] = min(self._due[p] for p in coming)
-        self._seen[saved.path] = (saved.stat, 0.0)
-        return True
 
     def _changed_on_the_way(self, created: list[Entry], now: float) -> None:
         """What moved along with its directory, and is another than it was, is read next."""
@@ -355,14 +357,15 @@ class Intake(Unsteady):
         if not base.is_note:
             return base
         saved = await self._read(entry.path)
-        if saved is None:
-            return None
-        texts[entry.path] = saved
-        try:
-            front_id = frontmatter.split(decode(saved.data).text)[0].id
-        except UnreadableFile as error:
-            self.heap.file_problems[entry.path] = str(error)
-            return None
+        note = None
+        if saved is not None:
+            note = judged(self.heap, saved, await off_loop(read_note, saved.data))
+        if saved is None or note is None:
+            # It may still be known by its number, if nothing but its name is new.
+            before = was.get(entry.stat.inode)
+            known = None if before is None else stat_of(before)
+            return base if known is not None and entry.stat.same_content(known) else None
+        texts[entry.path], front_id = saved, note.front.id
         inode, before = saved.stat.inode, was.get(saved.stat.inode)
         if front_id is None and before is not None and not await self._is_edited(before, saved):
             inode = 0  # another file's, used again

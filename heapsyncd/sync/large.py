@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from heapsyncd.backoff import Backoff
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
@@ -20,9 +21,8 @@ from heapsyncd.sync.state import HeapState
 
 log = structlog.get_logger()
 
-FIRST_S: Final = 1.0
-LIMIT_S: Final = 600.0
-"""The server is asked whether it has them after so long, doubled each time up to the limit."""
+ASKED_AGAIN: Final = Backoff(1.0, 600.0)
+"""When the server is asked whether it has them."""
 
 
 async def sent_live(heap: HeapState, block: BlockId, sync_version: int, update: bytes) -> bool:
@@ -33,10 +33,11 @@ async def sent_live(heap: HeapState, block: BlockId, sync_version: int, update: 
         heap.large_tries = 0
         return True
     if heap.live is not None:
-        heap.live.send(block, update)  # a document that is not open yet is answered when it is
-        wait_s = min(LIMIT_S, FIRST_S * 2.0 ** min(heap.large_tries, 10))
-        heap.large_at_s = time.monotonic() + wait_s
+        if heap.current.is_set():  # the server may have been lost since the push
+            heap.live.send(block, update)  # a document not open yet is answered when it is
         heap.large_tries += 1
+        wait_s = ASKED_AGAIN.bound_s(heap.large_tries)
+        heap.large_at_s = time.monotonic() + wait_s
         log.info("sent live", block=block, bytes=len(update), asked_again_in_s=wait_s)
     return False
 

@@ -24,8 +24,9 @@ from heapsyncd.markdown.reader import read
 from heapsyncd.markdown.render import render
 from heapsyncd.markdown.text import SourceText, decode, encode
 from heapsyncd.model import Fields
-from heapsyncd.sync.common import common
+from heapsyncd.sync.common import common, is_said_in, merged, said
 from heapsyncd.sync.index import NoteLinks, link_key
+from heapsyncd.sync.returns import deletion
 from heapsyncd.tree import Atom, Block, Text
 
 _NAMED: Final = re.compile(r"\[\[([^\[\]|\\\n]+)")
@@ -299,15 +300,24 @@ def reexpress(
         state: the fresh document's full state.
         client_id: for the new edit.
 
-    The three-way base is what the server had; an edit that it had applied without our knowing
-    stands in ``state`` as well, and is made once.
+    The three-way base is what the server had. An edit that it had applied without our knowing, so
+    that ``state`` has all words of the first at least, is made once, also where others have gone
+    on from it.
     """
-    if len(acknowledged) == len(everything):
+    old = ours = Replica.load(acknowledged)
+    if len(acknowledged) < len(everything):
+        ours = Replica.load(everything)
+    elif old.fields().deleted_at_ms is None:
         return Compacted(state, None)
-    old, ours, fresh = Replica.load(acknowledged), Replica.load(everything), Replica.load([state])
+    fresh = Replica.load([state])
     before, after, now = old.fields(), ours.fields(), fresh.fields()
-    body = merge_three(old.view(), ours.view(), fresh.view())
+    known, here, there = old.view(), ours.view(), fresh.view()
+    first = Replica.load(everything[: len(acknowledged) + 1]).view()
+    had = said(first) - said(known)
+    may_have = bool(had) and is_said_in(had, there)
+    body = (merged if may_have else merge_three)(known, here, there)
     wish = fields_wish(before, after, now, body)
+    wish = replace(wish, deleted_at_ms=deletion(old, ours, fresh))
     return Compacted(state, express([state], wish, live=fresh, client_id=client_id).update)
 
 

@@ -4,16 +4,19 @@ pass.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.backoff import Lane, first_of
 from heapsyncd.cache import heaps
+from heapsyncd.cache.atwork import AtWork
 from heapsyncd.config import Account
 from heapsyncd.database import Database
 from heapsyncd.document.replica import self_test
@@ -28,27 +31,30 @@ from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
 from heapsyncd.sync import interpreter
-from heapsyncd.sync.cachefile import open_cache, same_server
+from heapsyncd.sync.cachefile import cache_path, marks_path, open_cache, recognise
 from heapsyncd.sync.deletions import ask
 from heapsyncd.sync.fetch import fetch, inside
 from heapsyncd.sync.heap import HeapMirror
 from heapsyncd.sync.intake import Intake
-from heapsyncd.sync.opening import chosen, open_heap
-from heapsyncd.sync.patience import first_of
+from heapsyncd.sync.opening import chosen, open_heap, unmatched
 from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
 from heapsyncd.sync.restore import restore
 from heapsyncd.sync.rules import Rules
 from heapsyncd.sync.suspend import Suspends
+
+_T = TypeVar("_T")
 
 log = structlog.get_logger()
 
 HEAPS_AGAIN_S: Final = 60.0
 """How often the list of heaps is asked for."""
 GIVE_UP_S: Final = 30.0
-"""A single pass without a time limit ends when the server was away for this long."""
+"""A single pass ends when the server was away for this long, or one kind of work with it."""
 BEAT_S: Final = 2.0
 """How often the heaps' loops, and a suspend, are looked for."""
 ONCE_POLL_S: Final = 0.5
+END_S: Final = 3.0
+"""How long after a single pass the heaps may finish what they are at; then they are cancelled."""
 
 
 async def mirror_account(
@@ -73,8 +79,9 @@ async def mirror_account(
         ready: called when the first look at every heap is through (or the server is away).
 
     Raises:
-        SignInRefused, Unreachable and their like: only with ``once``; the daemon waits them out.
-        ConfigError: the cache belongs to another account or server.
+        SignInRefused, OtherServer, Unreachable and their like: only with ``once``; the daemon
+            waits them out.
+        ConfigError: a newer heapsyncd wrote the cache.
         FolderTrouble: the cache can't be used.
     """
     self_test()
@@ -82,11 +89,11 @@ async def mirror_account(
     assert account.seed is not None
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
-        await same_server(db, account)
+        at_work = stack.enter_context(AtWork.open(marks_path(account, state_dir)))
         backend: Backend = await stack.enter_async_context(
-            HeaperBackend(account.server, account.seed)
+            HeaperBackend(account.server, account.seed, partial(recognise, db, account))
         )
-        mirror = AccountMirror(account, db, backend, report, stop, ready, once=once)
+        mirror = AccountMirror(account, db, backend, report, stop, ready, at_work, once=once)
         stack.push_async_callback(mirror.close)
         for ask in ("deletions", "fetch", "restore", "recount"):
             setattr(report, ask, getattr(mirror, ask))
@@ -95,6 +102,10 @@ async def mirror_account(
             await mirror.run()
             return Verdict(report.state, 0)
         return await mirror.once(timeout_s)
+
+
+class _Stopped(Exception):
+    """Told to stop while the server was asked."""
 
 
 class AccountMirror:
@@ -110,15 +121,18 @@ class AccountMirror:
         report: Report,
         stop: asyncio.Event,
         ready: Callable[[], None],
+        at_work: AtWork,
         *,
         once: bool,
     ) -> None:
         self._account, self._db, self._backend = account, db, backend
         self._report, self._stop, self._ready = report, stop, ready
         self._once = once
+        self._at_work = at_work
         self._end = asyncio.Event()
         self._claimed: list[HeapFolder] = []
         self._suspends = Suspends()
+        self._tasks: list[asyncio.Task[None]] = []
         self.mirrors: dict[HeapId, HeapMirror] = {}
 
     async def close(self) -> None:
@@ -130,30 +144,38 @@ class AccountMirror:
         """Mirror until told to stop, server or not."""
         async with asyncio.TaskGroup() as group:
             for row in await self._db.read(heaps.load_all):
+                if self._stop.is_set():
+                    break
                 if row.mirrored and self._chosen(row.title, row.id):
                     await self._start(group, Heap(row.id, row.title))
-            failures = 0
+            lane = Lane(self._backend.contact)
             while not self._stop.is_set():
                 try:
                     await self._find_heaps(group)
-                    failures = 0
+                    lane.worked()
+                except _Stopped:
+                    break
                 except (TryLater, SignInRefused, PeerError) as error:
-                    failures += 1
+                    lane.failed(error)
                     self._note(error)
                     self._ready()
-                wait = HEAPS_AGAIN_S if not failures else min(HEAPS_AGAIN_S, 2.0**failures)
-                await self._rest(wait)
+                await self._rest(lane.pause_s() if lane.failures else HEAPS_AGAIN_S, *lane.ends())
             self._end.set()
 
-    async def _rest(self, wait_s: float) -> None:
-        """Wait, telling now and then that the heaps' loops get on, as long as they do."""
+    async def _rest(self, wait_s: float, *events: asyncio.Event) -> None:
+        """Wait for the time to be over or one of the events, telling now and then that the heaps'
+        loops get on, as long as they do.
+        """
         end = time.monotonic() + wait_s
-        while not self._stop.is_set() and time.monotonic() < end:
+        events = (self._stop, *events)
+        while not any(e.is_set() for e in events) and time.monotonic() < end:
             if all(m.alive for m in self.mirrors.values()):
                 self._report.alive()
-            await first_of(self._stop, timeout_s=min(BEAT_S, wait_s))
+            await first_of(*events, timeout_s=min(BEAT_S, wait_s))
             if (slept_s := self._suspends.over()) is not None:
                 log.info("awake again", account=self._account.name, slept_s=round(slept_s))
+                for mirror in self.mirrors.values():
+                    mirror.state.out_of_touch()
                 await self._backend.renew()
                 for mirror in self.mirrors.values():
                     mirror.wake()
@@ -162,19 +184,34 @@ class AccountMirror:
     async def once(self, timeout_s: float | None) -> Verdict:
         """One full pass both ways."""
         started = time.monotonic()
+        end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+        late = Verdict("offline", 4, (f"{self._account.server} did not answer in time",))
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._backend.sign_in()
-        except TimeoutError:
-            return Verdict("offline", 4, (f"{self._account.server} did not answer in time",))
+            async with asyncio.timeout_at(end):
+                await self._unless_stopped(self._backend.sign_in())
+        except (TimeoutError, _Stopped):
+            return late
         async with asyncio.TaskGroup() as group:
-            await self._find_heaps(group)
-            verdict = await self._until_settled(started, timeout_s)
-            self._end.set()
+            try:
+                async with asyncio.timeout_at(end):
+                    with suppress(_Stopped):
+                        await self._find_heaps(group)
+            except TimeoutError:
+                verdict = late
+            else:
+                verdict = await self._until_settled(started, timeout_s)
+            await self._end_heaps()
         return verdict
 
+    async def _end_heaps(self) -> None:
+        """End the heaps' tasks in order; what waits for the server still is not waited for."""
+        self._end.set()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=END_S)
+            for task in late:
+                task.cancel()
+
     async def _until_settled(self, started: float, timeout_s: float | None) -> Verdict:
-        away_since: float | None = None
         while True:
             mirrors = list(self.mirrors.values())
             if all(m.settled for m in mirrors):
@@ -186,8 +223,9 @@ class AccountMirror:
                 return Verdict(
                     "sign-in needed", SignInRefused.exit_code, (str(self._report.error),)
                 )
-            away_since = None if self._report.connected else away_since or now
-            if away_since is not None and now - away_since > GIVE_UP_S:
+            away = next((e for m in mirrors if (e := m.away(GIVE_UP_S)) is not None), None)
+            if away is not None:
+                self._report.connected, self._report.error = False, str(away)
                 return self._verdict(mirrors)
             if timeout_s is not None and now - started > timeout_s:
                 return self._verdict(mirrors)
@@ -195,14 +233,17 @@ class AccountMirror:
 
     def _verdict(self, mirrors: Sequence[HeapMirror]) -> Verdict:
         left = [line for report in self._report.heaps.values() for line in report.left()]
+        told = tuple(line for report in self._report.heaps.values() for line in report.told())
+        if self._report.unmatched is not None:
+            left.append(self._report.unmatched)
         unsettled = [m.state.report.title for m in mirrors if not m.settled]
         if not self._report.connected:
             reason = self._report.error or f"{self._account.server} can't be reached"
-            return Verdict("offline", TryLater.exit_code, (reason, *left))
+            return Verdict("offline", TryLater.exit_code, (reason, *left), told)
         if not left and not unsettled:
-            return Verdict("in sync", 0)
+            return Verdict("in sync", 0, (), told)
         rest = left or [f"{title}: not finished yet" for title in unsettled]
-        return Verdict(self._report.state if left else "syncing", 1, tuple(rest))
+        return Verdict(self._report.state if left else "syncing", 1, tuple(rest), told)
 
     async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
         """What is held, after a decision, if any; it is carried out at once."""
@@ -244,9 +285,27 @@ class AccountMirror:
     def _chosen(self, title: str, heap: HeapId) -> bool:
         return chosen(self._account, title, heap)
 
+    async def _unless_stopped(self, asked: Coroutine[Any, Any, _T]) -> _T:
+        """What the server answers; _Stopped when told to stop first: it may take its time."""
+        answer = asyncio.create_task(asked)
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((answer, stop), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise _Stopped
+            return answer.result()
+        finally:
+            for task in (answer, stop):
+                task.cancel()
+            await asyncio.gather(answer, stop, return_exceptions=True)
+
     async def _find_heaps(self, group: asyncio.TaskGroup) -> None:
-        found = await self._backend.heaps()
+        found = await self._unless_stopped(self._backend.heaps())
         self._report.connected, self._report.refused, self._report.error = True, False, None
+        missing = unmatched(self._account, [(h.title, h.id) for h in found])
+        if missing != self._report.unmatched and missing is not None:
+            log.warning("heaps not found", account=self._account.name, reason=missing)
+        self._report.unmatched = missing
         for heap in sorted(found, key=lambda h: h.id):
             if heap.id in self.mirrors or heap.encrypted or not self._chosen(heap.title, heap.id):
                 continue
@@ -257,9 +316,12 @@ class AccountMirror:
 
     async def _start(self, group: asyncio.TaskGroup, heap: Heap) -> None:
         try:
-            state = await open_heap(self._account, self._db, self._backend, self._report, heap)
+            state = await open_heap(
+                self._account, self._db, self._backend, self._report, heap, self._at_work
+            )
         except FolderTrouble as error:
-            report = HeapReport(heap.id, heap.title, str(self._account.folder), error=str(error))
+            ails = {"folder": str(error)}
+            report = HeapReport(heap.id, heap.title, str(self._account.folder), ails=ails)
             self._report.heaps[heap.id] = report
             log.warning("heap not opened", heap=heap.title, reason=str(error))
             self._ready()
@@ -274,7 +336,7 @@ class AccountMirror:
             self._looked,
         )
         self.mirrors[heap.id] = mirror
-        group.create_task(mirror.run(), name=f"heap {heap.title}")
+        self._tasks.append(group.create_task(mirror.run(), name=f"heap {heap.title}"))
 
     def _looked(self) -> None:
         if all(m.first_look for m in self.mirrors.values()):
@@ -282,10 +344,25 @@ class AccountMirror:
             self._ready()
 
 
-async def list_heaps(account: Account) -> list[tuple[Heap, bool]]:
-    """The heaps an account can see, and whether the configuration mirrors each."""
+async def list_heaps(account: Account, state_dir: Path, code: str = "") -> list[tuple[Heap, bool]]:
+    """The heaps an account can see, and whether the configuration mirrors each.
+
+    Args:
+        account: with its key.
+        state_dir: where its cache lives, if there is one.
+        code: for the first sign-in to a new embedded server.
+
+    Raises:
+        OtherServer: there is a cache, and it belongs to another server.
+    """
     assert account.seed is not None
-    async with HeaperBackend(account.server, account.seed) as backend:
+    async with AsyncExitStack() as stack:
+        known = None
+        if cache_path(account, state_dir).exists():
+            db = await stack.enter_async_context(await open_cache(account, state_dir))
+            known = partial(recognise, db, account)
+        backend = HeaperBackend(account.server, account.seed, known, code)
+        await stack.enter_async_context(backend)
         await backend.sign_in()
         found = await backend.heaps()
     return [(h, chosen(account, h.title, h.id) and not h.encrypted) for h in found]

@@ -9,53 +9,57 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, renditions
+from heapsyncd.cache import renditions
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.database import Tx
-from heapsyncd.errors import FolderTrouble, UnreadableFile
-from heapsyncd.folder.disk import Moved
+from heapsyncd.errors import UnreadableFile
 from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.ingest import Saved
 from heapsyncd.sync.merge import Note, digest
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.state import HeapState, stamped
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
 
-async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | None:
-    """Where a text was taken that belongs to another note than stands there; None: it belongs
-    there, or nobody can tell.
+async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> Saved | None:
+    """Take a text that belongs to another note than stands there to that note.
 
     That note's own file is written first: after a kill in between all of it is done again.
+
+    Returns:
+        The text where it was taken, to be read there; None when it belongs where it is, or nobody
+        can tell.
+
+    Raises:
+        Moved: either note's file has an edit that is not read yet. Until it is, this text is not
+            to be read either: it would replace another note's.
+        FolderTrouble: a file can't be written.
     """
     async with heap.lock:
-        home = _home(heap, entry, saved)
+        home = await _home(heap, entry, saved)
         base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
         if home is None or base is None:
             return None
-        try:
-            await heap.disk.write(home, saved.data, heap.index.stats[home])
-            stat = await heap.disk.write(entry.path, base.data, saved.stat)
-        except (Moved, FolderTrouble):
-            return None
+        there = await heap.disk.write(home, saved.data, heap.index.stats[home])
+        stat = await heap.disk.write(entry.path, base.data, saved.stat)
         row = stamped(entry, stat, digest(base.data))
 
-        def store(tx: Tx) -> None:
-            entries.save(tx, heap.id, [row])
-            blocks.update(tx, entry.block_id, stale=1)
+        def store(change: Change) -> None:
+            change.save([row])
+            change.update(entry.block_id, stale=1)
 
-        await heap.db.write(store)
-        heap.index.put(row)
+        await heap.store(store)
     heap.to_publish.set()
     log.info("saved under a former name", path=entry.path, home=home)
-    return home
+    return Saved(home, saved.data, there)
 
 
-def _home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | None:
+async def _home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | None:
     """The place of the note whose text this is, when that note had this name before."""
     try:
-        block = BlockId(Note.of(saved.data).front.id or "")
+        block = BlockId((await off_loop(Note.of, saved.data)).front.id or "")
     except UnreadableFile:
         return None
     name = PurePosixPath(entry.path).name.removesuffix(".md")

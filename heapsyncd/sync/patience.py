@@ -2,31 +2,18 @@
 again.
 """
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Final
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Literal
 
 import structlog
 
-from heapsyncd.errors import (
-    PeerError,
-    ServerTrouble,
-    SignInRefused,
-    TooFast,
-    TryLater,
-    meant,
-)
+from heapsyncd.backoff import Lane
+from heapsyncd.errors import PeerError, SignInRefused, TryLater, meant
 from heapsyncd.sync.state import HeapState
 
-FIRST_S: Final = 1.0
-LIMIT_S: Final = 60.0
-"""Pauses are drawn from zero up to a bound that doubles from FIRST_S to LIMIT_S (full jitter)."""
-REFUSED_S: Final = 5.0
-"""A refused account is not asked more often than this."""
-
-_SUFFERS: Final = {
+Work = Literal["send", "receive", "transfer", "follow"]
+_SUFFERS: Final[Mapping[Work, str]] = {
     "send": "edits are not sent",
     "receive": "changes are not received",
     "transfer": "files are not transferred",
@@ -37,9 +24,8 @@ _SUFFERS: Final = {
 log = structlog.get_logger()
 
 
-@dataclass
-class Patience:
-    """How often in a row one kind of work failed, and how long to wait now.
+class Patience(Lane):
+    """One kind of work of one heap, tried again and again.
 
     Args:
         heap: whose report tells of the trouble.
@@ -48,78 +34,53 @@ class Patience:
             do).
     """
 
-    heap: HeapState
-    work: str
-    proves: bool = False
-    failures: int = 0
-    last: Exception | None = field(default=None)
-    trying: bool = False
-    """An attempt is being made: what it meets may not be all."""
+    def __init__(self, heap: HeapState, work: Work, *, proves: bool = False) -> None:
+        super().__init__(heap.backend.contact)
+        self.work = work
+        self.trying = False
+        """An attempt is being made: what it meets may not be all."""
+        self.since_s: float | None = None
+        """Since when, on the monotonic clock, no attempt worked; None: the last one did."""
+        self._heap = heap
+        self._proves = proves
 
     async def attempt(self, step: Callable[[], Awaitable[object]]) -> bool:
         """Do the step; whether it worked. After a failure ``pause_s`` says how long to wait."""
-        self.trying = True
+        self.trying, breaks = True, self._heap.breaks
         try:
             await step()
         except (TryLater, SignInRefused, PeerError, BaseExceptionGroup) as error:
             cause = meant(error)
             if not isinstance(cause, TryLater | SignInRefused | PeerError):
                 raise
-            self._failed(cause)
+            self.failed(cause)
             return False
         finally:
             self.trying = False
         if self.failures:
-            log.info("works again", heap=self.heap.report.title, work=self.work)
-        self.failures, self.last = 0, None
-        account, heap = self.heap.account, self.heap.report
-        if self.proves:
+            log.info("works again", heap=self._heap.report.title, work=self.work)
+        self.worked()
+        self.since_s = None
+        self._heap.report.ails.pop(self.work, None)
+        if self._proves:
+            account = self._heap.account
             account.connected, account.refused, account.error = True, False, None
-            self.heap.current.set()
-        if heap.error is not None and heap.error.startswith(self._mark):
-            heap.error = None
+            self._heap.in_touch(breaks)
         return True
 
-    @property
-    def _mark(self) -> str:
-        return f"{_SUFFERS.get(self.work, self.work)}: "
-
-    def _failed(self, error: Exception) -> None:
-        self.failures += 1
-        self.last = error
-        self.heap.current.clear()
-        self.heap.in_doubt = True
-        account = self.heap.account
+    def failed(self, error: Exception) -> None:
+        """The last attempt failed: say so."""
+        super().failed(error)
+        self.since_s = self.since_s or time.monotonic()
+        self._heap.report.ails.pop(self.work, None)
+        self._heap.out_of_touch()
+        self._heap.in_doubt = True
+        account = self._heap.account
         if isinstance(error, SignInRefused):
             account.refused, account.error = True, str(error)
         elif isinstance(error, TryLater):
             account.connected, account.error = False, str(error)
         else:
             # This heap alone: the others go on.
-            self.heap.report.error = f"{self._mark}{error}"
-        log.warning("failed", heap=self.heap.report.title, work=self.work, reason=str(error))
-
-    def pause_s(self) -> float:
-        """How long to wait before the next attempt; 0 when the last one worked."""
-        if self.last is None:
-            return 0.0
-        bound = min(LIMIT_S, FIRST_S * 2.0 ** min(self.failures, 10))
-        pause = random.uniform(0.0, bound)  # noqa: S311 - jitter, not a secret
-        if isinstance(self.last, TooFast | ServerTrouble) and self.last.retry_after_s is not None:
-            return max(pause, self.last.retry_after_s)
-        if isinstance(self.last, TryLater):
-            return max(0.2, pause)
-        return max(REFUSED_S, pause)
-
-
-async def first_of(*events: asyncio.Event, timeout_s: float | None = None) -> None:
-    """Wait until one of the events is set, or the time is over."""
-    if any(e.is_set() for e in events):
-        return
-    waits = [asyncio.ensure_future(e.wait()) for e in events]
-    try:
-        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)
+            self._heap.report.ails[self.work] = f"{_SUFFERS[self.work]}: {error}"
+        log.warning("failed", heap=self._heap.report.title, work=self.work, reason=str(error))

@@ -58,7 +58,7 @@ async def settle_placeholders(heap: HeapState) -> None:
             if await heap.disk.stat(path) is None:
                 await heap.disk.write(path, text_of(entry.path, entry.size), None)
         except (Moved, FolderTrouble) as error:
-            heap.file_problems[path] = str(error)
+            heap.problems.found("write", path, error)
             continue
         heap.placeholders.add(path)
 

@@ -4,15 +4,13 @@ Each move is committed by itself right after it is done; a kill in between is re
 in the file (or the inode) at the next scan.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Final
 
 from heapsyncd.cache import blocks, entries, history, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.disk import Moved
 from heapsyncd.folder.layout import place
@@ -24,8 +22,7 @@ from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.placeholders import drop_placeholder, placeholder_of
 from heapsyncd.sync.plan import ASIDE, assets_of
 from heapsyncd.sync.state import HeapState, now_ms, stamped
-
-_NOT_MOVED: Final = "it could not be moved: "
+from heapsyncd.sync.unit_of_work import Change
 
 
 async def plan_places(heap: HeapState) -> dict[BlockId, str]:
@@ -52,10 +49,8 @@ async def put_in_place(heap: HeapState, look_at: set[str]) -> None:
         except (Moved, FolderTrouble) as error:
             look_at.add(step.old)
             if await heap.disk.stat(step.old) is not None:
-                heap.file_problems[step.old] = f"{_NOT_MOVED}{error}"
+                heap.problems.found("write", step.old, f"it could not be moved: {error.reason}")
             return
-    for path in [p for p, r in heap.file_problems.items() if r.startswith(_NOT_MOVED)]:
-        del heap.file_problems[path]  # everything has its place now
     heap.rearrange = False
     heap.index.retitled.clear()
 
@@ -84,7 +79,8 @@ async def _move_assets(heap: HeapState, old_note: str, new_note: str, look_at: s
     try:
         await _move(heap, old, new, look_at)
     except (Moved, FolderTrouble) as error:
-        heap.file_problems[old] = f"the attachments could not be moved along: {error}"
+        reason = f"the attachments could not be moved along: {error.reason}"
+        heap.problems.found("write", old, reason)
 
 
 async def _move(heap: HeapState, old: str, new: str, look_at: set[str]) -> None:
@@ -113,30 +109,27 @@ async def _entries_moved(
     heap: HeapState, affected: Sequence[EntryRow], after: Sequence[EntryRow]
 ) -> None:
     """Entries stand elsewhere now."""
+    aliases = heap.index.aliases
 
-    def store(tx: Tx) -> None:
-        entries.remove(tx, heap.id, [e.path for e in affected])
-        entries.save(tx, heap.id, after)
+    def store(change: Change) -> None:
+        change.remove(e.path for e in affected)
+        change.save(after)
         if affected and affected[0].role != "attachment":
-            name_changed(tx, heap, affected[0])
+            name_changed(change, aliases, affected[0])
 
-    await heap.db.write(store)
-    for entry in affected:
-        heap.file_problems.pop(entry.path, None)
-        heap.index.drop(entry.path)
-    for entry in after:
-        heap.index.put(entry)
+    await heap.store(store)
+    for entry, new in zip(affected, after, strict=True):
+        heap.problems.moved(entry.path, new.path)
 
 
-def name_changed(tx: Tx, heap: HeapState, old: EntryRow) -> None:
+def name_changed(change: Change, aliases: Container[str], old: EntryRow) -> None:
     """A block stands elsewhere: links to it follow, and its old name still finds it."""
     name = PurePosixPath(old.path).name.removesuffix(".md")
-    if collision_key(name) not in heap.index.aliases and not name.startswith(ASIDE):
-        entries.add_alias(tx, heap.id, collision_key(name), old.block_id)
-        heap.index.aliases[collision_key(name)] = old.block_id
-    for note in entries.mentioning(tx, old.block_id):
-        blocks.update(tx, note, stale=1)
-    blocks.update(tx, old.block_id, stale=1)
+    if collision_key(name) not in aliases and not name.startswith(ASIDE):
+        change.add_alias(collision_key(name), old.block_id)
+    for note in entries.mentioning(change.tx, old.block_id):
+        change.update(note, stale=1)
+    change.update(old.block_id, stale=1)
 
 
 # ---- deletions, folders, files --------------------------------------------------------------
@@ -164,17 +157,17 @@ async def _remove_path(heap: HeapState, state: BlockState, path: str, look_at: s
         look_at.add(path)
         return False
     except FolderTrouble as error:
-        heap.file_problems[path] = str(error)
+        heap.problems.found("write", path, error)
         return False
 
-    def store(tx: Tx) -> None:
-        history.retire(tx, heap.id, state.id, path, now_ms())
-        search.remove(tx, state.id)
-        entries.remove(tx, heap.id, [e.path for e in owned])
+    def store(change: Change) -> None:
+        history.retire(change.tx, heap.id, state.id, path, now_ms())
+        search.remove(change.tx, state.id)
+        change.remove(e.path for e in owned)
 
-    await heap.db.write(store)
+    await heap.store(store)
     for gone in owned:
-        heap.index.drop(gone.path)
+        heap.problems.clear(gone.path)
     return True
 
 
@@ -183,6 +176,10 @@ async def _unlink(heap: HeapState, entry: EntryRow, owned: Sequence[EntryRow]) -
     if entry.role == "folder":
         await heap.disk.remove_dir(entry.path)
         return
+    known, found = stat_of(entry), await heap.disk.stat(entry.path)
+    if known is not None and found is not None and not found.agrees(known):
+        # What is attached to an edit that is not read yet stays with it.
+        raise Moved(entry.path, "it was changed meanwhile")
     for one in [e for e in owned if e.todo == "remote"]:
         await drop_placeholder(heap, placeholder_of(one.path))
     for one in reversed(owned):
@@ -206,21 +203,19 @@ async def make_folders(
                 continue
             stat = await heap.disk.make_dir(path)
         except FolderTrouble as error:
-            heap.file_problems[path] = str(error)
+            heap.problems.found("write", path, error)
             continue
-        heap.file_problems.pop(path, None)
         entry = stamped(EntryRow(path, state.id, "folder"), stat, None)
         await commit_entries(heap, state.id, [entry])
 
 
-async def commit_entries(heap: HeapState, block: BlockId, changed: Sequence[EntryRow]) -> None:
-    """Bring entries up to date, and note that the folder shows the block."""
+async def commit_entries(
+    heap: HeapState, block: BlockId, changed: Sequence[EntryRow], *, stale: bool = False
+) -> None:
+    """Bring entries up to date, and note whether the folder shows the block."""
 
-    def store(tx: Tx) -> None:
-        entries.save(tx, heap.id, changed)
-        blocks.update(tx, block, stale=0)
+    def store(change: Change) -> None:
+        change.save(changed)
+        change.update(block, stale=int(stale))
 
-    await heap.db.write(store)
-    for entry in changed:
-        heap.file_problems.pop(entry.path, None)
-        heap.index.put(entry)
+    await heap.store(store)

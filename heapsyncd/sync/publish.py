@@ -7,7 +7,7 @@ planned from is left alone and read first.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -18,6 +18,7 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
+from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError, FolderTrouble
 from heapsyncd.folder.disk import Moved, Write
 from heapsyncd.folder.names import carries
@@ -31,6 +32,7 @@ from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.places import commit_entries, make_folders, plan_places, put_in_place, remove
 from heapsyncd.sync.rules import unhidden
 from heapsyncd.sync.state import HeapState, now_ms, stamped
+from heapsyncd.sync.unit_of_work import Change
 from heapsyncd.tree import Block
 
 log = structlog.get_logger()
@@ -108,16 +110,20 @@ async def _write_files(
     for state in states:
         rows = await heap.db.read(lambda tx, i=state.id: blocks.log(tx, i))  # type: ignore[misc]
         try:
-            replica = heap.replicas.load(state.id, state.seq, [r.data for r in rows])
+            with heap.at_work.on(state.id):
+                replica = await heap.take_replica(state, [r.data for r in rows])
+                files = replica.fields().files
         except BlockError as error:
             await _trouble(heap, state.id, str(error))
             continue
+        heap.replicas.put(state.id, state.seq, replica)
         path = heap.index.path_of.get(state.id) or places.get(state.id)
         changes: list[EntryRow] = []
+        done = True
         if path is not None:
-            holding = Holding(state.id, "file", path, replica.fields().files)
-            changes = await show_files(heap, holding, look_at)
-        await commit_entries(heap, state.id, changes)
+            holding = Holding(state.id, "file", path, files)
+            changes, done = await show_files(heap, holding, look_at)
+        await commit_entries(heap, state.id, changes, stale=not done)
     if states:
         heap.to_transfer.set()
 
@@ -163,14 +169,14 @@ async def _write_notes(
     heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
 ) -> None:
     loaded = await _load(heap, states, places)
-    attachments: list[EntryRow] = []
+    attachments: dict[BlockId, list[EntryRow]] = {}
+    left: set[BlockId] = set()
     for note in loaded:
         holding = Holding(note.state.id, "note", note.path, note.fields.files, note.files)
-        rows = await show_files(heap, holding, look_at)
-        for row in rows:
-            heap.index.put(row)
-        attachments += rows
-    composed = await off_loop(lambda: [_compose(heap, n) for n in loaded])
+        attachments[note.state.id], done = await show_files(heap, holding, look_at)
+        if not done:
+            left.add(note.state.id)
+    composed = await off_loop(lambda: [_compose(heap, n, attachments[n.state.id]) for n in loaded])
     drafts = [d for d in composed if isinstance(d, _Draft)]
     for block, reason in [d for d in composed if not isinstance(d, _Draft)]:
         await _trouble(heap, block, reason)
@@ -187,14 +193,14 @@ async def _write_notes(
         if isinstance(result, Moved):
             look_at.add(draft.path)
         elif isinstance(result, FolderTrouble):
-            heap.file_problems[draft.path] = str(result)
+            heap.problems.found("write", draft.path, result)
         else:
-            heap.file_problems.pop(draft.path, None)
             block = draft.note.state.id
             row = heap.index.entries.get(draft.path) or EntryRow(draft.path, block, "note")
             written.append((draft, stamped(row, result, digest(draft.data))))
     unchanged = [d for d in drafts if d not in changed]
-    await _commit_notes(heap, written, unchanged, failed, attachments)
+    rows = [row for changed_rows in attachments.values() for row in changed_rows]
+    await _commit_notes(heap, written, unchanged, failed, rows, left)
 
 
 async def _load(
@@ -210,26 +216,35 @@ async def _load(
 
     def one(
         state: BlockState, updates: Sequence[bytes], base: Rendition | None
-    ) -> _Loaded | tuple[BlockId, str]:
+    ) -> tuple[Replica, _Loaded] | tuple[BlockId, str]:
         path = heap.index.path_of.get(state.id) or places.get(state.id)
         if path is None:
             return state.id, "no place in the folder was found for this note"
         try:
-            replica = heap.replicas.load(state.id, state.seq, updates)
-            fields, view = replica.fields(), replica.view()
+            with heap.at_work.on(state.id):
+                replica = held.get(state.id) or Replica.load(updates, heap.client_id)
+                fields, view = replica.fields(), replica.view()
         except BlockError as error:
             return state.id, str(error)
-        heap.replicas.put(state.id, state.seq, replica)
-        return _Loaded(state, path, fields, view, shown_files(view), base)
+        return replica, _Loaded(state, path, fields, view, shown_files(view), base)
 
     found = await heap.db.read(read)
-    loaded = await off_loop(lambda: [one(*f) for f in found])
-    for block, reason in [n for n in loaded if not isinstance(n, _Loaded)]:
-        await _trouble(heap, block, reason)
-    return [n for n in loaded if isinstance(n, _Loaded)]
+    kept = ((s.id, heap.replicas.get(s.id, s.seq)) for s, _, _ in found)
+    held = {block: replica for block, replica in kept if replica is not None}
+    loaded = []
+    for left, right in await off_loop(lambda: [one(*f) for f in found]):
+        if isinstance(left, Replica):
+            assert isinstance(right, _Loaded)
+            heap.replicas.put(right.state.id, right.state.seq, left)
+            loaded.append(right)
+        else:
+            await _trouble(heap, left, str(right))
+    return loaded
 
 
-def _compose(heap: HeapState, note: _Loaded) -> _Draft | tuple[BlockId, str]:
+def _compose(
+    heap: HeapState, note: _Loaded, attachments: Sequence[EntryRow]
+) -> _Draft | tuple[BlockId, str]:
     """The note's next text, or the block and its trouble; runs in a thread."""
     state = note.state
     name = PurePosixPath(note.path).name.removesuffix(".md")
@@ -239,7 +254,8 @@ def _compose(heap: HeapState, note: _Loaded) -> _Draft | tuple[BlockId, str]:
         None if carries(name, title) else title,
         tuple(heap.index.tag_titles(note.fields.tags)),
     )
-    links = NoteLinks(heap.index, state.id)
+    new_files = {e.key: e.path for e in attachments if e.key is not None}
+    links = NoteLinks(heap.index, state.id, new_files=new_files)
     try:
         data = compose(note.base.data if note.base else None, note.view, values, links)
     except BlockError as error:
@@ -272,11 +288,15 @@ async def _commit_notes(
     unchanged: Sequence[_Draft],
     failed: Sequence[BlockId],
     attachments: Sequence[EntryRow],
+    left: Container[BlockId],
 ) -> None:
-    def store(tx: Tx) -> None:
+    """``left``: the notes whose attachments are to be put in place once more."""
+
+    def store(change: Change) -> None:
+        tx = change.tx
         for draft, entry in written:
             renditions.carry_out_plan(tx, draft.note.state.id, now_ms())
-            entries.save(tx, heap.id, [entry])
+            change.save([entry])
         for block in failed:
             renditions.drop_plan(tx, block)
         for draft in unchanged:
@@ -286,12 +306,10 @@ async def _commit_notes(
         for draft in [d for d, _ in written] + list(unchanged):
             note = draft.note
             entries.mention(tx, note.state.id, draft.mentions)
-            search.index(tx, heap.id, note.state.id, note.fields.title, note.view.words())
-            blocks.update(tx, note.state.id, stale=0)
-        entries.save(tx, heap.id, attachments)
+            search.index(tx, heap.id, note.state.id, note.fields.title, note.view.all_words())
+            change.update(note.state.id, stale=int(note.state.id in left))
+        change.save(attachments)
 
-    await heap.db.write(store)
-    for _, entry in written:
-        heap.index.put(entry)
+    await heap.store(store)
     if attachments:
         heap.to_transfer.set()

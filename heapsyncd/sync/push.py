@@ -46,6 +46,9 @@ async def push(heap: HeapState) -> bool:
         batch = await _unsent(heap)
         if not batch:
             return sent
+        if not heap.current.is_set():
+            heap.to_push.set()
+            return sent
         refused: dict[BlockId, str] = {}
         results = await _put_back(heap, batch, await _send(heap, batch, refused))
         # Noted before: an update that comes in right after the commit may not know of them.
@@ -60,10 +63,18 @@ async def push(heap: HeapState) -> bool:
             heap.to_pull.set()
         if not_found := {r.id for r in results if r.status == "not_found"}:
             heap.in_doubt = True  # what else does it not know?
+            heap.out_of_touch()  # deleted for good, perhaps: its feed tells
             heap.to_pull.set()
             await tell_again(heap, (), heap.index.blocks.keys() - not_found)
         if any(r.status != "ok" for r in results):
             return sent  # not again at once: a pull or a person comes first
+
+
+async def unsent(heap: HeapState) -> bool:
+    """Whether there is anything to push."""
+    return await heap.db.read(
+        lambda tx: bool(blocks.dirty(tx, heap.id, 1) or blocks.born(tx, heap.id, 1))
+    )
 
 
 async def _put_back(

@@ -11,24 +11,27 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from heapsyncd.cache import blocks, renditions
+from heapsyncd.cache import blocks, history, renditions
 from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import vector_of
 from heapsyncd.errors import BlockError
-from heapsyncd.ids import BlockId
+from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields
 from heapsyncd.sync import review
 from heapsyncd.sync.apart import Apart
 from heapsyncd.sync.blank import BLANKED, blanked
+from heapsyncd.sync.fields import edit_fields
 from heapsyncd.sync.merge import reexpress
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.restate import restate
+from heapsyncd.sync.returns import Said
 from heapsyncd.sync.review import Review
 from heapsyncd.sync.rollback import is_behind
 from heapsyncd.sync.state import HeapState, now_ms
+from heapsyncd.sync.unit_of_work import Change
 from heapsyncd.tree import Block
 
 log = structlog.get_logger()
@@ -66,6 +69,8 @@ class Absorbed:
     """An update that could not be loaded, and why."""
     forgot: bool = False
     """Whether the server lacks what it once acknowledged."""
+    returns: bool = False
+    """Whether an edit won over a deletion: the folders it stands in come back with it."""
     reviews: tuple[Review, ...] = ()
 
 
@@ -79,25 +84,61 @@ async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
             # Each round holds a block once, so that its second update is measured from its first.
             once = {item.id: item for item in reversed(left)}
             left = [item for item in left if once[item.id] is not item]
-            await _round(heap, list(reversed(once.values())))
+            # Folders by themselves: what comes back changes those that it stands in.
+            for folders in (True, False):
+                kinds = [(i, heap.index.kind(i.id)) for i in reversed(once.values())]
+                await _round(heap, [i for i, kind in kinds if (kind == "folder") == folders])
     heap.to_publish.set()
     heap.to_push.set()
 
 
 async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
+    if not items:
+        return
     now_s = time.monotonic()
     sent = {i.id: heap.sent.of(i.id, now_s) for i in items}
-    found = await heap.db.read(lambda tx: [(i, _read(tx, heap, i, sent[i.id])) for i in items])
-    work = [(item, known) for item, known in found if known is not None]
-    absorbed = await off_loop(lambda: [_absorb(heap, k, i) for i, k in work])
-    stored = await heap.db.write(lambda tx: [_store(tx, heap, a) for a in absorbed])
+    at = {i.id: heap.replicas.position(i.id) for i in items}
+    found = await heap.db.read(
+        lambda tx: [(i, _read(tx, heap.id, i, sent[i.id], at[i.id])) for i in items]
+    )
+    known = [(item, block) for item, block in found if block is not None]
+    # Taken out of the shared ones: what is changed here is put back when that is stored.
+    work = [(i, k, heap.replicas.take(k.state.id, k.state.seq)) for i, k in known]
+    absorbed = await off_loop(lambda: [_absorb(heap, k, r, i) for i, k, r in work])
+    for one in (a for a in absorbed if a.returns):
+        # Before it: after a kill in between it comes, and comes back, once more.
+        await _folders_back(heap, one)
+    seqs = await heap.store(lambda change: [_store(change, heap, a) for a in absorbed])
     if any(a.rows for a in absorbed):
         # Counted rightly soon; until then status must not say "in sync".
         heap.report.pending_down = max(1, heap.report.pending_down)
-    for one, fresh in zip(absorbed, stored, strict=True):
-        _settled(heap, one, fresh)
-        if one.restart or not one.state.sync_version:
+    for one, seq in zip(absorbed, seqs, strict=True):
+        if seq is None:
+            heap.look_at_files()
+        elif one.replica is not None:
+            heap.replicas.put(one.state.id, seq, one.replica)
+        was_live = one.state.sync_version and one.state.deleted_at_ms is None
+        if one.restart or not was_live:
             heap.to_follow.set()
+
+
+async def _folders_back(heap: HeapState, returning: Absorbed) -> None:
+    """Take the folders out of the trash that a block stands in which comes back."""
+    fields = returning.fields
+    folder = (
+        None if fields is None or returning.state.kind == "folder" else heap.folder_of(fields.tags)
+    )
+    above: list[BlockId] = []
+    while folder is not None and folder not in above:
+        above.append(folder)
+        known = heap.index.blocks.get(folder)
+        folder = known.folder if known is not None else None
+    for block in reversed(above):
+        if not heap.index.is_live(block):
+            try:
+                await edit_fields(heap, block, Wish(deleted_at_ms=None))
+            except BlockError as error:
+                log.warning("its folder stays deleted", block=block, reason=str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +148,7 @@ class _Found:
     state: BlockState
     rows: list[LogRow]
     unsent: bool
-    """Whether there are edits that nobody but us can have seen."""
+    """Whether there are edits, of a folder also in it, that nobody but us can have seen."""
     sent: frozenset[int] = frozenset()
     """The log rows that others may not have seen although the server has."""
 
@@ -125,33 +166,55 @@ class _Found:
             log.warning("edits not brought together", block=self.state.id, reason=str(error))
             return None
 
+    def is_deleted_elsewhere(self, update: bytes, here: Said) -> bool:
+        """Whether an update brings a deletion by somebody else beside one that is not sent yet: of
+        the two the document shows either.
+        """
+        if not self.unsent:
+            return False
+        theirs = Replica.load([*(r.data for r in self.rows if not r.local), update])
+        return not theirs.has_pending() and theirs.fields().deleted_at_ms not in {
+            None, here.fields.deleted_at_ms,
+        }  # fmt: skip
 
-def _read(tx: Tx, heap: HeapState, item: Incoming, sent: frozenset[int]) -> _Found | None:
+
+def _read(
+    tx: Tx, heap: HeapId, item: Incoming, sent: frozenset[int], held_at: int | None
+) -> _Found | None:
+    """The block; ``held_at``: the log position of its replica in memory."""
     state = blocks.get(tx, item.id)
-    if state is None or state.heap_id != heap.id:
+    if state is None or state.heap_id != heap:
         return None
-    unsent = blocks.has_unsent(tx, state.id)
-    held = heap.replicas.get(state.id, state.seq)
+    unsent = blocks.has_unsent(tx, state.id) or (
+        state.kind == "folder" and blocks.has_unsent_below(tx, state.id)
+    )
     known = item.sync_version == state.sync_version and not item.full
-    if held is not None and known and not (unsent or sent):
+    if held_at == state.seq and known and not (unsent or sent):
         return _Found(state, [], unsent)
     return _Found(state, blocks.log(tx, state.id), unsent, sent)
 
 
-def _absorb(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
-    """What one update means; runs in a thread, changes nothing but the replica in memory."""
+def _absorb(heap: HeapState, found: _Found, held: Replica | None, item: Incoming) -> Absorbed:
+    """What one update means; runs in a thread, and changes nothing but the replica.
+
+    Args:
+        heap: the heap.
+        found: the block.
+        held: its replica, if it was in memory.
+        item: the update.
+    """
     state = found.state
     is_back = item.full and item.sync_version < item.asked == state.sync_version
     if item.sync_version < state.sync_version and not is_back:
-        return Absorbed(state, state.sync_version)
+        return Absorbed(state, state.sync_version, replica=held)
     try:
-        if not state.seq and not state.born_here:
-            return _first(heap, state, item)
-        if is_back or item.sync_version > state.sync_version > 0:
-            return _switch(heap, state, found.rows, item)
-        return _append(heap, found, item)
+        with heap.at_work.on(state.id):
+            if not state.seq and not state.born_here:
+                return _first(state, item, heap.client_id)
+            if is_back or item.sync_version > state.sync_version > 0:
+                return _switch(state, found.rows, item, heap.client_id)
+            return _append(found, held, item, heap.client_id)
     except BlockError as error:
-        heap.replicas.drop(state.id)
         return Absorbed(
             state,
             item.sync_version,
@@ -159,27 +222,24 @@ def _absorb(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
         )
 
 
-def _first(heap: HeapState, state: BlockState, item: Incoming) -> Absorbed:
-    replica = Replica.load([item.update], heap.client_id)
+def _first(state: BlockState, item: Incoming, client_id: int) -> Absorbed:
+    replica = Replica.load([item.update], client_id)
     return Absorbed(
         state, item.sync_version, ((item.update, False),), replica=replica, fields=replica.fields()
     )
 
 
-def _append(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
-    state = found.state
-    replica = heap.replicas.load(state.id, state.seq, [r.data for r in found.rows])
-    heap.replicas.drop(state.id)
+def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int) -> Absorbed:
+    replica = held or Replica.load([r.data for r in found.rows], client_id)
     new: list[tuple[bytes, bool]] = []
-    reviews: tuple[Review, ...] = ()
     ours = replica.view() if found.unsent else None
+    trashed = Said.of(replica) if found.state.deleted_at_ms is not None else None
     taken = replica.take(item.update)
     if taken.is_news:
         new.append((item.update, False))
-    wish = _own_wish(found, replica.fields())
-    if wish.deleted_at_ms is None:
-        reviews += (review.KEPT,)
-    if new:
+    wins, reviews = _wins(found, item.update, trashed, replica)
+    wish = _own_wish(found.state, replica.fields(), wins=wins)
+    if new and (wins or replica.fields().deleted_at_ms is None):
         wish = replace(wish, body=found.together(item.update, replica))
     if wish != Wish():
         made = edit(replica, wish)
@@ -190,29 +250,46 @@ def _append(heap: HeapState, found: _Found, item: Incoming) -> Absorbed:
     known = [r.data for r in found.rows if not r.local]
     forgot = item.full and is_behind(vector_of([item.update]), known)
     if not new:
-        heap.replicas.put(state.id, state.seq, replica)
-        return Absorbed(state, item.sync_version, forgot=forgot)
+        return Absorbed(found.state, item.sync_version, replica=replica, forgot=forgot)
     fields = replica.fields()
     return Absorbed(
-        state, item.sync_version, tuple(new), replica=replica, fields=fields, reviews=reviews,
-        forgot=forgot,
+        found.state, item.sync_version, tuple(new), replica=replica, fields=fields,
+        reviews=reviews, forgot=forgot, returns=wins,
     )  # fmt: skip
 
 
-def _own_wish(found: _Found, fields: Fields) -> Wish:
+def _wins(
+    found: _Found, update: bytes, trashed: Said | None, replica: Replica
+) -> tuple[bool, tuple[Review, ...]]:
+    """Whether an edit wins over a deletion (``returns``), and what is to be told of it.
+
+    Args:
+        found: the block before the update came.
+        update: what came.
+        trashed: what its document said then; None: it was not deleted.
+        replica: with the update.
+    """
+    if trashed is None:
+        # Deleted by somebody who had not seen what was written here.
+        deleted_now = replica.fields().deleted_at_ms is not None
+        return (True, (review.KEPT,)) if deleted_now and found.unsent else (False, ())
+    now = Said.of(replica)
+    if now.comes_back(trashed) and not found.is_deleted_elsewhere(update, trashed):
+        return True, (review.BACK,)
+    # Another device was faster.
+    return now.fields.deleted_at_ms is None and now.adds_to(trashed), ()
+
+
+def _own_wish(state: BlockState, fields: Fields, *, wins: bool) -> Wish:
     """What we have to say to a document that just came from the server."""
-    state, wish = found.state, Wish()
+    wish = Wish(deleted_at_ms=None) if wins and fields.deleted_at_ms is not None else Wish()
     if state.born_here and not fields.title and state.title:
         # The server knows the block now and its document has no title yet (PROTOCOL §4).
         wish = replace(wish, title=state.title)
-    deleted_now = state.deleted_at_ms is None and fields.deleted_at_ms is not None
-    if deleted_now and found.unsent:
-        # Deleted by somebody who had not seen what was written here: an edit wins.
-        wish = replace(wish, deleted_at_ms=None)
     return wish
 
 
-def _switch(heap: HeapState, state: BlockState, rows: list[LogRow], item: Incoming) -> Absorbed:
+def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: int) -> Absorbed:
     """The server compacted the document, or was put back to before that: take the other history,
     say anew what it lacks.
     """
@@ -221,39 +298,43 @@ def _switch(heap: HeapState, state: BlockState, rows: list[LogRow], item: Incomi
     if is_new and blanked(old, [r.data for r in rows], item.update):
         return Absorbed(state, item.sync_version, bad=(item.update, BLANKED))
     say = reexpress if is_new else restate
-    made = say(old, [r.data for r in rows], item.update, heap.client_id)
+    made = say(old, [r.data for r in rows], item.update, client_id)
     new = [(made.state, False)] + ([(made.local, True)] if made.local is not None else [])
-    replica = Replica.load([u for u, _ in new], heap.client_id)
+    replica = Replica.load([u for u, _ in new], client_id)
+    fields, returns = replica.fields(), False
     reviews: tuple[Review, ...] = ()
     if made.local is not None:
         ours, theirs = Replica.load([r.data for r in rows]).view(), Replica.load([item.update])
         reviews = review.compared(Replica.load(old), ours, theirs, replica)
+        returns = fields.deleted_at_ms is None and theirs.fields().deleted_at_ms is not None
+    if state.deleted_at_ms is not None:
+        # Deleted here, and not there: the deletion was not said anew.
+        returns = fields.deleted_at_ms is None and (returns or len(old) < len(rows))
+    if returns:
+        reviews += (review.KEPT if state.deleted_at_ms is None else review.BACK,)
     return Absorbed(
         state,
         item.sync_version,
         tuple(new),
         restart=True,
         replica=replica,
-        fields=replica.fields(),
+        fields=fields,
+        returns=returns,
         reviews=reviews,
     )
 
 
-def _store(tx: Tx, heap: HeapState, absorbed: Absorbed) -> BlockState | None:
-    """Commit what an update meant; the block's new row."""
-    block = absorbed.state.id
+def _store(change: Change, heap: HeapState, absorbed: Absorbed) -> int | None:
+    """Store what an update meant; the block's new position in its log, None when it is no more."""
+    tx, block = change.tx, absorbed.state.id
     if absorbed.bad is not None:
         blocks.quarantine(tx, block, *absorbed.bad, now_ms())
-        blocks.update(tx, block, wanted=0)
-        return None
+        change.update(block, wanted=0)
+        return absorbed.state.seq
     now = blocks.get(tx, block)
     assert now is not None
-    values: dict[str, object] = {"problem": None}
-    if now.problem is not None:
-        values["stale"] = 1  # it may have been trouble with writing it
-    if now.wanted <= absorbed.sync_version or absorbed.sync_version < now.sync_version:
-        values["wanted"] = 0
-        values["born_here"] = 0
+    if _is_gone_now(now, absorbed) and change.abandon(now, heap.index.paths_of(block)):
+        return None
     if absorbed.forgot:
         blocks.unacknowledge(tx, block)
     if absorbed.restart:
@@ -262,35 +343,46 @@ def _store(tx: Tx, heap: HeapState, absorbed: Absorbed) -> BlockState | None:
     else:
         for data, local in absorbed.rows:
             blocks.append(tx, block, data, local=local)
+    change.update(block, **_columns(change, now, absorbed))
+    fresh = blocks.get(tx, block)
+    assert fresh is not None
+    if now.deleted_at_ms is not None and fresh.deleted_at_ms is None:
+        history.revive(tx, block, now_ms())
+    _keep_reviews(tx, heap, absorbed)
+    same = (now.title, now.deleted_at_ms) == (fresh.title, fresh.deleted_at_ms)
+    if fresh.kind in {"tag", "folder"} and not same:
+        change.touch_related(block)
+    return fresh.seq
+
+
+def _is_gone_now(now: BlockState, absorbed: Absorbed) -> bool:
+    """Whether a live block turns out to be deleted for good."""
+    fields = absorbed.fields
+    gone = fields is not None and fields.permanently_deleted_at_ms is not None
+    return gone and now.deleted_at_ms is None
+
+
+def _columns(change: Change, now: BlockState, absorbed: Absorbed) -> dict[str, object]:
+    """The columns of a block's row after an update."""
+    values: dict[str, object] = {"problem": None}
+    if now.problem is not None:
+        values["stale"] = 1  # it may have been trouble with writing it
+    if now.wanted <= absorbed.sync_version or absorbed.sync_version < now.sync_version:
+        values["wanted"] = 0
+        values["born_here"] = 0
     if absorbed.fields is not None and absorbed.replica is not None:
-        values |= heap.described(now, absorbed.fields)
+        values |= change.describe(now, absorbed.fields)
         values["sync_version"] = absorbed.sync_version
         values["state_vector"] = absorbed.replica.state_vector()
         values["stale"] = 1
-        blocks.set_tags(tx, block, absorbed.fields.tags)
-    blocks.update(tx, block, **values)
-    _keep_reviews(tx, heap, absorbed)
-    fresh = blocks.get(tx, block)
-    assert fresh is not None
-    if fresh.kind in {"tag", "folder"} and (now.title, now.deleted_at_ms) != (
-        fresh.title,
-        fresh.deleted_at_ms,
-    ):
-        heap.touch_related(tx, block)
-    return fresh
+    return values
 
 
 def _keep_reviews(tx: Tx, heap: HeapState, absorbed: Absorbed) -> None:
     """Keep the text that stands in the file until the next publish, which shows the merge."""
     block = absorbed.state.id
     path, base = heap.index.path_of.get(block), renditions.newest(tx, block)
+    if path is None and absorbed.reviews:
+        path = next((v.path for v in history.of_block(tx, block) if v.path is not None), None)
     if path is not None and base is not None:
         review.keep(tx, heap.id, block, path, base.data, now_ms(), absorbed.reviews)
-
-
-def _settled(heap: HeapState, absorbed: Absorbed, fresh: BlockState | None) -> None:
-    """The commit is through: memory follows."""
-    if fresh is None or absorbed.replica is None:
-        return
-    heap.learned(absorbed.state, fresh)
-    heap.replicas.put(fresh.id, fresh.seq, absorbed.replica)

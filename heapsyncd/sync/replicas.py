@@ -1,7 +1,6 @@
 """The replicas in use: loaded from their logs on demand, the latest few kept."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from itertools import islice
 
 from heapsyncd.document.replica import Replica
@@ -16,17 +15,20 @@ class Replicas:
     given up first.
 
     A replica is only handed out for the log position it was loaded at, so that it never lags
-    behind the cache.
+    behind the cache. Used on the loop only.
 
     Args:
-        client_id: whom their edits are issued under.
         limit: see above.
     """
 
-    def __init__(self, client_id: int, limit: int = 200) -> None:
-        self._client_id = client_id
+    def __init__(self, limit: int = 200) -> None:
         self._limit = limit
         self._held: OrderedDict[BlockId, tuple[int, Replica]] = OrderedDict()
+
+    def position(self, block: BlockId) -> int | None:
+        """The log position of the replica in memory, None when there is none."""
+        held = self._held.get(block)
+        return None if held is None else held[0]
 
     def get(self, block: BlockId, seq: int) -> Replica | None:
         """The replica at exactly this log position, None when it has to be loaded."""
@@ -36,12 +38,12 @@ class Replicas:
         self._to_front(block)
         return held[1]
 
-    def load(self, block: BlockId, seq: int, updates: Sequence[bytes]) -> Replica:
-        """The replica at this log position, from memory or from the log; UnreadableDocument as
-        Replica.load.
+    def take(self, block: BlockId, seq: int) -> Replica | None:
+        """The replica at exactly this log position, for somebody who will change it: nobody else
+        gets it before it is put back.
         """
-        found = self.get(block, seq)
-        return found if found is not None else Replica.load(updates, self._client_id)
+        held = self._held.pop(block, None)
+        return held[1] if held is not None and held[0] == seq else None
 
     def put(self, block: BlockId, seq: int, replica: Replica) -> None:
         """Keep a replica for this log position."""
@@ -49,10 +51,6 @@ class Replicas:
         self._to_front(block)
         while len(self._held) > self._limit:
             self._held.popitem(last=False)
-
-    def drop(self, block: BlockId) -> None:
-        """Forget a replica (it may have been changed without being stored)."""
-        self._held.pop(block, None)
 
     def forget_views(self) -> None:
         """Free the memory of all views."""

@@ -61,14 +61,18 @@ class HeapReport:
     problems: list[Problem] = field(default_factory=list)
     reading: bool = False
     """Whether changes of the folder are being looked at."""
-    error: str | None = None
-    """Why the whole heap is held up (folder missing, 403 …); None when it is not."""
+    ails: dict[str, str] = field(default_factory=dict)
+    """Why the whole heap is held up (folder missing, 403 …), by the work that met it."""
+
+    @property
+    def error(self) -> str | None:
+        """All that holds the whole heap up; None when nothing does."""
+        return "; ".join(dict.fromkeys(self.ails.values())) or None
 
     def as_dict(self) -> dict[str, Any]:
         """The heap's object in ``status --json``."""
-        problems = [{"path": p.path, "reason": p.reason} for p in self.problems]
-        if self.error:
-            problems.insert(0, {"path": self.folder, "reason": self.error})
+        ails = dict.fromkeys(self.ails.values())
+        problems = [*(Problem(self.folder, reason) for reason in ails), *self.problems]
         return {
             "id": self.id,
             "title": self.title,
@@ -80,14 +84,12 @@ class HeapReport:
             "pending": list(self.pending),
             "notices": list(self.notices),
             "transfers": list(self.transfers),
-            "problems": problems,
+            "problems": [{"path": p.path, "reason": p.reason, "minor": p.minor} for p in problems],
         }
 
     def left(self) -> list[str]:
         """What keeps this heap from being in sync, one line each, empty when nothing does."""
-        lines = []
-        if self.error:
-            lines.append(f"{self.title}: {self.error}")
+        lines = [f"{self.title}: {reason}" for reason in dict.fromkeys(self.ails.values())]
         if self.reading:
             lines.append(f"{self.title}: changes in the folder are being read")
         if self.pending_up:
@@ -101,8 +103,14 @@ class HeapReport:
             )
         if self.transfers:
             lines.append(f"{self.title}: {len(self.transfers)} file transfers unfinished")
-        lines += [f"{self.title}/{p.path}: {p.reason}" for p in self.problems]
-        return lines
+        return [*lines, *self._lines(minor=False)]
+
+    def told(self) -> list[str]:
+        """What is worth telling although nothing is left undone for it, one line each."""
+        return self._lines(minor=True)
+
+    def _lines(self, *, minor: bool) -> list[str]:
+        return [f"{self.title}/{p.path}: {p.reason}" for p in self.problems if p.minor is minor]
 
 
 def shown(pending: Iterable[Pending], paths: Mapping[BlockId, str]) -> list[dict[str, str]]:
@@ -136,6 +144,8 @@ class Report:
     """Whether the first pass over folder and server is through."""
     refused: bool = False
     error: str | None = None
+    unmatched: str | None = None
+    """Which of the heaps that the configuration asks for are not there; None: all are."""
     heaps: dict[HeapId, HeapReport] = field(default_factory=dict)
     deletions: Callable[[str | None], Awaitable[list[dict[str, Any]]]] | None = None
     """What is held of each heap (``deletions.ask``), after an answer has been given, if any; None
@@ -155,7 +165,8 @@ class Report:
         """One word for the account; "in sync" only when every heap says so and the link stands."""
         if self.refused:
             return "sign-in needed"
-        if any(h.error for h in self.heaps.values()) or (self.error and self.connected):
+        wrong = self.error or self.unmatched
+        if any(h.error for h in self.heaps.values()) or (wrong and self.connected):
             return "error"
         if not self.connected:
             return "offline"
@@ -168,7 +179,7 @@ class Report:
         return {
             "name": self.name,
             "state": self.state,
-            "error": self.error,
+            "error": self.error or self.unmatched,
             "heaps": [h.as_dict() for h in self.heaps.values()],
         }
 
@@ -185,8 +196,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a pass ended. ``left`` holds a line for everything that is not in sync."""
+    """How a pass ended."""
 
     state: State
     exit_code: int
     left: tuple[str, ...] = ()
+    """A line for everything that is not in sync."""
+    told: tuple[str, ...] = ()
+    """What else is worth telling: odd files that are never mirrored, for one."""

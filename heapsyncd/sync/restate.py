@@ -36,8 +36,10 @@ def restate(
     wish = fields_wish(_before(ours.fields(), now), ours.fields(), now, body)
     told = express([state], wish, live=fresh, client_id=client_id).update
     since = [state] if told is None else [state, told]
-    unsent = reexpress(acknowledged, everything, merge(since), client_id).local
-    edits = [u for u in (told, unsent) if u is not None]
+    edits = [told] if told is not None else []
+    if len(acknowledged) < len(everything):
+        unsent = reexpress(acknowledged, everything, merge(since), client_id).local
+        edits += [unsent] if unsent is not None else []
     return Compacted(state, merge(edits) if edits else None)
 
 

@@ -12,22 +12,21 @@ from typing import Any
 
 import structlog
 
-from heapsyncd.cache import blocks, history, renditions
+from heapsyncd.cache import history, renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.history import Trashed, Version
-from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish
 from heapsyncd.errors import TryLater, UserError
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Stat
-from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
-from heapsyncd.markdown.text import SourceText, decode, encode
+from heapsyncd.markdown.text import encode
 from heapsyncd.sync.fields import edit_fields
 from heapsyncd.sync.ingest import Saved, note_saved
-from heapsyncd.sync.merge import digest
+from heapsyncd.sync.merge import Note
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.report import Wanted
-from heapsyncd.sync.state import HeapState, now_ms
+from heapsyncd.sync.state import HeapState
 
 log = structlog.get_logger()
 
@@ -82,7 +81,7 @@ async def _version(heap: HeapState, entry: EntryRow, number: int | None) -> dict
             # Of a file that is gone the text that stood there last is an earlier one.
             other = None if gone else now
             version = await _choose(heap, entry, other, number)
-            data = _with_body_of(now, version.data)
+            data = await off_loop(_with_body_of, now, version.data)
             stat = await heap.disk.write(entry.path, data, stat)
         except (Moved, Unsettled):
             continue
@@ -109,9 +108,8 @@ async def _choose(
     heap: HeapState, entry: EntryRow, now: bytes | None, number: int | None
 ) -> Version:
     kept = await heap.db.read(lambda tx: history.versions(tx, entry.block_id))
-    body = None if now is None else _body(now)
     if number is None:
-        found = next((v for v in kept if v.data and _body(v.data) != body), None)
+        found = await off_loop(_other_body, kept, now)
     else:
         found = next((v for v in kept if v.number == number), None)
     if found is None:
@@ -122,17 +120,17 @@ async def _choose(
     return found
 
 
-def _body(data: bytes) -> str:
-    return frontmatter.split(decode(data).text)[1]
+def _other_body(kept: Sequence[Version], now: bytes | None) -> Version | None:
+    body = None if now is None else Note.of(now).body
+    return next((v for v in kept if v.data and Note.of(v.data).body != body), None)
 
 
 def _with_body_of(now: bytes, version: bytes) -> bytes:
     """An earlier body under the front matter that stands in the file: id, tags and title are
     everybody's.
     """
-    source = decode(now)
-    front = frontmatter.split(source.text)[0]
-    return encode(SourceText(source.bom, front.raw + _body(version), source.newline))
+    note = Note.of(now)
+    return encode(replace(note.source, text=note.front.raw + Note.of(version).body))
 
 
 # ---- the trash --------------------------------------------------------------------------------
@@ -165,8 +163,6 @@ async def _from_trash(heap: HeapState, trashed: Trashed) -> list[dict[str, Any]]
     async with heap.lock:
         await edit_fields(heap, trashed.block_id, Wish(deleted_at_ms=None))
         live = heap.index.is_live(trashed.block_id)
-        if live and last is not None and last.data:
-            await heap.db.write(lambda tx: _as_base(tx, trashed.block_id, last))
     path = trashed.path or f"{trashed.title}.md"
     if not live:
         if last is None or not last.data:
@@ -177,21 +173,15 @@ async def _from_trash(heap: HeapState, trashed: Trashed) -> list[dict[str, Any]]
     return [*told, {"path": str(heap.disk.root / path), "number": number, "made_at_ms": None}]
 
 
-def _as_base(tx: Tx, block: BlockId, last: Version) -> None:
-    """Let the deleted note's text be what its file is written from, in the user's own style."""
-    renditions.add(
-        tx, block, seq=None, extra=None, data=last.data, digest=digest(last.data),
-        now_ms=now_ms(), origin="written",
-    )  # fmt: skip
-    blocks.update(tx, block, stale=1)
+def _without_id(data: bytes) -> bytes:
+    note = Note.of(data)
+    raw = frontmatter.update(note.front, id=None, title=note.front.title, tags=note.front.tags)
+    return encode(replace(note.source, text=raw + note.body))
 
 
 async def _as_new(heap: HeapState, path: str, data: bytes) -> str:
     """Write a text whose block is deleted for good as the file of a new note."""
-    source = decode(data)
-    front, body = frontmatter.split(source.text)
-    raw = frontmatter.update(front, id=None, title=front.title, tags=front.tags)
-    text = encode(replace(source, text=raw + body))
+    text = await off_loop(_without_id, data)
     for k in range(1, 100):
         place = PurePosixPath(path)
         name = path if k == 1 else str(place.with_name(f"{place.stem} ({k}){place.suffix}"))

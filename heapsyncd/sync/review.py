@@ -45,6 +45,10 @@ STALE = Review(
 )
 KEPT = Review("kept", "it was deleted on the server and edited here: it was kept")
 
+BACK = Review(
+    "kept",
+    "it was deleted while somebody else, who did not know, edited it: it is back, with the edit",
+)
 UNSEEN = Review(
     "kept", "it was deleted here while somebody else edited it: it was kept, with the edit"
 )

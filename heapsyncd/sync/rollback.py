@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import structlog
 
-from heapsyncd.cache import blocks, entries
+from heapsyncd.cache import blocks
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.database import Tx
 from heapsyncd.document.updates import vector_of
 from heapsyncd.document.vectors import clocks
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.state import HeapState
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -39,18 +39,16 @@ async def tell_again(
     contents = [_to_upload(e) for e in heap.index.entries.values() if e.block_id in again]
     uploads = [e for e in contents if e is not None]
 
-    def store(tx: Tx) -> None:
+    def store(change: Change) -> None:
         for block in unknown:
-            blocks.unacknowledge(tx, block)
-            blocks.update(
-                tx, block, born_here=1, sync_version=0, wanted=0, announced_ms=0, problem=None
+            blocks.unacknowledge(change.tx, block)
+            change.update(
+                block, born_here=1, sync_version=0, wanted=0, announced_ms=0, problem=None
             )
-        entries.save(tx, heap.id, uploads)
+        change.save(uploads)
 
     async with heap.lock:
-        await heap.db.write(store)
-        for entry in uploads:
-            heap.index.put(entry)
+        await heap.store(store)
     heap.to_push.set()
     heap.to_transfer.set()
     return True

@@ -10,16 +10,17 @@ from typing import Final
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, heaps
+from heapsyncd.cache import blocks, heaps
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
 from heapsyncd.errors import UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE, Ignore
-from heapsyncd.ids import BlockId
+from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.sync.heapfolder import IGNORE_BYTES
 from heapsyncd.sync.places import plan_places
 from heapsyncd.sync.state import HeapState
+from heapsyncd.sync.unit_of_work import Change
 
 QUIET_S: Final = 0.3
 """Rules are taken when they have stayed the same for this long."""
@@ -42,9 +43,11 @@ class Rules:
     @classmethod
     async def load(cls, heap: HeapState) -> "Rules":
         """The rules that were last taken, in this life or an earlier one."""
-        text = await heap.db.read(lambda tx: heaps.get_meta(tx, _key(heap)))
+        text = await heap.db.read(lambda tx: heaps.get_meta(tx, _key(heap.id)))
         heap.ignore = Ignore.parse(text)
-        return cls(heap, text)
+        rules = cls(heap, text)
+        heap.unmoved = rules._unmoved(heap.ignore)
+        return rules
 
     async def reread(self, now: float) -> float | None:
         """Look at the file. Taken rules are in ``heap.ignore``.
@@ -64,9 +67,9 @@ class Rules:
         except Moved:
             text = ""
         except UnreadableFile as error:
-            self.heap.file_problems[IGNORE_FILE] = str(error)
+            self.heap.problems.found("rules", IGNORE_FILE, error)
             return None
-        self.heap.file_problems.pop(IGNORE_FILE, None)
+        self.heap.problems.clear(IGNORE_FILE, "rules")
         if text == self.text:
             self._seen = None
             return None
@@ -89,19 +92,25 @@ class Rules:
             ]
             gone = [p for p in self._unmasked(old, new) if await heap.disk.stat(p) is None]
 
-            def store(tx: Tx) -> None:
-                heaps.set_meta(tx, _key(heap), text)
-                entries.remove(tx, heap.id, gone)
-                for block in {*shown, *(heap.index.entries[p].block_id for p in gone)}:
-                    _show(tx, block)
+            back = {*shown, *(heap.index.entries[p].block_id for p in gone)}
 
-            await heap.db.write(store)
-            for path in gone:
-                heap.index.drop(path)
+            def store(change: Change) -> None:
+                heaps.set_meta(change.tx, _key(heap.id), text)
+                change.remove(gone)
+                for block in back:
+                    _show(change.tx, block)
+
+            await heap.store(store)
             heap.hidden.difference_update(shown)
             heap.ignore, self.text, self._seen = new, text, None
+            heap.unmoved = self._unmoved(new)
         heap.to_publish.set()
+        heap.to_transfer.set()
         log.info("rules taken", heap=heap.report.title, shown=len(shown), back=len(gone))
+
+    def _unmoved(self, rules: Ignore) -> set[str]:
+        """The contents that were to be sent or fetched and are ignored."""
+        return {p for p in self.heap.index.moving if rules.match(p, False)}
 
     def _unmasked(self, old: Ignore, new: Ignore) -> list[str]:
         """The entries on the disk that are ignored no more."""
@@ -119,8 +128,13 @@ def _show(tx: Tx, block: BlockId) -> None:
         blocks.update(tx, block, stale=1)
 
 
-def _key(heap: HeapState) -> str:
-    return f"ignore:{heap.id}"
+def _key(heap: HeapId) -> str:
+    return f"ignore:{heap}"
+
+
+def taken(tx: Tx, heap: HeapId) -> Ignore:
+    """The rules that were last taken."""
+    return Ignore.parse(heaps.get_meta(tx, _key(heap)))
 
 
 async def unhidden(

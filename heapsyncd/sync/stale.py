@@ -14,6 +14,7 @@ from itertools import islice, pairwise
 from rapidfuzz.distance import Indel
 
 from heapsyncd.cache.renditions import Rendition
+from heapsyncd.diff.sequences import shared_ends
 from heapsyncd.markdown import frontmatter
 
 RECENT_MS = 600_000
@@ -42,19 +43,22 @@ class Choice:
     older: bool = False
 
 
-def choose(ring: Sequence[Rendition], data: bytes, now_ms: int) -> Choice:
+def choose(
+    ring: Sequence[Rendition], data: bytes, now_ms: int, *, is_blind: bool = False
+) -> Choice:
     """The rendition a saved text derives from.
 
     Args:
         ring: the kept renditions, newest first, at least one.
         data: the saved file.
         now_ms: the clock that stamped the renditions.
+        is_blind: its author did not see the file, where others may have saved meanwhile.
 
     In doubt text is kept: choosing an older base lets what arrived since come back, choosing the
     newest could remove it.
     """
     newest = ring[0]
-    recent = list(islice(_candidates(ring, now_ms), LOOK_BACK))
+    recent = list(islice(_candidates(ring, now_ms, is_blind=is_blind), LOOK_BACK))
     for older in recent:
         if older.data == data:
             # The same text once more after it was put right: its author means it.
@@ -93,15 +97,16 @@ def is_alike(before: bytes, data: bytes) -> bool:
     return not old or Indel.normalized_similarity(old, new) >= ALIKE
 
 
-def _candidates(ring: Sequence[Rendition], now_ms: int) -> Iterator[Rendition]:
+def _candidates(ring: Sequence[Rendition], now_ms: int, *, is_blind: bool) -> Iterator[Rendition]:
     """The earlier texts an editor may still hold: those that the daemon wrote over. Whoever saved
-    over a text himself knew it; behind his save it takes words that arrived for a text to count.
+    over a text himself knew it (unless he is blind); behind his save it takes words that arrived
+    for a text to count.
     """
     saved = False
     for newer, older in pairwise(ring):
         if now_ms - newer.made_at_ms > RECENT_MS:
             return
-        if newer.origin != "written":
+        if newer.origin != "written" and not is_blind:
             saved = True
         elif older.data != ring[0].data and not (saved and _body(newer) == _body(older)):
             yield older
@@ -150,14 +155,23 @@ def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[s
     base = _counts(before)
     if words:
         new = [t for t in here if t not in base]
-        absent = (here.get(t, 0) <= base.get(t, 0) and not _goes_on(t, new) for t in words)
+        absent = (here.get(t, 0) <= base.get(t, 0) and not _is_seen(t, new, base) for t in words)
         return _share(absent) >= MISSING_SHARE
     return not gone or _share(here.get(t, 0) >= base.get(t, 0) for t in gone) >= MISSING_SHARE
 
 
-def _goes_on(word: str, new: Iterable[str]) -> bool:
-    """Whether a word was made longer (Boat, Boats): then it was seen."""
-    return len(word) > 2 and any(n.startswith(word) or n.endswith(word) for n in new)
+def _is_seen(word: str, new: Iterable[str], base: Iterable[str]) -> bool:
+    """Whether a word that arrived was seen: it was made longer (Boat, Boats), or most of it that
+    came (``S`` of ``BoatS``) is in another word now.
+    """
+    for other in new:
+        if len(word) > 2 and (other.startswith(word) or other.endswith(word)):
+            return True
+        head, tail = shared_ends(word, other)[0], shared_ends(word[::-1], other[::-1])[0]
+        for part in (word[:head], word[len(word) - tail :]):
+            if len(part) > 2 and 2 * len(part) >= len(word) and not any(part in t for t in base):
+                return True
+    return False
 
 
 def _share(holds: Iterable[bool]) -> float:

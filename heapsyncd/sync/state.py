@@ -3,28 +3,37 @@
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 from heapsyncd.backends.contract import Backend, LiveFeed
-from heapsyncd.cache import blocks, entries, history, holds, pending
+from heapsyncd.cache import blocks, entries, history, holds, pending, problems
+from heapsyncd.cache.atwork import AtWork
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.holds import Hold
+from heapsyncd.cache.problems import ProblemRow
 from heapsyncd.database import Database, Tx
-from heapsyncd.document.replica import new_client_id
+from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import Fields, Problem
+from heapsyncd.model import Problem
 from heapsyncd.sync.apart import SentLately
 from heapsyncd.sync.guard import Rewrites
 from heapsyncd.sync.index import Index
 from heapsyncd.sync.interpreter import look_through
+from heapsyncd.sync.offloop import off_loop
+from heapsyncd.sync.problems import Problems
+from heapsyncd.sync.problems import shown as all_problems
 from heapsyncd.sync.replicas import Replicas
 from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, shown
+from heapsyncd.sync.unit_of_work import Change, Stored
+
+T = TypeVar("T")
 
 
 def now_ms() -> int:
@@ -57,6 +66,7 @@ class HeapState:
     backend: Backend
     report: HeapReport
     account: Report
+    at_work: AtWork
     index: Index = field(default_factory=Index)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)
@@ -71,20 +81,25 @@ class HeapState:
     """Set once the server's blocks are known, so that a file can be told from a new one."""
     current: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the server can be reached and what it had to say since then has been received:
-    nothing is sent before that, so that a deletion is known before an edit is pushed over it."""
+    nothing is sent before that, on any path, so that a deletion is known before an edit is pushed
+    over it, and an edit before a deletion is."""
+    breaks: int = 0
+    """How often the server was lost: news that were asked for before the last time are old."""
     cursor_ms: int | None = None
     """How far the delta feed was read; the cache's may lag behind by empty pages."""
     in_doubt: bool = True
     """Whether the server may have gone back in time since it was last heard."""
     in_trash: set[BlockId] = field(default_factory=set)
     """Blocks in the server's trash that the cache does not know."""
+    to_look: bool = False
+    """Whether the whole folder is to be looked at: files have become nobody's."""
     rearrange: bool = True
     """Whether places have to be worked out anew."""
     places: dict[BlockId, str] = field(default_factory=dict)
     """Where blocks should stand, as last worked out."""
-    file_problems: dict[str, str] = field(default_factory=dict)
-    """Trouble with files, by path."""
-    kept_problems: dict[str, str] = field(default_factory=dict)
+    problems: Problems = field(default_factory=Problems)
+    """Trouble with files."""
+    kept_problems: tuple[ProblemRow, ...] = ()
     """As the cache has it."""
     held_up: dict[str, Hold] = field(default_factory=dict)
     """Deletions made here that wait for a person's word, by path."""
@@ -93,6 +108,8 @@ class HeapState:
     sent: SentLately = field(default_factory=SentLately)
     live: LiveFeed | None = None
     """The live connection, while there is one."""
+    follows_all: bool = False
+    """Whether every note is followed over it."""
     large_at_s: float = math.inf
     """When, on the monotonic clock, to look for what only the live link takes (``large``)."""
     large_tries: int = 0
@@ -105,6 +122,8 @@ class HeapState:
     """What is never read or written; kept current by ``rules``."""
     hidden: set[BlockId] = field(default_factory=set)
     """Blocks that are not written because their place is ignored."""
+    unmoved: set[str] = field(default_factory=set)
+    """Paths whose contents are not sent or fetched because they are ignored."""
     placeholders: set[str] | None = None
     """Those that are on the disk; None before the first look."""
     put_off: dict[str, PutOff] = field(default_factory=dict)
@@ -115,10 +134,10 @@ class HeapState:
     """Larger contents stay on the server until somebody asks for them; None: none does."""
 
     def __post_init__(self) -> None:
-        self.replicas = Replicas(self.client_id)
+        self.replicas = Replicas()
 
     async def load_index(self) -> None:
-        """Fill the index and the holds from the cache; once more when a transaction failed."""
+        """Fill the index and the holds from the cache."""
         self.rearrange = True
         self.index = await self.db.read(
             lambda tx: Index(
@@ -134,17 +153,71 @@ class HeapState:
             for e in (self.index.entries[p] for p in self.index.remote)
             if not self.on_demand(e.size or 0)
         ]
-        await self.db.write(lambda tx: entries.save(tx, self.id, asked))
-        for entry in asked:
-            self.index.put(entry)
+        await self.store(lambda change: change.save(asked))
 
         held = await self.db.read(lambda tx: holds.of_heap(tx, self.id))
         self.held_up.clear()
         self.held_down.clear()
         for hold in held:
             self.hold(hold)
-        self.kept_problems = await self.db.read(lambda tx: entries.problems(tx, self.id))
-        self.file_problems = dict(self.kept_problems)
+        self.problems = Problems(await self.db.read(lambda tx: problems.load(tx, self.id)))
+        self.kept_problems = self.problems.rows()
+
+    async def store(self, work: Callable[[Change], T]) -> T:
+        """Carry out a unit of work in one transaction, and return what ``work`` returns. The index
+        follows once it is committed; when it is not, nothing in memory has changed.
+
+        Args:
+            work: carried out in the thread of the database: it may read memory, never change it.
+
+        Raises:
+            FolderTrouble: the disk refused it; nothing was stored.
+            Exception: whatever ``work`` raised; nothing was stored.
+        """
+
+        def run(tx: Tx) -> tuple[T, Stored]:
+            change = Change(tx, self.id)
+            return work(change), change.stored()
+
+        result, _ = await self.db.write(run, lambda stored: self._follow(stored[1]))
+        return result
+
+    def _follow(self, stored: Stored) -> None:
+        if stored.apply(self.index):
+            self.rearrange = True
+
+    def out_of_touch(self) -> None:
+        """The server was lost: what happens there meanwhile is not known here."""
+        self.current.clear()
+        self.breaks += 1
+
+    def in_touch(self, breaks: int) -> None:
+        """The server's news were received; ``breaks`` is as it was when they were asked for."""
+        if breaks == self.breaks:
+            self.current.set()
+        else:
+            self.to_pull.set()
+
+    def look_at_files(self) -> None:
+        """There are files that are nobody's now: they are found as new ones."""
+        self.to_look = self.report.reading = True
+        self.to_publish.set()
+
+    async def take_replica(self, state: BlockState, updates: Sequence[bytes]) -> Replica:
+        """A block's replica, to be changed: it is not kept again until ``replicas.put``, so that
+        one whose change was not stored is never seen by anybody else.
+
+        Args:
+            state: the block's row.
+            updates: its log.
+
+        Raises:
+            UnreadableDocument: as Replica.load.
+        """
+        held = self.replicas.take(state.id, state.seq)
+        if held is not None:
+            return held
+        return await off_loop(Replica.load, updates, self.client_id)
 
     def tidy(self) -> None:
         """Free the memory of what may not be asked for again; now and then."""
@@ -174,10 +247,12 @@ class HeapState:
 
     async def count(self) -> None:
         """Bring the report's numbers and problems up to date."""
-        if self.file_problems != self.kept_problems:
-            now = dict(self.file_problems)
-            await self.db.write(lambda tx: entries.set_problems(tx, self.id, now))
-            self.kept_problems = now
+        moving = self.moving()
+        self.problems.only("transfer", {e.path for e in moving})
+        found = self.problems.rows()
+        if found != self.kept_problems:
+            await self.db.write(lambda tx: problems.save(tx, self.id, found))
+            self.kept_problems = found
         (up, down), waiting, troubled, reviews = await self.db.read(
             lambda tx: (
                 pending.counts(tx, self.id),
@@ -206,11 +281,17 @@ class HeapState:
                 "size": e.size,
                 "done": self.moved_bytes.get(e.path, 0),
             }
-            for e in (self.index.entries[p] for p in sorted(self.index.moving))
+            for e in moving
         ]
-        self.report.problems = [
-            Problem(self.index.path_of.get(i, title), reason) for i, title, reason in troubled
-        ] + [Problem(p, r) for p, r in sorted(self.file_problems.items())]
+        self.report.problems = all_problems(
+            (Problem(self.index.path_of.get(i, title), reason) for i, title, reason in troubled),
+            found,
+            lambda path: path in self.index.entries or bool(self.index.below(path)),
+        )
+
+    def moving(self) -> list[EntryRow]:
+        """The contents that are to be sent or fetched, by path; what is ignored waits."""
+        return [self.index.entries[p] for p in sorted(self.index.moving - self.unmoved)]
 
     def hides(self, path: str, block: BlockId, rules: Ignore | None = None) -> bool:
         """Whether a block's place is ignored; by the present rules, unless others are given."""
@@ -232,42 +313,6 @@ class HeapState:
         """The folder block of the directory a path stands in."""
         parent = str(PurePosixPath(path).parent)
         return None if parent == "." else self.index.folder_at(parent)
-
-    def described(self, state: BlockState, fields: Fields) -> dict[str, object]:
-        """The columns of a block's row that its document decides."""
-        deleted = fields.deleted_at_ms
-        if deleted is None:
-            deleted = fields.permanently_deleted_at_ms
-        return {
-            # Until the document has a title, the row's is the best hint (PROTOCOL §4).
-            "title": fields.title or state.title,
-            "folder_id": self.folder_of(fields.tags),
-            "deleted_at_ms": deleted,
-        }
-
-    def learned(self, old: BlockState | None, new: BlockState) -> None:
-        """A block's row changed: keep the index in step, and notice when places are affected."""
-        self.index.know(new)
-        if old is None or (old.title, old.folder_id, old.deleted_at_ms) != (
-            new.title,
-            new.folder_id,
-            new.deleted_at_ms,
-        ):
-            self.rearrange = True
-
-    def touch_related(self, tx: Tx, block: BlockId) -> None:
-        """A tag or folder changed: what carries it has to be looked at again, in the same
-        transaction.
-        """
-        for other in blocks.tagged(tx, block):
-            state = blocks.get(tx, other)
-            if state is None:
-                continue
-            folder = self.folder_of(tuple(blocks.tags(tx, other)))
-            blocks.update(tx, other, folder_id=folder, stale=1)
-            changed = blocks.get(tx, other)
-            assert changed is not None
-            self.learned(state, changed)
 
 
 def stamped(entry: EntryRow, stat: Stat, digest: bytes | None) -> EntryRow:

@@ -1,15 +1,18 @@
 """What can be said while no daemon runs: what the cache knows."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from heapsyncd.cache import blocks, entries, heaps, history, holds, pending, search
+from heapsyncd.cache import blocks, entries, heaps, history, holds, pending, problems, search
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.model import Problem
 from heapsyncd.sync.cachefile import cache_path, open_cache
 from heapsyncd.sync.deletions import ask
+from heapsyncd.sync.opening import unmatched
+from heapsyncd.sync.problems import shown as all_problems
 from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Report, shown
+from heapsyncd.sync.rules import taken
 
 
 async def cached_status(account: Account, state_dir: Path) -> dict[str, Any]:
@@ -22,6 +25,8 @@ async def cached_status(account: Account, state_dir: Path) -> dict[str, Any]:
     if cache_path(account, state_dir).exists():
         async with await open_cache(account, state_dir) as db:
             report.heaps = await db.read(lambda tx: _heaps(tx, account))
+        known = [(heap.title, heap.id) for heap in report.heaps.values()]
+        report.unmatched = unmatched(account, known, all_there_are=False)
     return report.snapshot()
 
 
@@ -64,14 +69,20 @@ def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
         listed = entries.of_heap(tx, row.id)
         paths = {e.block_id: e.path for e in listed if e.role != "attachment"}
         report.pending = shown(pending.pending(tx, row.id, PENDING_SHOWN), paths)
+        ignore = taken(tx, row.id)
         for entry in listed:
-            if entry.todo in {"upload", "download"}:
+            if entry.todo in {"upload", "download"} and not ignore.match(entry.path, False):
                 report.transfers.append(
                     {"path": entry.path, "direction": entry.todo, "size": entry.size, "done": 0}
                 )
-        report.problems = [
-            Problem(paths.get(i, title), reason)
-            for i, title, reason in blocks.problems(tx, row.id)
-        ] + [Problem(p, r) for p, r in entries.problems(tx, row.id).items()]
+        ours = {a for e in listed for a in (e.path, *map(str, PurePosixPath(e.path).parents))}
+        report.problems = all_problems(
+            (
+                Problem(paths.get(i, title), reason)
+                for i, title, reason in blocks.problems(tx, row.id)
+            ),
+            problems.load(tx, row.id),
+            ours.__contains__,
+        )
         found[row.id] = report
     return found

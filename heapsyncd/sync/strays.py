@@ -16,8 +16,16 @@ from heapsyncd.tree import Block
 
 _WORD: Final = re.compile(r"\w+")
 _CHANCE: Final = 12
-"""So many letters in a row of words are in two places by no chance."""
+"""So many letters in a row of words are in two places by no chance ..."""
+_HERE: Final = 7
+"""... so many in one place ..."""
+_ALL: Final = 5
+"""... and so many there that are all of one of the texts."""
 _ALIKE: Final = 2
+_STEM: Final = 3
+"""A shorter word is in a longer one by chance."""
+_WORDS: Final = 200
+"""A longer difference is not looked through for words that were made longer."""
 _ROUNDS: Final = 4
 """A text that was cut into more pieces is followed no further."""
 _OFTEN: Final = 50
@@ -45,16 +53,77 @@ class Stray:
 
 
 def by_word(old: str, new: str) -> list[Hunk]:
-    """How two texts differ; letters that two different words have in common by chance are none."""
+    """How two texts differ; letters that two different words have in common by chance are none. Of
+    a word that one text has longer what both have stays.
+    """
     out: list[Hunk] = []
     for hunk in text_hunks(old, new):
         between = old[out[-1].end : hunk.start] if out else ""
-        if between.isalnum() and not _is_whole(old, out[-1], hunk):
+        is_apart = between.isspace() and _replaces(out[-1]) and _replaces(hunk)
+        if is_apart or (between.isalnum() and not _is_whole(old, out[-1], hunk)):
             text = out[-1].text + between + hunk.text
             out[-1] = replace(out[-1], end=hunk.end, text=text)
         else:
             out.append(hunk)
-    return [_to_word_edges(old, h) if h.text and h.start < h.end else h for h in out]
+    whole = [_to_word_edges(old, h) if _replaces(h) else h for h in out]
+    return [part for hunk in whole for part in _without_stems(old[hunk.start : hunk.end], hunk)]
+
+
+def _replaces(hunk: Hunk) -> bool:
+    return bool(hunk.text) and hunk.start < hunk.end
+
+
+def goes_on(word: str, other: str) -> bool:
+    """Whether a word is another, or begins or ends it: words are made longer, not put for others
+    that look so.
+    """
+    if word == other:
+        return True
+    return len(word) >= _STEM and (other.startswith(word) or other.endswith(word))
+
+
+def _without_stems(old: str, hunk: Hunk) -> list[Hunk]:
+    """What is left of a hunk (``old``: the text it replaces) without the words that both have."""
+    a, b = list(_WORD.finditer(old)), list(_WORD.finditer(hunk.text))
+    if not a or not b or len(a) + len(b) > _WORDS:
+        return [hunk]
+    out: list[Hunk] = []
+    at, start = 0, 0
+    for i, j in _pairs([m[0] for m in a], [m[0] for m in b]):
+        x, y = a[i], b[j]
+        n = min(len(x[0]), len(y[0]))
+        is_head = x[0][:n] == y[0][:n]
+        left, right = (m.start() if is_head else m.end() - n for m in (x, y))
+        out.append(Hunk(hunk.start + at, hunk.start + left, hunk.text[start:right]))
+        at, start = left + n, right + n
+    out.append(Hunk(hunk.start + at, hunk.end, hunk.text[start:]))
+    return [h for h in out if h.text or h.start < h.end]
+
+
+def _pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
+    """The words of two texts that stand for one another, in order; most letters win."""
+    best = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
+
+    def same(i: int, j: int) -> int:
+        n = min(len(a[i]), len(b[j]))
+        return n if goes_on(a[i], b[j]) or goes_on(b[j], a[i]) else 0
+
+    for i in reversed(range(len(a))):
+        for j in reversed(range(len(b))):
+            n = same(i, j)
+            both = n + best[i + 1][j + 1] if n else 0
+            best[i][j] = max(both, best[i + 1][j], best[i][j + 1])
+    out = []
+    i = j = 0
+    while i < len(a) and j < len(b) and best[i][j]:
+        if best[i][j] == best[i + 1][j]:
+            i += 1
+        elif best[i][j] == best[i][j + 1]:
+            j += 1
+        else:
+            out.append((i, j))
+            i, j = i + 1, j + 1
+    return out
 
 
 def _is_whole(old: str, before: Hunk, after: Hunk) -> bool:
@@ -139,14 +208,16 @@ def _is_enough(a: Stray, b: Stray, same: int) -> bool:
         return 2 * same >= small
     if a.place is None or a.place != b.place or "cell" in {a.block.kind, b.block.kind}:
         return False
-    return same == small and large <= _ALIKE * small
+    if same == small:
+        return same >= _ALL or large <= _ALIKE * small
+    return same >= _HERE and 2 * same >= small
 
 
 def _rest(stray: Stray, same: Sequence[tuple[int, int]]) -> list[Stray]:
     """What is left of a stray without some stretches."""
     edges = [0, *(e for start, n in sorted(same) for e in (start, start + n)), len(stray.text)]
     return [
-        Stray(stray.block, stray.text[start:end], stray.at + start)
+        Stray(stray.block, stray.text[start:end], stray.at + start, stray.place)
         for start, end in zip(edges[::2], edges[1::2], strict=True)
         if _letters(stray.text[start:end])
     ]

@@ -14,9 +14,9 @@ from typing import Final
 import structlog
 
 from heapsyncd.backends.contract import FileChanged
-from heapsyncd.cache import blocks, entries
+from heapsyncd.backoff import Backoff
+from heapsyncd.cache import blocks
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaves
 from heapsyncd.folder.disk import Moved, Part
 from heapsyncd.folder.snapshot import Stat
@@ -33,9 +33,8 @@ AT_ONCE: Final = 3
 WRITE_BYTES: Final = 4 << 20
 """So much of a download is gathered before it is written; measured: less costs more hand-overs
 between threads than it saves memory."""
-REFUSED_AGAIN_S: Final = 60.0
-"""How soon a refused transfer is tried again the first time."""
-REFUSED_MOST_S: Final = 3600.0
+REFUSED_AGAIN: Final = Backoff(60.0, 3600.0)
+"""How soon a refused transfer is tried again."""
 TRIES: Final = 3
 """So often a content with a wrong hash is downloaded before it is given up."""
 
@@ -85,11 +84,7 @@ async def transfer(heap: HeapState) -> bool:
         TryLater: the server can't be reached; what was done is kept.
     """
     now = time.monotonic()
-    todo = [
-        e
-        for e in (heap.index.entries[p] for p in sorted(heap.index.moving))
-        if not _is_put_off(heap, e, now)
-    ]
+    todo = [e for e in heap.moving() if not _is_put_off(heap, e, now)]
     gate = asyncio.Semaphore(AT_ONCE)
     done: list[bool] = []
 
@@ -117,15 +112,15 @@ async def _transfer(heap: HeapState, entry: EntryRow) -> bool:
             return await _upload(heap, entry, file)
         return await _download(heap, entry, file)
     except RequestRefused as error:
-        heap.file_problems[entry.path] = _refused(entry, file, error)
+        heap.problems.found("transfer", entry.path, _refused(entry, file, error))
         _put_off(heap, entry, for_good=error.status in {413, 422})
         return False
     except ProtocolError as error:
-        heap.file_problems[entry.path] = str(error)
+        heap.problems.found("transfer", entry.path, error)
         _put_off(heap, entry)
         return False
     except FolderTrouble as error:
-        heap.file_problems[entry.path] = str(error)
+        heap.problems.found("transfer", entry.path, error)
         return False
 
 
@@ -133,7 +128,7 @@ def _put_off(heap: HeapState, entry: EntryRow, *, for_good: bool = False) -> Non
     """Try a refused content again later, and each time twice as much later."""
     before = heap.put_off.get(entry.path)
     times = before.times + 1 if before is not None and before.key == entry.key else 1
-    wait_s = math.inf if for_good else min(REFUSED_AGAIN_S * 2 ** (times - 1), REFUSED_MOST_S)
+    wait_s = math.inf if for_good else REFUSED_AGAIN.bound_s(times)
     heap.put_off[entry.path] = PutOff(entry.key or "", times, time.monotonic() + wait_s)
 
 
@@ -171,12 +166,16 @@ async def _upload(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
     except FileChanged:
         return False  # the folder's watch brings the new content
     await _commit(heap, replace(entry, todo=None))
-    heap.file_problems.pop(entry.path, None)
     return True
 
 
 async def _download(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
     """Fetch a content; one with a wrong hash is thrown away, and after some tries given up."""
+    if not file.hash:
+        _put_off(heap, entry, for_good=True)
+        reason = "its document names no sha256 of it, so that it can't be fetched; attach it anew"
+        heap.problems.found("transfer", entry.path, reason)
+        return False
     try:
         for _ in range(TRIES):
             stat = await _fetch(heap, entry, file)
@@ -184,16 +183,18 @@ async def _download(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
                 break
             log.warning("wrong hash", path=entry.path, sha256=file.hash)
     except Moved as error:
-        heap.file_problems[entry.path] = f"{error}; rename what stands there and it arrives"
+        reason = f"{error.reason}; rename what stands there and it arrives"
+        heap.problems.found("transfer", entry.path, reason)
         return False
     if stat is None:
         _put_off(heap, entry, for_good=True)
-        heap.file_problems[entry.path] = (
+        heap.problems.found(
+            "transfer",
+            entry.path,
             f"what the server sent has another sha256 than it should, {TRIES} times; what stood"
-            " here is kept. It is tried again when the file changes or heapsyncd starts anew."
+            " here is kept. It is tried again when the file changes or heapsyncd starts anew",
         )
         return False
-    heap.file_problems.pop(entry.path, None)
     await _commit(heap, stamped(replace(entry, todo=None), stat, bytes.fromhex(file.hash)))
     return True
 
@@ -205,13 +206,13 @@ async def _fetch(heap: HeapState, entry: EntryRow, file: FileEntry) -> Stat | No
     parent = str(PurePosixPath(entry.path).parent)
     if parent != ".":
         await heap.disk.make_dir(parent)
-    part = heap.disk.part(entry.path, file.hash)
+    part = heap.disk.part(entry.path, file.hash.lower())
     offset = await part.size()
     if offset > file.size_bytes:
         await part.drop()
         offset = 0
     if offset < file.size_bytes:
-        pieces = heap.backend.download(heap.id, entry.block_id, file.hash, offset)
+        pieces = heap.backend.download(heap.id, entry.block_id, file.hash, file.size_bytes, offset)
         async with aclosing(pieces):
             async for end in _write(part, offset, pieces):
                 _tell(heap, entry.path, end, file.size_bytes)
@@ -261,11 +262,7 @@ async def _commit(heap: HeapState, entry: EntryRow) -> None:
         now = heap.index.entries.get(entry.path)
         if now is None or now.key != entry.key:
             return  # it was replaced, renamed or deleted meanwhile
-
-        def store(tx: Tx) -> None:
-            entries.save(tx, heap.id, [entry])
-
-        await heap.db.write(store)
-        heap.index.put(entry)
+        heap.problems.clear(entry.path, "transfer")
+        await heap.store(lambda change: change.save([entry]))
         heap.moved_bytes.pop(entry.path, None)
         heap.put_off.pop(entry.path, None)

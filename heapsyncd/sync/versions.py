@@ -9,13 +9,14 @@ from typing import Any
 
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.cache import blocks, entries, heaps, history
+from heapsyncd.cache.atwork import AtWork
 from heapsyncd.cache.heaps import HeapRow
 from heapsyncd.cache.history import Version
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Heap
-from heapsyncd.sync.cachefile import cache_path, open_cache
+from heapsyncd.sync.cachefile import cache_path, marks_path, open_cache
 from heapsyncd.sync.opening import open_heap
 from heapsyncd.sync.publish import publish
 from heapsyncd.sync.report import Report, Wanted
@@ -106,11 +107,12 @@ async def restore_alone(account: Account, state_dir: Path, wanted: Wanted) -> li
     backend = HeaperBackend(account.server, account.seed)  # never connected
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
+        at_work = stack.enter_context(AtWork.open(marks_path(account, state_dir)))
         for row in await db.read(heaps.load_all):
             if not row.mirrored or not inside(account.folder / row.folder, wanted.paths):
                 continue
             heap = Heap(row.id, row.title)
-            state = await open_heap(account, db, backend, Report(account.name), heap)
+            state = await open_heap(account, db, backend, Report(account.name), heap, at_work)
             stack.push_async_callback(state.disk.close)
             await Rules.load(state)
             told += await restore(state, wanted)

@@ -31,8 +31,8 @@ Canonical form (``inline`` makes it, both sides use it): adjacent runs with equa
 no empty run; no whitespace at a mark's edge, at either end of the block or beside a break; a
 paragraph without inline is left out. Runs marked ``code`` are exact: their whitespace is text. So
 are NBSP and the other Unicode spaces everywhere. Text holds no newline, CR or NUL; an opaque's
-label is as ``opaque_label`` leaves it; titles, alt texts and labels as ``one_spaced``, targets as
-``destination``, a code's language as ``language``.
+label (the node's name, then all words in it) is as ``opaque_label`` leaves it; titles, alt texts
+and labels as ``one_spaced``, targets as ``destination``, a code's language as ``language``.
 """
 
 from heapsyncd.tree.canonical import (
@@ -46,6 +46,7 @@ from heapsyncd.tree.canonical import (
 from heapsyncd.tree.nodes import (
     DEEPEST,
     LISTS,
+    MOST_EMPTY_CELLS,
     Atom,
     AtomType,
     Attrs,
@@ -67,6 +68,7 @@ from heapsyncd.tree.nodes import (
 __all__ = [
     "DEEPEST",
     "LISTS",
+    "MOST_EMPTY_CELLS",
     "Atom",
     "AtomType",
     "Attrs",

@@ -142,7 +142,7 @@ def one_spaced(text: str) -> str:
 
     Whitespace that holds a newline becomes one space.
     """
-    return re.sub(r"[ \t]*[\r\n]+\s*", " ", text.replace("\0", "")).strip()
+    return re.sub(r"(?<![ \t])[ \t]*+[\r\n]++\s*+", " ", text.replace("\0", "")).strip()
 
 
 def language(text: str) -> str:
@@ -151,12 +151,12 @@ def language(text: str) -> str:
     return words[0] if words else ""
 
 
-def opaque_label(text: str) -> str:
+def opaque_label(text: str, longest: int | None = 80) -> str:
     """The canonical form of an opaque's label: what an HTML comment on one line can carry.
 
-    Single spaces, no run of hyphens, no ``<`` or ``>``, not empty, at most 80 characters.
+    Single spaces, no run of hyphens, no ``<`` or ``>``, not empty, at most ``longest`` characters.
     """
     words = re.sub(r"[<>\x00-\x1f\x7f]", " ", text)
     words = re.sub(r"-(?=-)", "- ", " ".join(words.split(" "))).strip(" -:")
-    words = re.sub(r" +", " ", words)[:80].strip(" -:")
+    words = re.sub(r" +", " ", words)[:longest].strip(" -:")
     return words or "node"

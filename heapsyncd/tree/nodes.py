@@ -35,6 +35,11 @@ LISTS = frozenset({"bullet_list", "ordered_list", "todo_list"})
 
 DEEPEST = 100
 """So many containers (quotes, lists, items) stand one in another, in files and in documents."""
+MOST_EMPTY_CELLS = 20_000
+"""A table with more of them, once its rows are even, is none: a long row beside many short ones
+would take all memory. Files and documents draw the line at the same place, or one could not show
+the other.
+"""
 
 
 @dataclass(slots=True, order=True, unsafe_hash=True)
@@ -220,9 +225,22 @@ class Block:
             return _own_words(self)
         return "\n".join([t for t in map(_own_words, self.walk()) if t])
 
+    def all_words(self) -> str:
+        """As ``words``, and the words inside of what markdown can't say, from its labels."""
+        opaque = [item for block in self.walk() for item in (block, *block.inline)]
+        unsaid = [words for item in opaque if (words := _unsaid_words(item))]
+        return "\n".join([self.words(), *unsaid])
+
 
 def _own_words(block: Block) -> str:
     return block.text if block.kind == "code" else "".join([plain(i) for i in block.inline])
+
+
+def _unsaid_words(item: Block | Inline) -> str:
+    """The words in an opaque's label, which come after the name of its node."""
+    if isinstance(item, Text) or item.kind != "opaque":
+        return ""
+    return str(item.get("label")).partition(" ")[2]
 
 
 def _same_but_children(a: Block, b: Block) -> bool:

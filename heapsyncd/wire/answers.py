@@ -21,11 +21,25 @@ from heapsyncd.errors import (
     ServerTrouble,
     TooFast,
 )
+from heapsyncd.ids import hide
 from heapsyncd.wire.values import Unauthorised
 
 _T = TypeVar("_T")
 _LONGEST_WAIT_S = 3600.0
 _QUOTED_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """How much an answer may be."""
+
+    size_bytes: int
+    commas: int
+    """About as many values; those inside of texts count too."""
+
+
+USUAL = Most(1 << 20, 1 << 20)
+"""For an answer that is not known to be longer, and for every refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +49,7 @@ class Answer:
     where: str
     """Method, path and host, for messages."""
     status: int
-    body: bytes
+    body: bytes | bytearray
     content_type: str = ""
     retry_after: str | None = None
     location: str | None = None
@@ -75,7 +89,7 @@ def check(answer: Answer, *, proven: bool, now: datetime | None = None) -> None:
 
 def _redirected(answer: Answer, *, proven: bool) -> NoReturn:
     # Never followed: a token must not travel to an address the user did not configure.
-    target = f" to {answer.location}" if answer.location else ""
+    target = f" to {_quoted(answer.location)}" if answer.location else ""
     if proven:
         raise ServerTrouble(f"{answer.where}: unexpectedly redirected{target}")
     raise NotHeaper(f"{answer.where} redirects{target}: configure the server's final address")
@@ -120,14 +134,20 @@ class _Error(msgspec.Struct):
     error: str
 
 
-def _said(body: bytes) -> str:
+def _said(body: bytes | bytearray) -> str:
     """The server's own words for a message, on one line and not too long."""
     try:
         text = msgspec.json.decode(body, type=_Error).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
+    line = _quoted(text)
+    return f": {line}" if line else ""
+
+
+def _quoted(text: str) -> str:
+    """A server's text on one line, not too long, and without what looks like a token."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return f": {line[:_QUOTED_CHARS]}" if line else ""
+    return hide(line)[:_QUOTED_CHARS]
 
 
 def retry_after_s(value: str | None, now: datetime) -> float | None:

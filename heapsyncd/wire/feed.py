@@ -1,20 +1,19 @@
 """The runner of the live link: keeps one socket open while anything is followed.
 
 It joins the state machine (``live``) with a socket, the tokens and the reader's questions; it
-decides nothing but when to connect again: after a full-jitter wait that grows with each link
-that did not last.
+decides nothing but when to connect again: after a wait that grows with each link that did not
+last, or as soon as the server is heard elsewhere (``backoff``).
 """
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
+from heapsyncd.backoff import Lane, first_of
 from heapsyncd.errors import HeapsyncdError, Unreachable
 from heapsyncd.ids import BlockId, HeapId, Token
-from heapsyncd.wire.backoff import full_jitter_s
 from heapsyncd.wire.clock import boot_clock_s
 from heapsyncd.wire.events import EventQueue
 from heapsyncd.wire.following import Following
@@ -25,8 +24,6 @@ _E = TypeVar("_E", bound=BaseException)
 
 LASTED_S = 5.0
 """A link that served a document for this long was a good one: the next wait is short again."""
-
-LONGEST_WAIT_S = 15.0
 UNAUTHORIZED = 4401
 """Hocuspocus' close code for a socket whose token is not, or no longer, accepted."""
 
@@ -72,9 +69,9 @@ class Feed:
         opening: what to open a document with, asked at every opening.
         connect: opens a socket.
         tokens: the session.
+        lane: says how long to wait between two links.
+        lost: called when an open socket is gone, before another one is opened.
         clock_s: a clock that counts a suspended machine's time.
-        chance: uniform in 0 to 1.
-        sleep: waits for seconds between two links.
     """
 
     def __init__(
@@ -83,18 +80,18 @@ class Feed:
         opening: Opening,
         connect: Callable[[], AbstractAsyncContextManager[Socket]],
         tokens: Tokens,
+        lane: Lane,
         *,
+        lost: Callable[[], None] = lambda: None,
         clock_s: Callable[[], float] = boot_clock_s,
-        chance: Callable[[], float] = random.random,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._heap = heap
         self._opening = opening
         self._connect = connect
         self._tokens = tokens
+        self._lost = lost
+        self._lane = lane
         self._clock_s = clock_s
-        self._chance = chance
-        self._sleep = sleep
         self._following = Following()
         self._events = EventQueue()
         self._wake = asyncio.Event()
@@ -153,7 +150,7 @@ class Feed:
             self._events.end()
 
     async def _forever(self) -> None:
-        failures = 0
+        lane = self._lane
         while True:
             while not self._following.wants_link:
                 self._wake.clear()
@@ -162,12 +159,12 @@ class Feed:
             link = LiveLink(self._heap, started_s)
             down = await self._link_once(link)
             if isinstance(down, _Idle):
-                failures = 0
+                lane.worked()
                 continue
-            lasted = link.served and self._clock_s() - started_s >= LASTED_S
-            failures = 1 if lasted else failures + 1
-            wait_s = full_jitter_s(failures, self._chance(), cap_s=LONGEST_WAIT_S)
-            await self._sleep(max(wait_s, getattr(down, "retry_after_s", None) or 0.0))
+            if link.served and self._clock_s() - started_s >= LASTED_S:
+                lane.worked()
+            lane.failed(down)
+            await first_of(*lane.ends(), timeout_s=lane.pause_s())
 
     async def _link_once(self, link: LiveLink) -> HeapsyncdError:
         """Open a socket and serve it to its end; returns why it ended."""
@@ -185,6 +182,8 @@ class Feed:
             down = _leaf(group)
         finally:
             self._following.detach()
+            if was_connected:
+                self._lost()
         unwelcome = isinstance(down, LinkClosed) and down.code == UNAUTHORIZED
         if self._token is not None and (unwelcome or (link.denied and not link.served)):
             self._tokens.doubt(self._token)

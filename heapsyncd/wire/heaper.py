@@ -27,11 +27,37 @@ from heapsyncd.model import (
     PushResult,
     PushStatus,
 )
-from heapsyncd.wire.scalars import Time, ms, ulid, version
+from heapsyncd.wire.answers import Most
+from heapsyncd.wire.scalars import Time, block_ms, ms, ulid, version
 from heapsyncd.wire.values import UploadSource
 
 _KINDS = frozenset(get_args(BlockKind))
 _STATUSES = frozenset(get_args(PushStatus))
+_MAX_KEY_CHARS = 1024
+
+
+class Instance(msgspec.Struct):
+    """Answer of ``GET /api/``."""
+
+    public_key: Any = None
+
+    def key(self) -> str | None:
+        """What the server is known by, whatever its address; None when it does not say."""
+        key = self.public_key
+        return key if isinstance(key, str) and 0 < len(key) <= _MAX_KEY_CHARS else None
+
+
+MiB = 1 << 20
+ROWS_MOST = Most(16 * MiB, 1 * MiB)
+"""For lists of heaps, of rows and of changes: a hundred thousand on one page."""
+AUTH_MOST = Most(64 << 10, 1000)
+PULL_BYTES = 96 * MiB
+"""A single document may be large, though none is larger than a message of ``/ws``."""
+
+
+def pull_most(asks: int) -> Most:
+    """How much a pull may answer: large texts, but no more values than were asked for."""
+    return Most(PULL_BYTES, 64 * (asks + 16))
 
 
 class Challenge(msgspec.Struct):
@@ -137,7 +163,7 @@ def decode_row(row: Row, heap: HeapId) -> BlockRow:
         kind,
         row.title or "",
         version(row.sync_version),
-        ms(row.deleted_at),
+        block_ms(row.deleted_at),
     )
 
 
@@ -169,11 +195,12 @@ def decode_delta(delta: Delta) -> ChangePage:
         raise ProtocolError("the server's delta holds no timestamp")
     return ChangePage(
         tuple(
-            Changed(BlockId(ulid(b.id)), version(b.sync_version), ms(b.updated_at) or 0)
+            Changed(BlockId(ulid(b.id)), version(b.sync_version), block_ms(b.updated_at) or 0)
             for b in delta.blocks
         ),
         tuple(
-            Gone(BlockId(ulid(b.id)), ms(b.deleted_at) or 0, b.permanent) for b in delta.deleted
+            Gone(BlockId(ulid(b.id)), block_ms(b.deleted_at) or 0, b.permanent)
+            for b in delta.deleted
         ),
         cursor_ms,
         delta.has_more,

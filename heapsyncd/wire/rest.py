@@ -1,24 +1,28 @@
 """Edge: HTTP to one server; time-outs, bounded answers, every foreign error translated once.
 
-A token travels in the Authorization header alone; redirects are not followed, cookies not kept,
-proxies and ``.netrc`` not read, certificates always checked.
+A token travels in the Authorization header alone; redirects are not followed (not of ``/ws``
+either), cookies not kept, proxies and ``.netrc`` not read, certificates always checked. An answer
+comes as it is, not compressed, and ends: each has a bound of bytes, and a slowest speed.
 """
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
 import aiohttp
+from aiohttp import TraceRequestRedirectParams
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
+from heapsyncd.backoff import Contact
 from heapsyncd.errors import HeapsyncdError, ProtocolError, ServerTrouble, Unreachable
 from heapsyncd.ids import Token
 from heapsyncd.wire.address import server_url
-from heapsyncd.wire.answers import Answer, check, decode
+from heapsyncd.wire.answers import USUAL, Answer, Most, check, decode
 
 _T = TypeVar("_T")
 MiB = 1 << 20
@@ -26,11 +30,14 @@ PIECE_BYTES = 256 << 10
 """How much of a body is in memory at a time; measured five times as fast as one large write."""
 READ_AHEAD_BYTES = 1 << 20
 """So much of an answer may wait to be read before the connection is held up."""
-MAX_ANSWER_BYTES = 128 * MiB
-"""A single document may be large; more than this is no document but a fault."""
 CONNECT_S = 10.0
 SILENCE_S = 30.0
 """A link that moves nothing for this long is dead."""
+CALL_S = 60.0
+SLOWEST_BYTES_S = 4096
+"""A call takes at most so long, and longer by what its bytes take at this speed: one that brings a
+byte now and then is not waited for.
+"""
 _AT_ONCE = 6
 
 Pieces = Callable[[], AsyncIterator[bytes]]
@@ -88,6 +95,20 @@ def _body(content: bytes | None) -> _Body | None:
     return _Body(len(content), pieces, "application/json")
 
 
+async def _redirected(
+    _client: object, _context: object, found: TraceRequestRedirectParams
+) -> None:
+    found.response.close()
+    where = f"{found.method} {found.url.path} at {found.url.host}"
+    to = found.response.headers.get("Location")
+    check(Answer(where, found.response.status, b"", location=to), proven=True)
+
+
+refuse_redirects = aiohttp.TraceConfig()
+"""The handshake of a WebSocket knows no other way not to follow them."""
+refuse_redirects.on_request_redirect.append(_redirected)
+
+
 def _client() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         # No limit: live sockets and transfers must not wait for each other's connections.
@@ -96,7 +117,9 @@ def _client() -> aiohttp.ClientSession:
         timeout=aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_S, connect=CONNECT_S, sock_read=SILENCE_S
         ),
-        headers={"User-Agent": "heapsyncd"},
+        headers={"User-Agent": "heapsyncd", "Accept-Encoding": "identity"},
+        auto_decompress=False,
+        trace_configs=[refuse_redirects],
     )
 
 
@@ -105,10 +128,13 @@ class Rest:
 
     Args:
         server: the configured address; a path in it is kept as a prefix.
+
+    ``contact`` is told of every answer that is as it should be.
     """
 
     def __init__(self, server: str) -> None:
         self.url = server_url(server)
+        self.contact = Contact()
         self._proven = False
         self._client: aiohttp.ClientSession | None = None
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -155,29 +181,48 @@ class Rest:
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
         repeatable: bool = True,
+        most: Most = USUAL,
     ) -> _T:
         """One JSON request; one that is ``repeatable`` is sent again when its connection turns
         out to be dead.
 
         Raises:
+            ProtocolError: more comes than ``most``.
             Unauthorised: 401. Everything of ``answers.check`` and ``answers.decode``.
+            Stale: the connection was dead.
             Unreachable, ServerTrouble: as ``translated``.
         """
         async with self._slots:
-            client = self._client
             try:
-                answer = await self._once(method, path, token, query, _body(body))
-            except Unreachable as error:
-                stale = isinstance(error, _Stale) or client is not self._client
-                if not stale or not repeatable:
+                answer = await self._on_live(method, path, token, query, body, most)
+            except Stale:
+                if not repeatable:
                     raise
-                answer = await self._once(method, path, token, query, _body(body))
+                answer = await self._on_live(method, path, token, query, body, most)
         return self._read(answer, shape)
+
+    async def _on_live(
+        self,
+        method: str,
+        path: str,
+        token: Token | None,
+        query: Mapping[str, str] | None,
+        body: bytes | None,
+        most: Most,
+    ) -> Answer:
+        """One request; Stale when its connection was dead, or given up (``renew``)."""
+        client = self._client
+        try:
+            return await self._once(method, path, token, query, _body(body), most)
+        except Unreachable as error:
+            if client is self._client:
+                raise
+            raise Stale(str(error)) from error
 
     async def put(self, shape: type[_T], path: str, token: Token, size: int, pieces: Pieces) -> _T:
         """Stream a body of ``size`` bytes; what ``pieces`` raises passes through."""
         body = _Body(size, pieces, "application/octet-stream")
-        return self._read(await self._once("PUT", path, token, None, body), shape)
+        return self._read(await self._once("PUT", path, token, None, body, USUAL), shape)
 
     @asynccontextmanager
     async def get(
@@ -188,16 +233,17 @@ class Rest:
         Raises:
             As ``call`` does, for any status but 200, 206 and 416.
         """
-        where = f"GET {path} at {self.url.host}"
-        async with translated(where), self._send("GET", path, token, None, None, headers) as raw:
-            if raw.status not in {200, 206, 416}:
-                check(await self._answer(where, raw), proven=self._proven)
-            yield Stream(raw)
+        async with self._opened("GET", path, token, None, None, headers) as stream:
+            if stream.status not in {200, 206, 416}:
+                check(await stream.answer(USUAL), proven=self._proven)
+            self.contact.heard()
+            yield stream
 
     def _read(self, answer: Answer, shape: type[_T]) -> _T:
         check(answer, proven=self._proven)
         value = decode(answer, shape, proven=self._proven)
         self._proven = True
+        self.contact.heard()
         return value
 
     async def _once(
@@ -207,17 +253,18 @@ class Rest:
         token: Token | None,
         query: Mapping[str, str] | None,
         body: _Body | None,
+        most: Most,
     ) -> Answer:
-        where = f"{method} {path} at {self.url.host}"
         try:
-            async with translated(where), self._send(method, path, token, query, body) as raw:
-                return await self._answer(where, raw)
+            async with self._opened(method, path, token, query, body) as stream:
+                return await stream.answer(most)
         except HeapsyncdError:
             if body is not None and body.failure is not None:
                 raise body.failure from None
             raise
 
-    def _send(
+    @asynccontextmanager
+    async def _opened(
         self,
         method: str,
         path: str,
@@ -225,53 +272,83 @@ class Rest:
         query: Mapping[str, str] | None,
         body: _Body | None,
         headers: Mapping[str, str] | None = None,
-    ) -> "aiohttp.client._RequestContextManager":
+    ) -> AsyncGenerator["Stream", None]:
+        where = f"{method} {path} at {self.url.host}"
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token.reveal()}"
-        return self.client.request(
-            method,
-            self.address(path),
-            params=query,
-            data=body,
-            headers=sent,
-            allow_redirects=False,
-            read_bufsize=READ_AHEAD_BYTES,
-        )
+        size = body.size if body is not None and body.size is not None else 0
+        async with translated(where):
+            async with asyncio.timeout(CALL_S + size / SLOWEST_BYTES_S):
+                raw = await self.client.request(
+                    method,
+                    self.address(path),
+                    params=query,
+                    data=body,
+                    headers=sent,
+                    allow_redirects=False,
+                    read_bufsize=READ_AHEAD_BYTES,
+                )
+            async with raw:
+                yield Stream(where, raw)
 
-    async def _answer(self, where: str, raw: aiohttp.ClientResponse) -> Answer:
-        if (raw.content_length or 0) > MAX_ANSWER_BYTES:
-            raise ProtocolError(f"{where}: an answer of {raw.content_length} bytes is too large")
-        body = bytearray()
-        async for piece in raw.content.iter_any():
+
+class Stream:
+    """An answer that is being received.
+
+    Raises:
+        ProtocolError: it is compressed.
+    """
+
+    def __init__(self, where: str, raw: aiohttp.ClientResponse) -> None:
+        self._where = where
+        self._raw = raw
+        self.status = raw.status
+        self.content_range = raw.headers.get("Content-Range")
+        coding = raw.headers.get("Content-Encoding", "identity").strip().lower()
+        if coding not in {"", "identity"}:
+            # Little can become much, and a file's offsets are those of its own bytes.
+            raise ProtocolError(f"{where}: an answer that is compressed, which was not asked for")
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body, as it comes; Unreachable when it comes too slowly."""
+        left_s = CALL_S
+        while True:
+            before_s = time.monotonic()
+            async with asyncio.timeout(left_s):
+                piece = await self._raw.content.readany()
+            if not piece:
+                return
+            # What the reader does between pieces is not held against the server.
+            left_s += len(piece) / SLOWEST_BYTES_S - (time.monotonic() - before_s)
+            yield piece
+
+    async def answer(self, most: Most) -> Answer:
+        """All of it; ProtocolError when it is more than ``most``."""
+        raw, body = self._raw, bytearray()
+        allowed = most.size_bytes if 200 <= self.status < 300 else USUAL.size_bytes
+        if (raw.content_length or 0) > allowed:
+            raise ProtocolError(
+                f"{self._where}: an answer of {raw.content_length} bytes is too large"
+            )
+        async for piece in self.pieces():
             body += piece
-            if len(body) > MAX_ANSWER_BYTES:
-                raise ProtocolError(f"{where}: an answer of more than {MAX_ANSWER_BYTES} bytes")
+            if len(body) > allowed:
+                raise ProtocolError(f"{self._where}: an answer of more than {allowed} bytes")
+        # Each value takes far more memory than the few bytes that it may have here.
+        if body.count(b",") > most.commas:
+            raise ProtocolError(f"{self._where}: an answer of too many values")
         return Answer(
-            where,
-            raw.status,
-            bytes(body),
+            self._where,
+            self.status,
+            body,
             raw.headers.get("Content-Type", ""),
             raw.headers.get("Retry-After"),
             raw.headers.get("Location"),
         )
 
 
-class Stream:
-    """An answer that is being received."""
-
-    def __init__(self, raw: aiohttp.ClientResponse) -> None:
-        self._raw = raw
-        self.status = raw.status
-        self.content_range = raw.headers.get("Content-Range")
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body, as it comes."""
-        async for piece in self._raw.content.iter_any():
-            yield piece
-
-
-class _Stale(Unreachable):
+class Stale(Unreachable):
     """The connection was closed before anything of an answer came: an idle one, most likely."""
 
 
@@ -290,7 +367,7 @@ async def translated(where: str) -> AsyncGenerator[None, None]:
     except aiohttp.ClientConnectorError as error:
         raise Unreachable(f"{where}: no connection ({error.strerror or error})") from error
     except aiohttp.ServerDisconnectedError as error:
-        raise _Stale(f"{where}: the server closed the connection") from error
+        raise Stale(f"{where}: the server closed the connection") from error
     except TimeoutError as error:
         raise Unreachable(f"{where}: no answer in time") from error
     except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:

@@ -39,10 +39,20 @@ def ms(value: Time) -> int | None:
                 moment = datetime.fromisoformat(value)
                 moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
                 return round(moment.timestamp() * 1000)
-            case _:
+            case _ if -(2**53) < float(value) < 2**53:
                 return int(value)
+            case _:
+                raise ValueError("beyond what a number says exactly")
     except (ValueError, OverflowError) as error:
         raise ProtocolError(f"the server names a time {str(value)[:40]!r}") from error
+
+
+def block_ms(value: Time) -> int | None:
+    """A time of one block; 0 (long ago) when it says nothing: the others must not suffer."""
+    try:
+        return ms(value)
+    except ProtocolError:
+        return 0
 
 
 def document_name(heap: HeapId, block: BlockId, sync_version: int) -> str:

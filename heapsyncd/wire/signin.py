@@ -5,6 +5,9 @@ rung::
 
     valid access token  ->  refresh once  ->  sign in with the key  ->  refused, for a while
 
+Before each rung, and before a token that is still valid is used on a new connection, the server
+has to be *recognised*: another one may answer there now, and must get neither token nor text.
+
 A call that meets 401 says so (``reject``) and asks again (``token``); a pair that has never been
 accepted leads further down, one that has worked leads to a refresh first. One task at a time
 climbs; the others wait for it and share its failure. After a refusal nothing is asked of the
@@ -14,7 +17,7 @@ pause honours a Retry-After.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,16 +25,24 @@ import base58
 import jwt
 from nacl.signing import SigningKey
 
-from heapsyncd.errors import HeapsyncdError, RequestRefused, SignInRefused, TooFast, TryLater
+from heapsyncd.backoff import Backoff
+from heapsyncd.errors import (
+    HeapsyncdError,
+    OtherServer,
+    ProtocolError,
+    RequestRefused,
+    SignInRefused,
+    TooFast,
+    TryLater,
+)
 from heapsyncd.ids import Seed, Token
-from heapsyncd.wire.backoff import equal_jitter_s
 from heapsyncd.wire.heaper import Challenge, TokenPair
 from heapsyncd.wire.values import Unauthorised
 
+_CHALLENGE_CHARS = 512
 _LEAD_SHARE = 0.3
 _LEAD_MAX_S = 60.0
-_FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 30.0
+_REFUSED = Backoff(1.0, 30.0, least=0.5)
 _DEFAULT_RETRY_AFTER_S = 5.0
 
 
@@ -72,7 +83,18 @@ def lead_s(life_s: float) -> float:
 
 
 def sign(seed: Seed, challenge: str) -> str:
-    """The base58 ed25519 signature of a challenge's UTF-8 bytes."""
+    """The base58 ed25519 signature of a challenge's UTF-8 bytes.
+
+    Raises:
+        ProtocolError: it is no challenge: what else the key may sign must not be for the server
+        to choose.
+    """
+    plain = challenge.replace("\n", "")
+    if len(challenge) > _CHALLENGE_CHARS or not (plain.isascii() and plain.isprintable()):
+        raise ProtocolError(
+            f"the server asks to sign something of {len(challenge)} characters that is no"
+            f" challenge (at most {_CHALLENGE_CHARS}, plain ASCII); it was not signed"
+        )
     return base58.b58encode(SigningKey(seed.reveal()).sign(challenge.encode()).signature).decode()
 
 
@@ -94,12 +116,17 @@ class _Pair:
     worked: bool = False
 
 
+async def _anybody() -> None:
+    """Take every server for the right one."""
+
+
 class Session:
     """The tokens of one account.
 
     Args:
         calls: the dialogue.
         seed: the account's key.
+        recognise: asks the server who it is; raises OtherServer.
         clock_s: a monotonic clock that counts a suspended machine's time.
         wall_s: the wall clock.
         chance: uniform in 0 to 1.
@@ -110,12 +137,17 @@ class Session:
         calls: SignInCalls,
         seed: Seed,
         *,
+        recognise: Callable[[], Awaitable[None]] = _anybody,
         clock_s: Callable[[], float],
         wall_s: Callable[[], float],
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._calls = calls
         self._seed = seed
+        self._recognise = recognise
+        self._losses = 0
+        """How often a connection was lost; ``_known_at``: when the server was last recognised."""
+        self._known_at = -1
         self._clock_s = clock_s
         self._wall_s = wall_s
         self._chance = chance
@@ -132,14 +164,15 @@ class Session:
         Raises:
             SignInRefused: the server does not accept the account, or a pause after that is not
             over.
+            OtherServer: another server answers, or did a moment ago.
             TooFast: the server asked to wait; ``retry_after_s`` is what is left of it.
             Unreachable, ServerTrouble, NotHeaper, ProtocolError: as the calls raise them.
         """
-        if (pair := self._fresh()) is not None:
+        if (pair := self._good()) is not None:
             return pair.access
         climbs = self._climbs
         async with self._climbing:
-            if (pair := self._fresh()) is not None:
+            if (pair := self._good()) is not None:
                 return pair.access
             if self._climbs != climbs and self._failure is not None:
                 raise _again(self._failure, self._left_s())
@@ -173,6 +206,14 @@ class Session:
         if pair is not None and pair.access == token and pair.refresh is not None:
             pair.stale_at_s = pair.expires_at_s = self._clock_s()
 
+    def lost(self) -> None:
+        """A connection broke: whoever answers the next one has to be recognised first."""
+        self._losses += 1
+
+    def _good(self) -> _Pair | None:
+        """The pair that can be used without asking the server anything."""
+        return self._fresh() if self._known_at == self._losses else None
+
     def _fresh(self) -> _Pair | None:
         pair = self._pair
         if pair is None or (pair.stale_at_s is not None and self._clock_s() >= pair.stale_at_s):
@@ -182,25 +223,36 @@ class Session:
     async def _climb(self) -> _Pair:
         if self._left_s() > 0 and self._failure is not None:
             raise _again(self._failure, self._left_s())
+        losses = self._losses  # a connection may be lost meanwhile
         try:
-            pair = await self._refreshed() or await self._signed_in()
+            pair = await self._at_hand() or await self._refreshed() or await self._signed_in()
         except HeapsyncdError as error:
             self._failure = error
             if isinstance(error, TooFast):
                 self._pause(error.retry_after_s or _DEFAULT_RETRY_AFTER_S)
+            if isinstance(error, OtherServer):
+                self._pause(_REFUSED.limit_s)
             raise
         else:
             self._failure = None
+            self._known_at = losses
             self._pair = pair
             return pair
         finally:
             self._climbs += 1
+
+    async def _at_hand(self) -> _Pair | None:
+        """The pair that is valid still: all there is to know is who answers."""
+        if self._fresh() is not None:
+            await self._recognise()
+        return self._fresh()
 
     async def _refreshed(self) -> _Pair | None:
         old, self._pair = self._pair, None
         if old is None or old.refresh is None:
             return None
         try:
+            await self._recognise()
             answer = await self._calls.refresh_token(old.refresh)
         except (Unauthorised, RequestRefused):
             return None
@@ -217,6 +269,7 @@ class Session:
 
     async def _signed_in(self) -> _Pair:
         key = public_key(self._seed)
+        await self._recognise()
         try:
             challenge = (await self._calls.create_session(key)).text()
             answer = await self._calls.verify_session(key, challenge, sign(self._seed, challenge))
@@ -241,11 +294,7 @@ class Session:
 
     def _refused(self) -> SignInRefused:
         self._refusals += 1
-        self._pause(
-            equal_jitter_s(
-                self._refusals, self._chance(), base_s=_FIRST_PAUSE_S, cap_s=_LONGEST_PAUSE_S
-            )
-        )
+        self._pause(_REFUSED.pause_s(self._refusals, self._chance()))
         error = SignInRefused(
             f"the server does not accept the key {public_key(self._seed)}: "
             "ask its administrator to approve it"

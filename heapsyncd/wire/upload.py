@@ -10,6 +10,12 @@ from heapsyncd.wire.heaper import UploadState, missing_chunks
 from heapsyncd.wire.values import UploadSource
 
 PIECE_BYTES = 256 << 10
+FEW_CHUNKS = 1000
+MOST_CHUNKS = 300_000
+SMALL_BYTES = 64 << 10
+"""More than a few chunks have at least this size, and there are never more than so many (a
+terabyte in the usual ones): each is a request, and a value in memory.
+"""
 _ROUNDS = 4
 """How often a server may refuse to complete before we give up for now."""
 
@@ -47,6 +53,11 @@ def plan(size_bytes: int, state: UploadState) -> list[Chunk]:
     if state.chunk_size < 1:
         raise ProtocolError(f"the server wants chunks of {state.chunk_size} bytes")
     total = -(-size_bytes // state.chunk_size)
+    if total > MOST_CHUNKS or (total > FEW_CHUNKS and state.chunk_size < SMALL_BYTES):
+        raise ProtocolError(
+            f"the server wants a file of {size_bytes} bytes in {total} chunks of"
+            f" {state.chunk_size}: that many are not sent"
+        )
     if state.total_chunks not in {None, total, max(total, 1)}:
         raise ProtocolError(
             f"the server wants {state.total_chunks} chunks where there are {total}"

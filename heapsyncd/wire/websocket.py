@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp import WSMsgType
 
+from heapsyncd.backoff import Contact
 from heapsyncd.wire.answers import Answer, check
 from heapsyncd.wire.feed import LinkClosed, Socket
 from heapsyncd.wire.rest import SILENCE_S, Rest, translated
 
 MAX_MESSAGE_BYTES = 64 << 20
 """A document of this size does not exist; without a bound one frame could take all memory."""
+_SIGNS = {WSMsgType.BINARY, WSMsgType.TEXT, WSMsgType.PING, WSMsgType.PONG}
 _OPEN_S = 20.0
 _CLOSE_S = 1.0
 
@@ -22,9 +24,10 @@ _CLOSE_S = 1.0
 class _WebSocket:
     """One open WebSocket of aiohttp; it answers pings itself."""
 
-    def __init__(self, raw: aiohttp.ClientWebSocketResponse, where: str) -> None:
+    def __init__(self, raw: aiohttp.ClientWebSocketResponse, where: str, contact: Contact) -> None:
         self._raw = raw
         self._where = where
+        self._contact = contact
 
     async def send(self, data: bytes) -> None:
         """Send one binary message; Unreachable when it does not move for ``SILENCE_S``."""
@@ -40,17 +43,13 @@ class _WebSocket:
         """The next binary message; None for any other sign of life."""
         async with translated(self._where):
             message = await self._raw.receive()
-            match message.type:
-                case WSMsgType.BINARY:
-                    return bytes(message.data)
-                case WSMsgType.PING:
-                    await self._raw.pong(message.data)
-                    return None
-                case WSMsgType.PONG | WSMsgType.TEXT:
-                    return None
-                case _:
-                    code, said = self._raw.close_code, message.extra or message.data or ""
-                    raise LinkClosed(f"{self._where}: closed with {code} {said}".strip(), code)
+            if message.type not in _SIGNS:
+                code, said = self._raw.close_code, message.extra or message.data or ""
+                raise LinkClosed(f"{self._where}: closed with {code} {said}".strip(), code)
+            self._contact.heard()
+            if message.type is WSMsgType.PING:
+                await self._raw.pong(message.data)
+            return bytes(message.data) if message.type is WSMsgType.BINARY else None
 
 
 @asynccontextmanager
@@ -74,7 +73,8 @@ async def connect(rest: Rest) -> AsyncGenerator[Socket, None]:
             wait = error.headers.get("Retry-After") if error.headers else None
             check(Answer(where, error.status, b"", retry_after=wait), proven=True)
             raise
+    rest.contact.heard()
     try:
-        yield _WebSocket(raw, where)
+        yield _WebSocket(raw, where, rest.contact)
     finally:
         await raw.close()

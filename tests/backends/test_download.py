@@ -1,5 +1,8 @@
 """Downloads from servers that honour a range, ignore it, or break off."""
 
+import asyncio
+import contextlib
+import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -44,7 +47,7 @@ async def serving(handler: Handler) -> AsyncIterator[HeaperBackend]:
 
 
 async def fetched(backend: HeaperBackend, offset: int) -> bytes:
-    pieces = [piece async for piece in backend.download(HEAP, BLOCK, HASH, offset)]
+    pieces = [piece async for piece in backend.download(HEAP, BLOCK, HASH, len(DATA), offset)]
     return b"".join(pieces)
 
 
@@ -105,7 +108,7 @@ async def test_a_link_that_breaks_gives_what_came_and_an_error() -> None:
 
     async def read(backend: HeaperBackend) -> None:
         nonlocal got
-        async for piece in backend.download(HEAP, BLOCK, HASH):
+        async for piece in backend.download(HEAP, BLOCK, HASH, len(DATA)):
             got += piece
 
     async with serving(handle) as backend:
@@ -113,3 +116,35 @@ async def test_a_link_that_breaks_gives_what_came_and_an_error() -> None:
             await read(backend)
     assert got
     assert got == DATA[: len(got)]
+
+
+@pytest.mark.parametrize("offset", [0, 300_000])
+async def test_a_file_that_goes_on_for_ever_ends_at_its_size(offset: int) -> None:
+    """No byte beyond what the document says is taken."""
+    written = 0
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        nonlocal written
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            await response.write(DATA)
+            while True:
+                await response.write(bytes(65536))
+                written += 65536
+        return response
+
+    async with serving(handle) as backend, asyncio.timeout(30):
+        assert await fetched(backend, offset) == DATA[offset:]
+    assert written < 64 << 20, "what the sockets' buffers hold, at most"
+
+
+async def test_a_file_that_is_compressed_is_refused() -> None:
+    """A few kilobytes would become gigabytes, and offsets be wrong."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=gzip.compress(DATA), headers={"Content-Encoding": "gzip"})
+
+    async with serving(handle) as backend:
+        with pytest.raises(ProtocolError, match="compressed"):
+            await fetched(backend, 0)

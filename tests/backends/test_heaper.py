@@ -123,7 +123,7 @@ async def test_a_large_file_passes_in_little_memory(tmp_path: Path) -> None:
         try:
             await backend.upload(heap, block, Large())
             digest = hashlib.sha256()
-            async for piece in backend.download(heap, block, Large.hash):
+            async for piece in backend.download(heap, block, Large.hash, size):
                 digest.update(piece)
             _, peak = tracemalloc.get_traced_memory()
         finally:
@@ -138,7 +138,7 @@ async def test_a_reader_that_stops_early_frees_the_connection(tmp_path: Path) ->
         heap = await server.add_heap("Home")
         block = await server.add_block(heap, "file", "f")
         entry = await server.add_file(block, "f", bytes(8 * MIB))
-        stream = backend.download(heap, block, entry.hash)
+        stream = backend.download(heap, block, entry.hash, 8 * MIB)
         assert await anext(stream)
         await stream.aclose()
         assert [row.id async for page in backend.rows(heap) for row in page] == [block]

@@ -76,11 +76,13 @@ async def test_trouble_is_explained(device: Device, server: Server, heap: HeapId
     note.write_bytes(note.read_bytes() + b"\xff")
     (home / "New.md").write_bytes(b"\xff")
     (home / "link.md").symlink_to("Groceries.md")
+    (home / "Broken.md").write_text("---\na: b: c\n---\ntext\n")
     assert (await device("sync")).code == 1
     for path, problem, rule in (
         ("Groceries.md", "not UTF-8", "File and document are left as they are"),
         ("New.md", "not UTF-8", "It is not synced until"),
         ("link.md", "it is a symlink", "It is not synced until"),
+        ("Broken.md", "not YAML in line 2", "The file shows the document"),
     ):
         found = await facts(device, str(home / path))
         assert problem in found["problem"], path

@@ -8,10 +8,13 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from heapsyncd.document import nodes
 from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
-from tests.cli.devices import DEADLINE_S, Device, eventually, terminate
+from tests.cli.devices import DEADLINE_S, Device, ending, eventually, terminate
+from tests.document.worlds import build
 
 
 @contextlib.contextmanager
@@ -107,6 +110,36 @@ async def test_without_a_server_the_daemon_waits(device: Device) -> None:
         assert time.monotonic() - started < 12
 
 
+async def test_a_daemon_does_not_mirror_another_server(
+    device: Device, server: Server, heap: HeapId, tmp_path: Path
+) -> None:
+    """It runs, says so in its status and reads the folder; SIGHUP takes up the right address."""
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    async with Server(tmp_path / "other", accounts=[device.public]) as other:
+        device.configure(other.url)
+        process = await device.start("run")
+        assert process.stderr
+        reading = asyncio.create_task(process.stderr.read())
+        async with ending(process):
+            await eventually(lambda: device.is_("sign-in needed"))
+            assert f"{other.url} is not the server" in (await device.status())["error"]
+            (device.folder / "Home" / "Mine.md").write_text("My text.\n")
+
+            async def is_read() -> bool:
+                (entry,) = (await device.status())["heaps"]
+                return bool(entry["pending_up"])
+
+            await eventually(is_read)
+            assert await device.is_("sign-in needed")
+            device.configure(server.url)
+            process.send_signal(signal.SIGHUP)
+            await eventually(lambda: device.is_("in sync"))
+            assert (await device.status())["heaps"][0]["notes"] == 2
+            assert await terminate(process) == 0
+        await reading
+
+
 async def test_sighup_takes_up_the_configuration(
     device: Device, server: Server, heap: HeapId
 ) -> None:
@@ -189,3 +222,30 @@ async def test_search_finds_words_offline(device: Device, server: Server, heap: 
     (hit,) = json.loads((await device("search", "--json", "deck")).out)["hits"]
     assert (hit["account"], hit["path"]) == ("home", "Boat.md")
     assert (await device("search", "--heap", "Work", "deck")).out == "nothing found\n"
+
+
+async def test_search_finds_words_that_lie_too_deep(
+    device: Device, server: Server, heap: HeapId
+) -> None:
+    """Words deeper in quotes than markdown can show, and in unknown nodes, are in the note's file
+    and found; typing beside them leaves them in the document.
+    """
+    deep: Any = ("paragraph", {}, [[("A plain " + "text " * 30 + "about varnish.", {})]])
+    for _ in range(150):
+        deep = ("blockquote", {}, [deep])
+    unknown: Any = ("callout", {}, [("paragraph", {}, [[("Mind the tiller.", {})]])])
+    body: Any = [("paragraph", {}, [[("above", {})]]), deep, unknown]
+    block = await server.add_block(heap, "document", "Boat", build(body))
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    note = device.folder / "Home" / "Boat.md"
+    assert "about varnish." in note.read_text()
+    for words in ("text about varnish", "tiller"):
+        assert (await device("search", words)).out.splitlines()[0] == "Home/Boat.md"
+    assert (await device("search", "callout")).out == "nothing found\n"
+    note.write_text(note.read_text().replace("above", "above, and more"))
+    assert (await device("sync")).code == 0
+    root = nodes.read((await server.document(block)).doc, nodes.BODY)
+    assert [" ".join(nodes.texts(child))[-14:] for child in root.children] == [
+        "bove, and more", "about varnish.", "nd the tiller."
+    ]  # fmt: skip

@@ -82,6 +82,35 @@ async def test_setup_changes_nothing_that_is_there(device: Device, server: Serve
     assert device.config.read_text() == before
 
 
+async def test_setup_knows_the_server_of_a_cache(
+    device: Device, server: Server, heap: HeapId, tmp_path: Path
+) -> None:
+    """An account whose cache is there is not connected to another server: nothing is written, and
+    what to do is said. To its own server it is, under any address.
+    """
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    setup = ["setup", "--folder", str(device.folder), "--key-file", str(device.key), "--server"]
+    async with Server(tmp_path / "other", accounts=[device.public]) as other:
+        device.configure(other.url)
+        assert (await device(*setup[:1])).code == 3
+        device.config.unlink()
+        env = {"XDG_STATE_HOME": str(device.base)}
+        device.state.rename(device.base / "heapsyncd")
+        done = await device(*setup, other.url, **env)
+        assert done.code == 3
+        assert "is not the server that the cache of account home belongs to" in done.err
+        assert "public key:" not in done.err, "no operator can help"
+        assert not device.config.exists()
+        done = await device(*setup, other.url, "--account", "new", **env)
+        assert done.code == 0, done.err
+    device.config.unlink()
+    url = server.url.replace("127.0.0.1", "localhost")
+    done = await device(*setup, url, **env)
+    assert done.code == 0, done.err
+    assert (await device("sync", **env)).code == 0
+
+
 async def test_setup_refuses_before_it_writes(device: Device) -> None:
     """A wrong address or a wrong key leaves no configuration behind."""
     done = await device("setup", "--server", "heaper.example")

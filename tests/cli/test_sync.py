@@ -4,6 +4,8 @@ import asyncio
 import os
 import pty
 import sys
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
@@ -43,6 +45,42 @@ async def test_sync_with_a_key_that_is_not_accepted_exits_3(
     assert len(done.err.splitlines()) < 6
 
 
+async def test_another_server_exits_3(
+    device: Device, server: Server, heap: HeapId, tmp_path: Path
+) -> None:
+    """Under the same address too; nothing goes there or changes here. The same server under
+    another address is taken for what it is.
+    """
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    note = device.folder / "Home" / "Groceries.md"
+    note.write_text(note.read_text() + "Bread and butter.\n")
+    before = note.read_bytes()
+    await server.__aexit__(None, None, None)
+    port = urlsplit(server.url).port or 0
+    async with Server(tmp_path / "other", port=port, accounts=[device.public]) as other:
+        await other.add_heap("Theirs")
+        for command in ("sync", "heaps"):
+            done = await device(command)
+            assert done.code == 3
+            assert f"{server.url} is not the server" in done.err
+            assert "move" in done.err
+            assert "Theirs" not in done.out
+            assert len(done.err.splitlines()) < 4
+    assert note.read_bytes() == before
+    assert [path.name for path in device.folder.iterdir()] == ["Home"]
+    async with Server(tmp_path / "server", accounts=[device.public]) as same:
+        assert same.url != server.url
+        device.configure(same.url)
+        done = await device("sync")
+        assert done.code == 0, done.err
+        other_device = type(device)(device.base / "other")
+        other_device.configure(same.url)
+        assert (await other_device("sync")).code == 0
+        arrived = (other_device.folder / "Home" / "Groceries.md").read_text()
+        assert arrived.endswith("Bread and butter.\n")
+
+
 async def test_sync_without_a_server_exits_4(device: Device) -> None:
     """It says so soon, and in few lines."""
     device.configure("http://127.0.0.1:1")
@@ -54,13 +92,62 @@ async def test_sync_without_a_server_exits_4(device: Device) -> None:
 
 
 async def test_sync_says_what_is_left(device: Device, server: Server, heap: HeapId) -> None:
-    """A file that can't be synced is named, exit 1; the others are in sync."""
+    """A note that can't be synced is named, exit 1; the others are in sync."""
     device.configure(server.url)
     assert (await device("sync")).code == 0
-    (device.folder / "Home" / "Binary.md").write_bytes(b"\xff\xfe\0")
+    (device.folder / "Home" / "Groceries.md").write_bytes(b"\xff\xfe\0")
     done = await device("sync")
     assert done.code == 1
-    assert "Binary.md" in done.err
+    assert "Groceries.md" in done.err
+
+
+async def test_sync_tells_of_odd_files_and_exits_0(
+    device: Device, server: Server, heap: HeapId
+) -> None:
+    """What is never mirrored is named by ``sync`` and ``status``, each thing once a line, and
+    spoils nothing.
+    """
+    device.configure(server.url)
+    home = device.folder / "Home"
+    assert (await device("sync")).code == 0
+    (home / "Binary.md").write_bytes(b"\xff\xfe\0")
+    (home / "link.md").symlink_to("Groceries.md")
+    os.mkfifo(home / "pipe")
+    (home / os.fsdecode(b"caf\xe9.md")).write_text("text\n")
+    done = await device("sync")
+    assert (done.code, done.out) == (0, "home: in sync\n")
+    assert sorted(done.err.splitlines()) == [
+        "  minor: Home/Binary.md: not UTF-8 (byte 0xff in line 1): save the file as UTF-8",
+        "  minor: Home/caf\ufffd.md: its name is not UTF-8; not synced, rename it",
+        "  minor: Home/link.md: it is a symlink; not synced",
+        "  minor: Home/pipe: it is no regular file; not synced",
+    ]
+    (told,) = (await device.status())["heaps"]
+    assert [p["path"] for p in told["problems"] if p["minor"]] == [
+        "Binary.md", "caf\ufffd.md", "link.md", "pipe"
+    ]  # fmt: skip
+    text = (await device("status")).out
+    assert "    minor: pipe: it is no regular file; not synced\n" in text
+    async with device.daemon():  # in sync, with all of them
+        assert len((await device.status())["heaps"][0]["problems"]) == 4
+
+
+async def test_a_heap_that_is_not_there_is_told(
+    device: Device, server: Server, heap: HeapId
+) -> None:
+    """A pattern of the configuration that matches no heap is named with the heaps there are; the
+    others are mirrored, and the pass has failed.
+    """
+    device.configure(server.url, 'heaps = ["Home", "Wrok*"]\n')
+    done = await device("sync")
+    assert done.code == 1
+    assert '"Wrok*" matches no heap; there are: Home;' in done.err
+    assert (device.folder / "Home" / "Groceries.md").exists()
+    told = await device.status()
+    assert "Wrok*" in told["error"]
+    await server.add_heap("Wrok in progress")
+    assert (await device("sync")).code == 0
+    assert (await device.status())["error"] is None
 
 
 async def test_the_progress_bar_needs_a_terminal(

@@ -59,7 +59,8 @@ async def test_what_is_uploaded_can_be_downloaded(
     assert seen == sorted(seen)
     assert seen[-1] == (size, size)
     for offset in {0, size // 3, size}:
-        pieces = [piece async for piece in backend.download(heap, block, source.hash, offset)]
+        stream = backend.download(heap, block, source.hash, size, offset)
+        pieces = [piece async for piece in stream]
         assert b"".join(pieces) == source.data[offset:]
 
 
@@ -83,7 +84,7 @@ async def test_known_content_is_not_sent(world: World, backend: Backend, heap: H
     source = Bytes(some(1000), name="Other.bin")
     assert (await backend.upload(heap, second, source)).name == "Other.bin"
     assert source.read_bytes == 0
-    pieces = [piece async for piece in backend.download(heap, second, source.hash)]
+    pieces = [piece async for piece in backend.download(heap, second, source.hash, 1000)]
     assert b"".join(pieces) == source.data
 
 
@@ -91,7 +92,7 @@ async def test_content_nobody_has_is_refused(world: World, backend: Backend, hea
     """With 404, before any byte."""
     block = await world.add_block(heap, "document", "N", "x")
     with pytest.raises(RequestRefused) as error:
-        await anext(backend.download(heap, block, "0" * 64))
+        await anext(backend.download(heap, block, "0" * 64, 1))
     assert error.value.status == 404
 
 
@@ -106,4 +107,4 @@ async def test_a_source_that_lies_is_not_completed(
         await backend.upload(heap, block, source)
     assert error.value.status == 422
     with pytest.raises(RequestRefused):
-        await anext(backend.download(heap, block, source.hash))
+        await anext(backend.download(heap, block, source.hash, 1000))

@@ -86,6 +86,102 @@ def test_a_document_of_any_depth_is_a_file(kind: str, depth: int) -> None:
     assert "after more" in Replica.load([document, update]).view().words()
 
 
+LONG = " ".join(f"word{k}" for k in range(60))
+NESTS = {
+    "quotes": ("blockquote",),
+    "lists": ("bulletList", "listItem"),
+    "unknown nodes": ("callout",),
+    "all of them": ("blockquote", "orderedList", "listItem", "callout", "taskList", "taskItem"),
+}
+
+
+@pytest.mark.parametrize("depth", [150, 3000])
+@pytest.mark.parametrize("kinds", NESTS.values(), ids=NESTS)
+def test_what_is_too_deep_still_shows_its_words(kinds: tuple[str, ...], depth: int) -> None:
+    """However deep the words are, they are in the file and can be searched, each once; edits
+    beside them, and of what stands for them, leave the nodes as they are.
+    """
+    body: Any = ("paragraph", {}, [[(LONG, {})], ("image", {"alt": "a mast"}, [])])
+    for _ in range(depth):
+        for kind in reversed(kinds):
+            body = (kind, {}, [body])
+    document = build([("paragraph", {}, [[("before", {})]]), body])
+    view = Replica.load([document]).view()
+    file = render(view, NO_LINKS)
+    assert parse(file, NO_LINKS) == view
+    for words in (file, view.all_words()):
+        assert [words.split().count(w) for w in [*LONG.split(), "mast"]] == [1] * 61
+    for old, new in [("before", "before that"), ("word7 ", "word seven ")]:
+        typed = parse(file.replace(old, new), NO_LINKS)
+        update = express([document], Wish(body=typed)).update or EMPTY
+        assert dump(document, update)[1] == dump(document)[1]
+        assert LONG in Replica.load([document, update]).view().all_words()
+
+
+def test_words_in_unknown_inline_nodes() -> None:
+    """They are in the file, in a table's cell too, and can be searched."""
+    inner: Any = [("deep | words: -- <here>", {})]
+    for _ in range(150):
+        inner = ("span", {}, [inner, [("!", {})]] if isinstance(inner, list) else [inner])
+    cell: Any = ("tableCell", {}, [("paragraph", {}, [[("a ", {})], inner])])
+    document = build(
+        [("paragraph", {}, [[("x ", {})], inner]), ("table", {}, [("tableRow", {}, [cell])])]
+    )
+    view = Replica.load([document]).view()
+    file = render(view, NO_LINKS)
+    assert parse(file, NO_LINKS) == view
+    assert file.count("span deep words - - here") == 2
+    assert view.all_words().count("deep words - - here") == 2
+
+
+def nested(depth: int) -> Any:
+    value: Any = "the bottom"
+    for k in range(depth):
+        value = [value] if k % 2 else {"k": value, "n": 1.0}
+    return value
+
+
+@pytest.mark.parametrize("depth", [90, 150, 1500, 5000])
+def test_values_of_any_depth(depth: int) -> None:
+    """Nodes with values deeper than Python's stack show their words, are told apart, move and
+    stay as they are; so does what else the document holds.
+    """
+    body: Any = [
+        ("paragraph", {"v": nested(depth)}, [[("first", {})]]),
+        ("chart", {"v": nested(depth)}, [[("words", {})], ("math", {"v": nested(depth)}, [])]),
+        ("chart", {"v": nested(depth + 2)}, [[("more", {})]]),
+        ("file", {"files": nested(depth)}, []),
+    ]
+    document = build(body)
+    view = Replica.load([document]).view()
+    file = render(view, NO_LINKS)
+    assert parse(file, NO_LINKS) == view
+    assert len({b.get("digest") for b in view.children if b.kind == "opaque"}) == 3
+    blocks = [f"{block}\n" for block in file.rstrip("\n").split("\n\n")]
+    assert [b.split()[2:4] for b in blocks[1:3]] == [["chart:", "words"], ["chart:", "more"]]
+    typed = parse("\n".join(["# first\n", blocks[3], blocks[1], blocks[2]]), NO_LINKS)
+    update = express([document], Wish(body=typed)).update or EMPTY
+    before, after = dump(document), dump(document, update)
+    assert sorted(map(str, after[1:])) == sorted(map(str, before[1:]))
+    assert Replica.load([document, update]).view() == typed
+
+
+@pytest.mark.parametrize("depth", [150, 3000])
+def test_a_title_of_any_depth(depth: int) -> None:
+    """A title whose text lies deep is read, and renamed where it lies."""
+    document: Doc[Any] = Doc()
+    document["title_v0"] = root = XmlFragment()
+    below: Any = root
+    for _ in range(depth):
+        below.children.append(XmlElement("span"))
+        below = below.children[0]
+    below.children.append(XmlText("Boats"))
+    update = document.get_update()
+    assert Replica.load([update]).fields().title == "Boats"
+    renamed = express([update], Wish(title="Boots")).update or EMPTY
+    assert Replica.load([update, renamed]).fields().title == "Boots"
+
+
 def with_root(name: str, root: Any) -> bytes:
     document: Doc[Any] = Doc()
     document[name] = root

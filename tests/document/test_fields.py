@@ -181,3 +181,39 @@ def test_unknown_roots_survive() -> None:
     doc = after(base, wish).doc
     assert doc.get("apps_v0", type=Map).to_py() == {"view": {"zoom": 3.0}}
     assert doc.get("future_v9", type=Map).to_py() == {"x": 1.0}
+
+
+@pytest.mark.parametrize("figure", [1e300, -1e300, 2.0**63, 2.0**53, float("inf"), float("nan")])
+def test_a_number_that_nobody_can_hold_is_none(figure: float) -> None:
+    """Beyond 2^53, where JavaScript's numbers are not exact, a figure says nothing."""
+
+    def change(doc: Doc[Any]) -> None:
+        doc.get("meta_v0", type=Map)["deleted_at"] = figure
+        doc.get("meta_v0", type=Map)["permanently_deleted_at"] = figure
+        doc.get("files_v0", type=Map)[KEY] = Map({"file_size": figure, "name": "x"})
+
+    fields = Replica.load([written(change)]).fields()
+    assert (fields.deleted_at_ms, fields.permanently_deleted_at_ms) == (None, None)
+    assert [f.size_bytes for f in fields.files] == [12], "the key's own figure counts"
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "read"),
+    [
+        (KEY, "b" * 64, "b" * 64),
+        (KEY, "../../../../other-app/collect", "a" * 64),
+        (KEY, "b" * 63 + "/", "a" * 64),
+        ("../../x", "../../y", ""),
+        ("name.pdf", None, ""),
+        ("B" * 64, 7.0, "B" * 64),
+        ("\u0660" * 64, "\u0661" * 64, ""),
+    ],
+)
+def test_a_hash_is_64_hex_digits_or_absent(key: str, said: object, read: str) -> None:
+    """It becomes part of an address: nothing else passes."""
+
+    def change(doc: Doc[Any]) -> None:
+        doc.get("files_v0", type=Map)[key] = Map({"hash": said, "name": "x"})
+
+    (file,) = Replica.load([written(change)]).fields().files
+    assert (file.key, file.hash) == (key, read)

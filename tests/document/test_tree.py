@@ -1,11 +1,15 @@
 """The markdown view of documents: what shows, what hides, what stands as opaque."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
 
 from heapsyncd.document.replica import Replica
-from heapsyncd.tree import Atom, Block, Inline, Mark, Piece, Text, attrs, marks
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.render import render
+from heapsyncd.tree import MOST_EMPTY_CELLS, Atom, Block, Inline, Mark, Piece, Text, attrs, marks
 from tests.document.worlds import KEY, KEY_2, ULID, ULID_2, build
 
 
@@ -235,3 +239,35 @@ def test_twenty_five_nested_lists_show_their_text() -> None:
     for _ in range(25):
         body = ("bulletList", {}, [("listItem", {}, [p("x"), body])])
     assert "bottom" in view(body)[0].words()
+
+
+def test_a_ragged_table_that_would_take_all_memory_is_opaque() -> None:
+    """One long row beside many short ones: nothing is filled up, the words stay in the label."""
+    tracemalloc.start()
+    (block,) = view(table([CELL] * 3000, *[[CELL]] * 3000))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert block.kind == "opaque"
+    assert str(block.get("label")).startswith("table: aaa")
+    assert peak < 64 << 20
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_files_and_documents_draw_the_line_of_tables_alike(more: int) -> None:
+    """What a document shows as a table its file reads as one, to the last empty cell."""
+    wide = 201
+    short = MOST_EMPTY_CELLS // (wide - 1)
+    rows = [[CELL] * wide, *[[CELL]] * short, *([[CELL] * (wide - 1)] if more else [])]
+    (block,) = view(table(*rows))
+    assert block.kind == ("opaque" if more else "table")
+    text = "".join(
+        f"|{'a|' * len(row)}\n{'|' + '-|' * wide + chr(10) if k == 0 else ''}"
+        for k, row in enumerate(rows)
+    )
+    (read,) = parse(text, NO_LINKS).children
+    assert read.kind == ("paragraph" if more else "table")
+    if not more:
+        assert read == block
+        assert parse(render(Block("doc", children=(block,)), NO_LINKS), NO_LINKS).children == (
+            block,
+        )

@@ -120,6 +120,8 @@ def test_the_same_on_both_sides_stands_once(kind: str) -> None:
         ("taken out of a list, indented there",
          "- [ ] one two three four five", "one two NEW three four five\n\n- [ ]",
          "- [ ]\n  - one THERE two three four five"),
+        ("items made one paragraph, one of them edited there",
+         "1. one two\n2. three", "NEW one two 2. three", "1. one two\n2. three THERE"),
         ("joined out of a quote, to which others added",
          "1. one two\n\n   > three four five six", "1. one two three four five six",
          "1. one two\n\n   > three four five six\n   >\n   > NEW"),
@@ -133,6 +135,26 @@ def test_taken_apart_on_both_sides(what: str, base: str, ours: str, theirs: str)
     made = express([start], Wish(body=here), live=Replica.load(updates))
     end = Replica.load([*updates, made.update or EMPTY]).view()
     assert sorted(end.words().split()) == sorted({*here.words().split(), *there.words().split()})
+
+
+def test_retyped_and_half_rewritten_there() -> None:
+    """What we write into an item goes where others took most of its words, however much they wrote
+    around them; a text that shares less is another one.
+    """
+    base = "- [ ] amber birch harbour\n- [x] cloud\n"
+    ours = base.replace("harbour", "harbour OURS")
+    for theirs, words in (
+        ("- THEIRS [ ] NEWER birch harbour\n\nend\n\n- [x] cloud\n",
+         "THEIRS [ ] NEWER birch harbour OURS end cloud"),
+        ("- THEIRS [ ] NEWER birch\n\nend\n\n- [x] cloud\n",
+         "THEIRS [ ] NEWER birch end amber birch harbour OURS cloud"),
+    ):  # fmt: skip
+        start = express([], Wish(body=parse(base, NO_LINKS))).update or EMPTY
+        update = express([start], Wish(body=parse(theirs, NO_LINKS))).update or EMPTY
+        live = Replica.load([start, update])
+        made = express([start], Wish(body=parse(ours, NO_LINKS)), live=live).update or EMPTY
+        found = Replica.load([start, update, made]).view().words()
+        assert sorted(found.split()) == sorted(words.split())
 
 
 @PLAY

@@ -23,6 +23,8 @@ def edit(base: list[bytes], text: str, live: Replica | None = None) -> list[byte
         ("x y", "x B y", "x B y D", "x B y D"),
         ("a old x", "a B x", "a B D x", "a B D x"),
         ("x", "x B D", "x B", "x B D"),
+        ("a ship", "a shipyard", "a boatyard", "a boatyard"),
+        ("a ship b", "a boatyard b", "a shipyard b", "a boatyard b"),
         ("boat", "boathouse to let", "boatyard to sell", "boathouse to letyard to sell"),
     ],
 )

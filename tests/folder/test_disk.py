@@ -200,8 +200,8 @@ async def test_a_file_that_changes_while_read_is_unsettled(
     (root / "a.md").write_text("old")
     real = disk._read
 
-    def interrupted(fd: int, path: str, max_bytes: int) -> tuple[bytes, Stat]:
-        result = real(fd, path, max_bytes)
+    def interrupted(fd: int, max_bytes: int) -> tuple[bytes, Stat]:
+        result = real(fd, max_bytes)
         if how == "append":
             with (root / "a.md").open("a") as file:
                 file.write("more")

@@ -1,10 +1,12 @@
 """What is never synced, by default and by ``.heaperignore``."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from pathspec import GitIgnoreSpec
 
-from heapsyncd.folder.ignore import NO_RULES, Ignore
+from heapsyncd.folder.ignore import DEFAULTS, NO_RULES, Ignore
+from tests.doubling import doubling
 
 names = st.text("ab.#~ -é", min_size=1).filter(lambda n: n not in {".", ".."})
 paths = st.lists(names, min_size=1, max_size=3).map("/".join)
@@ -75,6 +77,39 @@ def test_a_mistyped_line_does_not_make_the_others_void() -> None:
     rules = Ignore.parse("!\n*.bak\n///\n\n")
     assert rules.match("x.bak", is_dir=False)
     assert not rules.match("x.md", is_dir=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("*a" * 12 + "b", "a"),
+        ("*" * 30 + "b", "a"),
+        ("*?" * 12 + "[b-c]", "a"),
+        ("a/**/" * 12 + "b", "a/"),
+        ("**/*a*a/**/*a*b/**/c", "aa/"),
+    ],
+)
+def test_many_stars_cost_no_more_than_a_few(line: str, name: str) -> None:
+    """A name twice as long is looked at twice as long."""
+    rules = Ignore.parse(line)
+    assert doubling(lambda size: lambda: rules.match(name * size + "x", is_dir=False), 2000) < 3
+
+
+globs = st.text("ab*?/", min_size=1, max_size=9)
+
+
+@settings(max_examples=500)
+@given(
+    globs, st.lists(st.text("ab", min_size=1, max_size=5), min_size=1, max_size=5), st.booleans()
+)
+def test_stars_mean_what_pathspec_says(line: str, parts: list[str], is_dir: bool) -> None:
+    """The quick way and the simple one agree on every name."""
+    path = "/".join(parts)
+    try:
+        plain = GitIgnoreSpec.from_lines([*DEFAULTS, line], backend="simple")
+    except ValueError:
+        return
+    assert Ignore.parse(line).match(path, is_dir) is plain.match_file(path + "/" * is_dir)
 
 
 @given(paths, st.booleans())

@@ -1,13 +1,15 @@
 """Front matter: found at the start alone, read as YAML, edited by line."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from heapsyncd.markdown.frontmatter import NONE, Front, split, update
+from tests.doubling import doubling
 
 ID = "01J8XYZ0ABCDEFGHJKMNPQRSTV"
 
@@ -174,3 +176,39 @@ def test_tags_change_to_any_others(old: list[str], new: list[str]) -> None:
         raw = update(front, id=ID, title=None, tags=new)
         assert set(split(raw)[0].tags or ()) == set(new)
         assert raw.endswith("z: 1\n---\n")
+
+
+@pytest.mark.parametrize("line", ["hello\r\n", "\r", "\n", "--\r\n", "---x\n", "--- \t\r\nx\r\n"])
+def test_a_note_that_begins_with_a_rule_is_read_in_linear_time(line: str) -> None:
+    """Lines of any ends that no rule closes: twice as many take twice as long."""
+    assert doubling(lambda size: lambda: split("---\r\n" + line * size), 1 << 18) < 3
+
+
+pumps = st.text("-#:a0 \t\r\n?[]{}\"'&*|>!,%\\é", min_size=1, max_size=4)
+
+
+@settings(max_examples=60)
+@given(pumps, pumps, pumps, st.sampled_from(["", "a: b\n", "# ", "a: ", "- ", "a: ["]))
+@example("x", "# ", "\t]\n", "")
+@example("a: &a [x]\n", "b: [*a,*a]\n", "", "")
+@example("", "- ", "", "a: ")
+def test_any_block_is_read_in_linear_time(first: str, pump: str, end: str, opening: str) -> None:
+    """Comments, anchors, nesting, quotes: a larger block takes its share, or is not read."""
+
+    def work(size: int) -> Callable[[], object]:
+        text = f"---\n{opening}{first}{pump * size}{end}\n---\n"
+        return lambda: split(text)
+
+    assert doubling(work, 1 << 14) < 3.5
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.sampled_from([*"-#:a ?[{}]\"'&*|>!,%@`\t\n\r~é\u2028\ufeff", "a: "]), max_size=14)
+)
+@example(list("a: >#'}"))
+def test_any_block_can_be_edited_or_stays(inner: list[str]) -> None:
+    """Where the exact reader takes less than the quick one, the block stays as it is."""
+    front, _ = split(f"---\n{''.join(inner)}\n---\n")
+    raw = update(front, id=ID, title="x", tags=["q"])
+    assert raw == front.raw or split(raw)[0].id == ID

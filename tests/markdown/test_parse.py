@@ -346,3 +346,12 @@ def test_what_is_remembered_follows_the_names() -> None:
     assert before != after
     assert any(isinstance(i, Atom) for i in after.children[0].inline)
     assert parse("See [[Boat]].\n", NO_LINKS) == before
+
+
+@pytest.mark.parametrize("size", [300, 600, 1000])
+def test_a_ragged_table_is_text(size: int) -> None:
+    """A few kilobytes must not become a million cells, wherever the parser gives up."""
+    source = "|a" * size + "|\n" + "|-" * size + "|\n" + "|x|\n" * size
+    (block,) = parse(source, NO_LINKS).children
+    assert block.kind == "paragraph"
+    assert lost_words(source, block) == []

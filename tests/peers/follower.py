@@ -9,6 +9,7 @@ from typing import Any
 from pycrdt import Doc, XmlFragment
 
 from heapsyncd.backends.contract import LiveFeed
+from heapsyncd.backoff import Lane
 from heapsyncd.ids import BlockId, HeapId, Token
 from heapsyncd.wire import websocket
 from heapsyncd.wire.feed import Feed
@@ -99,7 +100,8 @@ async def following(
     follower = Follower()
     async with Rest(url) as rest:
         connect = partial(websocket.connect, rest)
-        feed = Feed(heap, follower.opening, connect, tokens, chance=lambda: 0.0)
+        lane = Lane(rest.contact, chance=lambda: 0.0)
+        feed = Feed(heap, follower.opening, connect, tokens, lane)
         tasks = [asyncio.create_task(feed.run()), asyncio.create_task(follower.read(feed))]
         try:
             yield feed, follower

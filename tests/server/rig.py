@@ -55,6 +55,7 @@ class Client:
     token: str | None = None
     refresh: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    code: str | None = None
 
     async def ask(
         self, method: str, path: str, *, token: str | None = None, **options: Any
@@ -93,7 +94,9 @@ class Client:
         """What verify_session is asked with."""
         body = {"public_key": self.keys.public}
         challenge = (await self.post("/api/auth/create_session", body))["challenge"]
-        return {**body, "message": challenge, "signature": self.keys.sign(challenge)}
+        brought = {} if self.code is None else {"code": self.code}
+        signature = self.keys.sign(challenge)
+        return {**body, "message": challenge, "signature": signature, **brought}
 
     async def sign_in(self) -> "Client":
         answer = await self.post("/api/auth/verify_session", await self.signed_challenge())

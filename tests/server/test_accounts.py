@@ -114,11 +114,12 @@ async def test_rate_limit(tmp_path: Path) -> None:
 
 
 async def test_first_key_becomes_owner(tmp_path: Path) -> None:
-    """On a new server without named keys the first key is the owner, and gets the first heap; a
-    second key is refused.
+    """On a new server without named keys the first key that brings the code is the owner, and gets
+    the first heap; a second key is refused.
     """
     options: dict[str, Any] = {"accounts": [], "first_heap": "Home"}
-    async with serving(tmp_path, **options) as (_, client):
+    async with serving(tmp_path, **options) as (server, client):
+        client.code = server.code
         await client.sign_in()
         assert (await client.get("/api/"))["is_admin"] is True
         assert [h["title"] for h in (await client.post("/api/heaps"))["heaps"]] == ["Home"]

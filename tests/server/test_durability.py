@@ -24,7 +24,7 @@ import asyncio, sys
 from pathlib import Path
 from heapsyncd.server import Accept, serve
 asyncio.run(serve(Path(sys.argv[1]), "127.0.0.1", 0, accept=Accept(open=True),
-                  ready=lambda url: print(url, flush=True)))
+                  ready=lambda url, _code: print(url, flush=True)))
 """
 
 

@@ -402,6 +402,6 @@ async def test_heap_without_access(client: Client, server: Server, heap: HeapId)
     assert (await client.post("/api/heaps"))["heaps"] == []
     path = f"/api/sync/delta?workspace_id={heap}&since=0"
     assert (await client.ask("GET", path))[0] == 403
-    assert (await client.ask("POST", f"/api/block/{block}", json={}))[0] == 403
+    assert (await client.ask("POST", f"/api/block/{block}", json={}))[0] == 404
     body = {"workspace_id": heap, "updates": []}
     assert (await client.ask("POST", "/api/sync/push", json=body))[0] == 403

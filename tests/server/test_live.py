@@ -341,7 +341,13 @@ async def test_idle_socket_is_closed(tmp_path: Path) -> None:
 
 async def test_slow_client_is_cut_off(tmp_path: Path) -> None:
     """A client that takes nothing while others write is cut off, and nobody else is held up."""
-    limits = Limits(unsent_bytes=100_000, unsent_max_bytes=1_000_000, ping_s=3_600)
+    limits = Limits(
+        unsent_bytes=100_000,
+        unsent_max_bytes=1_000_000,
+        ping_s=3_600,
+        awareness_state_bytes=250_000,
+        awareness_room_bytes=250_000,
+    )
     async with serving(tmp_path, limits=limits) as (server, client):
         await client.sign_in()
         heap = await server.add_heap("H")

@@ -9,7 +9,7 @@ from pycrdt import Doc
 
 from heapsyncd.errors import ProtocolError
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.server.awareness import LEFT, Presence, State, decode, encode
+from heapsyncd.server.awareness import LEFT, Budget, Presence, State, decode, encode
 from heapsyncd.server.input import is_state_vector
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.rooms import Address
@@ -41,10 +41,10 @@ def test_presence_never_goes_back(updates: list[list[State]]) -> None:
     """What others are told of a client has growing clocks until it leaves, and a second owner
     leaving takes nothing of the first with it.
     """
-    presence, owner = Presence(3), object()
+    presence, owner = Presence(3, 10_000, Budget(10_000, 10_000)), object()
     clocks: dict[int, int] = {}
     for states in updates:
-        for told in presence.merge(states, owner):
+        for told in presence.merge(states, owner, "socket"):
             assert told.clock > clocks.get(told.client, -1) or told.json == LEFT
             if told.json == LEFT:
                 clocks.pop(told.client)

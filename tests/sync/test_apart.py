@@ -1,17 +1,22 @@
 """Edits made apart keep each other's words, once, whoever of the two looks after them."""
 
+import re
+
 import pytest
 
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import EMPTY
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.sync.apart import LATELY_S, Apart, SentLately
+from heapsyncd.sync.merge import reexpress
 
 ALL = "amber birch\n\ncloud delta\n\nember fjord\n"
 LESS = "amber birch\n\nember fjord\n"
 TYPED = "amber birch\n\ncloud TYPED delta\n\nember fjord\n"
+TWO = f"{ALL}\nA NEW ONE\n"
 BLOCK = BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTA")
 
 
@@ -33,6 +38,16 @@ START = [edit([], ALL)]
         ("deleted here and sent, typed there", LESS, TYPED, True, TYPED),
         ("nothing lost", ALL.replace("amber", "AMBER"), TYPED, False, None),
         ("deleted on both sides", LESS, LESS, False, None),
+        ("typed on both sides", TYPED, TYPED, False, TYPED),
+        ("typed on both sides, and sent: it is theirs to keep once", TYPED, TYPED, True, None),
+        ("a paragraph made on both sides", TWO, TWO, False, TWO),
+        (
+            "the same word in two places",
+            f"{ALL}\nNEW\n",
+            ALL.replace("amber", "amber NEW"),
+            False,
+            None,
+        ),
     ],
 )
 def test_together(what: str, ours: str, theirs: str, sent: bool, kept: str | None) -> None:
@@ -46,6 +61,29 @@ def test_together(what: str, ours: str, theirs: str, sent: bool, kept: str | Non
     )
     found = apart.together(update, Replica.load([*START, mine, update]))
     assert (found and found.words()) == (kept and parse(kept, NO_LINKS).words())
+
+
+def test_taken_elsewhere_on_both_sides() -> None:
+    """What somebody typed into a text that two devices take apart, each in another way and each
+    with these words, stands once.
+    """
+    start = edit([], "- amber\n- birch\n  - cloud\n- delta\n")
+    typed = edit([start], "- amber\n- birch\n  - TYPED cloud\n- delta\n")
+    mine = edit([start], "- amber\n- birch\n  -HERE cloud\nMORE\n\n- delta\n")
+    wish = Wish(body=parse("- amber\n- birch\n  THERE - cloud\n- delta\n", NO_LINKS))
+    theirs = express([start], wish, live=Replica.load([start, typed])).update or EMPTY
+    live = Replica.load([start, mine, typed])
+    body = Apart([(1, start), (2, mine)], frozenset({2}), frozenset()).together(typed, live)
+    assert body is not None
+    assert "TYPED" in body.words()
+    again = express([live.state()], Wish(body=body)).update or EMPTY
+    log = list(enumerate([start, mine, typed, again], 1))
+    live = Replica.load([start, mine, typed, again, theirs])
+    found = Apart(log, frozenset({2, 4}), frozenset()).together(theirs, live)
+    assert found is not None
+    words = re.findall(r"\w+", found.words())
+    assert {"amber", "birch", "cloud", "delta"} <= set(words)
+    assert [words.count(word) for word in ("TYPED", "HERE", "MORE", "THERE")] == [1, 1, 1, 1]
 
 
 def test_they_have_seen_what_was_sent() -> None:
@@ -106,3 +144,37 @@ def test_a_row_sent_twice() -> None:
     sent.add(BLOCK, [1], 1.0)
     assert sent.of(BLOCK, 2.0) == {1}
     assert sent.of(BLOCK, LATELY_S + 5) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("what", "old", "ours", "theirs", "words"),
+    [
+        ("a new note, edited further there", "", "one harbour\n", "one harbourmaster\n\nmore\n",
+         "one harbourmaster more"),
+        ("an edit, edited further there", ALL, TWO, TWO.replace("NEW ONE", "NEW good ONE"),
+         "amber birch cloud delta ember fjord A NEW good ONE"),
+        ("an edit, edited further on both sides", ALL, TWO, TWO.replace("NEW", "NEWER"),
+         "amber birch cloud delta ember fjord A NEWER ONE here"),
+        ("something deleted here, edited further there", ALL, TWO.replace("cloud ", ""),
+         TWO.replace("cloud ", "").replace("NEW ONE", "NEW good ONE"),
+         "amber birch delta ember fjord A NEW good ONE"),
+        ("lines like one another", ALL, TWO, TWO.replace("ONE", "TWO"),
+         "amber birch cloud delta ember fjord A NEW ONE A NEW TWO"),
+        ("something deleted here, which they don't know of", ALL, TWO.replace("cloud ", ""),
+         ALL.replace("ember", "ember THERE"), "amber birch delta ember THERE fjord A NEW ONE"),
+    ],
+)  # fmt: skip
+def test_unsent_edits_of_a_compacted_document(
+    what: str, old: str, ours: str, theirs: str, words: str
+) -> None:
+    """An unsent edit that the server applied without our knowing stands once, whatever others made
+    of it since.
+    """
+    before = [edit([], old)] if old else []
+    mine, fresh = edit(before, ours), edit([], theirs)
+    log = [*before, mine]
+    if "here" in words:
+        log.append(edit(log, f"{ours}\nhere\n"))
+    made = reexpress(before, log, fresh, 7)
+    found = Replica.load([made.state, made.local or EMPTY]).view().words()
+    assert sorted(found.split()) == sorted(words.split())

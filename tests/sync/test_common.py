@@ -35,6 +35,23 @@ def merged(ours: Block, theirs: Block) -> str:
          "one with end with"),
         ("a whole word between differences", "cloud  delta, ember", "cloud delta ember",
          "cloud delta, ember"),
+        ("a word made longer", "harbour", "harbourmaster waits", "harbourmaster waits"),
+        ("a word made longer here, one put before it there", "the harbourmaster",
+         "the old harbour", "the old harbourmaster"),
+        ("a word made longer, below a new paragraph", "harbour", "quay\n\nharbourmaster waits",
+         "quay harbourmaster waits"),
+        ("words made longer at either end", "- amberbirch\n- x", "- birch cloud\n- x",
+         "amberbirch cloud x"),
+        ("a word behind, others before it", "one line harbour later", "one line the harbour",
+         "one line the harbour later"),
+        ("one word, its item marked anew", "- [ ] amber NEW\n- [x] harbour\n\nend",
+         "- [ ] amber\n- [x]MORETEXT harbour\n\nend", "amber NEW [x]MORETEXT harbour end"),
+        ("items made a paragraph", "x\n\n1.MORETEXT fjord\n2. harbour\n\nend",
+         "x\n\n1. fjord\n2. harbour\n\nend", "x 1.MORETEXT fjord 2. harbour end"),
+        ("two items made one", "a b\n\n1. harbour\n2. cranes",
+         "a b\n\n1. harbour\n2.MORETEXT cranes", "a b harbour 2.MORETEXT cranes"),
+        ("a longer text, with a picture here", "harbour\n\n![a](https://x.org/a.png)",
+         "harbourmaster", "harbourmaster a"),
         ("letters in common", "a kfgaezn\n\nieerfth", "a kgrbezi\n\nzvjlrzj",
          "a kgrbezi kfgaezn ieerfth zvjlrzj"),
         ("nothing in common", "alpha beta", "- gamma delta", "gamma delta alpha beta"),
@@ -44,6 +61,27 @@ def test_common(what: str, ours: str, theirs: str, words: str) -> None:
     """Words of both are there, and once."""
     found = merged(*(parse(f"{text}\n", NO_LINKS) for text in (ours, theirs)))
     assert sorted(found.split()) == sorted(words.split())
+
+
+@pytest.mark.parametrize("theirs_grew", [True, False])
+def test_one_that_only_grew(*, theirs_grew: bool) -> None:
+    """A text that has all of the other's words in order stands as it is: two devices that know no
+    base must not both make something of it.
+    """
+    old, new = (
+        parse(text, NO_LINKS)
+        for text in ("- [ ] amber birch\n- [x] cloud\n", "- [MORE ] amber birch\n- [x] clouds\n")
+    )
+    ours, theirs = (old, new) if theirs_grew else (new, old)
+    assert merge_three(common(ours, theirs), ours, theirs) == new
+
+
+def test_what_they_did_without_a_word() -> None:
+    """A task that was done there is done, though our text has a word more."""
+    ours = parse("- [ ] amber birch MORE\n- [ ] cloud\n", NO_LINKS)
+    theirs = parse("- [ ] amber birch\n- [x] cloud\n", NO_LINKS)
+    wanted = parse("- [ ] amber birch MORE\n- [x] cloud\n", NO_LINKS)
+    assert merge_three(common(ours, theirs), ours, theirs) == wanted
 
 
 def test_beside_a_mention() -> None:

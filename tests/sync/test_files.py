@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pycrdt import Doc, Map
 
 from heapsyncd.backends.contract import UploadSource
 from heapsyncd.backends.heaper import HeaperBackend
@@ -358,10 +359,10 @@ async def test_wrong_hash(world: World, monkeypatch: pytest.MonkeyPatch) -> None
     download, asked = HeaperBackend.download, []
 
     async def spoilt(
-        self: HeaperBackend, heap: HeapId, block: BlockId, hash_: str, offset: int = 0
+        self: HeaperBackend, heap: HeapId, block: BlockId, hash_: str, size: int, offset: int = 0
     ) -> AsyncIterator[bytes]:
         asked.append(offset)
-        async for piece in download(self, heap, block, hash_, offset):
+        async for piece in download(self, heap, block, hash_, size, offset):
             yield bytes(len(piece))
 
     monkeypatch.setattr(HeaperBackend, "download", spoilt)
@@ -660,3 +661,40 @@ async def test_killed_at_a_placeholder(
         assert files(two) == {"Boat.assets/plan.pdf": b"v0"}
     assert await world.titles("file") == {}
     assert len(await entries_of(world, "Boat")) == 1
+
+
+async def test_an_entry_that_nobody_could_have_meant(world: World) -> None:
+    """Figures beyond all numbers, a hash that is a path, keys that are one: that file's trouble
+    alone; all else of the account is current.
+    """
+    bad = await world.add("Bad", "text\n")
+
+    def entry(**values: object) -> Map[object]:
+        return Map({"name": "x.bin", "is_uploaded": True, **values})
+
+    doc: Doc[Map[object]] = Doc()
+    doc.apply_update((await world.server.document(bad)).state())
+    before = doc.get_state()
+    files_v0 = doc.get("files_v0", type=Map)
+    files_v0["../../../x"] = entry(hash="../../../../other-app/collect", file_size=5.0)
+    files_v0["../../../y/"] = entry(hash="../other", file_size=1e300, name="y.bin")
+    files_v0["c" * 64] = entry(file_size=2.0**63, name="z.bin")
+    await world.server.apply(bad, doc.get_update(before))
+    other = await world.add("Other", "other\n")
+    device = world.device()
+    async with device.running():
+        await until(lambda: device.notes().get("Other.md") == "other\n", "the other note")
+        heap = device.report.heaps[world.heap]
+
+        def told() -> list[str]:
+            return sorted(p.path for p in heap.problems)
+
+        wanted = [f"Bad.assets/{n}.bin" for n in "xyz"]
+        await until(lambda: told() == wanted, f"{wanted}, but {heap.problems}")
+        assert "names no sha256" in heap.problems[0].reason
+        await world.change(other, body="changed\n")
+        await until(lambda: device.notes()["Other.md"] == "changed\n", "news")
+        # A change of names must not trip over the keys.
+        (device.root / "Bad.md").rename(device.root / "Worse.md")
+        await until(lambda: "Worse.assets/x.bin" in told(), "the new name")
+    assert await world.titles() == {"Worse": bad, "Other": other}

@@ -1,7 +1,11 @@
-"""The collector of garbage: what it is spared, and that nothing is kept for ever by that."""
+"""The loop is not held up: by parsing, nor by the collector of garbage; and nothing is kept for
+ever by what that is spared.
+"""
 
 import asyncio
 import gc
+import sys
+import threading
 import weakref
 from collections.abc import Iterator
 
@@ -9,6 +13,7 @@ import pytest
 
 from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
+from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import forget, parse
 from heapsyncd.markdown.patch import patch
@@ -16,6 +21,9 @@ from heapsyncd.markdown.reader import read
 from heapsyncd.markdown.render import render
 from heapsyncd.sync.interpreter import MANY, look_through, no_collection
 from heapsyncd.sync.offloop import off_loop
+from heapsyncd.sync.report import Wanted
+from heapsyncd.sync.versions import restore_alone
+from tests.sync.rig import World
 
 NOTE = "# Boat\n\nText **bold `code`** [[x]].\n\n- item\n- [ ] task\n\n|a|\n|-|\n|b|\n\n<div>\n"
 
@@ -107,3 +115,51 @@ def test_work_on_notes_leaves_no_garbage() -> None:
     gc.disable()
     work()
     assert gc.collect() == 0
+
+
+async def test_a_note_that_begins_with_a_rule_and_has_crlf(world: World) -> None:
+    """Such a note of a thousand lines is a note like any other, and so is its neighbour."""
+    device = world.device()
+    device.root.mkdir(parents=True)
+    text = "---\r\n" + "hello\r\n" * 1000
+    (device.root / "Windows.md").write_bytes(text.encode())
+    (device.root / "Other.md").write_text("other\n")
+    await device.synced()
+    assert set((await world.titles()).keys()) == {"Windows", "Other"}
+    assert text.encode() in (device.root / "Windows.md").read_bytes()
+
+
+async def test_files_are_parsed_beside_the_loop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New, edited, swapped, restored: what a user's file says is read in a thread."""
+    threads = set()
+    split = frontmatter.split
+
+    def seen(text: str) -> tuple[frontmatter.Front, str]:
+        threads.add((threading.current_thread(), sys._getframe(1).f_code.co_qualname))
+        return split(text)
+
+    monkeypatch.setattr(frontmatter, "split", seen)
+    device = world.device()
+    await world.add("A", "one\n")
+    await world.add("B", "two\n")
+    await device.synced()
+    a, b = device.root / "A.md", device.root / "B.md"
+    first = a.read_text()
+    a.rename(device.root / "C.md")
+    b.rename(a)
+    (device.root / "C.md").rename(b)
+    await device.synced()
+    a.write_text(a.read_text() + "more\n")
+    (device.root / "New.md").write_text("new\n")
+    await device.synced()
+    # Saved under the name it had before.
+    a.write_text(first + "late\n")
+    await device.synced()
+    wanted = Wanted((str(a),))
+    await restore_alone(device.account, device.base / "state", wanted)
+    await device.synced()
+    loop = threading.main_thread()
+    assert {name for thread, name in threads if thread is loop} == set()
+    assert threads

@@ -388,3 +388,68 @@ async def test_saved_under_a_former_name(world: World, *, atomically: bool) -> N
     assert await world.text(note) == "the text of a\ntyped"
     assert await world.text(other) == "the text of b"
     assert ids(device) == {"A.md": other, "B.md": note}
+
+
+async def test_saved_under_a_former_name_beside_an_unread_edit(world: World) -> None:
+    """A text saved under its note's former name waits while that note's own file has an edit that
+    was not read yet; then both edits stand, and the other note keeps its text.
+    """
+    device = world.device()
+    note = await world.add("A", "the text of a\n")
+    other = await world.add("B", "the text of b\n")
+    await device.synced()
+    buffer = (device.root / "A.md").read_text()
+    await world.change(note, title="B")
+    await world.change(other, title="A")
+    await device.synced()
+    assert ids(device) == {"A.md": other, "B.md": note}
+    own = (device.root / "B.md").read_text()
+    (device.root / "B.md").write_text(own.replace("the text", "the new text"))
+    (device.root / "A.md").write_text(buffer + "\ntyped\n")
+    await device.synced()
+    assert device.notes() == {"A.md": "the text of b\n", "B.md": "the new text of a\n\ntyped\n"}
+    assert await world.text(note) == "the new text of a\ntyped"
+    assert await world.text(other) == "the text of b"
+
+
+async def test_renamed_and_saved_and_its_name_used_again(world: World) -> None:
+    """A note renamed and saved anew, and another begun under its old name, all while nobody looks:
+    the id tells which is which, and an edit on the server goes with it.
+    """
+    device = world.device()
+    note = await world.add("Plan", "amber birch\n\ncloud delta\n")
+    await device.synced()
+    saved = (device.root / "Plan.md").read_text().replace("cloud", "cloud HERE")
+    (device.root / "Plan.md").unlink()
+    (device.root / "Named.md").write_text(saved)
+    (device.root / "Plan.md").write_text("quite another text\n")
+    await world.change(note, body="amber birch THERE\n\ncloud delta\n")
+    await device.synced()
+    assert device.notes() == {
+        "Named.md": "amber birch THERE\n\ncloud HERE delta\n",
+        "Plan.md": "quite another text\n",
+    }
+    assert ids(device)["Named.md"] == note
+    assert ids(device)["Plan.md"] != note
+
+
+async def test_a_copy_saved_with_the_id_of_its_original(world: World) -> None:
+    """A copy that is saved once more with its original's id, while that one is saved too, stays
+    the note it is.
+    """
+    device = world.device()
+    note = await world.add("Boat", "floats\n")
+    await device.synced()
+    boat, copy = device.root / "Boat.md", device.root / "Copy.md"
+    text = boat.read_text()
+    copy.write_text(text)
+    await device.synced()
+    before = ids(device)
+    assert before["Boat.md"] == note
+    assert before["Copy.md"] != note
+    for path, said in ((copy, "floats too"), (boat, "floats well")):
+        path.with_suffix(".tmp").write_text(text.replace("floats", said))
+        path.with_suffix(".tmp").replace(path)
+    await device.synced()
+    assert ids(device) == before
+    assert device.notes() == {"Boat.md": "floats well\n", "Copy.md": "floats too\n"}

@@ -1,6 +1,8 @@
 """What a server, or what stands before it, answers: said truly, waited out, and nothing lost."""
 
 import asyncio
+import contextlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,9 +12,10 @@ import pytest
 from aiohttp import web
 
 from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.backoff import Backoff
 from heapsyncd.ids import HeapId
 from heapsyncd.model import ChangePage
-from heapsyncd.sync import patience
+from heapsyncd.sync import mirror, patience
 from heapsyncd.wire import rest
 from heapsyncd.wire.signin import public_key
 from tests.sync.proxy import (
@@ -98,6 +101,68 @@ async def test_trouble_with_all_requests(
     assert device.report.error is None
 
 
+async def test_one_answer_ends_every_pause(
+    world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage the first request that is answered, the list of heaps here, lets every heap
+    receive, send and transfer at once, however long its own pause would have been.
+    """
+    monkeypatch.setattr("heapsyncd.sync.mirror.HEAPS_AGAIN_S", 0.1)
+    monkeypatch.setattr(patience.Patience, "pause_s", lambda self: 3600.0 * bool(self.last))
+    device = behind(proxy, world)
+    other = await world.server.add_heap("Other")
+    block, theirs = await world.add("Note", "text\n"), await world.add("Theirs", "text\n")
+    await device.synced()
+    async with device.running():
+        await device.in_sync()
+        proxy.set(dropped, "/api")
+        (device.root / "Note.md").write_text((device.root / "Note.md").read_text() + "\nmore\n")
+        (device.root.parent / "Other" / "New.md").write_text("new\n")
+        (device.root / "photo.jpg").write_bytes(b"photo")
+        await world.change(theirs, body="their text\n")
+        heaps = [device.report.heaps[h] for h in (world.heap, other)]
+        await until(lambda: all(h.pending_up for h in heaps), "edits that wait")
+        await until(lambda: device.report.state == "offline", "offline")
+        proxy.set(None)
+        await until(lambda: device.notes()["Theirs.md"] == "their text\n", "received", 5)
+        await device.in_sync()
+    assert await world.text(block) == "text\nmore"
+    assert set(await world.titles("file")) == {"photo.jpg"}
+
+
+async def test_a_push_that_fails_waits_for_no_poll(world: World, proxy: Proxy) -> None:
+    """One 5xx on one route is over when its pause is, however seldom the server is polled."""
+    device = behind(proxy, world)
+    device.poll_interval_s = 3600.0
+    block = await world.add("Note", "text\n")
+    await device.synced()
+    async with device.running():
+        await device.in_sync()
+        proxy.set(status(500))
+        (device.root / "Note.md").write_text((device.root / "Note.md").read_text() + "\nmore\n")
+        await until(lambda: proxy.met >= 2, "tried again")
+        proxy.set(None)
+        await device.in_sync()
+    assert await world.text(block) == "text\nmore"
+
+
+async def test_a_pass_ends_when_one_route_stays_broken(
+    world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not sent after a while, although all else is answered, is said with the reason."""
+    monkeypatch.setattr("heapsyncd.sync.mirror.GIVE_UP_S", 2.0)
+    device = behind(proxy, world)
+    await world.add("Note", "text\n")
+    await device.synced()
+    proxy.set(status(500))
+    (device.root / "Note.md").write_text((device.root / "Note.md").read_text() + "\nmore\n")
+    async with asyncio.timeout(20):
+        verdict = await device.once(timeout_s=3600)
+    assert verdict.exit_code == 4
+    assert "answers 500" in verdict.left[0]
+    assert "Home: 1 not yet sent" in verdict.left
+
+
 @pytest.mark.parametrize("how", [lost_answer, cut_off], ids=["lost", "cut off"])
 async def test_answers_that_never_come(world: World, proxy: Proxy, how: Fault) -> None:
     """The server has done it, its answer is lost, whatever was asked: done again, nothing doubled,
@@ -178,7 +243,7 @@ async def test_edits_too_large_for_a_push(world: World, monkeypatch: pytest.Monk
     a pull shows that the server has it. Without a live connection it waits, and says so.
     """
     monkeypatch.setattr("heapsyncd.backends.heaper.MAX_PUSH_UPDATE_BYTES", 20_000)
-    monkeypatch.setattr("heapsyncd.sync.large.FIRST_S", 0.3)
+    monkeypatch.setattr("heapsyncd.sync.large.ASKED_AGAIN", Backoff(0.3, 600.0))
     device = world.device(live="off")
     device.poll_interval_s = 0.1
     block, other = await world.add("Note", "text\n"), await world.add("Other", "text\n")
@@ -257,7 +322,7 @@ async def test_shut_out_in_the_midst(
     """An account that is refused says so and keeps what is unsent; let in again, it sends that,
     and receives nothing anew.
     """
-    monkeypatch.setattr(patience, "REFUSED_S", 0.1)
+    monkeypatch.setattr("heapsyncd.backoff.REFUSED", Backoff(0.1, 1.0))
     device = behind(proxy, world)
     block = await world.add("Note", "text\n")
     await device.synced()
@@ -309,3 +374,60 @@ async def test_a_server_that_asks_to_slow_down(
         assert max(pauses) >= 5
         proxy.set(None)
         await device.in_sync()
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 3.0])
+async def test_a_version_that_never_comes(world: World, proxy: Proxy, wait_s: float) -> None:
+    """A feed that names a newer version than any pull delivers: asked for once a look, no more;
+    the other notes are current, and a pass ends in its time.
+    """
+    device = behind(proxy, world)
+    first = await world.add("First", "text\n")
+    await world.add("Other", "other\n")
+    pulls = 0
+
+    async def newer(request: web.Request, forward: Forward) -> web.StreamResponse:
+        nonlocal pulls
+        answer = await forward()
+        pulls += request.path == "/api/sync/pull"
+        if request.path != "/api/sync/delta":
+            return answer
+        page = json.loads(bytes(answer.body))  # type: ignore[arg-type]
+        for block in page["blocks"]:
+            block["sync_version"] += block["id"] == first
+        return web.json_response(page)
+
+    proxy.set(newer, "/api/sync")
+    verdict = await device.once(timeout_s=max(wait_s, 2.0))
+    assert verdict.exit_code == 1
+    assert device.notes()["Other.md"] == "other\n"
+    assert pulls < 100
+
+
+async def test_a_pass_ends_when_its_time_is_over(
+    world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slowly a server answers, and whatever it is asked."""
+    monkeypatch.setattr(mirror, "END_S", 0.2)
+    device = behind(proxy, world)
+    await world.add("Note", "text\n")
+    await device.synced()
+    (device.root / "Note.md").write_text("edited\n")
+
+    async def drips(request: web.Request, forward: Forward) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while not proxy.over.is_set():
+                await response.write(b" ")
+                await asyncio.sleep(0.05)
+        return response
+
+    for on in ("/api/heaps", "/api/sync/delta", "/api/sync/push"):
+        proxy.set(drips, on)
+        async with asyncio.timeout(15):
+            verdict = await device.once(timeout_s=1.0)
+        assert verdict.exit_code in {1, 4}, on
+        assert proxy.met, on
+    proxy.set(None)
+    await device.synced()

@@ -55,6 +55,13 @@ def test_a_word_that_arrived_goes_on() -> None:
     assert not choose(texts, saved.encode(), NOW).older
 
 
+def test_a_word_that_grew_is_replaced_in_part() -> None:
+    """Who keeps what a word was made longer by has seen it, whatever he puts before it."""
+    texts = ring((FIRST.replace("fox", "foxglove"), "written"), (FIRST, "saved"))
+    assert not choose(texts, FIRST.replace("fox", "ivyglove").encode(), NOW).older
+    assert choose(texts, FIRST.replace("fox", "ivy").encode(), NOW).older
+
+
 def test_what_the_editor_saved_itself_it_may_remove() -> None:
     """Taking back the last local edit is an edit, not a stale save."""
     found = choose(ring((REMOTE, "saved"), (FIRST, "written")), FIRST.encode(), NOW)

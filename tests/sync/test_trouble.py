@@ -421,7 +421,7 @@ async def blank(world: World, block: Any) -> None:
         assert held is not None
         batch.replace(held, EMPTY)
 
-    await world.server._services.documents.change([block], work)
+    await world.server._services.documents.change(block, work)
 
 
 async def test_a_blanked_document_is_refused(world: World) -> None:

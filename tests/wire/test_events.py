@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from heapsyncd.ids import BlockId
-from heapsyncd.wire.backoff import equal_jitter_s, full_jitter_s
 from heapsyncd.wire.events import EventQueue
 from heapsyncd.wire.values import LiveEvent, LiveSynced, LiveUpdate
 
@@ -60,14 +59,3 @@ async def test_a_waiting_reader_learns_of_the_end() -> None:
     queue.end()
     with pytest.raises(StopAsyncIteration):
         await reading
-
-
-@pytest.mark.parametrize(
-    ("attempt", "longest"), [(1, 1.0), (2, 2.0), (5, 16.0), (6, 30.0), (10**9, 30.0)]
-)
-def test_waits_double_up_to_a_cap(attempt: int, longest: float) -> None:
-    """Full jitter spreads over the whole wait, equal jitter over its second half."""
-    assert full_jitter_s(attempt, 1.0) == longest
-    assert full_jitter_s(attempt, 0.0) == 0
-    assert equal_jitter_s(attempt, 0.0, base_s=1, cap_s=30) == longest / 2
-    assert equal_jitter_s(attempt, 1.0, base_s=1, cap_s=30) == longest

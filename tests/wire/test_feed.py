@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import WSMsgType, web
 
+from heapsyncd.backoff import Contact, Lane
 from heapsyncd.errors import HeapsyncdError, SignInRefused, Unreachable
 from heapsyncd.ids import BlockId, HeapId, Token
 from heapsyncd.wire import feed as feed_module
@@ -116,6 +117,20 @@ class Session:
             self.tokens.pop(0)
 
 
+class Recorded(Lane):
+    """Keeps the pauses that are asked for, and lets none of them last."""
+
+    def __init__(self, waited: Callable[[], None] = lambda: None, chance: float = 0.0) -> None:
+        super().__init__(Contact(), lambda: chance)
+        self.waits: list[float] = []
+        self._waited = waited
+
+    def pause_s(self) -> float:
+        self.waits.append(super().pause_s())
+        self._waited()
+        return 0.0
+
+
 async def at_version_one(blocks: Sequence[BlockId]) -> Mapping[BlockId, tuple[int, bytes]]:
     return dict.fromkeys(blocks, (1, b"\0"))
 
@@ -127,8 +142,9 @@ async def feeding(
     opening: Callable[
         [Sequence[BlockId]], Awaitable[Mapping[BlockId, tuple[int, bytes]]]
     ] = at_version_one,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    lane: Lane | None = None,
     clock_s: Callable[[], float] = boot_clock_s,
+    lost: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Feed]:
     """A running feed of a served server, which reconnects without waiting."""
     app = web.Application()
@@ -143,9 +159,9 @@ async def feeding(
             opening,
             lambda: connect(rest),
             session or Session(),
-            chance=lambda: 0.0,
-            sleep=sleep,
+            lane or Recorded(),
             clock_s=clock_s,
+            lost=lost,
         )
         running = asyncio.create_task(feed.run())
         try:
@@ -377,19 +393,18 @@ async def test_frames_of_others_are_ignored() -> None:
 
 async def test_a_refused_upgrade_is_tried_again() -> None:
     """A busy server: no event, another try after the wait it asked for."""
-    waits: list[float] = []
+    server = Server(status=503, retry_after="7")
 
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-        if len(waits) == 3:
+    def waited() -> None:
+        if len(lane.waits) == 3:
             server.status = None
 
-    server = Server(status=503, retry_after="7")
-    async with feeding(server, sleep=sleep) as feed:
+    lane = Recorded(waited)
+    async with feeding(server, lane=lane) as feed:
         feed.follow([A])
         events = await collect(feed, synced(1))
         assert events[0] == LiveConnected()
-    assert waits == [7.0] * 3
+    assert lane.waits == [7.0] * 3
 
 
 async def test_a_refused_account_opens_no_socket() -> None:
@@ -453,6 +468,18 @@ async def test_a_silent_link_is_replaced() -> None:
     assert server.opened == 2
 
 
+async def test_a_lost_link_is_told_before_another_is_opened() -> None:
+    """Also while nobody reads the events."""
+    server = Server()
+    opened: list[int] = []
+    async with feeding(server, lost=lambda: opened.append(server.opened)) as feed:
+        feed.follow([A])
+        await server.until(lambda: server.sockets)
+        await server.sockets[0].close()
+        await server.until(lambda: server.opened == 2)
+        assert opened == [1]
+
+
 async def test_a_failure_of_opening_is_the_readers() -> None:
     """What the reader's own function raised is raised where it reads; the link ends."""
 
@@ -467,7 +494,6 @@ async def test_a_failure_of_opening_is_the_readers() -> None:
 
 async def test_an_unreachable_server_is_tried_again() -> None:
     """Nothing is said until there is a connection; the waits grow to a bound."""
-    waits: list[float] = []
     enough = asyncio.Event()
 
     @asynccontextmanager
@@ -476,21 +502,39 @@ async def test_an_unreachable_server_is_tried_again() -> None:
             raise Unreachable("down")
         yield Silent()
 
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-        if len(waits) == 8:
+    def waited() -> None:
+        if len(lane.waits) == 8:
             enough.set()
 
-    feed = Feed(HEAP, at_version_one, connecting, Session(), chance=lambda: 1.0, sleep=sleep)
+    lane = Recorded(waited, chance=1.0)
+    feed = Feed(HEAP, at_version_one, connecting, Session(), lane)
     running = asyncio.create_task(feed.run())
     feed.follow([A])
     assert await collect(feed, len) == [LiveConnected()]
-    assert waits == [1, 2, 4, 8, 15, 15, 15, 15]
+    assert lane.waits == [1, 2, 4, 8, 15, 15, 15, 15]
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
     with pytest.raises(StopAsyncIteration):
         await anext(aiter(feed))
+
+
+async def test_a_server_heard_elsewhere_is_connected_to_at_once() -> None:
+    """However long the wait would be: any answer of the server ends it."""
+    server = Server(status=503)
+    contact, waits = Contact(), asyncio.Event()
+
+    class Long(Lane):
+        def pause_s(self) -> float:
+            waits.set()
+            return 3600.0
+
+    async with feeding(server, lane=Long(contact)) as feed:
+        feed.follow([A])
+        await asyncio.wait_for(waits.wait(), 10)
+        server.status = None
+        contact.heard()
+        await collect(feed, synced(1))
 
 
 class Silent:

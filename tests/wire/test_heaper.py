@@ -212,3 +212,26 @@ def test_another_range_than_asked_is_refused(status: int, content_range: str | N
     """Bytes from elsewhere would tear the file."""
     with pytest.raises(ProtocolError):
         skipped_bytes(status, content_range, 700)
+
+
+@pytest.mark.parametrize(
+    "figure", [1e300, 10**25, 2**63, -(2**63), "9" * 99, "99999999999999999999", "x"]
+)
+def test_a_senseless_time_is_its_own_block_s_trouble(figure: object) -> None:
+    """The others of the page are taken in; a cursor must be right."""
+    raw = {
+        "blocks": [
+            {"id": A, "updated_at": figure, "sync_version": 1},
+            {"id": B, "updated_at": 5, "sync_version": 2},
+        ],
+        "deleted": [{"id": A, "deleted_at": figure}],
+        "timestamp": 7,
+    }
+    page = heaper.decode_delta(msgspec.json.decode(json.dumps(raw), type=heaper.Delta))
+    assert page.changed == (Changed(A, 1, 0), Changed(B, 2, 5))
+    assert page.gone == (Gone(A, 0, permanent=False),)
+    row = heaper.Row(A, deleted_at=figure)  # type: ignore[arg-type]  # foreign data
+    assert heaper.decode_row(row, HeapId(A)).deleted_at_ms == 0, "deleted, at no known time"
+    raw["timestamp"] = figure
+    with pytest.raises(ProtocolError):
+        heaper.decode_delta(msgspec.json.decode(json.dumps(raw), type=heaper.Delta))

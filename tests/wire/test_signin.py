@@ -12,6 +12,8 @@ from nacl.signing import SigningKey, VerifyKey
 
 from heapsyncd.errors import (
     HeapsyncdError,
+    OtherServer,
+    ProtocolError,
     RequestRefused,
     ServerTrouble,
     SignInRefused,
@@ -186,6 +188,118 @@ async def test_who_gives_up_waiting_stops_nobody() -> None:
     assert server.valid(await second)
 
 
+@dataclass
+class Door:
+    """Whether the right server answers; counts how often it was asked."""
+
+    asked: int = 0
+    wrong: bool = False
+    trouble: HeapsyncdError | None = None
+    gate: asyncio.Event | None = None
+
+    async def __call__(self) -> None:
+        self.asked += 1
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.trouble is not None:
+            raise self.trouble
+        if self.wrong:
+            raise OtherServer("another one")
+
+    def session(self, server: Server) -> Session:
+        return Session(
+            server,
+            SEED,
+            recognise=self,
+            clock_s=lambda: server.now_s,
+            wall_s=lambda: server.now_s,
+            chance=lambda: 0.5,
+        )
+
+
+async def test_the_server_is_recognised_before_each_rung() -> None:
+    """Before the sign-in, and before a refresh token is shown; not for each call."""
+    server, door = Server(), Door()
+    session = door.session(server)
+    for asked, calls in ((1, ["create", "verify"]), (2, ["create", "verify", "refresh"])):
+        await use(server, session)
+        await use(server, session)
+        assert door.asked == asked
+        assert server.calls == calls
+        server.now_s += 3590
+    server.calls.clear()
+    door.wrong = True
+    with pytest.raises(OtherServer):
+        await session.token()
+    assert server.calls == []
+
+
+async def test_a_wrong_server_is_asked_rarely() -> None:
+    """Nobody asks it again for half a minute; when the right one answers, all is as before."""
+    server, door = Server(), Door(wrong=True)
+    session = door.session(server)
+    for _ in range(5):
+        with pytest.raises(OtherServer):
+            await session.token()
+    assert door.asked == 1
+    server.now_s += 31
+    with pytest.raises(OtherServer):
+        await session.token()
+    assert (door.asked, server.calls) == (2, [])
+    server.now_s += 31
+    door.wrong = False
+    assert server.valid(await session.token())
+
+
+async def test_after_a_lost_connection_the_server_is_recognised() -> None:
+    """The token that is good still goes to nobody before that; then it serves on."""
+    server, door = Server(), Door()
+    session = door.session(server)
+    token = await use(server, session)
+    door.gate = asyncio.Event()
+    session.lost()
+    callers = [asyncio.create_task(session.token()) for _ in range(5)]
+    await asyncio.sleep(0)
+    late = asyncio.create_task(session.token())
+    done, _ = await asyncio.wait([*callers, late], timeout=0.01)
+    assert not done
+    door.gate.set()
+    assert set(await asyncio.gather(*callers, late)) == {token}
+    assert door.asked == 2
+    assert server.calls == ["create", "verify"]
+    session.lost()
+    door.wrong = True
+    with pytest.raises(OtherServer):
+        await session.token()
+
+
+async def test_a_connection_lost_while_the_server_is_recognised() -> None:
+    """Then the answer may be the former one's: it is asked once more."""
+    server, door = Server(), Door(gate=asyncio.Event())
+    session = door.session(server)
+    first = asyncio.create_task(session.token())
+    await asyncio.sleep(0)
+    session.lost()
+    assert door.gate is not None
+    door.gate.set()
+    await first
+    await session.token()
+    assert door.asked == 2
+
+
+async def test_a_server_that_can_not_say_who_it_is_now() -> None:
+    """A token is used to its end when only the question fails, unless the connection was lost."""
+    server, door = Server(), Door()
+    session = door.session(server)
+    old = await use(server, session)
+    server.now_s += 3550
+    door.trouble = ServerTrouble("down")
+    assert await session.token() == old
+    session.lost()
+    with pytest.raises(ServerTrouble):
+        await session.token()
+
+
 async def test_a_revoked_session_is_refreshed_then_signed_in_anew() -> None:
     """401: refresh once; when that is refused, sign in with the key."""
     server = Server()
@@ -338,4 +452,11 @@ def test_the_signature_is_ed25519_over_utf8() -> None:
     """What a server verifies: base58 of the signature of the challenge's bytes."""
     key = SigningKey(SEED.reveal()).verify_key
     assert base58.b58decode(public_key(SEED)) == key.encode()
-    key.verify("sign ü".encode(), base58.b58decode(sign(SEED, "sign ü")))
+    key.verify(b"sign this\n1", base58.b58decode(sign(SEED, "sign this\n1")))
+
+
+@pytest.mark.parametrize("challenge", ["x" * 513, "sign ü", "sign\0", "sign\x1b[2J", "a\u202eb"])
+def test_what_is_no_challenge_is_not_signed(challenge: str) -> None:
+    """The key signs in, and that alone: what a server would have signed else is refused."""
+    with pytest.raises(ProtocolError, match="not signed"):
+        sign(SEED, challenge)

@@ -166,3 +166,21 @@ def test_figures_that_do_not_fit_are_refused(state: UploadState) -> None:
 def test_an_empty_file_has_no_chunk_or_an_empty_one(total: int, chunks: list[Chunk]) -> None:
     """As the server says."""
     assert plan(0, UploadState(10, [], total)) == chunks
+
+
+@pytest.mark.parametrize(
+    ("size", "chunk_size"),
+    [(3_000_000, 1), (3_000_000, 1000), (1 << 40, 1 << 20), ((64 << 20) + 1, (64 << 10) - 1)],
+)
+def test_chunks_beyond_all_reason_are_refused(size: int, chunk_size: int) -> None:
+    """Each is a request: a server must not ask for millions of them."""
+    with pytest.raises(ProtocolError, match="that many are not sent"):
+        plan(size, UploadState(chunk_size))
+
+
+@pytest.mark.parametrize(
+    ("size", "chunk_size"), [(1000, 1), (64 << 20, 64 << 10), (1 << 40, 4 << 20)]
+)
+def test_small_chunks_are_taken_where_they_are_few(size: int, chunk_size: int) -> None:
+    """The server's figure holds."""
+    assert sum(c.length for c in plan(size, UploadState(chunk_size))) == size

@@ -9,18 +9,17 @@ from typing import Final
 import pytest
 
 from heapsyncd import sync
+from heapsyncd.backoff import Backoff
 
 WAITS: Final = {
     "QUIET_S": 0.05,
     "GONE_S": 0.15,
     "SHRUNK_S": 0.3,
     "AGAIN_S": 0.02,
-    "STUCK_S": 0.3,
     "ONCE_POLL_S": 0.05,
     "TROUBLE_AGAIN_S": 0.3,
     "MOVING_S": 0.1,
-    "FIRST_S": 0.1,
-    "LIMIT_S": 1.0,
+    "ASKED_AGAIN": Backoff(0.1, 1.0),
 }
 
 
@@ -34,6 +33,7 @@ def fast(held_above: int = 10_000) -> Iterator[None]:
         for module in pkgutil.iter_modules(sync.__path__)
     ]
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("heapsyncd.backoff.SERVER", Backoff(0.1, 1.0))
         for name, value in (WAITS | {"FILES": held_above}).items():
             # Wherever it is used: a name that was imported is another one.
             users = [module for module in found if hasattr(module, name)]

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +22,7 @@ from tests.world.player import Player
 from tests.world.text import TOKEN, tokens
 
 _NO_LINK: Final = re.compile(f"({TOKEN.pattern})?" + r"\[\[[^\[\]]*\]\]")
-_TWICE: Final = re.compile(TOKEN.pattern + r"⟪⟫(⟪⟫|\[\[)")
+_TWICE: Final = re.compile(TOKEN.pattern + r"«»(«»|\[\[)")
 
 if TYPE_CHECKING:
     from tests.world.play import Game
@@ -34,15 +35,17 @@ async def hold(game: "Game") -> None:
     live = {
         b: r for b, r in replicas.items()
         if kinds[b] == "document" and r.fields().deleted_at_ms is None
+        and r.fields().permanently_deleted_at_ms is None
     }  # fmt: skip
-    kept: set[str] = set()
+    kept, versions = set[str](), set[str]()
     for player in game.players:
         kept |= await _folder_shows(game, player, live, kinds)
+        versions |= await _versions(player, kinds)
     _nothing_doubled(game, live)
     for block, replica in live.items():
         _links_are_links(game, block, replica)
     words = {w for r in replicas.values() for w in tokens(r.view().words())}
-    lost = game.spoken - words - kept - game.excused
+    lost = game.spoken - words - kept - game.excused - (game.replaced & versions)
     assert not lost, f"lost: {sorted(lost)}"
     if game.is_contest:
         # An edit wins over a deletion by somebody who had not seen it.
@@ -65,7 +68,24 @@ def _links_are_links(game: "Game", block: BlockId, replica: Replica) -> None:
 def _shown(item: Inline) -> str:
     if isinstance(item, Text) or item.kind != "mention":
         return plain(item)
-    return f"\N{LEFT DOUBLE ANGLE BRACKET}{item.get('label') or ''}\N{RIGHT DOUBLE ANGLE BRACKET}"
+    return f"«{item.get('label') or ''}»"
+
+
+async def memory_is_what_was_stored(player: Player) -> None:
+    """What the last life had in memory of blocks, files and names is what it had stored, however
+    it ended.
+    """
+    state = player.device.base / "state"
+    async with await open_cache(player.device.account, state) as db:
+        for heap in player.life.heaps:
+            stored = await db.read(
+                lambda tx, i=heap.id: Index(  # type: ignore[misc]
+                    blocks.of_heap(tx, i), entries.of_heap(tx, i), entries.aliases(tx, i)
+                )
+            )
+            for what in ("blocks", "entries", "aliases", "path_of", "notes", "homeless"):
+                there, here = getattr(stored, what), getattr(heap.index, what)
+                assert here == there, f"{player.name}: {what} in memory {here}, stored {there}"
 
 
 def _nothing_doubled(game: "Game", live: dict[BlockId, Replica]) -> None:
@@ -123,6 +143,13 @@ async def _folder_shows(
     ]  # fmt: skip
     assert not strange, f"{player.name}: {strange}"
     return {w for v in versions for w in tokens(v.data.decode("utf-8", "replace"))}
+
+
+async def _versions(player: Player, found: Iterable[BlockId]) -> set[str]:
+    """The words of all that ``history`` shows on a device."""
+    async with await open_cache(player.device.account, player.device.base / "state") as db:
+        texts = await db.read(lambda tx: [v.data for b in found for v in history.versions(tx, b)])
+    return {w for text in texts for w in tokens(text.decode("utf-8", "replace"))}
 
 
 def _difference(found: dict[BlockId, str], live: dict[BlockId, Replica]) -> str:

@@ -22,6 +22,7 @@ import pytest
 from heapsyncd.database import Database, Tx
 from heapsyncd.folder import marker, syscalls
 from heapsyncd.sync import cachefile
+from heapsyncd.sync.state import HeapState
 
 T = TypeVar("T")
 SYSCALLS: Final = (
@@ -53,6 +54,8 @@ class Life:
     seen: Counter[str] = field(default_factory=Counter)
     claims: list[int] = field(default_factory=list)
     """Descriptors of the locks it holds: the kernel takes them back when a process ends."""
+    heaps: list[HeapState] = field(default_factory=list)
+    """What it had in memory."""
 
     def bury(self) -> None:
         """Take back what the kernel would."""
@@ -126,6 +129,16 @@ def _claimed(call: Callable[[Path], int]) -> Callable[[Path], int]:
     return claim
 
 
+async def _remembered(self: HeapState) -> None:
+    await _load_index(self)
+    life = _LIFE.get()
+    if life is not None:
+        life.heaps.append(self)
+
+
+_load_index = HeapState.load_index
+
+
 @contextlib.contextmanager
 def watched(*, statements: bool = False) -> Iterator[None]:
     """Let lives notice their steps. ``statements``: each SQL statement is one, not each
@@ -135,6 +148,7 @@ def watched(*, statements: bool = False) -> Iterator[None]:
         for name in SYSCALLS:
             patch.setattr(syscalls, name, _wrapped(name, getattr(syscalls, name)))
         patch.setattr(marker, "claim", _claimed(marker.claim))
+        patch.setattr(HeapState, "load_index", _remembered)
         if statements:
             patch.setattr(cachefile, "Database", _Statements)
         else:
@@ -144,13 +158,13 @@ def watched(*, statements: bool = False) -> Iterator[None]:
 
 
 def _transaction(kind: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    async def step(self: Database, fn: Callable[[Tx], T]) -> T:
+    async def step(self: Database, fn: Callable[[Tx], T], *then: Callable[[T], None]) -> T:
         life = _LIFE.get()
         if life is None:
-            return await call(self, fn)  # type: ignore[no-any-return]
+            return await call(self, fn, *then)  # type: ignore[no-any-return]
         if kind == "write" or life.dead:
             life.step("commit")
-        result: T = await call(self, fn)
+        result: T = await call(self, fn, *then)
         if life.dead:
             raise Killed("after a transaction")
         return result

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
@@ -51,13 +52,17 @@ class Game:
     """Every unique word that anybody wrote."""
     excused: set[str] = field(default_factory=set)
     """Words that a person took away before any mirror could see them."""
+    replaced: set[str] = field(default_factory=set)
+    """Words of files that a person deleted to write another under the same name: a mirror that did
+    not look in between sees a text put for another. They must be in the note's versions then.
+    """
     copied: set[str] = field(default_factory=set)
     """Words that a person wrote into more than one note."""
     dropped: set[str] = field(default_factory=set)
     """Words that stood in a note which a person deleted, who saw them there."""
     links: dict[str, Link] = field(default_factory=dict)
     """The links written into files, by the word in (or before) each."""
-    gone: set[str | None] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
     """Notes that somebody deleted once: others may not have heard of it when they link to them."""
     loose: set[str] = field(default_factory=set)
     """Those whose names nobody had any more when a mirror could read them."""
@@ -65,6 +70,8 @@ class Game:
     """What happened, for whoever has to find out why."""
     _origin: dict[str, str] = field(default_factory=dict)
     """Where each word was written."""
+    _deleted: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """The words of a deleted file, by device and path."""
     _server: Server | None = None
     _port: int = 0
     _now: str = "begin"
@@ -220,6 +227,7 @@ class Game:
         name = f"{TITLES[move.which % len(TITLES)]}{'' if move.how % 3 else move.how}.md"
         path = f"{place}/{name}" if place else name
         if not (player.root / path).exists():
+            self.replaced |= self._deleted.get((player.name, path), set())
             text = STARTS[move.which % len(STARTS)]
             with contextlib.suppress(FileNotFoundError):
                 player.save(
@@ -264,18 +272,24 @@ class Game:
         if (chosen := self._note(move)) is not None:
             player, path = chosen
             with contextlib.suppress(FileNotFoundError):
-                await self._forget(player, path)
+                words = await self._forget(player, path)
                 (player.root / path).unlink()
+                self._deleted.setdefault((player.name, path), set()).update(words)
                 self._tell(player.name, "rm", path)
+                if player.forgot:
+                    # The mirror may never have seen the text that an editor loaded, and can't tell
+                    # a save of it from one of the text it put there since.
+                    player.buffers.pop(path, None)
 
-    async def _forget(self, player: Player, path: str) -> None:
-        """A person deletes a file, and with it what stands in it."""
+    async def _forget(self, player: Player, path: str) -> set[str]:
+        """A person deletes a file, and with it what stands in it; the words."""
         text = player.read(path)
-        await self._excuse(set(tokens(text)), player)
-        self.dropped |= set(tokens(text))
-        block = split(text)[0].id
+        words, block = set(tokens(text)), split(text)[0].id or ""
+        await self._excuse(words, player)
+        self.dropped |= words
         self.gone.add(block)
-        await self._let_go(path, player, block or "")
+        await self._let_go(path, player, block)
+        return words
 
     async def make_folder(self, move: Move) -> None:
         """A new directory."""
@@ -326,20 +340,22 @@ class Game:
                 found.append(block)
         return sorted(found)
 
-    async def wish(self, block: BlockId, wish: Wish) -> None:
-        """Change a document as the app does."""
+    async def wish(self, block: BlockId, wish: Wish, seen: Replica | None = None) -> None:
+        """Change a document as the app does; ``seen``: as it was when the change was thought of,
+        for it may arrive after somebody else's.
+        """
         self._tell(block, "" if wish.body is not None else wish)
-        replica = await self.server.document(block)
-        made = express([replica.state()], wish)
+        seen = seen or await self.server.document(block)
+        made = express([seen.state()], wish)
         if made.update is not None:
             await self.server.apply(block, made.update)
 
     async def app_edit(self, move: Move) -> None:
         """Type into a document."""
         if (block := await self._chosen(move)) is not None:
-            view = (await self.server.document(block)).view()
-            body = change(render(view, NO_LINKS), self.word(block), move.how)
-            await self.wish(block, Wish(body=parse(body, NO_LINKS)))
+            seen = await self.server.document(block)
+            body = change(render(seen.view(), NO_LINKS), self.word(block), move.how)
+            await self.wish(block, Wish(body=parse(body, NO_LINKS)), seen)
 
     async def app_link(self, move: Move) -> None:
         """Write a link to a note into a document, with a label or without one."""
@@ -453,6 +469,7 @@ class Game:
     async def _forgot(self, player: Player) -> None:
         """What only a device's state knew is gone; so are the former names of files."""
         player.buffers.clear()
+        player.forgot = True
         self._tell(player.name)
         for to in [t for t in self.links.values() if t.who == player.name]:
             if not (player.root / to.path).exists():

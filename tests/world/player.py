@@ -22,6 +22,8 @@ class Player:
         self.life = Life()
         self.buffers: dict[str, str] = {}
         """Texts that editors have loaded, by path."""
+        self.forgot = False
+        """Whether it lost its cache."""
         self._stop = asyncio.Event()
         self._task: asyncio.Task[Verdict] | None = None
 

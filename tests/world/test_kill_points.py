@@ -21,6 +21,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.sync.report import Verdict
+from tests.server.rig import with_map
 from tests.world import laws
 from tests.world.fast import fast
 from tests.world.life import SYSCALLS, Life, watched
@@ -170,6 +171,29 @@ async def a_lost_cache_over_links(stage: Stage, k: int) -> None:
         (stage.root / f"New{k}.md").write_text(f"{stage.word()}, see [[One]]\n")
 
 
+async def an_edit_after_a_deletion(stage: Stage, k: int) -> None:
+    """A note in a folder is deleted here, and then edited by somebody who has not heard of it."""
+    await a_new_file(stage, k)
+    await stage.put_right()
+    path = stage.root / f"Dir{k}" / f"New{k}.md"
+    block = stage.player.device.id_of(f"Dir{k}/New{k}.md")
+    path.unlink()
+    path.parent.rmdir()
+    await stage.put_right()
+    await stage.app(block, stage.word())
+
+
+async def deleted_for_good_over_an_edit(stage: Stage, k: int) -> None:
+    """A note is deleted for good in the app while its file is being saved."""
+    await a_new_file(stage, k)
+    await stage.put_right()
+    path = stage.root / f"Dir{k}" / f"New{k}.md"
+    block = stage.player.device.id_of(f"Dir{k}/New{k}.md")
+    path.write_text(f"{path.read_text()}\n{stage.word()} typed\n")
+    gone = with_map("meta_v0", {"permanently_deleted_at": 1_760_000_000_000})
+    await stage.game.server.apply(block, gone)
+
+
 SCENARIOS: list[Scenario] = [
     a_save,
     a_new_file,
@@ -183,6 +207,8 @@ SCENARIOS: list[Scenario] = [
     a_deletion_in_the_app,
     a_deletion_against_an_edit,
     a_lost_cache_over_links,
+    an_edit_after_a_deletion,
+    deleted_for_good_over_an_edit,
 ]
 
 
@@ -227,14 +253,15 @@ def _failing_at(k: int) -> Life:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
 async def test_failures(stage: Stage, scenario: Scenario) -> None:
-    """A statement or a call that fails (disk full): nothing is lost, "in sync" is only said when
-    it is true, and the next pass puts it right."""
+    """A statement or a call that fails (disk full): nothing is lost, memory is not ahead of what
+    was stored, "in sync" is only said when it is true, and the next pass puts it right."""
     with watched(statements=True):
         for k in count(0 if LONG else SCENARIOS.index(scenario), 1 if LONG else SAMPLED):
             assert k < MOST
             await scenario(stage, k)
             life = _failing_at(k)
             verdict = await stage.run(life)
+            await laws.memory_is_what_was_stored(stage.player)
             if verdict is not None and verdict.exit_code == 0:
                 await laws.hold(stage.game)
             await stage.put_right()

@@ -11,8 +11,9 @@ import pytest
 
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.cache import heaps
-from heapsyncd.errors import ConfigError, Unreachable
+from heapsyncd.errors import OtherServer, Unreachable
 from heapsyncd.model import ChangePage
+from heapsyncd.server import Server
 from heapsyncd.sync import created
 from heapsyncd.sync.cachefile import open_cache
 from tests.server.rig import with_map
@@ -203,14 +204,18 @@ async def test_plain_files_meet_their_notes(game: Game, one: Player) -> None:
     await quiet(game)
 
 
-async def test_another_server(game: Game, one: Player) -> None:
-    """A cache is not used for another server."""
-    state = one.device.base / "state"
-    one.device.server = type("Other", (), {"url": "http://127.0.0.1:9"})()
-    with pytest.raises(ConfigError):
-        await one.once()
-    assert state.is_dir()
+async def test_another_server(game: Game, one: Player, tmp_path: Path) -> None:
+    """A cache is not used for another server, whose notes do not get here, nor ours there."""
+    async with Server(tmp_path / "other", open_registration=True) as other:
+        await other.add_block(await other.add_heap("Home"), "document", "Foreign")
+        one.device.server = other
+        word = await edit(game, one)
+        with pytest.raises(OtherServer):
+            await one.once()
     one.device.server = game.server
+    assert word in one.read("Boat.md")
+    await quiet(game)
+    assert one.notes() == ["Boat.md"]
 
 
 async def test_deleted_on_both_sides(game: Game, one: Player) -> None:

@@ -13,9 +13,11 @@ from tests.world.moves import LINKED_FROM, moves_of
 
 SEEDS: Final = int(os.environ.get("HEAPSYNCD_WORLD_SEEDS", "6"))
 
-WENT_WRONG = (49, 767, 803)
+WENT_WRONG = (49, 767, 803, 5095, 10554, 10625, 11439)
 """Games that once found what no other test did: a new note where one was about to be written, a
-stale save as near to two texts, a lost cache with a file whose id was gone."""
+stale save as near to two texts, a lost cache with a file whose id was gone; a note renamed, saved
+and replaced by another, an unsent edit applied and then compacted, a text under its note's former
+name beside an unread save, a lost cache with a word made longer."""
 
 
 LINKS_WENT_WRONG = (100_041, 100_073, 100_082, 100_173)

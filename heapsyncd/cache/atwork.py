@@ -1,0 +1,139 @@
+"""Edge: which blocks are being worked on, in a file that outlives the process.
+
+A document may end the process (a fault in yrs, a hang the watchdog ends), and would do so again at
+every start. So a block's id stands in a small file, mapped into memory, while its document is
+worked on: a mark costs no system call, and what was written is there after any death of the
+process. A power cut may lose a mark: that only counts a death less. Ids that stand there at a
+start were worked on when the last life ended. A block with which two lives in a row ended is left
+alone from then on; the others go on.
+"""
+
+import contextlib
+import mmap
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Self
+
+from heapsyncd import __version__
+from heapsyncd.errors import FolderTrouble, UnreadableDocument
+from heapsyncd.ids import BlockId, is_ulid
+
+DEATHS: Final = 2
+"""So many lives in a row may end with a block."""
+
+_SLOT_BYTES: Final = 32
+_ID_BYTES: Final = 26
+_SLOTS: Final = 128
+_SIZE: Final = _SLOT_BYTES * _SLOTS
+_VERSION: Final = f"heapsyncd {__version__}".encode().ljust(_SLOT_BYTES, b"\0")
+"""The first slot. Another version may cope with what this one did not."""
+_WORKING, _RESTING = b"w", b"r"
+
+
+class AtWork:
+    """The marks of one account; made by ``open``. ``on`` may be used by several threads."""
+
+    def __init__(self, path: Path, data: mmap.mmap) -> None:
+        self._path = path
+        self._data = data
+        self._lock = threading.Lock()
+        self._slots: dict[BlockId, int] = {}
+        self._depths: dict[BlockId, int] = {}
+        self._deaths: dict[BlockId, int] = {}
+        self._free = list(range(_SLOTS - 1, 0, -1))
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path) -> Iterator[Self]:
+        """Open the file, made when absent, and count what the last life ended with.
+
+        Raises:
+            FolderTrouble: the file can't be made or used.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.ftruncate(descriptor, _SIZE)
+                data = mmap.mmap(descriptor, _SIZE)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise FolderTrouble(f"{path} can't be used: {error.strerror}") from error
+        with data:
+            marks = cls(path, data)
+            marks._count()
+            yield marks
+
+    @property
+    def given_up(self) -> frozenset[BlockId]:
+        """The blocks that are left alone."""
+        return frozenset(b for b, deaths in self._deaths.items() if deaths >= DEATHS)
+
+    @contextlib.contextmanager
+    def on(self, block: BlockId) -> Iterator[None]:
+        """Mark a block while the context is open.
+
+        Raises:
+            UnreadableDocument: the process ended with it too often.
+        """
+        with self._lock:
+            self._begin(block)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._end(block)
+
+    def _begin(self, block: BlockId) -> None:
+        deaths = self._deaths.get(block, 0)
+        if deaths >= DEATHS:
+            raise UnreadableDocument(
+                f"heapsyncd ended {deaths} times while it worked on it, and leaves it alone; to"
+                f" have it tried again, stop heapsyncd and remove {self._path}"
+            )
+        self._depths[block] = self._depths.get(block, 0) + 1
+        if block not in self._slots and self._free:
+            self._slots[block] = self._free.pop()
+        self._write(block, _WORKING, deaths)
+
+    def _end(self, block: BlockId) -> None:
+        self._depths[block] -= 1
+        if self._depths[block]:
+            return
+        del self._depths[block]
+        self._deaths.pop(block, None)
+        slot = self._slots.pop(block, None)
+        if slot is not None:
+            self._clear(slot)
+            self._free.append(slot)
+
+    def _count(self) -> None:
+        """Read the file: blocks marked as worked on have one death more."""
+        data = self._data
+        if data[:_SLOT_BYTES] != _VERSION:
+            data[:] = _VERSION + bytes(_SIZE - _SLOT_BYTES)
+        for slot in list(self._free):
+            at = slot * _SLOT_BYTES
+            id_ = data[at : at + _ID_BYTES].decode("ascii", "replace")
+            state, deaths = data[at + _ID_BYTES : at + _ID_BYTES + 1], data[at + _ID_BYTES + 1]
+            if not is_ulid(id_) or state not in {_WORKING, _RESTING}:
+                self._clear(slot)
+                continue
+            block = BlockId(id_)
+            self._free.remove(slot)
+            self._slots[block] = slot
+            self._deaths[block] = min(deaths + (state == _WORKING), 255)
+            self._write(block, _RESTING, self._deaths[block])
+
+    def _write(self, block: BlockId, state: bytes, deaths: int) -> None:
+        slot = self._slots.get(block)
+        if slot is not None:
+            at = slot * _SLOT_BYTES
+            entry = block.encode().ljust(_ID_BYTES, b"\0")[:_ID_BYTES] + state + bytes([deaths])
+            self._data[at : at + len(entry)] = entry
+
+    def _clear(self, slot: int) -> None:
+        at = slot * _SLOT_BYTES
+        self._data[at : at + _SLOT_BYTES] = bytes(_SLOT_BYTES)

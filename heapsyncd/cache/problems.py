@@ -1,0 +1,46 @@
+"""Troubles with files, so that they are known without a daemon and after a restart."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from heapsyncd.database import Tx
+from heapsyncd.ids import HeapId
+
+Finder = Literal["scan", "read", "content", "rules", "write", "transfer"]
+"""Who found it. ``scan``: what a look at names and stats tells; ``read``: the disk does not let a
+file be read; ``content``: what is in it; ``rules``: ``.heaperignore``; ``write``: the folder can't
+be made to show a document; ``transfer``: a content can't be sent or fetched."""
+Grade = Literal["left", "odd", "told"]
+"""``left``: something is not mirrored that should be; ``odd``: a thing that is never mirrored, no
+trouble unless it stands in the place of one that is; ``told``: mirrored, but worth a look."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemRow:
+    """One trouble with one path (relative to the heap's folder); each finder has one at most."""
+
+    path: str
+    finder: Finder
+    reason: str
+    """For people; without the path."""
+    grade: Grade = "left"
+
+
+def load(tx: Tx, heap: HeapId) -> list[ProblemRow]:
+    """Every trouble of a heap, by path."""
+    rows = tx.execute(
+        "SELECT path, finder, reason, grade FROM file_problem WHERE heap_id = ?"
+        " ORDER BY path, finder",
+        (heap,),
+    )
+    return [ProblemRow(*r) for r in rows]
+
+
+def save(tx: Tx, heap: HeapId, rows: Iterable[ProblemRow]) -> None:
+    """Remember these troubles and no others."""
+    tx.execute("DELETE FROM file_problem WHERE heap_id = ?", (heap,))
+    tx.executemany(
+        "INSERT INTO file_problem (heap_id, path, finder, reason, grade) VALUES (?, ?, ?, ?, ?)",
+        [(heap, r.path, r.finder, r.reason, r.grade) for r in rows],
+    )

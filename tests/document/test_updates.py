@@ -1,0 +1,131 @@
+"""The door to yrs: whatever comes through it, the process lives and the document is right."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heapsyncd.document.levels import MOST_LEVELS
+from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import EMPTY, merge, missing, vector_of
+from heapsyncd.document.vectors import number
+from heapsyncd.errors import UnreadableDocument
+from tests.document.encodings import ODD, UPDATES, deleting, item, update
+from tests.document.test_examine import chain
+from tests.document.victim import Victim
+
+DATA = Path(__file__).parent.parent / "data"
+CRASHERS = [
+    [bytes.fromhex(data) for data in json.loads(line)]
+    for line in (DATA / "yrs-crashers.txt").read_text().splitlines()
+    if not line.startswith("#")
+]
+
+
+@pytest.fixture(scope="module")
+def victim() -> Iterator[Victim]:
+    with Victim() as running:
+        yield running
+
+
+@pytest.mark.parametrize("updates", CRASHERS, ids=lambda updates: updates[-1].hex()[:24])
+def test_what_ended_the_process_does_not(victim: Victim, updates: list[bytes]) -> None:
+    """Each of these sequences, many times over."""
+    for _ in range(20):
+        assert victim.survives(updates)
+
+
+@given(st.lists(UPDATES | UPDATES | UPDATES | ODD, min_size=1, max_size=6))
+@settings(max_examples=400, deadline=None)
+def test_the_process_survives_any_updates(victim: Victim, updates: list[bytes]) -> None:
+    """Of any structs: in any order, with gaps, without lengths, at odds with one another."""
+    assert victim.survives(updates), [u.hex() for u in updates]
+
+
+DEEP = [
+    pytest.param(chain(100_000), b"\0" + deleting(0, (0, 1)), id="nodes"),
+    pytest.param(chain(60_000, beside=True), b"\0" + deleting(0, (1, 1)), id="nodes beside"),
+    pytest.param(chain(60_000, clients=2), b"\0" + deleting(0, (0, 1)), id="of two clients"),
+]
+
+
+@pytest.mark.parametrize(("deep", "deletion"), DEEP)
+def test_deep_nodes_are_refused(victim: Victim, deep: bytes, deletion: bytes) -> None:
+    """So many nodes in one another that deleting the outermost overflows yrs' stack."""
+    assert victim.survives([deep, deletion])
+    with pytest.raises(UnreadableDocument, match="deep"):
+        Replica.load([deep])
+    replica = Replica()
+    with pytest.raises(UnreadableDocument, match="deep"):
+        replica.apply(deep)
+    assert replica.state() == EMPTY
+
+
+def test_nodes_grow_deep_bit_by_bit(victim: Victim) -> None:
+    """The same when each update adds a few levels to those that are there."""
+    whole = chain(MOST_LEVELS + 900)
+    replica = Replica()
+    refused = 0
+    for k in range(0, MOST_LEVELS + 900, 300):
+        part = missing([cut(whole, k + 300)], vector_of([cut(whole, k)] if k else [EMPTY]))
+        try:
+            replica.apply(part)
+        except UnreadableDocument:
+            refused += 1
+    assert refused
+    assert replica.apply(b"\0" + deleting(0, (0, 1)))
+
+
+def cut(whole: bytes, count: int) -> bytes:
+    """The first structs of a chain of one client."""
+    structs = [(item(7, b"\3\1p", b"\1\1m"), 1)]
+    structs += [(item(7, b"\3\1p", b"\0\0" + number(k)), 1) for k in range(count - 1)]
+    return update([(0, 0, structs)])
+
+
+def test_wide_documents_are_not_deep() -> None:
+    """A list of thousands of items, each with a paragraph and a text, is taken in."""
+    structs = [(item(7, b"\3\2ul", b"\1\1m"), 1)]
+    at = 1
+    for k in range(3_000):
+        head, flags = (number(9) + number(at - 3), 0x80) if k else (b"\0\x09\0", 0)
+        structs.append((item(7, b"\3\2li", head, flags), 1))
+        structs.append((item(7, b"\3\1p", b"\0\x09" + number(at)), 1))
+        structs.append((item(7, b"\6", b"\0\x09" + number(at + 1)), 1))
+        at += 3
+    assert Replica.load([update([(9, 0, structs)])]).state_vector() == b"\1\x09" + number(at)
+
+
+def test_what_stands_behind_a_gap_waits() -> None:
+    """It is in no state and no vector until the gap is filled, and right then."""
+    letters = [(item(4, b"\1a"), 1)] + [
+        (item(4, b"\1" + bytes([97 + k]), b"\7" + number(k - 1), 0x80), 1) for k in range(1, 6)
+    ]
+    first, second, third = (update([(7, k, letters[k : k + 2])]) for k in (0, 2, 4))
+    gap = update([(7, 0, [*letters[:2], (b"\x0a\2", 2), *letters[4:]])])
+    for later in ([third], [gap]):
+        replica = Replica.load([first])
+        assert [replica.apply(u) for u in later] == [False] * len(later)
+        assert replica.has_pending()
+        assert replica.state_vector() == b"\1\7\2"
+        assert replica.apply(second)
+        assert not replica.has_pending()
+        assert replica.fingerprint() == Replica.load([merge([first, second, third])]).fingerprint()
+        assert Replica.load([*later, second, first]).state() == replica.state()
+
+
+def test_a_gap_of_one_client_holds_no_other_up() -> None:
+    """Of an update with a gap the rest is taken in at once, its deletions too."""
+    word = update([(1, 0, [(item(4, b"\3one"), 3)]), (2, 4, [(item(4, b"\3two"), 3)])])
+    replica = Replica()
+    assert replica.take(word).changed
+    assert replica.state_vector() == b"\1\1\3"
+    assert replica.has_pending()
+    assert replica.apply(b"\0" + deleting(1, (0, 2)))
+    assert replica.has_pending()
+    assert replica.take(update([(2, 0, [(item(4, b"\4more"), 4)])])).changed
+    assert replica.state_vector() == b"\2\1\3\2\7"
+    assert not replica.has_pending()

@@ -1,0 +1,68 @@
+"""What is imported is declared, and what is declared is locked by hash."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import heapsyncd
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCK = (ROOT / ".ci" / "constraints.txt").read_text()
+LOCKED = {
+    canonicalize_name(name): (version, rest)
+    for name, version, rest in re.findall(
+        r"^([\w.-]+)==(\S+)(.*(?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)*)", LOCK, re.MULTILINE
+    )
+}
+
+
+def declared() -> list[Requirement]:
+    groups = PROJECT["dependency-groups"].values()
+    return [Requirement(r) for g in (PROJECT["project"]["dependencies"], *groups) for r in g]
+
+
+def test_what_is_imported_is_declared() -> None:
+    """A package that only another one brings along may be gone with its next version."""
+    names = packages_distributions()
+    wanted = {canonicalize_name(Requirement(r).name) for r in PROJECT["project"]["dependencies"]}
+    missing = set()
+    for path in Path(heapsyncd.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            found = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            found += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for module in {name.split(".")[0] for name in found} - {"heapsyncd"}:
+                if module in sys.stdlib_module_names:
+                    continue
+                if not {canonicalize_name(d) for d in names.get(module, [])} & wanted:
+                    missing.add(module)
+    assert missing == set()
+
+
+def test_what_is_declared_is_locked() -> None:
+    """By a version that the declaration allows, and by the hashes of its files."""
+    for wanted in declared():
+        version, rest = LOCKED[canonicalize_name(wanted.name)]
+        assert wanted.specifier.contains(version), wanted
+        assert "--hash=sha256:" in rest, wanted
+
+
+def test_the_lock_names_versions_and_hashes_alone() -> None:
+    """No address, and nothing that is not pinned."""
+    for line in LOCK.splitlines():
+        if not line.startswith("#"):
+            assert re.match(r"[\w.-]+==\S+|    --hash=sha256:[0-9a-f]{64}( \\)?$", line), line
+    assert "://" not in LOCK
+    assert all("--hash=sha256:" in rest for _, rest in LOCKED.values())
+
+
+def test_ci_installs_from_the_lock_as_the_readme_says() -> None:
+    """The line that the README gives for it is the one that is run."""
+    (line,) = re.findall(r"^.*--require-hashes.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert line in (ROOT / ".ci" / "run").read_text().splitlines()
