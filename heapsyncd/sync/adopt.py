@@ -183,8 +183,8 @@ async def _adopt(heap: HeapState, known: Mapping[str, BlockId]) -> list[str]:
         if rows:
             await heap.store(store)
             heap.rearrange = True
-        for row in rows:
-            log.info("recognised", path=row.path, block=row.block_id)
+    for row in rows:
+        log.info("recognised", path=row.path, block=row.block_id)
     return [row.path for row in rows]
 
 
@@ -226,9 +226,10 @@ async def take_in(
         if heap.index.homeless:
             async with heap.lock:
                 await plan_places(heap)  # links name those without a file, too
-            left = [n for n in notes if n.path not in adopted]
+            left = [n for n in notes if n.path not in heap.index.entries]
             adopted += await _adopt(heap, await _by_place(heap, left, texts))
-    await notes_created(heap, [texts[n.path] for n in notes if n.path not in adopted])
+    known = frozenset(adopted)
+    await notes_created(heap, [texts[n.path] for n in notes if n.path not in known])
     # Attachments after the notes they belong to.
     for item in found:
         if not item.is_note:

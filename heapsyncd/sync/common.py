@@ -240,6 +240,14 @@ def _older(ours: Sequence[Block], theirs: Sequence[Block]) -> Sequence[Block]:
     return []
 
 
+def _fewer_files(ours: Block, theirs: Block) -> Block | None:
+    """Of two groups of files that of which the other holds all; None: there is no such."""
+    if not ours.kind == theirs.kind == "files":
+        return None
+    a, b = (frozenset(str(block.get("keys")).split("\n")) for block in (ours, theirs))
+    return ours if a <= b else theirs if b <= a else None
+
+
 class _Said:
     """What blocks say.
 
@@ -277,18 +285,6 @@ class _Said:
 
 def _is_thing(block: Block) -> bool:
     return block.kind not in LEAVES and block.kind not in CONTAINERS
-
-
-def _fewer_files(ours: Block, theirs: Block) -> Block | None:
-    """Of two groups of files that of which the other holds all; None: there is no such."""
-    if not ours.kind == theirs.kind == "files":
-        return None
-    a, b = (frozenset(str(block.get("keys")).split("\n")) for block in (ours, theirs))
-    return ours if a <= b else theirs if b <= a else None
-
-
-def _words(blocks: Iterable[Block]) -> Counter[str]:
-    return Counter(w for block in blocks for w in _WORD.findall(block.words()))
 
 
 def _is_filled(block: Block) -> bool:

@@ -51,6 +51,8 @@ async def edit_fields(
         made = await off_loop(edit, live, wish)
         fields = live.fields()
 
+    aliases = heap.index.aliases
+
     def store(change: Change) -> int:
         tx, values = change.tx, dict[str, object]()
         seq = state.seq
@@ -62,7 +64,7 @@ async def edit_fields(
         change.remove(gone)
         change.save(also)
         if stood_at is not None:
-            name_changed(change, heap.index.aliases, stood_at)
+            name_changed(change, aliases, stood_at)
         if wish.deleted_at_ms is not None and isinstance(wish.deleted_at_ms, int):
             if gone:
                 history.retire(tx, heap.id, block, gone[0], now_ms())

@@ -7,7 +7,7 @@ number of blocks only in memory; every question is a dictionary look-up.
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from heapsyncd.cache.blocks import BlockState
@@ -295,8 +295,8 @@ class NoteLinks:
     ``only``: names of other blocks are not recognised, so that text which merely looks like a link
     stays text, as the document has it. ``aliases``: former names count too, for reading what a
     user typed. ``meant``: as ``link_key`` has them, names that nobody has and what they mean in
-    this note (``merge.recall``). ``expected``: by key, the paths of contents that are not there
-    or not stored yet.
+    this note (``merge.recall``). ``new_files``: attachments that are not there yet, as
+    ``Index.attachments`` has them.
     """
 
     index: Index
@@ -304,8 +304,8 @@ class NoteLinks:
     only: frozenset[str] | None = None
     files: frozenset[str] | None = None
     aliases: bool = False
-    meant: Mapping[str, str] = field(default_factory=dict)
-    expected: Mapping[str, str] = field(default_factory=dict)
+    meant: Mapping[str, str] | None = None
+    new_files: Mapping[str, str] | None = None
 
     def name_of(self, block_id: str) -> str | None:
         """What stands in ``[[...]]`` for a block."""
@@ -316,7 +316,7 @@ class NoteLinks:
         found: str | None = self.index.block_of(name)
         if found is None and self.aliases:
             found = self.index.aliases.get(link_key(name))
-        if found is None:
+        if found is None and self.meant is not None:
             found = self.meant.get(link_key(name))
         return found if self.only is None or found in self.only else None
 
@@ -336,9 +336,11 @@ class NoteLinks:
         return None
 
     def _files(self) -> Mapping[str, str]:
-        here = {} if self.note is None else self.index.attachments.get(self.note, {})
-        return here | {k: p for k, p in self.expected.items() if k not in here}
+        stored = {} if self.note is None else self.index.attachments.get(self.note, {})
+        return {**stored, **self.new_files} if self.new_files else stored
 
     def restricted(self, only: Iterable[str], files: Iterable[str]) -> "NoteLinks":
         """The same, recognising only these blocks and files, and only by their present names."""
-        return replace(self, only=frozenset(only), files=frozenset(files), aliases=False, meant={})
+        return replace(
+            self, only=frozenset(only), files=frozenset(files), aliases=False, meant=None
+        )

@@ -173,7 +173,7 @@ async def _express(
     if _is_gone_for_good(state, live):
         await _abandon(heap, entry)
         return
-    links = NoteLinks(heap.index, block, aliases=True, expected=_expected(entry, live))
+    links = NoteLinks(heap.index, block, aliases=True, new_files=_awaited(heap, entry, live))
     chosen = None
     if ring:
         chosen = await off_loop(choose, ring, saved.data, now_ms(), is_blind=is_blind)
@@ -216,6 +216,16 @@ async def _express(
     await _commit(heap, entry, saved, state, live, outcome)
 
 
+def _awaited(heap: HeapState, entry: EntryRow, live: Replica) -> dict[str, str]:
+    """Where contents of a note will stand that are not here yet, by key: a text may show one."""
+    here = heap.index.attachments.get(entry.block_id, {})
+    files = live.fields().files
+    if all(f.key in here for f in files):
+        return {}
+    paths = wanted_paths(Holding(entry.block_id, "note", entry.path, files), here)
+    return {k: p for k, p in paths.items() if k not in here}
+
+
 def _is_gone_for_good(state: BlockState, live: Replica) -> bool:
     """Whether nothing brings a block back: its document says so, or the server's feed did, for the
     document knows of no deletion.
@@ -232,12 +242,6 @@ async def _abandon(heap: HeapState, entry: EntryRow) -> None:
     await heap.store(lambda change: change.forget(block, paths))
     heap.look_at_files()
     log.warning("deleted for good: its file becomes another note", path=entry.path)
-
-
-def _expected(entry: EntryRow, live: Replica) -> dict[str, str]:
-    """Where a note's contents stand, or will, by key: a text may show one that is not here yet."""
-    files = live.fields().files
-    return wanted_paths(Holding(entry.block_id, "note", entry.path, files), {}) if files else {}
 
 
 def _undeleted(live: Replica, update: bytes | None) -> bytes | None:

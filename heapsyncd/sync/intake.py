@@ -9,8 +9,7 @@ stays away.
 import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from dataclasses import dataclass
 
 import structlog
 
@@ -26,9 +25,9 @@ from heapsyncd.sync.contents import content_changed
 from heapsyncd.sync.damage import mended
 from heapsyncd.sync.displaced import displaced
 from heapsyncd.sync.guard import spread
-from heapsyncd.sync.index import link_key, stat_of
+from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.ingest import Saved, judged, note_saved, read_note
-from heapsyncd.sync.merge import digest, names_in
+from heapsyncd.sync.merge import digest
 from heapsyncd.sync.misplaced import taken_home
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.plan import (
@@ -42,7 +41,7 @@ from heapsyncd.sync.plan import (
 from heapsyncd.sync.plan import Moved as MovedEntry
 from heapsyncd.sync.rules import Rules
 from heapsyncd.sync.stale import is_alike
-from heapsyncd.sync.unsteady import QUIET_S, Unsteady
+from heapsyncd.sync.unsteady import ARRIVED_S, QUIET_S, Unsteady
 
 log = structlog.get_logger()
 
@@ -54,8 +53,6 @@ GONE_MOST_S = 10.0
 """While more paths go, those before them are not believed either, so that a mass deletion is seen
 as one; for no longer than this.
 """
-ARRIVED_S = 10.0
-"""The first look waits no longer than this for new files to become quiet."""
 NOTE_BYTES = 64 << 20
 """A larger file is no note."""
 
@@ -78,17 +75,6 @@ class Intake(Unsteady):
     """Carries what was hinted at into the cache. One owner: the folder's task."""
 
     rules: Rules
-    _put_off: dict[str, float] = field(default_factory=dict, init=False)
-    """Texts that wait for names, and since when."""
-
-    @property
-    def arriving(self) -> bool:
-        """Whether there are new files that are not settled enough to be read."""
-        return bool(self._unsettled())
-
-    def _unsettled(self) -> list[str]:
-        index, seen = self.heap.index, self._seen
-        return [p for p in self._due if p not in index.entries and seen.get(p, (None, 0))[0]]
 
     async def look_first(self) -> None:
         """The first look of a life: new files are waited for, because one may be the file of a
@@ -135,8 +121,8 @@ class Intake(Unsteady):
             raise
         self.heap.problems.scanned(snapshot, scope)
         await self._compare(snapshot, scope, now)
-        self.heap.problems.vanished(snapshot, scope, self.heap.index.entries.keys())
         self._put_off = {p: since for p, since in self._put_off.items() if p in self._due}
+        self.heap.problems.vanished(snapshot, scope, self.heap.index.entries.keys())
 
     async def _compare(self, snapshot: Snapshot, scope: set[str] | None, now: float) -> None:
         index = self.heap.index
@@ -333,23 +319,8 @@ class Intake(Unsteady):
         """Whether a note is read as soon as it is named: it is none that we know."""
         return found.inode not in was and found.front_id not in self.heap.index.blocks
 
-    def _names_to_come(self, saved: Saved, now: float) -> bool:
-        """Whether a text names a new file that is not settled yet: then it is read when that is,
-        for until then the name means nothing; but it does not wait for ever.
-        """
-        coming = [p for p in self._unsettled() if p.endswith(".md") and p not in self._put_off]
-        keys = {link_key(k) for p in coming for k in (p, PurePosixPath(p).name)}
-        named = names_in(saved.data) if keys else []
-        if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
-            return False
-        if now - self._put_off.setdefault(saved.path, now) > ARRIVED_S:
-            return False
-        self._due[saved.path] = min(self._due[p] for p in coming)
-        self._seen[saved.path] = (saved.stat, 0.0)
-        return True
-
     async def _move(self, step: MovedEntry) -> bool:
-        """Carry a move out; whether its text is to be read now."""
+        """Let an entry stand elsewhere; whether it does."""
         try:
             return await changes.moved(self.heap, step)
         except BlockError as error:

@@ -59,8 +59,8 @@ def by_word(old: str, new: str) -> list[Hunk]:
     out: list[Hunk] = []
     for hunk in text_hunks(old, new):
         between = old[out[-1].end : hunk.start] if out else ""
-        is_part = between.isalnum() and not _is_whole(old, out[-1], hunk)
-        if is_part or (between.isspace() and _replaces(out[-1]) and _replaces(hunk)):
+        is_apart = between.isspace() and _replaces(out[-1]) and _replaces(hunk)
+        if is_apart or (between.isalnum() and not _is_whole(old, out[-1], hunk)):
             text = out[-1].text + between + hunk.text
             out[-1] = replace(out[-1], end=hunk.end, text=text)
         else:

@@ -3,13 +3,21 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.folder.snapshot import Entry, Stat
+from heapsyncd.sync.index import link_key
+from heapsyncd.sync.ingest import Saved
+from heapsyncd.sync.merge import names_in
 from heapsyncd.sync.state import HeapState
 
 QUIET_S = 0.3
 """A file written in place is read when it has been quiet for this long."""
+ARRIVED_S = 10.0
+"""New files that do not become quiet are waited for no longer than this: by the first look, and by
+texts that link to them.
+"""
 SHRUNK_S = 3.0
 """A file that lost most of its text is believed after this long."""
 AGAIN_S = 0.1
@@ -27,6 +35,8 @@ class Unsteady:
     _seen: dict[str, tuple[Stat | None, float]] = field(default_factory=dict, init=False)
     """The stat that a path had (None: it was gone), and since when."""
     _not_before: float = field(default=0.0, init=False)
+    _put_off: dict[str, float] = field(default_factory=dict, init=False)
+    """Texts that wait for names, and since when."""
 
     def hint(self, paths: Iterable[str], *, everything: bool = False) -> None:
         """Look at these paths (and all below them), or at the whole folder."""
@@ -81,6 +91,31 @@ class Unsteady:
             return True
         self._due[entry.path] = owner_due or since + wait
         return False
+
+    @property
+    def arriving(self) -> bool:
+        """Whether there are new files that are not settled enough to be read."""
+        return bool(self._unsettled())
+
+    def _unsettled(self) -> list[str]:
+        index, seen = self.heap.index, self._seen
+        waiting = (p for p in self._due if p not in index.entries)
+        return [p for p in waiting if seen.get(p, (None, 0.0))[0] is not None]
+
+    def _names_to_come(self, saved: Saved, now: float) -> bool:
+        """Whether a text names a new file that is not settled yet: then it is read when that is,
+        for until then the name means nothing; but it does not wait for ever.
+        """
+        coming = [p for p in self._unsettled() if p.endswith(".md") and p not in self._put_off]
+        keys = {link_key(k) for p in coming for k in (p, PurePosixPath(p).name)}
+        named = names_in(saved.data) if keys else []
+        if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
+            return False
+        if now - self._put_off.setdefault(saved.path, now) > ARRIVED_S:
+            return False
+        self._due[saved.path] = min(self._due[p] for p in coming)
+        self._seen[saved.path] = (saved.stat, 0.0)
+        return True
 
 
 def _shrunk(before: int, now: int) -> bool:

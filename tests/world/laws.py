@@ -22,7 +22,7 @@ from tests.world.player import Player
 from tests.world.text import TOKEN, tokens
 
 _NO_LINK: Final = re.compile(f"({TOKEN.pattern})?" + r"\[\[[^\[\]]*\]\]")
-_TWICE: Final = re.compile(TOKEN.pattern + r"⟪⟫(⟪⟫|\[\[)")
+_TWICE: Final = re.compile(TOKEN.pattern + r"«»(«»|\[\[)")
 
 if TYPE_CHECKING:
     from tests.world.play import Game
@@ -68,7 +68,7 @@ def _links_are_links(game: "Game", block: BlockId, replica: Replica) -> None:
 def _shown(item: Inline) -> str:
     if isinstance(item, Text) or item.kind != "mention":
         return plain(item)
-    return f"\N{LEFT DOUBLE ANGLE BRACKET}{item.get('label') or ''}\N{RIGHT DOUBLE ANGLE BRACKET}"
+    return f"«{item.get('label') or ''}»"
 
 
 async def memory_is_what_was_stored(player: Player) -> None:

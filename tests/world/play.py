@@ -62,7 +62,7 @@ class Game:
     """Words that stood in a note which a person deleted, who saw them there."""
     links: dict[str, Link] = field(default_factory=dict)
     """The links written into files, by the word in (or before) each."""
-    gone: set[str | None] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
     """Notes that somebody deleted once: others may not have heard of it when they link to them."""
     loose: set[str] = field(default_factory=set)
     """Those whose names nobody had any more when a mirror could read them."""
@@ -282,14 +282,13 @@ class Game:
                     player.buffers.pop(path, None)
 
     async def _forget(self, player: Player, path: str) -> set[str]:
-        """A person deletes a file, and with it what stands in it: these words."""
+        """A person deletes a file, and with it what stands in it; the words."""
         text = player.read(path)
-        words = set(tokens(text))
+        words, block = set(tokens(text)), split(text)[0].id or ""
         await self._excuse(words, player)
         self.dropped |= words
-        block = split(text)[0].id
         self.gone.add(block)
-        await self._let_go(path, player, block or "")
+        await self._let_go(path, player, block)
         return words
 
     async def make_folder(self, move: Move) -> None:

@@ -157,6 +157,20 @@ async def a_deletion_against_an_edit(stage: Stage, k: int) -> None:
     await stage.app(stage.note, deleted_at_ms=1_760_000_000_000)
 
 
+async def a_lost_cache_over_links(stage: Stage, k: int) -> None:
+    """The cache of notes that link to one another is gone; one was edited since, one is new."""
+    one, two = (stage.root / "Linked" / f"{name}.md" for name in ("One", "Two"))
+    if not one.exists():
+        one.parent.mkdir(exist_ok=True)
+        one.write_text(f"see [[Two]] and [[Two|{stage.word()}]]\n")
+        two.write_text(f"see [[One]] and [[One|{stage.word()}]]\n")
+        await stage.put_right()
+    shutil.rmtree(stage.player.device.base / "state")
+    one.write_text(f"{one.read_text()}\n{stage.word()} typed, to [[New]]\n")
+    if k % 4 == 0:
+        (stage.root / f"New{k}.md").write_text(f"{stage.word()}, see [[One]]\n")
+
+
 async def an_edit_after_a_deletion(stage: Stage, k: int) -> None:
     """A note in a folder is deleted here, and then edited by somebody who has not heard of it."""
     await a_new_file(stage, k)
@@ -180,20 +194,6 @@ async def deleted_for_good_over_an_edit(stage: Stage, k: int) -> None:
     await stage.game.server.apply(block, gone)
 
 
-async def a_lost_cache_over_links(stage: Stage, k: int) -> None:
-    """The cache of notes that link to one another is gone; one was edited since, one is new."""
-    one, two = (stage.root / "Linked" / f"{name}.md" for name in ("One", "Two"))
-    if not one.exists():
-        one.parent.mkdir(exist_ok=True)
-        one.write_text(f"see [[Two]] and [[Two|{stage.word()}]]\n")
-        two.write_text(f"see [[One]] and [[One|{stage.word()}]]\n")
-        await stage.put_right()
-    shutil.rmtree(stage.player.device.base / "state")
-    one.write_text(f"{one.read_text()}\n{stage.word()} typed, to [[New]]\n")
-    if k % 4 == 0:
-        (stage.root / f"New{k}.md").write_text(f"{stage.word()}, see [[One]]\n")
-
-
 SCENARIOS: list[Scenario] = [
     a_save,
     a_new_file,
@@ -206,9 +206,9 @@ SCENARIOS: list[Scenario] = [
     a_new_note_in_the_app,
     a_deletion_in_the_app,
     a_deletion_against_an_edit,
+    a_lost_cache_over_links,
     an_edit_after_a_deletion,
     deleted_for_good_over_an_edit,
-    a_lost_cache_over_links,
 ]
 
 
