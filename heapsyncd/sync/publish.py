@@ -255,7 +255,7 @@ def _compose(
         tuple(heap.index.tag_titles(note.fields.tags)),
     )
     new_files = {e.key: e.path for e in attachments if e.key is not None}
-    links = NoteLinks(heap.index, state.id, expected=new_files)
+    links = NoteLinks(heap.index, state.id, new_files=new_files)
     try:
         data = compose(note.base.data if note.base else None, note.view, values, links)
     except BlockError as error:
