@@ -30,6 +30,7 @@ from heapsyncd.sync.index import NoteLinks, stat_of
 from heapsyncd.sync.merge import FrontValues, compose, digest, mentions, shown_files
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.places import commit_entries, make_folders, plan_places, put_in_place, remove
+from heapsyncd.sync.plan import assets_of
 from heapsyncd.sync.rules import unhidden
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.sync.unit_of_work import Change
@@ -198,6 +199,8 @@ async def _write_notes(
             block = draft.note.state.id
             row = heap.index.entries.get(draft.path) or EntryRow(draft.path, block, "note")
             written.append((draft, stamped(row, result, digest(draft.data))))
+            if heap.problems.below(assets_of(draft.path)):
+                look_at.add(draft.path)  # attachments stood there without it
     unchanged = [d for d in drafts if d not in changed]
     rows = [row for changed_rows in attachments.values() for row in changed_rows]
     await _commit_notes(heap, written, unchanged, failed, rows, left)

@@ -195,6 +195,7 @@ async def _download(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
             " here is kept. It is tried again when the file changes or heapsyncd starts anew",
         )
         return False
+    heap.problems.clear(entry.path, "content")  # what stood there is known now
     await _commit(heap, stamped(replace(entry, todo=None), stat, bytes.fromhex(file.hash)))
     return True
 
