@@ -25,7 +25,7 @@ from heapsyncd.sync import changes, holding
 from heapsyncd.sync.adopt import Homeless, take_in
 from heapsyncd.sync.contents import content_changed
 from heapsyncd.sync.damage import mended
-from heapsyncd.sync.displaced import displaced
+from heapsyncd.sync.displaced import displaced, named
 from heapsyncd.sync.guard import spread
 from heapsyncd.sync.ingest import Saved, note_saved
 from heapsyncd.sync.merge import digest
@@ -222,6 +222,7 @@ class Intake(Unsteady):
             fact = await self._fact(entry, texts, was)
             if fact is not None:
                 found.append(fact)
+        found = await named(self.heap, found, candidates.values(), texts)
         plan = recognise(candidates.values(), found, index.path_of, waiting)
         for path in plan.undecided:
             self._due[path] = now + QUIET_S
