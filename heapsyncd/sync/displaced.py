@@ -7,7 +7,7 @@ deleted. So it is when a text without an id, unlike the old one, stands where a 
 is in a new file: the note was renamed, and another was begun under its name.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from heapsyncd.cache import renditions
@@ -16,9 +16,9 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Differences, Entry
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.merge import Note
+from heapsyncd.sync.ingest import Saved
 from heapsyncd.sync.offloop import off_loop
-from heapsyncd.sync.plan import aside
+from heapsyncd.sync.plan import Found, aside
 from heapsyncd.sync.stale import is_alike
 from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.unit_of_work import Change
@@ -116,11 +116,40 @@ class _Texts:
     async def id_in(self, path: str) -> BlockId | None:
         """The id in the front matter."""
         data = await self.of(path)
-        try:
-            found = None if data is None else (await off_loop(Note.of, data)).front.id
-        except UnreadableFile:
-            return None
+        found = None if data is None else await off_loop(_id_of, data)
         return None if found is None else BlockId(found)
+
+
+async def named(
+    heap: HeapState, found: Sequence[Found], gone: Iterable[EntryRow], texts: Mapping[str, Saved]
+) -> list[Found]:
+    """The new files, each with the id of the note it is by its text, where the note is gone and
+    its id was never written into it: renamed and saved anew it has nothing else to be known by.
+    """
+    inodes = {(f.device, f.inode) for f in found}
+    notes = [e for e in gone if e.role == "note" and (e.device, e.inode) not in inodes]
+    new = [f for f in found if f.path in texts and f.front_id is None]
+    if not notes or not new:
+        return list(found)
+    bases = await heap.db.read(lambda tx: [(e, renditions.newest(tx, e.block_id)) for e in notes])
+    known = [(e.block_id, b.data) for e, b in bases if b is not None]
+    left = await off_loop(lambda: {b: data for b, data in known if _id_of(data) is None})
+    ids: dict[str, BlockId] = {}
+    for file in new:
+        data = texts[file.path].data
+        for block, base in left.items():
+            if await off_loop(lambda a=base, b=data: is_alike(a, b) and is_alike(b, a)):  # type: ignore[misc]
+                ids[file.path] = block
+                del left[block]
+                break
+    return [replace(f, front_id=ids.get(f.path, f.front_id)) for f in found]
+
+
+def _id_of(data: bytes) -> str | None:
+    try:
+        return Note.of(data).front.id
+    except UnreadableFile:
+        return None
 
 
 def _is_replaced(heap: HeapState, entry: Entry) -> bool:

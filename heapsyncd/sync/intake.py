@@ -23,7 +23,7 @@ from heapsyncd.sync import changes, holding
 from heapsyncd.sync.adopt import Homeless, take_in
 from heapsyncd.sync.contents import content_changed
 from heapsyncd.sync.damage import mended
-from heapsyncd.sync.displaced import displaced
+from heapsyncd.sync.displaced import displaced, named
 from heapsyncd.sync.guard import spread
 from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.ingest import Saved, judged, note_saved, read_note
@@ -237,6 +237,7 @@ class Intake(Unsteady):
             return _Named()
         texts: dict[str, Saved] = {}
         found, waiting = await self._facts(created, candidates.values(), texts, now)
+        found = await named(self.heap, found, candidates.values(), texts)
         plan = recognise(candidates.values(), found, index.path_of, waiting)
         for path in plan.undecided:
             self._due[path] = now + QUIET_S

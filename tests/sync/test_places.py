@@ -454,6 +454,27 @@ async def test_renamed_and_saved_and_its_name_used_again(world: World) -> None:
     assert ids(device)["Plan.md"] != note
 
 
+async def test_renamed_and_saved_without_an_id(world: World) -> None:
+    """A note whose front matter can't be written, so that its id is not in it, is renamed and
+    saved anew while nobody looks: it is the same note, and another new file is another one.
+    """
+    device = world.device()
+    await device.synced()
+    front, old = "---\ntags: [a\n---\n", device.root / "Old.md"
+    old.write_text(f"{front}amber birch\n\ncloud delta\n")
+    await device.synced()
+    (note,) = (await world.titles()).values()
+    assert "id:" not in old.read_text()
+    old.rename(device.root / "gone")
+    (device.root / "Another.md").write_text("ember fjord\n")
+    (device.root / "New.md").write_text(f"{front}amber birch MORE\n\ncloud delta\n")
+    (device.root / "gone").unlink()
+    await device.synced()
+    assert (await world.titles())["New"] == note
+    assert set(await world.titles()) == {"New", "Another"}
+    assert await world.text(note) == "amber birch MORE\ncloud delta"
+
+
 async def test_a_copy_saved_with_the_id_of_its_original(world: World) -> None:
     """A copy that is saved once more with its original's id, while that one is saved too, stays
     the note it is.
