@@ -166,9 +166,11 @@ async def a_lost_cache_over_links(stage: Stage, k: int) -> None:
         two.write_text(f"see [[One]] and [[One|{stage.word()}]]\n")
         await stage.put_right()
     shutil.rmtree(stage.player.device.base / "state")
-    one.write_text(f"{one.read_text()}\n{stage.word()} typed, to [[New]]\n")
+    typed = f"{stage.word()} typed"
     if k % 4 == 0:
         (stage.root / f"New{k}.md").write_text(f"{stage.word()}, see [[One]]\n")
+        typed += f", to [[New{k}]]"
+    one.write_text(f"{one.read_text()}\n{typed}\n")
 
 
 async def an_edit_after_a_deletion(stage: Stage, k: int) -> None:
