@@ -231,7 +231,30 @@ CLIENT: Final = {
 }
 """Of the mirror, by the finding: what holds, then the tests that prove it."""
 
-AREAS: Final = {"server": SERVER, "client": CLIENT}
+DOCUMENTS: Final = {
+    "X1": (
+        "an update is examined before yrs has it: none without a length, none that lies",
+        "document/test_examine.py::test_what_yrs_must_not_see_is_refused",
+        "document/test_updates.py::test_what_ended_the_process_does_not",
+        "document/test_updates.py::test_the_process_survives_any_updates",
+        "peers/test_wall.py::test_what_people_send_is_never_refused",
+        "peers/test_wall.py::test_what_yjs_answers_harms_nobody",
+        "sync/test_bad_documents.py::test_a_pull_that_would_end_the_process",
+        "sync/test_bad_documents.py::test_a_live_update_that_would_end_the_process",
+        "server/test_durability.py::test_what_ends_yrs_ends_no_server",
+        "cli/test_deaths.py::test_the_third_start_lives",
+        "test_shape.py::test_bytes_reach_pycrdt_through_one_door",
+    ),
+    "X2": (
+        "values and nodes lie only so deep in one another",
+        "document/test_examine.py::test_levels",
+        "document/test_updates.py::test_deep_nodes_are_refused",
+        "document/test_updates.py::test_nodes_grow_deep_bit_by_bit",
+    ),
+}
+"""Of updates that harm yrs, by the finding: what holds, then the tests that prove it."""
+
+AREAS: Final = {"documents": DOCUMENTS, "server": SERVER, "client": CLIENT}
 
 
 @cache
