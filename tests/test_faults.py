@@ -468,8 +468,7 @@ FAULTS: Final = {
         "world/test_world.py::test_linked",
     ),
     81: (
-        "an update that yrs can't bear: its block is quarantined, the process lives; at the third"
-        " start it is left alone",
+        "an update that ends yrs is quarantined; a document that ended two lives is left alone",
         "sync/test_bad_documents.py::test_a_pull_that_would_end_the_process",
         "sync/test_bad_documents.py::test_a_cache_of_an_older_version",
         "document/test_updates.py::test_what_ended_the_process_does_not",
