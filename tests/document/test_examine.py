@@ -176,12 +176,12 @@ def test_common_structs_are_read_as_any(found: list[bytes], flips: list[tuple[in
     assert said(lambda: wall._examined(bytes(data))) == slowly(bytes(data))
 
 
-@given(BODY, st.data())
+@given(BODY, st.integers(0, 9999), st.integers(0, 255))
 @settings(max_examples=100, deadline=None)
-def test_a_changed_document_is_read_as_any(body: Any, data: st.DataObject) -> None:
+def test_a_changed_document_is_read_as_any(body: Any, at: int, byte: int) -> None:
     """The same of an editor's document in which a byte is another."""
     torn = bytearray(build(body))
-    torn[data.draw(st.integers(0, len(torn) - 1))] = data.draw(st.integers(0, 255))
+    torn[at % len(torn)] = byte  # its length differs with the ids it gets
     assert said(lambda: wall._examined(bytes(torn))) == slowly(bytes(torn))
 
 
