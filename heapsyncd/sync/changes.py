@@ -126,29 +126,28 @@ async def folder_created(heap: HeapState, found: Found) -> None:
 
 async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
     """Files the user deleted: their blocks go to the server's trash, their texts into the local
-    one.
+    one. The caller holds the lock.
     """
     deleted = {e.block_id for e in gone if e.role != "attachment"}
-    async with heap.lock:
-        for entry in gone:
-            if entry.path not in heap.index.entries:
-                continue
-            if entry.role == "attachment":
-                drop = (entry.key,) if entry.key and entry.block_id not in deleted else ()
-                # Its name is kept for a text that shows it, until that is published.
-                ghost = EntryRow(entry.path, entry.block_id, "attachment", entry.key)
-                also = [ghost] if drop else []
-                await edit_fields(heap, entry.block_id, Wish(drop_files=drop), also, [entry.path])
-                continue
-            try:
-                pending = [
-                    p
-                    for p in heap.index.attachments.get(entry.block_id, {}).values()
-                    if heap.index.entries[p].inode is None
-                ]
-                wish = Wish(deleted_at_ms=now_ms())
-                await edit_fields(heap, entry.block_id, wish, [], [entry.path, *pending])
-            except BlockError as error:
-                reason = f"the deletion could not be sent: {error}"
-                heap.problems.found("content", entry.path, reason)
-            log.info("deleted", path=entry.path, block=entry.block_id)
+    for entry in gone:
+        if entry.path not in heap.index.entries:
+            continue
+        if entry.role == "attachment":
+            drop = (entry.key,) if entry.key and entry.block_id not in deleted else ()
+            # Its name is kept for a text that shows it, until that is published.
+            ghost = EntryRow(entry.path, entry.block_id, "attachment", entry.key)
+            also = [ghost] if drop else []
+            await edit_fields(heap, entry.block_id, Wish(drop_files=drop), also, [entry.path])
+            continue
+        try:
+            pending = [
+                p
+                for p in heap.index.attachments.get(entry.block_id, {}).values()
+                if heap.index.entries[p].inode is None
+            ]
+            wish = Wish(deleted_at_ms=now_ms())
+            await edit_fields(heap, entry.block_id, wish, [], [entry.path, *pending])
+        except BlockError as error:
+            reason = f"the deletion could not be sent: {error}"
+            heap.problems.found("content", entry.path, reason)
+        log.info("deleted", path=entry.path, block=entry.block_id)

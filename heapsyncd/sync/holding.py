@@ -38,15 +38,18 @@ log = structlog.get_logger()
 
 async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
     """Files that are gone from the folder: deleted, or held when they are too many."""
-    known = [e for e in gone if e.path in heap.index.entries and e.path not in heap.held_up]
-    known = await _without_unseen(heap, known)
-    # What the server deleted itself needs nobody's word.
-    live = [e for e in known if heap.index.is_live(e.block_id)]
-    paths = [e.path for e in live if e.role != "folder"]
-    if live and await _stopped(heap, "up", paths, len(paths)):
-        await _hold(heap, "up", live)
-        known = [e for e in known if e not in live]
-    await changes.vanished(heap, known)
+    # One hold of the lock: an edit that is received after the look at what others wrote finds the
+    # deletion, and wins over it there.
+    async with heap.lock:
+        known = [e for e in gone if e.path in heap.index.entries and e.path not in heap.held_up]
+        known = await _without_unseen(heap, known)
+        # What the server deleted itself needs nobody's word.
+        live = [e for e in known if heap.index.is_live(e.block_id)]
+        paths = [e.path for e in live if e.role != "folder"]
+        if live and await _stopped(heap, "up", paths, len(paths)):
+            await _hold(heap, "up", live)
+            known = [e for e in known if e not in live]
+        await changes.vanished(heap, known)
 
 
 async def _without_unseen(heap: HeapState, gone: Sequence[EntryRow]) -> list[EntryRow]:
@@ -201,11 +204,12 @@ async def carry_out(heap: HeapState, look_at: set[str]) -> bool:
     decided = [h for h in await heap.db.read(lambda tx: holds.of_heap(tx, heap.id)) if h.decision]
     if not decided:
         return False
-    up = await _still_gone(heap, [h for h in decided if h.direction == "up"], look_at)
     down = [h for h in decided if h.direction == "down"]
-    back = await _to_bring_back(heap, up)
-    await _bring_back(heap, _rows(heap, back))
-    await changes.vanished(heap, _rows(heap, [h for h in up if h not in back]))
+    async with heap.lock:  # as in ``vanished``
+        up = await _still_gone(heap, [h for h in decided if h.direction == "up"], look_at)
+        back = await _to_bring_back(heap, up)
+        await _bring_back(heap, _rows(heap, back))
+        await changes.vanished(heap, _rows(heap, [h for h in up if h not in back]))
     await _remove(heap, [h for h in down if h.decision == "confirm"], look_at)
     kept = await _restore(heap, [h for h in down if h.decision == "undo"])
 
@@ -254,25 +258,24 @@ def _rows(heap: HeapState, held: Iterable[Hold]) -> list[EntryRow]:
 
 async def _bring_back(heap: HeapState, rows: Sequence[EntryRow]) -> None:
     """Let files be written again where they stood: notes from their renditions, other files by
-    downloading them.
+    downloading them. The caller holds the lock.
     """
-    async with heap.lock:
-        fresh = []
-        for row in sorted(rows, key=lambda e: (e.path.count("/"), e.path)):
-            if row.role == "folder":
-                fresh.append(stamped(row, await heap.disk.make_dir(row.path), None))
-                continue
-            todo: Todo | None = None if row.role == "note" or row.todo == "upload" else "download"
-            blank = EntryRow(row.path, row.block_id, row.role, row.key, row.size)
-            # Without stamps it is not missed, and publishing writes it.
-            fresh.append(replace(blank, digest=row.digest, todo=todo))
+    fresh = []
+    for row in sorted(rows, key=lambda e: (e.path.count("/"), e.path)):
+        if row.role == "folder":
+            fresh.append(stamped(row, await heap.disk.make_dir(row.path), None))
+            continue
+        todo: Todo | None = None if row.role == "note" or row.todo == "upload" else "download"
+        blank = EntryRow(row.path, row.block_id, row.role, row.key, row.size)
+        # Without stamps it is not missed, and publishing writes it.
+        fresh.append(replace(blank, digest=row.digest, todo=todo))
 
-        def store(change: Change) -> None:
-            change.save(fresh)
-            for row in fresh:
-                change.update(row.block_id, stale=1)
+    def store(change: Change) -> None:
+        change.save(fresh)
+        for row in fresh:
+            change.update(row.block_id, stale=1)
 
-        await heap.store(store)
+    await heap.store(store)
     heap.to_publish.set()
     heap.to_transfer.set()
 
