@@ -174,6 +174,14 @@ def acknowledge(tx: Tx, block: BlockId, up_to: int) -> None:
     tx.execute("UPDATE log SET local = 0 WHERE block_id = ? AND seq <= ?", (block, up_to))
 
 
+def acknowledged(tx: Tx, block: BlockId) -> int:
+    """Up to which sequence number the server has everything of a block."""
+    first = "(SELECT min(seq) - 1 FROM log WHERE block_id = block.id AND local > 0)"
+    sql = f"SELECT coalesce({first}, seq) FROM block WHERE id = ?"  # noqa: S608
+    found = tx.execute(sql, (block,)).fetchone()
+    return 0 if found is None else int(found[0])
+
+
 def unacknowledge(tx: Tx, block: BlockId) -> None:
     """The server lost what it had acknowledged (restored from a backup): everything is to be sent
     again.

@@ -4,6 +4,7 @@ HTTP alone is enough to converge; the live feed only makes it immediate. Both en
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -60,10 +61,13 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
             PullAsk(s.id, max(1, s.sync_version), None if whole or not s.seq else s.state_vector)
             for s in batch
         ]
+        known = await _acknowledged(heap, batch) if whole else {}
         answer = await heap.backend.pull(heap.id, asks)
         asked = {a.id: a.sync_version for a in asks}
         incoming = [
-            Incoming(p.id, p.sync_version, p.update, p.full, asked.get(p.id, 0))
+            Incoming(
+                p.id, p.sync_version, p.update, p.full, asked.get(p.id, 0), known.get(p.id, 0)
+            )
             for p in answer.blocks
         ]
         await receive(heap, incoming)
@@ -79,6 +83,11 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
         if everything:
             heap.step("receiving", done, total)
     heap.in_doubt = False
+
+
+async def _acknowledged(heap: HeapState, batch: Sequence[BlockState]) -> dict[BlockId, int]:
+    """Up to which number of their logs the server has everything."""
+    return await heap.db.read(lambda tx: {s.id: blocks.acknowledged(tx, s.id) for s in batch})
 
 
 def _missing(tx: Tx, ids: Sequence[BlockId]) -> None:
@@ -193,8 +202,10 @@ async def _happened(heap: HeapState, asked: _Asked, event: LiveEvent) -> None:
 
 
 async def _lacking(heap: HeapState, block: BlockId, version: int, state_vector: bytes) -> bytes:
-    """What the server lacks of a block. Sent for speed only: durable is what HTTP acknowledged; if
-    it lacks any of that, all is to be sent once more.
+    """What the server lacks of a block. Sent for speed only: durable is what HTTP acknowledged.
+
+    If it lacks any of that, it may have been put back from a backup, or it asked before it had
+    it: its whole state is pulled, which tells.
     """
 
     def read(tx: Tx) -> tuple[BlockState | None, list[blocks.LogRow]]:
@@ -210,9 +221,11 @@ async def _lacking(heap: HeapState, block: BlockId, version: int, state_vector: 
         return NOTHING
     try:
         known = [r.data for r in rows if not r.local]
+        heap.sent.add(block, [r.seq for r in rows if r.local], time.monotonic())
         if await asyncio.to_thread(is_behind, state_vector, known):
-            await heap.db.write(lambda tx: blocks.unacknowledge(tx, block))
-            heap.to_push.set()
+            await heap.db.write(lambda tx: blocks.update(tx, block, wanted=version))
+            heap.in_doubt = True
+            heap.to_pull.set()
         merged = await asyncio.to_thread(merge, [r.data for r in rows])
         return await asyncio.to_thread(missing, [merged], state_vector)
     except BlockError:

@@ -43,6 +43,9 @@ class Incoming:
 
     ``asked``: the version we had when we asked for it. One that is earlier is no late answer then:
     the server was put back.
+
+    ``known``: up to which number of our log the server had everything when it was asked for a
+    whole state. What came to it since an answer may lack and be right.
     """
 
     id: BlockId
@@ -50,6 +53,7 @@ class Incoming:
     update: bytes
     full: bool = False
     asked: int = 0
+    known: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +251,7 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
             new.append((made.update, True))
     if taken.changed and ours is not None:
         reviews += review.met(found.rows, item.update, ours, replica)
-    known = [r.data for r in found.rows if not r.local]
+    known = [r.data for r in found.rows if r.seq <= item.known]
     forgot = item.full and is_behind(vector_of([item.update]), known)
     if not new:
         return Absorbed(found.state, item.sync_version, replica=replica, forgot=forgot)
