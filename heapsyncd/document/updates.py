@@ -21,7 +21,16 @@ from typing import Any, Final
 from pycrdt import Doc, get_state, get_update, merge_updates
 
 from heapsyncd.document.examine import Examined, examine, examine_vector
-from heapsyncd.document.vectors import Early, beyond, clocks, number, ordered
+from heapsyncd.document.vectors import (
+    Early,
+    beyond,
+    clocks,
+    deletions,
+    number,
+    ordered,
+    without,
+    written,
+)
 from heapsyncd.errors import UnreadableDocument
 
 _AT_ONCE: Final = 20
@@ -122,6 +131,23 @@ def missing(updates: Sequence[bytes], state_vector: bytes) -> bytes:
         UnreadableDocument: an update's or the vector's bytes are bad.
     """
     return _lacking(merge(updates), state_vector)
+
+
+def without_deletions(update: bytes, others: Sequence[bytes]) -> bytes:
+    """An update without the deletions of those others of which it has all.
+
+    An answer to a state vector brings all deletions there are, also those of whom it answers.
+
+    Raises:
+        UnreadableDocument: bytes are bad.
+    """
+    start = examine(update).deletions
+    there = left = deletions(update[start:])
+    for other in others:
+        deleted = deletions(other[examine(other).deletions :])
+        if not without(deleted, there):
+            left = without(left, deleted)
+    return update if left is there else update[:start] + written(left)
 
 
 def state_since(doc: "Doc[Any]", state_vector: bytes) -> bytes:

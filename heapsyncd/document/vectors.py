@@ -1,5 +1,7 @@
-"""State vectors and snapshots as numbers: yrs writes their clients in the order of a hash table,
-so that equal ones differ in bytes. Here they are put in order.
+"""State vectors, snapshots and deletions as numbers.
+
+yrs writes the clients of a vector in the order of a hash table, so that equal ones differ in
+bytes. Here they are put in order.
 """
 
 from collections.abc import Iterator
@@ -46,6 +48,58 @@ def beyond(update: bytes, state_vector: bytes) -> frozenset[Early]:
             if clock + length > seen.get(client, 0):
                 found.append((client, clock, length))
     return frozenset(found)
+
+
+Deletions = dict[int, list[tuple[int, int]]]
+"""Of each client id the clocks that are deleted: from, and up to but without."""
+
+
+def deletions(data: bytes) -> Deletions:
+    """Read the end of a sound update, where its deletions are."""
+    numbers = _numbers(data)
+    found: Deletions = {}
+    for _ in range(next(numbers)):
+        client, ranges = next(numbers), next(numbers)
+        pairs = [(next(numbers), next(numbers)) for _ in range(ranges)]
+        found[client] = [(clock, clock + length) for clock, length in pairs]
+    return found
+
+
+def written(deleted: Deletions) -> bytes:
+    """Deletions as they stand at the end of an update."""
+    out = bytearray(number(len(deleted)))
+    for client, ranges in deleted.items():
+        out += number(client) + number(len(ranges))
+        for start, end in ranges:
+            out += number(start) + number(end - start)
+    return bytes(out)
+
+
+def without(deleted: Deletions, others: Deletions) -> Deletions:
+    """Those deletions that are not among others."""
+    left = {c: _without(sorted(r), sorted(others.get(c, ()))) for c, r in deleted.items()}
+    return {client: ranges for client, ranges in left.items() if ranges}
+
+
+def _without(
+    ranges: list[tuple[int, int]], others: list[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Both in order. What of the ranges is in none of the others."""
+    left = []
+    first = 0
+    for start, end in ranges:
+        at = start
+        while first < len(others) and others[first][1] <= start:
+            first += 1
+        for low, high in islice(others, first, None):
+            if low >= end:
+                break
+            if at < low:
+                left.append((at, low))
+            at = max(at, high)
+        if at < end:
+            left.append((at, end))
+    return left
 
 
 def ordered(state_vector: bytes) -> bytes:

@@ -15,7 +15,7 @@ from typing import Final
 
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import EMPTY, vector_of
+from heapsyncd.document.updates import EMPTY, vector_of, without_deletions
 from heapsyncd.document.vectors import clocks
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.common import merged, said
@@ -33,25 +33,28 @@ take a good part of a second for every letter that somebody else types.
 
 
 class SentLately:
-    """The log rows that were acknowledged lately. Times are of one monotonic clock, in seconds."""
+    """The log rows that were sent, or acknowledged, lately. Times are of one monotonic clock, in
+    seconds.
+    """
 
     def __init__(self) -> None:
         self._order: deque[tuple[float, BlockId, int]] = deque()
-        self._rows: dict[BlockId, set[int]] = {}
+        self._rows: dict[BlockId, dict[int, float]] = {}
 
     def add(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
-        """Rows were acknowledged."""
+        """Rows are sent now, or were acknowledged."""
         for row in rows:
             self._order.append((now_s, block, row))
-            self._rows.setdefault(block, set()).add(row)
+            self._rows.setdefault(block, {})[row] = now_s
 
     def of(self, block: BlockId, now_s: float) -> frozenset[int]:
         """A block's rows."""
         while self._order and now_s - self._order[0][0] > LATELY_S:
-            _, old, row = self._order.popleft()
-            rows = self._rows.get(old, set())
-            rows.discard(row)
-            if not rows:  # one that was sent twice is forgotten with its first time
+            at_s, old, row = self._order.popleft()
+            rows = self._rows.get(old, {})
+            if rows.get(row) == at_s:  # its last time
+                del rows[row]
+            if not rows:
                 self._rows.pop(old, None)
         return frozenset(self._rows.get(block, ()))
 
@@ -67,8 +70,9 @@ class Apart:
 
     Args:
         log: our log, in order: number and update of each row.
-        unsent: the rows that only we can have seen.
-        sent: the rows sent lately.
+        unsent: the rows that the server has not acknowledged: only we have seen them, but for
+            those that are on their way.
+        sent: the rows sent lately, acknowledged or not.
     """
 
     log: Sequence[tuple[int, bytes]]
@@ -93,16 +97,31 @@ class Apart:
         if not self.unsent and sum(len(data) for _, data in self.log) > LARGE_BYTES:
             return None
         arrived = self._arrived(update)
-        for rows in ((self.unsent | self.sent) - arrived, self.unsent - arrived):
+        unseen = self._unseen(update, sorted((self.unsent | self.sent) - arrived))
+        for rows in (unseen, self.unsent - arrived):
             shared = [data for seq, data in self.log if seq not in rows]
-            theirs = Replica.load([*shared, update])
-            # Without what they build on: they have seen what we sent.
-            if not theirs.has_pending():
+            # What we deleted comes back with an answer, and is no deletion of theirs.
+            sent = rows & self.sent
+            theirs = without_deletions(update, [data for seq, data in self.log if seq in sent])
+            there = Replica.load([*shared, theirs])
+            if not there.has_pending():
                 is_ours = rows <= self.unsent
-                found = self._together(shared, update, theirs, live.view(), is_ours=is_ours)
+                found = self._together(shared, theirs, there, live.view(), is_ours=is_ours)
                 if found is not None or is_ours or not self.unsent:
                     return found
         return None
+
+    def _unseen(self, update: bytes, mine: Sequence[int]) -> frozenset[int]:
+        """Our rows that an update does not build on: they may not have seen them. Rows are sent
+        in order.
+        """
+
+        def can_do(k: int) -> bool:
+            without = mine[k:]
+            shared = [data for seq, data in self.log if seq not in without]
+            return not Replica.load([*shared, update]).has_pending()
+
+        return frozenset(mine[bisect_left(range(len(mine)), True, key=can_do) :])
 
     def _arrived(self, update: bytes) -> frozenset[int]:
         """Our rows that the update holds itself, for it is a whole state, acknowledged or not:

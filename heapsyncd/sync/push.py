@@ -50,11 +50,11 @@ async def push(heap: HeapState) -> bool:
             heap.to_push.set()
             return sent
         refused: dict[BlockId, str] = {}
+        _note(heap, batch)
         results = await _put_back(heap, batch, await _send(heap, batch, refused))
         # Noted before: an update that comes in right after the commit may not know of them.
         taken = {r.id for r in results if r.status == "ok"}
-        for unsent in (u for u in batch if u.state.id in taken):
-            heap.sent.add(unsent.state.id, unsent.rows, time.monotonic())
+        _note(heap, [u for u in batch if u.state.id in taken])
         await heap.db.write(
             lambda tx, b=batch, r=results, why=refused: _answered(tx, b, r, why)  # type: ignore[misc]
         )
@@ -68,6 +68,12 @@ async def push(heap: HeapState) -> bool:
             await tell_again(heap, (), heap.index.blocks.keys() - not_found)
         if any(r.status != "ok" for r in results):
             return sent  # not again at once: a pull or a person comes first
+
+
+def _note(heap: HeapState, batch: Sequence[_Unsent]) -> None:
+    now_s = time.monotonic()
+    for unsent in batch:
+        heap.sent.add(unsent.state.id, unsent.rows, now_s)
 
 
 async def unsent(heap: HeapState) -> bool:

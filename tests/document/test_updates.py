@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from heapsyncd.document.levels import MOST_LEVELS
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import EMPTY, merge, missing, vector_of
-from heapsyncd.document.vectors import number
+from heapsyncd.document.updates import EMPTY, merge, missing, vector_of, without_deletions
+from heapsyncd.document.vectors import Deletions, deletions, number, written
 from heapsyncd.errors import UnreadableDocument
 from tests.document.encodings import CRASHERS, ODD, UPDATES, deleting, item, update
 from tests.document.test_examine import chain
@@ -120,3 +120,32 @@ def test_a_gap_of_one_client_holds_no_other_up() -> None:
     assert replica.take(update([(2, 0, [(item(4, b"\4more"), 4)])])).changed
     assert replica.state_vector() == b"\2\1\3\2\7"
     assert not replica.has_pending()
+
+
+DELETIONS = st.dictionaries(
+    st.integers(0, 3),
+    st.lists(st.tuples(st.integers(0, 20), st.integers(1, 6)), min_size=1, max_size=5).map(
+        lambda pairs: [(clock, clock + length) for clock, length in pairs]
+    ),
+    max_size=3,
+)
+
+
+def each(deleted: Deletions) -> set[tuple[int, int]]:
+    return {(c, k) for c, ranges in deleted.items() for a, b in ranges for k in range(a, b)}
+
+
+@given(DELETIONS, DELETIONS, DELETIONS)
+def test_without_the_deletions_of_others(all_: Deletions, one: Deletions, two: Deletions) -> None:
+    """What is left are the deletions that no other update holds of which all are there."""
+    others = [b"\0" + written(d) for d in (one, two)]
+    left = without_deletions(b"\0" + written(all_), others)
+    gone = [each(d) for d in (one, two) if each(d) <= each(all_)]
+    assert each(deletions(left[1:])) == each(all_) - set().union(*gone)
+
+
+def test_structs_stay_when_deletions_go() -> None:
+    """Only the end of the update changes."""
+    kept = update([(1, 0, [(item(7, b"\3\1p", b"\1\1m"), 1)])])
+    whole = kept[:-1] + b"\1" + deleting(2, (3, 4))[1:]
+    assert without_deletions(whole, [b"\0" + deleting(2, (3, 4))]) == kept

@@ -6,7 +6,7 @@ import pytest
 
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import EMPTY
+from heapsyncd.document.updates import EMPTY, missing
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
@@ -104,6 +104,35 @@ def test_they_have_seen_what_was_sent() -> None:
     assert "MORE" in found.words()
 
 
+def test_an_answer_with_our_own_deletion() -> None:
+    """An answer to a state vector holds all deletions there are. What somebody typed where we
+    deleted is in it, and our deletion of it, too; we have put back since what he changed before.
+    """
+    in_app = edit(START, ALL.replace("amber", "AMBER"))
+    mine = edit(START, "MINE\n")
+    back = edit([*START, mine, in_app], "AMBER birch\n\nMINE\n")
+    typed = edit([*START, in_app], TYPED.replace("amber", "AMBER"))
+    ours = [*START, mine, in_app, back]
+    answer = missing([*ours, typed], Replica.load(ours).state_vector())
+    apart = Apart(list(enumerate(ours, 1)), frozenset(), frozenset({2, 4}))
+    found = apart.together(answer, Replica.load([*ours, answer]))
+    assert found is not None
+    assert "TYPED" in found.words()
+    assert "MINE" in found.words()
+
+
+def test_they_have_seen_some_of_what_was_sent() -> None:
+    """What they build on they have seen; of what we sent behind it they need not know."""
+    first = edit(START, f"{ALL}\nFIRST\n")
+    second = edit([*START, first], f"{LESS}\nFIRST\n")
+    typed = edit([*START, first], f"{TYPED}\nFIRST and LAST\n")
+    log = list(enumerate([*START, first, second], 1))
+    live = Replica.load([*START, first, second, typed])
+    found = Apart(log, frozenset(), frozenset({2, 3})).together(typed, live)
+    assert found is not None
+    assert {"TYPED", "FIRST", "LAST"} <= set(found.words().split())
+
+
 def test_a_whole_state() -> None:
     """What is in a whole state of the server's is no edit made apart, acknowledged or not; we have
     typed into it since.
@@ -143,6 +172,7 @@ def test_a_row_sent_twice() -> None:
     sent.add(BLOCK, [1], 0.0)
     sent.add(BLOCK, [1], 1.0)
     assert sent.of(BLOCK, 2.0) == {1}
+    assert sent.of(BLOCK, LATELY_S + 0.5) == {1}
     assert sent.of(BLOCK, LATELY_S + 5) == frozenset()
 
 

@@ -3,15 +3,19 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 import pytest
 
 from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.cache import blocks
+from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import ChangePage
+from heapsyncd.model import ChangePage, Push, PushResult
+from heapsyncd.sync import changes
+from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.status import cached_status
 from tests.server.rig import with_map
 from tests.sync.proxy import Proxy, before, dropped
@@ -171,6 +175,71 @@ async def test_the_server_is_answered_after_the_news(
 
         await until(arrived, "the answer")
         over.set()
+
+
+async def test_what_came_behind_the_question_was_not_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server asked with what it had then. What came from it since is no sign that it lost
+    anything: nothing is sent again.
+    """
+    pushed: list[BlockId] = []
+    real = HeaperBackend.push
+
+    async def push(
+        backend: HeaperBackend, heap: HeapId, updates: Sequence[Push]
+    ) -> list[PushResult]:
+        pushed.extend(u.id for u in updates)
+        return await real(backend, heap, updates)
+
+    monkeypatch.setattr(HeaperBackend, "push", push)
+    gate = Gate(monkeypatch)
+    block = await world.add("Note", "text\n")
+    device = world.device()
+    async with device.running():
+        await device.in_sync()
+        await until(lambda: world.server.followers(block), "followed")
+        gate.open.clear()
+        world.server.drop_sockets(4205)
+        await until(lambda: not world.server.followers(block), "the link is gone")
+        await until(lambda: world.server.followers(block), "followed again")
+        await world.change(block, body="text and news\n")
+        await until(lambda: says(device, "news"), "news over the live link")
+        gate.open.set()
+        await device.in_sync()
+        await world.change(block, body="text and more news\n")
+        await until(lambda: says(device, "more"), "more news")
+        await device.in_sync()
+    assert pushed == []
+
+
+async def test_an_edit_that_comes_while_a_deletion_is_decided(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What others wrote is looked at, and the deletion stored, with nothing received between."""
+    block = await world.add("Note", "text\n")
+    device = world.device()
+    real = changes.vanished
+
+    async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
+        before = await heap.db.read(lambda tx: blocks.get(tx, block))
+        await world.change(block, body="text and news\n")
+
+        async def received() -> bool:
+            return await heap.db.read(lambda tx: blocks.get(tx, block)) != before
+
+        with contextlib.suppress(AssertionError):
+            await until(received, "received", deadline_s=0.5)
+        await real(heap, gone)
+
+    monkeypatch.setattr(changes, "vanished", vanished)
+    async with device.running():
+        await device.in_sync()
+        await until(lambda: world.server.followers(block), "followed")
+        (device.root / "Note.md").unlink()
+        await until(lambda: says(device, "news"), "it is back")
+        await device.in_sync()
+    assert not await is_trashed(world, block)
 
 
 async def test_old_news_are_not_the_news(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
