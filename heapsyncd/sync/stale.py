@@ -84,8 +84,9 @@ def was_written(planned: Rendition, before: Rendition | None, data: bytes) -> bo
     """
     if before is None or planned.data == data:
         return True
-    tokens = _tokens(data)
-    return _cost(_tokens(planned.data), tokens) < _cost(_tokens(before.data), tokens)
+    tokens, old, new = (_tokens(d) for d in (data, before.data, planned.data))
+    # What is made of its words, longer perhaps, is nearer by letters than by tokens.
+    return _cost(new, tokens) < _cost(old, tokens) or not _lacks_arrived(old, new, tokens)
 
 
 def is_alike(before: bytes, data: bytes) -> bool:

@@ -104,6 +104,13 @@ def test_links_have_more_in_common_than_they_say(what: str, saved: str, written:
     assert was_written(planned, before, saved.encode()) is written
 
 
+def test_a_word_made_longer() -> None:
+    """By tokens the text before is as near; the word that was about to be written tells."""
+    planned, before = ring(("clouds\n\nboat", "planned"), ("clouds", "written"))
+    assert was_written(planned, before, b"clouds\n\nboathouse")
+    assert not was_written(planned, before, b"clouds afar")
+
+
 def test_long_ago() -> None:
     """Nobody holds a buffer for that long: then the newest text is the base."""
     old = ring((REMOTE, "written"), (FIRST, "saved"), age_ms=2 * RECENT_MS)
