@@ -55,6 +55,8 @@ async def displaced(
             home = None if block is None else index.path_of.get(block)
             if home in replaced and await texts.id_in(home) == block:
                 home = None  # that one was merely saved too: this is a copy of it
+            if home in away and home != path and await _is_copy(heap, row.block_id, home):
+                home = None  # it had that id before, in an editor that has not seen its own yet
         else:
             home = next((p for p in away if _is_file(heap, p, entry)), None)
         if left or (home is not None and home != path and home in away):
@@ -63,6 +65,13 @@ async def displaced(
         found.setdefault(old.path, old)
     await _step_aside(heap, [index.entries[p] for p in found])
     return list(found.values())
+
+
+async def _is_copy(heap: HeapState, block: BlockId, original: str) -> bool:
+    """Whether a note began as a copy of another one's file, with that one's id in it."""
+    other = heap.index.entries[original].block_id
+    ring = await heap.db.read(lambda tx: renditions.ring(tx, block))
+    return await off_loop(lambda: any(_id_of(r.data) == other for r in ring))
 
 
 async def _left_behind(

@@ -334,6 +334,30 @@ async def test_moved_over(world: World) -> None:
     assert (await world.server.document(blocks[1])).fields().deleted_at_ms is not None
 
 
+async def test_a_copy_saved_with_the_id_it_was_copied_with(world: World) -> None:
+    """An editor has a copy open as it was made, and saves it when the copy has its own id and the
+    note it was made of another name: it is that copy still.
+    """
+    await world.add("Note", "one two\n")
+    device = world.device()
+    await device.synced()
+    note, copy = device.root / "Note.md", device.root / "Copy.md"
+    shutil.copy(note, copy)
+    loaded = copy.read_text()
+    await device.synced()
+    block = device.id_of("Copy.md")
+    beside = copy.with_name("beside")
+    beside.write_text(loaded.replace("two", "two three"))
+    beside.replace(copy)
+    beside.write_text(note.read_text())
+    beside.replace(device.root / "Named.md")
+    note.unlink()
+    await device.synced()
+    assert sorted(device.notes()) == ["Copy.md", "Named.md"]
+    assert device.id_of("Copy.md") == block
+    assert await world.text(block) == "one two three"
+
+
 async def test_moves_across_heaps(world: World) -> None:
     """A note moved with its attachments from one heap's folder to another's is a new note there,
     with an id of its own, and deleted here.
