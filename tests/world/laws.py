@@ -51,7 +51,11 @@ async def hold(game: "Game") -> None:
         # An edit wins over a deletion by somebody who had not seen it.
         alive = {w for r in live.values() for w in tokens(r.view().words())}
         gone = game.spoken - alive - game.excused - game.dropped
-        assert not gone, f"deleted with their notes: {sorted(gone)}"
+        where = {
+            w: [b for b, r in replicas.items() if w in tokens(r.view().words())] or "versions only"
+            for w in sorted(gone)
+        }
+        assert not gone, f"deleted with their notes: {where}"
 
 
 def _links_are_links(game: "Game", block: BlockId, replica: Replica) -> None:

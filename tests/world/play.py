@@ -272,8 +272,9 @@ class Game:
         if (chosen := self._note(move)) is not None:
             player, path = chosen
             with contextlib.suppress(FileNotFoundError):
-                words = await self._forget(player, path)
-                (player.root / path).unlink()
+                text = player.read(path)
+                (player.root / path).unlink()  # at once: a mirror may write a newer text
+                words = await self._forget(player, path, text)
                 self._deleted.setdefault((player.name, path), set()).update(words)
                 self._tell(player.name, "rm", path)
                 if player.forgot:
@@ -281,9 +282,8 @@ class Game:
                     # a save of it from one of the text it put there since.
                     player.buffers.pop(path, None)
 
-    async def _forget(self, player: Player, path: str) -> set[str]:
-        """A person deletes a file, and with it what stands in it; the words."""
-        text = player.read(path)
+    async def _forget(self, player: Player, path: str, text: str) -> set[str]:
+        """A person deleted a file, and with it what stood in it; the words."""
         words, block = set(tokens(text)), split(text)[0].id or ""
         await self._excuse(words, player)
         self.dropped |= words
@@ -318,10 +318,10 @@ class Game:
         player = self._player(move)
         if folders := player.folders():
             path = player.root / folders[move.which % len(folders)]
-            for note in path.rglob("*.md"):
-                with contextlib.suppress(FileNotFoundError):
-                    await self._forget(player, str(note.relative_to(player.root)))
+            texts = {n: n.read_text("utf-8") for n in path.rglob("*.md") if n.is_file()}
             shutil.rmtree(path, ignore_errors=True)
+            for note, text in texts.items():
+                await self._forget(player, str(note.relative_to(player.root)), text)
             self._tell(player.name, "rm -r", path)
 
     # ---- somebody in the app -----------------------------------------------------------------
