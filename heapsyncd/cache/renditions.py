@@ -101,10 +101,10 @@ def next_number(tx: Tx, block: BlockId) -> int:
     return int(tx.execute(sql, (block, block)).fetchone()[0])
 
 
-def carry_out_plan(tx: Tx, block: BlockId, now_ms: int) -> None:
-    """What was planned stands in the file now."""
+def carry_out_plan(tx: Tx, block: BlockId, now_ms: int | None = None) -> None:
+    """What was planned stands in the file, since now or (None) since it was planned."""
     tx.execute(
-        "UPDATE rendition SET origin = 'written', made_at_ms = ?"
+        "UPDATE rendition SET origin = 'written', made_at_ms = coalesce(?, made_at_ms)"
         " WHERE block_id = ? AND origin = 'planned'",
         (now_ms, block),
     )

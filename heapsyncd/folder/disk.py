@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from heapsyncd.errors import UnreadableFile
+from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder import marker, places, replace, safe_open
 from heapsyncd.folder.ignore import Ignore
 from heapsyncd.folder.parts import Part
@@ -105,6 +105,21 @@ class HeapFolder:
             UnreadableFile: it is larger than ``max_bytes``, or no regular file.
         """
         return await asyncio.to_thread(self._opened, path, lambda fd: _read(fd, max_bytes))
+
+    async def read_many(
+        self, paths: Sequence[str], max_bytes: int
+    ) -> "list[tuple[bytes, Stat] | FolderTrouble | UnreadableFile | Moved | Unsettled]":
+        """For each path what ``read`` returns or raises, in one go."""
+
+        def one(
+            path: str,
+        ) -> "tuple[bytes, Stat] | FolderTrouble | UnreadableFile | Moved | Unsettled":
+            try:
+                return self._opened(path, lambda fd: _read(fd, max_bytes))
+            except (FolderTrouble, UnreadableFile, Moved, Unsettled) as error:
+                return error
+
+        return await asyncio.to_thread(lambda: [one(path) for path in paths])
 
     async def read_piece(self, path: str, offset: int, length: int, expect: Stat) -> bytes:
         """A piece of a file, for an upload; shorter only at its end.

@@ -15,7 +15,13 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import Replica
-from heapsyncd.errors import BlockError, PeerError, SignInRefused, TryLater
+from heapsyncd.errors import (
+    BlockError,
+    PeerError,
+    SignInRefused,
+    TryLater,
+    UnreadableFile,
+)
 from heapsyncd.folder.layout import Placed, fits
 from heapsyncd.folder.names import carries, collision_key, safe_name, split_suffix
 from heapsyncd.ids import BlockId
@@ -146,14 +152,15 @@ async def _says(heap: HeapState, saved: Saved, block: BlockId, *, loosely: bool)
         return blocks.get(tx, block), [r.data for r in blocks.log(tx, block)], was_written
 
     state, updates, was_written = await heap.db.read(read)
-    if state is None or state.deleted_at_ms is not None:
+    note = saved.note
+    if state is None or state.deleted_at_ms is not None or isinstance(note, UnreadableFile):
         return False
     try:
         # Not the replica in memory, which somebody who holds the lock may be changing.
         with heap.at_work.on(block):
             view = await off_loop(lambda: Replica.load(updates).view())
         links = NoteLinks(heap.index, block, aliases=True)
-        if await off_loop(shows, saved.data, view, links):
+        if await off_loop(shows, note, view, links):
             return True
         if was_written or not (loosely and view.words()):
             # Against a text that was written, or was about to be, all it lacks would be deleted.

@@ -11,11 +11,11 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
-from heapsyncd.errors import BlockError, UnreadableFile
+from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.model import BlockKind
 from heapsyncd.sync.index import NoteLinks
-from heapsyncd.sync.ingest import Saved, judged, read_note, wish_of
+from heapsyncd.sync.ingest import Saved, judged, wish_of
 from heapsyncd.sync.merge import (
     Base,
     Note,
@@ -83,8 +83,7 @@ async def notes_created(heap: HeapState, saved: Sequence[Saved]) -> None:
     """
     async with heap.lock:
         tags: dict[str, BlockState] = {}
-        read = await off_loop(lambda: [read_note(s.data) for s in saved])
-        named = [_name(heap, s, n, tags) for s, n in zip(saved, read, strict=True)]
+        named = [_name(heap, s, tags) for s in saved]
         fresh = [f for f in named if f is not None]
         with heap.index.expecting({f.state.id: f.entry.path for f in fresh}):
             for start in range(0, len(fresh), CREATE_BATCH):
@@ -105,13 +104,11 @@ async def _create(
         heap.problems.found("content", path, reason)
 
 
-def _name(
-    heap: HeapState, saved: Saved, read: Note | UnreadableFile, tags: dict[str, BlockState]
-) -> _Fresh | None:
+def _name(heap: HeapState, saved: Saved, tags: dict[str, BlockState]) -> _Fresh | None:
     """Give a new file its block and its name; ``tags`` gets the new tag blocks, by title."""
     if saved.path in heap.index.entries:
         return None
-    note = judged(heap, saved, read)
+    note = judged(heap, saved)
     if note is None:
         return None
     known = {title: tag.id for title, tag in tags.items()}
@@ -139,7 +136,9 @@ def _first_edit(heap: HeapState, fresh: _Fresh) -> _Fresh | tuple[str, str]:
     links = NoteLinks(heap.index, None, aliases=True)
     live = Replica(heap.client_id)
     try:
-        reading = read_body(Base(b"", ()), fresh.note, live, (), links, heap.client_id, fresh.wish)
+        reading = read_body(
+            Base(Note.of(b""), ()), fresh.note, live, (), links, heap.client_id, fresh.wish
+        )
     except BlockError as error:
         return fresh.saved.path, f"this note could not be read: {error}"
     state = replace(fresh.state, state_vector=live.state_vector())

@@ -11,7 +11,6 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.document.edit import Wish, edit
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.ingest import read_block
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.places import name_changed
 from heapsyncd.sync.state import HeapState, now_ms
@@ -41,7 +40,9 @@ async def edit_fields(
         gone: paths to be forgotten.
         stood_at: for a move, where it was.
     """
-    state, updates, _ = await heap.db.read(lambda tx: read_block(tx, block))
+    state, updates = await heap.db.read(
+        lambda tx: (blocks.get(tx, block), [r.data for r in blocks.log(tx, block)])
+    )
     if state is None:
         return
     if state.deleted_at_ms is not None and (wish.title or wish.add_tags or wish.put_files):

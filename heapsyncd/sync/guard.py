@@ -60,11 +60,11 @@ class Rewrites:
     _tokens: float = float(BURST)
     _at_s: float = 0.0
 
-    def may(self, now_s: float) -> bool:
-        """Whether another changed file may be read now."""
+    def left(self, now_s: float) -> int:
+        """How many more changed files may be read now."""
         self._tokens = min(float(BURST), self._tokens + (now_s - self._at_s) * RATE_PER_S)
         self._at_s = now_s
-        return self._tokens >= 1
+        return int(self._tokens)
 
     def rewritten(self, path: str, now_s: float) -> None:
         """A note was rewritten."""

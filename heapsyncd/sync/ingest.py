@@ -1,8 +1,9 @@
-"""Folder to cache: a saved file becomes an edit of its document.
+"""Folder to cache: saved files become edits of their documents.
 
-Order of writes: the file is read; then the update, its mark as unsent, the new rendition and the
-disk's stamps are committed in one transaction. A kill before it leaves everything as it was (the
-file is found changed again), a kill after it leaves the edit to be pushed.
+Order of writes: the files are read; then, of all notes of a batch in one transaction, the updates,
+their marks as unsent, the new renditions and the disk's stamps are committed. A kill before it
+leaves everything as it was (the files are found changed again), a kill after it leaves the edits
+to be pushed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,8 @@ from typing import Final
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, renditions
-from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache import blocks, entries, renditions, search
+from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
@@ -23,6 +24,7 @@ from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError, UnreadableFile
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, new_block_id
+from heapsyncd.model import Fields
 from heapsyncd.sync import review
 from heapsyncd.sync.attachments import Holding, wanted_paths
 from heapsyncd.sync.index import NoteLinks
@@ -30,11 +32,14 @@ from heapsyncd.sync.merge import (
     Base,
     FrontChange,
     Note,
+    compose,
     digest,
     front_change,
+    front_values,
     mentions,
     read_body,
     recall,
+    shown_files,
     shows,
 )
 from heapsyncd.sync.offloop import off_loop
@@ -50,179 +55,295 @@ NO_TAGS: Final[Mapping[str, BlockId]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A note's file as it was read."""
+    """A note's file as it was read, and taken apart.
+
+    ``meant``: it is no stale save. ``is_blind``: its author did not see the file it is in now.
+    """
 
     path: str
     data: bytes
     stat: Stat
+    note: Note | UnreadableFile
+    """What is in it, or why it is no text."""
+    meant: bool = False
+    is_blind: bool = False
+
+    @classmethod
+    def of(cls, path: str, data: bytes, stat: Stat) -> "Saved":
+        """Take a file apart; takes long where it is large."""
+        try:
+            return cls(path, data, stat, Note.of(data))
+        except UnreadableFile as error:
+            return cls(path, data, stat, error)
 
 
-def read_note(data: bytes) -> Note | UnreadableFile:
-    """A note's file taken apart, or why it is no text; takes long where the file is large."""
-    try:
-        return Note.of(data)
-    except UnreadableFile as error:
-        return error
-
-
-def judged(heap: HeapState, saved: Saved, note: Note | UnreadableFile) -> Note | None:
+def judged(heap: HeapState, saved: Saved) -> Note | None:
     """Tell what is wrong with the content of a note's file; None when it is no text: such a file
     is left alone.
-
-    Args:
-        heap: the heap.
-        saved: the file.
-        note: as it was read (``read_note``).
     """
     heap.problems.clear(saved.path, "content")
-    if isinstance(note, UnreadableFile):
-        heap.problems.found("content", saved.path, note, "odd")
+    if isinstance(saved.note, UnreadableFile):
+        heap.problems.found("content", saved.path, saved.note, "odd")
         return None
-    if note.front.problem is not None:
-        reason = f"{note.front.problem}; until you correct it, its title and tags do not count"
+    front = saved.note.front
+    if front.problem is not None:
+        reason = f"{front.problem}; until you correct it, its title and tags do not count"
         heap.problems.found("content", saved.path, reason, "told")
-    return note
+    return saved.note
 
 
-async def note_saved(
-    heap: HeapState, saved: Saved, *, meant: bool = False, is_blind: bool = False
-) -> None:
-    """A known note's file was changed; takes the lock. ``meant``: it is no stale save;
-    ``is_blind``: its author did not see the file it is in now.
+async def notes_saved(heap: HeapState, batch: Sequence[Saved]) -> None:
+    """Files of known notes were changed, each note's once; takes the lock.
+
+    What is no text, or can't be taken in, becomes a problem and is left alone: its stamps are not
+    taken, so nobody writes over it, and each life finds it anew.
     """
     async with heap.lock:
-        entry = heap.index.entries.get(saved.path)
-        if entry is None or entry.role != "note":
-            return
-        await _ingest(heap, entry, saved, meant=meant, is_blind=is_blind)
+        found = [(heap.index.entries.get(s.path), s) for s in batch]
+        notes = [(e, s) for e, s in found if e is not None and e.role == "note"]
+        good = [(e, s) for e, s in notes if judged(heap, s) is not None]
+        if good:
+            await _take_in(heap, good)
 
 
-async def _ingest(
-    heap: HeapState,
-    entry: EntryRow,
-    saved: Saved,
-    *,
-    meant: bool = False,
-    is_blind: bool = False,
-) -> None:
-    block = entry.block_id
-    state, updates, ring = await heap.db.read(lambda tx: read_block(tx, block))
-    if state is None:
+async def note_reread(heap: HeapState, path: str) -> None:
+    """Read a note's text again, because a name in it means something now; the caller holds the
+    lock.
+    """
+    entry = heap.index.entries.get(path)
+    stat = heap.index.stats.get(path)
+    if entry is None or stat is None:
         return
-    if ring and ring[0].origin == "planned":
-        ring = await _after_a_kill(heap, block, ring, saved.data)
-    note = judged(heap, saved, await off_loop(read_note, saved.data))
-    if note is None:
-        # Its stamps are not taken: nobody writes over it, and each life finds it anew.
+    base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
+    if base is None:
         return
-    if ring and ring[0].data == saved.data and state.deleted_at_ms is None:
-        await _touched(heap, entry, saved)
-        return
-    try:
-        ring = ring[:1] if meant else ring
-        with heap.at_work.on(block):
-            await _express(heap, entry, saved, note, state, updates, ring, is_blind=is_blind)
-    except BlockError as error:
-        # As above.
-        heap.problems.found("content", saved.path, f"this edit could not be sent: {error}")
+    saved = await off_loop(Saved.of, path, base.data, stat)
+    if not isinstance(saved.note, UnreadableFile):
+        await _take_in(heap, [(entry, saved)], again=True)
 
 
-async def _after_a_kill(
-    heap: HeapState, block: BlockId, ring: list[Rendition], data: bytes
-) -> list[Rendition]:
-    """The ring, once it is clear whether a planned text had been written before the kill."""
-    planned, rest = ring[0], ring[1:]
-    if await off_loop(lambda: was_written(planned, rest[0] if rest else None, data)):
-        await heap.db.write(lambda tx: renditions.carry_out_plan(tx, block, planned.made_at_ms))
-        return [replace(planned, origin="written"), *rest]
-    await heap.db.write(lambda tx: renditions.drop_plan(tx, block))
-    return rest
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the cache has of a note."""
+
+    state: BlockState
+    rows: Sequence[LogRow]
+    ring: Sequence[Rendition]
+    """Newest first."""
+
+    def base(self, rendition: Rendition) -> Base:
+        """A rendition as what an edit is measured from."""
+        if rendition.seq is None:
+            return Base(Note.of(rendition.data), None)
+        rows = [r.data for r in self.rows if r.seq <= rendition.seq]
+        extra = [rendition.extra] if rendition.extra else []
+        return Base(Note.of(rendition.data), (*rows, *extra))
 
 
-def read_block(tx: Tx, block: BlockId) -> tuple[BlockState | None, list[bytes], list[Rendition]]:
-    """A block's row, the updates of its log, and its renditions, newest first."""
-    state = blocks.get(tx, block)
-    if state is None:
-        return None, [], []
-    return state, [r.data for r in blocks.log(tx, block)], renditions.ring(tx, block)
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What a saved file means for the cache."""
+
+    entry: EntryRow
+    saved: Saved
+    state: BlockState
+    live: Replica | None = None
+    update: bytes | None = None
+    seq: int | None = None
+    """The state that the text shows: the log up to here, and ``extra``."""
+    extra: bytes | None = None
+    mentions: frozenset[str] = frozenset()
+    new_tags: tuple[BlockState, ...] = ()
+    reviews: tuple[Review, ...] = ()
+    older: bool = False
+    """Whether it is an earlier text, saved over a newer one."""
+    plan: bool | None = None
+    """Whether a text that was planned before a kill had been written; None: none was."""
+    abandoned: bool = False
+    """Whether the note was deleted for good: its file becomes another one's."""
+    words: str | None = None
+    """What the note is found by, when its file is what publishing would write."""
+    is_touched: bool = False
+    """Whether it says nothing new at all: only its stamps are others."""
 
 
-async def _touched(heap: HeapState, entry: EntryRow, saved: Saved) -> None:
-    """The file has new stamps but says nothing new."""
-    row = stamped(entry, saved.stat, digest(saved.data))
-    await heap.store(lambda change: change.save([row]))
-
-
-async def _express(
-    heap: HeapState,
-    entry: EntryRow,
-    saved: Saved,
-    note: Note,
-    state: BlockState,
-    updates: Sequence[bytes],
-    ring: Sequence[Rendition],
-    *,
-    again: bool = False,
-    is_blind: bool = False,
+async def _take_in(
+    heap: HeapState, saved: Sequence[tuple[EntryRow, Saved]], *, again: bool = False
 ) -> None:
     """``again``: names mean something else now, so that a text that shows the document may say
     something new.
     """
-    block = entry.block_id
-    live = await heap.take_replica(state, updates)
-    if _is_gone_for_good(state, live):
-        await _abandon(heap, entry)
-        return
-    links = NoteLinks(heap.index, block, aliases=True, new_files=_awaited(heap, entry, live))
-    chosen = None
-    if ring:
-        chosen = await off_loop(choose, ring, saved.data, now_ms(), is_blind=is_blind)
-    base = await heap.db.read(lambda tx: _base(tx, block, chosen.rendition)) if chosen else None
-    before = await off_loop(Note.of, chosen.rendition.data) if chosen else None
-    change = front_change(before.front if before else None, note.front)
-    wish, new_tags = wish_of(heap, change)
-    same = wish == Wish() and not again and (not ring or state.deleted_at_ms is None)
-    if same and await off_loop(lambda: shows(saved.data, live.view(), links)):
-        # The file shows the document as it is: written by us before a kill, or edited alike on
-        # both sides.
-        named = await off_loop(lambda: mentions(live.view()))
-        await _commit(heap, entry, saved, state, live, _Outcome(None, state.seq, None, named))
-        return
-    if state.deleted_at_ms is not None:
-        wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
-    links = await off_loop(recall, base, note, live, updates, links)
-    reading = await off_loop(read_body, base, note, live, updates, links, heap.client_id, wish)
-    current = chosen is None or chosen.rendition.seq == state.seq
-    reviews: tuple[Review, ...] = ()
-    if not reading.is_made:
-        seen = None if current else base
-        reviews = await off_loop(review.take_in, live, reading.update, seen, note, links)
-    update = _undeleted(live, reading.update)
-    seq: int | None
-    if chosen is None or base is None or base.updates is None or not reading.is_whole:
-        # Merged without a common history, or with edits of others in it: the file shows our side
-        # only, unless there was no other.
-        whole = await off_loop(lambda: shows(saved.data, live.view(), links))
-        seq, extra = (state.seq + (update is not None) if whole else None), None
-    else:
-        parts = [p for p in (chosen.rendition.extra, reading.update) if p is not None]
-        seq, extra = chosen.rendition.seq, merge(parts) if parts else None
-    older = chosen is not None and chosen.older
-    if older:
-        reviews += (review.STALE,)
-    if state.deleted_at_ms is not None:
-        reviews += (review.KEPT,)
-    outcome = _Outcome(update, seq, extra, reading.mentions, tuple(new_tags), reviews, older=older)
-    await _commit(heap, entry, saved, state, live, outcome)
+
+    def read(tx: Tx) -> list[tuple[EntryRow, Saved, _Known]]:
+        states = [(e, s, blocks.get(tx, e.block_id)) for e, s in saved]
+        return [
+            (e, s, _Known(b, blocks.log(tx, b.id), renditions.ring(tx, b.id)))
+            for e, s, b in states
+            if b is not None
+        ]
+
+    known = await heap.db.read(read)
+    # Taken out of the shared ones: what is changed here is put back when that is stored.
+    work = [(e, s, k, heap.replicas.take(k.state.id, k.state.seq)) for e, s, k in known]
+    tags: dict[str, BlockState] = {}
+
+    def express() -> list[_Taken | tuple[str, BlockError]]:
+        return [_Reader(heap, tags, *one, again=again).taken() for one in work]
+
+    results = await off_loop(express)
+    taken = [t for t in results if isinstance(t, _Taken)]
+    seqs = await heap.store(lambda change: [_store(change, heap, t) for t in taken])
+    for one, seq in zip(taken, seqs, strict=True):
+        if one.live is not None:
+            heap.replicas.put(one.state.id, seq, one.live)
+        if one.update is not None:
+            path, size = one.saved.path, len(one.update)
+            log.info("edit read", path=path, bytes=size, older_base=one.older)
+        if one.abandoned:
+            log.warning("deleted for good: its file becomes another note", path=one.saved.path)
+            heap.look_at_files()
+    for path, error in (t for t in results if not isinstance(t, _Taken)):
+        heap.problems.found("content", path, f"this edit could not be sent: {error}")
+    if not all(t.words is not None or t.is_touched for t in taken):
+        heap.to_publish.set()
+    if any(t.update is not None for t in taken):
+        heap.to_push.set()
 
 
-def _awaited(heap: HeapState, entry: EntryRow, live: Replica) -> dict[str, str]:
+class _Reader:
+    """Works out what one saved file means; runs in a thread, and changes nothing but the replica.
+
+    Args:
+        heap: the heap.
+        tags: the tag blocks that are to be made, by title; gets those that this note needs.
+        entry: where the note stands.
+        saved: its file.
+        known: what the cache has.
+        held: its replica, if it was in memory.
+        again: as in ``_take_in``.
+    """
+
+    def __init__(
+        self,
+        heap: HeapState,
+        tags: dict[str, BlockState],
+        entry: EntryRow,
+        saved: Saved,
+        known: _Known,
+        held: Replica | None,
+        *,
+        again: bool,
+    ) -> None:
+        assert isinstance(saved.note, Note)
+        self._heap, self._tags = heap, tags
+        self._entry, self._saved, self._note = entry, saved, saved.note
+        self._known, self._held = known, held
+        self._again = again
+
+    def taken(self) -> _Taken | tuple[str, BlockError]:
+        """What it means, or the path and why it can't be taken in."""
+        state, data = self._known.state, self._saved.data
+        try:
+            ring, plan = self._ring()
+            if not self._again and ring and ring[0].data == data and state.deleted_at_ms is None:
+                # The file has new stamps but says nothing new.
+                held = self._held
+                return _Taken(self._entry, self._saved, state, held, plan=plan, is_touched=True)
+            with self._heap.at_work.on(state.id):
+                updates = [r.data for r in self._known.rows]
+                live = self._held or Replica.load(updates, self._heap.client_id)
+                return replace(self._express(live, ring), plan=plan)
+        except BlockError as error:
+            return self._saved.path, error
+
+    def _ring(self) -> tuple[Sequence[Rendition], bool | None]:
+        """The renditions, and whether a text that was planned had been written before a kill."""
+        ring = self._known.ring
+        if not ring or ring[0].origin != "planned":
+            return ring, None
+        planned, rest = ring[0], ring[1:]
+        if self._again:
+            return rest, None  # what it was made from is not settled by a text of ours
+        if was_written(planned, rest[0] if rest else None, self._saved.data):
+            return [replace(planned, origin="written"), *rest], True
+        return rest, False
+
+    def _express(self, live: Replica, ring: Sequence[Rendition]) -> _Taken:
+        heap, state, saved, note = self._heap, self._known.state, self._saved, self._note
+        known = _Taken(self._entry, saved, state)
+        if _is_gone_for_good(state, live):
+            return replace(known, abandoned=True)
+        if saved.meant or self._again:
+            ring = ring[:1]
+        before = live.fields()
+        new_files = _awaited(heap, self._entry, before)
+        links = NoteLinks(heap.index, state.id, aliases=True, new_files=new_files)
+        chosen = choose(ring, saved.data, now_ms(), is_blind=saved.is_blind) if ring else None
+        base = self._known.base(chosen.rendition) if chosen else None
+        change = front_change(base.note.front if base else None, note.front)
+        wish, new_tags = wish_of(heap, change, {t: b.id for t, b in self._tags.items()})
+        self._tags |= {tag.title: tag for tag in new_tags}
+        same = wish == Wish() and not self._again and (not ring or state.deleted_at_ms is None)
+        if same and shows(note, live.view(), links):
+            # The file shows the document as it is: written by us before a kill, or edited alike
+            # on both sides.
+            shown = mentions(live.view())
+            return self._done(replace(known, live=live, seq=state.seq, mentions=shown), before)
+        if state.deleted_at_ms is not None:
+            wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
+        updates = [r.data for r in self._known.rows]
+        links = recall(base, note, live, updates, links)
+        reading = read_body(base, note, live, updates, links, heap.client_id, wish)
+        current = chosen is None or chosen.rendition.seq == state.seq
+        reviews: tuple[Review, ...] = ()
+        if not reading.is_made:
+            seen = None if current else base
+            reviews = review.take_in(live, reading.update, seen, note, links)
+        update = _undeleted(live, reading.update)
+        seq: int | None
+        if chosen is None or base is None or base.updates is None or not reading.is_whole:
+            # Merged without a common history, or with edits of others in it: the file shows our
+            # side only, unless there was no other.
+            whole = shows(note, live.view(), links)
+            seq, extra = (state.seq + (update is not None) if whole else None), None
+        else:
+            parts = [p for p in (chosen.rendition.extra, reading.update) if p is not None]
+            seq, extra = chosen.rendition.seq, merge(parts) if parts else None
+        older = chosen is not None and chosen.older
+        if older:
+            reviews += (review.STALE,)
+        if state.deleted_at_ms is not None:
+            reviews += (review.KEPT,)
+        taken = _Taken(
+            self._entry, saved, state, live, update, seq, extra, reading.mentions,
+            tuple(new_tags), reviews, older,
+        )  # fmt: skip
+        return self._done(taken, before)
+
+    def _done(self, taken: _Taken, before: Fields) -> _Taken:
+        """The same, and whether publishing would leave the file as it is."""
+        live, state = taken.live, taken.state
+        assert live is not None
+        now, view = live.fields(), live.view()
+        shown = shown_files(view)
+        is_same = state.deleted_at_ms is None and now == before and not (now.files or shown)
+        if not is_same or self._heap.rearrange:
+            return taken
+        links = NoteLinks(self._heap.index, state.id)
+        values = front_values(self._heap.index, state, self._entry.path, now)
+        text = compose(self._note, view, values, links)
+        if text != taken.saved.data:
+            return taken
+        seq = state.seq + (taken.update is not None)
+        return replace(taken, seq=seq, extra=None, words=view.all_words())
+
+
+def _awaited(heap: HeapState, entry: EntryRow, fields: Fields) -> dict[str, str]:
     """Where contents of a note will stand that are not here yet, by key: a text may show one."""
     here = heap.index.attachments.get(entry.block_id, {})
-    files = live.fields().files
-    if all(f.key in here for f in files):
+    if all(f.key in here for f in fields.files):
         return {}
-    paths = wanted_paths(Holding(entry.block_id, "note", entry.path, files), here)
+    paths = wanted_paths(Holding(entry.block_id, "note", entry.path, fields.files), here)
     return {k: p for k, p in paths.items() if k not in here}
 
 
@@ -235,15 +356,6 @@ def _is_gone_for_good(state: BlockState, live: Replica) -> bool:
     return unknown or fields.permanently_deleted_at_ms is not None
 
 
-async def _abandon(heap: HeapState, entry: EntryRow) -> None:
-    """A text of a block that was deleted for good becomes another note's."""
-    block = entry.block_id
-    paths = heap.index.paths_of(block)
-    await heap.store(lambda change: change.forget(block, paths))
-    heap.look_at_files()
-    log.warning("deleted for good: its file becomes another note", path=entry.path)
-
-
 def _undeleted(live: Replica, update: bytes | None) -> bytes | None:
     """An edit's update with the deletion taken back that came after the base it is measured from;
     the replica follows.
@@ -253,13 +365,6 @@ def _undeleted(live: Replica, update: bytes | None) -> bytes | None:
     restored = edit(live, Wish(deleted_at_ms=None))
     assert restored.update is not None
     return restored.update if update is None else merge([update, restored.update])
-
-
-def _base(tx: Tx, block: BlockId, rendition: Rendition) -> Base:
-    if rendition.seq is None:
-        return Base(rendition.data, None)
-    rows = [r.data for r in blocks.log(tx, block, rendition.seq)]
-    return Base(rendition.data, (*rows, *([rendition.extra] if rendition.extra else [])))
 
 
 def wish_of(
@@ -287,79 +392,40 @@ def wish_of(
     return wish, new_tags
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What is committed of a reading: the edit, and the state its text shows."""
-
-    update: bytes | None
-    seq: int | None
-    extra: bytes | None
-    mentions: frozenset[str]
-    new_tags: tuple[BlockState, ...] = ()
-    reviews: tuple[Review, ...] = ()
-    older: bool = False
-
-
-async def _commit(
-    heap: HeapState,
-    entry: EntryRow,
-    saved: Saved,
-    state: BlockState,
-    live: Replica,
-    outcome: _Outcome,
-) -> None:
-    row = stamped(entry, saved.stat, digest(saved.data))
-    fields = live.fields()
-
-    def store(change: Change) -> int:
-        tx, values = change.tx, dict[str, object]()
-        seq = state.seq
-        for tag in outcome.new_tags:
-            change.insert(tag)
-        if outcome.update is not None:
-            seq = blocks.append(tx, state.id, outcome.update, local=True)
-            values = change.describe(state, fields) | {"state_vector": live.state_vector()}
-        renditions.add(
-            tx,
-            state.id,
-            seq=outcome.seq,
-            extra=outcome.extra,
-            data=saved.data,
-            digest=digest(saved.data),
-            now_ms=now_ms(),
-            origin="stale" if outcome.older else "saved",
-        )
-        review.keep(tx, heap.id, state.id, row.path, saved.data, now_ms(), outcome.reviews)
-        change.save([row])
-        entries.mention(tx, state.id, outcome.mentions)
-        # Publishing brings what arrived meanwhile, and the front matter; it writes nothing when
-        # nothing is missing.
-        change.update(state.id, **values, stale=1)
+def _store(change: Change, heap: HeapState, taken: _Taken) -> int:
+    """Store what a saved file means; the block's position in its log."""
+    tx, state, saved, now = change.tx, taken.state, taken.saved, now_ms()
+    block, seq = state.id, state.seq
+    if taken.abandoned:
+        change.forget(block, heap.index.paths_of(block))
         return seq
-
-    heap.replicas.put(state.id, await heap.store(store), live)
-    heap.to_publish.set()
-    if outcome.update is not None:
-        log.info("edit read", path=saved.path, bytes=len(outcome.update), older_base=outcome.older)
-        heap.to_push.set()
-
-
-async def note_reread(heap: HeapState, path: str) -> None:
-    """Read a note's text again, because a name in it means something now; the caller holds the
-    lock.
-    """
-    entry = heap.index.entries.get(path)
-    stat = heap.index.stats.get(path)
-    if entry is None or stat is None:
-        return
-    state, updates, ring = await heap.db.read(lambda tx: read_block(tx, entry.block_id))
-    ring = [r for r in ring if r.origin != "planned"]
-    if state is None or not ring:
-        return
-    saved = Saved(path, ring[0].data, stat)
-    try:
-        note = await off_loop(Note.of, saved.data)
-        with heap.at_work.on(entry.block_id):
-            await _express(heap, entry, saved, note, state, updates, ring[:1], again=True)
-    except BlockError as error:
-        heap.problems.found("content", path, error)
+    if taken.plan is not None:
+        settle = renditions.carry_out_plan if taken.plan else renditions.drop_plan
+        settle(tx, block)
+    hashed = digest(saved.data)
+    change.save([stamped(taken.entry, saved.stat, hashed)])
+    if taken.is_touched or taken.live is None:
+        return seq
+    for tag in taken.new_tags:
+        change.insert(tag)
+    values: dict[str, object] = {"stale": int(taken.words is None)}
+    fields = taken.live.fields()
+    if taken.update is not None:
+        seq = blocks.append(tx, block, taken.update, local=True)
+        values |= change.describe(state, fields) | {"state_vector": taken.live.state_vector()}
+    renditions.add(
+        tx,
+        block,
+        seq=taken.seq,
+        extra=taken.extra,
+        data=saved.data,
+        digest=hashed,
+        now_ms=now,
+        origin="stale" if taken.older else "saved",
+    )
+    review.keep(tx, heap.id, block, saved.path, saved.data, now, taken.reviews)
+    entries.mention(tx, block, taken.mentions)
+    if taken.words is not None:
+        search.index(tx, heap.id, block, fields.title, taken.words)
+    change.update(block, **values)
+    return seq

@@ -8,8 +8,9 @@ stays away.
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, TypeVar
 
 import structlog
 
@@ -18,7 +19,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import BlockError, FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
-from heapsyncd.folder.snapshot import Entry, Snapshot, compare
+from heapsyncd.folder.snapshot import Entry, Snapshot, Stat, compare
 from heapsyncd.sync import changes, holding
 from heapsyncd.sync.adopt import Homeless, take_in
 from heapsyncd.sync.contents import content_changed
@@ -26,7 +27,7 @@ from heapsyncd.sync.damage import mended
 from heapsyncd.sync.displaced import displaced, named
 from heapsyncd.sync.guard import spread
 from heapsyncd.sync.index import stat_of
-from heapsyncd.sync.ingest import Saved, judged, note_saved, read_note
+from heapsyncd.sync.ingest import Saved, judged, notes_saved
 from heapsyncd.sync.merge import digest
 from heapsyncd.sync.misplaced import taken_home
 from heapsyncd.sync.offloop import off_loop
@@ -55,6 +56,27 @@ as one; for no longer than this.
 """
 NOTE_BYTES = 64 << 20
 """A larger file is no note."""
+
+
+BATCH: Final = 64
+BATCH_BYTES: Final = 1 << 20
+"""So many files, or bytes of them, are read and taken in together."""
+
+T = TypeVar("T")
+
+
+def _batches(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """What is taken in together, in order; ``size``: bytes of one."""
+    batch: list[T] = []
+    left = BATCH_BYTES
+    for item in items:
+        if batch and (len(batch) == BATCH or size(item) > left):
+            yield batch
+            batch, left = [], BATCH_BYTES
+        batch.append(item)
+        left -= size(item)
+    if batch:
+        yield batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +162,8 @@ class Intake(Unsteady):
         # Names before texts, and deletions last: texts link to what was renamed, made, found or
         # deleted at the same time.
         named = await self._moved_or_created(missing, created, now)
-        for saved in named.texts:
-            if not self._names_to_come(saved, now):
-                await note_saved(self.heap, saved)
+        for some in _batches(named.texts, lambda saved: len(saved.data)):
+            await notes_saved(self.heap, [s for s in some if not self._names_to_come(s, now)])
         await self._changed([*changed, *known], now)
         await self._believe(named.gone, now, waiting=named.waiting)
         for path in scope or ():
@@ -158,68 +179,83 @@ class Intake(Unsteady):
 
     async def _changed(self, found: list[Entry], now: float) -> None:
         """Read the changed files that are settled, not too many at once."""
-        rewrites, index = self.heap.rewrites, self.heap.index
-        waiting = []
-        for entry in found:
-            row = index.entries.get(entry.path)
-            if row is None or not self._settled(entry, row, now):
-                continue
-            if not rewrites.may(time.monotonic()):
-                waiting.append(entry.path)
-                continue
-            await self._modified(row, entry)
-            after = index.entries.get(entry.path)
-            # What was never read here before (a lost cache) was not rewritten.
-            if after is not None and row.digest is not None and after.digest != row.digest:
-                rewrites.rewritten(entry.path, time.monotonic())
+        index = self.heap.index
+        rows = [(index.entries.get(e.path), e) for e in found]
+        settled = [(r, e) for r, e in rows if r is not None and self._settled(e, r, now)]
+        waiting: list[str] = []
+        for some in _batches(settled, lambda one: one[1].stat.size):
+            at, most = time.monotonic(), self.heap.rewrites.left(time.monotonic())
+            waiting += [e.path for _, e in some[most:]]
+            await self._modified(some[:most])
+            for row, entry in some[:most]:
+                after = index.entries.get(entry.path)
+                # What was never read here before (a lost cache) was not rewritten.
+                if after is not None and row.digest is not None and after.digest != row.digest:
+                    self.heap.rewrites.rewritten(entry.path, at)
         for path, wait in zip(waiting, spread(len(waiting)), strict=True):
             self._due[path] = now + wait
 
-    async def _modified(self, row: EntryRow, entry: Entry) -> None:
-        if row.role == "note":
-            saved = await self._read(entry.path)
-            if saved is None or self._names_to_come(saved, time.monotonic()):
-                return
-            if await mended(self.heap, row, saved):
-                return
+    async def _modified(self, found: Sequence[tuple[EntryRow, Entry]]) -> None:
+        """Take in known files that were changed."""
+        notes = {e.path: row for row, e in found if row.role == "note"}
+        known: list[Saved] = []
+        for saved in await self._read(notes):
+            row = notes[saved.path]
+            if self._names_to_come(saved, time.monotonic()) or await mended(self.heap, row, saved):
+                continue
             try:
                 home = await taken_home(self.heap, row, saved)
             except Moved as moved:
-                self.look_again({moved.path, entry.path})
+                self.look_again({moved.path, saved.path})
+                continue
             except FolderTrouble as error:
-                self.heap.problems.found("read", entry.path, error)
-                self.look_again([entry.path])
+                self.heap.problems.found("read", saved.path, error)
+                self.look_again([saved.path])
+                continue
+            if home is None:
+                known.append(saved)
+                continue
+            self.heap.problems.clear(saved.path, "content")
+            if home.path in self.heap.index.entries:
+                await notes_saved(self.heap, [home])
             else:
-                if home is not None:
-                    self.heap.problems.clear(entry.path, "content")
-                if home is not None and home.path not in self.heap.index.entries:
-                    self.hint([home.path])  # the file of a note that had none
-                else:
-                    await note_saved(self.heap, home or saved, is_blind=home is not None)
-        else:
-            try:
-                await content_changed(self.heap, row, entry.stat)
-            except BlockError as error:
-                reason = f"it could not be sent: {error}"
-                self.heap.problems.found("content", entry.path, reason)
+                self.hint([home.path])  # the file of a note that had none
+        await notes_saved(self.heap, known)
+        for row, entry in found:
+            if row.role != "note":
+                await self._content(row, entry)
 
-    async def _read(self, path: str) -> Saved | None:
+    async def _content(self, row: EntryRow, entry: Entry) -> None:
         try:
-            data, stat = await self.heap.disk.read(path, NOTE_BYTES)
-        except Unsettled:
-            self._due[path] = time.monotonic() + QUIET_S
-        except FolderTrouble as error:
-            self.heap.problems.found("read", path, error)
-        except UnreadableFile as error:
-            self.heap.problems.clear(path, "read")
-            reason = f"{error}, too much for a note: split it, or name it in {IGNORE_FILE}"
-            self.heap.problems.found("content", path, reason)
-        except Moved:
-            self.paths.add(path)
-        else:
-            self.heap.problems.clear(path, "read")
-            return Saved(path, data, stat)
-        return None
+            await content_changed(self.heap, row, entry.stat)
+        except BlockError as error:
+            reason = f"it could not be sent: {error}"
+            self.heap.problems.found("content", entry.path, reason)
+
+    async def _read(self, paths: Iterable[str]) -> list[Saved]:
+        """Read notes' files; those that can't be read now are left out, and looked at again."""
+        heap, paths = self.heap, list(paths)
+        read: list[tuple[str, bytes, Stat]] = []
+        for path, result in zip(
+            paths, await heap.disk.read_many(paths, NOTE_BYTES) if paths else [], strict=True
+        ):
+            match result:
+                case Unsettled():
+                    self._due[path] = time.monotonic() + QUIET_S
+                case Moved():
+                    self.paths.add(path)
+                case FolderTrouble():
+                    heap.problems.found("read", path, result)
+                case UnreadableFile():
+                    heap.problems.clear(path, "read")
+                    reason = (
+                        f"{result}, too much for a note: split it, or name it in {IGNORE_FILE}"
+                    )
+                    heap.problems.found("content", path, reason)
+                case (data, stat):
+                    heap.problems.clear(path, "read")
+                    read.append((path, data, stat))
+        return await off_loop(lambda: [Saved.of(*one) for one in read]) if read else []
 
     async def _moved_or_created(
         self, missing: list[EntryRow], created: list[Entry], now: float
@@ -288,6 +324,7 @@ class Intake(Unsteady):
         was = {e.inode: e for e in gone}
         found: list[Found] = []
         waiting: list[Found] = []
+        whole: list[tuple[Entry, Found]] = []
         # Notes before their attachments, which wait for them.
         for entry in sorted(created, key=lambda e: assets_owner(e.path) is not None):
             stat = entry.stat
@@ -297,10 +334,19 @@ class Intake(Unsteady):
             is_whole = self._merely_moved(entry, was) or self._settled(
                 entry, None, now, assets_owner(entry.path)
             )
-            if not is_whole:
-                waiting.append(Found(entry.path, "file", stat.inode, stat.device, stat.size))
-            elif (fact := await self._fact(entry, texts, was)) is not None:
-                found.append(fact)
+            fact = Found(entry.path, "file", stat.inode, stat.device, stat.size)
+            if is_whole:
+                whole.append((entry, fact))
+            else:
+                waiting.append(fact)
+        read: dict[str, Saved] = {}
+        for some in _batches([e for e, f in whole if f.is_note], lambda e: e.stat.size):
+            read |= {s.path: s for s in await self._read([e.path for e in some])}
+        for entry, base in whole:
+            saved = read.get(entry.path)
+            known = await self._fact(entry, base, saved, texts, was) if base.is_note else base
+            if known is not None:
+                found.append(known)
         for fact in [f for f in found if f.path in texts and self._is_new(f, was)]:
             if self._names_to_come(texts[fact.path], now):
                 found.remove(fact)
@@ -355,15 +401,14 @@ class Intake(Unsteady):
             await holding.vanished(self.heap, believed)
 
     async def _fact(
-        self, entry: Entry, texts: dict[str, Saved], was: Mapping[int | None, EntryRow]
+        self,
+        entry: Entry,
+        base: Found,
+        saved: Saved | None,
+        texts: dict[str, Saved],
+        was: Mapping[int | None, EntryRow],
     ) -> Found | None:
-        base = Found(entry.path, "file", entry.stat.inode, entry.stat.device, entry.stat.size)
-        if not base.is_note:
-            return base
-        saved = await self._read(entry.path)
-        note = None
-        if saved is not None:
-            note = judged(self.heap, saved, await off_loop(read_note, saved.data))
+        note = None if saved is None else judged(self.heap, saved)
         if saved is None or note is None:
             # It may still be known by its number, if nothing but its name is new.
             before = was.get(entry.stat.inode)

@@ -11,11 +11,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Final
 
+from heapsyncd.cache.blocks import BlockState
 from heapsyncd.diff.sequences import gaps_between, matches
 from heapsyncd.document.edit import Wish, edit, express, merge_three
 from heapsyncd.document.replica import Replica
+from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.parse import parse
@@ -25,7 +28,7 @@ from heapsyncd.markdown.render import render
 from heapsyncd.markdown.text import SourceText, decode, encode
 from heapsyncd.model import Fields
 from heapsyncd.sync.common import common, is_said_in, merged, said
-from heapsyncd.sync.index import NoteLinks, link_key
+from heapsyncd.sync.index import Index, NoteLinks, link_key
 from heapsyncd.sync.returns import deletion
 from heapsyncd.tree import Atom, Block, Text
 
@@ -61,7 +64,7 @@ class Note:
 class Base:
     """The rendition an edit is measured from. ``updates`` None: it shares no history."""
 
-    data: bytes
+    note: Note
     updates: tuple[bytes, ...] | None
 
 
@@ -127,7 +130,7 @@ def recall(
     renamed or deleted, and this text was not written since. All else is as for ``read_body``.
     """
     shown = tuple(updates) if base is None else base.updates
-    body = note.body if base is None else Note.of(base.data).body
+    body = note.body if base is None else base.note.body
     known = [(n, links.block_of(n)) for n in _NAMED.findall(body)]
     if shown is None or all(block for _, block in known):
         return links
@@ -223,7 +226,7 @@ def read_body(
     ours = parse(note.body, links)
     if base is None or base.updates is None:
         theirs = live.view()
-        before = common(ours, theirs) if base is None else parse(Note.of(base.data).body, links)
+        before = common(ours, theirs) if base is None else parse(base.note.body, links)
         target = merge_three(before, ours, theirs)
         origin: Sequence[bytes] = updates
     else:
@@ -243,7 +246,22 @@ class FrontValues:
     tags: tuple[str, ...]
 
 
-def compose(base: bytes | None, view: Block, values: FrontValues, links: NoteLinks) -> bytes:
+def front_values(index: Index, block: BlockState, path: str, fields: Fields) -> FrontValues:
+    """What the front matter of a note's file is to say.
+
+    Args:
+        index: for the tags' titles.
+        block: the note's row.
+        path: where its file stands.
+        fields: of its document.
+    """
+    title = fields.title or block.title
+    name = PurePosixPath(path).name.removesuffix(".md")
+    shown = None if carries(name, title) else title
+    return FrontValues(block.id, shown, tuple(index.tag_titles(fields.tags)))
+
+
+def compose(base: Note | None, view: Block, values: FrontValues, links: NoteLinks) -> bytes:
     """The file that shows a document's state: the base's bytes, patched only where the document
     differs.
 
@@ -252,9 +270,6 @@ def compose(base: bytes | None, view: Block, values: FrontValues, links: NoteLin
         view: the document's markdown view.
         values: for the front matter.
         links: how ids become names; only blocks that the view mentions are recognised in the base.
-
-    Raises:
-        UnreadableFile: the base is no text.
     """
     links = links.restricted(mentions(view), shown_files(view))
     tags = values.tags or None
@@ -264,19 +279,18 @@ def compose(base: bytes | None, view: Block, values: FrontValues, links: NoteLin
             frontmatter.split("")[0], id=values.id, title=values.title, tags=tags
         )
         return (front + body).encode()
-    note = Note.of(base)
-    body = patch(note.body, view, links)
-    front = note.front.raw
-    if note.front.problem is None:
+    body = patch(base.body, view, links)
+    front = base.front.raw
+    if base.front.problem is None:
         front = frontmatter.update(
-            note.front, id=values.id, title=values.title, tags=tags, newline=note.source.newline
+            base.front, id=values.id, title=values.title, tags=tags, newline=base.source.newline
         )
-    return encode(SourceText(note.source.bom, front + body, note.source.newline))
+    return encode(SourceText(base.source.bom, front + body, base.source.newline))
 
 
-def shows(data: bytes, view: Block, links: NoteLinks) -> bool:
+def shows(note: Note, view: Block, links: NoteLinks) -> bool:
     """Whether a file's body shows a document's state (rule I2)."""
-    return parse(Note.of(data).body, links.restricted(mentions(view), shown_files(view))) == view
+    return parse(note.body, links.restricted(mentions(view), shown_files(view))) == view
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ or beside when it stands nowhere any more (an edit wins over a deletion), and th
 is put back. Neither is taken for a new text of the other.
 """
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import structlog
@@ -16,8 +17,7 @@ from heapsyncd.errors import UnreadableFile
 from heapsyncd.folder.names import collision_key, variants
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.ingest import Saved
-from heapsyncd.sync.merge import Note, digest
-from heapsyncd.sync.offloop import off_loop
+from heapsyncd.sync.merge import digest
 from heapsyncd.sync.state import HeapState, stamped
 from heapsyncd.sync.unit_of_work import Change
 
@@ -40,8 +40,10 @@ async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> Saved | 
     """
     async with heap.lock:
         home = await _home(heap, entry, saved)
+        if home is None:
+            return None
         base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
-        if home is None or base is None:
+        if base is None:
             return None
         there = await heap.disk.write(home, saved.data, heap.index.stats.get(home))
         stat = await heap.disk.write(entry.path, base.data, saved.stat)
@@ -54,17 +56,16 @@ async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> Saved | 
         await heap.store(store)
     heap.to_publish.set()
     log.info("saved under a former name", path=entry.path, home=home)
-    return Saved(home, saved.data, there)
+    return replace(saved, path=home, stat=there, is_blind=True)
 
 
 async def _home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | None:
     """The place of the note whose text this is, when that note was here before; a free name, when
     it has none.
     """
-    try:
-        block = BlockId((await off_loop(Note.of, saved.data)).front.id or "")
-    except UnreadableFile:
+    if isinstance(saved.note, UnreadableFile):
         return None
+    block = BlockId(saved.note.front.id or "")
     if block == entry.block_id or heap.index.kind(block) != "document":
         return None
     place = PurePosixPath(entry.path)

@@ -9,7 +9,6 @@ planned from is left alone and read first.
 import asyncio
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import structlog
 
@@ -21,13 +20,12 @@ from heapsyncd.database import Tx
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError, FolderTrouble
 from heapsyncd.folder.disk import Moved, Write
-from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields
 from heapsyncd.sync.attachments import Holding, show_files
 from heapsyncd.sync.holding import removable, take_deleted_away
 from heapsyncd.sync.index import NoteLinks, stat_of
-from heapsyncd.sync.merge import FrontValues, compose, digest, mentions, shown_files
+from heapsyncd.sync.merge import Note, compose, digest, front_values, mentions, shown_files
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.places import commit_entries, make_folders, plan_places, put_in_place, remove
 from heapsyncd.sync.plan import assets_of
@@ -250,17 +248,12 @@ def _compose(
 ) -> _Draft | tuple[BlockId, str]:
     """The note's next text, or the block and its trouble; runs in a thread."""
     state = note.state
-    name = PurePosixPath(note.path).name.removesuffix(".md")
-    title = note.fields.title or state.title
-    values = FrontValues(
-        state.id,
-        None if carries(name, title) else title,
-        tuple(heap.index.tag_titles(note.fields.tags)),
-    )
+    values = front_values(heap.index, state, note.path, note.fields)
     new_files = {e.key: e.path for e in attachments if e.key is not None}
     links = NoteLinks(heap.index, state.id, new_files=new_files)
     try:
-        data = compose(note.base.data if note.base else None, note.view, values, links)
+        base = Note.of(note.base.data) if note.base else None
+        data = compose(base, note.view, values, links)
     except BlockError as error:
         return state.id, str(error)
     return _Draft(note, data, mentions(note.view))

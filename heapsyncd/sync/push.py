@@ -15,7 +15,7 @@ from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
 from heapsyncd.document.updates import merge
-from heapsyncd.errors import BlockError, RequestRefused, leaves
+from heapsyncd.errors import BlockError, PeerError, RequestRefused, leaves
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Push, PushResult
 from heapsyncd.sync.large import sent_live
@@ -59,6 +59,11 @@ async def push(heap: HeapState) -> bool:
             lambda tx, b=batch, r=results, why=refused: _answered(tx, b, r, why)  # type: ignore[misc]
         )
         sent = True
+        if len(answered := {r.id for r in results}) < len(batch):
+            # Asked again and again at once, it would go on like that for ever.
+            raise PeerError(
+                f"POST /api/sync/push: the answer names {len(answered)} of {len(batch)} blocks"
+            )
         if any(r.status == "stale" for r in results):
             heap.to_pull.set()
         if not_found := {r.id for r in results if r.status == "not_found"}:

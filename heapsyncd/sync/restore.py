@@ -22,7 +22,7 @@ from heapsyncd.folder.snapshot import Stat
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.text import encode
 from heapsyncd.sync.fields import edit_fields
-from heapsyncd.sync.ingest import Saved, note_saved
+from heapsyncd.sync.ingest import Saved, notes_saved
 from heapsyncd.sync.merge import Note
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.report import Wanted
@@ -85,7 +85,8 @@ async def _version(heap: HeapState, entry: EntryRow, number: int | None) -> dict
             stat = await heap.disk.write(entry.path, data, stat)
         except (Moved, Unsettled):
             continue
-        await note_saved(heap, Saved(entry.path, data, stat), meant=True)
+        saved = await off_loop(Saved.of, entry.path, data, stat)
+        await notes_saved(heap, [replace(saved, meant=True)])
         log.info("version restored", path=entry.path, number=version.number)
         path = str(heap.disk.root / entry.path)
         return {"path": path, "number": version.number, "made_at_ms": version.made_at_ms}
@@ -100,7 +101,7 @@ async def _read_now(heap: HeapState, entry: EntryRow, *, gone: bool) -> tuple[by
         stat = await heap.disk.write(entry.path, data, None)
     else:
         data, stat = await heap.disk.read(entry.path, NOTE_BYTES)
-    await note_saved(heap, Saved(entry.path, data, stat))
+    await notes_saved(heap, [await off_loop(Saved.of, entry.path, data, stat)])
     return data, stat
 
 

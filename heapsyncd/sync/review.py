@@ -71,7 +71,7 @@ def take_in(
         live.apply(update)
     if update is None or base is None or theirs is None:
         return ()
-    before, merged = parse(Note.of(base.data).body, links), live.view()
+    before, merged = parse(base.note.body, links), live.view()
     if not overlaps(before, parse(note.body, links), theirs, merged):
         return ()
     # Once more, knowing where in the file: that takes longer, and is seldom asked for.

@@ -79,7 +79,7 @@ def test_rewriting_is_bounded(pauses: list[float]) -> None:
     rewrites, now, done = Rewrites(), 0.0, 0
     for pause in pauses:
         now += pause
-        while rewrites.may(now):
+        while rewrites.left(now):
             rewrites.rewritten(f"{done}.md", now)
             done += 1
     assert done <= BURST + now * RATE_PER_S + 1

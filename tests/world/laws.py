@@ -127,8 +127,9 @@ async def _folder_shows(
         links = NoteLinks(index, block)
         data = (player.root / path).read_bytes()
         # A link to a note that was deleted since may have its name still.
-        known = recall(None, Note.of(data), live[block], (), links)
-        assert shows(data, view, links) or parse(Note.of(data).body, known) == view, (
+        note = Note.of(data)
+        known = recall(None, note, live[block], (), links)
+        assert shows(note, view, links) or parse(note.body, known) == view, (
             f"{player.name}: {path} does not show\n{view.words()}"
         )
         front = split(data.decode("utf-8-sig"))[0]
