@@ -126,7 +126,7 @@ class _Planner:
         partner = theirs.partner(i)
         if old == new or theirs.live is None:
             return self.pair(old, new, partner)
-        # A node that stands but is hidden was emptied: its texts may be gone.
+        # A node that stands but is hidden was emptied: the texts in it may be gone.
         lost = theirs.lost(i) or (partner is None and self._lacks_text(old))
         if lost and adds([old], [new]):
             left = self._doubles.homed(old, new, theirs.beside(i))
@@ -159,9 +159,9 @@ class _Planner:
         return live.kind in LEAVES and meet(content(old), content(new), content(live))
 
     def _lacks_text(self, old: Block) -> bool:
-        """Whether others deleted a text of a leaf."""
-        texts = {p.path for i in old.inline if isinstance(i, Text) for p in i.pieces}
-        return any(t not in self._same for t in texts)
+        """Whether others deleted a text of a block, or of one in it."""
+        items = (i for b in old.walk() for i in b.inline if isinstance(i, Text))
+        return any(p.path not in self._same for i in items for p in i.pieces)
 
     def _close(self, gap: "_Gap", step: Step | None) -> None:
         """A gap between two blocks that stay is complete."""

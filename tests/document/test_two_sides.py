@@ -57,6 +57,25 @@ def lost(base: Block, ours: Block, theirs: Block, end: Block) -> list[str]:
     return sorted(wanted - now.keys())
 
 
+def written(base: Sequence[bytes], text: str, live: Sequence[bytes] = ()) -> bytes:
+    wish = Wish(body=parse(text, NO_LINKS))
+    made = express(base, wish, live=Replica.load(live) if live else None)
+    return made.update or EMPTY
+
+
+def test_typed_into_a_list_that_others_emptied() -> None:
+    """Two took an item each out of a list, which stands empty since: a third one has typed into an
+    item of it.
+    """
+    base = written([], "- amber birch\n- cloud delta\n")
+    first = written([base], "ONE amber birch\n\n- cloud delta\n")
+    second = written([base], "- amber birch\n\nTWO cloud delta\n")
+    live = [base, first, second]
+    third = written([base], "- amber birch\n- cloud THREE delta\n", live)
+    words = Replica.load([*live, third]).view().words()
+    assert words == "ONE amber birch\nTWO cloud THREE delta"
+
+
 @PLAY
 @given(RANDOMS)
 def test_any_edits_of_two_sides_lose_nothing(random: Random) -> None:
