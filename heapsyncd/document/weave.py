@@ -87,6 +87,8 @@ class Weave:
         if len(found) < len(self._hunks) or not once:
             yield from (Stretch(s, at, at + n) for s, at, n in whole)
             return
+        if self._is_out_of_order(*(h for _, h in found)):
+            found = found[::-1]
         (a, first), (b, second) = found
         both = self._texts[OLD][max(first.start, second.start) : first.end]
         head, tail = common_ends(first.text, second.text, both)
@@ -100,6 +102,23 @@ class Weave:
             Stretch(a, middle, at_a + len(first.text)),
         )
         yield from (p for p in parts if p.start < p.end)
+
+    def _is_out_of_order(self, first: Hunk, second: Hunk) -> bool:
+        """Whether the second text makes the word before it longer, and the first one does not; or
+        the first one the word behind it, and the second one does not.
+        """
+        old = self._texts[OLD]
+
+        def longer(hunk: Hunk, word: int, letter: int) -> bool:
+            is_put_in = hunk.start == hunk.end
+            return is_put_in and _is_word(old, word) and _is_word(hunk.text, letter)
+
+        at = first.end
+        before = [longer(h, at - 1, 0) for h in (first, second)]
+        if before[0] != before[1]:
+            return before[1]
+        behind = [longer(h, at, len(h.text) - 1) for h in (first, second)]
+        return behind[0] and not behind[1]
 
     def _continued(self, one: Hunk, other: Hunk) -> int:
         """How much made a word longer on one side and ends the word that stands for it on the

@@ -174,7 +174,7 @@ class Apart:
         made = express(shared, Wish(body=ours), live=theirs).update
         found = Replica.load([*shared, update, made or EMPTY]).view()
         # What both changed letter by letter reads otherwise in either order: that is no loss.
-        if lost - said(found) != lost:
+        if lost - said(found) != lost or _has_more(found, both, lost):
             return found
         if (fewer := now - said(found)) and fewer <= twice:
             return found
@@ -182,6 +182,18 @@ class Apart:
         copied = twice - ((said(ours) | said(theirs.view())) - before)
         body = merged(known, ours, theirs.view()) if copied else known
         return body if (fewer := now - said(body)) and fewer <= copied else None
+
+
+def _has_more(found: Block, both: Block, lost: Counter[str]) -> bool:
+    """Whether letters of lost words are in a merge, and no others more: as parts of other words,
+    perhaps.
+    """
+    more = _letters(said(found)) - _letters(said(both))
+    return bool(more) and more <= _letters(lost)
+
+
+def _letters(words: Counter[str]) -> Counter[str]:
+    return Counter(letter for word in words.elements() for letter in word)
 
 
 def doubled(both: Block, ours: Block, theirs: Block) -> Counter[str]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from heapsyncd.document.edit import Wish, express, merge_three
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
+from heapsyncd.document.visible import merged
 from heapsyncd.sync.apart import Apart
 from heapsyncd.tree import Block, Text, inline
 from tests.document.test_two_sides import PLAY, RANDOMS
@@ -93,3 +94,19 @@ def test_any_words_that_come_and_go(random: Random) -> None:
         assert words <= {*base, *ours, *theirs}
         assert {*ours, *theirs} - {*base} <= words
         assert {*ours} & {*theirs} <= words
+
+
+@pytest.mark.parametrize(
+    ("base", "longer", "other", "end"),
+    [
+        ("amber", "amberXX", "amber -YY birch", "amberXX -YY birch"),
+        ("amber", "XXamber", "YY- amber", "YY- XXamber"),
+        ("amber birch", "amberXX birch", "amber YY birch", "amberXX YY birch"),
+    ],
+)
+def test_what_makes_a_word_longer_stays_with_it(
+    base: str, longer: str, other: str, end: str
+) -> None:
+    """Whoever wrote it, and whatever else was written at its end."""
+    old, one, two = (inline([Text(t)]) for t in (base, longer, other))
+    assert merged(old, one, two) == merged(old, two, one) == inline([Text(end)])

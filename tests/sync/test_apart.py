@@ -104,6 +104,17 @@ def test_they_have_seen_what_was_sent() -> None:
     assert "MORE" in found.words()
 
 
+def test_letters_that_come_back_in_another_word() -> None:
+    """A word that was made longer here and joined to others there is longer there."""
+    start = edit([], "- amber\n- birch\n")
+    mine = edit([start], "- amberTYPED\n- birch\n")
+    theirs = edit([start], "- amber\n-JOINED birch\n")
+    apart = Apart([(1, start), (2, mine)], frozenset({2}), frozenset())
+    found = apart.together(theirs, Replica.load([start, mine, theirs]))
+    assert found is not None
+    assert found.words() == "amberTYPED -JOINED birch"
+
+
 def test_an_answer_with_our_own_deletion() -> None:
     """An answer to a state vector holds all deletions there are. What somebody typed where we
     deleted is in it, and our deletion of it, too; we have put back since what he changed before.
