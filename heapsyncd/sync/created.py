@@ -19,10 +19,15 @@ from heapsyncd.sync.ingest import Saved, judged, wish_of
 from heapsyncd.sync.merge import (
     Base,
     Note,
+    compose,
     digest,
     front_change,
+    front_values,
     read_body,
+    shown_files,
+    signed,
 )
+from heapsyncd.sync.note_files import Draft, plan_texts, write_planned
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.sync.unit_of_work import Change
@@ -73,11 +78,13 @@ class _Fresh:
     wish: Wish
     update: bytes | None = None
     mentions: frozenset[str] = frozenset()
+    live: Replica | None = None
+    draft: Draft | None = None
+    """Its text with its id; None: publishing works it out."""
 
 
 async def notes_created(heap: HeapState, saved: Sequence[Saved]) -> None:
-    """New files become new notes; their ids are written into them by the next publish. Takes the
-    lock.
+    """New files become new notes, and get their ids. Takes the lock.
 
     All are named before any is read, so that links among them find each other.
     """
@@ -99,7 +106,18 @@ async def _create(
 ) -> None:
     read = await off_loop(lambda: [_first_edit(heap, f) for f in batch])
     good = [f for f in read if isinstance(f, _Fresh)]
-    await heap.store(lambda change: _store_created(change, good, tags))
+    drafts = [f.draft for f in good if f.draft is not None]
+
+    def store(change: Change) -> None:
+        _store_created(change, good, tags)
+        plan_texts(change.tx, drafts)
+
+    await heap.store(store)
+    for fresh in good:
+        if fresh.live is not None:
+            heap.replicas.put(fresh.state.id, int(fresh.update is not None), fresh.live)
+    # What was changed meanwhile is found by publishing.
+    await write_planned(heap, drafts, set())
     for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
         heap.problems.found("content", path, reason)
 
@@ -142,7 +160,31 @@ def _first_edit(heap: HeapState, fresh: _Fresh) -> _Fresh | tuple[str, str]:
     except BlockError as error:
         return fresh.saved.path, f"this note could not be read: {error}"
     state = replace(fresh.state, state_vector=live.state_vector())
-    return replace(fresh, state=state, update=reading.update, mentions=reading.mentions)
+    fresh = replace(
+        fresh, state=state, update=reading.update, mentions=reading.mentions, live=live
+    )
+    return replace(fresh, draft=_draft(heap, fresh)) if reading.is_whole else fresh
+
+
+def _draft(heap: HeapState, fresh: _Fresh) -> Draft | None:
+    """The text of a file that shows its document, with the id in it; None where more than that is
+    to be written: attachments, or tags that are not known yet.
+    """
+    assert fresh.live is not None
+    fields, view, state = fresh.live.fields(), fresh.live.view(), fresh.state
+    known = all(t in heap.index.blocks for t in fields.tags)
+    if not known or fields.files or shown_files(view):
+        return None
+    values = front_values(heap.index, state, fresh.saved.path, fields)
+    if fresh.mentions:
+        # A link may stand under a former name.
+        data = compose(fresh.note, view, values, NoteLinks(heap.index, state.id))
+    else:
+        data = signed(fresh.note, values)
+    return Draft(
+        state.id, int(fresh.update is not None), fresh.saved.path, data, state.title,
+        view.all_words(), fresh.mentions, None,
+    )  # fmt: skip
 
 
 def _store_created(

@@ -41,6 +41,7 @@ from heapsyncd.sync.merge import (
     recall,
     shown_files,
     shows,
+    signed,
 )
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.review import Review
@@ -288,7 +289,8 @@ class _Reader:
             # The file shows the document as it is: written by us before a kill, or edited alike
             # on both sides.
             shown = mentions(live.view())
-            return self._done(replace(known, live=live, seq=state.seq, mentions=shown), before)
+            known = replace(known, live=live, seq=state.seq, mentions=shown)
+            return self._done(known, before, is_whole=True)
         if state.deleted_at_ms is not None:
             wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
         updates = [r.data for r in self._known.rows]
@@ -318,10 +320,13 @@ class _Reader:
             self._entry, saved, state, live, update, seq, extra, reading.mentions,
             tuple(new_tags), reviews, older,
         )  # fmt: skip
-        return self._done(taken, before)
+        return self._done(taken, before, is_whole=reading.is_made and reading.is_whole)
 
-    def _done(self, taken: _Taken, before: Fields) -> _Taken:
-        """The same, and whether publishing would leave the file as it is."""
+    def _done(self, taken: _Taken, before: Fields, *, is_whole: bool) -> _Taken:
+        """The same, and whether publishing would leave the file as it is.
+
+        ``is_whole``: its body is known to show the document.
+        """
         live, state = taken.live, taken.state
         assert live is not None
         now, view = live.fields(), live.view()
@@ -331,7 +336,9 @@ class _Reader:
             return taken
         links = NoteLinks(self._heap.index, state.id)
         values = front_values(self._heap.index, state, self._entry.path, now)
-        text = compose(self._note, view, values, links)
+        # A link may stand under a former name.
+        is_whole = is_whole and not taken.mentions
+        text = signed(self._note, values) if is_whole else compose(self._note, view, values, links)
         if text != taken.saved.data:
             return taken
         seq = state.seq + (taken.update is not None)

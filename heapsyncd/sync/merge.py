@@ -279,13 +279,21 @@ def compose(base: Note | None, view: Block, values: FrontValues, links: NoteLink
             frontmatter.split("")[0], id=values.id, title=values.title, tags=tags
         )
         return (front + body).encode()
-    body = patch(base.body, view, links)
-    front = base.front.raw
-    if base.front.problem is None:
+    return signed(replace(base, body=patch(base.body, view, links)), values)
+
+
+def signed(note: Note, values: FrontValues) -> bytes:
+    """A note's file with its front matter brought up to date, where it is sound."""
+    front, source = note.front.raw, note.source
+    if note.front.problem is None:
         front = frontmatter.update(
-            base.front, id=values.id, title=values.title, tags=tags, newline=base.source.newline
+            note.front,
+            id=values.id,
+            title=values.title,
+            tags=values.tags or None,
+            newline=source.newline,
         )
-    return encode(SourceText(base.source.bom, front + body, base.source.newline))
+    return encode(SourceText(source.bom, front + note.body, source.newline))
 
 
 def shows(note: Note, view: Block, links: NoteLinks) -> bool:

@@ -7,31 +7,29 @@ planned from is left alone and read first.
 """
 
 import asyncio
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, renditions, search
+from heapsyncd.cache import blocks, renditions
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import Replica
-from heapsyncd.errors import BlockError, FolderTrouble
-from heapsyncd.folder.disk import Moved, Write
+from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields
 from heapsyncd.sync.attachments import Holding, show_files
 from heapsyncd.sync.holding import removable, take_deleted_away
-from heapsyncd.sync.index import NoteLinks, stat_of
-from heapsyncd.sync.merge import Note, compose, digest, front_values, mentions, shown_files
+from heapsyncd.sync.index import NoteLinks
+from heapsyncd.sync.merge import Note, compose, front_values, mentions, shown_files
+from heapsyncd.sync.note_files import Draft, plan_texts, write_planned
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.places import commit_entries, make_folders, plan_places, put_in_place, remove
-from heapsyncd.sync.plan import assets_of
 from heapsyncd.sync.rules import unhidden
-from heapsyncd.sync.state import HeapState, now_ms, stamped
-from heapsyncd.sync.unit_of_work import Change
+from heapsyncd.sync.state import HeapState
 from heapsyncd.tree import Block
 
 log = structlog.get_logger()
@@ -147,23 +145,6 @@ class _Loaded:
     base: Rendition | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A note's next text."""
-
-    note: _Loaded
-    data: bytes
-    mentions: frozenset[str]
-
-    @property
-    def path(self) -> str:
-        return self.note.path
-
-    @property
-    def is_new(self) -> bool:
-        return self.note.base is None or self.note.base.data != self.data
-
-
 async def _write_notes(
     heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
 ) -> None:
@@ -176,32 +157,19 @@ async def _write_notes(
         if not done:
             left.add(note.state.id)
     composed = await off_loop(lambda: [_compose(heap, n, attachments[n.state.id]) for n in loaded])
-    drafts = [d for d in composed if isinstance(d, _Draft)]
-    for block, reason in [d for d in composed if not isinstance(d, _Draft)]:
+    drafts = [d for d in composed if isinstance(d, Draft)]
+    for block, reason in [d for d in composed if not isinstance(d, Draft)]:
         await _trouble(heap, block, reason)
-    changed = [d for d in drafts if d.is_new or d.path not in heap.index.stats]
+    changed: list[Draft] = []
+    unchanged: list[Draft] = []
+    for draft in drafts:
+        is_changed = draft.is_new or draft.path not in heap.index.stats
+        (changed if is_changed else unchanged).append(draft)
     if changed:
         # Known before it stands there: after a kill in between, an edit of it finds its base.
-        await heap.db.write(lambda tx: _plan(tx, changed))
-    results = await heap.disk.write_many([_write(heap, d) for d in changed]) if changed else []
-    failed = [
-        d.note.state.id for d, r in zip(changed, results, strict=True) if isinstance(r, Exception)
-    ]
-    written: list[tuple[_Draft, EntryRow]] = []
-    for draft, result in zip(changed, results, strict=True):
-        if isinstance(result, Moved):
-            look_at.add(draft.path)
-        elif isinstance(result, FolderTrouble):
-            heap.problems.found("write", draft.path, result)
-        else:
-            block = draft.note.state.id
-            row = heap.index.entries.get(draft.path) or EntryRow(draft.path, block, "note")
-            written.append((draft, stamped(row, result, digest(draft.data))))
-            if heap.problems.below(assets_of(draft.path)):
-                look_at.add(draft.path)  # attachments stood there without it
-    unchanged = [d for d in drafts if d not in changed]
+        await heap.db.write(lambda tx: plan_texts(tx, changed))
     rows = [row for changed_rows in attachments.values() for row in changed_rows]
-    await _commit_notes(heap, written, unchanged, failed, rows, left)
+    await write_planned(heap, changed, look_at, unchanged, rows, left)
 
 
 async def _load(
@@ -245,7 +213,7 @@ async def _load(
 
 def _compose(
     heap: HeapState, note: _Loaded, attachments: Sequence[EntryRow]
-) -> _Draft | tuple[BlockId, str]:
+) -> Draft | tuple[BlockId, str]:
     """The note's next text, or the block and its trouble; runs in a thread."""
     state = note.state
     values = front_values(heap.index, state, note.path, note.fields)
@@ -256,56 +224,7 @@ def _compose(
         data = compose(base, note.view, values, links)
     except BlockError as error:
         return state.id, str(error)
-    return _Draft(note, data, mentions(note.view))
-
-
-def _write(heap: HeapState, draft: _Draft) -> Write:
-    entry = heap.index.entries.get(draft.path)
-    return Write(draft.path, draft.data, stat_of(entry) if entry is not None else None)
-
-
-def _plan(tx: Tx, drafts: Sequence[_Draft]) -> None:
-    for draft in drafts:
-        renditions.add(
-            tx,
-            draft.note.state.id,
-            seq=draft.note.state.seq,
-            extra=None,
-            data=draft.data,
-            digest=digest(draft.data),
-            now_ms=now_ms(),
-            origin="planned",
-        )
-
-
-async def _commit_notes(
-    heap: HeapState,
-    written: Sequence[tuple[_Draft, EntryRow]],
-    unchanged: Sequence[_Draft],
-    failed: Sequence[BlockId],
-    attachments: Sequence[EntryRow],
-    left: Container[BlockId],
-) -> None:
-    """``left``: the notes whose attachments are to be put in place once more."""
-
-    def store(change: Change) -> None:
-        tx = change.tx
-        for draft, entry in written:
-            renditions.carry_out_plan(tx, draft.note.state.id, now_ms())
-            change.save([entry])
-        for block in failed:
-            renditions.drop_plan(tx, block)
-        for draft in unchanged:
-            state, base = draft.note.state, draft.note.base
-            if base is not None:
-                renditions.same_text(tx, state.id, base.number, seq=state.seq, extra=None)
-        for draft in [d for d, _ in written] + list(unchanged):
-            note = draft.note
-            entries.mention(tx, note.state.id, draft.mentions)
-            search.index(tx, heap.id, note.state.id, note.fields.title, note.view.all_words())
-            change.update(note.state.id, stale=int(note.state.id in left))
-        change.save(attachments)
-
-    await heap.store(store)
-    if attachments:
-        heap.to_transfer.set()
+    return Draft(
+        state.id, state.seq, note.path, data, note.fields.title, note.view.all_words(),
+        mentions(note.view), note.base,
+    )  # fmt: skip
