@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.document.levels import MOST_LEVELS
+from heapsyncd.document.levels import MOST
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, merge, missing, vector_of
 from heapsyncd.document.vectors import number
@@ -57,10 +57,10 @@ def test_deep_nodes_are_refused(victim: Victim, deep: bytes, deletion: bytes) ->
 
 def test_nodes_grow_deep_bit_by_bit(victim: Victim) -> None:
     """The same when each update adds a few levels to those that are there."""
-    whole = chain(MOST_LEVELS + 900)
+    whole = chain(MOST + 900)
     replica = Replica()
     refused = 0
-    for k in range(0, MOST_LEVELS + 900, 300):
+    for k in range(0, MOST + 900, 300):
         part = missing([cut(whole, k + 300)], vector_of([cut(whole, k)] if k else [EMPTY]))
         try:
             replica.apply(part)
