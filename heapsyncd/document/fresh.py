@@ -39,8 +39,8 @@ def fresh(updates: Iterable[bytes]) -> bytes:
             source = _load(state).get(name, type=kind)
             try:
                 _fill(new.get(name, type=kind), source)
-            except TypeError as e:
-                # pycrdt reads more than it makes: a node of a tree that stands in a map.
+            except (AttributeError, TypeError) as e:
+                # pycrdt reads more than it makes: a node of a tree in a map, or in a plain text.
                 raise UnreadableDocument(f"its root {name!r} can't be made anew ({e})") from e
     return new.get_update()
 
@@ -70,14 +70,17 @@ def _fill(target: Any, source: Any) -> None:
         if isinstance(out_of, Map):
             todo += [p for k, v in out_of.items() if (p := _put(into, k, v)) is not None]
         elif isinstance(out_of, Array):
-            todo += [p for v in _values(out_of) if (p := _put(into, None, v)) is not None]
+            # Of a root it is known that it holds no text: it would be taken for one.
+            values = out_of if out_of is source else _values(out_of)
+            todo += [p for v in values if (p := _put(into, None, v)) is not None]
         elif isinstance(out_of, Text | XmlText):
             todo += _fill_text(into, out_of)
         else:
             todo += [p for v in out_of.children if (p := _put(into.children, None, v)) is not None]
         if isinstance(out_of, XmlElement | XmlText):
             attributes: Any = out_of.attributes  # its stub has no iterator
-            todo += [p for k, v in attributes if (p := _put(into.attributes, k, v)) is not None]
+            for key, value in attributes:
+                into.attributes[key] = value
 
 
 def _values(shared: Array[Any]) -> Iterator[Any]:

@@ -5,6 +5,7 @@ and the server do with foreign bytes; then ``ok`` is said.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -43,6 +44,7 @@ class Victim:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # Rust's panics
                 text=True,
+                env=os.environ | {"MALLOC_PERTURB_": "165"},  # freed memory is overwritten at once
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
