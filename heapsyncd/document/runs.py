@@ -58,6 +58,7 @@ def _struct() -> bytes:
             _item(7, rb"(?:\x03" + name + rb"|[\x00-\x02\x04\x06])"),
             _item(8, one, rb"\x28\x00" + _ID + name),
             _item(6, name + value),
+            _item(1, rb"[\x01-\x7f]"),
             rb"\x00[\x01-\x7f]",
         ]
     )
