@@ -1,5 +1,6 @@
 """A document made anew: what is carried over, and what is told when it can't be."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,8 +9,16 @@ from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 from heapsyncd.document.fresh import fresh
 from heapsyncd.errors import UnreadableDocument
 from tests.document.encodings import item, span, update
+from tests.document.victim import Victim
 
 pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(scope="module")
+def victim() -> Iterator[Victim]:
+    """Asked first: what never comes back from yrs can't be ended in this process."""
+    with Victim() as running:
+        yield running
 
 
 def plain(value: Any) -> Any:
@@ -31,10 +40,11 @@ ROOTS = [
 
 
 @pytest.mark.parametrize("root", ROOTS)
-def test_unknown_roots_are_carried_over(root: Any) -> None:
+def test_unknown_roots_are_carried_over(victim: Victim, root: Any) -> None:
     """Each as what it is."""
     old: Doc[Any] = Doc()
     old["someplace_v9"] = root
+    assert victim.survives([old.get_update()])
     new: Doc[Any] = Doc()
     new.apply_update(fresh([old.get_update()]))
     assert plain(new.get("someplace_v9", type=type(root))) == plain(root)
@@ -63,7 +73,9 @@ OUT_OF_PLACE = [
 
 
 @pytest.mark.parametrize("structs", OUT_OF_PLACE)
-def test_what_is_out_of_place_is_told(structs: list[tuple[bytes, int]]) -> None:
+def test_what_is_out_of_place_is_told(victim: Victim, structs: list[tuple[bytes, int]]) -> None:
     """What no app makes ends in the error of a document, neither in another nor never."""
+    data = update([(7, 0, structs)])
+    assert victim.survives([data])
     with pytest.raises(UnreadableDocument):
-        fresh([update([(7, 0, structs)])])
+        fresh([data])

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Self
 
 from heapsyncd.document.edit import Wish, edit
+from heapsyncd.document.fresh import fresh
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import early, merge, missing, vector_of
 from heapsyncd.errors import BlockError
@@ -73,6 +74,7 @@ def use(updates: Sequence[bytes]) -> None:
         _try(lambda u=found: look_at(Replica.load(u)))  # type: ignore[misc]
         _try(lambda u=found: look_at(Replica.load([merge(u)])))  # type: ignore[misc]
         _try(lambda u=found: missing(u, vector_of(u[:1])))  # type: ignore[misc]
+    _try(lambda: fresh(known))
     for update in updates:
         _try(lambda u=update: early(u, taking.state_vector()))  # type: ignore[misc]
 
