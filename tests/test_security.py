@@ -244,12 +244,19 @@ DOCUMENTS: Final = {
         "server/test_durability.py::test_what_ends_yrs_ends_no_server",
         "cli/test_deaths.py::test_the_third_start_lives",
         "test_shape.py::test_bytes_reach_pycrdt_through_one_door",
+        "test_shape.py::test_documents_are_made_by_one_constructor",
     ),
     "X2": (
         "values and nodes lie only so deep in one another",
         "document/test_examine.py::test_levels",
         "document/test_updates.py::test_deep_nodes_are_refused",
         "document/test_updates.py::test_nodes_grow_deep_bit_by_bit",
+    ),
+    "X3": (
+        "no small update holds yrs up for more than seconds",
+        "document/test_updates.py::test_what_takes_yrs_too_long_is_refused",
+        "document/test_updates.py::test_a_list_that_holds_a_text_holds_nobody_up",
+        "document/test_fresh.py::test_what_is_out_of_place_is_told",
     ),
 }
 """Of updates that harm yrs, by the finding: what holds, then the tests that prove it."""

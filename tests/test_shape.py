@@ -125,6 +125,7 @@ DOOR = "document.updates"
 """The one module that hands bytes of updates and state vectors to pycrdt."""
 TAKES_BYTES = {"apply_update", "from_update", "get_state", "get_update", "merge_updates"}
 """What pycrdt offers for that; asking a document for all of its state hands it nothing."""
+MAKES_DOCUMENTS = {"Doc", "TypedDoc"}
 ASKS_ALONE = {"get_state", "get_update"}
 
 ONLY_IN = {
@@ -273,6 +274,22 @@ def test_bytes_reach_pycrdt_through_one_door() -> None:
         }
         wrong = [found for found in wrong if found not in asks]
     assert not wrong
+
+
+def test_documents_are_made_by_one_constructor() -> None:
+    """Nobody but the door makes a document of yrs': each may come to hold foreign bytes."""
+    wrong = [
+        f"{name}:{node.lineno}"
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if name != DOOR and isinstance(node, ast.Call) and _called(node) in MAKES_DOCUMENTS
+    ]
+    assert not wrong
+
+
+def _called(node: ast.Call) -> str:
+    found = node.func.value if isinstance(node.func, ast.Subscript) else node.func
+    return found.attr if isinstance(found, ast.Attribute) else getattr(found, "id", "")
 
 
 def test_edges_of_the_line_say_so() -> None:

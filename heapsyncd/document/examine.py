@@ -3,7 +3,7 @@
 yrs trusts what it decodes. A struct without a length makes it read freed memory, deep nesting
 overflows its stack, a false count makes it reserve memory that is not there: the process ends, and
 no handler hears of it. So only what follows Yjs' update encoding, version 1, and what yrs reads as
-Yjs does, passes. What is wrong in JSON is left to yrs, which refuses it itself.
+Yjs does, passes. What is no UTF-8 or no JSON is left to yrs, which refuses it itself.
 
 The walk is linear and builds nothing. ``Cursor`` reads struct by struct and alone decides what is
 refused; runs of common structs are tried as one regular expression first, several times as fast.
@@ -25,13 +25,14 @@ MOST_SECTIONS: Final = 20_000
 """Clients in one update. When 90,000 build on one another, yrs overflows 8 MB of stack."""
 MOST_DEPTH: Final = 100
 """Values within values. yrs overflows 8 MB of stack at 13,400."""
-UNORDERED: Final = 1_000
+UNORDERED: Final = 10_000
 """More deletions of one client than this must be in order: yrs sorts them in quadratic time."""
 
 _KIND: Final = 0x1F
-_ORIGIN, _RIGHT_ORIGIN, _PARENT_SUB = 0x80, 0x40, 0x20
+_ORIGIN, _RIGHT_ORIGIN, PARENT_SUB = 0x80, 0x40, 0x20
+LINKED: Final = _ORIGIN | _RIGHT_ORIGIN
 _GC, _SKIP = 0, 10
-_DELETED, _JSON, _BINARY, _STRING, _EMBED, _FORMAT, _TYPE, _ANY, _SUBDOC = range(1, 10)
+_DELETED, _JSON, _BINARY, STRING, _EMBED, _FORMAT, _TYPE, ANY, _SUBDOC = range(1, 10)
 _XML_ELEMENT, _XML_HOOK = 3, 5
 _NAMELESS_TYPES: Final = frozenset({0, 1, 2, 4, 6})
 """Array, Map, Text, XmlFragment and XmlText."""
@@ -40,12 +41,12 @@ _NESTED: Final = frozenset({_OBJECT, _ARRAY})
 _SIZED: Final = {127: 0, 126: 0, 124: 4, 123: 8, 122: 8, 121: 0, 120: 0}
 """Bytes that follow undefined, null, the floats, a big integer, false and true."""
 _INTEGER_BYTES: Final = 8
-_LEADS_OF_PAIRS: Final = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
 _CLIMB: Final = 8
 """After so many common structs in a row, many at once are tried again."""
 _KEPT_BYTES: Final = 1 << 16
 _KEPT: Final = 64
-"""So many small updates that were examined are remembered: each meets yrs several times."""
+"""So many small updates that were examined are remembered, and the last large one: each comes to
+yrs several times."""
 
 
 Link = tuple[int, int, int]
@@ -59,8 +60,6 @@ class Section:
     client: int
     clock: int
     """Of the first struct."""
-    next_clock: int
-    """After the last one."""
     count: int
     start: int
     """Where in the update its structs begin."""
@@ -77,22 +76,20 @@ class Examined:
     sections: tuple[Section, ...]
     deletions: int
     """Where in the update its deletions begin."""
-    deleted: tuple[tuple[int, int], ...]
-    """Client, and the clock after the last one deleted."""
+
+    @property
+    def structs(self) -> int:
+        """How many structs it has."""
+        return sum(s.count for s in self.sections)
 
     def is_gapless(self, seen: Mapping[int, int]) -> bool:
         """Whether its structs begin where those of a document end, or before, and have no gap."""
         return all(s.skip is None and s.clock <= seen.get(s.client, 0) for s in self.sections)
 
-    def is_within(self, seen: Mapping[int, int]) -> bool:
-        """Whether a document that has seen so much has all of it."""
-        ends = [(s.client, s.next_clock) for s in self.sections]
-        return all(end <= seen.get(client, 0) for client, end in (*ends, *self.deleted))
-
 
 def examine(update: bytes) -> Examined:
     """Read an update through; UnreadableDocument when yrs must not see it."""
-    return _remembered(update) if len(update) <= _KEPT_BYTES else _examined(update)
+    return _remembered(update) if len(update) <= _KEPT_BYTES else _last_large(update)
 
 
 def examine_vector(state_vector: bytes) -> dict[int, int]:
@@ -167,7 +164,7 @@ class Cursor:
         return length
 
     def span(self) -> int:
-        """Pass over a byte array; how many bytes it has."""
+        """Pass over a string or byte array; how many bytes it has."""
         length = self.count()
         self.at += length
         return length
@@ -191,35 +188,23 @@ class Cursor:
             links += ((*self.id(), 0),)
         if not links:
             if self.number(1):
-                self.text()
+                self.span()
             else:
                 links = ((*self.id(), 1),)
-            if info & _PARENT_SUB:
-                self.text()
+            if info & PARENT_SUB:
+                self.span()
         return kind, links
 
-    def text(self) -> int:
-        """Pass over a string; how many UTF-16 units it has."""
-        length = self.span()
-        chunk = self.data[self.at - length : self.at]
-        if chunk.isascii():
-            return length
-        try:
-            # Of the characters of two units each has one of these bytes.
-            return len(chunk.decode()) + sum(map(chunk.count, _LEADS_OF_PAIRS))
-        except UnicodeDecodeError:
-            raise refused("a string is not UTF-8", self.at) from None
-
     def content(self, kind: int) -> int:
-        """Pass over the content of a struct; its length."""
+        """Pass over the content of a struct; its length, of a text in bytes."""
         if kind in {_GC, _SKIP, _DELETED}:
             return self.some()
-        if kind == _STRING:
-            length = self.text()
+        if kind == STRING:
+            length = self.span()
             if not length:
                 raise refused("a struct has no length", self.at)
             return length
-        if kind == _ANY:
+        if kind == ANY:
             count = self.some()
             self.values(count)
             return count
@@ -231,14 +216,12 @@ class Cursor:
         if kind == _TYPE:
             self._type()
         elif kind == _FORMAT:
-            self.text()
-            self.text()
-        elif kind == _EMBED:
-            self.text()
-        elif kind == _BINARY:
+            self.span()
+            self.span()
+        elif kind in {_EMBED, _BINARY}:
             self.span()
         elif kind == _SUBDOC:
-            self.text()
+            self.span()
             self.values(1)
         elif kind == _JSON:
             raise refused("it holds content of an old kind, which yrs reads wrongly", self.at)
@@ -248,7 +231,7 @@ class Cursor:
     def _type(self) -> None:
         type_ = self.byte()
         if type_ == _XML_ELEMENT:
-            self.text()
+            self.span()
         elif type_ == _XML_HOOK:
             raise refused("it holds an XmlHook, which yrs reads wrongly", self.at)
         elif type_ not in _NAMELESS_TYPES:
@@ -264,7 +247,7 @@ class Cursor:
                 continue
             left -= 1
             if keyed:
-                self.text()
+                self.span()
             kind = self.byte()
             if kind in _NESTED:
                 outer.append((left, keyed))
@@ -277,9 +260,7 @@ class Cursor:
     def _value(self, kind: int) -> None:
         if kind in _SIZED:
             self.at += _SIZED[kind]
-        elif kind == _TEXT:
-            self.text()
-        elif kind == _BYTES:
+        elif kind in {_TEXT, _BYTES}:
             self.span()
         elif kind == _INTEGER:
             self._integer()
@@ -308,14 +289,14 @@ def _examined(update: bytes) -> Examined:
     try:
         sections = _sections(cursor)
         start = cursor.at
-        deleted = _deletions(cursor)
+        _deletions(cursor)
         cursor.finish()
     except IndexError:
         raise refused("it is cut off", len(update)) from None
-    return Examined(sections, start, deleted)
+    return Examined(sections, start)
 
 
-_remembered = lru_cache(_KEPT)(_examined)
+_remembered, _last_large = lru_cache(_KEPT)(_examined), lru_cache(1)(_examined)
 
 
 def _sections(cursor: Cursor) -> tuple[Section, ...]:
@@ -329,12 +310,12 @@ def _sections(cursor: Cursor) -> tuple[Section, ...]:
         length, skip = _structs(cursor, count)
         if clock + length > MOST_CLOCK:
             raise refused(f"a clock is beyond {MOST_CLOCK}", cursor.at)
-        sections[client] = Section(client, clock, clock + length, count, start, cursor.at, skip)
+        sections[client] = Section(client, clock, count, start, cursor.at, skip)
     return tuple(sections.values())
 
 
 def _structs(cursor: Cursor, count: int) -> tuple[int, tuple[int, int] | None]:
-    """Pass over structs; their length together, and the first Skip."""
+    """Pass over structs; their length together, at most, and the first Skip."""
     data = cursor.data
     many, one = runs.matchers()
     left, length, skip = count, 0, None
@@ -344,12 +325,12 @@ def _structs(cursor: Cursor, count: int) -> tuple[int, tuple[int, int] | None]:
             if found := many(data, cursor.at):
                 cursor.at = found.end()
                 left -= runs.MANY
-                length += runs.MANY
+                length += runs.MANY * runs.LENGTH
                 continue
             good = 0
         if found := one(data, cursor.at):
-            cursor.at = end = found.end()
-            length += end - found.start(1) - 1 if found.lastindex else 1
+            cursor.at = found.end()
+            length += runs.LENGTH
             good += 1
         else:
             at = cursor.at
@@ -362,26 +343,30 @@ def _structs(cursor: Cursor, count: int) -> tuple[int, tuple[int, int] | None]:
     return length, skip
 
 
-def _deletions(cursor: Cursor) -> tuple[tuple[int, int], ...]:
-    ends: dict[int, int] = {}
+def _deletions(cursor: Cursor) -> None:
+    seen = set()
     for _ in range(cursor.count()):
         client = cursor.number(MOST_CLIENT)
-        if client in ends:
+        if client in seen:
             raise refused("the deletions of a client come twice", cursor.at)
-        ends[client] = _ranges(cursor)
-    return tuple(ends.items())
+        seen.add(client)
+        _ranges(cursor)
 
 
-def _ranges(cursor: Cursor) -> int:
-    """Pass over the deletions of one client; the clock after the last one."""
-    count = cursor.count()
-    last = end = 0
-    for _ in range(count):
+def _ranges(cursor: Cursor) -> None:
+    """Pass over the deletions of one client."""
+    data, many = cursor.data, runs.ranges()
+    count = left = cursor.count()
+    end = 0
+    while left:
+        if count <= UNORDERED and left >= runs.MANY and (found := many(data, cursor.at)):
+            cursor.at = found.end()
+            left -= runs.MANY
+            continue
         clock, length = cursor.number(MOST_CLOCK), cursor.some()
         if clock < end and count > UNORDERED:
             raise refused("its many deletions are not in order", cursor.at)
         end = clock + length
-        last = max(last, end)
-    if last > MOST_CLOCK:
-        raise refused(f"a clock is beyond {MOST_CLOCK}", cursor.at)
-    return last
+        if end > MOST_CLOCK:
+            raise refused(f"a clock is beyond {MOST_CLOCK}", cursor.at)
+        left -= 1

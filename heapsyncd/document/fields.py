@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from pycrdt import Doc, Map
+from pycrdt._base import BaseType
 
 from heapsyncd.document import nodes, title
 from heapsyncd.document.schema import FILE_KEY, SHA256, same
@@ -37,12 +38,24 @@ def root_map(doc: Doc[Any], name: str) -> Map[Any]:
 
 def plain_map(doc: Doc[Any], name: str) -> dict[str, Any]:
     """A root map as plain values."""
-    root, found = root_map(doc, name), {}
-    for key in root.keys():  # noqa: SIM118 -- no dict
+    return {k: _plain(v) for k, v in _members(root_map(doc, name)).items()}
+
+
+def _plain(value: Any) -> Any:
+    """A map as what stands in it, but for what holds values itself: the contract has none there,
+    and yrs searches forever in a list into which somebody put a text with an emoji.
+    """
+    if not isinstance(value, Map):
+        return value
+    return {k: v for k, v in _members(value).items() if not isinstance(v, BaseType)}
+
+
+def _members(shared: Map[Any]) -> dict[str, Any]:
+    found = {}
+    for key in shared.keys():  # noqa: SIM118 -- no dict
         # yrs names a key that holds a format, and gives no value for it.
         with suppress(KeyError):
-            value = root[key]
-            found[key] = value.to_py() if isinstance(value, Map) else value
+            found[key] = shared[key]
     return found
 
 
@@ -84,7 +97,7 @@ def put_tag(doc: Doc[Any], tag: BlockId) -> None:
     """Add a tag; a mention of the same block becomes one."""
     relations = root_map(doc, nodes.RELATIONS)
     old = relations.get(tag)
-    if is_tag(old.to_py() if isinstance(old, Map) else old):
+    if is_tag(_plain(old)):
         return
     if isinstance(old, Map):
         old["type"] = "tag"
@@ -96,7 +109,7 @@ def drop_tag(doc: Doc[Any], tag: BlockId) -> None:
     """Remove a tag; a relation of another type stays."""
     relations = root_map(doc, nodes.RELATIONS)
     old = relations.get(tag)
-    if is_tag(old.to_py() if isinstance(old, Map) else old):
+    if is_tag(_plain(old)):
         del relations[tag]
 
 
@@ -114,7 +127,7 @@ def put_file(doc: Doc[Any], file: FileEntry) -> None:
     if not isinstance(old, Map):
         entries[file.key] = Map(wanted)
         return
-    have = old.to_py() or {}
+    have = _plain(old)
     for name, value in wanted.items():
         if name not in have or not same(have[name], value):
             old[name] = value

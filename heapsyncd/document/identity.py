@@ -6,14 +6,12 @@ A node that was deleted meanwhile has taken its number along.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
 
-from pycrdt import Doc
 from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.diff import align
 from heapsyncd.document import nodes
-from heapsyncd.document.updates import apply, state_since
+from heapsyncd.document.updates import apply, new_doc, state_since
 from heapsyncd.tree import Block
 
 Path = tuple[int, ...]
@@ -51,7 +49,7 @@ def same_nodes(
 def _followed(base: bytes, live: bytes, only: Collection[int] | None) -> dict[Path, Path]:
     numbered: list[Path] = []
     marked = _marked(base, numbered, only)
-    later: Doc[Any] = Doc()
+    later = new_doc()
     apply(later, live)
     apply(later, marked)
     same: dict[Path, Path] = {}
@@ -65,7 +63,7 @@ def _followed(base: bytes, live: bytes, only: Collection[int] | None) -> dict[Pa
 
 def _marked(base: bytes, numbered: list[Path], only: Collection[int] | None) -> bytes:
     """The update that numbers the nodes; their paths by number go into ``numbered``."""
-    doc: Doc[Any] = Doc()
+    doc = new_doc()
     apply(doc, base)
     before = doc.get_state()
     with nodes.transaction(doc) as txn:

@@ -1,38 +1,72 @@
-"""How deep shared types lie in one another in an update.
+"""What of an update costs yrs more than its length: counted here, so that it can be refused.
 
-When a type is deleted, yrs deletes what is in it by recursion: at some 35,000 levels it overflows
-8 MB of stack. An editor has no use for more than a few dozen.
+* When a type is deleted, yrs deletes what is in it by recursion: at some 35,000 levels it
+  overflows 8 MB of stack. An editor has no use for more than a few dozen.
+* An entry of a map that names no one before it is compared with all entries of its key. An app
+  names the last one, unless it knows of none: each of its clients does so once at most.
+* Values that are told one by one, each behind the last, are put together into one struct, which
+  copies all of them each time. An app tells them as that one struct.
 """
 
-import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from heapsyncd.document.examine import Cursor, Link, examine
+from heapsyncd.document.examine import ANY, LINKED, PARENT_SUB, STRING, Cursor, Link, examine
+from heapsyncd.errors import UnreadableDocument
 
-MOST_LEVELS: Final = 5_000
-"""Of types within types."""
+MOST: Final = 10_000
+"""Of levels, of first entries of one key, and of values in a row."""
+FEW: Final = 5_000
+"""So many structs in an update need no closer look."""
 
-_FIRST_IN: Final = re.compile(rb"[\x01-\x09\x21-\x29]\x00")
-"""How a struct begins that is the first one in its parent, among other bytes."""
+_CLASSES: Final = bytes(
+    b if b <= 1 else ord("a") if b <= 9 else ord("k") if 0x21 <= b <= 0x29 else 0xFF
+    for b in range(256)
+)
+_FIRST: Final = (b"\1\0", b"a\0", b"k\0", b"k\1")
+"""How a struct begins that is the first one in its parent, or a first entry (``k``) there; and
+other bytes here and there."""
+_BEHIND: Final = tuple(bytes([flags | ANY]) for flags in (0x80, 0xA0, 0xC0, 0xE0))
+"""How a value begins that is behind something; and other bytes."""
 
 
 def at_most(update: bytes) -> int:
-    """No fewer than the levels of an update: each needs a struct that is the first one in it."""
-    return len(_FIRST_IN.findall(update))
+    """No fewer than the levels of an update, or the first entries of a key in it, told quickly."""
+    structs = examine(update).structs
+    if structs <= FEW:
+        return structs
+    return min(structs, sum(map(update.translate(_CLASSES).count, _FIRST)))
+
+
+def counted(update: bytes) -> int:
+    """The levels or the first entries, whichever is more, of a document that has this alone.
+
+    Raises:
+        UnreadableDocument: they are more than ``MOST``.
+    """
+    found = _read(update)
+    deep, entries = _deepest(found), _most_entries(found.values())
+    if deep > MOST:
+        raise UnreadableDocument(f"its nodes lie over {MOST} deep in one another")
+    if entries > MOST:
+        raise UnreadableDocument(f"a key of it has over {MOST} entries that know of no other")
+    return max(deep, entries)
+
+
+def refuse_rows(update: bytes) -> None:
+    """UnreadableDocument when an update tells more than ``MOST`` values in a row one by one."""
+    if examine(update).structs <= MOST or sum(map(update.count, _BEHIND)) <= MOST:
+        return
+    if max((s.row for s in _read(update).values()), default=0) > MOST:
+        raise UnreadableDocument(f"it tells over {MOST} values in a row one by one")
 
 
 def levels(update: bytes) -> int:
     """How many types lie in one another at most, in a document that has this update alone."""
-    found = {
-        section.client: _structs(Cursor(update, section.start), section.clock, section.count)
-        for section in examine(update).sections
-    }
-    return max(
-        (_level(found, s, k) for s in found.values() for k in range(len(s.starts))), default=0
-    )
+    return _deepest(_read(update))
 
 
 @dataclass(slots=True)
@@ -43,17 +77,56 @@ class _Structs:
     """The clock of each."""
     links: list[tuple[Link, ...]] = field(default_factory=list)
     levels: list[int | None] = field(default_factory=list)
+    entries: Counter[bytes] = field(default_factory=Counter)
+    """How many name no one before them, by their parent and key."""
+    row: int = 0
+    """The most values that are told one by one, each behind the last."""
 
 
-def _structs(cursor: Cursor, clock: int, count: int) -> _Structs:
-    found = _Structs()
+def _read(update: bytes) -> dict[int, _Structs]:
+    return {
+        section.client: _structs(
+            Cursor(update, section.start), section.client, section.clock, section.count
+        )
+        for section in examine(update).sections
+    }
+
+
+def _structs(cursor: Cursor, client: int, clock: int, count: int) -> _Structs:
+    found, row = _Structs(), 0
     for _ in range(count):
+        at = cursor.at
         kind, links = cursor.head()
+        if cursor.data[at] & (LINKED | PARENT_SUB) == PARENT_SUB:
+            found.entries[cursor.data[at + 1 : cursor.at]] += 1
+        row = row + 1 if kind == ANY and (client, clock - 1, 0) in links else 0
+        found.row = max(found.row, row)
         found.starts.append(clock)
         found.links.append(links)
-        clock += cursor.content(kind)
+        length = cursor.content(kind)
+        clock += length if kind != STRING else _units(cursor.data[cursor.at - length : cursor.at])
     found.levels = [None] * count
     return found
+
+
+def _units(text: bytes) -> int:
+    """How many UTF-16 units a text has."""
+    if text.isascii():
+        return len(text)
+    return len(text.decode(errors="replace").encode("utf-16-le")) // 2
+
+
+def _most_entries(found: Iterable[_Structs]) -> int:
+    total: Counter[bytes] = Counter()
+    for structs in found:
+        total.update(structs.entries)
+    return max(total.values(), default=0)
+
+
+def _deepest(found: dict[int, _Structs]) -> int:
+    return max(
+        (_level(found, s, k) for s in found.values() for k in range(len(s.starts))), default=0
+    )
 
 
 def _level(found: dict[int, _Structs], structs: _Structs, at: int) -> int:

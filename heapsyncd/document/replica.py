@@ -11,7 +11,7 @@ from pycrdt._pycrdt import Snapshot
 
 from heapsyncd.document import direct, fields, nodes
 from heapsyncd.document.changes import MOST_BYTES, Changes, shown_again
-from heapsyncd.document.levels import MOST_LEVELS, at_most, levels
+from heapsyncd.document.levels import MOST, at_most, counted
 from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.document.tree import Path, Shown
 from heapsyncd.document.updates import (
@@ -19,6 +19,7 @@ from heapsyncd.document.updates import (
     contained,
     early,
     merge,
+    new_doc,
     state_since,
     without_early,
 )
@@ -61,7 +62,7 @@ class Replica:
     """
 
     def __init__(self, client_id: int | None = None) -> None:
-        self._doc: Doc[Any] = Doc(client_id=new_client_id() if client_id is None else client_id)
+        self._doc: Doc[Any] = new_doc(new_client_id() if client_id is None else client_id)
         self._log: list[bytes] = []
         """What it was made of: after a panic a document is not to be trusted, and made anew."""
         self._late_bytes = 0
@@ -69,8 +70,11 @@ class Replica:
         self._waiting: list[bytes] = []
         self._early: frozenset[Early] = frozenset()
         """What of them waits."""
-        self._levels = 0
-        """No fewer than its types lie in one another."""
+        self._unsure: bytes | None = None
+        """The update the document was given last, unless it is known to have all of it: looked at
+        before it is given another, for it may be large."""
+        self._weight = 0
+        """No fewer than its types lie in one another, or a key of it has first entries."""
         self._shown: Shown | None = None
         self._changes = Changes()
         """Where the body differs from what is shown."""
@@ -84,14 +88,17 @@ class Replica:
         """
         replica = cls(client_id)
         updates = list(updates)
-        replica._deepen(updates)
+        replica._weigh(updates)
         is_orderly = True
         for update in updates:
-            is_orderly &= replica._give(update)
+            is_orderly &= replica._settle()
+            is_orderly &= apply(replica._doc, update)
+            replica._unsure = update
             replica._log.append(update)
         if not is_orderly:
             replica._rebuild()
-            replica._wait(replica._log)
+            replica._wait_anew(replica._log)
+            replica._unsure = None
         replica._late_bytes = sum(map(len, replica._log[1:]))
         return replica
 
@@ -123,38 +130,45 @@ class Replica:
             self._rebuild()
             raise
 
-    def _deepen(self, updates: Sequence[bytes]) -> None:
-        """Refuse what would lie so deep in one another that yrs could not delete it."""
-        self._levels += sum(map(at_most, updates))
-        if self._levels > MOST_LEVELS:
-            self._levels = levels(merge([*self._log, *updates]))
-            if self._levels > MOST_LEVELS:
-                raise UnreadableDocument(f"its nodes lie over {MOST_LEVELS} deep in one another")
+    def _weigh(self, updates: Sequence[bytes]) -> None:
+        """Refuse what yrs could not delete, or not take in in time."""
+        self._weight += sum(map(at_most, updates))
+        if self._weight > MOST:
+            self._weight = counted(merge([*self._log, *updates]))
 
-    def _give(self, update: bytes) -> bool:
-        """Give the document an update; whether it has all of it now."""
-        is_whole = apply(self._doc, update)
-        if not is_whole:
-            self._doc = without_early(self._doc)
-            self.forget_view()
+    def _settle(self) -> bool:
+        """Let wait what the document could not use of the last update; whether it used all."""
+        is_whole = self._unsure is None or not self._early_of(self._unsure)
+        if self._unsure is not None and not is_whole:
+            self._wait([self._unsure])
+            self._leave_early()
+        self._unsure = None
         return is_whole
 
+    def _leave_early(self) -> None:
+        """Go on with a document that holds nothing it can't use yet."""
+        self._doc = without_early(self._doc)
+        self.forget_view()
+
     def _take(self, update: bytes) -> "Taken":
-        self._deepen([update])
+        self._settle()
+        self._weigh([update])
         fired: list[object] = []
         watch = self._doc._doc.observe(fired.append)  # noqa: SLF001 -- the wrapper keeps each callback
         try:
             follow = self._shown is not None and len(update) <= MOST_BYTES
             with self._changes.watched(self._doc) if follow else nullcontext():
-                is_whole = self._give(update)
+                apply(self._doc, update)
         finally:
             watch.drop()
         if fired and not follow:
             self.forget_view()
-        found = frozenset() if is_whole else self._early_of(update)
+        found = self._early_of(update)
         is_early = not found <= self._early and update not in self._waiting
         if is_early:
             self._wait([update])
+        if found:
+            self._leave_early()
         if fired or is_early:
             self._keep(update)
         if not found:
@@ -175,6 +189,10 @@ class Replica:
                 self._waiting.append(update)
                 self._early |= found
 
+    def _wait_anew(self, updates: Sequence[bytes]) -> None:
+        self._waiting, self._early = [], frozenset()
+        self._wait(updates)
+
     def _retry(self) -> None:
         """Take in what waited for an update that has arrived.
 
@@ -183,16 +201,18 @@ class Replica:
         """
         if self._waiting:
             self._rebuild()
-            waiting, self._waiting, self._early = self._waiting, [], frozenset()
-            self._wait(waiting)
+            self._wait_anew(self._waiting)
 
     def _early_of(self, update: bytes) -> frozenset[Early]:
         return early(update, self._doc.get_state())
 
     def _rebuild(self) -> None:
-        self._doc = Doc(client_id=self._doc.client_id)
-        self._give(merge(self._log))
+        self._doc = new_doc(self._doc.client_id)
+        merged = merge(self._log)
+        apply(self._doc, merged)
         self.forget_view()
+        if self._early_of(merged):
+            self._leave_early()
 
     def state_vector(self) -> bytes:
         """What the replica has seen, its clients in order.
@@ -219,11 +239,14 @@ class Replica:
 
     def has_pending(self) -> bool:
         """Whether any update waits for others that have not arrived."""
+        self._settle()
         return bool(self._waiting)
 
     def has_pending_of(self, client_id: int) -> bool:
         """Whether something waits for others that a client may have issued."""
         name = number(client_id)
+        if self._unsure is not None and name in self._unsure:
+            self._settle()
         return any(name in u for u in self._waiting)
 
     def fields(self) -> Fields:
@@ -282,7 +305,7 @@ def self_test() -> None:
     Raises:
         HeapsyncdError: this pycrdt counts otherwise, and edits would corrupt text.
     """
-    doc: Doc[XmlFragment] = Doc()
+    doc = new_doc()
     text = XmlText("é👋")
     doc.get("self_test", type=XmlFragment).children.append(text)
     if len(text) != len("é👋".encode()):

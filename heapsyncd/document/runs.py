@@ -9,14 +9,14 @@ from functools import cache
 from typing import Final
 
 MANY: Final = 32
-"""So many structs are matched at once, each of length one."""
+"""So many structs are matched at once."""
+LENGTH: Final = 127
+"""The most length that each of them has."""
 
 _NAME: Final = 16
 """Bytes of the longest names and keys."""
 _VALUE: Final = 72
 """Bytes of the longest strings in values and formats."""
-_TEXT: Final = 127
-"""Bytes of the longest text."""
 
 # Numbers in their shortest spelling: clocks below 2^28, client ids below 2^53.
 _CLOCK: Final = rb"(?:[\x00-\x7f]|[\x80-\xff]{1,3}[\x01-\x7f])"
@@ -32,8 +32,8 @@ def _any_of(patterns: Iterable[bytes]) -> bytes:
 
 
 def _span(first: int, last: int) -> bytes:
-    """A length, then so many ASCII characters."""
-    return _any_of(rb"\x%02x[\x00-\x7f]{%d}" % (n, n) for n in range(first, last + 1))
+    """A length, then so many bytes."""
+    return _any_of(rb"\x%02x.{%d}" % (n, n) for n in range(first, last + 1))
 
 
 def _item(kind: int, content: bytes, *others: bytes) -> bytes:
@@ -47,32 +47,32 @@ def _item(kind: int, content: bytes, *others: bytes) -> bytes:
     return _any_of([*heads, *others]) + content
 
 
-def _of_length_one() -> bytes:
+def _struct() -> bytes:
     name, value = _span(0, _NAME), _span(0, _VALUE)
     one = rb"\x01" + _any_of(
         [rb"[\x78\x79\x7e\x7f]", rb"\x77" + value, rb"\x7d[\x00-\x7f]", rb"\x7b.{8}"]
     )
     return _any_of(
         [
-            _item(4, rb"\x01[\x00-\x7f]"),
+            _item(4, _span(1, LENGTH)),
             _item(7, rb"(?:\x03" + name + rb"|[\x00-\x02\x04\x06])"),
             _item(8, one, rb"\x28\x00" + _ID + name),
             _item(6, name + value),
-            rb"\x00\x01",
+            _item(1, rb"[\x01-\x7f]"),
+            rb"\x00[\x01-\x7f]",
         ]
     )
 
 
 @cache
 def matchers() -> tuple[Matcher, Matcher]:
-    """What matches ``MANY`` structs in a row, and one; compiled when first asked for.
+    """What matches ``MANY`` structs in a row, and one; no Skips. Compiled when first asked for."""
+    one = _struct()
+    many = one + b"{%d}+" % MANY
+    return re.compile(many, re.DOTALL).match, re.compile(one, re.DOTALL).match
 
-    One may be a text; then group 1 is before its length, which is one byte. All others have length
-    one. No Skips are among them.
-    """
-    one = _of_length_one()
-    text = _item(4, b"()" + _span(2, _TEXT))
-    return (
-        re.compile(one + b"{%d}+" % MANY, re.DOTALL).match,
-        re.compile(one + b"|" + text, re.DOTALL).match,
-    )
+
+@cache
+def ranges() -> Matcher:
+    """What matches ``MANY`` deletions in a row."""
+    return re.compile(b"(?:" + _CLOCK + rb"(?!\x00)" + _CLOCK + b"){%d}+" % MANY).match

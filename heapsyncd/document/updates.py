@@ -1,7 +1,8 @@
 """The door to yrs: every byte of an update or a state vector that it is given passes here.
 
-What is no sound encoding is refused before yrs reads it (``examine``). And no document of yrs' is
-let hold what it can't use yet, for yrs then follows pointers to structs that it has freed:
+What is no sound encoding, or costs yrs too much, is refused before yrs reads it (``examine``,
+``levels``). And no document of yrs' is let hold what it can't use yet, for yrs then follows
+pointers to structs that it has freed:
 
 * structs behind a gap are not given to it. It would take them in at once, and let go of the wrong
   ones when what lies between comes together with some of them;
@@ -21,6 +22,7 @@ from typing import Any, Final
 from pycrdt import Doc, get_state, get_update, merge_updates
 
 from heapsyncd.document.examine import Examined, examine, examine_vector
+from heapsyncd.document.levels import refuse_rows
 from heapsyncd.document.vectors import (
     Early,
     beyond,
@@ -58,29 +60,41 @@ def contained() -> Iterator[None]:
         raise UnreadableDocument(f"its data breaks the document library ({e})") from e
 
 
-def apply(doc: "Doc[Any]", update: bytes) -> bool:
-    """Give a document an update, but for what stands behind a gap; whether it has all of it now.
+def new_doc(client_id: int | None = None) -> "Doc[Any]":
+    """A document for bytes from outside.
 
-    If not, it must be given no other (``without_early``). After an error, some of the update may
-    have been taken in: the document is not to be trusted.
+    What is deleted is not freed: yrs frees the nodes in a deleted one by following their order,
+    and where foreign structs have put that out of order, some live on in what was freed.
+    """
+    return Doc(client_id=client_id, skip_gc=True)
+
+
+def apply(doc: "Doc[Any]", update: bytes) -> bool:
+    """Give a document an update, but for what stands behind a gap; whether that is all of it.
+
+    Before it is given another one, nothing of the first may be ``early`` in it: ``without_early``
+    sees to that. After an error, some of the update may have been taken in: the document is not to
+    be trusted.
 
     Raises:
         UnreadableDocument: the bytes are bad.
     """
     examined = examine(update)
+    refuse_rows(update)
     with contained():
-        seen = clocks(doc.get_state())
-        if examined.is_gapless(seen):
-            doc.apply_update(update)
-        else:
-            rest = get_update(update, doc.get_state())
-            doc.apply_update(_before_gaps(rest, examine(rest), seen))
-        return examined.is_within(clocks(doc.get_state()))
+        vector = doc.get_state()
+        seen = clocks(vector)
+        is_gapless = examined.is_gapless(seen)
+        if not is_gapless:
+            rest = get_update(update, vector)
+            update = _before_gaps(rest, examine(rest), seen)
+        doc.apply_update(update)
+        return is_gapless
 
 
 def without_early(doc: "Doc[Any]") -> "Doc[Any]":
     """The same document, without what it could not use yet."""
-    new: Doc[Any] = Doc(client_id=doc.client_id)
+    new = new_doc(doc.client_id)
     with contained():
         new.apply_update(doc.get_update())
     return new
@@ -166,8 +180,6 @@ def early(update: bytes, state_vector: bytes) -> frozenset[Early]:
     Raises:
         UnreadableDocument: the bytes are bad.
     """
-    if examine(update).is_within(clocks(state_vector)):
-        return frozenset()
     return beyond(_lacking(update, state_vector), state_vector)
 
 

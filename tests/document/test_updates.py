@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.document.levels import MOST_LEVELS
+from heapsyncd.document.levels import MOST
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, merge, missing, vector_of, without_deletions
 from heapsyncd.document.vectors import Deletions, deletions, number, written
 from heapsyncd.errors import UnreadableDocument
-from tests.document.encodings import CRASHERS, ODD, UPDATES, deleting, item, update
+from tests.document.encodings import CRASHERS, ODD, UPDATES, deleting, item, span, update
 from tests.document.test_examine import chain
 from tests.document.victim import Victim
 
@@ -57,10 +57,10 @@ def test_deep_nodes_are_refused(victim: Victim, deep: bytes, deletion: bytes) ->
 
 def test_nodes_grow_deep_bit_by_bit(victim: Victim) -> None:
     """The same when each update adds a few levels to those that are there."""
-    whole = chain(MOST_LEVELS + 900)
+    whole = chain(MOST + 900)
     replica = Replica()
     refused = 0
-    for k in range(0, MOST_LEVELS + 900, 300):
+    for k in range(0, MOST + 900, 300):
         part = missing([cut(whole, k + 300)], vector_of([cut(whole, k)] if k else [EMPTY]))
         try:
             replica.apply(part)
@@ -149,3 +149,75 @@ def test_structs_stay_when_deletions_go() -> None:
     kept = update([(1, 0, [(item(7, b"\3\1p", b"\1\1m"), 1)])])
     whole = kept[:-1] + b"\1" + deleting(2, (3, 4))[1:]
     assert without_deletions(whole, [b"\0" + deleting(2, (3, 4))]) == kept
+
+
+WAVE = item(4, span("👋x".encode()), b"\0\7\1")
+"""A text, in what the second struct of client 7 is."""
+ENDLESS = [
+    pytest.param(
+        update([(7, 0, [(item(7, b"\1", b"\1" + span(root) + span(b"k"), 0x20), 1),
+                        (item(7, b"\0", b"\0\7\0" + span(key), 0x20), 1), (WAVE, 3)])]),
+        id=f"in {root.decode()}",
+    )
+    for root, key in ((b"relations_v1", b"type"), (b"files_v0", b"name"), (b"meta_v0", b"k"))
+]  # fmt: skip
+"""A map in a root, in it a list, in it a text that yrs never comes back from reading."""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("endless", ENDLESS)
+def test_a_list_that_holds_a_text_holds_nobody_up(victim: Victim, endless: bytes) -> None:
+    """What yrs never comes back from reading is not read: the fields do without it."""
+    assert victim.survives([endless])
+
+
+def behind(count: int, head: bytes, flags: int = 0) -> bytes:
+    """Values told one by one, each behind the last."""
+    structs = [(item(8, b"\1\x78", head, flags), 1)]
+    structs += [(item(8, b"\1\x78", b"\7" + number(k), 0x80), 1) for k in range(count - 1)]
+    return update([(7, 0, structs)])
+
+
+def unrelated(count: int, client: int = 7, head: bytes = b"\1\1m\1k") -> bytes:
+    """Entries of one key, none of which names another."""
+    return update([(client, 0, [(item(8, b"\1\x78", head, 0x20), 1)] * count)])
+
+
+COSTLY = [
+    pytest.param([unrelated(MOST + 1)], id="entries of a key"),
+    pytest.param([unrelated(MOST // 2 + 1), unrelated(MOST // 2, 9)], id="entries in two updates"),
+    pytest.param(
+        [update([(1, 0, [(item(7, b"\1"), 1)])]), unrelated(MOST + 1, 7, b"\0\1\0\1k")],
+        id="entries of a map in a root",
+    ),
+    pytest.param([behind(MOST + 2, b"\1\1m")], id="values of a list"),
+    pytest.param([behind(MOST + 2, b"\1\1m\1k", 0x20)], id="values of a key"),
+]
+
+
+@pytest.mark.parametrize("updates", COSTLY)
+def test_what_takes_yrs_too_long_is_refused(updates: list[bytes]) -> None:
+    """What costs the square of its length, beyond what takes about a second."""
+    with pytest.raises(UnreadableDocument):
+        Replica.load(updates)
+    replica = Replica.load(updates[:-1])
+    with pytest.raises(UnreadableDocument):
+        replica.apply(updates[-1])
+
+
+def test_many_entries_of_many_keys_are_taken_in() -> None:
+    """A map of thousands of keys; a key that was set thousands of times, by one who knew that."""
+    wide = [(item(8, b"\1\x78", b"\1\1m" + span(b"%d" % k), 0x20), 1) for k in range(MOST + 1)]
+    assert Replica.load([update([(7, 0, wide)])]).state_vector() == b"\1\7" + number(MOST + 1)
+    assert Replica.load([behind(3_000, b"\1\1m\1k", 0x20)]).state_vector() == b"\1\7" + number(
+        3_000
+    )
+
+
+def test_what_waits_is_known_after_a_refusal() -> None:
+    """A document that was loaded with a waiting update still has it after a refused one."""
+    early = update([(7, 0, [(item(4, b"\1a", b"\x09\0", 0x80), 1)])])
+    replica = Replica.load([early])
+    with pytest.raises(UnreadableDocument):
+        replica.apply(unrelated(MOST + 1, 3))
+    assert replica.has_pending()

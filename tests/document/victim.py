@@ -5,16 +5,21 @@ and the server do with foreign bytes; then ``ok`` is said.
 """
 
 import json
+import os
+import select
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Self
+from typing import Final, Self
 
 from heapsyncd.document.edit import Wish, edit
+from heapsyncd.document.fresh import fresh
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import early, merge, missing, vector_of
 from heapsyncd.errors import BlockError
+
+LIMIT_S: Final = 40
 
 
 class Victim:
@@ -35,7 +40,7 @@ class Victim:
             self._process.stdout.close()
 
     def survives(self, updates: Sequence[bytes]) -> bool:
-        """Whether the process lives on after these."""
+        """Whether the process lives on after these, and comes back from them in time."""
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__],
@@ -43,6 +48,7 @@ class Victim:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # Rust's panics
                 text=True,
+                env=os.environ | {"MALLOC_PERTURB_": "165"},  # freed memory is overwritten at once
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -50,8 +56,10 @@ class Victim:
         with suppress(BrokenPipeError):
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
-        if self._process.stdout.readline() == "ok\n":
+        answered, *_ = select.select([self._process.stdout], [], [], LIMIT_S)
+        if answered and self._process.stdout.readline() == "ok\n":
             return True
+        self._process.kill()
         with suppress(BrokenPipeError):
             self.__exit__()
         self._process = None
@@ -71,6 +79,7 @@ def use(updates: Sequence[bytes]) -> None:
         _try(lambda u=found: look_at(Replica.load(u)))  # type: ignore[misc]
         _try(lambda u=found: look_at(Replica.load([merge(u)])))  # type: ignore[misc]
         _try(lambda u=found: missing(u, vector_of(u[:1])))  # type: ignore[misc]
+    _try(lambda: fresh(known))
     for update in updates:
         _try(lambda u=update: early(u, taking.state_vector()))  # type: ignore[misc]
 
