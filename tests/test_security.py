@@ -113,10 +113,12 @@ SERVER: Final = {
     "an id of somebody else's block": (
         "is answered like one of no block, or of one that is gone",
         "server/test_rights.py::test_blocks_of_others_are_not_told_of",
+        "server/test_rights.py::test_what_others_have_is_answered_like_nothing",
     ),
     "headers": (
         "answers are stored nowhere, addresses with tokens and versions are told to nobody",
         "server/test_strangers.py::test_headers_that_protect",
+        "server/test_strangers.py::test_what_is_no_http_gets_an_answer_like_all_others",
     ),
 }
 """What was found in the embedded server: what holds now, then the tests that prove it."""
