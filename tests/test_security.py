@@ -68,6 +68,7 @@ SERVER: Final = {
     ),
     "S12": (
         "no request holds the loop: large documents are worked on apart, the rest is bounded",
+        "server/test_load.py::test_no_request_holds_the_loop",
         "server/test_load.py::test_large_documents_leave_the_loop",
         "server/test_load.py::test_a_document_grows_large_and_small_ones_go_on",
         "server/test_load.py::test_what_breaks_the_other_process",
