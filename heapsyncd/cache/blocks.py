@@ -260,8 +260,9 @@ def want_troubled(tx: Tx, heap: HeapId) -> int:
     are. Until both is done it is pending.
     """
     return tx.execute(
-        "UPDATE block SET wanted = max(wanted, sync_version), stale = 1 WHERE heap_id = ?"
-        " AND problem IS NOT NULL AND sync_version > 0",
+        # One of which nothing could be received yet has nothing to be published.
+        "UPDATE block SET wanted = max(wanted, sync_version, 1), stale = max(stale, seq > 0)"
+        " WHERE heap_id = ? AND problem IS NOT NULL AND (sync_version > 0 OR born_here = 0)",
         (heap,),
     ).rowcount
 
