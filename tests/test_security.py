@@ -161,12 +161,15 @@ CLIENT: Final = {
     "C8": (
         "a hash is 64 hex digits or absent: it names no other address",
         "document/test_fields.py::test_a_hash_is_64_hex_digits_or_absent",
+        "document/test_fields.py::test_two_spellings_of_a_hash_are_one_file",
+        "sync/test_files.py::test_a_key_in_another_spelling",
         "sync/test_files.py::test_an_entry_that_nobody_could_have_meant",
     ),
     "C9": (
         "a download ends at the file's size, and is not unpacked",
         "backends/test_download.py::test_a_file_that_goes_on_for_ever_ends_at_its_size",
         "backends/test_download.py::test_a_file_that_is_compressed_is_refused",
+        "sync/test_files.py::test_a_content_of_no_known_size",
     ),
     "C10": (
         "a version that is announced and never delivered is not asked for in a circle",
