@@ -71,6 +71,7 @@ SERVER: Final = {
         "server/test_load.py::test_no_request_holds_the_loop",
         "server/test_load.py::test_large_documents_leave_the_loop",
         "server/test_load.py::test_a_document_grows_large_and_small_ones_go_on",
+        "server/test_load.py::test_what_was_never_committed_is_forgotten",
         "server/test_load.py::test_what_breaks_the_other_process",
         "server/test_load.py::test_work_apart_ends_in_time",
         "server/test_load.py::test_waiting_updates_are_bounded",
@@ -80,6 +81,7 @@ SERVER: Final = {
         "presence is bounded: a state, a document, a socket, and in all",
         "server/test_load.py::test_presence_is_bounded",
         "server/test_load.py::test_presence_gives_back_what_it_took",
+        "server/test_load.py::test_so_many_are_present",
         "server/test_load.py::test_an_awareness_state_is_bounded",
     ),
     "S14": (

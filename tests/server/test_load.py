@@ -13,15 +13,18 @@ from typing import Any
 
 import pytest
 from pycrdt import Doc, XmlElement, XmlFragment, XmlText
+from ulid import ULID
 
 from heapsyncd.document import updates
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.vectors import number
 from heapsyncd.errors import UnreadableDocument
-from heapsyncd.ids import HeapId
+from heapsyncd.ids import HeapId, new_block_id
 from heapsyncd.server import Limits, transfers
-from heapsyncd.server.apart import Apart
+from heapsyncd.server.apart import Apart, carry_out
 from heapsyncd.server.awareness import LEFT, Budget, Presence, State, decode, encode
+from heapsyncd.server.data import Stored
+from heapsyncd.server.held import Batch
 from heapsyncd.wire import hocuspocus as hp
 from tests.bench.loop import watched
 from tests.server.rig import (
@@ -145,6 +148,25 @@ async def test_what_breaks_the_other_process(tmp_path: Path) -> None:
         pushed = [(large, paragraph("x" * 700_000)), (small, paragraph("on"))]
         assert await client.statuses(heap, *pushed) == ["invalid", "ok"]
         assert said(await client.pulled(heap, small)) == "on"
+
+
+def test_what_was_never_committed_is_forgotten() -> None:
+    """The other process goes by what is stored: its answer may have been lost on a full disk."""
+    block, heap = new_block_id(), HeapId(str(ULID()))
+    stored = Stored(block, heap, "document", "", 1, paragraph("stored"), (), incomplete=False)
+
+    def change(batch: Batch) -> bool:
+        held = batch.get(block)
+        assert held is not None
+        return batch.apply(held, paragraph("lost"))
+
+    def look(batch: Batch) -> str:
+        held = batch.get(block)
+        assert held is not None
+        return said(loaded(held.folded()))
+
+    assert carry_out(block, stored, [change], Limits()).results == [(True, True)]
+    assert carry_out(block, stored, [look], Limits()).results == [(True, "stored")]
 
 
 async def test_work_apart_ends_in_time() -> None:
@@ -330,6 +352,15 @@ def test_presence_gives_back_what_it_took() -> None:
     presence.leave("seat")
     assert budget.take("other", 100)
     assert not budget.take("other", 1)
+
+
+def test_so_many_are_present() -> None:
+    """Of a document so many states are kept, however small; one that leaves makes room."""
+    presence = Presence(2, 1_000, Budget(1_000, 1_000))
+    states = [State(k, 1, "1") for k in range(3)]
+    assert presence.merge(states, "seat", "socket") == states[:2]
+    presence.merge([State(0, 2, LEFT)], "seat", "socket")
+    assert presence.merge(states[2:], "seat", "socket") == states[2:]
 
 
 def test_an_awareness_state_is_bounded() -> None:
