@@ -114,7 +114,7 @@ class FileEntry:
 
     key: str
     hash: str
-    """sha256, 64 hex digits; '' when the document names none."""
+    """sha256, 64 hex digits without capitals; '' when the document names none."""
     name: str
     size_bytes: int
     mime_type: str = "application/octet-stream"

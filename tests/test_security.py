@@ -68,8 +68,10 @@ SERVER: Final = {
     ),
     "S12": (
         "no request holds the loop: large documents are worked on apart, the rest is bounded",
+        "server/test_load.py::test_no_request_holds_the_loop",
         "server/test_load.py::test_large_documents_leave_the_loop",
         "server/test_load.py::test_a_document_grows_large_and_small_ones_go_on",
+        "server/test_load.py::test_what_was_never_committed_is_forgotten",
         "server/test_load.py::test_what_breaks_the_other_process",
         "server/test_load.py::test_work_apart_ends_in_time",
         "server/test_load.py::test_waiting_updates_are_bounded",
@@ -79,6 +81,7 @@ SERVER: Final = {
         "presence is bounded: a state, a document, a socket, and in all",
         "server/test_load.py::test_presence_is_bounded",
         "server/test_load.py::test_presence_gives_back_what_it_took",
+        "server/test_load.py::test_so_many_are_present",
         "server/test_load.py::test_an_awareness_state_is_bounded",
     ),
     "S14": (
@@ -113,10 +116,12 @@ SERVER: Final = {
     "an id of somebody else's block": (
         "is answered like one of no block, or of one that is gone",
         "server/test_rights.py::test_blocks_of_others_are_not_told_of",
+        "server/test_rights.py::test_what_others_have_is_answered_like_nothing",
     ),
     "headers": (
         "answers are stored nowhere, addresses with tokens and versions are told to nobody",
         "server/test_strangers.py::test_headers_that_protect",
+        "server/test_strangers.py::test_what_is_no_http_gets_an_answer_like_all_others",
     ),
 }
 """What was found in the embedded server: what holds now, then the tests that prove it."""
@@ -158,12 +163,15 @@ CLIENT: Final = {
     "C8": (
         "a hash is 64 hex digits or absent: it names no other address",
         "document/test_fields.py::test_a_hash_is_64_hex_digits_or_absent",
+        "document/test_fields.py::test_two_spellings_of_a_hash_are_one_file",
+        "sync/test_files.py::test_a_key_in_another_spelling",
         "sync/test_files.py::test_an_entry_that_nobody_could_have_meant",
     ),
     "C9": (
         "a download ends at the file's size, and is not unpacked",
         "backends/test_download.py::test_a_file_that_goes_on_for_ever_ends_at_its_size",
         "backends/test_download.py::test_a_file_that_is_compressed_is_refused",
+        "sync/test_files.py::test_a_content_of_no_known_size",
     ),
     "C10": (
         "a version that is announced and never delivered is not asked for in a circle",

@@ -1,7 +1,13 @@
 """The unit file agrees with the program it starts."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from heapsyncd.cli.main import COMMANDS
 from heapsyncd.daemon import CLOSE_LIMIT_S
@@ -54,3 +60,18 @@ def test_what_holds_the_key_is_shut_in() -> None:
     assert setting("KeyringMode") == "private"
     assert setting("MemoryDenyWriteExecute") == "yes"
     assert "SystemCallFilter=~@privileged @resources" in UNIT.splitlines()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_takes_every_line(tmp_path: Path) -> None:
+    """It knows each directive and its value, and says nothing against the unit."""
+    unit = tmp_path / "heapsyncd.service"
+    unit.write_text(UNIT.replace("%h/.local/bin/heapsyncd", sys.executable))
+    told = subprocess.run(
+        ["systemd-analyze", "--user", "verify", str(unit)],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")

@@ -6,6 +6,9 @@ worked on: a mark costs no system call, and what was written is there after any 
 process. A power cut may lose a mark: that only counts a death less. Ids that stand there at a
 start were worked on when the last life ended. A block with which two lives in a row ended is left
 alone from then on; the others go on.
+
+A life that was told to end is none of these, even if it is killed before the work is through: a
+large document on a slow machine may take longer than the system waits.
 """
 
 import contextlib
@@ -15,6 +18,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Self
+
+import structlog
 
 from heapsyncd import __version__
 from heapsyncd.errors import FolderTrouble, UnreadableDocument
@@ -31,6 +36,8 @@ _VERSION: Final = f"heapsyncd {__version__}".encode().ljust(_SLOT_BYTES, b"\0")
 """The first slot. Another version may cope with what this one did not."""
 _WORKING, _RESTING = b"w", b"r"
 
+log = structlog.get_logger()
+
 
 class AtWork:
     """The marks of one account; made by ``open``. ``on`` may be used by several threads."""
@@ -43,6 +50,7 @@ class AtWork:
         self._depths: dict[BlockId, int] = {}
         self._deaths: dict[BlockId, int] = {}
         self._free = list(range(_SLOTS - 1, 0, -1))
+        self._is_ending = False
 
     @classmethod
     @contextlib.contextmanager
@@ -64,12 +72,22 @@ class AtWork:
         with data:
             marks = cls(path, data)
             marks._count()
-            yield marks
+            try:
+                yield marks
+            finally:
+                marks.end()  # threads of ours may still be at work: they outlive no process
 
     @property
     def given_up(self) -> frozenset[BlockId]:
         """The blocks that are left alone."""
         return frozenset(b for b, deaths in self._deaths.items() if deaths >= DEATHS)
+
+    def end(self) -> None:
+        """This life ends as it was told to: what is worked on is at fault for nothing any more."""
+        with self._lock:
+            self._is_ending = True
+            for block in self._depths:
+                self._write(block, self._deaths.get(block, 0))
 
     @contextlib.contextmanager
     def on(self, block: BlockId) -> Iterator[None]:
@@ -89,14 +107,11 @@ class AtWork:
     def _begin(self, block: BlockId) -> None:
         deaths = self._deaths.get(block, 0)
         if deaths >= DEATHS:
-            raise UnreadableDocument(
-                f"heapsyncd ended {deaths} times while it worked on it, and leaves it alone; to"
-                f" have it tried again, stop heapsyncd and remove {self._path}"
-            )
+            raise UnreadableDocument(self._left_alone(deaths))
         self._depths[block] = self._depths.get(block, 0) + 1
         if block not in self._slots and self._free:
             self._slots[block] = self._free.pop()
-        self._write(block, _WORKING, deaths)
+        self._write(block, deaths)
 
     def _end(self, block: BlockId) -> None:
         self._depths[block] -= 1
@@ -121,19 +136,37 @@ class AtWork:
             if not is_ulid(id_) or state not in {_WORKING, _RESTING}:
                 self._clear(slot)
                 continue
+            deaths = min(deaths + (state == _WORKING), 255)
+            if not deaths:
+                self._clear(slot)  # it was worked on when an ordered end came
+                continue
             block = BlockId(id_)
             self._free.remove(slot)
             self._slots[block] = slot
-            self._deaths[block] = min(deaths + (state == _WORKING), 255)
-            self._write(block, _RESTING, self._deaths[block])
+            self._deaths[block] = deaths
+            self._write(block, deaths)
+            if deaths >= DEATHS:
+                log.warning("a document is left alone", block=block, why=self._left_alone(deaths))
+            elif state == _WORKING:
+                log.warning("the last life ended while it worked on a document", block=block)
 
-    def _write(self, block: BlockId, state: bytes, deaths: int) -> None:
+    def _left_alone(self, deaths: int) -> str:
+        return (
+            f"heapsyncd ended {deaths} times while it worked on it, and leaves it alone; to have"
+            f" it tried again, stop heapsyncd and remove {self._path}"
+        )
+
+    def _write(self, block: BlockId, deaths: int) -> None:
         slot = self._slots.get(block)
-        if slot is not None:
+        if slot is not None and not self._data.closed:
             at = slot * _SLOT_BYTES
+            is_working = block in self._depths and not self._is_ending
+            state = _WORKING if is_working else _RESTING
             entry = block.encode().ljust(_ID_BYTES, b"\0")[:_ID_BYTES] + state + bytes([deaths])
             self._data[at : at + len(entry)] = entry
 
     def _clear(self, slot: int) -> None:
+        if self._data.closed:
+            return
         at = slot * _SLOT_BYTES
         self._data[at : at + _SLOT_BYTES] = bytes(_SLOT_BYTES)

@@ -7,6 +7,7 @@ simply sent again (Yjs updates are idempotent, PROTOCOL §5).
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from heapsyncd.cache.holds import WAITING
 from heapsyncd.database import Tx
@@ -17,6 +18,8 @@ _COLUMNS = (
     "id, heap_id, kind, sync_version, wanted, announced_ms, title, folder_id, deleted_at_ms,"
     " state_vector, seq, born_here, stale, problem"
 )
+_QUARANTINED: Final = 8
+"""Updates of one block that can't be loaded and are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +225,32 @@ def long_logs(tx: Tx, heap: HeapId, rows: int) -> list[BlockId]:
 
 
 def quarantine(tx: Tx, block: BlockId, data: bytes, reason: str, now_ms: int) -> None:
-    """Keep an update that can't be loaded, and say so at the block."""
+    """Keep an update that can't be loaded, and say so at the block.
+
+    Of one block only so many are kept: a pull that fails brings all that those before it did.
+    """
     tx.execute(
         "INSERT INTO quarantine (block_id, data, reason, made_at_ms) SELECT ?, ?, ?, ? WHERE NOT"
         " EXISTS (SELECT 1 FROM quarantine WHERE block_id = ? AND data = ?)",
         (block, data, reason, now_ms, block, data),
     )
+    tx.execute(
+        "DELETE FROM quarantine WHERE block_id = ? AND id NOT IN (SELECT id FROM quarantine"
+        " WHERE block_id = ? ORDER BY id DESC LIMIT ?)",
+        (block, block, _QUARANTINED),
+    )
     update(tx, block, problem=reason)
+
+
+def is_quarantined(tx: Tx, block: BlockId) -> bool:
+    """Whether anything is missing in the block's log that could not be loaded."""
+    sql = "SELECT 1 FROM quarantine WHERE block_id = ? LIMIT 1"
+    return tx.execute(sql, (block,)).fetchone() is not None
+
+
+def release(tx: Tx, block: BlockId) -> None:
+    """The log holds all there is: what could not be loaded is of no use any more."""
+    tx.execute("DELETE FROM quarantine WHERE block_id = ?", (block,))
 
 
 def problems(tx: Tx, heap: HeapId) -> list[tuple[BlockId, str, str]]:
@@ -246,8 +268,9 @@ def want_troubled(tx: Tx, heap: HeapId) -> int:
     are. Until both is done it is pending.
     """
     return tx.execute(
-        "UPDATE block SET wanted = max(wanted, sync_version), stale = 1 WHERE heap_id = ?"
-        " AND problem IS NOT NULL AND sync_version > 0",
+        # One of which nothing could be received yet has nothing to be published.
+        "UPDATE block SET wanted = max(wanted, sync_version, 1), stale = max(stale, seq > 0)"
+        " WHERE heap_id = ? AND problem IS NOT NULL AND (sync_version > 0 OR born_here = 0)",
         (heap,),
     ).rowcount
 

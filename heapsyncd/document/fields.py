@@ -5,6 +5,7 @@ Read tolerantly: a value of another shape than the contract's is passed over, an
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from pycrdt import Doc, Map
@@ -24,7 +25,7 @@ def read(doc: Doc[Any]) -> Fields:
         tags=tuple(
             sorted(BlockId(k) for k, v in plain_map(doc, nodes.RELATIONS).items() if is_tag(v))
         ),
-        files=tuple(_file(k, v) for k, v in sorted(plain_map(doc, nodes.FILES).items())),
+        files=_files(plain_map(doc, nodes.FILES)),
         deleted_at_ms=_integer(meta.get("deleted_at")),
         permanently_deleted_at_ms=_integer(meta.get("permanently_deleted_at")),
     )
@@ -64,6 +65,22 @@ def is_tag(value: object) -> bool:
     return isinstance(value, Mapping) and value.get("type") == "tag"
 
 
+def _files(entries: Mapping[str, object]) -> tuple[FileEntry, ...]:
+    """The files, by key. Keys that spell one hash in capitals and not are one file."""
+    found: dict[str, FileEntry] = {}
+    for key in sorted(entries, reverse=True):  # small letters first: so everybody else writes it
+        file, one = _file(key, entries[key]), _spelled(key)
+        kept = found.setdefault(one, file)
+        if file.is_uploaded:
+            found[one] = replace(kept, is_uploaded=True)
+    return tuple(sorted(found.values(), key=lambda f: f.key))
+
+
+def _spelled(key: str) -> str:
+    """A key in the one spelling of a hash; of what is no hash, as it is."""
+    return key.lower() if FILE_KEY.fullmatch(key) else key
+
+
 def _file(key: str, value: object) -> FileEntry:
     entry = value if isinstance(value, Mapping) else {}
     match = FILE_KEY.fullmatch(key)
@@ -74,7 +91,7 @@ def _file(key: str, value: object) -> FileEntry:
     return FileEntry(
         key=key,
         # It becomes part of an address and of a file's name: nothing else may pass.
-        hash=named[0] if named else match["hash"] if match else "",
+        hash=(named[0] if named else match["hash"] if match else "").lower(),
         name=_text(entry.get("name")),
         size_bytes=max(0, size),
         mime_type=_text(entry.get("mime_type")) or "application/octet-stream",
@@ -134,10 +151,10 @@ def put_file(doc: Doc[Any], file: FileEntry) -> None:
 
 
 def drop_file(doc: Doc[Any], key: str) -> None:
-    """Remove an entry of ``files_v0``."""
+    """Remove an entry of ``files_v0``, in whatever spelling."""
     entries = root_map(doc, nodes.FILES)
-    if key in entries:
-        del entries[key]
+    for spelling in [k for k in entries.keys() if _spelled(k) == _spelled(key)]:  # noqa: SIM118 -- no dict
+        del entries[spelling]
 
 
 def put_deletion(doc: Doc[Any], at_ms: int | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from heapsyncd.errors import FolderTrouble
@@ -68,6 +69,36 @@ def make_app(services: Services) -> web.Application:
     add("GET", "/ws/{rest:.*}", _live)
     app.on_shutdown.append(_close_sockets)
     return app
+
+
+class Protocol(web.RequestHandler):
+    """aiohttp's side of a connection; what is no HTTP gets an answer like all others.
+
+    No application sees such a request: neither middleware nor signal would reach its answer.
+    """
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 -- it repeats what was sent
+    ) -> web.StreamResponse:
+        """Make the answer to what can't be read as a request; the connection ends after it."""
+        if isinstance(exc, HttpProcessingError):
+            # Anybody can send it as often as they like: no line each, and no traceback.
+            log.debug("no HTTP", address=request.remote, status=status)
+            answer = _json({"error": "the request can't be understood"}, status)
+        else:
+            log.error("a request failed", address=request.remote, exc_info=exc)
+            answer = _json({"error": "internal error"}, status)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun: no other can be sent")
+        answer.force_close()
+        _harden(answer)
+        return answer
 
 
 def sockets_of(app: web.Application) -> set[Socket]:
@@ -238,6 +269,10 @@ def _is_here(url: str) -> bool:
 
 
 async def _protect(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+    _harden(response)
+
+
+def _harden(response: web.StreamResponse) -> None:
     """What holds tokens or notes is kept nowhere on the way; addresses with tokens stay here."""
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     response.headers["Referrer-Policy"] = "no-referrer"

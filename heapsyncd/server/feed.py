@@ -152,17 +152,28 @@ async def push(
         raise Refusal(413, f"at most {s.limits.push_updates} updates a request")
 
     # One job for each, asked for in order without a wait between: they are committed together.
+    named = [_named(s, heap, u.block_id) for u in updates]
     jobs = [
-        s.documents.change(
-            BlockId(u.block_id),
-            partial(_pushed, heap, u, writable, s.documents.is_gone(BlockId(u.block_id))),
-            len(u.update),
-        )
-        for u in updates
+        s.documents.change(block, partial(_pushed, heap, block, u, writable), len(u.update))
+        for block, u in zip(named, updates, strict=True)
     ]
     # All are waited for, whatever becomes of some: none of their errors may go unheard.
     outcomes = await asyncio.gather(*jobs, return_exceptions=True)
     return {"results": [_answered(o, u) for o, u in zip(outcomes, updates, strict=True)]}
+
+
+_NONE = BlockId("")
+
+
+def _named(s: Services, heap: HeapId, block: str) -> BlockId:
+    """The block whose document is asked for; none in the place of one that is none of the heap's.
+
+    That is answered as if it did not exist, and as fast: its document is not even loaded.
+    """
+    id_ = BlockId(block)
+    place = s.documents.where(id_)
+    elsewhere = place is not None and place[0] != heap
+    return _NONE if elsewhere or s.documents.is_gone(id_) else id_
 
 
 def _answered(outcome: dict[str, object] | BaseException, asked: PushUpdate) -> dict[str, object]:
@@ -176,13 +187,13 @@ def _answered(outcome: dict[str, object] | BaseException, asked: PushUpdate) -> 
 
 def _pushed(
     heap: HeapId,
+    block: BlockId,
     push: PushUpdate,
     writable: bool,
-    is_gone: bool,
     batch: Batch,
 ) -> dict[str, object]:
-    held = batch.get(BlockId(push.block_id))
-    if held is None or held.heap_id != heap or is_gone:
+    held = batch.get(block)
+    if held is None or held.heap_id != heap:
         status, version = "not_found", push.sync_version
     else:
         version = held.sync_version

@@ -126,7 +126,9 @@ async def insert_block(request: web.Request, s: Services, account: Account) -> A
     body = await read_json(request, asked.InsertBlock, s.limits.body_bytes)
     id_ = BlockId(asked.checked_ulid(body.id, "id"))
     heap = s.heaps.writable(account, body.workspace_id)
-    if s.documents.is_gone(id_):
+    place = s.documents.where(id_)
+    # Told without a look at the document: neither its size nor its state shows in the answer.
+    if s.documents.is_gone(id_) or (place is not None and place[0] != heap):
         raise Refusal(409, _TAKEN)
     await s.documents.change(id_, partial(_inserted, id_, heap, body.type, body.title or ""))
     row = await s.db.read(lambda tx: data.row(tx, id_))

@@ -7,6 +7,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +21,7 @@ from heapsyncd.server import transfers
 from heapsyncd.server.accounts import Accept, Accounts
 from heapsyncd.server.addresses import is_loopback, networks
 from heapsyncd.server.apart import Apart
-from heapsyncd.server.app import make_app, sockets_of
+from heapsyncd.server.app import Protocol, make_app, sockets_of
 from heapsyncd.server.blobs import Blobs
 from heapsyncd.server.documents import Documents
 from heapsyncd.server.door import BACKLOG, Door, bounded
@@ -169,24 +170,21 @@ class Server(Hands):
         await sweep(services)
         app = make_app(services)
         self._sockets = sockets_of(app)
-        # Tokens may stand in the query of file routes: no access log.
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            shutdown_timeout=SHUTDOWN_S,
-            handle_signals=False,
-            keepalive_timeout=self._limits.request_s,
-            lingering_time=LINGER_S,
-        )
+        options: dict[str, Any] = {
+            "access_log": None,  # tokens may stand in the query of file routes
+            "keepalive_timeout": self._limits.request_s,
+            "lingering_time": LINGER_S,
+        }
+        runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S, handle_signals=False, **options)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         assert runner.server is not None, "it is set up"
         most, most_of_one = bounded(self._limits.connections), self._limits.connections_per_address
-        door = Door(runner.server, most, most_of_one, self._proxies)
+        loop = asyncio.get_running_loop()
+        protocol = partial(Protocol, runner.server, loop=loop, **options)
+        door = Door(protocol, most, most_of_one, self._proxies)
         try:
-            listening = await asyncio.get_running_loop().create_server(
-                door, self._host, self._port, backlog=BACKLOG
-            )
+            listening = await loop.create_server(door, self._host, self._port, backlog=BACKLOG)
         except OSError as error:
             where = f"{self._host}:{self._port}"
             raise FolderTrouble(f"Can't listen on {where}: {error.strerror}.") from error

@@ -160,10 +160,13 @@ class Socket:
 
     def _admit(self, address: str, account: Account) -> tuple[Address, str]:
         place = Address.parse(address)
-        known = None if place is None else self._s.documents.where(place.block)
-        if place is None or known is None or known[0] != place.heap:
+        if place is None:
             raise Refusal(404, "not_found")
+        # First: what is in a heap that one may not see is not told, nor whether anything is.
         self._s.heaps.readable(account, place.heap)
+        known = self._s.documents.where(place.block)
+        if known is None or known[0] != place.heap:
+            raise Refusal(404, "not_found")
         if known[1] != place.sync_version:
             raise Refusal(409, f"stale: the current version is {known[1]}")
         if len(self._seats) >= self._s.limits.documents_per_socket:

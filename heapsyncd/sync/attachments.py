@@ -73,7 +73,7 @@ def wanted_paths(holding: Holding, known: Mapping[str, str]) -> dict[str, str]:
 
 def here(entry: EntryRow) -> bool:
     """Whether the file on the disk has the content that the entry names."""
-    return entry.digest is not None and (entry.key or "").startswith(entry.digest.hex())
+    return entry.digest is not None and (entry.key or "").lower().startswith(entry.digest.hex())
 
 
 def contents_of(heap: HeapState, block: BlockId) -> dict[str, EntryRow]:
@@ -130,7 +130,8 @@ def _rows(heap: HeapState, holding: Holding, wanted: Mapping[str, str]) -> list[
                 continue  # somebody else stands there still: the next time
             before = stands or EntryRow(wanted[file.key], holding.id, role)
         row = replace(before, key=file.key, role=role)
-        if not here(row):
+        # By the hash of its document: a key need not be one.
+        if row.digest is None or row.digest.hex() != file.hash:
             row = replace(row, todo=todo_of(heap, file, row))
         if row.inode is None:
             row = replace(row, size=file.size_bytes)

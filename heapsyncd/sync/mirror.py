@@ -160,6 +160,7 @@ class AccountMirror:
                     self._note(error)
                     self._ready()
                 await self._rest(lane.pause_s() if lane.failures else HEAPS_AGAIN_S, *lane.ends())
+            self._at_work.end()
             self._end.set()
 
     async def _rest(self, wait_s: float, *events: asyncio.Event) -> None:
@@ -205,6 +206,7 @@ class AccountMirror:
 
     async def _end_heaps(self) -> None:
         """End the heaps' tasks in order; what waits for the server still is not waited for."""
+        self._at_work.end()
         self._end.set()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=END_S)

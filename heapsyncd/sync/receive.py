@@ -71,6 +71,8 @@ class Absorbed:
     fields: Fields | None = None
     bad: tuple[bytes, str] | None = None
     """An update that could not be loaded, and why."""
+    is_whole: bool = False
+    """Whether all that the server has is here now: it answered a pull."""
     forgot: bool = False
     """Whether the server lacks what it once acknowledged."""
     returns: bool = False
@@ -214,10 +216,12 @@ def _absorb(heap: HeapState, found: _Found, held: Replica | None, item: Incoming
     try:
         with heap.at_work.on(state.id):
             if not state.seq and not state.born_here:
-                return _first(state, item, heap.client_id)
-            if is_back or item.sync_version > state.sync_version > 0:
-                return _switch(state, found.rows, item, heap.client_id)
-            return _append(found, held, item, heap.client_id)
+                absorbed = _first(state, item, heap.client_id)
+            elif is_back or item.sync_version > state.sync_version > 0:
+                absorbed = _switch(state, found.rows, item, heap.client_id)
+            else:
+                absorbed = _append(found, held, item, heap.client_id)
+            return replace(absorbed, is_whole=item.asked > 0)
     except BlockError as error:
         return Absorbed(
             state,
@@ -368,9 +372,14 @@ def _is_gone_now(now: BlockState, absorbed: Absorbed) -> bool:
 
 def _columns(change: Change, now: BlockState, absorbed: Absorbed) -> dict[str, object]:
     """The columns of a block's row after an update."""
-    values: dict[str, object] = {"problem": None}
+    values: dict[str, object] = {}
     if now.problem is not None:
         values["stale"] = 1  # it may have been trouble with writing it
+        if absorbed.is_whole:
+            blocks.release(change.tx, now.id)
+        # A sound update heals nothing of one before it that could not be loaded.
+        if not blocks.is_quarantined(change.tx, now.id):
+            values["problem"] = None
     if now.wanted <= absorbed.sync_version or absorbed.sync_version < now.sync_version:
         values["wanted"] = 0
         values["born_here"] = 0

@@ -3,6 +3,7 @@ where it stopped.
 """
 
 import asyncio
+import hashlib
 import math
 import time
 from collections.abc import AsyncIterator
@@ -33,6 +34,8 @@ AT_ONCE: Final = 3
 WRITE_BYTES: Final = 4 << 20
 """So much of a download is gathered before it is written; measured: less costs more hand-overs
 between threads than it saves memory."""
+EMPTY: Final = hashlib.sha256().hexdigest()
+"""The one content of no bytes."""
 REFUSED_AGAIN: Final = Backoff(60.0, 3600.0)
 """How soon a refused transfer is tried again."""
 TRIES: Final = 3
@@ -171,9 +174,12 @@ async def _upload(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
 
 async def _download(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
     """Fetch a content; one with a wrong hash is thrown away, and after some tries given up."""
-    if not file.hash:
+    lacks = "names no sha256 of it" if not file.hash else ""
+    if file.hash and not file.size_bytes and file.hash != EMPTY:
+        lacks = "does not say how large it is"  # and what the server sends may have no end
+    if lacks:
         _put_off(heap, entry, for_good=True)
-        reason = "its document names no sha256 of it, so that it can't be fetched; attach it anew"
+        reason = f"its document {lacks}, so that it can't be fetched; attach it anew"
         heap.problems.found("transfer", entry.path, reason)
         return False
     try:
@@ -207,7 +213,7 @@ async def _fetch(heap: HeapState, entry: EntryRow, file: FileEntry) -> Stat | No
     parent = str(PurePosixPath(entry.path).parent)
     if parent != ".":
         await heap.disk.make_dir(parent)
-    part = heap.disk.part(entry.path, file.hash.lower())
+    part = heap.disk.part(entry.path, file.hash)
     offset = await part.size()
     if offset > file.size_bytes:
         await part.drop()

@@ -10,7 +10,7 @@ from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.server import Server
-from tests.cli.devices import Device
+from tests.cli.devices import Device, ending, eventually
 
 FAULT = """
 import signal
@@ -75,9 +75,15 @@ async def test_the_third_start_lives(
     (problem,) = (await device.status())["heaps"][0]["problems"]
     assert "ended 2 times" in problem["reason"]
 
+    assert f"remove {device.state / 'home.atwork'}" in problem["reason"]
+
     # Nothing is wrong with it any more; it is still left alone until somebody says so.
-    assert (await device("sync")).code == 1
+    done = await device("sync")
+    assert done.code == 1
+    assert "a document is left alone" in done.err
     (device.state / "home.atwork").unlink()
+    done = await device("sync")
+    assert done.code == 0, done.err
     await change(server, bad, "harmless\n")
     assert (await device("sync")).code == 0
     assert (device.folder / "Home" / "Bad.md").read_text().endswith("harmless\n")
@@ -95,3 +101,46 @@ async def test_a_life_that_ends_well_counts_anew(
         assert (await device("sync")).code == 0
         (device.folder / "Home" / "Bad.md").write_text("deadly again\n")
     assert (await device("sync")).code == 0
+
+
+SLOW = """
+import time
+from heapsyncd.document.replica import Replica
+
+fields = Replica.fields
+
+def slow(self):
+    done = fields(self)
+    if "long" in self.state().decode("latin-1"):
+        time.sleep(60)
+    return done
+
+Replica.fields = slow
+"""
+
+
+async def test_a_long_note_is_not_to_blame_for_a_stop(
+    device: Device, server: Server, heap: HeapId, tmp_path: Path
+) -> None:
+    """A daemon that was told to stop, and is killed because a note takes longer than the system
+    waits, did not die of that note: it is not left alone, however often that happens.
+    """
+    device.configure(server.url)
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "sitecustomize.py").write_text(SLOW)
+    block = await add(server, heap, "Long", "long\n")
+
+    async def stands(state: bytes) -> bool:
+        marks = device.state / "home.atwork"
+        return marks.exists() and block.encode() + state in marks.read_bytes()
+
+    for _ in range(3):
+        process = await device.start("run", PYTHONPATH=str(tmp_path / "slow"))
+        async with ending(process):
+            await eventually(lambda: stands(b"w"))
+            process.terminate()
+            await eventually(lambda: stands(b"r"))
+            process.kill()
+            assert b"left alone" not in (await process.communicate())[1]
+    assert (await device("sync")).code == 0
+    assert (device.folder / "Home" / "Long.md").read_text().endswith("long\n")

@@ -67,6 +67,9 @@ async def test_a_public_address_needs_the_code(device: Device) -> None:
     """On any address a new server is claimed by the code alone; that it is plain HTTP is said."""
     async with serving(device, "--host", "0.0.0.0") as (lines, process):
         assert "--code" in lines[-1]
+        here = url_of(lines).replace("0.0.0.0", "127.0.0.1")
+        without = await device("setup", "--server", here, "--folder", "Heaps")
+        assert without.code == 3
         process.terminate()
         _, err = await asyncio.wait_for(process.communicate(), DEADLINE_S)
     assert "plain HTTP" in err.decode()

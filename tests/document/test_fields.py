@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pycrdt import Doc, Map, XmlElement, XmlFragment, XmlText
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Wish, edit, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.ids import BlockId
@@ -205,7 +205,8 @@ def test_a_number_that_nobody_can_hold_is_none(figure: float) -> None:
         (KEY, "b" * 63 + "/", "a" * 64),
         ("../../x", "../../y", ""),
         ("name.pdf", None, ""),
-        ("B" * 64, 7.0, "B" * 64),
+        ("B" * 64, 7.0, "b" * 64),
+        (KEY, "B" * 64, "b" * 64),
         ("\u0660" * 64, "\u0661" * 64, ""),
     ],
 )
@@ -217,3 +218,22 @@ def test_a_hash_is_64_hex_digits_or_absent(key: str, said: object, read: str) ->
 
     (file,) = Replica.load([written(change)]).fields().files
     assert (file.key, file.hash) == (key, read)
+
+
+def test_two_spellings_of_a_hash_are_one_file() -> None:
+    """Written without capitals if it is at all, uploaded if one of them says so, and removed in
+    both spellings.
+    """
+    capitals = f"{'A' * 64}:12"
+
+    def change(doc: Doc[Any]) -> None:
+        files = doc.get("files_v0", type=Map)
+        files[KEY] = Map({"name": "x"})
+        files[capitals] = Map({"name": "y", "is_uploaded": True})
+        files["Name.PDF"], files["name.pdf"] = Map({}), Map({})
+
+    replica = Replica.load([written(change)])
+    names = [(f.key, f.name, f.is_uploaded) for f in replica.fields().files]
+    assert names == [("Name.PDF", "", False), (KEY, "x", True), ("name.pdf", "", False)]
+    edit(replica, Wish(drop_files=(KEY,)))
+    assert [f.key for f in replica.fields().files] == ["Name.PDF", "name.pdf"]

@@ -179,12 +179,13 @@ class Live:
                 return self._frames.pop(k).message
         async with asyncio.timeout(SOON_S):
             while True:
-                frame = await self._receive()
+                frame = await self.receive()
                 if frame.document == name and isinstance(frame.message, kind):
                     return frame.message
                 self._frames.append(frame)
 
-    async def _receive(self) -> hp.Frame:
+    async def receive(self) -> hp.Frame:
+        """Whatever comes next."""
         message = await self.socket.receive()
         if message.type is not aiohttp.WSMsgType.BINARY:
             raise ConnectionError(f"closed {self.socket.close_code}")

@@ -2,26 +2,36 @@
 
 import asyncio
 import base64
+import gc
+import json
 import shutil
+import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pycrdt import Doc
+from pycrdt import Doc, XmlElement, XmlFragment, XmlText
+from ulid import ULID
 
 from heapsyncd.document import updates
 from heapsyncd.document.replica import Replica
+from heapsyncd.document.vectors import number
 from heapsyncd.errors import UnreadableDocument
-from heapsyncd.ids import HeapId
+from heapsyncd.ids import HeapId, new_block_id
 from heapsyncd.server import Limits, transfers
-from heapsyncd.server.apart import Apart
+from heapsyncd.server.apart import Apart, carry_out
 from heapsyncd.server.awareness import LEFT, Budget, Presence, State, decode, encode
+from heapsyncd.server.data import Stored
+from heapsyncd.server.held import Batch
 from heapsyncd.wire import hocuspocus as hp
+from tests.bench.loop import watched
 from tests.server.rig import (
     Client,
     Clock,
     Live,
+    b64,
     loaded,
     name_of,
     paragraph,
@@ -140,6 +150,25 @@ async def test_what_breaks_the_other_process(tmp_path: Path) -> None:
         assert said(await client.pulled(heap, small)) == "on"
 
 
+def test_what_was_never_committed_is_forgotten() -> None:
+    """The other process goes by what is stored: its answer may have been lost on a full disk."""
+    block, heap = new_block_id(), HeapId(str(ULID()))
+    stored = Stored(block, heap, "document", "", 1, paragraph("stored"), (), incomplete=False)
+
+    def change(batch: Batch) -> bool:
+        held = batch.get(block)
+        assert held is not None
+        return batch.apply(held, paragraph("lost"))
+
+    def look(batch: Batch) -> str:
+        held = batch.get(block)
+        assert held is not None
+        return said(loaded(held.folded()))
+
+    assert carry_out(block, stored, [change], Limits()).results == [(True, True)]
+    assert carry_out(block, stored, [look], Limits()).results == [(True, "stored")]
+
+
 async def test_work_apart_ends_in_time() -> None:
     """Work that takes too long is given up; what comes after it is done."""
     apart = Apart(Limits(large_s=1))
@@ -166,6 +195,96 @@ async def test_waiting_updates_are_bounded(tmp_path: Path) -> None:
         assert said(await client.pulled(heap, block)) == "5|4|3|2|1|0"
         assert await client.statuses(heap, *[(block, u) for u in later]) == ["ok"] * 7
         assert said(await client.pulled(heap, block)) == said(doc)
+
+
+# ---- the loop ---------------------------------------------------------------------------------
+
+
+def vector_of_many(clients: int) -> bytes:
+    return number(clients) + b"\1\1" * clients
+
+
+def deletions(client: int, count: int) -> bytes:
+    """An update that deletes every other letter of a client's, whose letters nobody has."""
+    ranges = b"".join(number(2 * k) + b"\1" for k in range(count))
+    return b"\0" + number(1) + number(client) + number(count) + ranges
+
+
+@cache
+def of_many_elements(count: int, chars: int) -> bytes:
+    doc: Doc[Any] = Doc()
+    body = doc.get("content_v0", type=XmlFragment)
+    with doc.transaction():
+        for _ in range(count):
+            body.children.append(XmlElement("paragraph", {}, [XmlText("x" * chars)]))
+    return doc.get_update()
+
+
+def pushed(heap: str, block: str, updates: list[bytes]) -> bytes:
+    told = [{"block_id": block, "sync_version": 1, "update": b64(u)} for u in updates]
+    return json.dumps({"workspace_id": heap, "updates": told}).encode()
+
+
+def heavy(case: str, heap: str, block: str) -> tuple[bytes, str, str]:
+    """A body, where it goes, and a piece of the answer."""
+    doc: Doc[Any] = Doc()
+    push, pull, name = "/api/sync/push", "/api/sync/pull", f"{heap}:{block}:v1"
+    match case:
+        case "a vector of 4.7 MiB":
+            ask = {"id": block, "sync_version": 1, "state_vector": b64(vector_of_many(2_464_153))}
+            body = json.dumps({"workspace_id": heap, "blocks": [ask]}).encode()
+            return body, pull, "200"
+        case "a live update of 4.8 MB":
+            return of_many_elements(6_000, 780), name, "saved True"
+        case "200 updates that wait":
+            later = [paragraph(f"{k}", doc) for k in range(201)][1:]
+            return pushed(heap, block, later), push, "'ok'"
+        case "deletions that wait":
+            updates = [deletions(client, 5_000) for client in (7, 8, 9)]
+            updates += [paragraph(f"{k}") for k in range(20)]
+            return pushed(heap, block, updates), push, "'ok'"
+        case "16,000 elements":
+            return pushed(heap, block, [of_many_elements(8_000, 1)]), push, "'ok'"
+        case "a push of as many as fit":
+            one = b'{"block_id":"a","sync_version":0,"update":""},' * 180_000
+            return b'{"workspace_id":"%s","updates":[%s]}' % (heap.encode(), one[:-1]), push, "413"
+    raise AssertionError(case)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "a vector of 4.7 MiB",
+        "a live update of 4.8 MB",
+        "200 updates that wait",
+        "deletions that wait",
+        "16,000 elements",
+        "a push of as many as fit",
+    ],
+)
+async def test_no_request_holds_the_loop(tmp_path: Path, case: str) -> None:
+    """Others are served within 100 ms, whatever one account sends."""
+    async with serving(tmp_path / "data") as (server, client):
+        await client.sign_in()
+        heap = await server.add_heap("H")
+        command = [sys.executable, "-m", "tests.server.heavy", client.url, client.token or ""]
+        pipe = asyncio.subprocess.PIPE
+        other = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+        assert other.stdin is not None
+        assert other.stdout is not None
+        longest = []
+        # The first one pays for what is done once, and of two the machine may disturb one.
+        for _ in range(3):
+            body, where, wanted = heavy(case, heap, await server.add_block(heap))
+            await asyncio.to_thread((tmp_path / "body").write_bytes, body)
+            gc.collect()
+            async with watched() as gaps, asyncio.timeout(60):
+                other.stdin.write(f"{tmp_path / 'body'} {where}\n".encode())
+                assert wanted in (await other.stdout.readline()).decode()
+            longest.append(gaps.longest_s)
+        other.stdin.close()
+        await other.wait()
+    assert min(longest[1:]) < 0.1, longest
 
 
 # ---- presence ---------------------------------------------------------------------------------
@@ -233,6 +352,15 @@ def test_presence_gives_back_what_it_took() -> None:
     presence.leave("seat")
     assert budget.take("other", 100)
     assert not budget.take("other", 1)
+
+
+def test_so_many_are_present() -> None:
+    """Of a document so many states are kept, however small; one that leaves makes room."""
+    presence = Presence(2, 1_000, Budget(1_000, 1_000))
+    states = [State(k, 1, "1") for k in range(3)]
+    assert presence.merge(states, "seat", "socket") == states[:2]
+    presence.merge([State(0, 2, LEFT)], "seat", "socket")
+    assert presence.merge(states[2:], "seat", "socket") == states[2:]
 
 
 def test_an_awareness_state_is_bounded() -> None:

@@ -282,3 +282,37 @@ async def test_blocks_of_others_are_not_told_of(
     assert await told("/api/insert_block", id=foreign, **insert) == await told(
         "/api/insert_block", id=block, **insert
     )
+
+
+async def test_what_others_have_is_answered_like_nothing(
+    client: Client, server: Server, heap: HeapId
+) -> None:
+    """On every route a block of a heap that one may not see is answered as one that does not
+    exist, also when its document is large or can't be loaded; none of it is even looked at.
+    """
+    other = await server.add_heap("Theirs")
+    foreign = await server.add_block(other, "document", "", paragraph("secret"))
+    await server.grant(other, "none")
+    services, unknown = server._services, "01" + "A" * 24
+    services.documents._held.clear()
+    await services.db.write(lambda tx: tx.execute("UPDATE states SET state = x'ff'").rowcount)
+
+    async def answers(block: str) -> list[Any]:
+        file = f"{heap}/{block}/{'a' * 64}"
+        init = {"hash": "a" * 64, "name": "a", "size": 1}
+        told = [
+            await client.ask("POST", f"/api/block/{block}"),
+            await client.ask("GET", f"/api/file/{file}"),
+            await client.ask("POST", f"/api/upload/init/{heap}/{block}", json=init),
+            await client.ask("POST", f"/api/upload/complete/{file}"),
+            await client.push(heap, (block, paragraph("mine"))),
+            await client.pull(heap, {"id": block, "sync_version": 1}),
+        ]
+        async with client.live() as live:
+            told += [await live.sign_in(f"{where}:{block}:v1") for where in (heap, other)]
+        return [str(one).replace(block, "<id>") for one in told]
+
+    assert await answers(foreign) == await answers(unknown)
+    taken = {"workspace_id": heap, "type": "document", "id": foreign}
+    assert (await client.ask("POST", "/api/insert_block", json=taken))[0] == 409
+    assert foreign not in services.documents._held

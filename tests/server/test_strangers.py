@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -384,6 +385,36 @@ async def test_headers_that_protect(client: Client, server: Server) -> None:
             assert answer.headers["Server"] == "heapsyncd"
             stored = answer.headers["Cache-Control"]
             assert stored == "no-store" if path != file else stored.startswith("private")
+
+
+NO_HTTP = [
+    pytest.param(b"\x16\x03\x01\x02\x00\x01\r\n\r\n", id="TLS"),
+    pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\nno header\r\n\r\n", id="a header"),
+    pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", id="long"),
+    pytest.param(
+        b"POST /api/me HTTP/1.1\r\nHost: a\r\nContent-Length: many\r\n\r\n", id="a length"
+    ),
+    pytest.param(b"GET /api/health HTTP/9.9\r\nHost: a\r\n\r\n", id="a version"),
+]
+
+
+@pytest.mark.parametrize("sent", NO_HTTP)
+async def test_what_is_no_http_gets_an_answer_like_all_others(
+    client: Client, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """JSON that repeats nothing and names no version; and no traceback in the log."""
+    async with raw(client, sent) as (one,):
+        status, _, rest = (await one.reader.readuntil(b"\r\n")).partition(b" ")[2].partition(b" ")
+        head = (await one.reader.readuntil(b"\r\n\r\n")).decode().lower()
+        assert status.startswith(b"4"), (status, rest)
+        assert "server: heapsyncd\r\n" in head
+        assert "cache-control: no-store" in head
+        assert "referrer-policy: no-referrer" in head
+        assert "aiohttp" not in head
+        assert "content-type: application/json" in head
+        length = int(head.partition("content-length: ")[2].partition("\r")[0])
+        assert set(json.loads(await one.reader.readexactly(length))) == {"error"}
+    assert not [r for r in caplog.records if r.exc_info]
 
 
 async def test_deep_json_is_refused(client: Client) -> None:

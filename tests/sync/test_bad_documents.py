@@ -134,3 +134,37 @@ async def test_a_cache_of_an_older_version(world: World) -> None:
         assert verdict.exit_code == 1
         assert any("not taken in" in line for line in verdict.left), verdict
         assert device.notes()["Good.md"] == f"good {step}\n"
+
+
+async def test_a_sound_update_heals_nothing_before_it(world: World) -> None:
+    """What could not be loaded stays told, and is kept within bounds, while sound updates come
+    after it; a pull that brings all there is ends it.
+    """
+    device = world.device()
+    device.poll_interval_s = 3600.0  # only the live link brings news
+    bad = await world.add("Bad", "bad\n")
+    async with device.running():
+        await device.in_sync()
+        await until(lambda: world.server.followers(bad), "followed")
+        publish = world.server._services.documents._publish
+        for client in range(20):
+            data = update([(client + 1, 0, [(b"\0\0", 0)])])
+            publish([Published(bad, 1, data, None)])
+        await world.change(bad, body="sound\n")
+        await until(lambda: device.notes().get("Bad.md") == "sound\n", "the sound update")
+        assert device.report.recount is not None
+        await device.report.recount()
+        (problem,) = device.report.heaps[world.heap].problems
+        assert "can't be read" in problem.reason
+    assert 0 < await quarantined(device) <= 8
+    await device.once()
+    await device.synced()
+    assert await quarantined(device) == 0
+    assert device.notes() == {"Bad.md": "sound\n"}
+
+
+async def quarantined(device: Device) -> int:
+    """How many updates that can't be loaded the cache keeps."""
+    async with await open_cache(device.account, device.base / "state") as cache:
+        sql = "SELECT count(*) FROM quarantine"
+        return int(await cache.read(lambda tx: tx.execute(sql).fetchone()[0]))

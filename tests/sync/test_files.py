@@ -1,11 +1,13 @@
 """Files of the folder and of the server: attachments, file blocks, contents that wait."""
 
 import dataclasses
+import hashlib
 import os
 import shutil
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pycrdt import Doc, Map
@@ -698,3 +700,68 @@ async def test_an_entry_that_nobody_could_have_meant(world: World) -> None:
         (device.root / "Bad.md").rename(device.root / "Worse.md")
         await until(lambda: "Worse.assets/x.bin" in told(), "the new name")
     assert await world.titles() == {"Worse": bad, "Other": other}
+
+
+HELD = b"content"
+HASH = hashlib.sha256(HELD).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("keys", "values"),
+    [
+        pytest.param([HASH], {"hash": HASH, "file_size": 7.0}, id="no size in the key"),
+        pytest.param([f"{HASH.upper()}:7"], {}, id="capitals"),
+        pytest.param([f"{HASH}:7"], {"hash": HASH.upper()}, id="a hash in capitals"),
+        pytest.param([f"{HASH.upper()}:7", f"{HASH}:7"], {}, id="both"),
+        pytest.param(["x.bin"], {"hash": HASH, "file_size": 7.0}, id="no hash in the key"),
+    ],
+)
+async def test_a_key_in_another_spelling(
+    world: World, monkeypatch: pytest.MonkeyPatch, keys: list[str], values: dict[str, object]
+) -> None:
+    """It names a content all the same: one file of one name, fetched once."""
+    fetched: list[str] = []
+    download = HeaperBackend.download
+
+    def counted(self: HeaperBackend, *args: Any) -> AsyncGenerator[bytes, None]:
+        fetched.append(args[2])
+        return download(self, *args)
+
+    monkeypatch.setattr(HeaperBackend, "download", counted)
+    note = await spelled(world, keys, values)
+    device = world.device()
+    await device.synced()
+    await world.change(note, title="Renamed")
+    await device.synced()
+    assert files(device) == {"Renamed.assets/x.bin": HELD}
+    assert fetched == [HASH]
+
+
+async def test_a_content_of_no_known_size(world: World) -> None:
+    """Told with what is missing, and not asked for: what comes would have no end."""
+    await spelled(world, [HASH], {"hash": HASH})
+    device = world.device()
+    verdict = await device.once()
+    assert verdict.exit_code == 1
+    assert any("does not say how large it is" in line for line in verdict.left), verdict
+    assert files(device) == {}
+
+
+async def spelled(world: World, keys: list[str], values: dict[str, object]) -> BlockId:
+    """A note with a content that the server has, under these keys."""
+    held = await world.server.add_block(world.heap, "file", "held")
+    await world.server.add_file(held, "held.bin", HELD)
+    trash: Doc[Map[object]] = Doc()
+    trash.apply_update((await world.server.document(held)).state())
+    before = trash.get_state()
+    trash.get("meta_v0", type=Map)["deleted_at"] = 1.0
+    await world.server.apply(held, trash.get_update(before))
+    note = await world.add("Note", "text\n")
+    doc: Doc[Map[object]] = Doc()
+    doc.apply_update((await world.server.document(note)).state())
+    before = doc.get_state()
+    for key in keys:
+        entry = {"name": "x.bin", "is_uploaded": True, **values}
+        doc.get("files_v0", type=Map)[key] = Map(entry)
+    await world.server.apply(note, doc.get_update(before))
+    return note
