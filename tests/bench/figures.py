@@ -57,7 +57,7 @@ def print_table(found: Sequence[Figures]) -> None:
     print(f"{'':24}{'notes':>6} {'wall s':>8}  {heads}  {'sen':>5}{'rec':>5}{'srv':>5}  load")
     for f in found:
         cells = "".join(_cell(f, role) for role in ROLES)
-        peaks = "".join(f"{f.peak_mb.get(role, 0):5.0f}" for role in ROLES)
+        peaks = "".join(_megabytes(f, role) for role in ROLES)
         wall = "-" if f.wall_s is None else f"{f.wall_s:.2f}"
         print(f"{f.name:24}{f.notes:6} {wall:>8}  {cells}  {peaks}  {f.load:4.1f}")
         for what, cuts in f.latency_ms.items():
@@ -72,6 +72,10 @@ def _cell(f: Figures, role: str) -> str:
     ratio = f.ratio(role)
     beside = "" if ratio is None else f"({ratio:.1f} x {f.floor_ms[role]:.2f})"
     return f"{used:7.2f} {beside:<{_CELL - 8}}"
+
+
+def _megabytes(f: Figures, role: str) -> str:
+    return f"{f.peak_mb[role]:5.0f}" if role in f.peak_mb else f"{'-':>5}"
 
 
 def print_counts(found: Sequence[Figures]) -> None:
