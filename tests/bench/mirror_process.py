@@ -153,8 +153,7 @@ def count_work() -> None:
         return carry_out(connection, fn, keep=keep)
 
     def counted(self: ThreadPoolExecutor, fn: Callable[..., Any], /, *a: Any, **k: Any) -> Any:
-        if not str(self._thread_name_prefix).startswith("sqlite"):
-            counts[f"hop {_name(fn)}"] += 1
+        counts[f"hop {_name(fn)}"] += 1
         return submit(self, fn, *a, **k)
 
     database._transaction = transaction
