@@ -63,7 +63,7 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
     root.handlers = [handler]
     root.setLevel((level or log.level).upper())
     # Libraries are heard when something is wrong; their debug lines would drown ours.
-    for library in ("aiohttp", "asyncio", "watchfiles"):
+    for library in ("aiohttp", "aiosqlite", "asyncio", "watchfiles"):
         logging.getLogger(library).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[

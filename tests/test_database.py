@@ -114,19 +114,106 @@ async def test_a_cancelled_caller_leaves_no_half_transaction(path: Path) -> None
         await asyncio.sleep(0)
         started.cancel()
         waiting.cancel()
-        await asyncio.gather(started, waiting, return_exceptions=True)
-        assert started.cancelled()
-        assert waiting.cancelled()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert not started.done()
         go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await started
         assert await db.read(texts) == ["half", "whole"]
 
 
+async def test_memory_is_told_in_the_order_of_the_commits(path: Path) -> None:
+    """``then`` is called for each commit, in their order, also when the caller was cancelled, and
+    cancelled again, while it ran; never for what failed or was cancelled while it waited.
+    """
+    async with await Database.open(path, SCHEMA) as db:
+        inside, go_on = threading.Event(), threading.Event()
+        told = list[str]()
+
+        def slow(tx: Tx) -> str:
+            inside.set()
+            go_on.wait(10)
+            add("first")(tx)
+            return "first"
+
+        def quick(text: str) -> Callable[[Tx], str]:
+            return lambda tx: (add(text)(tx), text)[1]
+
+        started = asyncio.create_task(db.write(slow, told.append))
+        await asyncio.to_thread(inside.wait, 10)
+        names = ("second", "never", "second", "third")  # the third one is there already
+        waiting = [asyncio.create_task(db.write(quick(n), told.append)) for n in names]
+        for task in (started, waiting[1], started):
+            task.cancel()
+            await asyncio.sleep(0)
+        go_on.set()
+        done = await asyncio.gather(started, *waiting, return_exceptions=True)
+        assert [type(d) for d in done] == [
+            asyncio.CancelledError,
+            str,
+            asyncio.CancelledError,
+            sqlite3.IntegrityError,
+            str,
+        ]
+        assert told == await db.read(texts) == ["first", "second", "third"]
+
+
+async def test_what_memory_raises_reaches_the_caller(path: Path) -> None:
+    """The transaction is committed by then."""
+    async with await Database.open(path, SCHEMA) as db:
+
+        def broken(_: None) -> None:
+            raise LookupError("mine")
+
+        with pytest.raises(LookupError, match="mine"):
+            await db.write(add("kept"), broken)
+        assert await db.read(texts) == ["kept"]
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_closing_waits_for_what_was_asked_for(path: Path, cancelled: bool) -> None:
+    """What runs and what is queued is carried out; two may close at once, a cancelled one goes on
+    when it is closed; nothing is carried out later, and the thread ends.
+    """
+    before = threads()
+    db = await Database.open(path, SCHEMA)
+    (thread,) = threads() - before
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow(tx: Tx) -> None:
+        inside.set()
+        go_on.wait(10)
+        add("running")(tx)
+
+    asked = [asyncio.create_task(db.write(fn)) for fn in (slow, add("queued"))]
+    await asyncio.to_thread(inside.wait, 10)
+    closing = [asyncio.create_task(db.close()) for _ in range(2)]
+    for _ in range(2):
+        await asyncio.sleep(0)
+        if cancelled:
+            closing[0].cancel()
+    await asyncio.sleep(0)
+    assert not closing[0].done()
+    go_on.set()
+    await asyncio.gather(*asked, closing[1])
+    await asyncio.wait(closing)
+    assert closing[0].cancelled() == cancelled
+    with pytest.raises(ValueError, match="no active connection"):
+        await db.write(add("late"))
+    assert not thread.is_alive()
+    async with await Database.open(path, SCHEMA) as db:
+        assert await db.read(texts) == ["running", "queued"]
+
+
 async def test_a_cancelled_opening_closes_what_it_opened(path: Path) -> None:
-    """Cancelling the opener closes the connection as soon as it exists."""
-    closed, go_on = threading.Event(), threading.Event()
+    """A cancelled opener goes on when the connection is closed and its thread is gone."""
+    before = threads()
+    inside, closed, go_on = threading.Event(), threading.Event(), threading.Event()
 
     class Slow(sqlite3.Connection):
         def __init__(self, *args: Any, **options: Any) -> None:
+            inside.set()
             go_on.wait(10)
             super().__init__(*args, **options)
 
@@ -135,12 +222,63 @@ async def test_a_cancelled_opening_closes_what_it_opened(path: Path) -> None:
             closed.set()
 
     opening = asyncio.create_task(Database.open(path, SCHEMA, connect=Slow))
-    await asyncio.sleep(0)
-    opening.cancel()
+    await asyncio.to_thread(inside.wait, 10)
+    for _ in range(2):
+        opening.cancel()
+        await asyncio.sleep(0)
+    go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    go_on.set()
-    assert await asyncio.to_thread(closed.wait, 10)
+    assert closed.is_set()
+    assert threads() <= before
+
+
+def threads() -> set[threading.Thread]:
+    """Those of databases."""
+    return {t for t in threading.enumerate() if "_connection_worker_thread" in t.name}
+
+
+async def test_a_failed_opening_leaves_no_thread(tmp_path: Path) -> None:
+    """Its thread is gone when the error is raised: the loop may end right then."""
+    before = threads()
+    with pytest.raises(FolderTrouble):
+        await Database.open(tmp_path / "gone" / "cache.sqlite", SCHEMA)
+    assert threads() <= before
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "await task; await db.close()",
+        "await task",
+        "await task; sys.exit(0)",
+        "task.cancel(); await db.close()",
+    ],
+)
+async def test_the_process_ends(path: Path, end: str) -> None:
+    """Closed or not, and when it is cancelled at work: the thread does not keep it alive."""
+    script = f"""
+        import asyncio, sys, threading
+        from pathlib import Path
+        from heapsyncd.database import Database
+        kept = []
+        inside = threading.Event()
+        def slow(tx):
+            inside.set()
+            threading.Event().wait(0.2)
+        async def main():
+            db = await Database.open(Path(sys.argv[1]), sys.argv[2:])
+            kept.append(db)
+            task = asyncio.create_task(db.write(slow))
+            await asyncio.to_thread(inside.wait, 10)
+            {end}
+        asyncio.run(main())
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(path), *SCHEMA]
+    done = await asyncio.to_thread(
+        subprocess.run, command, check=False, timeout=30, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 async def test_only_the_owner_may_read_the_files(path: Path) -> None:

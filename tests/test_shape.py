@@ -53,6 +53,7 @@ ALLOWED = {
 
 IO = {
     "aiohttp",
+    "aiosqlite",
     "concurrent",
     "ctypes",
     "fcntl",
@@ -73,7 +74,7 @@ IO = {
 EDGES = {
     "control": {"os", "socket"},
     "daemon": {"signal"},
-    "database": {"concurrent", "os", "sqlite3"},
+    "database": {"aiosqlite", "os", "sqlite3", "threading"},
     "notify": {"os", "sdnotify"},
     "statelock": {"fcntl", "os"},
     "cache.atwork": {"mmap", "os", "threading"},
@@ -133,6 +134,7 @@ ONLY_IN = {
     "pyromark": "markdown",
     "yaml": "markdown",
     "watchfiles": "folder",
+    "aiosqlite": "database",
     "sqlite3": "database",
     "click": "cli",
     "rich": "cli",
