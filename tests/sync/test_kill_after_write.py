@@ -1,10 +1,11 @@
 """A kill between the write of a file and the note of it, with an edit before the next start."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
-from heapsyncd.sync import publish
+from heapsyncd.folder.disk import HeapFolder, Write
 from tests.sync.rig import World, until
 
 
@@ -21,18 +22,19 @@ async def test_edit_after_the_kill(
     block = await world.add("Note", "alpha beta gamma\n")
     await device.synced()
     await world.change(block, body="alpha REMOTE beta gamma\n")
-    commit = publish._commit_notes
+    real = HeapFolder.write_many
 
-    async def killed(*_: object) -> None:
+    async def killed(folder: HeapFolder, writes: Sequence[Write]) -> None:
+        await real(folder, writes)
         raise Killed
 
-    monkeypatch.setattr(publish, "_commit_notes", killed)
+    monkeypatch.setattr(HeapFolder, "write_many", killed)
     task = asyncio.create_task(device.once())
     path = device.root / "Note.md"
     with pytest.raises((Killed, BaseExceptionGroup)):
         await task
     await until(lambda: "REMOTE" in path.read_text(), "the file had been written")
-    monkeypatch.setattr(publish, "_commit_notes", commit)
+    monkeypatch.setattr(HeapFolder, "write_many", real)
     if edited:
         path.write_text(path.read_text().replace("REMOTE", "REMOTE LOCAL"))
     await device.synced()
