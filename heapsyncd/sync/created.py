@@ -15,7 +15,7 @@ from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.model import BlockKind
 from heapsyncd.sync.index import NoteLinks
-from heapsyncd.sync.ingest import Saved, judged, wish_of
+from heapsyncd.sync.ingest import judged
 from heapsyncd.sync.merge import (
     Base,
     Note,
@@ -29,6 +29,7 @@ from heapsyncd.sync.merge import (
 )
 from heapsyncd.sync.note_files import Draft, plan_texts, write_planned
 from heapsyncd.sync.offloop import off_loop
+from heapsyncd.sync.reading import Saved, wish_of
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.sync.unit_of_work import Change
 

@@ -11,8 +11,8 @@ import structlog
 from heapsyncd.cache import history, renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.folder.disk import Moved
-from heapsyncd.sync.ingest import Saved
 from heapsyncd.sync.merge import digest
+from heapsyncd.sync.reading import Saved
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.sync.unit_of_work import Change
 

@@ -16,10 +16,10 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Differences, Entry
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.ingest import Saved
 from heapsyncd.sync.merge import Note
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.plan import Found, aside
+from heapsyncd.sync.reading import Saved
 from heapsyncd.sync.stale import is_alike
 from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.unit_of_work import Change

@@ -8,18 +8,17 @@ stays away.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
 
 import structlog
 
 from heapsyncd.cache import renditions
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.errors import BlockError, FolderTrouble, UnreadableFile
-from heapsyncd.folder.disk import Moved, Unsettled
+from heapsyncd.errors import BlockError, FolderTrouble
+from heapsyncd.folder.disk import Moved
 from heapsyncd.folder.ignore import IGNORE_FILE
-from heapsyncd.folder.snapshot import Entry, Snapshot, Stat, compare
+from heapsyncd.folder.snapshot import Entry, Snapshot, compare
 from heapsyncd.sync import changes, holding
 from heapsyncd.sync.adopt import Homeless, take_in
 from heapsyncd.sync.contents import content_changed
@@ -27,7 +26,7 @@ from heapsyncd.sync.damage import mended
 from heapsyncd.sync.displaced import displaced, named
 from heapsyncd.sync.guard import spread
 from heapsyncd.sync.index import stat_of
-from heapsyncd.sync.ingest import Saved, judged, notes_saved
+from heapsyncd.sync.ingest import judged, notes_saved
 from heapsyncd.sync.merge import digest
 from heapsyncd.sync.misplaced import taken_home
 from heapsyncd.sync.offloop import off_loop
@@ -40,9 +39,10 @@ from heapsyncd.sync.plan import (
     stands_in_for,
 )
 from heapsyncd.sync.plan import Moved as MovedEntry
+from heapsyncd.sync.reading import Saved
 from heapsyncd.sync.rules import Rules
 from heapsyncd.sync.stale import is_alike
-from heapsyncd.sync.unsteady import ARRIVED_S, QUIET_S, Unsteady
+from heapsyncd.sync.unsteady import ARRIVED_S, NOTE_BYTES, QUIET_S, Unsteady, batches
 
 log = structlog.get_logger()
 
@@ -54,29 +54,6 @@ GONE_MOST_S = 10.0
 """While more paths go, those before them are not believed either, so that a mass deletion is seen
 as one; for no longer than this.
 """
-NOTE_BYTES = 64 << 20
-"""A larger file is no note."""
-
-
-BATCH: Final = 64
-BATCH_BYTES: Final = 1 << 20
-"""So many files, or bytes of them, are read and taken in together."""
-
-T = TypeVar("T")
-
-
-def _batches(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """What is taken in together, in order; ``size``: bytes of one."""
-    batch: list[T] = []
-    left = BATCH_BYTES
-    for item in items:
-        if batch and (len(batch) == BATCH or size(item) > left):
-            yield batch
-            batch, left = [], BATCH_BYTES
-        batch.append(item)
-        left -= size(item)
-    if batch:
-        yield batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +139,7 @@ class Intake(Unsteady):
         # Names before texts, and deletions last: texts link to what was renamed, made, found or
         # deleted at the same time.
         named = await self._moved_or_created(missing, created, now)
-        for some in _batches(named.texts, lambda saved: len(saved.data)):
+        for some in batches(named.texts, lambda saved: len(saved.data)):
             await notes_saved(self.heap, [s for s in some if not self._names_to_come(s, now)])
         await self._changed([*changed, *known], now)
         await self._believe(named.gone, now, waiting=named.waiting)
@@ -183,7 +160,7 @@ class Intake(Unsteady):
         rows = [(index.entries.get(e.path), e) for e in found]
         settled = [(r, e) for r, e in rows if r is not None and self._settled(e, r, now)]
         waiting: list[str] = []
-        for some in _batches(settled, lambda one: one[1].stat.size):
+        for some in batches(settled, lambda one: one[1].stat.size):
             at, most = time.monotonic(), self.heap.rewrites.left(time.monotonic())
             waiting += [e.path for _, e in some[most:]]
             await self._modified(some[:most])
@@ -231,31 +208,6 @@ class Intake(Unsteady):
         except BlockError as error:
             reason = f"it could not be sent: {error}"
             self.heap.problems.found("content", entry.path, reason)
-
-    async def _read(self, paths: Iterable[str]) -> list[Saved]:
-        """Read notes' files; those that can't be read now are left out, and looked at again."""
-        heap, paths = self.heap, list(paths)
-        read: list[tuple[str, bytes, Stat]] = []
-        for path, result in zip(
-            paths, await heap.disk.read_many(paths, NOTE_BYTES) if paths else [], strict=True
-        ):
-            match result:
-                case Unsettled():
-                    self._due[path] = time.monotonic() + QUIET_S
-                case Moved():
-                    self.paths.add(path)
-                case FolderTrouble():
-                    heap.problems.found("read", path, result)
-                case UnreadableFile():
-                    heap.problems.clear(path, "read")
-                    reason = (
-                        f"{result}, too much for a note: split it, or name it in {IGNORE_FILE}"
-                    )
-                    heap.problems.found("content", path, reason)
-                case (data, stat):
-                    heap.problems.clear(path, "read")
-                    read.append((path, data, stat))
-        return await off_loop(lambda: [Saved.of(*one) for one in read]) if read else []
 
     async def _moved_or_created(
         self, missing: list[EntryRow], created: list[Entry], now: float
@@ -340,7 +292,7 @@ class Intake(Unsteady):
             else:
                 waiting.append(fact)
         read: dict[str, Saved] = {}
-        for some in _batches([e for e, f in whole if f.is_note], lambda e: e.stat.size):
+        for some in batches([e for e, f in whole if f.is_note], lambda e: e.stat.size):
             read |= {s.path: s for s in await self._read([e.path for e in some])}
         for entry, base in whole:
             saved = read.get(entry.path)

@@ -16,8 +16,8 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import UnreadableFile
 from heapsyncd.folder.names import collision_key, variants
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.ingest import Saved
 from heapsyncd.sync.merge import digest
+from heapsyncd.sync.reading import Saved
 from heapsyncd.sync.state import HeapState, stamped
 from heapsyncd.sync.unit_of_work import Change
 

@@ -44,8 +44,7 @@ class Incoming:
     ``asked``: the version we had when we asked for it. One that is earlier is no late answer then:
     the server was put back.
 
-    ``known``: up to which number of our log the server had everything when it was asked for a
-    whole state. What came to it since an answer may lack and be right.
+    ``known``: up to which number of our log the server had everything when it was asked.
     """
 
     id: BlockId

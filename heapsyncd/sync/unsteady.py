@@ -1,15 +1,20 @@
 """Where to look, and what has been seen of files that are not settled yet."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Final, TypeVar
 
 from heapsyncd.cache.entries import EntryRow
+from heapsyncd.errors import FolderTrouble, UnreadableFile
+from heapsyncd.folder.disk import Moved, Unsettled
+from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry, Stat
 from heapsyncd.sync.index import link_key
-from heapsyncd.sync.ingest import Saved
 from heapsyncd.sync.merge import names_in
+from heapsyncd.sync.offloop import off_loop
+from heapsyncd.sync.reading import Saved
 from heapsyncd.sync.state import HeapState
 
 QUIET_S = 0.3
@@ -22,6 +27,28 @@ SHRUNK_S = 3.0
 """A file that lost most of its text is believed after this long."""
 AGAIN_S = 0.1
 """When a path is looked at that was not as expected."""
+
+NOTE_BYTES: Final = 64 << 20
+"""A larger file is no note."""
+BATCH: Final = 64
+BATCH_BYTES: Final = 1 << 20
+"""So many files, or bytes of them, are read and taken in together."""
+
+T = TypeVar("T")
+
+
+def batches(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """What is taken in together, in order; ``size``: bytes of one."""
+    batch: list[T] = []
+    left = BATCH_BYTES
+    for item in items:
+        if batch and (len(batch) == BATCH or size(item) > left):
+            yield batch
+            batch, left = [], BATCH_BYTES
+        batch.append(item)
+        left -= size(item)
+    if batch:
+        yield batch
 
 
 @dataclass
@@ -91,6 +118,31 @@ class Unsteady:
             return True
         self._due[entry.path] = owner_due or since + wait
         return False
+
+    async def _read(self, paths: Iterable[str]) -> list[Saved]:
+        """Read notes' files; those that can't be read now are left out, and looked at again."""
+        heap, paths = self.heap, list(paths)
+        read: list[tuple[str, bytes, Stat]] = []
+        for path, result in zip(
+            paths, await heap.disk.read_many(paths, NOTE_BYTES) if paths else [], strict=True
+        ):
+            match result:
+                case Unsettled():
+                    self._due[path] = time.monotonic() + QUIET_S
+                case Moved():
+                    self.paths.add(path)
+                case FolderTrouble():
+                    heap.problems.found("read", path, result)
+                case UnreadableFile():
+                    heap.problems.clear(path, "read")
+                    reason = (
+                        f"{result}, too much for a note: split it, or name it in {IGNORE_FILE}"
+                    )
+                    heap.problems.found("content", path, reason)
+                case (data, stat):
+                    heap.problems.clear(path, "read")
+                    read.append((path, data, stat))
+        return await off_loop(lambda: [Saved.of(*one) for one in read]) if read else []
 
     @property
     def arriving(self) -> bool:
