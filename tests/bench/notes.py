@@ -1,6 +1,7 @@
 """Generated notes: the same for the same seed, on every machine."""
 
 import random
+import re
 from collections.abc import Callable
 
 _TEXT = (
@@ -9,6 +10,11 @@ _TEXT = (
     "Grüße 日本 list plan meeting budget draft review idea question answer soon later"
 )
 _WORDS = _TEXT.split()
+_SIZES = (500, 8_000)
+"""From and to how many bytes the notes of a heap are long; short ones are as frequent as long."""
+_AREAS = 10
+_PLAIN = re.compile(r"[^\W\d_](?:[\w.]* ){7,}[\w.]+")
+"""A line of prose that is nothing else: one word of it can be replaced."""
 
 
 def note(rng: random.Random) -> str:
@@ -39,6 +45,53 @@ def big_notes(seed: int = 1) -> dict[str, str]:
         "100,000 lines of prose": "\n\n".join(wrapped) + "\n",
         "a list of 100,000 lines": "\n".join(items) + "\n",
     }
+
+
+def heap_of_notes(count: int, seed: int = 1) -> dict[str, str]:
+    """A heap as people keep one, by path: notes of all sizes in directories, with front matter,
+    that link to each other.
+    """
+    rng = random.Random(seed)
+    titles = [f"{sentence(rng, 2)} {k:05}" for k in range(count)]
+    return {_path(k, title): _heap_note(rng, titles) for k, title in enumerate(titles)}
+
+
+def reworded(text: str, turn: int, word: str) -> str:
+    """A note with one word of a line in its middle replaced, another one in each turn."""
+    lines = text.split("\n")
+    plain = [k for k, line in enumerate(lines) if _PLAIN.fullmatch(line)]
+    at = plain[len(plain) // 2]
+    words = lines[at].split(" ")
+    # Not the first: the line goes on beginning with a letter.
+    k = 1 + 3 * turn % (len(words) - 1)
+    words[k] = word + "." * words[k].endswith(".")
+    lines[at] = " ".join(words)
+    return "\n".join(lines)
+
+
+def _path(k: int, title: str) -> str:
+    below = "" if k // _AREAS % 2 else f"Topic {k // _AREAS % 3}/"
+    return f"Area {k % _AREAS}/{below}{title}.md"
+
+
+def _heap_note(rng: random.Random, titles: list[str]) -> str:
+    size = _SIZES[0] * (_SIZES[1] / _SIZES[0]) ** rng.random()
+    text = _front(rng) + f"# {sentence(rng, 3)}\n\n{sentence(rng, 12)}.\n"
+    while len(text.encode()) < size:
+        block = _block(rng)
+        if rng.random() < 0.2:
+            block = f"{sentence(rng, 3)} [[{rng.choice(titles)}]] {sentence(rng, 5)}."
+        text += f"\n{block}\n"
+    return text
+
+
+def _front(rng: random.Random) -> str:
+    lines = []
+    if rng.random() < 0.4:
+        lines.append(f"tags: [{', '.join(rng.sample(['boat', 'plans', 'home', 'work'], 2))}]")
+    if rng.random() < 0.2:
+        lines.append(f"status: {rng.choice(['draft', 'done'])}")
+    return "\n".join(["---", *lines, "---", "", ""]) if lines else ""
 
 
 def sentence(rng: random.Random, words: int) -> str:

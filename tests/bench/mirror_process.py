@@ -1,0 +1,257 @@
+"""The server or a device in a process of its own: the bench's hold on it, and the process itself.
+
+``python -m tests.bench.mirror_process SETUP`` with a ``Setup`` as JSON. Line by line over the
+pipes: a request in, its answer as JSON out; the end of the input ends the process. A device is
+the package's own daemon: the bench looks at its report, and, when asked to count, at where a
+transaction is carried out and where work is handed to a thread.
+"""
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from heapsyncd import database, logs
+from heapsyncd.config import Account, Config, Log
+from heapsyncd.daemon import Daemon
+from heapsyncd.ids import Seed
+from heapsyncd.notify import Notifier
+from heapsyncd.server import Server
+from heapsyncd.sync.mirror import mirror_account
+from heapsyncd.sync.report import Report, Verdict
+
+DEADLINE_S: Final = 3600.0
+HEAP: Final = "Home"
+_TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
+_LOOK_S: Final = 0.01
+_LOOK_CLOSELY_S: Final = 0.002
+
+counts: Counter[str] = Counter()
+"""Transactions and hops to threads so far, by kind and by what was carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a process is to be. ``server``: the address a device talks to; None: it is the server
+    itself.
+    """
+
+    base: str
+    server: str | None = None
+    count: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """A device's mirror of the heap."""
+        return Path(self.base) / "folder" / HEAP
+
+
+# ---- the bench's side -------------------------------------------------------------------------
+
+
+class Process:
+    """A running process.
+
+    Args:
+        setup: what it is to be.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.folder = setup.folder
+        base = Path(setup.base)
+        base.mkdir(parents=True, exist_ok=True)
+        self._log = base / "log"
+        command = [sys.executable, "-m", "tests.bench.mirror_process", json.dumps(asdict(setup))]
+        with self._log.open("ab") as log:
+            self._child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=Path(__file__).parents[2],
+            )
+        self.url: str = self._answer()["url"]
+
+    def ask(self, request: str) -> dict[str, Any]:
+        """The answer to a request, when there is one."""
+        assert self._child.stdin is not None
+        self._child.stdin.write(request.encode() + b"\n")
+        self._child.stdin.flush()
+        return self._answer()
+
+    def stop(self) -> None:
+        """End in order."""
+        assert self._child.stdin is not None
+        self._child.stdin.close()
+        self._child.wait(DEADLINE_S)
+
+    def processor_s(self) -> float:
+        """Processor time so far, of the helpers it started too."""
+        return sum(map(_ticks, _family(self._child.pid))) * _TICK_S
+
+    def peak_mb(self) -> float:
+        """The most memory it had at once since ``forget_peak``."""
+        status = Path(f"/proc/{self._child.pid}/status").read_text("utf-8")
+        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+
+    def forget_peak(self) -> None:
+        """Begin to look for the peak anew."""
+        # Where the kernel does not offer it, the peak is that of the process's whole life.
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{self._child.pid}/clear_refs").write_text("5", "utf-8")
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._child.stdout is not None
+        if not select.select([self._child.stdout], [], [], DEADLINE_S)[0]:
+            raise TimeoutError(f"no answer within {DEADLINE_S:.0f} s; see {self._log}")
+        line = self._child.stdout.readline()
+        if not line:
+            raise RuntimeError(f"it ended: {self._log.read_text('utf-8')[-2000:]}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def _family(pid: int) -> list[int]:
+    found = [pid]
+    with contextlib.suppress(FileNotFoundError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text("utf-8").split():
+                found += _family(int(child))
+    return found
+
+
+def _ticks(pid: int) -> int:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8")
+    except FileNotFoundError:
+        return 0
+    return sum(map(int, stat.rpartition(")")[2].split()[11:15]))
+
+
+# ---- the process itself -----------------------------------------------------------------------
+
+
+def count_work() -> None:
+    """Count transactions and what else is handed to threads from now on."""
+    carry_out, submit = database._transaction, ThreadPoolExecutor.submit
+
+    def transaction(connection: Any, fn: Callable[..., Any], *, keep: bool) -> Any:
+        counts[f"{'write' if keep else 'read'} {_name(fn)}"] += 1
+        return carry_out(connection, fn, keep=keep)
+
+    def counted(self: ThreadPoolExecutor, fn: Callable[..., Any], /, *a: Any, **k: Any) -> Any:
+        if not str(self._thread_name_prefix).startswith("sqlite"):
+            counts[f"hop {_name(fn)}"] += 1
+        return submit(self, fn, *a, **k)
+
+    database._transaction = transaction
+    ThreadPoolExecutor.submit = counted  # type: ignore[assignment,method-assign]
+
+
+def _name(fn: Any) -> str:
+    if isinstance(fn, functools.partial):
+        # ``asyncio.to_thread`` hands over ``context.run`` and the function.
+        return _name(fn.args[0] if getattr(fn.func, "__name__", "") == "run" else fn.func)
+    module = str(getattr(fn, "__module__", "")).removeprefix("heapsyncd.")
+    return f"{module}.{getattr(fn, '__qualname__', fn)}".replace(".<locals>", "")
+
+
+def _say(**answer: Any) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def _now() -> dict[str, Any]:
+    return {"at": time.monotonic(), "counts": dict(counts)}
+
+
+async def _requests() -> AsyncIterator[str]:
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    while line := await reader.readline():
+        yield line.decode().strip()
+
+
+async def _serve(setup: Setup) -> None:
+    async with Server(Path(setup.base), open_registration=True) as server:
+        await server.add_heap(HEAP)
+        _say(url=server.url)
+        async for _ in _requests():
+            _say(**_now())
+
+
+async def _mirror(setup: Setup) -> None:
+    base, reports = Path(setup.base), list[Report]()
+    state_dir = base / "state"
+    state_dir.mkdir(exist_ok=True)
+    assert setup.server is not None
+    account = Account(
+        name="bench",
+        kind="heaper",
+        server=setup.server,
+        folder=base / "folder",
+        key_file=base / "key",
+        seed=Seed(hashlib.sha256(setup.base.encode()).digest()),
+    )
+    config = Config(None, state_dir, (account,))
+
+    async def mirror(account: Account, state_dir: Path, report: Report, **rest: Any) -> Verdict:
+        reports[:] = [report]
+        return await mirror_account(account, state_dir, report, **rest)
+
+    daemon = Daemon(config, lambda: config, notifier=Notifier.from_environment(), mirror=mirror)
+    _say(url=setup.server)
+    async with asyncio.TaskGroup() as group:
+        watching: asyncio.Task[dict[str, Any]] | None = None
+        async for request in _requests():
+            match request:
+                case "run":
+                    group.create_task(daemon.run())
+                case "synced":
+                    await _until(lambda: _in_sync(reports), _LOOK_S)
+                case "watch":
+                    watching = group.create_task(_left_and_back(reports))
+                case "back":
+                    assert watching is not None
+                    _say(**await watching)
+                    continue
+            _say(**_now())
+        daemon.stop()
+
+
+async def _left_and_back(reports: list[Report]) -> dict[str, Any]:
+    """When a device that is in sync has something to do, and has done it."""
+    await _until(lambda: not _in_sync(reports), _LOOK_CLOSELY_S)
+    await _until(lambda: _in_sync(reports), _LOOK_CLOSELY_S)
+    return _now()
+
+
+def _in_sync(reports: list[Report]) -> bool:
+    return bool(reports) and reports[0].state == "in sync"
+
+
+async def _until(true: Callable[[], bool], look_s: float) -> None:
+    while not true():  # noqa: ASYNC110 -- a report has no event, and the package gets none for us
+        await asyncio.sleep(look_s)
+
+
+if __name__ == "__main__":
+    logs.configure(Log(format="json"))
+    wanted = Setup(**json.loads(sys.argv[1]))
+    if wanted.count:
+        count_work()
+    asyncio.run(_serve(wanted) if wanted.server is None else _mirror(wanted))
