@@ -1,0 +1,69 @@
+"""Server to cache in batches: a burst is one piece of work, and what is known already is none."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heapsyncd.database import Database
+from heapsyncd.ids import BlockId
+from tests.sync.rig import World, until
+
+MANY = 40
+
+
+@pytest.fixture
+def transactions(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The database file of each transaction from now on."""
+    found: list[Path] = []
+    real = Database.read, Database.write
+
+    def read(self: Database, *args: Any) -> Any:
+        found.append(self.path)
+        return real[0](self, *args)
+
+    def write(self: Database, *args: Any) -> Any:
+        found.append(self.path)
+        return real[1](self, *args)
+
+    monkeypatch.setattr(Database, "read", read)
+    monkeypatch.setattr(Database, "write", write)
+    return found
+
+
+async def edited_notes(world: World) -> list[BlockId]:
+    """Many notes, each edited once, so that there are deletions in it."""
+    made = [await world.add(f"Note {n:02}", "first word\n\nsecond word\n") for n in range(MANY)]
+    for block in made:
+        await world.change(block, body="first\n\nsecond words\n")
+    return made
+
+
+async def all_followed(world: World, made: list[BlockId]) -> None:
+    """Wait until a device follows all of them."""
+    await until(lambda: all(world.server.followers(b) for b in made), "all are followed")
+
+
+async def test_a_burst_is_taken_in_together(world: World, transactions: list[Path]) -> None:
+    """Many notes are changed at once, one of them twice: each text arrives, in far fewer
+    transactions than each note by itself would take, which is fourteen.
+    """
+    made = await edited_notes(world)
+    device = world.device()
+    device.poll_interval_s = 3600.0
+    await device.synced()
+    async with device.running():
+        await device.in_sync()
+        await all_followed(world, made)
+        transactions.clear()
+        async with asyncio.TaskGroup() as group:
+            for block in made:
+                group.create_task(world.change(block, body="changed once\n"))
+        await world.change(made[0], body="changed twice\n")
+        texts = {f"Note {n:02}.md": "changed once\n" for n in range(MANY)}
+        texts["Note 00.md"] = "changed twice\n"
+        await until(lambda: device.notes() == texts, "every text")
+        await device.in_sync()
+        ours = [path for path in transactions if path.is_relative_to(device.base)]
+        assert len(ours) < 3 * MANY
