@@ -16,7 +16,7 @@ from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import vector_of
+from heapsyncd.document.updates import brings_nothing, vector_of
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields
@@ -77,11 +77,20 @@ class Absorbed:
     """Whether an edit won over a deletion: the folders it stands in come back with it."""
     reviews: tuple[Review, ...] = ()
 
+    @property
+    def is_known(self) -> bool:
+        """Whether there is nothing to store: an echo, or an answer to somebody who has all."""
+        state = self.state
+        is_as_it_was = self.fields is None and self.bad is None and not self.forgot
+        waits = state.wanted or state.born_here or state.problem is not None
+        return is_as_it_was and not waits
+
 
 async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
     """Take updates in; blocks the cache does not know are passed over (the delta feed brings
     them).
     """
+    stored = False
     async with heap.lock:
         left = list(items)
         while left:
@@ -91,14 +100,16 @@ async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
             # Folders by themselves: what comes back changes those that it stands in.
             for folders in (True, False):
                 kinds = [(i, heap.index.kind(i.id)) for i in reversed(once.values())]
-                await _round(heap, [i for i, kind in kinds if (kind == "folder") == folders])
-    heap.to_publish.set()
-    heap.to_push.set()
+                some = [i for i, kind in kinds if (kind == "folder") == folders]
+                if some:
+                    stored = await _round(heap, some) or stored
+    if stored:
+        heap.to_publish.set()
+        heap.to_push.set()
 
 
-async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
-    if not items:
-        return
+async def _round(heap: HeapState, items: Sequence[Incoming]) -> bool:
+    """Take in at most one update of each block; whether anything was stored."""
     now_s = time.monotonic()
     sent = {i.id: heap.sent.of(i.id, now_s) for i in items}
     at = {i.id: heap.replicas.position(i.id) for i in items}
@@ -108,7 +119,13 @@ async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
     known = [(item, block) for item, block in found if block is not None]
     # Taken out of the shared ones: what is changed here is put back when that is stored.
     work = [(i, k, heap.replicas.take(k.state.id, k.state.seq)) for i, k in known]
-    absorbed = await off_loop(lambda: [_absorb(heap, k, r, i) for i, k, r in work])
+    every = await off_loop(lambda: [_absorb(heap, k, r, i) for i, k, r in work])
+    for one in every:
+        if one.is_known and one.replica is not None:
+            heap.replicas.put(one.state.id, one.state.seq, one.replica)
+    absorbed = [a for a in every if not a.is_known]
+    if not absorbed:
+        return False
     for one in (a for a in absorbed if a.returns):
         # Before it: after a kill in between it comes, and comes back, once more.
         await _folders_back(heap, one)
@@ -124,6 +141,7 @@ async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
         was_live = one.state.sync_version and one.state.deleted_at_ms is None
         if one.restart or not was_live:
             heap.to_follow.set()
+    return True
 
 
 async def _folders_back(heap: HeapState, returning: Absorbed) -> None:
@@ -155,6 +173,15 @@ class _Found:
     """Whether there are edits, of a folder also in it, that nobody but us can have seen."""
     sent: frozenset[int] = frozenset()
     """The log rows that others may not have seen although the server has."""
+
+    def has_all_of(self, update: bytes) -> bool:
+        """Whether an update certainly says nothing, found without the replica: what a server
+        answers to one who lacks nothing still holds all deletions.
+        """
+        vector = self.state.state_vector
+        if self.state.born_here or vector is None or not self.rows:
+            return False
+        return brings_nothing(update, vector, (r.data for r in self.rows))
 
     def together(self, update: bytes, merged: Replica) -> Block | None:
         """The body that brings edits together which were made apart (``apart``); None: it is so
@@ -234,6 +261,10 @@ def _first(state: BlockState, item: Incoming, client_id: int) -> Absorbed:
 
 
 def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int) -> Absorbed:
+    known = [r.data for r in found.rows if r.seq <= item.known]
+    forgot = item.full and is_behind(vector_of([item.update]), known)
+    if found.has_all_of(item.update):
+        return Absorbed(found.state, item.sync_version, replica=held, forgot=forgot)
     replica = held or Replica.load([r.data for r in found.rows], client_id)
     new: list[tuple[bytes, bool]] = []
     ours = replica.view() if found.unsent else None
@@ -251,8 +282,6 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
             new.append((made.update, True))
     if taken.changed and ours is not None:
         reviews += review.met(found.rows, item.update, ours, replica)
-    known = [r.data for r in found.rows if r.seq <= item.known]
-    forgot = item.full and is_behind(vector_of([item.update]), known)
     if not new:
         return Absorbed(found.state, item.sync_version, replica=replica, forgot=forgot)
     fields = replica.fields()

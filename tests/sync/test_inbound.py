@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from heapsyncd.database import Database
+from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
+from heapsyncd.sync import receive
 from tests.sync.rig import World, until
 
 MANY = 40
@@ -67,3 +69,38 @@ async def test_a_burst_is_taken_in_together(world: World, transactions: list[Pat
         await device.in_sync()
         ours = [path for path in transactions if path.is_relative_to(device.base)]
         assert len(ours) < 3 * MANY
+
+
+async def test_answers_that_say_nothing_new_load_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, transactions: list[Path]
+) -> None:
+    """After a restart the server tells of each note what was ever deleted in it: that is known,
+    and found so without a replica; what is new among it is taken in.
+    """
+    made = await edited_notes(world)
+    device = world.device()
+    device.poll_interval_s = 3600.0
+    await device.synced()
+    loaded, absorbed = [], []
+
+    class Seen(Replica):
+        @classmethod
+        def load(cls, *args: Any) -> "Replica":
+            loaded.append(args)
+            return Replica.load(*args)
+
+    real = receive._absorb
+
+    def absorb(*args: Any) -> Any:
+        absorbed.append(args[-1].id)
+        return real(*args)
+
+    monkeypatch.setattr(receive, "Replica", Seen)
+    monkeypatch.setattr(receive, "_absorb", absorb)
+    transactions.clear()
+    async with device.running():
+        await until(lambda: set(absorbed) >= set(made), "an answer for each note")
+        await world.change(made[0], body="news\n")
+        await until(lambda: device.notes()["Note 00.md"] == "news\n", "the news")
+        await device.in_sync()
+    assert len(loaded) == 1
