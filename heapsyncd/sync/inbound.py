@@ -45,7 +45,6 @@ GATHER_S = 0.02
 """How soon after live events the next ones are handled at the earliest."""
 NOTHING = b"\0\0"
 """The empty update."""
-_KIND_ORDER: Mapping[str, int] = {"folder": 0, "tag": 1}
 
 
 async def pull(heap: HeapState, *, everything: bool = False) -> None:
@@ -56,14 +55,23 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
     """
     total = done = 0
     answered: dict[BlockId, BlockState] = {}
+    left: list[BlockId] = []
+
+    def read(tx: Tx) -> tuple[list[BlockState], list[BlockId]]:
+        """What to ask for now, and what then."""
+        ids = left
+        while ids:
+            states, ids = _still_wanted(tx, ids[:PULL_BLOCKS]), ids[PULL_BLOCKS:]
+            if states:
+                return states, ids
+        ids = [i for i in blocks.wanted(tx, heap.id) if not _is_answered(tx, i, answered)]
+        return _still_wanted(tx, ids[:PULL_BLOCKS]), ids[PULL_BLOCKS:]
+
     while True:
-        found = await heap.db.read(lambda tx: blocks.wanted(tx, heap.id, 1 << 30))
-        wanted = [s for s in found if answered.get(s.id) != s]
-        if not wanted:
+        batch, left = await heap.db.read(read)
+        if not batch:
             break
-        total = max(total, done + len(wanted))
-        wanted.sort(key=lambda s: (_KIND_ORDER.get(s.kind, 2), s.id))
-        batch = wanted[:PULL_BLOCKS]
+        total = max(total, done + len(batch) + len(left))
         # A whole state shows what is not in it; else only what we lack is asked for.
         whole = heap.in_doubt
         asks = [
@@ -80,11 +88,11 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
             for p in answer.blocks
         ]
         await receive(heap, incoming)
+        if answer.missing:
+            await heap.db.write(lambda tx, a=answer.missing: _missing(tx, a))  # type: ignore[misc]
         # What is not asked for any more may be sent now, whatever the answer said.
         heap.to_publish.set()
         heap.to_push.set()
-        if answer.missing:
-            await heap.db.write(lambda tx, a=answer.missing: _missing(tx, a))  # type: ignore[misc]
         got = len(answer.blocks) + len(answer.missing)
         if not got:
             log.warning("pull answered nothing", heap=heap.report.title, asked=len(batch))
@@ -92,9 +100,21 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
         done += got
         given = {i.id for i in incoming}
         answered |= {s.id: s for s in batch if s.id in given}
+        # An answer that grew too large left some out.
+        left = [s.id for s in batch if s.id not in given and s.id not in answer.missing] + left
         if everything:
             heap.step("receiving", done, total)
     heap.in_doubt = False
+
+
+def _still_wanted(tx: Tx, ids: Sequence[BlockId]) -> list[BlockState]:
+    states = [blocks.get(tx, i) for i in ids]
+    return [s for s in states if s is not None and s.wanted]
+
+
+def _is_answered(tx: Tx, block: BlockId, answered: Mapping[BlockId, BlockState]) -> bool:
+    """Whether a block is as it was when it was asked for."""
+    return block in answered and blocks.get(tx, block) == answered[block]
 
 
 async def _acknowledged(heap: HeapState, batch: Sequence[BlockState]) -> dict[BlockId, int]:

@@ -50,21 +50,26 @@ async def publish(heap: HeapState, look_at: set[str], *, everything: bool = Fals
     """
     total = await _count_stale(heap) if everything else 0
     tried: set[BlockId] = set()
+    left: list[BlockId] = []
     done = 0
+
+    def read(tx: Tx) -> tuple[list[BlockId], list[BlockId], list[BlockState]]:
+        """What to publish now, what then, and the rows of the former as they are."""
+        # What could not be written is still stale: once is enough until the next call.
+        ids = left or [i for i in blocks.stale(tx, heap.id) if i not in tried]
+        return ids[:BATCH], ids[BATCH:], blocks.still_stale(tx, ids[:BATCH])
+
     while True:
         async with heap.lock:
             if heap.rearrange:
                 # What is deleted first: another may have got its place.
                 await take_deleted_away(heap, look_at)
                 await put_in_place(heap, look_at)
-            # What could not be written is still stale: once is enough until the next call.
-            limit = BATCH + len(tried)
-            stale = await heap.db.read(lambda tx, n=limit: blocks.stale(tx, heap.id, n))  # type: ignore[misc]
-            fresh = [s for s in stale if s.id not in tried][:BATCH]
-            tried.update(s.id for s in fresh)
-            states = [s for s in fresh if heap.index.path_of.get(s.id) not in look_at]
-            if not fresh:
+            batch, left, fresh = await heap.db.read(read)
+            if not batch:
                 return bool(done)
+            tried.update(batch)
+            states = [s for s in fresh if heap.index.path_of.get(s.id) not in look_at]
             await _publish_batch(heap, states, look_at)
         done += len(states)
         if everything:
@@ -73,7 +78,7 @@ async def publish(heap: HeapState, look_at: set[str], *, everything: bool = Fals
 
 
 async def _count_stale(heap: HeapState) -> int:
-    return len(await heap.db.read(lambda tx: blocks.stale(tx, heap.id, 1 << 30)))
+    return len(await heap.db.read(lambda tx: blocks.stale(tx, heap.id)))
 
 
 async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at: set[str]) -> None:
@@ -180,6 +185,7 @@ async def _write_notes(
     for block, reason in [d for d in composed if not isinstance(d, _Draft)]:
         await _trouble(heap, block, reason)
     changed = [d for d in drafts if d.is_new or d.path not in heap.index.stats]
+    to_write = {d.note.state.id for d in changed}
     if changed:
         # Known before it stands there: after a kill in between, an edit of it finds its base.
         await heap.db.write(lambda tx: _plan(tx, changed))
@@ -199,7 +205,7 @@ async def _write_notes(
             written.append((draft, stamped(row, result, digest(draft.data))))
             if heap.problems.below(assets_of(draft.path)):
                 look_at.add(draft.path)  # attachments stood there without it
-    unchanged = [d for d in drafts if d not in changed]
+    unchanged = [d for d in drafts if d.note.state.id not in to_write]
     rows = [row for changed_rows in attachments.values() for row in changed_rows]
     await _commit_notes(heap, written, unchanged, failed, rows, left)
 

@@ -1,15 +1,18 @@
 """Server to cache in batches: a burst is one piece of work, and what is known already is none."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from heapsyncd.cache import blocks
+from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Database
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
-from heapsyncd.sync import receive
+from heapsyncd.sync import inbound, publish, receive
 from tests.sync.rig import World, until
 
 MANY = 40
@@ -104,3 +107,31 @@ async def test_answers_that_say_nothing_new_load_nothing(
         await until(lambda: device.notes()["Note 00.md"] == "news\n", "the news")
         await device.in_sync()
     assert len(loaded) == 1
+
+
+async def test_what_is_left_to_do_is_not_read_anew_for_each_batch(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first mirror in many batches: twice as many notes take twice as many rows, not four times
+    as many.
+    """
+    read = 0
+    real = blocks._state
+
+    def state(row: Sequence[object]) -> BlockState:
+        nonlocal read
+        read += 1
+        return real(row)
+
+    monkeypatch.setattr(blocks, "_state", state)
+    monkeypatch.setattr(inbound, "PULL_BLOCKS", 4)
+    monkeypatch.setattr(publish, "BATCH", 4)
+    took = []
+    for name in "ab":
+        for n in range(MANY):
+            await world.add(f"Note {name}{n:02}", "text\n")
+        device = world.device(name, live="off")
+        before = read
+        await device.synced()
+        took.append(read - before)
+    assert took[1] < 2.5 * took[0]
