@@ -23,7 +23,7 @@ from heapsyncd.model import Fields
 from heapsyncd.sync import review
 from heapsyncd.sync.apart import Apart
 from heapsyncd.sync.blank import BLANKED, blanked
-from heapsyncd.sync.fields import edit_fields
+from heapsyncd.sync.fields import bring_folders_back
 from heapsyncd.sync.merge import reexpress
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.restate import restate
@@ -80,10 +80,8 @@ class Absorbed:
     @property
     def is_known(self) -> bool:
         """Whether there is nothing to store: an echo, or an answer to somebody who has all."""
-        state = self.state
-        is_as_it_was = self.fields is None and self.bad is None and not self.forgot
-        waits = state.wanted or state.born_here or state.problem is not None
-        return is_as_it_was and not waits
+        waits = self.state.wanted or self.state.born_here or self.state.problem is not None
+        return self.fields is None and self.bad is None and not (self.forgot or waits)
 
 
 async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
@@ -126,9 +124,10 @@ async def _round(heap: HeapState, items: Sequence[Incoming]) -> bool:
     absorbed = [a for a in every if not a.is_known]
     if not absorbed:
         return False
-    for one in (a for a in absorbed if a.returns):
+    back = [a.fields for a in absorbed if a.returns and a.state.kind != "folder"]
+    for fields in (f for f in back if f is not None):
         # Before it: after a kill in between it comes, and comes back, once more.
-        await _folders_back(heap, one)
+        await bring_folders_back(heap, heap.folder_of(fields.tags))
     seqs = await heap.store(lambda change: [_store(change, heap, a) for a in absorbed])
     if any(a.rows for a in absorbed):
         # Counted rightly soon; until then status must not say "in sync".
@@ -142,25 +141,6 @@ async def _round(heap: HeapState, items: Sequence[Incoming]) -> bool:
         if one.restart or not was_live:
             heap.to_follow.set()
     return True
-
-
-async def _folders_back(heap: HeapState, returning: Absorbed) -> None:
-    """Take the folders out of the trash that a block stands in which comes back."""
-    fields = returning.fields
-    folder = (
-        None if fields is None or returning.state.kind == "folder" else heap.folder_of(fields.tags)
-    )
-    above: list[BlockId] = []
-    while folder is not None and folder not in above:
-        above.append(folder)
-        known = heap.index.blocks.get(folder)
-        folder = known.folder if known is not None else None
-    for block in reversed(above):
-        if not heap.index.is_live(block):
-            try:
-                await edit_fields(heap, block, Wish(deleted_at_ms=None))
-            except BlockError as error:
-                log.warning("its folder stays deleted", block=block, reason=str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,15 +326,9 @@ def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: in
     if returns:
         reviews += (review.KEPT if state.deleted_at_ms is None else review.BACK,)
     return Absorbed(
-        state,
-        item.sync_version,
-        tuple(new),
-        restart=True,
-        replica=replica,
-        fields=fields,
-        returns=returns,
-        reviews=reviews,
-    )
+        state, item.sync_version, tuple(new), restart=True, replica=replica, fields=fields,
+        returns=returns, reviews=reviews,
+    )  # fmt: skip
 
 
 def _store(change: Change, heap: HeapState, absorbed: Absorbed) -> int | None:
