@@ -80,15 +80,20 @@ class Absorbed:
     @property
     def is_known(self) -> bool:
         """Whether there is nothing to store: an echo, or an answer to somebody who has all."""
-        waits = self.state.wanted or self.state.born_here or self.state.problem is not None
-        return self.fields is None and self.bad is None and not (self.forgot or waits)
+        return self.fields is None and self.bad is None and not self.lets_send
+
+    @property
+    def lets_send(self) -> bool:
+        """Whether there may be edits to send now that were not, or could not be sent, before."""
+        held_up = self.state.wanted or self.state.born_here or self.state.problem is not None
+        return bool(held_up) or self.forgot or any(is_local for _, is_local in self.rows)
 
 
 async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
     """Take updates in; blocks the cache does not know are passed over (the delta feed brings
     them).
     """
-    stored = False
+    stored: list[Absorbed] = []
     async with heap.lock:
         left = list(items)
         while left:
@@ -100,14 +105,15 @@ async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
                 kinds = [(i, heap.index.kind(i.id)) for i in reversed(once.values())]
                 some = [i for i, kind in kinds if (kind == "folder") == folders]
                 if some:
-                    stored = await _round(heap, some) or stored
+                    stored += await _round(heap, some)
     if stored:
         heap.to_publish.set()
+    if any(a.lets_send for a in stored):
         heap.to_push.set()
 
 
-async def _round(heap: HeapState, items: Sequence[Incoming]) -> bool:
-    """Take in at most one update of each block; whether anything was stored."""
+async def _round(heap: HeapState, items: Sequence[Incoming]) -> list[Absorbed]:
+    """Take in at most one update of each block; what of it was stored."""
     now_s = time.monotonic()
     sent = {i.id: heap.sent.of(i.id, now_s) for i in items}
     at = {i.id: heap.replicas.position(i.id) for i in items}
@@ -123,7 +129,7 @@ async def _round(heap: HeapState, items: Sequence[Incoming]) -> bool:
             heap.replicas.put(one.state.id, one.state.seq, one.replica)
     absorbed = [a for a in every if not a.is_known]
     if not absorbed:
-        return False
+        return []
     back = [a.fields for a in absorbed if a.returns and a.state.kind != "folder"]
     for fields in (f for f in back if f is not None):
         # Before it: after a kill in between it comes, and comes back, once more.
@@ -140,7 +146,7 @@ async def _round(heap: HeapState, items: Sequence[Incoming]) -> bool:
         was_live = one.state.sync_version and one.state.deleted_at_ms is None
         if one.restart or not was_live:
             heap.to_follow.set()
-    return True
+    return absorbed
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +240,8 @@ def _absorb(heap: HeapState, found: _Found, held: Replica | None, item: Incoming
 
 
 def _first(state: BlockState, item: Incoming, client_id: int) -> Absorbed:
-    replica = Replica.load([item.update], client_id)
-    return Absorbed(
-        state, item.sync_version, ((item.update, False),), replica=replica, fields=replica.fields()
-    )
+    replica, rows = Replica.load([item.update], client_id), ((item.update, False),)
+    return Absorbed(state, item.sync_version, rows, replica=replica, fields=replica.fields())
 
 
 def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int) -> Absorbed:

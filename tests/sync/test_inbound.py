@@ -13,6 +13,8 @@ from heapsyncd.database import Database
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
 from heapsyncd.sync import inbound, publish, receive
+from heapsyncd.sync.push import push
+from heapsyncd.sync.state import HeapState
 from tests.sync.rig import World, until
 
 MANY = 40
@@ -107,6 +109,40 @@ async def test_answers_that_say_nothing_new_load_nothing(
         await until(lambda: device.notes()["Note 00.md"] == "news\n", "the news")
         await device.in_sync()
     assert len(loaded) == 1
+
+
+async def test_news_alone_are_nothing_to_push(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What others write does not make the mirror look for what it has to send itself."""
+    pushes = 0
+
+    async def counted(state: HeapState) -> bool:
+        nonlocal pushes
+        pushes += 1
+        return await push(state)
+
+    async def is_said(text: str) -> bool:
+        return await world.text(block) == text
+
+    monkeypatch.setattr("heapsyncd.sync.heap.push", counted)
+    block = await world.add("Note", "text\n")
+    device = world.device()
+    device.poll_interval_s = 3600.0
+    await device.synced()
+    async with device.running():
+        await device.in_sync()
+        await all_followed(world, [block])
+        path = device.root / "Note.md"
+        path.write_text(path.read_text().replace("text", "ours"))
+        await until(lambda: is_said("ours"), "our edit is sent")
+        await device.in_sync()
+        before = pushes
+        for text in ("news\n", "more news\n"):
+            await world.change(block, body=text)
+            await until(lambda text=text: device.notes()["Note.md"] == text, text)  # type: ignore[misc]
+            await device.in_sync()
+        assert pushes == before
 
 
 async def test_what_is_left_to_do_is_not_read_anew_for_each_batch(
