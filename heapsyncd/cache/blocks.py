@@ -17,7 +17,6 @@ _COLUMNS = (
     "id, heap_id, kind, sync_version, wanted, announced_ms, title, folder_id, deleted_at_ms,"
     " state_vector, seq, born_here, stale, problem"
 )
-_STALE = f"stale > 0 AND NOT {WAITING}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +84,9 @@ def wanted(tx: Tx, heap: HeapId) -> list[BlockId]:
         " ORDER BY CASE kind WHEN 'folder' THEN 0 WHEN 'tag' THEN 1 ELSE 2 END, id"
     )
     return [BlockId(r[0]) for r in tx.execute(sql, (heap,))]
+
+
+_STALE = f"stale > 0 AND NOT {WAITING}"
 
 
 def stale(tx: Tx, heap: HeapId) -> list[BlockId]:

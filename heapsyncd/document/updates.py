@@ -164,10 +164,9 @@ def brings_nothing(update: bytes, state_vector: bytes, log: Iterable[bytes]) -> 
     Raises:
         UnreadableDocument: bytes are bad.
     """
-    examined = examine(update)
-    if not examined.is_within(clocks(state_vector)):
+    if early(update, state_vector):
         return False
-    left = deletions(update[examined.deletions :])
+    left = deletions(update[examine(update).deletions :])
     for other in log:
         if not left:
             break
