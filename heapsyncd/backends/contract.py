@@ -107,6 +107,11 @@ class LiveFeed(Protocol):
     def __aiter__(self) -> AsyncIterator[LiveEvent]:
         """The events, in order."""
 
+    def at_hand(self) -> LiveEvent | None:
+        """The next event if it is here already, None otherwise: what came in a burst is taken
+        together.
+        """
+
 
 class Backend(Protocol):
     """One account at one server; an async context manager that owns the connections.

@@ -80,14 +80,28 @@ def newest(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
     return _matching(tx, heap, condition, limit)
 
 
-def wanted(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
-    """Blocks to pull."""
-    return _matching(tx, heap, "wanted > 0", limit)
+def wanted(tx: Tx, heap: HeapId) -> list[BlockId]:
+    """Blocks to pull, in this order: folders and tags first."""
+    sql = (
+        "SELECT id FROM block WHERE heap_id = ? AND wanted > 0"
+        " ORDER BY CASE kind WHEN 'folder' THEN 0 WHEN 'tag' THEN 1 ELSE 2 END, id"
+    )
+    return [BlockId(r[0]) for r in tx.execute(sql, (heap,))]
 
 
-def stale(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
+_STALE = f"stale > 0 AND NOT {WAITING}"
+
+
+def stale(tx: Tx, heap: HeapId) -> list[BlockId]:
     """Blocks whose newest state the folder does not show yet, but for held deletions."""
-    return _matching(tx, heap, f"stale > 0 AND NOT {WAITING}", limit)
+    sql = f"SELECT id FROM block WHERE heap_id = ? AND {_STALE}"  # noqa: S608
+    return [BlockId(r[0]) for r in tx.execute(sql, (heap,))]
+
+
+def still_stale(tx: Tx, ids: Iterable[BlockId]) -> list[BlockState]:
+    """Those among some blocks that are ``stale``."""
+    sql = f"SELECT {_COLUMNS} FROM block WHERE id = ? AND {_STALE}"  # noqa: S608
+    return [_state(r) for i in ids for r in tx.execute(sql, (i,))]
 
 
 def born(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:

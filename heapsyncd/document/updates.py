@@ -15,7 +15,7 @@ yrs answers other foreign data with an error or a Rust panic, which arrives as a
 ``BaseException``. Here it becomes ``UnreadableDocument``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -162,6 +162,30 @@ def without_deletions(update: bytes, others: Sequence[bytes]) -> bytes:
         if not without(deleted, there):
             left = without(left, deleted)
     return update if left is there else update[:start] + written(left)
+
+
+def brings_nothing(update: bytes, state_vector: bytes, log: Iterable[bytes]) -> bool:
+    """Whether a document certainly has all of an update, found without building it.
+
+    False says little: a deletion that a document made by itself (of what a value replaced, of
+    what is in a deleted node) need not stand in its updates.
+
+    Args:
+        update: what may be new.
+        state_vector: the document's.
+        log: the updates that it was made of.
+
+    Raises:
+        UnreadableDocument: bytes are bad.
+    """
+    if early(update, state_vector):
+        return False
+    left = deletions(update[examine(update).deletions :])
+    for other in log:
+        if not left:
+            break
+        left = without(left, deletions(other[examine(other).deletions :]))
+    return not left
 
 
 def state_since(doc: "Doc[Any]", state_vector: bytes) -> bytes:

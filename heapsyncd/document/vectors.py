@@ -8,11 +8,22 @@ from collections.abc import Iterator
 from itertools import islice
 
 from heapsyncd.document.examine import examine_vector
+from heapsyncd.errors import UnreadableDocument
 
 
 def clocks(state_vector: bytes) -> dict[int, int]:
     """A state vector as client id -> clock; UnreadableDocument when it is none."""
     return examine_vector(state_vector)
+
+
+def is_same(one: bytes | None, other: bytes) -> bool:
+    """Whether two state vectors say the same; one that is none is never the same."""
+    if one is None or one == other:
+        return one == other
+    try:
+        return clocks(one) == clocks(other)
+    except UnreadableDocument:
+        return False
 
 
 def ordered_snapshot(snapshot: bytes) -> bytes:

@@ -9,6 +9,7 @@ import structlog
 from heapsyncd.cache import blocks, history, search
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.document.edit import Wish, edit
+from heapsyncd.errors import BlockError
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.offloop import off_loop
@@ -81,6 +82,21 @@ async def edit_fields(
     heap.replicas.put(block, await heap.store(store), live)
     heap.to_push.set()
     heap.to_publish.set()
+
+
+async def bring_folders_back(heap: HeapState, folder: BlockId | None) -> None:
+    """Take a folder, and those above it, out of the trash: a block in it comes back."""
+    above: list[BlockId] = []
+    while folder is not None and folder not in above:
+        above.append(folder)
+        known = heap.index.blocks.get(folder)
+        folder = known.folder if known is not None else None
+    for block in reversed(above):
+        if not heap.index.is_live(block):
+            try:
+                await edit_fields(heap, block, Wish(deleted_at_ms=None))
+            except BlockError as error:
+                log.warning("its folder stays deleted", block=block, reason=str(error))
 
 
 def move_wish(heap: HeapState, block: BlockId, kind: str, old_path: str, path: str) -> Wish:

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import structlog
 
@@ -20,12 +21,14 @@ from heapsyncd.backends.contract import (
     LiveUpdate,
 )
 from heapsyncd.cache import blocks
-from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.database import Tx
-from heapsyncd.document.updates import merge, missing
+from heapsyncd.document.updates import missing
+from heapsyncd.document.vectors import is_same
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import PullAsk
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.receive import Incoming, receive
 from heapsyncd.sync.rollback import is_behind
 from heapsyncd.sync.state import HeapState
@@ -34,9 +37,14 @@ log = structlog.get_logger()
 
 PULL_BLOCKS = 200
 """As many as one answer holds (PROTOCOL §5)."""
+BURST = 64
+"""So many live events are handled together at most, if they are here already."""
+BURST_BYTES = 1 << 20
+"""No more are added once they hold so much."""
+GATHER_S = 0.02
+"""How soon after live events the next ones are handled at the earliest."""
 NOTHING = b"\0\0"
 """The empty update."""
-_KIND_ORDER: Mapping[str, int] = {"folder": 0, "tag": 1}
 
 
 async def pull(heap: HeapState, *, everything: bool = False) -> None:
@@ -47,14 +55,23 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
     """
     total = done = 0
     answered: dict[BlockId, BlockState] = {}
+    left: list[BlockId] = []
+
+    def read(tx: Tx) -> tuple[list[BlockState], list[BlockId]]:
+        """What to ask for now, and what then."""
+        ids = left
+        while ids:
+            states, ids = _still_wanted(tx, ids[:PULL_BLOCKS]), ids[PULL_BLOCKS:]
+            if states:
+                return states, ids
+        ids = [i for i in blocks.wanted(tx, heap.id) if not _is_answered(tx, i, answered)]
+        return _still_wanted(tx, ids[:PULL_BLOCKS]), ids[PULL_BLOCKS:]
+
     while True:
-        found = await heap.db.read(lambda tx: blocks.wanted(tx, heap.id, 1 << 30))
-        wanted = [s for s in found if answered.get(s.id) != s]
-        if not wanted:
+        batch, left = await heap.db.read(read)
+        if not batch:
             break
-        total = max(total, done + len(wanted))
-        wanted.sort(key=lambda s: (_KIND_ORDER.get(s.kind, 2), s.id))
-        batch = wanted[:PULL_BLOCKS]
+        total = max(total, done + len(batch) + len(left))
         # A whole state shows what is not in it; else only what we lack is asked for.
         whole = heap.in_doubt
         asks = [
@@ -73,6 +90,9 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
         await receive(heap, incoming)
         if answer.missing:
             await heap.db.write(lambda tx, a=answer.missing: _missing(tx, a))  # type: ignore[misc]
+        # What is not asked for any more may be sent now, whatever the answer said.
+        heap.to_publish.set()
+        heap.to_push.set()
         got = len(answer.blocks) + len(answer.missing)
         if not got:
             log.warning("pull answered nothing", heap=heap.report.title, asked=len(batch))
@@ -80,9 +100,21 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
         done += got
         given = {i.id for i in incoming}
         answered |= {s.id: s for s in batch if s.id in given}
+        # An answer that grew too large left some out.
+        left = [s.id for s in batch if s.id not in given and s.id not in answer.missing] + left
         if everything:
             heap.step("receiving", done, total)
     heap.in_doubt = False
+
+
+def _still_wanted(tx: Tx, ids: Sequence[BlockId]) -> list[BlockState]:
+    states = [blocks.get(tx, i) for i in ids]
+    return [s for s in states if s is not None and s.wanted]
+
+
+def _is_answered(tx: Tx, block: BlockId, answered: Mapping[BlockId, BlockState]) -> bool:
+    """Whether a block is as it was when it was asked for."""
+    return block in answered and blocks.get(tx, block) == answered[block]
 
 
 async def _acknowledged(heap: HeapState, batch: Sequence[BlockState]) -> dict[BlockId, int]:
@@ -127,8 +159,13 @@ async def follow(heap: HeapState, limit: int) -> None:
         group.create_task(_choose(heap, feed, limit))
         group.create_task(_answer(heap, feed, asked))
         try:
+            gathered_s = 0.0
             async for event in feed:
-                await _happened(heap, asked, event)
+                # The first one is taken in at once, what follows closely with what is behind it.
+                if (wait_s := gathered_s + GATHER_S - time.monotonic()) > 0:
+                    await asyncio.sleep(wait_s)
+                gathered_s = time.monotonic()
+                await _happened(heap, asked, _burst(feed, event))
         finally:
             heap.live = None
 
@@ -170,63 +207,113 @@ async def _answer(heap: HeapState, feed: LiveFeed, asked: _Asked) -> None:
         await asked.some.wait()
         await heap.current.wait()
         breaks = heap.breaks
-        for block, ask in list(asked.left.items()):
-            update = await _lacking(heap, block, ask.sync_version, ask.state_vector)
-            if heap.breaks != breaks:
-                break  # as long as the socket stands it is answered after the next news
-            if asked.left.get(block) is ask:
-                del asked.left[block]
-                feed.answer(block, update)
+        asks = list(islice(asked.left.values(), BURST))
+        answers = await _lacking(heap, asks)
+        # Else, as long as the socket stands, they are answered after the next news.
+        if heap.breaks == breaks:
+            for ask, update in zip(asks, answers, strict=False):
+                if asked.left.get(ask.block) is ask:
+                    del asked.left[ask.block]
+                    feed.answer(ask.block, update)
         if not asked.left:
             asked.some.clear()
 
 
-async def _happened(heap: HeapState, asked: _Asked, event: LiveEvent) -> None:
-    match event:
-        case LiveUpdate(block, sync_version, update):
-            await receive(heap, [Incoming(block, sync_version, update)])
-        case LiveAsked(block):
-            asked.left[block] = event
-            asked.some.set()
-        case LiveLost(block, reason, text):
-            log.debug("no longer followed", block=block, reason=reason, text=text)
-            heap.to_pull.set()
-        case LiveConnected():
-            # Whatever happened while no socket was open is in the delta feed.
-            heap.to_pull.set()
-        case LiveDisconnected(reason):
-            asked.left.clear()
-            log.debug("live connection lost", heap=heap.report.title, reason=reason)
-        case _:
-            pass
+def _burst(feed: LiveFeed, first: LiveEvent) -> list[LiveEvent]:
+    """An event, and those that came while the ones before were taken in."""
+    events, event, size_bytes = [first], first, 0
+    while True:
+        size_bytes += len(event.update) if isinstance(event, LiveUpdate) else 0
+        if len(events) >= BURST or size_bytes >= BURST_BYTES:
+            return events
+        following = feed.at_hand()
+        if following is None:
+            return events
+        event = following
+        events.append(event)
 
 
-async def _lacking(heap: HeapState, block: BlockId, version: int, state_vector: bytes) -> bytes:
-    """What the server lacks of a block. Sent for speed only: durable is what HTTP acknowledged.
+async def _happened(heap: HeapState, asked: _Asked, events: Sequence[LiveEvent]) -> None:
+    for event in events:
+        match event:
+            case LiveAsked(block):
+                asked.left[block] = event
+                asked.some.set()
+            case LiveLost(block, reason, text):
+                log.debug("no longer followed", block=block, reason=reason, text=text)
+                heap.to_pull.set()
+            case LiveConnected():
+                # Whatever happened while no socket was open is in the delta feed.
+                heap.to_pull.set()
+            case LiveDisconnected(reason):
+                asked.left.clear()
+                log.debug("live connection lost", heap=heap.report.title, reason=reason)
+            case _:
+                pass
+    updates = [e for e in events if isinstance(e, LiveUpdate)]
+    if updates:
+        await receive(heap, [Incoming(u.block, u.sync_version, u.update) for u in updates])
 
-    If it lacks any of that, it may have been put back from a backup, or it asked before it had
-    it: its whole state is pulled, which tells.
+
+async def _lacking(heap: HeapState, asks: Sequence[LiveAsked]) -> list[bytes]:
+    """What the server lacks of the blocks it asks for; of the first ones when there is much to
+    say. Sent for speed only: durable is what HTTP acknowledged.
+
+    If it lacks any of what it acknowledged, it may have been put back from a backup, or it asked
+    before it had it: the block's whole state is pulled, which tells.
     """
 
-    def read(tx: Tx) -> tuple[BlockState | None, list[blocks.LogRow]]:
-        state = blocks.get(tx, block)
-        if state is None or state.sync_version != version:
-            return None, []
-        if state.state_vector == state_vector:
-            return state, [r for r in blocks.log(tx, block) if r.local]
-        return state, blocks.log(tx, block)
+    def read(tx: Tx) -> list[list[LogRow]]:
+        found: list[list[LogRow]] = []
+        size_bytes = 0
+        for ask in asks:
+            found.append(_not_known(tx, ask))
+            size_bytes += sum(len(r.data) for r in found[-1])
+            if size_bytes >= BURST_BYTES:
+                break
+        return found
 
-    state, rows = await heap.db.read(read)
-    if state is None or not rows:
-        return NOTHING
+    found = await heap.db.read(read)
+    asking = list(zip(asks, found, strict=False))
+    if not any(found):
+        return [NOTHING] * len(found)
+    now_s = time.monotonic()
+    for ask, rows in asking:
+        heap.sent.add(ask.block, [r.seq for r in rows if r.local], now_s)
+    answers = await off_loop(lambda: [_answer_of(ask, rows) for ask, rows in asking])
+    behind = [ask for (ask, _), (_, is_less) in zip(asking, answers, strict=True) if is_less]
+    if behind:
+
+        def want(tx: Tx) -> None:
+            for ask in behind:
+                blocks.update(tx, ask.block, wanted=ask.sync_version)
+
+        await heap.db.write(want)
+        heap.in_doubt = True
+        heap.to_pull.set()
+    return [update for update, _ in answers]
+
+
+def _not_known(tx: Tx, ask: LiveAsked) -> list[LogRow]:
+    """The part of a block's log in which there may be something that the server lacks."""
+    state = blocks.get(tx, ask.block)
+    if state is None or state.sync_version != ask.sync_version:
+        return []
+    if not is_same(state.state_vector, ask.state_vector):
+        return blocks.log(tx, ask.block)
+    # Deletions do not show in vectors: those in what is unsent are not known there.
+    unsent = blocks.has_unsent(tx, ask.block)
+    return [r for r in blocks.log(tx, ask.block) if r.local] if unsent else []
+
+
+def _answer_of(ask: LiveAsked, rows: Sequence[LogRow]) -> tuple[bytes, bool]:
+    """What the server lacks of some rows, and whether it lacks any that it acknowledged; runs in a
+    thread.
+    """
+    if not rows:
+        return NOTHING, False
     try:
-        known = [r.data for r in rows if not r.local]
-        heap.sent.add(block, [r.seq for r in rows if r.local], time.monotonic())
-        if await asyncio.to_thread(is_behind, state_vector, known):
-            await heap.db.write(lambda tx: blocks.update(tx, block, wanted=version))
-            heap.in_doubt = True
-            heap.to_pull.set()
-        merged = await asyncio.to_thread(merge, [r.data for r in rows])
-        return await asyncio.to_thread(missing, [merged], state_vector)
+        behind = is_behind(ask.state_vector, [r.data for r in rows if not r.local])
+        return missing([r.data for r in rows], ask.state_vector), behind
     except BlockError:
-        return NOTHING
+        return NOTHING, False

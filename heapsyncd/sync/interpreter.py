@@ -6,6 +6,7 @@ and the search for cycles of garbage holds it, whichever thread it falls to.
 
 import gc
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -18,9 +19,15 @@ call, and with Python's own 5 ms waited for a quarter of a second in all beside 
 """
 MANY: Final = 20_000
 """Looking through so many values takes some 10 ms."""
+LOOK_S: Final = 0.01
+"""So much processor time of work makes no more new values than that by much; to list them takes up
+to half a millisecond.
+"""
 
 _still = 0
 """How many pieces of work keep the collector still."""
+_counted_at_s = 0.0
+"""When, by the processor time of the process, the new values were last counted."""
 _spared = False
 """Whether anything was spared since all was last looked through."""
 
@@ -50,11 +57,22 @@ def no_collection() -> Iterator[None]:
     finally:
         _still -= 1
         if not _still:
-            # What the collector counts is no measure: it takes off what was given back.
-            if len(gc.get_objects(generation=0)) > MANY:
+            if _are_many_new():
                 gc.freeze()
                 _spared = True
             gc.enable()
+
+
+def _are_many_new() -> bool:
+    """Whether many values came since the collector last looked."""
+    global _counted_at_s  # noqa: PLW0603 -- see no_collection
+    # What the collector counts may be too low: it takes off what was given back. So from time to
+    # time they are counted one by one; after each piece of work that would cost more than it does.
+    now_s = time.process_time()
+    if gc.get_count()[0] <= MANY and now_s - _counted_at_s < LOOK_S:
+        return False
+    _counted_at_s = now_s
+    return len(gc.get_objects(generation=0)) > MANY
 
 
 def look_through() -> None:

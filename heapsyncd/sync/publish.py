@@ -48,21 +48,26 @@ async def publish(heap: HeapState, look_at: set[str], *, everything: bool = Fals
     """
     total = await _count_stale(heap) if everything else 0
     tried: set[BlockId] = set()
+    left: list[BlockId] = []
     done = 0
+
+    def read(tx: Tx) -> tuple[list[BlockId], list[BlockId], list[BlockState]]:
+        """What to publish now, what then, and the rows of the former as they are."""
+        # What could not be written is still stale: once is enough until the next call.
+        ids = left or [i for i in blocks.stale(tx, heap.id) if i not in tried]
+        return ids[:BATCH], ids[BATCH:], blocks.still_stale(tx, ids[:BATCH])
+
     while True:
         async with heap.lock:
             if heap.rearrange:
                 # What is deleted first: another may have got its place.
                 await take_deleted_away(heap, look_at)
                 await put_in_place(heap, look_at)
-            # What could not be written is still stale: once is enough until the next call.
-            limit = BATCH + len(tried)
-            stale = await heap.db.read(lambda tx, n=limit: blocks.stale(tx, heap.id, n))  # type: ignore[misc]
-            fresh = [s for s in stale if s.id not in tried][:BATCH]
-            tried.update(s.id for s in fresh)
-            states = [s for s in fresh if heap.index.path_of.get(s.id) not in look_at]
-            if not fresh:
+            batch, left, fresh = await heap.db.read(read)
+            if not batch:
                 return bool(done)
+            tried.update(batch)
+            states = [s for s in fresh if heap.index.path_of.get(s.id) not in look_at]
             await _publish_batch(heap, states, look_at)
         done += len(states)
         if everything:
@@ -71,7 +76,7 @@ async def publish(heap: HeapState, look_at: set[str], *, everything: bool = Fals
 
 
 async def _count_stale(heap: HeapState) -> int:
-    return len(await heap.db.read(lambda tx: blocks.stale(tx, heap.id, 1 << 30)))
+    return len(await heap.db.read(lambda tx: blocks.stale(tx, heap.id)))
 
 
 async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at: set[str]) -> None:

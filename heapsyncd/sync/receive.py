@@ -16,14 +16,14 @@ from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import vector_of
+from heapsyncd.document.updates import brings_nothing, vector_of
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields
 from heapsyncd.sync import review
 from heapsyncd.sync.apart import Apart
 from heapsyncd.sync.blank import BLANKED, blanked
-from heapsyncd.sync.fields import edit_fields
+from heapsyncd.sync.fields import bring_folders_back
 from heapsyncd.sync.merge import reexpress
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.restate import restate
@@ -78,11 +78,23 @@ class Absorbed:
     """Whether an edit won over a deletion: the folders it stands in come back with it."""
     reviews: tuple[Review, ...] = ()
 
+    @property
+    def is_known(self) -> bool:
+        """Whether there is nothing to store: an echo, or an answer to somebody who has all."""
+        return self.fields is None and self.bad is None and not self.lets_send
+
+    @property
+    def lets_send(self) -> bool:
+        """Whether there may be edits to send now that were not, or could not be sent, before."""
+        held_up = self.state.wanted or self.state.born_here or self.state.problem is not None
+        return bool(held_up) or self.forgot or any(is_local for _, is_local in self.rows)
+
 
 async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
     """Take updates in; blocks the cache does not know are passed over (the delta feed brings
     them).
     """
+    stored: list[Absorbed] = []
     async with heap.lock:
         left = list(items)
         while left:
@@ -92,14 +104,17 @@ async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
             # Folders by themselves: what comes back changes those that it stands in.
             for folders in (True, False):
                 kinds = [(i, heap.index.kind(i.id)) for i in reversed(once.values())]
-                await _round(heap, [i for i, kind in kinds if (kind == "folder") == folders])
-    heap.to_publish.set()
-    heap.to_push.set()
+                some = [i for i, kind in kinds if (kind == "folder") == folders]
+                if some:
+                    stored += await _round(heap, some)
+    if stored:
+        heap.to_publish.set()
+    if any(a.lets_send for a in stored):
+        heap.to_push.set()
 
 
-async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
-    if not items:
-        return
+async def _round(heap: HeapState, items: Sequence[Incoming]) -> list[Absorbed]:
+    """Take in at most one update of each block; what of it was stored."""
     now_s = time.monotonic()
     sent = {i.id: heap.sent.of(i.id, now_s) for i in items}
     at = {i.id: heap.replicas.position(i.id) for i in items}
@@ -109,10 +124,17 @@ async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
     known = [(item, block) for item, block in found if block is not None]
     # Taken out of the shared ones: what is changed here is put back when that is stored.
     work = [(i, k, heap.replicas.take(k.state.id, k.state.seq)) for i, k in known]
-    absorbed = await off_loop(lambda: [_absorb(heap, k, r, i) for i, k, r in work])
-    for one in (a for a in absorbed if a.returns):
+    every = await off_loop(lambda: [_absorb(heap, k, r, i) for i, k, r in work])
+    for one in every:
+        if one.is_known and one.replica is not None:
+            heap.replicas.put(one.state.id, one.state.seq, one.replica)
+    absorbed = [a for a in every if not a.is_known]
+    if not absorbed:
+        return []
+    back = [a.fields for a in absorbed if a.returns and a.state.kind != "folder"]
+    for fields in (f for f in back if f is not None):
         # Before it: after a kill in between it comes, and comes back, once more.
-        await _folders_back(heap, one)
+        await bring_folders_back(heap, heap.folder_of(fields.tags))
     seqs = await heap.store(lambda change: [_store(change, heap, a) for a in absorbed])
     if any(a.rows for a in absorbed):
         # Counted rightly soon; until then status must not say "in sync".
@@ -125,25 +147,7 @@ async def _round(heap: HeapState, items: Sequence[Incoming]) -> None:
         was_live = one.state.sync_version and one.state.deleted_at_ms is None
         if one.restart or not was_live:
             heap.to_follow.set()
-
-
-async def _folders_back(heap: HeapState, returning: Absorbed) -> None:
-    """Take the folders out of the trash that a block stands in which comes back."""
-    fields = returning.fields
-    folder = (
-        None if fields is None or returning.state.kind == "folder" else heap.folder_of(fields.tags)
-    )
-    above: list[BlockId] = []
-    while folder is not None and folder not in above:
-        above.append(folder)
-        known = heap.index.blocks.get(folder)
-        folder = known.folder if known is not None else None
-    for block in reversed(above):
-        if not heap.index.is_live(block):
-            try:
-                await edit_fields(heap, block, Wish(deleted_at_ms=None))
-            except BlockError as error:
-                log.warning("its folder stays deleted", block=block, reason=str(error))
+    return absorbed
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,15 @@ class _Found:
     """Whether there are edits, of a folder also in it, that nobody but us can have seen."""
     sent: frozenset[int] = frozenset()
     """The log rows that others may not have seen although the server has."""
+
+    def has_all_of(self, update: bytes) -> bool:
+        """Whether an update certainly says nothing, found without the replica: what a server
+        answers to one who lacks nothing still holds all deletions.
+        """
+        vector = self.state.state_vector
+        if self.state.born_here or vector is None or not self.rows:
+            return False
+        return brings_nothing(update, vector, (r.data for r in self.rows))
 
     def together(self, update: bytes, merged: Replica) -> Block | None:
         """The body that brings edits together which were made apart (``apart``); None: it is so
@@ -230,13 +243,15 @@ def _absorb(heap: HeapState, found: _Found, held: Replica | None, item: Incoming
 
 
 def _first(state: BlockState, item: Incoming, client_id: int) -> Absorbed:
-    replica = Replica.load([item.update], client_id)
-    return Absorbed(
-        state, item.sync_version, ((item.update, False),), replica=replica, fields=replica.fields()
-    )
+    replica, rows = Replica.load([item.update], client_id), ((item.update, False),)
+    return Absorbed(state, item.sync_version, rows, replica=replica, fields=replica.fields())
 
 
 def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int) -> Absorbed:
+    known = [r.data for r in found.rows if r.seq <= item.known]
+    forgot = item.full and is_behind(vector_of([item.update]), known)
+    if found.has_all_of(item.update):
+        return Absorbed(found.state, item.sync_version, replica=held, forgot=forgot)
     replica = held or Replica.load([r.data for r in found.rows], client_id)
     new: list[tuple[bytes, bool]] = []
     ours = replica.view() if found.unsent else None
@@ -254,8 +269,6 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
             new.append((made.update, True))
     if taken.changed and ours is not None:
         reviews += review.met(found.rows, item.update, ours, replica)
-    known = [r.data for r in found.rows if r.seq <= item.known]
-    forgot = item.full and is_behind(vector_of([item.update]), known)
     if not new:
         return Absorbed(found.state, item.sync_version, replica=replica, forgot=forgot)
     fields = replica.fields()
@@ -320,15 +333,9 @@ def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: in
     if returns:
         reviews += (review.KEPT if state.deleted_at_ms is None else review.BACK,)
     return Absorbed(
-        state,
-        item.sync_version,
-        tuple(new),
-        restart=True,
-        replica=replica,
-        fields=fields,
-        returns=returns,
-        reviews=reviews,
-    )
+        state, item.sync_version, tuple(new), restart=True, replica=replica, fields=fields,
+        returns=returns, reviews=reviews,
+    )  # fmt: skip
 
 
 def _store(change: Change, heap: HeapState, absorbed: Absorbed) -> int | None:
@@ -355,7 +362,8 @@ def _store(change: Change, heap: HeapState, absorbed: Absorbed) -> int | None:
     assert fresh is not None
     if now.deleted_at_ms is not None and fresh.deleted_at_ms is None:
         history.revive(tx, block, now_ms())
-    _keep_reviews(tx, heap, absorbed)
+    at = heap.index.path_of.get(block)
+    review.keep_for_file(tx, heap.id, block, at, now_ms(), absorbed.reviews)
     same = (now.title, now.deleted_at_ms) == (fresh.title, fresh.deleted_at_ms)
     if fresh.kind in {"tag", "folder"} and not same:
         change.touch_related(block)
@@ -388,13 +396,3 @@ def _columns(change: Change, now: BlockState, absorbed: Absorbed) -> dict[str, o
         values["state_vector"] = absorbed.replica.state_vector()
         values["stale"] = 1
     return values
-
-
-def _keep_reviews(tx: Tx, heap: HeapState, absorbed: Absorbed) -> None:
-    """Keep the text that stands in the file until the next publish, which shows the merge."""
-    block = absorbed.state.id
-    path, base = heap.index.path_of.get(block), renditions.newest(tx, block)
-    if path is None and absorbed.reviews:
-        path = next((v.path for v in history.of_block(tx, block) if v.path is not None), None)
-    if path is not None and base is not None:
-        review.keep(tx, heap.id, block, path, base.data, now_ms(), absorbed.reviews)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from heapsyncd.cache import history
+from heapsyncd.cache import history, renditions
 from heapsyncd.cache.blocks import LogRow
 from heapsyncd.cache.history import Why
 from heapsyncd.database import Tx
@@ -139,3 +139,22 @@ def keep(
     for review in reviews:
         history.keep(tx, heap, block, path, review.why, data, now_ms, review.notice)
         log.info("to be reviewed", path=path, why=review.why)
+
+
+def keep_for_file(
+    tx: Tx,
+    heap: HeapId,
+    block: BlockId,
+    path: str | None,
+    now_ms: int,
+    reviews: Sequence[Review],
+) -> None:
+    """Keep the text that stands in a note's file until the next publish, which shows the merge.
+
+    ``path`` None: it has none; then the last one it had is told.
+    """
+    base = renditions.newest(tx, block)
+    if path is None and reviews:
+        path = next((v.path for v in history.of_block(tx, block) if v.path is not None), None)
+    if path is not None and base is not None:
+        keep(tx, heap, block, path, base.data, now_ms, reviews)

@@ -54,6 +54,13 @@ class EventQueue:
                 raise self._end
             self._some.clear()
             await self._some.wait()
+        return self._take()
+
+    def at_hand(self) -> LiveEvent | None:
+        """The next event if there is one already, None otherwise."""
+        return self._take() if self._events else None
+
+    def _take(self) -> LiveEvent:
         event = self._events.popleft()
         self._bytes -= _size_bytes(event)
         if len(self._events) <= self._low and self._bytes < self._high_bytes:

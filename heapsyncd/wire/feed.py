@@ -135,6 +135,10 @@ class Feed:
         """The next event; raises what ``opening`` raised, if it did."""
         return await self._events.get()
 
+    def at_hand(self) -> LiveEvent | None:
+        """The next event if it is here already, None otherwise."""
+        return self._events.at_hand()
+
     # What keeps it going
 
     async def run(self) -> None:

@@ -6,14 +6,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.levels import MOST
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import EMPTY, merge, missing, vector_of, without_deletions
+from heapsyncd.document.updates import (
+    EMPTY,
+    brings_nothing,
+    merge,
+    missing,
+    vector_of,
+    without_deletions,
+)
 from heapsyncd.document.vectors import Deletions, deletions, number, written
 from heapsyncd.errors import UnreadableDocument
+from heapsyncd.tree import Block
 from tests.document.encodings import CRASHERS, ODD, UPDATES, deleting, item, span, update
 from tests.document.test_examine import chain
 from tests.document.victim import Victim
+from tests.document.worlds import A_BODY, edits
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +231,41 @@ def test_what_waits_is_known_after_a_refusal() -> None:
     with pytest.raises(UnreadableDocument):
         replica.apply(unrelated(MOST + 1, 3))
     assert replica.has_pending()
+
+
+@given(st.lists(UPDATES, min_size=1, max_size=6), st.data())
+def test_no_news_are_taken_for_nothing(log: list[bytes], data: st.DataObject) -> None:
+    """Whatever the structs: of a part of the log, of all of it and more, of deletions alone."""
+    known = log[: data.draw(st.integers(1, len(log)))]
+    try:
+        replica = Replica.load(known)
+        vector, before = replica.state_vector(), replica.fingerprint()
+        found = merge(data.draw(st.lists(st.sampled_from(log), min_size=1, max_size=4)))
+        if data.draw(st.booleans()):
+            found = missing([found], vector)
+        if not brings_nothing(found, vector, known):
+            return
+        replica.take(found)
+        assert replica.fingerprint() == before
+        assert Replica.load([*known, found]).fingerprint() == before
+    except UnreadableDocument:
+        return
+
+
+@given(A_BODY, st.data())
+def test_an_answer_to_who_has_all_brings_nothing(start: Block, data: st.DataObject) -> None:
+    """A server answers a vector with all deletions: they are known to who made them or heard of
+    them, and one that is not known is news.
+    """
+    log = [express([], Wish(body=start)).update or EMPTY]
+    for _ in range(data.draw(st.integers(1, 3))):
+        goal = data.draw(edits(Replica.load(log).view()))
+        log.append(express(log, Wish(body=goal)).update or EMPTY)
+    vector = vector_of(log)
+    answer = missing(log, vector)
+    assert brings_nothing(answer, vector, log)
+    for known in range(1, len(log)):
+        early = vector_of(log[:known])
+        for found in (missing(log, early), log[known], answer):
+            if brings_nothing(found, early, log[:known]):
+                assert not Replica.load(log[:known]).take(found).is_news

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 
@@ -19,7 +20,7 @@ from heapsyncd.markdown.parse import forget, parse
 from heapsyncd.markdown.patch import patch
 from heapsyncd.markdown.reader import read
 from heapsyncd.markdown.render import render
-from heapsyncd.sync.interpreter import MANY, look_through, no_collection
+from heapsyncd.sync.interpreter import LOOK_S, MANY, look_through, no_collection
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.report import Wanted
 from heapsyncd.sync.versions import restore_alone
@@ -71,6 +72,39 @@ async def test_little_work_spares_nothing() -> None:
     assert gc.get_freeze_count() <= before
     gc.collect()
     assert knot() is None
+
+
+def test_values_are_spared_though_as_many_were_given_back() -> None:
+    """The collector takes those off its count."""
+    old, new = many(), list[list[int]]()
+    gc.collect()  # they are no new ones now
+    before = gc.get_freeze_count()
+    with no_collection():
+        while old:
+            new.append([])
+            old.pop()
+        end_s = time.process_time() + LOOK_S
+        while time.process_time() < end_s:
+            pass
+    assert gc.get_freeze_count() > before + len(new)
+
+
+def test_small_pieces_of_work_do_not_each_count_the_new_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To list them takes longer than such a piece does."""
+    counted = []
+    listed = gc.get_objects
+
+    def seen(generation: int | None = None) -> list[object]:
+        counted.append(generation)
+        return listed(generation)
+
+    monkeypatch.setattr(gc, "get_objects", seen)
+    for _ in range(100):
+        with no_collection():
+            pass
+    assert len(counted) < 20
 
 
 async def test_nobody_looks_through_while_somebody_works() -> None:

@@ -39,6 +39,17 @@ async def test_large_updates_pause_it_too() -> None:
     assert [*full, queue.full] == [False, True, False]
 
 
+async def test_what_is_at_hand_is_taken_without_waiting() -> None:
+    """In order, and it makes room."""
+    queue = EventQueue(high=2, low=1)
+    assert queue.at_hand() is None
+    for number in range(2):
+        await queue.put(event(number))
+    assert queue.full
+    assert [queue.at_hand(), queue.full] == [event(0), False]
+    assert [queue.at_hand(), queue.at_hand()] == [event(1), None]
+
+
 async def test_an_ended_queue_gives_what_it_holds_first() -> None:
     """Then it stops; a failure is met by every reader."""
     queue = EventQueue()
