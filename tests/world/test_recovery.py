@@ -462,6 +462,7 @@ async def test_deleted_before_its_id_was_written(
 
     with monkeypatch.context() as patch:
         patch.setattr("heapsyncd.sync.heap.publish", not_yet)
+        patch.setattr("heapsyncd.sync.created.write_planned", not_yet)
         await one.start()
         one.save("New.md", f"{game.word(one.name)}\n", 0)
         path = one.root / "New.md"
