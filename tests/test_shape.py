@@ -226,13 +226,20 @@ def test_a_library_has_one_place(library: str, place: str) -> None:
 
 
 WRITES_OF_THE_UNIT_OF_WORK = {
+    "blocks.acknowledge",
+    "blocks.append",
     "blocks.insert",
+    "blocks.quarantine",
+    "blocks.restart_log",
+    "blocks.unacknowledge",
+    "blocks.update",
     "entries.add_alias",
     "entries.remove",
     "entries.save",
     "index.drop",
     "index.know",
     "index.put",
+    "index.stands",
 }
 """What the index mirrors, in the cache and in memory: both change together, or neither."""
 

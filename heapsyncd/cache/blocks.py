@@ -158,6 +158,15 @@ def log(tx: Tx, block: BlockId, up_to: int | None = None) -> list[LogRow]:
     return [LogRow(s, bool(i), d) for s, i, d in rows]
 
 
+def unsent(tx: Tx, heap: HeapId) -> list[BlockId]:
+    """The blocks of whose logs the server has not acknowledged all."""
+    sql = (
+        "SELECT DISTINCT block_id FROM log JOIN block ON block.id = block_id"
+        " WHERE local > 0 AND heap_id = ?"
+    )
+    return [BlockId(r[0]) for r in tx.execute(sql, (heap,))]
+
+
 def has_unsent(tx: Tx, block: BlockId) -> bool:
     """Whether the server has not acknowledged all of the log."""
     sql = "SELECT 1 FROM log WHERE block_id = ? AND local > 0 LIMIT 1"
@@ -275,18 +284,6 @@ def problems(tx: Tx, heap: HeapId) -> list[tuple[BlockId, str, str]]:
         (heap,),
     )
     return [(BlockId(i), t, p) for i, t, p in rows]
-
-
-def want_troubled(tx: Tx, heap: HeapId) -> int:
-    """Have every block in trouble that the server knows pulled and published again; how many there
-    are. Until both is done it is pending.
-    """
-    return tx.execute(
-        # One of which nothing could be received yet has nothing to be published.
-        "UPDATE block SET wanted = max(wanted, sync_version, 1), stale = max(stale, seq > 0)"
-        " WHERE heap_id = ? AND problem IS NOT NULL AND (sync_version > 0 OR born_here = 0)",
-        (heap,),
-    ).rowcount
 
 
 def set_tags(tx: Tx, block: BlockId, tags: Iterable[BlockId]) -> None:

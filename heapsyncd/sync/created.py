@@ -65,7 +65,7 @@ def insert_block(
     change.insert(state)
     blocks.set_tags(change.tx, state.id, tags)
     if update is not None:
-        blocks.append(change.tx, state.id, update, local=True)
+        change.append(state.id, update, local=True)
 
 
 @dataclass(frozen=True, slots=True)

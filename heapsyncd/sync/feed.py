@@ -178,7 +178,7 @@ def _announce(
                 older.add(told.id)
                 if version == state.sync_version:
                     # One of another version shares no history with ours: see ``restate``.
-                    blocks.unacknowledge(tx, told.id)
+                    change.unacknowledge(told.id)
             change.update(told.id, wanted=version, announced_ms=told.updated_at_ms)
             news = True
     for gone in page.gone:
@@ -203,7 +203,7 @@ def _announce_gone(
         return False
     if is_live and change.abandon(state, heap.index.paths_of(state.id)):
         return True
-    blocks.acknowledge(change.tx, state.id, state.seq)  # there is nobody to send it to
+    change.acknowledge(state.id, state.seq)  # there is nobody to send it to
     if is_live:
         change.update(state.id, deleted_at_ms=gone.deleted_at_ms, wanted=0, stale=1)
     return False

@@ -59,7 +59,7 @@ async def edit_fields(
         tx, values = change.tx, dict[str, object]()
         seq = state.seq
         if made.update is not None:
-            seq = blocks.append(tx, block, made.update, local=True)
+            seq = change.append(block, made.update, local=True)
             values = change.describe(state, fields) | {"state_vector": live.state_vector()}
             if state.born_here and wish.title:
                 values["title"] = wish.title

@@ -299,7 +299,7 @@ class HeapMirror:
         while not self.stop.is_set():
             await first_of(self.state.to_push, self.stop)
             patience.trying = True  # also while it waits for the news
-            if not self._hears_at_once and await unsent(self.state):
+            if not self._hears_at_once and unsent(self.state):
                 self.state.out_of_touch()  # the last news may be old: ask before each push
             await self._in_touch()
             if self.stop.is_set():

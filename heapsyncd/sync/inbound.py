@@ -32,6 +32,7 @@ from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.receive import Incoming, receive
 from heapsyncd.sync.rollback import is_behind
 from heapsyncd.sync.state import HeapState
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -67,7 +68,7 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
         ids = [i for i in blocks.wanted(tx, heap.id) if not _is_answered(tx, i, answered)]
         return _still_wanted(tx, ids[:PULL_BLOCKS]), ids[PULL_BLOCKS:]
 
-    while True:
+    while heap.index.wanted:
         batch, left = await heap.db.read(read)
         if not batch:
             break
@@ -89,7 +90,7 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
         ]
         await receive(heap, incoming)
         if answer.missing:
-            await heap.db.write(lambda tx, a=answer.missing: _missing(tx, a))  # type: ignore[misc]
+            await heap.store(lambda change, a=answer.missing: _missing(change, a))  # type: ignore[misc]
         # What is not asked for any more may be sent now, whatever the answer said.
         heap.to_publish.set()
         heap.to_push.set()
@@ -122,16 +123,16 @@ async def _acknowledged(heap: HeapState, batch: Sequence[BlockState]) -> dict[Bl
     return await heap.db.read(lambda tx: {s.id: blocks.acknowledged(tx, s.id) for s in batch})
 
 
-def _missing(tx: Tx, ids: Sequence[BlockId]) -> None:
+def _missing(change: Change, ids: Sequence[BlockId]) -> None:
     """The server has no such block (permanently deleted, or never there): stop asking."""
     for block in ids:
-        state = blocks.get(tx, block)
+        state = blocks.get(change.tx, block)
         if state is None:
             continue
         if state.born_here:
-            blocks.update(tx, block, wanted=0, sync_version=0)
+            change.update(block, wanted=0, sync_version=0)
             continue
-        blocks.update(tx, block, wanted=0)
+        change.update(block, wanted=0)
 
 
 async def follow(heap: HeapState, limit: int) -> None:
@@ -284,11 +285,11 @@ async def _lacking(heap: HeapState, asks: Sequence[LiveAsked]) -> list[bytes]:
     behind = [ask for (ask, _), (_, is_less) in zip(asking, answers, strict=True) if is_less]
     if behind:
 
-        def want(tx: Tx) -> None:
+        def want(change: Change) -> None:
             for ask in behind:
-                blocks.update(tx, ask.block, wanted=ask.sync_version)
+                change.update(ask.block, wanted=ask.sync_version)
 
-        await heap.db.write(want)
+        await heap.store(want)
         heap.in_doubt = True
         heap.to_pull.set()
     return [update for update, _ in answers]

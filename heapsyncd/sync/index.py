@@ -6,7 +6,7 @@ number of blocks only in memory; every question is a dictionary look-up.
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -42,8 +42,19 @@ class Index:
         blocks: Iterable[BlockState] = (),
         entries: Iterable[EntryRow] = (),
         aliases: Mapping[str, BlockId] | None = None,
+        unsent: Collection[BlockId] = (),
     ) -> None:
         self.blocks: dict[BlockId, Known] = {}
+        self.born: set[BlockId] = set()
+        """Blocks made here that the server does not know."""
+        self.unsent: set[BlockId] = set()
+        """Blocks with edits that the server has not acknowledged."""
+        self.wanted: set[BlockId] = set()
+        """Blocks of which the server has a newer state."""
+        self.stale: set[BlockId] = set()
+        """Blocks whose newest state the folder does not show yet."""
+        self.troubled: dict[BlockId, str] = {}
+        """Blocks in trouble, and why."""
         self.entries: dict[str, EntryRow] = {}
         self.stats: dict[str, Stat] = {}
         """The stamps of what is on the disk, as we last agreed with it."""
@@ -72,6 +83,7 @@ class Index:
         self._by_path: dict[str, BlockId] = {}
         for block in blocks:
             self.know(block)
+            self.stands(block, unsent=block.id in unsent)
         for entry in entries:
             self.put(entry)
 
@@ -89,8 +101,29 @@ class Index:
         self._house(block.id)
         return old != new
 
+    def stands(self, block: BlockState, *, unsent: bool) -> None:
+        """How a block's row stands between the server and the folder is new or changed."""
+        for blocks, holds in (
+            (self.born, block.born_here),
+            (self.unsent, unsent),
+            (self.wanted, block.wanted > 0),
+            (self.stale, block.stale),
+        ):
+            (blocks.add if holds else blocks.discard)(block.id)
+        if block.problem is None:
+            self.troubled.pop(block.id, None)
+        else:
+            self.troubled[block.id] = block.problem
+
+    def sendable(self) -> set[BlockId]:
+        """The blocks whose unsent edits nothing holds up."""
+        return self.unsent - self.born - self.wanted - self.troubled.keys()
+
     def forget(self, block: BlockId) -> None:
         """A block is no more; its entries have been dropped."""
+        for blocks in (self.born, self.unsent, self.wanted, self.stale):
+            blocks.discard(block)
+        self.troubled.pop(block, None)
         known = self.blocks.pop(block, None)
         if known is not None and known.kind == "document":
             self.notes -= known.live

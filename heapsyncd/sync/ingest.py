@@ -134,7 +134,7 @@ def _store(change: Change, heap: HeapState, taken: Taken) -> int:
     values: dict[str, object] = {"stale": int(taken.words is None)}
     fields = taken.live.fields()
     if taken.update is not None:
-        seq = blocks.append(tx, block, taken.update, local=True)
+        seq = change.append(block, taken.update, local=True)
         values |= change.describe(state, fields) | {"state_vector": taken.live.state_vector()}
     renditions.add(
         tx,

@@ -275,7 +275,7 @@ class AccountMirror:
     async def recount(self) -> None:
         """Bring the report up to date with the cache."""
         for mirror in self.mirrors.values():
-            await mirror.state.count()
+            await mirror.state.recount()
 
     def _note(self, error: HeapsyncdError) -> None:
         self._report.error = str(error)

@@ -8,7 +8,7 @@ from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from heapsyncd.cache import blocks, entries, history, search
+from heapsyncd.cache import entries, history, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble
@@ -141,7 +141,7 @@ async def remove(heap: HeapState, states: Sequence[BlockState], look_at: set[str
         path = heap.index.path_of.get(state.id)
         if path is not None and not await _remove_path(heap, state, path, look_at):
             continue
-        await heap.db.write(lambda tx, i=state.id: blocks.update(tx, i, stale=0))  # type: ignore[misc]
+        await heap.store(lambda change, i=state.id: change.update(i, stale=0))  # type: ignore[misc]
 
 
 async def _remove_path(heap: HeapState, state: BlockState, path: str, look_at: set[str]) -> bool:

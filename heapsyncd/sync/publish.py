@@ -46,7 +46,7 @@ async def publish(heap: HeapState, look_at: set[str], *, everything: bool = Fals
             read first.
         everything: the first mirror, for the progress bar.
     """
-    total = await _count_stale(heap) if everything else 0
+    total = len(heap.index.stale)
     tried: set[BlockId] = set()
     left: list[BlockId] = []
     done = 0
@@ -63,6 +63,8 @@ async def publish(heap: HeapState, look_at: set[str], *, everything: bool = Fals
                 # What is deleted first: another may have got its place.
                 await take_deleted_away(heap, look_at)
                 await put_in_place(heap, look_at)
+            if not heap.index.stale:
+                return bool(done)
             batch, left, fresh = await heap.db.read(read)
             if not batch:
                 return bool(done)
@@ -73,10 +75,6 @@ async def publish(heap: HeapState, look_at: set[str], *, everything: bool = Fals
         if everything:
             heap.step("writing", done, max(total, done))
         await asyncio.sleep(0)
-
-
-async def _count_stale(heap: HeapState) -> int:
-    return len(await heap.db.read(lambda tx: blocks.stale(tx, heap.id)))
 
 
 async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at: set[str]) -> None:
@@ -131,7 +129,7 @@ async def _write_files(
 
 
 async def _trouble(heap: HeapState, block: BlockId, reason: str) -> None:
-    await heap.db.write(lambda tx: blocks.update(tx, block, problem=reason, stale=0))
+    await heap.store(lambda change: change.update(block, problem=reason, stale=0))
 
 
 # ---- notes --------------------------------------------------------------------------------

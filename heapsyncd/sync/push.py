@@ -21,6 +21,7 @@ from heapsyncd.model import Push, PushResult
 from heapsyncd.sync.large import sent_live
 from heapsyncd.sync.rollback import tell_again
 from heapsyncd.sync.state import HeapState
+from heapsyncd.sync.unit_of_work import Change
 
 log = structlog.get_logger()
 
@@ -55,8 +56,8 @@ async def push(heap: HeapState) -> bool:
         # Noted before: an update that comes in right after the commit may not know of them.
         taken = {r.id for r in results if r.status == "ok"}
         _note(heap, [u for u in batch if u.state.id in taken])
-        await heap.db.write(
-            lambda tx, b=batch, r=results, why=refused: _answered(tx, b, r, why)  # type: ignore[misc]
+        await heap.store(
+            lambda change, b=batch, r=results, why=refused: _answered(change, b, r, why)  # type: ignore[misc]
         )
         sent = True
         if len(answered := {r.id for r in results}) < len(batch):
@@ -81,11 +82,9 @@ def _note(heap: HeapState, batch: Sequence[_Unsent]) -> None:
         heap.sent.add(unsent.state.id, unsent.rows, now_s)
 
 
-async def unsent(heap: HeapState) -> bool:
+def unsent(heap: HeapState) -> bool:
     """Whether there is anything to push."""
-    return await heap.db.read(
-        lambda tx: bool(blocks.dirty(tx, heap.id, 1) or blocks.born(tx, heap.id, 1))
-    )
+    return bool(heap.index.sendable() or heap.index.born)
 
 
 async def _put_back(
@@ -137,6 +136,8 @@ async def _send(
 
 async def _insert_born(heap: HeapState) -> bool:
     """Let the server know the blocks made here, folders and tags before what is in them."""
+    if not heap.index.born:
+        return False
     born = await heap.db.read(lambda tx: blocks.born(tx, heap.id, 1 << 30))
     for kinds in (("folder",), ("tag",), ("document", "file")):
         group = sorted((s for s in born if s.kind in kinds), key=lambda s: s.id)
@@ -159,12 +160,12 @@ async def _insert(heap: HeapState, batch: Sequence[BlockState]) -> None:
             else:
                 known[state.id] = max(1, row.sync_version)
 
-    def store(tx: Tx) -> None:
+    def store(change: Change) -> None:
         for block, version in known.items():
             # Pulled before its edits are sent: the server may have written the title itself.
-            blocks.update(tx, BlockId(block), sync_version=version, wanted=version, problem=None)
+            change.update(BlockId(block), sync_version=version, wanted=version, problem=None)
         for block, reason in refused.items():
-            blocks.update(tx, BlockId(block), problem=reason)
+            change.update(BlockId(block), problem=reason)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -174,7 +175,7 @@ async def _insert(heap: HeapState, batch: Sequence[BlockState]) -> None:
         # The first reason stands for all: they share one server. Creating again is harmless.
         raise leaves(errors)[0] from None
     finally:
-        await heap.db.write(store)
+        await heap.store(store)
         if known:
             heap.to_pull.set()
             heap.to_follow.set()  # now it has a version to be followed under
@@ -185,7 +186,9 @@ async def _unsent(heap: HeapState) -> list[_Unsent]:
         found = blocks.dirty(tx, heap.id, BATCH)
         return [(s, [r for r in blocks.log(tx, s.id) if r.local]) for s in found]
 
-    unsent = []
+    unsent: list[_Unsent] = []
+    if not heap.index.sendable():
+        return unsent
     for state, rows in await heap.db.read(read):
         try:
             updates = [r.data for r in rows]
@@ -205,7 +208,10 @@ _REASONS = {
 
 
 def _answered(
-    tx: Tx, batch: Sequence[_Unsent], results: Sequence[PushResult], refused: Mapping[BlockId, str]
+    change: Change,
+    batch: Sequence[_Unsent],
+    results: Sequence[PushResult],
+    refused: Mapping[BlockId, str],
 ) -> None:
     by_id = {r.id: r for r in results}
     for unsent in batch:
@@ -214,8 +220,8 @@ def _answered(
         if result is None:
             continue
         if result.status == "ok":
-            blocks.acknowledge(tx, block, unsent.rows[-1])
+            change.acknowledge(block, unsent.rows[-1])
         elif result.status == "stale":
-            blocks.update(tx, block, wanted=result.sync_version)
+            change.update(block, wanted=result.sync_version)
         else:
-            blocks.update(tx, block, problem=refused.get(block) or _REASONS[result.status])
+            change.update(block, problem=refused.get(block) or _REASONS[result.status])

@@ -342,7 +342,7 @@ def _store(change: Change, heap: HeapState, absorbed: Absorbed) -> int | None:
     """Store what an update meant; the block's new position in its log, None when it is no more."""
     tx, block = change.tx, absorbed.state.id
     if absorbed.bad is not None:
-        blocks.quarantine(tx, block, *absorbed.bad, now_ms())
+        change.quarantine(block, *absorbed.bad, now_ms())
         change.update(block, wanted=0)
         return absorbed.state.seq
     now = blocks.get(tx, block)
@@ -350,13 +350,13 @@ def _store(change: Change, heap: HeapState, absorbed: Absorbed) -> int | None:
     if _is_gone_now(now, absorbed) and change.abandon(now, heap.index.paths_of(block)):
         return None
     if absorbed.forgot:
-        blocks.unacknowledge(tx, block)
+        change.unacknowledge(block)
     if absorbed.restart:
-        blocks.restart_log(tx, block, absorbed.sync_version, absorbed.rows)
+        change.restart_log(block, absorbed.sync_version, absorbed.rows)
         renditions.forget_history(tx, block)
     else:
         for data, local in absorbed.rows:
-            blocks.append(tx, block, data, local=local)
+            change.append(block, data, local=local)
     change.update(block, **_columns(change, now, absorbed))
     fresh = blocks.get(tx, block)
     assert fresh is not None

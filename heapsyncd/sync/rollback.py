@@ -41,7 +41,7 @@ async def tell_again(
 
     def store(change: Change) -> None:
         for block in unknown:
-            blocks.unacknowledge(change.tx, block)
+            change.unacknowledge(block)
             blocks.release(change.tx, block)
             change.update(
                 block, born_here=1, sync_version=0, wanted=0, announced_ms=0, problem=None

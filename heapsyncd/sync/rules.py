@@ -98,7 +98,7 @@ class Rules:
                 heaps.set_meta(change.tx, _key(heap.id), text)
                 change.remove(gone)
                 for block in back:
-                    _show(change.tx, block)
+                    _show(change, block)
 
             await heap.store(store)
             heap.hidden.difference_update(shown)
@@ -122,10 +122,10 @@ class Rules:
         ]
 
 
-def _show(tx: Tx, block: BlockId) -> None:
-    state = blocks.get(tx, block)
+def _show(change: Change, block: BlockId) -> None:
+    state = blocks.get(change.tx, block)
     if state is not None and state.seq:
-        blocks.update(tx, block, stale=1)
+        change.update(block, stale=1)
 
 
 def _key(heap: HeapId) -> str:
@@ -146,10 +146,10 @@ async def unhidden(
     if not hidden:
         return list(states)
 
-    def store(tx: Tx) -> None:
+    def store(change: Change) -> None:
         for state in hidden:
-            blocks.update(tx, state.id, stale=0)
+            change.update(state.id, stale=0)
 
-    await heap.db.write(store)
+    await heap.store(store)
     heap.hidden.update(s.id for s in hidden if s.deleted_at_ms is None)
     return [s for s in states if s not in hidden]

@@ -144,6 +144,7 @@ class HeapState:
                 blocks.of_heap(tx, self.id),
                 entries.of_heap(tx, self.id),
                 entries.aliases(tx, self.id),
+                frozenset(blocks.unsent(tx, self.id)),
             )
         )
 
@@ -253,17 +254,10 @@ class HeapState:
         if found != self.kept_problems:
             await self.db.write(lambda tx: problems.save(tx, self.id, found))
             self.kept_problems = found
-        (up, down), waiting, troubled, reviews = await self.db.read(
-            lambda tx: (
-                pending.counts(tx, self.id),
-                pending.pending(tx, self.id, PENDING_SHOWN),
-                blocks.problems(tx, self.id),
-                history.notices(tx, self.id),
-            )
-        )
-        self.report.notes = self.index.notes
-        self.report.pending_up, self.report.pending_down = up, down
-        self.report.pending = shown(waiting, self.index.path_of)
+        index = self.index
+        self.report.notes = index.notes
+        self.report.pending_up = len(index.unsent | index.born)
+        self.report.pending_down = len(index.wanted | (index.stale - self._waiting()))
         self.report.held_deletions = len(self.held_up) + len(self.held_down)
         notice = self.rewrites.notice(self.index.files(), time.monotonic())
         self.report.notices = [] if notice is None else [notice]
@@ -273,7 +267,6 @@ class HeapState:
             )
         if self.watch_trouble is not None:
             self.report.notices.append(self.watch_trouble)
-        self.report.notices += reviews
         self.report.transfers = [
             {
                 "path": e.path,
@@ -284,10 +277,36 @@ class HeapState:
             for e in moving
         ]
         self.report.problems = all_problems(
-            (Problem(self.index.path_of.get(i, title), reason) for i, title, reason in troubled),
+            (
+                Problem(index.path_of.get(b, index.blocks[b].title), index.troubled[b])
+                for b in sorted(index.troubled)
+            ),
             found,
             lambda path: path in self.index.entries or bool(self.index.below(path)),
         )
+
+    async def recount(self) -> None:
+        """The same, with what is looked up only for those who ask: which notes are pending and
+        why, and what a person should look at.
+        """
+        await self.count()
+        waiting, reviews = await self.db.read(
+            lambda tx: (
+                pending.pending(tx, self.id, PENDING_SHOWN),
+                history.notices(tx, self.id),
+            )
+        )
+        self.report.pending = shown(waiting, self.index.path_of)
+        self.report.notices += reviews
+
+    def _waiting(self) -> set[BlockId]:
+        """The blocks that are not published because their deletion is held."""
+        held = (*self.held_up.values(), *self.held_down.values())
+        return {
+            h.block_id
+            for h in held
+            if h.role != "attachment" and (h.direction == "up") == self.index.is_live(h.block_id)
+        }
 
     def moving(self) -> list[EntryRow]:
         """The contents that are to be sent or fetched, by path; what is ignored waits."""

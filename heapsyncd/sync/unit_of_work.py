@@ -37,6 +37,7 @@ class Change:
         self.tx = tx
         self._heap = heap
         self._blocks: dict[BlockId, None] = {}
+        self._standing: dict[BlockId, None] = {}
         self._entries: dict[str, EntryRow | None] = {}
         self._aliases: dict[str, BlockId] = {}
         self._forgotten: set[BlockId] = set()
@@ -46,14 +47,42 @@ class Change:
     def insert(self, block: BlockState) -> None:
         """Add a block; one that is known already stays as it is."""
         blocks.insert(self.tx, block)
-        self._blocks[block.id] = None
+        self._blocks[block.id] = self._standing[block.id] = None
 
     def update(self, block: BlockId, **values: object) -> None:
         """Set columns of one block, named as the fields of BlockState."""
         if values:
             blocks.update(self.tx, block, **values)
+            self._standing[block] = None
         if _INDEXED & values.keys():
             self._blocks[block] = None
+
+    def append(self, block: BlockId, data: bytes, *, local: bool) -> int:
+        """Add an update at the end of a block's log; its number."""
+        self._standing[block] = None
+        return blocks.append(self.tx, block, data, local=local)
+
+    def acknowledge(self, block: BlockId, up_to: int) -> None:
+        """The server has everything of a block up to this number."""
+        blocks.acknowledge(self.tx, block, up_to)
+        self._standing[block] = None
+
+    def unacknowledge(self, block: BlockId) -> None:
+        """The server lost what it had of a block: everything is to be sent again."""
+        blocks.unacknowledge(self.tx, block)
+        self._standing[block] = None
+
+    def restart_log(
+        self, block: BlockId, sync_version: int, rows: Iterable[tuple[bytes, bool]]
+    ) -> None:
+        """Replace a block's log by another history."""
+        blocks.restart_log(self.tx, block, sync_version, rows)
+        self._standing[block] = None
+
+    def quarantine(self, block: BlockId, data: bytes, reason: str, now_ms: int) -> None:
+        """Keep an update that can't be loaded, and say so at the block."""
+        blocks.quarantine(self.tx, block, data, reason, now_ms)
+        self._standing[block] = None
 
     def abandon(self, block: BlockState, paths: Sequence[str]) -> bool:
         """The server deleted a block for good. When there are edits here that nobody has seen,
@@ -78,6 +107,7 @@ class Change:
         search.remove(self.tx, block)
         blocks.forget(self.tx, block)
         self._blocks.pop(block, None)
+        self._standing.pop(block, None)
         self._forgotten.add(block)
 
     def describe(self, block: BlockState, fields: Fields) -> dict[str, object]:
@@ -131,17 +161,25 @@ class Change:
 
     def stored(self) -> "Stored":
         """What the index has to learn once this is committed."""
-        rows = (blocks.get(self.tx, b) for b in self._blocks)
-        found = [r for r in rows if r is not None]
+        rows = ((blocks.get(self.tx, b), b in self._blocks) for b in self._standing)
+        found = [(r, blocks.has_unsent(self.tx, r.id), new) for r, new in rows if r is not None]
         return Stored(found, self._entries, self._aliases, self._forgotten)
 
 
 class Stored:
-    """What a committed change means for the index."""
+    """What a committed change means for the index.
+
+    Args:
+        rows: of the blocks that were changed; of each whether something of it is unsent, and
+            whether it is to be known anew.
+        paths: the entries that were changed; None: forgotten.
+        aliases: new former names.
+        forgotten: blocks that are no more.
+    """
 
     def __init__(
         self,
-        rows: Iterable[BlockState],
+        rows: Iterable[tuple[BlockState, bool, bool]],
         paths: dict[str, EntryRow | None],
         aliases: dict[str, BlockId],
         forgotten: Collection[BlockId],
@@ -152,8 +190,10 @@ class Stored:
     def apply(self, index: Index) -> bool:
         """Bring the index up to date; whether blocks may have other places now."""
         moved = False
-        for row in self._rows:
-            moved = index.know(row) or moved
+        for row, unsent, new in self._rows:
+            index.stands(row, unsent=unsent)
+            if new:
+                moved = index.know(row) or moved
         for path, entry in self._paths.items():
             if entry is None:
                 index.drop(path)

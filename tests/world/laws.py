@@ -84,10 +84,14 @@ async def memory_is_what_was_stored(player: Player) -> None:
         for heap in player.life.heaps:
             stored = await db.read(
                 lambda tx, i=heap.id: Index(  # type: ignore[misc]
-                    blocks.of_heap(tx, i), entries.of_heap(tx, i), entries.aliases(tx, i)
+                    blocks.of_heap(tx, i),
+                    entries.of_heap(tx, i),
+                    entries.aliases(tx, i),
+                    blocks.unsent(tx, i),
                 )
             )
-            for what in ("blocks", "entries", "aliases", "path_of", "notes", "homeless"):
+            told = ("born", "unsent", "wanted", "stale", "troubled")
+            for what in ("blocks", "entries", "aliases", "path_of", "notes", "homeless", *told):
                 there, here = getattr(stored, what), getattr(heap.index, what)
                 assert here == there, f"{player.name}: {what} in memory {here}, stored {there}"
 
