@@ -23,6 +23,7 @@ from heapsyncd.sync.reading import Saved
 from heapsyncd.sync.stale import is_alike
 from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.unit_of_work import Change
+from heapsyncd.sync.unsteady import batches
 
 
 async def displaced(
@@ -42,6 +43,8 @@ async def displaced(
     others = [*replaced.values(), *(e for e in seen.created if e.kind == "file")]
     elsewhere = {e.stat.inode: e.stat for e in others}
     found = {}
+    if len(away) > 1:
+        await texts.look(p for p in replaced if index.entries[p].role == "note")
     for path, entry in replaced.items():
         # What stood there was taken elsewhere, it was not merely saved anew.
         known = index.stats[path]
@@ -79,14 +82,17 @@ async def _left_behind(
 ) -> list[Entry]:
     """Texts without an id that stand where notes were whose ids are in new files."""
     stats = heap.index.stats
+    new = {e.path for e in seen.created if e.kind == "file"} | {*waiting} - stats.keys()
+    new = {path for path in new if path.endswith(".md")}
+    if not new:
+        return []
     old: dict[BlockId, Entry] = {}
     for path in {e.path for e in seen.modified} | (stats.keys() & waiting):
         entry = await _rewritten(heap, path, texts)
         if entry is not None:
             old[heap.index.entries[path].block_id] = entry
-    new = {e.path for e in seen.created if e.kind == "file"} | {*waiting} - stats.keys()
     # Only then are the new files looked into: they may be many.
-    ids = {await texts.id_in(p) for p in new if p.endswith(".md")} if old else set()
+    ids = {await texts.id_in(p) for p in new} if old else set()
     return [entry for block, entry in old.items() if block in ids]
 
 
@@ -108,11 +114,22 @@ async def _rewritten(heap: HeapState, path: str, texts: "_Texts") -> Entry | Non
 
 @dataclass(slots=True)
 class _Texts:
-    """Notes' texts on the disk, each read once."""
+    """Notes' texts on the disk, and the ids in them, each looked at once."""
 
     heap: HeapState
     max_bytes: int
     _read: dict[str, bytes | None] = field(default_factory=dict)
+    _ids: dict[str, BlockId | None] = field(default_factory=dict)
+
+    async def look(self, paths: Iterable[str]) -> None:
+        """Read the ids in many files, a batch at a time."""
+        stats, disk = self.heap.index.stats, self.heap.disk
+        left = [p for p in paths if p not in self._ids]
+        for some in batches(left, lambda path: stats[path].size if path in stats else 0):
+            read = await disk.read_many(some, self.max_bytes)
+            data = [found[0] if isinstance(found, tuple) else None for found in read]
+            ids = await off_loop(lambda d=data: [_block_in(one) for one in d])  # type: ignore[misc]
+            self._ids |= zip(some, ids, strict=True)
 
     async def of(self, path: str) -> bytes | None:
         """The bytes; None when they can't be read now."""
@@ -125,9 +142,8 @@ class _Texts:
 
     async def id_in(self, path: str) -> BlockId | None:
         """The id in the front matter."""
-        data = await self.of(path)
-        found = None if data is None else await off_loop(_id_of, data)
-        return None if found is None else BlockId(found)
+        await self.look([path])
+        return self._ids[path]
 
 
 async def named(
@@ -153,6 +169,11 @@ async def named(
                 del left[block]
                 break
     return [replace(f, front_id=ids.get(f.path, f.front_id)) for f in found]
+
+
+def _block_in(data: bytes | None) -> BlockId | None:
+    found = None if data is None else _id_of(data)
+    return None if found is None else BlockId(found)
 
 
 def _id_of(data: bytes) -> str | None:

@@ -19,6 +19,7 @@ from heapsyncd.errors import BlockError, PeerError, RequestRefused, leaves
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Push, PushResult
 from heapsyncd.sync.large import sent_live
+from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.rollback import tell_again
 from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.unit_of_work import Change
@@ -186,18 +187,27 @@ async def _unsent(heap: HeapState) -> list[_Unsent]:
         found = blocks.dirty(tx, heap.id, BATCH)
         return [(s, [r for r in blocks.log(tx, s.id) if r.local]) for s in found]
 
-    unsent: list[_Unsent] = []
     if not heap.index.sendable():
-        return unsent
-    for state, rows in await heap.db.read(read):
-        try:
-            updates = [r.data for r in rows]
-            update = updates[0] if len(updates) == 1 else await asyncio.to_thread(merge, updates)
-        except BlockError as error:
-            log.warning("unsent updates can't be merged", block=state.id, error=str(error))
-            continue
-        unsent.append(_Unsent(state, tuple(r.seq for r in rows), update))
+        return []
+    found = await heap.db.read(read)
+    if all(len(rows) == 1 for _, rows in found):
+        merged: list[bytes | BlockError] = [rows[0].data for _, rows in found]
+    else:
+        merged = await off_loop(lambda: [_merged([r.data for r in rows]) for _, rows in found])
+    unsent = []
+    for (state, rows), update in zip(found, merged, strict=True):
+        if isinstance(update, BlockError):
+            log.warning("unsent updates can't be merged", block=state.id, error=str(update))
+        else:
+            unsent.append(_Unsent(state, tuple(r.seq for r in rows), update))
     return unsent
+
+
+def _merged(updates: Sequence[bytes]) -> bytes | BlockError:
+    try:
+        return updates[0] if len(updates) == 1 else merge(updates)
+    except BlockError as error:
+        return error
 
 
 _REASONS = {

@@ -186,7 +186,7 @@ async def test_symlinks_that_take_a_place(world: World) -> None:
     assert (device.root / "Plain.md").is_symlink()
 
 
-@pytest.mark.parametrize("step", ["write_many", "move", "remove", "append", "read"])
+@pytest.mark.parametrize("step", ["write_many", "move", "remove", "append", "read_many"])
 async def test_a_symlink_swapped_in_at_the_last_moment(
     world: World, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
