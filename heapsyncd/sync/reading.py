@@ -157,7 +157,10 @@ class Reader:
             with self._heap.at_work.on(state.id):
                 updates = [r.data for r in self._known.rows]
                 live = self._held or Replica.load(updates, self._heap.client_id)
-                return replace(self._express(live, ring), had_plans=had_plans, plan=plan)
+                taken = self._express(live, ring)
+            # Only what is stored may be taken up by the next note.
+            self._tags |= {tag.title: tag for tag in taken.new_tags}
+            return replace(taken, had_plans=had_plans, plan=plan)
         except BlockError as error:
             return self._saved.path, error
 
@@ -189,7 +192,6 @@ class Reader:
         base = self._known.base(chosen.rendition) if chosen else None
         change = front_change(base.note.front if base else None, note.front)
         wish, new_tags = wish_of(heap, change, {t: b.id for t, b in self._tags.items()})
-        self._tags |= {tag.title: tag for tag in new_tags}
         same = wish == Wish() and not self._again and (not ring or state.deleted_at_ms is None)
         if same and shows(note, live.view(), links):
             # The file shows the document as it is: written by us before a kill, or edited alike
