@@ -80,7 +80,7 @@ def retire(tx: Tx, heap: HeapId, block: BlockId, path: str, now_ms: int) -> None
     """
     newest = renditions.newest(tx, block)
     if newest is not None:
-        renditions.drop_plan(tx, block)
+        renditions.drop_plans(tx, block)
         tx.execute(
             "INSERT INTO history (heap_id, block_id, number, path, why, text, made_at_ms)"
             " SELECT ?, block_id, number, ?, origin, text, made_at_ms FROM rendition"

@@ -76,9 +76,11 @@ def add(
     origin: Origin,
 ) -> None:
     """Make this text the block's newest rendition, and let go of the oldest beyond the ring's
-    size. What was planned before is not any more.
+    size. Whatever was planned before is not any more, unless this is planned, too: then nobody
+    knows yet whether the earlier one was written, in a life that was killed.
     """
-    drop_plan(tx, block)
+    if origin != "planned":
+        drop_plans(tx, block)
     number = next_number(tx, block)
     tx.execute(
         "INSERT INTO rendition (block_id, number, seq, extra, text, digest, made_at_ms, origin)"
@@ -101,17 +103,38 @@ def next_number(tx: Tx, block: BlockId) -> int:
     return int(tx.execute(sql, (block, block)).fetchone()[0])
 
 
-def carry_out_plan(tx: Tx, block: BlockId, now_ms: int | None = None) -> None:
-    """What was planned stands in the file, since now or (None) since it was planned."""
+_LAST_PLAN = "(SELECT max(number) FROM rendition WHERE block_id = ? AND origin = 'planned')"
+
+
+def carry_out_plan(tx: Tx, block: BlockId, now_ms: int) -> None:
+    """What was planned last stands in the file now, and no earlier plan did."""
     tx.execute(
-        "UPDATE rendition SET origin = 'written', made_at_ms = coalesce(?, made_at_ms)"
-        " WHERE block_id = ? AND origin = 'planned'",
-        (now_ms, block),
+        "UPDATE rendition SET origin = 'written', made_at_ms = ?"  # noqa: S608
+        f" WHERE block_id = ? AND number = {_LAST_PLAN}",
+        (now_ms, block, block),
     )
+    drop_plans(tx, block)
 
 
 def drop_plan(tx: Tx, block: BlockId) -> None:
-    """What was planned does not stand in the file."""
+    """What was planned last was not written."""
+    tx.execute(
+        f"DELETE FROM rendition WHERE block_id = ? AND number = {_LAST_PLAN}",  # noqa: S608
+        (block, block),
+    )
+
+
+def settle_plans(tx: Tx, block: BlockId, number: int | None) -> None:
+    """Of what was planned before a kill this had been written; None: nothing had."""
+    tx.execute(
+        "UPDATE rendition SET origin = 'written' WHERE block_id = ? AND number = ?",
+        (block, number),
+    )
+    drop_plans(tx, block)
+
+
+def drop_plans(tx: Tx, block: BlockId) -> None:
+    """Nothing that was planned stands in the file."""
     tx.execute("DELETE FROM rendition WHERE block_id = ? AND origin = 'planned'", (block,))
 
 

@@ -123,9 +123,8 @@ def _store(change: Change, heap: HeapState, taken: Taken) -> int:
     if taken.abandoned:
         change.forget(block, heap.index.paths_of(block))
         return seq
-    if taken.plan is not None:
-        settle = renditions.carry_out_plan if taken.plan else renditions.drop_plan
-        settle(tx, block)
+    if taken.had_plans:
+        renditions.settle_plans(tx, block, taken.plan)
     hashed = digest(saved.data)
     change.save([stamped(taken.entry, saved.stat, hashed)])
     if taken.is_touched or taken.live is None:

@@ -100,8 +100,10 @@ class Taken:
     reviews: tuple[Review, ...] = ()
     older: bool = False
     """Whether it is an earlier text, saved over a newer one."""
-    plan: bool | None = None
-    """Whether a text that was planned before a kill had been written; None: none was."""
+    had_plans: bool = False
+    """Whether texts were planned before a kill."""
+    plan: int | None = None
+    """The number of the one that had been written."""
     abandoned: bool = False
     """Whether the note was deleted for good: its file becomes another one's."""
     words: str | None = None
@@ -144,29 +146,34 @@ class Reader:
         """What it means, or the path and why it can't be taken in."""
         state, data = self._known.state, self._saved.data
         try:
-            ring, plan = self._ring()
+            ring, had_plans, plan = self._ring()
             if not self._again and ring and ring[0].data == data and state.deleted_at_ms is None:
                 # The file has new stamps but says nothing new.
                 held = self._held
-                return Taken(self._entry, self._saved, state, held, plan=plan, is_touched=True)
+                return Taken(
+                    self._entry, self._saved, state, held,
+                    had_plans=had_plans, plan=plan, is_touched=True,
+                )  # fmt: skip
             with self._heap.at_work.on(state.id):
                 updates = [r.data for r in self._known.rows]
                 live = self._held or Replica.load(updates, self._heap.client_id)
-                return replace(self._express(live, ring), plan=plan)
+                return replace(self._express(live, ring), had_plans=had_plans, plan=plan)
         except BlockError as error:
             return self._saved.path, error
 
-    def _ring(self) -> tuple[Sequence[Rendition], bool | None]:
-        """The renditions, and whether a text that was planned had been written before a kill."""
+    def _ring(self) -> tuple[Sequence[Rendition], bool, int | None]:
+        """The renditions; whether texts were planned before a kill, and which had been written."""
         ring = self._known.ring
-        if not ring or ring[0].origin != "planned":
-            return ring, None
-        planned, rest = ring[0], ring[1:]
-        if self._again:
-            return rest, None  # what it was made from is not settled by a text of ours
-        if was_written(planned, rest[0] if rest else None, self._saved.data):
-            return [replace(planned, origin="written"), *rest], True
-        return rest, False
+        plans = [r for r in ring if r.origin == "planned"]
+        rest = [r for r in ring if r.origin != "planned"]
+        if self._again or not plans:
+            return rest, False, None  # what became of them is not settled by a text of ours
+        older: list[Rendition | None] = [*plans[1:], *rest[:1]]
+        older += [None] * (len(plans) - len(older))
+        for plan, before in zip(plans, older, strict=True):
+            if was_written(plan, before, self._saved.data):
+                return [replace(plan, origin="written"), *rest], True, plan.number
+        return rest, bool(plans), None
 
     def _express(self, live: Replica, ring: Sequence[Rendition]) -> Taken:
         heap, state, saved, note = self._heap, self._known.state, self._saved, self._note

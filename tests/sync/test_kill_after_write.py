@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from heapsyncd.folder.disk import HeapFolder, Write
+from heapsyncd.folder.disk import HeapFolder, Unsettled, Write
 from tests.sync.rig import World, until
 
 
@@ -41,3 +41,36 @@ async def test_edit_after_the_kill(
     want = "alpha REMOTE LOCAL beta gamma" if edited else "alpha REMOTE beta gamma"
     assert await world.text(block) == want
     assert device.notes() == {"Note.md": f"{want}\n"}
+
+
+async def test_a_plan_of_an_earlier_life(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A life that could not read what the life before it wrote has planned another text, and not
+    written it: an edit is still measured from the text that stands there.
+    """
+    device = world.device()
+    block = await world.add("Note", "alpha\n")
+    await device.synced()
+    await world.change(block, body="alpha\n\nREMOTE\n")
+    write, read = HeapFolder.write_many, HeapFolder.read_many
+
+    async def killed(folder: HeapFolder, writes: Sequence[Write]) -> None:
+        await write(folder, writes)
+        raise Killed
+
+    monkeypatch.setattr(HeapFolder, "write_many", killed)
+    with pytest.raises((Killed, BaseExceptionGroup)):
+        await device.once()
+    monkeypatch.setattr(HeapFolder, "write_many", write)
+    await world.change(block, body="alpha\n\nREMOTE NEWS\n")
+
+    async def unsettled(_: HeapFolder, paths: Sequence[str], __: int) -> list[Unsettled]:
+        return [Unsettled(path) for path in paths]
+
+    monkeypatch.setattr(HeapFolder, "read_many", unsettled)
+    await device.once(timeout_s=2)
+    monkeypatch.setattr(HeapFolder, "read_many", read)
+    path = device.root / "Note.md"
+    assert path.read_text().endswith("alpha\n\nREMOTE\n")
+    path.write_text(path.read_text().replace("alpha", "alpha LOCAL"))
+    await device.synced()
+    assert await world.text(block) == "alpha LOCAL\nREMOTE NEWS"
