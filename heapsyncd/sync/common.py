@@ -115,7 +115,8 @@ class _Common:
         if ours.children:
             self.children(node)
         elif ours.kind in LEAVES:
-            node.stands = True
+            # An empty paragraph is no part of a text: words put into it by both would become one.
+            node.stands = ours.kind != "paragraph"
             self._place += 1
             self._leaf(node)
         return [node]

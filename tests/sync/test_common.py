@@ -54,6 +54,7 @@ def merged(ours: Block, theirs: Block) -> str:
          "harbourmaster", "harbourmaster a"),
         ("letters in common", "a kfgaezn\n\nieerfth", "a kgrbezi\n\nzvjlrzj",
          "a kgrbezi kfgaezn ieerfth zvjlrzj"),
+        ("nothing in common, in one paragraph", "alpha", "beta", "alpha beta"),
         ("nothing in common", "alpha beta", "- gamma delta", "gamma delta alpha beta"),
     ],
 )  # fmt: skip
