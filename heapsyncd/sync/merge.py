@@ -35,6 +35,8 @@ from heapsyncd.tree import Atom, Block, Text
 _NAMED: Final = re.compile(r"\[\[([^\[\]|\\\n]+)")
 """A name as it stands in a text."""
 _STEP: Final = re.compile(rf"{_NAMED.pattern}|(\w+)")
+_WORD_LETTERS: Final = 3
+"""Two people may both write a shorter word, or number."""
 _UNKNOWN: Final = "?"
 """What is put before a name that means no block, in the place of its id."""
 
@@ -224,17 +226,29 @@ def read_body(
         InvalidEdit: an editor would not accept the result; the replica is not to be used any more.
     """
     ours = parse(note.body, links)
-    if base is None or base.updates is None:
-        theirs = live.view()
-        before = common(ours, theirs) if base is None else parse(base.note.body, links)
-        target = merge_three(before, ours, theirs)
-        origin: Sequence[bytes] = updates
-    else:
-        target, origin = ours, base.updates
-    wish = replace(wish, body=target)
     is_now = base is not None and base.updates == tuple(updates)
+    target, origin, is_apart = ours, updates, False
+    if base is None:
+        theirs = live.view()
+        target, is_apart = merge_three(common(ours, theirs), ours, theirs), True
+    elif not is_now:
+        before, theirs = parse(base.note.body, links), live.view()
+        if base.updates is None or _are_both_newer(before, ours, theirs):
+            target, is_apart = merged(before, ours, theirs), True
+        else:
+            origin = base.updates
+    wish = replace(wish, body=target)
     made = edit(live, wish) if is_now else express(origin, wish, live=live, client_id=client_id)
-    return Reading(made.update, mentions(ours), made.is_as_wished, is_made=is_now)
+    is_whole = made.is_as_wished and not is_apart
+    return Reading(made.update, mentions(ours), is_whole, is_made=is_now)
+
+
+def _are_both_newer(before: Block, ours: Block, theirs: Block) -> bool:
+    """Whether two texts have words in common that their base has not: the cache is older than the
+    file (it was put back from a backup), which shows some of what the document got since.
+    """
+    known = said(before)
+    return any(len(w) >= _WORD_LETTERS for w in (said(ours) - known) & (said(theirs) - known))
 
 
 @dataclass(frozen=True, slots=True)

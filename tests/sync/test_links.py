@@ -328,6 +328,34 @@ async def test_an_older_cache(
     assert after == there
 
 
+@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("typed", ["", "\nunread\n"])
+async def test_an_older_cache_of_a_note_that_went_on(
+    world: World, typed: str, *, compacted: bool
+) -> None:
+    """A cache put back from a backup: the file shows words from elsewhere that it does not know,
+    and the document has gone on from them. They stand once.
+    """
+    one = world.device()
+    block = await world.add("Note", "one line\n")
+    await one.synced()
+    state, backup = one.base / "state", one.base / "backup"
+    shutil.copytree(state, backup)
+    await world.change(block, body="one line\n\nharbour\n")
+    await one.synced()
+    await world.change(block, body="one LATER line\n\nharbour cranes\n")
+    if compacted:
+        await world.server.compact(block)
+    lose(one)
+    backup.rename(state)
+    path = one.root / "Note.md"
+    path.write_text(path.read_text() + typed)
+    await one.synced()
+    wanted = "one LATER line\nharbour cranes" + typed.rstrip()
+    assert await world.text(block) == wanted
+    assert one.notes() == {"Note.md": wanted.replace("\n", "\n\n") + "\n"}
+
+
 def _typed(path: Path, text: str) -> None:
     path.write_text(path.read_text() + text)
 
