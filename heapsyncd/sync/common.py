@@ -21,6 +21,8 @@ ALIKE: Final = 2
 """What became another block has at most so many times the words ..."""
 MUCH: Final = 5
 """... or so many letters of it are in the other in order: that is no chance."""
+_LETTERS: Final = 3
+"""Two people may both write a shorter word, or number."""
 _WORD: Final = re.compile(r"\w+")
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")
 
@@ -54,6 +56,14 @@ def merged(before: Block, ours: Block, theirs: Block) -> Block:
     text, shorter = body.words(), again.words()
     is_all_there = all(w in shorter for w in said(ours) | said(theirs) if w in text)
     return again if len(shorter) < len(text) and is_all_there else body
+
+
+def are_both_newer(before: Block, ours: Block, theirs: Block) -> bool:
+    """Whether two texts have words in common that their base has not: the cache is older than the
+    file (it was put back from a backup), which shows some of what the document got since.
+    """
+    known = said(before)
+    return any(len(w) >= _LETTERS for w in (said(ours) - known) & (said(theirs) - known))
 
 
 def said(body: Block) -> Counter[str]:

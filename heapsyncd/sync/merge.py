@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -27,7 +28,7 @@ from heapsyncd.markdown.reader import read
 from heapsyncd.markdown.render import render
 from heapsyncd.markdown.text import SourceText, decode, encode
 from heapsyncd.model import Fields
-from heapsyncd.sync.common import common, is_said_in, merged, said
+from heapsyncd.sync.common import are_both_newer, common, is_said_in, merged, said
 from heapsyncd.sync.index import Index, NoteLinks, link_key
 from heapsyncd.sync.returns import deletion
 from heapsyncd.tree import Atom, Block, Text
@@ -35,8 +36,6 @@ from heapsyncd.tree import Atom, Block, Text
 _NAMED: Final = re.compile(r"\[\[([^\[\]|\\\n]+)")
 """A name as it stands in a text."""
 _STEP: Final = re.compile(rf"{_NAMED.pattern}|(\w+)")
-_WORD_LETTERS: Final = 3
-"""Two people may both write a shorter word, or number."""
 _UNKNOWN: Final = "?"
 """What is put before a name that means no block, in the place of its id."""
 
@@ -154,13 +153,32 @@ def _meanings(here: Sequence["_Step"], there: Sequence["_Step"]) -> dict[str, st
     kept = {s.word for _, j, n in found for s in there[j : j + n]}
     pairs: set[tuple[str, str]] = set()
     for i1, i2, j1, j2 in gaps_between(found, len(here), len(there)):
-        names = [s for s in here[i1:i2] if s.word.startswith(_UNKNOWN) and s.word not in texts]
-        blocks = [s for s in there[j1:j2] if s.is_block and s.word not in kept]
-        if len(names) == len(blocks):
-            both = zip(names, blocks, strict=True)
-            pairs |= {(n.word, b.word) for n, b in both if n.label == b.label}
+        is_name = [s.word.startswith(_UNKNOWN) and s.word not in texts for s in here[i1:i2]]
+        names = [s if ok else None for s, ok in zip(here[i1:i2], is_name, strict=True)]
+        blocks = [s if s.is_block and s.word not in kept else None for s in there[j1:j2]]
+        words = i1 > 0 and j1 > 0, i2 < len(here) and j2 < len(there)
+        both = _facing(names, blocks, words)
+        pairs |= {(n.word, b.word) for n, b in both if n.label == b.label}
     once = Counter(end for pair in pairs for end in pair)
     return {n.removeprefix(_UNKNOWN): b for n, b in pairs if once[n] == once[b] == 1}
+
+
+def _facing(
+    here: Sequence["_Step | None"], there: Sequence["_Step | None"], words: tuple[bool, bool]
+) -> Iterator[tuple["_Step", "_Step"]]:
+    """The names and blocks of a gap that stand for one another: all, where they are as many; else
+    those next to the words (None in the gap) before and behind it, if there are such ``words``.
+    """
+    names, blocks = ([s for s in side if s is not None] for side in (here, there))
+    if len(names) == len(blocks):
+        yield from zip(names, blocks, strict=True)
+        return
+    for step in (s for s, is_there in zip((1, -1), words, strict=True) if is_there):
+        names, blocks = (
+            [s for s in takewhile(bool, side[::step]) if s is not None] for side in (here, there)
+        )
+        if len(names) == len(blocks):
+            yield from zip(names, blocks, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +251,7 @@ def read_body(
         target, is_apart = merge_three(common(ours, theirs), ours, theirs), True
     elif not is_now:
         before, theirs = parse(base.note.body, links), live.view()
-        if base.updates is None or _are_both_newer(before, ours, theirs):
+        if base.updates is None or are_both_newer(before, ours, theirs):
             target, is_apart = merged(before, ours, theirs), True
         else:
             origin = base.updates
@@ -241,14 +259,6 @@ def read_body(
     made = edit(live, wish) if is_now else express(origin, wish, live=live, client_id=client_id)
     is_whole = made.is_as_wished and not is_apart
     return Reading(made.update, mentions(ours), is_whole, is_made=is_now)
-
-
-def _are_both_newer(before: Block, ours: Block, theirs: Block) -> bool:
-    """Whether two texts have words in common that their base has not: the cache is older than the
-    file (it was put back from a backup), which shows some of what the document got since.
-    """
-    known = said(before)
-    return any(len(w) >= _WORD_LETTERS for w in (said(ours) - known) & (said(theirs) - known))
 
 
 @dataclass(frozen=True, slots=True)

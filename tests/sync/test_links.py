@@ -152,6 +152,34 @@ async def test_renamed_here_while_the_cache_was_lost(world: World) -> None:
     assert contents(two) == there
 
 
+@pytest.mark.parametrize("label", ["", "|the car"])
+@pytest.mark.parametrize("behind", [False, True])
+async def test_renamed_elsewhere_beside_an_edit_while_the_cache_was_lost(
+    world: World, label: str, *, behind: bool
+) -> None:
+    """A note renamed elsewhere whose file is gone here, while a line was put beside its link
+    there: the link by its old name is told by the word next to it.
+    """
+    one = world.device()
+    car, boat = await world.add("Car", "red\n"), await world.add("Boat", "blue\n")
+    note = await world.add("Note", f"by [[{car}{label}]] today\n")
+    await one.synced()
+    lose(one)
+    (one.root / "Car.md").unlink()
+    await world.change(car, title="Auto")
+    line, more = f"by [[{car}{label}]] today", f"see [[{boat}]] too"
+    parts = (line.removesuffix(" today"), more) if behind else (more, line.removeprefix("by "))
+    await world.change(note, body="\n\n".join(parts) + "\n")
+    path = one.root / "Note.md"
+    text = path.read_text()
+    path.write_text(text.replace(" today", "") if behind else text.replace("by ", ""))
+    await one.synced()
+    assert await links_of(world, note) == {car, boat}
+    links = [f"[[Auto{label}]]", "see [[Boat]] too"]
+    wanted = (f"by {links[0]}", links[1]) if behind else (links[1], f"{links[0]} today")
+    assert one.notes()["Note.md"] == "\n\n".join(wanted) + "\n"
+
+
 @pytest.mark.parametrize("app", [False, True])
 async def test_deleted_elsewhere_while_the_cache_was_lost(world: World, *, app: bool) -> None:
     """A note deleted elsewhere, its file gone here: what links to it says so once."""
