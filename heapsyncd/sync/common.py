@@ -55,7 +55,15 @@ def merged(before: Block, ours: Block, theirs: Block) -> Block:
     again = merge_three(known, ours, theirs)
     text, shorter = body.words(), again.words()
     is_all_there = all(w in shorter for w in said(ours) | said(theirs) if w in text)
-    return again if len(shorter) < len(text) and is_all_there else body
+    # What returns of the base (nobody knows any more who took it away) may make it longer.
+    is_better = len(shorter) < len(text) or _repeats(again) < _repeats(body)
+    return again if is_better and is_all_there else body
+
+
+def _repeats(body: Block) -> int:
+    """How many words of a body stood in it before."""
+    words = said(body)
+    return words.total() - len(words)
 
 
 def are_both_newer(before: Block, ours: Block, theirs: Block) -> bool:
