@@ -167,12 +167,14 @@ def _facing(
     here: Sequence["_Step | None"], there: Sequence["_Step | None"], words: tuple[bool, bool]
 ) -> Iterator[tuple["_Step", "_Step"]]:
     """The names and blocks of a gap that stand for one another: all, where they are as many; else
-    those next to the words (None in the gap) before and behind it, if there are such ``words``.
+    those under one label, and those next to the words (None in the gap) before and behind it, if
+    there are such ``words``.
     """
     names, blocks = ([s for s in side if s is not None] for side in (here, there))
     if len(names) == len(blocks):
         yield from zip(names, blocks, strict=True)
         return
+    yield from ((n, b) for n in names for b in blocks if n.label and n.label == b.label)
     for step in (s for s, is_there in zip((1, -1), words, strict=True) if is_there):
         names, blocks = (
             [s for s in takewhile(bool, side[::step]) if s is not None] for side in (here, there)

@@ -180,6 +180,21 @@ async def test_renamed_elsewhere_beside_an_edit_while_the_cache_was_lost(
     assert one.notes()["Note.md"] == "\n\n".join(wanted) + "\n"
 
 
+async def test_renamed_elsewhere_among_edits_while_the_cache_was_lost(world: World) -> None:
+    """The same where others put links before it and behind it: its label tells."""
+    one = world.device()
+    car, boat = await world.add("Car", "red\n"), await world.add("Boat", "blue\n")
+    note = await world.add("Note", f"by [[{car}|the car]]\n")
+    await one.synced()
+    lose(one)
+    (one.root / "Car.md").unlink()
+    await world.change(car, title="Auto")
+    await world.change(note, body=f"by [[{boat}]] [[{car}|the car]] [[{boat}|a boat]]\n")
+    await one.synced()
+    wanted = "by [[Boat]] [[Auto|the car]] [[Boat|a boat]]\n"
+    assert one.notes()["Note.md"] == wanted
+
+
 @pytest.mark.parametrize("app", [False, True])
 async def test_deleted_elsewhere_while_the_cache_was_lost(world: World, *, app: bool) -> None:
     """A note deleted elsewhere, its file gone here: what links to it says so once."""
