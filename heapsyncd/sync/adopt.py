@@ -116,9 +116,18 @@ class Homeless:
 def _by_id(
     heap: HeapState, found: Sequence[Found], copies: Mapping[str, BlockId | None]
 ) -> dict[str, BlockId]:
-    """Which new files are notes we know that have no file, by the id in them."""
+    """Which new files are notes we know that have no file, by the id in them; of several copies
+    the one under the note's title, and in its folder.
+    """
     result: dict[BlockId, str] = {}
-    for item in found:
+
+    def is_elsewhere(item: Found) -> tuple[bool, bool]:
+        known = heap.index.blocks.get(BlockId(item.front_id or ""))
+        name = PurePosixPath(item.path).name.removesuffix(".md")
+        is_named = known is not None and name == safe_name(known.title)
+        return not is_named, known is None or heap.parent_of(item.path) != known.folder
+
+    for item in sorted(found, key=is_elsewhere):
         block = BlockId(item.front_id or "")
         is_free = block not in heap.index.path_of and block not in result
         if heap.index.kind(block) == "document" and is_free and copies.get(item.path) is None:

@@ -21,6 +21,8 @@ ALIKE: Final = 2
 """What became another block has at most so many times the words ..."""
 MUCH: Final = 5
 """... or so many letters of it are in the other in order: that is no chance."""
+_LETTERS: Final = 3
+"""Two people may both write a shorter word, or number."""
 _WORD: Final = re.compile(r"\w+")
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")
 
@@ -53,7 +55,23 @@ def merged(before: Block, ours: Block, theirs: Block) -> Block:
     again = merge_three(known, ours, theirs)
     text, shorter = body.words(), again.words()
     is_all_there = all(w in shorter for w in said(ours) | said(theirs) if w in text)
-    return again if len(shorter) < len(text) and is_all_there else body
+    # What returns of the base (nobody knows any more who took it away) may make it longer.
+    is_better = len(shorter) < len(text) or _repeats(again) < _repeats(body)
+    return again if is_better and is_all_there else body
+
+
+def _repeats(body: Block) -> int:
+    """How many words of a body stood in it before."""
+    words = said(body)
+    return words.total() - len(words)
+
+
+def are_both_newer(before: Block, ours: Block, theirs: Block) -> bool:
+    """Whether two texts have words in common that their base has not: the cache is older than the
+    file (it was put back from a backup), which shows some of what the document got since.
+    """
+    known = said(before)
+    return any(len(w) >= _LETTERS for w in (said(ours) - known) & (said(theirs) - known))
 
 
 def said(body: Block) -> Counter[str]:
@@ -115,7 +133,8 @@ class _Common:
         if ours.children:
             self.children(node)
         elif ours.kind in LEAVES:
-            node.stands = True
+            # An empty paragraph is no part of a text: words put into it by both would become one.
+            node.stands = ours.kind != "paragraph"
             self._place += 1
             self._leaf(node)
         return [node]

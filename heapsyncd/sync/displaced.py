@@ -3,8 +3,9 @@
 The id in a note says which one it is, other files are known by their inode. When it is not the one
 that stood there, and that other one is not at its own place any more, then files were
 moved, not written anew: who stood there waits aside, until it is found elsewhere or believed
-deleted. So it is when a text without an id, unlike the old one, stands where a note was whose id
-is in a new file: the note was renamed, and another was begun under its name.
+deleted. So it is when a text without an id, unlike the old one, or that of a note without a file
+stands where a note was whose id is in a new file: the note was renamed, and another was begun
+under its name (or made elsewhere, since the backup was made that the cache was put back from).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -80,7 +81,7 @@ async def _is_copy(heap: HeapState, block: BlockId, original: str) -> bool:
 async def _left_behind(
     heap: HeapState, seen: Differences, waiting: Collection[str], texts: "_Texts"
 ) -> list[Entry]:
-    """Texts without an id that stand where notes were whose ids are in new files."""
+    """Other texts that stand where notes were whose ids are in new files."""
     stats = heap.index.stats
     new = {e.path for e in seen.created if e.kind == "file"} | {*waiting} - stats.keys()
     new = {path for path in new if path.endswith(".md")}
@@ -97,12 +98,19 @@ async def _left_behind(
 
 
 async def _rewritten(heap: HeapState, path: str, texts: "_Texts") -> Entry | None:
-    """What stands in a note's place, when it is quite another text and has no id."""
+    """What stands in a note's place, when it is quite another text and has no id, or that of a
+    note that has no file.
+    """
     row, known = heap.index.entries[path], heap.index.stats[path]
     if row.role != "note" or path in heap.held_up:
         return None
     stat = await heap.disk.stat(path)
-    if stat is None or stat.agrees(known) or await texts.id_in(path) is not None:
+    if stat is None or stat.agrees(known):
+        return None
+    block = await texts.id_in(path)
+    if block in heap.index.homeless:
+        return Entry(path, "file", stat)
+    if block is not None:
         return None
     now = await texts.of(path)
     base = await heap.db.read(lambda tx: renditions.newest(tx, row.block_id))

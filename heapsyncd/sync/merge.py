@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -27,7 +28,7 @@ from heapsyncd.markdown.reader import read
 from heapsyncd.markdown.render import render
 from heapsyncd.markdown.text import SourceText, decode, encode
 from heapsyncd.model import Fields
-from heapsyncd.sync.common import common, is_said_in, merged, said
+from heapsyncd.sync.common import are_both_newer, common, is_said_in, merged, said
 from heapsyncd.sync.index import Index, NoteLinks, link_key
 from heapsyncd.sync.returns import deletion
 from heapsyncd.tree import Atom, Block, Text
@@ -152,13 +153,34 @@ def _meanings(here: Sequence["_Step"], there: Sequence["_Step"]) -> dict[str, st
     kept = {s.word for _, j, n in found for s in there[j : j + n]}
     pairs: set[tuple[str, str]] = set()
     for i1, i2, j1, j2 in gaps_between(found, len(here), len(there)):
-        names = [s for s in here[i1:i2] if s.word.startswith(_UNKNOWN) and s.word not in texts]
-        blocks = [s for s in there[j1:j2] if s.is_block and s.word not in kept]
-        if len(names) == len(blocks):
-            both = zip(names, blocks, strict=True)
-            pairs |= {(n.word, b.word) for n, b in both if n.label == b.label}
+        is_name = [s.word.startswith(_UNKNOWN) and s.word not in texts for s in here[i1:i2]]
+        names = [s if ok else None for s, ok in zip(here[i1:i2], is_name, strict=True)]
+        blocks = [s if s.is_block and s.word not in kept else None for s in there[j1:j2]]
+        words = i1 > 0 and j1 > 0, i2 < len(here) and j2 < len(there)
+        both = _facing(names, blocks, words)
+        pairs |= {(n.word, b.word) for n, b in both if n.label == b.label}
     once = Counter(end for pair in pairs for end in pair)
     return {n.removeprefix(_UNKNOWN): b for n, b in pairs if once[n] == once[b] == 1}
+
+
+def _facing(
+    here: Sequence["_Step | None"], there: Sequence["_Step | None"], words: tuple[bool, bool]
+) -> Iterator[tuple["_Step", "_Step"]]:
+    """The names and blocks of a gap that stand for one another: all, where they are as many; else
+    those under one label, and those next to the words (None in the gap) before and behind it, if
+    there are such ``words``.
+    """
+    names, blocks = ([s for s in side if s is not None] for side in (here, there))
+    if len(names) == len(blocks):
+        yield from zip(names, blocks, strict=True)
+        return
+    yield from ((n, b) for n in names for b in blocks if n.label and n.label == b.label)
+    for step in (s for s, is_there in zip((1, -1), words, strict=True) if is_there):
+        names, blocks = (
+            [s for s in takewhile(bool, side[::step]) if s is not None] for side in (here, there)
+        )
+        if len(names) == len(blocks):
+            yield from zip(names, blocks, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,17 +246,21 @@ def read_body(
         InvalidEdit: an editor would not accept the result; the replica is not to be used any more.
     """
     ours = parse(note.body, links)
-    if base is None or base.updates is None:
-        theirs = live.view()
-        before = common(ours, theirs) if base is None else parse(base.note.body, links)
-        target = merge_three(before, ours, theirs)
-        origin: Sequence[bytes] = updates
-    else:
-        target, origin = ours, base.updates
-    wish = replace(wish, body=target)
     is_now = base is not None and base.updates == tuple(updates)
+    target, origin, is_apart = ours, updates, False
+    if base is None:
+        theirs = live.view()
+        target, is_apart = merge_three(common(ours, theirs), ours, theirs), True
+    elif not is_now:
+        before, theirs = parse(base.note.body, links), live.view()
+        if base.updates is None or are_both_newer(before, ours, theirs):
+            target, is_apart = merged(before, ours, theirs), True
+        else:
+            origin = base.updates
+    wish = replace(wish, body=target)
     made = edit(live, wish) if is_now else express(origin, wish, live=live, client_id=client_id)
-    return Reading(made.update, mentions(ours), made.is_as_wished, is_made=is_now)
+    is_whole = made.is_as_wished and not is_apart
+    return Reading(made.update, mentions(ours), is_whole, is_made=is_now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,10 +167,11 @@ def _is_seen(word: str, new: Iterable[str], base: Iterable[str]) -> bool:
     """Whether a word that arrived was seen: it was made longer (Boat, Boats), or most of it that
     came (``S`` of ``BoatS``) is in another word now.
     """
+    word = _shown(word)
     if len(word) < _STEM:
         return False
     first, last = word[:_STEM], word[-_STEM:]
-    for other in new:
+    for other in map(_shown, new):
         if not (other.startswith(first) or other.endswith(last)):
             continue
         if other.startswith(word) or other.endswith(word):
@@ -181,6 +182,11 @@ def _is_seen(word: str, new: Iterable[str], base: Iterable[str]) -> bool:
             if is_most and not any(part in t for t in base):
                 return True
     return False
+
+
+def _shown(token: str) -> str:
+    """What may be made longer of a token: of a link its label; one to Boat2 is none to Boat."""
+    return token[2:-2].partition("|")[2] if token.startswith("[[") else token
 
 
 def _share(holds: Iterable[bool]) -> float:

@@ -6,6 +6,7 @@ from heapsyncd.document.edit import merge_three
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
 from heapsyncd.sync.common import common
+from heapsyncd.sync.common import merged as merged_from
 from heapsyncd.tree import Atom, Block, Text, attrs
 
 
@@ -54,6 +55,7 @@ def merged(ours: Block, theirs: Block) -> str:
          "harbourmaster", "harbourmaster a"),
         ("letters in common", "a kfgaezn\n\nieerfth", "a kgrbezi\n\nzvjlrzj",
          "a kgrbezi kfgaezn ieerfth zvjlrzj"),
+        ("nothing in common, in one paragraph", "alpha", "beta", "alpha beta"),
         ("nothing in common", "alpha beta", "- gamma delta", "gamma delta alpha beta"),
     ],
 )  # fmt: skip
@@ -61,6 +63,17 @@ def test_common(what: str, ours: str, theirs: str, words: str) -> None:
     """Words of both are there, and once."""
     found = merged(*(parse(f"{text}\n", NO_LINKS) for text in (ours, theirs)))
     assert sorted(found.split()) == sorted(words.split())
+
+
+def test_what_both_put_for_what_was_there() -> None:
+    """A word that both have, for others that either took away, stands once."""
+    base, ours, theirs = (
+        parse(f"{text}\n", NO_LINKS)
+        for text in ("amber birch", "amber HARBOUR more", "cloud birch HARBOUR later")
+    )
+    words = merged_from(base, ours, theirs).words().split()
+    assert words.count("HARBOUR") == 1
+    assert {"cloud", "more", "later"} <= set(words)
 
 
 @pytest.mark.parametrize("theirs_grew", [True, False])

@@ -152,6 +152,49 @@ async def test_renamed_here_while_the_cache_was_lost(world: World) -> None:
     assert contents(two) == there
 
 
+@pytest.mark.parametrize("label", ["", "|the car"])
+@pytest.mark.parametrize("behind", [False, True])
+async def test_renamed_elsewhere_beside_an_edit_while_the_cache_was_lost(
+    world: World, label: str, *, behind: bool
+) -> None:
+    """A note renamed elsewhere whose file is gone here, while a line was put beside its link
+    there: the link by its old name is told by the word next to it.
+    """
+    one = world.device()
+    car, boat = await world.add("Car", "red\n"), await world.add("Boat", "blue\n")
+    note = await world.add("Note", f"by [[{car}{label}]] today\n")
+    await one.synced()
+    lose(one)
+    (one.root / "Car.md").unlink()
+    await world.change(car, title="Auto")
+    line, more = f"by [[{car}{label}]] today", f"see [[{boat}]] too"
+    parts = (line.removesuffix(" today"), more) if behind else (more, line.removeprefix("by "))
+    await world.change(note, body="\n\n".join(parts) + "\n")
+    path = one.root / "Note.md"
+    text = path.read_text()
+    path.write_text(text.replace(" today", "") if behind else text.replace("by ", ""))
+    await one.synced()
+    assert await links_of(world, note) == {car, boat}
+    links = [f"[[Auto{label}]]", "see [[Boat]] too"]
+    wanted = (f"by {links[0]}", links[1]) if behind else (links[1], f"{links[0]} today")
+    assert one.notes()["Note.md"] == "\n\n".join(wanted) + "\n"
+
+
+async def test_renamed_elsewhere_among_edits_while_the_cache_was_lost(world: World) -> None:
+    """The same where others put links before it and behind it: its label tells."""
+    one = world.device()
+    car, boat = await world.add("Car", "red\n"), await world.add("Boat", "blue\n")
+    note = await world.add("Note", f"by [[{car}|the car]]\n")
+    await one.synced()
+    lose(one)
+    (one.root / "Car.md").unlink()
+    await world.change(car, title="Auto")
+    await world.change(note, body=f"by [[{boat}]] [[{car}|the car]] [[{boat}|a boat]]\n")
+    await one.synced()
+    wanted = "by [[Boat]] [[Auto|the car]] [[Boat|a boat]]\n"
+    assert one.notes()["Note.md"] == wanted
+
+
 @pytest.mark.parametrize("app", [False, True])
 async def test_deleted_elsewhere_while_the_cache_was_lost(world: World, *, app: bool) -> None:
     """A note deleted elsewhere, its file gone here: what links to it says so once."""
@@ -326,6 +369,34 @@ async def test_an_older_cache(
     else:
         assert await documents(world) == documents_now
     assert after == there
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("typed", ["", "\nunread\n"])
+async def test_an_older_cache_of_a_note_that_went_on(
+    world: World, typed: str, *, compacted: bool
+) -> None:
+    """A cache put back from a backup: the file shows words from elsewhere that it does not know,
+    and the document has gone on from them. They stand once.
+    """
+    one = world.device()
+    block = await world.add("Note", "one line\n")
+    await one.synced()
+    state, backup = one.base / "state", one.base / "backup"
+    shutil.copytree(state, backup)
+    await world.change(block, body="one line\n\nharbour\n")
+    await one.synced()
+    await world.change(block, body="one LATER line\n\nharbour cranes\n")
+    if compacted:
+        await world.server.compact(block)
+    lose(one)
+    backup.rename(state)
+    path = one.root / "Note.md"
+    path.write_text(path.read_text() + typed)
+    await one.synced()
+    wanted = "one LATER line\nharbour cranes" + typed.rstrip()
+    assert await world.text(block) == wanted
+    assert one.notes() == {"Note.md": wanted.replace("\n", "\n\n") + "\n"}
 
 
 def _typed(path: Path, text: str) -> None:

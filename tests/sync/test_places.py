@@ -454,6 +454,31 @@ async def test_renamed_and_saved_and_its_name_used_again(world: World) -> None:
     assert ids(device)["Plan.md"] != note
 
 
+async def test_a_name_used_again_since_the_cache_was_backed_up(world: World) -> None:
+    """A cache put back from a backup, from before a note was renamed and edited, and another
+    one was made under its old name: the ids tell which is which.
+    """
+    device = world.device()
+    note = await world.add("Plan", "amber birch\n")
+    await device.synced()
+    shutil.copytree(device.base / "state", device.base / "backup")
+    await world.change(note, title="Named", body="amber birch cloud\n")
+    await device.synced()
+    other = await world.add("Plan", "amber birch, and more\n")
+    await device.synced()
+    files = {p: (device.root / p).read_bytes() for p in device.notes()}
+    assert ids(device) == {"Named.md": note, "Plan.md": other}
+    shutil.rmtree(device.base / "state")
+    (device.base / "backup").rename(device.base / "state")
+    await device.synced()
+    assert {p: (device.root / p).read_bytes() for p in device.notes()} == files
+    assert sorted(await world.blocks()) == sorted([note, other])
+    assert (await world.text(note), await world.text(other)) == (
+        "amber birch cloud",
+        "amber birch, and more",
+    )
+
+
 async def test_renamed_and_saved_without_an_id(world: World) -> None:
     """A note whose front matter can't be written, so that its id is not in it, is renamed and
     saved anew while nobody looks: it is the same note, and another new file is another one.

@@ -93,6 +93,7 @@ def test_no_words_arrived_behind_a_save() -> None:
     ("what", "saved", "written"),
     [
         ("it was not: another link was typed into the old text", "clouds [[Plan|her]]", False),
+        ("it was not: nor does a longer name count", "clouds [[Boats]]", False),
         ("it was, and edited", "clouds afar[[Boat]] more", True),
     ],
 )
@@ -102,6 +103,13 @@ def test_links_have_more_in_common_than_they_say(what: str, saved: str, written:
     """
     planned, before = ring(("clouds afar[[Boat]]", "planned"), ("clouds", "written"))
     assert was_written(planned, before, saved.encode()) is written
+
+
+def test_a_label_made_longer() -> None:
+    """Who makes a longer label of one that arrived has seen it."""
+    texts = ring((f"{FIRST} [[Boat|sailing]]", "written"), (FIRST, "saved"))
+    assert not choose(texts, f"{FIRST} [[Boat|sailing away]]".encode(), NOW).older
+    assert choose(texts, f"{FIRST} [[Boats|rowing]]".encode(), NOW).older
 
 
 def test_a_word_made_longer() -> None:

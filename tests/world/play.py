@@ -23,7 +23,7 @@ from tests.sync.rig import Device, World, until
 from tests.world import laws
 from tests.world.moves import CONTESTS_FROM, Move
 from tests.world.player import Player
-from tests.world.text import STARTS, change, link, tokens, word
+from tests.world.text import STARTS, change, is_label, link, tokens, word
 
 ROUNDS = 10
 """So many rounds of passes are enough for everything to come to rest."""
@@ -62,6 +62,8 @@ class Game:
     """Words that stood in a note which a person deleted, who saw them there."""
     links: dict[str, Link] = field(default_factory=dict)
     """The links written into files, by the word in (or before) each."""
+    linking: set[str] = field(default_factory=set)
+    """The words that were written before a link without a label, here or in the app."""
     gone: set[str] = field(default_factory=set)
     """Notes that somebody deleted once: others may not have heard of it when they link to them."""
     loose: set[str] = field(default_factory=set)
@@ -204,6 +206,8 @@ class Game:
         meant = Link(player.name, target, split(player.read(target))[0].id)
         new = self.word(player.name, path, "to", target)
         self.links[new] = meant
+        if not is_label(how):
+            self.linking.add(new)
         if meant.block in self.gone:
             self.loose.add(new)
         player.save(path, front.raw + link(body, target.removesuffix(".md"), new, how), how)
@@ -362,7 +366,10 @@ class Game:
         block, to = await self._chosen(move), await self._chosen(Move("", which=move.how))
         if block is not None and to is not None:
             view = (await self.server.document(block)).view()
-            body = link(render(view, NO_LINKS), to, self.word(block, "to", to), move.how)
+            new = self.word(block, "to", to)
+            if not is_label(move.how):
+                self.linking.add(new)
+            body = link(render(view, NO_LINKS), to, new, move.how)
             await self.wish(block, Wish(body=parse(body, NO_LINKS)))
 
     async def app_new(self, move: Move) -> None:

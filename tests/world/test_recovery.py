@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
@@ -428,6 +429,24 @@ async def test_copies_while_the_cache_was_lost(game: Game, one: Player) -> None:
     game.copied |= game.spoken
     await quiet(game)
     assert sorted(one.notes()) == ["Boat.md", "Copy.md"]
+
+
+@pytest.mark.parametrize("copy", ["A copy.md", "Dir/Boat.md"])
+async def test_which_copy_is_the_note_while_the_cache_was_lost(
+    game: Game, one: Player, copy: str
+) -> None:
+    """The file with the note's title, in its folder, is the note; the other one is new."""
+    (block,) = await game.world.blocks()
+    shutil.rmtree(one.device.base / "state")
+    (one.root / "Dir").mkdir()
+    shutil.copy(one.root / "Boat.md", one.root / copy)
+    word = await edit(game, one)
+    for path in ("Boat.md", copy):
+        os.utime(one.root / path, (0, 0))  # both are read at once
+    await quiet(game)
+    assert one.device.id_of("Boat.md") == block
+    assert word in await game.world.text(block)
+    assert sorted(one.notes()) == sorted(["Boat.md", copy])
 
 
 async def test_a_new_note_that_could_not_be_stored(

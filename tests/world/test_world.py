@@ -20,9 +20,11 @@ and replaced by another, an unsent edit applied and then compacted, a text under
 name beside an unread save, a lost cache with a word made longer."""
 
 
-LINKS_WENT_WRONG = (100_041, 100_073, 100_082, 100_173)
+LINKS_WENT_WRONG = (100_041, 100_073, 100_082, 100_173, 102_078, 102_125, 102_242, 102_266)
 """The same of games with links: a note renamed and linked to at once, a link in a text that both
-sides changed, one that stood where another was to be written, a name that another note took."""
+sides changed, one that stood where another was to be written, a name that another note took; an
+old cache and a new note under a former name, a link beside another by a name that nobody has, an
+old cache of a text that went on, a link that looked like a planned one made longer."""
 
 
 @pytest.mark.parametrize("seed", [*range(SEEDS), *WENT_WRONG])

@@ -42,12 +42,17 @@ def change(body: str, token: str, how: int) -> str:
     return _changed(whole, token, how).replace(_NO_BREAK, " ")
 
 
+def is_label(how: int) -> bool:
+    """Whether the token is the label of the link that ``link`` writes."""
+    return how % 3 != 0
+
+
 def link(body: str, name: str, token: str, how: int) -> str:
     """The body with a link to a name written in at a line's end, or by itself: the token is its
     label, or stands before it.
     """
     rng = random.Random(how)
-    written = f"[[{name}|{token}]]" if how % 3 else f"{token}[[{name}]]"
+    written = f"[[{name}|{token}]]" if is_label(how) else f"{token}[[{name}]]"
     lines = body.split("\n")
     prose = [
         k for k, line in enumerate(lines)
