@@ -80,13 +80,18 @@ def choose(
 
 def was_written(planned: Rendition, before: Rendition | None, data: bytes) -> bool:
     """Whether a file derives from the text that was about to be written when the daemon was
-    killed, rather than from the one that stood there before.
+    killed, rather than from the one that stood there before. Where that is not known (a lost
+    cache) a text that lacks any word of it was not: against it they would be deleted.
     """
-    if before is None or planned.data == data:
+    if planned.data == data:
         return True
-    tokens, old, new = (_tokens(d) for d in (data, before.data, planned.data))
-    # What is made of its words, longer perhaps, is nearer by letters than by tokens.
-    return _cost(new, tokens) < _cost(old, tokens) or not _lacks_arrived(old, new, tokens)
+    tokens, new = _tokens(data), _tokens(planned.data)
+    if before is None:
+        here = _counts(tokens)
+        return all(here.get(t, 0) >= n for t, n in _counts(new).items() if not t.isspace())
+    old = _tokens(before.data)
+    # What has all of its words, longer perhaps, is nearer by letters than by tokens.
+    return _cost(new, tokens) < _cost(old, tokens) or _has_arrived(old, new, tokens)
 
 
 def is_alike(before: bytes, data: bytes) -> bool:
@@ -147,6 +152,20 @@ def _cost(old: Sequence[str], new: Sequence[str]) -> int:
     return int(Indel.distance(old[start : len(old) - end], new[start : len(new) - end]))
 
 
+def _has_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[str]) -> bool:
+    """Whether words arrived between two renditions, and all of them are in the saved text."""
+    words = [t for t in _difference(before, last)[0] if not t.isspace()]
+    return bool(words) and not any(_absent(words, before, saved))
+
+
+def _absent(words: Iterable[str], before: Sequence[str], saved: Sequence[str]) -> Iterator[bool]:
+    """Of words that arrived since a rendition, whether a saved text knows nothing of each."""
+    here, base = _counts(saved), _counts(before)
+    new = [t for t in here if t not in base]
+    for word in words:
+        yield here.get(word, 0) <= base.get(word, 0) and not _is_seen(word, new, base)
+
+
 def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[str]) -> bool:
     """Whether what changed between two renditions is (nearly) absent from the saved text. Words
     that arrived tell; where none did, those that went must be back.
@@ -154,12 +173,9 @@ def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[s
     arrived, lost = _difference(before, last)
     words = [t for t in arrived if not t.isspace()]
     gone = [t for t in lost if not t.isspace()]
-    here = _counts(saved)
-    base = _counts(before)
     if words:
-        new = [t for t in here if t not in base]
-        absent = (here.get(t, 0) <= base.get(t, 0) and not _is_seen(t, new, base) for t in words)
-        return _share(absent) >= MISSING_SHARE
+        return _share(_absent(words, before, saved)) >= MISSING_SHARE
+    here, base = _counts(saved), _counts(before)
     return not gone or _share(here.get(t, 0) >= base.get(t, 0) for t in gone) >= MISSING_SHARE
 
 

@@ -117,6 +117,19 @@ def test_a_word_made_longer() -> None:
     planned, before = ring(("clouds\n\nboat", "planned"), ("clouds", "written"))
     assert was_written(planned, before, b"clouds\n\nboathouse")
     assert not was_written(planned, before, b"clouds afar")
+    # Of two words only one is there: the author may have written it himself.
+    planned, before = ring(("clouds\n\nsee boat afar", "planned"), ("clouds", "written"))
+    assert not was_written(planned, before, b"clouds\n\nsee Log")
+
+
+@pytest.mark.parametrize(
+    ("saved", "written"),
+    [(b"clouds and boat", True), (b"clouds", False), (b"clouds boat", True)],
+)
+def test_nothing_is_known_of_the_text_before(saved: bytes, written: bool) -> None:
+    """After a lost cache: what lacks words of the plan may be the text before, edited."""
+    (planned,) = ring(("clouds boat", "planned"))
+    assert was_written(planned, None, saved) is written
 
 
 def test_long_ago() -> None:
