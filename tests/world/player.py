@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import os
 import secrets
 from pathlib import Path
@@ -11,6 +12,14 @@ from heapsyncd.sync.mirror import mirror_account
 from heapsyncd.sync.report import Report, Verdict
 from tests.sync.rig import Device
 from tests.world.life import Killed, Life
+
+
+def _stacks() -> str:
+    """Where every task waits."""
+    text = io.StringIO()
+    for task in asyncio.all_tasks():
+        task.print_stack(file=text)
+    return text.getvalue()
 
 
 class Player:
@@ -84,8 +93,8 @@ class Player:
 
     async def _ended(self, task: "asyncio.Task[Verdict]") -> Verdict | None:
         try:
-            async with asyncio.timeout(20):
-                await asyncio.wait([task])
+            await asyncio.wait([task], timeout=20)
+            assert task.done(), f"{self.name} does not end:\n{_stacks()}"
             return task.result()
         except asyncio.CancelledError:
             if not task.cancelled():
