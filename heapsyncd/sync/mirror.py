@@ -201,6 +201,8 @@ class AccountMirror:
                 verdict = late
             else:
                 verdict = await self._until_settled(started, timeout_s)
+                with suppress(FolderTrouble):  # it was told already
+                    await self.recount()
             await self._end_heaps()
         return verdict
 
