@@ -15,7 +15,7 @@ import structlog
 
 from heapsyncd import control
 from heapsyncd.config import Account, Config
-from heapsyncd.errors import HeapsyncdError, meant
+from heapsyncd.errors import FolderTrouble, HeapsyncdError, meant
 from heapsyncd.keeper import Keeper, Mirror, note_failure
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
@@ -227,7 +227,9 @@ class Daemon:
 
 
 def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Handler]:
-    async def status(_arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def status(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        with contextlib.suppress(FolderTrouble):  # a cache that can't be read is told already
+            await recount(arguments)
         return {"accounts": [report.snapshot() for report in reports()]}
 
     async def deletions(arguments: Mapping[str, Any]) -> dict[str, Any]:
