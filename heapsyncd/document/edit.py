@@ -17,6 +17,7 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.document.rescue import Lost, rescued, salvaged
 from heapsyncd.document.schema import CONTRACT, Vocabulary
 from heapsyncd.document.shape import changed, shaped
+from heapsyncd.document.slim import slim
 from heapsyncd.document.tree import Shown
 from heapsyncd.document.updates import EMPTY, contained, merge
 from heapsyncd.document.vectors import clocks
@@ -252,7 +253,7 @@ def _write(fork: Replica, wish: Wish, old: Elem, new: Elem) -> bytes | None:
     assert len(updates) < 2, "one transaction is one update"
     for update in updates:
         fork.edited(update, changed)
-    return updates[0] if updates else None
+    return slim(updates[0]) if updates else None
 
 
 def _write_fields(doc: Any, wish: Wish) -> None:

@@ -32,7 +32,7 @@ _KIND: Final = 0x1F
 _ORIGIN, _RIGHT_ORIGIN, PARENT_SUB = 0x80, 0x40, 0x20
 LINKED: Final = _ORIGIN | _RIGHT_ORIGIN
 _GC, _SKIP = 0, 10
-_DELETED, _JSON, _BINARY, STRING, _EMBED, _FORMAT, _TYPE, ANY, _SUBDOC = range(1, 10)
+DELETED, _JSON, BINARY, STRING, EMBED, FORMAT, _TYPE, ANY, _SUBDOC = range(1, 10)
 _XML_ELEMENT, _XML_HOOK = 3, 5
 _NAMELESS_TYPES: Final = frozenset({0, 1, 2, 4, 6})
 """Array, Map, Text, XmlFragment and XmlText."""
@@ -197,7 +197,7 @@ class Cursor:
 
     def content(self, kind: int) -> int:
         """Pass over the content of a struct; its length, of a text in bytes."""
-        if kind in {_GC, _SKIP, _DELETED}:
+        if kind in {_GC, _SKIP, DELETED}:
             return self.some()
         if kind == STRING:
             length = self.span()
@@ -215,10 +215,10 @@ class Cursor:
         """Pass over content of length one."""
         if kind == _TYPE:
             self._type()
-        elif kind == _FORMAT:
+        elif kind == FORMAT:
             self.span()
             self.span()
-        elif kind in {_EMBED, _BINARY}:
+        elif kind in {EMBED, BINARY}:
             self.span()
         elif kind == _SUBDOC:
             self.span()
