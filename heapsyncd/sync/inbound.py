@@ -68,18 +68,24 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
         ids = [i for i in blocks.wanted(tx, heap.id) if not _is_answered(tx, i, answered)]
         return _still_wanted(tx, ids[:PULL_BLOCKS]), ids[PULL_BLOCKS:]
 
+    if doubted := list(heap.doubted):
+        await heap.store(lambda change: _want(change, doubted))
     while heap.index.wanted:
         batch, left = await heap.db.read(read)
         if not batch:
             break
         total = max(total, done + len(batch) + len(left))
         # A whole state shows what is not in it; else only what we lack is asked for.
-        whole = heap.in_doubt
+        whole = [s for s in batch if heap.in_doubt or s.id in doubted]
+        known = await _acknowledged(heap, whole) if whole else {}
         asks = [
-            PullAsk(s.id, max(1, s.sync_version), None if whole or not s.seq else s.state_vector)
+            PullAsk(
+                s.id,
+                max(1, s.sync_version),
+                None if s.id in known or not s.seq else s.state_vector,
+            )
             for s in batch
         ]
-        known = await _acknowledged(heap, batch) if whole else {}
         answer = await heap.backend.pull(heap.id, asks)
         asked = {a.id: a.sync_version for a in asks}
         incoming = [
@@ -105,6 +111,7 @@ async def pull(heap: HeapState, *, everything: bool = False) -> None:
         left = [s.id for s in batch if s.id not in given and s.id not in answer.missing] + left
         if everything:
             heap.step("receiving", done, total)
+    heap.doubted.difference_update(doubted)
     heap.in_doubt = False
 
 
@@ -121,6 +128,14 @@ def _is_answered(tx: Tx, block: BlockId, answered: Mapping[BlockId, BlockState])
 async def _acknowledged(heap: HeapState, batch: Sequence[BlockState]) -> dict[BlockId, int]:
     """Up to which number of their logs the server has everything."""
     return await heap.db.read(lambda tx: {s.id: blocks.acknowledged(tx, s.id) for s in batch})
+
+
+def _want(change: Change, ids: Sequence[BlockId]) -> None:
+    """Have blocks that the server knows pulled once more."""
+    for block in ids:
+        state = blocks.get(change.tx, block)
+        if state is not None and state.sync_version:
+            change.update(block, wanted=max(state.wanted, state.sync_version))
 
 
 def _missing(change: Change, ids: Sequence[BlockId]) -> None:
@@ -282,15 +297,10 @@ async def _lacking(heap: HeapState, asks: Sequence[LiveAsked]) -> list[bytes]:
     for ask, rows in asking:
         heap.sent.add(ask.block, [r.seq for r in rows if r.local], now_s)
     answers = await off_loop(lambda: [_answer_of(ask, rows) for ask, rows in asking])
-    behind = [ask for (ask, _), (_, is_less) in zip(asking, answers, strict=True) if is_less]
+    behind = [a.block for (a, _), (_, is_less) in zip(asking, answers, strict=True) if is_less]
     if behind:
-
-        def want(change: Change) -> None:
-            for ask in behind:
-                change.update(ask.block, wanted=ask.sync_version)
-
-        await heap.store(want)
-        heap.in_doubt = True
+        # The next pull asks: one that is on its way was asked for before.
+        heap.doubted.update(behind)
         heap.to_pull.set()
     return [update for update, _ in answers]
 

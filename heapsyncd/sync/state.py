@@ -89,6 +89,9 @@ class HeapState:
     """How far the delta feed was read; the cache's may lag behind by empty pages."""
     in_doubt: bool = True
     """Whether the server may have gone back in time since it was last heard."""
+    doubted: set[BlockId] = field(default_factory=set)
+    """Blocks of which the server seems to lack what it acknowledged: their whole states are asked
+    for by the next pull."""
     in_trash: set[BlockId] = field(default_factory=set)
     """Blocks in the server's trash that the cache does not know."""
     to_look: bool = False
