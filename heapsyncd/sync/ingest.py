@@ -16,10 +16,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.errors import BlockError, UnreadableFile
 from heapsyncd.sync import review
-from heapsyncd.sync.merge import (
-    Note,
-    digest,
-)
+from heapsyncd.sync.merge import Note, digest
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.reading import Known, Reader, Saved, Taken
 from heapsyncd.sync.state import HeapState, now_ms, stamped

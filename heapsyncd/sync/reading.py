@@ -149,9 +149,8 @@ class Reader:
             ring, had_plans, plan = self._ring()
             if not self._again and ring and ring[0].data == data and state.deleted_at_ms is None:
                 # The file has new stamps but says nothing new.
-                held = self._held
                 return Taken(
-                    self._entry, self._saved, state, held,
+                    self._entry, self._saved, state, self._held,
                     had_plans=had_plans, plan=plan, is_touched=True,
                 )  # fmt: skip
             with self._heap.at_work.on(state.id):
