@@ -7,12 +7,17 @@ a decision of the mirror might have been wrong about.
 
 import hashlib
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import structlog
 
 from heapsyncd.cache import renditions
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
+
+log = structlog.get_logger()
 
 KEEP = 64
 """So many texts of a block are kept here, the latest ones."""
@@ -52,6 +57,14 @@ class Trashed:
     deleted_at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Something a person should look at: why the text is kept, and what about it."""
+
+    why: Why
+    notice: str
+
+
 def keep(
     tx: Tx,
     heap: HeapId,
@@ -72,6 +85,40 @@ def keep(
         ),
     )  # fmt: skip
     _trim(tx, block)
+
+
+def keep_reviews(
+    tx: Tx,
+    heap: HeapId,
+    block: BlockId,
+    path: str,
+    data: bytes,
+    now_ms: int,
+    reviews: Sequence[Review],
+) -> None:
+    """Keep the text that the reviews are about, with each of them."""
+    for review in reviews:
+        keep(tx, heap, block, path, review.why, data, now_ms, review.notice)
+        log.info("to be reviewed", path=path, why=review.why)
+
+
+def keep_reviews_of_file(
+    tx: Tx,
+    heap: HeapId,
+    block: BlockId,
+    path: str | None,
+    now_ms: int,
+    reviews: Sequence[Review],
+) -> None:
+    """Keep the text that stands in a note's file until the next publish, which shows the merge.
+
+    ``path`` None: it has none; then the last one it had is told.
+    """
+    base = renditions.newest(tx, block)
+    if path is None and reviews:
+        path = next((v.path for v in of_block(tx, block) if v.path is not None), None)
+    if path is not None and base is not None:
+        keep_reviews(tx, heap, block, path, base.data, now_ms, reviews)
 
 
 def retire(tx: Tx, heap: HeapId, block: BlockId, path: str, now_ms: int) -> None:

@@ -33,9 +33,10 @@ from heapsyncd.sync.feed import from_trash
 from heapsyncd.sync.inbound import pull
 from heapsyncd.sync.index import NoteLinks
 from heapsyncd.sync.merge import shows
+from heapsyncd.sync.observed import Found
 from heapsyncd.sync.offloop import off_loop
+from heapsyncd.sync.paths import assets_owner
 from heapsyncd.sync.places import commit_entries, plan_places
-from heapsyncd.sync.plan import Found, assets_owner
 from heapsyncd.sync.reading import Saved
 from heapsyncd.sync.stale import is_alike
 from heapsyncd.sync.state import HeapState, stamped

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.plan import aside
+from heapsyncd.sync.paths import aside
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from heapsyncd.folder.names import collision_key, safe_name, split_suffix, varia
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
 from heapsyncd.sync.index import stat_of
-from heapsyncd.sync.plan import ASIDE, assets_of
+from heapsyncd.sync.paths import ASIDE, assets_of
 from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.unit_of_work import Change
 

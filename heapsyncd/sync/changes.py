@@ -17,7 +17,8 @@ from heapsyncd.sync.contents import content_moved, file_created
 from heapsyncd.sync.created import insert_block, make_block
 from heapsyncd.sync.fields import edit_fields, move_wish
 from heapsyncd.sync.index import stat_of
-from heapsyncd.sync.plan import Found, Moved, assets_of, assets_owner
+from heapsyncd.sync.observed import Found, Moved
+from heapsyncd.sync.paths import assets_of, assets_owner
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.sync.unit_of_work import Change
 

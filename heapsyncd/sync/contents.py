@@ -26,8 +26,9 @@ from heapsyncd.sync.attachments import contents_of, here
 from heapsyncd.sync.created import insert_block, make_block
 from heapsyncd.sync.fields import edit_fields
 from heapsyncd.sync.ingest import note_reread
+from heapsyncd.sync.observed import Found
 from heapsyncd.sync.offloop import off_loop
-from heapsyncd.sync.plan import Found, assets_owner
+from heapsyncd.sync.paths import assets_owner
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.sync.unit_of_work import Change
 

@@ -18,8 +18,9 @@ from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Differences, Entry
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.merge import Note
+from heapsyncd.sync.observed import Found
 from heapsyncd.sync.offloop import off_loop
-from heapsyncd.sync.plan import Found, aside
+from heapsyncd.sync.paths import aside
 from heapsyncd.sync.reading import Saved
 from heapsyncd.sync.stale import is_alike
 from heapsyncd.sync.state import HeapState

@@ -217,7 +217,7 @@ def _is_news(state: BlockState, change: Changed) -> bool:
     older = 0 < change.sync_version < state.sync_version
     return (
         change.updated_at_ms != state.announced_ms
-        # What could not be taken in is not asked for at each poll (``audit.ask_again``).
+        # What could not be taken in is not asked for at each poll (``retry_problems.ask_again``).
         or ((newer or older) and state.problem is None)
         or change.updated_at_ms == 0
     )

@@ -11,6 +11,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+NOTE_BYTES: Final = 64 << 20
+"""A larger file is no note."""
+
 FILES: Final = 10
 """More files than this, and ..."""
 SHARE: Final = 4

@@ -14,7 +14,7 @@ from heapsyncd.cache import heaps
 from heapsyncd.config import Live
 from heapsyncd.errors import FolderTrouble, TryLater
 from heapsyncd.folder.watch import watch
-from heapsyncd.sync.audit import ask_again, missed
+from heapsyncd.sync.audit import missed
 from heapsyncd.sync.feed import poll
 from heapsyncd.sync.fold import fold_logs
 from heapsyncd.sync.holding import carry_out, settle
@@ -25,6 +25,7 @@ from heapsyncd.sync.patience import Patience
 from heapsyncd.sync.placeholders import settle_placeholders
 from heapsyncd.sync.publish import publish
 from heapsyncd.sync.push import push, unsent
+from heapsyncd.sync.retry_problems import ask_again
 from heapsyncd.sync.state import HeapState
 from heapsyncd.sync.transfers import transfer
 

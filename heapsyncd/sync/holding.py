@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 import structlog
 
-from heapsyncd.cache import blocks, holds, renditions
+from heapsyncd.cache import blocks, history, holds, renditions
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Todo
 from heapsyncd.cache.holds import Direction, Hold
@@ -73,7 +73,7 @@ async def _without_unseen(heap: HeapState, gone: Sequence[EntryRow]) -> list[Ent
         for row in unseen:
             base = renditions.newest(tx, row.block_id)
             data = b"" if base is None else base.data
-            review.keep(tx, heap.id, row.block_id, row.path, data, now, [review.UNSEEN])
+            history.keep_reviews(tx, heap.id, row.block_id, row.path, data, now, [review.UNSEEN])
 
     await heap.db.write(tell)
     return [e for e in gone if e not in back]

@@ -17,8 +17,8 @@ from heapsyncd.folder.names import collision_key
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, is_ulid
 from heapsyncd.model import BlockKind
+from heapsyncd.sync.paths import ASIDE
 from heapsyncd.sync.pathtree import PathTree
-from heapsyncd.sync.plan import ASIDE
 
 _PLACED_ROLES = ("note", "folder", "file")
 _UNLINKABLE = frozenset("[]|\n")

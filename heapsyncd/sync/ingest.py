@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, renditions, search
+from heapsyncd.cache import blocks, entries, history, renditions, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.errors import BlockError, UnreadableFile
-from heapsyncd.sync import review
 from heapsyncd.sync.merge import Note, digest
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.reading import Known, Reader, Saved, Taken
@@ -143,7 +142,7 @@ def _store(change: Change, heap: HeapState, taken: Taken) -> int:
         now_ms=now,
         origin="stale" if taken.older else "saved",
     )
-    review.keep(tx, heap.id, block, saved.path, saved.data, now, taken.reviews)
+    history.keep_reviews(tx, heap.id, block, saved.path, saved.data, now, taken.reviews)
     entries.mention(tx, block, taken.mentions)
     if taken.words is not None:
         search.index(tx, heap.id, block, fields.title, taken.words)

@@ -24,25 +24,20 @@ from heapsyncd.sync.adopt import Homeless, take_in
 from heapsyncd.sync.contents import content_changed
 from heapsyncd.sync.damage import mended
 from heapsyncd.sync.displaced import displaced, named
-from heapsyncd.sync.guard import spread
+from heapsyncd.sync.guard import NOTE_BYTES, spread
 from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.ingest import judged, notes_saved
 from heapsyncd.sync.merge import digest
 from heapsyncd.sync.misplaced import taken_home
+from heapsyncd.sync.observed import Created, Found
+from heapsyncd.sync.observed import Moved as MovedEntry
 from heapsyncd.sync.offloop import off_loop
-from heapsyncd.sync.plan import (
-    Created,
-    Found,
-    assets_of,
-    assets_owner,
-    recognise,
-    stands_in_for,
-)
-from heapsyncd.sync.plan import Moved as MovedEntry
+from heapsyncd.sync.paths import assets_of, assets_owner, stands_in_for
+from heapsyncd.sync.plan import recognise
 from heapsyncd.sync.reading import Saved
 from heapsyncd.sync.rules import Rules
 from heapsyncd.sync.stale import is_alike
-from heapsyncd.sync.unsteady import ARRIVED_S, NOTE_BYTES, QUIET_S, Unsteady, batches
+from heapsyncd.sync.unsteady import ARRIVED_S, QUIET_S, Unsteady, batches
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import PullAsk
-from heapsyncd.sync.audit import ask_again
+from heapsyncd.sync.retry_problems import ask_again
 from heapsyncd.sync.state import HeapState
 
 log = structlog.get_logger()

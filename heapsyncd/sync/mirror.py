@@ -33,9 +33,9 @@ from heapsyncd.model import Heap
 from heapsyncd.sync import interpreter
 from heapsyncd.sync.cachefile import cache_path, marks_path, open_cache, recognise
 from heapsyncd.sync.deletions import ask
-from heapsyncd.sync.fetch import fetch, inside
 from heapsyncd.sync.heap import HeapMirror
 from heapsyncd.sync.intake import Intake
+from heapsyncd.sync.on_demand import fetch, inside
 from heapsyncd.sync.opening import chosen, open_heap, unmatched
 from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
 from heapsyncd.sync.restore import restore

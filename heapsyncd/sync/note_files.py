@@ -16,7 +16,7 @@ from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.merge import digest
-from heapsyncd.sync.plan import assets_of
+from heapsyncd.sync.paths import assets_of
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.sync.unit_of_work import Change
 

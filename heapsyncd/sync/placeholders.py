@@ -12,7 +12,7 @@ from typing import Final
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import ONLY_PLACEHOLDERS, PLACEHOLDER
-from heapsyncd.sync.plan import ASSETS
+from heapsyncd.sync.paths import ASSETS
 from heapsyncd.sync.state import HeapState
 
 _FIRST: Final = b"heapsyncd: "

@@ -19,8 +19,8 @@ from heapsyncd.ids import BlockId
 from heapsyncd.sync.arrange import arrange
 from heapsyncd.sync.index import stat_of
 from heapsyncd.sync.offloop import off_loop
+from heapsyncd.sync.paths import ASIDE, assets_of
 from heapsyncd.sync.placeholders import drop_placeholder, placeholder_of
-from heapsyncd.sync.plan import ASIDE, assets_of
 from heapsyncd.sync.state import HeapState, now_ms, stamped
 from heapsyncd.sync.unit_of_work import Change
 

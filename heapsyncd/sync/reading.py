@@ -9,6 +9,7 @@ from typing import Final
 
 from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.cache.entries import EntryRow
+from heapsyncd.cache.history import Review
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
@@ -34,7 +35,6 @@ from heapsyncd.sync.merge import (
     shows,
     signed,
 )
-from heapsyncd.sync.review import Review
 from heapsyncd.sync.stale import choose, was_written
 from heapsyncd.sync.state import HeapState, now_ms
 

@@ -13,6 +13,7 @@ import structlog
 
 from heapsyncd.cache import blocks, history, renditions
 from heapsyncd.cache.blocks import BlockState, LogRow
+from heapsyncd.cache.history import Review
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
@@ -28,7 +29,6 @@ from heapsyncd.sync.merge import reexpress
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.restate import restate
 from heapsyncd.sync.returns import Said
-from heapsyncd.sync.review import Review
 from heapsyncd.sync.rollback import is_behind
 from heapsyncd.sync.state import HeapState, now_ms
 from heapsyncd.sync.unit_of_work import Change
@@ -363,7 +363,7 @@ def _store(change: Change, heap: HeapState, absorbed: Absorbed) -> int | None:
     if now.deleted_at_ms is not None and fresh.deleted_at_ms is None:
         history.revive(tx, block, now_ms())
     at = heap.index.path_of.get(block)
-    review.keep_for_file(tx, heap.id, block, at, now_ms(), absorbed.reviews)
+    history.keep_reviews_of_file(tx, heap.id, block, at, now_ms(), absorbed.reviews)
     same = (now.title, now.deleted_at_ms) == (fresh.title, fresh.deleted_at_ms)
     if fresh.kind in {"tag", "folder"} and not same:
         change.touch_related(block)

@@ -22,13 +22,13 @@ from heapsyncd.folder.snapshot import Stat
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.text import encode
 from heapsyncd.sync.fields import edit_fields
+from heapsyncd.sync.guard import NOTE_BYTES
 from heapsyncd.sync.ingest import notes_saved
 from heapsyncd.sync.merge import Note
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.reading import Saved
 from heapsyncd.sync.report import Wanted
 from heapsyncd.sync.state import HeapState
-from heapsyncd.sync.unsteady import NOTE_BYTES
 
 log = structlog.get_logger()
 

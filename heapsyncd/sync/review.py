@@ -1,21 +1,17 @@
-"""What a person should look at after a merge: found, said in a sentence, and kept with the text.
+"""What a person should look at after a merge: found, and said in a sentence. Pure.
 
-Nothing of it stands in a file. It stands in ``status`` until somebody looked at the note's
-``history``.
+``cache.history`` keeps it with the text it is about. Nothing of it stands in a file; it stands in
+``status`` until somebody looked at the note's ``history``.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import structlog
 
-from heapsyncd.cache import history, renditions
 from heapsyncd.cache.blocks import LogRow
-from heapsyncd.cache.history import Why
-from heapsyncd.database import Tx
+from heapsyncd.cache.history import Review
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
-from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.markdown.parse import parse
 from heapsyncd.markdown.reader import read
 from heapsyncd.sync.index import NoteLinks
@@ -28,14 +24,6 @@ log = structlog.get_logger()
 SHOWN = 3
 """So many overlaps of one merge are told in words."""
 QUOTED_CHARS = 80
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """Something to look at: why the text is kept, and what about it."""
-
-    why: Why
-    notice: str
 
 
 STALE = Review(
@@ -124,37 +112,3 @@ def _sentence(overlap: Overlap, line: int | None) -> str:
 def _quoted(text: str) -> str:
     line = " ".join(text.split())
     return f'"{line[:QUOTED_CHARS]}{"…" if len(line) > QUOTED_CHARS else ""}"'
-
-
-def keep(
-    tx: Tx,
-    heap: HeapId,
-    block: BlockId,
-    path: str,
-    data: bytes,
-    now_ms: int,
-    reviews: Sequence[Review],
-) -> None:
-    """Keep the text that the reviews are about, with each of them."""
-    for review in reviews:
-        history.keep(tx, heap, block, path, review.why, data, now_ms, review.notice)
-        log.info("to be reviewed", path=path, why=review.why)
-
-
-def keep_for_file(
-    tx: Tx,
-    heap: HeapId,
-    block: BlockId,
-    path: str | None,
-    now_ms: int,
-    reviews: Sequence[Review],
-) -> None:
-    """Keep the text that stands in a note's file until the next publish, which shows the merge.
-
-    ``path`` None: it has none; then the last one it had is told.
-    """
-    base = renditions.newest(tx, block)
-    if path is None and reviews:
-        path = next((v.path for v in history.of_block(tx, block) if v.path is not None), None)
-    if path is not None and base is not None:
-        keep(tx, heap, block, path, base.data, now_ms, reviews)

@@ -22,13 +22,13 @@ from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Problem
-from heapsyncd.sync.apart import SentLately
 from heapsyncd.sync.guard import Rewrites
 from heapsyncd.sync.index import Index
 from heapsyncd.sync.interpreter import look_through
 from heapsyncd.sync.offloop import off_loop
 from heapsyncd.sync.problems import Problems
 from heapsyncd.sync.problems import shown as all_problems
+from heapsyncd.sync.recent_acks import SentLately
 from heapsyncd.sync.replicas import Replicas
 from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, shown
 from heapsyncd.sync.unit_of_work import Change, Stored

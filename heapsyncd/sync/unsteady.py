@@ -11,6 +11,7 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry, Stat
+from heapsyncd.sync.guard import NOTE_BYTES
 from heapsyncd.sync.index import link_key
 from heapsyncd.sync.merge import names_in
 from heapsyncd.sync.offloop import off_loop
@@ -28,8 +29,6 @@ SHRUNK_S = 3.0
 AGAIN_S = 0.1
 """When a path is looked at that was not as expected."""
 
-NOTE_BYTES: Final = 64 << 20
-"""A larger file is no note."""
 BATCH: Final = 64
 BATCH_BYTES: Final = 1 << 20
 """So many files, or bytes of them, are read and taken in together."""

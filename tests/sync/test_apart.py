@@ -10,8 +10,9 @@ from heapsyncd.document.updates import EMPTY, missing
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.parse import parse
-from heapsyncd.sync.apart import LATELY_S, Apart, SentLately
+from heapsyncd.sync.apart import Apart
 from heapsyncd.sync.merge import reexpress
+from heapsyncd.sync.recent_acks import LATELY_S, SentLately
 
 ALL = "amber birch\n\ncloud delta\n\nember fjord\n"
 LESS = "amber birch\n\nember fjord\n"
