@@ -19,8 +19,8 @@ from heapsyncd.errors import FolderTrouble, HeapsyncdError, meant
 from heapsyncd.keeper import Keeper, Mirror, note_failure
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
-from heapsyncd.sync.mirror import mirror_account
 from heapsyncd.sync.report import Progress, Report, Verdict, Wanted
+from heapsyncd.sync.runtime.account import mirror_account
 
 CLOSE_LIMIT_S: Final = 10.0
 """How long the mirrors may take to finish what they are at; then they are cancelled."""

@@ -24,7 +24,7 @@ _log = structlog.get_logger("heapsyncd.daemon")
 
 
 class Mirror(Protocol):
-    """How one account is mirrored: ``sync.mirror.mirror_account``, or a stand-in for it."""
+    """How one account is mirrored: ``sync.runtime.account.mirror_account``, or a stand-in."""
 
     async def __call__(
         self,

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.document import nodes
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.rules import violations
 from heapsyncd.document.updates import EMPTY
+from heapsyncd.document.xml import nodes
+from heapsyncd.document.xml.content_model import violations
 from heapsyncd.markdown import frontmatter
+from heapsyncd.markdown.encoding import decode
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
-from heapsyncd.markdown.patch import patch
-from heapsyncd.markdown.render import render
-from heapsyncd.markdown.text import decode
+from heapsyncd.markdown.patch.patch import patch
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.markdown.write.render import render
 from tests.markdown.conftest import examples
 from tests.markdown.test_patch import changed_lines, leaves, one_word_changed, put
 

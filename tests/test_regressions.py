@@ -7,18 +7,18 @@ import pytest
 import yaml
 
 from heapsyncd.cache.renditions import Rendition
-from heapsyncd.document import nodes
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.rules import violations
-from heapsyncd.document.shown import digest_source
 from heapsyncd.document.updates import EMPTY
+from heapsyncd.document.xml import nodes
+from heapsyncd.document.xml.content_model import violations
+from heapsyncd.document.xml.node_kinds import digest_source
 from heapsyncd.markdown import frontmatter
-from heapsyncd.markdown.parse import parse
-from heapsyncd.markdown.patch import patch
-from heapsyncd.markdown.render import render
-from heapsyncd.markdown.text import SourceText, decode, encode
-from heapsyncd.sync.stale import choose
+from heapsyncd.markdown.encoding import SourceText, decode, encode
+from heapsyncd.markdown.patch.patch import patch
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.markdown.write.render import render
+from heapsyncd.sync.merge.base_selection import choose
 from heapsyncd.tree import Block
 from tests.document.worlds import build
 from tests.markdown.conftest import Heap

@@ -5,6 +5,7 @@ import re
 import statistics
 from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,16 @@ ALLOWED = {
     "control": set(),
     "statelock": set(),
     "notify": set(),
-    "keeper": {"sync.mirror", "sync.report"},
-    "daemon": {"control", "keeper", "logs", "notify", "statelock", "sync.mirror", "sync.report"},
+    "keeper": {"sync.runtime.account", "sync.report"},
+    "daemon": {
+        "control",
+        "keeper",
+        "logs",
+        "notify",
+        "statelock",
+        "sync.runtime.account",
+        "sync.report",
+    },
     "cli": {
         "cli",
         "control",
@@ -40,16 +49,54 @@ ALLOWED = {
         "notify",
         "server",
         "statelock",
-        "sync.explain",
-        "sync.fetch",
-        "sync.mirror",
+        "sync.offline.explain",
+        "sync.offline.fetch",
+        "sync.runtime.account",
         "sync.report",
-        "sync.status",
-        "sync.versions",
+        "sync.offline.status",
+        "sync.offline.versions",
         "wire.signin",
     },
 }
 """What a module may import of heapsyncd, beside the value modules; by its first name."""
+
+LEVELS = {
+    "sync": (
+        {"report", "cache_file"},
+        {"heap"},
+        {"merge"},
+        {"layout"},
+        {"edits"},
+        {"pull"},
+        {"deletions"},
+        {"push"},
+        {"publish"},
+        {"scan"},
+        {"runtime"},
+        {"offline"},
+    ),
+    "document": (
+        {"xml"},
+        {"encoding"},
+        {"updates"},
+        {"view"},
+        {"inline"},
+        {"plan"},
+        {"build"},
+        {"fields"},
+        {"replica"},
+        {"edit", "plain_text", "rebuild"},
+    ),
+    "markdown": (
+        {"events", "escaping", "style", "links", "frontmatter", "encoding"},
+        {"source", "attached_files"},
+        {"style_detection"},
+        {"read"},
+        {"write"},
+        {"patch"},
+    ),
+}
+"""The parts of a stage, lowest first: each imports itself and what is lower, nothing else."""
 
 IO = {
     "aiohttp",
@@ -90,7 +137,7 @@ EDGES = {
     "wire.rest": {"aiohttp"},
     "wire.websocket": {"aiohttp"},
     "server": {"aiohttp", "fcntl", "os", "shutil"},
-    "server.apart": {"concurrent", "multiprocessing", "signal"},
+    "server.large_documents": {"concurrent", "multiprocessing", "signal"},
     "cli": {"os", "shutil", "signal"},
 }
 """The modules (or whole packages) that do I/O, and with what."""
@@ -184,6 +231,55 @@ def test_a_stage_imports_itself_and_the_value_modules() -> None:
     assert not wrong
 
 
+@cache
+def imported_modules(name: str) -> frozenset[str]:
+    """The modules of the package that a module imports, also for a name in them."""
+    found = set()
+    for imported in imports(modules()[name]):
+        inner = imported.removeprefix("heapsyncd.")
+        if inner != imported:
+            found.add(inner if inner in modules() else inner.rpartition(".")[0])
+    return frozenset(found)
+
+
+@pytest.mark.parametrize("stage", LEVELS)
+def test_a_part_imports_only_lower_ones(stage: str) -> None:
+    """Inside a stage the imports have one direction."""
+    rank = {part: k for k, level in enumerate(LEVELS[stage]) for part in level}
+    wrong = []
+    for name in modules():
+        if not name.startswith(f"{stage}."):
+            continue
+        part = name.split(".")[1]
+        for imported in imported_modules(name):
+            other = imported.removeprefix(f"{stage}.").split(".")[0]
+            is_inside = imported.startswith(f"{stage}.") and other != part
+            if is_inside and not rank[other] < rank[part]:
+                wrong.append(f"{name} imports {imported}")
+    assert not wrong
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    """The modules can be put in an order in which each imports only earlier ones."""
+    sorter = TopologicalSorter({name: imported_modules(name) - {name} for name in modules()})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_merging_is_pure() -> None:
+    """``sync.merge`` knows no disk, no database, and no event loop."""
+    wrong = [
+        f"{name} imports {imported}"
+        for name, tree in modules().items()
+        if within(name, {"sync.merge"})
+        for imported in imports(tree)
+        if within(imported, IO | {"asyncio", "heapsyncd.database", "heapsyncd.folder.disk"})
+    ]
+    assert not wrong
+
+
 def test_only_the_named_edges_do_io() -> None:
     """Sockets, threads, SQLite and the disk are reached through a short list of modules."""
     wrong = []
@@ -248,7 +344,7 @@ def test_what_the_index_mirrors_is_written_in_one_place() -> None:
     """Only the unit of work writes it; ``fetch`` also marks contents while no mirror runs."""
     wrong = []
     for name, tree in modules().items():
-        if within(name, {"sync"}) and name not in {"sync.unit_of_work", "sync.fetch"}:
+        if within(name, {"sync"}) and name not in {"sync.heap.unit_of_work", "sync.offline.fetch"}:
             calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
             wrong += [
                 f"{name}:{c.lineno} {ast.unparse(c.func)}()"

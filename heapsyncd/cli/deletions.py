@@ -46,7 +46,7 @@ async def _ask(config: Config, decision: str | None) -> tuple[list[dict[str, Any
     accounts, running = [], True
     for account in config.accounts:
         if account.name not in told:
-            from heapsyncd.sync.status import cached_deletions
+            from heapsyncd.sync.offline.status import cached_deletions
 
             running = False
             found = await cached_deletions(account, config.state_dir, decision)

@@ -35,7 +35,7 @@ def command(options: Options, path: Path, *, as_json: bool) -> None:
 
 
 async def _explain(config: Config, path: Path) -> dict[str, Any]:
-    from heapsyncd.sync.explain import explain
+    from heapsyncd.sync.offline.explain import explain
 
     # As typed first: a symlink on the way to the folder is fine, one inside is not followed.
     for absolute in (os.path.abspath, _with_real_parent):

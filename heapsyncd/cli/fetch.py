@@ -65,7 +65,7 @@ async def _alone(config: Config, paths: Sequence[str]) -> Told:
     """No daemon runs: one pass fetches them, with whatever else there is to do."""
     from heapsyncd.cli.progress import progress_bar
     from heapsyncd.daemon import run_once
-    from heapsyncd.sync.fetch import mark
+    from heapsyncd.sync.offline.fetch import mark
 
     async def told() -> Told:
         wanted = [Path(p) for p in paths]

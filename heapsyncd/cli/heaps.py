@@ -28,7 +28,7 @@ async def _heaps(config: Config) -> int:
 
 
 async def _show(account: Account, state_dir: Path) -> int:
-    from heapsyncd.sync.mirror import list_heaps
+    from heapsyncd.sync.runtime.account import list_heaps
 
     say(f"{account.name}: {account.server}")
     try:

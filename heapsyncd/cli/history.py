@@ -53,7 +53,7 @@ def command(
 
 
 async def _versions(config: Config, path: Path, *, seen: bool) -> dict[str, Any]:
-    from heapsyncd.sync.versions import versions
+    from heapsyncd.sync.offline.versions import versions
 
     for account in config.accounts:
         found = await versions(account, config.state_dir, spellings(path), seen=seen)
@@ -65,7 +65,7 @@ async def _versions(config: Config, path: Path, *, seen: bool) -> dict[str, Any]
 
 
 async def _text(config: Config, path: Path, number: int) -> bytes:
-    from heapsyncd.sync.versions import text
+    from heapsyncd.sync.offline.versions import text
 
     for account in config.accounts:
         found = await text(account, config.state_dir, spellings(path), number)

@@ -50,8 +50,8 @@ async def put_back(
     if told is not None:
         return told
     from heapsyncd.statelock import hold_state
+    from heapsyncd.sync.offline.versions import restore_alone
     from heapsyncd.sync.report import Wanted
-    from heapsyncd.sync.versions import restore_alone
 
     wanted = Wanted(tuple(paths), number, trash)
     with hold_state(config.state_dir):

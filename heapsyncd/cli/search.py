@@ -38,7 +38,7 @@ def command(options: Options, query: tuple[str, ...], heap: str | None, *, as_js
 
 
 async def _search(config: Config, query: str, heap: str | None) -> list[dict[str, str]]:
-    from heapsyncd.sync.status import search_cache
+    from heapsyncd.sync.offline.status import search_cache
 
     found: list[dict[str, str]] = []
     for account in config.accounts:

@@ -170,7 +170,7 @@ async def _heaps(
     Raises:
         OtherServer: the account's cache belongs to another one.
     """
-    from heapsyncd.sync.mirror import list_heaps
+    from heapsyncd.sync.runtime.account import list_heaps
 
     try:
         return await list_heaps(account, state_dir, code)

@@ -46,7 +46,7 @@ async def read(config: Config) -> tuple[Status, str | None]:
         answer, remark = None, f"{error} This is what the cache knows."
     if answer is not None:
         return answer, None
-    from heapsyncd.sync.status import cached_status
+    from heapsyncd.sync.offline.status import cached_status
 
     accounts = [await cached_status(account, config.state_dir) for account in config.accounts]
     return {"accounts": accounts}, remark

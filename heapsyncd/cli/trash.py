@@ -62,7 +62,7 @@ async def _restore(config: Config, paths: Sequence[Path]) -> list[dict[str, Any]
 
 
 async def _listed(config: Config) -> list[dict[str, Any]]:
-    from heapsyncd.sync.versions import trash
+    from heapsyncd.sync.offline.versions import trash
 
     return [{"name": a.name, "heaps": await trash(a, config.state_dir)} for a in config.accounts]
 

@@ -1,14 +1,20 @@
 """What a block's Yjs document means; the only importer of pycrdt.
 
 From outside: ``replica`` holds a document and handles updates, ``fields`` reads what stands beside
-its body, ``tree`` shows the body as the markdown view, ``edit`` turns a wish into the smallest
-update, ``fresh`` makes a document anew, ``schema`` has the names.
+its body, ``view`` shows the body as a tree, ``edit`` turns a wish into the smallest update,
+``rebuild`` makes a document anew, ``plain_text`` reads its words alone. ``updates`` is the one
+door by which bytes of updates reach yrs; ``encoding`` examines them there.
 
-Inside, an edit goes through values (``nodes``): ``goal`` makes the wish fit the document, ``plan``
-decides what becomes of what (with ``theirs``, ``identity``, ``sources`` and ``rescue``), ``body``
-carries the plan out (with ``leaf``, ``table``, ``new``, ``clones``, ``build``), ``shape`` compares
-the result with the goal and judges it by ``rules``, ``write`` turns it into operations. A
-textblock is edited by ``leaf`` on ``visible`` strings, put together by ``splice`` and ``styles``.
+Inside, each level imports only lower ones:
+
+* ``xml`` a document's XML as values (``nodes``), the names in it (``schema``), what an editor
+  accepts (``content_model``).
+* ``view`` the tree of what markdown can say, from values, from handles, or told from the last one.
+* ``inline`` edits of one textblock's content; ``merge`` joins two sides' edits of one text.
+* ``plan`` what becomes of what: ``normalise`` makes the wish fit the document, ``plan`` aligns it
+  with what others did meanwhile.
+* ``build`` carries the plan out on values (``checked_body``) and ``apply`` turns it into
+  operations.
 
 The measured facts behind it stand in ``README.md`` here.
 """

@@ -8,20 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from heapsyncd.document import fields, nodes, title
-from heapsyncd.document.clones import Clones, Seen
-from heapsyncd.document.goal import settled
-from heapsyncd.document.identity import Same, same_nodes
-from heapsyncd.document.nodes import Elem
+from heapsyncd.document import fields
+from heapsyncd.document.build import title
+from heapsyncd.document.build.apply import verify, write
+from heapsyncd.document.build.checked_body import changed, shaped
+from heapsyncd.document.build.clones import Clones, Seen
+from heapsyncd.document.encoding.slim import slim
+from heapsyncd.document.encoding.state_vectors import clocks
+from heapsyncd.document.plan.node_identity import Same, same_nodes
+from heapsyncd.document.plan.normalise import settled
+from heapsyncd.document.plan.reapply_lost import Lost, rescued, salvaged
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.rescue import Lost, rescued, salvaged
-from heapsyncd.document.schema import CONTRACT, Vocabulary
-from heapsyncd.document.shape import changed, shaped
-from heapsyncd.document.slim import slim
-from heapsyncd.document.tree import Shown
 from heapsyncd.document.updates import EMPTY, contained, merge
-from heapsyncd.document.vectors import clocks
-from heapsyncd.document.write import verify, write
+from heapsyncd.document.view.from_nodes import Shown
+from heapsyncd.document.xml import nodes
+from heapsyncd.document.xml.nodes import Elem
+from heapsyncd.document.xml.schema import CONTRACT, Vocabulary
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry

@@ -11,8 +11,9 @@ from typing import Any
 from pycrdt import Doc, Map
 from pycrdt._base import BaseType
 
-from heapsyncd.document import nodes, title
-from heapsyncd.document.schema import FILE_KEY, SHA256, same
+from heapsyncd.document.build import title
+from heapsyncd.document.xml import nodes
+from heapsyncd.document.xml.schema import FILE_KEY, SHA256, same
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields, FileEntry
 

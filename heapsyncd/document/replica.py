@@ -9,11 +9,9 @@ from typing import Any
 from pycrdt import Doc, XmlFragment, XmlText
 from pycrdt._pycrdt import Snapshot
 
-from heapsyncd.document import direct, fields, nodes
-from heapsyncd.document.changes import MOST_BYTES, Changes, shown_again
-from heapsyncd.document.levels import MOST, at_most, counted
-from heapsyncd.document.schema import CONTRACT, Vocabulary
-from heapsyncd.document.tree import Path, Shown
+from heapsyncd.document import fields
+from heapsyncd.document.encoding.cost import MOST, at_most, counted
+from heapsyncd.document.encoding.state_vectors import Early, number, ordered, ordered_snapshot
 from heapsyncd.document.updates import (
     apply,
     contained,
@@ -23,7 +21,11 @@ from heapsyncd.document.updates import (
     state_since,
     without_early,
 )
-from heapsyncd.document.vectors import Early, number, ordered, ordered_snapshot
+from heapsyncd.document.view import from_handles
+from heapsyncd.document.view.from_nodes import Path, Shown
+from heapsyncd.document.view.incremental import MOST_BYTES, Changes, shown_again
+from heapsyncd.document.xml import nodes
+from heapsyncd.document.xml.schema import CONTRACT, Vocabulary
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
 from heapsyncd.model import Fields
 from heapsyncd.tree import Block
@@ -268,7 +270,7 @@ class Replica:
         shown, changes = self._shown, self._changes
         with contained():
             if shown is None:
-                shown = direct.show(self._doc)
+                shown = from_handles.show(self._doc)
             elif changes:
                 shown = shown_again(self._doc, shown, changes)
         self._shown, self._changes = shown, Changes()

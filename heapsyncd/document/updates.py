@@ -1,7 +1,7 @@
 """The door to yrs: every byte of an update or a state vector that it is given passes here.
 
 What is no sound encoding, or costs yrs too much, is refused before yrs reads it (``examine``,
-``levels``). And no document of yrs' is let hold what it can't use yet, for yrs then follows
+``encoding.cost``). And no document of yrs' is let hold what it can't use yet, for yrs then follows
 pointers to structs that it has freed:
 
 * structs behind a gap are not given to it. It would take them in at once, and let go of the wrong
@@ -21,9 +21,9 @@ from typing import Any, Final
 
 from pycrdt import Doc, get_state, get_update, merge_updates
 
-from heapsyncd.document.examine import Examined, examine, examine_vector
-from heapsyncd.document.levels import refuse_rows
-from heapsyncd.document.vectors import (
+from heapsyncd.document.encoding.cost import refuse_rows
+from heapsyncd.document.encoding.examine import Examined, examine, examine_vector
+from heapsyncd.document.encoding.state_vectors import (
     Early,
     beyond,
     clocks,

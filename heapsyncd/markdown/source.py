@@ -1,12 +1,9 @@
 """The text being read, and what a patch remembers of it beyond the tree."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from heapsyncd.markdown.links import Links
 from heapsyncd.tree import Mark, Span
-
-if TYPE_CHECKING:
-    from heapsyncd.markdown.links import Links
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class Source:
     """The text as bytes, and how its names resolve; ``trace`` is filled when there is one."""
 
     data: bytes
-    links: "Links"
+    links: Links
     trace: Trace | None = None
 
     def wrap(self, start: int, end: int, before: int, after: int, mark: Mark) -> None:

@@ -18,11 +18,11 @@ What each module is for:
 * ``accounts`` who may sign in, ``challenges`` what they have to sign, ``tokens`` what they hold
   then, ``limits`` every number that bounds something.
 * ``documents`` the one writer of blocks: judges updates, commits them in groups, tells ``rooms``;
-  ``apart`` another process, which works on large documents so that the loop stays free.
+  ``large_documents`` another process, which works on large documents so that the loop stays free.
 * ``data`` and ``schema`` SQLite; ``rows`` what a row says of its document; ``feed`` delta, pull,
   query.
-* ``rooms`` who follows which document; ``sockets`` one WebSocket, ``seat`` one document on it,
-  ``outbox`` what waits to be sent; ``awareness`` presence.
+* ``rooms`` who follows which document; ``sockets`` one WebSocket, ``document_session`` one
+  document on it, ``outbox`` what waits to be sent; ``awareness`` presence.
 * ``blobs`` contents on disk, ``transfers`` their tables. ``sample`` the demo's heap.
 
 Who may sign in: on a new server without any key named, the first that brings the one-time code

@@ -6,8 +6,8 @@ all of it in one transaction; only then are the jobs answered and the changes to
 So an acknowledged change is on the disk, two changes of one block never race, and under load many
 changes share one fsync.
 
-A document that is large, or becomes so, is worked on ``apart``: one call of that process for all
-jobs of the document in a group.
+A document that is large, or becomes so, is worked on in ``large_documents``: one call of that
+process for all jobs of the document in a group.
 
 Readers (pull, delta, a socket's first step) look at the tables, never at the loaded replicas: what
 nobody has committed nobody gets to see.
@@ -25,11 +25,11 @@ from heapsyncd.database import Database
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server import data
-from heapsyncd.server.apart import Apart, carry_out
-from heapsyncd.server.held import Batch, Held
+from heapsyncd.server.cooperative_yield import Turn
+from heapsyncd.server.large_documents import Apart, carry_out
 from heapsyncd.server.limits import Limits
+from heapsyncd.server.loaded_documents import Batch, Held
 from heapsyncd.server.refusal import Refusal
-from heapsyncd.server.turn import Turn
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)

@@ -13,13 +13,13 @@ from heapsyncd.document.updates import merge, missing, vector_of
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server import data
+from heapsyncd.server.cooperative_yield import Turn
 from heapsyncd.server.data import Stored
-from heapsyncd.server.held import Batch, judge
 from heapsyncd.server.input import PullBlock, PushUpdate, is_state_vector
 from heapsyncd.server.limits import Limits
+from heapsyncd.server.loaded_documents import Batch, judge
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.services import Services
-from heapsyncd.server.turn import Turn
 
 log = structlog.get_logger(__name__)
 

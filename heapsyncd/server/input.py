@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from heapsyncd.document.examine import examine_vector
+from heapsyncd.document.encoding.examine import examine_vector
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import is_ulid
 from heapsyncd.server.limits import Limits

@@ -11,8 +11,8 @@ from heapsyncd.model import BlockKind
 from heapsyncd.server import data, feed
 from heapsyncd.server import input as asked
 from heapsyncd.server.accounts import Account
-from heapsyncd.server.held import Batch
 from heapsyncd.server.input import read_json
+from heapsyncd.server.loaded_documents import Batch
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.services import Services
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from heapsyncd.document import plain
+from heapsyncd.document import plain_text
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.model import Fields
@@ -43,7 +43,7 @@ def derive(replica: Replica) -> Derived:
         log.warning("a document's fields can't be read", reason=str(error))
         fields = Fields("", (), ())
     try:
-        text = _storable(plain.text(replica).strip())
+        text = _storable(plain_text.text(replica).strip())
     except UnreadableDocument as error:
         log.warning("a document's text can't be read", reason=str(error))
         text = ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.ids import BlockId, HeapId, new_block_id
 from heapsyncd.model import BlockKind
-from heapsyncd.server.hands import Hands
+from heapsyncd.server.admin import Hands
 from heapsyncd.tree import Atom, Block, Inline, Mark, Text, attrs, marks
 
 TITLE = "Home"

@@ -20,13 +20,13 @@ from heapsyncd.errors import FolderTrouble, StateLocked
 from heapsyncd.server import transfers
 from heapsyncd.server.accounts import Accept, Accounts
 from heapsyncd.server.addresses import is_loopback, networks
-from heapsyncd.server.apart import Apart
+from heapsyncd.server.admin import Hands
 from heapsyncd.server.app import Protocol, make_app, sockets_of
 from heapsyncd.server.blobs import Blobs
 from heapsyncd.server.documents import Documents
 from heapsyncd.server.door import BACKLOG, Door, bounded
-from heapsyncd.server.hands import Hands
 from heapsyncd.server.heaps import Heaps
+from heapsyncd.server.large_documents import Apart
 from heapsyncd.server.limits import Limits
 from heapsyncd.server.rooms import Rooms
 from heapsyncd.server.schema import SCHEMA

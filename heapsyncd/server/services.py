@@ -9,10 +9,10 @@ from heapsyncd.database import Database
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server.accounts import Accounts
 from heapsyncd.server.addresses import Network, client, group, is_of
-from heapsyncd.server.apart import Apart
 from heapsyncd.server.blobs import Blobs
 from heapsyncd.server.documents import Documents
 from heapsyncd.server.heaps import Heaps
+from heapsyncd.server.large_documents import Apart
 from heapsyncd.server.limits import Limits
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.rooms import Rooms

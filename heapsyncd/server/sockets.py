@@ -22,11 +22,11 @@ from aiohttp import WSMsgType, web
 
 from heapsyncd.errors import FolderTrouble, ProtocolError
 from heapsyncd.server.accounts import Account, SignedIn
+from heapsyncd.server.document_session import Seated, Ticket, scope_of
 from heapsyncd.server.door import Connection
 from heapsyncd.server.outbox import Outbox
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.rooms import Address
-from heapsyncd.server.seat import Seated, Ticket, scope_of
 from heapsyncd.server.services import Services
 from heapsyncd.wire import hocuspocus as hp
 

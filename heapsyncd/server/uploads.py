@@ -19,9 +19,9 @@ from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import FileEntry
 from heapsyncd.server import data, transfers
 from heapsyncd.server.accounts import Account
-from heapsyncd.server.held import Batch
 from heapsyncd.server.input import InitUpload, Nothing, checked_hash, read_json, read_pieces
 from heapsyncd.server.limits import Limits
+from heapsyncd.server.loaded_documents import Batch
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.services import Services
 from heapsyncd.server.transfers import Upload

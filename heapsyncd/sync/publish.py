@@ -2,8 +2,8 @@
 
 Order of writes: the document's update is committed already; the file is written beside and renamed
 over after a last look; then its rendition is committed. A kill before the last step is recognised
-by content: a file that shows the document is ours (``ingest``). A file that is no longer what we
-planned from is left alone and read first.
+by content: a file that shows the document is ours (``note_saved``). A file that is no longer what
+we planned from is left alone and read first.
 """
 
 import asyncio
@@ -21,15 +21,21 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields
-from heapsyncd.sync.attachments import Holding, show_files
-from heapsyncd.sync.holding import removable, take_deleted_away
-from heapsyncd.sync.index import NoteLinks
-from heapsyncd.sync.merge import Note, compose, front_values, mentions, shown_files
-from heapsyncd.sync.note_files import Draft, plan_texts, write_planned
-from heapsyncd.sync.offloop import off_loop
-from heapsyncd.sync.places import commit_entries, make_folders, plan_places, put_in_place, remove
-from heapsyncd.sync.rules import unhidden
-from heapsyncd.sync.state import HeapState
+from heapsyncd.sync.deletions.holds import removable, take_deleted_away
+from heapsyncd.sync.heap.index import NoteLinks
+from heapsyncd.sync.heap.offload import off_loop
+from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.layout.attachments import Holding, show_files
+from heapsyncd.sync.layout.ignore_rules import unhidden
+from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
+from heapsyncd.sync.layout.placement import (
+    commit_entries,
+    make_folders,
+    plan_places,
+    put_in_place,
+    remove,
+)
+from heapsyncd.sync.merge.note_text import Note, compose, front_values, mentions, shown_files
 from heapsyncd.tree import Block
 
 log = structlog.get_logger()

@@ -148,7 +148,7 @@ class Report:
     """Which of the heaps that the configuration asks for are not there; None: all are."""
     heaps: dict[HeapId, HeapReport] = field(default_factory=dict)
     deletions: Callable[[str | None], Awaitable[list[dict[str, Any]]]] | None = None
-    """What is held of each heap (``deletions.ask``), after an answer has been given, if any; None
+    """What is held of each heap (``decisions.ask``), after an answer has been given, if any; None
     while no mirror runs."""
 
     fetch: Callable[[Sequence[str]], Awaitable[list[dict[str, Any]]]] | None = None

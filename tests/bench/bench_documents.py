@@ -23,10 +23,10 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.events import events, newlines
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import forget, parse
-from heapsyncd.markdown.patch import patch
-from heapsyncd.markdown.render import render
-from heapsyncd.sync.interpreter import no_collection
+from heapsyncd.markdown.patch.patch import patch
+from heapsyncd.markdown.read.parse import forget, parse
+from heapsyncd.markdown.write.render import render
+from heapsyncd.sync.heap.gc_control import no_collection
 from heapsyncd.tree import Block, Text
 from tests.bench.loop import blocked
 from tests.bench.measure import timed

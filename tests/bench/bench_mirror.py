@@ -24,7 +24,7 @@ from typing import Final
 
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.read.parse import parse
 from tests.bench.figures import Figures, print_comparison, print_counts, print_table
 from tests.bench.mirror_floor import Floor, Titles, floor_of
 from tests.bench.mirror_process import DEADLINE_S, Process, Setup

@@ -19,7 +19,7 @@ import structlog
 
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
 from tests.sync.rig import Device, World, until
 

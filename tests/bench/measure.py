@@ -4,7 +4,7 @@ import gc
 import time
 from collections.abc import Callable
 
-from heapsyncd.sync.interpreter import no_collection
+from heapsyncd.sync.heap.gc_control import no_collection
 
 
 def timed(work: Callable[[], object]) -> float:

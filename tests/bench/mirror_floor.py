@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from heapsyncd.document.edit import Wish, edit, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown.links import Links
-from heapsyncd.markdown.parse import forget, parse
-from heapsyncd.markdown.patch import patch
-from heapsyncd.markdown.render import render
-from heapsyncd.sync.interpreter import no_collection
-from heapsyncd.sync.merge import Note
+from heapsyncd.markdown.patch.patch import patch
+from heapsyncd.markdown.read.parse import forget, parse
+from heapsyncd.markdown.write.render import render
+from heapsyncd.sync.heap.gc_control import no_collection
+from heapsyncd.sync.merge.note_text import Note
 from heapsyncd.tree import Block
 from tests.bench.notes import reworded
 

@@ -29,8 +29,8 @@ from heapsyncd.daemon import Daemon
 from heapsyncd.ids import Seed
 from heapsyncd.notify import Notifier
 from heapsyncd.server import Server
-from heapsyncd.sync.mirror import mirror_account
 from heapsyncd.sync.report import Report, Verdict
+from heapsyncd.sync.runtime.account import mirror_account
 
 DEADLINE_S: Final = 3600.0
 HEAP: Final = "Home"

@@ -9,7 +9,7 @@ from heapsyncd.cache.schema import SCHEMA
 from heapsyncd.database import Database, Tx
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.sync.index import stat_of
+from heapsyncd.sync.heap.index import stat_of
 
 HEAP, BLOCK = HeapId("01J00000000000000000000000"), BlockId("01J00000000000000000000001")
 

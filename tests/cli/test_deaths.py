@@ -8,7 +8,7 @@ import pytest
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
 from tests.cli.devices import Device, ending, eventually
 

@@ -12,7 +12,7 @@ from heapsyncd.document.edit import Wish, express
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
 from tests.cli.devices import Device, Done, eventually
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from heapsyncd.document import nodes
+from heapsyncd.document.xml import nodes
 from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
 from tests.cli.devices import DEADLINE_S, Device, ending, eventually, terminate

@@ -17,7 +17,7 @@ from heapsyncd.document.edit import Wish, express
 from heapsyncd.folder.ignore import TEMP
 from heapsyncd.ids import HeapId
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
 from tests.cli.devices import DEADLINE_S, Device, ending, eventually, terminate
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from heapsyncd.document.vectors import number
+from heapsyncd.document.encoding.state_vectors import number
 
 CRASHERS = [
     [bytes.fromhex(data) for data in json.loads(line)]

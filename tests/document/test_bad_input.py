@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
-from heapsyncd.document import nodes
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.shown import digest_source
 from heapsyncd.document.updates import EMPTY, merge
+from heapsyncd.document.xml import nodes
+from heapsyncd.document.xml.node_kinds import digest_source
 from heapsyncd.errors import BlockError, UnreadableDocument
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
-from heapsyncd.markdown.patch import patch
-from heapsyncd.markdown.render import render
+from heapsyncd.markdown.patch.patch import patch
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.markdown.write.render import render
 from heapsyncd.tree import Block
 from heapsyncd.tree import Text as Run
 from tests.document import encodings

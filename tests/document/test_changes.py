@@ -7,21 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 
-from heapsyncd.document import nodes
-from heapsyncd.document.clones import Clones, Seen
-from heapsyncd.document.direct import show
+from heapsyncd.document.build.checked_body import shaped
+from heapsyncd.document.build.clones import Clones, Seen
 from heapsyncd.document.edit import Wish, edit, express
-from heapsyncd.document.goal import settled
+from heapsyncd.document.encoding.state_vectors import clocks
+from heapsyncd.document.plan.normalise import settled
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.schema import CONTRACT
-from heapsyncd.document.shape import shaped
-from heapsyncd.document.shown import digest_source
-from heapsyncd.document.tree import show_body
 from heapsyncd.document.updates import EMPTY, vector_of
-from heapsyncd.document.vectors import clocks
+from heapsyncd.document.view.from_handles import show
+from heapsyncd.document.view.from_nodes import show_body
+from heapsyncd.document.xml import nodes
+from heapsyncd.document.xml.node_kinds import digest_source
+from heapsyncd.document.xml.schema import CONTRACT
 from heapsyncd.errors import InvalidEdit, UnreadableDocument
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.read.parse import parse
 from heapsyncd.tree import Atom, Block
 from tests.document.worlds import BODY, build, edits
 from tests.steps import steps

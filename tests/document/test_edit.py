@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from heapsyncd.document import nodes
 from heapsyncd.document.edit import Wish, express, merge_three
+from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.schema import Vocabulary
-from heapsyncd.document.shown import digest_source
 from heapsyncd.document.updates import EMPTY
-from heapsyncd.document.vectors import clocks
+from heapsyncd.document.xml import nodes
+from heapsyncd.document.xml.node_kinds import digest_source
+from heapsyncd.document.xml.schema import Vocabulary
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import Atom, Block, Inline, Mark, Text, attrs, inline, marks
 from tests.document.worlds import FAMILY, KEY, KEY_2, ULID, ULID_2, build

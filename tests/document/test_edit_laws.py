@@ -6,11 +6,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.document import nodes
 from heapsyncd.document.edit import Wish, express, merge_three
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.shown import digest_source
 from heapsyncd.document.updates import EMPTY
+from heapsyncd.document.xml import nodes
+from heapsyncd.document.xml.node_kinds import digest_source
 from heapsyncd.tree import Atom, Block, Text, attrs, inline
 from tests.document.worlds import A_BODY, BODY, build, edits
 

@@ -8,13 +8,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text, XmlFragment
 
-from heapsyncd.document import examine as wall
-from heapsyncd.document import runs
-from heapsyncd.document.examine import examine, examine_vector
-from heapsyncd.document.levels import levels
+from heapsyncd.document.encoding import common_structs
+from heapsyncd.document.encoding import examine as wall
+from heapsyncd.document.encoding.cost import levels
+from heapsyncd.document.encoding.examine import examine, examine_vector
+from heapsyncd.document.encoding.state_vectors import number
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge, missing, vector_of
-from heapsyncd.document.vectors import number
 from heapsyncd.errors import UnreadableDocument
 from tests.document.encodings import ODD, UPDATES, deleting, item, span, update
 from tests.document.worlds import BODY, build
@@ -168,12 +168,12 @@ def test_what_is_no_text_is_refused_by_yrs(make: Callable[[bytes], bytes], bad: 
 
 def slowly(data: bytes) -> object:
     """What the cursor alone says."""
-    matchers = runs.matchers
-    runs.matchers = lambda: (lambda *_: None, lambda *_: None)  # type: ignore[assignment]
+    matchers = common_structs.matchers
+    common_structs.matchers = lambda: (lambda *_: None, lambda *_: None)  # type: ignore[assignment]
     try:
         return said(lambda: wall._examined(data))
     finally:
-        runs.matchers = matchers
+        common_structs.matchers = matchers
 
 
 def said(ask: Callable[[], object]) -> object:

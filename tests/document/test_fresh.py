@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
-from heapsyncd.document.fresh import fresh
+from heapsyncd.document.rebuild import fresh
 from heapsyncd.errors import UnreadableDocument
 from tests.document.encodings import item, span, update
 from tests.document.victim import Victim

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.document.edit import Wish, edit, express
-from heapsyncd.document.nodes import BODY
+from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.replica import Replica, self_test
 from heapsyncd.document.updates import EMPTY, contained, is_empty, merge, missing, vector_of, waits
-from heapsyncd.document.vectors import clocks
+from heapsyncd.document.xml.nodes import BODY
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.tree import Block, Text
 from tests.document.worlds import build

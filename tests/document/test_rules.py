@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from heapsyncd.document import nodes
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.rules import violations
+from heapsyncd.document.xml import nodes
+from heapsyncd.document.xml.content_model import violations
 from tests.document.worlds import build
 
 P: Any = ("paragraph", {}, [[("x", {})]])

@@ -5,13 +5,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pycrdt import Doc, XmlFragment
 
-from heapsyncd.document import nodes, simple
+from heapsyncd.document.build import fast_blocks
 from heapsyncd.document.edit import Wish, express
-from heapsyncd.document.nodes import Elem, Txt
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.rules import violations
-from heapsyncd.document.schema import CONTRACT, Spoken
-from heapsyncd.document.tree import View
+from heapsyncd.document.view.from_nodes import View
+from heapsyncd.document.xml import nodes
+from heapsyncd.document.xml.content_model import violations
+from heapsyncd.document.xml.nodes import Elem, Txt
+from heapsyncd.document.xml.schema import CONTRACT, Spoken
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import Block, Inline, Text, attrs
 
@@ -58,14 +59,14 @@ def test_its_nodes_are_what_they_are_taken_for(block: Block) -> None:
     """As values they show as the block and are accepted; in a document they are these values, and
     spelled as foretold.
     """
-    assume(simple.is_simple(block))
-    made = simple.Unmade(block, SPOKEN)
+    assume(fast_blocks.is_simple(block))
+    made = fast_blocks.Unmade(block, SPOKEN)
     doc: Doc[XmlFragment] = Doc()
     with nodes.transaction(doc) as txn:
         root = nodes.fragment(doc, txn, nodes.BODY)
-        simple.plant(root, 0, block, SPOKEN, txn)
+        fast_blocks.plant(root, 0, block, SPOKEN, txn)
         (raw,) = root.children(txn)
-        assert raw.get_string(txn) == simple.spelling(block, SPOKEN)
+        assert raw.get_string(txn) == fast_blocks.spelling(block, SPOKEN)
     assert View().block(made, (0,)) == block
     assert violations(made) == []
     (read,) = nodes.read(doc, nodes.BODY).children
@@ -108,8 +109,8 @@ X = _paragraph(Text("x"))
 )
 def test_what_is_not_simple(block: Block) -> None:
     """What needs a filler, hides something, or could be spelled like something else, is not."""
-    assert not simple.is_simple(block)
-    assert not simple.is_simple(Block("quote", children=(X, block)))
+    assert not fast_blocks.is_simple(block)
+    assert not fast_blocks.is_simple(Block("quote", children=(X, block)))
 
 
 def test_simple_and_other_blocks_in_one_list() -> None:
@@ -123,11 +124,11 @@ def test_simple_and_other_blocks_in_one_list() -> None:
 
 def test_what_came_out_otherwise_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written is read back: when it is something else, there is no edit."""
-    plant = simple.plant
+    plant = fast_blocks.plant
 
     def wrong(raw: XmlFragment, index: int, block: Block, *more: object) -> None:
         plant(raw, index, _paragraph(Text("y")), *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(simple, "plant", wrong)
+    monkeypatch.setattr(fast_blocks, "plant", wrong)
     with pytest.raises(InvalidEdit, match="planned"):
         express([], Wish(body=Block("doc", (), (X,))))

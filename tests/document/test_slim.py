@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.encoding.slim import slim
+from heapsyncd.document.encoding.state_vectors import number
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.slim import slim
-from heapsyncd.document.vectors import number
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.read.parse import parse
 from tests.document.encodings import deleting, item, span, update
 
 HEAD = b"\1\1m"

@@ -7,8 +7,8 @@ import pytest
 
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
-from heapsyncd.markdown.render import render
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.markdown.write.render import render
 from heapsyncd.tree import MOST_EMPTY_CELLS, Atom, Block, Inline, Mark, Piece, Text, attrs, marks
 from tests.document.worlds import KEY, KEY_2, ULID, ULID_2, build
 

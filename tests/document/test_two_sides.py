@@ -12,7 +12,7 @@ from heapsyncd.document.edit import Wish, express, merge_three
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.read.parse import parse
 from heapsyncd.tree import Block
 from tests.document.writers import BUILDING, WRITING, Writer, words_of
 

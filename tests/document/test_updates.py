@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heapsyncd.document.edit import Wish, express
-from heapsyncd.document.levels import MOST
+from heapsyncd.document.encoding.cost import MOST
+from heapsyncd.document.encoding.state_vectors import Deletions, deletions, number, written
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import (
     EMPTY,
@@ -17,7 +18,6 @@ from heapsyncd.document.updates import (
     vector_of,
     without_deletions,
 )
-from heapsyncd.document.vectors import Deletions, deletions, number, written
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.tree import Block
 from tests.document.encodings import CRASHERS, ODD, UPDATES, deleting, item, span, update

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 
 from heapsyncd.document.edit import Wish, express, merge_three
+from heapsyncd.document.inline.visible_text import merged
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
-from heapsyncd.document.visible import merged
-from heapsyncd.sync.apart import Apart
+from heapsyncd.sync.merge.concurrent_edits import Apart
 from heapsyncd.tree import Block, Text, inline
 from tests.document.test_two_sides import PLAY, RANDOMS
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Final, Self
 
 from heapsyncd.document.edit import Wish, edit
-from heapsyncd.document.fresh import fresh
+from heapsyncd.document.rebuild import fresh
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import early, merge, missing, vector_of
 from heapsyncd.errors import BlockError

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from heapsyncd.document.visible import cut
+from heapsyncd.document.inline.visible_text import cut
 from heapsyncd.tree import Atom, Block, BlockType, Inline, Mark, Text, attrs, inline, marks
 
 Path = tuple[int, ...]

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import Sections, forget, parse
-from heapsyncd.markdown.patch import patch
-from heapsyncd.markdown.sections import LEAST
+from heapsyncd.markdown.patch.patch import patch
+from heapsyncd.markdown.read.parse import Sections, forget, parse
+from heapsyncd.markdown.read.sections import LEAST
 from heapsyncd.tree import Block, Text, attrs
 from tests.steps import steps
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from heapsyncd.markdown.events import newlines
 from heapsyncd.markdown.links import NO_LINKS, _NoLinks
-from heapsyncd.markdown.parse import MAX_DEPTH, Sections, parse
-from heapsyncd.markdown.placeless import read_placeless
-from heapsyncd.markdown.reader import read
-from heapsyncd.markdown.residue import residue
-from heapsyncd.markdown.sections import LEAST, sections
+from heapsyncd.markdown.patch.link_definitions import residue
+from heapsyncd.markdown.read.blocks import read
+from heapsyncd.markdown.read.fast_blocks import read_placeless
+from heapsyncd.markdown.read.parse import MAX_DEPTH, Sections, parse
+from heapsyncd.markdown.read.sections import LEAST, sections
 from heapsyncd.tree import Atom, Block, Inline, Text
 from tests.steps import steps
 

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import forget, parse
-from heapsyncd.markdown.patch import patch
-from heapsyncd.markdown.reader import read
-from heapsyncd.markdown.render import render
+from heapsyncd.markdown.patch.patch import patch
+from heapsyncd.markdown.read.blocks import read
+from heapsyncd.markdown.read.parse import forget, parse
 from heapsyncd.markdown.style import Style
+from heapsyncd.markdown.write.render import render
 from heapsyncd.tree import Block, Text, inline
 from tests.steps import steps
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
-from heapsyncd.markdown.render import render
+from heapsyncd.markdown.read.parse import parse
 from heapsyncd.markdown.style import DEFAULT, Style
-from heapsyncd.markdown.writer import Writer
+from heapsyncd.markdown.write.blocks import Writer
+from heapsyncd.markdown.write.render import render
 from heapsyncd.tree import Atom, Block, Mark, Text, attrs, inline
 
 if TYPE_CHECKING:

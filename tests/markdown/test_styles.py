@@ -10,8 +10,8 @@ from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
-from heapsyncd.markdown.patch import patch
+from heapsyncd.markdown.patch.patch import patch
+from heapsyncd.markdown.read.parse import parse
 from heapsyncd.tree import Block, Text, inline
 
 _WORD = re.compile(r"\bw\d+\b")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heapsyncd.errors import UnreadableFile
-from heapsyncd.markdown.text import SourceText, decode, encode
+from heapsyncd.markdown.encoding import SourceText, decode, encode
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
-from heapsyncd.markdown.render import render
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.markdown.write.render import render
 from tests.peers.household import Household
 from tests.peers.people import Device, Person
 from tests.peers.programs import Judge, Program, faults

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.document.examine import examine
-from heapsyncd.document.levels import MOST, counted
+from heapsyncd.document.encoding.cost import MOST, counted
+from heapsyncd.document.encoding.examine import examine
+from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
-from heapsyncd.document.vectors import clocks
 from tests.document.encodings import CRASHERS, ODD, UPDATES
 from tests.document.victim import Victim
 from tests.peers.programs import Judge, Program, decoded, encoded, running

@@ -14,7 +14,7 @@ import pytest
 from pycrdt import Doc, XmlFragment
 
 from heapsyncd.database import Database, Tx
-from heapsyncd.document.examine import examine
+from heapsyncd.document.encoding.examine import examine
 from heapsyncd.errors import FolderTrouble, UnreadableDocument
 from heapsyncd.server import service
 from heapsyncd.wire import hocuspocus as hp

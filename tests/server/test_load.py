@@ -16,15 +16,15 @@ from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 from ulid import ULID
 
 from heapsyncd.document import updates
+from heapsyncd.document.encoding.state_vectors import number
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.vectors import number
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import HeapId, new_block_id
 from heapsyncd.server import Limits, transfers
-from heapsyncd.server.apart import Apart, carry_out
 from heapsyncd.server.awareness import LEFT, Budget, Presence, State, decode, encode
 from heapsyncd.server.data import Stored
-from heapsyncd.server.held import Batch
+from heapsyncd.server.large_documents import Apart, carry_out
+from heapsyncd.server.loaded_documents import Batch
 from heapsyncd.wire import hocuspocus as hp
 from tests.bench.loop import watched
 from tests.server.rig import (

@@ -1,7 +1,7 @@
 """The demo's heap."""
 
-from heapsyncd.document import nodes
-from heapsyncd.document.rules import violations
+from heapsyncd.document.xml import nodes
+from heapsyncd.document.xml.content_model import violations
 from heapsyncd.ids import BlockId
 from heapsyncd.server import Server
 from heapsyncd.server.sample import TITLES, plant

@@ -15,10 +15,10 @@ from heapsyncd.document.edit import Wish, express
 from heapsyncd.ids import BlockId, HeapId, Seed
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
-from heapsyncd.sync.mirror import mirror_account
 from heapsyncd.sync.report import Report, Verdict
+from heapsyncd.sync.runtime.account import mirror_account
 
 DEADLINE_S = 20.0
 

@@ -9,10 +9,10 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, missing
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
-from heapsyncd.sync.apart import Apart
-from heapsyncd.sync.merge import reexpress
-from heapsyncd.sync.recent_acks import LATELY_S, SentLately
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.sync.heap.recent_acks import LATELY_S, SentLately
+from heapsyncd.sync.merge.concurrent_edits import Apart
+from heapsyncd.sync.merge.note_text import reexpress
 
 ALL = "amber birch\n\ncloud delta\n\nember fjord\n"
 LESS = "amber birch\n\nember fjord\n"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.arrange import arrange
+from heapsyncd.sync.layout.move_order import arrange
 
 
 def play(current: dict[BlockId, str], desired: dict[BlockId, str]) -> dict[BlockId, str]:

@@ -11,7 +11,7 @@ from heapsyncd.cache import blocks
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId
 from heapsyncd.server.documents import Published
-from heapsyncd.sync.cachefile import open_cache
+from heapsyncd.sync.cache_file import open_cache
 from tests.document.encodings import CRASHERS, item, update
 from tests.sync.proxy import Forward, Proxy, before
 from tests.sync.rig import Device, World, until

@@ -12,7 +12,7 @@ from heapsyncd.backoff import Backoff
 from heapsyncd.cache import heaps
 from heapsyncd.errors import OtherServer, Unreachable
 from heapsyncd.server import Server
-from heapsyncd.sync.cachefile import open_cache
+from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.wire import signin
 from tests.sync.proxy import Forward, Proxy, before, dropped, status
 from tests.sync.rig import Device, World, until

@@ -4,9 +4,9 @@ import pytest
 
 from heapsyncd.document.edit import merge_three
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
-from heapsyncd.sync.common import common
-from heapsyncd.sync.common import merged as merged_from
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.sync.merge.common_base import common
+from heapsyncd.sync.merge.common_base import merged as merged_from
 from heapsyncd.tree import Atom, Block, Text, attrs
 
 

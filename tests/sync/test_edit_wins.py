@@ -14,9 +14,9 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import ChangePage, Push, PushResult
-from heapsyncd.sync import changes
-from heapsyncd.sync.state import HeapState
-from heapsyncd.sync.status import cached_status
+from heapsyncd.sync.edits import moves
+from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.offline.status import cached_status
 from tests.server.rig import with_map
 from tests.sync.proxy import Proxy, before, dropped
 from tests.sync.rig import Device, World, until
@@ -100,7 +100,7 @@ class Gate:
             await self.open.wait()
             return await real(backend, heap, cursor_ms)
 
-        patch.setattr(HeaperBackend, "changes", changes)
+        patch.setattr(HeaperBackend, "changes", moves)
 
 
 # ---- nothing is sent before the news ----------------------------------------------------------
@@ -219,7 +219,7 @@ async def test_an_edit_that_comes_while_a_deletion_is_decided(
     """What others wrote is looked at, and the deletion stored, with nothing received between."""
     block = await world.add("Note", "text\n")
     device = world.device()
-    real = changes.vanished
+    real = moves.vanished
 
     async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
         before = await heap.db.read(lambda tx: blocks.get(tx, block))
@@ -232,7 +232,7 @@ async def test_an_edit_that_comes_while_a_deletion_is_decided(
             await until(received, "received", deadline_s=0.5)
         await real(heap, gone)
 
-    monkeypatch.setattr(changes, "vanished", vanished)
+    monkeypatch.setattr(moves, "vanished", vanished)
     async with device.running():
         await device.in_sync()
         await until(lambda: world.server.followers(block), "followed")
@@ -257,7 +257,7 @@ async def test_old_news_are_not_the_news(world: World, monkeypatch: pytest.Monke
         await go.wait()
         return page
 
-    monkeypatch.setattr(HeaperBackend, "changes", changes)
+    monkeypatch.setattr(HeaperBackend, "changes", moves)
     block = await world.add("Note", "text\n")
     device = world.device()
     device.poll_interval_s = 0.1

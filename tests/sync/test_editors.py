@@ -9,7 +9,7 @@ import pytest
 
 from heapsyncd.cache import blocks
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.cachefile import open_cache
+from heapsyncd.sync.cache_file import open_cache
 from tests.sync.rig import Device, World, until
 
 Save = Callable[[Path, bytes], None]

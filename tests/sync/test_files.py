@@ -21,8 +21,8 @@ from heapsyncd.folder.parts import Part
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import FileEntry
 from heapsyncd.server import Limits, Server
-from heapsyncd.sync.attachments import Holding, wanted_paths
-from heapsyncd.sync.fetch import mark
+from heapsyncd.sync.layout.attachments import Holding, wanted_paths
+from heapsyncd.sync.offline.fetch import mark
 from heapsyncd.wire.upload import Chunk
 from tests.sync.rig import Device, World, until
 

@@ -8,8 +8,8 @@ from heapsyncd.database import Database
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
-from heapsyncd.sync.fold import LONG, fold_logs
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.sync.pull.log_compaction import LONG, fold_logs
 from tests.sync.rig import World
 
 

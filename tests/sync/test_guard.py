@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heapsyncd.sync.guard import (
+from heapsyncd.sync.heap.limits import (
     BURST,
     FILES,
     RATE_PER_S,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.state import HeapState
-from heapsyncd.sync.status import cached_deletions, cached_status
+from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.offline.status import cached_deletions, cached_status
 from tests.sync.rig import Device, World, until
 
 THEN_MS = 1_760_000_000_000

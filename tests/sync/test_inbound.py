@@ -12,9 +12,10 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Database
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
-from heapsyncd.sync import inbound, publish, receive
-from heapsyncd.sync.push import push
-from heapsyncd.sync.state import HeapState
+from heapsyncd.sync import publish
+from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.pull import pull, receive
+from heapsyncd.sync.push.push import push
 from tests.sync.rig import World, until
 
 MANY = 40
@@ -125,7 +126,7 @@ async def test_news_alone_are_nothing_to_push(
     async def is_said(text: str) -> bool:
         return await world.text(block) == text
 
-    monkeypatch.setattr("heapsyncd.sync.heap.push", counted)
+    monkeypatch.setattr("heapsyncd.sync.runtime.heap.push", counted)
     block = await world.add("Note", "text\n")
     device = world.device()
     device.poll_interval_s = 3600.0
@@ -160,7 +161,7 @@ async def test_what_is_left_to_do_is_not_read_anew_for_each_batch(
         return real(row)
 
     monkeypatch.setattr(blocks, "_state", state)
-    monkeypatch.setattr(inbound, "PULL_BLOCKS", 4)
+    monkeypatch.setattr(pull, "PULL_BLOCKS", 4)
     monkeypatch.setattr(publish, "BATCH", 4)
     took = []
     for name in "ab":

@@ -16,14 +16,14 @@ from heapsyncd.document.edit import Wish, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import forget, parse
-from heapsyncd.markdown.patch import patch
-from heapsyncd.markdown.reader import read
-from heapsyncd.markdown.render import render
-from heapsyncd.sync.interpreter import LOOK_S, MANY, look_through, no_collection
-from heapsyncd.sync.offloop import off_loop
+from heapsyncd.markdown.patch.patch import patch
+from heapsyncd.markdown.read.blocks import read
+from heapsyncd.markdown.read.parse import forget, parse
+from heapsyncd.markdown.write.render import render
+from heapsyncd.sync.heap.gc_control import LOOK_S, MANY, look_through, no_collection
+from heapsyncd.sync.heap.offload import off_loop
+from heapsyncd.sync.offline.versions import restore_alone
 from heapsyncd.sync.report import Wanted
-from heapsyncd.sync.versions import restore_alone
 from tests.sync.rig import World
 
 NOTE = "# Boat\n\nText **bold `code`** [[x]].\n\n- item\n- [ ] task\n\n|a|\n|-|\n|b|\n\n<div>\n"

@@ -14,10 +14,10 @@ from heapsyncd.document.edit import Wish, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import HeapId
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import PullAnswer, PullAsk
-from heapsyncd.sync.cachefile import open_cache
-from heapsyncd.sync.status import cached_status
+from heapsyncd.sync.cache_file import open_cache
+from heapsyncd.sync.offline.status import cached_status
 from tests.sync.rig import Device, World, until
 
 

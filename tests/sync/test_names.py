@@ -23,10 +23,10 @@ from heapsyncd.folder.parts import Part
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
-from heapsyncd.sync.index import Index, NoteLinks
-from heapsyncd.sync.merge import FrontValues, Note, compose
+from heapsyncd.sync.heap.index import Index, NoteLinks
+from heapsyncd.sync.merge.note_text import FrontValues, Note, compose
 from tests.sync.rig import Device, World, until
 
 COMPOSED, DECOMPOSED = "Caf\u00e9", "Cafe\u0301"

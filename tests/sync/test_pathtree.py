@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heapsyncd.sync.pathtree import PathTree
+from heapsyncd.sync.heap.path_tree import PathTree
 
 paths = st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map("/".join)
 

@@ -4,9 +4,9 @@ import pytest
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.observed import Found
-from heapsyncd.sync.paths import assets_of, assets_owner
-from heapsyncd.sync.plan import recognise
+from heapsyncd.sync.heap.observed import Found
+from heapsyncd.sync.heap.paths import assets_of, assets_owner
+from heapsyncd.sync.scan.move_detection import recognise
 
 A, B, C = (BlockId(f"01J8XYZ0ABCDEFGHJKMNPQRS{k}") for k in ("TA", "TB", "TC"))
 

@@ -11,7 +11,7 @@ import pytest
 from heapsyncd.folder import safe_open, syscalls
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.server import Limits, Server
-from heapsyncd.sync.status import cached_status
+from heapsyncd.sync.offline.status import cached_status
 from tests.sync.rig import Device, World, until
 from tests.sync.test_trouble import problems, refusing
 from tests.world.fast import fast
@@ -142,7 +142,7 @@ async def start(world: World) -> Device:
 @pytest.mark.parametrize("case", CURES)
 async def test_cured_is_cured(world: World, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trouble with a file is told at the next look, and is gone at the next after its cure."""
-    monkeypatch.setattr("heapsyncd.sync.unsteady.NOTE_BYTES", 2000)
+    monkeypatch.setattr("heapsyncd.sync.scan.debounce.NOTE_BYTES", 2000)
     make, path, reason, cure = CURES[case]
     device = await start(world)
     async with device.running():
@@ -161,7 +161,7 @@ async def test_cured_while_nobody_looked(
     world: World, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A trouble is known without a daemon, and one that ended meanwhile is not told again."""
-    monkeypatch.setattr("heapsyncd.sync.unsteady.NOTE_BYTES", 2000)
+    monkeypatch.setattr("heapsyncd.sync.scan.debounce.NOTE_BYTES", 2000)
     make, path, reason, cure = CURES[case]
     device = await start(world)
     make(device.root)

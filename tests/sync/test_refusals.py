@@ -15,7 +15,7 @@ from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.backoff import Backoff
 from heapsyncd.ids import HeapId
 from heapsyncd.model import ChangePage
-from heapsyncd.sync import mirror, patience
+from heapsyncd.sync.runtime import account, retry
 from heapsyncd.wire import rest
 from heapsyncd.wire.signin import public_key
 from tests.sync.proxy import (
@@ -107,8 +107,8 @@ async def test_one_answer_ends_every_pause(
     """After an outage the first request that is answered, the list of heaps here, lets every heap
     receive, send and transfer at once, however long its own pause would have been.
     """
-    monkeypatch.setattr("heapsyncd.sync.mirror.HEAPS_AGAIN_S", 0.1)
-    monkeypatch.setattr(patience.Patience, "pause_s", lambda self: 3600.0 * bool(self.last))
+    monkeypatch.setattr("heapsyncd.sync.runtime.account.HEAPS_AGAIN_S", 0.1)
+    monkeypatch.setattr(retry.Patience, "pause_s", lambda self: 3600.0 * bool(self.last))
     device = behind(proxy, world)
     other = await world.server.add_heap("Other")
     block, theirs = await world.add("Note", "text\n"), await world.add("Theirs", "text\n")
@@ -150,7 +150,7 @@ async def test_a_pass_ends_when_one_route_stays_broken(
     world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is not sent after a while, although all else is answered, is said with the reason."""
-    monkeypatch.setattr("heapsyncd.sync.mirror.GIVE_UP_S", 2.0)
+    monkeypatch.setattr("heapsyncd.sync.runtime.account.GIVE_UP_S", 2.0)
     device = behind(proxy, world)
     await world.add("Note", "text\n")
     await device.synced()
@@ -243,7 +243,7 @@ async def test_edits_too_large_for_a_push(world: World, monkeypatch: pytest.Monk
     a pull shows that the server has it. Without a live connection it waits, and says so.
     """
     monkeypatch.setattr("heapsyncd.backends.heaper.MAX_PUSH_UPDATE_BYTES", 20_000)
-    monkeypatch.setattr("heapsyncd.sync.large.ASKED_AGAIN", Backoff(0.3, 600.0))
+    monkeypatch.setattr("heapsyncd.sync.push.oversized.ASKED_AGAIN", Backoff(0.3, 600.0))
     device = world.device(live="off")
     device.poll_interval_s = 0.1
     block, other = await world.add("Note", "text\n"), await world.add("Other", "text\n")
@@ -360,13 +360,13 @@ async def test_a_server_that_asks_to_slow_down(
     await world.add("Note", "text\n")
     await device.synced()
     pauses: list[float] = []
-    real = patience.Patience.pause_s
+    real = retry.Patience.pause_s
 
-    def noted(self: patience.Patience) -> float:
+    def noted(self: retry.Patience) -> float:
         pauses.append(real(self))
         return min(pauses[-1], 0.05)
 
-    monkeypatch.setattr(patience.Patience, "pause_s", noted)
+    monkeypatch.setattr(retry.Patience, "pause_s", noted)
     async with device.running():
         await device.in_sync()
         proxy.set(status(429, Retry_After=wanted), "/api/sync")
@@ -408,7 +408,7 @@ async def test_a_pass_ends_when_its_time_is_over(
     world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However slowly a server answers, and whatever it is asked."""
-    monkeypatch.setattr(mirror, "END_S", 0.2)
+    monkeypatch.setattr(account, "END_S", 0.2)
     device = behind(proxy, world)
     await world.add("Note", "text\n")
     await device.synced()

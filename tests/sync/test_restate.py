@@ -7,8 +7,8 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
-from heapsyncd.sync.restate import restate
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.sync.merge.rebase import restate
 
 BACKUP = "amber birch\n\ncloud delta\n"
 

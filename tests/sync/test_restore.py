@@ -6,10 +6,10 @@ from pycrdt import Doc, Map
 from heapsyncd.cache import history
 from heapsyncd.errors import UserError
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.cachefile import open_cache
+from heapsyncd.sync.cache_file import open_cache
+from heapsyncd.sync.offline.status import cached_deletions
+from heapsyncd.sync.offline.versions import restore_alone
 from heapsyncd.sync.report import Wanted
-from heapsyncd.sync.status import cached_deletions
-from heapsyncd.sync.versions import restore_alone
 from tests.sync.rig import Device, World
 
 

@@ -7,10 +7,10 @@ import pytest
 from heapsyncd.cache import history
 from heapsyncd.document.edit import Wish, express
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
-from heapsyncd.sync.cachefile import open_cache
-from heapsyncd.sync.overlap import overlaps
-from heapsyncd.sync.status import cached_status
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.sync.cache_file import open_cache
+from heapsyncd.sync.merge.overlaps import overlaps
+from heapsyncd.sync.offline.status import cached_status
 from tests.sync.rig import Device, World, until
 
 
@@ -68,8 +68,8 @@ async def test_unsent_edits_meet_what_comes(world: World, tmp_path: object) -> N
     block = await world.add("Note", "the sail\n")
     await device.synced()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("heapsyncd.sync.heap.NEWS_S", 0.01)
-        patch.setattr("heapsyncd.sync.heap.poll", _away)
+        patch.setattr("heapsyncd.sync.runtime.heap.NEWS_S", 0.01)
+        patch.setattr("heapsyncd.sync.runtime.heap.poll", _away)
         async with device.running():
             change(device, "the sail", "the sail is red")
             await until(lambda: device.report.heaps[world.heap].pending_up, "pending")

@@ -3,7 +3,7 @@
 import pytest
 
 from heapsyncd.cache.renditions import Origin, Rendition
-from heapsyncd.sync.stale import RECENT_MS, choose, was_written
+from heapsyncd.sync.merge.base_selection import RECENT_MS, choose, was_written
 
 FIRST = "The quick brown fox jumps over the lazy dog."
 REMOTE = "The quick brown fox jumps over the lazy dog. A sentence from afar arrives."

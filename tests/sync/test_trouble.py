@@ -20,12 +20,12 @@ from heapsyncd.folder import syscalls
 from heapsyncd.folder import watch as watching
 from heapsyncd.folder.watch import Hint
 from heapsyncd.markdown.frontmatter import split
-from heapsyncd.server.held import Batch
-from heapsyncd.sync import audit
-from heapsyncd.sync import heap as heap_module
-from heapsyncd.sync.cachefile import open_cache
-from heapsyncd.sync.state import HeapState
-from heapsyncd.sync.suspend import Suspends
+from heapsyncd.server.loaded_documents import Batch
+from heapsyncd.sync.cache_file import open_cache
+from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.runtime import heap as heap_module
+from heapsyncd.sync.runtime.suspend import Suspends
+from heapsyncd.sync.scan import watch_audit
 from tests.sync.rig import Device, World, until
 
 HOURS_8 = 8 * 3600.0
@@ -215,7 +215,7 @@ async def test_a_watch_that_went_blind_is_noticed(
     anew.
     """
     monkeypatch.setattr(heap_module, "AUDIT_S", 0.5)
-    monkeypatch.setattr(audit, "LATE_S", 0.1)
+    monkeypatch.setattr(watch_audit, "LATE_S", 0.1)
     real, blind, told = watching._Watching._hint, list[object](), list[Hint | None]()
 
     def hint(self: Any, batch: set[tuple[int, str]]) -> Hint | None:
@@ -250,7 +250,7 @@ async def test_an_audit_of_a_quiet_folder_finds_nothing(
     """Attachments, contents that stay on the server, ignored, special and unreadable files are
     nothing that the watch missed.
     """
-    monkeypatch.setattr(audit, "LATE_S", 0.0)
+    monkeypatch.setattr(watch_audit, "LATE_S", 0.0)
     device = world.device()
     device.files, device.files_limit_mb = "on-demand", 0.001
     note = await world.add("Note", "text\n")
@@ -264,7 +264,7 @@ async def test_an_audit_of_a_quiet_folder_finds_nothing(
     (device.root / "link.md").symlink_to("Note.md")
     os.mkfifo(device.root / "pipe")
     found: list[list[str]] = []
-    real = audit.missed
+    real = watch_audit.missed
 
     async def noted(heap: HeapState) -> list[str]:
         found.append(await real(heap))
@@ -351,12 +351,12 @@ async def test_after_a_suspend_both_ways_at_once(
     """
     slept = [0.0]
     monkeypatch.setattr(
-        "heapsyncd.sync.mirror.Suspends",
+        "heapsyncd.sync.runtime.account.Suspends",
         lambda: Suspends(always_s=lambda: time.monotonic() + slept[0]),
     )
-    monkeypatch.setattr("heapsyncd.sync.mirror.BEAT_S", 0.05)
+    monkeypatch.setattr("heapsyncd.sync.runtime.account.BEAT_S", 0.05)
     monkeypatch.setattr(
-        "heapsyncd.sync.patience.Patience.pause_s", lambda self: 3600.0 * bool(self.last)
+        "heapsyncd.sync.runtime.retry.Patience.pause_s", lambda self: 3600.0 * bool(self.last)
     )
     device = world.device(live="off")
     device.poll_interval_s = 3600.0

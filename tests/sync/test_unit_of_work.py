@@ -19,10 +19,10 @@ from heapsyncd.cache.schema import SCHEMA
 from heapsyncd.database import Database
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.sync.index import Index
+from heapsyncd.sync.heap.index import Index
+from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.report import HeapReport, Report
-from heapsyncd.sync.state import HeapState
-from heapsyncd.sync.unit_of_work import Change
 
 HEAP = HeapId("01HEAP00000000000000000000")
 FOLDER, NOTE, OTHER = (BlockId(f"01BLOCK000000000000000000{k}") for k in range(3))

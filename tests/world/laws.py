@@ -13,10 +13,10 @@ from heapsyncd.folder.ignore import TEMP
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.frontmatter import split
-from heapsyncd.markdown.parse import parse
-from heapsyncd.sync.cachefile import open_cache
-from heapsyncd.sync.index import Index, NoteLinks
-from heapsyncd.sync.merge import Note, recall, shows
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.sync.cache_file import open_cache
+from heapsyncd.sync.heap.index import Index, NoteLinks
+from heapsyncd.sync.merge.note_text import Note, recall, shows
 from heapsyncd.tree import Inline, Text
 from heapsyncd.tree.nodes import plain
 from tests.world.player import Player

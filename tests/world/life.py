@@ -21,8 +21,8 @@ import pytest
 
 from heapsyncd.database import Database, Tx
 from heapsyncd.folder import marker, syscalls
-from heapsyncd.sync import cachefile
-from heapsyncd.sync.state import HeapState
+from heapsyncd.sync import cache_file
+from heapsyncd.sync.heap.state import HeapState
 
 T = TypeVar("T")
 SYSCALLS: Final = (
@@ -150,7 +150,7 @@ def watched(*, statements: bool = False) -> Iterator[None]:
         patch.setattr(marker, "claim", _claimed(marker.claim))
         patch.setattr(HeapState, "load_index", _remembered)
         if statements:
-            patch.setattr(cachefile, "Database", _Statements)
+            patch.setattr(cache_file, "Database", _Statements)
         else:
             for kind in ("read", "write"):
                 patch.setattr(Database, kind, _transaction(kind, getattr(Database, kind)))

@@ -15,8 +15,8 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
-from heapsyncd.markdown.render import render
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.markdown.write.render import render
 from heapsyncd.server import Server
 from heapsyncd.server.limits import Limits
 from tests.sync.rig import Device, World, until

@@ -8,8 +8,8 @@ import secrets
 from pathlib import Path
 
 from heapsyncd.errors import leaves
-from heapsyncd.sync.mirror import mirror_account
 from heapsyncd.sync.report import Report, Verdict
+from heapsyncd.sync.runtime.account import mirror_account
 from tests.sync.rig import Device
 from tests.world.life import Killed, Life
 

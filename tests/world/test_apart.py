@@ -9,7 +9,7 @@ import pytest
 from heapsyncd.document.edit import Wish
 from heapsyncd.folder.disk import HeapFolder, Moved
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.read.parse import parse
 from tests.sync.rig import until
 from tests.world import laws
 from tests.world.fast import fast

@@ -19,7 +19,7 @@ from heapsyncd.document.edit import Wish
 from heapsyncd.errors import FolderTrouble, leaves
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.parse import parse
+from heapsyncd.markdown.read.parse import parse
 from heapsyncd.sync.report import Verdict
 from tests.server.rig import with_map
 from tests.world import laws

@@ -15,8 +15,8 @@ from heapsyncd.cache import heaps
 from heapsyncd.errors import OtherServer, Unreachable
 from heapsyncd.model import ChangePage
 from heapsyncd.server import Server
-from heapsyncd.sync import created
-from heapsyncd.sync.cachefile import open_cache
+from heapsyncd.sync.cache_file import open_cache
+from heapsyncd.sync.edits import create
 from tests.server.rig import with_map
 from tests.sync.rig import Device, until
 from tests.world import laws
@@ -453,7 +453,7 @@ async def test_a_new_note_that_could_not_be_stored(
     game: Game, one: Player, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failed transaction is not taken for done: "in sync" means that the file has its id."""
-    store = created._store_created
+    store = create._store_created
     failed: list[sqlite3.Error] = []
 
     def full(*args: object) -> None:
@@ -463,7 +463,7 @@ async def test_a_new_note_that_could_not_be_stored(
             failed[0].sqlite_errorcode = sqlite3.SQLITE_FULL
             raise failed[0]
 
-    monkeypatch.setattr(created, "_store_created", full)
+    monkeypatch.setattr(create, "_store_created", full)
     one.save("New.md", f"{game.word(one.name)}\n", 0)
     await quiet(game)
     assert failed
@@ -480,8 +480,8 @@ async def test_deleted_before_its_id_was_written(
         return False
 
     with monkeypatch.context() as patch:
-        patch.setattr("heapsyncd.sync.heap.publish", not_yet)
-        patch.setattr("heapsyncd.sync.created.write_planned", not_yet)
+        patch.setattr("heapsyncd.sync.runtime.heap.publish", not_yet)
+        patch.setattr("heapsyncd.sync.edits.create.write_planned", not_yet)
         await one.start()
         one.save("New.md", f"{game.word(one.name)}\n", 0)
         path = one.root / "New.md"

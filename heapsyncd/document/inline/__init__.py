@@ -1,0 +1,1 @@
+"""Edits of the inline content of one textblock. Pure."""

@@ -1,0 +1,1 @@
+"""A text changed to read as another tree, byte for byte as it was everywhere else."""

@@ -1,0 +1,104 @@
+"""Which part of a body is to be patched: the sections of the blocks that changed, or, in a long
+list, of the items that changed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from heapsyncd.diff import equal_ends
+from heapsyncd.markdown.read.parse import Section, Sections
+from heapsyncd.tree import LISTS, Block
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A range of a body's characters, and what it is to read as."""
+
+    start: int
+    end: int
+    wanted: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A section, where it begins, and the index among the body's blocks of its first one."""
+
+    section: Section
+    at: int
+    first: int
+    goes_on: bool
+
+    @property
+    def end(self) -> int:
+        return self.at + len(self.section.text)
+
+    @property
+    def stop(self) -> int:
+        return self.first + len(self.section.blocks)
+
+
+def parts(
+    found: Sections, old: Sequence[Block], wanted: Sequence[Block], same: tuple[int, int]
+) -> Iterator[Part]:
+    """The parts that hold all that changed, the smallest first.
+
+    Args:
+        found: the body.
+        old: its blocks.
+        wanted: what they are to become.
+        same: how many are equal at either end.
+    """
+    placed = list(_placed(found))
+    first, last = same
+    if first + last + 1 == len(old) == len(wanted):
+        part = _of_list(placed, first, old[first], wanted[first])
+        if part is not None:
+            yield part
+    yield _of_blocks(placed, first, len(old) - last, wanted)
+
+
+def _placed(found: Sections) -> Iterator[_Placed]:
+    at = done = 0
+    for section, goes_on in zip(found.found, found.goes_on, strict=True):
+        one = _Placed(section, at, done - goes_on, goes_on)
+        yield one
+        at, done = one.end, one.stop
+
+
+def _of_blocks(placed: list[_Placed], first: int, last: int, wanted: Sequence[Block]) -> Part:
+    """The sections of the blocks ``first`` to ``last``, and of the ones beside them."""
+    start = end = before = done = 0
+    for one, following in zip(placed, [*placed[1:], None], strict=True):
+        if following is not None and following.goes_on:
+            continue  # a list is taken whole or not at all
+        if one.stop < first:
+            start, before = one.end, one.stop
+        elif done > last:
+            break
+        done, end = one.stop, one.end
+    total = placed[-1].stop if placed else 0
+    return Part(start, end, tuple(wanted[before : len(wanted) - (total - done)]))
+
+
+def _of_list(placed: list[_Placed], k: int, old: Block, new: Block) -> Part | None:
+    """The sections of the items that changed, and of the ones beside them; None where the list is
+    not cut, or changes as a whole.
+    """
+    if old.kind not in LISTS or old.kind != new.kind or old.attrs != new.attrs:
+        return None
+    cuts = [one for one in placed if one.first <= k < one.stop]
+    head, tail = equal_ends(old.children, new.children)
+    ends: list[int] = []
+    for one in cuts:
+        ends.append((ends[-1] if ends else 0) + len(one.section.blocks[k - one.first].children))
+    a = next(i for i, end in enumerate(ends) if end > max(head - 1, 0))
+    b = next(i for i, end in enumerate(ends) if end > min(ends[-1] - tail, ends[-1] - 1))
+    before, after = (ends[a - 1] if a else 0), ends[-1] - ends[b]
+    items = new.children[before : len(new.children) - after]
+    if len(cuts) == 1 or not items:
+        return None
+    first, last = cuts[a], cuts[b]
+    # The part of a list reads as a list that begins with its own number.
+    piece = first.section.blocks[k - first.first].with_children(items)
+    lead = first.section.blocks[: k - first.first]
+    return Part(first.at, last.end, (*lead, piece, *last.section.blocks[k - last.first + 1 :]))

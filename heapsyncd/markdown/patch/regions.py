@@ -1,0 +1,59 @@
+"""What of a leaf changed, as ranges of its tokens and bytes."""
+
+from dataclasses import dataclass
+
+from heapsyncd.markdown.patch.tokens import Row
+from heapsyncd.tree import Span
+
+
+@dataclass(slots=True)
+class Region:
+    """Old tokens ``a`` to ``b`` become new tokens ``c`` to ``d``.
+
+    ``start`` to ``end`` are the bytes to replace, delimiters included; -1 for a bare insertion,
+    whose place is found last.
+    """
+
+    a: int
+    b: int
+    c: int
+    d: int
+    start: int
+    end: int
+
+
+def region_of(row: Row, a: int, b: int, c: int, d: int) -> Region:
+    """Tokens ``a`` to ``b`` with just their own bytes."""
+    if a < b:
+        return Region(a, b, c, d, row.start(a), row.end(b - 1))
+    return Region(a, b, c, d, -1, -1)
+
+
+def joined(row: Row, first: Region, second: Region) -> Region:
+    """Both as one; between and around what changed, old and new are the same."""
+    a, b = min(first.a, second.a), max(first.b, second.b)
+    c = first.c - max(first.a - second.a, 0)
+    d = second.d + max(first.b - second.b, 0)
+    region = region_of(row, a, b, c, d)
+    if a < b:
+        starts = [r.start for r in (first, second) if r.start >= 0]
+        region.start = min([region.start, *starts])
+        region.end = max(region.end, first.end, second.end)
+    return region
+
+
+def stretch(row: Row, region: Region, outer: Span) -> None:
+    """Take in a whole range and the characters in it, which are the same in the new content."""
+    a = min(region.a, row.index(outer.start))
+    b = max(region.b, row.index(outer.end))
+    region.c -= region.a - a
+    region.d += b - region.b
+    region.a, region.b = a, b
+    region.start = min(region.start, outer.start)
+    region.end = max(region.end, outer.end)
+
+
+def is_all(row: Row, region: Region, inner: Span) -> bool:
+    """Whether the region is all there is inside a mark's delimiters."""
+    starts_it = not region.a or row.end(region.a - 1) <= inner.start
+    return starts_it and (region.b == len(row) or row.start(region.b) >= inner.end)

@@ -1,0 +1,307 @@
+"""The inline content of one block: events to runs and atoms, each knowing its bytes.
+
+What the tree has no word for is read as the text it is written with (inline HTML, footnote
+references, unknown wikilinks, links around something that is no text): nothing is lost.
+"""
+
+from typing import Any
+
+from heapsyncd.markdown.events import (
+    BREAK_TAG,
+    OPAQUE_INLINE,
+    SEPARATOR,
+    Events,
+    Range,
+    closing,
+)
+from heapsyncd.markdown.read import inline_links
+from heapsyncd.markdown.read.literal import (
+    after_prefix,
+    bare,
+    line_after,
+    lines_of_code,
+    lone_text,
+)
+from heapsyncd.markdown.source import Source
+from heapsyncd.tree import Atom, Inline, Mark, Marks, Piece, Span, Text, attrs, inline, marks
+from heapsyncd.tree.canonical import destination, one_spaced
+
+CODE = Mark("code")
+_STOP = -1
+_HANDLERS = {
+    "Text": "_on_text",
+    "SoftBreak": "_on_soft_break",
+    "HardBreak": "_on_hard_break",
+    "Code": "_on_code",
+    "Start": "_on_start",
+    "End": "_on_end",
+    "InlineHtml": "_on_html",
+    "TaskListMarker": "_on_task",
+    "FootnoteReference": "_on_literal",
+}
+"""By name: bound methods would be a cycle that holds on to all events."""
+
+
+class LeafReader:
+    r"""Reads inline events from an index on, until a block opens or closes.
+
+    Args:
+        source: the text.
+        events: its events (or those of a part, ranges moved).
+    """
+
+    def __init__(self, source: Source, events: Events) -> None:
+        self._source = source
+        self._events = events
+        self._in_table = False
+        self._quotes = 0
+        self._items: list[Inline] = []
+        self._marks: Marks = ()
+        self._words: list[str] = []
+        self._pieces: list[Piece] = []
+        self._length = 0
+        self._next = -1
+        """Where the next byte continues the last piece; -1 when nothing can."""
+        self._first = 0
+        self._underlines: dict[int, bool] | None = None
+        self._opened: list[Marks] = []
+
+    def read(
+        self, i: int, *, in_table: bool = False, quotes: int = 0
+    ) -> tuple[tuple[Inline, ...], int]:
+        r"""Read one leaf.
+
+        Args:
+            i: the index of its first event.
+            in_table: ``\|`` is a pipe here.
+            quotes: how many block quotes are around; their markers may start a literal's lines.
+
+        Returns:
+            The content in canonical form, and the index of the event that ended it.
+        """
+        events = self._events
+        only = self._lone(i)
+        if only is not None:
+            return only, i + 1
+        self._in_table, self._quotes = in_table, quotes
+        self._items, self._marks, self._underlines = [], (), None
+        self._first = i
+        while i < len(events):
+            event, where = events[i]
+            if type(event) is str:
+                kind, value = event, None
+            else:
+                ((kind, value),) = event.items()
+            handler = _HANDLERS.get(kind)
+            after = _STOP if handler is None else getattr(self, handler)(value, where, i)
+            if after == _STOP:
+                break
+            i = after
+        return self._finish(), i
+
+    def _lone(self, i: int) -> tuple[Inline, ...] | None:
+        """The content of the commonest leaf, one stretch of bare text; None when it is another."""
+        return lone_text(self._source.data, self._events, i)
+
+    def _finish(self) -> tuple[Inline, ...]:
+        if not self._items and not self._marks and self._words:
+            # The common case by far: one run of bare text.
+            text, pieces = "".join(self._words), tuple(self._pieces)
+            self._forget()
+            return bare(text, pieces)
+        self._flush()
+        return inline(self._items)
+
+    # Text
+
+    def _flush(self) -> None:
+        if self._words:
+            self._items.append(Text("".join(self._words), self._marks, tuple(self._pieces)))
+            self._forget()
+        self._next = -1
+
+    def _forget(self) -> None:
+        self._words, self._pieces, self._length, self._next = [], [], 0, -1
+
+    def _on_text(self, text: str, where: Range, i: int) -> int:
+        self._text(text, where["start"], where["end"])
+        return i + 1
+
+    def _on_soft_break(self, _: None, where: Range, i: int) -> int:
+        self._put(" ", where["start"], line_after(self._source.data, self._events, i))
+        return i + 1
+
+    def _on_hard_break(self, _: None, where: Range, i: int) -> int:
+        self._atom("break", where["start"], line_after(self._source.data, self._events, i))
+        return i + 1
+
+    def _on_literal(self, _: Any, where: Range, i: int) -> int:
+        self._literal(where["start"], where["end"])
+        return i + 1
+
+    def _on_task(self, _: bool, where: Range, i: int) -> int:
+        """A box where the list has no tasks; the caller takes those of task lists itself."""
+        blank = self._source.data[where["end"] : where["end"] + 1] in {b" ", b"\t"}
+        self._literal(where["start"], where["end"] + blank)
+        return i + 1
+
+    def _text(self, text: str, start: int, end: int) -> None:
+        """Text that stands literally in the source, or else one odd piece."""
+        if self._source.data[start:end] != text.encode():
+            self._odd(text, start, end)
+        elif "\0" in text:
+            for part in text.split("\0"):
+                self._plain(part, start)
+                start += len(part.encode()) + 1
+        else:
+            self._plain(text, start)
+
+    def _plain(self, text: str, start: int) -> None:
+        if not text:
+            return
+        if start != self._next:
+            self._pieces.append(Piece(self._length, (), start))
+        self._words.append(text)
+        self._length += len(text)
+        self._next = start + (len(text) if text.isascii() else len(text.encode()))
+
+    def _odd(self, text: str, start: int, end: int) -> None:
+        """Text written otherwise than it reads. A newline (an entity can say it) is a break."""
+        for k, part in enumerate(text.replace("\r", "\n").split("\n")):
+            if k:
+                self._atom("break", start, end)
+            clean = part.replace("\0", "")
+            if clean:
+                self._put(clean, start, end)
+
+    def _put(self, text: str, start: int, end: int) -> None:
+        self._pieces.append(Piece(self._length, (), start))
+        self._words.append(text)
+        self._length += len(text)
+        self._next = -1
+        if self._source.trace is not None:
+            self._source.trace.ends[start] = end
+
+    def _literal(self, start: int, end: int) -> None:
+        """The source itself as text; a line end with the next line's prefix reads as a space."""
+        data = self._source.data
+        while start < end:
+            newline = data.find(b"\n", start, end)
+            stop = end if newline < 0 else newline
+            line_end = stop - 1 if newline >= 0 and data[stop - 1 : stop] == b"\r" else stop
+            self._literal_line(start, line_end)
+            if newline < 0:
+                return
+            start = after_prefix(data, newline + 1, end, self._quotes)
+            self._odd(" ", line_end, start)
+
+    def _literal_line(self, start: int, end: int) -> None:
+        data = self._source.data
+        while self._in_table and (pipe := data.find(b"\\|", start, end)) >= 0:
+            self._text(data[start:pipe].decode(), start, pipe)
+            start = pipe + 1
+        self._text(data[start:end].decode(), start, end)
+
+    def _on_code(self, text: str, where: Range, i: int) -> int:
+        before = self._marks
+        self._flush()
+        self._marks = marks(*before, CODE)
+        start, end = where["start"], where["end"]
+        whole = self._source.data[start:end]
+        ticks = len(whole) - len(whole.lstrip(b"`"))
+        lines = lines_of_code(self._source.data, start + ticks, end - ticks, text)
+        if not lines:
+            self._odd(text.replace("\n", " "), start, end)
+        for k, (first, last) in enumerate(lines):
+            if k:
+                self._odd(" ", lines[k - 1][1], first)
+            self._text(self._source.data[first:last].decode(), first, last)
+        self._flush()
+        self._marks = before
+        self._source.wrap(start, end, ticks, ticks, CODE)
+        return i + 1
+
+    # Marks and atoms
+
+    def _atom(self, kind: Any, start: int, end: int, **values: str | None) -> None:
+        self._flush()
+        self._items.append(Atom(kind, attrs(**values), span=Span(start, end)))
+
+    def _on_start(self, value: Any, where: Range, i: int) -> int:
+        """Open a mark, or read a whole link; stop where a block begins."""
+        if type(value) is str:
+            mark = inline_links.MARKS.get(value)
+            if mark is None:
+                return _STOP
+            two = value == "Strong" or self._source.data.startswith(b"~~", where["start"])
+            width = 2 if two else 1
+            self._source.wrap(where["start"], where["end"], width, width, mark)
+            self._push(mark)
+            return i + 1
+        ((kind, data),) = value.items()
+        return self._link(kind, data, where, i) if kind in {"Link", "Image"} else _STOP
+
+    def _link(self, kind: str, data: dict[str, Any], where: Range, i: int) -> int:
+        start, end = where["start"], where["end"]
+        last = closing(self._events, i)
+        if inline_links.is_literal(self._source, self._events, i):
+            self._literal(start, end)
+        elif inline_links.is_wiki(data):
+            block = inline_links.target(self._source, data)
+            has_label = data["link_type"]["WikiLink"]["has_pothole"]
+            if has_label:
+                label = one_spaced(inline_links.label(self._source, self._events, i) or "") or None
+            else:
+                label = inline_links.spelling(self._source, data, block)
+            self._atom("mention", start, end, id=block, label=label)
+        elif kind == "Image":
+            src, title = destination(data["dest_url"]), one_spaced(data["title"])
+            alt = one_spaced(inline_links.alt_text(self._events, i))
+            self._atom("image", start, end, src=src, alt=alt, title=title)
+        else:
+            email = "mailto:" if data["link_type"] == "Email" else ""
+            mark = Mark("link", email + destination(data["dest_url"]), one_spaced(data["title"]))
+            after = end - self._events[last - 1][1]["end"]
+            self._source.wrap(start, end, 1, after, mark)
+            self._push(mark)
+            return i + 1
+        return last + 1
+
+    def _push(self, mark: Mark) -> None:
+        self._flush()
+        self._opened.append(self._marks)
+        self._marks = marks(*self._marks, mark)
+
+    def _on_end(self, _: Any, __: Range, i: int) -> int:
+        if not self._opened:
+            return _STOP
+        self._flush()
+        # An underline may reach over the end of what it began in.
+        underlined = inline_links.UNDERLINE in self._marks
+        before = tuple(m for m in self._opened.pop() if m != inline_links.UNDERLINE)
+        self._marks = marks(*before, inline_links.UNDERLINE) if underlined else before
+        return i + 1
+
+    def _on_html(self, html: str, where: Range, i: int) -> int:
+        start, end = where["start"], where["end"]
+        if BREAK_TAG.fullmatch(html):
+            self._atom("break", start, end)
+        elif opaque := OPAQUE_INLINE.fullmatch(html):
+            self._atom("opaque", start, end, label=opaque[1], digest=opaque[2])
+        elif html == SEPARATOR:
+            self._next = -1
+        elif html in {"<u>", "</u>"} and i in self._pairs():
+            self._flush()
+            bare_marks = tuple(m for m in self._marks if m != inline_links.UNDERLINE)
+            still = self._pairs()[i]
+            self._marks = marks(*bare_marks, inline_links.UNDERLINE) if still else bare_marks
+        else:
+            self._literal(start, end)
+        return i + 1
+
+    def _pairs(self) -> dict[int, bool]:
+        if self._underlines is None:
+            self._underlines = inline_links.pair_underlines(
+                self._source, self._events, self._first
+            )
+        return self._underlines

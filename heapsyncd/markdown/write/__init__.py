@@ -1,0 +1,1 @@
+"""Tree to text, where there is no text yet."""

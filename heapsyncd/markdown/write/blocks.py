@@ -1,0 +1,294 @@
+"""Blocks as lines: what ``render`` and ``patch`` write anew."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from heapsyncd.markdown import escaping as esc
+from heapsyncd.markdown.attached_files import file_line
+from heapsyncd.markdown.links import Links
+from heapsyncd.markdown.read.parse import MAX_DEPTH, parse
+from heapsyncd.markdown.style import Style
+from heapsyncd.markdown.write.inline import GUARD, SpanWriter, wrap
+from heapsyncd.markdown.write.list_tightness import is_shared, is_tight
+from heapsyncd.markdown.write.safe_text import Whole, is_plain_code, is_plain_item, plain_inline
+from heapsyncd.tree import LISTS, Atom, Block, Inline, Text
+
+_OPENER = re.compile(r"\s*(?:[#>+=|~`\[<:_*-]|\d)")
+_TASK = re.compile(r"\[[ xX]\](?:\s|$)")
+_MAX_NUMBER = 999_999_999
+_INDENT = 4
+"""The columns of a style's indent, be it a tab or spaces."""
+_OTHER = {"-": "*", "*": "-", "+": "-", ".": ")", ")": "."}
+_RULE = re.compile(r"([-*])(?: *\1){2,}")
+_SURE = frozenset({"paragraph", "heading", "code", "quote", "rule", "table"})
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """A block that was written: its first line, and whether it can't be misread."""
+
+    line: int
+    is_sure: bool
+
+
+class Writer:
+    """Writes blocks as lines without their container's prefix; remembers each leaf's rung.
+
+    Args:
+        links: for mentions and files.
+        style: the choices.
+        checked: verify every leaf on its own already.
+        floor: the least rung for text that is not plainly safe.
+        standing: the lines of a block that is in some source already.
+    """
+
+    def __init__(
+        self,
+        links: Links,
+        style: Style,
+        *,
+        checked: bool = False,
+        floor: int = 0,
+        standing: Callable[[Block], list[str] | None] = lambda _: None,
+    ) -> None:
+        self._links = links
+        self._style = style
+        self._floor = floor
+        self._standing = standing
+        self._rungs: dict[int, int] = {}
+        """The least rung for a leaf, by identity."""
+        self._kept: list[Block] = []
+        self.checked = checked
+        self.is_sure = True
+        """Whether all that was written is such that it can't be misread (``safe_text``)."""
+        self.tops: list[Top] = []
+        """The blocks of a document, as they were written last."""
+        self.filled = False
+        """Whether items without text are written with something invisible in them."""
+
+    def insist(self, leaf: Block, rung: int) -> None:
+        """From now on write a leaf at this rung at least."""
+        self._rungs[id(leaf)] = max(self._rungs.get(id(leaf), 0), rung)
+        self._kept.append(leaf)  # so that its identity is not given to another block
+
+    # Blocks
+
+    def blocks(self, blocks: Sequence[Block], depth: int = 0) -> list[str]:
+        """The lines of sibling blocks, a blank line between two."""
+        lines: list[str] = []
+        last: Block | None = None
+        mark = ""
+        if not depth:
+            self.tops = []
+        for block in blocks:
+            was_sure, self.is_sure = self.is_sure, True
+            is_list = block.kind in LISTS
+            if is_list:
+                mark = self._marker(block, last, mark)
+            joined = is_list and is_shared(last, block) and is_tight(last) and is_tight(block)
+            if lines and not joined:
+                lines.append("")
+            start = len(lines)
+            known = None if id(block) in self._rungs else self._standing(block)
+            lines += known or (
+                self._list(block, mark, depth) if is_list else self._block(block, depth)
+            )
+            if not depth:
+                self.tops.append(Top(start, self.is_sure and known is None))
+            self.is_sure = self.is_sure and was_sure
+            last = block
+        return lines
+
+    def _marker(self, block: Block, last: Block | None, mark: str) -> str:
+        """The list's bullet or number delimiter, other than that of a list just before it.
+
+        Tasks and plain items next to each other share one: they read as the one list of the
+        source that they may have come from.
+        """
+        ordered = block.kind == "ordered_list"
+        first = self._style.delimiter if ordered else self._style.bullet
+        if last is None or last.kind not in LISTS or ordered != (last.kind == "ordered_list"):
+            return first
+        return mark if is_shared(last, block) else _OTHER[mark]
+
+    def _block(self, block: Block, depth: int, *, in_item: bool = False) -> list[str]:
+        """One block that is no list."""
+        self.is_sure = self.is_sure and block.kind in _SURE and depth < MAX_DEPTH - 4
+        if depth > MAX_DEPTH + 20:
+            # Deeper than what reads back: the words at least.
+            return [esc.escape(w, 1) for w in block.words().split("\n")]
+        match block.kind:
+            case "paragraph":
+                return self.leaf(block).split("\n")
+            case "heading":
+                level = min(max(int(block.get("level") or 1), 1), 6)
+                return [f"{'#' * level} {self.leaf(block)}".rstrip(" ")]
+            case "code":
+                return self._code(block, depth)
+            case "quote":
+                return self._quote(block, depth)
+            case "rule":
+                return ["___" if in_item else self._style.rule]
+            case "table":
+                return self._table(block)
+            case "files":
+                return [file_line(k, self._links) for k in str(block.get("keys")).split("\n")]
+            case "opaque":
+                return [f"<!-- heapsyncd: {block.get('label')} {block.get('digest')} -->"]
+            case _:
+                return self.blocks(block.children, depth + 1)
+
+    def _quote(self, block: Block, depth: int) -> list[str]:
+        self.is_sure = self.is_sure and bool(block.children)
+        inner = self.blocks(block.children, depth + 1)
+        return [f"> {line}" if line else ">" for line in inner] or [">"]
+
+    def _code(self, block: Block, depth: int) -> list[str]:
+        self.is_sure = self.is_sure and is_plain_code(block, depth)
+        info = esc.info_string(str(block.get("info") or ""))
+        char = "~" if "`" in info else self._style.fence
+        runs = re.findall(re.escape(char) + "+", block.text)
+        fence = char * max(3, 1 + max(map(len, runs), default=0))
+        body = block.text.split("\n") if block.text else []
+        return [fence + info, *body, fence]
+
+    # Lists
+
+    def _list(self, block: Block, mark: str, depth: int) -> list[str]:
+        lines = self._items(block, mark, depth)
+        if any(_RULE.fullmatch(line) for line in lines):
+            # Nothing but bullets on a line (`- - -`) is a rule; with another among them it is not.
+            lines = self._items(block, "+", depth)
+        return lines
+
+    def _items(self, block: Block, mark: str, depth: int) -> list[str]:
+        """Items one below the other, or with blank lines between when the list is loose."""
+        lines: list[str] = []
+        tight = is_tight(block)
+        number = max(int(block.get("start") or 0), 0)
+        for k, item in enumerate(block.children):
+            if lines and not tight:
+                lines.append("")
+            ordered = block.kind == "ordered_list"
+            head = f"{min(number + k, _MAX_NUMBER)}{mark}" if ordered else mark
+            head += self._style.number_gap if ordered else self._style.gap
+            lines += self.item(item, head, tight=tight, depth=depth)
+        return lines
+
+    def item(self, item: Block, head: str, *, tight: bool, depth: int = 0) -> list[str]:
+        """An item behind its marker and gap, the rest of it indented to the first line's text."""
+        indent = " " * len(head)
+        if self._style.indent and len(head) <= _INDENT:
+            # Behind a quote's marker a tab may be too narrow: only reading back can tell.
+            indent, self.is_sure = self._style.indent, False
+        self.is_sure = self.is_sure and is_plain_item(item) and len(head) <= 10
+        inner = self._item_blocks(item, tight=tight, depth=depth)
+        checked = item.get("checked")
+        if checked is not None:
+            box = "[x]" if checked else "[ ]"
+            if item.children and item.children[0].kind in {"paragraph", "files"}:
+                inner = [f"{box} {inner[0]}", *inner[1:]]
+            else:
+                alone = [f"{box} {GUARD}", ""] if self.filled else [box]
+                inner = [*alone, *inner] if inner else alone[:1]
+        if not inner:
+            return [f"{head}{GUARD}" if self.filled else head.rstrip()]
+        return [f"{head}{inner[0]}", *(indent + line if line else "" for line in inner[1:])]
+
+    def _item_blocks(self, item: Block, *, tight: bool, depth: int) -> list[str]:
+        children = item.children
+        if not children:
+            return []
+        first = children[0]
+        if first.kind == "paragraph" and item.get("checked") is None:
+            start = first.inline[0]
+            if isinstance(start, Text) and _TASK.match(start.text):
+                # Text that looks like a task's box.
+                self.insist(first, 1)
+        if first.kind == "rule":
+            lines = self._block(first, depth + 2, in_item=True)
+            rest = self.blocks(children[1:], depth + 2)
+            return [*lines, "", *rest] if rest else lines
+        if tight and len(children) > 1:
+            rest = self.blocks(children[1:], depth + 2)
+            return self.blocks(children[:1], depth + 2) + rest
+        return self.blocks(children, depth + 2)
+
+    # Tables
+
+    def _table(self, block: Block) -> list[str]:
+        self.is_sure = self.is_sure and bool(block.children)
+        rows = [self.row(row) for row in block.children]
+        columns = len(block.children[0].children) if block.children else 0
+        return [*rows[:1], "|" + " --- |" * columns, *rows[1:]]
+
+    def row(self, row: Block) -> str:
+        """The line of one row."""
+        self.is_sure = self.is_sure and bool(row.children)
+        return "".join(["|", *(f" {self.leaf(cell)} |" for cell in row.children)])
+
+    # Leaves
+
+    def leaf(self, block: Block) -> str:
+        """A block's inline content at the least rung that is known, or looks, right."""
+        items = block.inline
+        rung = max(self._rungs.get(id(block), 0), self._floor)
+        is_whole = not rung and not self.checked
+        whole = Whole(self._links, block.kind == "cell") if is_whole else None
+        plain = plain_inline(items, self._style, whole)
+        if plain is not None:
+            return plain
+        self.is_sure = False
+        if not self.checked and (rung or not _opens_block(items)):
+            return self._write(block, rung, self._style)
+        for k, style in _ladder(rung, self._style, items):
+            text = self._write(block, k, style)
+            if self._reads_back(block, text):
+                return text
+        return self._write(block, esc.RUNGS - 1, self._style)
+
+    def _write(self, block: Block, rung: int, style: Style) -> str:
+        in_table, flat = block.kind == "cell", block.kind != "paragraph"
+        writer = SpanWriter(self._links, style, rung, flat=flat, in_table=in_table)
+        text = writer.write(block.inline)
+        if block.kind == "heading":
+            return esc.closing_hashes(text, rung)
+        if block.kind == "paragraph" and rung and _is_images(block.inline):
+            # With something beside it an image is no attached file.
+            text += GUARD
+        return wrap(text, None if flat else style.width)
+
+    def _reads_back(self, block: Block, text: str) -> bool:
+        """Whether the leaf alone reads as itself."""
+        if block.kind == "cell":
+            read = parse(f"|x|\n|-|\n|{text}|", self._links).children
+            return len(read) == 1 and [
+                cell.inline for row in read[0].children[1:] for cell in row.children
+            ] == [block.inline]
+        head = "# " if block.kind == "heading" else ""
+        read = parse(head + text, self._links).children
+        return len(read) == 1 and (read[0].kind, read[0].inline) == (block.kind, block.inline)
+
+
+def _opens_block(items: Sequence[Inline]) -> bool:
+    """Whether a line of the content looks as if it might begin some other block."""
+    return any(
+        isinstance(item, Text)
+        and _OPENER.match(item.text) is not None
+        and (k == 0 or isinstance(items[k - 1], Atom))
+        for k, item in enumerate(items)
+    )
+
+
+def _is_images(items: Sequence[Inline]) -> bool:
+    return all(isinstance(i, Atom) and i.kind in {"image", "break"} for i in items)
+
+
+def _ladder(rung: int, style: Style, items: Sequence[Inline]) -> list[tuple[int, Style]]:
+    """The rungs from one on; where there is emphasis, also with the other character for it."""
+    low, high = range(rung, min(2, esc.RUNGS)), range(max(rung, 2), esc.RUNGS)
+    styles = [style]
+    if any(isinstance(i, Text) and any(m.kind == "italic" for m in i.marks) for i in items):
+        styles.append(replace(style, emphasis="_" if style.emphasis == "*" else "*"))
+    return [(k, s) for rungs in (low, high) for s in styles for k in rungs]

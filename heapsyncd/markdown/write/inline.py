@@ -1,0 +1,245 @@
+"""Inline content written at one rung of the ladder."""
+
+import re
+from collections.abc import Sequence
+
+from heapsyncd.ids import is_ulid
+from heapsyncd.markdown import escaping as esc
+from heapsyncd.markdown.links import Links
+from heapsyncd.markdown.style import SOFT, Style
+from heapsyncd.markdown.write.delimiters import Delimiter, join
+from heapsyncd.tree import Atom, Inline, Mark, Text
+
+GUARD = "<u></u>"
+"""At the start of a line, before what would open an HTML block there; reads as nothing."""
+_AUTOLINK = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>\x00-\x20]*")
+_NO_NAME = re.compile(r"[\[\]|\\\n\r\t\0]")
+_NEVER_FIRST = re.compile(r"[-+*=>#|~`<:\d\\]")
+
+
+class SpanWriter:
+    """Writes one block's inline content.
+
+    Args:
+        links: for mentions.
+        style: delimiters.
+        rung: see ``escaping``.
+        flat: no newline may stand in it (a heading, a cell).
+        in_table: pipes are escaped.
+    """
+
+    def __init__(
+        self,
+        links: Links,
+        style: Style,
+        rung: int,
+        *,
+        flat: bool = False,
+        in_table: bool = False,
+    ) -> None:
+        self._links = links
+        self._style = style
+        self._rung = rung
+        self._flat = flat
+        self._in_table = in_table
+        self._delimiters = {
+            "bold": (style.strong * 2,) * 2,
+            "italic": (style.emphasis,) * 2,
+            "strike": ("~~", "~~"),
+            "underline": ("<u>", "</u>"),
+        }
+        self._out: list[str | Delimiter] = []
+        self._before = self._after = ""
+
+    def write(
+        self,
+        items: Sequence[Inline],
+        base: Sequence[Mark] = (),
+        *,
+        before: str = "",
+        after: str = "",
+    ) -> str:
+        """The items as text.
+
+        Args:
+            items: a block's content, or a part of it.
+            base: the marks that already lie on all of it.
+            before: the character before it on its line, '' when it begins the line.
+            after: the character that follows in the block, '' when it is the last.
+        """
+        self._out = []
+        self._before, self._after = before, after
+        self._group(list(items), frozenset(base))
+        return join(self._out, before, after, always=self._rung == esc.RUNGS - 1)
+
+    def _at_line_start(self) -> bool:
+        if not self._out:
+            return not self._before
+        last = self._out[-1]
+        return isinstance(last, str) and last.endswith("\n")
+
+    def _group(self, items: list[Inline], opened: frozenset[Mark]) -> None:
+        """Write the items; where marks begin, the one that reaches furthest goes outermost."""
+        i = breaks_end = 0
+        while i < len(items):
+            item = items[i]
+            if isinstance(item, Atom):
+                if i >= breaks_end:
+                    breaks_end = i + 1
+                    while breaks_end < len(items) and _is_break(items[breaks_end]):
+                        breaks_end += 1
+                self._atom(item, items[breaks_end] if breaks_end < len(items) else None)
+                i += 1
+                continue
+            best, end = None, i
+            for mark in item.marks:
+                if mark in opened or mark.kind == "code":
+                    continue
+                stop = _reach(items, i, mark)
+                if mark.kind == "link" or stop > end:
+                    best, end = mark, stop
+                if mark.kind == "link":
+                    break
+            if best is None:
+                self._text(item, items, i)
+                i += 1
+            else:
+                self._mark(best, items[i:end], opened | {best})
+                i = end
+
+    def _mark(self, mark: Mark, items: list[Inline], opened: frozenset[Mark]) -> None:
+        if mark.kind == "link":
+            self._link(mark, items, opened)
+            return
+        first, last = self._delimiters[mark.kind]
+        self._out.append(Delimiter(first, opens=True))
+        self._group(items, opened)
+        self._out.append(Delimiter(last, opens=False))
+
+    def _link(self, mark: Mark, items: list[Inline], opened: frozenset[Mark]) -> None:
+        if self._is_autolink(mark, items):
+            self._out.append(f"<{_autolink_text(items)}>")
+            return
+        target = esc.destination(mark.href, mark.title)
+        self._out.append("[")
+        self._group(items, opened)
+        self._out.append(f"]({esc.pipes(target) if self._in_table else target})")
+
+    def _is_autolink(self, mark: Mark, items: list[Inline]) -> bool:
+        """Whether the link is its own address, which then stands for itself."""
+        if mark.title or len(items) != 1 or self._rung > 1:
+            return False
+        text = _autolink_text(items)
+        return text == mark.href and bool(_AUTOLINK.fullmatch(text)) and "|" not in text
+
+    def _text(self, item: Text, items: list[Inline], i: int) -> None:
+        if any(m.kind == "code" for m in item.marks):
+            code = esc.code_span(item.text)
+            self._out.append(esc.pipes(code) if self._in_table else code)
+            return
+        text = esc.escape(item.text, self._rung)
+        if self._rung >= 3:
+            # Only beside a delimiter or at the block's end does whitespace need this.
+            text = esc.edges(text, left=i == 0, right=i == len(items) - 1)
+        if self._at_line_start():
+            text = esc.line_start(text, self._rung)
+            if text.startswith("\ufeff"):
+                text = f"&#xFEFF;{text[1:]}"
+        if self._in_table:
+            text = esc.pipes(text)
+        if self._style.width and not self._flat:
+            # Beside other whitespace a line might come out blank.
+            text = re.sub(r"(?<!\s) (?!\s)", SOFT, text)
+        self._out.append(text)
+
+    def _atom(self, atom: Atom, follower: Inline | None) -> None:
+        if atom.kind == "break":
+            self._break(follower)
+        elif atom.kind == "opaque":
+            if self._at_line_start():
+                self._out.append(GUARD)
+            self._out.append(f"<!--{atom.get('label')}:{atom.get('digest')}-->")
+        elif atom.kind == "image":
+            alt = esc.entities(esc.escape(str(atom.get("alt") or ""), self._rung), _LINE_ENDS)
+            source = str(atom.get("src") or "")
+            target = esc.destination(source, str(atom.get("title") or ""))
+            text = f"![{alt}]({target})"
+            self._out.append(esc.pipes(text) if self._in_table else text)
+        else:
+            self._mention(atom)
+
+    def _break(self, follower: Inline | None) -> None:
+        """A newline where one can stand, else a tag; ``follower`` comes after the breaks."""
+        is_last = follower is None and not self._after
+        is_comment = isinstance(follower, Atom) and follower.kind == "opaque"
+        if self._flat or is_last or is_comment:
+            if self._at_line_start() and not self._flat:
+                self._out.append(GUARD)
+            self._out.append("<br>")
+        elif self._style.hard_break == "  " and not self._at_line_start():
+            self._out.append("  \n")
+        else:
+            self._out.append("\\\n")
+
+    def _mention(self, atom: Atom) -> None:
+        block = str(atom.get("id"))
+        name = self._links.name_of(block)
+        if name is None or is_ulid(name) or _NO_NAME.search(name):
+            name = block
+        name = name if name == block or self._links.block_of(name) == block else block
+        label = atom.get("label")
+        if label is None:
+            self._out.append(f"[[{name}]]")
+            return
+        # Backslashes count for nothing at a label's start: entities throughout.
+        text = esc.entities(str(label), _LABEL if self._rung else _LINE_ENDS)
+        pipe = "|"
+        if self._in_table:
+            pipe, text = "\\|", esc.pipes(text)
+        self._out.append(f"[[{name}{pipe}{text}]]")
+
+
+_LINE_ENDS = re.compile(r"[\n\r]")
+_LABEL = re.compile(r"[\n\r\\`*_\[\]<&~|!]")
+
+
+def _reach(items: list[Inline], i: int, mark: Mark) -> int:
+    """The end of the items from ``i`` on that lie under the mark; breaks between them do too."""
+    end = i
+    for k in range(i, len(items)):
+        item = items[k]
+        if isinstance(item, Text):
+            if mark not in item.marks:
+                break
+            end = k + 1
+        elif not _is_break(item):
+            break
+    return end
+
+
+def _is_break(item: Inline) -> bool:
+    return isinstance(item, Atom) and item.kind == "break"
+
+
+def _autolink_text(items: list[Inline]) -> str:
+    item = items[0]
+    if isinstance(item, Text) and len(item.marks) == 1:
+        return item.text
+    return ""
+
+
+def wrap(text: str, width: int | None) -> str:
+    """Turn the soft spaces into newlines or spaces so that lines keep to the width."""
+    if width is None:
+        return text
+    lines = []
+    for paragraph in text.split("\n"):
+        line = ""
+        for k, word in enumerate(paragraph.split(SOFT)):
+            if k and len(line) + 1 + len(word) > width and not _NEVER_FIRST.match(word):
+                lines.append(line)
+                line = word
+            else:
+                line = f"{line} {word}" if k else word
+        lines.append(line)
+    return "\n".join(lines)

@@ -1,0 +1,98 @@
+"""A tree to a body: ``R``, verified by reading the result back.
+
+First everything is written as plainly as it looks safe. What can't be misread (``safe_text``) is
+done then; the rest is parsed, and where it does not read as the tree the blocks in question climb
+the ladder of ``escaping``.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from heapsyncd.diff import equal_ends
+from heapsyncd.markdown.escaping import RUNGS
+from heapsyncd.markdown.links import Links
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.markdown.style import DEFAULT, Style
+from heapsyncd.markdown.write.blocks import Top, Writer
+from heapsyncd.tree import Block
+
+__all__ = ["DEFAULT", "Style", "render"]
+
+
+def render(tree: Block, links: Links, style: Style = DEFAULT, *, tail: str = "") -> str:
+    """Write a document.
+
+    Args:
+        tree: canonical.
+        links: for mentions and files.
+        style: the choices.
+        tail: link definitions to stand at the end, as they are.
+
+    Returns:
+        The body, ending with one newline, '' for an empty tree. ``parse`` reads it back as the
+        same tree for every canonical tree of at most ``MAX_DEPTH`` containers one in another.
+    """
+    writer = Writer(links, style)
+    text = ""
+    for attempt in range(RUNGS + 3):
+        lines = [line + style.newline for line in writer.blocks(tree.children)]
+        text = "".join(lines) + tail
+        if not tail and _reads(lines, writer.tops, tree.children, links):
+            break
+        read = parse(text, links)
+        if read == tree:
+            break
+        _learn(writer, tree, read, attempt)
+    return text
+
+
+def _reads(
+    lines: Sequence[str], tops: Sequence[Top], blocks: Sequence[Block], links: Links
+) -> bool:
+    """Whether lines read as their blocks: those that can be misread are read, each with the block
+    before it and the one behind, which can't be and so keep what is wrong from going any further.
+    """
+    start = 0
+    while start < len(tops):
+        if tops[start].is_sure:
+            start += 1
+            continue
+        stop = start + 1
+        while stop < len(tops) and not (tops[stop].is_sure and tops[stop - 1].is_sure):
+            stop += 1
+        first = max(start - 1, 0)
+        end = tops[stop].line if stop < len(tops) else len(lines)
+        if parse("".join(lines[tops[first].line : end]), links).children != blocks[first:stop]:
+            return False
+        start = stop
+    return True
+
+
+def _learn(writer: Writer, tree: Block, read: Block, attempt: int) -> None:
+    """What to do otherwise next time: check each leaf, then climb where the result differs."""
+    if not writer.checked:
+        writer.checked = True
+        return
+    wanted, got = tree.children, read.children
+    first, last = equal_ends(wanted, got)
+    writer.filled = writer.filled or (attempt > 1 and len(wanted) != len(got))
+    # The block before may have swallowed the first one that differs.
+    for k in range(max(first - 1, 0), len(wanted) - last):
+        same_place = got[k] if len(got) == len(wanted) else None
+        for leaf, is_alone in _differing(wanted[k], same_place):
+            writer.insist(leaf, attempt)
+            writer.filled = writer.filled or (attempt > 1 and not is_alone)
+
+
+def _differing(wanted: Block, got: Block | None) -> Iterator[tuple[Block, bool]]:
+    """The leaves that read wrong; with True where only the leaf does, not what is around it."""
+    todo = [(wanted, got)]
+    while todo:
+        a, b = todo.pop()
+        if a == b:
+            continue
+        if b is None or a.kind != b.kind or len(a.children) != len(b.children):
+            yield from ((leaf, False) for leaf in a.walk() if not leaf.children)
+        elif a.children:
+            todo += zip(a.children, b.children, strict=True)
+        else:
+            yield a, True

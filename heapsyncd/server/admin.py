@@ -1,0 +1,157 @@
+"""What demo and tests do to a running server without the wire, as another client or an admin
+would.
+"""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from functools import partial
+
+from heapsyncd.document.rebuild import fresh
+from heapsyncd.document.replica import Replica
+from heapsyncd.ids import BlockId, HeapId, new_block_id
+from heapsyncd.model import BlockKind, FileEntry
+from heapsyncd.server import data, transfers
+from heapsyncd.server.accounts import Account
+from heapsyncd.server.data import Access, Stored
+from heapsyncd.server.loaded_documents import Batch, Held
+from heapsyncd.server.rows import Row
+from heapsyncd.server.services import Services
+from heapsyncd.server.sockets import UNAUTHORIZED, Socket
+from heapsyncd.server.uploads import mark_uploaded
+
+
+class Hands:
+    """Mixed into ``Server``; every change goes the way of a client's, and is told to sockets."""
+
+    _services: Services
+    _sockets: Collection[Socket]
+
+    async def add_account(self, public_key: str, name: str = "") -> Account:
+        """Accept a key (base58)."""
+        return await self._services.accounts.add(public_key, name)
+
+    async def disable_account(self, public_key: str, *, disabled: bool = True) -> None:
+        """Shut a key out, its open sockets too; or let it in again."""
+        account = await self._services.accounts.disable(public_key, disabled=disabled)
+        if disabled:
+            self.drop_sockets(UNAUTHORIZED, account)
+
+    async def revoke_tokens(self) -> None:
+        """End every sign-in: tokens stop working, and seats end."""
+        await self._services.accounts.revoke()
+        self._services.end_seats_without_right()
+
+    def drop_sockets(self, code: int, account: Account | None = None) -> None:
+        """Close every WebSocket (of one account)."""
+        for socket in list(self._sockets):
+            if account is None or socket.serves(account):
+                socket.close(code, "closed by the server")
+
+    async def add_heap(self, title: str) -> HeapId:
+        """Make a heap that every account may read and write."""
+        return (await self._services.heaps.add(title)).id
+
+    async def grant(self, heap: HeapId, access: Access, public_key: str | None = None) -> None:
+        """Say what an account (None: everybody else) may do in a heap."""
+        account = None if public_key is None else await self.add_account(public_key)
+        await self._services.heaps.grant(heap, access, account)
+        self._services.end_seats_without_right()
+
+    async def add_block(
+        self,
+        heap: HeapId,
+        kind: BlockKind = "document",
+        title: str = "",
+        *updates: bytes,
+        block: BlockId | None = None,
+    ) -> BlockId:
+        """Make a block whose document consists of the updates; ``title`` is its row title."""
+        id_ = block or new_block_id()
+        made = partial(_made, id_, heap, kind, title, updates)
+        await self._services.documents.change(id_, made, sum(map(len, updates)))
+        return id_
+
+    async def apply(self, block: BlockId, update: bytes) -> bool:
+        """Change a document as another client would; whether anything changed."""
+        work = partial(_applied, block, update)
+        return await self._services.documents.change(block, work, len(update))
+
+    async def document(self, block: BlockId) -> Replica:
+        """A copy of a document, as it is committed."""
+        return Replica.load((await self._stored(block)).updates)
+
+    async def version(self, block: BlockId) -> int:
+        """A document's current ``sync_version``."""
+        return (await self._stored(block)).sync_version
+
+    async def row(self, block: BlockId) -> Row:
+        """A block's row."""
+        row = await self._services.db.read(lambda tx: data.row(tx, block))
+        if row is None:
+            raise KeyError(block)
+        return row
+
+    async def compact(self, block: BlockId) -> int:
+        """Put a fresh document with the same content, and no common history, in the document's
+        place.
+
+        Returns the new ``sync_version``; sockets on the old name are told to close it (PROTOCOL
+        §7).
+        """
+        return await self._services.documents.change(block, partial(_compacted, block))
+
+    async def add_file(
+        self,
+        block: BlockId,
+        name: str,
+        content: bytes,
+        mime_type: str = "application/octet-stream",
+    ) -> FileEntry:
+        """Attach a file to a block, content and all."""
+        stored, hash_ = await self._stored(block), hashlib.sha256(content).hexdigest()
+        await self._services.blobs.put(hash_, content)
+        await self._services.db.write(
+            lambda tx: transfers.hold(tx, stored.heap_id, hash_, len(content))
+        )
+        key = f"{hash_}:{len(content)}"
+        entry = FileEntry(key, hash_, name, len(content), mime_type, is_uploaded=True)
+        await mark_uploaded(self._services, block, entry)
+        return entry
+
+    def followers(self, block: BlockId) -> int:
+        """How many sockets follow a document's current version."""
+        place = self._services.documents.where(block)
+        return 0 if place is None else self._services.rooms.followers(block, place[1])
+
+    async def _stored(self, block: BlockId) -> Stored:
+        return (await self._services.db.read(lambda tx: data.stored(tx, [block])))[block]
+
+
+def _made(
+    block: BlockId,
+    heap: HeapId,
+    kind: BlockKind,
+    title: str,
+    updates: Sequence[bytes],
+    batch: Batch,
+) -> None:
+    held = batch.insert(block, heap, kind, title)
+    for update in updates:
+        batch.apply(held, update)
+
+
+def _applied(block: BlockId, update: bytes, batch: Batch) -> bool:
+    return batch.apply(_known(batch, block), update)
+
+
+def _compacted(block: BlockId, batch: Batch) -> int:
+    held = _known(batch, block)
+    batch.replace(held, fresh([held.folded()]))
+    return held.sync_version
+
+
+def _known(batch: Batch, block: BlockId) -> Held:
+    held = batch.get(block)
+    if held is None:
+        raise KeyError(block)
+    return held

@@ -1,0 +1,166 @@
+"""Edge: work on large documents in another process.
+
+The document library holds the interpreter's lock while it works, seconds for a document of some
+megabytes: a thread would stop the loop all the same. The work is a plain function of values, so it
+can be done anywhere. What it does to its process, running out of memory or of time included, is
+contained there.
+"""
+
+import asyncio
+import resource
+import signal
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from typing import TypeVar, TypeVarTuple
+
+import structlog
+
+from heapsyncd.errors import UnreadableDocument
+from heapsyncd.ids import BlockId
+from heapsyncd.server.data import Effect, Stored
+from heapsyncd.server.limits import Limits
+from heapsyncd.server.loaded_documents import Batch, Held
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+log = structlog.get_logger(__name__)
+
+_REMEMBERED = 8
+"""Documents that such a process keeps loaded: somebody is editing them."""
+
+
+class Apart:
+    """The other process; started when it is needed first. ``close`` it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def work(self, size: int, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """The function's result; worked out here when ``size``, in bytes, is small.
+
+        Raises:
+            UnreadableDocument: it broke its process, twice.
+            Exception: what the function raised.
+        """
+        if size <= self._limits.large_bytes:
+            return function(*args)
+        for _ in range(2):  # it may have been somebody else's work that broke the process
+            pool = self._pool = self._pool or self._started()
+            try:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(
+                    pool, _timed, self._limits.large_s, function, *args
+                )
+            except BrokenProcessPool:
+                if self._pool is pool:
+                    self._pool = None
+                pool.shutdown(wait=False)
+                log.warning("the process for large documents broke", bytes=size)
+        raise UnreadableDocument("working on it takes too much time or memory, or breaks")
+
+    async def close(self) -> None:
+        """End the process."""
+        if self._pool is not None:
+            await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+
+    def _started(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            1,  # what it keeps loaded is in one place
+            mp_context=get_context("spawn"),
+            initializer=_prepare,
+            initargs=(self._limits.large_memory_bytes,),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What came of jobs on one document."""
+
+    results: list[tuple[bool, object]]
+    """For each job: whether it succeeded, and its result or error."""
+    effects: list[Effect]
+    published: list[tuple[BlockId, int, bytes, int | None, int | None]]
+
+
+def carry_out(
+    block: BlockId,
+    stored: Stored | None,
+    works: Sequence[Callable[[Batch], object]],
+    limits: Limits,
+) -> Carried:
+    """Let jobs work on one document; what is to be committed is in the answer.
+
+    Raises:
+        UnreadableDocument: the document can't be loaded.
+    """
+    held = None if stored is None else _loaded(stored)
+    batch = Batch({} if held is None else {block: held}, limits)
+    results: list[tuple[bool, object]] = []
+    for work in works:
+        try:
+            results.append((True, work(batch)))
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is the caller's, whatever it is
+            results.append((False, error))
+    effects = list(batch.effects())
+    if (after := batch.get(block)) is not None:
+        for effect in effects:
+            stored = _stored_after(stored, effect)
+        if stored is not None:
+            _keep(stored, after)
+    return Carried(results, effects, batch.published)
+
+
+_remembered: OrderedDict[BlockId, tuple[Stored, Held]] = OrderedDict()
+"""In the other process: documents as they will be stored when what was answered is committed."""
+
+
+def _loaded(stored: Stored) -> Held:
+    # What was answered may not have been committed: only the very same bytes will do.
+    before, held = _remembered.pop(stored.id, (None, None))
+    return held if held is not None and before == stored else Held.load(stored)
+
+
+def _keep(stored: Stored, held: Held) -> None:
+    _remembered[stored.id] = stored, held
+    while len(_remembered) > _REMEMBERED:
+        _remembered.popitem(last=False)
+
+
+def _stored_after(stored: Stored | None, effect: Effect) -> Stored:
+    """What the tables hold once an effect is committed."""
+    if stored is None:
+        stored = Stored(
+            effect.id, effect.heap_id, effect.kind, effect.row_title, 1, b"", (), incomplete=False
+        )
+    stored = replace(stored, sync_version=effect.sync_version)
+    if effect.state is not None:
+        return replace(stored, state=effect.state, log=(), incomplete=effect.incomplete)
+    if effect.appended:
+        log_ = (*stored.log, *effect.appended)
+        return replace(stored, log=log_, incomplete=effect.incomplete)
+    return stored
+
+
+def _prepare(memory_bytes: int) -> None:
+    # The terminal's Ctrl-C reaches this process too; the server ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _timed(seconds: int, function: Callable[..., T], *args: object) -> T:
+    """Call the function; the process ends when it takes more of a processor's time."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        return function(*args)
+    except MemoryError as error:
+        raise UnreadableDocument("working on it takes too much memory") from error
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)

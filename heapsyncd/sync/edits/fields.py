@@ -1,0 +1,129 @@
+"""Changes of what a block says beside its body: title, tags, files, deletion."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import structlog
+
+from heapsyncd.cache import blocks, history, search
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.document.edit import Wish, edit
+from heapsyncd.errors import BlockError
+from heapsyncd.folder.names import carries
+from heapsyncd.ids import BlockId
+from heapsyncd.sync.heap.offload import off_loop
+from heapsyncd.sync.heap.state import HeapState, now_ms
+from heapsyncd.sync.heap.unit_of_work import Change
+from heapsyncd.sync.layout.placement import name_changed
+
+log = structlog.get_logger()
+
+
+async def edit_fields(
+    heap: HeapState,
+    block: BlockId,
+    wish: Wish,
+    also: Sequence[EntryRow] = (),
+    gone: Sequence[str] = (),
+    *,
+    stood_at: EntryRow | None = None,
+) -> None:
+    """Express a change of title, tags, files or deletion, together with the entries it goes with.
+
+    The caller holds the lock.
+
+    Args:
+        heap: the heap.
+        block: the block.
+        wish: the change.
+        also: entries to be saved.
+        gone: paths to be forgotten.
+        stood_at: for a move, where it was.
+    """
+    state, updates = await heap.db.read(
+        lambda tx: (blocks.get(tx, block), [r.data for r in blocks.log(tx, block)])
+    )
+    if state is None:
+        return
+    if state.deleted_at_ms is not None and (wish.title or wish.add_tags or wish.put_files):
+        wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
+    with heap.at_work.on(block):
+        live = await heap.take_replica(state, updates)
+        made = await off_loop(edit, live, wish)
+        fields = live.fields()
+
+    aliases = heap.index.aliases
+
+    def store(change: Change) -> int:
+        tx, values = change.tx, dict[str, object]()
+        seq = state.seq
+        if made.update is not None:
+            seq = change.append(block, made.update, local=True)
+            values = change.describe(state, fields) | {"state_vector": live.state_vector()}
+            if state.born_here and wish.title:
+                values["title"] = wish.title
+        change.remove(gone)
+        change.save(also)
+        if stood_at is not None:
+            name_changed(change, aliases, stood_at)
+        if wish.deleted_at_ms is not None and isinstance(wish.deleted_at_ms, int):
+            if gone:
+                history.retire(tx, heap.id, block, gone[0], now_ms())
+            search.remove(tx, block)
+            values["stale"] = 0
+        else:
+            if wish.deleted_at_ms is None:
+                history.revive(tx, block, now_ms())
+            values["stale"] = 1
+        change.update(block, **values)
+        return seq
+
+    heap.replicas.put(block, await heap.store(store), live)
+    heap.to_push.set()
+    heap.to_publish.set()
+
+
+async def bring_folders_back(heap: HeapState, folder: BlockId | None) -> None:
+    """Take a folder, and those above it, out of the trash: a block in it comes back."""
+    above: list[BlockId] = []
+    while folder is not None and folder not in above:
+        above.append(folder)
+        known = heap.index.blocks.get(folder)
+        folder = known.folder if known is not None else None
+    for block in reversed(above):
+        if not heap.index.is_live(block):
+            try:
+                await edit_fields(heap, block, Wish(deleted_at_ms=None))
+            except BlockError as error:
+                log.warning("its folder stays deleted", block=block, reason=str(error))
+
+
+def move_wish(heap: HeapState, block: BlockId, kind: str, old_path: str, path: str) -> Wish:
+    """What a move or rename on the disk asks of the document: its title, its folder."""
+    known = heap.index.blocks[block]
+    wish = Wish()
+    old_name, new_name = (
+        PurePosixPath(p).name.removesuffix(".md") if kind == "note" else PurePosixPath(p).name
+        for p in (old_path, path)
+    )
+    if old_name != new_name and not carries(new_name, known.title):
+        wish = replace(wish, title=new_name)
+    before, parent = _folder_before(heap, old_path, known.folder), heap.parent_of(path)
+    if parent != before:
+        wish = replace(
+            wish,
+            add_tags=frozenset() if parent is None else frozenset({parent}),
+            remove_tags=frozenset(t for t in (before, known.folder) if t is not None),
+        )
+    return wish
+
+
+def _folder_before(heap: HeapState, old_path: str, known: BlockId | None) -> BlockId | None:
+    """The folder a block was moved from. Its document may name another one by now: somebody moved
+    it on the server, and a mere new name here leaves that as it is.
+    """
+    directory = str(PurePosixPath(old_path).parent)
+    if directory != "." and heap.index.folder_at(directory) is None:
+        return known  # the directory itself is gone or has moved
+    return heap.parent_of(old_path)

@@ -1,0 +1,154 @@
+"""The folder's changes carried into the cache: moves, new folders and files, deletions, adoption.
+
+Each is one transaction together with the entries it concerns; the push follows from the log.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import structlog
+
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.document.edit import Wish
+from heapsyncd.errors import BlockError, FolderTrouble
+from heapsyncd.folder.disk import Moved as DiskMoved
+from heapsyncd.sync.edits.contents import content_moved, file_created
+from heapsyncd.sync.edits.create import insert_block, make_block
+from heapsyncd.sync.edits.fields import edit_fields, move_wish
+from heapsyncd.sync.heap.index import stat_of
+from heapsyncd.sync.heap.observed import Found, Moved
+from heapsyncd.sync.heap.paths import assets_of, assets_owner
+from heapsyncd.sync.heap.state import HeapState, now_ms, stamped
+from heapsyncd.sync.heap.unit_of_work import Change
+
+log = structlog.get_logger()
+
+
+async def moved(heap: HeapState, move: Moved) -> bool:
+    """An entry stands elsewhere: its title and folder follow; whether it was so.
+
+    Of a note only the name is taken: its text is to be read when all have theirs.
+    """
+    entry, path = move.entry, move.path
+    async with heap.lock:
+        old = heap.index.entries.get(entry.path)
+        if old is None or path in heap.index.entries:
+            return False
+        stat = await heap.disk.stat(path)
+        if stat is None:
+            return False
+        below = heap.index.below(entry.path)
+        heap.problems.moved(entry.path, path)
+        if entry.role == "note":
+            heap.problems.moved(assets_of(entry.path), assets_of(path))
+            await _take_assets_along(heap, entry.path, path)
+            below += heap.index.below(assets_of(entry.path))
+        shifted = {e.path: replace(e, path=_shift(e.path, entry, path)) for e in below}
+        present = {p: e for p, e in shifted.items() if await _came_along(heap, e)}
+        # An edit made together with the move is read next; until that is committed the stamps say
+        # that the file is not the one we knew.
+        known = stat_of(entry)
+        same = entry.role == "folder" or (known is not None and stat.same_content(known))
+        new = replace(stamped(entry, stat, entry.digest) if same else entry, path=path)
+        rows = [new, *present.values()]
+        gone = [entry.path, *present]
+        if entry.role == "attachment" or (entry.role == "file" and assets_owner(path)):
+            left = await content_moved(heap, entry, new)
+        else:
+            left = None
+            await _block_moved(heap, entry, new, rows, gone)
+    if left is not None:
+        await file_created(heap, left)
+    return True
+
+
+async def _block_moved(
+    heap: HeapState, old: EntryRow, new: EntryRow, rows: Sequence[EntryRow], gone: Sequence[str]
+) -> None:
+    wish = move_wish(heap, new.block_id, new.role, old.path, new.path)
+    await edit_fields(heap, new.block_id, wish, rows, gone, stood_at=old)
+    log.info("moved", old=old.path, new=new.path)
+
+
+async def _take_assets_along(heap: HeapState, old: str, new: str) -> None:
+    """A user renamed a note: its attachments follow, unless they are on their way already."""
+    here, there = assets_of(old), assets_of(new)
+    if not heap.index.below(here) or await heap.disk.stat(there) is not None:
+        return
+    try:
+        await heap.disk.move(here, there)
+    except DiskMoved:
+        return  # the user moved them first
+    except FolderTrouble as error:
+        # The next publish of the note takes them along, or says why it can't.
+        log.warning("attachments not moved along", path=here, reason=str(error))
+
+
+async def _came_along(heap: HeapState, entry: EntryRow) -> bool:
+    """Whether an entry is where its directory went, and no other in its stead."""
+    if entry.inode is None:
+        return True
+    stat = await heap.disk.stat(entry.path)
+    # An attachment is known by its name, even if it was saved anew on the way.
+    return stat is not None and (entry.role == "attachment" or stat.inode == entry.inode)
+
+
+def _shift(path: str, entry: EntryRow, new: str) -> str:
+    if entry.role == "note":
+        return assets_of(new) + path[len(assets_of(entry.path)) :]
+    return new + path[len(entry.path) :]
+
+
+async def folder_created(heap: HeapState, found: Found) -> None:
+    """A new directory becomes a folder block; a note's attachment directory is none."""
+    if assets_owner(found.path + "/x") is not None:
+        return
+    async with heap.lock:
+        if found.path in heap.index.entries:
+            return
+        parent = heap.parent_of(found.path)
+        tags = frozenset() if parent is None else frozenset({parent})
+        title = PurePosixPath(found.path).name
+        state, update, _ = make_block(heap, "folder", title, Wish(add_tags=tags))
+        stat = await heap.disk.stat(found.path)
+        if stat is None:
+            return
+        row = stamped(EntryRow(found.path, state.id, "folder"), stat, None)
+
+        def store(change: Change) -> None:
+            insert_block(change, state, update, sorted(tags))
+            change.save([row])
+
+        await heap.store(store)
+    heap.to_push.set()
+    log.info("new folder", path=found.path, block=state.id)
+
+
+async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
+    """Files the user deleted: their blocks go to the server's trash, their texts into the local
+    one. The caller holds the lock.
+    """
+    deleted = {e.block_id for e in gone if e.role != "attachment"}
+    for entry in gone:
+        if entry.path not in heap.index.entries:
+            continue
+        if entry.role == "attachment":
+            drop = (entry.key,) if entry.key and entry.block_id not in deleted else ()
+            # Its name is kept for a text that shows it, until that is published.
+            ghost = EntryRow(entry.path, entry.block_id, "attachment", entry.key)
+            also = [ghost] if drop else []
+            await edit_fields(heap, entry.block_id, Wish(drop_files=drop), also, [entry.path])
+            continue
+        try:
+            pending = [
+                p
+                for p in heap.index.attachments.get(entry.block_id, {}).values()
+                if heap.index.entries[p].inode is None
+            ]
+            wish = Wish(deleted_at_ms=now_ms())
+            await edit_fields(heap, entry.block_id, wish, [], [entry.path, *pending])
+        except BlockError as error:
+            reason = f"the deletion could not be sent: {error}"
+            heap.problems.found("content", entry.path, reason)
+        log.info("deleted", path=entry.path, block=entry.block_id)

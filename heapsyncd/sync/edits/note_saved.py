@@ -1,0 +1,150 @@
+"""Folder to cache: saved files become edits of their documents.
+
+Order of writes: the files are read; then, of all notes of a batch in one transaction, the updates,
+their marks as unsent, the new renditions and the disk's stamps are committed. A kill before it
+leaves everything as it was (the files are found changed again), a kill after it leaves the edits
+to be pushed.
+"""
+
+from collections.abc import Sequence
+
+import structlog
+
+from heapsyncd.cache import blocks, entries, history, renditions, search
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.database import Tx
+from heapsyncd.errors import BlockError, UnreadableFile
+from heapsyncd.sync.edits.saved_file import Known, Reader, Saved, Taken
+from heapsyncd.sync.heap.offload import off_loop
+from heapsyncd.sync.heap.state import HeapState, now_ms, stamped
+from heapsyncd.sync.heap.unit_of_work import Change
+from heapsyncd.sync.merge.note_text import Note, digest
+
+log = structlog.get_logger()
+
+
+def judged(heap: HeapState, saved: Saved) -> Note | None:
+    """Tell what is wrong with the content of a note's file; None when it is no text: such a file
+    is left alone.
+    """
+    heap.problems.clear(saved.path, "content")
+    if isinstance(saved.note, UnreadableFile):
+        heap.problems.found("content", saved.path, saved.note, "odd")
+        return None
+    front = saved.note.front
+    if front.problem is not None:
+        reason = f"{front.problem}; until you correct it, its title and tags do not count"
+        heap.problems.found("content", saved.path, reason, "told")
+    return saved.note
+
+
+async def notes_saved(heap: HeapState, batch: Sequence[Saved]) -> None:
+    """Files of known notes were changed, each note's once; takes the lock.
+
+    What is no text, or can't be taken in, becomes a problem and is left alone: its stamps are not
+    taken, so nobody writes over it, and each life finds it anew.
+    """
+    async with heap.lock:
+        found = [(heap.index.entries.get(s.path), s) for s in batch]
+        notes = [(e, s) for e, s in found if e is not None and e.role == "note"]
+        good = [(e, s) for e, s in notes if judged(heap, s) is not None]
+        if good:
+            await _take_in(heap, good)
+
+
+async def note_reread(heap: HeapState, path: str) -> None:
+    """Read a note's text again, because a name in it means something now; the caller holds the
+    lock.
+    """
+    entry = heap.index.entries.get(path)
+    stat = heap.index.stats.get(path)
+    if entry is None or stat is None:
+        return
+    base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
+    if base is None:
+        return
+    saved = await off_loop(Saved.of, path, base.data, stat)
+    if not isinstance(saved.note, UnreadableFile):
+        await _take_in(heap, [(entry, saved)], again=True)
+
+
+async def _take_in(
+    heap: HeapState, saved: Sequence[tuple[EntryRow, Saved]], *, again: bool = False
+) -> None:
+    """``again``: names mean something else now, so that a text that shows the document may say
+    something new.
+    """
+
+    def read(tx: Tx) -> list[tuple[EntryRow, Saved, Known]]:
+        states = [(e, s, blocks.get(tx, e.block_id)) for e, s in saved]
+        return [
+            (e, s, Known(b, blocks.log(tx, b.id), renditions.ring(tx, b.id)))
+            for e, s, b in states
+            if b is not None
+        ]
+
+    known = await heap.db.read(read)
+    # Taken out of the shared ones: what is changed here is put back when that is stored.
+    work = [(e, s, k, heap.replicas.take(k.state.id, k.state.seq)) for e, s, k in known]
+    tags: dict[str, BlockState] = {}
+
+    def express() -> list[Taken | tuple[str, BlockError]]:
+        return [Reader(heap, tags, *one, again=again).taken() for one in work]
+
+    results = await off_loop(express)
+    taken = [t for t in results if isinstance(t, Taken)]
+    seqs = await heap.store(lambda change: [_store(change, heap, t) for t in taken])
+    for one, seq in zip(taken, seqs, strict=True):
+        if one.live is not None:
+            heap.replicas.put(one.state.id, seq, one.live)
+        if one.update is not None:
+            path, size = one.saved.path, len(one.update)
+            log.info("edit read", path=path, bytes=size, older_base=one.older)
+        if one.abandoned:
+            log.warning("deleted for good: its file becomes another note", path=one.saved.path)
+            heap.look_at_files()
+    for path, error in (t for t in results if not isinstance(t, Taken)):
+        heap.problems.found("content", path, f"this edit could not be sent: {error}")
+    if not all(t.words is not None or t.is_touched for t in taken):
+        heap.to_publish.set()
+    if any(t.update is not None for t in taken):
+        heap.to_push.set()
+
+
+def _store(change: Change, heap: HeapState, taken: Taken) -> int:
+    """Store what a saved file means; the block's position in its log."""
+    tx, state, saved, now = change.tx, taken.state, taken.saved, now_ms()
+    block, seq = state.id, state.seq
+    if taken.abandoned:
+        change.forget(block, heap.index.paths_of(block))
+        return seq
+    if taken.had_plans:
+        renditions.settle_plans(tx, block, taken.plan)
+    hashed = digest(saved.data)
+    change.save([stamped(taken.entry, saved.stat, hashed)])
+    if taken.is_touched or taken.live is None:
+        return seq
+    for tag in taken.new_tags:
+        change.insert(tag)
+    values: dict[str, object] = {"stale": int(taken.words is None)}
+    fields = taken.live.fields()
+    if taken.update is not None:
+        seq = change.append(block, taken.update, local=True)
+        values |= change.describe(state, fields) | {"state_vector": taken.live.state_vector()}
+    renditions.add(
+        tx,
+        block,
+        seq=taken.seq,
+        extra=taken.extra,
+        data=saved.data,
+        digest=hashed,
+        now_ms=now,
+        origin="stale" if taken.older else "saved",
+    )
+    history.keep_reviews(tx, heap.id, block, saved.path, saved.data, now, taken.reviews)
+    entries.mention(tx, block, taken.mentions)
+    if taken.words is not None:
+        search.index(tx, heap.id, block, fields.title, taken.words)
+    change.update(block, **values)
+    return seq

@@ -1,0 +1,196 @@
+"""Earlier texts and deleted notes put back.
+
+An earlier text is put back as if somebody had saved it: what stands in the file now is read first
+(and stays in the history), then the text is written and taken for an edit that is meant. A deleted
+note comes out of the server's trash under its id, with its last text as its style.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import structlog
+
+from heapsyncd.cache import history, renditions
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.cache.history import Trashed, Version
+from heapsyncd.document.edit import Wish
+from heapsyncd.errors import TryLater, UserError
+from heapsyncd.folder.disk import Moved, Unsettled
+from heapsyncd.folder.snapshot import Stat
+from heapsyncd.markdown import frontmatter
+from heapsyncd.markdown.encoding import encode
+from heapsyncd.sync.edits.fields import edit_fields
+from heapsyncd.sync.edits.note_saved import notes_saved
+from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.heap.limits import NOTE_BYTES
+from heapsyncd.sync.heap.offload import off_loop
+from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.merge.note_text import Note
+from heapsyncd.sync.report import Wanted
+
+log = structlog.get_logger()
+
+TRIES = 5
+
+
+async def restore(heap: HeapState, wanted: Wanted) -> list[dict[str, Any]]:
+    """Put back what is in this heap of it; what was done, for each.
+
+    Raises:
+        UserError: there is no such version.
+        TryLater: the file is being changed by somebody else.
+    """
+    told: list[dict[str, Any]] = []
+    for path in inside(heap.disk.root, wanted.paths):
+        entry = heap.index.entries.get(path)
+        if entry is not None and entry.role == "note" and not wanted.trash:
+            told.append(await _version(heap, entry, wanted.number))
+            continue
+        for block in await _in_trash(heap, path):
+            told += await _from_trash(heap, block)
+        entry = heap.index.entries.get(path)
+        if wanted.number is not None and entry is not None and entry.role == "note":
+            told = [await _version(heap, entry, wanted.number)]
+    return told
+
+
+def inside(root: Path, paths: Sequence[str]) -> list[str]:
+    """Those of the paths that lie in a heap's folder, relative to it, each once."""
+    roots = (root, root.resolve())
+    found = {
+        Path(p).relative_to(r).as_posix()
+        for p in paths
+        for r in roots
+        if Path(p).is_relative_to(r)
+    }
+    return sorted(found)
+
+
+# ---- an earlier text --------------------------------------------------------------------------
+
+
+async def _version(heap: HeapState, entry: EntryRow, number: int | None) -> dict[str, Any]:
+    if entry.path in heap.held_up:
+        await heap.release([heap.held_up[entry.path]])
+    for _ in range(TRIES):
+        try:
+            gone = await heap.disk.stat(entry.path) is None
+            now, stat = await _read_now(heap, entry, gone=gone)
+            # Of a file that is gone the text that stood there last is an earlier one.
+            other = None if gone else now
+            version = await _choose(heap, entry, other, number)
+            data = await off_loop(_with_body_of, now, version.data)
+            stat = await heap.disk.write(entry.path, data, stat)
+        except (Moved, Unsettled):
+            continue
+        saved = await off_loop(Saved.of, entry.path, data, stat)
+        await notes_saved(heap, [replace(saved, meant=True)])
+        log.info("version restored", path=entry.path, number=version.number)
+        path = str(heap.disk.root / entry.path)
+        return {"path": path, "number": version.number, "made_at_ms": version.made_at_ms}
+    raise TryLater(f"{entry.path} is being changed by another program; try again in a moment.")
+
+
+async def _read_now(heap: HeapState, entry: EntryRow, *, gone: bool) -> tuple[bytes, Stat]:
+    """What stands in the file, read as an edit first; a file that is gone is written again."""
+    if gone:
+        base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
+        data = b"" if base is None else base.data
+        stat = await heap.disk.write(entry.path, data, None)
+    else:
+        data, stat = await heap.disk.read(entry.path, NOTE_BYTES)
+    await notes_saved(heap, [await off_loop(Saved.of, entry.path, data, stat)])
+    return data, stat
+
+
+async def _choose(
+    heap: HeapState, entry: EntryRow, now: bytes | None, number: int | None
+) -> Version:
+    kept = await heap.db.read(lambda tx: history.versions(tx, entry.block_id))
+    if number is None:
+        found = await off_loop(_other_body, kept, now)
+    else:
+        found = next((v for v in kept if v.number == number), None)
+    if found is None:
+        which = "earlier text" if number is None else f"version {number}"
+        raise UserError(
+            f"{heap.disk.root / entry.path} has no {which}; `heapsyncd history` lists them."
+        )
+    return found
+
+
+def _other_body(kept: Sequence[Version], now: bytes | None) -> Version | None:
+    body = None if now is None else Note.of(now).body
+    return next((v for v in kept if v.data and Note.of(v.data).body != body), None)
+
+
+def _with_body_of(now: bytes, version: bytes) -> bytes:
+    """An earlier body under the front matter that stands in the file: id, tags and title are
+    everybody's.
+    """
+    note = Note.of(now)
+    return encode(replace(note.source, text=note.front.raw + Note.of(version).body))
+
+
+# ---- the trash --------------------------------------------------------------------------------
+
+
+async def _in_trash(heap: HeapState, path: str) -> list[Trashed]:
+    """What a path means: what stood there (the latest), or everything that stood below it."""
+    trashed = await heap.db.read(lambda tx: history.trashed(tx, heap.id))
+    below = [
+        t for t in trashed if path == "." or (t.path is not None and t.path.startswith(f"{path}/"))
+    ]
+    here = [t for t in trashed if t.path == path][:1]
+    if not here and not below:
+        name = PurePosixPath(path).name
+        here = [t for t in trashed if name in {t.block_id, t.title, f"{t.title}.md"}][:1]
+    # Folders first, so that the others find them.
+    return sorted([*here, *(t for t in below if t not in here)], key=lambda t: t.kind != "folder")
+
+
+async def _from_trash(heap: HeapState, trashed: Trashed) -> list[dict[str, Any]]:
+    if heap.index.is_live(trashed.block_id):
+        return []  # it came back with another
+    folder = heap.index.blocks[trashed.block_id].folder
+    told: list[dict[str, Any]] = []
+    if folder is not None and not heap.index.is_live(folder):
+        known = await heap.db.read(lambda tx: history.trashed(tx, heap.id))
+        told = [one for t in known if t.block_id == folder for one in await _from_trash(heap, t)]
+    kept = await heap.db.read(lambda tx: history.of_block(tx, trashed.block_id))
+    last = next((v for v in kept if v.why == "deleted"), None)
+    async with heap.lock:
+        await edit_fields(heap, trashed.block_id, Wish(deleted_at_ms=None))
+        live = heap.index.is_live(trashed.block_id)
+    path = trashed.path or f"{trashed.title}.md"
+    if not live:
+        if last is None or not last.data:
+            raise UserError(f"{path} was deleted for good, and no text of it is kept here.")
+        path = await _as_new(heap, path, last.data)
+    log.info("taken out of the trash", path=path, block=trashed.block_id, anew=not live)
+    number = None if last is None else last.number
+    return [*told, {"path": str(heap.disk.root / path), "number": number, "made_at_ms": None}]
+
+
+def _without_id(data: bytes) -> bytes:
+    note = Note.of(data)
+    raw = frontmatter.update(note.front, id=None, title=note.front.title, tags=note.front.tags)
+    return encode(replace(note.source, text=raw + note.body))
+
+
+async def _as_new(heap: HeapState, path: str, data: bytes) -> str:
+    """Write a text whose block is deleted for good as the file of a new note."""
+    text = await off_loop(_without_id, data)
+    for k in range(1, 100):
+        place = PurePosixPath(path)
+        name = path if k == 1 else str(place.with_name(f"{place.stem} ({k}){place.suffix}"))
+        try:
+            if place.parent.name:
+                await heap.disk.make_dir(str(place.parent))
+            await heap.disk.write(name, text, None)
+        except Moved:
+            continue
+        return name
+    raise UserError(f"{path} is taken; move it away and try again.")

@@ -1,0 +1,1 @@
+"""Where blocks and their contents stand in the folder; never what a document says."""

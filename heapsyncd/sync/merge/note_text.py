@@ -1,0 +1,386 @@
+"""A file's text and a document's state, each expressed in terms of the other. Pure: values in,
+values out.
+
+``read`` turns a saved file into an edit, measured from the rendition its author saw; ``compose``
+turns a document's state into a file, in the file's own style; ``reexpress`` carries unpushed edits
+over to a compacted document.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from pathlib import PurePosixPath
+from typing import Final
+
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.diff.sequences import gaps_between, matches
+from heapsyncd.document.edit import Wish, edit, express, merge_three
+from heapsyncd.document.replica import Replica
+from heapsyncd.folder.names import carries
+from heapsyncd.ids import BlockId
+from heapsyncd.markdown import frontmatter
+from heapsyncd.markdown.encoding import SourceText, decode, encode
+from heapsyncd.markdown.patch.patch import patch
+from heapsyncd.markdown.read.blocks import read
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.markdown.write.render import render
+from heapsyncd.model import Fields
+from heapsyncd.sync.heap.index import Index, NoteLinks, link_key
+from heapsyncd.sync.merge.common_base import are_both_newer, common, is_said_in, merged, said
+from heapsyncd.sync.merge.undelete import deletion
+from heapsyncd.tree import Atom, Block, Text
+
+_NAMED: Final = re.compile(r"\[\[([^\[\]|\\\n]+)")
+"""A name as it stands in a text."""
+_STEP: Final = re.compile(rf"{_NAMED.pattern}|(\w+)")
+_UNKNOWN: Final = "?"
+"""What is put before a name that means no block, in the place of its id."""
+
+
+def digest(data: bytes) -> bytes:
+    """What recognises a text: its sha256."""
+    return hashlib.sha256(data).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A note's file, taken apart."""
+
+    source: SourceText
+    front: frontmatter.Front
+    body: str
+
+    @classmethod
+    def of(cls, data: bytes) -> "Note":
+        """Take a file's bytes apart; UnreadableFile when they are no text."""
+        source = decode(data)
+        front, body = frontmatter.split(source.text)
+        return cls(source, front, body)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The rendition an edit is measured from. ``updates`` None: it shares no history."""
+
+    note: Note
+    updates: tuple[bytes, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a saved file means.
+
+    ``update`` None: the document stays as it is. ``is_whole``: the base with the update shows the
+    file. ``is_made``: the replica holds it already.
+    """
+
+    update: bytes | None
+    mentions: frozenset[str]
+    is_whole: bool
+    is_made: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FrontChange:
+    """What changed in the front matter, as names."""
+
+    added_tags: tuple[str, ...] = ()
+    removed_tags: tuple[str, ...] = ()
+    title: str | None = None
+    """A title the user wrote; None: none, or the one that stood there."""
+
+
+def front_change(old: frontmatter.Front | None, new: frontmatter.Front) -> FrontChange:
+    """Compare two front matters. One that vanished as a whole says nothing (its block keeps tags
+    and title).
+    """
+    if not new.raw or new.problem:
+        return FrontChange()
+    before = (old.tags or ()) if old is not None else ()
+    now = new.tags or ()
+    title = new.title if new.title != (old.title if old is not None else None) else None
+    return FrontChange(
+        tuple(t for t in now if t not in before),
+        tuple(t for t in before if t not in now),
+        title,
+    )
+
+
+def names_in(data: bytes) -> list[str]:
+    """The names that stand in ``[[...]]`` in a file, be it a link or not."""
+    return _NAMED.findall(data.decode("utf-8", "replace"))
+
+
+def mentions(body: Block) -> frozenset[str]:
+    """The ids of all blocks a body links to."""
+    return frozenset(
+        str(item.get("id"))
+        for block in body.walk()
+        for item in block.inline
+        if isinstance(item, Atom) and item.kind == "mention"
+    )
+
+
+def recall(
+    base: Base | None, note: Note, live: Replica, updates: Sequence[bytes], links: NoteLinks
+) -> NoteLinks:
+    """The links, knowing what names mean here that no block has (any more): the note linked to was
+    renamed or deleted, and this text was not written since. All else is as for ``read_body``.
+    """
+    shown = tuple(updates) if base is None else base.updates
+    body = note.body if base is None else base.note.body
+    known = [(n, links.block_of(n)) for n in _NAMED.findall(body)]
+    if shown is None or all(block for _, block in known):
+        return links
+    view = live.view() if shown == tuple(updates) else Replica.load(shown).view()
+    there = list(_steps(view))
+    ids = Counter(s.word for s in there if s.is_block)
+    if base is None or ids - Counter(block or name for name, block in known):
+        return replace(links, meant=_meanings(list(_steps(read(body, _AnyName(links)))), there))
+    return links
+
+
+def _meanings(here: Sequence["_Step"], there: Sequence["_Step"]) -> dict[str, str]:
+    """What names in a text that nobody has mean: each stands where the document that the text
+    shows mentions a block that the text has nowhere else. What could mean two blocks, or be one
+    of two names, means nothing; nor does what is text in the document.
+    """
+    found = matches([s.word for s in here], [s.word for s in there])
+    texts = {s.word for s in there}
+    kept = {s.word for _, j, n in found for s in there[j : j + n]}
+    pairs: set[tuple[str, str]] = set()
+    for i1, i2, j1, j2 in gaps_between(found, len(here), len(there)):
+        is_name = [s.word.startswith(_UNKNOWN) and s.word not in texts for s in here[i1:i2]]
+        names = [s if ok else None for s, ok in zip(here[i1:i2], is_name, strict=True)]
+        blocks = [s if s.is_block and s.word not in kept else None for s in there[j1:j2]]
+        words = i1 > 0 and j1 > 0, i2 < len(here) and j2 < len(there)
+        both = _facing(names, blocks, words)
+        pairs |= {(n.word, b.word) for n, b in both if n.label == b.label}
+    once = Counter(end for pair in pairs for end in pair)
+    return {n.removeprefix(_UNKNOWN): b for n, b in pairs if once[n] == once[b] == 1}
+
+
+def _facing(
+    here: Sequence["_Step | None"], there: Sequence["_Step | None"], words: tuple[bool, bool]
+) -> Iterator[tuple["_Step", "_Step"]]:
+    """The names and blocks of a gap that stand for one another: all, where they are as many; else
+    those under one label, and those next to the words (None in the gap) before and behind it, if
+    there are such ``words``.
+    """
+    names, blocks = ([s for s in side if s is not None] for side in (here, there))
+    if len(names) == len(blocks):
+        yield from zip(names, blocks, strict=True)
+        return
+    yield from ((n, b) for n in names for b in blocks if n.label and n.label == b.label)
+    for step in (s for s, is_there in zip((1, -1), words, strict=True) if is_there):
+        names, blocks = (
+            [s for s in takewhile(bool, side[::step]) if s is not None] for side in (here, there)
+        )
+        if len(names) == len(blocks):
+            yield from zip(names, blocks, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A word of a body or a link in it: the id of its block, or a name that means none."""
+
+    word: str
+    label: str | None = None
+    is_block: bool = False
+
+
+def _steps(body: Block) -> Iterator[_Step]:
+    for block in body.walk():
+        for item in block.inline:
+            if isinstance(item, Text):
+                for name, word in _STEP.findall(item.text):
+                    yield _Step(_UNKNOWN + link_key(name) if name else word)
+            elif item.kind == "mention":
+                word, label = str(item.get("id")), item.get("label")
+                is_block = not word.startswith(_UNKNOWN)
+                yield _Step(word, None if label is None else str(label), is_block)
+
+
+class _AnyName:
+    """Links to which every name means something."""
+
+    def __init__(self, links: NoteLinks) -> None:
+        self._links = links
+        self.name_of = links.name_of
+        self.file_name, self.file_key = links.file_name, links.file_key
+
+    def block_of(self, name: str) -> str | None:
+        return self._links.block_of(name) or _UNKNOWN + link_key(name)
+
+
+def shown_files(body: Block) -> frozenset[str]:
+    """The files_v0 keys of all files a body shows."""
+    found = (b.get("keys") for b in body.walk() if b.kind == "files")
+    return frozenset(key for keys in found for key in str(keys).split("\n"))
+
+
+def read_body(
+    base: Base | None,
+    note: Note,
+    live: Replica,
+    updates: Sequence[bytes],
+    links: NoteLinks,
+    client_id: int,
+    wish: Wish,
+) -> Reading:
+    """The edit that a saved file means.
+
+    Args:
+        base: the rendition its author saw; None for a note that never had a file.
+        note: the saved file.
+        live: the replica as it is now.
+        updates: the log that ``live`` was loaded from.
+        links: how ``[[names]]`` are to be understood.
+        client_id: this process's id; used only where that is safe.
+        wish: what else is to change (tags, title); its body is filled in here.
+
+    Raises:
+        InvalidEdit: an editor would not accept the result; the replica is not to be used any more.
+    """
+    ours = parse(note.body, links)
+    is_now = base is not None and base.updates == tuple(updates)
+    target, origin, is_apart = ours, updates, False
+    if base is None:
+        theirs = live.view()
+        target, is_apart = merge_three(common(ours, theirs), ours, theirs), True
+    elif not is_now:
+        before, theirs = parse(base.note.body, links), live.view()
+        if base.updates is None or are_both_newer(before, ours, theirs):
+            target, is_apart = merged(before, ours, theirs), True
+        else:
+            origin = base.updates
+    wish = replace(wish, body=target)
+    made = edit(live, wish) if is_now else express(origin, wish, live=live, client_id=client_id)
+    is_whole = made.is_as_wished and not is_apart
+    return Reading(made.update, mentions(ours), is_whole, is_made=is_now)
+
+
+@dataclass(frozen=True, slots=True)
+class FrontValues:
+    """What the front matter is to say. ``title`` None: the file's name carries it."""
+
+    id: BlockId
+    title: str | None
+    tags: tuple[str, ...]
+
+
+def front_values(index: Index, block: BlockState, path: str, fields: Fields) -> FrontValues:
+    """What the front matter of a note's file is to say.
+
+    Args:
+        index: for the tags' titles.
+        block: the note's row.
+        path: where its file stands.
+        fields: of its document.
+    """
+    title = fields.title or block.title
+    name = PurePosixPath(path).name.removesuffix(".md")
+    shown = None if carries(name, title) else title
+    return FrontValues(block.id, shown, tuple(index.tag_titles(fields.tags)))
+
+
+def compose(base: Note | None, view: Block, values: FrontValues, links: NoteLinks) -> bytes:
+    """The file that shows a document's state: the base's bytes, patched only where the document
+    differs.
+
+    Args:
+        base: the text that stands in the file; None for a new file.
+        view: the document's markdown view.
+        values: for the front matter.
+        links: how ids become names; only blocks that the view mentions are recognised in the base.
+    """
+    links = links.restricted(mentions(view), shown_files(view))
+    tags = values.tags or None
+    if base is None:
+        body = render(view, links)
+        front = frontmatter.update(
+            frontmatter.split("")[0], id=values.id, title=values.title, tags=tags
+        )
+        return (front + body).encode()
+    return signed(replace(base, body=patch(base.body, view, links)), values)
+
+
+def signed(note: Note, values: FrontValues) -> bytes:
+    """A note's file with its front matter brought up to date, where it is sound."""
+    front, source = note.front.raw, note.source
+    if note.front.problem is None:
+        front = frontmatter.update(
+            note.front,
+            id=values.id,
+            title=values.title,
+            tags=values.tags or None,
+            newline=source.newline,
+        )
+    return encode(SourceText(source.bom, front + note.body, source.newline))
+
+
+def shows(note: Note, view: Block, links: NoteLinks) -> bool:
+    """Whether a file's body shows a document's state (rule I2)."""
+    return parse(note.body, links.restricted(mentions(view), shown_files(view))) == view
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """The log of a compacted document: the server's state, and our unpushed edits said anew (None:
+    there are none).
+    """
+
+    state: bytes
+    local: bytes | None
+
+
+def reexpress(
+    acknowledged: Sequence[bytes], everything: Sequence[bytes], state: bytes, client_id: int
+) -> Compacted:
+    """Say unpushed edits of an old history as edits of a fresh document (PROTOCOL §7).
+
+    Args:
+        acknowledged: the old log as far as the server had it.
+        everything: the whole old log.
+        state: the fresh document's full state.
+        client_id: for the new edit.
+
+    The three-way base is what the server had. An edit that it had applied without our knowing, so
+    that ``state`` has all words of the first at least, is made once, also where others have gone
+    on from it.
+    """
+    old = ours = Replica.load(acknowledged)
+    if len(acknowledged) < len(everything):
+        ours = Replica.load(everything)
+    elif old.fields().deleted_at_ms is None:
+        return Compacted(state, None)
+    fresh = Replica.load([state])
+    before, after, now = old.fields(), ours.fields(), fresh.fields()
+    known, here, there = old.view(), ours.view(), fresh.view()
+    first = Replica.load(everything[: len(acknowledged) + 1]).view()
+    had = said(first) - said(known)
+    may_have = bool(had) and is_said_in(had, there)
+    body = (merged if may_have else merge_three)(known, here, there)
+    wish = fields_wish(before, after, now, body)
+    wish = replace(wish, deleted_at_ms=deletion(old, ours, fresh))
+    return Compacted(state, express([state], wish, live=fresh, client_id=client_id).update)
+
+
+def fields_wish(before: Fields, after: Fields, now: Fields, body: Block) -> Wish:
+    """Our changes of the fields, as wishes on a document that says ``now``."""
+    old_files = {f.key: f for f in before.files}
+    new_files = {f.key: f for f in after.files}
+    wish = Wish(
+        body=body,
+        title=after.title if after.title not in {before.title, now.title} else None,
+        add_tags=frozenset(after.tags) - frozenset(before.tags),
+        remove_tags=frozenset(before.tags) - frozenset(after.tags),
+        put_files=tuple(f for k, f in new_files.items() if k not in old_files),
+        drop_files=tuple(k for k in old_files if k not in new_files),
+    )
+    if after.deleted_at_ms != before.deleted_at_ms:
+        wish = replace(wish, deleted_at_ms=after.deleted_at_ms)
+    return wish

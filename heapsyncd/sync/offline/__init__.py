@@ -1,0 +1,1 @@
+"""Answers from the cache while no daemon runs."""

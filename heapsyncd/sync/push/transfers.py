@@ -1,0 +1,276 @@
+"""Contents of files, up and down. What is left to do stands in the entries, so a restart goes on
+where it stopped.
+"""
+
+import asyncio
+import hashlib
+import math
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Final
+
+import structlog
+
+from heapsyncd.backends.contract import FileChanged
+from heapsyncd.backoff import Backoff
+from heapsyncd.cache import blocks
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaves
+from heapsyncd.folder.disk import Moved, Part
+from heapsyncd.folder.snapshot import Stat
+from heapsyncd.model import FileEntry
+from heapsyncd.sync.edits.contents import files_of
+from heapsyncd.sync.heap.index import stat_of
+from heapsyncd.sync.heap.state import HeapState, PutOff, stamped
+from heapsyncd.sync.report import Progress
+
+log = structlog.get_logger()
+
+AT_ONCE: Final = 3
+"""Transfers side by side."""
+WRITE_BYTES: Final = 4 << 20
+"""So much of a download is gathered before it is written; measured: less costs more hand-overs
+between threads than it saves memory."""
+EMPTY: Final = hashlib.sha256().hexdigest()
+"""The one content of no bytes."""
+REFUSED_AGAIN: Final = Backoff(60.0, 3600.0)
+"""How soon a refused transfer is tried again."""
+TRIES: Final = 3
+"""So often a content with a wrong hash is downloaded before it is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file of the folder, as an upload reads it."""
+
+    heap: HeapState
+    path: str
+    expected: Stat
+    file: FileEntry
+
+    @property
+    def hash(self) -> str:
+        """sha256, hex."""
+        return self.file.hash
+
+    @property
+    def name(self) -> str:
+        """The attachment's name."""
+        return self.file.name
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes there are."""
+        return self.file.size_bytes
+
+    @property
+    def mime_type(self) -> str:
+        """For instance ``image/png``."""
+        return self.file.mime_type
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """A piece of the file; FileChanged when it is not the file any more that was hashed."""
+        try:
+            return await self.heap.disk.read_piece(self.path, offset, length, self.expected)
+        except Moved as error:
+            raise FileChanged(f"{self.path} changed while it was sent") from error
+
+
+async def transfer(heap: HeapState) -> bool:
+    """Carry out every transfer that is due; whether any was done. Trouble with one file is a
+    problem, not the end.
+
+    Raises:
+        TryLater: the server can't be reached; what was done is kept.
+    """
+    now = time.monotonic()
+    todo = [e for e in heap.moving() if not _is_put_off(heap, e, now)]
+    gate = asyncio.Semaphore(AT_ONCE)
+    done: list[bool] = []
+
+    async def one(entry: EntryRow) -> None:
+        async with gate:
+            done.append(await _transfer(heap, entry))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for entry in todo:
+                group.create_task(one(entry))
+    except BaseExceptionGroup as errors:
+        # The first reason stands for all: they share one server.
+        raise leaves(errors)[0] from None
+    return any(done)
+
+
+async def _transfer(heap: HeapState, entry: EntryRow) -> bool:
+    files = {f.key: f for f in await files_of(heap, entry.block_id)}
+    file = files.get(entry.key or "")
+    if file is None:
+        return False
+    try:
+        if entry.todo == "upload":
+            return await _upload(heap, entry, file)
+        return await _download(heap, entry, file)
+    except RequestRefused as error:
+        heap.problems.found("transfer", entry.path, _refused(entry, file, error))
+        _put_off(heap, entry, for_good=error.status in {413, 422})
+        return False
+    except ProtocolError as error:
+        heap.problems.found("transfer", entry.path, error)
+        _put_off(heap, entry)
+        return False
+    except FolderTrouble as error:
+        heap.problems.found("transfer", entry.path, error)
+        return False
+
+
+def _put_off(heap: HeapState, entry: EntryRow, *, for_good: bool = False) -> None:
+    """Try a refused content again later, and each time twice as much later."""
+    before = heap.put_off.get(entry.path)
+    times = before.times + 1 if before is not None and before.key == entry.key else 1
+    wait_s = math.inf if for_good else REFUSED_AGAIN.bound_s(times)
+    heap.put_off[entry.path] = PutOff(entry.key or "", times, time.monotonic() + wait_s)
+
+
+def _is_put_off(heap: HeapState, entry: EntryRow, now: float) -> bool:
+    found = heap.put_off.get(entry.path)
+    return found is not None and found.key == entry.key and now < found.not_before
+
+
+def _refused(entry: EntryRow, file: FileEntry, error: RequestRefused) -> str:
+    """What a refusal means, for people."""
+    if error.status == 413:
+        return (
+            f"the server takes no file as large as this one ({file.size_bytes / 1e6:.1f} MB):"
+            f" {error}. Make it smaller, or name it in .heaperignore."
+        )
+    return f"its {entry.todo} was refused, and is tried again later: {error}"
+
+
+async def _upload(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
+    state = await heap.db.read(lambda tx: blocks.get(tx, entry.block_id))
+    expected = stat_of(entry)
+    if state is None or state.sync_version == 0 or expected is None:
+        return False  # the server does not know the block yet: after the next push
+    pending = await heap.db.read(lambda tx: any(r.local for r in blocks.log(tx, entry.block_id)))
+    if pending:
+        return False  # its files_v0 entry goes first (PROTOCOL §9)
+
+    source = _Source(heap, entry.path, expected, file)
+
+    def progress(sent: int, total: int) -> None:
+        _tell(heap, entry.path, sent, total)
+
+    try:
+        await heap.backend.upload(heap.id, entry.block_id, source, progress=progress)
+    except FileChanged:
+        return False  # the folder's watch brings the new content
+    await _commit(heap, replace(entry, todo=None))
+    return True
+
+
+async def _download(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
+    """Fetch a content; one with a wrong hash is thrown away, and after some tries given up."""
+    lacks = "names no sha256 of it" if not file.hash else ""
+    if file.hash and not file.size_bytes and file.hash != EMPTY:
+        lacks = "does not say how large it is"  # and what the server sends may have no end
+    if lacks:
+        _put_off(heap, entry, for_good=True)
+        reason = f"its document {lacks}, so that it can't be fetched; attach it anew"
+        heap.problems.found("transfer", entry.path, reason)
+        return False
+    try:
+        for _ in range(TRIES):
+            stat = await _fetch(heap, entry, file)
+            if stat is not None:
+                break
+            log.warning("wrong hash", path=entry.path, sha256=file.hash)
+    except Moved as error:
+        reason = f"{error.reason}; rename what stands there and it arrives"
+        heap.problems.found("transfer", entry.path, reason)
+        return False
+    if stat is None:
+        _put_off(heap, entry, for_good=True)
+        heap.problems.found(
+            "transfer",
+            entry.path,
+            f"what the server sent has another sha256 than it should, {TRIES} times; what stood"
+            " here is kept. It is tried again when the file changes or heapsyncd starts anew",
+        )
+        return False
+    heap.problems.clear(entry.path, "content")  # what stood there is known now
+    await _commit(heap, stamped(replace(entry, todo=None), stat, bytes.fromhex(file.hash)))
+    return True
+
+
+async def _fetch(heap: HeapState, entry: EntryRow, file: FileEntry) -> Stat | None:
+    """Fetch a content into a part beside its place, going on where an earlier try stopped; None
+    when its hash is wrong.
+    """
+    parent = str(PurePosixPath(entry.path).parent)
+    if parent != ".":
+        await heap.disk.make_dir(parent)
+    part = heap.disk.part(entry.path, file.hash)
+    offset = await part.size()
+    if offset > file.size_bytes:
+        await part.drop()
+        offset = 0
+    if offset < file.size_bytes:
+        pieces = heap.backend.download(heap.id, entry.block_id, file.hash, file.size_bytes, offset)
+        async with aclosing(pieces):
+            async for end in _write(part, offset, pieces):
+                _tell(heap, entry.path, end, file.size_bytes)
+    elif not offset:
+        await part.append(0, b"")
+    return await part.finish(stat_of(entry))
+
+
+async def _write(part: Part, offset: int, pieces: AsyncIterator[bytes]) -> AsyncIterator[int]:
+    """Write what arrives, while more arrives; how far it is, now and then."""
+    waiting: list[bytes] = []
+    size = 0
+    writing: asyncio.Future[None] | None = None
+    try:
+        async for piece in _and_end(pieces):
+            if piece is not None:
+                waiting.append(piece)
+                size += len(piece)
+            if size >= WRITE_BYTES or (piece is None and size):
+                if writing is not None:
+                    await writing
+                writing = asyncio.ensure_future(part.append(offset, *waiting))
+                offset += size
+                waiting, size = [], 0
+                yield offset
+    finally:
+        if writing is not None:
+            await writing
+
+
+async def _and_end(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]:
+    async for piece in pieces:
+        yield piece
+    yield None
+
+
+def _tell(heap: HeapState, path: str, done: int, total: int) -> None:
+    heap.moved_bytes[path] = done
+    for row in heap.report.transfers:
+        if row["path"] == path:
+            row["done"] = done
+    heap.account.step(Progress(f"{heap.report.title}: {path}", done, total, "bytes"))
+
+
+async def _commit(heap: HeapState, entry: EntryRow) -> None:
+    async with heap.lock:
+        now = heap.index.entries.get(entry.path)
+        if now is None or now.key != entry.key:
+            return  # it was replaced, renamed or deleted meanwhile
+        # What stands there is known by its content now, whatever was wrong with it before.
+        heap.problems.clear(entry.path, "transfer", "content", "read")
+        await heap.store(lambda change: change.save([entry]))
+        heap.moved_bytes.pop(entry.path, None)
+        heap.put_off.pop(entry.path, None)

@@ -1,0 +1,1 @@
+"""Lifetimes: an account, its heaps, their tasks, and what ends or pauses them."""

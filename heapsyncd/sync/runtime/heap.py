@@ -1,0 +1,347 @@
+"""One heap kept mirrored: the tasks that watch, read, write, pull, push, follow and transfer."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from heapsyncd.backoff import first_of
+from heapsyncd.cache import heaps
+from heapsyncd.config import Live
+from heapsyncd.errors import FolderTrouble, TryLater
+from heapsyncd.folder.watch import watch
+from heapsyncd.sync.deletions.holds import carry_out, settle
+from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.layout.placeholders import settle_placeholders
+from heapsyncd.sync.publish import publish
+from heapsyncd.sync.pull.delta_feed import poll
+from heapsyncd.sync.pull.log_compaction import fold_logs
+from heapsyncd.sync.pull.pull import follow, pull
+from heapsyncd.sync.pull.retry_problems import ask_again
+from heapsyncd.sync.push.oversized import look_again
+from heapsyncd.sync.push.push import push, unsent
+from heapsyncd.sync.push.transfers import transfer
+from heapsyncd.sync.runtime.retry import Patience
+from heapsyncd.sync.scan.scanner import Intake
+from heapsyncd.sync.scan.watch_audit import missed
+
+log = structlog.get_logger()
+
+FOLLOWED: Final = {"all": 2000, "recent": 200, "off": 0}
+"""How many notes are followed over the live connection."""
+AUDIT_S: Final = 600.0
+"""How often the whole folder is compared, in case the watch missed something."""
+MOVING_S: Final = 1.0
+"""The delta feed is polled at least this often while things move."""
+NEWS_S: Final = 3.0
+"""At a start, edits wait so long for the server's news."""
+TROUBLE_AGAIN_S: Final = 5.0
+"""How soon what the folder or the disk refused is tried again."""
+TRANSFER_AGAIN_S: Final = 30.0
+FOLLOW_AGAIN_S: Final = 1.0
+TURN_S: Final = 10.0
+"""A waiting loop comes round this often."""
+HUNG_S: Final = 100.0
+"""A loop that did not come round for so long hangs. Transfers and pushes may take longer."""
+
+
+@dataclass
+class HeapMirror:
+    """Keeps one heap mirrored until ``stop`` is set.
+
+    Args:
+        state: what its parts share.
+        intake: where the folder's changes are looked for.
+        poll_interval_s: between requests for changes while nothing moves.
+        live: which notes are followed.
+        stop: ends it; the action at hand is finished.
+        looked: called once the first look at the folder is through.
+    """
+
+    state: HeapState
+    intake: Intake
+    poll_interval_s: float
+    live: Live
+    stop: asyncio.Event
+    looked: Callable[[], None]
+    first_look: bool = False
+    trouble: dict[str, Patience] = field(default_factory=dict)
+    _hinted: asyncio.Event = field(default_factory=asyncio.Event)
+    _awake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Ends the pauses after failures: things may be otherwise now."""
+    _rearm: asyncio.Event = field(default_factory=asyncio.Event)
+    _turned: dict[str, float] = field(default_factory=dict)
+    _clean_poll_at: float = -1.0
+    _changed_at: float = 0.0
+
+    async def run(self) -> None:
+        """Mirror; trouble with the server or the folder is reported and waited out."""
+        async with asyncio.TaskGroup() as group:
+            for work in (self._watch, self._folder, self._receive, self._send, self._transfer):
+                group.create_task(work())
+            following = group.create_task(self._follow())
+            await self.stop.wait()
+            following.cancel()
+
+    @property
+    def settled(self) -> bool:
+        """Whether folder and server agree, as far as anybody can know: a poll after the last
+        change said so.
+        """
+        return (
+            self.first_look
+            and self.intake.idle
+            and not self.state.report.left()
+            and self._clean_poll_at > self._changed_at
+        )
+
+    @property
+    def stuck(self) -> bool:
+        """Whether only what a person must mend is left."""
+        report = self.state.report
+        return (
+            self.first_look
+            and self.intake.idle
+            and not report.reading
+            and not any(p.trying for p in self.trouble.values() if p.work in {"send", "transfer"})
+            and self._clean_poll_at > self._changed_at
+            and bool(
+                any(not p.minor for p in report.problems) or report.error or report.held_deletions
+            )
+        )
+
+    def away(self, for_s: float) -> Exception | None:
+        """What the server answered when some work with it failed for so long, whatever else it
+        answered meanwhile; None when none did.
+        """
+        began = time.monotonic() - for_s
+        return next(
+            (
+                p.last
+                for p in self.trouble.values()
+                if p.since_s is not None
+                and p.since_s < began
+                and not p.trying
+                and isinstance(p.last, TryLater)
+            ),
+            None,
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether every loop came round lately; one that hangs keeps the watchdog unfed."""
+        now = time.monotonic()
+        return all(now - at < HUNG_S for at in self._turned.values())
+
+    def wake(self) -> None:
+        """The machine was suspended: hear the server's news now, and send ours."""
+        self._awake.set()
+        self.state.to_pull.set()
+        self.state.to_push.set()
+        self.state.to_transfer.set()
+
+    async def _rest(self, work: str, *events: asyncio.Event, timeout_s: float | None) -> None:
+        """Wait for one of the events or the time to be over, coming round now and then."""
+        end = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            self._turned[work] = time.monotonic()
+            left = end - time.monotonic()
+            if left <= 0 or self.stop.is_set() or any(e.is_set() for e in events):
+                return
+            await first_of(*events, self.stop, timeout_s=min(left, TURN_S))
+
+    def _moved(self) -> None:
+        self._changed_at = time.monotonic()
+
+    # ---- the folder ------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        async for hint in watch(self.state.disk.root, self.stop, self._rearm):
+            if hint.everything:
+                self.state.watch_trouble = hint.trouble
+            self.state.report.reading = True  # never "in sync" with a change unread
+            self.intake.hint(hint.paths, everything=hint.everything)
+            self._hinted.set()
+
+    async def _folder(self) -> None:
+        await self._rest("folder", self.state.listed, timeout_s=None)
+        audit_at = time.monotonic() + AUDIT_S
+        while not self.stop.is_set():
+            self._hinted.clear()
+            self.state.to_publish.clear()
+            self.intake.hint(self.state.problems.unread("scan", "read"))
+            try:
+                await self._look_and_publish()
+                self.state.report.ails.pop("folder", None)
+            except FolderTrouble as error:
+                self.state.report.ails["folder"] = str(error)
+                log.warning("folder trouble", heap=self.state.report.title, reason=str(error))
+                self.intake.hint((), everything=True)
+                await self._rest("folder", timeout_s=TROUBLE_AGAIN_S)
+                continue
+            await self.state.count()
+            self.state.report.reading = self.state.to_look or not self.intake.idle
+            if time.monotonic() > audit_at:
+                audit_at = time.monotonic() + AUDIT_S
+                if self.intake.idle and await missed(self.state):
+                    self._rearm.set()
+                self.intake.hint((), everything=True)
+                await ask_again(self.state)
+                await fold_logs(self.state.db, self.state.id, self.state.lock)
+                self.state.tidy()
+            due = self.intake.next_due_s()
+            # Trouble with a file may end without a sign in the folder (space on the disk, say).
+            again = TROUBLE_AGAIN_S if self.state.problems.wait() else AUDIT_S
+            left = max(0.05, audit_at - time.monotonic())
+            timeout = min(due if due is not None else AUDIT_S, again, left)
+            if timeout > 0:
+                await self._rest("folder", self._hinted, self.state.to_publish, timeout_s=timeout)
+
+    async def _look_and_publish(self) -> None:
+        state, first = self.state, not self.first_look
+        if await state.disk.marker() != state.id:
+            raise FolderTrouble(
+                f"{state.disk.root} has no .heapsyncd marker of this heap: is the disk mounted?"
+                " Nothing is treated as deleted until it is back."
+            )
+        if state.to_look:
+            state.to_look = False
+            self.intake.hint((), everything=True)
+        was_idle = self.intake.idle
+        again: set[str] = set()
+        shut = state.problems.unread("scan")
+        with state.problems.anew("write"):
+            decided = await carry_out(state, again)
+            await (self.intake.look_first() if first else self.intake.look())
+            wrote = await publish(state, again, everything=first) or decided
+            await settle(state)
+            async with state.lock:
+                await settle_placeholders(state)
+        if shut - state.problems.unread("scan"):
+            self._rearm.set()  # a directory that could not be read could not be watched
+        self.intake.look_again(again)
+        if wrote or not was_idle:
+            self._moved()
+        if first:
+            self.first_look = True
+            await state.db.write(lambda tx: heaps.set_mirrored(tx, state.id))
+            state.to_push.set()
+            state.to_transfer.set()
+            await state.count()
+            self.looked()
+
+    # ---- the server ------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        patience = self.trouble.setdefault("receive", Patience(self.state, "receive", proves=True))
+        rows = await self.state.db.read(heaps.load_all)
+        mirrored = any(r.id == self.state.id and r.mirrored for r in rows)
+        if mirrored:
+            # Edits are read with the server's news known, if there is a server: a cache that came
+            # from a backup would take what is sent already for new.
+            asyncio.get_running_loop().call_later(NEWS_S, self.state.listed.set)
+        news = False
+        await ask_again(self.state)
+
+        async def step() -> None:
+            nonlocal news
+            at = time.monotonic()
+            await look_again(self.state)
+            news = await poll(self.state)
+            await pull(self.state, everything=not self.first_look)
+            if not news:
+                self._clean_poll_at = at
+            else:
+                self._moved()
+
+        while not self.stop.is_set():
+            asked = self.state.to_pull.is_set() or not self.state.listed.is_set()
+            self.state.to_pull.clear()
+            self._awake.clear()
+            worked = await patience.attempt(step)
+            if worked or mirrored:
+                self.state.listed.set()
+            if news or asked or not worked:
+                await self.state.count()
+            if worked:
+                pause = min(MOVING_S, self.poll_interval_s) if news else self.poll_interval_s
+                await self._rest("receive", self.state.to_pull, timeout_s=pause)
+            else:
+                await self._rest(
+                    "receive", self._awake, *patience.ends(), timeout_s=patience.pause_s()
+                )
+
+    @property
+    def _hears_at_once(self) -> bool:
+        """Whether a live link tells what happens to each note."""
+        live = self.state.live
+        return live is not None and live.connected and self.state.follows_all
+
+    async def _in_touch(self) -> None:
+        """Wait until what the server has to say is known here."""
+        if not self.state.current.is_set():
+            self.state.to_pull.set()
+            await first_of(self.state.current, self.stop)
+
+    async def _send(self) -> None:
+        patience = self.trouble.setdefault("send", Patience(self.state, "send"))
+
+        async def step() -> None:
+            if await push(self.state):
+                self._moved()
+                self.state.to_transfer.set()
+
+        await first_of(self.state.listed, self.stop)
+        self.state.to_push.set()
+        while not self.stop.is_set():
+            await first_of(self.state.to_push, self.stop)
+            patience.trying = True  # also while it waits for the news
+            if not self._hears_at_once and unsent(self.state):
+                self.state.out_of_touch()  # the last news may be old: ask before each push
+            await self._in_touch()
+            if self.stop.is_set():
+                return
+            self.state.to_push.clear()
+            if not await patience.attempt(step):
+                self.state.to_push.set()
+                await self._wait_out(patience)
+            await self.state.count()
+
+    async def _transfer(self) -> None:
+        patience = self.trouble.setdefault("transfer", Patience(self.state, "transfer"))
+
+        async def step() -> None:
+            if await transfer(self.state):
+                self._moved()
+                self.state.to_pull.set()
+                self.state.to_publish.set()  # placeholders of what is here now go
+
+        while not self.stop.is_set():
+            await first_of(self.state.to_transfer, self.stop, timeout_s=TRANSFER_AGAIN_S)
+            await self._in_touch()
+            self.state.to_transfer.clear()
+            if self.stop.is_set():
+                return
+            if not await patience.attempt(step):
+                await self._wait_out(patience)
+                self.state.to_transfer.set()
+            await self.state.count()
+
+    async def _follow(self) -> None:
+        if self.live == "off":
+            return
+        await first_of(self.state.listed, self.stop)
+        patience = self.trouble.setdefault("follow", Patience(self.state, "follow"))
+        while not self.stop.is_set():
+            if not await patience.attempt(lambda: follow(self.state, FOLLOWED[self.live])):
+                await self._wait_out(patience)
+            await first_of(self.stop, timeout_s=FOLLOW_AGAIN_S)
+
+    async def _wait_out(self, patience: Patience) -> None:
+        """Wait after a failure; then the news has to be heard before anything is sent."""
+        await first_of(self.stop, self._awake, *patience.ends(), timeout_s=patience.pause_s())
+        self.state.to_pull.set()

@@ -1,0 +1,86 @@
+"""What to do when the server can't be reached, refuses, or talks nonsense: say so, wait, try
+again.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Literal
+
+import structlog
+
+from heapsyncd.backoff import Lane
+from heapsyncd.errors import PeerError, SignInRefused, TryLater, meant
+from heapsyncd.sync.heap.state import HeapState
+
+Work = Literal["send", "receive", "transfer", "follow"]
+_SUFFERS: Final[Mapping[Work, str]] = {
+    "send": "edits are not sent",
+    "receive": "changes are not received",
+    "transfer": "files are not transferred",
+    "follow": "changes are not followed live",
+}
+"""What it means for people when a kind of work fails."""
+
+log = structlog.get_logger()
+
+
+class Patience(Lane):
+    """One kind of work of one heap, tried again and again.
+
+    Args:
+        heap: whose report tells of the trouble.
+        work: what was tried, for the log.
+        proves: whether success shows that the server can be reached (it may have had nothing to
+            do).
+    """
+
+    def __init__(self, heap: HeapState, work: Work, *, proves: bool = False) -> None:
+        super().__init__(heap.backend.contact)
+        self.work = work
+        self.trying = False
+        """An attempt is being made: what it meets may not be all."""
+        self.since_s: float | None = None
+        """Since when, on the monotonic clock, no attempt worked; None: the last one did."""
+        self._heap = heap
+        self._proves = proves
+
+    async def attempt(self, step: Callable[[], Awaitable[object]]) -> bool:
+        """Do the step; whether it worked. After a failure ``pause_s`` says how long to wait."""
+        self.trying, breaks = True, self._heap.breaks
+        try:
+            await step()
+        except (TryLater, SignInRefused, PeerError, BaseExceptionGroup) as error:
+            cause = meant(error)
+            if not isinstance(cause, TryLater | SignInRefused | PeerError):
+                raise
+            self.failed(cause)
+            return False
+        finally:
+            self.trying = False
+        if self.failures:
+            log.info("works again", heap=self._heap.report.title, work=self.work)
+        self.worked()
+        self.since_s = None
+        self._heap.report.ails.pop(self.work, None)
+        if self._proves:
+            account = self._heap.account
+            account.connected, account.refused, account.error = True, False, None
+            self._heap.in_touch(breaks)
+        return True
+
+    def failed(self, error: Exception) -> None:
+        """The last attempt failed: say so."""
+        super().failed(error)
+        self.since_s = self.since_s or time.monotonic()
+        self._heap.report.ails.pop(self.work, None)
+        self._heap.out_of_touch()
+        self._heap.in_doubt = True
+        account = self._heap.account
+        if isinstance(error, SignInRefused):
+            account.refused, account.error = True, str(error)
+        elif isinstance(error, TryLater):
+            account.connected, account.error = False, str(error)
+        else:
+            # This heap alone: the others go on.
+            self._heap.report.ails[self.work] = f"{_SUFFERS[self.work]}: {error}"
+        log.warning("failed", heap=self._heap.report.title, work=self.work, reason=str(error))

@@ -1,0 +1,254 @@
+"""New files that turn out to be blocks we know: a lost cache, a restored file, a folder that was
+full when it was first mirrored.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Final
+
+import structlog
+
+from heapsyncd.cache import blocks, heaps, renditions
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.database import Tx
+from heapsyncd.document.replica import Replica
+from heapsyncd.errors import (
+    BlockError,
+    PeerError,
+    SignInRefused,
+    TryLater,
+    UnreadableFile,
+)
+from heapsyncd.folder.layout import Placed, fits
+from heapsyncd.folder.names import carries, collision_key, safe_name, split_suffix
+from heapsyncd.ids import BlockId
+from heapsyncd.markdown.write.render import render
+from heapsyncd.sync.edits.contents import file_created
+from heapsyncd.sync.edits.create import notes_created
+from heapsyncd.sync.edits.moves import folder_created
+from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.heap.index import NoteLinks
+from heapsyncd.sync.heap.observed import Found
+from heapsyncd.sync.heap.offload import off_loop
+from heapsyncd.sync.heap.paths import assets_owner
+from heapsyncd.sync.heap.state import HeapState, stamped
+from heapsyncd.sync.heap.unit_of_work import Change
+from heapsyncd.sync.layout.placement import commit_entries, plan_places
+from heapsyncd.sync.merge.base_selection import is_alike
+from heapsyncd.sync.merge.note_text import shows
+from heapsyncd.sync.pull.delta_feed import from_trash
+from heapsyncd.sync.pull.pull import pull
+
+log = structlog.get_logger()
+
+_MARK: Final = re.compile(r" \([0-9]{1,7}\)\Z")
+
+
+class Homeless:
+    """The folders and files among the blocks that have no place, as new directories and files may
+    turn out to be.
+
+    Args:
+        heap: the heap.
+        found: all that is new.
+    """
+
+    def __init__(self, heap: HeapState, found: Sequence[Found]) -> None:
+        self._heap = heap
+        self._folders: dict[BlockId | None, list[Placed]] = defaultdict(list)
+        self._files: dict[tuple[BlockId | None, str], list[BlockId]] = defaultdict(list)
+        self._votes: dict[str, Counter[BlockId | None]] = defaultdict(Counter)
+        """For a directory, the folders of the notes in it."""
+        index = heap.index
+        if not found:
+            return
+        for block in index.placed(sorted(index.homeless)):
+            if block.kind == "document":
+                continue
+            folder = block.folder if block.folder and index.is_live(block.folder) else None
+            if block.kind == "folder":
+                self._folders[folder].append(block)
+            else:
+                self._files[folder, collision_key(safe_name(block.title))].append(block.id)
+        for item in found:
+            known = index.blocks.get(BlockId(item.front_id or ""))
+            if known is not None:
+                self._votes[str(PurePosixPath(item.path).parent)][known.folder] += 1
+
+    async def directory(self, found: Found) -> None:
+        """A new directory becomes the folder it shows, else a new one. Outer ones come first."""
+        votes, index = self._votes[found.path], self._heap.index
+        name = PurePosixPath(found.path).name
+        choice = [
+            b
+            for b in self._folders[self._heap.parent_of(found.path)]
+            if b.id not in index.path_of and (votes[b.id] or fits(b, name))
+        ]
+        if not choice or assets_owner(found.path + "/x") is not None:
+            await folder_created(self._heap, found)
+            return
+        best = min(choice, key=lambda b: (-votes[b.id], not carries(name, b.title), b.id))
+        await self._folder_adopted(found, best.id)
+
+    async def _folder_adopted(self, found: Found, block: BlockId) -> None:
+        heap = self._heap
+        async with heap.lock:
+            stat = await heap.disk.stat(found.path)
+            if stat is None or found.path in heap.index.entries or block in heap.index.path_of:
+                return
+            row = stamped(EntryRow(found.path, block, "folder"), stat, None)
+            await commit_entries(heap, block, [row])
+            heap.rearrange = True
+        heap.to_publish.set()
+        log.info("recognised", path=found.path, block=block)
+
+    def files(self, found: Found) -> list[BlockId]:
+        """The file blocks that a new file may be, by its place and name."""
+        at = PurePosixPath(found.path)
+        stem, suffix = split_suffix(at.name)
+        parent = self._heap.parent_of(found.path)
+        names = {collision_key(n) for n in (at.name, _MARK.sub("", stem) + suffix)}
+        return [b for n in sorted(names) for b in self._files.get((parent, n), ())]
+
+
+def _by_id(
+    heap: HeapState, found: Sequence[Found], copies: Mapping[str, BlockId | None]
+) -> dict[str, BlockId]:
+    """Which new files are notes we know that have no file, by the id in them; of several copies
+    the one under the note's title, and in its folder.
+    """
+    result: dict[BlockId, str] = {}
+
+    def is_elsewhere(item: Found) -> tuple[bool, bool]:
+        known = heap.index.blocks.get(BlockId(item.front_id or ""))
+        name = PurePosixPath(item.path).name.removesuffix(".md")
+        is_named = known is not None and name == safe_name(known.title)
+        return not is_named, known is None or heap.parent_of(item.path) != known.folder
+
+    for item in sorted(found, key=is_elsewhere):
+        block = BlockId(item.front_id or "")
+        is_free = block not in heap.index.path_of and block not in result
+        if heap.index.kind(block) == "document" and is_free and copies.get(item.path) is None:
+            result[block] = item.path
+    return {path: block for block, path in result.items()}
+
+
+async def _by_place(
+    heap: HeapState, found: Sequence[Found], texts: Mapping[str, Saved]
+) -> dict[str, BlockId]:
+    """Which new files without an id are notes we know that have no file, by place and content;
+    while the folder is mirrored for the first time (a lost cache, it may be) content that is alike
+    will do, for an editor may have saved a text without the id.
+    """
+    at = {p: b for b, p in heap.places.items() if b in heap.index.homeless}
+    rows = await heap.db.read(heaps.load_all)
+    loosely = not any(r.id == heap.id and r.mirrored for r in rows)
+    result: dict[str, BlockId] = {}
+    for item in found:
+        block = None if item.front_id else at.get(item.path)
+        if block and await _says(heap, texts[item.path], block, loosely=loosely):
+            result[item.path] = block
+    return result
+
+
+async def _says(heap: HeapState, saved: Saved, block: BlockId, *, loosely: bool) -> bool:
+    """Whether a file says what a block's document says; ``loosely``: or most of it."""
+
+    def read(tx: Tx) -> tuple[BlockState | None, list[bytes], bool]:
+        was_written = bool(renditions.ring(tx, block))
+        return blocks.get(tx, block), [r.data for r in blocks.log(tx, block)], was_written
+
+    state, updates, was_written = await heap.db.read(read)
+    note = saved.note
+    if state is None or state.deleted_at_ms is not None or isinstance(note, UnreadableFile):
+        return False
+    try:
+        # Not the replica in memory, which somebody who holds the lock may be changing.
+        with heap.at_work.on(block):
+            view = await off_loop(lambda: Replica.load(updates).view())
+        links = NoteLinks(heap.index, block, aliases=True)
+        if await off_loop(shows, note, view, links):
+            return True
+        if was_written or not (loosely and view.words()):
+            # Against a text that was written, or was about to be, all it lacks would be deleted.
+            return False
+        return await off_loop(lambda: is_alike(render(view, links).encode(), saved.data))
+    except BlockError:
+        return False
+
+
+async def _adopt(heap: HeapState, known: Mapping[str, BlockId]) -> list[str]:
+    """Files are those of blocks we know; the paths of those that are to be read.
+
+    They have no stamps yet: a file that is not read in this life is found again in the next.
+    """
+    async with heap.lock:
+        rows = [
+            EntryRow(path, block, "note")
+            for path, block in known.items()
+            if path not in heap.index.entries and block not in heap.index.path_of
+        ]
+
+        def store(change: Change) -> None:
+            change.save(rows)
+            for row in rows:
+                change.update(row.block_id, stale=1)
+
+        if rows:
+            await heap.store(store)
+            heap.rearrange = True
+    for row in rows:
+        log.info("recognised", path=row.path, block=row.block_id)
+    return [row.path for row in rows]
+
+
+async def _look_in_trash(heap: HeapState, notes: Sequence[Found]) -> None:
+    """Notes may have been deleted elsewhere while nobody knew them here (a lost cache): then their
+    files follow, unless they say something else.
+    """
+    try:
+        if await from_trash(heap, [BlockId(n.front_id) for n in notes if n.front_id]):
+            await pull(heap)
+    except (TryLater, PeerError, SignInRefused) as error:
+        log.warning("the trash can't be asked", heap=heap.report.title, reason=str(error))
+
+
+async def take_in(
+    heap: HeapState,
+    homeless: Homeless,
+    found: Sequence[Found],
+    copies: Mapping[str, BlockId | None],
+    texts: Mapping[str, Saved],
+) -> list[str]:
+    """New files get their blocks; the paths of the notes we knew, which are to be read.
+
+    All names first: a text that is read before the note it links to has a name would lose the
+    link, and have it twice once it is merged with its document.
+
+    Args:
+        heap: the heap.
+        homeless: what they may turn out to be.
+        found: without directories, which are known already.
+        copies: for a path, the block that its front matter names and that still stands elsewhere.
+        texts: the notes' texts, by path.
+    """
+    notes = [f for f in found if f.is_note]
+    adopted: list[str] = []
+    if notes:
+        await _look_in_trash(heap, notes)
+        adopted += await _adopt(heap, _by_id(heap, notes, copies))
+        if heap.index.homeless:
+            async with heap.lock:
+                await plan_places(heap)  # links name those without a file, too
+            left = [n for n in notes if n.path not in heap.index.entries]
+            adopted += await _adopt(heap, await _by_place(heap, left, texts))
+    known = frozenset(adopted)
+    await notes_created(heap, [texts[n.path] for n in notes if n.path not in known])
+    # Attachments after the notes they belong to.
+    for item in found:
+        if not item.is_note:
+            await file_created(heap, item, homeless.files(item))
+    return adopted

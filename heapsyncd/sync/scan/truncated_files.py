@@ -1,0 +1,63 @@
+"""Files that lost their text while no daemon ran: a power cut leaves them empty, or full of NULs.
+
+At a start such a file is no edit: the text that stood there is written again. Somebody may have
+emptied it, though: an empty file that was put right once is believed the second time.
+"""
+
+from typing import Final
+
+import structlog
+
+from heapsyncd.cache import history, renditions
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.folder.disk import Moved
+from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.heap.state import HeapState, now_ms, stamped
+from heapsyncd.sync.heap.unit_of_work import Change
+from heapsyncd.sync.merge.note_text import digest
+
+log = structlog.get_logger()
+
+BELIEVED_MS: Final = 7 * 86_400_000
+"""For so long after a file was put right it may be emptied without a daemon."""
+_NOTICE: Final = (
+    "it was {} when heapsyncd started, as after a power cut: its text was put back."
+    " If you emptied it, do so once more"
+)
+
+
+async def mended(heap: HeapState, entry: EntryRow, saved: Saved) -> bool:
+    """Write a note's text again if its file was damaged before this life began; whether it was.
+
+    Written first, then committed: after a kill in between the file shows its base, and is no edit.
+    """
+    if saved.data.strip(b"\0") or saved.stat.ctime_ns >= heap.began_ns:
+        return False
+    async with heap.lock:
+        base, kept = await heap.db.read(
+            lambda tx: (
+                renditions.newest(tx, entry.block_id),
+                history.of_block(tx, entry.block_id),
+            )
+        )
+        now = now_ms()
+        before = any(v.why == "damaged" and now - v.made_at_ms < BELIEVED_MS for v in kept)
+        if base is None or not base.data or (before and not saved.data):
+            return False
+        try:
+            stat = await heap.disk.write(entry.path, base.data, saved.stat)
+        except Moved:
+            return True  # somebody is writing it: the watch tells
+        row = stamped(entry, stat, digest(base.data))
+        what = "full of NUL bytes" if saved.data else "empty"
+
+        def store(change: Change) -> None:
+            block, notice = entry.block_id, _NOTICE.format(what)
+            change.save([row])
+            history.keep(change.tx, heap.id, block, entry.path, "damaged", b"", now, notice)
+            change.update(block, stale=1)
+
+        await heap.store(store)
+        heap.problems.clear(entry.path, "content")
+    log.warning("a damaged file was put right", path=entry.path, bytes=len(saved.data))
+    return True
