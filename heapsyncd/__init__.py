@@ -17,8 +17,8 @@ One line of data, five stages, each ignorant of the others::
 
 Around them: ``backends/`` turns a server's idea of change into ours; ``sync/`` is the only place
 that sees the whole line and decides; ``server/`` is the embedded Heaper-compatible server;
-``cli/`` the commands; ``daemon`` and its helpers (``keeper control notify statelock logs``) the
-lifetimes. Everybody may import the values: ``ids model errors config tree diff database
+``cli/`` the commands; ``daemon`` and its helpers (``supervisor control notify statelock logs``)
+the lifetimes. Everybody may import the values: ``ids model errors config tree diff database
 backoff``.
 
 The rules (``tests/test_shape.py`` holds them)

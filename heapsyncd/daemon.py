@@ -16,9 +16,9 @@ import structlog
 from heapsyncd import control
 from heapsyncd.config import Account, Config
 from heapsyncd.errors import FolderTrouble, HeapsyncdError, meant
-from heapsyncd.keeper import Keeper, Mirror, note_failure
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
+from heapsyncd.supervisor import Mirror, Supervisor, note_failure
 from heapsyncd.sync.report import Progress, Report, Verdict, Wanted
 from heapsyncd.sync.runtime.account import mirror_account
 
@@ -122,8 +122,8 @@ class Daemon:
         self._load = load
         self._notifier = notifier
         self._mirror = mirror
-        self._keepers: dict[str, Keeper] = {}
-        self._tasks: dict[Keeper, asyncio.Task[None]] = {}
+        self._supervisors: dict[str, Supervisor] = {}
+        self._tasks: dict[Supervisor, asyncio.Task[None]] = {}
         self._requests: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._stopping = False
         self._told_ready = False
@@ -163,34 +163,34 @@ class Daemon:
                     await self._reconfigure(group)
                 self._notifier.stopping()
                 _log.info("stopping")
-                await self._end(list(self._keepers.values()))
+                await self._end(list(self._supervisors.values()))
         _log.info("stopped")
 
     def _reports(self) -> list[Report]:
-        return [keeper.report for keeper in self._keepers.values()]
+        return [supervisor.report for supervisor in self._supervisors.values()]
 
     def _start(self, account: Account, group: asyncio.TaskGroup) -> None:
         report = Report(account.name, beat=lambda: self._beat(account.name))
         state_dir = self._config.state_dir
-        keeper = Keeper(account, state_dir, report, self._tell_ready, self._mirror)
-        self._keepers[account.name] = keeper
+        supervisor = Supervisor(account, state_dir, report, self._tell_ready, self._mirror)
+        self._supervisors[account.name] = supervisor
         self._notifier.expect(account.name)
-        self._tasks[keeper] = group.create_task(keeper.run(), name=account.name)
+        self._tasks[supervisor] = group.create_task(supervisor.run(), name=account.name)
 
-    async def _end(self, keepers: Sequence[Keeper]) -> None:
+    async def _end(self, supervisors: Sequence[Supervisor]) -> None:
         """Let the mirrors finish the action at hand; after the limit, cancel what is left."""
-        tasks = [self._tasks[keeper] for keeper in keepers]
-        for keeper in keepers:
-            keeper.stop()
-            self._notifier.forget(keeper.account.name)
+        tasks = [self._tasks[supervisor] for supervisor in supervisors]
+        for supervisor in supervisors:
+            supervisor.stop()
+            self._notifier.forget(supervisor.account.name)
         late = (await asyncio.wait(tasks, timeout=CLOSE_LIMIT_S))[1] if tasks else set()
         for task in late:
             _log.warning("cancelled: it did not finish in time", account=task.get_name())
         _cancel(late)
         if late:
             await asyncio.wait(late)
-        for keeper in keepers:
-            del self._tasks[keeper]
+        for supervisor in supervisors:
+            del self._tasks[supervisor]
 
     async def _reconfigure(self, group: asyncio.TaskGroup) -> None:
         try:
@@ -201,25 +201,27 @@ class Daemon:
         if config.state_dir != self._config.state_dir:
             _log.error("the configuration was not reloaded", reason="state_dir needs a restart")
             return
-        before = self._keepers
+        before = self._supervisors
         same = {
             a.name for a in config.accounts if a.name in before and before[a.name].account == a
         }
-        await self._end([keeper for name, keeper in before.items() if name not in same])
-        self._config, self._keepers = config, {}
+        await self._end([supervisor for name, supervisor in before.items() if name not in same])
+        self._config, self._supervisors = config, {}
         for account in config.accounts:
             if account.name in same:
-                self._keepers[account.name] = before[account.name]
+                self._supervisors[account.name] = before[account.name]
                 before[account.name].try_again()
             else:
                 self._start(account, group)
-        _log.info("the configuration was reloaded", accounts=list(self._keepers))
+        _log.info("the configuration was reloaded", accounts=list(self._supervisors))
 
     def _tell_ready(self) -> None:
-        if not self._told_ready and all(keeper.ready for keeper in self._keepers.values()):
+        if not self._told_ready and all(
+            supervisor.ready for supervisor in self._supervisors.values()
+        ):
             self._told_ready = True
             self._notifier.ready()
-            _log.info("ready", accounts=list(self._keepers))
+            _log.info("ready", accounts=list(self._supervisors))
 
     def _beat(self, name: str) -> None:
         self._notifier.beat(name)

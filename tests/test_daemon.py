@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from heapsyncd import control, daemon, keeper
+from heapsyncd import control, daemon, supervisor
 from heapsyncd.backoff import Backoff
 from heapsyncd.config import Account, Config
 from heapsyncd.daemon import Daemon, run_once
@@ -159,7 +159,7 @@ async def test_trouble_of_one_account_leaves_the_others_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is said in the status, does not hold up READY, and is tried again after a pause."""
-    monkeypatch.setattr(keeper, "PAUSES", Backoff(0.01, 0.1))
+    monkeypatch.setattr(supervisor, "PAUSES", Backoff(0.01, 0.1))
     refused, bug = SignInRefused("ask the operator"), RuntimeError("a bug")
     script = Script(raises={"a": [refused, bug, Unreachable("down")]})
     async with running(script, tmp_path, "a", "b") as service:
@@ -173,7 +173,7 @@ async def test_a_refused_account_waits_for_sighup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The status asks for a sign-in; SIGHUP ends the pause at once."""
-    monkeypatch.setattr(keeper, "PAUSES", Backoff(1000.0, 1000.0, least=1.0))
+    monkeypatch.setattr(supervisor, "PAUSES", Backoff(1000.0, 1000.0, least=1.0))
     script = Script(raises={"a": [SignInRefused("ask the operator")]})
     async with running(script, tmp_path, "a") as service:
         await script.heard("a begins")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from heapsyncd.cache.renditions import Rendition
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.document.xml import nodes
@@ -66,7 +66,7 @@ def started(case: dict[str, Any]) -> tuple[bytes, bytes]:
         document = document_of(case["doc"])
         return document, render(Replica.load([document]).view(), HEAP).encode()
     data = case["file"].encode()
-    return express([], Wish(body=read(data))).update or EMPTY, data
+    return express([], Target(body=read(data))).update or EMPTY, data
 
 
 def expect(case: dict[str, Any], key: str, found: Any) -> None:
@@ -81,7 +81,7 @@ def test_a_file_and_its_document_show_each_other(case: dict[str, Any]) -> None:
     replica = Replica.load([document])
     tree = read(data)
     assert tree == replica.view()
-    assert express([document], Wish(body=tree)).update is None
+    assert express([document], Target(body=tree)).update is None
     assert parse(render(tree, HEAP), HEAP) == tree
     assert patched(data, tree) == data
     assert violations(nodes.read(replica.doc, nodes.BODY)) == []
@@ -96,8 +96,8 @@ def test_a_file_and_its_document_show_each_other(case: dict[str, Any]) -> None:
 def test_a_remote_edit_changes_its_own_bytes(case: dict[str, Any]) -> None:
     """The file is exactly as the case says, and shows the document."""
     document, data = started(case)
-    wish = Wish(body=parse(case["remote"]["to"], HEAP))
-    update = express([document], wish).update or EMPTY
+    target = Target(body=parse(case["remote"]["to"], HEAP))
+    update = express([document], target).update or EMPTY
     view = Replica.load([document, update]).view()
     after = patched(data, view)
     assert after.decode() == case["remote"]["file"]
@@ -123,7 +123,7 @@ def test_a_saved_edit_leaves_the_rest_of_the_document(case: dict[str, Any]) -> N
     document, data = started(case)
     file = saved(case, data)
     assert file is not None
-    update = express([document], Wish(body=read(file))).update
+    update = express([document], Target(body=read(file))).update
     assert update is not None
     assert dump(document, update) == dump(document_of(case.get("saved", case)["body"]))
 
@@ -133,11 +133,11 @@ def test_both_at_once(case: dict[str, Any]) -> None:
     """What both sides did is in the note, once."""
     document, data = started(case)
     both = case["both"]
-    theirs = express([document], Wish(body=parse(both["remote"], HEAP))).update or EMPTY
+    theirs = express([document], Target(body=parse(both["remote"], HEAP))).update or EMPTY
     live = Replica.load([document, theirs])
     if "derives" in both:
         texts = [patched(data, live.view()), data]
         ring = [Rendition(2 - k, 1 - k, None, t, b"", 1000 - k) for k, t in enumerate(texts)]
         assert choose(ring, both["saved"].encode(), 2000).rendition is ring[1]
-    ours = express([document], Wish(body=parse(both["saved"], HEAP)), live=live).update or EMPTY
+    ours = express([document], Target(body=parse(both["saved"], HEAP)), live=live).update or EMPTY
     assert Replica.load([document, theirs, ours]).view().words() == both["words"]

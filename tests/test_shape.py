@@ -31,10 +31,10 @@ ALLOWED = {
     "control": set(),
     "statelock": set(),
     "notify": set(),
-    "keeper": {"sync.runtime.account", "sync.report"},
+    "supervisor": {"sync.runtime.account", "sync.report"},
     "daemon": {
         "control",
-        "keeper",
+        "supervisor",
         "logs",
         "notify",
         "statelock",

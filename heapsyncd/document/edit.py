@@ -1,4 +1,4 @@
-"""A wish, expressed as the smallest edit of a document: one transaction, one update.
+"""A target, expressed as the smallest edit of a document: one transaction, one update.
 
 The document is forked at the base, the state its author saw. The new body is made and judged on
 values; the fork is written only when its view will be as wished for and an editor accepts it.
@@ -17,7 +17,7 @@ from heapsyncd.document.encoding.slim import slim
 from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.plan.node_identity import Same, same_nodes
 from heapsyncd.document.plan.normalise import settled
-from heapsyncd.document.plan.reapply_lost import Lost, rescued, salvaged
+from heapsyncd.document.plan.reapply_lost import LostEdit, rescued, salvaged
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, contained, merge
 from heapsyncd.document.view.from_nodes import Shown
@@ -31,14 +31,14 @@ from heapsyncd.tree import Block
 
 
 class Unset:
-    """No wish, where None is one."""
+    """No target, where None is one."""
 
 
 UNSET: Final = Unset()
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Target:
     """What a document is to become; what is left out stays as it is.
 
     ``title`` is the whole new title. ``deleted_at_ms`` None takes the block out of the trash.
@@ -55,29 +55,30 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """An expressed wish.
+    """An expressed target.
 
-    ``update`` None: there is nothing to do. ``is_as_wished``: the base with the update shows the
-    wish; not so where others' edits came into it, or parts of it could only be made on theirs.
+    ``update`` None: there is nothing to do. ``reads_as_target``: the base with the update shows
+    the target; not so where others' edits came into it, or parts of it could only be made on
+    theirs.
     """
 
     update: bytes | None
-    is_as_wished: bool = True
+    reads_as_target: bool = True
 
 
 def express(
     base: Sequence[bytes],
-    wish: Wish,
+    target: Target,
     *,
     live: Replica | None = None,
     client_id: int | None = None,
     vocabulary: Vocabulary = CONTRACT,
 ) -> Edit:
-    """Express a wish as the smallest edit of the document at ``base``.
+    """Express a target as the smallest edit of the document at ``base``.
 
     Args:
-        base: the updates of the state the wish is measured from.
-        wish: what is to change.
+        base: the updates of the state the target is measured from.
+        target: what is to change.
         live: the document as it is now; edits it already has are not made a second time, and what
             moves or changes its kind is cloned from it.
         client_id: whom the edit is issued under, used only when ``base`` holds everything that
@@ -95,12 +96,12 @@ def express(
         shown, live = live.shown(), None
     with contained(), nodes.no_collection():
         if live is not None:
-            wish = _unmet(wish, fork, live)
-        return _express(fork, wish, live, vocabulary, shown)
+            target = _unmet(target, fork, live)
+        return _express(fork, target, live, vocabulary, shown)
 
 
-def edit(live: Replica, wish: Wish, vocabulary: Vocabulary = CONTRACT) -> Edit:
-    """Express a wish as the smallest edit of a document as it is now; the replica then holds it.
+def edit(live: Replica, target: Target, vocabulary: Vocabulary = CONTRACT) -> Edit:
+    """Express a target as the smallest edit of a document as it is now; the replica then holds it.
 
     As ``express`` with the replica's own state as the base, under the replica's id (a fresh one
     while something of that id waits), but without a second document.
@@ -109,13 +110,13 @@ def edit(live: Replica, wish: Wish, vocabulary: Vocabulary = CONTRACT) -> Edit:
         InvalidEdit: as ``express``; then the replica is not to be used any more.
     """
     if live.has_pending_of(live.client_id):
-        made = express([live.state()], wish, live=live, vocabulary=vocabulary)
+        made = express([live.state()], target, live=live, vocabulary=vocabulary)
         if made.update is not None:
             live.apply(made.update)
         return made
-    shown = live.shown() if wish.body is not None else None
+    shown = live.shown() if target.body is not None else None
     with contained(), nodes.no_collection():
-        return _express(live, wish, None, vocabulary, shown)
+        return _express(live, target, None, vocabulary, shown)
 
 
 def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
@@ -135,7 +136,7 @@ def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
 
 
 def _scratch(base: Sequence[bytes], goal: Block, live: Replica | None = None) -> bytes:
-    edit = _express(Replica.load(base), Wish(body=goal), live, CONTRACT, stand_ins=True)
+    edit = _express(Replica.load(base), Target(body=goal), live, CONTRACT, stand_ins=True)
     return edit.update or EMPTY
 
 
@@ -152,25 +153,25 @@ def _fork(base: Sequence[bytes], live: Replica | None, client_id: int | None) ->
     return fork if have.get(client_id, 0) == now.get(client_id, 0) else Replica.load(base)
 
 
-def _unmet(wish: Wish, fork: Replica, live: Replica) -> Wish:
-    """The wish without what others wished for and have got meanwhile."""
+def _unmet(target: Target, fork: Replica, live: Replica) -> Target:
+    """The target without what others wished for and have got meanwhile."""
     now, before = live.fields(), fork.fields()
     met = frozenset(now.tags) - frozenset(before.tags)
     files = frozenset(now.files) - frozenset(before.files)
-    wish = replace(
-        wish,
-        add_tags=wish.add_tags - met,
-        put_files=tuple(f for f in wish.put_files if f not in files),
-        title=title.unmet(before.title, wish.title, now.title),
+    target = replace(
+        target,
+        add_tags=target.add_tags - met,
+        put_files=tuple(f for f in target.put_files if f not in files),
+        title=title.unmet(before.title, target.title, now.title),
     )
-    if now.deleted_at_ms != before.deleted_at_ms and wish.deleted_at_ms == now.deleted_at_ms:
-        wish = replace(wish, deleted_at_ms=UNSET)
-    return wish
+    if now.deleted_at_ms != before.deleted_at_ms and target.deleted_at_ms == now.deleted_at_ms:
+        target = replace(target, deleted_at_ms=UNSET)
+    return target
 
 
 def _express(
     fork: Replica,
-    wish: Wish,
+    target: Target,
     live: Replica | None,
     words: Vocabulary,
     shown: Shown | None = None,
@@ -179,13 +180,13 @@ def _express(
 ) -> Edit:
     """``shown``: what the fork shows, where that is known."""
     root = made = nodes.look(fork.doc, nodes.BODY)
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[LostEdit, ...] = ()
     theirs: Seen | None = None
     is_goal = True
-    if wish.body is not None:
+    if target.body is not None:
         base = Seen.of(fork.doc, shown)
         root, plain = base.root, base.is_plain
-        goal = settled(wish.body, base.view, is_plain=plain, keep_unknown=stand_ins)
+        goal = settled(target.body, base.view, is_plain=plain, keep_unknown=stand_ins)
         same: Same = {}
         if live is not None and goal != base.view:
             theirs = Seen.of(live.doc)
@@ -193,7 +194,7 @@ def _express(
             same = same_nodes(fork.state(), live.state(), views, changed(base.view, goal))
         result = shaped(Clones(base, theirs, stand_ins=stand_ins), goal, words, same)
         made, lost, is_goal = result.body, result.lost, result.is_goal
-    update = _write(fork, wish, root, made)
+    update = _write(fork, target, root, made)
     if lost and live is not None and theirs is not None:
         update = _second(fork, live, update, theirs.view, lost, words, stand_ins=stand_ins)
     return Edit(update, is_goal and not lost)
@@ -204,7 +205,7 @@ def _second(
     live: Replica,
     first: bytes | None,
     seen: Block,
-    lost: Sequence[Lost],
+    lost: Sequence[LostEdit],
     words: Vocabulary,
     *,
     stand_ins: bool,
@@ -217,19 +218,19 @@ def _second(
     tops = {b.path[0] for one in lost for b in (one.parent, one.became) if b and b.path}
     same = same_nodes(live.state(), again.state(), (seen, now), tops)
     try:
-        wish = Wish(body=rescued(seen, now, lost, same))
-        more = _express(again, wish, None, words, stand_ins=stand_ins).update
+        target = Target(body=rescued(seen, now, lost, same))
+        more = _express(again, target, None, words, stand_ins=stand_ins).update
     except InvalidEdit:
         # Words in a wrong place are better than an edit that can't be sent. The first one may have
         # broken off half way.
         again = Replica.load(state, fork.client_id)
-        wish = Wish(body=salvaged(now, lost))
-        more = _express(again, wish, None, words, stand_ins=stand_ins).update
+        target = Target(body=salvaged(now, lost))
+        more = _express(again, target, None, words, stand_ins=stand_ins).update
     parts = [u for u in (first, more) if u is not None]
     return merge(parts) if parts else None
 
 
-def _write(fork: Replica, wish: Wish, old: Elem, new: Elem) -> bytes | None:
+def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
     """Carry everything out in one transaction; the update it makes, None when it made none."""
     updates: list[bytes] = []
 
@@ -244,9 +245,9 @@ def _write(fork: Replica, wish: Wish, old: Elem, new: Elem) -> bytes | None:
         with nodes.transaction(doc) as txn:
             changed = write(old, new, txn)
             verify(old, new, txn)
-            if wish.title is not None:
-                write(old_title, title.edited(old_title, wish.title), txn)
-            _write_fields(doc, wish)
+            if target.title is not None:
+                write(old_title, title.edited(old_title, target.title), txn)
+            _write_fields(doc, target)
     except BaseException:
         fork.give_up()
         raise
@@ -258,14 +259,14 @@ def _write(fork: Replica, wish: Wish, old: Elem, new: Elem) -> bytes | None:
     return slim(updates[0]) if updates else None
 
 
-def _write_fields(doc: Any, wish: Wish) -> None:
-    for tag in sorted(wish.remove_tags - wish.add_tags):
+def _write_fields(doc: Any, target: Target) -> None:
+    for tag in sorted(target.remove_tags - target.add_tags):
         fields.drop_tag(doc, tag)
-    for tag in sorted(wish.add_tags):
+    for tag in sorted(target.add_tags):
         fields.put_tag(doc, tag)
-    for key in wish.drop_files:
+    for key in target.drop_files:
         fields.drop_file(doc, key)
-    for file in wish.put_files:
+    for file in target.put_files:
         fields.put_file(doc, file)
-    if not isinstance(wish.deleted_at_ms, Unset):
-        fields.put_deletion(doc, wish.deleted_at_ms)
+    if not isinstance(target.deleted_at_ms, Unset):
+        fields.put_deletion(doc, target.deleted_at_ms)

@@ -123,8 +123,8 @@ def _fill(
     # What stays in the iterator is not taken yet: nothing is freed while a directory is filled.
     spellings: dict[tuple[str, str], Iterator[str]] = {}
     for block in sorted(others, key=lambda b: b.id):
-        wish = _wish(block)
-        key = (wish, _suffix(block, wish))  # a file's mark stands elsewhere than a folder's
+        target = _target(block)
+        key = (target, _suffix(block, target))  # a file's mark stands elsewhere than a folder's
         free = spellings.setdefault(key, variants(*key))
         give(block, next(name for name in free if collision_key(name) not in taken))
     if any(" (" in names[b.id] for b in others):
@@ -140,15 +140,15 @@ def _deal_to_twins(
     """
     groups: dict[tuple[str, str], dict[Placed, int]] = defaultdict(dict)
     for block in sorted(blocks, key=lambda b: b.id):
-        wish = _wish(block)
-        suffix = _suffix(block, wish)
-        group = groups[collision_key(wish), suffix]
-        number = number_of(names[block.id], wish, suffix=suffix)
+        target = _target(block)
+        suffix = _suffix(block, target)
+        group = groups[collision_key(target), suffix]
+        number = number_of(names[block.id], target, suffix=suffix)
         if number is not None and (group or block.id in arrived):
             group[block] = number
     for (_, suffix), numbers in groups.items():
         pairs = zip(numbers, sorted(numbers.values()), strict=True)
-        dealt = {b.id: variant(_wish(b), n, suffix=suffix) for b, n in pairs}
+        dealt = {b.id: variant(_target(b), n, suffix=suffix) for b, n in pairs}
         old = {collision_key(names[i]) for i in dealt}
         if old == {collision_key(n) for n in dealt.values()}:  # over-long ones may be cut apart
             names.update(dealt)
@@ -165,8 +165,8 @@ def fits(block: Placed, name: str) -> bool:
         return True
     if block.titled is not None:
         return block.titled == block.title
-    wish = _wish(block)
-    return number_of(name, wish, suffix=_suffix(block, wish)) is not None
+    target = _target(block)
+    return number_of(name, target, suffix=_suffix(block, target)) is not None
 
 
 def _says_title(block: Placed, name: str) -> bool:
@@ -174,7 +174,7 @@ def _says_title(block: Placed, name: str) -> bool:
     return carries(stem, block.title)
 
 
-def _wish(block: Placed) -> str:
+def _target(block: Placed) -> str:
     """The name made from the title."""
     if block.kind == "document":
         return safe_name(block.title, suffix=NOTE_SUFFIX)

@@ -13,14 +13,14 @@ from heapsyncd.model import BlockKind, FileEntry
 from heapsyncd.server import data, transfers
 from heapsyncd.server.accounts import Account
 from heapsyncd.server.data import Access, Stored
-from heapsyncd.server.loaded_documents import Batch, Held
+from heapsyncd.server.loaded_documents import Batch, LoadedDocument
 from heapsyncd.server.rows import Row
 from heapsyncd.server.services import Services
 from heapsyncd.server.sockets import UNAUTHORIZED, Socket
 from heapsyncd.server.uploads import mark_uploaded
 
 
-class Hands:
+class Admin:
     """Mixed into ``Server``; every change goes the way of a client's, and is told to sockets."""
 
     _services: Services
@@ -150,7 +150,7 @@ def _compacted(block: BlockId, batch: Batch) -> int:
     return held.sync_version
 
 
-def _known(batch: Batch, block: BlockId) -> Held:
+def _known(batch: Batch, block: BlockId) -> LoadedDocument:
     held = batch.get(block)
     if held is None:
         raise KeyError(block)

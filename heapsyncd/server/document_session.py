@@ -37,7 +37,7 @@ class Ticket:
             self.signed_in = signed_in
 
 
-class Seated:
+class DocumentSession:
     """A signed-in document of a socket.
 
     Args:
@@ -58,7 +58,7 @@ class Seated:
         place: Address,
         ticket: Ticket,
         scope: str,
-        left: Callable[["Seated"], None],
+        left: Callable[["DocumentSession"], None],
     ) -> None:
         self._s = services
         self._outbox = outbox

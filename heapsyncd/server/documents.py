@@ -26,9 +26,9 @@ from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server import data
 from heapsyncd.server.cooperative_yield import Turn
-from heapsyncd.server.large_documents import Apart, carry_out
+from heapsyncd.server.large_documents import LargeDocuments, carry_out
 from heapsyncd.server.limits import Limits
-from heapsyncd.server.loaded_documents import Batch, Held
+from heapsyncd.server.loaded_documents import Batch, LoadedDocument
 from heapsyncd.server.refusal import Refusal
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class Documents:
         now_ms: Callable[[], int],
         publish: Callable[[Sequence[Published]], None],
         gone: Callable[[BlockId, int], None],
-        apart: Apart,
+        apart: LargeDocuments,
     ) -> None:
         self._db = db
         self._limits = limits
@@ -89,7 +89,7 @@ class Documents:
         self._apart = apart
         self._gone: set[BlockId] = set()
         self._queue: asyncio.Queue[_Job[Any] | None] = asyncio.Queue()
-        self._held: OrderedDict[BlockId, Held] = OrderedDict()
+        self._held: OrderedDict[BlockId, LoadedDocument] = OrderedDict()
         self._index: dict[BlockId, tuple[HeapId, int]] = {}
         self._closed = False
 
@@ -236,13 +236,13 @@ class Documents:
         if job.block in self._index and batch.get(job.block) is None:
             raise UnreadableDocument(f"the stored document of block {job.block} can't be loaded")
 
-    async def _load(self, wanted: set[BlockId]) -> dict[BlockId, Held]:
+    async def _load(self, wanted: set[BlockId]) -> dict[BlockId, LoadedDocument]:
         absent = [b for b in wanted if b not in self._held and b in self._index]
         found = await self._db.read(lambda tx: data.stored(tx, absent)) if absent else {}
         turn = Turn()
         for block, stored in found.items():
             try:
-                self._held[block] = Held.load(stored)
+                self._held[block] = LoadedDocument.load(stored)
             except UnreadableDocument as error:
                 # It was readable when it was stored: another version of the library, or a damaged
                 # disk. It is left as it is; whoever wants to change it hears of it.

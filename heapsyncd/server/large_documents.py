@@ -23,7 +23,7 @@ from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId
 from heapsyncd.server.data import Effect, Stored
 from heapsyncd.server.limits import Limits
-from heapsyncd.server.loaded_documents import Batch, Held
+from heapsyncd.server.loaded_documents import Batch, LoadedDocument
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -33,7 +33,7 @@ _REMEMBERED = 8
 """Documents that such a process keeps loaded: somebody is editing them."""
 
 
-class Apart:
+class LargeDocuments:
     """The other process; started when it is needed first. ``close`` it."""
 
     def __init__(self, limits: Limits) -> None:
@@ -117,17 +117,17 @@ def carry_out(
     return Carried(results, effects, batch.published)
 
 
-_remembered: OrderedDict[BlockId, tuple[Stored, Held]] = OrderedDict()
+_remembered: OrderedDict[BlockId, tuple[Stored, LoadedDocument]] = OrderedDict()
 """In the other process: documents as they will be stored when what was answered is committed."""
 
 
-def _loaded(stored: Stored) -> Held:
+def _loaded(stored: Stored) -> LoadedDocument:
     # What was answered may not have been committed: only the very same bytes will do.
     before, held = _remembered.pop(stored.id, (None, None))
-    return held if held is not None and before == stored else Held.load(stored)
+    return held if held is not None and before == stored else LoadedDocument.load(stored)
 
 
-def _keep(stored: Stored, held: Held) -> None:
+def _keep(stored: Stored, held: LoadedDocument) -> None:
     _remembered[stored.id] = stored, held
     while len(_remembered) > _REMEMBERED:
         _remembered.popitem(last=False)

@@ -18,7 +18,7 @@ NO_UPDATE = b"\0\0"
 
 
 @dataclass(slots=True)
-class Held:
+class LoadedDocument:
     """A block with its document loaded."""
 
     id: BlockId
@@ -89,26 +89,26 @@ class Batch:
     version).
     """
 
-    def __init__(self, blocks: dict[BlockId, Held], limits: Limits) -> None:
+    def __init__(self, blocks: dict[BlockId, LoadedDocument], limits: Limits) -> None:
         self.blocks = blocks
         self.published: list[tuple[BlockId, int, bytes, int | None, int | None]] = []
         self._limits = limits
         self._effects: dict[BlockId, Effect] = {}
         self._changed: set[BlockId] = set()
 
-    def get(self, block: BlockId) -> Held | None:
+    def get(self, block: BlockId) -> LoadedDocument | None:
         """The block, None when there is no such block."""
         return self.blocks.get(block)
 
-    def insert(self, block: BlockId, heap: HeapId, kind: BlockKind, title: str) -> Held:
+    def insert(self, block: BlockId, heap: HeapId, kind: BlockKind, title: str) -> LoadedDocument:
         """Make a block with an empty document; it must not exist."""
-        held = Held(block, heap, kind, title, 1, Replica())
+        held = LoadedDocument(block, heap, kind, title, 1, Replica())
         self.blocks[block] = held
         effect = self._effect(held)
         effect.is_new, effect.state = True, NO_UPDATE
         return held
 
-    def apply(self, held: Held, update: bytes, origin: int | None = None) -> bool:
+    def apply(self, held: LoadedDocument, update: bytes, origin: int | None = None) -> bool:
         """Apply an update; whether anything changed.
 
         What waits for updates not yet seen is kept, and told to others, but is no change yet. What
@@ -138,7 +138,7 @@ class Batch:
         self.published.append((held.id, held.sync_version, news, origin, None))
         return changed
 
-    def replace(self, held: Held, state: bytes) -> None:
+    def replace(self, held: LoadedDocument, state: bytes) -> None:
         """Put a fresh document in the place of the block's, as its next version (PROTOCOL §7)."""
         replica = Replica.load([state])
         old, held.sync_version = held.sync_version, held.sync_version + 1
@@ -163,25 +163,25 @@ class Batch:
                 held.state_bytes, held.log_count, held.log_bytes = len(effect.state), 0, 0
             yield effect
 
-    def _is_long(self, held: Held) -> bool:
+    def _is_long(self, held: LoadedDocument) -> bool:
         # A large state is not rewritten for every few letters: its log may grow with it.
         most_updates = max(self._limits.log_updates, held.state_bytes // 2048)
         most_bytes = max(self._limits.log_bytes, held.state_bytes // 2)
         return held.log_count > most_updates or held.log_bytes > most_bytes
 
-    def _append(self, held: Held, update: bytes) -> None:
+    def _append(self, held: LoadedDocument, update: bytes) -> None:
         self._effect(held).appended.append(update)
         held.log_count += 1
         held.log_bytes += len(update)
 
-    def _effect(self, held: Held) -> Effect:
+    def _effect(self, held: LoadedDocument) -> Effect:
         return self._effects.setdefault(
             held.id,
             Effect(held.id, held.heap_id, held.kind, held.row_title, held.sync_version),
         )
 
 
-def judge(batch: Batch, held: Held, update: bytes, origin: int | None = None) -> bool:
+def judge(batch: Batch, held: LoadedDocument, update: bytes, origin: int | None = None) -> bool:
     """Apply what a client sent; False when it is no update a document can take."""
     try:
         batch.apply(held, update, origin)

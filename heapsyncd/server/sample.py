@@ -3,10 +3,10 @@
 import hashlib
 from dataclasses import dataclass
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.ids import BlockId, HeapId, new_block_id
 from heapsyncd.model import BlockKind
-from heapsyncd.server.admin import Hands
+from heapsyncd.server.admin import Admin
 from heapsyncd.tree import Atom, Block, Inline, Mark, Text, attrs, marks
 
 TITLE = "Home"
@@ -34,17 +34,17 @@ class Note:
     """Name, content, type."""
 
 
-async def plant(server: Hands) -> HeapId:
+async def plant(server: Admin) -> HeapId:
     """Make the sample heap and everything in it."""
     heap = await server.add_heap(TITLE)
     ids = {title: new_block_id() for title in TITLES}
     for note in _notes(ids):
-        wish = Wish(
+        target = Target(
             body=Block("doc", children=note.body),
             title=note.title,
             add_tags=frozenset(ids[place] for place in note.places),
         )
-        update = express([], wish).update
+        update = express([], target).update
         written = () if update is None else (update,)
         block = await server.add_block(
             heap, note.kind, note.title, *written, block=ids[note.title]

@@ -20,13 +20,13 @@ from heapsyncd.errors import FolderTrouble, StateLocked
 from heapsyncd.server import transfers
 from heapsyncd.server.accounts import Accept, Accounts
 from heapsyncd.server.addresses import is_loopback, networks
-from heapsyncd.server.admin import Hands
+from heapsyncd.server.admin import Admin
 from heapsyncd.server.app import Protocol, make_app, sockets_of
 from heapsyncd.server.blobs import Blobs
 from heapsyncd.server.documents import Documents
 from heapsyncd.server.door import BACKLOG, Door, bounded
 from heapsyncd.server.heaps import Heaps
-from heapsyncd.server.large_documents import Apart
+from heapsyncd.server.large_documents import LargeDocuments
 from heapsyncd.server.limits import Limits
 from heapsyncd.server.rooms import Rooms
 from heapsyncd.server.schema import SCHEMA
@@ -51,10 +51,10 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Server(Hands):
+class Server(Admin):
     """An embedded Heaper-compatible server; ``async with``.
 
-    What demo and tests do with it is in ``Hands``.
+    What demo and tests do with it is in ``Admin``.
 
     Args:
         data_dir: made when absent; one server at a time.
@@ -131,7 +131,7 @@ class Server(Hands):
         await self._stack.enter_async_context(db)
         limits = self._limits
         # One for changes and one for reading: neither waits for the other.
-        rooms, apart, writing = Rooms(limits), Apart(limits), Apart(limits)
+        rooms, apart, writing = Rooms(limits), LargeDocuments(limits), LargeDocuments(limits)
         for process in (apart, writing):
             self._stack.push_async_callback(process.close)
         signer = Signer(seed, lambda: self._now_ms() / 1000)

@@ -12,7 +12,7 @@ from heapsyncd.server.addresses import Network, client, group, is_of
 from heapsyncd.server.blobs import Blobs
 from heapsyncd.server.documents import Documents
 from heapsyncd.server.heaps import Heaps
-from heapsyncd.server.large_documents import Apart
+from heapsyncd.server.large_documents import LargeDocuments
 from heapsyncd.server.limits import Limits
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.rooms import Rooms
@@ -37,7 +37,7 @@ class Services:
     url: Callable[[], str]
     first_heap: str | None
     """The title of the heap that is made when somebody signs in and there is none."""
-    apart: Apart
+    apart: LargeDocuments
     """Another process, for work that would hold the loop."""
     is_local: bool
     """Whether only this machine reaches the server."""

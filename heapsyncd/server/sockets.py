@@ -22,7 +22,7 @@ from aiohttp import WSMsgType, web
 
 from heapsyncd.errors import FolderTrouble, ProtocolError
 from heapsyncd.server.accounts import Account, SignedIn
-from heapsyncd.server.document_session import Seated, Ticket, scope_of
+from heapsyncd.server.document_session import DocumentSession, Ticket, scope_of
 from heapsyncd.server.door import Connection
 from heapsyncd.server.outbox import Outbox
 from heapsyncd.server.refusal import Refusal
@@ -67,7 +67,7 @@ class Socket:
         """Whether somebody has shown a valid token here."""
         limits = services.limits
         self.outbox = Outbox(socket, limits.unsent_bytes, limits.unsent_max_bytes)
-        self._seats: dict[str, Seated] = {}
+        self._seats: dict[str, DocumentSession] = {}
         self._left: OrderedDict[str, None] = OrderedDict()
         self._waiting: dict[str, list[hp.Message]] = {}
         self._waiting_messages = 0
@@ -150,7 +150,7 @@ class Socket:
             return
         self._left.pop(address, None)
         ticket = self._ticket(signed_in)
-        seat = Seated(self._s, self.outbox, address, place, ticket, scope, self._leave)
+        seat = DocumentSession(self._s, self.outbox, address, place, ticket, scope, self._leave)
         self._seats[address] = seat
         seat.tell(hp.Authenticated(scope))
         seat.greet()
@@ -212,7 +212,7 @@ class Socket:
             self.close(RESET, "the token has expired")  # clients come again, with a fresh one
         self._watch_tokens_in(max(sleep_s, 0.05))
 
-    def _renew(self, seat: Seated, auth: hp.Auth) -> None:
+    def _renew(self, seat: DocumentSession, auth: hp.Auth) -> None:
         try:
             signed_in = self._s.accounts.signed_in(auth.token.reveal())
             if signed_in.account.id != seat.ticket.signed_in.account.id:
@@ -222,7 +222,7 @@ class Socket:
             seat.tell(hp.Close(f"unauthorized: {refusal.message}"))
             seat.end()
 
-    async def _seated(self, seat: Seated, message: hp.Message) -> None:
+    async def _seated(self, seat: DocumentSession, message: hp.Message) -> None:
         seat.check()
         if seat.is_over:
             return
@@ -270,7 +270,7 @@ class Socket:
             self._waiting_bytes = 0
         return messages
 
-    def _leave(self, seat: Seated) -> None:
+    def _leave(self, seat: DocumentSession) -> None:
         if self._seats.pop(seat.address, None) is not None:
             self._remember_left(seat.address)
         if not self._seats:

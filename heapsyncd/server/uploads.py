@@ -14,7 +14,7 @@ from aiohttp import web
 from ulid import ULID
 
 from heapsyncd.database import Tx
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import FileEntry
 from heapsyncd.server import data, transfers
@@ -231,6 +231,6 @@ def _marked(block: BlockId, entry: FileEntry, batch: Batch) -> None:
     wanted = [f for f in same if not f.is_uploaded] if same else [entry]
     if wanted:
         put = tuple(replace(f, is_uploaded=True) for f in wanted)
-        edit = express([held.folded()], Wish(put_files=put))
+        edit = express([held.folded()], Target(put_files=put))
         if edit.update is not None:
             batch.apply(held, edit.update)

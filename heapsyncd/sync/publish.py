@@ -23,8 +23,8 @@ from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields
 from heapsyncd.sync.deletions.holds import removable, take_deleted_away
 from heapsyncd.sync.heap.index import NoteLinks
-from heapsyncd.sync.heap.offload import off_loop
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.attachments import Holding, show_files
 from heapsyncd.sync.layout.ignore_rules import unhidden
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
@@ -43,7 +43,7 @@ log = structlog.get_logger()
 BATCH = 200
 
 
-async def publish(heap: HeapState, look_at: set[str], *, everything: bool = False) -> bool:
+async def publish(heap: HeapContext, look_at: set[str], *, everything: bool = False) -> bool:
     """Make the folder show every stale block; whether anything was done.
 
     Args:
@@ -83,7 +83,9 @@ async def publish(heap: HeapState, look_at: set[str], *, everything: bool = Fals
         await asyncio.sleep(0)
 
 
-async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at: set[str]) -> None:
+async def _publish_batch(
+    heap: HeapContext, states: Sequence[BlockState], look_at: set[str]
+) -> None:
     if any(
         s.deleted_at_ms is None and s.id not in heap.places and s.id not in heap.index.path_of
         for s in states
@@ -99,7 +101,7 @@ async def _publish_batch(heap: HeapState, states: Sequence[BlockState], look_at:
     await _write_notes(heap, [s for s in live if s.kind == "document"], places, look_at)
 
 
-def _is_free(heap: HeapState, state: BlockState, places: dict[BlockId, str]) -> bool:
+def _is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
     """Whether nobody else stands in a block's place: who does could not be moved yet."""
     path = heap.index.path_of.get(state.id) or places.get(state.id)
     entry = heap.index.entries.get(path or "")
@@ -110,7 +112,7 @@ def _is_free(heap: HeapState, state: BlockState, places: dict[BlockId, str]) -> 
 
 
 async def _write_files(
-    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
+    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
 ) -> None:
     """Blocks that are only a file: their content is fetched by ``transfers``."""
     for state in states:
@@ -134,7 +136,7 @@ async def _write_files(
         heap.to_transfer.set()
 
 
-async def _trouble(heap: HeapState, block: BlockId, reason: str) -> None:
+async def _trouble(heap: HeapContext, block: BlockId, reason: str) -> None:
     await heap.store(lambda change: change.update(block, problem=reason, stale=0))
 
 
@@ -155,7 +157,7 @@ class _Loaded:
 
 
 async def _write_notes(
-    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
+    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
 ) -> None:
     loaded = await _load(heap, states, places)
     attachments: dict[BlockId, list[EntryRow]] = {}
@@ -165,7 +167,7 @@ async def _write_notes(
         attachments[note.state.id], done = await show_files(heap, holding, look_at)
         if not done:
             left.add(note.state.id)
-    composed = await off_loop(lambda: [_compose(heap, n, attachments[n.state.id]) for n in loaded])
+    composed = await offload(lambda: [_compose(heap, n, attachments[n.state.id]) for n in loaded])
     drafts = [d for d in composed if isinstance(d, Draft)]
     for block, reason in [d for d in composed if not isinstance(d, Draft)]:
         await _trouble(heap, block, reason)
@@ -182,7 +184,7 @@ async def _write_notes(
 
 
 async def _load(
-    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str]
+    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str]
 ) -> list[_Loaded]:
     """The notes' replicas; those that can't be loaded or placed become problems."""
 
@@ -210,7 +212,7 @@ async def _load(
     kept = ((s.id, heap.replicas.get(s.id, s.seq)) for s, _, _ in found)
     held = {block: replica for block, replica in kept if replica is not None}
     loaded = []
-    for left, right in await off_loop(lambda: [one(*f) for f in found]):
+    for left, right in await offload(lambda: [one(*f) for f in found]):
         if isinstance(left, Replica):
             assert isinstance(right, _Loaded)
             heap.replicas.put(right.state.id, right.state.seq, left)
@@ -221,7 +223,7 @@ async def _load(
 
 
 def _compose(
-    heap: HeapState, note: _Loaded, attachments: Sequence[EntryRow]
+    heap: HeapContext, note: _Loaded, attachments: Sequence[EntryRow]
 ) -> Draft | tuple[BlockId, str]:
     """The note's next text, or the block and its trouble; runs in a thread."""
     state = note.state

@@ -18,7 +18,7 @@ from typing import Any
 from pycrdt import Doc
 
 from heapsyncd.diff import align, text_hunks
-from heapsyncd.document.edit import Wish, edit, express
+from heapsyncd.document.edit import Target, edit, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.events import events, newlines
@@ -49,12 +49,12 @@ class Sample:
     @classmethod
     def of(cls, text: str) -> "Sample":
         """The note with the word in its middle replaced, one before it, and the last one."""
-        made = express([], Wish(body=parse(text, NO_LINKS)))
+        made = express([], Target(body=parse(text, NO_LINKS)))
         update = made.update or b"\0\0"
         words = [m.span() for m in _WORD.finditer(text)]
         edited, other = _replaced(text, words, len(words) // 2), _replaced(text, words, -1)
         later = _replaced(edited, words, len(words) // 4)
-        remote = express([update], Wish(body=parse(other, NO_LINKS))).update
+        remote = express([update], Target(body=parse(other, NO_LINKS))).update
         return cls(text, update, edited, later, remote or b"\0\0")
 
 
@@ -79,7 +79,7 @@ def to_text(sample: Sample) -> str:
 
 def to_edit(text: str, replica: Replica) -> bytes | None:
     """Parse, edit: a saved file becomes an update."""
-    return edit(replica, Wish(body=parse(text, NO_LINKS))).update
+    return edit(replica, Target(body=parse(text, NO_LINKS))).update
 
 
 def to_patch(sample: Sample, replica: Replica) -> str:
@@ -147,7 +147,7 @@ def single(name: str, text: str) -> None:
     letter = parse(sample.edited.replace("replaced", "replaceds", 1), NO_LINKS)
     replica, live = (Replica.load([sample.update]) for _ in range(2))
     shown = replica.view()
-    edit(live, Wish(body=parse(sample.edited, NO_LINKS)))
+    edit(live, Target(body=parse(sample.edited, NO_LINKS)))
     live.view()
     now = Replica.load([sample.update, sample.remote]).view()
     print(f"\n{name}: {len(text.encode()):,} bytes, {text.count(chr(10)):,} lines")
@@ -155,11 +155,11 @@ def single(name: str, text: str) -> None:
         "floor (pyromark, pycrdt)": lambda: floor(sample),
         "parse": lambda: _anew(lambda: parse(text, NO_LINKS)),
         "parse again": lambda: parse(text, NO_LINKS),
-        "make anew": lambda: express([], Wish(body=read)),
+        "make anew": lambda: express([], Target(body=read)),
         "load": lambda: Replica.load([sample.update]),
         "view": lambda: _viewed(replica),
         "render": lambda: render(shown, NO_LINKS),
-        "edit a letter": lambda: edit(live, Wish(body=letter)),
+        "edit a letter": lambda: edit(live, Target(body=letter)),
         "apply a remote word": lambda: replica.apply(sample.remote),
         "view again": replica.view,
         "patch a remote word": lambda: _anew(lambda: patch(text, now, NO_LINKS)),

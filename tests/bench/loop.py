@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
@@ -156,7 +156,7 @@ async def _serve(base: Path) -> None:
             body = parse(
                 text.replace(_WORD, "haven", 1).replace("\n\n", "\n\nelsewhere ", 1), NO_LINKS
             )
-            made = express([replica.state()], Wish(body=body))
+            made = express([replica.state()], Target(body=body))
             assert made.update is not None
             await server.apply(note, made.update)
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from heapsyncd.document.edit import Wish, edit, express
+from heapsyncd.document.edit import Target, edit, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.patch.patch import patch
@@ -76,7 +76,7 @@ def _add(floor: Floor, text: str, links: Links) -> None:
     data, changed = text.encode(), reworded(text, 0, "changed").encode()
     made: list[bytes] = []
     floor.upload += _taken(
-        lambda: made.append(express([], Wish(body=_read(data, links))).update or EMPTY)
+        lambda: made.append(express([], Target(body=_read(data, links))).update or EMPTY)
     )
     update = made[0]
     here = Replica.load([update])
@@ -94,7 +94,7 @@ def _read(data: bytes, links: Links) -> Block:
 def _changed(update: bytes, data: bytes, links: Links) -> bytes:
     replica = Replica.load([update])
     replica.view()
-    return edit(replica, Wish(body=_read(data, links))).update or EMPTY
+    return edit(replica, Target(body=_read(data, links))).update or EMPTY
 
 
 def _received(replica: Replica, update: bytes, shown: str, links: Links) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
@@ -36,14 +36,14 @@ def faulty(base: Path, step: str) -> dict[str, str]:
 
 
 async def add(server: Server, heap: HeapId, title: str, text: str) -> BlockId:
-    made = express([], Wish(body=parse(text, NO_LINKS), title=title)).update
+    made = express([], Target(body=parse(text, NO_LINKS), title=title)).update
     assert made is not None
     return await server.add_block(heap, "document", title, made)
 
 
 async def change(server: Server, block: BlockId, text: str) -> None:
     state = (await server.document(block)).state()
-    made = express([state], Wish(body=parse(text, NO_LINKS))).update
+    made = express([state], Target(body=parse(text, NO_LINKS))).update
     assert made is not None
     await server.apply(block, made)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
@@ -169,7 +169,7 @@ async def test_a_directory_out_of_the_trash(device: Device, server: Server, heap
 async def test_a_note_deleted_elsewhere(device: Device, server: Server, block: BlockId) -> None:
     """What others deleted is in the trash as well; ``restore`` alone brings it back too."""
     state = (await server.document(block)).state()
-    update = express([state], Wish(deleted_at_ms=1_760_000_000_000)).update
+    update = express([state], Target(deleted_at_ms=1_760_000_000_000)).update
     assert update is not None
     await server.apply(block, update)
     await well(device, "sync")
@@ -186,7 +186,7 @@ async def test_a_review_stands_until_it_is_seen(
     """Edits that met are told by ``status`` and ``history`` until somebody says so."""
     write(note(device), "one two three sails\n")
     state = (await server.document(block)).state()
-    update = express([state], Wish(body=parse("one two three masts\n", NO_LINKS))).update
+    update = express([state], Target(body=parse("one two three masts\n", NO_LINKS))).update
     assert update is not None
     await server.apply(block, update)
     async with device.daemon():

@@ -13,7 +13,7 @@ import pytest
 from heapsyncd.cache.schema import SCHEMA
 from heapsyncd.daemon import CLOSE_LIMIT_S
 from heapsyncd.database import Database
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.folder.ignore import TEMP
 from heapsyncd.ids import HeapId
 from heapsyncd.markdown.links import NO_LINKS
@@ -205,7 +205,7 @@ async def test_stopped_in_the_midst(device: Device, server: Server, moment: str)
     heap = await server.add_heap("Home")
     folder = device.folder / "Home"
     for k in range(NOTES):
-        made = express([], Wish(body=parse(f"text {k}\n", NO_LINKS), title=f"N{k:03}"))
+        made = express([], Target(body=parse(f"text {k}\n", NO_LINKS), title=f"N{k:03}"))
         assert made.update is not None
         await server.add_block(heap, "document", f"N{k:03}", made.update)
     device.configure(server.url)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, merge
 from heapsyncd.document.xml import nodes
@@ -63,7 +63,7 @@ def test_a_file_of_any_depth_is_a_note(make: Callable[[int], str], depth: int) -
     """However deep its lists and quotes, a document shows the file, and no word is lost."""
     source = make(depth)
     tree = parse(source, NO_LINKS)
-    document = express([], Wish(body=tree)).update or EMPTY
+    document = express([], Target(body=tree)).update or EMPTY
     view = Replica.load([document]).view()
     assert view == tree
     assert "the bottom" in view.words()
@@ -83,7 +83,7 @@ def test_a_document_of_any_depth_is_a_file(kind: str, depth: int) -> None:
     file = render(view, NO_LINKS)
     assert parse(file, NO_LINKS) == view
     edited = parse(file.replace("after", "after more"), NO_LINKS)
-    update = express([document], Wish(body=edited)).update or EMPTY
+    update = express([document], Target(body=edited)).update or EMPTY
     assert dump(document, update)[0] == dump(document)[0]
     assert "after more" in Replica.load([document, update]).view().words()
 
@@ -115,7 +115,7 @@ def test_what_is_too_deep_still_shows_its_words(kinds: tuple[str, ...], levels: 
         assert [words.split().count(w) for w in [*LONG.split(), "mast"]] == [1] * 61
     for old, new in [("before", "before that"), ("word7 ", "word seven ")]:
         typed = parse(file.replace(old, new), NO_LINKS)
-        update = express([document], Wish(body=typed)).update or EMPTY
+        update = express([document], Target(body=typed)).update or EMPTY
         assert dump(document, update)[1] == dump(document)[1]
         assert LONG in Replica.load([document, update]).view().all_words()
 
@@ -162,7 +162,7 @@ def test_deep_values(depth: int) -> None:
     blocks = [f"{block}\n" for block in file.rstrip("\n").split("\n\n")]
     assert [b.split()[2:4] for b in blocks[1:3]] == [["chart:", "words"], ["chart:", "more"]]
     typed = parse("\n".join(["# first\n", blocks[3], blocks[1], blocks[2]]), NO_LINKS)
-    update = express([document], Wish(body=typed)).update or EMPTY
+    update = express([document], Target(body=typed)).update or EMPTY
     before, after = dump(document), dump(document, update)
     assert sorted(map(str, after[1:])) == sorted(map(str, before[1:]))
     assert Replica.load([document, update]).view() == typed
@@ -180,7 +180,7 @@ def test_a_title_of_any_depth(depth: int) -> None:
     below.children.append(XmlText("Boats"))
     update = document.get_update()
     assert Replica.load([update]).fields().title == "Boats"
-    renamed = express([update], Wish(title="Boots")).update or EMPTY
+    renamed = express([update], Target(title="Boots")).update or EMPTY
     assert Replica.load([update, renamed]).fields().title == "Boots"
 
 
@@ -211,7 +211,7 @@ def test_roots_of_another_kind(name: str, root: Any) -> None:
     document = with_root(name, root)
     view = Replica.load([document]).view()
     goal = doc(*view.children, para("new"))
-    update = express([document], Wish(body=goal, title="Title")).update or EMPTY
+    update = express([document], Target(body=goal, title="Title")).update or EMPTY
     after = Replica.load([document, update])
     assert after.view() == goal
     assert set(Replica.load([document]).doc.keys()) <= set(after.doc.keys())
@@ -261,9 +261,9 @@ def test_strange_things_in_a_paragraph(fill: Callable[[XmlElement, XmlText], Non
     file = render(view, NO_LINKS)
     tree = parse(file, NO_LINKS)
     assert tree == view
-    assert express([document], Wish(body=tree)).update is None
+    assert express([document], Target(body=tree)).update is None
     typed = parse(file.replace("one", "onne", 1), NO_LINKS)
-    update = express([document], Wish(body=typed)).update or EMPTY
+    update = express([document], Target(body=typed)).update or EMPTY
     assert str(dump(document, update)).replace("onne", "one") == str(dump(document))
     assert Replica.load([document, update]).view() == typed
 
@@ -272,9 +272,9 @@ def test_strange_things_in_a_paragraph(fill: Callable[[XmlElement, XmlText], Non
 def test_half_a_character_is_refused(bad: str) -> None:
     """Text that can't be encoded is an error of this one block, and the document stays."""
     base = build([("paragraph", {}, [[("text", {})]])])
-    for wish in (Wish(body=doc(para(bad))), Wish(title=bad)):
+    for target in (Target(body=doc(para(bad))), Target(title=bad)):
         with pytest.raises(BlockError):
-            express([base], wish)
+            express([base], target)
     assert Replica.load([base]).view() == doc(para("text"))
 
 
@@ -286,7 +286,7 @@ def steps() -> list[bytes]:
     updates = [BASE]
     for k in range(12):
         goal = doc(para("one" + " more" * k), para(f"two {k}"), para("end"))
-        updates.append(express(updates, Wish(body=goal), client_id=5).update or EMPTY)
+        updates.append(express(updates, Target(body=goal), client_id=5).update or EMPTY)
     return updates
 
 
@@ -338,9 +338,9 @@ def test_torn_updates_among_good_ones(data: st.DataObject) -> None:
 def test_a_huge_update_is_a_note() -> None:
     """Four megabytes of text in one paragraph come and go like any text, in one update."""
     words = ("word " * 800_000).strip()
-    update = express([], Wish(body=doc(para(words)))).update or EMPTY
+    update = express([], Target(body=doc(para(words)))).update or EMPTY
     assert Replica.load([merge([update, update])]).view() == doc(para(words))
-    more = express([update], Wish(body=doc(para(words + " more")))).update or EMPTY
+    more = express([update], Target(body=doc(para(words + " more")))).update or EMPTY
     assert len(more) < 60
     assert Replica.load([update, more]).view().words() == words + " more"
 
@@ -351,4 +351,4 @@ def test_a_key_that_is_named_but_not_there() -> None:
     file = item(8, b"\1\x76\0", b"\1" + span(b"files_v0") + span(b"f"), 0x20)
     replica = Replica.load([encodings.update([(7, 0, [(mark, 1), (file, 1)])])])
     assert [f.key for f in replica.fields().files] == ["f"]
-    assert express([replica.state()], Wish(title="T")).update is not None
+    assert express([replica.state()], Target(title="T")).update is not None

@@ -9,7 +9,7 @@ from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.document.build.checked_body import shaped
 from heapsyncd.document.build.clones import Clones, Seen
-from heapsyncd.document.edit import Wish, edit, express
+from heapsyncd.document.edit import Target, edit, express
 from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.plan.normalise import settled
 from heapsyncd.document.replica import Replica
@@ -110,9 +110,9 @@ def test_an_edit_is_the_same_with_the_view_known(body: Any, data: st.DataObject)
     """An edit that looks only into what it changes does the same as one that reads all."""
     base = build(body)
     live = Replica.load([base])
-    wish = Wish(body=data.draw(edits(live.view())))
-    found = [express([base], wish, live=known) for known in (live, None)]
-    assert found[0].is_as_wished == found[1].is_as_wished
+    target = Target(body=data.draw(edits(live.view())))
+    found = [express([base], target, live=known) for known in (live, None)]
+    assert found[0].reads_as_target == found[1].reads_as_target
     after = [Replica.load([base, made.update or EMPTY]).doc for made in found]
     one, other = (digest_source(nodes.read(doc, nodes.BODY)) for doc in after)
     assert one == other
@@ -125,10 +125,10 @@ def test_an_edit_in_place_is_the_edit_of_a_copy(body: Any, data: st.DataObject) 
     log = [build(body)]
     live = Replica.load(log, client_id=9)
     for goal in data.draw(st.lists(edits(live.view()), min_size=1, max_size=3)):
-        wish = Wish(body=goal)
-        copied = express(log, wish, live=live, client_id=9)
-        made = edit(live, wish)
-        assert made.is_as_wished == copied.is_as_wished
+        target = Target(body=goal)
+        copied = express(log, target, live=live, client_id=9)
+        made = edit(live, target)
+        assert made.reads_as_target == copied.reads_as_target
         copy = Replica.load([*log, copied.update or EMPTY])
         log += [made.update] if made.update is not None else []
         assert live.fingerprint() == Replica.load(log).fingerprint()
@@ -147,7 +147,7 @@ def test_an_edit_in_place_that_breaks_off_spoils_the_replica(
     monkeypatch.setattr("heapsyncd.document.edit.verify", fail)
     live = Replica.load([build([("paragraph", {}, [[("one", {})]])])])
     with pytest.raises(InvalidEdit):
-        edit(live, Wish(body=parse("two\n", NO_LINKS)))
+        edit(live, Target(body=parse("two\n", NO_LINKS)))
     for use in (live.view, live.state, live.fields, live.fingerprint):
         with pytest.raises(UnreadableDocument, match="half way"):
             use()
@@ -156,13 +156,13 @@ def test_an_edit_in_place_that_breaks_off_spoils_the_replica(
 def test_an_edit_in_place_while_another_of_its_id_waits() -> None:
     """No clock is issued twice: a fresh id makes it."""
     base = build([("paragraph", {}, [[("one", {})]])])
-    first = express([base], Wish(body=parse("one two\n", NO_LINKS)), client_id=9).update
+    first = express([base], Target(body=parse("one two\n", NO_LINKS)), client_id=9).update
     assert first is not None
-    more = Wish(body=parse("one two three\n", NO_LINKS))
+    more = Target(body=parse("one two three\n", NO_LINKS))
     second = express([base, first], more, client_id=9).update
     assert second is not None
     live = Replica.load([base, second], client_id=9)
-    made = edit(live, Wish(body=parse("zero one\n", NO_LINKS))).update
+    made = edit(live, Target(body=parse("zero one\n", NO_LINKS))).update
     assert made is not None
     assert clocks(vector_of([made])).keys() != {9}
     for update in (first, made):
@@ -180,11 +180,11 @@ def test_what_arrives_costs_what_it_changes(old: str) -> None:
     """To view a document again after an edit takes no more in a long note than in a short one."""
     counts = []
     for text in (note(10), note(500)):
-        base = express([], Wish(body=parse(text, NO_LINKS))).update or EMPTY
+        base = express([], Target(body=parse(text, NO_LINKS))).update or EMPTY
         edited = text.replace(old, "[x]" if old == "[ ]" else f"{old} more", 1)
         replica = Replica.load([base])
         replica.view()
-        replica.apply(express([base], Wish(body=parse(edited, NO_LINKS))).update or EMPTY)
+        replica.apply(express([base], Target(body=parse(edited, NO_LINKS))).update or EMPTY)
         counts.append(steps(replica.view))
         assert replica.view() == parse(edited, NO_LINKS)
     assert counts[1] < 1.5 * counts[0]
@@ -195,14 +195,14 @@ def test_many_changes_at_once_are_not_followed_one_by_one() -> None:
     to look each item up would take the square of their number.
     """
     text = "".join(f"- item {k} words\n" for k in range(400))
-    base = express([], Wish(body=parse(text, NO_LINKS))).update or EMPTY
+    base = express([], Target(body=parse(text, NO_LINKS))).update or EMPTY
     read = steps(Replica.load([base]).view)
     for goals in ([text.replace("words", "things")], _one_by_one(text)):
         replica = Replica.load([base])
         replica.view()
         log = [base]
         for goal in goals:
-            log.append(express(log, Wish(body=parse(goal, NO_LINKS))).update or EMPTY)
+            log.append(express(log, Target(body=parse(goal, NO_LINKS))).update or EMPTY)
             replica.apply(log[-1])
         assert steps(replica.view) < 1.2 * read
         assert replica.view() == parse(goals[-1], NO_LINKS)
@@ -215,7 +215,7 @@ def _one_by_one(text: str) -> list[str]:
 def test_an_edit_looks_into_what_it_changes() -> None:
     """With the view known, an edit reads the nodes of the block it changes, and no others."""
     text = note(500)
-    base = express([], Wish(body=parse(text, NO_LINKS))).update or EMPTY
+    base = express([], Target(body=parse(text, NO_LINKS))).update or EMPTY
     live = Replica.load([base])
     goal = settled(parse(text.replace("item 7\n", "item 7 more\n"), NO_LINKS), live.view())
     seen = Seen.of(live.doc, live.shown())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from heapsyncd.document.edit import Wish, express, merge_three
+from heapsyncd.document.edit import Target, express, merge_three
 from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
@@ -71,11 +71,11 @@ class Case:
         before = Replica.load([base])
         updates, live = [base], None
         if theirs is not None:
-            wish = theirs(before.view()) if callable(theirs) else theirs
-            updates.append(express([base], Wish(body=wish)).update or EMPTY)
+            target = theirs(before.view()) if callable(theirs) else theirs
+            updates.append(express([base], Target(body=target)).update or EMPTY)
             live = Replica.load(updates)
         wanted = goal(before.view()) if callable(goal) else goal
-        self.update = express([base], Wish(body=wanted), live=live).update
+        self.update = express([base], Target(body=wanted), live=live).update
         self.after = Replica.load([*updates, self.update or EMPTY])
         self.view = self.after.view()
         self.before = self._dump(before)
@@ -453,12 +453,14 @@ def test_three_trees_merge_without_common_history() -> None:
 def test_our_client_id_is_reused_only_on_a_base_that_has_all_of_it() -> None:
     """An older base gets a fresh id, else two edits would claim the same clock."""
     base = build([p("one")])
-    first = express([base], Wish(body=doc(para("one two"))), client_id=5).update
+    first = express([base], Target(body=doc(para("one two"))), client_id=5).update
     assert first is not None
     live = Replica.load([base, first])
     assert 5 in clocks(live.state_vector())
-    current = express([base, first], Wish(body=doc(para("one two three"))), live=live, client_id=5)
-    stale = express([base], Wish(body=doc(para("zero one"))), live=live, client_id=5)
+    current = express(
+        [base, first], Target(body=doc(para("one two three"))), live=live, client_id=5
+    )
+    stale = express([base], Target(body=doc(para("zero one"))), live=live, client_id=5)
     assert current.update is not None
     assert stale.update is not None
     assert set(clocks(Replica.load([base, current.update]).state_vector())) <= {5, 7}
@@ -475,7 +477,7 @@ def test_the_heaps_own_spelling_of_tasks_is_used() -> None:
     assert Case([], doc(task)).tags == ["todo_list"]
     words = Replica.load([build(body)]).vocabulary()
     assert words == Vocabulary(todo_list="taskList")
-    made = express([], Wish(body=doc(task)), vocabulary=words).update
+    made = express([], Target(body=doc(task)), vocabulary=words).update
     assert tags_of(Replica.load([made or EMPTY])) == ["taskList"]
 
 
@@ -483,7 +485,7 @@ def test_images_stand_where_the_heap_has_them() -> None:
     """In a vocabulary of block images a lone image is a block of its own."""
     image = Atom("image", attrs(src="i.png", alt="", title=""))
     goal = doc(para(image), Block("heading", attrs(level=1), inline=(image,)))
-    made = express([], Wish(body=goal), vocabulary=Vocabulary(block_images=True))
+    made = express([], Target(body=goal), vocabulary=Vocabulary(block_images=True))
     replica = Replica.load([made.update or EMPTY])
     assert tags_of(replica) == ["image", "heading"]
     assert replica.view() == goal
@@ -546,12 +548,12 @@ def test_too_deep_nesting_is_refused() -> None:
     for _ in range(200):
         goal = Block("quote", children=(goal,))
     with pytest.raises(InvalidEdit, match="deeply"):
-        express([], Wish(body=doc(goal)))
+        express([], Target(body=doc(goal)))
 
 
 def test_nothing_is_sent_in_pieces() -> None:
     """A whole new document is one update with one client's clocks from zero."""
-    update = express([], Wish(body=doc(para("x"), bullets(item(para("y")))), title="T")).update
+    update = express([], Target(body=doc(para("x"), bullets(item(para("y")))), title="T")).update
     assert update is not None
     assert not Replica.load([update]).has_pending()
     assert len(clocks(Replica.load([update]).state_vector())) == 1

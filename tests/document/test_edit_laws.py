@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.document.edit import Wish, express, merge_three
+from heapsyncd.document.edit import Target, express, merge_three
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.document.xml import nodes
@@ -40,7 +40,7 @@ def dump(replica: Replica) -> list[Any]:
 def test_any_goal_is_reached(body: Any, goal: Block) -> None:
     """Whatever the document, the edit makes its view the goal, breaking no new rule."""
     base = build(body)
-    made = express([base], Wish(body=goal))
+    made = express([base], Target(body=goal))
     after = Replica.load([base, made.update] if made.update else [base])
     assert after.view() == goal
 
@@ -52,7 +52,7 @@ def test_small_edits_reach_their_goal(body: Any, data: st.DataObject) -> None:
     base = build(body)
     replica = Replica.load([base])
     goal = data.draw(edits(replica.view()))
-    made = express([base], Wish(body=goal))
+    made = express([base], Target(body=goal))
     after = Replica.load([base, made.update] if made.update else [base])
     assert nameless(after.view()) == nameless(goal)
 
@@ -62,7 +62,7 @@ def test_small_edits_reach_their_goal(body: Any, data: st.DataObject) -> None:
 def test_an_unchanged_view_is_no_edit(body: Any) -> None:
     """The document's own view as a goal makes no operation at all."""
     base = build(body)
-    assert express([base], Wish(body=Replica.load([base]).view())).update is None
+    assert express([base], Target(body=Replica.load([base]).view())).update is None
 
 
 @SLOW
@@ -80,7 +80,7 @@ def test_what_an_edit_does_not_name_stays_byte_for_byte(body: Any, data: st.Data
     if len(edited.children) != 1 or edited.children[0].kind != view.children[k].kind:
         return
     goal = view.with_children([*view.children[:k], edited.children[0], *view.children[k + 1 :]])
-    made = express([base], Wish(body=goal))
+    made = express([base], Target(body=goal))
     path = view.children[k].path
     assert path is not None
     before, after = dump(replica), dump(Replica.load([base, *filter(None, [made.update])]))
@@ -113,7 +113,7 @@ def told(draw: Any, goal: Block, name: str) -> tuple[Block, list[str]]:
 @given(A_BODY, st.data())
 def test_two_sides_lose_nothing(start: Block, data: st.DataObject) -> None:
     """Whatever both sides do at once, each word that either typed is in the merged document."""
-    both_sides(express([], Wish(body=start)).update or EMPTY, data)
+    both_sides(express([], Target(body=start)).update or EMPTY, data)
 
 
 @SLOW
@@ -127,9 +127,9 @@ def both_sides(base: bytes, data: st.DataObject) -> None:
     view = Replica.load([base]).view()
     ours, our_words = told(data.draw, data.draw(edits(view)), "OUR")
     theirs, their_words = told(data.draw, data.draw(edits(view)), "THEM")
-    theirs_update = express([base], Wish(body=theirs)).update or EMPTY
+    theirs_update = express([base], Target(body=theirs)).update or EMPTY
     live = Replica.load([base, theirs_update])
-    our_update = express([base], Wish(body=ours), live=live).update or EMPTY
+    our_update = express([base], Target(body=ours), live=live).update or EMPTY
     merged = Replica.load([base, theirs_update, our_update])
     other_way = Replica.load([base, our_update, theirs_update])
     assert merged.fingerprint() == other_way.fingerprint()

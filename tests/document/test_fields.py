@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pycrdt import Doc, Map, XmlElement, XmlFragment, XmlText
 
-from heapsyncd.document.edit import Wish, edit, express
+from heapsyncd.document.edit import Target, edit, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.ids import BlockId
@@ -37,8 +37,8 @@ def paragraph(text: str) -> XmlElement:
     return XmlElement("paragraph", {}, [XmlText(text)])
 
 
-def after(base: bytes, wish: Wish) -> Replica:
-    return Replica.load([base, express([base], wish).update or EMPTY])
+def after(base: bytes, target: Target) -> Replica:
+    return Replica.load([base, express([base], target).update or EMPTY])
 
 
 def title_xml(replica: Replica) -> str:
@@ -64,7 +64,7 @@ def title_xml(replica: Replica) -> str:
 def test_the_title_is_written_in_the_form_it_has(base: bytes, read: str, xml: str) -> None:
     """Both forms are read and kept; hidden whitespace stays."""
     assert Replica.load([base]).fields().title == read
-    replica = after(base, Wish(title="New boat"))
+    replica = after(base, Target(title="New boat"))
     assert replica.fields().title == "New boat"
     assert title_xml(replica) == xml
 
@@ -75,20 +75,20 @@ def test_a_newline_in_a_title_reads_as_a_space() -> None:
 
 
 def test_the_same_title_is_no_edit() -> None:
-    """A wish that is fulfilled makes no update."""
+    """A target that is fulfilled makes no update."""
     base = titled(paragraph("Boat"))
-    assert express([base], Wish(title="Boat")).update is None
-    assert after(base, Wish(title="")).fields().title == ""
+    assert express([base], Target(title="Boat")).update is None
+    assert after(base, Target(title="")).fields().title == ""
 
 
 def test_two_equal_renames_are_one() -> None:
     """What the live title already says is not typed again."""
     base = titled(paragraph("Boat"))
-    theirs = express([base], Wish(title="Boats")).update
+    theirs = express([base], Target(title="Boats")).update
     assert theirs is not None
     live = Replica.load([base, theirs])
-    assert express([base], Wish(title="Boats"), live=live).update is None
-    ours = express([base], Wish(title="My Boat"), live=live).update
+    assert express([base], Target(title="Boats"), live=live).update is None
+    ours = express([base], Target(title="My Boat"), live=live).update
     assert ours is not None
     assert Replica.load([base, theirs, ours]).fields().title == "My Boats"
 
@@ -105,18 +105,18 @@ def test_tags_come_and_go() -> None:
     base = written(change)
     assert Replica.load([base]).fields().tags == ("plain",)
     replica = after(
-        base, Wish(add_tags=frozenset({A, B}), remove_tags=frozenset({BlockId("plain")}))
+        base, Target(add_tags=frozenset({A, B}), remove_tags=frozenset({BlockId("plain")}))
     )
     assert replica.fields().tags == (A, B)
-    gone = after(replica.state(), Wish(remove_tags=frozenset({A, BlockId("mentioned")})))
+    gone = after(replica.state(), Target(remove_tags=frozenset({A, BlockId("mentioned")})))
     assert gone.fields().tags == (B,)
     assert "mentioned" in gone.doc.get("relations_v1", type=Map)
-    assert express([replica.state()], Wish(add_tags=frozenset({A}))).update is None
+    assert express([replica.state()], Target(add_tags=frozenset({A}))).update is None
 
 
 def test_files_are_written_as_the_contract_has_them() -> None:
     """A new entry is whole, a known one is changed where it differs, extra values stay."""
-    replica = after(EMPTY, Wish(put_files=(FILE,)))
+    replica = after(EMPTY, Target(put_files=(FILE,)))
     assert replica.fields().files == (FILE,)
     entry = replica.doc.get("files_v0", type=Map)[KEY]
     assert isinstance(entry, Map)
@@ -130,12 +130,12 @@ def test_files_are_written_as_the_contract_has_them() -> None:
     with replica.doc.transaction():
         entry["width"] = 640
     base = replica.state()
-    assert express([base], Wish(put_files=(FILE,))).update is None
+    assert express([base], Target(put_files=(FILE,))).update is None
     renamed = FileEntry(KEY, "a" * 64, "new.pdf", 12, "application/pdf", is_uploaded=True)
-    changed = after(base, Wish(put_files=(renamed,)))
+    changed = after(base, Target(put_files=(renamed,)))
     assert changed.fields().files == (renamed,)
     assert changed.doc.get("files_v0", type=Map)[KEY]["width"] == 640
-    assert after(base, Wish(drop_files=(KEY, "unknown"))).fields().files == ()
+    assert after(base, Target(drop_files=(KEY, "unknown"))).fields().files == ()
 
 
 def test_odd_file_entries_are_read_as_far_as_they_go() -> None:
@@ -153,12 +153,12 @@ def test_odd_file_entries_are_read_as_far_as_they_go() -> None:
 
 def test_deletion_is_a_time_in_meta() -> None:
     """Trashed and restored; null and absent are both live; permanence is only read."""
-    base = after(EMPTY, Wish(deleted_at_ms=1_760_000_000_000)).state()
+    base = after(EMPTY, Target(deleted_at_ms=1_760_000_000_000)).state()
     assert Replica.load([base]).fields().deleted_at_ms == 1_760_000_000_000
-    assert express([base], Wish(deleted_at_ms=1_760_000_000_000)).update is None
-    restored = after(base, Wish(deleted_at_ms=None))
+    assert express([base], Target(deleted_at_ms=1_760_000_000_000)).update is None
+    restored = after(base, Target(deleted_at_ms=None))
     assert restored.fields().deleted_at_ms is None
-    assert express([restored.state()], Wish(deleted_at_ms=None)).update is None
+    assert express([restored.state()], Target(deleted_at_ms=None)).update is None
 
     def change(doc: Doc[Any]) -> None:
         meta = doc.get("meta_v0", type=Map)
@@ -177,8 +177,8 @@ def test_unknown_roots_survive() -> None:
         doc.get("future_v9", type=Map)["x"] = 1
 
     base = written(change)
-    wish = Wish(title="T", add_tags=frozenset({A}), put_files=(FILE,), deleted_at_ms=1)
-    doc = after(base, wish).doc
+    target = Target(title="T", add_tags=frozenset({A}), put_files=(FILE,), deleted_at_ms=1)
+    doc = after(base, target).doc
     assert doc.get("apps_v0", type=Map).to_py() == {"view": {"zoom": 3.0}}
     assert doc.get("future_v9", type=Map).to_py() == {"x": 1.0}
 
@@ -235,5 +235,5 @@ def test_two_spellings_of_a_hash_are_one_file() -> None:
     replica = Replica.load([written(change)])
     names = [(f.key, f.name, f.is_uploaded) for f in replica.fields().files]
     assert names == [("Name.PDF", "", False), (KEY, "x", True), ("name.pdf", "", False)]
-    edit(replica, Wish(drop_files=(KEY,)))
+    edit(replica, Target(drop_files=(KEY,)))
     assert [f.key for f in replica.fields().files] == ["Name.PDF", "name.pdf"]

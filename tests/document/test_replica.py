@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 
-from heapsyncd.document.edit import Wish, edit, express
+from heapsyncd.document.edit import Target, edit, express
 from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.replica import Replica, self_test
 from heapsyncd.document.updates import EMPTY, contained, is_empty, merge, missing, vector_of, waits
@@ -25,7 +25,7 @@ def doc(*texts: str) -> Block:
 
 
 def made(base: list[bytes], *texts: str) -> bytes:
-    update = express(base, Wish(body=doc(*texts))).update
+    update = express(base, Target(body=doc(*texts))).update
     assert update is not None
     return update
 
@@ -197,7 +197,7 @@ def test_bad_updates_are_told_and_change_nothing(bad: bytes) -> None:
     calls: list[Callable[[], object]] = [
         lambda: replica.apply(bad),
         lambda: Replica.load([BASE, bad]),
-        lambda: express([bad], Wish(title="x")),
+        lambda: express([bad], Target(title="x")),
     ]
     if bad != HOOK:
         calls += [lambda: merge([BASE, bad]), lambda: vector_of([bad])]
@@ -246,9 +246,9 @@ def test_text_is_counted_as_this_stage_expects() -> None:
 
 def test_a_view_is_made_once_for_each_state() -> None:
     """Asked again, the view is the same; after an update, even of deletions alone, it is not."""
-    first = express([], Wish(body=_paragraphs("a", "b"))).update or b""
-    more = express([first], Wish(body=_paragraphs("a", "b", "c"))).update or b""
-    less = express([first, more], Wish(body=_paragraphs("a"))).update or b""
+    first = express([], Target(body=_paragraphs("a", "b"))).update or b""
+    more = express([first], Target(body=_paragraphs("a", "b", "c"))).update or b""
+    less = express([first, more], Target(body=_paragraphs("a"))).update or b""
     replica = Replica.load([first])
     assert replica.view() is replica.view()
     for update, words in ((more, "a\nb\nc"), (less, "a")):
@@ -264,9 +264,9 @@ def _paragraphs(*texts: str) -> Block:
 
 def test_what_waits_is_told_by_who_issued_it() -> None:
     """A second edit without the first waits; only its author's id is not safe to go on with."""
-    first = express([BASE], Wish(body=doc("one", "two", "x")), client_id=9).update or EMPTY
+    first = express([BASE], Target(body=doc("one", "two", "x")), client_id=9).update or EMPTY
     second = (
-        express([BASE, first], Wish(body=doc("one", "two", "xyz")), client_id=9).update or EMPTY
+        express([BASE, first], Target(body=doc("one", "two", "xyz")), client_id=9).update or EMPTY
     )
     replica = Replica.load([BASE, second])
     assert replica.has_pending_of(9)
@@ -278,13 +278,13 @@ def test_bad_bytes_after_many_updates_change_nothing() -> None:
     """Whatever a replica took in, waits for or wrote itself, it is made anew of."""
     app, replica = (Replica.load([BASE], client_id=k) for k in (90_001, 90_002))
     for k in range(600):
-        update = edit(app, Wish(body=doc("one", f"two {k}"))).update
+        update = edit(app, Target(body=doc("one", f"two {k}"))).update
         assert update is not None
         replica.apply(update)
-    late = edit(app, Wish(body=doc("one", "two", "late"))).update or EMPTY
-    early = edit(app, Wish(body=doc("one", "two", "late", "early"))).update or EMPTY
+    late = edit(app, Target(body=doc("one", "two", "late"))).update or EMPTY
+    early = edit(app, Target(body=doc("one", "two", "late", "early"))).update or EMPTY
     replica.apply(early)
-    edit(replica, Wish(body=doc("mine", *(b.words() for b in replica.view().children))))
+    edit(replica, Target(body=doc("mine", *(b.words() for b in replica.view().children))))
     before, view = replica.fingerprint(), replica.view()
     with pytest.raises(UnreadableDocument):
         replica.apply(early[:-2])

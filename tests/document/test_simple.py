@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pycrdt import Doc, XmlFragment
 
 from heapsyncd.document.build import fast_blocks
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.view.from_nodes import View
 from heapsyncd.document.xml import nodes
@@ -117,7 +117,7 @@ def test_simple_and_other_blocks_in_one_list() -> None:
     """A list that is not simple holds items that are."""
     code = Block("item", (), (X, Block("code", attrs(info=""), text="y")))
     body = Block("doc", (), (_items(Block("item", (), (X,)), code, Block("item", (), (X,))),))
-    update = express([], Wish(body=body)).update
+    update = express([], Target(body=body)).update
     assert update is not None
     assert Replica.load([update]).view() == body
 
@@ -131,4 +131,4 @@ def test_what_came_out_otherwise_is_not_sent(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(fast_blocks, "plant", wrong)
     with pytest.raises(InvalidEdit, match="planned"):
-        express([], Wish(body=Block("doc", (), (X,))))
+        express([], Target(body=Block("doc", (), (X,))))

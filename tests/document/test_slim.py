@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.encoding.slim import slim
 from heapsyncd.document.encoding.state_vectors import number
 from heapsyncd.document.replica import Replica
@@ -38,10 +38,10 @@ def test_the_same_document_without_what_went(texts: list[str], data: st.DataObje
 def test_a_letter_in_an_address_is_a_small_update() -> None:
     """The old address, the new one and what ends it: the first is not sent."""
     source = "<https://foo.bar.baz/test?q=hello&id=22&boolean>\n"
-    start = express([], Wish(body=parse(source, NO_LINKS))).update
+    start = express([], Target(body=parse(source, NO_LINKS))).update
     assert start is not None
     typed = parse(source.replace("bar", "barx"), NO_LINKS)
-    made = express([start], Wish(body=typed)).update
+    made = express([start], Target(body=typed)).update
     assert made is not None
     assert made.count(b"barx") == 1
     assert Replica.load([start, made]).view() == typed

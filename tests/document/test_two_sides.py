@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.document.edit import Wish, express, merge_three
+from heapsyncd.document.edit import Target, express, merge_three
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.markdown.links import NO_LINKS
@@ -29,14 +29,14 @@ class Game:
     def __init__(
         self, random: Random, ours: Sequence[str], theirs: Sequence[str], most: int = 3
     ) -> None:
-        start = express([], Wish(body=Writer("B", random).note())).update or EMPTY
+        start = express([], Target(body=Writer("B", random).note())).update or EMPTY
         self.base = Replica.load([start]).view()
         self.ours = Writer("O", random).edited(self.base, ours, most)
-        theirs_wish = Wish(body=Writer("T", random).edited(self.base, theirs, most))
-        theirs_update = express([start], theirs_wish).update or EMPTY
+        their_target = Target(body=Writer("T", random).edited(self.base, theirs, most))
+        theirs_update = express([start], their_target).update or EMPTY
         live = Replica.load([start, theirs_update])
         self.theirs = live.view()
-        update = express([start], Wish(body=self.ours), live=live).update or EMPTY
+        update = express([start], Target(body=self.ours), live=live).update or EMPTY
         after = Replica.load([start, theirs_update, update])
         assert Replica.load([update, theirs_update, start]).fingerprint() == after.fingerprint()
         assert not after.has_pending()
@@ -58,8 +58,8 @@ def lost(base: Block, ours: Block, theirs: Block, end: Block) -> list[str]:
 
 
 def written(base: Sequence[bytes], text: str, live: Sequence[bytes] = ()) -> bytes:
-    wish = Wish(body=parse(text, NO_LINKS))
-    made = express(base, wish, live=Replica.load(live) if live else None)
+    target = Target(body=parse(text, NO_LINKS))
+    made = express(base, target, live=Replica.load(live) if live else None)
     return made.update or EMPTY
 
 
@@ -149,9 +149,9 @@ def test_the_same_on_both_sides_stands_once(kind: str) -> None:
 def test_taken_apart_on_both_sides(what: str, base: str, ours: str, theirs: str) -> None:
     """Both take the same text elsewhere: it stands once, with what either wrote in it."""
     old, here, there = (parse(f"{text}\n", NO_LINKS) for text in (base, ours, theirs))
-    start = express([], Wish(body=old)).update or EMPTY
-    updates = [start, express([start], Wish(body=there)).update or EMPTY]
-    made = express([start], Wish(body=here), live=Replica.load(updates))
+    start = express([], Target(body=old)).update or EMPTY
+    updates = [start, express([start], Target(body=there)).update or EMPTY]
+    made = express([start], Target(body=here), live=Replica.load(updates))
     end = Replica.load([*updates, made.update or EMPTY]).view()
     assert sorted(end.words().split()) == sorted({*here.words().split(), *there.words().split()})
 
@@ -168,10 +168,10 @@ def test_retyped_and_half_rewritten_there() -> None:
         ("- THEIRS [ ] NEWER birch\n\nend\n\n- [x] cloud\n",
          "THEIRS [ ] NEWER birch end amber birch harbour OURS cloud"),
     ):  # fmt: skip
-        start = express([], Wish(body=parse(base, NO_LINKS))).update or EMPTY
-        update = express([start], Wish(body=parse(theirs, NO_LINKS))).update or EMPTY
+        start = express([], Target(body=parse(base, NO_LINKS))).update or EMPTY
+        update = express([start], Target(body=parse(theirs, NO_LINKS))).update or EMPTY
         live = Replica.load([start, update])
-        made = express([start], Wish(body=parse(ours, NO_LINKS)), live=live).update or EMPTY
+        made = express([start], Target(body=parse(ours, NO_LINKS)), live=live).update or EMPTY
         found = Replica.load([start, update, made]).view().words()
         assert sorted(found.split()) == sorted(words.split())
 
@@ -192,21 +192,21 @@ def test_three_trees_merge_without_loss_or_doubling(random: Random) -> None:
 @given(RANDOMS)
 def test_a_second_save_of_the_same_side_takes_nothing_back(random: Random) -> None:
     """Who saves again, not having seen what others did, neither deletes it nor doubles his own."""
-    start = express([], Wish(body=Writer("B", random).note())).update or EMPTY
+    start = express([], Target(body=Writer("B", random).note())).update or EMPTY
     base = Replica.load([start]).view()
     writer = Writer("O", random)
     ours = writer.edited(base, WRITING + BUILDING)
     theirs = Writer("T", random).edited(base, WRITING + BUILDING)
-    updates = [start, express([start], Wish(body=theirs)).update or EMPTY]
+    updates = [start, express([start], Target(body=theirs)).update or EMPTY]
     live = Replica.load(updates)
-    first = express([start], Wish(body=ours), live=live)
+    first = express([start], Target(body=ours), live=live)
     updates.append(first.update or EMPTY)
     now = Replica.load(updates)
     again = writer.edited(ours, ["type"])
-    if first.is_as_wished:
-        second = express([start, first.update or EMPTY], Wish(body=again), live=now)
+    if first.reads_as_target:
+        second = express([start, first.update or EMPTY], Target(body=again), live=now)
     else:
-        second = express(updates, Wish(body=merge_three(ours, again, now.view())), live=now)
+        second = express(updates, Target(body=merge_three(ours, again, now.view())), live=now)
     end = Replica.load([*updates, second.update or EMPTY]).view()
     assert lost(base, again, live.view(), end) == []
     assert [w for w, n in words_of(end).items() if n > 1 and w[0] in "OT"] == []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.encoding.cost import MOST
 from heapsyncd.document.encoding.state_vectors import Deletions, deletions, number, written
 from heapsyncd.document.replica import Replica
@@ -257,10 +257,10 @@ def test_an_answer_to_who_has_all_brings_nothing(start: Block, data: st.DataObje
     """A server answers a vector with all deletions: they are known to who made them or heard of
     them, and one that is not known is news.
     """
-    log = [express([], Wish(body=start)).update or EMPTY]
+    log = [express([], Target(body=start)).update or EMPTY]
     for _ in range(data.draw(st.integers(1, 3))):
         goal = data.draw(edits(Replica.load(log).view()))
-        log.append(express(log, Wish(body=goal)).update or EMPTY)
+        log.append(express(log, Target(body=goal)).update or EMPTY)
     vector = vector_of(log)
     answer = missing(log, vector)
     assert brings_nothing(answer, vector, log)

@@ -2,14 +2,14 @@
 
 import pytest
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.tree import Block, Text
 
 
 def edit(base: list[bytes], text: str, live: Replica | None = None) -> list[bytes]:
     body = Block("doc", children=(Block("paragraph", inline=(Text(text),)),))
-    made = express(base, Wish(body=body), live=live).update
+    made = express(base, Target(body=body), live=live).update
     return [made] if made is not None else []
 
 

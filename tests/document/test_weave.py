@@ -6,11 +6,11 @@ from random import Random
 import pytest
 from hypothesis import given
 
-from heapsyncd.document.edit import Wish, express, merge_three
+from heapsyncd.document.edit import Target, express, merge_three
 from heapsyncd.document.inline.visible_text import merged
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
-from heapsyncd.sync.merge.concurrent_edits import Apart
+from heapsyncd.sync.merge.concurrent_edits import ConcurrentEdits
 from heapsyncd.tree import Block, Text, inline
 from tests.document.test_two_sides import PLAY, RANDOMS
 
@@ -23,13 +23,15 @@ def doc(text: str) -> Block:
 
 def ends(base: str, ours: str, theirs: str) -> list[str]:
     """What comes of two edits: theirs was here first; they came together; there are no updates."""
-    start = express([], Wish(body=doc(base))).update or EMPTY
-    there = express([start], Wish(body=doc(theirs))).update or EMPTY
+    start = express([], Target(body=doc(base))).update or EMPTY
+    there = express([start], Target(body=doc(theirs))).update or EMPTY
     live = Replica.load([start, there])
-    here = express([start], Wish(body=doc(ours)), live=live).update or EMPTY
-    alone = express([start], Wish(body=doc(ours))).update or EMPTY
+    here = express([start], Target(body=doc(ours)), live=live).update or EMPTY
+    alone = express([start], Target(body=doc(ours))).update or EMPTY
     met = Replica.load([start, there, alone])
-    apart = Apart([(1, start), (2, alone)], frozenset({2}), frozenset()).together(there, met)
+    apart = ConcurrentEdits([(1, start), (2, alone)], frozenset({2}), frozenset()).together(
+        there, met
+    )
     views = (
         Replica.load([start, there, here]).view(),
         apart or met.view(),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Self
 
-from heapsyncd.document.edit import Wish, edit
+from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.rebuild import fresh
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import early, merge, missing, vector_of
@@ -73,7 +73,7 @@ def use(updates: Sequence[bytes]) -> None:
         with suppress(BlockError):
             known += [update] if taking.take(update).is_news else []
         look_at(taking)
-    _try(lambda: edit(taking, Wish(title="t", deleted_at_ms=1)))
+    _try(lambda: edit(taking, Target(title="t", deleted_at_ms=1)))
     look_at(taking)
     for found in (known, updates, [*reversed(updates)]):
         _try(lambda u=found: look_at(Replica.load(u)))  # type: ignore[misc]

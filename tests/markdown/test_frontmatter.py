@@ -82,7 +82,7 @@ def test_deep_nesting_does_no_harm(inner: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "wish", "after"),
+    ("before", "target", "after"),
     [
         ("", {"id": ID}, f"---\nid: {ID}\n---\n"),
         ("", {"id": ID, "tags": ["a b", "c: d"]}, f'---\nid: {ID}\ntags: [a b, "c: d"]\n---\n'),
@@ -129,11 +129,11 @@ def test_deep_nesting_does_no_harm(inner: str) -> None:
     ],
 )
 def test_update_touches_only_its_own_lines(
-    before: str, wish: dict[str, object], after: str
+    before: str, target: dict[str, object], after: str
 ) -> None:
     """Keys are added, changed and removed; comments, order, quoting and other keys stay."""
     front, _ = split(before)
-    values = {"id": None, "title": None, "tags": None, **wish}
+    values = {"id": None, "title": None, "tags": None, **target}
     assert update(front, **values) == after  # type: ignore[arg-type]
 
 

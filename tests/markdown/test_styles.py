@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.markdown.links import NO_LINKS
@@ -154,12 +154,12 @@ def test_a_remote_word_changes_that_word_alone(random: Random, new: str) -> None
     """Whatever the style of a note, another word in its document is another word in its file."""
     source = Author(random).note()
     tree = parse(source, NO_LINKS)
-    document = express([], Wish(body=tree)).update or EMPTY
+    document = express([], Target(body=tree)).update or EMPTY
     words = sorted(set(_WORD.findall(tree.words())))
     if not words:
         return
     word = random.choice(words)
-    update = express([document], Wish(body=renamed(tree, word, new))).update or EMPTY
+    update = express([document], Target(body=renamed(tree, word, new))).update or EMPTY
     view = Replica.load([document, update]).view()
     after = patch(source, view, NO_LINKS)
     assert pipes(after) == pipes(source.replace(word, new))

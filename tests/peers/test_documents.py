@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.tree import Atom, Block, Text, attrs
 from tests.peers.programs import Judge, faults
@@ -23,7 +23,7 @@ BATCHES = 20
 def written(tree: Block, base: bytes | None = None) -> list[bytes]:
     """The document after the tree has been expressed on the base; its view must be the tree."""
     updates = [] if base is None else [base]
-    edit = express(updates, Wish(body=tree))
+    edit = express(updates, Target(body=tree))
     document = updates if edit.update is None else [*updates, edit.update]
     view = Replica.load(document).view()
     assert unnumbered(view) == unnumbered(tree)
@@ -129,4 +129,4 @@ def test_an_edit_keeps_what_markdown_cannot_say(judge: Judge, document: Node, te
 def test_an_unchanged_view_is_no_edit(judge: Judge, document: Node) -> None:
     """Writing back what is there yields nothing at all."""
     base = judge.write(document)
-    assert express([base], Wish(body=Replica.load([base]).view())).update is None
+    assert express([base], Target(body=Replica.load([base]).view())).update is None

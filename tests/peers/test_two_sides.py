@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
@@ -48,7 +48,7 @@ def file_edit(random: Random, base: bytes, words: list[str], live: Replica) -> b
     body = render(Replica.load([base]).view(), NO_LINKS)
     for word in words:
         body = typed_into(random, body, word)
-    return express([base], Wish(body=parse(body, NO_LINKS)), live=live).update
+    return express([base], Target(body=parse(body, NO_LINKS)), live=live).update
 
 
 async def editor_edits(random: Random, person: Person, words: list[str]) -> list[str]:
@@ -84,7 +84,7 @@ async def settle(home: Household, block: BlockId, person: Person) -> Replica:
 def shows_itself(document: Replica) -> bool:
     """Whether the file written for a document reads as the document, and as no edit of it."""
     again = parse(render(document.view(), NO_LINKS), NO_LINKS)
-    return express([document.state()], Wish(body=again)).update is None
+    return express([document.state()], Target(body=again)).update is None
 
 
 async def play_round(
@@ -138,9 +138,9 @@ async def test_any_two_edits_converge(
             base = await home.server.document(block)
             await person.edits([grow_edit(random, "typed ", EDITS) for _ in range(4)])
             await person.saved()
-            wish = Wish(body=mutate(random, base.view()))
+            target = Target(body=mutate(random, base.view()))
             live = await home.server.document(block)
-            update = express([base.state()], wish, live=live).update
+            update = express([base.state()], target, live=live).update
             if update is not None:
                 await home.server.apply(block, update)
             end = await settle(home, block, person)

@@ -23,7 +23,7 @@ from heapsyncd.ids import HeapId, new_block_id
 from heapsyncd.server import Limits, transfers
 from heapsyncd.server.awareness import LEFT, Budget, Presence, State, decode, encode
 from heapsyncd.server.data import Stored
-from heapsyncd.server.large_documents import Apart, carry_out
+from heapsyncd.server.large_documents import LargeDocuments, carry_out
 from heapsyncd.server.loaded_documents import Batch
 from heapsyncd.wire import hocuspocus as hp
 from tests.bench.loop import watched
@@ -171,7 +171,7 @@ def test_what_was_never_committed_is_forgotten() -> None:
 
 async def test_work_apart_ends_in_time() -> None:
     """Work that takes too long is given up; what comes after it is done."""
-    apart = Apart(Limits(large_s=1))
+    apart = LargeDocuments(Limits(large_s=1))
     try:
         with pytest.raises(UnreadableDocument):
             await apart.work(1 << 30, sum, range(1 << 40))

@@ -11,7 +11,7 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from heapsyncd.config import Account
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.ids import BlockId, HeapId, Seed
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
@@ -147,24 +147,24 @@ class World:
         """Another installation, accepted by the server."""
         return Device(self.server, self.base / name, live)
 
-    async def add(self, title: str, body: str = "", **wish: object) -> BlockId:
+    async def add(self, title: str, body: str = "", **target: object) -> BlockId:
         """A note made in the app."""
-        made = express([], Wish(body=parse(body, NO_LINKS), title=title, **wish))  # type: ignore[arg-type]
+        made = express([], Target(body=parse(body, NO_LINKS), title=title, **target))  # type: ignore[arg-type]
         assert made.update is not None
         return await self.server.add_block(self.heap, "document", title, made.update)
 
     async def add_named(self, kind: str, title: str, *tags: BlockId) -> BlockId:
         """A tag or folder made in the app."""
-        made = express([], Wish(title=title, add_tags=frozenset(tags)))
+        made = express([], Target(title=title, add_tags=frozenset(tags)))
         assert made.update is not None
         return await self.server.add_block(self.heap, kind, title, made.update)  # type: ignore[arg-type]
 
-    async def change(self, block: BlockId, **wish: object) -> None:
+    async def change(self, block: BlockId, **target: object) -> None:
         """An edit made in the app; ``body`` is markdown."""
-        if isinstance(wish.get("body"), str):
-            wish["body"] = parse(str(wish["body"]), NO_LINKS)
+        if isinstance(target.get("body"), str):
+            target["body"] = parse(str(target["body"]), NO_LINKS)
         replica = await self.server.document(block)
-        made = express([replica.state()], Wish(**wish))  # type: ignore[arg-type]
+        made = express([replica.state()], Target(**target))  # type: ignore[arg-type]
         assert made.update is not None
         await self.server.apply(block, made.update)
 

@@ -4,14 +4,14 @@ import re
 
 import pytest
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, missing
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.sync.heap.recent_acks import LATELY_S, SentLately
-from heapsyncd.sync.merge.concurrent_edits import Apart
+from heapsyncd.sync.heap.recent_acks import LATELY_S, RecentAcks
+from heapsyncd.sync.merge.concurrent_edits import ConcurrentEdits
 from heapsyncd.sync.merge.note_text import reexpress
 
 ALL = "amber birch\n\ncloud delta\n\nember fjord\n"
@@ -22,7 +22,7 @@ BLOCK = BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTA")
 
 
 def edit(base: list[bytes], body: str) -> bytes:
-    made = express(base, Wish(body=parse(body, NO_LINKS))).update
+    made = express(base, Target(body=parse(body, NO_LINKS))).update
     assert made is not None
     return made
 
@@ -55,7 +55,7 @@ def test_together(what: str, ours: str, theirs: str, sent: bool, kept: str | Non
     """What is lost by merging is brought back by one of the two sides."""
     mine, update = edit(START, ours), edit(START, theirs)
     rows = frozenset({2})
-    apart = Apart(
+    apart = ConcurrentEdits(
         [(1, START[0]), (2, mine)],
         frozenset() if sent else rows,
         rows if sent else frozenset(),
@@ -71,16 +71,18 @@ def test_taken_elsewhere_on_both_sides() -> None:
     start = edit([], "- amber\n- birch\n  - cloud\n- delta\n")
     typed = edit([start], "- amber\n- birch\n  - TYPED cloud\n- delta\n")
     mine = edit([start], "- amber\n- birch\n  -HERE cloud\nMORE\n\n- delta\n")
-    wish = Wish(body=parse("- amber\n- birch\n  THERE - cloud\n- delta\n", NO_LINKS))
-    theirs = express([start], wish, live=Replica.load([start, typed])).update or EMPTY
+    target = Target(body=parse("- amber\n- birch\n  THERE - cloud\n- delta\n", NO_LINKS))
+    theirs = express([start], target, live=Replica.load([start, typed])).update or EMPTY
     live = Replica.load([start, mine, typed])
-    body = Apart([(1, start), (2, mine)], frozenset({2}), frozenset()).together(typed, live)
+    body = ConcurrentEdits([(1, start), (2, mine)], frozenset({2}), frozenset()).together(
+        typed, live
+    )
     assert body is not None
     assert "TYPED" in body.words()
-    again = express([live.state()], Wish(body=body)).update or EMPTY
+    again = express([live.state()], Target(body=body)).update or EMPTY
     log = list(enumerate([start, mine, typed, again], 1))
     live = Replica.load([start, mine, typed, again, theirs])
-    found = Apart(log, frozenset({2, 4}), frozenset()).together(theirs, live)
+    found = ConcurrentEdits(log, frozenset({2, 4}), frozenset()).together(theirs, live)
     assert found is not None
     words = re.findall(r"\w+", found.words())
     assert {"amber", "birch", "cloud", "delta"} <= set(words)
@@ -92,13 +94,13 @@ def test_they_have_seen_what_was_sent() -> None:
     sent = edit(START, TYPED)
     theirs = edit([*START, sent], LESS)
     assert (
-        Apart([(1, START[0]), (2, sent)], frozenset(), frozenset({2})).together(
+        ConcurrentEdits([(1, START[0]), (2, sent)], frozenset(), frozenset({2})).together(
             theirs, Replica.load([*START, sent, theirs])
         )
         is None
     )
     unsent = edit([*START, sent], TYPED.replace("delta", "MORE delta"))
-    found = Apart(
+    found = ConcurrentEdits(
         [(1, START[0]), (2, sent), (3, unsent)], frozenset({3}), frozenset({2})
     ).together(theirs, Replica.load([*START, sent, unsent, theirs]))
     assert found is not None
@@ -110,7 +112,7 @@ def test_letters_that_come_back_in_another_word() -> None:
     start = edit([], "- amber\n- birch\n  - cloud\n- delta\n")
     mine = edit([start], "- amberTYPED\n- birch\n  - cloud\n- delta\n")
     theirs = edit([start], "- amber\n-JOINED birch\n  - cloud\n- delta\n")
-    apart = Apart([(1, start), (2, mine)], frozenset({2}), frozenset())
+    apart = ConcurrentEdits([(1, start), (2, mine)], frozenset({2}), frozenset())
     live = Replica.load([start, mine, theirs])
     found = apart.together(theirs, live) or live.view()
     assert found.words() == "amberTYPED -JOINED birch\ncloud\ndelta"
@@ -126,7 +128,7 @@ def test_an_answer_with_our_own_deletion() -> None:
     typed = edit([*START, in_app], TYPED.replace("amber", "AMBER"))
     ours = [*START, mine, in_app, back]
     answer = missing([*ours, typed], Replica.load(ours).state_vector())
-    apart = Apart(list(enumerate(ours, 1)), frozenset(), frozenset({2, 4}))
+    apart = ConcurrentEdits(list(enumerate(ours, 1)), frozenset(), frozenset({2, 4}))
     found = apart.together(answer, Replica.load([*ours, answer]))
     assert found is not None
     assert "TYPED" in found.words()
@@ -140,7 +142,7 @@ def test_they_have_seen_some_of_what_was_sent() -> None:
     typed = edit([*START, first], f"{TYPED}\nFIRST and LAST\n")
     log = list(enumerate([*START, first, second], 1))
     live = Replica.load([*START, first, second, typed])
-    found = Apart(log, frozenset(), frozenset({2, 3})).together(typed, live)
+    found = ConcurrentEdits(log, frozenset(), frozenset({2, 3})).together(typed, live)
     assert found is not None
     assert {"TYPED", "FIRST", "LAST"} <= set(found.words().split())
 
@@ -155,13 +157,15 @@ def test_a_whole_state() -> None:
     whole = Replica.load([*START, first, in_app]).state()
     log = list(enumerate([*START, first, second], 1))
     met = Replica.load([*START, first, second, in_app])
-    assert Apart(log, frozenset({2, 3}), frozenset()).together(whole, met) is None
-    assert Apart(log, frozenset({3}), frozenset({2})).together(whole, met) is None
+    assert ConcurrentEdits(log, frozenset({2, 3}), frozenset()).together(whole, met) is None
+    assert ConcurrentEdits(log, frozenset({3}), frozenset({2})).together(whole, met) is None
     # What it can't know of is looked after still.
     deleted = edit([*START, first], f"{LESS}\nMORE WORDS\n")
     typed = edit([*START, first], f"{TYPED}\nMORE WORDS\n")
     whole = Replica.load([*START, first, deleted]).state()
-    apart = Apart(list(enumerate([*START, first, typed], 1)), frozenset({2, 3}), frozenset())
+    apart = ConcurrentEdits(
+        list(enumerate([*START, first, typed], 1)), frozenset({2, 3}), frozenset()
+    )
     found = apart.together(whole, Replica.load([*START, first, typed, deleted]))
     assert found is not None
     assert found.words() == parse(f"{TYPED}\nMORE WORDS\n", NO_LINKS).words()
@@ -169,7 +173,7 @@ def test_a_whole_state() -> None:
 
 def test_sent_lately() -> None:
     """Acknowledged rows are remembered for a while, each by its own time."""
-    sent = SentLately()
+    sent = RecentAcks()
     sent.add(BLOCK, [1, 2], 0.0)
     sent.add(BLOCK, [3], LATELY_S)
     assert sent.of(BLOCK, LATELY_S) == {1, 2, 3}
@@ -180,7 +184,7 @@ def test_sent_lately() -> None:
 
 def test_a_row_sent_twice() -> None:
     """A push that is sent again, its answer having been lost, does no harm."""
-    sent = SentLately()
+    sent = RecentAcks()
     sent.add(BLOCK, [1], 0.0)
     sent.add(BLOCK, [1], 1.0)
     assert sent.of(BLOCK, 2.0) == {1}

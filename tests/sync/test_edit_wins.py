@@ -15,7 +15,7 @@ from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import ChangePage, Push, PushResult
 from heapsyncd.sync.edits import moves
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.offline.status import cached_status
 from tests.server.rig import with_map
 from tests.sync.proxy import Proxy, before, dropped
@@ -221,7 +221,7 @@ async def test_an_edit_that_comes_while_a_deletion_is_decided(
     device = world.device()
     real = moves.vanished
 
-    async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
+    async def vanished(heap: HeapContext, gone: Sequence[EntryRow]) -> None:
         before = await heap.db.read(lambda tx: blocks.get(tx, block))
         await world.change(block, body="text and news\n")
 

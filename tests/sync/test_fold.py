@@ -5,7 +5,7 @@ import asyncio
 from heapsyncd.cache import blocks, renditions
 from heapsyncd.cache.schema import SCHEMA
 from heapsyncd.database import Database
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
@@ -28,7 +28,7 @@ async def test_fold(world: World) -> None:
         for k in range(2 * LONG):
             rows = await db.read(lambda tx: blocks.log(tx, block))
             words = "start" + "".join(f" w{n}" for n in range(k + 1))
-            made = express([r.data for r in rows], Wish(body=parse(words, NO_LINKS)))
+            made = express([r.data for r in rows], Target(body=parse(words, NO_LINKS)))
             assert made.update is not None
             local = k == 2 * LONG - 1
             update = made.update

@@ -8,7 +8,7 @@ from heapsyncd.sync.heap.limits import (
     BURST,
     FILES,
     RATE_PER_S,
-    Rewrites,
+    RewriteLimit,
     brakes,
     is_mass,
     spread,
@@ -76,7 +76,7 @@ def test_waiting_files_come_in_groups(count: int) -> None:
 @given(st.lists(st.floats(0, 3, allow_nan=False), max_size=60))
 def test_rewriting_is_bounded(pauses: list[float]) -> None:
     """In any stretch no more notes are rewritten than the burst and the rate allow."""
-    rewrites, now, done = Rewrites(), 0.0, 0
+    rewrites, now, done = RewriteLimit(), 0.0, 0
     for pause in pauses:
         now += pause
         while rewrites.left(now):
@@ -87,7 +87,7 @@ def test_rewriting_is_bounded(pauses: list[float]) -> None:
 
 def test_a_mass_rewrite_is_told_of_for_an_hour() -> None:
     """It counts notes, not saves; few notes, or notes of long ago, are nothing to tell."""
-    rewrites = Rewrites()
+    rewrites = RewriteLimit()
     for k in range(FILES * 5):
         rewrites.rewritten("same.md", float(k))
     assert rewrites.notice(20, 50.0) is None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.offline.status import cached_deletions, cached_status
 from tests.sync.rig import Device, World, until
 
@@ -303,7 +303,7 @@ async def test_killed_while_a_decision_is_carried_out(
 
     await decide(device, decision)
     with monkeypatch.context() as patch:
-        patch.setattr(HeapState, "release", killed)
+        patch.setattr(HeapContext, "release", killed)
         with pytest.raises(BaseExceptionGroup):
             await device.once()
     await device.synced()

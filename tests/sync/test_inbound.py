@@ -13,7 +13,7 @@ from heapsyncd.database import Database
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
 from heapsyncd.sync import publish
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.pull import pull, receive
 from heapsyncd.sync.push.push import push
 from tests.sync.rig import World, until
@@ -118,7 +118,7 @@ async def test_news_alone_are_nothing_to_push(
     """What others write does not make the mirror look for what it has to send itself."""
     pushes = 0
 
-    async def counted(state: HeapState) -> bool:
+    async def counted(state: HeapContext) -> bool:
         nonlocal pushes
         pushes += 1
         return await push(state)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from heapsyncd.document.edit import Wish, edit
+from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.links import NO_LINKS
@@ -21,7 +21,7 @@ from heapsyncd.markdown.read.blocks import read
 from heapsyncd.markdown.read.parse import forget, parse
 from heapsyncd.markdown.write.render import render
 from heapsyncd.sync.heap.gc_control import LOOK_S, MANY, look_through, no_collection
-from heapsyncd.sync.heap.offload import off_loop
+from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.offline.versions import restore_alone
 from heapsyncd.sync.report import Wanted
 from tests.sync.rig import World
@@ -56,7 +56,7 @@ async def test_many_values_are_spared_and_garbage_among_them_is_found_later() ->
     def work() -> tuple[list[list[int]], "weakref.ref[Knot]"]:
         return many(), weakref.ref(Knot())
 
-    kept, knot = await off_loop(work)
+    kept, knot = await offload(work)
     assert gc.isenabled()
     assert gc.get_freeze_count() > before + len(kept)
     gc.collect()
@@ -68,7 +68,7 @@ async def test_many_values_are_spared_and_garbage_among_them_is_found_later() ->
 async def test_little_work_spares_nothing() -> None:
     """Its garbage is found in the ordinary way."""
     before = gc.get_freeze_count()
-    knot = await off_loop(lambda: weakref.ref(Knot()))
+    knot = await offload(lambda: weakref.ref(Knot()))
     assert gc.get_freeze_count() <= before
     gc.collect()
     assert knot() is None
@@ -115,7 +115,7 @@ async def test_nobody_looks_through_while_somebody_works() -> None:
         with no_collection():
             await go.wait()
 
-    kept = await off_loop(many)
+    kept = await offload(many)
     async with asyncio.TaskGroup() as group:
         group.create_task(work())
         await asyncio.sleep(0)
@@ -132,7 +132,7 @@ async def test_nobody_looks_through_while_somebody_works() -> None:
 
 def test_work_on_notes_leaves_no_garbage() -> None:
     """No values in cycles: memory is free as soon as they are not used."""
-    start = edit(Replica(), Wish(body=parse(NOTE, NO_LINKS))).update
+    start = edit(Replica(), Target(body=parse(NOTE, NO_LINKS))).update
     assert start is not None
 
     def work() -> None:
@@ -140,7 +140,7 @@ def test_work_on_notes_leaves_no_garbage() -> None:
         read(NOTE, NO_LINKS)
         replica = Replica.load([start])
         assert render(replica.view(), NO_LINKS)
-        made = edit(replica, Wish(body=parse(NOTE.replace("item", "thing"), NO_LINKS)))
+        made = edit(replica, Target(body=parse(NOTE.replace("item", "thing"), NO_LINKS)))
         assert made.update is not None
         assert "thing" in patch(NOTE, replica.view(), NO_LINKS)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
@@ -495,7 +495,7 @@ async def test_links_made_in_the_app(world: World) -> None:
     one, two = await linked(world)
     car = one.id_of("Car.md")
     lose(one)
-    made = express([], Wish(body=parse(f"to [[{car}]] and [[{car}|her]]\n", NO_LINKS)))
+    made = express([], Target(body=parse(f"to [[{car}]] and [[{car}|her]]\n", NO_LINKS)))
     assert made.update is not None
     await world.server.add_block(world.heap, "document", "App", made.update)
     for device in (one, two, one):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from heapsyncd.cache import blocks
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import HeapId
 from heapsyncd.markdown.links import NO_LINKS
@@ -407,8 +407,8 @@ async def test_offline_edits(world: World, tmp_path: Path) -> None:
 
 
 def test_rig_can_tell_an_edit() -> None:
-    """The rig's edits are real: a wish that changes something yields an update."""
-    assert express([], Wish(title="x")).update is not None
+    """The rig's edits are real: a target that changes something yields an update."""
+    assert express([], Target(title="x")).update is not None
 
 
 async def test_unreadable_document(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -458,7 +458,7 @@ async def test_a_deletion_of_what_still_waits(world: World) -> None:
     state = (await world.server.document(block)).state()
     parts: list[bytes] = []
     for text in ("start here", "start here and there", "start here"):
-        made = express([state, *parts], Wish(body=parse(text, NO_LINKS)))
+        made = express([state, *parts], Target(body=parse(text, NO_LINKS)))
         assert made.update is not None
         parts.append(made.update)
     late, *early = parts

@@ -478,23 +478,23 @@ class Play:
         folders = sorted((await self.world.titles("folder")).values())
         note, other = notes[step.which % len(notes)], notes[step.other % len(notes)]
         name = NAMES[step.other % len(NAMES)]
-        wishes: dict[str, dict[str, object]] = {}
+        targets: dict[str, dict[str, object]] = {}
         match step.what:
             case "title":
-                wishes[note] = {"title": name}
+                targets[note] = {"title": name}
             case "swap titles":
                 rows = [await self.world.server.row(BlockId(b)) for b in (note, other)]
-                wishes = {note: {"title": rows[1].title}, other: {"title": rows[0].title}}
+                targets = {note: {"title": rows[1].title}, other: {"title": rows[0].title}}
             case "refile":
                 fields = (await self.world.server.document(BlockId(note))).fields()
                 gone = frozenset(fields.tags) & frozenset(folders)
                 to = frozenset({folders[step.other % len(folders)]})
-                wishes[note] = {"add_tags": to, "remove_tags": gone - to}
+                targets[note] = {"add_tags": to, "remove_tags": gone - to}
             case "folder title":
-                wishes[folders[step.which % len(folders)]] = {"title": name}
-        for block, wish in wishes.items():
+                targets[folders[step.which % len(folders)]] = {"title": name}
+        for block, target in targets.items():
             with contextlib.suppress(AssertionError):  # nothing to change
-                await self.world.change(BlockId(block), **wish)
+                await self.world.change(BlockId(block), **target)
 
     async def end(self) -> None:
         """Let both sync, and compare."""

@@ -108,7 +108,7 @@ async def test_one_answer_ends_every_pause(
     receive, send and transfer at once, however long its own pause would have been.
     """
     monkeypatch.setattr("heapsyncd.sync.runtime.account.HEAPS_AGAIN_S", 0.1)
-    monkeypatch.setattr(retry.Patience, "pause_s", lambda self: 3600.0 * bool(self.last))
+    monkeypatch.setattr(retry.RetryPolicy, "pause_s", lambda self: 3600.0 * bool(self.last))
     device = behind(proxy, world)
     other = await world.server.add_heap("Other")
     block, theirs = await world.add("Note", "text\n"), await world.add("Theirs", "text\n")
@@ -360,13 +360,13 @@ async def test_a_server_that_asks_to_slow_down(
     await world.add("Note", "text\n")
     await device.synced()
     pauses: list[float] = []
-    real = retry.Patience.pause_s
+    real = retry.RetryPolicy.pause_s
 
-    def noted(self: retry.Patience) -> float:
+    def noted(self: retry.RetryPolicy) -> float:
         pauses.append(real(self))
         return min(pauses[-1], 0.05)
 
-    monkeypatch.setattr(retry.Patience, "pause_s", noted)
+    monkeypatch.setattr(retry.RetryPolicy, "pause_s", noted)
     async with device.running():
         await device.in_sync()
         proxy.set(status(429, Retry_After=wanted), "/api/sync")

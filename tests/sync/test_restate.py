@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.ids import BlockId
@@ -20,8 +20,8 @@ class Log:
     updates: list[bytes]
 
     def edit(self, body: str | None = None, **values: object) -> None:
-        wish = Wish(body=None if body is None else parse(body, NO_LINKS), **values)  # type: ignore[arg-type]
-        self.updates.append(express(self.updates, wish).update or EMPTY)
+        target = Target(body=None if body is None else parse(body, NO_LINKS), **values)  # type: ignore[arg-type]
+        self.updates.append(express(self.updates, target).update or EMPTY)
 
     def state(self) -> bytes:
         return Replica.load(self.updates).state()

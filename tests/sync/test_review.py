@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from heapsyncd.cache import history
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.sync.cache_file import open_cache
@@ -179,7 +179,7 @@ async def test_a_deletion_of_a_directory_with_an_edited_note(world: World) -> No
     block, other = device.id_of("Projects/Boat.md"), device.id_of("Projects/Other.md")
     shutil.rmtree(device.root / "Projects")
     replica = await world.server.document(block)
-    made = express([replica.state()], Wish(title="Ship"))
+    made = express([replica.state()], Target(title="Ship"))
     assert made.update is not None
     await world.server.apply(block, made.update)
     await device.synced()

@@ -22,9 +22,9 @@ from heapsyncd.folder.watch import Hint
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.server.loaded_documents import Batch
 from heapsyncd.sync.cache_file import open_cache
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.runtime import heap as heap_module
-from heapsyncd.sync.runtime.suspend import Suspends
+from heapsyncd.sync.runtime.suspend import SuspendDetector
 from heapsyncd.sync.scan import watch_audit
 from tests.sync.rig import Device, World, until
 
@@ -266,7 +266,7 @@ async def test_an_audit_of_a_quiet_folder_finds_nothing(
     found: list[list[str]] = []
     real = watch_audit.missed
 
-    async def noted(heap: HeapState) -> list[str]:
+    async def noted(heap: HeapContext) -> list[str]:
         found.append(await real(heap))
         return found[-1]
 
@@ -334,7 +334,7 @@ async def test_a_folder_that_is_put_back_at_once(world: World) -> None:
 def test_a_suspend_is_the_difference_of_two_clocks() -> None:
     """Only time that one clock alone counted is a suspend, and it is told once."""
     awake, always = [100.0], [500.0]
-    suspends = Suspends(lambda: awake[0], lambda: always[0])
+    suspends = SuspendDetector(lambda: awake[0], lambda: always[0])
     assert suspends.over() is None
     awake[0], always[0] = awake[0] + 3600, always[0] + 3600
     assert suspends.over() is None
@@ -352,11 +352,11 @@ async def test_after_a_suspend_both_ways_at_once(
     slept = [0.0]
     monkeypatch.setattr(
         "heapsyncd.sync.runtime.account.Suspends",
-        lambda: Suspends(always_s=lambda: time.monotonic() + slept[0]),
+        lambda: SuspendDetector(always_s=lambda: time.monotonic() + slept[0]),
     )
     monkeypatch.setattr("heapsyncd.sync.runtime.account.BEAT_S", 0.05)
     monkeypatch.setattr(
-        "heapsyncd.sync.runtime.retry.Patience.pause_s", lambda self: 3600.0 * bool(self.last)
+        "heapsyncd.sync.runtime.retry.RetryPolicy.pause_s", lambda self: 3600.0 * bool(self.last)
     )
     device = world.device(live="off")
     device.poll_interval_s = 3600.0

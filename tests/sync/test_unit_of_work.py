@@ -20,7 +20,7 @@ from heapsyncd.database import Database
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.sync.heap.index import Index
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.report import HeapReport, Report
 
@@ -57,7 +57,7 @@ async def connections() -> list[Connection]:
 
 
 @pytest.fixture
-async def heap(tmp_path: Path, connections: list[Connection]) -> AsyncIterator[HeapState]:
+async def heap(tmp_path: Path, connections: list[Connection]) -> AsyncIterator[HeapContext]:
     """A heap with a folder and two notes in it."""
 
     def connect(*where: Any, **how: Any) -> sqlite3.Connection:
@@ -69,7 +69,7 @@ async def heap(tmp_path: Path, connections: list[Connection]) -> AsyncIterator[H
         await db.write(lambda tx: heaps.save(tx, HeapRow(HEAP, "Home", "Home", 0, mirrored=True)))
         nobody = cast("Any", None)  # neither disk nor server has a part in this
         report = HeapReport(HEAP, "Home", "/folder")
-        heap = HeapState(HEAP, db, nobody, nobody, report, Report("home"), nobody)
+        heap = HeapContext(HEAP, db, nobody, nobody, report, Report("home"), nobody)
         await heap.load_index()
         await heap.store(begin)
         yield heap
@@ -94,7 +94,7 @@ def everything(change: Change) -> str:
     return "done"
 
 
-async def stored(heap: HeapState) -> dict[str, object]:
+async def stored(heap: HeapContext) -> dict[str, object]:
     index = await heap.db.read(
         lambda tx: Index(
             blocks.of_heap(tx, HEAP), entries.of_heap(tx, HEAP), entries.aliases(tx, HEAP)
@@ -108,7 +108,7 @@ def facts(index: Index) -> dict[str, object]:
     return {name: getattr(index, name) for name in names}
 
 
-async def test_the_index_follows_a_commit(heap: HeapState) -> None:
+async def test_the_index_follows_a_commit(heap: HeapContext) -> None:
     """What a unit of work stored is in the index when it returns, and places are worked out."""
     heap.rearrange = False
     assert await heap.store(everything) == "done"
@@ -118,7 +118,7 @@ async def test_the_index_follows_a_commit(heap: HeapState) -> None:
     assert heap.rearrange
 
 
-async def test_places_stay_when_only_a_mark_changed(heap: HeapState) -> None:
+async def test_places_stay_when_only_a_mark_changed(heap: HeapContext) -> None:
     """A block that only has to be published again moves nothing."""
     heap.rearrange = False
     await heap.store(lambda change: change.update(NOTE, stale=1))
@@ -126,7 +126,7 @@ async def test_places_stay_when_only_a_mark_changed(heap: HeapState) -> None:
 
 
 async def test_memory_stays_when_a_statement_fails(
-    heap: HeapState, connections: list[Connection]
+    heap: HeapContext, connections: list[Connection]
 ) -> None:
     """Whichever statement fails, the commit too: memory is as it was, and as it is stored."""
     before = facts(heap.index)
@@ -147,7 +147,7 @@ async def test_memory_stays_when_a_statement_fails(
 
 @pytest.mark.parametrize("begun", [True, False])
 async def test_memory_follows_although_the_caller_was_cancelled(
-    heap: HeapState, begun: bool
+    heap: HeapContext, begun: bool
 ) -> None:
     """A transaction that had begun is committed, and memory knows it; a later one never is."""
     started, go_on = threading.Event(), threading.Event()

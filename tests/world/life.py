@@ -22,7 +22,7 @@ import pytest
 from heapsyncd.database import Database, Tx
 from heapsyncd.folder import marker, syscalls
 from heapsyncd.sync import cache_file
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 
 T = TypeVar("T")
 SYSCALLS: Final = (
@@ -54,7 +54,7 @@ class Life:
     seen: Counter[str] = field(default_factory=Counter)
     claims: list[int] = field(default_factory=list)
     """Descriptors of the locks it holds: the kernel takes them back when a process ends."""
-    heaps: list[HeapState] = field(default_factory=list)
+    heaps: list[HeapContext] = field(default_factory=list)
     """What it had in memory."""
 
     def bury(self) -> None:
@@ -129,14 +129,14 @@ def _claimed(call: Callable[[Path], int]) -> Callable[[Path], int]:
     return claim
 
 
-async def _remembered(self: HeapState) -> None:
+async def _remembered(self: HeapContext) -> None:
     await _load_index(self)
     life = _LIFE.get()
     if life is not None:
         life.heaps.append(self)
 
 
-_load_index = HeapState.load_index
+_load_index = HeapContext.load_index
 
 
 @contextlib.contextmanager
@@ -148,7 +148,7 @@ def watched(*, statements: bool = False) -> Iterator[None]:
         for name in SYSCALLS:
             patch.setattr(syscalls, name, _wrapped(name, getattr(syscalls, name)))
         patch.setattr(marker, "claim", _claimed(marker.claim))
-        patch.setattr(HeapState, "load_index", _remembered)
+        patch.setattr(HeapContext, "load_index", _remembered)
         if statements:
             patch.setattr(cache_file, "Database", _Statements)
         else:

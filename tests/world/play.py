@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.markdown.frontmatter import split
@@ -344,13 +344,15 @@ class Game:
                 found.append(block)
         return sorted(found)
 
-    async def wish(self, block: BlockId, wish: Wish, seen: Replica | None = None) -> None:
+    async def edit_in_app(
+        self, block: BlockId, wanted: Target, seen: Replica | None = None
+    ) -> None:
         """Change a document as the app does; ``seen``: as it was when the change was thought of,
         for it may arrive after somebody else's.
         """
-        self._tell(block, "" if wish.body is not None else wish)
+        self._tell(block, "" if wanted.body is not None else wanted)
         seen = seen or await self.server.document(block)
-        made = express([seen.state()], wish)
+        made = express([seen.state()], wanted)
         if made.update is not None:
             await self.server.apply(block, made.update)
 
@@ -359,7 +361,7 @@ class Game:
         if (block := await self._chosen(move)) is not None:
             seen = await self.server.document(block)
             body = change(render(seen.view(), NO_LINKS), self.word(block), move.how)
-            await self.wish(block, Wish(body=parse(body, NO_LINKS)), seen)
+            await self.edit_in_app(block, Target(body=parse(body, NO_LINKS)), seen)
 
     async def app_link(self, move: Move) -> None:
         """Write a link to a note into a document, with a label or without one."""
@@ -370,7 +372,7 @@ class Game:
             if not is_label(move.how):
                 self.linking.add(new)
             body = link(render(view, NO_LINKS), to, new, move.how)
-            await self.wish(block, Wish(body=parse(body, NO_LINKS)))
+            await self.edit_in_app(block, Target(body=parse(body, NO_LINKS)))
 
     async def app_new(self, move: Move) -> None:
         """Make a note."""
@@ -382,7 +384,9 @@ class Game:
         """Give a note another title."""
         if (block := await self._chosen(move)) is not None:
             await self._let_go("", block=block)
-            await self.wish(block, Wish(title=f"{TITLES[move.how % len(TITLES)]} {move.how % 3}"))
+            await self.edit_in_app(
+                block, Target(title=f"{TITLES[move.how % len(TITLES)]} {move.how % 3}")
+            )
 
     async def app_folder(self, move: Move) -> None:
         """Make a folder."""
@@ -397,9 +401,9 @@ class Game:
         await self._let_go("", block=block)
         folders = await self._of_kind("folder")
         now = frozenset((await self.server.document(block)).fields().tags) & frozenset(folders)
-        target = [None, *folders][move.how % (len(folders) + 1)]
-        wanted = frozenset() if target is None else frozenset({target})
-        await self.wish(block, Wish(add_tags=wanted - now, remove_tags=now - wanted))
+        folder = [None, *folders][move.how % (len(folders) + 1)]
+        wanted = frozenset() if folder is None else frozenset({folder})
+        await self.edit_in_app(block, Target(add_tags=wanted - now, remove_tags=now - wanted))
 
     async def app_delete(self, move: Move) -> None:
         """Put a note into the trash."""
@@ -407,14 +411,14 @@ class Game:
             self.dropped |= set(tokens(await self.world.text(block)))
             self.gone.add(block)
             await self._let_go("", block=block)
-            await self.wish(block, Wish(deleted_at_ms=1_760_000_000_000 + move.how))
+            await self.edit_in_app(block, Target(deleted_at_ms=1_760_000_000_000 + move.how))
 
     async def app_restore(self, move: Move) -> None:
         """Take a note out of the trash."""
         if self._server is not None:
             gone = await self._of_kind("document", deleted=True)
             if gone:
-                await self.wish(gone[move.which % len(gone)], Wish(deleted_at_ms=None))
+                await self.edit_in_app(gone[move.which % len(gone)], Target(deleted_at_ms=None))
 
     async def compact(self, move: Move) -> None:
         """The server gives a document another history."""

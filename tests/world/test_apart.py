@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from heapsyncd.document.edit import Wish
+from heapsyncd.document.edit import Target
 from heapsyncd.folder.disk import HeapFolder, Moved
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
@@ -53,7 +53,7 @@ async def test_a_paragraph_deleted_here_is_edited_there(game: Game) -> None:
     await offline(game, a, "Boat.md", "amber birch\n\nember fjord\n")
     (block,) = await game.world.blocks()
     body = START.replace("cloud", f"cloud {game.word('app')}")
-    await game.wish(block, Wish(body=parse(body, NO_LINKS)))
+    await game.edit_in_app(block, Target(body=parse(body, NO_LINKS)))
     await quiet(game)
     assert await game.world.text(block) == body.replace("\n\n", "\n").strip()
 
@@ -64,7 +64,7 @@ async def test_a_paragraph_deleted_there_is_edited_here(game: Game) -> None:
     word = game.word(a.name)
     await offline(game, a, "Boat.md", START.replace("cloud", f"cloud {word}"))
     (block,) = await game.world.blocks()
-    await game.wish(block, Wish(body=parse("amber birch\n\nember fjord\n", NO_LINKS)))
+    await game.edit_in_app(block, Target(body=parse("amber birch\n\nember fjord\n", NO_LINKS)))
     await quiet(game)
     assert await game.world.text(block) == f"amber birch\ncloud {word} delta\nember fjord"
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from heapsyncd.document.edit import Wish
+from heapsyncd.document.edit import Target
 from heapsyncd.errors import FolderTrouble, leaves
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
@@ -60,13 +60,13 @@ class Stage:
         (found,) = [p for p in self.player.notes() if self.note in self.player.read(p)]
         return self.root / found
 
-    async def app(self, block: BlockId, body: str | None = None, **wish: object) -> None:
+    async def app(self, block: BlockId, body: str | None = None, **target: object) -> None:
         """Somebody types in the app: the body's end, or the fields."""
         tree = None
         if body is not None:
             text = await self.game.world.text(block)
             tree = parse(f"{text}\n\n{body}\n".replace("\n", "\n\n"), NO_LINKS)
-        await self.game.wish(block, Wish(body=tree, **wish))  # type: ignore[arg-type]
+        await self.game.edit_in_app(block, Target(body=tree, **target))  # type: ignore[arg-type]
 
     async def run(self, life: Life) -> Verdict | None:
         """One pass of this life; None when it ended in it, or the disk's trouble ended it."""

@@ -12,7 +12,7 @@ from heapsyncd.document.build.clones import Clones
 from heapsyncd.document.plan.node_identity import Same
 from heapsyncd.document.xml.nodes import Elem, touched
 from heapsyncd.document.plan.plan import plan
-from heapsyncd.document.plan.reapply_lost import Lost
+from heapsyncd.document.plan.reapply_lost import LostEdit
 from heapsyncd.document.xml.content_model import violation, violations
 from heapsyncd.document.xml.schema import Spoken, Vocabulary
 from heapsyncd.document.build.fast_blocks import Unmade
@@ -27,7 +27,7 @@ class Shaped:
     """A new body, and the edits it can't hold because others deleted what they are of."""
 
     body: Elem
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[LostEdit, ...] = ()
     is_goal: bool = True
     """Whether it shows the goal, and nothing else of what others did."""
 

@@ -25,7 +25,7 @@ class Stretch:
     end: int
 
 
-class Weave:
+class InlineMerge:
     """Two sides' edits of one text, as Yjs merges them.
 
     Args:

@@ -11,7 +11,7 @@ from itertools import accumulate
 
 from heapsyncd.diff import Hunk, text_hunks, with_hunks, without_convergent
 from heapsyncd.diff.ends import common_ends
-from heapsyncd.document.inline.merge import OLD, Stretch, Weave
+from heapsyncd.document.inline.merge import OLD, InlineMerge, Stretch
 from heapsyncd.document.xml.nodes import Elem, Node, Txt
 from heapsyncd.tree import Atom, Inline, Marks, Text, inline
 
@@ -187,7 +187,7 @@ def merged(
     letters = Alphabet(base, ours, theirs)
     old, *new = (letters.string(x) for x in (base, theirs, ours))
     hunks = [text_hunks(old, text) for text in new]
-    weave = Weave(old, new, hunks)
+    weave = InlineMerge(old, new, hunks)
     sides = [(theirs, kept(hunks[0], len(old))), (ours, kept(hunks[1], len(old)))]
     out: list[Inline] = []
     last: Stretch | None = None
@@ -229,7 +229,7 @@ def meet(base: Sequence[Inline], ours: Sequence[Inline], live: Sequence[Inline])
         if h.text and (h.start, h.end) in theirs
     ):
         return True
-    return Weave(old, (now, with_hunks(old, mine)), (others, mine)).is_glued()
+    return InlineMerge(old, (now, with_hunks(old, mine)), (others, mine)).is_glued()
 
 
 def with_additions(base: Sequence[Inline], ours: Sequence[Inline]) -> tuple[Inline, ...]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from heapsyncd.diff import align
 from heapsyncd.document.inline.visible_text import merged, with_additions, without_lacking
 from heapsyncd.document.plan.clone_sources import Fresh, Gone, Step, fresh_step, with_content
-from heapsyncd.document.plan.moved_text import PART, Went
+from heapsyncd.document.plan.moved_text import PART, MovedText
 from heapsyncd.document.plan.node_identity import Path
-from heapsyncd.document.plan.reapply_lost import Lost
+from heapsyncd.document.plan.reapply_lost import LostEdit
 from heapsyncd.document.plan.remote_changes import (
     CONTAINERS,
     LEAVES,
@@ -27,16 +27,16 @@ _EMPTY = Block("cell")
 
 
 @dataclass(slots=True)
-class Doubles:
+class Deduplicate:
     """Decides who of both sides has what; ``lost`` is what is to be said on the live document."""
 
-    went: Went
-    lost: list[Lost] = field(default_factory=list)
+    went: MovedText
+    lost: list[LostEdit] = field(default_factory=list)
     edited: list[Step] = field(default_factory=list)
     """Leaves that stay and that we changed."""
     _cut: set[int] = field(default_factory=set)
     """Lost leaves that we cut into parts."""
-    _joins: list[tuple[Step | Lost, list[Gone]]] = field(default_factory=list)
+    _joins: list[tuple[Step | LostEdit, list[Gone]]] = field(default_factory=list)
 
     def homed(
         self, old: Block, new: Block, near: Sequence[Block], lost: Block | None = None
@@ -107,7 +107,7 @@ class Doubles:
                 one.new = self._edited(old, one.new) if one.old is old else one.new
         edited = self._edited(old, new)
         if adds([old], [edited]):
-            self.lost.append(Lost(old, edited, became=became))
+            self.lost.append(LostEdit(old, edited, became=became))
         return True
 
     def _edited(self, old: Block, new: Block) -> Block:
@@ -116,7 +116,7 @@ class Doubles:
         items = with_additions(content(old), content(new)) if is_cut else content(new)
         return with_content(old, items)
 
-    def joined(self, step: Step | Lost, gone: Iterable[Gone]) -> None:
+    def joined(self, step: Step | LostEdit, gone: Iterable[Gone]) -> None:
         """Note that vanishing leaves may have become part of one that stays."""
         self._joins.append((step, list(gone)))
 
@@ -150,7 +150,7 @@ class Doubles:
         theirs = content(found.live or found.block)
         return with_content(block, merged(content(found.block), content(block), theirs))
 
-    def _join(self, step: Step | Lost, gone: Gone) -> None:
+    def _join(self, step: Step | LostEdit, gone: Gone) -> None:
         """Take others' edits of a joined leaf in; leave its text out where they took it."""
         lost = self.went.is_lost(gone.block)
         if gone.used or not holds(step.new, gone.block):
@@ -175,7 +175,7 @@ class Doubles:
                     self._join(step, gone)
                     break
 
-    def left(self, found: Sequence[Gone], lost: Lost) -> bool:
+    def left(self, found: Sequence[Gone], lost: LostEdit) -> bool:
         """Bring back what others gave to a block that we took apart, without what we took.
 
         Returns:

@@ -27,7 +27,7 @@ PART = 3
 
 
 @dataclass(slots=True)
-class Went:
+class MovedText:
     """The leaves of the live document that deleted ones may have become.
 
     Args:

@@ -18,11 +18,11 @@ from heapsyncd.document.plan.clone_sources import (
     kept_step,
     with_content,
 )
-from heapsyncd.document.plan.deduplicate import Doubles
-from heapsyncd.document.plan.moved_text import Went
+from heapsyncd.document.plan.deduplicate import Deduplicate
+from heapsyncd.document.plan.moved_text import MovedText
 from heapsyncd.document.plan.node_identity import Same
-from heapsyncd.document.plan.reapply_lost import Lost
-from heapsyncd.document.plan.remote_changes import LEAVES, Theirs, adds, content, drops_text
+from heapsyncd.document.plan.reapply_lost import LostEdit
+from heapsyncd.document.plan.remote_changes import LEAVES, RemoteChanges, adds, content, drops_text
 from heapsyncd.tree import Block, Text
 
 Column = tuple[int | None, int | None]
@@ -33,7 +33,7 @@ class Plan:
     """``lost``: edits of blocks that others deleted; an update of the base can't hold them."""
 
     top: Step
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[LostEdit, ...] = ()
 
 
 def plan(old: Block, new: Block, live: Block | None, same: Same) -> Plan:
@@ -47,7 +47,7 @@ def plan(old: Block, new: Block, live: Block | None, same: Same) -> Plan:
     """
     if old == new:
         return Plan(kept_step(old))
-    planner = _Planner(Went(old, live, same))
+    planner = _Planner(MovedText(old, live, same))
     top = Step(new, old, planner.children(old, new, live))
     planner.sources.resolve()
     planner.settle()
@@ -63,13 +63,13 @@ def _without_dropped(step: Step) -> None:
 
 
 class _Planner:
-    def __init__(self, went: Went) -> None:
+    def __init__(self, went: MovedText) -> None:
         self._same = went.same
-        self._doubles = Doubles(went)
+        self._doubles = Deduplicate(went)
         self.sources = Sources(went.same)
         self.lost = self._doubles.lost
         self._deleted: list[_Deleted] = []
-        self._lost_by_step: dict[int, Lost] = {}
+        self._lost_by_step: dict[int, LostEdit] = {}
 
     def pair(self, old: Block, new: Block, live: Block | None) -> Step:
         """A block that stays the block it was."""
@@ -92,7 +92,7 @@ class _Planner:
     def children(self, old: Block, new: Block, live: Block | None) -> list[Step]:
         """The steps for a container's children."""
         pairs = align(old.children, new.children)
-        theirs = Theirs(old, live, self._same)
+        theirs = RemoteChanges(old, live, self._same)
         kept = {i for i, j in pairs if i is not None and j is not None}
         steps: list[Step] = []
         gap = _Gap()
@@ -112,7 +112,7 @@ class _Planner:
                 found = self.sources.record(old.children[i], theirs.partner(i), near)
                 gap.gone += [g for g in found if g.block.kind in LEAVES]
                 gap.last = old.children[i]
-                place = Lost(old.children[i], old.children[i], theirs.live, theirs.place(i))
+                place = LostEdit(old.children[i], old.children[i], theirs.live, theirs.place(i))
                 self._deleted.append(_Deleted(steps, steps[-1] if steps else None, found, place))
             elif j is not None and not theirs.has(new.children[j], last, kept):
                 step = fresh_step(new.children[j])
@@ -122,7 +122,7 @@ class _Planner:
         self._close(gap, None)
         return steps
 
-    def _stay(self, old: Block, new: Block, theirs: Theirs, i: int) -> Step:
+    def _stay(self, old: Block, new: Block, theirs: RemoteChanges, i: int) -> Step:
         partner = theirs.partner(i)
         if old == new or theirs.live is None:
             return self.pair(old, new, partner)
@@ -131,11 +131,11 @@ class _Planner:
         if lost and adds([old], [new]):
             left = self._doubles.homed(old, new, theirs.beside(i))
             if adds([old], [left]):
-                self.lost.append(Lost(old, left, theirs.live, theirs.place(i)))
+                self.lost.append(LostEdit(old, left, theirs.live, theirs.place(i)))
             self.sources.taken_out(old, new)
             return self._kept(old)
         if partner is not None and self._meets(old, new, partner):
-            self.lost.append(Lost(old, new, became=partner))
+            self.lost.append(LostEdit(old, new, became=partner))
             return self._kept(old)
         return self.pair(old, new, partner)
 
@@ -184,7 +184,7 @@ class _Planner:
         """Rows as any children; cells by column, so that all rows agree on which column is new."""
         columns = _columns(old, new)
         steps = self.children(old, new, live)
-        theirs = Theirs(old, live, self._same)
+        theirs = RemoteChanges(old, live, self._same)
         rows = {id(r): k for k, r in enumerate(old.children)}
         for step in steps:
             if step.old is not None and not step.stays:
@@ -204,7 +204,7 @@ class _Planner:
                 partner = live.children[i] if live is not None and same_width else None
                 cell, goal = old.children[i], new.children[j]
                 if partner is not None and cell != goal and self._meets(cell, goal, partner):
-                    self.lost.append(Lost(cell, goal, became=partner))
+                    self.lost.append(LostEdit(cell, goal, became=partner))
                     goal = cell
                 out.append(self.pair(cell, goal, partner))
         return out
@@ -230,7 +230,7 @@ class _Deleted:
     after: Step | None
     found: list[Gone]
     """It and all below it."""
-    place: Lost
+    place: LostEdit
     """Where it stands in the live document."""
 
     def undo(self) -> None:

@@ -16,7 +16,7 @@ from heapsyncd.tree import Block, Text, inline
 
 
 @dataclass(slots=True, eq=False)
-class Lost:
+class LostEdit:
     """An edit of a block that the live document no longer has."""
 
     old: Block
@@ -29,7 +29,7 @@ class Lost:
     """The live leaf that holds the old one's text."""
 
 
-def rescued(live: Block, now: Block, lost: Sequence[Lost], same: Same) -> Block:
+def rescued(live: Block, now: Block, lost: Sequence[LostEdit], same: Same) -> Block:
     """The goal for the live document with what was lost.
 
     Args:
@@ -49,7 +49,7 @@ def rescued(live: Block, now: Block, lost: Sequence[Lost], same: Same) -> Block:
     return made.with_children([*made.children, *left])
 
 
-def salvaged(now: Block, lost: Sequence[Lost]) -> Block:
+def salvaged(now: Block, lost: Sequence[LostEdit]) -> Block:
     """The live document with the words of what was lost at its end, whatever they were in."""
     lines = [line for one in lost for line in _alone(one).words().split("\n")]
     found = [inline([Text(line)]) for line in lines]
@@ -57,7 +57,7 @@ def salvaged(now: Block, lost: Sequence[Lost]) -> Block:
     return now.with_children([*now.children, *left])
 
 
-def _put(block: Block, lost: Lost) -> tuple[Block, bool]:
+def _put(block: Block, lost: LostEdit) -> tuple[Block, bool]:
     """Make an edit in the leaf that holds the text now (we have moved it too)."""
     if block.kind in LEAVES:
         words = lost.old.words().strip()
@@ -69,12 +69,12 @@ def _put(block: Block, lost: Lost) -> tuple[Block, bool]:
     return block, False
 
 
-def _with(now: Block, lost: Lost) -> Block:
+def _with(now: Block, lost: LostEdit) -> Block:
     return with_content(now, merged(content(lost.old), content(lost.new), content(now)))
 
 
 class _Rescue:
-    def __init__(self, lost: Sequence[Lost], same: Same) -> None:
+    def __init__(self, lost: Sequence[LostEdit], same: Same) -> None:
         self.left = list(lost)
         self._same = same
         self._targets = {id(x.became or x.parent) for x in lost}
@@ -102,7 +102,7 @@ class _Rescue:
         made = now.with_children([*out, *(_alone(o) for o in mine if o.place >= at)])
         return _even(made) if made.kind == "table" else made
 
-    def _taken(self, live: Block, *, became: bool) -> Iterator[Lost]:
+    def _taken(self, live: Block, *, became: bool) -> Iterator[LostEdit]:
         """What is to be done with a block, taken off the list."""
         for one in list(self.left):
             if live is (one.became if became else one.parent) and (became or one.became is None):
@@ -120,7 +120,7 @@ def _even(table: Block) -> Block:
     return table.with_children(rows)
 
 
-def _alone(lost: Lost) -> Block:
+def _alone(lost: LostEdit) -> Block:
     return edited_part(lost.old, lost.new)
 
 

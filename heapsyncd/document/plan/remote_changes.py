@@ -35,7 +35,7 @@ def is_opaque(block: Block) -> bool:
     )
 
 
-class Theirs:
+class RemoteChanges:
     """What others did to the children of one block.
 
     Args:
@@ -113,7 +113,7 @@ def partners(old: Block, live: Block | None, same: Same) -> Iterator[tuple[Block
     while stack:
         block, other = stack.pop()
         yield block, other
-        theirs = Theirs(block, other, same)
+        theirs = RemoteChanges(block, other, same)
         for i, child in reversed(list(enumerate(block.children))):
             partner = theirs.partner(i)
             stack.append((child, None if partner == child else partner))

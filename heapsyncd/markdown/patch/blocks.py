@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from heapsyncd.markdown.patch.context import WHOLE, Workbench, groups
+from heapsyncd.markdown.patch.context import WHOLE, PatchContext, groups
 from heapsyncd.markdown.patch.edit_buffer import span_of
 from heapsyncd.markdown.patch.leaves import edit_code, edit_files, edit_leaf
 from heapsyncd.markdown.patch.lists import ListEdit
@@ -42,7 +42,7 @@ def as_families(blocks: Blocks) -> list[tuple[Block, int]]:
 class Relines:
     """Collects the edits on a workbench's sheet."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: PatchContext) -> None:
         self._bench = bench
         self._sheet = bench.sheet
         self._guarded: set[int] = set()

@@ -3,15 +3,15 @@
 import re
 from collections.abc import Sequence
 
-from heapsyncd.markdown.patch.context import Group, Workbench, groups
-from heapsyncd.markdown.patch.edit_buffer import Sheet, span_of
+from heapsyncd.markdown.patch.context import Group, PatchContext, groups
+from heapsyncd.markdown.patch.edit_buffer import EditBuffer, span_of
 from heapsyncd.markdown.patch.leaves import edit_cell
 from heapsyncd.tree import Block, Span
 
 _RULE = re.compile(rb"[ \t]*:?-+:?[ \t]*")
 
 
-def edit_columns(bench: Workbench, old: Block, new: Block) -> bool:
+def edit_columns(bench: PatchContext, old: Block, new: Block) -> bool:
     """Edit the columns of a table whose rows stay; False when the lines do not show them all."""
     rows = old.children
     if len(rows) != len(new.children) or bench.step:
@@ -41,7 +41,7 @@ def is_whole(row: Block) -> bool:
     return all(cell.span is not None and cell.span.end <= end for cell in row.children)
 
 
-def _rule(sheet: Sheet, header: Block, columns: int) -> list[Span] | None:
+def _rule(sheet: EditBuffer, header: Block, columns: int) -> list[Span] | None:
     """The cells of the line below the header."""
     at = sheet.next_line(span_of(header)[1])
     line = sheet.data[at : sheet.next_line(at)].rstrip()
@@ -58,7 +58,7 @@ def _rule(sheet: Sheet, header: Block, columns: int) -> list[Span] | None:
 
 
 def _edit_cells(
-    bench: Workbench, before: Sequence[Block], after: Sequence[Block], found: Sequence[Group]
+    bench: PatchContext, before: Sequence[Block], after: Sequence[Block], found: Sequence[Group]
 ) -> None:
     for _, _, pair in found:
         if pair is not None:
@@ -68,14 +68,14 @@ def _edit_cells(
                     edit_cell(bench, a, b, is_aligned=is_aligned(bench.sheet, old))
 
 
-def is_aligned(sheet: Sheet, column: Block) -> bool:
+def is_aligned(sheet: EditBuffer, column: Block) -> bool:
     """Whether the pipes of a column stand one below another."""
     spans = (span_of(cell) for cell in column.children)
     return len({len(sheet.data[start:end].decode()) for start, end in spans}) == 1
 
 
 def _fresh(
-    bench: Workbench,
+    bench: PatchContext,
     before: Sequence[Block],
     after: Sequence[Block],
     found: Sequence[Group],
@@ -95,14 +95,14 @@ def _fresh(
     return out
 
 
-def _is_spaced(sheet: Sheet, cells: Sequence[Span]) -> bool:
+def _is_spaced(sheet: EditBuffer, cells: Sequence[Span]) -> bool:
     """Whether there are blanks beside the pipes of a line."""
     raw = [sheet.data[cell.start : cell.end] for cell in cells]
     return any(text != text.strip() for text in raw)
 
 
 def _edit_line(
-    sheet: Sheet, cells: Sequence[Span], found: Sequence[Group], texts: dict[int, bytes]
+    sheet: EditBuffer, cells: Sequence[Span], found: Sequence[Group], texts: dict[int, bytes]
 ) -> None:
     """Take cells out of a line and put others in, each with a pipe of its own."""
     for gone, come, _ in found:

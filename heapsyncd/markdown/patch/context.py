@@ -6,8 +6,8 @@ from typing import Any
 
 from heapsyncd.diff import align
 from heapsyncd.markdown.links import Links
-from heapsyncd.markdown.patch.edit_buffer import Sheet, span_of
-from heapsyncd.markdown.patch.verbatim import Standing
+from heapsyncd.markdown.patch.edit_buffer import EditBuffer, span_of
+from heapsyncd.markdown.patch.verbatim import Verbatim
 from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.style import Style
 from heapsyncd.markdown.write.blocks import Writer
@@ -29,7 +29,7 @@ Group = tuple[range, range, tuple[int, int] | None]
 
 
 @dataclass(slots=True)
-class Workbench:
+class PatchContext:
     """One try of a patch.
 
     ``sheet``: the source and the edits. ``links``: names and ids. ``learned``: the style for what
@@ -38,12 +38,12 @@ class Workbench:
     ``step``: see ``WHOLE``.
     """
 
-    sheet: Sheet
+    sheet: EditBuffer
     links: Links
     learned: Callable[[], Style]
     trace: Trace
     notes: str
-    standing: Standing
+    standing: Verbatim
     step: int = 0
 
     def lead(self, block: Block, prefix: bytes) -> bytes:

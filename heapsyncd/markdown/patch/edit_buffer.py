@@ -23,7 +23,7 @@ class Edit:
     text: bytes
 
 
-class Sheet:
+class EditBuffer:
     """The bytes of a body and the edits wished so far.
 
     Args:
@@ -37,7 +37,7 @@ class Sheet:
         self.edits: list[Edit] = []
 
     def replace(self, start: int, end: int, text: bytes) -> None:
-        """Wish for an edit."""
+        """Collect an edit."""
         self.edits.append(Edit(start, end, text))
 
     def result(self) -> bytes:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from heapsyncd.diff.sequences import Gap, gaps_between, matches
 from heapsyncd.markdown import escaping as esc
 from heapsyncd.markdown.attached_files import file_line
-from heapsyncd.markdown.patch.context import Workbench
-from heapsyncd.markdown.patch.edit_buffer import Edit, Sheet, span_of
+from heapsyncd.markdown.patch.context import PatchContext
+from heapsyncd.markdown.patch.edit_buffer import Edit, EditBuffer, span_of
 from heapsyncd.markdown.patch.splice import Splice
 from heapsyncd.markdown.patch.verbatim import without
 from heapsyncd.markdown.read.parse import parse
@@ -25,7 +25,7 @@ _LADDER += [(rung, False) for rung in range(2, esc.RUNGS)]
 """Rungs for changes alone, or with the marks beside them (True): plain notation first."""
 
 
-def edit_leaf(bench: Workbench, old: Block, new: Block, prefix: bytes) -> bool:
+def edit_leaf(bench: PatchContext, old: Block, new: Block, prefix: bytes) -> bool:
     """Edit inline content in its lines; False when that would not read right."""
     sheet = bench.sheet
     more = sheet.indent(old) if sheet.has_own_line(old) else prefix
@@ -41,7 +41,7 @@ def edit_leaf(bench: Workbench, old: Block, new: Block, prefix: bytes) -> bool:
     return True
 
 
-def _level_edit(sheet: Sheet, old: Block, new: Block) -> Edit | None:
+def _level_edit(sheet: EditBuffer, old: Block, new: Block) -> Edit | None:
     """The change of a heading's level where its notation has the new one, too."""
     (start, end), level = span_of(old), int(new.get("level") or 1)
     hashes = _HASHES.match(sheet.data, start, end)
@@ -53,7 +53,7 @@ def _level_edit(sheet: Sheet, old: Block, new: Block) -> Edit | None:
     return Edit(line.start(1), line.end(1), (b"=", b"-")[level - 1] * len(line[1]))
 
 
-def _leaf_edits(bench: Workbench, old: Block, new: Block, prefix: str) -> list[Edit] | None:
+def _leaf_edits(bench: PatchContext, old: Block, new: Block, prefix: str) -> list[Edit] | None:
     if bench.step:
         return None
     splice = Splice(bench.sheet.data, old, new.inline, bench.trace)
@@ -64,16 +64,16 @@ def _leaf_edits(bench: Workbench, old: Block, new: Block, prefix: str) -> list[E
     return None
 
 
-def _edited(bench: Workbench, old: Block, edits: list[Edit]) -> str:
+def _edited(bench: PatchContext, old: Block, edits: list[Edit]) -> str:
     """The leaf's source with these edits made."""
     start, end = span_of(old)
-    part = Sheet(bench.sheet.data[start:end], b"\n")
+    part = EditBuffer(bench.sheet.data[start:end], b"\n")
     for edit in edits:
         part.replace(edit.start - start, edit.end - start, edit.text)
     return part.result().decode()
 
 
-def _reads_as(bench: Workbench, old: Block, new: Block, edits: list[Edit], prefix: str) -> bool:
+def _reads_as(bench: PatchContext, old: Block, new: Block, edits: list[Edit], prefix: str) -> bool:
     """Whether the leaf alone reads as the new one with these edits.
 
     One that reads as itself only where it stands (a lazy line, a text behind a task's box) can't
@@ -86,7 +86,7 @@ def _reads_as(bench: Workbench, old: Block, new: Block, edits: list[Edit], prefi
 
 
 def _alone(
-    bench: Workbench, kind: str, text: str, prefix: str
+    bench: PatchContext, kind: str, text: str, prefix: str
 ) -> tuple[str, tuple[Inline, ...]] | None:
     """The kind and content of a leaf's source, read as all there is; None: no leaf."""
     if kind == "cell":
@@ -103,7 +103,7 @@ def _alone(
     return leaf.kind, leaf.inline
 
 
-def edit_cell(bench: Workbench, old: Block, new: Block, *, is_aligned: bool) -> None:
+def edit_cell(bench: PatchContext, old: Block, new: Block, *, is_aligned: bool) -> None:
     """Edit one cell of a table; ``is_aligned``: its column's pipes stand one below another."""
     start, end = span_of(old)
     raw = bench.sheet.data[start:end].decode()
@@ -128,7 +128,7 @@ class _Row(NamedTuple):
     inside: int = 0
 
 
-def edit_code(bench: Workbench, old: Block, new: Block) -> bool:
+def edit_code(bench: PatchContext, old: Block, new: Block) -> bool:
     """Edit the changed lines of code."""
     sheet = bench.sheet
     is_indented = span_of(old)[0] in bench.trace.indented
@@ -145,7 +145,7 @@ def edit_code(bench: Workbench, old: Block, new: Block) -> bool:
     return True
 
 
-def _rows(sheet: Sheet, old: Block, lines: list[str], *, is_indented: bool) -> list[_Row]:
+def _rows(sheet: EditBuffer, old: Block, lines: list[str], *, is_indented: bool) -> list[_Row]:
     """Where the code's lines stand, without their prefix; [] when that is not plain to see."""
     start, end = span_of(old)
     rows: list[_Row] = []
@@ -160,7 +160,7 @@ def _rows(sheet: Sheet, old: Block, lines: list[str], *, is_indented: bool) -> l
     return rows if is_indented or at <= end else []
 
 
-def _row(sheet: Sheet, at: int, stop: int, line: str) -> _Row | None:
+def _row(sheet: EditBuffer, at: int, stop: int, line: str) -> _Row | None:
     raw = line.encode()
     if sheet.data.endswith(raw, at, stop):
         return _Row(stop - len(raw), stop)
@@ -171,7 +171,7 @@ def _row(sheet: Sheet, at: int, stop: int, line: str) -> _Row | None:
     return None
 
 
-def _code_lines(sheet: Sheet, rows: list[_Row], after: list[str], gap: Gap) -> Edit | None:
+def _code_lines(sheet: EditBuffer, rows: list[_Row], after: list[str], gap: Gap) -> Edit | None:
     """The edit for one gap; None when its lines can't stand behind the prefix that is there."""
     i1, i2, j1, j2 = gap
     # A blank line may be less indented than what is around it.
@@ -194,7 +194,7 @@ def _code_lines(sheet: Sheet, rows: list[_Row], after: list[str], gap: Gap) -> E
     return Edit(low, high, text)
 
 
-def _edit_info(bench: Workbench, old: Block, new: Block) -> bool:
+def _edit_info(bench: PatchContext, old: Block, new: Block) -> bool:
     """Change the language; what follows it on the fence stays."""
     match = _INFO.match(bench.sheet.data, span_of(old)[0])
     info = esc.info_string(str(new.get("info") or ""))
@@ -204,7 +204,7 @@ def _edit_info(bench: Workbench, old: Block, new: Block) -> bool:
     return True
 
 
-def edit_files(bench: Workbench, old: Block, new: Block) -> bool:
+def edit_files(bench: PatchContext, old: Block, new: Block) -> bool:
     """Edit the lines of files that came or went."""
     sheet = bench.sheet
     start, end = span_of(old)

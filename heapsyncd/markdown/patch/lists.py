@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from heapsyncd.markdown.patch.context import WHOLE, Group, Workbench, groups
+from heapsyncd.markdown.patch.context import WHOLE, Group, PatchContext, groups
 from heapsyncd.markdown.patch.edit_buffer import columns, span_of
 from heapsyncd.markdown.style_detection import gap_of
 from heapsyncd.markdown.write.list_tightness import is_tight
@@ -31,7 +31,7 @@ class Siblings(Protocol):
 class ListEdit:
     """One source list under edit; ``prefix`` is that of the container's lines."""
 
-    bench: Workbench
+    bench: PatchContext
     siblings: Siblings
     items: tuple[Block, ...]
     prefix: bytes

@@ -14,11 +14,11 @@ from heapsyncd.diff import equal_ends
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.patch.blocks import Relines, as_families
-from heapsyncd.markdown.patch.context import LAST, Workbench
+from heapsyncd.markdown.patch.context import LAST, PatchContext
 from heapsyncd.markdown.patch.dirty_range import parts
-from heapsyncd.markdown.patch.edit_buffer import OverlapError, Sheet
+from heapsyncd.markdown.patch.edit_buffer import EditBuffer, OverlapError
 from heapsyncd.markdown.patch.link_definitions import definition_lines, residue
-from heapsyncd.markdown.patch.verbatim import Standing
+from heapsyncd.markdown.patch.verbatim import Verbatim
 from heapsyncd.markdown.read.blocks import read
 from heapsyncd.markdown.read.parse import Section, Sections, parse
 from heapsyncd.markdown.source import Trace
@@ -131,10 +131,10 @@ class _Job:
 
     def _try(self) -> str | None:
         """The body after one set of edits; None when they overlap."""
-        sheet = Sheet(self._data, self._newline.encode())
+        sheet = EditBuffer(self._data, self._newline.encode())
         notes = "".join(f"\n\n{definition_lines(self._data, d)}" for d in self._definitions)
-        standing = Standing(sheet, self._old, self._trace, self._links, notes)
-        bench = Workbench(sheet, self._links, self._learned, self._trace, notes, standing)
+        standing = Verbatim(sheet, self._old, self._trace, self._links, notes)
+        bench = PatchContext(sheet, self._links, self._learned, self._trace, notes, standing)
         Relines(bench).document(self._old, self._new, self._steps)
         try:
             text = sheet.result().decode()

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 
 from heapsyncd.markdown.patch.columns import edit_columns, is_aligned, is_whole
-from heapsyncd.markdown.patch.context import Workbench, groups
-from heapsyncd.markdown.patch.edit_buffer import Sheet, span_of
+from heapsyncd.markdown.patch.context import PatchContext, groups
+from heapsyncd.markdown.patch.edit_buffer import EditBuffer, span_of
 from heapsyncd.markdown.patch.leaves import edit_cell
 from heapsyncd.markdown.write.blocks import Writer
 from heapsyncd.tree import Block
@@ -14,7 +14,7 @@ _BESIDE_PIPE = re.compile(rb"[ \t]\||\|[ \t]")
 _WORD = re.compile(r"\w")
 
 
-def edit_table(bench: Workbench, old: Block, new: Block, prefix: bytes) -> bool:
+def edit_table(bench: PatchContext, old: Block, new: Block, prefix: bytes) -> bool:
     """Edit a table's lines; False when rows and columns changed."""
     if not new.children or bench.step:
         return False
@@ -36,7 +36,7 @@ def edit_table(bench: Workbench, old: Block, new: Block, prefix: bytes) -> bool:
 
 
 def _put_rows(
-    bench: Workbench, rows: list[Block], i: int, fresh: list[Block], lead: bytes
+    bench: PatchContext, rows: list[Block], i: int, fresh: list[Block], lead: bytes
 ) -> None:
     """Write rows behind the ``i``-th; the header is number 0, and its rule goes with it."""
     if not fresh:
@@ -55,7 +55,7 @@ def _put_rows(
     sheet.replace(at, at, text)
 
 
-def _widths(sheet: Sheet, rows: list[Block]) -> list[int]:
+def _widths(sheet: EditBuffer, rows: list[Block]) -> list[int]:
     """How wide the columns' cells are at least, so that their pipes stay one below another."""
     columns = [Block("row", children=c) for c in zip(*(r.children for r in rows), strict=True)]
     if len(rows) < 2 or not all(map(is_whole, rows)):
@@ -92,7 +92,7 @@ class _Pipes:
         return (line.rstrip() if is_said and not self.last else f"{line}|").encode()
 
 
-def _edit_row(bench: Workbench, rows: list[Block], i: int, new: Block) -> None:
+def _edit_row(bench: PatchContext, rows: list[Block], i: int, new: Block) -> None:
     old = rows[i]
     if old == new:
         return

@@ -1,7 +1,7 @@
 """Blocks that are in the source already, to be written elsewhere just as they stand there."""
 
 from heapsyncd.markdown.links import Links
-from heapsyncd.markdown.patch.edit_buffer import Sheet, span_of
+from heapsyncd.markdown.patch.edit_buffer import EditBuffer, span_of
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.markdown.source import Trace
 from heapsyncd.tree import Block
@@ -10,7 +10,7 @@ _KINDS = frozenset({"paragraph", "heading", "code", "table", "quote"})
 _LONG = 50_000
 
 
-class Standing:
+class Verbatim:
     """The old tree's blocks by what they are.
 
     Args:
@@ -21,7 +21,9 @@ class Standing:
         notes: link definitions to read a part of the text with.
     """
 
-    def __init__(self, sheet: Sheet, tree: Block, trace: Trace, links: Links, notes: str) -> None:
+    def __init__(
+        self, sheet: EditBuffer, tree: Block, trace: Trace, links: Links, notes: str
+    ) -> None:
         self._sheet = sheet
         self._tree = tree
         self._trace = trace

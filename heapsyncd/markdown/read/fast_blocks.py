@@ -24,7 +24,7 @@ def read_placeless(body: str, links: Links) -> tuple[Block, ...]:
     """The blocks of a body without lone CRs, as ``blocks.read`` finds them, but without their
     spans and pieces.
     """
-    return _Placeless(Source(body.encode(), links), events(body)).read().children
+    return _FastReader(Source(body.encode(), links), events(body)).read().children
 
 
 class _Leaves(LeafReader):
@@ -66,7 +66,7 @@ class _Leaves(LeafReader):
         self._words.append(text)
 
 
-class _Placeless(Reader):
+class _FastReader(Reader):
     def __init__(self, source: Source, found: Events) -> None:
         super().__init__(source, found)
         self._leaves = _Leaves(source, found)

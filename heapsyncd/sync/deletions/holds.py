@@ -17,15 +17,15 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Todo
 from heapsyncd.cache.holds import Direction, Hold
 from heapsyncd.database import Tx
-from heapsyncd.document.edit import Wish
+from heapsyncd.document.edit import Target
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.folder.names import carries
 from heapsyncd.sync.edits import moves
 from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.heap.limits import WINDOW_MS, brakes
-from heapsyncd.sync.heap.offload import off_loop
-from heapsyncd.sync.heap.state import HeapState, now_ms, stamped
+from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.attachments import here
 from heapsyncd.sync.layout.placement import remove
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 # ---- deciding ---------------------------------------------------------------------------------
 
 
-async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
+async def vanished(heap: HeapContext, gone: Sequence[EntryRow]) -> None:
     """Files that are gone from the folder: deleted, or held when they are too many."""
     # One hold of the lock: an edit that is received after the look at what others wrote finds the
     # deletion, and wins over it there.
@@ -53,13 +53,13 @@ async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
         await moves.vanished(heap, known)
 
 
-async def _without_unseen(heap: HeapState, gone: Sequence[EntryRow]) -> list[EntryRow]:
+async def _without_unseen(heap: HeapContext, gone: Sequence[EntryRow]) -> list[EntryRow]:
     """The rows that are to go. What others edited, and has not stood in its file yet, comes
     back, with the folders it stands in and its attachments: an edit wins over a deletion.
     """
     notes = [e for e in gone if e.role == "note" and heap.index.is_live(e.block_id)]
     newer = await heap.db.read(lambda tx: [(e, n) for e in notes if (n := _newer(tx, e))])
-    unseen = [e for e, (shown, now) in newer if await off_loop(_says_more, e.path, shown, now)]
+    unseen = [e for e, (shown, now) in newer if await offload(_says_more, e.path, shown, now)]
     # A content that has a newer version, which has not arrived.
     unseen += [e for e in gone if e.role == "file" and e.digest is not None and not here(e)]
     if not unseen:
@@ -111,7 +111,7 @@ def _says_more(path: str, shown: Sequence[bytes], now: Sequence[bytes]) -> bool:
         return True
 
 
-async def removable(heap: HeapState, gone: Sequence[BlockState]) -> list[BlockState]:
+async def removable(heap: HeapContext, gone: Sequence[BlockState]) -> list[BlockState]:
     """Those of the blocks the server deleted whose files may go; the others are held.
 
     The caller has the lock.
@@ -129,7 +129,7 @@ async def removable(heap: HeapState, gone: Sequence[BlockState]) -> list[BlockSt
     return [s for s in gone if s.id not in held]
 
 
-async def take_deleted_away(heap: HeapState, look_at: set[str]) -> None:
+async def take_deleted_away(heap: HeapContext, look_at: set[str]) -> None:
     """Take away the files of blocks that the server deleted."""
     at = heap.index.path_of
     doomed = [b for b, p in at.items() if not heap.index.is_live(b) and not heap.hides(p, b)]
@@ -142,7 +142,7 @@ async def take_deleted_away(heap: HeapState, look_at: set[str]) -> None:
 
 
 async def _stopped(
-    heap: HeapState, direction: Direction, paths: Sequence[str], count: int
+    heap: HeapContext, direction: Direction, paths: Sequence[str], count: int
 ) -> bool:
     """Whether deletions are to be held; if not, they count for the next ones."""
     size = heap.index.files()
@@ -159,7 +159,7 @@ async def _stopped(
     return await heap.db.write(weigh)
 
 
-async def _hold(heap: HeapState, direction: Direction, rows: Sequence[EntryRow]) -> None:
+async def _hold(heap: HeapContext, direction: Direction, rows: Sequence[EntryRow]) -> None:
     now = now_ms()
 
     def store(tx: Tx) -> list[Hold]:
@@ -174,7 +174,7 @@ async def _hold(heap: HeapState, direction: Direction, rows: Sequence[EntryRow])
     log.warning("deletions held", heap=heap.report.title, direction=direction, count=len(rows))
 
 
-async def settle(heap: HeapState, present: Collection[str] = ()) -> None:
+async def settle(heap: HeapContext, present: Collection[str] = ()) -> None:
     """End the holds that nobody has to decide on any more.
 
     Args:
@@ -192,7 +192,7 @@ async def settle(heap: HeapState, present: Collection[str] = ()) -> None:
 # ---- carrying out -----------------------------------------------------------------------------
 
 
-async def carry_out(heap: HeapState, look_at: set[str]) -> bool:
+async def carry_out(heap: HeapContext, look_at: set[str]) -> bool:
     """Do what a person decided on held deletions; whether there was anything.
 
     Done before the holds are released: after a kill in between it is done again, which changes
@@ -228,7 +228,7 @@ async def carry_out(heap: HeapState, look_at: set[str]) -> bool:
     return True
 
 
-async def _still_gone(heap: HeapState, held: Sequence[Hold], look_at: set[str]) -> list[Hold]:
+async def _still_gone(heap: HeapContext, held: Sequence[Hold], look_at: set[str]) -> list[Hold]:
     """Those whose files have not come back by themselves."""
     gone = []
     for hold in held:
@@ -239,7 +239,7 @@ async def _still_gone(heap: HeapState, held: Sequence[Hold], look_at: set[str]) 
     return gone
 
 
-async def _to_bring_back(heap: HeapState, up: Sequence[Hold]) -> list[Hold]:
+async def _to_bring_back(heap: HeapContext, up: Sequence[Hold]) -> list[Hold]:
     """Those to be undone, and those that somebody wrote to since (an edit wins over a deletion),
     with the folders they stand in.
     """
@@ -253,13 +253,13 @@ async def _to_bring_back(heap: HeapState, up: Sequence[Hold]) -> list[Hold]:
     return [h for h in up if h.path in back or h.path in above]
 
 
-def _rows(heap: HeapState, held: Iterable[Hold]) -> list[EntryRow]:
+def _rows(heap: HeapContext, held: Iterable[Hold]) -> list[EntryRow]:
     """Their entries, what is in a directory before it."""
     rows = [heap.index.entries[h.path] for h in held if h.path in heap.index.entries]
     return sorted(rows, key=lambda e: (-e.path.count("/"), e.path))
 
 
-async def _bring_back(heap: HeapState, rows: Sequence[EntryRow]) -> None:
+async def _bring_back(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
     """Let files be written again where they stood: notes from their renditions, other files by
     downloading them. The caller holds the lock.
     """
@@ -283,7 +283,7 @@ async def _bring_back(heap: HeapState, rows: Sequence[EntryRow]) -> None:
     heap.to_transfer.set()
 
 
-async def _remove(heap: HeapState, held: Sequence[Hold], look_at: set[str]) -> None:
+async def _remove(heap: HeapContext, held: Sequence[Hold], look_at: set[str]) -> None:
     """Take away the files of blocks the server deleted."""
     states = [
         s
@@ -294,12 +294,12 @@ async def _remove(heap: HeapState, held: Sequence[Hold], look_at: set[str]) -> N
         await remove(heap, states, look_at)
 
 
-async def _restore(heap: HeapState, held: Sequence[Hold]) -> list[Hold]:
+async def _restore(heap: HeapContext, held: Sequence[Hold]) -> list[Hold]:
     """Take blocks out of the server's trash; those that can't be (deleted for good) stay held."""
     for hold in held:
         async with heap.lock:
             try:
-                await edit_fields(heap, hold.block_id, Wish(deleted_at_ms=None))
+                await edit_fields(heap, hold.block_id, Target(deleted_at_ms=None))
             except BlockError as error:
                 log.warning("not restored", block=hold.block_id, reason=str(error))
         await asyncio.sleep(0)

@@ -15,7 +15,7 @@ from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Role, Todo
 from heapsyncd.database import Tx
-from heapsyncd.document.edit import Wish
+from heapsyncd.document.edit import Target
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError, FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
@@ -26,16 +26,16 @@ from heapsyncd.sync.edits.create import insert_block, make_block
 from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.edits.note_saved import note_reread
 from heapsyncd.sync.heap.observed import Found
-from heapsyncd.sync.heap.offload import off_loop
+from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_owner
-from heapsyncd.sync.heap.state import HeapState, now_ms, stamped
+from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.attachments import contents_of, here
 
 log = structlog.get_logger()
 
 
-async def files_of(heap: HeapState, block: BlockId) -> tuple[FileEntry, ...]:
+async def files_of(heap: HeapContext, block: BlockId) -> tuple[FileEntry, ...]:
     """A block's files_v0 entries as they are now; none of one that can't be read."""
 
     def read(tx: Tx) -> tuple[BlockState | None, list[bytes]]:
@@ -47,13 +47,13 @@ async def files_of(heap: HeapState, block: BlockId) -> tuple[FileEntry, ...]:
     # Not the replica in memory, which somebody who holds the lock may be changing.
     try:
         with heap.at_work.on(block):
-            return await off_loop(lambda: Replica.load(updates).fields().files)
+            return await offload(lambda: Replica.load(updates).fields().files)
     except BlockError as error:
         log.warning("files not known", block=block, reason=str(error))
         return ()
 
 
-async def _digest(heap: HeapState, path: str) -> tuple[str, Stat] | None:
+async def _digest(heap: HeapContext, path: str) -> tuple[str, Stat] | None:
     """A file's sha256 and stat; None when it can't be told now, which becomes a problem unless it
     will be looked at again.
     """
@@ -70,7 +70,7 @@ async def _digest(heap: HeapState, path: str) -> tuple[str, Stat] | None:
     return found
 
 
-async def file_created(heap: HeapState, found: Found, perhaps: Sequence[BlockId] = ()) -> None:
+async def file_created(heap: HeapContext, found: Found, perhaps: Sequence[BlockId] = ()) -> None:
     """A new file that is no note: an attachment of the note whose directory it is in, else a file
     block; one of those it ``perhaps`` is, when that has this very content.
     """
@@ -92,7 +92,7 @@ async def file_created(heap: HeapState, found: Found, perhaps: Sequence[BlockId]
 
 
 async def _recognised(
-    heap: HeapState, perhaps: Sequence[BlockId], path: str, file: FileEntry, stat: Stat
+    heap: HeapContext, perhaps: Sequence[BlockId], path: str, file: FileEntry, stat: Stat
 ) -> bool:
     """Whether a file is the content of a block that has no file for it."""
     for block in perhaps:
@@ -118,11 +118,11 @@ async def _recognised(
     return False
 
 
-async def _file_block(heap: HeapState, path: str, file: FileEntry, stat: Stat) -> None:
+async def _file_block(heap: HeapContext, path: str, file: FileEntry, stat: Stat) -> None:
     parent = heap.parent_of(path)
     tags = frozenset() if parent is None else frozenset({parent})
-    wish = Wish(add_tags=tags, put_files=(file,))
-    state, update, _ = make_block(heap, "file", file.name, wish)
+    target = Target(add_tags=tags, put_files=(file,))
+    state, update, _ = make_block(heap, "file", file.name, target)
     row = EntryRow(path, state.id, "file", file.key, todo="upload")
     row = stamped(row, stat, bytes.fromhex(file.hash))
 
@@ -146,7 +146,7 @@ def _file_entry(path: str, sha256: str, stat: Stat) -> FileEntry:
 
 
 async def _attached(
-    heap: HeapState, path: str, owner_path: str, file: FileEntry, stat: Stat
+    heap: HeapContext, path: str, owner_path: str, file: FileEntry, stat: Stat
 ) -> None:
     owner = heap.index.entries.get(owner_path)
     if owner is None or owner.role != "note":
@@ -161,12 +161,12 @@ async def _attached(
         return
     file, row = await _merged(heap, EntryRow(path, owner.block_id, "attachment"), file, stat)
     gone = [] if twin is None else [twin.path]
-    await edit_fields(heap, owner.block_id, Wish(put_files=(file,)), [row], gone)
+    await edit_fields(heap, owner.block_id, Target(put_files=(file,)), [row], gone)
     await note_reread(heap, owner_path)
 
 
 async def _merged(
-    heap: HeapState, row: EntryRow, file: FileEntry, stat: Stat
+    heap: HeapContext, row: EntryRow, file: FileEntry, stat: Stat
 ) -> tuple[FileEntry, EntryRow]:
     """The entry of files_v0 for a content on the disk, and what is left to do for it: nothing when
     the server has it.
@@ -180,7 +180,7 @@ async def _merged(
     return replace(file, is_uploaded=uploaded), replace(row, todo=todo)
 
 
-async def content_changed(heap: HeapState, row: EntryRow, stat: Stat) -> None:
+async def content_changed(heap: HeapContext, row: EntryRow, stat: Stat) -> None:
     """A file's stamps changed: when its content did too, it is a new version."""
     digested = await _digest(heap, row.path)
     if digested is None:
@@ -198,20 +198,20 @@ async def content_changed(heap: HeapState, row: EntryRow, stat: Stat) -> None:
     heap.to_transfer.set()
 
 
-async def _versioned(heap: HeapState, row: EntryRow, file: FileEntry, stat: Stat) -> None:
+async def _versioned(heap: HeapContext, row: EntryRow, file: FileEntry, stat: Stat) -> None:
     """A new content stands where an entry is."""
     # Two contents may have swapped their names: what stands elsewhere by now is not given up.
     elsewhere = heap.index.attachments.get(row.block_id, {}).get(row.key or "", row.path)
     replaced = row.key != file.key and here(row) and elsewhere == row.path
     drop = (row.key,) if row.key and replaced else ()
     file, new = await _merged(heap, row, file, stat)
-    await edit_fields(heap, row.block_id, Wish(put_files=(file,), drop_files=drop), [new])
+    await edit_fields(heap, row.block_id, Target(put_files=(file,), drop_files=drop), [new])
     note = heap.index.path_of.get(row.block_id)
     if row.role == "attachment" and note is not None and note.endswith(".md"):
         await note_reread(heap, note)
 
 
-async def content_moved(heap: HeapState, entry: EntryRow, new: EntryRow) -> Found | None:
+async def content_moved(heap: HeapContext, entry: EntryRow, new: EntryRow) -> Found | None:
     """A content stands elsewhere: renamed beside its note, or gone from its block. What it is to
     become in its new place is up to ``file_created``, when the result is not None. The caller
     holds the lock.
@@ -220,11 +220,11 @@ async def content_moved(heap: HeapState, entry: EntryRow, new: EntryRow) -> Foun
     file = {f.key: f for f in await files_of(heap, entry.block_id)}.get(entry.key or "")
     if file is not None and owner is not None and owner.block_id == entry.block_id:
         renamed = replace(file, name=PurePosixPath(new.path).name)
-        await edit_fields(heap, entry.block_id, Wish(put_files=(renamed,)), [new], [entry.path])
+        await edit_fields(heap, entry.block_id, Target(put_files=(renamed,)), [new], [entry.path])
         return None
     if entry.role == "file":
-        wish = Wish(deleted_at_ms=now_ms())
+        target = Target(deleted_at_ms=now_ms())
     else:
-        wish = Wish(drop_files=(entry.key,) if entry.key else ())
-    await edit_fields(heap, entry.block_id, wish, [], [entry.path])
+        target = Target(drop_files=(entry.key,) if entry.key else ())
+    await edit_fields(heap, entry.block_id, target, [], [entry.path])
     return Found(new.path, "file", new.inode or 0, new.device or 0, new.size or 0)

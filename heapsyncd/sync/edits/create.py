@@ -9,16 +9,16 @@ import structlog
 from heapsyncd.cache import blocks, entries, renditions
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.document.edit import Wish, edit
+from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.model import BlockKind
 from heapsyncd.sync.edits.note_saved import judged
-from heapsyncd.sync.edits.saved_file import Saved, wish_of
+from heapsyncd.sync.edits.saved_file import Saved, target_of
 from heapsyncd.sync.heap.index import NoteLinks
-from heapsyncd.sync.heap.offload import off_loop
-from heapsyncd.sync.heap.state import HeapState, now_ms, stamped
+from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
 from heapsyncd.sync.merge.note_text import (
@@ -40,17 +40,17 @@ CREATE_BATCH = 100
 
 
 def make_block(
-    heap: HeapState, kind: BlockKind, title: str, wish: Wish, block: BlockId | None = None
+    heap: HeapContext, kind: BlockKind, title: str, target: Target, block: BlockId | None = None
 ) -> tuple[BlockState, bytes | None, Replica]:
     """A new block: its row, its first update (None when the document is empty) and its replica."""
     replica = Replica(heap.client_id)
-    update = edit(replica, wish).update
+    update = edit(replica, target).update
     state = BlockState(
         block or new_block_id(),
         heap.id,
         kind,
         title=title,
-        folder_id=heap.folder_of(tuple(sorted(wish.add_tags))),
+        folder_id=heap.folder_of(tuple(sorted(target.add_tags))),
         state_vector=replica.state_vector(),
         born_here=True,
         stale=kind == "document",
@@ -76,7 +76,7 @@ class _Fresh:
     note: Note
     state: BlockState
     entry: EntryRow
-    wish: Wish
+    target: Target
     update: bytes | None = None
     mentions: frozenset[str] = frozenset()
     live: Replica | None = None
@@ -84,7 +84,7 @@ class _Fresh:
     """Its text with its id; None: publishing works it out."""
 
 
-async def notes_created(heap: HeapState, saved: Sequence[Saved]) -> None:
+async def notes_created(heap: HeapContext, saved: Sequence[Saved]) -> None:
     """New files become new notes, and get their ids. Takes the lock.
 
     All are named before any is read, so that links among them find each other.
@@ -103,9 +103,9 @@ async def notes_created(heap: HeapState, saved: Sequence[Saved]) -> None:
 
 
 async def _create(
-    heap: HeapState, batch: Sequence[_Fresh], tags: Mapping[str, BlockState]
+    heap: HeapContext, batch: Sequence[_Fresh], tags: Mapping[str, BlockState]
 ) -> None:
-    read = await off_loop(lambda: [_first_edit(heap, f) for f in batch])
+    read = await offload(lambda: [_first_edit(heap, f) for f in batch])
     good = [f for f in read if isinstance(f, _Fresh)]
     drafts = [f.draft for f in good if f.draft is not None]
 
@@ -123,7 +123,7 @@ async def _create(
         heap.problems.found("content", path, reason)
 
 
-def _name(heap: HeapState, saved: Saved, tags: dict[str, BlockState]) -> _Fresh | None:
+def _name(heap: HeapContext, saved: Saved, tags: dict[str, BlockState]) -> _Fresh | None:
     """Give a new file its block and its name; ``tags`` gets the new tag blocks, by title."""
     if saved.path in heap.index.entries:
         return None
@@ -131,32 +131,32 @@ def _name(heap: HeapState, saved: Saved, tags: dict[str, BlockState]) -> _Fresh 
     if note is None:
         return None
     known = {title: tag.id for title, tag in tags.items()}
-    wish, new_tags = wish_of(heap, front_change(None, note.front), known)
+    target, new_tags = target_of(heap, front_change(None, note.front), known)
     tags |= {tag.title: tag for tag in new_tags}
     parent = heap.parent_of(saved.path)
     if parent is not None:
-        wish = replace(wish, add_tags=wish.add_tags | {parent})
+        target = replace(target, add_tags=target.add_tags | {parent})
     title = note.front.title or PurePosixPath(saved.path).name.removesuffix(".md")
     state = BlockState(
         new_block_id(),
         heap.id,
         "document",
         title=title,
-        folder_id=heap.folder_of(tuple(sorted(wish.add_tags))),
+        folder_id=heap.folder_of(tuple(sorted(target.add_tags))),
         born_here=True,
         stale=True,
     )
     entry = stamped(EntryRow(saved.path, state.id, "note"), saved.stat, digest(saved.data))
-    return _Fresh(saved, note, state, entry, replace(wish, title=None))
+    return _Fresh(saved, note, state, entry, replace(target, title=None))
 
 
-def _first_edit(heap: HeapState, fresh: _Fresh) -> _Fresh | tuple[str, str]:
+def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
     """The first update of a new note, or its path and what is wrong; runs in a thread."""
     links = NoteLinks(heap.index, None, aliases=True)
     live = Replica(heap.client_id)
     try:
         reading = read_body(
-            Base(Note.of(b""), ()), fresh.note, live, (), links, heap.client_id, fresh.wish
+            Base(Note.of(b""), ()), fresh.note, live, (), links, heap.client_id, fresh.target
         )
     except BlockError as error:
         return fresh.saved.path, f"this note could not be read: {error}"
@@ -167,7 +167,7 @@ def _first_edit(heap: HeapState, fresh: _Fresh) -> _Fresh | tuple[str, str]:
     return replace(fresh, draft=_draft(heap, fresh)) if reading.is_whole else fresh
 
 
-def _draft(heap: HeapState, fresh: _Fresh) -> Draft | None:
+def _draft(heap: HeapContext, fresh: _Fresh) -> Draft | None:
     """The text of a file that shows its document, with the id in it; None where more than that is
     to be written: attachments, or tags that are not known yet.
     """
@@ -194,7 +194,7 @@ def _store_created(
     for tag in tags.values():
         change.insert(tag)
     for fresh in batch:
-        insert_block(change, fresh.state, fresh.update, sorted(fresh.wish.add_tags))
+        insert_block(change, fresh.state, fresh.update, sorted(fresh.target.add_tags))
         renditions.add(
             change.tx,
             fresh.state.id,

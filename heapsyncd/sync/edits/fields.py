@@ -8,12 +8,12 @@ import structlog
 
 from heapsyncd.cache import blocks, history, search
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.document.edit import Wish, edit
+from heapsyncd.document.edit import Target, edit
 from heapsyncd.errors import BlockError
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.heap.offload import off_loop
-from heapsyncd.sync.heap.state import HeapState, now_ms
+from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.placement import name_changed
 
@@ -21,9 +21,9 @@ log = structlog.get_logger()
 
 
 async def edit_fields(
-    heap: HeapState,
+    heap: HeapContext,
     block: BlockId,
-    wish: Wish,
+    target: Target,
     also: Sequence[EntryRow] = (),
     gone: Sequence[str] = (),
     *,
@@ -36,7 +36,7 @@ async def edit_fields(
     Args:
         heap: the heap.
         block: the block.
-        wish: the change.
+        target: the change.
         also: entries to be saved.
         gone: paths to be forgotten.
         stood_at: for a move, where it was.
@@ -46,11 +46,11 @@ async def edit_fields(
     )
     if state is None:
         return
-    if state.deleted_at_ms is not None and (wish.title or wish.add_tags or wish.put_files):
-        wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
+    if state.deleted_at_ms is not None and (target.title or target.add_tags or target.put_files):
+        target = replace(target, deleted_at_ms=None)  # an edit wins over a deletion
     with heap.at_work.on(block):
         live = await heap.take_replica(state, updates)
-        made = await off_loop(edit, live, wish)
+        made = await offload(edit, live, target)
         fields = live.fields()
 
     aliases = heap.index.aliases
@@ -61,19 +61,19 @@ async def edit_fields(
         if made.update is not None:
             seq = change.append(block, made.update, local=True)
             values = change.describe(state, fields) | {"state_vector": live.state_vector()}
-            if state.born_here and wish.title:
-                values["title"] = wish.title
+            if state.born_here and target.title:
+                values["title"] = target.title
         change.remove(gone)
         change.save(also)
         if stood_at is not None:
             name_changed(change, aliases, stood_at)
-        if wish.deleted_at_ms is not None and isinstance(wish.deleted_at_ms, int):
+        if target.deleted_at_ms is not None and isinstance(target.deleted_at_ms, int):
             if gone:
                 history.retire(tx, heap.id, block, gone[0], now_ms())
             search.remove(tx, block)
             values["stale"] = 0
         else:
-            if wish.deleted_at_ms is None:
+            if target.deleted_at_ms is None:
                 history.revive(tx, block, now_ms())
             values["stale"] = 1
         change.update(block, **values)
@@ -84,7 +84,7 @@ async def edit_fields(
     heap.to_publish.set()
 
 
-async def bring_folders_back(heap: HeapState, folder: BlockId | None) -> None:
+async def bring_folders_back(heap: HeapContext, folder: BlockId | None) -> None:
     """Take a folder, and those above it, out of the trash: a block in it comes back."""
     above: list[BlockId] = []
     while folder is not None and folder not in above:
@@ -94,32 +94,32 @@ async def bring_folders_back(heap: HeapState, folder: BlockId | None) -> None:
     for block in reversed(above):
         if not heap.index.is_live(block):
             try:
-                await edit_fields(heap, block, Wish(deleted_at_ms=None))
+                await edit_fields(heap, block, Target(deleted_at_ms=None))
             except BlockError as error:
                 log.warning("its folder stays deleted", block=block, reason=str(error))
 
 
-def move_wish(heap: HeapState, block: BlockId, kind: str, old_path: str, path: str) -> Wish:
+def move_target(heap: HeapContext, block: BlockId, kind: str, old_path: str, path: str) -> Target:
     """What a move or rename on the disk asks of the document: its title, its folder."""
     known = heap.index.blocks[block]
-    wish = Wish()
+    target = Target()
     old_name, new_name = (
         PurePosixPath(p).name.removesuffix(".md") if kind == "note" else PurePosixPath(p).name
         for p in (old_path, path)
     )
     if old_name != new_name and not carries(new_name, known.title):
-        wish = replace(wish, title=new_name)
+        target = replace(target, title=new_name)
     before, parent = _folder_before(heap, old_path, known.folder), heap.parent_of(path)
     if parent != before:
-        wish = replace(
-            wish,
+        target = replace(
+            target,
             add_tags=frozenset() if parent is None else frozenset({parent}),
             remove_tags=frozenset(t for t in (before, known.folder) if t is not None),
         )
-    return wish
+    return target
 
 
-def _folder_before(heap: HeapState, old_path: str, known: BlockId | None) -> BlockId | None:
+def _folder_before(heap: HeapContext, old_path: str, known: BlockId | None) -> BlockId | None:
     """The folder a block was moved from. Its document may name another one by now: somebody moved
     it on the server, and a mere new name here leaves that as it is.
     """

@@ -10,22 +10,22 @@ from pathlib import PurePosixPath
 import structlog
 
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.document.edit import Wish
+from heapsyncd.document.edit import Target
 from heapsyncd.errors import BlockError, FolderTrouble
 from heapsyncd.folder.disk import Moved as DiskMoved
 from heapsyncd.sync.edits.contents import content_moved, file_created
 from heapsyncd.sync.edits.create import insert_block, make_block
-from heapsyncd.sync.edits.fields import edit_fields, move_wish
+from heapsyncd.sync.edits.fields import edit_fields, move_target
 from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.observed import Found, Moved
 from heapsyncd.sync.heap.paths import assets_of, assets_owner
-from heapsyncd.sync.heap.state import HeapState, now_ms, stamped
+from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 
 log = structlog.get_logger()
 
 
-async def moved(heap: HeapState, move: Moved) -> bool:
+async def moved(heap: HeapContext, move: Moved) -> bool:
     """An entry stands elsewhere: its title and folder follow; whether it was so.
 
     Of a note only the name is taken: its text is to be read when all have theirs.
@@ -64,14 +64,14 @@ async def moved(heap: HeapState, move: Moved) -> bool:
 
 
 async def _block_moved(
-    heap: HeapState, old: EntryRow, new: EntryRow, rows: Sequence[EntryRow], gone: Sequence[str]
+    heap: HeapContext, old: EntryRow, new: EntryRow, rows: Sequence[EntryRow], gone: Sequence[str]
 ) -> None:
-    wish = move_wish(heap, new.block_id, new.role, old.path, new.path)
-    await edit_fields(heap, new.block_id, wish, rows, gone, stood_at=old)
+    target = move_target(heap, new.block_id, new.role, old.path, new.path)
+    await edit_fields(heap, new.block_id, target, rows, gone, stood_at=old)
     log.info("moved", old=old.path, new=new.path)
 
 
-async def _take_assets_along(heap: HeapState, old: str, new: str) -> None:
+async def _take_assets_along(heap: HeapContext, old: str, new: str) -> None:
     """A user renamed a note: its attachments follow, unless they are on their way already."""
     here, there = assets_of(old), assets_of(new)
     if not heap.index.below(here) or await heap.disk.stat(there) is not None:
@@ -85,7 +85,7 @@ async def _take_assets_along(heap: HeapState, old: str, new: str) -> None:
         log.warning("attachments not moved along", path=here, reason=str(error))
 
 
-async def _came_along(heap: HeapState, entry: EntryRow) -> bool:
+async def _came_along(heap: HeapContext, entry: EntryRow) -> bool:
     """Whether an entry is where its directory went, and no other in its stead."""
     if entry.inode is None:
         return True
@@ -100,7 +100,7 @@ def _shift(path: str, entry: EntryRow, new: str) -> str:
     return new + path[len(entry.path) :]
 
 
-async def folder_created(heap: HeapState, found: Found) -> None:
+async def folder_created(heap: HeapContext, found: Found) -> None:
     """A new directory becomes a folder block; a note's attachment directory is none."""
     if assets_owner(found.path + "/x") is not None:
         return
@@ -110,7 +110,7 @@ async def folder_created(heap: HeapState, found: Found) -> None:
         parent = heap.parent_of(found.path)
         tags = frozenset() if parent is None else frozenset({parent})
         title = PurePosixPath(found.path).name
-        state, update, _ = make_block(heap, "folder", title, Wish(add_tags=tags))
+        state, update, _ = make_block(heap, "folder", title, Target(add_tags=tags))
         stat = await heap.disk.stat(found.path)
         if stat is None:
             return
@@ -125,7 +125,7 @@ async def folder_created(heap: HeapState, found: Found) -> None:
     log.info("new folder", path=found.path, block=state.id)
 
 
-async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
+async def vanished(heap: HeapContext, gone: Sequence[EntryRow]) -> None:
     """Files the user deleted: their blocks go to the server's trash, their texts into the local
     one. The caller holds the lock.
     """
@@ -138,7 +138,7 @@ async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
             # Its name is kept for a text that shows it, until that is published.
             ghost = EntryRow(entry.path, entry.block_id, "attachment", entry.key)
             also = [ghost] if drop else []
-            await edit_fields(heap, entry.block_id, Wish(drop_files=drop), also, [entry.path])
+            await edit_fields(heap, entry.block_id, Target(drop_files=drop), also, [entry.path])
             continue
         try:
             pending = [
@@ -146,8 +146,8 @@ async def vanished(heap: HeapState, gone: Sequence[EntryRow]) -> None:
                 for p in heap.index.attachments.get(entry.block_id, {}).values()
                 if heap.index.entries[p].inode is None
             ]
-            wish = Wish(deleted_at_ms=now_ms())
-            await edit_fields(heap, entry.block_id, wish, [], [entry.path, *pending])
+            target = Target(deleted_at_ms=now_ms())
+            await edit_fields(heap, entry.block_id, target, [], [entry.path, *pending])
         except BlockError as error:
             reason = f"the deletion could not be sent: {error}"
             heap.problems.found("content", entry.path, reason)

@@ -16,15 +16,15 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.errors import BlockError, UnreadableFile
 from heapsyncd.sync.edits.saved_file import Known, Reader, Saved, Taken
-from heapsyncd.sync.heap.offload import off_loop
-from heapsyncd.sync.heap.state import HeapState, now_ms, stamped
+from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge.note_text import Note, digest
 
 log = structlog.get_logger()
 
 
-def judged(heap: HeapState, saved: Saved) -> Note | None:
+def judged(heap: HeapContext, saved: Saved) -> Note | None:
     """Tell what is wrong with the content of a note's file; None when it is no text: such a file
     is left alone.
     """
@@ -39,7 +39,7 @@ def judged(heap: HeapState, saved: Saved) -> Note | None:
     return saved.note
 
 
-async def notes_saved(heap: HeapState, batch: Sequence[Saved]) -> None:
+async def notes_saved(heap: HeapContext, batch: Sequence[Saved]) -> None:
     """Files of known notes were changed, each note's once; takes the lock.
 
     What is no text, or can't be taken in, becomes a problem and is left alone: its stamps are not
@@ -53,7 +53,7 @@ async def notes_saved(heap: HeapState, batch: Sequence[Saved]) -> None:
             await _take_in(heap, good)
 
 
-async def note_reread(heap: HeapState, path: str) -> None:
+async def note_reread(heap: HeapContext, path: str) -> None:
     """Read a note's text again, because a name in it means something now; the caller holds the
     lock.
     """
@@ -64,13 +64,13 @@ async def note_reread(heap: HeapState, path: str) -> None:
     base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
     if base is None:
         return
-    saved = await off_loop(Saved.of, path, base.data, stat)
+    saved = await offload(Saved.of, path, base.data, stat)
     if not isinstance(saved.note, UnreadableFile):
         await _take_in(heap, [(entry, saved)], again=True)
 
 
 async def _take_in(
-    heap: HeapState, saved: Sequence[tuple[EntryRow, Saved]], *, again: bool = False
+    heap: HeapContext, saved: Sequence[tuple[EntryRow, Saved]], *, again: bool = False
 ) -> None:
     """``again``: names mean something else now, so that a text that shows the document may say
     something new.
@@ -92,7 +92,7 @@ async def _take_in(
     def express() -> list[Taken | tuple[str, BlockError]]:
         return [Reader(heap, tags, *one, again=again).taken() for one in work]
 
-    results = await off_loop(express)
+    results = await offload(express)
     taken = [t for t in results if isinstance(t, Taken)]
     seqs = await heap.store(lambda change: [_store(change, heap, t) for t in taken])
     for one, seq in zip(taken, seqs, strict=True):
@@ -112,7 +112,7 @@ async def _take_in(
         heap.to_push.set()
 
 
-def _store(change: Change, heap: HeapState, taken: Taken) -> int:
+def _store(change: Change, heap: HeapContext, taken: Taken) -> int:
     """Store what a saved file means; the block's position in its log."""
     tx, state, saved, now = change.tx, taken.state, taken.saved, now_ms()
     block, seq = state.id, state.seq

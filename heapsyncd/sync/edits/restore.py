@@ -15,7 +15,7 @@ import structlog
 from heapsyncd.cache import history, renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.history import Trashed, Version
-from heapsyncd.document.edit import Wish
+from heapsyncd.document.edit import Target
 from heapsyncd.errors import TryLater, UserError
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Stat
@@ -25,8 +25,8 @@ from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.edits.note_saved import notes_saved
 from heapsyncd.sync.edits.saved_file import Saved
 from heapsyncd.sync.heap.limits import NOTE_BYTES
-from heapsyncd.sync.heap.offload import off_loop
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.merge.note_text import Note
 from heapsyncd.sync.report import Wanted
 
@@ -35,7 +35,7 @@ log = structlog.get_logger()
 TRIES = 5
 
 
-async def restore(heap: HeapState, wanted: Wanted) -> list[dict[str, Any]]:
+async def restore(heap: HeapContext, wanted: Wanted) -> list[dict[str, Any]]:
     """Put back what is in this heap of it; what was done, for each.
 
     Raises:
@@ -71,7 +71,7 @@ def inside(root: Path, paths: Sequence[str]) -> list[str]:
 # ---- an earlier text --------------------------------------------------------------------------
 
 
-async def _version(heap: HeapState, entry: EntryRow, number: int | None) -> dict[str, Any]:
+async def _version(heap: HeapContext, entry: EntryRow, number: int | None) -> dict[str, Any]:
     if entry.path in heap.held_up:
         await heap.release([heap.held_up[entry.path]])
     for _ in range(TRIES):
@@ -81,11 +81,11 @@ async def _version(heap: HeapState, entry: EntryRow, number: int | None) -> dict
             # Of a file that is gone the text that stood there last is an earlier one.
             other = None if gone else now
             version = await _choose(heap, entry, other, number)
-            data = await off_loop(_with_body_of, now, version.data)
+            data = await offload(_with_body_of, now, version.data)
             stat = await heap.disk.write(entry.path, data, stat)
         except (Moved, Unsettled):
             continue
-        saved = await off_loop(Saved.of, entry.path, data, stat)
+        saved = await offload(Saved.of, entry.path, data, stat)
         await notes_saved(heap, [replace(saved, meant=True)])
         log.info("version restored", path=entry.path, number=version.number)
         path = str(heap.disk.root / entry.path)
@@ -93,7 +93,7 @@ async def _version(heap: HeapState, entry: EntryRow, number: int | None) -> dict
     raise TryLater(f"{entry.path} is being changed by another program; try again in a moment.")
 
 
-async def _read_now(heap: HeapState, entry: EntryRow, *, gone: bool) -> tuple[bytes, Stat]:
+async def _read_now(heap: HeapContext, entry: EntryRow, *, gone: bool) -> tuple[bytes, Stat]:
     """What stands in the file, read as an edit first; a file that is gone is written again."""
     if gone:
         base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
@@ -101,16 +101,16 @@ async def _read_now(heap: HeapState, entry: EntryRow, *, gone: bool) -> tuple[by
         stat = await heap.disk.write(entry.path, data, None)
     else:
         data, stat = await heap.disk.read(entry.path, NOTE_BYTES)
-    await notes_saved(heap, [await off_loop(Saved.of, entry.path, data, stat)])
+    await notes_saved(heap, [await offload(Saved.of, entry.path, data, stat)])
     return data, stat
 
 
 async def _choose(
-    heap: HeapState, entry: EntryRow, now: bytes | None, number: int | None
+    heap: HeapContext, entry: EntryRow, now: bytes | None, number: int | None
 ) -> Version:
     kept = await heap.db.read(lambda tx: history.versions(tx, entry.block_id))
     if number is None:
-        found = await off_loop(_other_body, kept, now)
+        found = await offload(_other_body, kept, now)
     else:
         found = next((v for v in kept if v.number == number), None)
     if found is None:
@@ -137,7 +137,7 @@ def _with_body_of(now: bytes, version: bytes) -> bytes:
 # ---- the trash --------------------------------------------------------------------------------
 
 
-async def _in_trash(heap: HeapState, path: str) -> list[Trashed]:
+async def _in_trash(heap: HeapContext, path: str) -> list[Trashed]:
     """What a path means: what stood there (the latest), or everything that stood below it."""
     trashed = await heap.db.read(lambda tx: history.trashed(tx, heap.id))
     below = [
@@ -151,7 +151,7 @@ async def _in_trash(heap: HeapState, path: str) -> list[Trashed]:
     return sorted([*here, *(t for t in below if t not in here)], key=lambda t: t.kind != "folder")
 
 
-async def _from_trash(heap: HeapState, trashed: Trashed) -> list[dict[str, Any]]:
+async def _from_trash(heap: HeapContext, trashed: Trashed) -> list[dict[str, Any]]:
     if heap.index.is_live(trashed.block_id):
         return []  # it came back with another
     folder = heap.index.blocks[trashed.block_id].folder
@@ -162,7 +162,7 @@ async def _from_trash(heap: HeapState, trashed: Trashed) -> list[dict[str, Any]]
     kept = await heap.db.read(lambda tx: history.of_block(tx, trashed.block_id))
     last = next((v for v in kept if v.why == "deleted"), None)
     async with heap.lock:
-        await edit_fields(heap, trashed.block_id, Wish(deleted_at_ms=None))
+        await edit_fields(heap, trashed.block_id, Target(deleted_at_ms=None))
         live = heap.index.is_live(trashed.block_id)
     path = trashed.path or f"{trashed.title}.md"
     if not live:
@@ -180,9 +180,9 @@ def _without_id(data: bytes) -> bytes:
     return encode(replace(note.source, text=raw + note.body))
 
 
-async def _as_new(heap: HeapState, path: str, data: bytes) -> str:
+async def _as_new(heap: HeapContext, path: str, data: bytes) -> str:
     """Write a text whose block is deleted for good as the file of a new note."""
-    text = await off_loop(_without_id, data)
+    text = await offload(_without_id, data)
     for k in range(1, 100):
         place = PurePosixPath(path)
         name = path if k == 1 else str(place.with_name(f"{place.stem} ({k}){place.suffix}"))

@@ -11,7 +11,7 @@ from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.history import Review
 from heapsyncd.cache.renditions import Rendition
-from heapsyncd.document.edit import Wish, edit
+from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError, UnreadableFile
@@ -19,7 +19,7 @@ from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.model import Fields
 from heapsyncd.sync.heap.index import NoteLinks
-from heapsyncd.sync.heap.state import HeapState, now_ms
+from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.layout.attachments import Holding, wanted_paths
 from heapsyncd.sync.merge import review_notices
 from heapsyncd.sync.merge.base_selection import choose, was_written
@@ -127,7 +127,7 @@ class Reader:
 
     def __init__(
         self,
-        heap: HeapState,
+        heap: HeapContext,
         tags: dict[str, BlockState],
         entry: EntryRow,
         saved: Saved,
@@ -190,8 +190,8 @@ class Reader:
         chosen = choose(ring, saved.data, now_ms(), is_blind=saved.is_blind) if ring else None
         base = self._known.base(chosen.rendition) if chosen else None
         change = front_change(base.note.front if base else None, note.front)
-        wish, new_tags = wish_of(heap, change, {t: b.id for t, b in self._tags.items()})
-        same = wish == Wish() and not self._again and (not ring or state.deleted_at_ms is None)
+        target, new_tags = target_of(heap, change, {t: b.id for t, b in self._tags.items()})
+        same = target == Target() and not self._again and (not ring or state.deleted_at_ms is None)
         if same and shows(note, live.view(), links):
             # The file shows the document as it is: written by us before a kill, or edited alike
             # on both sides.
@@ -199,10 +199,10 @@ class Reader:
             known = replace(known, live=live, seq=state.seq, mentions=shown)
             return self._done(known, before, is_whole=True)
         if state.deleted_at_ms is not None:
-            wish = replace(wish, deleted_at_ms=None)  # an edit wins over a deletion
+            target = replace(target, deleted_at_ms=None)  # an edit wins over a deletion
         updates = [r.data for r in self._known.rows]
         links = recall(base, note, live, updates, links)
-        reading = read_body(base, note, live, updates, links, heap.client_id, wish)
+        reading = read_body(base, note, live, updates, links, heap.client_id, target)
         current = chosen is None or chosen.rendition.seq == state.seq
         reviews: tuple[Review, ...] = ()
         if not reading.is_made:
@@ -252,7 +252,7 @@ class Reader:
         return replace(taken, seq=seq, extra=None, words=view.all_words())
 
 
-def _awaited(heap: HeapState, entry: EntryRow, fields: Fields) -> dict[str, str]:
+def _awaited(heap: HeapContext, entry: EntryRow, fields: Fields) -> dict[str, str]:
     """Where contents of a note will stand that are not here yet, by key: a text may show one."""
     here = heap.index.attachments.get(entry.block_id, {})
     if all(f.key in here for f in fields.files):
@@ -276,14 +276,14 @@ def _undeleted(live: Replica, update: bytes | None) -> bytes | None:
     """
     if live.fields().deleted_at_ms is None:
         return update
-    restored = edit(live, Wish(deleted_at_ms=None))
+    restored = edit(live, Target(deleted_at_ms=None))
     assert restored.update is not None
     return restored.update if update is None else merge([update, restored.update])
 
 
-def wish_of(
-    heap: HeapState, change: FrontChange, known: Mapping[str, BlockId] = NO_TAGS
-) -> tuple[Wish, list[BlockState]]:
+def target_of(
+    heap: HeapContext, change: FrontChange, known: Mapping[str, BlockId] = NO_TAGS
+) -> tuple[Target, list[BlockState]]:
     """What a change of the front matter asks of the document, and the tag blocks it needs.
 
     Args:
@@ -300,7 +300,7 @@ def wish_of(
             tag = state.id
         added.append(tag)
     removed = [t for t in map(heap.index.tag_named, change.removed_tags) if t is not None]
-    wish = Wish(
+    target = Target(
         title=change.title or None, add_tags=frozenset(added), remove_tags=frozenset(removed)
     )
-    return wish, new_tags
+    return target, new_tags

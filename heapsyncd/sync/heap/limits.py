@@ -1,7 +1,7 @@
 """When a change is so large that a person has to see it first. Pure.
 
 A deletion of many files at once is more often an unmounted disk, a runaway script or a broken
-server than a wish. It is held, whichever side it comes from, until somebody confirms it or takes
+server than a target. It is held, whichever side it comes from, until somebody confirms it or takes
 it back; whoever deletes in small steps is stopped by the window of an hour. Rewriting many notes
 (a formatter) loses nothing, since each text is merged and kept: it is let through, but not faster
 than people on the other side can bear, and it is told of.
@@ -52,7 +52,7 @@ def spread(count: int) -> list[float]:
 
 
 @dataclass(slots=True)
-class Rewrites:
+class RewriteLimit:
     """How many notes were rewritten lately, and whether another may be now.
 
     Times are of one monotonic clock, in seconds, and never go back.

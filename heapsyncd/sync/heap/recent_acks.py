@@ -11,7 +11,7 @@ LATELY_S: Final = 60.0
 to us without knowing of it."""
 
 
-class SentLately:
+class RecentAcks:
     """The log rows that were sent, or acknowledged, lately. Times are of one monotonic clock, in
     seconds.
     """

@@ -24,11 +24,11 @@ from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Problem
 from heapsyncd.sync.heap.gc_control import look_through
 from heapsyncd.sync.heap.index import Index
-from heapsyncd.sync.heap.limits import Rewrites
-from heapsyncd.sync.heap.offload import off_loop
+from heapsyncd.sync.heap.limits import RewriteLimit
+from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.problems import Problems
 from heapsyncd.sync.heap.problems import shown as all_problems
-from heapsyncd.sync.heap.recent_acks import SentLately
+from heapsyncd.sync.heap.recent_acks import RecentAcks
 from heapsyncd.sync.heap.replica_cache import Replicas
 from heapsyncd.sync.heap.unit_of_work import Change, Stored
 from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, shown
@@ -53,7 +53,7 @@ class PutOff:
 
 
 @dataclass
-class HeapState:
+class HeapContext:
     """One heap's mirror in memory.
 
     ``lock``: held while a replica is read, changed and stored, and while files are written, so
@@ -108,7 +108,7 @@ class HeapState:
     """Deletions made here that wait for a person's word, by path."""
     held_down: dict[BlockId, Hold] = field(default_factory=dict)
     """Deletions made on the server that wait for a person's word."""
-    sent: SentLately = field(default_factory=SentLately)
+    sent: RecentAcks = field(default_factory=RecentAcks)
     live: LiveFeed | None = None
     """The live connection, while there is one."""
     follows_all: bool = False
@@ -120,7 +120,7 @@ class HeapState:
     """Why the folder is not watched but looked at now and then; None: it is watched."""
     began_ns: int = field(default_factory=time.time_ns)
     """When this life began, by the clock that stamps files."""
-    rewrites: Rewrites = field(default_factory=Rewrites)
+    rewrites: RewriteLimit = field(default_factory=RewriteLimit)
     ignore: Ignore = NO_RULES
     """What is never read or written; kept current by ``ignore_rules``."""
     hidden: set[BlockId] = field(default_factory=set)
@@ -221,7 +221,7 @@ class HeapState:
         held = self.replicas.take(state.id, state.seq)
         if held is not None:
             return held
-        return await off_loop(Replica.load, updates, self.client_id)
+        return await offload(Replica.load, updates, self.client_id)
 
     def tidy(self) -> None:
         """Free the memory of what may not be asked for again; now and then."""

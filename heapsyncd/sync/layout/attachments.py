@@ -21,7 +21,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
 from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.paths import ASIDE, assets_of
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 
 Holder = Literal["note", "file"]
@@ -76,7 +76,7 @@ def here(entry: EntryRow) -> bool:
     return entry.digest is not None and (entry.key or "").lower().startswith(entry.digest.hex())
 
 
-def contents_of(heap: HeapState, block: BlockId) -> dict[str, EntryRow]:
+def contents_of(heap: HeapContext, block: BlockId) -> dict[str, EntryRow]:
     """The entries of a block's contents, by key."""
     paths = [*heap.index.attachments.get(block, {}).values()]
     main = heap.index.path_of.get(block)
@@ -87,7 +87,7 @@ def contents_of(heap: HeapState, block: BlockId) -> dict[str, EntryRow]:
 
 
 async def show_files(
-    heap: HeapState, holding: Holding, look_at: set[str]
+    heap: HeapContext, holding: Holding, look_at: set[str]
 ) -> tuple[list[EntryRow], bool]:
     """Move and take away contents as the document says; the entries that are new or changed, for
     the caller to commit, and whether the disk let all be done. The caller holds the lock.
@@ -117,7 +117,7 @@ async def show_files(
     return _rows(heap, holding, wanted), done
 
 
-def _rows(heap: HeapState, holding: Holding, wanted: Mapping[str, str]) -> list[EntryRow]:
+def _rows(heap: HeapContext, holding: Holding, wanted: Mapping[str, str]) -> list[EntryRow]:
     rows = []
     known = contents_of(heap, holding.id)
     first = min(wanted, default="")
@@ -140,7 +140,7 @@ def _rows(heap: HeapState, holding: Holding, wanted: Mapping[str, str]) -> list[
     return rows
 
 
-def todo_of(heap: HeapState, file: FileEntry, entry: EntryRow) -> Todo | None:
+def todo_of(heap: HeapContext, file: FileEntry, entry: EntryRow) -> Todo | None:
     """What is to be done for a content that is not here. What is here in an older version is kept
     current whatever its size.
     """
@@ -151,7 +151,9 @@ def todo_of(heap: HeapState, file: FileEntry, entry: EntryRow) -> Todo | None:
     return "download"
 
 
-async def _take_away(heap: HeapState, entry: EntryRow, look_at: set[str], *, named: bool) -> bool:
+async def _take_away(
+    heap: HeapContext, entry: EntryRow, look_at: set[str], *, named: bool
+) -> bool:
     """The document has this content no more; whether the disk let it go. A file that says
     something else by now stays: it is read as a new one.
 
@@ -181,7 +183,7 @@ async def _take_away(heap: HeapState, entry: EntryRow, look_at: set[str], *, nam
 
 
 async def _rearrange(
-    heap: HeapState, known: Mapping[str, EntryRow], wanted: Mapping[str, str]
+    heap: HeapContext, known: Mapping[str, EntryRow], wanted: Mapping[str, str]
 ) -> None:
     """Take contents to their names; where that goes round in a circle, one steps aside."""
     left = {k: e for k, e in known.items() if e.path != wanted[k]}
@@ -202,7 +204,7 @@ async def _rearrange(
         left[blocked[0]] = await _move(heap, entry, _aside(entry))
 
 
-def _is_stray(heap: HeapState, entry: EntryRow) -> bool:
+def _is_stray(heap: HeapContext, entry: EntryRow) -> bool:
     """Whether an attachment stands in the directory of another note than its own (two notes have
     swapped their names): it goes when its own note is written.
     """
@@ -222,7 +224,7 @@ def _aside(entry: EntryRow) -> str:
     return str(PurePosixPath(entry.path).with_name(name))
 
 
-async def _move(heap: HeapState, entry: EntryRow, path: str) -> EntryRow:
+async def _move(heap: HeapContext, entry: EntryRow, path: str) -> EntryRow:
     known = stat_of(entry)
     old, new = (str(PurePosixPath(p).parent) for p in (entry.path, path))
     if known is not None:
@@ -239,7 +241,7 @@ async def _move(heap: HeapState, entry: EntryRow, path: str) -> EntryRow:
     return after
 
 
-async def _commit(heap: HeapState, gone: Sequence[str], after: Sequence[EntryRow]) -> None:
+async def _commit(heap: HeapContext, gone: Sequence[str], after: Sequence[EntryRow]) -> None:
     def store(change: Change) -> None:
         change.remove(gone)
         change.save(after)

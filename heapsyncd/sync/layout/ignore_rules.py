@@ -17,7 +17,7 @@ from heapsyncd.errors import UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE, Ignore
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.heap_folder import IGNORE_BYTES
 from heapsyncd.sync.layout.placement import plan_places
@@ -34,14 +34,14 @@ log = structlog.get_logger()
 class Rules:
     """The rules of one heap's folder, kept current. Made by ``load``."""
 
-    heap: HeapState
+    heap: HeapContext
     text: str | None
     """As last taken; None before the first time."""
     _seen: str | None = None
     _since: float = 0.0
 
     @classmethod
-    async def load(cls, heap: HeapState) -> "Rules":
+    async def load(cls, heap: HeapContext) -> "Rules":
         """The rules that were last taken, in this life or an earlier one."""
         text = await heap.db.read(lambda tx: heaps.get_meta(tx, _key(heap.id)))
         heap.ignore = Ignore.parse(text)
@@ -138,7 +138,7 @@ def taken(tx: Tx, heap: HeapId) -> Ignore:
 
 
 async def unhidden(
-    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str]
+    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str]
 ) -> list[BlockState]:
     """Those of the blocks whose places are not ignored; the others are left as they are."""
     at = {s.id: heap.index.path_of.get(s.id) or places.get(s.id) for s in states}

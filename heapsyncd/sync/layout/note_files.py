@@ -16,7 +16,7 @@ from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.paths import assets_of
-from heapsyncd.sync.heap.state import HeapState, now_ms, stamped
+from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge.note_text import digest
 
@@ -43,7 +43,7 @@ class Draft:
         return self.base is None or self.base.data != self.data
 
 
-def _write(heap: HeapState, draft: Draft) -> Write:
+def _write(heap: HeapContext, draft: Draft) -> Write:
     entry = heap.index.entries.get(draft.path)
     return Write(draft.path, draft.data, stat_of(entry) if entry is not None else None)
 
@@ -64,7 +64,7 @@ def plan_texts(tx: Tx, drafts: Sequence[Draft]) -> None:
 
 
 async def write_planned(
-    heap: HeapState,
+    heap: HeapContext,
     planned: Sequence[Draft],
     look_at: set[str],
     unchanged: Sequence[Draft] = (),
@@ -108,7 +108,7 @@ async def write_planned(
 
 
 def _written(
-    heap: HeapState, results: Iterable[tuple[Draft, Stat | Exception]], look_at: set[str]
+    heap: HeapContext, results: Iterable[tuple[Draft, Stat | Exception]], look_at: set[str]
 ) -> list[tuple[Draft, EntryRow]]:
     """The texts that stand in their files now, with their entries; of the others is told."""
     written: list[tuple[Draft, EntryRow]] = []

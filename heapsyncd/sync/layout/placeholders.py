@@ -13,7 +13,7 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import ONLY_PLACEHOLDERS, PLACEHOLDER
 from heapsyncd.sync.heap.paths import ASSETS
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 
 _FIRST: Final = b"heapsyncd: "
 _NAME_BYTES: Final = 255
@@ -41,7 +41,7 @@ def text_of(path: str, size_bytes: int | None) -> bytes:
     ).encode()
 
 
-async def settle_placeholders(heap: HeapState) -> None:
+async def settle_placeholders(heap: HeapContext) -> None:
     """Make the placeholders that are missing, take away those that stand for nothing (more)."""
     wanted = {placeholder_of(p): p for p in heap.index.remote}
     if heap.placeholders is None:
@@ -63,7 +63,7 @@ async def settle_placeholders(heap: HeapState) -> None:
         heap.placeholders.add(path)
 
 
-async def drop_placeholder(heap: HeapState, path: str) -> None:
+async def drop_placeholder(heap: HeapContext, path: str) -> None:
     """Take a placeholder away, if it is one; a note's empty directory of attachments with it."""
     if heap.placeholders is not None:
         heap.placeholders.discard(path)

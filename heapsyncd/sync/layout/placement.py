@@ -17,25 +17,25 @@ from heapsyncd.folder.layout import place
 from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.heap.index import stat_of
-from heapsyncd.sync.heap.offload import off_loop
+from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import ASIDE, assets_of
-from heapsyncd.sync.heap.state import HeapState, now_ms, stamped
+from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.move_order import arrange
 from heapsyncd.sync.layout.placeholders import drop_placeholder, placeholder_of
 
 
-async def plan_places(heap: HeapState) -> dict[BlockId, str]:
+async def plan_places(heap: HeapContext) -> dict[BlockId, str]:
     """Work out every block's place, by which links name those that have no file yet; the caller
     holds the lock.
     """
     # In a thread because it looks at the whole heap.
-    heap.places = await off_loop(lambda: place(heap.index.placed(), heap.index.path_of))
+    heap.places = await offload(lambda: place(heap.index.placed(), heap.index.path_of))
     heap.index.plan(heap.places)
     return heap.places
 
 
-async def put_in_place(heap: HeapState, look_at: set[str]) -> None:
+async def put_in_place(heap: HeapContext, look_at: set[str]) -> None:
     """Work out every block's place, and move what stands elsewhere."""
     places = await plan_places(heap)
     # What is held as deleted has no file to move.
@@ -55,7 +55,7 @@ async def put_in_place(heap: HeapState, look_at: set[str]) -> None:
     heap.index.retitled.clear()
 
 
-async def make_above(heap: HeapState, path: str, places: dict[BlockId, str]) -> None:
+async def make_above(heap: HeapContext, path: str, places: dict[BlockId, str]) -> None:
     """Make the directories a path needs that are not there (yet, or because their deletion is
     held), as the folder blocks they are.
     """
@@ -72,7 +72,7 @@ async def make_above(heap: HeapState, path: str, places: dict[BlockId, str]) -> 
     await heap.release([heap.held_up[p] for p in new if p in heap.held_up])
 
 
-async def _move_assets(heap: HeapState, old_note: str, new_note: str, look_at: set[str]) -> None:
+async def _move_assets(heap: HeapContext, old_note: str, new_note: str, look_at: set[str]) -> None:
     old, new = assets_of(old_note), assets_of(new_note)
     if await heap.disk.stat(old) is None:
         return
@@ -83,7 +83,7 @@ async def _move_assets(heap: HeapState, old_note: str, new_note: str, look_at: s
         heap.problems.found("write", old, reason)
 
 
-async def _move(heap: HeapState, old: str, new: str, look_at: set[str]) -> None:
+async def _move(heap: HeapContext, old: str, new: str, look_at: set[str]) -> None:
     """Move what stands at a path, with everything below it, and commit that.
 
     A save that has not been read yet moves along: the entry keeps the stamps of what was read, so
@@ -106,7 +106,7 @@ async def _move(heap: HeapState, old: str, new: str, look_at: set[str]) -> None:
 
 
 async def _entries_moved(
-    heap: HeapState, affected: Sequence[EntryRow], after: Sequence[EntryRow]
+    heap: HeapContext, affected: Sequence[EntryRow], after: Sequence[EntryRow]
 ) -> None:
     """Entries stand elsewhere now."""
     aliases = heap.index.aliases
@@ -135,7 +135,7 @@ def name_changed(change: Change, aliases: Container[str], old: EntryRow) -> None
 # ---- deletions, folders, files --------------------------------------------------------------
 
 
-async def remove(heap: HeapState, states: Sequence[BlockState], look_at: set[str]) -> None:
+async def remove(heap: HeapContext, states: Sequence[BlockState], look_at: set[str]) -> None:
     """Take away what the server deleted; a file with unread edits stays (an edit wins)."""
     for state in sorted(states, key=lambda s: -(heap.index.path_of.get(s.id) or "").count("/")):
         path = heap.index.path_of.get(state.id)
@@ -144,7 +144,7 @@ async def remove(heap: HeapState, states: Sequence[BlockState], look_at: set[str
         await heap.store(lambda change, i=state.id: change.update(i, stale=0))  # type: ignore[misc]
 
 
-async def _remove_path(heap: HeapState, state: BlockState, path: str, look_at: set[str]) -> bool:
+async def _remove_path(heap: HeapContext, state: BlockState, path: str, look_at: set[str]) -> bool:
     entry = heap.index.entries[path]
     owned = [entry]
     if entry.role == "note":
@@ -171,7 +171,7 @@ async def _remove_path(heap: HeapState, state: BlockState, path: str, look_at: s
     return True
 
 
-async def _unlink(heap: HeapState, entry: EntryRow, owned: Sequence[EntryRow]) -> None:
+async def _unlink(heap: HeapContext, entry: EntryRow, owned: Sequence[EntryRow]) -> None:
     """Take an entry and its attachments off the disk; what the user put beside them stays."""
     if entry.role == "folder":
         await heap.disk.remove_dir(entry.path)
@@ -190,7 +190,7 @@ async def _unlink(heap: HeapState, entry: EntryRow, owned: Sequence[EntryRow]) -
 
 
 async def make_folders(
-    heap: HeapState, states: Sequence[BlockState], places: dict[BlockId, str]
+    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str]
 ) -> None:
     """Make the directories of folder blocks, and those that others stand in, outer ones first."""
     for state in sorted(states, key=lambda s: places.get(s.id, "").count("/")):
@@ -210,7 +210,7 @@ async def make_folders(
 
 
 async def commit_entries(
-    heap: HeapState, block: BlockId, changed: Sequence[EntryRow], *, stale: bool = False
+    heap: HeapContext, block: BlockId, changed: Sequence[EntryRow], *, stale: bool = False
 ) -> None:
     """Bring entries up to date, and note whether the folder shows the block."""
 

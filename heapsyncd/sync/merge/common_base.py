@@ -14,7 +14,7 @@ from heapsyncd.document.edit import merge_three
 from heapsyncd.document.inline.visible_text import Alphabet, cut
 from heapsyncd.document.plan.clone_sources import with_content
 from heapsyncd.document.plan.remote_changes import CONTAINERS, LEAVES, content
-from heapsyncd.sync.merge.unmatched_text import Stray, by_word, goes_on, meetings
+from heapsyncd.sync.merge.unmatched_text import UnmatchedSpan, by_word, goes_on, meetings
 from heapsyncd.tree import Atom, Block, Inline, Text, attrs, inline
 
 ALIKE: Final = 2
@@ -102,8 +102,8 @@ class _Node:
 class _Common:
     def __init__(self, letters: Alphabet) -> None:
         self._letters = letters
-        self._ours: list[Stray] = []
-        self._theirs: list[Stray] = []
+        self._ours: list[UnmatchedSpan] = []
+        self._theirs: list[UnmatchedSpan] = []
         self._nodes: dict[int, _Node] = {}
         self._place = 0
 
@@ -150,8 +150,8 @@ class _Common:
                 items = _with_atoms_of(known, cut(content(node.like), at, hunk.start))
                 node.parts.append((at + shift, hunk.start + shift, items))
             start = hunk.start + shift
-            self._ours.append(Stray(node.like, ours[hunk.start : hunk.end], hunk.start))
-            self._theirs.append(Stray(node.theirs, hunk.text, start))
+            self._ours.append(UnmatchedSpan(node.like, ours[hunk.start : hunk.end], hunk.start))
+            self._theirs.append(UnmatchedSpan(node.theirs, hunk.text, start))
             at, shift = hunk.end, shift + len(hunk.text) - (hunk.end - hunk.start)
 
     def _gap(self, ours: Sequence[Block], theirs: Sequence[Block]) -> "Iterator[_Node | Block]":
@@ -164,10 +164,10 @@ class _Common:
             yield self._alone(block)
             self._theirs += self._whole(block)
 
-    def _whole(self, block: Block) -> Iterator[Stray]:
+    def _whole(self, block: Block) -> Iterator[UnmatchedSpan]:
         for leaf in block.walk():
             if leaf.kind in LEAVES:
-                yield Stray(leaf, self._string(leaf), place=self._place)
+                yield UnmatchedSpan(leaf, self._string(leaf), place=self._place)
 
     def _string(self, leaf: Block) -> str:
         """A leaf's content; two links under one label are the same, whatever note they mean."""

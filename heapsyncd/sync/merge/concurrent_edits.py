@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from heapsyncd.document.edit import Wish, express
+from heapsyncd.document.edit import Target, express
 from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, vector_of, without_deletions
@@ -27,7 +27,7 @@ take a good part of a second for every letter that somebody else types.
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
+class ConcurrentEdits:
     """Our edits that the other side may not have seen, beside what both knew.
 
     Args:
@@ -133,7 +133,7 @@ class Apart:
         lost = typed - now
         if not lost and not twice:
             return None
-        made = express(shared, Wish(body=ours), live=theirs).update
+        made = express(shared, Target(body=ours), live=theirs).update
         found = Replica.load([*shared, update, made or EMPTY]).view()
         # What both changed letter by letter reads otherwise in either order: that is no loss.
         if lost - said(found) != lost or _has_more(found, both, lost):

@@ -17,7 +17,7 @@ from typing import Final
 
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.diff.sequences import gaps_between, matches
-from heapsyncd.document.edit import Wish, edit, express, merge_three
+from heapsyncd.document.edit import Target, edit, express, merge_three
 from heapsyncd.document.replica import Replica
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
@@ -229,7 +229,7 @@ def read_body(
     updates: Sequence[bytes],
     links: NoteLinks,
     client_id: int,
-    wish: Wish,
+    target: Target,
 ) -> Reading:
     """The edit that a saved file means.
 
@@ -240,26 +240,28 @@ def read_body(
         updates: the log that ``live`` was loaded from.
         links: how ``[[names]]`` are to be understood.
         client_id: this process's id; used only where that is safe.
-        wish: what else is to change (tags, title); its body is filled in here.
+        target: what else is to change (tags, title); its body is filled in here.
 
     Raises:
         InvalidEdit: an editor would not accept the result; the replica is not to be used any more.
     """
     ours = parse(note.body, links)
     is_now = base is not None and base.updates == tuple(updates)
-    target, origin, is_apart = ours, updates, False
+    body, origin, is_apart = ours, updates, False
     if base is None:
         theirs = live.view()
-        target, is_apart = merge_three(common(ours, theirs), ours, theirs), True
+        body, is_apart = merge_three(common(ours, theirs), ours, theirs), True
     elif not is_now:
         before, theirs = parse(base.note.body, links), live.view()
         if base.updates is None or are_both_newer(before, ours, theirs):
-            target, is_apart = merged(before, ours, theirs), True
+            body, is_apart = merged(before, ours, theirs), True
         else:
             origin = base.updates
-    wish = replace(wish, body=target)
-    made = edit(live, wish) if is_now else express(origin, wish, live=live, client_id=client_id)
-    is_whole = made.is_as_wished and not is_apart
+    target = replace(target, body=body)
+    made = (
+        edit(live, target) if is_now else express(origin, target, live=live, client_id=client_id)
+    )
+    is_whole = made.reads_as_target and not is_apart
     return Reading(made.update, mentions(ours), is_whole, is_made=is_now)
 
 
@@ -364,16 +366,16 @@ def reexpress(
     had = said(first) - said(known)
     may_have = bool(had) and is_said_in(had, there)
     body = (merged if may_have else merge_three)(known, here, there)
-    wish = fields_wish(before, after, now, body)
-    wish = replace(wish, deleted_at_ms=deletion(old, ours, fresh))
-    return Compacted(state, express([state], wish, live=fresh, client_id=client_id).update)
+    target = fields_target(before, after, now, body)
+    target = replace(target, deleted_at_ms=deletion(old, ours, fresh))
+    return Compacted(state, express([state], target, live=fresh, client_id=client_id).update)
 
 
-def fields_wish(before: Fields, after: Fields, now: Fields, body: Block) -> Wish:
-    """Our changes of the fields, as wishes on a document that says ``now``."""
+def fields_target(before: Fields, after: Fields, now: Fields, body: Block) -> Target:
+    """Our changes of the fields, as targets on a document that says ``now``."""
     old_files = {f.key: f for f in before.files}
     new_files = {f.key: f for f in after.files}
-    wish = Wish(
+    target = Target(
         body=body,
         title=after.title if after.title not in {before.title, now.title} else None,
         add_tags=frozenset(after.tags) - frozenset(before.tags),
@@ -382,5 +384,5 @@ def fields_wish(before: Fields, after: Fields, now: Fields, body: Block) -> Wish
         drop_files=tuple(k for k in old_files if k not in new_files),
     )
     if after.deleted_at_ms != before.deleted_at_ms:
-        wish = replace(wish, deleted_at_ms=after.deleted_at_ms)
-    return wish
+        target = replace(target, deleted_at_ms=after.deleted_at_ms)
+    return target

@@ -14,7 +14,7 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
 from heapsyncd.model import Fields
 from heapsyncd.sync.merge.common_base import common
-from heapsyncd.sync.merge.note_text import Compacted, fields_wish, reexpress
+from heapsyncd.sync.merge.note_text import Compacted, fields_target, reexpress
 
 
 def restate(
@@ -33,8 +33,8 @@ def restate(
     here, there = ours.view(), fresh.view()
     body = merge_three(common(here, there), here, there)
     now = fresh.fields()
-    wish = fields_wish(_before(ours.fields(), now), ours.fields(), now, body)
-    told = express([state], wish, live=fresh, client_id=client_id).update
+    target = fields_target(_before(ours.fields(), now), ours.fields(), now, body)
+    told = express([state], target, live=fresh, client_id=client_id).update
     since = [state] if told is None else [state, told]
     edits = [told] if told is not None else []
     if len(acknowledged) < len(everything):

@@ -39,7 +39,7 @@ Meeting = tuple[Block, int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stray:
+class UnmatchedSpan:
     """A stretch of a leaf that the corresponding leaf does not have.
 
     ``place``: the number of blocks before it that both sides have; None: it is part of a leaf that
@@ -147,7 +147,7 @@ def _to_word_edges(old: str, hunk: Hunk) -> Hunk:
     return Hunk(start, end, old[start : hunk.start] + hunk.text + old[hunk.end : end])
 
 
-def meetings(ours: Sequence[Stray], theirs: Sequence[Stray]) -> list[Meeting]:
+def meetings(ours: Sequence[UnmatchedSpan], theirs: Sequence[UnmatchedSpan]) -> list[Meeting]:
     """The stretches of theirs that ours has somewhere too; each word of either counts once."""
     out: list[Meeting] = []
     for _ in range(_ROUNDS):
@@ -159,10 +159,10 @@ def meetings(ours: Sequence[Stray], theirs: Sequence[Stray]) -> list[Meeting]:
 
 
 def _round(
-    ours: Sequence[Stray], theirs: Sequence[Stray]
-) -> tuple[list[Meeting], list[Stray], list[Stray]]:
+    ours: Sequence[UnmatchedSpan], theirs: Sequence[UnmatchedSpan]
+) -> tuple[list[Meeting], list[UnmatchedSpan], list[UnmatchedSpan]]:
     found: list[Meeting] = []
-    left: tuple[dict[int, list[Stray]], dict[int, list[Stray]]] = ({}, {})
+    left: tuple[dict[int, list[UnmatchedSpan]], dict[int, list[UnmatchedSpan]]] = ({}, {})
     for i, j in _candidates(ours, theirs):
         if i in left[0] or j in left[1]:
             continue
@@ -180,7 +180,9 @@ def _round(
     return found, rests[0], rests[1]
 
 
-def _candidates(ours: Sequence[Stray], theirs: Sequence[Stray]) -> list[tuple[int, int]]:
+def _candidates(
+    ours: Sequence[UnmatchedSpan], theirs: Sequence[UnmatchedSpan]
+) -> list[tuple[int, int]]:
     """Which strays may be the same, the likeliest first."""
     having: dict[str, list[int]] = defaultdict(list)
     for i, stray in enumerate(ours):
@@ -199,7 +201,7 @@ def _candidates(ours: Sequence[Stray], theirs: Sequence[Stray]) -> list[tuple[in
     return [(i, j) for _, i, j in sorted(rated)]
 
 
-def _is_enough(a: Stray, b: Stray, same: int) -> bool:
+def _is_enough(a: UnmatchedSpan, b: UnmatchedSpan, same: int) -> bool:
     """Whether so many equal letters are no chance: a word may be in any two texts, but not all
     there is in one.
     """
@@ -213,11 +215,11 @@ def _is_enough(a: Stray, b: Stray, same: int) -> bool:
     return same >= _HERE and 2 * same >= small
 
 
-def _rest(stray: Stray, same: Sequence[tuple[int, int]]) -> list[Stray]:
+def _rest(stray: UnmatchedSpan, same: Sequence[tuple[int, int]]) -> list[UnmatchedSpan]:
     """What is left of a stray without some stretches."""
     edges = [0, *(e for start, n in sorted(same) for e in (start, start + n)), len(stray.text)]
     return [
-        Stray(stray.block, stray.text[start:end], stray.at + start, stray.place)
+        UnmatchedSpan(stray.block, stray.text[start:end], stray.at + start, stray.place)
         for start, end in zip(edges[::2], edges[1::2], strict=True)
         if _letters(stray.text[start:end])
     ]

@@ -10,7 +10,7 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.errors import RequestRefused
 from heapsyncd.ids import BlockId
 from heapsyncd.model import BlockRow, Changed, ChangePage, Gone
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.pull.server_rollback import tell_again
 
@@ -24,7 +24,7 @@ SURE = 50
 _NOT_THE_CURSOR = frozenset({401, 403, 404})
 
 
-async def poll(heap: HeapState) -> bool:
+async def poll(heap: HeapContext) -> bool:
     """Read the delta feed to its end; whether it said anything new."""
     if heap.cursor_ms is None:
         rows = await heap.db.read(heaps.load_all)
@@ -61,7 +61,7 @@ class _Told:
     trashed: set[BlockId] = field(default_factory=set)
 
 
-async def _read(heap: HeapState, told: _Told) -> bool:
+async def _read(heap: HeapContext, told: _Told) -> bool:
     news = False
     while True:
         assert heap.cursor_ms is not None
@@ -92,7 +92,7 @@ async def _read(heap: HeapState, told: _Told) -> bool:
             return news
 
 
-async def _page(heap: HeapState, cursor_ms: int) -> ChangePage | None:
+async def _page(heap: HeapContext, cursor_ms: int) -> ChangePage | None:
     """The feed's next page. None: it has to be read anew, for the server does not take the cursor,
     or is behind it (its clock was set back, it came from a backup).
     """
@@ -109,7 +109,7 @@ async def _page(heap: HeapState, cursor_ms: int) -> ChangePage | None:
     return None
 
 
-async def _know(heap: HeapState, page: ChangePage) -> None:
+async def _know(heap: HeapContext, page: ChangePage) -> None:
     """Learn the kind of blocks that are new: only rows tell it (PROTOCOL §4)."""
     unknown = [c.id for c in page.changed if c.id not in heap.index.blocks]
     if len(unknown) > FEW_UNKNOWN:
@@ -119,7 +119,7 @@ async def _know(heap: HeapState, page: ChangePage) -> None:
     await add_rows(heap, [r for r in found if r is not None])
 
 
-async def from_trash(heap: HeapState, found: Iterable[BlockId]) -> bool:
+async def from_trash(heap: HeapContext, found: Iterable[BlockId]) -> bool:
     """Learn of blocks in the server's trash that there are files of; whether there were any.
 
     Raises:
@@ -132,12 +132,12 @@ async def from_trash(heap: HeapState, found: Iterable[BlockId]) -> bool:
     return bool(wanted)
 
 
-async def _list_rows(heap: HeapState) -> None:
+async def _list_rows(heap: HeapContext) -> None:
     async for page in heap.backend.rows(heap.id):
         await add_rows(heap, page)
 
 
-async def add_rows(heap: HeapState, rows: Sequence[BlockRow]) -> None:
+async def add_rows(heap: HeapContext, rows: Sequence[BlockRow]) -> None:
     """Put rows the server listed into the cache, to be pulled."""
     new = [r for r in rows if r.id not in heap.index.blocks and r.heap_id == heap.id]
     if not new:
@@ -156,7 +156,7 @@ async def add_rows(heap: HeapState, rows: Sequence[BlockRow]) -> None:
 
 
 def _announce(
-    change: Change, heap: HeapState, page: ChangePage, *, moving: bool
+    change: Change, heap: HeapContext, page: ChangePage, *, moving: bool
 ) -> tuple[bool, set[BlockId], bool]:
     """Note which blocks to pull, together with the cursor; whether there are any, those that the
     server has in an earlier state than it once announced, and whether files are nobody's now.
@@ -191,7 +191,7 @@ def _announce(
 
 
 def _announce_gone(
-    change: Change, heap: HeapState, state: BlockState, gone: Gone, *, moving: bool
+    change: Change, heap: HeapContext, state: BlockState, gone: Gone, *, moving: bool
 ) -> bool:
     """A block is in the trash, or deleted for good; whether its files are nobody's now."""
     is_live = state.deleted_at_ms is None

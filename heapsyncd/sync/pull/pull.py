@@ -28,8 +28,8 @@ from heapsyncd.document.updates import missing
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import PullAsk
-from heapsyncd.sync.heap.offload import off_loop
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.pull.receive import Incoming, receive
 from heapsyncd.sync.pull.server_rollback import is_behind
@@ -48,7 +48,7 @@ NOTHING = b"\0\0"
 """The empty update."""
 
 
-async def pull(heap: HeapState, *, everything: bool = False) -> None:
+async def pull(heap: HeapContext, *, everything: bool = False) -> None:
     """Pull every wanted block, folders and tags first, each batch committed as it comes.
 
     What an answer did not bring on (a version was announced that is not delivered) is not asked
@@ -125,7 +125,7 @@ def _is_answered(tx: Tx, block: BlockId, answered: Mapping[BlockId, BlockState])
     return block in answered and blocks.get(tx, block) == answered[block]
 
 
-async def _acknowledged(heap: HeapState, batch: Sequence[BlockState]) -> dict[BlockId, int]:
+async def _acknowledged(heap: HeapContext, batch: Sequence[BlockState]) -> dict[BlockId, int]:
     """Up to which number of their logs the server has everything."""
     return await heap.db.read(lambda tx: {s.id: blocks.acknowledged(tx, s.id) for s in batch})
 
@@ -150,7 +150,7 @@ def _missing(change: Change, ids: Sequence[BlockId]) -> None:
         change.update(block, wanted=0)
 
 
-async def follow(heap: HeapState, limit: int) -> None:
+async def follow(heap: HeapContext, limit: int) -> None:
     """Follow the heap's notes live, the most recently changed ones up to a bound; runs until
     cancelled.
     """
@@ -186,7 +186,7 @@ async def follow(heap: HeapState, limit: int) -> None:
             heap.live = None
 
 
-async def _choose(heap: HeapState, feed: LiveFeed, limit: int) -> None:
+async def _choose(heap: HeapContext, feed: LiveFeed, limit: int) -> None:
     """Keep the set of followed blocks in step with the cache."""
     versions: dict[BlockId, int] = {}
     while True:
@@ -215,7 +215,7 @@ class _Asked:
     some: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-async def _answer(heap: HeapState, feed: LiveFeed, asked: _Asked) -> None:
+async def _answer(heap: HeapContext, feed: LiveFeed, asked: _Asked) -> None:
     """Answer what the server asks, once its news are known here: what is unsent may be a deletion
     of what somebody has written to since.
     """
@@ -249,7 +249,7 @@ def _burst(feed: LiveFeed, first: LiveEvent) -> list[LiveEvent]:
         events.append(event)
 
 
-async def _happened(heap: HeapState, asked: _Asked, events: Sequence[LiveEvent]) -> None:
+async def _happened(heap: HeapContext, asked: _Asked, events: Sequence[LiveEvent]) -> None:
     for event in events:
         match event:
             case LiveAsked(block):
@@ -271,7 +271,7 @@ async def _happened(heap: HeapState, asked: _Asked, events: Sequence[LiveEvent])
         await receive(heap, [Incoming(u.block, u.sync_version, u.update) for u in updates])
 
 
-async def _lacking(heap: HeapState, asks: Sequence[LiveAsked]) -> list[bytes]:
+async def _lacking(heap: HeapContext, asks: Sequence[LiveAsked]) -> list[bytes]:
     """What the server lacks of the blocks it asks for; of the first ones when there is much to
     say. Sent for speed only: durable is what HTTP acknowledged.
 
@@ -296,7 +296,7 @@ async def _lacking(heap: HeapState, asks: Sequence[LiveAsked]) -> list[bytes]:
     now_s = time.monotonic()
     for ask, rows in asking:
         heap.sent.add(ask.block, [r.seq for r in rows if r.local], now_s)
-    answers = await off_loop(lambda: [_answer_of(ask, rows) for ask, rows in asking])
+    answers = await offload(lambda: [_answer_of(ask, rows) for ask, rows in asking])
     behind = [a.block for (a, _), (_, is_less) in zip(asking, answers, strict=True) if is_less]
     if behind:
         # The next pull asks: one that is on its way was asked for before.

@@ -15,19 +15,19 @@ from heapsyncd.cache import blocks, history, renditions
 from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.cache.history import Review
 from heapsyncd.database import Tx
-from heapsyncd.document.edit import Wish, edit
+from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import brings_nothing, vector_of
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields
 from heapsyncd.sync.edits.fields import bring_folders_back
-from heapsyncd.sync.heap.offload import off_loop
-from heapsyncd.sync.heap.state import HeapState, now_ms
+from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge import review_notices
 from heapsyncd.sync.merge.blank_guard import BLANKED, blanked
-from heapsyncd.sync.merge.concurrent_edits import Apart
+from heapsyncd.sync.merge.concurrent_edits import ConcurrentEdits
 from heapsyncd.sync.merge.note_text import reexpress
 from heapsyncd.sync.merge.rebase import restate
 from heapsyncd.sync.merge.undelete import Said
@@ -90,7 +90,7 @@ class Absorbed:
         return bool(held_up) or self.forgot or any(is_local for _, is_local in self.rows)
 
 
-async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
+async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
     """Take updates in; blocks the cache does not know are passed over (the delta feed brings
     them).
     """
@@ -113,7 +113,7 @@ async def receive(heap: HeapState, items: Sequence[Incoming]) -> None:
         heap.to_push.set()
 
 
-async def _round(heap: HeapState, items: Sequence[Incoming]) -> list[Absorbed]:
+async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]:
     """Take in at most one update of each block; what of it was stored."""
     now_s = time.monotonic()
     sent = {i.id: heap.sent.of(i.id, now_s) for i in items}
@@ -124,7 +124,7 @@ async def _round(heap: HeapState, items: Sequence[Incoming]) -> list[Absorbed]:
     known = [(item, block) for item, block in found if block is not None]
     # Taken out of the shared ones: what is changed here is put back when that is stored.
     work = [(i, k, heap.replicas.take(k.state.id, k.state.seq)) for i, k in known]
-    every = await off_loop(lambda: [_absorb(heap, k, r, i) for i, k, r in work])
+    every = await offload(lambda: [_absorb(heap, k, r, i) for i, k, r in work])
     for one in every:
         if one.is_known and one.replica is not None:
             heap.replicas.put(one.state.id, one.state.seq, one.replica)
@@ -179,7 +179,7 @@ class _Found:
             return None
         log_rows = [(r.seq, r.data) for r in self.rows]
         try:
-            return Apart(log_rows, unsent, self.sent).together(update, merged)
+            return ConcurrentEdits(log_rows, unsent, self.sent).together(update, merged)
         except BlockError as error:
             log.warning("edits not brought together", block=self.state.id, reason=str(error))
             return None
@@ -212,7 +212,7 @@ def _read(
     return _Found(state, blocks.log(tx, state.id), unsent, sent)
 
 
-def _absorb(heap: HeapState, found: _Found, held: Replica | None, item: Incoming) -> Absorbed:
+def _absorb(heap: HeapContext, found: _Found, held: Replica | None, item: Incoming) -> Absorbed:
     """What one update means; runs in a thread, and changes nothing but the replica.
 
     Args:
@@ -260,11 +260,11 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
     if taken.is_news:
         new.append((item.update, False))
     wins, reviews = _wins(found, item.update, trashed, replica)
-    wish = _own_wish(found.state, replica.fields(), wins=wins)
+    target = _own_target(found.state, replica.fields(), wins=wins)
     if new and (wins or replica.fields().deleted_at_ms is None):
-        wish = replace(wish, body=found.together(item.update, replica))
-    if wish != Wish():
-        made = edit(replica, wish)
+        target = replace(target, body=found.together(item.update, replica))
+    if target != Target():
+        made = edit(replica, target)
         if made.update is not None:
             new.append((made.update, True))
     if taken.changed and ours is not None:
@@ -300,13 +300,13 @@ def _wins(
     return now.fields.deleted_at_ms is None and now.adds_to(trashed), ()
 
 
-def _own_wish(state: BlockState, fields: Fields, *, wins: bool) -> Wish:
+def _own_target(state: BlockState, fields: Fields, *, wins: bool) -> Target:
     """What we have to say to a document that just came from the server."""
-    wish = Wish(deleted_at_ms=None) if wins and fields.deleted_at_ms is not None else Wish()
+    target = Target(deleted_at_ms=None) if wins and fields.deleted_at_ms is not None else Target()
     if state.born_here and not fields.title and state.title:
         # The server knows the block now and its document has no title yet (PROTOCOL §4).
-        wish = replace(wish, title=state.title)
-    return wish
+        target = replace(target, title=state.title)
+    return target
 
 
 def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: int) -> Absorbed:
@@ -338,7 +338,7 @@ def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: in
     )  # fmt: skip
 
 
-def _store(change: Change, heap: HeapState, absorbed: Absorbed) -> int | None:
+def _store(change: Change, heap: HeapContext, absorbed: Absorbed) -> int | None:
     """Store what an update meant; the block's new position in its log, None when it is no more."""
     tx, block = change.tx, absorbed.state.id
     if absorbed.bad is not None:

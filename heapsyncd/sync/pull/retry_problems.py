@@ -1,11 +1,11 @@
 """Blocks in trouble are asked for again now and then: the trouble may be over."""
 
 from heapsyncd.cache import blocks
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 
 
-async def ask_again(heap: HeapState) -> None:
+async def ask_again(heap: HeapContext) -> None:
     """Have blocks in trouble that the server knows pulled and published once more: the trouble
     may be over. Until both is done they are pending.
     """

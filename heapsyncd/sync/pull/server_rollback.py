@@ -14,14 +14,14 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.updates import vector_of
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 
 log = structlog.get_logger()
 
 
 async def tell_again(
-    heap: HeapState, older: Iterable[BlockId], told: Container[BlockId] | None
+    heap: HeapContext, older: Iterable[BlockId], told: Container[BlockId] | None
 ) -> bool:
     """Let everything be sent again that the server forgot; whether there is any.
 
@@ -55,7 +55,7 @@ async def tell_again(
     return True
 
 
-async def _unknown(heap: HeapState, told: Container[BlockId]) -> list[BlockId]:
+async def _unknown(heap: HeapContext, told: Container[BlockId]) -> list[BlockId]:
     """The blocks that the server knew once and does not know now."""
     absent = [
         s.id

@@ -9,7 +9,7 @@ from typing import Any
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.sync.heap.paths import assets_of
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.placeholders import placeholder_of
 
 
@@ -26,7 +26,7 @@ def asked(rows: Iterable[EntryRow], path: str) -> list[EntryRow]:
     ]
 
 
-async def fetch(heap: HeapState, paths: Sequence[str]) -> list[dict[str, Any]]:
+async def fetch(heap: HeapContext, paths: Sequence[str]) -> list[dict[str, Any]]:
     """Have the contents at these paths fetched, if they are not here; how far each is. Asking
     again is how to look on.
     """

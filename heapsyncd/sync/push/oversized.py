@@ -16,7 +16,7 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import PullAsk
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.pull.retry_problems import ask_again
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ ASKED_AGAIN: Final = Backoff(1.0, 600.0)
 """When the server is asked whether it has them."""
 
 
-async def sent_live(heap: HeapState, block: BlockId, sync_version: int, update: bytes) -> bool:
+async def sent_live(heap: HeapContext, block: BlockId, sync_version: int, update: bytes) -> bool:
     """Whether the server has an update that was refused as too large; if not, it is sent over the
     live connection, if there is one, and asked for again later.
     """
@@ -42,14 +42,14 @@ async def sent_live(heap: HeapState, block: BlockId, sync_version: int, update: 
     return False
 
 
-async def look_again(heap: HeapState) -> None:
+async def look_again(heap: HeapContext) -> None:
     """When it is time, have what was sent so offered once more: then it is found to be there."""
     if time.monotonic() >= heap.large_at_s:
         heap.large_at_s = math.inf
         await ask_again(heap)
 
 
-async def _arrived(heap: HeapState, block: BlockId, sync_version: int, update: bytes) -> bool:
+async def _arrived(heap: HeapContext, block: BlockId, sync_version: int, update: bytes) -> bool:
     answer = await heap.backend.pull(heap.id, [PullAsk(block, sync_version, None)])
     found = [p.update for p in answer.blocks if p.id == block and p.sync_version == sync_version]
 

@@ -18,8 +18,8 @@ from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError, PeerError, RequestRefused, leaves
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Push, PushResult
-from heapsyncd.sync.heap.offload import off_loop
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.pull.server_rollback import tell_again
 from heapsyncd.sync.push.oversized import sent_live
@@ -41,7 +41,7 @@ class _Unsent:
     update: bytes
 
 
-async def push(heap: HeapState) -> bool:
+async def push(heap: HeapContext) -> bool:
     """Create what the server does not know, send what is unsent; whether there was anything."""
     sent = await _insert_born(heap)
     while True:
@@ -77,19 +77,19 @@ async def push(heap: HeapState) -> bool:
             return sent  # not again at once: a pull or a person comes first
 
 
-def _note(heap: HeapState, batch: Sequence[_Unsent]) -> None:
+def _note(heap: HeapContext, batch: Sequence[_Unsent]) -> None:
     now_s = time.monotonic()
     for unsent in batch:
         heap.sent.add(unsent.state.id, unsent.rows, now_s)
 
 
-def unsent(heap: HeapState) -> bool:
+def unsent(heap: HeapContext) -> bool:
     """Whether there is anything to push."""
     return bool(heap.index.sendable() or heap.index.born)
 
 
 async def _put_back(
-    heap: HeapState, batch: Sequence[_Unsent], results: Sequence[PushResult]
+    heap: HeapContext, batch: Sequence[_Unsent], results: Sequence[PushResult]
 ) -> list[PushResult]:
     """The results; a version that the server does not know yet, but once did, is as stale as one
     that it has left behind: it was put back from a backup.
@@ -108,7 +108,7 @@ async def _put_back(
 
 
 async def _send(
-    heap: HeapState, batch: Sequence[_Unsent], refused: dict[BlockId, str]
+    heap: HeapContext, batch: Sequence[_Unsent], refused: dict[BlockId, str]
 ) -> list[PushResult]:
     """Push a batch. A request that is refused for what is in it is taken apart, so that one edit
     never holds up the others: what alone is refused gets the reason in ``refused``.
@@ -135,7 +135,7 @@ async def _send(
         return [PushResult(one.state.id, "invalid", version)]
 
 
-async def _insert_born(heap: HeapState) -> bool:
+async def _insert_born(heap: HeapContext) -> bool:
     """Let the server know the blocks made here, folders and tags before what is in them."""
     if not heap.index.born:
         return False
@@ -147,7 +147,7 @@ async def _insert_born(heap: HeapState) -> bool:
     return bool(born)
 
 
-async def _insert(heap: HeapState, batch: Sequence[BlockState]) -> None:
+async def _insert(heap: HeapContext, batch: Sequence[BlockState]) -> None:
     gate = asyncio.Semaphore(INSERTS_AT_ONCE)
     known: dict[str, int] = {}
     refused: dict[str, str] = {}
@@ -182,7 +182,7 @@ async def _insert(heap: HeapState, batch: Sequence[BlockState]) -> None:
             heap.to_follow.set()  # now it has a version to be followed under
 
 
-async def _unsent(heap: HeapState) -> list[_Unsent]:
+async def _unsent(heap: HeapContext) -> list[_Unsent]:
     def read(tx: Tx) -> list[tuple[BlockState, list[blocks.LogRow]]]:
         found = blocks.dirty(tx, heap.id, BATCH)
         return [(s, [r for r in blocks.log(tx, s.id) if r.local]) for s in found]
@@ -193,7 +193,7 @@ async def _unsent(heap: HeapState) -> list[_Unsent]:
     if all(len(rows) == 1 for _, rows in found):
         merged: list[bytes | BlockError] = [rows[0].data for _, rows in found]
     else:
-        merged = await off_loop(lambda: [_merged([r.data for r in rows]) for _, rows in found])
+        merged = await offload(lambda: [_merged([r.data for r in rows]) for _, rows in found])
     unsent = []
     for (state, rows), update in zip(found, merged, strict=True):
         if isinstance(update, BlockError):

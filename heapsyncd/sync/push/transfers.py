@@ -24,7 +24,7 @@ from heapsyncd.folder.snapshot import Stat
 from heapsyncd.model import FileEntry
 from heapsyncd.sync.edits.contents import files_of
 from heapsyncd.sync.heap.index import stat_of
-from heapsyncd.sync.heap.state import HeapState, PutOff, stamped
+from heapsyncd.sync.heap.state import HeapContext, PutOff, stamped
 from heapsyncd.sync.report import Progress
 
 log = structlog.get_logger()
@@ -46,7 +46,7 @@ TRIES: Final = 3
 class _Source:
     """A file of the folder, as an upload reads it."""
 
-    heap: HeapState
+    heap: HeapContext
     path: str
     expected: Stat
     file: FileEntry
@@ -79,7 +79,7 @@ class _Source:
             raise FileChanged(f"{self.path} changed while it was sent") from error
 
 
-async def transfer(heap: HeapState) -> bool:
+async def transfer(heap: HeapContext) -> bool:
     """Carry out every transfer that is due; whether any was done. Trouble with one file is a
     problem, not the end.
 
@@ -105,7 +105,7 @@ async def transfer(heap: HeapState) -> bool:
     return any(done)
 
 
-async def _transfer(heap: HeapState, entry: EntryRow) -> bool:
+async def _transfer(heap: HeapContext, entry: EntryRow) -> bool:
     files = {f.key: f for f in await files_of(heap, entry.block_id)}
     file = files.get(entry.key or "")
     if file is None:
@@ -127,7 +127,7 @@ async def _transfer(heap: HeapState, entry: EntryRow) -> bool:
         return False
 
 
-def _put_off(heap: HeapState, entry: EntryRow, *, for_good: bool = False) -> None:
+def _put_off(heap: HeapContext, entry: EntryRow, *, for_good: bool = False) -> None:
     """Try a refused content again later, and each time twice as much later."""
     before = heap.put_off.get(entry.path)
     times = before.times + 1 if before is not None and before.key == entry.key else 1
@@ -135,7 +135,7 @@ def _put_off(heap: HeapState, entry: EntryRow, *, for_good: bool = False) -> Non
     heap.put_off[entry.path] = PutOff(entry.key or "", times, time.monotonic() + wait_s)
 
 
-def _is_put_off(heap: HeapState, entry: EntryRow, now: float) -> bool:
+def _is_put_off(heap: HeapContext, entry: EntryRow, now: float) -> bool:
     found = heap.put_off.get(entry.path)
     return found is not None and found.key == entry.key and now < found.not_before
 
@@ -150,7 +150,7 @@ def _refused(entry: EntryRow, file: FileEntry, error: RequestRefused) -> str:
     return f"its {entry.todo} was refused, and is tried again later: {error}"
 
 
-async def _upload(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
+async def _upload(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool:
     state = await heap.db.read(lambda tx: blocks.get(tx, entry.block_id))
     expected = stat_of(entry)
     if state is None or state.sync_version == 0 or expected is None:
@@ -172,7 +172,7 @@ async def _upload(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
     return True
 
 
-async def _download(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
+async def _download(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool:
     """Fetch a content; one with a wrong hash is thrown away, and after some tries given up."""
     lacks = "names no sha256 of it" if not file.hash else ""
     if file.hash and not file.size_bytes and file.hash != EMPTY:
@@ -206,7 +206,7 @@ async def _download(heap: HeapState, entry: EntryRow, file: FileEntry) -> bool:
     return True
 
 
-async def _fetch(heap: HeapState, entry: EntryRow, file: FileEntry) -> Stat | None:
+async def _fetch(heap: HeapContext, entry: EntryRow, file: FileEntry) -> Stat | None:
     """Fetch a content into a part beside its place, going on where an earlier try stopped; None
     when its hash is wrong.
     """
@@ -256,7 +256,7 @@ async def _and_end(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]:
     yield None
 
 
-def _tell(heap: HeapState, path: str, done: int, total: int) -> None:
+def _tell(heap: HeapContext, path: str, done: int, total: int) -> None:
     heap.moved_bytes[path] = done
     for row in heap.report.transfers:
         if row["path"] == path:
@@ -264,7 +264,7 @@ def _tell(heap: HeapState, path: str, done: int, total: int) -> None:
     heap.account.step(Progress(f"{heap.report.title}: {path}", done, total, "bytes"))
 
 
-async def _commit(heap: HeapState, entry: EntryRow) -> None:
+async def _commit(heap: HeapContext, entry: EntryRow) -> None:
     async with heap.lock:
         now = heap.index.entries.get(entry.path)
         if now is None or now.key != entry.key:

@@ -39,8 +39,8 @@ from heapsyncd.sync.push.on_demand import fetch, inside
 from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
 from heapsyncd.sync.runtime.heap import HeapMirror
 from heapsyncd.sync.runtime.open_heap import chosen, open_heap, unmatched
-from heapsyncd.sync.runtime.suspend import Suspends
-from heapsyncd.sync.scan.scanner import Intake
+from heapsyncd.sync.runtime.suspend import SuspendDetector
+from heapsyncd.sync.scan.scanner import Scanner
 
 _T = TypeVar("_T")
 
@@ -131,7 +131,7 @@ class AccountMirror:
         self._at_work = at_work
         self._end = asyncio.Event()
         self._claimed: list[HeapFolder] = []
-        self._suspends = Suspends()
+        self._suspends = SuspendDetector()
         self._tasks: list[asyncio.Task[None]] = []
         self.mirrors: dict[HeapId, HeapMirror] = {}
 
@@ -333,7 +333,7 @@ class AccountMirror:
         self._claimed.append(state.disk)
         mirror = HeapMirror(
             state,
-            Intake(state, await Rules.load(state)),
+            Scanner(state, await Rules.load(state)),
             ONCE_POLL_S if self._once else self._account.poll_interval_s,
             "off" if self._once else self._account.live,
             self._end,

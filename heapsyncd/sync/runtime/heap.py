@@ -15,7 +15,7 @@ from heapsyncd.config import Live
 from heapsyncd.errors import FolderTrouble, TryLater
 from heapsyncd.folder.watch import watch
 from heapsyncd.sync.deletions.holds import carry_out, settle
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.placeholders import settle_placeholders
 from heapsyncd.sync.publish import publish
 from heapsyncd.sync.pull.delta_feed import poll
@@ -25,8 +25,8 @@ from heapsyncd.sync.pull.retry_problems import ask_again
 from heapsyncd.sync.push.oversized import look_again
 from heapsyncd.sync.push.push import push, unsent
 from heapsyncd.sync.push.transfers import transfer
-from heapsyncd.sync.runtime.retry import Patience
-from heapsyncd.sync.scan.scanner import Intake
+from heapsyncd.sync.runtime.retry import RetryPolicy
+from heapsyncd.sync.scan.scanner import Scanner
 from heapsyncd.sync.scan.watch_audit import missed
 
 log = structlog.get_logger()
@@ -62,14 +62,14 @@ class HeapMirror:
         looked: called once the first look at the folder is through.
     """
 
-    state: HeapState
-    intake: Intake
+    state: HeapContext
+    intake: Scanner
     poll_interval_s: float
     live: Live
     stop: asyncio.Event
     looked: Callable[[], None]
     first_look: bool = False
-    trouble: dict[str, Patience] = field(default_factory=dict)
+    trouble: dict[str, RetryPolicy] = field(default_factory=dict)
     _hinted: asyncio.Event = field(default_factory=asyncio.Event)
     _awake: asyncio.Event = field(default_factory=asyncio.Event)
     """Ends the pauses after failures: things may be otherwise now."""
@@ -237,7 +237,9 @@ class HeapMirror:
     # ---- the server ------------------------------------------------------------------------
 
     async def _receive(self) -> None:
-        patience = self.trouble.setdefault("receive", Patience(self.state, "receive", proves=True))
+        policy = self.trouble.setdefault(
+            "receive", RetryPolicy(self.state, "receive", proves=True)
+        )
         rows = await self.state.db.read(heaps.load_all)
         mirrored = any(r.id == self.state.id and r.mirrored for r in rows)
         if mirrored:
@@ -262,7 +264,7 @@ class HeapMirror:
             asked = self.state.to_pull.is_set() or not self.state.listed.is_set()
             self.state.to_pull.clear()
             self._awake.clear()
-            worked = await patience.attempt(step)
+            worked = await policy.attempt(step)
             if worked or mirrored:
                 self.state.listed.set()
             if news or asked or not worked:
@@ -272,7 +274,7 @@ class HeapMirror:
                 await self._rest("receive", self.state.to_pull, timeout_s=pause)
             else:
                 await self._rest(
-                    "receive", self._awake, *patience.ends(), timeout_s=patience.pause_s()
+                    "receive", self._awake, *policy.ends(), timeout_s=policy.pause_s()
                 )
 
     @property
@@ -288,7 +290,7 @@ class HeapMirror:
             await first_of(self.state.current, self.stop)
 
     async def _send(self) -> None:
-        patience = self.trouble.setdefault("send", Patience(self.state, "send"))
+        policy = self.trouble.setdefault("send", RetryPolicy(self.state, "send"))
 
         async def step() -> None:
             if await push(self.state):
@@ -299,20 +301,20 @@ class HeapMirror:
         self.state.to_push.set()
         while not self.stop.is_set():
             await first_of(self.state.to_push, self.stop)
-            patience.trying = True  # also while it waits for the news
+            policy.trying = True  # also while it waits for the news
             if not self._hears_at_once and unsent(self.state):
                 self.state.out_of_touch()  # the last news may be old: ask before each push
             await self._in_touch()
             if self.stop.is_set():
                 return
             self.state.to_push.clear()
-            if not await patience.attempt(step):
+            if not await policy.attempt(step):
                 self.state.to_push.set()
-                await self._wait_out(patience)
+                await self._wait_out(policy)
             await self.state.count()
 
     async def _transfer(self) -> None:
-        patience = self.trouble.setdefault("transfer", Patience(self.state, "transfer"))
+        policy = self.trouble.setdefault("transfer", RetryPolicy(self.state, "transfer"))
 
         async def step() -> None:
             if await transfer(self.state):
@@ -326,8 +328,8 @@ class HeapMirror:
             self.state.to_transfer.clear()
             if self.stop.is_set():
                 return
-            if not await patience.attempt(step):
-                await self._wait_out(patience)
+            if not await policy.attempt(step):
+                await self._wait_out(policy)
                 self.state.to_transfer.set()
             await self.state.count()
 
@@ -335,13 +337,13 @@ class HeapMirror:
         if self.live == "off":
             return
         await first_of(self.state.listed, self.stop)
-        patience = self.trouble.setdefault("follow", Patience(self.state, "follow"))
+        policy = self.trouble.setdefault("follow", RetryPolicy(self.state, "follow"))
         while not self.stop.is_set():
-            if not await patience.attempt(lambda: follow(self.state, FOLLOWED[self.live])):
-                await self._wait_out(patience)
+            if not await policy.attempt(lambda: follow(self.state, FOLLOWED[self.live])):
+                await self._wait_out(policy)
             await first_of(self.stop, timeout_s=FOLLOW_AGAIN_S)
 
-    async def _wait_out(self, patience: Patience) -> None:
+    async def _wait_out(self, policy: RetryPolicy) -> None:
         """Wait after a failure; then the news has to be heard before anything is sent."""
-        await first_of(self.stop, self._awake, *patience.ends(), timeout_s=patience.pause_s())
+        await first_of(self.stop, self._awake, *policy.ends(), timeout_s=policy.pause_s())
         self.state.to_pull.set()

@@ -10,7 +10,7 @@ import structlog
 
 from heapsyncd.backoff import Lane
 from heapsyncd.errors import PeerError, SignInRefused, TryLater, meant
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 
 Work = Literal["send", "receive", "transfer", "follow"]
 _SUFFERS: Final[Mapping[Work, str]] = {
@@ -24,7 +24,7 @@ _SUFFERS: Final[Mapping[Work, str]] = {
 log = structlog.get_logger()
 
 
-class Patience(Lane):
+class RetryPolicy(Lane):
     """One kind of work of one heap, tried again and again.
 
     Args:
@@ -34,7 +34,7 @@ class Patience(Lane):
             do).
     """
 
-    def __init__(self, heap: HeapState, work: Work, *, proves: bool = False) -> None:
+    def __init__(self, heap: HeapContext, work: Work, *, proves: bool = False) -> None:
         super().__init__(heap.backend.contact)
         self.work = work
         self.trying = False

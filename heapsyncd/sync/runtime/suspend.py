@@ -12,7 +12,7 @@ SLEPT_S: Final = 5.0
 
 
 @dataclass
-class Suspends:
+class SuspendDetector:
     """Asked now and then whether the machine was suspended since it was last asked."""
 
     awake_s: Callable[[], float] = time.monotonic

@@ -32,9 +32,9 @@ from heapsyncd.sync.edits.moves import folder_created
 from heapsyncd.sync.edits.saved_file import Saved
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.observed import Found
-from heapsyncd.sync.heap.offload import off_loop
+from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_owner
-from heapsyncd.sync.heap.state import HeapState, stamped
+from heapsyncd.sync.heap.state import HeapContext, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.placement import commit_entries, plan_places
 from heapsyncd.sync.merge.base_selection import is_alike
@@ -47,7 +47,7 @@ log = structlog.get_logger()
 _MARK: Final = re.compile(r" \([0-9]{1,7}\)\Z")
 
 
-class Homeless:
+class Unplaced:
     """The folders and files among the blocks that have no place, as new directories and files may
     turn out to be.
 
@@ -56,7 +56,7 @@ class Homeless:
         found: all that is new.
     """
 
-    def __init__(self, heap: HeapState, found: Sequence[Found]) -> None:
+    def __init__(self, heap: HeapContext, found: Sequence[Found]) -> None:
         self._heap = heap
         self._folders: dict[BlockId | None, list[Placed]] = defaultdict(list)
         self._files: dict[tuple[BlockId | None, str], list[BlockId]] = defaultdict(list)
@@ -115,7 +115,7 @@ class Homeless:
 
 
 def _by_id(
-    heap: HeapState, found: Sequence[Found], copies: Mapping[str, BlockId | None]
+    heap: HeapContext, found: Sequence[Found], copies: Mapping[str, BlockId | None]
 ) -> dict[str, BlockId]:
     """Which new files are notes we know that have no file, by the id in them; of several copies
     the one under the note's title, and in its folder.
@@ -137,7 +137,7 @@ def _by_id(
 
 
 async def _by_place(
-    heap: HeapState, found: Sequence[Found], texts: Mapping[str, Saved]
+    heap: HeapContext, found: Sequence[Found], texts: Mapping[str, Saved]
 ) -> dict[str, BlockId]:
     """Which new files without an id are notes we know that have no file, by place and content;
     while the folder is mirrored for the first time (a lost cache, it may be) content that is alike
@@ -154,7 +154,7 @@ async def _by_place(
     return result
 
 
-async def _says(heap: HeapState, saved: Saved, block: BlockId, *, loosely: bool) -> bool:
+async def _says(heap: HeapContext, saved: Saved, block: BlockId, *, loosely: bool) -> bool:
     """Whether a file says what a block's document says; ``loosely``: or most of it."""
 
     def read(tx: Tx) -> tuple[BlockState | None, list[bytes], bool]:
@@ -168,19 +168,19 @@ async def _says(heap: HeapState, saved: Saved, block: BlockId, *, loosely: bool)
     try:
         # Not the replica in memory, which somebody who holds the lock may be changing.
         with heap.at_work.on(block):
-            view = await off_loop(lambda: Replica.load(updates).view())
+            view = await offload(lambda: Replica.load(updates).view())
         links = NoteLinks(heap.index, block, aliases=True)
-        if await off_loop(shows, note, view, links):
+        if await offload(shows, note, view, links):
             return True
         if was_written or not (loosely and view.words()):
             # Against a text that was written, or was about to be, all it lacks would be deleted.
             return False
-        return await off_loop(lambda: is_alike(render(view, links).encode(), saved.data))
+        return await offload(lambda: is_alike(render(view, links).encode(), saved.data))
     except BlockError:
         return False
 
 
-async def _adopt(heap: HeapState, known: Mapping[str, BlockId]) -> list[str]:
+async def _adopt(heap: HeapContext, known: Mapping[str, BlockId]) -> list[str]:
     """Files are those of blocks we know; the paths of those that are to be read.
 
     They have no stamps yet: a file that is not read in this life is found again in the next.
@@ -205,7 +205,7 @@ async def _adopt(heap: HeapState, known: Mapping[str, BlockId]) -> list[str]:
     return [row.path for row in rows]
 
 
-async def _look_in_trash(heap: HeapState, notes: Sequence[Found]) -> None:
+async def _look_in_trash(heap: HeapContext, notes: Sequence[Found]) -> None:
     """Notes may have been deleted elsewhere while nobody knew them here (a lost cache): then their
     files follow, unless they say something else.
     """
@@ -217,8 +217,8 @@ async def _look_in_trash(heap: HeapState, notes: Sequence[Found]) -> None:
 
 
 async def take_in(
-    heap: HeapState,
-    homeless: Homeless,
+    heap: HeapContext,
+    homeless: Unplaced,
     found: Sequence[Found],
     copies: Mapping[str, BlockId | None],
     texts: Mapping[str, Saved],

@@ -14,8 +14,8 @@ from heapsyncd.folder.snapshot import Entry, Stat
 from heapsyncd.sync.edits.saved_file import Saved
 from heapsyncd.sync.heap.index import link_key
 from heapsyncd.sync.heap.limits import NOTE_BYTES
-from heapsyncd.sync.heap.offload import off_loop
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.merge.note_text import names_in
 
 QUIET_S = 0.3
@@ -51,10 +51,10 @@ def batches(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
 
 
 @dataclass
-class Unsteady:
+class Debounce:
     """Paths to look at: at once (``paths``, ``everything``), or when they are due."""
 
-    heap: HeapState
+    heap: HeapContext
     everything: bool = field(default=True, init=False)
     paths: set[str] = field(default_factory=set, init=False)
     _due: dict[str, float] = field(default_factory=dict, init=False)
@@ -141,7 +141,7 @@ class Unsteady:
                 case (data, stat):
                     heap.problems.clear(path, "read")
                     read.append((path, data, stat))
-        return await off_loop(lambda: [Saved.of(*one) for one in read]) if read else []
+        return await offload(lambda: [Saved.of(*one) for one in read]) if read else []
 
     @property
     def arriving(self) -> bool:

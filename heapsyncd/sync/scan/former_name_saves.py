@@ -17,14 +17,14 @@ from heapsyncd.errors import UnreadableFile
 from heapsyncd.folder.names import collision_key, variants
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.edits.saved_file import Saved
-from heapsyncd.sync.heap.state import HeapState, stamped
+from heapsyncd.sync.heap.state import HeapContext, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge.note_text import digest
 
 log = structlog.get_logger()
 
 
-async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> Saved | None:
+async def taken_home(heap: HeapContext, entry: EntryRow, saved: Saved) -> Saved | None:
     """Take a text that belongs to another note than stands there to that note.
 
     That note's own file is written first: after a kill in between all of it is done again.
@@ -59,7 +59,7 @@ async def taken_home(heap: HeapState, entry: EntryRow, saved: Saved) -> Saved | 
     return replace(saved, path=home, stat=there, is_blind=True)
 
 
-async def _home(heap: HeapState, entry: EntryRow, saved: Saved) -> str | None:
+async def _home(heap: HeapContext, entry: EntryRow, saved: Saved) -> str | None:
     """The place of the note whose text this is, when that note was here before; a free name, when
     it has none.
     """

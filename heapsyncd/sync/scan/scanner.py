@@ -28,13 +28,13 @@ from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.limits import NOTE_BYTES, spread
 from heapsyncd.sync.heap.observed import Created, Found
 from heapsyncd.sync.heap.observed import Moved as MovedEntry
-from heapsyncd.sync.heap.offload import off_loop
+from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_of, assets_owner, stands_in_for
 from heapsyncd.sync.layout.ignore_rules import Rules
 from heapsyncd.sync.merge.base_selection import is_alike
 from heapsyncd.sync.merge.note_text import digest
-from heapsyncd.sync.scan.adoption import Homeless, take_in
-from heapsyncd.sync.scan.debounce import ARRIVED_S, QUIET_S, Unsteady, batches
+from heapsyncd.sync.scan.adoption import Unplaced, take_in
+from heapsyncd.sync.scan.debounce import ARRIVED_S, QUIET_S, Debounce, batches
 from heapsyncd.sync.scan.former_name_saves import taken_home
 from heapsyncd.sync.scan.move_detection import recognise
 from heapsyncd.sync.scan.swaps import displaced, named
@@ -66,7 +66,7 @@ class _Named:
 
 
 @dataclass
-class Intake(Unsteady):
+class Scanner(Debounce):
     """Carries what was hinted at into the cache. One owner: the folder's task."""
 
     rules: Rules
@@ -230,7 +230,7 @@ class Intake(Unsteady):
         if swapped:
             # A file where a directory was, or the other way: nothing of it comes back there.
             await holds.vanished(self.heap, swapped)
-        homeless = Homeless(self.heap, [c.found for c in plan.created])
+        homeless = Unplaced(self.heap, [c.found for c in plan.created])
         read: list[str] = []
         for step in plan.in_order():
             if isinstance(step, Created):
@@ -374,4 +374,4 @@ class Intake(Unsteady):
     async def _is_edited(self, before: EntryRow, saved: Saved) -> bool:
         """Whether a text may be what a note's file, which is gone, was edited into."""
         base = await self.heap.db.read(lambda tx: renditions.newest(tx, before.block_id))
-        return base is None or await off_loop(is_alike, base.data, saved.data)
+        return base is None or await offload(is_alike, base.data, saved.data)

@@ -19,9 +19,9 @@ from heapsyncd.folder.snapshot import Differences, Entry
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.edits.saved_file import Saved
 from heapsyncd.sync.heap.observed import Found
-from heapsyncd.sync.heap.offload import off_loop
+from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import aside
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge.base_selection import is_alike
 from heapsyncd.sync.merge.note_text import Note
@@ -29,7 +29,7 @@ from heapsyncd.sync.scan.debounce import batches
 
 
 async def displaced(
-    heap: HeapState, seen: Differences, max_bytes: int, waiting: Collection[str]
+    heap: HeapContext, seen: Differences, max_bytes: int, waiting: Collection[str]
 ) -> list[Entry]:
     """Those of the known files that are other blocks now. Who stood there has stepped aside.
 
@@ -72,15 +72,15 @@ async def displaced(
     return list(found.values())
 
 
-async def _is_copy(heap: HeapState, block: BlockId, original: str) -> bool:
+async def _is_copy(heap: HeapContext, block: BlockId, original: str) -> bool:
     """Whether a note began as a copy of another one's file, with that one's id in it."""
     other = heap.index.entries[original].block_id
     ring = await heap.db.read(lambda tx: renditions.ring(tx, block))
-    return await off_loop(lambda: any(_id_of(r.data) == other for r in ring))
+    return await offload(lambda: any(_id_of(r.data) == other for r in ring))
 
 
 async def _left_behind(
-    heap: HeapState, seen: Differences, waiting: Collection[str], texts: "_Texts"
+    heap: HeapContext, seen: Differences, waiting: Collection[str], texts: "_Texts"
 ) -> list[Entry]:
     """Other texts that stand where notes were whose ids are in new files."""
     stats = heap.index.stats
@@ -98,7 +98,7 @@ async def _left_behind(
     return [entry for block, entry in old.items() if block in ids]
 
 
-async def _rewritten(heap: HeapState, path: str, texts: "_Texts") -> Entry | None:
+async def _rewritten(heap: HeapContext, path: str, texts: "_Texts") -> Entry | None:
     """What stands in a note's place, when it is quite another text and has no id, or that of a
     note that has no file.
     """
@@ -117,7 +117,7 @@ async def _rewritten(heap: HeapState, path: str, texts: "_Texts") -> Entry | Non
     base = await heap.db.read(lambda tx: renditions.newest(tx, row.block_id))
     if base is None or now is None or not now.strip():
         return None
-    is_other = not await off_loop(is_alike, base.data, now)
+    is_other = not await offload(is_alike, base.data, now)
     return Entry(path, "file", stat) if is_other else None
 
 
@@ -125,7 +125,7 @@ async def _rewritten(heap: HeapState, path: str, texts: "_Texts") -> Entry | Non
 class _Texts:
     """Notes' texts on the disk, and the ids in them, each looked at once."""
 
-    heap: HeapState
+    heap: HeapContext
     max_bytes: int
     _read: dict[str, bytes | None] = field(default_factory=dict)
     _ids: dict[str, BlockId | None] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class _Texts:
         for some in batches(left, lambda path: stats[path].size if path in stats else 0):
             read = await disk.read_many(some, self.max_bytes)
             data = [found[0] if isinstance(found, tuple) else None for found in read]
-            ids = await off_loop(lambda d=data: [_block_in(one) for one in d])  # type: ignore[misc]
+            ids = await offload(lambda d=data: [_block_in(one) for one in d])  # type: ignore[misc]
             self._ids |= zip(some, ids, strict=True)
 
     async def of(self, path: str) -> bytes | None:
@@ -156,7 +156,7 @@ class _Texts:
 
 
 async def named(
-    heap: HeapState, found: Sequence[Found], gone: Iterable[EntryRow], texts: Mapping[str, Saved]
+    heap: HeapContext, found: Sequence[Found], gone: Iterable[EntryRow], texts: Mapping[str, Saved]
 ) -> list[Found]:
     """The new files, each with the id of the note it is by its text, where the note is gone and
     its id was never written into it: renamed and saved anew it has nothing else to be known by.
@@ -168,12 +168,12 @@ async def named(
         return list(found)
     bases = await heap.db.read(lambda tx: [(e, renditions.newest(tx, e.block_id)) for e in notes])
     known = [(e.block_id, b.data) for e, b in bases if b is not None]
-    left = await off_loop(lambda: {b: data for b, data in known if _id_of(data) is None})
+    left = await offload(lambda: {b: data for b, data in known if _id_of(data) is None})
     ids: dict[str, BlockId] = {}
     for file in new:
         data = texts[file.path].data
         for block, base in left.items():
-            if await off_loop(lambda a=base, b=data: is_alike(a, b) and is_alike(b, a)):  # type: ignore[misc]
+            if await offload(lambda a=base, b=data: is_alike(a, b) and is_alike(b, a)):  # type: ignore[misc]
                 ids[file.path] = block
                 del left[block]
                 break
@@ -192,7 +192,7 @@ def _id_of(data: bytes) -> str | None:
         return None
 
 
-def _is_replaced(heap: HeapState, entry: Entry) -> bool:
+def _is_replaced(heap: HeapContext, entry: Entry) -> bool:
     row = heap.index.entries[entry.path]
     return (
         row.role in {"note", "file"}
@@ -201,14 +201,14 @@ def _is_replaced(heap: HeapState, entry: Entry) -> bool:
     )
 
 
-def _is_file(heap: HeapState, path: str, entry: Entry) -> bool:
+def _is_file(heap: HeapContext, path: str, entry: Entry) -> bool:
     """Whether what stood at a path is what was found."""
     known = heap.index.stats.get(path)
     row = heap.index.entries[path]
     return row.role == "file" and known is not None and entry.stat.same_content(known)
 
 
-async def _step_aside(heap: HeapState, rows: Sequence[EntryRow]) -> None:
+async def _step_aside(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
     if not rows:
         return
     async with heap.lock:

@@ -12,7 +12,7 @@ from heapsyncd.cache import history, renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.folder.disk import Moved
 from heapsyncd.sync.edits.saved_file import Saved
-from heapsyncd.sync.heap.state import HeapState, now_ms, stamped
+from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge.note_text import digest
 
@@ -26,7 +26,7 @@ _NOTICE: Final = (
 )
 
 
-async def mended(heap: HeapState, entry: EntryRow, saved: Saved) -> bool:
+async def mended(heap: HeapContext, entry: EntryRow, saved: Saved) -> bool:
     """Write a note's text again if its file was damaged before this life began; whether it was.
 
     Written first, then committed: after a kill in between the file shows its base, and is no edit.

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from heapsyncd.folder.snapshot import compare
-from heapsyncd.sync.heap.state import HeapState
+from heapsyncd.sync.heap.state import HeapContext
 
 log = structlog.get_logger()
 
@@ -14,7 +14,7 @@ LATE_S: Final = 5.0
 """A watch that works has told of a change by then."""
 
 
-async def missed(heap: HeapState) -> list[str]:
+async def missed(heap: HeapContext) -> list[str]:
     """The paths whose changes the watch should have told of, and has not.
 
     To be asked when nothing is left to look at.

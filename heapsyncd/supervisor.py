@@ -41,13 +41,13 @@ class Mirror(Protocol):
         ...
 
 
-class Keeper:
+class Supervisor:
     """One account's life in the daemon.
 
     Args:
         account: what to mirror, key included.
         state_dir: where its cache lives.
-        report: kept current by the mirror, and by the keeper while the mirror is down.
+        report: kept current by the mirror, and by the supervisor while the mirror is down.
         ready: called (any number of times) once the first scan is planned, or the account is in
             trouble, which must not keep the other accounts waiting.
         mirror: carries it out.
