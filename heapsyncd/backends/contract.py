@@ -141,23 +141,23 @@ class Backend(Protocol):
     async def heaps(self) -> list[Heap]:
         """All heaps the account can see."""
 
-    def rows(self, heap: HeapId) -> AsyncIterator[list[BlockRow]]:
+    def rows(self, heap_id: HeapId) -> AsyncIterator[list[BlockRow]]:
         """The rows of all live blocks, page by page; a block that changes meanwhile may be
         missed or repeated.
         """
 
-    async def row(self, heap: HeapId, block: BlockId) -> BlockRow | None:
+    async def row(self, heap_id: HeapId, block: BlockId) -> BlockRow | None:
         """One block's row; None when the server does not know it."""
 
-    async def changes(self, heap: HeapId, cursor_ms: int) -> ChangePage:
+    async def changes(self, heap_id: HeapId, cursor_ms: int) -> ChangePage:
         """One page of the delta feed from ``cursor_ms`` (0: everything)."""
 
-    async def pull(self, heap: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
+    async def pull(self, heap_id: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
         """One request; what was asked and is in neither part of the answer did not fit: ask
         again.
         """
 
-    async def push(self, heap: HeapId, pushes: Sequence[Push]) -> list[PushResult]:
+    async def push(self, heap_id: HeapId, pushes: Sequence[Push]) -> list[PushResult]:
         """Push updates, in as many requests as the limits need; results in the order of
         ``pushes``.
 
@@ -166,11 +166,13 @@ class Backend(Protocol):
         harmless.
         """
 
-    async def insert(self, heap: HeapId, block: BlockId, kind: BlockKind, title: str) -> BlockRow:
+    async def insert(
+        self, heap_id: HeapId, block: BlockId, kind: BlockKind, title: str
+    ) -> BlockRow:
         """Create a block; repeating it with the same id answers the same block."""
 
     def live(
-        self, heap: HeapId, opening: Opening, lost: Callable[[], None] = lambda: None
+        self, heap_id: HeapId, opening: Opening, lost: Callable[[], None] = lambda: None
     ) -> AbstractAsyncContextManager[LiveFeed]:
         """Open a feed; nothing is connected until something is followed.
 
@@ -180,7 +182,7 @@ class Backend(Protocol):
 
     async def upload(
         self,
-        heap: HeapId,
+        heap_id: HeapId,
         block: BlockId,
         source: UploadSource,
         *,
@@ -195,7 +197,7 @@ class Backend(Protocol):
 
     def download(
         self,
-        heap: HeapId,
+        heap_id: HeapId,
         block: BlockId,
         hash: str,  # noqa: A002 - the word of files_v0, as in FileEntry
         size_bytes: int,

@@ -84,21 +84,21 @@ class HeaperBackend:
         answer = await self._account.post(shape, "/api/heaps", heaper.encode(), heaper.ROWS_MOST)
         return heaper.decode_heaps(answer)
 
-    async def rows(self, heap: HeapId) -> AsyncIterator[list[BlockRow]]:
+    async def rows(self, heap_id: HeapId) -> AsyncIterator[list[BlockRow]]:
         """The rows of all live blocks, page by page."""
         offset = 0
         while True:
-            body = heaper.encode(workspace_id=heap, limit=_ROWS_A_PAGE, offset=offset)
+            body = heaper.encode(workspace_id=heap_id, limit=_ROWS_A_PAGE, offset=offset)
             page = await self._account.post(
                 heaper.Rows, "/api/query_blocks", body, heaper.ROWS_MOST
             )
-            if rows := [heaper.decode_row(row, heap) for row in page.blocks]:
+            if rows := [heaper.decode_row(row, heap_id) for row in page.blocks]:
                 yield [row for row in rows if row.deleted_at_ms is None]
             offset += len(rows)
             if not rows or (page.total is not None and offset >= page.total):
                 return
 
-    async def row(self, heap: HeapId, block: BlockId) -> BlockRow | None:
+    async def row(self, heap_id: HeapId, block: BlockId) -> BlockRow | None:
         """One block's row."""
         try:
             answer = await self._account.post(
@@ -108,24 +108,24 @@ class HeaperBackend:
             if error.status == 404:
                 return None
             raise
-        return heaper.decode_row(answer.block, heap)
+        return heaper.decode_row(answer.block, heap_id)
 
-    async def changes(self, heap: HeapId, cursor_ms: int) -> ChangePage:
+    async def changes(self, heap_id: HeapId, cursor_ms: int) -> ChangePage:
         """One page of the delta feed."""
-        query = {"workspace_id": heap, "since": str(cursor_ms)}
+        query = {"workspace_id": heap_id, "since": str(cursor_ms)}
         found = await self._account.get(heaper.Delta, "/api/sync/delta", query, heaper.ROWS_MOST)
         return heaper.decode_delta(found)
 
-    async def pull(self, heap: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
+    async def pull(self, heap_id: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
         """One request, of as many asks as fit into it."""
         if not asks:
             return PullAnswer((), ())
-        body = heaper.encode_asks(heap, asks, _MAX_ASK_BYTES)
+        body = heaper.encode_asks(heap_id, asks, _MAX_ASK_BYTES)
         most = heaper.pull_most(len(asks))
         page = await self._account.post(heaper.PullPage, "/api/sync/pull", body, most)
         return heaper.decode_pull(page, asks)
 
-    async def push(self, heap: HeapId, pushes: Sequence[Push]) -> list[PushResult]:
+    async def push(self, heap_id: HeapId, pushes: Sequence[Push]) -> list[PushResult]:
         """Push updates, in as many requests as the limits need."""
         for push in pushes:
             if len(push.update) > MAX_PUSH_UPDATE_BYTES:
@@ -133,25 +133,27 @@ class HeaperBackend:
                 raise RequestRefused(f"an update of {size} bytes is too large to push", 413)
         results: list[PushResult] = []
         for part in _parts(pushes):
-            body = heaper.encode_pushes(heap, part)
+            body = heaper.encode_pushes(heap_id, part)
             page = await self._account.post(heaper.PushPage, "/api/sync/push", body)
             results += heaper.decode_results(page, part)
         return results
 
-    async def insert(self, heap: HeapId, block: BlockId, kind: BlockKind, title: str) -> BlockRow:
+    async def insert(
+        self, heap_id: HeapId, block: BlockId, kind: BlockKind, title: str
+    ) -> BlockRow:
         """Create a block."""
-        body = heaper.encode(workspace_id=heap, id=block, type=kind, title=title or None)
+        body = heaper.encode(workspace_id=heap_id, id=block, type=kind, title=title or None)
         answer = await self._account.post(heaper.OneBlock, "/api/insert_block", body)
-        return heaper.decode_row(answer.block, heap)
+        return heaper.decode_row(answer.block, heap_id)
 
     @asynccontextmanager
     async def live(
-        self, heap: HeapId, opening: Opening, lost: Callable[[], None] = lambda: None
+        self, heap_id: HeapId, opening: Opening, lost: Callable[[], None] = lambda: None
     ) -> AsyncGenerator[Feed, None]:
         """Open a feed; its socket closes with the context."""
         session, lane = self._account.session, Lane(self.contact)
-        feed = Feed(heap, opening, self._socket, session, lane, lost=lost)
-        running = asyncio.create_task(feed.run(), name=f"live feed of {heap}")
+        feed = Feed(heap_id, opening, self._socket, session, lane, lost=lost)
+        running = asyncio.create_task(feed.run(), name=f"live feed of {heap_id}")
         try:
             yield feed
         finally:
@@ -169,18 +171,18 @@ class HeaperBackend:
 
     async def upload(
         self,
-        heap: HeapId,
+        heap_id: HeapId,
         block: BlockId,
         source: UploadSource,
         *,
         progress: UploadProgress | None = None,
     ) -> FileEntry:
         """Bring a file's content to the server."""
-        return await upload(_Upload(self._account, heap, block, source), source, progress)
+        return await upload(_Upload(self._account, heap_id, block, source), source, progress)
 
     async def download(
         self,
-        heap: HeapId,
+        heap_id: HeapId,
         block: BlockId,
         hash: str,  # noqa: A002 - the word of files_v0, as in FileEntry
         size_bytes: int,
@@ -189,7 +191,7 @@ class HeaperBackend:
         """A file's bytes from ``offset``, in pieces, to its end as the document has it."""
         headers = {"Range": f"bytes={offset}-", "If-Range": f'"{hash}"'} if offset else {}
         left = size_bytes - offset
-        async with self._account.stream(f"/api/file/{heap}/{block}/{hash}", headers) as stream:
+        async with self._account.stream(f"/api/file/{heap_id}/{block}/{hash}", headers) as stream:
             skip = skipped_bytes(stream.status, stream.content_range, offset)
             if skip is None:
                 return
@@ -206,10 +208,10 @@ class _Upload:
     """The calls of PROTOCOL §9 for one file."""
 
     def __init__(
-        self, account: HeaperAccount, heap: HeapId, block: BlockId, source: UploadSource
+        self, account: HeaperAccount, heap_id: HeapId, block: BlockId, source: UploadSource
     ) -> None:
         self._account = account
-        self._where = f"{heap}/{block}"
+        self._where = f"{heap_id}/{block}"
         self._source = source
 
     async def init(self) -> heaper.UploadState:

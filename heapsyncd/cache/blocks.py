@@ -63,39 +63,39 @@ def get(tx: Tx, block: BlockId) -> BlockState | None:
     return None if row is None else _state(row)
 
 
-def of_heap(tx: Tx, heap: HeapId) -> list[BlockState]:
+def of_heap(tx: Tx, heap_id: HeapId) -> list[BlockState]:
     """Every block of a heap, by id."""
     sql = f"SELECT {_COLUMNS} FROM block WHERE heap_id = ? ORDER BY id"  # noqa: S608
-    return [_state(r) for r in tx.execute(sql, (heap,))]
+    return [_state(r) for r in tx.execute(sql, (heap_id,))]
 
 
-def _matching(tx: Tx, heap: HeapId, condition: str, limit: int) -> list[BlockState]:
+def _matching(tx: Tx, heap_id: HeapId, condition: str, limit: int) -> list[BlockState]:
     sql = f"SELECT {_COLUMNS} FROM block WHERE heap_id = ? AND {condition} LIMIT ?"  # noqa: S608
-    return [_state(r) for r in tx.execute(sql, (heap, limit))]
+    return [_state(r) for r in tx.execute(sql, (heap_id, limit))]
 
 
-def newest(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
+def newest(tx: Tx, heap_id: HeapId, limit: int) -> list[BlockState]:
     """The live blocks whose changes the server announced last, the latest first."""
     condition = "announced_ms > 0 AND deleted_at_ms IS NULL ORDER BY announced_ms DESC"
-    return _matching(tx, heap, condition, limit)
+    return _matching(tx, heap_id, condition, limit)
 
 
-def wanted(tx: Tx, heap: HeapId) -> list[BlockId]:
+def wanted(tx: Tx, heap_id: HeapId) -> list[BlockId]:
     """Blocks to pull, in this order: folders and tags first."""
     sql = (
         "SELECT id FROM block WHERE heap_id = ? AND wanted > 0"
         " ORDER BY CASE kind WHEN 'folder' THEN 0 WHEN 'tag' THEN 1 ELSE 2 END, id"
     )
-    return [BlockId(r[0]) for r in tx.execute(sql, (heap,))]
+    return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]
 
 
 _STALE = f"stale > 0 AND NOT {WAITING}"
 
 
-def stale(tx: Tx, heap: HeapId) -> list[BlockId]:
+def stale(tx: Tx, heap_id: HeapId) -> list[BlockId]:
     """Blocks whose newest state the folder does not show yet, but for held deletions."""
     sql = f"SELECT id FROM block WHERE heap_id = ? AND {_STALE}"  # noqa: S608
-    return [BlockId(r[0]) for r in tx.execute(sql, (heap,))]
+    return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]
 
 
 def still_stale(tx: Tx, ids: Iterable[BlockId]) -> list[BlockState]:
@@ -104,25 +104,25 @@ def still_stale(tx: Tx, ids: Iterable[BlockId]) -> list[BlockState]:
     return [_state(r) for i in ids for r in tx.execute(sql, (i,))]
 
 
-def born(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
+def born(tx: Tx, heap_id: HeapId, limit: int) -> list[BlockState]:
     """Blocks the server does not know yet, folders and tags first."""
-    return _matching(tx, heap, "born_here > 0 AND sync_version = 0", limit)
+    return _matching(tx, heap_id, "born_here > 0 AND sync_version = 0", limit)
 
 
-def dirty(tx: Tx, heap: HeapId, limit: int) -> list[BlockState]:
+def dirty(tx: Tx, heap_id: HeapId, limit: int) -> list[BlockState]:
     """Blocks with unacknowledged updates that the server knows, but for those in trouble."""
     condition = (
         "born_here = 0 AND wanted = 0 AND problem IS NULL"
         " AND id IN (SELECT block_id FROM log WHERE local > 0)"
     )
-    return _matching(tx, heap, condition, limit)
+    return _matching(tx, heap_id, condition, limit)
 
 
-def notes(tx: Tx, heap: HeapId) -> int:
+def notes(tx: Tx, heap_id: HeapId) -> int:
     """How many live notes a heap has."""
     live = "kind = 'document' AND deleted_at_ms IS NULL"
     sql = f"SELECT count(*) FROM block WHERE heap_id = ? AND {live}"  # noqa: S608
-    return int(tx.execute(sql, (heap,)).fetchone()[0])
+    return int(tx.execute(sql, (heap_id,)).fetchone()[0])
 
 
 def insert(tx: Tx, block: BlockState) -> None:
@@ -158,13 +158,13 @@ def log(tx: Tx, block: BlockId, up_to: int | None = None) -> list[LogRow]:
     return [LogRow(s, bool(i), d) for s, i, d in rows]
 
 
-def unsent(tx: Tx, heap: HeapId) -> list[BlockId]:
+def unsent(tx: Tx, heap_id: HeapId) -> list[BlockId]:
     """The blocks of whose logs the server has not acknowledged all."""
     sql = (
         "SELECT DISTINCT block_id FROM log JOIN block ON block.id = block_id"
         " WHERE local > 0 AND heap_id = ?"
     )
-    return [BlockId(r[0]) for r in tx.execute(sql, (heap,))]
+    return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]
 
 
 def has_unsent(tx: Tx, block: BlockId) -> bool:
@@ -237,12 +237,12 @@ def fold(tx: Tx, block: BlockId, up_to: int, data: bytes) -> None:
     )
 
 
-def long_logs(tx: Tx, heap: HeapId, rows: int) -> list[BlockId]:
+def long_logs(tx: Tx, heap_id: HeapId, rows: int) -> list[BlockId]:
     """The blocks whose log has more rows than this."""
     found = tx.execute(
         "SELECT block_id FROM log JOIN block ON block.id = log.block_id WHERE heap_id = ?"
         " GROUP BY block_id HAVING count(*) > ?",
-        (heap, rows),
+        (heap_id, rows),
     )
     return [BlockId(r[0]) for r in found]
 
@@ -276,12 +276,12 @@ def release(tx: Tx, block: BlockId) -> None:
     tx.execute("DELETE FROM quarantine WHERE block_id = ?", (block,))
 
 
-def problems(tx: Tx, heap: HeapId) -> list[tuple[BlockId, str, str]]:
+def problems(tx: Tx, heap_id: HeapId) -> list[tuple[BlockId, str, str]]:
     """(id, title, reason) of every block in trouble."""
     rows = tx.execute(
         "SELECT id, title, problem FROM block WHERE heap_id = ? AND problem IS NOT NULL"
         " ORDER BY id",
-        (heap,),
+        (heap_id,),
     )
     return [(BlockId(i), t, p) for i, t, p in rows]
 

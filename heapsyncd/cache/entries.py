@@ -34,19 +34,19 @@ class EntryRow:
     """What is left to do with the content of a file or attachment."""
 
 
-def of_heap(tx: Tx, heap: HeapId) -> list[EntryRow]:
+def of_heap(tx: Tx, heap_id: HeapId) -> list[EntryRow]:
     """Every entry of a heap."""
     sql = f"SELECT {_COLUMNS} FROM entry WHERE heap_id = ? ORDER BY path"  # noqa: S608
-    return [EntryRow(*r) for r in tx.execute(sql, (heap,))]
+    return [EntryRow(*r) for r in tx.execute(sql, (heap_id,))]
 
 
-def save(tx: Tx, heap: HeapId, entries: Iterable[EntryRow]) -> None:
+def save(tx: Tx, heap_id: HeapId, entries: Iterable[EntryRow]) -> None:
     """Insert entries or bring them up to date."""
     tx.executemany(
         f"INSERT OR REPLACE INTO entry (heap_id, {_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
         [
             (
-                heap,
+                heap_id,
                 e.path,
                 e.block_id,
                 e.role,
@@ -64,9 +64,11 @@ def save(tx: Tx, heap: HeapId, entries: Iterable[EntryRow]) -> None:
     )
 
 
-def remove(tx: Tx, heap: HeapId, paths: Iterable[str]) -> None:
+def remove(tx: Tx, heap_id: HeapId, paths: Iterable[str]) -> None:
     """Forget paths."""
-    tx.executemany("DELETE FROM entry WHERE heap_id = ? AND path = ?", [(heap, p) for p in paths])
+    tx.executemany(
+        "DELETE FROM entry WHERE heap_id = ? AND path = ?", [(heap_id, p) for p in paths]
+    )
 
 
 def mention(tx: Tx, block: BlockId, targets: Iterable[str]) -> None:
@@ -83,15 +85,15 @@ def mentioning(tx: Tx, target: BlockId) -> list[BlockId]:
     return [BlockId(r[0]) for r in rows]
 
 
-def aliases(tx: Tx, heap: HeapId) -> dict[str, BlockId]:
+def aliases(tx: Tx, heap_id: HeapId) -> dict[str, BlockId]:
     """Former names (as collision keys) of notes."""
-    rows = tx.execute("SELECT name, block_id FROM alias WHERE heap_id = ?", (heap,))
+    rows = tx.execute("SELECT name, block_id FROM alias WHERE heap_id = ?", (heap_id,))
     return {n: BlockId(b) for n, b in rows}
 
 
-def add_alias(tx: Tx, heap: HeapId, name: str, block: BlockId) -> None:
+def add_alias(tx: Tx, heap_id: HeapId, name: str, block: BlockId) -> None:
     """Remember a former name."""
     tx.execute(
         "INSERT OR REPLACE INTO alias (heap_id, name, block_id) VALUES (?, ?, ?)",
-        (heap, name, block),
+        (heap_id, name, block),
     )

@@ -36,14 +36,14 @@ def save(tx: Tx, heap: HeapRow) -> None:
     )
 
 
-def set_cursor(tx: Tx, heap: HeapId, cursor_ms: int) -> None:
+def set_cursor(tx: Tx, heap_id: HeapId, cursor_ms: int) -> None:
     """Remember how far the delta feed was read; in the transaction that stores what it said."""
-    tx.execute("UPDATE heap SET cursor_ms = ? WHERE id = ?", (cursor_ms, heap))
+    tx.execute("UPDATE heap SET cursor_ms = ? WHERE id = ?", (cursor_ms, heap_id))
 
 
-def set_mirrored(tx: Tx, heap: HeapId) -> None:
+def set_mirrored(tx: Tx, heap_id: HeapId) -> None:
     """The first mirror is through."""
-    tx.execute("UPDATE heap SET mirrored = 1 WHERE id = ?", (heap,))
+    tx.execute("UPDATE heap SET mirrored = 1 WHERE id = ?", (heap_id,))
 
 
 def get_meta(tx: Tx, key: str) -> str | None:

@@ -67,7 +67,7 @@ class Review:
 
 def keep(
     tx: Tx,
-    heap: HeapId,
+    heap_id: HeapId,
     block: BlockId,
     path: str,
     why: Why,
@@ -80,7 +80,7 @@ def keep(
         "INSERT INTO history (heap_id, block_id, number, path, why, text, made_at_ms, notice)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            heap, block, renditions.next_number(tx, block), path, why,
+            heap_id, block, renditions.next_number(tx, block), path, why,
             zlib.compress(data), now_ms, notice,
         ),
     )  # fmt: skip
@@ -89,7 +89,7 @@ def keep(
 
 def keep_reviews(
     tx: Tx,
-    heap: HeapId,
+    heap_id: HeapId,
     block: BlockId,
     path: str,
     data: bytes,
@@ -98,13 +98,13 @@ def keep_reviews(
 ) -> None:
     """Keep the text that the reviews are about, with each of them."""
     for review in reviews:
-        keep(tx, heap, block, path, review.why, data, now_ms, review.notice)
+        keep(tx, heap_id, block, path, review.why, data, now_ms, review.notice)
         log.info("to be reviewed", path=path, why=review.why)
 
 
 def keep_reviews_of_file(
     tx: Tx,
-    heap: HeapId,
+    heap_id: HeapId,
     block: BlockId,
     path: str | None,
     now_ms: int,
@@ -118,10 +118,10 @@ def keep_reviews_of_file(
     if path is None and reviews:
         path = next((v.path for v in of_block(tx, block) if v.path is not None), None)
     if path is not None and base is not None:
-        keep_reviews(tx, heap, block, path, base.data, now_ms, reviews)
+        keep_reviews(tx, heap_id, block, path, base.data, now_ms, reviews)
 
 
-def retire(tx: Tx, heap: HeapId, block: BlockId, path: str, now_ms: int) -> None:
+def retire(tx: Tx, heap_id: HeapId, block: BlockId, path: str, now_ms: int) -> None:
     """A block has no file any more: its renditions become history, the newest as the text of the
     deleted note. A block without a text leaves the place where it stood.
     """
@@ -132,10 +132,10 @@ def retire(tx: Tx, heap: HeapId, block: BlockId, path: str, now_ms: int) -> None
             "INSERT INTO history (heap_id, block_id, number, path, why, text, made_at_ms)"
             " SELECT ?, block_id, number, ?, origin, text, made_at_ms FROM rendition"
             " WHERE block_id = ? AND number < ? ORDER BY number",
-            (heap, path, block, newest.number),
+            (heap_id, path, block, newest.number),
         )
     renditions.drop(tx, block)
-    keep(tx, heap, block, path, "deleted", b"" if newest is None else newest.data, now_ms)
+    keep(tx, heap_id, block, path, "deleted", b"" if newest is None else newest.data, now_ms)
 
 
 def revive(tx: Tx, block: BlockId, now_ms: int) -> Version | None:
@@ -186,33 +186,33 @@ def versions(tx: Tx, block: BlockId) -> list[Version]:
     return sorted((v for v in found if (v.number, v.data) not in twice), key=lambda v: -v.number)
 
 
-def last_at(tx: Tx, heap: HeapId, path: str) -> BlockId | None:
+def last_at(tx: Tx, heap_id: HeapId, path: str) -> BlockId | None:
     """The block that last stood at a path and has left a text there."""
     row = tx.execute(
         "SELECT block_id FROM history WHERE heap_id = ? AND path = ? ORDER BY id DESC LIMIT 1",
-        (heap, path),
+        (heap_id, path),
     ).fetchone()
     return None if row is None else BlockId(row[0])
 
 
-def trashed(tx: Tx, heap: HeapId) -> list[Trashed]:
+def trashed(tx: Tx, heap_id: HeapId) -> list[Trashed]:
     """What is in a heap's trash, the latest deleted first."""
     rows = tx.execute(
         "SELECT id, kind, title, (SELECT path FROM history WHERE block_id = block.id"
         " ORDER BY history.id DESC LIMIT 1), deleted_at_ms FROM block WHERE heap_id = ?"
         " AND deleted_at_ms IS NOT NULL AND kind <> 'tag' ORDER BY deleted_at_ms DESC, id",
-        (heap,),
+        (heap_id,),
     )
     return [Trashed(BlockId(i), k, t, p, d) for i, k, t, p, d in rows]
 
 
-def notices(tx: Tx, heap: HeapId) -> list[str]:
+def notices(tx: Tx, heap_id: HeapId) -> list[str]:
     """What a person should look at, the latest first."""
     rows = tx.execute(
         "SELECT coalesce((SELECT path FROM entry WHERE entry.block_id = history.block_id"
         " AND role = 'note' LIMIT 1), path), notice FROM history"
         " WHERE heap_id = ? AND notice IS NOT NULL ORDER BY id DESC",
-        (heap,),
+        (heap_id,),
     )
     return [f"{path}: {notice}" for path, notice in rows]
 

@@ -41,40 +41,40 @@ class Hold:
     """What a person decided; the mirror has yet to carry it out."""
 
 
-def of_heap(tx: Tx, heap: HeapId) -> list[Hold]:
+def of_heap(tx: Tx, heap_id: HeapId) -> list[Hold]:
     """Everything held of a heap, by direction and path."""
     sql = f"SELECT {_COLUMNS} FROM hold WHERE heap_id = ? ORDER BY direction, path"  # noqa: S608
-    return [Hold(*r) for r in tx.execute(sql, (heap,))]
+    return [Hold(*r) for r in tx.execute(sql, (heap_id,))]
 
 
-def add(tx: Tx, heap: HeapId, held: Iterable[Hold]) -> None:
+def add(tx: Tx, heap_id: HeapId, held: Iterable[Hold]) -> None:
     """Hold; what is held already stays as it is."""
     tx.executemany(
         f"INSERT OR IGNORE INTO hold (heap_id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
         [
-            (heap, h.direction, h.path, h.role, h.block_id, h.seq, h.made_at_ms, h.decision)
+            (heap_id, h.direction, h.path, h.role, h.block_id, h.seq, h.made_at_ms, h.decision)
             for h in held
         ],
     )
 
 
-def release(tx: Tx, heap: HeapId, held: Iterable[Hold]) -> None:
+def release(tx: Tx, heap_id: HeapId, held: Iterable[Hold]) -> None:
     """Hold no more."""
     tx.executemany(
         "DELETE FROM hold WHERE heap_id = ? AND direction = ? AND path = ?",
-        [(heap, h.direction, h.path) for h in held],
+        [(heap_id, h.direction, h.path) for h in held],
     )
 
 
-def decide(tx: Tx, heap: HeapId, decision: Decision | None) -> int:
+def decide(tx: Tx, heap_id: HeapId, decision: Decision | None) -> int:
     """Remember what a person decided on everything that is held now; how many files that are."""
-    tx.execute("UPDATE hold SET decision = ? WHERE heap_id = ?", (decision, heap))
-    return count(tx, heap)
+    tx.execute("UPDATE hold SET decision = ? WHERE heap_id = ?", (decision, heap_id))
+    return count(tx, heap_id)
 
 
-def count(tx: Tx, heap: HeapId) -> int:
+def count(tx: Tx, heap_id: HeapId) -> int:
     """How many files of a heap are held."""
-    row = tx.execute("SELECT count(*) FROM hold WHERE heap_id = ?", (heap,)).fetchone()
+    row = tx.execute("SELECT count(*) FROM hold WHERE heap_id = ?", (heap_id,)).fetchone()
     return int(row[0])
 
 
@@ -85,29 +85,29 @@ def aware(tx: Tx, hold: Hold) -> bool:
 
 
 def let_through(
-    tx: Tx, heap: HeapId, direction: Direction, paths: Iterable[str], now_ms: int
+    tx: Tx, heap_id: HeapId, direction: Direction, paths: Iterable[str], now_ms: int
 ) -> None:
     """Remember deletions for the guard's window."""
     tx.executemany(
         "INSERT OR REPLACE INTO deletion (heap_id, direction, path, made_at_ms)"
         " VALUES (?, ?, ?, ?)",
-        [(heap, direction, p, now_ms) for p in paths],
+        [(heap_id, direction, p, now_ms) for p in paths],
     )
 
 
-def recent(tx: Tx, heap: HeapId, direction: Direction, since_ms: int) -> int:
+def recent(tx: Tx, heap_id: HeapId, direction: Direction, since_ms: int) -> int:
     """How many deletions were let through since then; older ones are forgotten."""
-    tx.execute("DELETE FROM deletion WHERE heap_id = ? AND made_at_ms < ?", (heap, since_ms))
+    tx.execute("DELETE FROM deletion WHERE heap_id = ? AND made_at_ms < ?", (heap_id, since_ms))
     sql = "SELECT count(*) FROM deletion WHERE heap_id = ? AND direction = ?"
-    return int(tx.execute(sql, (heap, direction)).fetchone()[0])
+    return int(tx.execute(sql, (heap_id, direction)).fetchone()[0])
 
 
-def forget_recent(tx: Tx, heap: HeapId, direction: Direction) -> None:
+def forget_recent(tx: Tx, heap_id: HeapId, direction: Direction) -> None:
     """A person looked at the deletions: the window begins anew."""
-    tx.execute("DELETE FROM deletion WHERE heap_id = ? AND direction = ?", (heap, direction))
+    tx.execute("DELETE FROM deletion WHERE heap_id = ? AND direction = ?", (heap_id, direction))
 
 
-def doomed(tx: Tx, heap: HeapId) -> int:
+def doomed(tx: Tx, heap_id: HeapId) -> int:
     """How many files stand in the folder whose blocks the server deleted."""
     sql = (
         "SELECT count(*) FROM entry JOIN block ON block.id = entry.block_id"
@@ -116,4 +116,4 @@ def doomed(tx: Tx, heap: HeapId) -> int:
         " AND NOT EXISTS (SELECT 1 FROM hold WHERE hold.heap_id = entry.heap_id"
         " AND hold.path = entry.path)"
     )
-    return int(tx.execute(sql, (heap,)).fetchone()[0])
+    return int(tx.execute(sql, (heap_id,)).fetchone()[0])

@@ -27,20 +27,20 @@ class ProblemRow:
     grade: Grade = "left"
 
 
-def load(tx: Tx, heap: HeapId) -> list[ProblemRow]:
+def load(tx: Tx, heap_id: HeapId) -> list[ProblemRow]:
     """Every trouble of a heap, by path."""
     rows = tx.execute(
         "SELECT path, finder, reason, grade FROM file_problem WHERE heap_id = ?"
         " ORDER BY path, finder",
-        (heap,),
+        (heap_id,),
     )
     return [ProblemRow(*r) for r in rows]
 
 
-def save(tx: Tx, heap: HeapId, rows: Iterable[ProblemRow]) -> None:
+def save(tx: Tx, heap_id: HeapId, rows: Iterable[ProblemRow]) -> None:
     """Remember these troubles and no others."""
-    tx.execute("DELETE FROM file_problem WHERE heap_id = ?", (heap,))
+    tx.execute("DELETE FROM file_problem WHERE heap_id = ?", (heap_id,))
     tx.executemany(
         "INSERT INTO file_problem (heap_id, path, finder, reason, grade) VALUES (?, ?, ?, ?, ?)",
-        [(heap, r.path, r.finder, r.reason, r.grade) for r in rows],
+        [(heap_id, r.path, r.finder, r.reason, r.grade) for r in rows],
     )

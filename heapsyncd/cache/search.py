@@ -24,12 +24,12 @@ class Hit:
     """Some words around the first that was found, on one line."""
 
 
-def index(tx: Tx, heap: HeapId, block: BlockId, title: str, body: str) -> None:
+def index(tx: Tx, heap_id: HeapId, block: BlockId, title: str, body: str) -> None:
     """Let a note be found by these words, and no longer by earlier ones."""
     remove(tx, block)
     row = tx.execute(
         "INSERT INTO search (block_id, heap_id, title, body) VALUES (?, ?, ?, ?)",
-        (block, heap, title, body),
+        (block, heap_id, title, body),
     ).lastrowid
     tx.execute("INSERT INTO search_row (block_id, id) VALUES (?, ?)", (block, row))
 

@@ -44,23 +44,23 @@ class HeapFolder:
         self._heap: HeapId | None = None
         self._claim: int | None = None
 
-    async def create(self, heap: HeapId, title: str) -> None:
+    async def create(self, heap_id: HeapId, title: str) -> None:
         """Make the folder and its marker where they are missing.
 
         Raises:
             FolderTrouble: the folder belongs to another heap.
         """
-        await asyncio.to_thread(marker.create, self.root, heap, title)
-        self._heap = heap
+        await asyncio.to_thread(marker.create, self.root, heap_id, title)
+        self._heap = heap_id
 
-    async def open(self, heap: HeapId) -> None:
+    async def open(self, heap_id: HeapId) -> None:
         """Check that the folder is there and is this heap's.
 
         Raises:
             FolderTrouble: it is missing, has no marker, or another heap's; says how to mend it.
         """
-        await asyncio.to_thread(marker.check, self.root, heap)
-        self._heap = heap
+        await asyncio.to_thread(marker.check, self.root, heap_id)
+        self._heap = heap_id
 
     async def marker(self) -> HeapId | None:
         """The heap whose mirror the folder is; None when there is no marker, or no folder."""

@@ -19,7 +19,7 @@ VERSION = 1
 _MAX_BYTES = 4096
 
 
-def create(root: Path, heap: HeapId, title: str) -> None:
+def create(root: Path, heap_id: HeapId, title: str) -> None:
     """Make folder and marker where they are missing; FolderTrouble when it is another heap's."""
     with translated(str(root)):
         root.mkdir(parents=True, exist_ok=True)
@@ -29,13 +29,15 @@ def create(root: Path, heap: HeapId, title: str) -> None:
         finally:
             os.close(above)
     if read(root) is None:
-        text = json.dumps({"heap": heap, "title": title, "version": VERSION}, ensure_ascii=False)
+        text = json.dumps(
+            {"heap": heap_id, "title": title, "version": VERSION}, ensure_ascii=False
+        )
         data = f"{text}\n".encode(errors="replace")
         (result,) = replace.write_all(root, [replace.Write(MARKER, data, None)])
         # Taken meanwhile: the check tells by whom.
         if isinstance(result, FolderTrouble):
             raise result
-    check(root, heap)
+    check(root, heap_id)
 
 
 def read(root: Path) -> HeapId | None:
@@ -71,7 +73,7 @@ def read(root: Path) -> HeapId | None:
     return HeapId(heap)
 
 
-def check(root: Path, heap: HeapId | None) -> None:
+def check(root: Path, heap_id: HeapId | None) -> None:
     """FolderTrouble unless the folder has a marker, and that of ``heap`` (None: of any)."""
     found = read(root)
     if found is None:
@@ -80,7 +82,7 @@ def check(root: Path, heap: HeapId | None) -> None:
             f"{root} has no {MARKER} file, so it may be the wrong folder or an empty mount point; "
             "mount its disk, or put the file back. Nothing was deleted."
         )
-    if heap is not None and found != heap:
+    if heap_id is not None and found != heap_id:
         raise FolderTrouble(
             f"{root} is the mirror of another heap ({found}); move it away, or set another folder."
         )

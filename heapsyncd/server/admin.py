@@ -51,15 +51,15 @@ class Admin:
         """Make a heap that every account may read and write."""
         return (await self._services.heaps.add(title)).id
 
-    async def grant(self, heap: HeapId, access: Access, public_key: str | None = None) -> None:
+    async def grant(self, heap_id: HeapId, access: Access, public_key: str | None = None) -> None:
         """Say what an account (None: everybody else) may do in a heap."""
         account = None if public_key is None else await self.add_account(public_key)
-        await self._services.heaps.grant(heap, access, account)
+        await self._services.heaps.grant(heap_id, access, account)
         self._services.end_seats_without_right()
 
     async def add_block(
         self,
-        heap: HeapId,
+        heap_id: HeapId,
         kind: BlockKind = "document",
         title: str = "",
         *updates: bytes,
@@ -67,7 +67,7 @@ class Admin:
     ) -> BlockId:
         """Make a block whose document consists of the updates; ``title`` is its row title."""
         id_ = block or new_block_id()
-        made = partial(_made, id_, heap, kind, title, updates)
+        made = partial(_made, id_, heap_id, kind, title, updates)
         await self._services.documents.change(id_, made, sum(map(len, updates)))
         return id_
 
@@ -129,13 +129,13 @@ class Admin:
 
 def _made(
     block: BlockId,
-    heap: HeapId,
+    heap_id: HeapId,
     kind: BlockKind,
     title: str,
     updates: Sequence[bytes],
     batch: Batch,
 ) -> None:
-    held = batch.insert(block, heap, kind, title)
+    held = batch.insert(block, heap_id, kind, title)
     for update in updates:
         batch.apply(held, update)
 

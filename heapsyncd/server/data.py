@@ -208,20 +208,20 @@ def row(tx: Tx, block: str) -> Row | None:
 
 
 def query(
-    tx: Tx, heap: HeapId, kind: BlockKind | None, limit: int, offset: int
+    tx: Tx, heap_id: HeapId, kind: BlockKind | None, limit: int, offset: int
 ) -> tuple[list[Row], int]:
     """A page of the heap's live blocks by id, and how many there are (PROTOCOL §4)."""
     where = f"heap_id = ? AND {_LIVE} AND (? IS NULL OR type = ?)"
-    params = (heap, kind, kind)
+    params = (heap_id, kind, kind)
     (total,) = tx.execute(f"SELECT count(*) FROM blocks WHERE {where}", params).fetchone()  # noqa: S608 - constant
     sql = f"SELECT {_ROW} FROM blocks WHERE {where} ORDER BY id LIMIT ? OFFSET ?"  # noqa: S608 - constant
     return [Row(*r) for r in tx.execute(sql, (*params, limit, offset))], int(total)
 
 
-def search(tx: Tx, heap: HeapId, words: str, limit: int) -> list[Row]:
+def search(tx: Tx, heap_id: HeapId, words: str, limit: int) -> list[Row]:
     """The heap's live blocks that hold the words, as they stand, in any case; newest first."""
     sql = (
         f"SELECT {_ROW} FROM blocks WHERE heap_id = ? AND {_LIVE}"  # noqa: S608 - constant
         " AND instr(folded, ?) > 0 ORDER BY updated_at DESC LIMIT ?"
     )
-    return [Row(*r) for r in tx.execute(sql, (heap, words.casefold(), limit))]
+    return [Row(*r) for r in tx.execute(sql, (heap_id, words.casefold(), limit))]

@@ -187,6 +187,6 @@ def _judged(taken: _Taken, batch: Batch) -> bool:
     return judge(batch, held, taken.update, taken.seat)
 
 
-def scope_of(services: Services, account: Account, heap: HeapId) -> str:
+def scope_of(services: Services, account: Account, heap_id: HeapId) -> str:
     """What an account may do with a heap's documents, in the protocol's words; "" nothing."""
-    return _SCOPES[services.heaps.access(account, heap)]
+    return _SCOPES[services.heaps.access(account, heap_id)]

@@ -27,7 +27,7 @@ _BLOCK_OVERHEAD_BYTES = 128
 """What a block takes in an answer beside its update: names, id, version."""
 
 
-async def delta(s: Services, heap: HeapId, since_ms: int) -> dict[str, object]:
+async def delta(s: Services, heap_id: HeapId, since_ms: int) -> dict[str, object]:
     """What changed at or after ``since_ms``, in the order of the changes, one page of it.
 
     ``timestamp`` is one more than the newest stamp this page covers, never the clock: a stamp
@@ -40,7 +40,7 @@ async def delta(s: Services, heap: HeapId, since_ms: int) -> dict[str, object]:
             "SELECT id, updated_at, sync_version, deleted_at, permanent_at FROM blocks"
             " WHERE heap_id = ? AND updated_at >= ? ORDER BY updated_at LIMIT ?"
         )
-        return tx.execute(sql, (heap, since_ms, size + 1)).fetchall(), data.latest(tx)
+        return tx.execute(sql, (heap_id, since_ms, size + 1)).fetchall(), data.latest(tx)
 
     rows, newest = await s.db.read(read)
     more = len(rows) > size
@@ -65,7 +65,7 @@ async def delta(s: Services, heap: HeapId, since_ms: int) -> dict[str, object]:
     }
 
 
-async def pull(s: Services, heap: HeapId, asks: Sequence[PullBlock]) -> dict[str, object]:
+async def pull(s: Services, heap_id: HeapId, asks: Sequence[PullBlock]) -> dict[str, object]:
     """The documents asked for, as many as fit into one answer, and always one."""
     if len(asks) > s.limits.pull_asks:
         raise Refusal(413, f"at most {s.limits.pull_asks} blocks a request")
@@ -77,7 +77,7 @@ async def pull(s: Services, heap: HeapId, asks: Sequence[PullBlock]) -> dict[str
         place = s.documents.where(block)
         if ask.state_vector is not None:
             ask.state_vector = usable(ask.state_vector, s.limits)
-        if place is None or place[0] != heap:
+        if place is None or place[0] != heap_id:
             unknown[ask.id] = None
         else:
             known[block] = ask
@@ -145,16 +145,16 @@ def difference(stored: Stored, vector: bytes) -> bytes:
 
 
 async def push(
-    s: Services, heap: HeapId, updates: Sequence[PushUpdate], *, writable: bool
+    s: Services, heap_id: HeapId, updates: Sequence[PushUpdate], *, writable: bool
 ) -> dict[str, object]:
     """Apply updates; the answer comes when all that is ``ok`` is on the disk."""
     if len(updates) > s.limits.push_updates:
         raise Refusal(413, f"at most {s.limits.push_updates} updates a request")
 
     # One job for each, asked for in order without a wait between: they are committed together.
-    named = [_named(s, heap, u.block_id) for u in updates]
+    named = [_named(s, heap_id, u.block_id) for u in updates]
     jobs = [
-        s.documents.change(block, partial(_pushed, heap, block, u, writable), len(u.update))
+        s.documents.change(block, partial(_pushed, heap_id, block, u, writable), len(u.update))
         for block, u in zip(named, updates, strict=True)
     ]
     # All are waited for, whatever becomes of some: none of their errors may go unheard.
@@ -165,14 +165,14 @@ async def push(
 _NONE = BlockId("")
 
 
-def _named(s: Services, heap: HeapId, block: str) -> BlockId:
+def _named(s: Services, heap_id: HeapId, block: str) -> BlockId:
     """The block whose document is asked for; none in the place of one that is none of the heap's.
 
     That is answered as if it did not exist, and as fast: its document is not even loaded.
     """
     id_ = BlockId(block)
     place = s.documents.where(id_)
-    elsewhere = place is not None and place[0] != heap
+    elsewhere = place is not None and place[0] != heap_id
     return _NONE if elsewhere or s.documents.is_gone(id_) else id_
 
 
@@ -186,14 +186,14 @@ def _answered(outcome: dict[str, object] | BaseException, asked: PushUpdate) -> 
 
 
 def _pushed(
-    heap: HeapId,
+    heap_id: HeapId,
     block: BlockId,
     push: PushUpdate,
     writable: bool,
     batch: Batch,
 ) -> dict[str, object]:
     held = batch.get(block)
-    if held is None or held.heap_id != heap:
+    if held is None or held.heap_id != heap_id:
         status, version = "not_found", push.sync_version
     else:
         version = held.sync_version

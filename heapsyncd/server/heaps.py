@@ -74,15 +74,15 @@ class Heaps:
         self._heaps[heap.id] = heap
         return heap
 
-    async def grant(self, heap: HeapId, access: Access, account: Account | None = None) -> None:
+    async def grant(self, heap_id: HeapId, access: Access, account: Account | None = None) -> None:
         """Say what an account (None: everybody who was not named) may do in a heap."""
         who = EVERYBODY if account is None else account.id
         sql = (
             "INSERT INTO grants VALUES (?, ?, ?)"
             " ON CONFLICT (heap_id, account_id) DO UPDATE SET access = excluded.access"
         )
-        await self._db.write(lambda tx: tx.execute(sql, (heap, who, access)).rowcount)
-        self._grants[heap, who] = access
+        await self._db.write(lambda tx: tx.execute(sql, (heap_id, who, access)).rowcount)
+        self._grants[heap_id, who] = access
 
     def access(self, account: Account, heap: str) -> Access:
         """What an account may do in a heap that exists."""

@@ -100,9 +100,11 @@ class Batch:
         """The block, None when there is no such block."""
         return self.blocks.get(block)
 
-    def insert(self, block: BlockId, heap: HeapId, kind: BlockKind, title: str) -> LoadedDocument:
+    def insert(
+        self, block: BlockId, heap_id: HeapId, kind: BlockKind, title: str
+    ) -> LoadedDocument:
         """Make a block with an empty document; it must not exist."""
-        held = LoadedDocument(block, heap, kind, title, 1, Replica())
+        held = LoadedDocument(block, heap_id, kind, title, 1, Replica())
         self.blocks[block] = held
         effect = self._effect(held)
         effect.is_new, effect.state = True, NO_UPDATE

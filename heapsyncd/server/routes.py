@@ -136,11 +136,11 @@ async def insert_block(request: web.Request, s: Services, account: Account) -> A
     return {"block": row.public()}
 
 
-def _inserted(block: BlockId, heap: HeapId, kind: BlockKind, title: str, batch: Batch) -> None:
+def _inserted(block: BlockId, heap_id: HeapId, kind: BlockKind, title: str, batch: Batch) -> None:
     held = batch.get(block)
     if held is None:
-        batch.insert(block, heap, kind, title)
-    elif held.heap_id != heap:
+        batch.insert(block, heap_id, kind, title)
+    elif held.heap_id != heap_id:
         raise Refusal(409, _TAKEN)
 
 

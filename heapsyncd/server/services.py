@@ -44,11 +44,11 @@ class Services:
     proxies: tuple[Network, ...]
     """Whose ``X-Forwarded-For`` is believed."""
 
-    def block(self, heap: HeapId, block: str) -> BlockId:
+    def block(self, heap_id: HeapId, block: str) -> BlockId:
         """The block of the heap; Refusal 404 when there is none."""
         found = BlockId(block)
         place = self.documents.where(found)
-        if place is None or place[0] != heap:
+        if place is None or place[0] != heap_id:
             raise Refusal(404, "no such block")
         return found
 

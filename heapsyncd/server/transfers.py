@@ -28,21 +28,21 @@ class Upload:
         return offset, min(self.chunk_size, self.size - offset)
 
 
-def find(tx: Tx, heap: HeapId, block: BlockId, hash_: str) -> Upload | None:
+def find(tx: Tx, heap_id: HeapId, block: BlockId, hash_: str) -> Upload | None:
     """The upload of this content to this block."""
     sql = (
         "SELECT id, name, mime_type, size, chunk_size FROM uploads"
         " WHERE heap_id = ? AND block_id = ? AND hash = ?"
     )
-    row = tx.execute(sql, (heap, block, hash_)).fetchone()
+    row = tx.execute(sql, (heap_id, block, hash_)).fetchone()
     return None if row is None else Upload(*row)
 
 
 def begin(
-    tx: Tx, heap: HeapId, block: BlockId, hash_: str, upload: Upload, now_ms: int
+    tx: Tx, heap_id: HeapId, block: BlockId, hash_: str, upload: Upload, now_ms: int
 ) -> str | None:
     """Store a new upload in the place of an older one; return the older one's id."""
-    old = find(tx, heap, block, hash_)
+    old = find(tx, heap_id, block, hash_)
     if old is not None:
         end(tx, old.id)
     tx.execute(
@@ -51,7 +51,7 @@ def begin(
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             upload.id,
-            heap,
+            heap_id,
             block,
             hash_,
             upload.name,
@@ -108,9 +108,9 @@ def agree(tx: Tx, here: set[str]) -> set[str]:
     return known
 
 
-def hold(tx: Tx, heap: HeapId, hash_: str, size: int) -> None:
+def hold(tx: Tx, heap_id: HeapId, hash_: str, size: int) -> None:
     """The heap has this content."""
-    tx.execute("INSERT OR IGNORE INTO holdings VALUES (?, ?, ?)", (hash_, heap, size))
+    tx.execute("INSERT OR IGNORE INTO holdings VALUES (?, ?, ?)", (hash_, heap_id, size))
 
 
 def held_size(tx: Tx, hash_: str, heaps: Sequence[HeapId]) -> int | None:

@@ -62,7 +62,7 @@ async def init(request: web.Request, s: Services, account: Account) -> Answer:
 
 
 async def _resume_or_begin(
-    s: Services, heap: HeapId, block: BlockId, body: InitUpload, *, begin: bool
+    s: Services, heap_id: HeapId, block: BlockId, body: InitUpload, *, begin: bool
 ) -> tuple[Upload, list[int]]:
     limits = s.limits
     chunk_size = min(body.chunk_size or limits.chunk_bytes, limits.chunk_max_bytes)
@@ -70,7 +70,7 @@ async def _resume_or_begin(
     fresh = Upload(str(ULID()), body.name, body.mime_type, body.size, chunk_size)
     if not begin:
         return fresh, []
-    known = await s.db.read(lambda tx: transfers.find(tx, heap, block, body.hash))
+    known = await s.db.read(lambda tx: transfers.find(tx, heap_id, block, body.hash))
     if known is not None and known.size == body.size:
         now_ms = s.now_ms()
         return known, await s.db.write(lambda tx: transfers.touch(tx, known.id, now_ms))
@@ -80,7 +80,7 @@ async def _resume_or_begin(
     def write(tx: Tx) -> str | None:
         # Whether it fits is decided where it is kept: of several at once only one gets the room.
         _check_room(tx, limits, body.size, free_bytes, now_ms)
-        return transfers.begin(tx, heap, block, body.hash, fresh, now_ms)
+        return transfers.begin(tx, heap_id, block, body.hash, fresh, now_ms)
 
     await s.blobs.begin(fresh.id, fresh.size)
     try:
@@ -160,7 +160,7 @@ async def complete(request: web.Request, s: Services, account: Account) -> Answe
     }
 
 
-async def _finish(s: Services, heap: HeapId, hash_: str, upload: Upload, *, here: bool) -> None:
+async def _finish(s: Services, heap_id: HeapId, hash_: str, upload: Upload, *, here: bool) -> None:
     """Check what arrived and give it its name; what the heap has already is not looked at.
 
     Raises:
@@ -171,7 +171,7 @@ async def _finish(s: Services, heap: HeapId, hash_: str, upload: Upload, *, here
         await s.blobs.keep(upload.id, hash_)
 
     def write(tx: Tx) -> None:
-        transfers.hold(tx, heap, hash_, upload.size)
+        transfers.hold(tx, heap_id, hash_, upload.size)
         transfers.end(tx, upload.id)
 
     await s.db.write(write)
@@ -199,8 +199,8 @@ async def _completed_before(s: Services, block: BlockId, hash_: str) -> FileEntr
     return _entry(hash_, str(known["name"]), size, str(known["mime_type"]))
 
 
-async def _known(s: Services, heap: HeapId, block: BlockId, hash_: str) -> Upload:
-    upload = await s.db.read(lambda tx: transfers.find(tx, heap, block, hash_))
+async def _known(s: Services, heap_id: HeapId, block: BlockId, hash_: str) -> Upload:
+    upload = await s.db.read(lambda tx: transfers.find(tx, heap_id, block, hash_))
     if upload is None:
         raise Refusal(404, "no such upload; begin it with /api/upload/init")
     return upload

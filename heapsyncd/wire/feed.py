@@ -76,7 +76,7 @@ class Feed:
 
     def __init__(
         self,
-        heap: HeapId,
+        heap_id: HeapId,
         opening: Opening,
         connect: Callable[[], AbstractAsyncContextManager[Socket]],
         tokens: Tokens,
@@ -85,7 +85,7 @@ class Feed:
         lost: Callable[[], None] = lambda: None,
         clock_s: Callable[[], float] = boot_clock_s,
     ) -> None:
-        self._heap = heap
+        self._heap = heap_id
         self._opening = opening
         self._connect = connect
         self._tokens = tokens

@@ -152,14 +152,14 @@ class Rows(msgspec.Struct):
     total: int | None = None
 
 
-def decode_row(row: Row, heap: HeapId) -> BlockRow:
+def decode_row(row: Row, heap_id: HeapId) -> BlockRow:
     """A row as a value. A kind this version does not know counts as a document: every block has
     one.
     """
     kind = cast("BlockKind", row.type) if row.type in _KINDS else "document"
     return BlockRow(
         BlockId(ulid(row.id)),
-        HeapId(ulid(row.workspace_id)) if row.workspace_id else heap,
+        HeapId(ulid(row.workspace_id)) if row.workspace_id else heap_id,
         kind,
         row.title or "",
         version(row.sync_version),
@@ -221,7 +221,7 @@ class PullPage(msgspec.Struct):
     missing: list[str] = []
 
 
-def encode_asks(heap: HeapId, asks: Sequence[PullAsk], max_bytes: int) -> bytes:
+def encode_asks(heap_id: HeapId, asks: Sequence[PullAsk], max_bytes: int) -> bytes:
     """Body of pull: as many asks as fit into ``max_bytes``, at least one; the rest is asked
     again.
     """
@@ -235,7 +235,7 @@ def encode_asks(heap: HeapId, asks: Sequence[PullAsk], max_bytes: int) -> bytes:
         if fitting and size_bytes > max_bytes:
             break
         fitting.append(item)
-    return msgspec.json.encode({"workspace_id": heap, "blocks": fitting})
+    return msgspec.json.encode({"workspace_id": heap_id, "blocks": fitting})
 
 
 def decode_pull(page: PullPage, asks: Iterable[PullAsk]) -> PullAnswer:
@@ -264,13 +264,13 @@ class PushPage(msgspec.Struct):
     results: list[_Result]
 
 
-def encode_pushes(heap: HeapId, pushes: Sequence[Push]) -> bytes:
+def encode_pushes(heap_id: HeapId, pushes: Sequence[Push]) -> bytes:
     """Body of push."""
     updates = [
         {"block_id": push.id, "sync_version": push.sync_version, "update": push.update}
         for push in pushes
     ]
-    return msgspec.json.encode({"workspace_id": heap, "updates": updates})
+    return msgspec.json.encode({"workspace_id": heap_id, "updates": updates})
 
 
 def pushed_size_bytes(push: Push) -> int:

@@ -53,8 +53,8 @@ class LiveLink:
         now_s: when the socket was opened.
     """
 
-    def __init__(self, heap: HeapId, now_s: float) -> None:
-        self._heap = heap
+    def __init__(self, heap_id: HeapId, now_s: float) -> None:
+        self._heap = heap_id
         self.pulse = Pulse(now_s)
         self._queue: dict[BlockId, None] = {}
         self._handed: set[BlockId] = set()

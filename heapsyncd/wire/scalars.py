@@ -55,9 +55,9 @@ def block_ms(value: Time) -> int | None:
         return 0
 
 
-def document_name(heap: HeapId, block: BlockId, sync_version: int) -> str:
+def document_name(heap_id: HeapId, block: BlockId, sync_version: int) -> str:
     """What a block's document of one version is called over ``/ws`` (PROTOCOL §6)."""
-    return f"{heap}:{block}:v{sync_version}"
+    return f"{heap_id}:{block}:v{sync_version}"
 
 
 def parse_document_name(name: str) -> tuple[HeapId, BlockId, int] | None:

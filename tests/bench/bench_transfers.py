@@ -160,7 +160,9 @@ def make(path: Path, size: int) -> str:
     return digest.hexdigest()
 
 
-async def plain_up(device: Device, heap: HeapId, block: BlockId, path: Path, hash_: str) -> float:
+async def plain_up(
+    device: Device, heap_id: HeapId, block: BlockId, path: Path, hash_: str
+) -> float:
     """Seconds for plain PUTs of the same chunks."""
     async with HeaperBackend(device.server.url, device.seed) as backend:
         token = (await backend._account.session.token()).reveal()
@@ -170,15 +172,15 @@ async def plain_up(device: Device, heap: HeapId, block: BlockId, path: Path, has
     body = {"hash": hash_, "name": path.name, "size": size, "mime_type": "x/y"}
     async with aiohttp.ClientSession(headers=headers) as client:
         start = time.perf_counter()
-        async with client.post(f"{base}/init/{heap}/{block}", json=body) as answer:
+        async with client.post(f"{base}/init/{heap_id}/{block}", json=body) as answer:
             chunk = (await answer.json())["chunk_size"]
         with path.open("rb") as file:
             for index in range(-(-size // chunk)):
-                url = f"{base}/chunk/{heap}/{block}/{hash_}/{index}"
+                url = f"{base}/chunk/{heap_id}/{block}/{hash_}/{index}"
                 octets = {"Content-Type": "application/octet-stream"}
                 async with client.put(url, data=file.read(chunk), headers=octets) as answer:
                     answer.raise_for_status()
-        async with client.post(f"{base}/complete/{heap}/{block}/{hash_}", json={}) as answer:
+        async with client.post(f"{base}/complete/{heap_id}/{block}/{hash_}", json={}) as answer:
             answer.raise_for_status()
         return time.perf_counter() - start
 
@@ -258,7 +260,7 @@ async def measure(folder: Path, mb: int, rounds: int) -> None:
 
 
 async def _mirrored(
-    sender: Device, taker: Device, heap: HeapId, folder: Path, size: int, clock: Clock
+    sender: Device, taker: Device, heap_id: HeapId, folder: Path, size: int, clock: Clock
 ) -> None:
     name = f"{len(clock.up)}.bin"
     make(sender.root / name, size)
@@ -270,14 +272,14 @@ async def _mirrored(
 
 
 async def _plainly(
-    sender: Device, taker: Device, heap: HeapId, folder: Path, size: int, clock: Clock
+    sender: Device, taker: Device, heap_id: HeapId, folder: Path, size: int, clock: Clock
 ) -> None:
     path = folder / "plain.bin"
     hash_ = make(path, size)
-    block = await _a_block(sender, heap)
+    block = await _a_block(sender, heap_id)
     warm(folder, size)
-    clock.plain_up.append(await plain_up(sender, heap, block, path, hash_))
-    url = f"{sender.server.url}/api/file/{heap}/{block}/{hash_}"
+    clock.plain_up.append(await plain_up(sender, heap_id, block, path, hash_))
+    url = f"{sender.server.url}/api/file/{heap_id}/{block}/{hash_}"
     got = folder / "got.bin"
     warm(folder, size)
     clock.plain_down.append(await plain_down(taker, url, got, kept=False))
@@ -301,9 +303,9 @@ def _print(clock: Clock, mb: int) -> None:
     )
 
 
-async def _a_block(device: Device, heap: HeapId) -> BlockId:
+async def _a_block(device: Device, heap_id: HeapId) -> BlockId:
     async with HeaperBackend(device.server.url, device.seed) as backend:
-        row = await backend.insert(heap, new_block_id(), "document", "plain")
+        row = await backend.insert(heap_id, new_block_id(), "document", "plain")
     return row.id
 
 

@@ -35,10 +35,10 @@ def faulty(base: Path, step: str) -> dict[str, str]:
     return {"PYTHONPATH": str(base)}
 
 
-async def add(server: Server, heap: HeapId, title: str, text: str) -> BlockId:
+async def add(server: Server, heap_id: HeapId, title: str, text: str) -> BlockId:
     made = express([], Target(body=parse(text, NO_LINKS), title=title)).update
     assert made is not None
-    return await server.add_block(heap, "document", title, made)
+    return await server.add_block(heap_id, "document", title, made)
 
 
 async def change(server: Server, block: BlockId, text: str) -> None:
@@ -50,15 +50,15 @@ async def change(server: Server, block: BlockId, text: str) -> None:
 
 @pytest.mark.parametrize("step", ["fields", "view"])
 async def test_the_third_start_lives(
-    device: Device, server: Server, heap: HeapId, tmp_path: Path, step: str
+    device: Device, server: Server, heap_id: HeapId, tmp_path: Path, step: str
 ) -> None:
     """Whether it dies when the document comes or when it is written: the document is told as a
     problem then, and everything else is mirrored, both ways.
     """
     device.configure(server.url)
     env = faulty(tmp_path / "faulty", step)
-    good = await add(server, heap, "Good", "good\n")
-    bad = await add(server, heap, "Bad", "deadly\n")
+    good = await add(server, heap_id, "Good", "good\n")
+    bad = await add(server, heap_id, "Bad", "deadly\n")
     for _ in range(2):
         assert (await device("sync", **env)).code == -signal.SIGSEGV
     for text in ("better", "best"):
@@ -90,12 +90,12 @@ async def test_the_third_start_lives(
 
 
 async def test_a_life_that_ends_well_counts_anew(
-    device: Device, server: Server, heap: HeapId, tmp_path: Path
+    device: Device, server: Server, heap_id: HeapId, tmp_path: Path
 ) -> None:
     """Deaths count that follow one another; what was worked on without one is harmless."""
     device.configure(server.url)
     env = faulty(tmp_path / "faulty", "view")
-    await add(server, heap, "Bad", "deadly\n")
+    await add(server, heap_id, "Bad", "deadly\n")
     for _ in range(2):
         assert (await device("sync", **env)).code == -signal.SIGSEGV
         assert (await device("sync")).code == 0
@@ -120,7 +120,7 @@ Replica.fields = slow
 
 
 async def test_a_long_note_is_not_to_blame_for_a_stop(
-    device: Device, server: Server, heap: HeapId, tmp_path: Path
+    device: Device, server: Server, heap_id: HeapId, tmp_path: Path
 ) -> None:
     """A daemon that was told to stop, and is killed because a note takes longer than the system
     waits, did not die of that note: it is not left alone, however often that happens.
@@ -128,7 +128,7 @@ async def test_a_long_note_is_not_to_blame_for_a_stop(
     device.configure(server.url)
     (tmp_path / "slow").mkdir()
     (tmp_path / "slow" / "sitecustomize.py").write_text(SLOW)
-    block = await add(server, heap, "Long", "long\n")
+    block = await add(server, heap_id, "Long", "long\n")
 
     async def stands(state: bytes) -> bool:
         marks = device.state / "home.atwork"

@@ -15,7 +15,7 @@ async def facts(device: Device, path: str) -> dict[str, Any]:
     return found
 
 
-async def test_the_chain_of_a_file(device: Device, server: Server, heap: HeapId) -> None:
+async def test_the_chain_of_a_file(device: Device, server: Server, heap_id: HeapId) -> None:
     """Base, disk, server and the rule that applies: agreed, changed, gone, unknown and ignored."""
     device.configure(server.url)
     (device.folder / "Home").mkdir()
@@ -24,7 +24,7 @@ async def test_the_chain_of_a_file(device: Device, server: Server, heap: HeapId)
     note = device.folder / "Home" / "Groceries.md"
     done = await device("explain", "folder/Home/Groceries.md")
     assert done.code == 0, done.err
-    assert f"heap     Home  {heap}  (account home)" in done.out
+    assert f"heap     Home  {heap_id}  (account home)" in done.out
     assert "unchanged since" in done.out
     assert "rule     The file shows the document" in done.out
 
@@ -50,11 +50,13 @@ async def test_the_chain_of_a_file(device: Device, server: Server, heap: HeapId)
     assert ignored["rule"].startswith("It is ignored")
 
 
-async def test_a_held_deletion_is_explained(device: Device, server: Server, heap: HeapId) -> None:
+async def test_a_held_deletion_is_explained(
+    device: Device, server: Server, heap_id: HeapId
+) -> None:
     """What is held says so, and what ends it."""
     device.configure(server.url)
     for k in range(11):
-        await server.add_block(heap, "document", f"N{k:02}")
+        await server.add_block(heap_id, "document", f"N{k:02}")
     assert (await device("sync")).code == 0
     for k in range(11):
         (device.folder / "Home" / f"N{k:02}.md").unlink()
@@ -64,7 +66,7 @@ async def test_a_held_deletion_is_explained(device: Device, server: Server, heap
     assert "`heapsyncd deletions --confirm`" in done.out
 
 
-async def test_trouble_is_explained(device: Device, server: Server, heap: HeapId) -> None:
+async def test_trouble_is_explained(device: Device, server: Server, heap_id: HeapId) -> None:
     """A file that is no text (any more), a symlink and what the server refuses say so; ``status``
     names each, and what is pending.
     """
@@ -89,7 +91,7 @@ async def test_trouble_is_explained(device: Device, server: Server, heap: HeapId
         assert found["rule"].startswith(rule), path
     note.write_text(whole + "bread\n")
     (home / "link.md").unlink()
-    await server.grant(heap, "ro")
+    await server.grant(heap_id, "ro")
     assert (await device("sync")).code == 1
     found = await facts(device, str(note))
     assert found["problem"] == "the server does not let this account change it"
@@ -102,7 +104,9 @@ async def test_trouble_is_explained(device: Device, server: Server, heap: HeapId
     assert "name a file in it" in done.err
 
 
-async def test_a_deleted_note_is_explained(device: Device, server: Server, heap: HeapId) -> None:
+async def test_a_deleted_note_is_explained(
+    device: Device, server: Server, heap_id: HeapId
+) -> None:
     """Where a note stood that was deleted, the trash is named."""
     device.configure(server.url)
     assert (await device("sync")).code == 0
@@ -113,7 +117,7 @@ async def test_a_deleted_note_is_explained(device: Device, server: Server, heap:
     assert "`heapsyncd trash --restore` brings it back" in done.out
 
 
-async def test_what_is_unsent_says_why(device: Device, server: Server, heap: HeapId) -> None:
+async def test_what_is_unsent_says_why(device: Device, server: Server, heap_id: HeapId) -> None:
     """Beside a daemon whose server is away, ``explain`` and ``status`` say what waits, and for
     what.
     """
@@ -133,7 +137,7 @@ async def test_what_is_unsent_says_why(device: Device, server: Server, heap: Hea
         assert found["rule"].startswith("It has edits that the server has not acknowledged")
 
 
-async def test_a_path_outside_is_an_error(device: Device, server: Server, heap: HeapId) -> None:
+async def test_a_path_outside_is_an_error(device: Device, server: Server, heap_id: HeapId) -> None:
     """One line that leads on, exit 1."""
     device.configure(server.url)
     assert (await device("sync")).code == 0

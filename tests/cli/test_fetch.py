@@ -8,11 +8,11 @@ ON_DEMAND = 'files = "on-demand"\nfiles_limit_mb = 0\n'
 
 
 async def test_fetch_alone_and_through_the_daemon(
-    device: Device, server: Server, heap: HeapId
+    device: Device, server: Server, heap_id: HeapId
 ) -> None:
     """By itself when no daemon runs, through it when one does; what is no file exits 1."""
     for name, content in (("one.bin", b"first"), ("two.bin", b"second")):
-        await server.add_file(await server.add_block(heap, "file", name), name, content)
+        await server.add_file(await server.add_block(heap_id, "file", name), name, content)
     device.configure(server.url, ON_DEMAND)
     assert (await device("sync")).code == 0
     home = device.folder / "Home"

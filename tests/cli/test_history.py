@@ -48,7 +48,7 @@ async def texts(server: Server, block: BlockId) -> str:
 
 
 @pytest.fixture
-async def block(device: Device, server: Server, heap: HeapId) -> BlockId:
+async def block(device: Device, server: Server, heap_id: HeapId) -> BlockId:
     """A note that was written in three steps, mirrored after each."""
     device.configure(server.url)
     await well(device, "sync")
@@ -133,7 +133,9 @@ async def test_a_note_out_of_the_trash(device: Device, server: Server, block: Bl
     assert "nothing that stood there is in the trash" in done.err
 
 
-async def test_a_directory_out_of_the_trash(device: Device, server: Server, heap: HeapId) -> None:
+async def test_a_directory_out_of_the_trash(
+    device: Device, server: Server, heap_id: HeapId
+) -> None:
     """A directory comes back with all that was in it; so does one note, with its directory."""
     device.configure(server.url)
     await well(device, "sync")

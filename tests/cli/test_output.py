@@ -80,7 +80,7 @@ async def test_titles_of_heaps_and_notes(device: Device, server: Server) -> None
         json.loads(done.out)
 
 
-async def test_a_log_on_a_terminal(device: Device, server: Server, heap: HeapId) -> None:
+async def test_a_log_on_a_terminal(device: Device, server: Server, heap_id: HeapId) -> None:
     """The daemon's own lines name titles too."""
     await server.add_heap("Evil\x1b]0;PWNED\x07")
     device.configure(server.url, "[log]\nlevel = 'debug'\nformat = 'console'\n")

@@ -34,12 +34,14 @@ def heard(listener: socket.socket) -> list[str]:
     return messages
 
 
-async def test_the_daemon_follows_both_sides(device: Device, server: Server, heap: HeapId) -> None:
+async def test_the_daemon_follows_both_sides(
+    device: Device, server: Server, heap_id: HeapId
+) -> None:
     """A new file becomes a note, a new note a file; SIGTERM ends it with exit 0."""
     device.configure(server.url)
     async with device.daemon() as process:
         (device.folder / "Home" / "Mine.md").write_text("My text.\n")
-        await server.add_block(heap, "document", "Theirs")
+        await server.add_block(heap_id, "document", "Theirs")
 
         async def arrived() -> bool:
             return (device.folder / "Home" / "Theirs.md").exists() and (
@@ -54,7 +56,7 @@ async def test_the_daemon_follows_both_sides(device: Device, server: Server, hea
 
 
 async def test_a_second_daemon_exits_5_and_a_killed_one_leaves_no_lock(
-    device: Device, server: Server, heap: HeapId
+    device: Device, server: Server, heap_id: HeapId
 ) -> None:
     """``run`` and ``sync`` beside a daemon say who holds the state; after SIGKILL all is free."""
     device.configure(server.url)
@@ -71,7 +73,7 @@ async def test_a_second_daemon_exits_5_and_a_killed_one_leaves_no_lock(
 
 
 async def test_systemd_hears_ready_signs_of_life_and_the_end(
-    device: Device, server: Server, heap: HeapId
+    device: Device, server: Server, heap_id: HeapId
 ) -> None:
     """READY comes once, WATCHDOG goes on while nothing happens, STATUS tells the state."""
     device.configure(server.url)
@@ -111,7 +113,7 @@ async def test_without_a_server_the_daemon_waits(device: Device) -> None:
 
 
 async def test_a_daemon_does_not_mirror_another_server(
-    device: Device, server: Server, heap: HeapId, tmp_path: Path
+    device: Device, server: Server, heap_id: HeapId, tmp_path: Path
 ) -> None:
     """It runs, says so in its status and reads the folder; SIGHUP takes up the right address."""
     device.configure(server.url)
@@ -141,7 +143,7 @@ async def test_a_daemon_does_not_mirror_another_server(
 
 
 async def test_sighup_takes_up_the_configuration(
-    device: Device, server: Server, heap: HeapId
+    device: Device, server: Server, heap_id: HeapId
 ) -> None:
     """A mistake leaves everything as it is; a new account is mirrored without a restart."""
     device.configure(server.url)
@@ -164,7 +166,7 @@ async def test_sighup_takes_up_the_configuration(
 
 
 async def test_status_works_offline_from_the_cache(
-    device: Device, server: Server, heap: HeapId
+    device: Device, server: Server, heap_id: HeapId
 ) -> None:
     """Without daemon and server the counts are what the last pass left, in both forms."""
     device.configure(server.url)
@@ -174,7 +176,7 @@ async def test_status_works_offline_from_the_cache(
     assert account["name"] == "home"
     assert account["state"] == "offline"
     (entry,) = account["heaps"]
-    assert (entry["id"], entry["title"], entry["notes"]) == (heap, "Home", 1)
+    assert (entry["id"], entry["title"], entry["notes"]) == (heap_id, "Home", 1)
     assert entry["folder"] == str(device.folder / "Home")
     done = await device("status")
     assert done.code == 0
@@ -191,7 +193,7 @@ async def test_status_before_the_first_pass(device: Device) -> None:
 
 
 async def test_status_watch_shows_each_change(
-    device: Device, server: Server, heap: HeapId
+    device: Device, server: Server, heap_id: HeapId
 ) -> None:
     """A line for each document that differs from the one before."""
     device.configure(server.url)
@@ -210,7 +212,7 @@ async def test_status_watch_shows_each_change(
     assert watching.returncode == 130
 
 
-async def test_search_finds_words_offline(device: Device, server: Server, heap: HeapId) -> None:
+async def test_search_finds_words_offline(device: Device, server: Server, heap_id: HeapId) -> None:
     """What the cache holds is found without daemon and server, with its path; else nothing."""
     device.configure(server.url)
     assert (await device("sync")).code == 0
@@ -225,7 +227,7 @@ async def test_search_finds_words_offline(device: Device, server: Server, heap: 
 
 
 async def test_search_finds_words_that_lie_too_deep(
-    device: Device, server: Server, heap: HeapId
+    device: Device, server: Server, heap_id: HeapId
 ) -> None:
     """Words deeper in quotes than markdown can show, and in unknown nodes, are in the note's file
     and found; typing beside them leaves them in the document.
@@ -235,7 +237,7 @@ async def test_search_finds_words_that_lie_too_deep(
         deep = ("blockquote", {}, [deep])
     unknown: Any = ("callout", {}, [("paragraph", {}, [[("Mind the tiller.", {})]])])
     body: Any = [("paragraph", {}, [[("above", {})]]), deep, unknown]
-    block = await server.add_block(heap, "document", "Boat", build(body))
+    block = await server.add_block(heap_id, "document", "Boat", build(body))
     device.configure(server.url)
     assert (await device("sync")).code == 0
     note = device.folder / "Home" / "Boat.md"

@@ -15,7 +15,7 @@ def mode(path: Path) -> int:
 
 
 async def test_setup_writes_a_configuration_that_works(
-    device: Device, server: Server, heap: HeapId
+    device: Device, server: Server, heap_id: HeapId
 ) -> None:
     """With a key that is accepted it signs in, lists the heaps, and sync goes on from there."""
     device.key.touch(0o600)
@@ -36,7 +36,7 @@ async def test_setup_writes_a_configuration_that_works(
 
 
 async def test_setup_makes_a_key_and_says_who_has_to_accept_it(
-    device: Device, server: Server, heap: HeapId
+    device: Device, server: Server, heap_id: HeapId
 ) -> None:
     """Refused with exit 3, it keeps what it wrote; run again once accepted, it succeeds."""
     done = await device("setup", "--server", server.url)
@@ -56,7 +56,7 @@ async def test_setup_makes_a_key_and_says_who_has_to_accept_it(
 
 
 async def test_setup_adds_an_account_and_leaves_the_rest(
-    device: Device, server: Server, heap: HeapId
+    device: Device, server: Server, heap_id: HeapId
 ) -> None:
     """A second account is appended; the file's own lines and comments stay."""
     device.configure(server.url, "# mine\n")
@@ -83,7 +83,7 @@ async def test_setup_changes_nothing_that_is_there(device: Device, server: Serve
 
 
 async def test_setup_knows_the_server_of_a_cache(
-    device: Device, server: Server, heap: HeapId, tmp_path: Path
+    device: Device, server: Server, heap_id: HeapId, tmp_path: Path
 ) -> None:
     """An account whose cache is there is not connected to another server: nothing is written, and
     what to do is said. To its own server it is, under any address.

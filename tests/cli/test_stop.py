@@ -91,7 +91,7 @@ def temporaries(device: Device) -> list[Path]:
     ],
 )
 async def test_stopped_while_it_starts(
-    device: Device, server: Server, heap: HeapId, name: str, signals: list[str]
+    device: Device, server: Server, heap_id: HeapId, name: str, signals: list[str]
 ) -> None:
     """From the first line of ours on, ``run`` ends with 0 and no more words; no lock, socket or
     temporary is left that hinders the next one.
@@ -108,7 +108,7 @@ async def test_stopped_while_it_starts(
 
 
 async def test_stopped_while_the_cache_is_upgraded(
-    device: Device, server: Server, heap: HeapId
+    device: Device, server: Server, heap_id: HeapId
 ) -> None:
     """The cache has one version or another, entire, and the next start goes on with it."""
     device.configure(server.url)
@@ -127,7 +127,7 @@ async def test_stopped_while_the_cache_is_upgraded(
     ids=["once", "twice"],
 )
 async def test_a_pass_that_is_stopped(
-    device: Device, server: Server, heap: HeapId, names: Iterable[str], signals: list[str]
+    device: Device, server: Server, heap_id: HeapId, names: Iterable[str], signals: list[str]
 ) -> None:
     """``sync`` ends without a traceback, never with 0 when it was not through, and can be begun
     again.
@@ -177,7 +177,7 @@ async def test_stopped_while_the_server_does_not_answer(
 
 @pytest.mark.parametrize("command", ["run", "sync"])
 async def test_stopped_while_the_server_falls_silent(
-    device: Device, server: Server, heap: HeapId, command: str
+    device: Device, server: Server, heap_id: HeapId, command: str
 ) -> None:
     """Requests that hang are given up at once at the second signal."""
     device.configure(server.url)

@@ -12,7 +12,7 @@ from heapsyncd.server import Server
 from tests.cli.devices import Device
 
 
-async def test_sync_mirrors_and_exits_0(device: Device, server: Server, heap: HeapId) -> None:
+async def test_sync_mirrors_and_exits_0(device: Device, server: Server, heap_id: HeapId) -> None:
     """Both ways: the server's note becomes a file, the file's text becomes the note's."""
     device.configure(server.url)
     done = await device("sync")
@@ -46,7 +46,7 @@ async def test_sync_with_a_key_that_is_not_accepted_exits_3(
 
 
 async def test_another_server_exits_3(
-    device: Device, server: Server, heap: HeapId, tmp_path: Path
+    device: Device, server: Server, heap_id: HeapId, tmp_path: Path
 ) -> None:
     """Under the same address too; nothing goes there or changes here. The same server under
     another address is taken for what it is.
@@ -91,7 +91,7 @@ async def test_sync_without_a_server_exits_4(device: Device) -> None:
     assert len(done.err.splitlines()) < 6
 
 
-async def test_sync_says_what_is_left(device: Device, server: Server, heap: HeapId) -> None:
+async def test_sync_says_what_is_left(device: Device, server: Server, heap_id: HeapId) -> None:
     """A note that can't be synced is named, exit 1; the others are in sync."""
     device.configure(server.url)
     assert (await device("sync")).code == 0
@@ -102,7 +102,7 @@ async def test_sync_says_what_is_left(device: Device, server: Server, heap: Heap
 
 
 async def test_sync_tells_of_odd_files_and_exits_0(
-    device: Device, server: Server, heap: HeapId
+    device: Device, server: Server, heap_id: HeapId
 ) -> None:
     """What is never mirrored is named by ``sync`` and ``status``, each thing once a line, and
     spoils nothing.
@@ -133,7 +133,7 @@ async def test_sync_tells_of_odd_files_and_exits_0(
 
 
 async def test_a_heap_that_is_not_there_is_told(
-    device: Device, server: Server, heap: HeapId
+    device: Device, server: Server, heap_id: HeapId
 ) -> None:
     """A pattern of the configuration that matches no heap is named with the heaps there are; the
     others are mirrored, and the pass has failed.
@@ -151,7 +151,7 @@ async def test_a_heap_that_is_not_there_is_told(
 
 
 async def test_the_progress_bar_needs_a_terminal(
-    device: Device, server: Server, heap: HeapId
+    device: Device, server: Server, heap_id: HeapId
 ) -> None:
     """On a terminal it is drawn, the verdict remains; in a pipe no control character is sent."""
     device.configure(server.url)

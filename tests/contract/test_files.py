@@ -44,14 +44,14 @@ def some(size: int) -> bytes:
 
 @pytest.mark.parametrize("size", [0, 1, 4 * MIB, 9 * MIB + 17])
 async def test_what_is_uploaded_can_be_downloaded(
-    world: World, backend: Backend, heap: HeapId, size: int
+    world: World, backend: Backend, heap_id: HeapId, size: int
 ) -> None:
     """Every byte, from any offset, and the entry that names it."""
-    block = await world.add_block(heap, "document", "N", "x")
+    block = await world.add_block(heap_id, "document", "N", "x")
     source = Bytes(some(size))
     seen: list[tuple[int, int]] = []
     entry = await backend.upload(
-        heap, block, source, progress=lambda done, total: seen.append((done, total))
+        heap_id, block, source, progress=lambda done, total: seen.append((done, total))
     )
     assert (entry.hash, entry.size_bytes, entry.name) == (source.hash, size, "Plan ä.pdf")
     assert entry.key == f"{source.hash}:{size}"
@@ -59,52 +59,54 @@ async def test_what_is_uploaded_can_be_downloaded(
     assert seen == sorted(seen)
     assert seen[-1] == (size, size)
     for offset in {0, size // 3, size}:
-        stream = backend.download(heap, block, source.hash, size, offset)
+        stream = backend.download(heap_id, block, source.hash, size, offset)
         pieces = [piece async for piece in stream]
         assert b"".join(pieces) == source.data[offset:]
 
 
 async def test_an_upload_goes_on_where_it_stopped(
-    world: World, backend: Backend, heap: HeapId
+    world: World, backend: Backend, heap_id: HeapId
 ) -> None:
     """What the server has is not sent again."""
-    block = await world.add_block(heap, "document", "N", "x")
+    block = await world.add_block(heap_id, "document", "N", "x")
     source = Bytes(some(10 * MIB), breaks_at=8 * MIB)
     with pytest.raises(FileChanged):
-        await backend.upload(heap, block, source)
+        await backend.upload(heap_id, block, source)
     source.breaks_at, source.read_bytes = None, 0
-    await backend.upload(heap, block, source)
+    await backend.upload(heap_id, block, source)
     assert source.read_bytes == 2 * MIB
 
 
-async def test_known_content_is_not_sent(world: World, backend: Backend, heap: HeapId) -> None:
+async def test_known_content_is_not_sent(world: World, backend: Backend, heap_id: HeapId) -> None:
     """The same file in another note costs no bytes."""
-    first, second = [await world.add_block(heap, "document", "N", "x") for _ in range(2)]
-    await backend.upload(heap, first, Bytes(some(1000)))
+    first, second = [await world.add_block(heap_id, "document", "N", "x") for _ in range(2)]
+    await backend.upload(heap_id, first, Bytes(some(1000)))
     source = Bytes(some(1000), name="Other.bin")
-    assert (await backend.upload(heap, second, source)).name == "Other.bin"
+    assert (await backend.upload(heap_id, second, source)).name == "Other.bin"
     assert source.read_bytes == 0
-    pieces = [piece async for piece in backend.download(heap, second, source.hash, 1000)]
+    pieces = [piece async for piece in backend.download(heap_id, second, source.hash, 1000)]
     assert b"".join(pieces) == source.data
 
 
-async def test_content_nobody_has_is_refused(world: World, backend: Backend, heap: HeapId) -> None:
+async def test_content_nobody_has_is_refused(
+    world: World, backend: Backend, heap_id: HeapId
+) -> None:
     """With 404, before any byte."""
-    block = await world.add_block(heap, "document", "N", "x")
+    block = await world.add_block(heap_id, "document", "N", "x")
     with pytest.raises(RequestRefused) as error:
-        await anext(backend.download(heap, block, "0" * 64, 1))
+        await anext(backend.download(heap_id, block, "0" * 64, 1))
     assert error.value.status == 404
 
 
 async def test_a_source_that_lies_is_not_completed(
-    world: World, backend: Backend, heap: HeapId
+    world: World, backend: Backend, heap_id: HeapId
 ) -> None:
     """Content of another hash than announced is refused, and nothing of it can be fetched."""
-    block = await world.add_block(heap, "document", "N", "x")
+    block = await world.add_block(heap_id, "document", "N", "x")
     source = Bytes(some(1000))
     source.data = bytes(1000)
     with pytest.raises(RequestRefused) as error:
-        await backend.upload(heap, block, source)
+        await backend.upload(heap_id, block, source)
     assert error.value.status == 422
     with pytest.raises(RequestRefused):
-        await anext(backend.download(heap, block, source.hash, 1000))
+        await anext(backend.download(heap_id, block, source.hash, 1000))

@@ -22,9 +22,9 @@ from tests.contract.worlds import Document, World, pulled, said, speak
 class Reader:
     """Follows blocks and keeps their documents, as a mirror would."""
 
-    def __init__(self, backend: Backend, heap: HeapId) -> None:
+    def __init__(self, backend: Backend, heap_id: HeapId) -> None:
         self.backend = backend
-        self.heap = heap
+        self.heap = heap_id
         self.docs: dict[BlockId, Document] = {}
         self.versions: dict[BlockId, int] = {}
         self.events: list[LiveEvent] = []
@@ -76,10 +76,10 @@ async def eventually(world: World, block: BlockId, text: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_changes_of_others_arrive(world: World, backend: Backend, heap: HeapId) -> None:
+async def test_changes_of_others_arrive(world: World, backend: Backend, heap_id: HeapId) -> None:
     """Of every followed block, and of no other."""
-    blocks = [await world.add_block(heap, "document", "N", f"text {n}") for n in range(3)]
-    reader = Reader(backend, heap)
+    blocks = [await world.add_block(heap_id, "document", "N", f"text {n}") for n in range(3)]
+    reader = Reader(backend, heap_id)
     for block in blocks:
         await reader.load(block)
     async with reader.reading() as feed:
@@ -93,11 +93,11 @@ async def test_changes_of_others_arrive(world: World, backend: Backend, heap: He
 
 
 async def test_what_was_missed_arrives_at_opening(
-    world: World, backend: Backend, heap: HeapId
+    world: World, backend: Backend, heap_id: HeapId
 ) -> None:
     """The state vector given at opening decides; what we have and the server lacks goes up."""
-    block = await world.add_block(heap, "document", "N", "base")
-    reader = Reader(backend, heap)
+    block = await world.add_block(heap_id, "document", "N", "base")
+    reader = Reader(backend, heap_id)
     await reader.load(block)
     await world.write(block, "theirs ")
     speak(reader.docs[block], "ours ")
@@ -110,11 +110,11 @@ async def test_what_was_missed_arrives_at_opening(
 
 
 async def test_what_is_sent_reaches_the_document(
-    world: World, backend: Backend, heap: HeapId
+    world: World, backend: Backend, heap_id: HeapId
 ) -> None:
     """A large update too, which no push would take."""
-    block = await world.add_block(heap, "document", "N", "base")
-    reader = Reader(backend, heap)
+    block = await world.add_block(heap_id, "document", "N", "base")
+    reader = Reader(backend, heap_id)
     await reader.load(block)
     async with reader.reading() as feed:
         feed.follow([block])
@@ -124,11 +124,11 @@ async def test_what_is_sent_reaches_the_document(
 
 
 async def test_after_a_break_everything_is_current_again(
-    world: World, backend: Backend, heap: HeapId
+    world: World, backend: Backend, heap_id: HeapId
 ) -> None:
     """Disconnected, connected, and what happened in between has arrived."""
-    blocks = [await world.add_block(heap, "document", "N", "text") for _ in range(120)]
-    reader = Reader(backend, heap)
+    blocks = [await world.add_block(heap_id, "document", "N", "text") for _ in range(120)]
+    reader = Reader(backend, heap_id)
     for block in blocks:
         await reader.load(block)
     async with reader.reading() as feed:
@@ -144,11 +144,11 @@ async def test_after_a_break_everything_is_current_again(
 
 
 async def test_a_compacted_block_is_lost_and_opened_under_its_new_version(
-    world: World, backend: Backend, heap: HeapId
+    world: World, backend: Backend, heap_id: HeapId
 ) -> None:
     """The others are not disturbed; after reopen its changes arrive again."""
-    block, other = [await world.add_block(heap, "document", "N", "text") for _ in range(2)]
-    reader = Reader(backend, heap)
+    block, other = [await world.add_block(heap_id, "document", "N", "text") for _ in range(2)]
+    reader = Reader(backend, heap_id)
     await reader.load(block)
     await reader.load(other)
     async with reader.reading() as feed:
@@ -167,10 +167,10 @@ async def test_a_compacted_block_is_lost_and_opened_under_its_new_version(
         assert not any(isinstance(event, LiveDisconnected) for event in reader.events)
 
 
-async def test_a_stale_version_is_denied(world: World, backend: Backend, heap: HeapId) -> None:
+async def test_a_stale_version_is_denied(world: World, backend: Backend, heap_id: HeapId) -> None:
     """Whoever opens the old name learns it, and the new one can be opened."""
-    block, other = [await world.add_block(heap, "document", "N", "text") for _ in range(2)]
-    reader = Reader(backend, heap)
+    block, other = [await world.add_block(heap_id, "document", "N", "text") for _ in range(2)]
+    reader = Reader(backend, heap_id)
     await reader.load(block)
     await reader.load(other)
     await world.compact(block)
@@ -185,11 +185,11 @@ async def test_a_stale_version_is_denied(world: World, backend: Backend, heap: H
 
 
 async def test_a_left_block_is_quiet_and_can_be_followed_again(
-    world: World, backend: Backend, heap: HeapId
+    world: World, backend: Backend, heap_id: HeapId
 ) -> None:
     """With what happened meanwhile."""
-    block, other = [await world.add_block(heap, "document", "N", "text") for _ in range(2)]
-    reader = Reader(backend, heap)
+    block, other = [await world.add_block(heap_id, "document", "N", "text") for _ in range(2)]
+    reader = Reader(backend, heap_id)
     await reader.load(block)
     await reader.load(other)
     async with reader.reading() as feed:

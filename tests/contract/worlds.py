@@ -33,11 +33,11 @@ class World(ABC):
         """Make a heap the account may write."""
 
     @abstractmethod
-    async def hide(self, heap: HeapId) -> None:
+    async def hide(self, heap_id: HeapId) -> None:
         """Take all rights to a heap away."""
 
     @abstractmethod
-    async def add_block(self, heap: HeapId, kind: BlockKind, title: str, text: str) -> BlockId:
+    async def add_block(self, heap_id: HeapId, kind: BlockKind, title: str, text: str) -> BlockId:
         """Make a block whose document says ``text``."""
 
     @abstractmethod
@@ -92,12 +92,12 @@ class HeaperWorld(World):
     async def add_heap(self, title: str) -> HeapId:
         return await self.server.add_heap(title)
 
-    async def hide(self, heap: HeapId) -> None:
-        await self.server.grant(heap, "none", public_key(SEED))
+    async def hide(self, heap_id: HeapId) -> None:
+        await self.server.grant(heap_id, "none", public_key(SEED))
 
-    async def add_block(self, heap: HeapId, kind: BlockKind, title: str, text: str) -> BlockId:
+    async def add_block(self, heap_id: HeapId, kind: BlockKind, title: str, text: str) -> BlockId:
         doc = Document()
-        return await self.server.add_block(heap, kind, title, speak(doc, text))
+        return await self.server.add_block(heap_id, kind, title, speak(doc, text))
 
     async def _doc(self, block: BlockId) -> Document:
         doc = Document()
@@ -138,12 +138,12 @@ WORLDS = {"heaper": heaper_world}
 
 async def pulled(
     backend: Backend,
-    heap: HeapId,
+    heap_id: HeapId,
     block: BlockId,
     doc: Document | None = None,
     version: int = 1,
 ) -> Pulled:
     """Pull one block, with what ``doc`` has seen."""
     ask = PullAsk(block, version, None if doc is None else doc.get_state())
-    (answer,) = (await backend.pull(heap, [ask])).blocks
+    (answer,) = (await backend.pull(heap_id, [ask])).blocks
     return answer

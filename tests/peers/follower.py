@@ -94,14 +94,14 @@ class Follower:
 
 @asynccontextmanager
 async def following(
-    url: str, heap: HeapId, tokens: OneToken
+    url: str, heap_id: HeapId, tokens: OneToken
 ) -> AsyncIterator[tuple[Feed, Follower]]:
     """A running feed, whose reconnects come at once, and who reads it."""
     follower = Follower()
     async with Rest(url) as rest:
         connect = partial(websocket.connect, rest)
         lane = Lane(rest.contact, chance=lambda: 0.0)
-        feed = Feed(heap, follower.opening, connect, tokens, lane)
+        feed = Feed(heap_id, follower.opening, connect, tokens, lane)
         tasks = [asyncio.create_task(feed.run()), asyncio.create_task(follower.read(feed))]
         try:
             yield feed, follower

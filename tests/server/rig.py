@@ -236,8 +236,8 @@ def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def name_of(heap: HeapId, block: BlockId, version: int = 1) -> str:
-    return f"{heap}:{block}:v{version}"
+def name_of(heap_id: HeapId, block: BlockId, version: int = 1) -> str:
+    return f"{heap_id}:{block}:v{version}"
 
 
 def loaded(*updates: bytes) -> Doc[Any]:

@@ -18,10 +18,10 @@ async def test_heaps(client: Client, server: Server) -> None:
     assert set(heaps[0]) >= {"block_id", "icon", "type", "created_at", "updated_at"}
 
 
-async def test_insert_is_idempotent(client: Client, heap: HeapId) -> None:
+async def test_insert_is_idempotent(client: Client, heap_id: HeapId) -> None:
     """Inserting an id again gives the block as it is; nothing is changed by it."""
     id_ = new_block_id()
-    body = {"workspace_id": heap, "id": id_, "type": "document", "title": "One"}
+    body = {"workspace_id": heap_id, "id": id_, "type": "document", "title": "One"}
     first = await client.post("/api/insert_block", body)
     again = await client.post("/api/insert_block", {**body, "title": "Two", "type": "tag"})
     assert again == first
@@ -30,16 +30,16 @@ async def test_insert_is_idempotent(client: Client, heap: HeapId) -> None:
     assert first["block"]["created_at"] == first["block"]["updated_at"]
 
 
-async def test_insert_of_a_taken_id(client: Client, server: Server, heap: HeapId) -> None:
+async def test_insert_of_a_taken_id(client: Client, server: Server, heap_id: HeapId) -> None:
     """An id of a block of another heap is a conflict."""
     taken = await server.add_block(await server.add_heap("Other"))
-    body = {"workspace_id": heap, "id": taken, "type": "document"}
+    body = {"workspace_id": heap_id, "id": taken, "type": "document"}
     assert (await client.ask("POST", "/api/insert_block", json=body))[0] == 409
 
 
-async def test_row_follows_the_document(client: Client, server: Server, heap: HeapId) -> None:
+async def test_row_follows_the_document(client: Client, server: Server, heap_id: HeapId) -> None:
     """Title, text, relations, files and deletion of a row are those of the document."""
-    block = await server.add_block(heap, "document", "row title", paragraph("Some text"))
+    block = await server.add_block(heap_id, "document", "row title", paragraph("Some text"))
     tag, hash_ = new_block_id(), "ab" * 32
     row = (await client.post(f"/api/block/{block}"))["block"]
     assert (row["title"], row["text"]) == ("row title", "Some text")
@@ -56,13 +56,13 @@ async def test_row_follows_the_document(client: Client, server: Server, heap: He
     assert answer["files"][0]["is_uploaded"] is False
 
 
-async def test_query(client: Client, server: Server, heap: HeapId) -> None:
+async def test_query(client: Client, server: Server, heap_id: HeapId) -> None:
     """Live blocks come in pages, of one type when asked, with the number of all."""
-    ids = sorted([await server.add_block(heap, "document", f"n{k}") for k in range(5)])
-    tag = await server.add_block(heap, "tag", "t")
-    await server.add_block(heap, "document", "", with_map("meta_v0", {"deleted_at": 1}))
+    ids = sorted([await server.add_block(heap_id, "document", f"n{k}") for k in range(5)])
+    tag = await server.add_block(heap_id, "tag", "t")
+    await server.add_block(heap_id, "document", "", with_map("meta_v0", {"deleted_at": 1}))
     await server.add_block(await server.add_heap("Other"))
-    body: dict[str, Any] = {"workspace_id": heap, "limit": 2, "offset": 0, "type": "document"}
+    body: dict[str, Any] = {"workspace_id": heap_id, "limit": 2, "offset": 0, "type": "document"}
     seen = []
     for offset in (0, 2, 4, 6):
         page = await client.post("/api/query_blocks", {**body, "offset": offset})
@@ -75,18 +75,18 @@ async def test_query(client: Client, server: Server, heap: HeapId) -> None:
     assert (await client.post("/api/query_blocks", body))["total"] == 6
 
 
-async def test_search(client: Client, server: Server, heap: HeapId) -> None:
+async def test_search(client: Client, server: Server, heap_id: HeapId) -> None:
     """Search finds words of title and text in any case, beyond what a row shows, live blocks
     only, and takes signs as they stand.
     """
-    long = await server.add_block(heap, "document", "", paragraph("x " * 3_000 + "GRÜẞE 100%"))
-    titl = await server.add_block(heap, "document", "", titled("Grüße"))
-    row = await server.add_block(heap, "tag", "grüsse")
+    long = await server.add_block(heap_id, "document", "", paragraph("x " * 3_000 + "GRÜẞE 100%"))
+    titl = await server.add_block(heap_id, "document", "", titled("Grüße"))
+    row = await server.add_block(heap_id, "tag", "grüsse")
     gone = with_map("meta_v0", {"deleted_at": 1})
-    await server.add_block(heap, "document", "", titled("Grüße"), gone)
+    await server.add_block(heap_id, "document", "", titled("Grüße"), gone)
 
     async def search(query: str) -> list[str]:
-        body = {"workspace_id": heap, "query": query, "limit": 10}
+        body = {"workspace_id": heap_id, "query": query, "limit": 10}
         return [b["id"] for b in (await client.post("/api/search_blocks", body))["blocks"]]
 
     assert await search("grüße") == [row, titl, long]
@@ -94,14 +94,14 @@ async def test_search(client: Client, server: Server, heap: HeapId) -> None:
     assert await search("100_") == []
 
 
-async def test_permanently_deleted(client: Client, server: Server, heap: HeapId) -> None:
+async def test_permanently_deleted(client: Client, server: Server, heap_id: HeapId) -> None:
     """A permanently deleted block is gone from every list, and says so in the feed."""
     update = with_map("meta_v0", {"permanently_deleted_at": 9})
-    block = await server.add_block(heap, "document", "t", update)
+    block = await server.add_block(heap_id, "document", "t", update)
     assert (await client.ask("POST", f"/api/block/{block}"))[0] == 404
-    page = await client.delta(heap)
+    page = await client.delta(heap_id)
     assert page["deleted"] == [{"id": block, "deleted_at": 9, "permanent": True}]
-    body = {"workspace_id": heap, "limit": 5, "offset": 0}
+    body = {"workspace_id": heap_id, "limit": 5, "offset": 0}
     assert (await client.post("/api/query_blocks", body))["total"] == 0
 
 
@@ -149,11 +149,11 @@ ULID = "01J8XYZ0ABCDEFGHJKMNPQRSTV"
     ],
 )
 async def test_refusals(
-    client: Client, heap: HeapId, method: str, path: str, body: str | bytes | None, status: int
+    client: Client, heap_id: HeapId, method: str, path: str, body: str | bytes | None, status: int
 ) -> None:
     """Each wrong request gets its status, and a reason in JSON."""
     if isinstance(body, str):
-        body = body.replace('"H"', f'"{heap}"').encode()
+        body = body.replace('"H"', f'"{heap_id}"').encode()
     head = {"Content-Type": "application/json"}
     found, answer = await client.ask(method, path, data=body, headers=head)
     assert found == status

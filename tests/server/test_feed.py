@@ -40,22 +40,22 @@ async def whole_delta(
             return live, gone, since
 
 
-async def test_pushed_document_is_pulled(client: Client, heap: HeapId) -> None:
+async def test_pushed_document_is_pulled(client: Client, heap_id: HeapId) -> None:
     """What was pushed to a block is what a pull of it gives."""
-    block = await client.insert(heap)
-    assert await client.statuses(heap, (block, paragraph("hé 👋"))) == ["ok"]
-    assert said(await client.pulled(heap, block)) == "hé 👋"
+    block = await client.insert(heap_id)
+    assert await client.statuses(heap_id, (block, paragraph("hé 👋"))) == ["ok"]
+    assert said(await client.pulled(heap_id, block)) == "hé 👋"
 
 
-async def test_difference(client: Client, heap: HeapId) -> None:
+async def test_difference(client: Client, heap_id: HeapId) -> None:
     """With a state vector of the current version only what is lacking comes, not the whole."""
-    block = await client.insert(heap)
+    block = await client.insert(heap_id)
     doc: Doc[Any] = Doc()
-    await client.push(heap, (block, paragraph("one " * 500, doc)))
+    await client.push(heap_id, (block, paragraph("one " * 500, doc)))
     vector, held = doc.get_state(), doc.get_update()
-    await client.push(heap, (block, paragraph("two", doc)))
+    await client.push(heap_id, (block, paragraph("two", doc)))
     ask = {"id": block, "sync_version": 1, "state_vector": b64(vector)}
-    answer = (await client.pull(heap, ask))["blocks"][0]
+    answer = (await client.pull(heap_id, ask))["blocks"][0]
     update = base64.b64decode(answer["update"])
     assert answer["full"] is False
     assert len(update) < 100
@@ -63,36 +63,36 @@ async def test_difference(client: Client, heap: HeapId) -> None:
 
 
 @pytest.mark.parametrize("version", [0, 2])
-async def test_other_version_is_full(client: Client, heap: HeapId, version: int) -> None:
+async def test_other_version_is_full(client: Client, heap_id: HeapId, version: int) -> None:
     """Asked with a state vector of another version, the full state comes."""
-    block = await client.insert(heap)
+    block = await client.insert(heap_id)
     update = paragraph("text")
-    await client.push(heap, (block, update))
+    await client.push(heap_id, (block, update))
     vector = b64(loaded(update).get_state())
     ask = {"id": block, "sync_version": version, "state_vector": vector}
-    answer = (await client.pull(heap, ask))["blocks"][0]
+    answer = (await client.pull(heap_id, ask))["blocks"][0]
     assert answer["full"] is True
     assert answer["sync_version"] == 1
     assert said(loaded(base64.b64decode(answer["update"]))) == "text"
 
 
-async def test_missing_blocks(client: Client, server: Server, heap: HeapId) -> None:
+async def test_missing_blocks(client: Client, server: Server, heap_id: HeapId) -> None:
     """Unknown blocks, blocks of another heap and permanently deleted ones are missing."""
     other = await server.add_block(await server.add_heap("Other"))
-    gone = await client.insert(heap)
-    await client.push(heap, (gone, with_map("meta_v0", {"permanently_deleted_at": 5})))
+    gone = await client.insert(heap_id)
+    await client.push(heap_id, (gone, with_map("meta_v0", {"permanently_deleted_at": 5})))
     ids = [new_block_id(), other, gone, "nonsense"]
-    answer = await client.pull(heap, *({"id": i, "sync_version": 1} for i in ids))
+    answer = await client.pull(heap_id, *({"id": i, "sync_version": 1} for i in ids))
     assert answer == {"blocks": [], "missing": ids}
 
 
-async def test_pull_is_bounded(client: Client, server: Server, heap: HeapId) -> None:
+async def test_pull_is_bounded(client: Client, server: Server, heap_id: HeapId) -> None:
     """At most 200 blocks come at once; asking again for the rest gives the rest."""
-    ids = [await server.add_block(heap) for _ in range(230)]
+    ids = [await server.add_block(heap_id) for _ in range(230)]
     wanted = set(ids)
     counts = []
     while wanted:
-        answer = await client.pull(heap, *({"id": i, "sync_version": 1} for i in wanted))
+        answer = await client.pull(heap_id, *({"id": i, "sync_version": 1} for i in wanted))
         counts.append(len(answer["blocks"]))
         wanted -= {b["id"] for b in answer["blocks"]}
     assert counts == [200, 30]
@@ -112,15 +112,15 @@ async def test_pull_is_bounded_in_bytes(tmp_path: Path) -> None:
         assert [b["id"] for b in answer["blocks"]] == [small]
 
 
-async def test_delta_order_and_cursor(client: Client, heap: HeapId) -> None:
+async def test_delta_order_and_cursor(client: Client, heap_id: HeapId) -> None:
     """Changes come in their order; from the cursor on only later ones come."""
-    one, two, three = [await client.insert(heap) for _ in range(3)]
-    live, gone, cursor = await whole_delta(client, heap)
+    one, two, three = [await client.insert(heap_id) for _ in range(3)]
+    live, gone, cursor = await whole_delta(client, heap_id)
     assert (live, gone) == ([one, two, three], [])
-    assert await whole_delta(client, heap, cursor) == ([], [], cursor)
-    await client.push(heap, (two, paragraph("later")))
-    assert (await whole_delta(client, heap, cursor))[0] == [two]
-    assert (await whole_delta(client, heap))[0] == [one, three, two]
+    assert await whole_delta(client, heap_id, cursor) == ([], [], cursor)
+    await client.push(heap_id, (two, paragraph("later")))
+    assert (await whole_delta(client, heap_id, cursor))[0] == [two]
+    assert (await whole_delta(client, heap_id))[0] == [one, three, two]
 
 
 async def test_delta_pages(tmp_path: Path) -> None:
@@ -134,16 +134,16 @@ async def test_delta_pages(tmp_path: Path) -> None:
         assert (await client.delta(heap))["has_more"] is True
 
 
-async def test_trashed_and_restored(client: Client, heap: HeapId) -> None:
+async def test_trashed_and_restored(client: Client, heap_id: HeapId) -> None:
     """A trashed block is listed as deleted only, a restored one as live only."""
-    block = await client.insert(heap)
+    block = await client.insert(heap_id)
     doc: Doc[Any] = Doc()
-    await client.push(heap, (block, with_map("meta_v0", {"deleted_at": 1234}, doc)))
-    page = await client.delta(heap)
+    await client.push(heap_id, (block, with_map("meta_v0", {"deleted_at": 1234}, doc)))
+    page = await client.delta(heap_id)
     assert page["blocks"] == []
     assert page["deleted"] == [{"id": block, "deleted_at": 1234, "permanent": False}]
-    await client.push(heap, (block, with_map("meta_v0", {"deleted_at": None}, doc)))
-    page = await client.delta(heap)
+    await client.push(heap_id, (block, with_map("meta_v0", {"deleted_at": None}, doc)))
+    page = await client.delta(heap_id)
     assert [b["id"] for b in page["blocks"]] == [block]
     assert page["deleted"] == []
 
@@ -170,14 +170,14 @@ async def test_stamps_are_unique_and_monotone(tmp_path: Path) -> None:
         assert (await whole_delta(client, heap))[0] == [*before, *after]
 
 
-async def test_push_statuses(client: Client, server: Server, heap: HeapId) -> None:
+async def test_push_statuses(client: Client, server: Server, heap_id: HeapId) -> None:
     """Each update of a push has a status of its own."""
-    good, old = await client.insert(heap), await client.insert(heap)
+    good, old = await client.insert(heap_id), await client.insert(heap_id)
     await server.compact(old)
     foreign = await server.add_block(await server.add_heap("Other"))
     update = paragraph("x")
     results = await client.push(
-        heap,
+        heap_id,
         (good, update),
         (old, update, 1),
         (good, update, 2),
@@ -196,40 +196,40 @@ async def test_push_statuses(client: Client, server: Server, heap: HeapId) -> No
         "not_found",
     ]
     assert [r["sync_version"] for r in results[:3]] == [1, 2, 1]
-    assert said(await client.pulled(heap, good)) == "x"
+    assert said(await client.pulled(heap_id, good)) == "x"
 
 
-async def test_repeated_push_is_no_change(client: Client, server: Server, heap: HeapId) -> None:
+async def test_repeated_push_is_no_change(client: Client, server: Server, heap_id: HeapId) -> None:
     """An update pushed again is ok, and changes neither the document nor the feed."""
-    block = await client.insert(heap)
+    block = await client.insert(heap_id)
     update = paragraph("once")
-    await client.push(heap, (block, update))
-    _, _, cursor = await whole_delta(client, heap)
+    await client.push(heap_id, (block, update))
+    _, _, cursor = await whole_delta(client, heap_id)
     state = (await server.document(block)).fingerprint()
-    assert await client.statuses(heap, (block, update), (block, update)) == ["ok", "ok"]
-    assert await whole_delta(client, heap, cursor) == ([], [], cursor)
+    assert await client.statuses(heap_id, (block, update), (block, update)) == ["ok", "ok"]
+    assert await whole_delta(client, heap_id, cursor) == ([], [], cursor)
     assert (await server.document(block)).fingerprint() == state
 
 
-async def test_empty_update_is_no_change(client: Client, heap: HeapId) -> None:
+async def test_empty_update_is_no_change(client: Client, heap_id: HeapId) -> None:
     """The update in which nothing happened is ok and leaves no trace."""
-    block = await client.insert(heap)
-    _, _, cursor = await whole_delta(client, heap)
-    assert await client.statuses(heap, (block, b"\0\0")) == ["ok"]
-    assert await whole_delta(client, heap, cursor) == ([], [], cursor)
+    block = await client.insert(heap_id)
+    _, _, cursor = await whole_delta(client, heap_id)
+    assert await client.statuses(heap_id, (block, b"\0\0")) == ["ok"]
+    assert await whole_delta(client, heap_id, cursor) == ([], [], cursor)
 
 
-async def test_deletion_alone_is_a_change(client: Client, heap: HeapId) -> None:
+async def test_deletion_alone_is_a_change(client: Client, heap_id: HeapId) -> None:
     """An update that only deletes, which moves no state vector, shows in the feed."""
-    block = await client.insert(heap)
+    block = await client.insert(heap_id)
     doc: Doc[Any] = Doc()
-    await client.push(heap, (block, paragraph("gone", doc)))
-    _, _, cursor = await whole_delta(client, heap)
+    await client.push(heap_id, (block, paragraph("gone", doc)))
+    _, _, cursor = await whole_delta(client, heap_id)
     before = doc.get_state()
     del doc.get("content_v0", type=XmlFragment).children[0]
-    await client.push(heap, (block, doc.get_update(before)))
-    assert (await whole_delta(client, heap, cursor))[0] == [block]
-    assert said(await client.pulled(heap, block)) == ""
+    await client.push(heap_id, (block, doc.get_update(before)))
+    assert (await whole_delta(client, heap_id, cursor))[0] == [block]
+    assert said(await client.pulled(heap_id, block)) == ""
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["running", "restarted"])
@@ -263,20 +263,21 @@ async def test_updates_out_of_order(tmp_path: Path, restart: bool) -> None:
         assert said(await client.pulled(heap, block)) == "second"
 
 
-async def test_concurrent_pushes(client: Client, server: Server, heap: HeapId) -> None:
+async def test_concurrent_pushes(client: Client, server: Server, heap_id: HeapId) -> None:
     """Pushes at the same time, to the same and to other blocks, all arrive; stamps differ."""
-    blocks = [await client.insert(heap) for _ in range(4)]
+    blocks = [await client.insert(heap_id) for _ in range(4)]
 
     async def push(k: int) -> None:
         assert (
-            await client.statuses(heap, *((b, paragraph(f"w{k}")) for b in blocks)) == ["ok"] * 4
+            await client.statuses(heap_id, *((b, paragraph(f"w{k}")) for b in blocks))
+            == ["ok"] * 4
         )
 
     await asyncio.gather(*(push(k) for k in range(25)))
     for block in blocks:
-        words = said(await client.pulled(heap, block)).split("|")
+        words = said(await client.pulled(heap_id, block)).split("|")
         assert sorted(words) == sorted(f"w{k}" for k in range(25))
-    page = await client.delta(heap)
+    page = await client.delta(heap_id)
     assert len({b["updated_at"] for b in page["blocks"]}) == 4
 
 
@@ -360,48 +361,48 @@ async def test_documents_beyond_the_loaded_ones(tmp_path: Path) -> None:
         "unknown heap",
     ],
 )
-async def test_push_refusals(client: Client, heap: HeapId, body: Any, status: int) -> None:
+async def test_push_refusals(client: Client, heap_id: HeapId, body: Any, status: int) -> None:
     """A push that the contract does not allow is refused as a whole, with its reason."""
     if body.get("workspace_id") == "H":
-        body = {**body, "workspace_id": heap}
+        body = {**body, "workspace_id": heap_id}
     raw, head = json.dumps(body).encode(), {"Content-Type": "application/json"}
     found, answer = await client.ask("POST", "/api/sync/push", data=raw, headers=head)
     assert (found, bool(answer["error"])) == (status, True)
 
 
-async def test_pull_refuses_bad_vectors(client: Client, heap: HeapId) -> None:
+async def test_pull_refuses_bad_vectors(client: Client, heap_id: HeapId) -> None:
     """A state vector that is none is a bad request, not an empty answer."""
-    block = await client.insert(heap)
+    block = await client.insert(heap_id)
     for vector in (b"\x01", b"\x00\x00", b"\xff" * 9, b"\x02\x01\x01"):
         ask = {"id": block, "sync_version": 1, "state_vector": b64(vector)}
-        body = {"workspace_id": heap, "blocks": [ask]}
+        body = {"workspace_id": heap_id, "blocks": [ask]}
         assert (await client.ask("POST", "/api/sync/pull", json=body))[0] == 400
 
 
 @pytest.mark.parametrize("since", ["", "-1", "x", "1.5", "9" * 16, "٣"])
-async def test_delta_refuses_bad_cursors(client: Client, heap: HeapId, since: str) -> None:
+async def test_delta_refuses_bad_cursors(client: Client, heap_id: HeapId, since: str) -> None:
     """A cursor that is no number of milliseconds is a bad request."""
-    path = f"/api/sync/delta?workspace_id={heap}&since={since}"
+    path = f"/api/sync/delta?workspace_id={heap_id}&since={since}"
     assert (await client.ask("GET", path))[0] == 400
 
 
-async def test_read_only_heap(client: Client, server: Server, heap: HeapId) -> None:
+async def test_read_only_heap(client: Client, server: Server, heap_id: HeapId) -> None:
     """In a heap granted for reading, pushes are forbidden one by one and inserts as a whole."""
-    block = await server.add_block(heap, "document", "", titled("T"))
-    await server.grant(heap, "ro")
-    assert await client.statuses(heap, (block, paragraph("x"))) == ["forbidden"]
-    body = {"workspace_id": heap, "id": new_block_id(), "type": "document"}
+    block = await server.add_block(heap_id, "document", "", titled("T"))
+    await server.grant(heap_id, "ro")
+    assert await client.statuses(heap_id, (block, paragraph("x"))) == ["forbidden"]
+    body = {"workspace_id": heap_id, "id": new_block_id(), "type": "document"}
     assert (await client.ask("POST", "/api/insert_block", json=body))[0] == 403
-    assert (await client.delta(heap))["blocks"][0]["id"] == block
+    assert (await client.delta(heap_id))["blocks"][0]["id"] == block
 
 
-async def test_heap_without_access(client: Client, server: Server, heap: HeapId) -> None:
+async def test_heap_without_access(client: Client, server: Server, heap_id: HeapId) -> None:
     """A heap that is not granted is neither listed nor readable."""
-    block = await server.add_block(heap)
-    await server.grant(heap, "none")
+    block = await server.add_block(heap_id)
+    await server.grant(heap_id, "none")
     assert (await client.post("/api/heaps"))["heaps"] == []
-    path = f"/api/sync/delta?workspace_id={heap}&since=0"
+    path = f"/api/sync/delta?workspace_id={heap_id}&since=0"
     assert (await client.ask("GET", path))[0] == 403
     assert (await client.ask("POST", f"/api/block/{block}", json={}))[0] == 404
-    body = {"workspace_id": heap, "updates": []}
+    body = {"workspace_id": heap_id, "updates": []}
     assert (await client.ask("POST", "/api/sync/push", json=body))[0] == 403

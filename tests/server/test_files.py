@@ -67,13 +67,13 @@ class Sender:
 
 
 @pytest.fixture
-async def block(client: Client, heap: HeapId) -> BlockId:
-    return await client.insert(heap, "file", "a.bin")
+async def block(client: Client, heap_id: HeapId) -> BlockId:
+    return await client.insert(heap_id, "file", "a.bin")
 
 
 @pytest.fixture
-def sender(client: Client, heap: HeapId, block: BlockId) -> Sender:
-    return Sender(client, heap, block, random_bytes(35))
+def sender(client: Client, heap_id: HeapId, block: BlockId) -> Sender:
+    return Sender(client, heap_id, block, random_bytes(35))
 
 
 async def test_upload(sender: Sender, client: Client, block: BlockId) -> None:
@@ -208,20 +208,20 @@ async def test_init_refusals(sender: Sender, changes: Any, status: int) -> None:
     assert (await sender.init(**changes))[0] == status
 
 
-async def test_upload_places(client: Client, server: Server, heap: HeapId) -> None:
+async def test_upload_places(client: Client, server: Server, heap_id: HeapId) -> None:
     """Uploads go to blocks that exist, in heaps that may be written."""
     other = await server.add_heap("Other")
     block = await server.add_block(other)
-    assert (await Sender(client, heap, block, b"x").init())[0] == 404
-    assert (await Sender(client, heap, new_block_id(), b"x").init())[0] == 404
+    assert (await Sender(client, heap_id, block, b"x").init())[0] == 404
+    assert (await Sender(client, heap_id, new_block_id(), b"x").init())[0] == 404
     assert (await Sender(client, "nonsense", block, b"x").init())[0] == 404
     await server.grant(other, "ro")
     assert (await Sender(client, other, block, b"x").init())[0] == 403
 
 
-async def test_empty_file(client: Client, heap: HeapId, block: BlockId) -> None:
+async def test_empty_file(client: Client, heap_id: HeapId, block: BlockId) -> None:
     """A file of no bytes has no chunks, and is complete at once."""
-    empty = Sender(client, heap, block, b"")
+    empty = Sender(client, heap_id, block, b"")
     assert (await empty.init())[1]["total_chunks"] == 0
     assert (await empty.complete())[0] == 200
     assert (await empty.get())[:2] == (200, b"")
@@ -292,23 +292,23 @@ async def test_another_size_begins_anew(sender: Sender) -> None:
     await sender.all()
 
 
-async def test_chunk_size_binds(client: Client, heap: HeapId, block: BlockId) -> None:
+async def test_chunk_size_binds(client: Client, heap_id: HeapId, block: BlockId) -> None:
     """The server's chunk size is the default, bounded above, and never makes too many chunks."""
-    big = Sender(client, heap, block, b"x")
+    big = Sender(client, heap_id, block, b"x")
     assert (await big.init(chunk_size=None))[1]["chunk_size"] == LIMITS.chunk_bytes
-    other = Sender(client, heap, block, b"y")
+    other = Sender(client, heap_id, block, b"y")
     assert (await other.init(size=10**6, chunk_size=1))[1]["total_chunks"] <= LIMITS.chunks
-    third = Sender(client, heap, block, b"z")
+    third = Sender(client, heap_id, block, b"z")
     assert (await third.init(size=2**32, chunk_size=2**40))[1]["chunk_size"] == (
         LIMITS.chunk_max_bytes
     )
 
 
-async def test_arrived_another_way(client: Client, server: Server, heap: HeapId) -> None:
+async def test_arrived_another_way(client: Client, server: Server, heap_id: HeapId) -> None:
     """An upload whose content came into the heap another way meanwhile is complete as it is."""
-    one, two = await server.add_block(heap), await server.add_block(heap)
+    one, two = await server.add_block(heap_id), await server.add_block(heap_id)
     data = random_bytes(35)
-    slow, quick = Sender(client, heap, one, data), Sender(client, heap, two, data)
+    slow, quick = Sender(client, heap_id, one, data), Sender(client, heap_id, two, data)
     await slow.init()
     await slow.put(0)
     await quick.all()
@@ -431,11 +431,11 @@ async def test_files_go_with_their_block(sender: Sender, client: Client, server:
     assert (await client.ask("GET", f"/api/file/{heap}/{other}/nonsense"))[0] == 400
 
 
-async def test_helper_adds_a_file(server: Server, client: Client, heap: HeapId) -> None:
+async def test_helper_adds_a_file(server: Server, client: Client, heap_id: HeapId) -> None:
     """A file attached by hand is there as one that was uploaded."""
-    block = await server.add_block(heap)
+    block = await server.add_block(heap_id)
     entry = await server.add_file(block, "a.txt", b"hello", "text/plain")
-    path = f"/api/file/{heap}/{block}/{entry.hash}"
+    path = f"/api/file/{heap_id}/{block}/{entry.hash}"
     assert await client.ask("GET", path) == (200, b"hello")
 
 

@@ -26,13 +26,13 @@ from tests.server.rig import (
 
 
 @pytest.fixture
-async def block(server: Server, heap: HeapId) -> BlockId:
-    return await server.add_block(heap, "document", "", paragraph("here"))
+async def block(server: Server, heap_id: HeapId) -> BlockId:
+    return await server.add_block(heap_id, "document", "", paragraph("here"))
 
 
 @pytest.fixture
-def name(heap: HeapId, block: BlockId) -> str:
-    return name_of(heap, block)
+def name(heap_id: HeapId, block: BlockId) -> str:
+    return name_of(heap_id, block)
 
 
 async def test_open(client: Client, name: str) -> None:
@@ -60,16 +60,16 @@ async def test_reply_is_not_asked_back(client: Client, name: str) -> None:
         assert [type(m) for m in await live.quiet(name)] == [hp.SyncStep2]
 
 
-async def test_change_is_saved_and_told(client: Client, server: Server, heap: HeapId) -> None:
+async def test_change_is_saved_and_told(client: Client, server: Server, heap_id: HeapId) -> None:
     """A change is acknowledged to its sender once it is stored, and told to the others only."""
-    block = await server.add_block(heap)
-    name = name_of(heap, block)
+    block = await server.add_block(heap_id)
+    name = name_of(heap_id, block)
     async with client.live() as one, client.live() as two:
         mine, yours = await one.open(name), await two.open(name)
         await one.quiet(name)
         await one.send(name, hp.Update(paragraph("live", mine)))
         assert await one.next(name, hp.SyncStatus) == hp.SyncStatus(saved=True)
-        assert said(await client.pulled(heap, block)) == "live"
+        assert said(await client.pulled(heap_id, block)) == "live"
         yours.apply_update((await two.next(name, hp.Update)).update)
         assert said(yours) == "live"
         assert await one.quiet(name) == []
@@ -84,64 +84,64 @@ async def test_step2_is_acknowledged(client: Client, name: str) -> None:
             assert await live.next(name, hp.SyncStatus) == hp.SyncStatus(saved=True)
 
 
-async def test_push_is_told(client: Client, heap: HeapId, name: str, block: BlockId) -> None:
+async def test_push_is_told(client: Client, heap_id: HeapId, name: str, block: BlockId) -> None:
     """What is pushed over HTTP reaches whoever follows live."""
     async with client.live() as live:
         doc = await live.open(name)
-        await client.push(heap, (block, paragraph("pushed", loaded(doc.get_update()))))
+        await client.push(heap_id, (block, paragraph("pushed", loaded(doc.get_update()))))
         doc.apply_update((await live.next(name, hp.Update)).update)
         assert said(doc) == "pushed|here"
 
 
 async def test_no_change_is_not_told(
-    client: Client, heap: HeapId, name: str, block: BlockId
+    client: Client, heap_id: HeapId, name: str, block: BlockId
 ) -> None:
     """An update that changes nothing goes to nobody."""
     async with client.live() as live:
         doc = await live.open(name)
         await live.quiet(name)
-        await client.push(heap, (block, doc.get_update()))
+        await client.push(heap_id, (block, doc.get_update()))
         assert await live.quiet(name) == []
 
 
-async def test_what_waited_is_told_whole(client: Client, server: Server, heap: HeapId) -> None:
+async def test_what_waited_is_told_whole(client: Client, server: Server, heap_id: HeapId) -> None:
     """Who opened the document while an update waited for another gets both when it arrives."""
-    block = await server.add_block(heap)
+    block = await server.add_block(heap_id)
     author: Doc[Any] = Doc()
     first, second = paragraph("first", author), paragraph("second", author)
     await server.apply(block, second)
     async with client.live() as live:
-        doc = await live.open(name_of(heap, block))
+        doc = await live.open(name_of(heap_id, block))
         assert said(doc) == ""
         await server.apply(block, first)
-        doc.apply_update((await live.next(name_of(heap, block), hp.Update)).update)
+        doc.apply_update((await live.next(name_of(heap_id, block), hp.Update)).update)
         assert said(doc) == "second|first"
 
 
-async def test_refusals(client: Client, server: Server, heap: HeapId, block: BlockId) -> None:
+async def test_refusals(client: Client, server: Server, heap_id: HeapId, block: BlockId) -> None:
     """Unknown names, old versions, other heaps and bad tokens are refused one by one; the socket
     and its other documents stay, and what was sent along is dropped.
     """
     other = await server.add_heap("Other")
     async with client.live() as live:
-        doc = await live.open(name_of(heap, block))
+        doc = await live.open(name_of(heap_id, block))
         for name in (
-            name_of(heap, block, 2),
-            name_of(heap, block, 0),
+            name_of(heap_id, block, 2),
+            name_of(heap_id, block, 0),
             name_of(other, block),
-            name_of(heap, new_block_id()),
-            f"{heap}:{block}",
-            f"{heap}:{block}:v01",
-            f"{heap}:{block}:v1:v1",
+            name_of(heap_id, new_block_id()),
+            f"{heap_id}:{block}",
+            f"{heap_id}:{block}:v01",
+            f"{heap_id}:{block}:v1:v1",
             "",
         ):
             await live.send(name, hp.SyncStep1(b"\0"))
             assert isinstance(await live.sign_in(name), hp.PermissionDenied)
             await live.send(name, hp.SyncStep1(b"\0"))
-        bad = await live.sign_in(name_of(heap, block) + "\0two", token="nonsense")
+        bad = await live.sign_in(name_of(heap_id, block) + "\0two", token="nonsense")
         assert isinstance(bad, hp.PermissionDenied)
-        await live.send(name_of(heap, block), hp.Update(paragraph("alive", doc)))
-        assert (await live.next(name_of(heap, block), hp.SyncStatus)).saved
+        await live.send(name_of(heap_id, block), hp.Update(paragraph("alive", doc)))
+        assert (await live.next(name_of(heap_id, block), hp.SyncStatus)).saved
 
 
 async def test_signing_in_again_after_refusal(client: Client, name: str) -> None:
@@ -183,11 +183,11 @@ async def test_invalid_update(client: Client, name: str) -> None:
         assert await live.next(name, hp.SyncStatus) == hp.SyncStatus(saved=True)
 
 
-async def test_read_only(client: Client, server: Server, heap: HeapId, name: str) -> None:
+async def test_read_only(client: Client, server: Server, heap_id: HeapId, name: str) -> None:
     """In a heap granted for reading a document opens readonly: changes are refused, and nothing
     new in a SyncStep2 is none.
     """
-    await server.grant(heap, "ro")
+    await server.grant(heap_id, "ro")
     async with client.live() as live:
         assert await live.sign_in(name) == hp.Authenticated("readonly")
         await live.send(name, hp.SyncStep1(Doc[Any]().get_state()))
@@ -202,7 +202,7 @@ async def test_read_only(client: Client, server: Server, heap: HeapId, name: str
 
 
 async def test_compaction_closes_the_old_name(
-    client: Client, server: Server, heap: HeapId, name: str, block: BlockId
+    client: Client, server: Server, heap_id: HeapId, name: str, block: BlockId
 ) -> None:
     """A compaction closes the old name for everybody; the new name opens on the same socket."""
     async with client.live() as live:
@@ -210,9 +210,9 @@ async def test_compaction_closes_the_old_name(
         assert await server.compact(block) == 2
         assert "stale" in (await live.next(name, hp.Close)).reason
         await live.send(name, hp.Update(paragraph("late", doc)))
-        assert said(await live.open(name_of(heap, block, 2))) == "here"
+        assert said(await live.open(name_of(heap_id, block, 2))) == "here"
         assert isinstance(await live.sign_in(name), hp.PermissionDenied)
-    assert said(await client.pulled(heap, block, 2)) == "here"
+    assert said(await client.pulled(heap_id, block, 2)) == "here"
 
 
 async def test_client_closes_a_document(
@@ -385,46 +385,48 @@ def masked(payload: bytes) -> bytes:
     return b"\x82\xfe" + size.to_bytes(2, "big") + bytes(4) + payload
 
 
-async def test_update_larger_than_a_push(client: Client, server: Server, heap: HeapId) -> None:
+async def test_update_larger_than_a_push(client: Client, server: Server, heap_id: HeapId) -> None:
     """What is too large for a push goes over the socket, and comes back by pull and socket."""
-    block = await server.add_block(heap)
-    name = name_of(heap, block)
+    block = await server.add_block(heap_id)
+    name = name_of(heap_id, block)
     async with client.live() as live:
         doc = await live.open(name)
         await live.send(name, hp.Update(paragraph("x" * (9 << 20), doc)))
         assert (await live.next(name, hp.SyncStatus)).saved
-    assert len(said(await client.pulled(heap, block))) == 9 << 20
+    assert len(said(await client.pulled(heap_id, block))) == 9 << 20
     async with client.live() as live:
         assert len(said(await live.open(name))) == 9 << 20
 
 
 async def test_changes_under_way_when_the_client_goes(
-    client: Client, server: Server, heap: HeapId
+    client: Client, server: Server, heap_id: HeapId
 ) -> None:
     """What was sent before a client closed its socket is stored, though it hears no answer."""
-    block = await server.add_block(heap)
+    block = await server.add_block(heap_id)
     async with client.live() as live:
-        doc = await live.open(name_of(heap, block))
+        doc = await live.open(name_of(heap_id, block))
         for k in range(20):
-            await live.send(name_of(heap, block), hp.Update(paragraph(f"{k}", doc)))
+            await live.send(name_of(heap_id, block), hp.Update(paragraph(f"{k}", doc)))
 
     async def arrived() -> bool:
-        return said(await client.pulled(heap, block)) == said(doc)
+        return said(await client.pulled(heap_id, block)) == said(doc)
 
     await until(arrived)
 
 
-async def test_many_documents(client: Client, server: Server, heap: HeapId) -> None:
+async def test_many_documents(client: Client, server: Server, heap_id: HeapId) -> None:
     """One socket carries many documents; a change reaches each name once."""
-    blocks = [await server.add_block(heap, "document", "", paragraph(f"{k}")) for k in range(300)]
+    blocks = [
+        await server.add_block(heap_id, "document", "", paragraph(f"{k}")) for k in range(300)
+    ]
     async with client.live() as live:
         docs = {}
         for k, block in enumerate(blocks):
-            docs[block] = await live.open(name_of(heap, block))
+            docs[block] = await live.open(name_of(heap_id, block))
             assert said(docs[block]) == f"{k}"
-        await client.push(heap, *((b, paragraph("new", docs[b])) for b in blocks[:200]))
+        await client.push(heap_id, *((b, paragraph("new", docs[b])) for b in blocks[:200]))
         for block in blocks[:200]:
-            doc = loaded((await live.next(name_of(heap, block), hp.Update)).update)
+            doc = loaded((await live.next(name_of(heap_id, block), hp.Update)).update)
             assert isinstance(doc, Doc)
 
 

@@ -374,10 +374,10 @@ def test_an_awareness_state_is_bounded() -> None:
 # ---- uploads ----------------------------------------------------------------------------------
 
 
-async def begun(client: Client, heap: HeapId, *sizes: int) -> list[int]:
+async def begun(client: Client, heap_id: HeapId, *sizes: int) -> list[int]:
     """Begin uploads at once; their statuses."""
-    block = await client.insert(heap, "file", "a.bin")
-    senders = [Sender(client, heap, block, f"{k}{s}".encode()) for k, s in enumerate(sizes)]
+    block = await client.insert(heap_id, "file", "a.bin")
+    senders = [Sender(client, heap_id, block, f"{k}{s}".encode()) for k, s in enumerate(sizes)]
     answers = [s.init(size=size) for s, size in zip(senders, sizes, strict=True)]
     return [status for status, _ in await asyncio.gather(*answers)]
 

@@ -26,13 +26,13 @@ from tests.server.rig import (
 
 
 @pytest.fixture
-async def block(server: Server, heap: HeapId) -> BlockId:
-    return await server.add_block(heap, "document", "", paragraph("here"))
+async def block(server: Server, heap_id: HeapId) -> BlockId:
+    return await server.add_block(heap_id, "document", "", paragraph("here"))
 
 
 @pytest.fixture
-def name(heap: HeapId, block: BlockId) -> str:
-    return name_of(heap, block)
+def name(heap_id: HeapId, block: BlockId) -> str:
+    return name_of(heap_id, block)
 
 
 async def is_shut(live: Live, name: str, server: Server, block: BlockId, doc: Doc[Any]) -> None:
@@ -53,34 +53,34 @@ async def is_shut(live: Live, name: str, server: Server, block: BlockId, doc: Do
 
 
 async def test_a_grant_that_is_withdrawn(
-    client: Client, server: Server, heap: HeapId, name: str, block: BlockId
+    client: Client, server: Server, heap_id: HeapId, name: str, block: BlockId
 ) -> None:
     """Who may no longer read a heap is told no more of its open documents."""
     async with client.live() as live:
         doc = await live.open(name)
-        await server.grant(heap, "none")
+        await server.grant(heap_id, "none")
         await is_shut(live, name, server, block, doc)
         assert isinstance(await live.sign_in(name), hp.PermissionDenied)
 
 
 async def test_a_grant_that_shrinks(
-    client: Client, server: Server, heap: HeapId, name: str, block: BlockId
+    client: Client, server: Server, heap_id: HeapId, name: str, block: BlockId
 ) -> None:
     """Who may only read from now on writes no more through open documents; they open readonly."""
     async with client.live() as live:
         doc = await live.open(name)
-        await server.grant(heap, "ro", client.keys.public)
+        await server.grant(heap_id, "ro", client.keys.public)
         await is_shut(live, name, server, block, doc)
         assert await live.sign_in(name) == hp.Authenticated("readonly")
 
 
 async def test_a_grant_to_others_changes_nothing(
-    client: Client, server: Server, heap: HeapId, name: str
+    client: Client, server: Server, heap_id: HeapId, name: str
 ) -> None:
     """A seat whose rights stay the same goes on."""
     async with client.live() as live:
         doc = await live.open(name)
-        await server.grant(heap, "none", Keys().public)
+        await server.grant(heap_id, "none", Keys().public)
         await live.send(name, hp.Update(paragraph("on", doc)))
         assert (await live.next(name, hp.SyncStatus)).saved
 
@@ -226,27 +226,27 @@ async def test_an_earlier_accept(tmp_path: Path) -> None:
 
 
 async def test_a_block_deleted_for_good_is_nowhere(
-    client: Client, server: Server, heap: HeapId, name: str, block: BlockId
+    client: Client, server: Server, heap_id: HeapId, name: str, block: BlockId
 ) -> None:
     """Every route says that there is no such block, open documents end, also after a restart."""
     entry = await server.add_file(block, "a.bin", b"content")
-    file = f"/api/file/{heap}/{block}/{entry.hash}"
+    file = f"/api/file/{heap_id}/{block}/{entry.hash}"
     assert (await client.ask("GET", file))[0] == 200
     async with client.live() as live:
         doc = await live.open(name)
         gone = with_map("meta_v0", {"permanently_deleted_at": 1.0}, loaded(doc.get_update()))
-        assert await client.statuses(heap, (block, gone)) == ["ok"]
+        assert await client.statuses(heap_id, (block, gone)) == ["ok"]
         assert "deleted" in (await live.next(name, hp.Close)).reason
         assert await live.sign_in(name) == hp.PermissionDenied("not_found")
     assert (await client.ask("GET", file))[0] == 404
-    assert await client.statuses(heap, (block, paragraph("back"))) == ["not_found"]
-    assert (await client.pull(heap, {"id": block, "sync_version": 1}))["missing"] == [block]
+    assert await client.statuses(heap_id, (block, paragraph("back"))) == ["not_found"]
+    assert (await client.pull(heap_id, {"id": block, "sync_version": 1}))["missing"] == [block]
     assert (await client.ask("POST", f"/api/block/{block}", json={}))[0] == 404
     content = hashlib.sha256(b"more").hexdigest()
     upload = {"hash": content, "name": "b", "size": 4}
-    path = f"/api/upload/init/{heap}/{block}"
+    path = f"/api/upload/init/{heap_id}/{block}"
     assert (await client.ask("POST", path, json=upload))[0] == 404
-    again = {"workspace_id": heap, "id": block, "type": "document"}
+    again = {"workspace_id": heap_id, "id": block, "type": "document"}
     assert (await client.ask("POST", "/api/insert_block", json=again))[0] == 409
 
 
@@ -263,7 +263,7 @@ async def test_gone_after_a_restart(tmp_path: Path) -> None:
 
 
 async def test_blocks_of_others_are_not_told_of(
-    client: Client, server: Server, heap: HeapId, block: BlockId
+    client: Client, server: Server, heap_id: HeapId, block: BlockId
 ) -> None:
     """Whether an id names a block of a heap that one may not see is not told apart: looking it up
     is as for none, inserting it as for one deleted for good.
@@ -278,14 +278,14 @@ async def test_blocks_of_others_are_not_told_of(
 
     unknown = "01" + "A" * 24
     assert await told(f"/api/block/{foreign}") == await told(f"/api/block/{unknown}")
-    insert = {"workspace_id": heap, "type": "document"}
+    insert = {"workspace_id": heap_id, "type": "document"}
     assert await told("/api/insert_block", id=foreign, **insert) == await told(
         "/api/insert_block", id=block, **insert
     )
 
 
 async def test_what_others_have_is_answered_like_nothing(
-    client: Client, server: Server, heap: HeapId
+    client: Client, server: Server, heap_id: HeapId
 ) -> None:
     """On every route a block of a heap that one may not see is answered as one that does not
     exist, also when its document is large or can't be loaded; none of it is even looked at.
@@ -298,21 +298,21 @@ async def test_what_others_have_is_answered_like_nothing(
     await services.db.write(lambda tx: tx.execute("UPDATE states SET state = x'ff'").rowcount)
 
     async def answers(block: str) -> list[Any]:
-        file = f"{heap}/{block}/{'a' * 64}"
+        file = f"{heap_id}/{block}/{'a' * 64}"
         init = {"hash": "a" * 64, "name": "a", "size": 1}
         told = [
             await client.ask("POST", f"/api/block/{block}"),
             await client.ask("GET", f"/api/file/{file}"),
-            await client.ask("POST", f"/api/upload/init/{heap}/{block}", json=init),
+            await client.ask("POST", f"/api/upload/init/{heap_id}/{block}", json=init),
             await client.ask("POST", f"/api/upload/complete/{file}"),
-            await client.push(heap, (block, paragraph("mine"))),
-            await client.pull(heap, {"id": block, "sync_version": 1}),
+            await client.push(heap_id, (block, paragraph("mine"))),
+            await client.pull(heap_id, {"id": block, "sync_version": 1}),
         ]
         async with client.live() as live:
-            told += [await live.sign_in(f"{where}:{block}:v1") for where in (heap, other)]
+            told += [await live.sign_in(f"{where}:{block}:v1") for where in (heap_id, other)]
         return [str(one).replace(block, "<id>") for one in told]
 
     assert await answers(foreign) == await answers(unknown)
-    taken = {"workspace_id": heap, "type": "document", "id": foreign}
+    taken = {"workspace_id": heap_id, "type": "document", "id": foreign}
     assert (await client.ask("POST", "/api/insert_block", json=taken))[0] == 409
     assert foreign not in services.documents._held

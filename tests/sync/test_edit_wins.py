@@ -96,9 +96,9 @@ class Gate:
         self.open.set()
         real = HeaperBackend.changes
 
-        async def changes(backend: HeaperBackend, heap: HeapId, cursor_ms: int) -> ChangePage:
+        async def changes(backend: HeaperBackend, heap_id: HeapId, cursor_ms: int) -> ChangePage:
             await self.open.wait()
-            return await real(backend, heap, cursor_ms)
+            return await real(backend, heap_id, cursor_ms)
 
         patch.setattr(HeaperBackend, "changes", moves)
 
@@ -187,10 +187,10 @@ async def test_what_came_behind_the_question_was_not_lost(
     real = HeaperBackend.push
 
     async def push(
-        backend: HeaperBackend, heap: HeapId, updates: Sequence[Push]
+        backend: HeaperBackend, heap_id: HeapId, updates: Sequence[Push]
     ) -> list[PushResult]:
         pushed.extend(u.id for u in updates)
-        return await real(backend, heap, updates)
+        return await real(backend, heap_id, updates)
 
     monkeypatch.setattr(HeaperBackend, "push", push)
     gate = Gate(monkeypatch)
@@ -247,8 +247,8 @@ async def test_old_news_are_not_the_news(world: World, monkeypatch: pytest.Monke
     real, asked, go = HeaperBackend.changes, asyncio.Event(), asyncio.Event()
     pages: list[ChangePage] = []
 
-    async def changes(backend: HeaperBackend, heap: HeapId, cursor_ms: int) -> ChangePage:
-        page = await real(backend, heap, cursor_ms)
+    async def changes(backend: HeaperBackend, heap_id: HeapId, cursor_ms: int) -> ChangePage:
+        page = await real(backend, heap_id, cursor_ms)
         if asked.is_set() or not go.is_set():
             pages.append(page)
             return page

@@ -361,10 +361,15 @@ async def test_wrong_hash(world: World, monkeypatch: pytest.MonkeyPatch) -> None
     download, asked = HeaperBackend.download, []
 
     async def spoilt(
-        self: HeaperBackend, heap: HeapId, block: BlockId, hash_: str, size: int, offset: int = 0
+        self: HeaperBackend,
+        heap_id: HeapId,
+        block: BlockId,
+        hash_: str,
+        size: int,
+        offset: int = 0,
     ) -> AsyncIterator[bytes]:
         asked.append(offset)
-        async for piece in download(self, heap, block, hash_, size, offset):
+        async for piece in download(self, heap_id, block, hash_, size, offset):
             yield bytes(len(piece))
 
     monkeypatch.setattr(HeaperBackend, "download", spoilt)
@@ -570,12 +575,12 @@ async def test_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[str] = []
 
     async def refusing(
-        self: HeaperBackend, heap: HeapId, block: BlockId, source: UploadSource, **more: object
+        self: HeaperBackend, heap_id: HeapId, block: BlockId, source: UploadSource, **more: object
     ) -> FileEntry:
         if source.name == "bad.bin":
             asked.append(source.hash)
             raise RequestRefused("not this one", 403)
-        done = await upload(self, heap, block, source, **more)  # type: ignore[arg-type]
+        done = await upload(self, heap_id, block, source, **more)  # type: ignore[arg-type]
         sent.append(source.name)
         return done
 

@@ -419,8 +419,8 @@ async def test_unreadable_document(world: World, monkeypatch: pytest.MonkeyPatch
     await world.add("Good", "good\n")
     pull = HeaperBackend.pull
 
-    async def spoilt(self: HeaperBackend, heap: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
-        answer = await pull(self, heap, asks)
+    async def spoilt(self: HeaperBackend, heap_id: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
+        answer = await pull(self, heap_id, asks)
         found = [
             dataclasses.replace(b, update=b.update[:-3] if b.id == bad else b.update)
             for b in answer.blocks

@@ -296,8 +296,8 @@ async def test_a_feed_that_repeats_itself(
     """Pages that come twice and in another order change nothing, and delete nothing."""
     real = HeaperBackend.changes
 
-    async def shuffled(self: HeaperBackend, heap: HeapId, cursor_ms: int) -> ChangePage:
-        page = await real(self, heap, cursor_ms)
+    async def shuffled(self: HeaperBackend, heap_id: HeapId, cursor_ms: int) -> ChangePage:
+        page = await real(self, heap_id, cursor_ms)
         return replace(page, changed=page.changed[::-1] + page.changed, gone=page.gone * 2)
 
     monkeypatch.setattr(HeaperBackend, "changes", shuffled)

@@ -33,9 +33,9 @@ class Change:
         heap: whose blocks and entries they are.
     """
 
-    def __init__(self, tx: Tx, heap: HeapId) -> None:
+    def __init__(self, tx: Tx, heap_id: HeapId) -> None:
         self.tx = tx
-        self._heap = heap
+        self._heap = heap_id
         self._blocks: dict[BlockId, None] = {}
         self._standing: dict[BlockId, None] = {}
         self._entries: dict[str, EntryRow | None] = {}

@@ -22,7 +22,7 @@ async def read_ignore(disk: HeapFolder) -> Ignore:
     return Ignore.parse(data.decode("utf-8", "replace"))
 
 
-async def find_folder(account_folder: Path, heap: HeapId) -> str | None:
+async def find_folder(account_folder: Path, heap_id: HeapId) -> str | None:
     """The directory that is marked as this heap's mirror already (the cache was lost)."""
 
     def directories() -> list[Path]:
@@ -34,7 +34,7 @@ async def find_folder(account_folder: Path, heap: HeapId) -> str | None:
 
     for path in await asyncio.to_thread(directories):
         try:
-            if await HeapFolder(path).marker() == heap:
+            if await HeapFolder(path).marker() == heap_id:
                 return path.name
         except FolderTrouble:
             continue

@@ -128,13 +128,13 @@ def _show(change: Change, block: BlockId) -> None:
         change.update(block, stale=1)
 
 
-def _key(heap: HeapId) -> str:
-    return f"ignore:{heap}"
+def _key(heap_id: HeapId) -> str:
+    return f"ignore:{heap_id}"
 
 
-def taken(tx: Tx, heap: HeapId) -> Ignore:
+def taken(tx: Tx, heap_id: HeapId) -> Ignore:
     """The rules that were last taken."""
-    return Ignore.parse(heaps.get_meta(tx, _key(heap)))
+    return Ignore.parse(heaps.get_meta(tx, _key(heap_id)))
 
 
 async def unhidden(

@@ -18,13 +18,13 @@ LONG = 64
 """A log with more rows than this is folded."""
 
 
-async def fold_logs(db: Database, heap: HeapId, lock: asyncio.Lock) -> int:
+async def fold_logs(db: Database, heap_id: HeapId, lock: asyncio.Lock) -> int:
     """Fold the heap's long logs; how many were. ``lock`` keeps others off them meanwhile.
 
     Merging keeps every operation, also those that wait for others; encoding a loaded document anew
     would not (document/README).
     """
-    long = await db.read(lambda tx: blocks.long_logs(tx, heap, LONG))
+    long = await db.read(lambda tx: blocks.long_logs(tx, heap_id, LONG))
     folded = 0
     for block in long:
         async with lock:

@@ -197,11 +197,11 @@ class _Found:
 
 
 def _read(
-    tx: Tx, heap: HeapId, item: Incoming, sent: frozenset[int], held_at: int | None
+    tx: Tx, heap_id: HeapId, item: Incoming, sent: frozenset[int], held_at: int | None
 ) -> _Found | None:
     """The block; ``held_at``: the log position of its replica in memory."""
     state = blocks.get(tx, item.id)
-    if state is None or state.heap_id != heap:
+    if state is None or state.heap_id != heap_id:
         return None
     unsent = blocks.has_unsent(tx, state.id) or (
         state.kind == "folder" and blocks.has_unsent_below(tx, state.id)

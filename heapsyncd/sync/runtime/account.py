@@ -286,8 +286,8 @@ class AccountMirror:
             self._report.connected = False
         log.warning("heaps not listed", account=self._account.name, reason=str(error))
 
-    def _chosen(self, title: str, heap: HeapId) -> bool:
-        return chosen(self._account, title, heap)
+    def _chosen(self, title: str, heap_id: HeapId) -> bool:
+        return chosen(self._account, title, heap_id)
 
     async def _unless_stopped(self, asked: Coroutine[Any, Any, _T]) -> _T:
         """What the server answers; _Stopped when told to stop first: it may take its time."""

@@ -65,9 +65,9 @@ async def open_heap(
     return state
 
 
-def chosen(account: Account, title: str, heap: HeapId) -> bool:
+def chosen(account: Account, title: str, heap_id: HeapId) -> bool:
     """Whether the configuration asks for a heap, by id or by a glob of titles."""
-    return any(_matches(pattern, title, heap) for pattern in account.heaps)
+    return any(_matches(pattern, title, heap_id) for pattern in account.heaps)
 
 
 def unmatched(
@@ -88,5 +88,5 @@ def unmatched(
     )
 
 
-def _matches(pattern: str, title: str, heap: HeapId) -> bool:
-    return pattern == heap or fnmatchcase(title, pattern)
+def _matches(pattern: str, title: str, heap_id: HeapId) -> bool:
+    return pattern == heap_id or fnmatchcase(title, pattern)
