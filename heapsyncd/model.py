@@ -1,6 +1,7 @@
 """Frozen values that cross stage borders."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from heapsyncd.ids import BlockId, HeapId
@@ -134,6 +135,50 @@ class Fields:
     """Sorted by key."""
     deleted_at_ms: int | None = None
     permanently_deleted_at_ms: int | None = None
+
+
+LineBreaks = Literal["space", "break"]
+"""What a line end inside a paragraph means: a space, or a break as some programs show it."""
+
+FENCES = ("---\n", "---\n")
+"""The lines around front matter, as they are mostly written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The raw lines of one key of the front matter, with the comments above it.
+
+    ``is_exact``: no two people's edits of them are merged, for merged lines would not be read as
+    these are (broken YAML).
+    """
+
+    text: str
+    is_exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A note's file as its author wrote it; it travels with the document (PROTOCOL §8)."""
+
+    body: str
+    """What follows the front matter, line ends as they are."""
+    front: Mapping[str, Lines] = field(default_factory=dict)
+    """The user's front matter, cut at its keys (``markdown.front_lines``)."""
+    order: tuple[str, ...] = ()
+    """The keys of ``front`` in the file's order, ours among them where they stand elsewhere than
+    they would by themselves.
+    """
+    fences: tuple[str, str] = FENCES
+    bom: bool = False
+    line_breaks: LineBreaks = "space"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSource:
+    """What a document has of its source. ``problem``: why what stands there is no source."""
+
+    source: Source | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

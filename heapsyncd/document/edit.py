@@ -4,11 +4,13 @@ The document is forked at the base, the state its author saw. The new body is ma
 values; the fork is written only when its view will be as wished for and an editor accepts it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from heapsyncd.document import fields
+from pycrdt._pycrdt import Transaction
+
+from heapsyncd.document import fields, source
 from heapsyncd.document.build import title
 from heapsyncd.document.build.apply import verify, write
 from heapsyncd.document.build.checked_body import changed, shaped
@@ -20,13 +22,13 @@ from heapsyncd.document.plan.normalise import settled
 from heapsyncd.document.plan.reapply_lost import LostEdit, rescued, salvaged
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, contained, merge
-from heapsyncd.document.view.from_nodes import Shown
+from heapsyncd.document.view.from_nodes import Path, Shown
 from heapsyncd.document.xml import nodes
 from heapsyncd.document.xml.nodes import Elem
 from heapsyncd.document.xml.schema import CONTRACT, Vocabulary
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.ids import BlockId
-from heapsyncd.model import FileEntry
+from heapsyncd.model import FileEntry, Source
 from heapsyncd.tree import Block
 
 
@@ -117,6 +119,43 @@ def edit(live: Replica, target: Target, vocabulary: Vocabulary = CONTRACT) -> Ed
     shown = live.shown() if target.body is not None else None
     with contained(), nodes.no_collection():
         return _express(live, target, None, vocabulary, shown)
+
+
+def express_source(
+    base: Sequence[bytes],
+    wanted: Source,
+    *,
+    live: Replica | None = None,
+    client_id: int | None = None,
+    most_bytes: int = 1 << 30,
+) -> bytes | None:
+    """Express a note's source as the smallest edit of the one that the document has at ``base``.
+
+    It is to travel in one update with the edit of the body that it belongs to (``merge``), but is
+    issued under an id of its own, the one behind ``client_id``: what is typed into a text in a row
+    takes few bytes only while nothing else is issued in between.
+
+    Args:
+        base: the updates of the state the edit is measured from.
+        wanted: all of the source, as it is to be.
+        live: the document as it is now; what others did alike is not done twice.
+        client_id: as for ``express``.
+        most_bytes: a longer source counts as none.
+
+    Returns:
+        The update; None when there is nothing to do, or what stands there is no source: it is
+        left alone.
+
+    Raises:
+        UnreadableDocument: the base can't be loaded.
+    """
+    fork = _fork(base, live, None if client_id is None else client_id + 1)
+    stored = fork.source(most_bytes)
+    if stored.problem is not None or stored.source == wanted:
+        return None
+    there = None if live is None else live.source(most_bytes).source
+    with contained():
+        return _issue(fork, lambda _: source.write(fork.doc, stored.source, wanted, there))
 
 
 def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
@@ -232,6 +271,26 @@ def _second(
 
 def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
     """Carry everything out in one transaction; the update it makes, None when it made none."""
+    old_title = nodes.look(fork.doc, nodes.TITLE)
+    changed: list[Path] = []
+
+    def carry_out(txn: Transaction) -> None:
+        changed.extend(write(old, new, txn))
+        verify(old, new, txn)
+        if target.title is not None:
+            write(old_title, title.edited(old_title, target.title), txn)
+        _write_fields(fork.doc, target)
+
+    return _issue(fork, carry_out, changed)
+
+
+def _issue(
+    fork: Replica, carry_out: Callable[[Transaction], None], changed: Sequence[Path] = ()
+) -> bytes | None:
+    """Carry something out in one transaction; the update it makes, None when it made none.
+
+    ``changed``: gets the nodes of the body that it changed.
+    """
     updates: list[bytes] = []
 
     def keep(event: Any) -> None:
@@ -239,15 +298,10 @@ def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
 
     doc = fork.doc
     assert doc._txn is None, "nobody else is at it"  # noqa: SLF001 -- pycrdt joins an open one
-    old_title = nodes.look(doc, nodes.TITLE)
     watch = doc._doc.observe(keep)  # noqa: SLF001 -- the wrapper keeps each callback
     try:
         with nodes.transaction(doc) as txn:
-            changed = write(old, new, txn)
-            verify(old, new, txn)
-            if target.title is not None:
-                write(old_title, title.edited(old_title, target.title), txn)
-            _write_fields(doc, target)
+            carry_out(txn)
     except BaseException:
         fork.give_up()
         raise

@@ -9,7 +9,7 @@ from typing import Any
 from pycrdt import Doc, XmlFragment, XmlText
 from pycrdt._pycrdt import Snapshot
 
-from heapsyncd.document import fields
+from heapsyncd.document import fields, source
 from heapsyncd.document.encoding.cost import MOST, at_most, counted
 from heapsyncd.document.encoding.state_vectors import Early, number, ordered, ordered_snapshot
 from heapsyncd.document.updates import (
@@ -27,7 +27,7 @@ from heapsyncd.document.view.incremental import MOST_BYTES, Changes, shown_again
 from heapsyncd.document.xml import nodes
 from heapsyncd.document.xml.schema import CONTRACT, Vocabulary
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
-from heapsyncd.model import Fields
+from heapsyncd.model import Fields, StoredSource
 from heapsyncd.tree import Block
 
 CLIENT_ID_BITS = 32
@@ -255,6 +255,16 @@ class Replica:
         """What the document says beside its body."""
         with contained():
             return fields.read(self._doc)
+
+    def source_size(self) -> int:
+        """How many bytes of source the document holds; it is not read for that."""
+        with contained():
+            return source.size(self._doc)
+
+    def source(self, most_bytes: int) -> StoredSource:
+        """The source that travels with the document; a longer one is refused."""
+        with contained():
+            return source.read(self._doc, most_bytes)
 
     def vocabulary(self, known: Vocabulary = CONTRACT) -> Vocabulary:
         """Which names the body uses; ``known``'s where it says nothing."""

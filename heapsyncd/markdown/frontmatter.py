@@ -21,7 +21,7 @@ _PLAIN = re.compile(r"\w(?:[\w ./()+&'-]*[\w.)+'])?")
 _TYPED = re.compile(
     r"(?i:true|false|yes|no|on|off|null|y|n|~)|[-+.\d][\d_,.:eExXoOa-fA-F+-]*|\d{4}-\d\d?-\d\d?.*"
 )
-_MAX_CHARS = 65_536
+MAX_CHARS = 65_536
 """Beyond this a block is kept but not read: YAML is slow, and nobody writes so much by hand."""
 
 
@@ -64,7 +64,7 @@ def _fences(text: str) -> "tuple[re.Match[str], re.Match[str]] | None":
 
 def _read(raw: str, inner: str) -> Front | None:
     """The block as Front; None when it is no front matter at all but text between two rules."""
-    if len(inner) > _MAX_CHARS:
+    if len(inner) > MAX_CHARS:
         return Front(None, None, None, raw, "front matter too long to be read")
     try:
         values = yaml.load(inner, Loader=_FastLoader)  # noqa: S506 - strings, lists and dicts only
@@ -132,7 +132,7 @@ def update(
     if front.problem:
         return front.raw
     if not front.raw:
-        lines = [_line("id", id), _line("title", title), _tags_line(wished or None)]
+        lines = [key_line("id", id), key_line("title", title), _tags_line(wished or None)]
         text = "".join(line + newline for line in lines if line)
         return f"---{newline}{text}---{newline}" if text else ""
     editor = _Editor(front.raw)
@@ -158,7 +158,8 @@ def _says(raw: str, id_: str | None, title: str | None, tags: tuple[str, ...] | 
     return not rest and (front.id, front.title, same_tags) == (id_, title, True)
 
 
-def _line(key: str, value: str | None) -> str:
+def key_line(key: str, value: str | None) -> str:
+    """A key and its value as one line without its end; '' for no value."""
     return "" if value is None else f"{key}: {_quoted(value)}"
 
 
@@ -194,13 +195,13 @@ class _Editor:
         if value is None:
             self._drop(node)
         elif node is None:
-            self._insert(_line(key, value), first=key == "id")
+            self._insert(key_line(key, value), first=key == "id")
         elif isinstance(node[1], yaml.ScalarNode) and node[1].style not in {"|", ">"}:
             start, end = node[1].start_mark.index, node[1].end_mark.index
             blank = " " if self._inner[start - 1 : start] == ":" else ""
             self._inner = self._inner[:start] + blank + _quoted(value) + self._inner[end:]
         else:
-            self._replace(node, _line(key, value))
+            self._replace(node, key_line(key, value))
 
     def set_tags(self, old: tuple[str, ...] | None, new: tuple[str, ...] | None) -> None:
         node = self._find("tags")
