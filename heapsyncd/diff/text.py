@@ -11,6 +11,7 @@ from rapidfuzz.distance import Indel
 from heapsyncd.diff.sequences import Gap, Match, gaps_between, matches, shared_ends
 
 TOKEN = re.compile(r"\w+|[^\S\n]+|\n|[^\w\s]")
+_LINE = re.compile(r"[^\r\n]*+(?:\r\n|\r|\n|\Z)")
 _GRAPHEME = regex.compile(r"\X")
 _SURVIVES = 0.4
 _WORD_SIMILAR = 0.5
@@ -18,6 +19,8 @@ _WORD_HUNKS = 4
 _LETTER_CELLS = 1_000_000
 """Largest product of lengths compared letter by letter."""
 _MOST_SLIDE = 200
+_LINE_PAIRS = 2500
+"""Of so many pairs of lines each is compared."""
 _LETTER_GAPS = 2000
 """A text with more changed words than this has them replaced whole."""
 
@@ -51,6 +54,73 @@ def text_hunks(old: str, new: str, *, letters: bool = True) -> list[Hunk]:
     gaps = [(i1 + head, i2 + head, j1 + head, j2 + head) for i1, i2, j1, j2 in gaps]
     gaps = _slid(old, new, _snap(old, new, gaps))
     return [Hunk(i1, i2, new[j1:j2]) for i1, i2, j1, j2 in gaps]
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text with their ends: LF, CR LF or CR, and nothing else, ends a line."""
+    return [line for line in _LINE.findall(text) if line]
+
+
+def line_hunks(old: str, new: str, *, whole: bool = False) -> list[Hunk]:
+    """What turns old into new, lines first. Only within a line that is like the one in whose place
+    it stands are words and letters kept, as ``text_hunks`` does: what somebody else types into a
+    line that went does not end up in one that has some letters in common with it.
+
+    ``whole``: lines are replaced as a whole.
+    """
+    a, b = lines_of(old), lines_of(new)
+    at_a, at_b = ([*accumulate(map(len, lines), initial=0)] for lines in (a, b))
+    found = matches(a, b)
+    if not whole:
+        gaps = gaps_between(found, len(a), len(b))
+        pairs = [pair for gap in gaps for pair in _alike_lines(a, b, gap)]
+        found = sorted([*found, *((i, j, 1) for i, j in pairs)])
+    out: list[Hunk] = []
+    i = j = 0
+    for i2, j2, n in [*found, (len(a), len(b), 0)]:
+        if i < i2 or j < j2:
+            out.append(Hunk(at_a[i], at_a[i2], new[at_b[j] : at_b[j2]]))
+        for k in range(n):
+            inner = text_hunks(a[i2 + k], b[j2 + k])
+            out += [Hunk(h.start + at_a[i2 + k], h.end + at_a[i2 + k], h.text) for h in inner]
+        i, j = i2 + n, j2 + n
+    return out
+
+
+def _alike_lines(a: list[str], b: list[str], gap: Gap) -> list[tuple[int, int]]:
+    """The lines of a gap that were edited, in order; of many each with the one in its place."""
+    i1, i2, j1, j2 = gap
+    if (i2 - i1) * (j2 - j1) > _LINE_PAIRS:
+        straight = zip(range(i1, i2), range(j1, j2), strict=False)
+        return [(i, j) for i, j in straight if _alike(a[i], b[j])]
+    n, m = i2 - i1, j2 - j1
+    worth = [[_alike(a[i1 + i], b[j1 + j]) for j in range(m)] for i in range(n)]
+    best = [[0.0] * (m + 1) for _ in range(n + 1)]
+    for i in reversed(range(n)):
+        for j in reversed(range(m)):
+            paired = worth[i][j] + best[i + 1][j + 1] if worth[i][j] else 0.0
+            best[i][j] = max(paired, best[i + 1][j], best[i][j + 1])
+    out = []
+    i = j = 0
+    while i < n and j < m:
+        if worth[i][j] and best[i][j] == worth[i][j] + best[i + 1][j + 1]:
+            out.append((i1 + i, j1 + j))
+            i, j = i + 1, j + 1
+        elif best[i][j] == best[i + 1][j]:
+            i += 1
+        else:
+            j += 1
+    return out
+
+
+def _alike(old: str, new: str) -> float:
+    """What it is worth to take a line for another one, edited; 0: it is none."""
+    most = max(len(old), len(new))
+    if len(old) * len(new) > _LETTER_CELLS:
+        return float(most)
+    alike = float(Indel.normalized_similarity(old.strip(), new.strip()))
+    is_longer = old.strip() and (new.strip().startswith(old.strip()) or old.strip() in new)
+    return alike * most if alike >= _WORD_SIMILAR or is_longer else 0.0
 
 
 def with_hunks(old: str, hunks: Iterable[Hunk]) -> str:

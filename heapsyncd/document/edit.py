@@ -123,7 +123,7 @@ def edit(live: Replica, target: Target, vocabulary: Vocabulary = CONTRACT) -> Ed
 
 def express_source(
     base: Sequence[bytes],
-    wanted: Source,
+    change: Callable[[Source | None], Source | None],
     *,
     live: Replica | None = None,
     client_id: int | None = None,
@@ -137,7 +137,7 @@ def express_source(
 
     Args:
         base: the updates of the state the edit is measured from.
-        wanted: all of the source, as it is to be.
+        change: makes of the source at the base all of the one that is to be; None: none is.
         live: the document as it is now; what others did alike is not done twice.
         client_id: as for ``express``.
         most_bytes: a longer source counts as none.
@@ -151,7 +151,8 @@ def express_source(
     """
     fork = _fork(base, live, None if client_id is None else client_id + 1)
     stored = fork.source(most_bytes)
-    if stored.problem is not None or stored.source == wanted:
+    wanted = change(stored.source) if stored.problem is None else None
+    if wanted is None or wanted == stored.source:
         return None
     there = None if live is None else live.source(most_bytes).source
     with contained():

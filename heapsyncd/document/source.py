@@ -21,8 +21,7 @@ from typing import Any, Final
 
 from pycrdt import Doc, Map, Text
 
-from heapsyncd.diff import Hunk, text_hunks, without_convergent
-from heapsyncd.diff.sequences import gaps_between, matches
+from heapsyncd.diff import Hunk, line_hunks, lines_of, without_convergent
 from heapsyncd.document.xml.offsets import Offsets
 from heapsyncd.model import FENCES, Lines, Source, StoredSource
 
@@ -79,9 +78,9 @@ def write(doc: "Doc[Any]", old: Source | None, new: Source, live: Source | None 
     if old is None:
         root[_BODY] = Text(new.body)
     else:
-        hunks = text_hunks(old.body, new.body)
+        hunks = line_hunks(old.body, new.body)
         if live is not None:
-            hunks = without_convergent(hunks, text_hunks(old.body, live.body))
+            hunks = without_convergent(hunks, line_hunks(old.body, live.body))
         _edit(root[_BODY], old.body, hunks)
     for key in sorted(before.front.keys() | new.front.keys()):
         _write_lines(root, _FRONT + key, before.front.get(key), new.front.get(key), live, key)
@@ -124,7 +123,7 @@ def _source(members: Mapping[str, Any]) -> Source:
     for name in (n for n in members if n.startswith(_FRONT)):
         key, value = name.removeprefix(_FRONT), members[name]
         lines = Lines(value, is_exact=True) if isinstance(value, str) else Lines(_text(value))
-        if any(map(_is_fence, _lines(lines.text))):
+        if any(map(_is_fence, lines_of(lines.text))):
             raise _Refused("a line of its front matter would end it")
         if lines.text:
             front[key] = lines
@@ -162,19 +161,7 @@ def _fences(value: Any) -> tuple[str, str]:
 
 def _is_fence(line: Any) -> bool:
     is_rule = isinstance(line, str) and line.startswith("---") and not line[3:].strip(" \t\r\n")
-    return is_rule and len(_lines(line)) == 1
-
-
-def _lines(text: str) -> list[str]:
-    """The lines of a text with their ends: LF, CR LF and CR, and nothing else."""
-    found = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    out, at = [], 0
-    for line in found:
-        end = at + len(line)
-        end += 2 if text.startswith("\r\n", end) else 1
-        out.append(text[at:end])
-        at = end
-    return out if out[-1] else out[:-1]
+    return is_rule and len(lines_of(line)) == 1
 
 
 # ---- writing ----------------------------------------------------------------------------------
@@ -211,10 +198,10 @@ def _write_lines(
         del root[name]
         return
     assert old is not None, "one of them is there"
-    hunks = _line_hunks(old.text, "" if new is None else new.text)
+    hunks = line_hunks(old.text, "" if new is None else new.text, whole=True)
     there = None if live is None else live.front.get(key)
     if there is not None and not there.is_exact:
-        hunks = without_convergent(hunks, _line_hunks(old.text, there.text))
+        hunks = without_convergent(hunks, line_hunks(old.text, there.text, whole=True))
     _edit(root[name], old.text, hunks)
 
 
@@ -228,19 +215,7 @@ def _write_order(root: Map[Any], old: Sequence[str], new: Sequence[str]) -> None
         return
     # What stands there may name a key twice: both had moved it.
     now = _text(stands)
-    _edit(stands, now, _line_hunks(now, text))
-
-
-def _line_hunks(old: str, new: str) -> list[Hunk]:
-    """What turns one text into another, in whole lines."""
-    a, b = _lines(old), _lines(new)
-    starts = [0]
-    for line in a:
-        starts.append(starts[-1] + len(line))
-    return [
-        Hunk(starts[i1], starts[i2], "".join(b[j1:j2]))
-        for i1, i2, j1, j2 in gaps_between(matches(a, b), len(a), len(b))
-    ]
+    _edit(stands, now, line_hunks(now, text, whole=True))
 
 
 def _write_value(root: Map[Any], name: str, value: Any) -> None:

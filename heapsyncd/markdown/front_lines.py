@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import yaml
 
+from heapsyncd.diff import lines_of
 from heapsyncd.markdown import frontmatter
 from heapsyncd.model import FENCES, Lines, Source
 
@@ -31,7 +32,6 @@ _END: Final = "#end"
 ID_KEYS: Final = ("id", "heaper_id")
 TITLE_KEYS: Final = ("title", "heaper_title")
 
-_LINE = re.compile(r"[^\r\n]*+(?:\r\n|\r|\n|\Z)")
 _KEY = re.compile(
     r"(?![\s#]|[-?](?:\s|\Z))([^\r\n:]++(?::(?![ \t\r\n]|\Z)[^\r\n:]*+)*+):(?:\s|\Z)"
 )
@@ -75,11 +75,6 @@ class Keys:
     title: str | None = None
 
 
-def lines_of(text: str) -> list[str]:
-    """The lines of a text with their ends: LF, CR LF or CR, and nothing else, ends a line."""
-    return [line for line in _LINE.findall(text) if line]
-
-
 def cut(raw: str, owner: Owner) -> Keys:
     """Take a file's front matter apart.
 
@@ -106,7 +101,7 @@ def cut(raw: str, owner: Owner) -> Keys:
     return Keys(front, tuple(order), (opening, closing), values.get(OUR_ID), values.get(OUR_TITLE))
 
 
-def put_together(source: Source, ours: OurKeys, newline: str) -> str:
+def joined(source: Source, ours: OurKeys, newline: str) -> str:
     """The front matter of a note's file, with both fences; '' when nothing is in it.
 
     Args:
@@ -114,7 +109,7 @@ def put_together(source: Source, ours: OurKeys, newline: str) -> str:
         ours: what our keys are to say.
         newline: for a block that the source does not have.
     """
-    chunks = read(source)
+    chunks = standing(source)
     has_block = bool(chunks) or source.fences != FENCES or bool(source.order)
     newline = _end_of(source.fences[0]) if has_block else newline
     users = {_key_of(name) for name in chunks if not name.startswith("#") or _AGAIN.match(name)}
@@ -138,7 +133,7 @@ def put_together(source: Source, ours: OurKeys, newline: str) -> str:
     return opening + inner + closing if inner or (has_block and source.fences != FENCES) else ""
 
 
-def read(source: Source) -> dict[str, str]:
+def standing(source: Source) -> dict[str, str]:
     """The user's chunks by key, merged ones put right; those that were taken out are not there."""
     front = {k: source.front[k] for k in sorted(source.front)}
     texts = {k: lines.text for k, lines in front.items()}
