@@ -31,6 +31,8 @@ _END: Final = "#end"
 """Comments and blank lines below the last key."""
 ID_KEYS: Final = ("id", "heaper_id")
 TITLE_KEYS: Final = ("title", "heaper_title")
+_OURS: Final = {OUR_ID: ID_KEYS, OUR_TITLE: TITLE_KEYS}
+"""What our keys are called: the first one that the user has not."""
 
 _KEY = re.compile(
     r"(?![\s#]|[-?](?:\s|\Z))([^\r\n:]++(?::(?![ \t\r\n]|\Z)[^\r\n:]*+)*+):(?:\s|\Z)"
@@ -90,10 +92,13 @@ def cut(raw: str, owner: Owner) -> Keys:
     values = {place: _value(chunks[name]) for place, name in found.items() if name is not None}
     places = {name: place for place, name in found.items() if name is not None}
     order = [places.get(name, name) for name in chunks if name != _END]
+    users = {_key_of(name) for name in chunks if name not in places}
     front: dict[str, Lines] = {}
     for name, text in chunks.items():
         place = places.get(name)
-        own = "" if place is None else _our_line(_key_of(name), values[place], _end_of(opening))
+        own = ""
+        if place is not None:
+            own = _our_line(_free(_OURS[place], users), values[place], _end_of(opening))
         if text != own:
             front[place or name] = Lines(text, is_exact=settled(place or name, text) != text)
     if _is_sound("".join(inner)):
@@ -113,12 +118,8 @@ def joined(source: Source, ours: OurKeys, newline: str) -> str:
     has_block = bool(chunks) or source.fences != FENCES or bool(source.order)
     newline = _end_of(source.fences[0]) if has_block else newline
     users = {_key_of(name) for name in chunks if not name.startswith("#") or _AGAIN.match(name)}
-    own = {
-        OUR_ID: _own(chunks.pop(OUR_ID, None), _free(ID_KEYS, users), ours.id, newline),
-        OUR_TITLE: _own(
-            chunks.pop(OUR_TITLE, None), _free(TITLE_KEYS, users), ours.title, newline
-        ),
-    }
+    says = {OUR_ID: ours.id, OUR_TITLE: ours.title}
+    own = {p: _own(p, chunks.pop(p, None), users, says[p], newline) for p in _OURS}
     end = chunks.pop(_END, "")
     placed = [k for k in dict.fromkeys(source.order) if k in chunks or k in own]
     rest = sorted(chunks.keys() - set(placed))
@@ -126,9 +127,12 @@ def joined(source: Source, ours: OurKeys, newline: str) -> str:
     opening, closing = source.fences if has_block else (f"---{newline}", f"---{newline}")
     if users_text.strip() and not _is_sound(users_text):
         return opening + users_text + closing  # what can't be read is not changed
-    tags = _tags_text(chunks.get("tags"), ours.tags, newline)
-    chunks["tags"] = tags
-    keys = _with_default_places(placed, [k for k in rest if k != "tags"])
+    # Of a key that is there twice a reader takes the last.
+    last = max(
+        (k for k in chunks if _key_of(k) == "tags"), key=lambda k: (len(k), k), default=None
+    )
+    chunks[last or "tags"] = _tags_text(chunks.get(last or "tags"), ours.tags, newline)
+    keys = _with_default_places(placed, rest)
     inner = "".join(own[k] if k in own else chunks[k] for k in keys) + end
     return opening + inner + closing if inner or (has_block and source.fences != FENCES) else ""
 
@@ -240,7 +244,7 @@ def _is_clean(name: str, text: str) -> bool:
     """Whether a chunk has the lines of its key alone, the first one first."""
     if name in {_END, _START}:
         return True
-    key = {OUR_ID: ID_KEYS, OUR_TITLE: TITLE_KEYS}.get(name, (_key_of(name),))
+    key = _OURS.get(name, (_key_of(name),))
     lines = lines_of(text)
     heads = [line for line in lines if _head(line) is not None]
     first = next((line for line in lines if not _is_comment(line)), "")
@@ -293,19 +297,23 @@ def _value(text: str) -> str | None:
     return found.strip() or None if isinstance(found, str) else None
 
 
-def _our_line(key: str, value: str | None, newline: str) -> str:
-    return "" if value is None else frontmatter.key_line(key, value) + newline
+def _our_line(key: str | None, value: str | None, newline: str) -> str:
+    if key is None or value is None:
+        return ""
+    return frontmatter.key_line(key, value) + newline
 
 
-def _own(text: str | None, key: str | None, value: str | None, newline: str) -> str:
+def _own(
+    place: str, text: str | None, users: Collection[str], value: str | None, newline: str
+) -> str:
     """One of our keys: as somebody wrote it where it says that, else below its comments."""
     comments = ""
     if text is not None:
         first = next((line for line in lines_of(text) if not _is_comment(line)), "")
-        if key is not None and _head(first) == key and _value(text) == value:
+        if _head(first) in _OURS[place] and _value(text) == value:
             return text
         comments = "".join(line for line in lines_of(text) if _is_comment(line))
-    return comments + ("" if key is None else _our_line(key, value, newline))
+    return comments + _our_line(_free(_OURS[place], users), value, newline)
 
 
 def _free(keys: Sequence[str], users: Collection[str]) -> str | None:

@@ -1,0 +1,243 @@
+"""The source's root in a document: written small, merged, read with care."""
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+import pytest
+from pycrdt import Array, Doc, Map, Text, XmlFragment
+
+from heapsyncd.document.edit import Target, express, express_source
+from heapsyncd.document.rebuild import fresh
+from heapsyncd.document.replica import Replica
+from heapsyncd.document.source import ROOT
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.model import Lines, Source, StoredSource
+
+MOST = 1 << 20
+FULL = Source(
+    "* a 👋\r\n* b\r\n",
+    {"aliases": Lines("aliases:\n  - x\n  - y\n"), "odd": Lines("odd: [\n", is_exact=True)},
+    ("aliases", "#id", "odd"),
+    ("---  \n", "---\r\n"),
+    bom=True,
+    line_breaks="break",
+)
+
+
+def put(base: Sequence[bytes], source: Source, client_id: int | None = None) -> bytes:
+    """The update that makes a document's source this one."""
+    live = Replica.load(base)
+    update = express_source(base, lambda _: source, live=live, client_id=client_id)
+    assert update is not None
+    return update
+
+
+def got(*updates: bytes) -> Source | None:
+    found = Replica.load(updates).source(MOST)
+    assert found.problem is None
+    return found.source
+
+
+def test_a_source_is_read_as_it_was_written() -> None:
+    """All of it; what is as usual takes no room."""
+    assert got(put([], FULL)) == FULL
+    plain = Source("words\n")
+    assert got(put([], plain)) == plain
+    doc: Doc[Any] = Doc()
+    doc.apply_update(put([], plain))
+    assert list(doc.get(ROOT, type=Map)) == ["body"]
+
+
+def test_a_document_without_one_has_none() -> None:
+    """Asking for it changes nothing, and what comes later is found."""
+    replica = Replica.load([express([], Target(title="x")).update or b""])
+    before = replica.state()
+    assert replica.source(MOST) == StoredSource()
+    assert replica.state() == before
+    replica.apply(put([before], FULL))
+    assert replica.source(MOST).source == FULL
+
+
+def test_the_same_again_is_no_edit() -> None:
+    """Nor is no source."""
+    start = put([], FULL)
+    assert express_source([start], lambda stands: stands) is None
+    assert express_source([start], lambda _: None) is None
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        Source("* a 👋👋\r\n* c\r\n", FULL.front, FULL.order, FULL.fences, bom=True),
+        Source(FULL.body, {"aliases": Lines("aliases:\n  - y\n")}, ("aliases",)),
+        Source("", {"odd": Lines("odd: 1\n")}, ("odd",)),
+        Source("", {"aliases": Lines("x", is_exact=True)}, ("b", "aliases")),
+        Source(""),
+    ],
+)
+def test_one_becomes_another_and_that_one_it_again(new: Source) -> None:
+    """Every part of it, in both directions."""
+    log = [put([], FULL)]
+    log.append(put(log, new))
+    assert got(*log) == new
+    log.append(put(log, FULL))
+    assert got(*log) == FULL
+
+
+def test_made_twice_at_once_one_is_left() -> None:
+    """Nothing is doubled, and keys that only one made are all there."""
+    one = Source("same\n", {"a": Lines("a: 1\n"), "b": Lines("b: 1\n")}, ("a", "b"))
+    other = Source("same\n", {"a": Lines("a: 1\n"), "c": Lines("c: 1\n")}, ("a", "c"))
+    found = got(put([], one, 5), put([], other, 9))
+    assert found is not None
+    assert found.body == "same\n"
+    assert {k: v.text for k, v in found.front.items()} == {k: f"{k}: 1\n" for k in "abc"}
+
+
+def merged(base: Source, one: Source, other: Source) -> Source:
+    """What two who did not know of one another make of a source, in either order."""
+    start = put([], base)
+    updates = [put([start], source, k) for source, k in ((one, 5), (other, 9))]
+    found = got(start, *updates)
+    assert got(*updates[::-1], start) == found
+    assert found is not None
+    return found
+
+
+def test_edits_of_two_merge_by_letters_and_lines() -> None:
+    """Of the body, and of the lines of a key."""
+    base = Source("one two\n\nthree\n", {"l": Lines("l:\n  - a\n  - b\n")})
+    one = Source("one NEW two\n\nthree\n", {"l": Lines("l:\n  - a\n  - N\n  - b\n")})
+    other = Source("one two\n\nthree more\n", {"l": Lines("l:\n  - b\n")})
+    found = merged(base, one, other)
+    assert found.body == "one NEW two\n\nthree more\n"
+    assert found.front["l"].text == "l:\n  - N\n  - b\n"
+
+
+def test_a_line_written_into_a_key_that_goes_stays() -> None:
+    """A key is taken out by emptying it."""
+    base = Source("", {"l": Lines("l:\n  - a\n")}, ("l",))
+    found = merged(base, Source("", {"l": Lines("l:\n  - a\n  - N\n")}, ("l",)), Source(""))
+    assert found.front["l"].text == "  - N\n"
+    assert merged(base, Source(""), Source("")) == Source("")
+
+
+def test_what_others_did_alike_is_not_done_again() -> None:
+    """Where it is known to be there."""
+    base, wanted = Source("teh\n", {"l": Lines("l:\n")}), Source("the\n", {"l": Lines("l: 1\n")})
+    log = [put([], base)]
+    theirs = put(log, wanted, 5)
+    live = Replica.load([*log, theirs])
+    ours = express_source(log, lambda _: wanted, live=live, client_id=9)
+    assert got(*log, theirs, *([ours] if ours else [])) == wanted
+
+
+def foreign(fill: Callable[[Map[Any]], object]) -> bytes:
+    doc: Doc[Any] = Doc()
+    root: Map[Any] = doc.get(ROOT, type=Map)
+    with doc.transaction():
+        fill(root)
+    return doc.get_update()
+
+
+def other_root(kind: type, fill: Callable[[Any], object]) -> bytes:
+    doc: Doc[Any] = Doc()
+    fill(doc.get(ROOT, type=kind))
+    return doc.get_update()
+
+
+def with_key(key: str, value: Any) -> bytes:
+    def fill(root: Map[Any]) -> None:
+        root["body"] = Text("x")
+        root[key] = value
+
+    return foreign(fill)
+
+
+BAD = {
+    "a root text": other_root(Text, lambda text: text.insert(0, "x")),
+    "a root list": other_root(Array, lambda array: array.append("x")),
+    "a tree": other_root(XmlFragment, lambda root: root.children.append("x")),
+    "a string for its body": foreign(lambda root: root.update({"body": "x"})),
+    "a list for its body": foreign(lambda root: root.update({"body": Array(["x"])})),
+    "a map for its body": foreign(lambda root: root.update({"body": Map({"x": 1})})),
+    "no body": foreign(lambda root: root.update({"order": Text("x\n")})),
+    "a number of lines": with_key("front:a", 5.0),
+    "a list of lines": with_key("front:a", Array(["a: 1\n"])),
+    "a map of lines": with_key("front:a", Map({"a": "1"})),
+    "a line that is a fence": with_key("front:a", Text("---\n")),
+    "a fence among lines": with_key("front:a", "a: 1\n---\nb\n"),
+    "a NUL": with_key("front:a", Text("\0")),
+    "a list for its order": with_key("order", Array(["a"])),
+    "a word for its fences": with_key("fences", "---"),
+    "one fence that is none": with_key("fences", ["---\n", "x\n"]),
+    "a fence of two lines": with_key("fences", ["---\n", "---\n---\n"]),
+    "too long": foreign(lambda root: root.update({"body": Text("x" * MOST)})),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_is_no_source_is_refused_and_left_alone(what: str) -> None:
+    """With a reason; nothing is written over it."""
+    update = BAD[what]
+    found = Replica.load([update]).source(MOST)
+    assert found.source is None
+    assert found.problem
+    assert express_source([update], lambda _: FULL, most_bytes=MOST) is None
+
+
+ODD = {
+    "an order that names nothing": (
+        with_key("order", Text("none\nwhat")), Source("x", {}, ("none",))
+    ),
+    "a number": (with_key("bom", 1.0), Source("x")),
+    "a word": (with_key("line_breaks", "odd"), Source("x")),
+    "an unknown key": (with_key("unknown", Array(["x"])), Source("x")),
+    "a key without lines": (with_key("front:a", Text("")), Source("x")),
+    "half a line": (with_key("front:a", Text("odd")), Source("x", {"a": Lines("odd")})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_what_means_nothing_is_passed_over(what: str) -> None:
+    """The rest of it counts."""
+    update, source = ODD[what]
+    assert got(update) == source
+
+
+def test_a_list_that_is_a_text_is_not_searched() -> None:
+    """yrs would never come back from a list with an emoji in it."""
+    update = foreign(lambda root: root.update({"body": Text("x👋y")}))
+    at = update.index(b"body") + len(b"body")
+    assert update[at] == 2
+    disguised = update[:at] + b"\0" + update[at + 1 :]
+    assert Replica.load([disguised]).source(MOST).problem
+
+
+def test_a_document_made_anew_keeps_it() -> None:
+    """Every part, for somebody who carries over what he does not know."""
+    assert got(fresh([put([], FULL)])) == FULL
+
+
+def test_a_letter_is_a_few_bytes_and_documents_grow_by_little() -> None:
+    """Each save of a letter, the body's edit with it: median under 60 bytes, none over 200."""
+    random = Random(7)
+    body = "".join(f"* item {k} with __some__ words\n\n" for k in range(40))
+    tree = express([], Target(body=parse(body, NO_LINKS)), client_id=5).update or b""
+    log = [tree, put([tree], Source(body), 5)]
+    first = len(Replica.load(log).state())
+    sizes = []
+    for _ in range(200):
+        at = random.choice([k for k, ch in enumerate(body) if ch == " " and body[k - 1].isalnum()])
+        body = f"{body[:at]}x{body[at:]}"
+        made = express(log, Target(body=parse(body, NO_LINKS)), client_id=5).update or b""
+        source = put(log, Source(body), 5)
+        sizes.append(len(made) + len(source))
+        log += [made, source]
+    assert got(*log) == Source(body)
+    assert sorted(sizes)[len(sizes) // 2] < 60
+    assert max(sizes) < 200
+    grown = (len(Replica.load(log).state()) - first) / len(sizes)
+    print(f"median {sorted(sizes)[100]}, most {max(sizes)}, grown {grown:.1f} a save")
