@@ -1,6 +1,6 @@
 // Judge documents as an editor would: does it accept them whole, and does typing leave the rest alone?
 //
-// judge {documents: [[update, ...], ...], images?, json?} -> {verdicts: [verdict, ...]}, verdict:
+// judge {documents: [[update, ...], ...], images?, json?, state?} -> {verdicts: [verdict, ...]}, verdict:
 //   loads       editor updates on load: each one means that the editor deleted or rewrote something
 //   error       the editor could not open the document at all
 //   violations  what the schema forbids, what is pending or embedded, what a title may not hold
@@ -9,6 +9,7 @@
 //   typed       for the first and the last textblock, each on a fresh copy: {path, changed, bytes}, `path` the child
 //               indexes of the typed-in Yjs element, `changed` the paths of all nodes that differ afterwards
 //   json        the ProseMirror document, on request
+//   state       the Yjs document as it is with the editor open, on request
 import { initProseMirrorDoc } from 'y-prosemirror';
 import * as Y from 'yjs';
 
@@ -90,7 +91,7 @@ function violations(ydoc, images) {
   return found;
 }
 
-function judge(updates, images, json) {
+function judge(updates, images, json, state) {
   const ydoc = load(updates);
   const verdict = { loads: 0, violations: [], typed: {} };
   const pristine = Y.encodeStateAsUpdate(ydoc);
@@ -106,14 +107,15 @@ function judge(updates, images, json) {
   verdict.title = textOf(ydoc.getXmlFragment('title_v0'));
   verdict.violations = violations(load([pristine]), images);
   if (json) verdict.json = editor.state.doc.toJSON();
+  if (state) verdict.state = base64(Y.encodeStateAsUpdate(ydoc));
   editor.destroy();
   for (const [name, which] of [['first', 0], ['last', -1]]) verdict.typed[name] = type([pristine], which, images);
   return verdict;
 }
 
 serve({
-  judge: ({ documents, images = 'inline', json = false }) => ({
-    verdicts: documents.map(updates => judge(updates.map(bytes), images, json)),
+  judge: ({ documents, images = 'inline', json = false, state = false }) => ({
+    verdicts: documents.map(updates => judge(updates.map(bytes), images, json, state)),
   }),
 
   /** The Yjs update of a ProseMirror document as an editor itself writes it. */

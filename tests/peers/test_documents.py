@@ -8,10 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.document.edit import Target, express
+from heapsyncd.document.edit import Target, express, express_source
 from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import merge
+from heapsyncd.model import Lines, Source
 from heapsyncd.tree import Atom, Block, Text, attrs
-from tests.peers.programs import Judge, faults
+from tests.peers.programs import Judge, decoded, faults
 from tests.peers.trees import RANDOMS, TREES, grow_tree, mutate
 from tests.peers.typists import EDITOR_DOCUMENTS, Node, grow_editor_document
 from tests.test_regressions import CASES, started
@@ -122,6 +124,19 @@ def test_an_edit_keeps_what_markdown_cannot_say(judge: Judge, document: Node, te
     after = judge.verdict(*written(tree, base), json=True)["json"]["content"]
     assert after[1:] == before
     assert unknown({"type": "doc", "content": after}) == unknown(document)
+
+
+@settings(max_examples=50, deadline=None)
+@given(tree=TREES, body=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_a_source_is_nothing_to_an_editor(judge: Judge, tree: Block, body: str) -> None:
+    """The document opens without an update, and comes back from Yjs with its source."""
+    source = Source(body, {"a": Lines("a: 1\n"), "b": Lines("b: [", is_exact=True)}, ("b", "a"))
+    document = written(tree)
+    update = express_source(document, lambda _: source)
+    assert update is not None
+    verdict = judge.verdict(merge([*document, update]), state=True)
+    assert faults(verdict) == []
+    assert Replica.load([decoded(verdict["state"])]).source(1 << 20).source == source
 
 
 @settings(max_examples=50, deadline=None)
