@@ -7,9 +7,19 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.diff import Hunk, align, similarity, text_hunks, without_convergent
+from heapsyncd.diff import (
+    Hunk,
+    align,
+    line_hunks,
+    lines_of,
+    similarity,
+    text_hunks,
+    with_hunks,
+    without_convergent,
+)
 from heapsyncd.diff.blocks import Scores
 from heapsyncd.diff.sequences import _few_edits, matches
+from heapsyncd.diff.transplant import transplanted
 from heapsyncd.tree import Block, Text, attrs
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
@@ -185,3 +195,60 @@ def test_a_text_that_grew_at_an_end_stays_the_same_block() -> None:
     """However much is written after a short text, it is an edit of it."""
     grown = para("cloud and a long afterthought that nobody foresaw")
     assert align([para("cloud"), para("b")], [grown]) == [(0, 0), (1, None)]
+
+
+TEXTS = st.lists(
+    st.sampled_from(
+        ["one two\n", "one two three\n", "* four\n", "\n", "[a][b]\r\n", "\r", "é👋\n", "x"]
+    ),
+    max_size=12,
+).map("".join)
+
+
+@given(TEXTS | ANY, TEXTS | ANY, st.booleans())
+def test_line_hunks_turn_old_into_new(old: str, new: str, whole: bool) -> None:
+    """In order, and never a part of a line where lines are replaced as a whole."""
+    hunks = line_hunks(old, new, whole=whole)
+    assert with_hunks(old, hunks) == new
+    assert all(a.end <= b.start for a, b in itertools.pairwise(hunks))
+    if whole:
+        edges = {*itertools.accumulate(map(len, lines_of(old)), initial=0)}
+        assert {at for h in hunks for at in (h.start, h.end)} <= edges
+
+
+def test_lines_end_as_files_do() -> None:
+    """With LF, CR LF or CR; other separators are text."""
+    assert lines_of("a\nb\r\nc\rd\u2028e\x0bf") == ["a\n", "b\r\n", "c\r", "d\u2028e\x0bf"]
+    assert lines_of("") == []
+
+
+def test_no_letters_of_a_line_are_taken_for_another() -> None:
+    """What is put in the place of a line that went is not made of its letters."""
+    old, new = "[word][ref]\n\ntext\n", "[ref]: http://example.org/\n\ntext\n"
+    assert line_hunks(old, new) == [Hunk(0, 12, "[ref]: http://example.org/\n")]
+    assert line_hunks("a word\n", "a new word\n") == [Hunk(2, 2, "new ")]
+
+
+@pytest.mark.parametrize(
+    ("seen", "saved", "onto", "made"),
+    [
+        ("a b", "a X b", "a b", "a X b"),
+        ("a typed b\n", "a typed b X\n", "a b\n", "a b X\n"),
+        ("a b\n", "X a b\n", "a gone b\n", "X a gone b\n"),
+        ("one\n\ntwo\n", "one\n\nNEW\n\ntwo\n", "__one__\n\ntwo\n", "__one__\n\nNEW\n\ntwo\n"),
+        ("one\ntwo\nthree\n", "one\nthree\n", "one\nthree\n", "one\nthree\n"),
+        ("a typed b\n", "a typXed b\n", "a b\n", "a typXed b\n"),
+        ("one\n", "", "one\n\ngone\n", "\ngone\n"),
+    ],
+)
+def test_edits_are_made_in_another_text(seen: str, saved: str, onto: str, made: str) -> None:
+    """Beside what that one has otherwise; where they meet it becomes as the author left it."""
+    assert transplanted(seen, saved, onto) == made
+
+
+@given(TEXTS | ANY, TEXTS | ANY, TEXTS | ANY)
+def test_transplanting_is_exact_at_its_ends(seen: str, saved: str, onto: str) -> None:
+    """No edit changes nothing; onto what was seen it is the saved text."""
+    assert transplanted(seen, seen, onto) == onto
+    assert transplanted(seen, saved, seen) == saved
+    assert transplanted(seen, onto, onto) == onto or seen == onto

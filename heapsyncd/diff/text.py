@@ -68,21 +68,24 @@ def line_hunks(old: str, new: str, *, whole: bool = False) -> list[Hunk]:
 
     ``whole``: lines are replaced as a whole.
     """
-    a, b = lines_of(old), lines_of(new)
-    at_a, at_b = ([*accumulate(map(len, lines), initial=0)] for lines in (a, b))
-    found = matches(a, b)
+    skip, rest = shared_ends(old, new)
+    skip = max(old.rfind("\n", 0, skip), old.rfind("\r", 0, max(0, skip - 1))) + 1
+    rest = max(0, rest - len(lines_of(old[len(old) - rest :])[0])) if rest else 0
+    a, b = (lines_of(text[skip : len(text) - rest]) for text in (old, new))
+    at_a = [*accumulate(map(len, a), initial=skip)]
+    found = [(i, j, n, True) for i, j, n in matches(a, b)]
     if not whole:
-        gaps = gaps_between(found, len(a), len(b))
+        gaps = gaps_between([m[:3] for m in found], len(a), len(b))
         pairs = [pair for gap in gaps for pair in _alike_lines(a, b, gap)]
-        found = sorted([*found, *((i, j, 1) for i, j in pairs)])
+        found = sorted([*found, *((i, j, 1, False) for i, j in pairs)])
     out: list[Hunk] = []
     i = j = 0
-    for i2, j2, n in [*found, (len(a), len(b), 0)]:
+    for i2, j2, n, is_same in [*found, (len(a), len(b), 0, True)]:
         if i < i2 or j < j2:
-            out.append(Hunk(at_a[i], at_a[i2], new[at_b[j] : at_b[j2]]))
-        for k in range(n):
-            inner = text_hunks(a[i2 + k], b[j2 + k])
-            out += [Hunk(h.start + at_a[i2 + k], h.end + at_a[i2 + k], h.text) for h in inner]
+            out.append(Hunk(at_a[i], at_a[i2], "".join(b[j:j2])))
+        if not is_same:
+            inner = text_hunks(a[i2], b[j2])
+            out += [Hunk(h.start + at_a[i2], h.end + at_a[i2], h.text) for h in inner]
         i, j = i2 + n, j2 + n
     return out
 

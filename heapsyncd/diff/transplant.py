@@ -28,12 +28,12 @@ def transplanted(seen: str, saved: str, onto: str) -> str:
 
 def _places(own: Sequence[Hunk], other: Sequence[Hunk]) -> Iterator[Gap]:
     """Of each edit the stretch of the saved text, and the one it takes the place of. Edits that
-    meet with a difference are one with it.
+    meet with a difference, or are the same, are one with it.
     """
     i = k = shift_own = shift_other = 0
     while i < len(own):
         first, start, end = i, own[i].start, own[i].end
-        while k < len(other) and other[k].end <= start:
+        while k < len(other) and other[k].end <= start and other[k] != own[i]:
             shift_other += _growth(other[k])
             k += 1
         left, onto_left = shift_own, shift_other
@@ -42,7 +42,7 @@ def _places(own: Sequence[Hunk], other: Sequence[Hunk]) -> Iterator[Gap]:
                 end = max(end, own[i].end)
                 shift_own += _growth(own[i])
                 i += 1
-            elif k < len(other) and _meets(other[k], start, end):
+            elif k < len(other) and (other[k] in own[first:i] or _meets(other[k], start, end)):
                 start, end = min(start, other[k].start), max(end, other[k].end)
                 shift_other += _growth(other[k])
                 k += 1

@@ -20,7 +20,7 @@ from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.plan.node_identity import Same, same_nodes
 from heapsyncd.document.plan.normalise import settled
 from heapsyncd.document.plan.reapply_lost import LostEdit, rescued, salvaged
-from heapsyncd.document.replica import Replica
+from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.document.updates import EMPTY, contained, merge
 from heapsyncd.document.view.from_nodes import Path, Shown
 from heapsyncd.document.xml import nodes
@@ -122,7 +122,7 @@ def edit(live: Replica, target: Target, vocabulary: Vocabulary = CONTRACT) -> Ed
 
 
 def express_source(
-    base: Sequence[bytes],
+    base: Sequence[bytes] | None,
     change: Callable[[Source | None], Source | None],
     *,
     live: Replica | None = None,
@@ -136,7 +136,7 @@ def express_source(
     takes few bytes only while nothing else is issued in between.
 
     Args:
-        base: the updates of the state the edit is measured from.
+        base: the updates of the state the edit is measured from; None: ``live`` is that state.
         change: makes of the source at the base all of the one that is to be; None: none is.
         live: the document as it is now; what others did alike is not done twice.
         client_id: as for ``express``.
@@ -149,7 +149,12 @@ def express_source(
     Raises:
         UnreadableDocument: the base can't be loaded.
     """
-    fork = _fork(base, live, None if client_id is None else client_id + 1)
+    own_id = None if client_id is None else client_id + 1
+    if base is None:
+        assert live is not None, "there is a state to start from"
+        fork, live = live.copy(new_client_id() if own_id is None else own_id), None
+    else:
+        fork = _fork(base, live, own_id)
     stored = fork.source(most_bytes)
     wanted = change(stored.source) if stored.problem is None else None
     if wanted is None or wanted == stored.source:

@@ -15,6 +15,7 @@ from heapsyncd.document.encoding.state_vectors import Early, number, ordered, or
 from heapsyncd.document.updates import (
     apply,
     contained,
+    copied,
     early,
     merge,
     new_doc,
@@ -113,6 +114,17 @@ class Replica:
     def doc(self) -> "Doc[Any]":
         """The document itself, for this stage alone."""
         return self._doc
+
+    def copy(self, client_id: int) -> "Replica":
+        """The document as it is, to be edited under another id; a fresh one while something of
+        that id waits.
+        """
+        if self.has_pending_of(client_id):
+            client_id = new_client_id()
+        made = Replica(client_id)
+        made._doc = copied(self._doc, client_id)
+        made._weight = self._weight
+        return made
 
     def apply(self, update: bytes) -> bool:
         """Take in an update; True when anything changed (a deletion alone counts).

@@ -94,7 +94,15 @@ def apply(doc: "Doc[Any]", update: bytes) -> bool:
 
 def without_early(doc: "Doc[Any]") -> "Doc[Any]":
     """The same document, without what it could not use yet."""
-    new = new_doc(doc.client_id)
+    return copied(doc, doc.client_id)
+
+
+def copied(doc: "Doc[Any]", client_id: int) -> "Doc[Any]":
+    """A document of its own with what one holds, but for what that could not use yet.
+
+    What yrs has taken in was examined, and is not looked at again.
+    """
+    new = new_doc(client_id)
     with contained():
         new.apply_update(doc.get_update())
     return new

@@ -77,7 +77,9 @@ def _most_bytes(size: int, view: Callable[[], Block], links: Links) -> int:
     """How long a note's source may be; ``size``: it is asked about one of that length."""
     if size <= LEAST_BYTES:
         return LEAST_BYTES
-    return LEAST_BYTES + _TIMES * len(render(view(), links).encode())
+    # A rendering has more than the words, and takes ten times as long to make.
+    most = LEAST_BYTES + _TIMES * len(view().words())
+    return most if size <= most else LEAST_BYTES + _TIMES * len(render(view(), links).encode())
 
 
 def owner_of_title(front: frontmatter.Front | None, source: Source | None) -> str | None:
@@ -163,10 +165,12 @@ def _body_after(seen: str, saved: str, stands: str, shown: Callable[[str], str])
     may both delete. All of the file is written only where less does not show it.
     """
     body = transplanted(seen, saved, stands)
+    if body == saved:
+        return body
     gone = [hunk for hunk in line_hunks(body, saved) if not hunk.text]
     if gone and shown(less := with_hunks(body, gone)) == saved:
         return less
-    return body if body == saved or shown(body) == saved else saved
+    return body if shown(body) == saved else saved
 
 
 def _front_after(seen: Source, saved: Source, stands: Source) -> dict[str, Lines]:
@@ -222,7 +226,7 @@ def _both(key: str, stands: Lines, saved: Lines | None) -> Lines:
 
 
 def source_update(
-    origin: Sequence[bytes],
+    origin: Sequence[bytes] | None,
     seen: Source | None,
     saved: Source,
     ours: OurKeys,
@@ -236,7 +240,7 @@ def source_update(
 
     Args:
         origin: the updates of the state the save is measured from, as for the body: what ``seen``
-            shows, or else the document as it is.
+            shows; None: the document as it is.
         seen: as for ``source_after``.
         saved: likewise.
         ours: likewise.
