@@ -35,6 +35,7 @@ The glossary
 * *view*: the tree of what markdown can say of a document (``tree``). *rendition*: a file text the
   daemon wrote or accepted, with the document state it shows; the newest is the *base* an edit is
   measured from.
+* *source*: the exact text of a note's file, as it travels with its document.
 * *version*: a kept text of a note, under a number; its renditions and its *history*.
 * *cursor*: where the delta feed was read to. *unsent*: what the server has not acknowledged.
 * *publish*: replica to file. *ingest*: file to replica. *push*, *pull*: to and from the server.
