@@ -126,7 +126,12 @@ def joined(source: Source, ours: OurKeys, newline: str) -> str:
     users_text = "".join(chunks.get(k) or own.get(k, "") for k in [*placed, *rest]) + end
     opening, closing = source.fences if has_block else (f"---{newline}", f"---{newline}")
     if users_text.strip() and not _is_sound(users_text):
-        return opening + users_text + closing  # what can't be read is not changed
+        block = opening + users_text + closing  # what can't be read is not changed
+        if frontmatter.split(block)[0].raw == block:
+            return block
+        # Merged, it begins with what is no key, and would be text: our key stands before it.
+        users_text = "".join(chunks.get(k, "") for k in [*placed, *rest]) + end
+        return opening + own[OUR_ID] + users_text + closing
     # Of a key that is there twice a reader takes the last.
     last = max(
         (k for k in chunks if _key_of(k) == "tags"), key=lambda k: (len(k), k), default=None

@@ -159,3 +159,11 @@ def test_long_front_matter_takes_its_length() -> None:
         return lambda: again(raw)
 
     assert doubling(work, 4000) < 3
+
+
+def test_merged_lines_that_would_be_text_stay_front_matter() -> None:
+    """A block that begins with no key is none: our key stands before it."""
+    front = {"@a": Lines("@a: 1\n"), "b": Lines("b: [\n")}
+    written = joined(Source("", front, ("@a", "b")), OurKeys(ID, None, ()), "\n")
+    assert written == f"---\n{ID_LINE}\n@a: 1\nb: [\n---\n"
+    assert split(written)[0].raw == written

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -16,8 +17,9 @@ from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.front_lines import OurKeys
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.model import StoredSource
+from heapsyncd.model import Lines, StoredSource
 from heapsyncd.sync.merge.note_source import (
+    carried,
     is_lacking,
     owner_of_title,
     shown_file,
@@ -409,3 +411,24 @@ def test_two_who_edit_front_matter_lose_nothing(random: Random) -> None:
     assert game.wrong() == []
     assert game.lost("#") == set()
     assert game.lost("- ") == set()
+
+
+def test_unsent_edits_are_carried_to_a_document_made_anew() -> None:
+    """What its author changed, and nothing that others did there meanwhile."""
+    before = taken(b"---\na: 1\nl:\n  - x\n---\n* one\n* two\n")
+    ours = taken(b"---\na: 2\nl:\n  - x\n---\n* one\n* two OURS\n")
+    there = taken(b"---\na: 1\nl:\n  - x\n  - y\n---\n* one THEIRS\n* two\n")
+    found = carried(before, ours, there)
+    assert found == taken(b"---\na: 2\nl:\n  - x\n  - y\n---\n* one THEIRS\n* two OURS\n")
+
+
+def test_front_matter_shows_as_it_was_saved() -> None:
+    """Also over lines that a merge left, which the author never saw."""
+    stands = replace(taken(b"* x\n"), front={"a": Lines("a: 1\na: 2\n")}, order=("a",))
+    view = parse("* x\n", NO_LINKS)
+    seen = shown_file(stands, view, OURS, NO_LINKS)
+    assert b"\na: 2\n" in seen
+    new = seen.replace(b"a: 2\n", b"a: 2\nb: 1\n")
+    found = source_after(taken(seen), taken(new), stands, OURS, NO_LINKS)
+    assert found is not None
+    assert shown_file(found, view, OURS, NO_LINKS) == new

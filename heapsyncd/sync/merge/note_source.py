@@ -148,29 +148,47 @@ def source_after(
         return None if is_rendering and same_breaks else saved
     if seen is None:
         return _joined(saved, stands, reads_alike=after is None or after == view)
+    made = carried(seen, saved, stands)
+    if made.body != saved.body:
+        body = _showing(saved.body, made.body, lambda text: patch(text, view, links))
+        made = replace(made, body=body)
+    newline = newline_of(saved.body)
+    if front_lines.joined(made, ours, newline) != front_lines.joined(saved, ours, newline):
+        made = replace(made, front=saved.front, order=saved.order, fences=saved.fences)
+    return made
+
+
+def carried(seen: Source, saved: Source, stands: Source) -> Source:
+    """A source with what an author changed of another one: as he left it where he touched it.
+
+    Also for edits that no server has when it has made the document anew: ``seen`` is what it had,
+    ``saved`` what we have, ``stands`` what the new document has.
+    """
     return Source(
-        _body_after(seen.body, saved.body, stands.body, lambda body: patch(body, view, links)),
+        transplanted(seen.body, saved.body, stands.body),
         _front_after(seen, saved, stands),
         saved.order if saved.order != seen.order else stands.order,
         saved.fences if saved.fences != seen.fences else stands.fences,
         saved.bom if saved.bom != seen.bom else stands.bom,
-        stands.line_breaks,
+        saved.line_breaks if saved.line_breaks != seen.line_breaks else stands.line_breaks,
     )
 
 
-def _body_after(seen: str, saved: str, stands: str, shown: Callable[[str], str]) -> str:
-    """The body with the author's own edits; ``shown``: what the file then is.
+def _showing(saved: str, made: str, shown: Callable[[str], str]) -> str:
+    """A body that shows the saved file, with as little of others' as can be.
 
     What others deleted stands in the source until somebody saves: it goes along, for two devices
     may both delete. All of the file is written only where less does not show it.
+
+    Args:
+        saved: the file's body.
+        made: the source's with the author's own edits.
+        shown: what the file of a source is.
     """
-    body = transplanted(seen, saved, stands)
-    if body == saved:
-        return body
-    gone = [hunk for hunk in line_hunks(body, saved) if not hunk.text]
-    if gone and shown(less := with_hunks(body, gone)) == saved:
+    gone = [hunk for hunk in line_hunks(made, saved) if not hunk.text]
+    if gone and shown(less := with_hunks(made, gone)) == saved:
         return less
-    return body if shown(body) == saved else saved
+    return made if shown(made) == saved else saved
 
 
 def _front_after(seen: Source, saved: Source, stands: Source) -> dict[str, Lines]:
