@@ -9,7 +9,9 @@ would hold both:
   two authors must not be mixed. Taken out, a text is emptied, so that a line somebody else writes
   into it meanwhile stays;
 * ``order``: a text, a key of the front matter a line;
-* ``bom``, ``fences``, ``line_breaks``: plain values, only where they differ from the usual.
+* ``bom``, ``fences``, ``line_breaks``: plain values, only where they differ from the usual. So is
+  ``open_end``: the file's last line has no end. In the text it has, or what others write behind it
+  would become one with it.
 
 Texts and no lists of lines: yrs searches forever in a list into which somebody put a text with an
 emoji (README). What others wrote there is read with care, and refused with a reason.
@@ -27,6 +29,7 @@ from heapsyncd.model import FENCES, Lines, Source, StoredSource
 
 ROOT: Final = "markdown_v0"
 _BODY, _ORDER, _BOM, _FENCES, _BREAKS = "body", "order", "bom", "fences", "line_breaks"
+_OPEN: Final = "open_end"
 _FRONT: Final = "front:"
 
 LEAST_BYTES: Final = 65_536
@@ -76,16 +79,18 @@ def write(doc: "Doc[Any]", old: Source | None, new: Source, live: Source | None 
     root = _root(doc)
     before = old or Source("")
     if old is None:
-        root[_BODY] = Text(new.body)
-    else:
-        hunks = line_hunks(old.body, new.body)
+        root[_BODY] = Text(_ended(new.body))
+    elif old.body != new.body:
+        now = _text(root[_BODY])
+        hunks = line_hunks(now, _ended(new.body))
         if live is not None:
-            hunks = without_convergent(hunks, line_hunks(old.body, live.body))
-        _edit(root[_BODY], old.body, hunks)
+            hunks = without_convergent(hunks, line_hunks(now, _ended(live.body)))
+        _edit(root[_BODY], now, hunks)
     for key in sorted(before.front.keys() | new.front.keys()):
         _write_lines(root, _FRONT + key, before.front.get(key), new.front.get(key), live, key)
     _write_order(root, before.order, new.order)
     for name, was, wanted in (
+        (_OPEN, root.get(_OPEN) is True, _is_open(new.body)),
         (_BOM, before.bom, new.bom),
         (_FENCES, before.fences, new.fences),
         (_BREAKS, before.line_breaks, new.line_breaks),
@@ -128,8 +133,9 @@ def _source(members: Mapping[str, Any]) -> Source:
         if lines.text:
             front[key] = lines
     order = members.get(_ORDER)
+    text = _text(body)
     return Source(
-        _text(body),
+        text[:-1] if members.get(_OPEN) is True and text.endswith("\n") else text,
         front,
         tuple(dict.fromkeys(_text(order).split("\n")[:-1])) if order is not None else (),
         _fences(members.get(_FENCES)),
@@ -162,6 +168,14 @@ def _fences(value: Any) -> tuple[str, str]:
 def _is_fence(line: Any) -> bool:
     is_rule = isinstance(line, str) and line.startswith("---") and not line[3:].strip(" \t\r\n")
     return is_rule and len(lines_of(line)) == 1
+
+
+def _is_open(body: str) -> bool:
+    return bool(body) and not body.endswith(("\n", "\r"))
+
+
+def _ended(body: str) -> str:
+    return f"{body}\n" if _is_open(body) else body
 
 
 # ---- writing ----------------------------------------------------------------------------------

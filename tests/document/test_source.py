@@ -76,6 +76,8 @@ def test_the_same_again_is_no_edit() -> None:
         Source("", {"odd": Lines("odd: 1\n")}, ("odd",)),
         Source("", {"aliases": Lines("x", is_exact=True)}, ("b", "aliases")),
         Source(""),
+        Source("* a 👋\r\n* b"),
+        Source("x\r"),
     ],
 )
 def test_one_becomes_another_and_that_one_it_again(new: Source) -> None:
@@ -115,6 +117,23 @@ def test_edits_of_two_merge_by_letters_and_lines() -> None:
     found = merged(base, one, other)
     assert found.body == "one NEW two\n\nthree more\n"
     assert found.front["l"].text == "l:\n  - N\n  - b\n"
+
+
+def test_a_last_line_without_an_end_stays_a_line() -> None:
+    """What somebody else writes behind it does not become one word with it."""
+    base = Source("a\n\nb\n\n[c]: /u\n")
+    found = merged(base, Source("a\n\nb\n\n[c]: /u"), Source(f"{base.body}NEW\n"))
+    assert found.body == "a\n\nb\n\n[c]: /u\nNEW"
+    found = merged(base, Source("[c]: /u\n\na\n\nb"), Source("a\n\nb\nNEW\n\n[c]: /u\n"))
+    assert "NEW" in found.body.split()
+
+
+def test_an_end_of_the_text_that_is_left_over_is_put_right() -> None:
+    """Two took and gave it at once, or somebody else wrote it."""
+    for text in ("\n", "x", ""):
+        start = foreign(lambda root, t=text: root.update({"body": Text(t), "open_end": True}))  # type: ignore[misc]
+        for wanted in ("a", "a\n", "a\r\n"):
+            assert got(start, put([start], Source(wanted))) == Source(wanted)
 
 
 def test_a_line_written_into_a_key_that_goes_stays() -> None:
