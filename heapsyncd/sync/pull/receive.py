@@ -108,15 +108,15 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
                 if some:
                     stored += await _round(heap, some)
     if stored:
-        heap.to_publish.set()
+        heap.wake.publish.set()
     if any(a.lets_send for a in stored):
-        heap.to_push.set()
+        heap.wake.push.set()
 
 
 async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]:
     """Take in at most one update of each block; what of it was stored."""
     now_s = time.monotonic()
-    sent = {i.id: heap.sent.of(i.id, now_s) for i in items}
+    sent = {i.id: heap.link.recent_acks.of(i.id, now_s) for i in items}
     at = {i.id: heap.replicas.position(i.id) for i in items}
     found = await heap.db.read(
         lambda tx: [(i, _read(tx, heap.id, i, sent[i.id], at[i.id])) for i in items]
@@ -146,7 +146,7 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
             heap.replicas.put(one.state.id, seq, one.replica)
         was_live = one.state.sync_version and one.state.deleted_at_ms is None
         if one.restart or not was_live:
-            heap.to_follow.set()
+            heap.wake.follow.set()
     return absorbed
 
 
