@@ -1,5 +1,6 @@
-"""Which log rows were sent or acknowledged lately: others may not have seen them yet."""
+"""What was sent or acknowledged lately: others may not have seen it, and its echo comes back."""
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
@@ -19,6 +20,7 @@ class RecentAcks:
     def __init__(self) -> None:
         self._order: deque[tuple[float, BlockId, int]] = deque()
         self._rows: dict[BlockId, dict[int, float]] = {}
+        self._pushed: dict[tuple[BlockId, int, bytes], float] = {}
 
     def add(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
         """Rows are sent now, or were acknowledged."""
@@ -37,7 +39,25 @@ class RecentAcks:
                 self._rows.pop(old, None)
         return frozenset(self._rows.get(block, ()))
 
+    def pushed(self, block: BlockId, sync_version: int, update: bytes, now_s: float) -> None:
+        """Note that an update is pushed now: the server sends it back to all followers."""
+        for key, at_s in list(self._pushed.items()):
+            if now_s - at_s <= LATELY_S:
+                break
+            del self._pushed[key]
+        key = _key(block, sync_version, update)
+        self._pushed.pop(key, None)
+        self._pushed[key] = now_s
+
+    def is_echo(self, block: BlockId, sync_version: int, update: bytes) -> bool:
+        """Whether an update is, byte for byte, one that was pushed lately: it says nothing new."""
+        return _key(block, sync_version, update) in self._pushed
+
     def forget(self) -> None:
         """Rows were merged: their numbers mean something else now."""
         self._order.clear()
         self._rows.clear()
+
+
+def _key(block: BlockId, sync_version: int, update: bytes) -> tuple[BlockId, int, bytes]:
+    return block, sync_version, hashlib.blake2b(update, digest_size=16).digest()

@@ -95,6 +95,9 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
     them).
     """
     stored: list[Absorbed] = []
+    items = [item for item in items if not _is_echo(heap, item)]
+    if not items:
+        return
     async with heap.lock:
         left = list(items)
         while left:
@@ -111,6 +114,18 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
         heap.wake.publish.set()
     if any(a.lets_send for a in stored):
         heap.wake.push.set()
+
+
+def _is_echo(heap: HeapContext, item: Incoming) -> bool:
+    """Whether an update is what this device has just pushed, told without looking at the cache. A
+    block in any other state than settled is looked at: hearing of it may end that.
+    """
+    index, block = heap.index, item.id
+    return (
+        not item.full
+        and not (block in index.wanted or block in index.born or block in index.troubled)
+        and heap.link.recent_acks.is_echo(block, item.sync_version, item.update)
+    )
 
 
 async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]:
