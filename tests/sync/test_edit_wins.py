@@ -100,7 +100,7 @@ class Gate:
             await self.open.wait()
             return await real(backend, heap_id, cursor_ms)
 
-        patch.setattr(HeaperBackend, "changes", moves)
+        patch.setattr(HeaperBackend, "changes", changes)
 
 
 # ---- nothing is sent before the news ----------------------------------------------------------
@@ -257,7 +257,7 @@ async def test_old_news_are_not_the_news(world: World, monkeypatch: pytest.Monke
         await go.wait()
         return page
 
-    monkeypatch.setattr(HeaperBackend, "changes", moves)
+    monkeypatch.setattr(HeaperBackend, "changes", changes)
     block = await world.add("Note", "text\n")
     device = world.device()
     device.poll_interval_s = 0.1
