@@ -10,6 +10,8 @@ from heapsyncd.ids import BlockId
 LATELY_S: Final = 60.0
 """For so long others may not have seen what the server acknowledged: their edits may be on the way
 to us without knowing of it."""
+UNHEARD_S: Final = 5.0
+"""So long the echo of a push is waited for. A server that sends none is believed after that."""
 
 
 class RecentAcks:
@@ -21,6 +23,7 @@ class RecentAcks:
         self._order: deque[tuple[float, BlockId, int]] = deque()
         self._rows: dict[BlockId, dict[int, float]] = {}
         self._pushed: dict[tuple[BlockId, int, bytes], float] = {}
+        self._unheard: dict[BlockId, float] = {}
 
     def add(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
         """Rows are sent now, or were acknowledged."""
@@ -47,11 +50,25 @@ class RecentAcks:
             del self._pushed[key]
         key = _key(block, sync_version, update)
         self._pushed.pop(key, None)
-        self._pushed[key] = now_s
+        self._pushed[key] = self._unheard[block] = now_s
 
     def is_echo(self, block: BlockId, sync_version: int, update: bytes) -> bool:
         """Whether an update is, byte for byte, one that was pushed lately: it says nothing new."""
         return _key(block, sync_version, update) in self._pushed
+
+    def heard(self, block: BlockId) -> None:
+        """Note that the server has told of a block what was pushed of it."""
+        self._unheard.pop(block, None)
+
+    def is_unheard(self, block: BlockId, now_s: float) -> bool:
+        """Whether a block was pushed lately and the server has not told of it since: what comes
+        from there now may have been written before the push arrived.
+        """
+        at_s = self._unheard.get(block)
+        if at_s is not None and now_s - at_s > UNHEARD_S:
+            del self._unheard[block]
+            return False
+        return at_s is not None
 
     def forget(self) -> None:
         """Rows were merged: their numbers mean something else now."""

@@ -1,7 +1,7 @@
 """What was pushed lately is known again when the server sends it back."""
 
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.heap.recent_acks import LATELY_S, RecentAcks
+from heapsyncd.sync.heap.recent_acks import LATELY_S, UNHEARD_S, RecentAcks
 
 NOTE, OTHER = BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTV"), BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTW")
 
@@ -28,3 +28,16 @@ def test_old_pushes_are_forgotten() -> None:
     assert not sent.is_echo(NOTE, 1, b"old")
     assert sent.is_echo(NOTE, 1, b"twice")
     assert sent.is_echo(NOTE, 1, b"new")
+
+
+def test_a_push_is_unheard_until_the_server_tells_of_it() -> None:
+    """Or until it has had time enough to tell."""
+    sent = RecentAcks()
+    assert not sent.is_unheard(NOTE, 0.0)
+    sent.pushed(NOTE, 1, b"update", 0.0)
+    assert sent.is_unheard(NOTE, UNHEARD_S)
+    assert not sent.is_unheard(OTHER, UNHEARD_S)
+    sent.heard(NOTE)
+    assert not sent.is_unheard(NOTE, UNHEARD_S)
+    sent.pushed(NOTE, 1, b"more", 1.0)
+    assert not sent.is_unheard(NOTE, 2.0 + UNHEARD_S)
