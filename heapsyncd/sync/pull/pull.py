@@ -33,6 +33,7 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.pull.receive import Incoming, receive
 from heapsyncd.sync.pull.server_rollback import is_behind
+from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
@@ -169,7 +170,7 @@ async def follow(heap: HeapContext, limit: int) -> None:
     asked = _Asked()
     async with (
         heap.backend.live(heap.id, opening, heap.link.lost) as feed,
-        asyncio.TaskGroup() as group,
+        TaskGroup() as group,
     ):
         heap.link.live = feed
         group.create_task(_choose(heap, feed, limit))

@@ -23,6 +23,7 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.pull.server_rollback import tell_again
 from heapsyncd.sync.push.oversized import sent_live
+from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
@@ -173,7 +174,7 @@ async def _insert(heap: HeapContext, batch: Sequence[BlockState]) -> None:
             change.update(BlockId(block), problem=reason)
 
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for state in batch:
                 group.create_task(one(state))
     except BaseExceptionGroup as errors:
