@@ -35,6 +35,7 @@ class Unset:
 
 
 UNSET: Final = Unset()
+_NO_DELETIONS: Final = b"\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +234,11 @@ def _second(
 def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
     """Carry everything out in one transaction; the update it makes, None when it made none."""
     updates: list[bytes] = []
+    deletions: list[bytes] = []
 
     def keep(event: Any) -> None:
         updates.append(event.update)
+        deletions.append(event.delete_set)
 
     doc = fork.doc
     assert doc._txn is None, "nobody else is at it"  # noqa: SLF001 -- pycrdt joins an open one
@@ -256,6 +259,8 @@ def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
     assert len(updates) < 2, "one transaction is one update"
     for update in updates:
         fork.edited(update, changed)
+    if deletions == [_NO_DELETIONS]:
+        return updates[0]  # what deletes nothing has nothing to leave out
     return slim(updates[0]) if updates else None
 
 

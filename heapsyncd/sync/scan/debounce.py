@@ -50,6 +50,16 @@ def batches(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
         yield batch
 
 
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """New files that are not settled yet: the keys of the names they are linked to by, and when
+    the first is due.
+    """
+
+    keys: frozenset[str]
+    due: float
+
+
 @dataclass
 class Debounce:
     """Paths to look at: at once (``paths``, ``everything``), or when they are due."""
@@ -153,18 +163,23 @@ class Debounce:
         waiting = (p for p in self._due if p not in index.entries)
         return [p for p in waiting if seen.get(p, (None, 0.0))[0] is not None]
 
-    def _names_to_come(self, saved: Saved, now: float) -> bool:
+    def _coming(self) -> _Coming:
+        """The new notes that are not settled yet, but for texts that wait for such."""
+        paths = [p for p in self._unsettled() if p.endswith(".md") and p not in self._put_off]
+        keys = frozenset(link_key(k) for p in paths for k in (p, PurePosixPath(p).name))
+        return _Coming(keys, min((self._due[p] for p in paths), default=0.0))
+
+    def _names_to_come(self, saved: Saved, coming: _Coming, now: float) -> bool:
         """Whether a text names a new file that is not settled yet: then it is read when that is,
         for until then the name means nothing; but it does not wait for ever.
         """
-        coming = [p for p in self._unsettled() if p.endswith(".md") and p not in self._put_off]
-        keys = {link_key(k) for p in coming for k in (p, PurePosixPath(p).name)}
+        keys = coming.keys
         named = names_in(saved.data) if keys else []
         if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
             return False
         if now - self._put_off.setdefault(saved.path, now) > ARRIVED_S:
             return False
-        self._due[saved.path] = min(self._due[p] for p in coming)
+        self._due[saved.path] = coming.due
         self._seen[saved.path] = (saved.stat, 0.0)
         return True
 

@@ -137,8 +137,10 @@ class Scanner(Debounce):
         # Names before texts, and deletions last: texts link to what was renamed, made, found or
         # deleted at the same time.
         named = await self._moved_or_created(missing, created, now)
+        coming = self._coming()
         for some in batches(named.texts, lambda saved: len(saved.data)):
-            await notes_saved(self.heap, [s for s in some if not self._names_to_come(s, now)])
+            texts = [s for s in some if not self._names_to_come(s, coming, now)]
+            await notes_saved(self.heap, texts)
         await self._changed([*changed, *known], now)
         await self._believe(named.gone, now, waiting=named.waiting)
         for path in scope or ():
@@ -174,9 +176,10 @@ class Scanner(Debounce):
         """Take in known files that were changed."""
         notes = {e.path: row for row, e in found if row.role == "note"}
         known: list[Saved] = []
-        for saved in await self._read(notes):
+        read, coming = await self._read(notes), self._coming()
+        for saved in read:
             row = notes[saved.path]
-            if self._names_to_come(saved, time.monotonic()):
+            if self._names_to_come(saved, coming, time.monotonic()):
                 continue
             if await mended(self.heap, row, saved, self.began_ns):
                 continue
@@ -299,8 +302,9 @@ class Scanner(Debounce):
             known = await self._fact(entry, base, saved, texts, was) if base.is_note else base
             if known is not None:
                 found.append(known)
+        coming = self._coming()
         for fact in [f for f in found if f.path in texts and self._is_new(f, was)]:
-            if self._names_to_come(texts[fact.path], now):
+            if self._names_to_come(texts[fact.path], coming, now):
                 found.remove(fact)
                 waiting.append(fact)
         return found, waiting
