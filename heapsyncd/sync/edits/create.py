@@ -13,7 +13,7 @@ from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, new_block_id
-from heapsyncd.model import BlockKind
+from heapsyncd.model import BlockKind, Fields
 from heapsyncd.sync.edits.note_saved import judged
 from heapsyncd.sync.edits.saved_file import Saved, target_of
 from heapsyncd.sync.heap.index import NoteLinks
@@ -32,6 +32,7 @@ from heapsyncd.sync.merge.note_text import (
     shown_files,
     signed,
 )
+from heapsyncd.tree import Block
 
 log = structlog.get_logger()
 
@@ -79,7 +80,6 @@ class _Fresh:
     target: Target
     update: bytes | None = None
     mentions: frozenset[str] = frozenset()
-    live: Replica | None = None
     draft: Draft | None = None
     """Its text with its id; None: publishing works it out."""
 
@@ -99,7 +99,6 @@ async def notes_created(heap: HeapContext, saved: Sequence[Saved]) -> None:
     if saved:
         heap.wake.publish.set()
         heap.wake.push.set()
-        heap.wake.follow.set()
 
 
 async def _create(
@@ -114,9 +113,6 @@ async def _create(
         plan_texts(change.tx, drafts)
 
     await heap.store(store)
-    for fresh in good:
-        if fresh.live is not None:
-            heap.replicas.put(fresh.state.id, int(fresh.update is not None), fresh.live)
     # What was changed meanwhile is found by publishing.
     await write_planned(heap, drafts, set())
     for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
@@ -161,18 +157,23 @@ def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
     except BlockError as error:
         return fresh.saved.path, f"this note could not be read: {error}"
     state = replace(fresh.state, state_vector=live.state_vector())
-    fresh = replace(
-        fresh, state=state, update=reading.update, mentions=reading.mentions, live=live
-    )
-    return replace(fresh, draft=_draft(heap, fresh)) if reading.is_whole else fresh
+    fresh = replace(fresh, state=state, update=reading.update, mentions=reading.mentions)
+    if reading.is_whole:
+        return replace(fresh, draft=_draft(heap, fresh, live.fields(), reading.body))
+    return fresh
 
 
-def _draft(heap: HeapContext, fresh: _Fresh) -> Draft | None:
+def _draft(heap: HeapContext, fresh: _Fresh, fields: Fields, view: Block) -> Draft | None:
     """The text of a file that shows its document, with the id in it; None where more than that is
     to be written: attachments, or tags that are not known yet.
+
+    Args:
+        heap: the heap.
+        fresh: with its first update.
+        fields: of its document.
+        view: what its document shows, which is the file's body.
     """
-    assert fresh.live is not None
-    fields, view, state = fresh.live.fields(), fresh.live.view(), fresh.state
+    state = fresh.state
     known = all(t in heap.index.blocks for t in fields.tags)
     if not known or fields.files or shown_files(view):
         return None
