@@ -1,10 +1,9 @@
 """Where to look, and what has been seen of files that are not settled yet."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Final, TypeVar
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
@@ -28,26 +27,6 @@ SHRUNK_S = 3.0
 """A file that lost most of its text is believed after this long."""
 AGAIN_S = 0.1
 """When a path is looked at that was not as expected."""
-
-BATCH: Final = 64
-BATCH_BYTES: Final = 1 << 20
-"""So many files, or bytes of them, are read and taken in together."""
-
-T = TypeVar("T")
-
-
-def batches(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """What is taken in together, in order; ``size``: bytes of one."""
-    batch: list[T] = []
-    left = BATCH_BYTES
-    for item in items:
-        if batch and (len(batch) == BATCH or size(item) > left):
-            yield batch
-            batch, left = [], BATCH_BYTES
-        batch.append(item)
-        left -= size(item)
-    if batch:
-        yield batch
 
 
 @dataclass(frozen=True, slots=True)
