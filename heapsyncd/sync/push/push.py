@@ -65,6 +65,8 @@ async def push(heap: HeapContext) -> bool:
         await heap.store(
             lambda change, b=batch, r=results, why=refused: _answered(change, b, r, why)  # type: ignore[misc]
         )
+        if any(u.rows[0] == 1 for u in batch):
+            heap.wake.follow.set()  # what was made here is known there now
         sent = True
         if len(answered := {r.id for r in results}) < len(batch):
             # Asked again and again at once, it would go on like that for ever.
@@ -184,7 +186,6 @@ async def _insert(heap: HeapContext, batch: Sequence[BlockState]) -> None:
         await heap.store(store)
         if known:
             heap.wake.pull.set()
-            heap.wake.follow.set()  # now it has a version to be followed under
 
 
 async def _unsent(heap: HeapContext) -> list[_Unsent]:
