@@ -20,8 +20,7 @@ from heapsyncd.document.updates import (
 )
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.tree import Block
-from tests.document.encodings import CRASHERS, ODD, UPDATES, deleting, item, span, update
-from tests.document.test_examine import chain
+from tests.document.encodings import CRASHERS, ODD, UPDATES, chain, deleting, item, span, update
 from tests.document.victim import Victim
 from tests.document.worlds import A_BODY, edits
 
