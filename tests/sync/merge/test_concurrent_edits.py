@@ -10,7 +10,6 @@ from heapsyncd.document.updates import EMPTY, missing
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.sync.heap.recent_acks import LATELY_S, RecentAcks
 from heapsyncd.sync.merge.concurrent_edits import ConcurrentEdits
 from heapsyncd.sync.merge.note_text import reexpress
 
@@ -169,27 +168,6 @@ def test_a_whole_state() -> None:
     found = apart.together(whole, Replica.load([*START, first, typed, deleted]))
     assert found is not None
     assert found.words() == parse(f"{TYPED}\nMORE WORDS\n", NO_LINKS).words()
-
-
-def test_sent_lately() -> None:
-    """Acknowledged rows are remembered for a while, each by its own time."""
-    sent = RecentAcks()
-    sent.add(BLOCK, [1, 2], 0.0)
-    sent.add(BLOCK, [3], LATELY_S)
-    assert sent.of(BLOCK, LATELY_S) == {1, 2, 3}
-    assert sent.of(BLOCK, LATELY_S + 1) == {3}
-    sent.forget()
-    assert sent.of(BLOCK, LATELY_S + 1) == frozenset()
-
-
-def test_a_row_sent_twice() -> None:
-    """A push that is sent again, its answer having been lost, does no harm."""
-    sent = RecentAcks()
-    sent.add(BLOCK, [1], 0.0)
-    sent.add(BLOCK, [1], 1.0)
-    assert sent.of(BLOCK, 2.0) == {1}
-    assert sent.of(BLOCK, LATELY_S + 0.5) == {1}
-    assert sent.of(BLOCK, LATELY_S + 5) == frozenset()
 
 
 @pytest.mark.parametrize(
