@@ -34,6 +34,7 @@ LINES = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(LINES, LINES)
 @settings(max_examples=1000)
 def test_blocks_that_plainly_stay_in_place_are_paired_as_after_trying_all(

@@ -38,6 +38,7 @@ def test_what_ended_the_process_does_not(victim: Victim, updates: list[bytes]) -
         assert victim.survives(updates)
 
 
+@pytest.mark.slow
 @given(st.lists(UPDATES | UPDATES | UPDATES | ODD, min_size=1, max_size=6))
 @settings(max_examples=400, deadline=None)
 def test_the_process_survives_any_updates(victim: Victim, updates: list[bytes]) -> None:
@@ -52,6 +53,7 @@ DEEP = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("deep", "deletion"), DEEP)
 def test_deep_nodes_are_refused(victim: Victim, deep: bytes, deletion: bytes) -> None:
     """So many nodes in one another that deleting the outermost overflows yrs' stack."""

@@ -97,6 +97,7 @@ NESTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [300, 4800])  # just below what is refused
 @pytest.mark.parametrize("kinds", NESTS.values(), ids=NESTS)
 def test_what_is_too_deep_still_shows_its_words(kinds: tuple[str, ...], levels: int) -> None:
@@ -290,6 +291,7 @@ def steps() -> list[bytes]:
     return updates
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_replayed_and_shuffled_updates(data: st.DataObject) -> None:
@@ -316,6 +318,7 @@ def test_a_gap_that_is_filled_late() -> None:
     assert not replica.has_pending()
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_torn_updates_among_good_ones(data: st.DataObject) -> None:
@@ -335,6 +338,7 @@ def test_torn_updates_among_good_ones(data: st.DataObject) -> None:
     assert replica.view() is not None
 
 
+@pytest.mark.slow
 def test_a_huge_update_is_a_note() -> None:
     """Four megabytes of text in one paragraph come and go like any text, in one update."""
     words = ("word " * 800_000).strip()

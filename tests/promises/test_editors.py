@@ -107,6 +107,7 @@ async def edits(device: Device, block: BlockId) -> int:
         return len(await db.read(lambda tx: blocks.log(tx, block)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", SAVES)
 async def test_a_save_is_one_edit(world: World, how: str) -> None:
     """The note keeps its block, gets one update, and no helper file becomes anything."""

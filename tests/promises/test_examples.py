@@ -97,6 +97,7 @@ def test_a_vault_of_notes() -> None:
     assert found == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(8))
 def test_a_letter_typed_into_each_example_is_small(part: int) -> None:
     """One letter more in the file costs less than two hundred bytes and changes one node alone."""

@@ -173,6 +173,7 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["attachment", "file"])
 async def test_two_new_versions(world: World, kind: str) -> None:
     """Two new versions made apart are both kept, under the same names on both devices."""
@@ -376,6 +377,7 @@ async def test_wrong_hash(world: World, monkeypatch: pytest.MonkeyPatch) -> None
 MIB = 1 << 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["modified", "replaced", "truncated", "deleted"])
 async def test_changed_while_sent(
     world: World, monkeypatch: pytest.MonkeyPatch, what: str
@@ -503,6 +505,7 @@ async def test_rules_that_change_between_lives(world: World) -> None:
     assert set(await world.titles()) == {"Diary", "Letter"}
 
 
+@pytest.mark.slow
 async def test_an_upload_goes_on_in_the_next_life(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -590,6 +593,7 @@ async def test_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         assert asked == [_sha256(b"bad"), _sha256(b"better")]
 
 
+@pytest.mark.slow
 async def test_two_versions_renamed(world: World) -> None:
     """Two versions of a file block that is then renamed, on the disk or in the app, are both kept,
     with one content each, and both have the new name everywhere.
@@ -622,6 +626,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing handles it."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", ["write", "remove", "finish"])
 async def test_killed_at_a_placeholder(
@@ -700,6 +705,7 @@ HELD = b"content"
 HASH = hashlib.sha256(HELD).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keys", "values"),
     [

@@ -76,6 +76,7 @@ async def test_few_deletions_are_not_held(world: World) -> None:
     assert await trashed(world, blocks) == 10
 
 
+@pytest.mark.slow
 async def test_small_steps_within_an_hour_are_held(world: World) -> None:
     """What was deleted shortly before counts, also when it was another process' life."""
     blocks = await many(world)
@@ -288,6 +289,7 @@ async def test_the_server_takes_its_deletion_back(world: World) -> None:
     assert await trashed(world, blocks) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decision", ["confirm", "undo"])
 async def test_killed_while_a_decision_is_carried_out(
     world: World, monkeypatch: pytest.MonkeyPatch, decision: str

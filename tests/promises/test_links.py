@@ -85,6 +85,7 @@ async def test_a_lost_cache_changes_no_byte(world: World) -> None:
         assert await documents(world) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["Car.md", "Trips/Oslo.md"])
 async def test_a_link_whose_file_is_gone_too(world: World, gone: str) -> None:
     """A file deleted while the cache was lost comes back, and links to its note are links."""
@@ -99,6 +100,7 @@ async def test_a_link_whose_file_is_gone_too(world: World, gone: str) -> None:
     assert one.notes().keys() == two.notes().keys()
 
 
+@pytest.mark.slow
 async def test_a_link_whose_file_is_unreadable(world: World) -> None:
     """A file that is no text while the cache is lost: links to its note stay links."""
     one, two = await linked(world)
@@ -115,6 +117,7 @@ async def test_a_link_whose_file_is_unreadable(world: World) -> None:
     assert contents(two) == there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edited", [False, True])
 async def test_renamed_elsewhere_while_the_cache_was_lost(world: World, *, edited: bool) -> None:
     """A note renamed on another device: links by its old name, in files nobody wrote since, are
@@ -137,6 +140,7 @@ async def test_renamed_elsewhere_while_the_cache_was_lost(world: World, *, edite
     assert one.notes()["Boat.md"] == boat + ("\nmore of it\n" if edited else "")
 
 
+@pytest.mark.slow
 async def test_renamed_here_while_the_cache_was_lost(world: World) -> None:
     """A file renamed without its links: it gets its name back (no cache knew another), and they
     mean it all the while, by where they stand.
@@ -152,6 +156,7 @@ async def test_renamed_here_while_the_cache_was_lost(world: World) -> None:
     assert contents(two) == there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["", "|the car"])
 @pytest.mark.parametrize("behind", [False, True])
 async def test_renamed_elsewhere_beside_an_edit_while_the_cache_was_lost(
@@ -195,6 +200,7 @@ async def test_renamed_elsewhere_among_edits_while_the_cache_was_lost(world: Wor
     assert one.notes()["Note.md"] == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("app", [False, True])
 async def test_deleted_elsewhere_while_the_cache_was_lost(world: World, *, app: bool) -> None:
     """A note deleted elsewhere, its file gone here: what links to it says so once."""
@@ -232,6 +238,7 @@ async def test_a_name_of_two_while_the_cache_was_lost(world: World) -> None:
     assert await links_of(world, plan)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_ids", [False, True])
 async def test_a_full_folder_meets_its_notes(world: World, *, with_ids: bool) -> None:
     """Texts in a folder that was never mirrored, linked by name: known by place and text, or by
@@ -315,6 +322,7 @@ CHANGES: dict[str, list[Callable[[Device], None]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
 async def test_changed_between_lives(
     world: World, changes: list[Callable[[Device], None]]
@@ -335,6 +343,7 @@ async def test_changed_between_lives(
         assert one.id_of("New.md") in await links_of(world, ids["Boat.md"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("unread", [False, True])
 async def test_an_older_cache(
@@ -371,6 +380,7 @@ async def test_an_older_cache(
     assert after == there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compacted", [False, True])
 @pytest.mark.parametrize("typed", ["", "\nunread\n"])
 async def test_an_older_cache_of_a_note_that_went_on(
@@ -410,6 +420,7 @@ def _over(path: Path, text: str) -> None:
     beside.replace(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", ["renamed", "just edited and renamed", "written"])
 async def test_linked_at_the_same_time(world: World, made: str) -> None:
     """A note is renamed (or made) and linked to by another at once, while it runs: the link is
@@ -463,6 +474,7 @@ async def test_it_waits_for_no_name_that_never_settles(
         await one.in_sync()
 
 
+@pytest.mark.slow
 async def test_an_edit_beside_a_link_to_a_deleted_note(world: World) -> None:
     """A link to a note that is gone stays what it is while the text around it is edited."""
     one, two = await linked(world)

@@ -175,6 +175,7 @@ async def test_symlinks_that_take_a_place(world: World) -> None:
     assert (device.root / "Plain.md").is_symlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["write_many", "move", "remove", "append", "read_many"])
 async def test_a_symlink_swapped_in_at_the_last_moment(
     world: World, monkeypatch: pytest.MonkeyPatch, step: str
@@ -515,6 +516,7 @@ def _twin(path: Path) -> bool:
     return collision_key(path.name) in {collision_key(p.name) for p in path.parent.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @settings(max_examples=int(os.environ.get("HEAPSYNCD_EXAMPLES", "5")), derandomize=True)
 @given(st.lists(steps, min_size=4, max_size=14))

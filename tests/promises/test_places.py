@@ -86,6 +86,7 @@ async def test_lost_cache_with_folders(world: World) -> None:
     assert set(await world.titles("folder")) == {"Trips", "2026", "Empty"}
 
 
+@pytest.mark.slow
 async def test_chains_on_the_disk(world: World) -> None:
     """A chain of renames (a to b, b to c, c to d) and a circle keep the identities of notes and
     of files, with an edit made at the same time.
@@ -122,6 +123,7 @@ async def test_chains_on_the_disk(world: World) -> None:
     assert set(await world.blocks()) == blocks
 
 
+@pytest.mark.slow
 async def test_swaps_and_chains_in_the_app(world: World) -> None:
     """Titles that are swapped, passed on and handed round in the app rename the files, with their
     attachments, and lose nobody; folders too.
@@ -153,6 +155,7 @@ async def test_swaps_and_chains_in_the_app(world: World) -> None:
     assert set(await world.blocks()) == blocks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_the_app", [True, False])
 async def test_a_folder_s_life(world: World, *, in_the_app: bool) -> None:
     """A folder that is made, nested, renamed, moved, deleted and restored on one side is so on
@@ -221,6 +224,7 @@ async def test_a_note_in_several_folders(world: World) -> None:
     assert ids(one) == ids(two) == {f"{name[third]}/Note.md": note}
 
 
+@pytest.mark.slow
 async def test_renamed_on_both_sides(world: World) -> None:
     """A file renamed and edited at once, while the note is renamed, moved and edited in the app:
     one name wins everywhere, and both texts are there.
@@ -269,6 +273,7 @@ async def test_links_follow(world: World) -> None:
     assert one.notes()["Log.md"] == two.notes()["Log.md"] == said
 
 
+@pytest.mark.slow
 async def test_a_mark_of_the_user_s_own(world: World) -> None:
     """A title that loses its "(2)" in the app loses it in the name; a twin's mark stays with its
     twin.

@@ -3,6 +3,7 @@
 import re
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -148,6 +149,7 @@ def renamed(block: Block, old: str, new: str) -> Block:
     return Block(block.kind, block.attrs, children, inline(items), text)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.randoms(use_true_random=False), st.sampled_from(["new", "longer-than-before", "é"]))
 def test_a_remote_word_changes_that_word_alone(random: Random, new: str) -> None:
@@ -165,6 +167,7 @@ def test_a_remote_word_changes_that_word_alone(random: Random, new: str) -> None
     assert pipes(after) == pipes(source.replace(word, new))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_a_remote_word_that_comes_changes_one_line(random: Random) -> None:

@@ -149,6 +149,7 @@ async def test_one_note_can_not_be_read(world: World, monkeypatch: pytest.Monkey
 # ---- stamps and clocks ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift_s", [-86_400, 86_400, 10 * 365 * 86_400])
 async def test_stamps_that_say_nothing(world: World, shift_s: int) -> None:
     """An edit of the same size with another time, earlier, later or the old one, is found."""

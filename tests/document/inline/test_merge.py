@@ -85,6 +85,7 @@ def edited(words: Sequence[str], name: str, random: Random) -> list[str]:
     return out
 
 
+@pytest.mark.slow
 @PLAY
 @given(RANDOMS)
 def test_any_words_that_come_and_go(random: Random) -> None:

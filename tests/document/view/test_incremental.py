@@ -73,6 +73,7 @@ def _change_text(text: Any, draw: Any) -> None:
         text.insert(0, draw(st.sampled_from(["x", " ", "\n", "ä"])), None)
 
 
+@pytest.mark.slow
 @given(BODY, st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_view_told_from_the_last_one_is_the_view(body: Any, data: st.DataObject) -> None:
@@ -91,6 +92,7 @@ def test_a_view_told_from_the_last_one_is_the_view(body: Any, data: st.DataObjec
     assert placed(replica.view()) == placed(Replica.load(log).view())
 
 
+@pytest.mark.slow
 @given(BODY, st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_view_from_the_handles_is_the_view_of_the_values(body: Any, data: st.DataObject) -> None:
@@ -104,6 +106,7 @@ def test_a_view_from_the_handles_is_the_view_of_the_values(body: Any, data: st.D
     assert one.is_plain == other.is_plain
 
 
+@pytest.mark.slow
 @given(BODY, st.data())
 @settings(max_examples=200, deadline=None)
 def test_an_edit_is_the_same_with_the_view_known(body: Any, data: st.DataObject) -> None:
@@ -118,6 +121,7 @@ def test_an_edit_is_the_same_with_the_view_known(body: Any, data: st.DataObject)
     assert one == other
 
 
+@pytest.mark.slow
 @given(BODY, st.data())
 @settings(max_examples=300, deadline=None)
 def test_an_edit_in_place_is_the_edit_of_a_copy(body: Any, data: st.DataObject) -> None:

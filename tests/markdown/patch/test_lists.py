@@ -61,6 +61,7 @@ EDITS: dict[str, Callable[[list[Block], int], list[Block]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 @given(
     st.sampled_from(sorted(EDITS)),

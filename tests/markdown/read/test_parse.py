@@ -249,6 +249,7 @@ def test_twenty_five_levels_are_plain_lists() -> None:
     assert sum(1 for b in tree.walk() if b.kind == "item") == 25
 
 
+@pytest.mark.slow
 def test_a_table_that_is_mostly_padding_is_text() -> None:
     """Six hundred columns by six hundred rows of one cell are no third of a million cells."""
     source = "|a" * 600 + "\n" + "|-" * 600 + "\n" + "|x\n" * 600
@@ -257,6 +258,7 @@ def test_a_table_that_is_mostly_padding_is_text() -> None:
     assert everything(tree).count("|x") == 600
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     [
@@ -324,6 +326,7 @@ def test_what_is_remembered_follows_the_names() -> None:
     assert parse("See [[Boat]].\n", NO_LINKS) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [300, 600, 1000])
 def test_a_ragged_table_is_text(size: int) -> None:
     """A few kilobytes must not become a million cells, wherever the parser gives up."""

@@ -175,6 +175,7 @@ def quiet_containers(inner: st.SearchStrategy[Block]) -> st.SearchStrategy[Block
 quiet_blocks = st.recursive(quiet_leaves, quiet_containers, max_leaves=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(blocks=st.lists(quiet_blocks, min_size=1, max_size=4))
 def test_what_is_not_read_back_need_not_be(blocks: list[Block], heap: "Heap") -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from heapsyncd.cache import blocks, renditions
 from heapsyncd.cache.schema import SCHEMA
 from heapsyncd.database import Database
@@ -18,6 +20,7 @@ def fingerprint(updates: list[bytes]) -> bytes:
     return Replica.load(updates).fingerprint()
 
 
+@pytest.mark.slow
 async def test_fold(world: World) -> None:
     """Folding keeps the document, what is unsent, and the state of every kept rendition."""
     device = world.device()
