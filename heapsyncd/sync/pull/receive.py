@@ -45,6 +45,9 @@ class Incoming:
     the server was put back.
 
     ``known``: up to which number of our log the server had everything when it was asked.
+
+    ``unheard``: whether our last push was acknowledged, but the server has told nothing of it up
+    to this update: the acknowledgement overtakes what the live link brings. Set by ``receive``.
     """
 
     id: BlockId
@@ -53,6 +56,7 @@ class Incoming:
     full: bool = False
     asked: int = 0
     known: int = 0
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
         if _is_echo(heap, item):
             heap.link.recent_acks.heard(item.id)
         else:
-            new.append(item)
+            new.append(replace(item, unheard=_is_unheard(heap, item.id)))
     if not new:
         return
     async with heap.lock:
@@ -151,7 +155,7 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
     found = await heap.db.read(
         lambda tx: [(i, _read(tx, heap.id, i, sent[i.id], at[i.id])) for i in items]
     )
-    known = [(i, replace(b, unheard=_is_unheard(heap, i.id))) for i, b in found if b is not None]
+    known = [(item, block) for item, block in found if block is not None]
     # Taken out of the shared ones: what is changed here is put back when that is stored.
     work = [(i, k, heap.replicas.take(k.state.id, k.state.seq)) for i, k in known]
     every = await offload(lambda: [_absorb(heap, k, r, i) for i, k, r in work])
@@ -197,9 +201,6 @@ class _Found:
     """Whether there are edits, of a folder also in it, that nobody but us can have seen."""
     sent: frozenset[int] = frozenset()
     """The log rows that others may not have seen although the server has."""
-    unheard: bool = False
-    """Whether the last push of it was acknowledged, but the server has told nothing of it since:
-    the acknowledgement overtakes what the live link brings."""
 
     def has_all_of(self, update: bytes) -> bool:
         """Whether an update certainly says nothing, found without the replica: what a server
@@ -299,7 +300,7 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
     taken = replica.take(item.update)
     if taken.is_news:
         new.append((item.update, False))
-    wins, reviews = _wins(found, item.update, trashed, replica)
+    wins, reviews = _wins(found, item, trashed, replica)
     target = _own_target(found.state, replica.fields(), wins=wins)
     if new and (wins or replica.fields().deleted_at_ms is None):
         target = replace(target, body=found.together(item.update, replica))
@@ -319,23 +320,23 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
 
 
 def _wins(
-    found: _Found, update: bytes, trashed: Said | None, replica: Replica
+    found: _Found, item: Incoming, trashed: Said | None, replica: Replica
 ) -> tuple[bool, tuple[Review, ...]]:
     """Whether an edit wins over a deletion (``undelete``), and what is to be told of it.
 
     Args:
         found: the block before the update came.
-        update: what came.
+        item: what came.
         trashed: what its document said then; None: it was not deleted.
         replica: with the update.
     """
     if trashed is None:
         # Deleted by somebody who had not seen what was written here.
-        is_unseen = found.unsent or found.unheard
+        is_unseen = found.unsent or item.unheard
         wins = is_unseen and replica.fields().deleted_at_ms is not None
         return (True, (review_notices.KEPT,)) if wins else (False, ())
     now = Said.of(replica)
-    if now.comes_back(trashed) and not found.is_deleted_elsewhere(update, trashed):
+    if now.comes_back(trashed) and not found.is_deleted_elsewhere(item.update, trashed):
         return True, (review_notices.BACK,)
     # Another device was faster.
     return now.fields.deleted_at_ms is None and now.adds_to(trashed), ()
