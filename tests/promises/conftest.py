@@ -1,4 +1,4 @@
-"""A promise spans modules: it is kept by a whole mirror beside an embedded server."""
+"""A promise spans modules; most are kept by a whole mirror beside an embedded server."""
 
 from tests.sync.conftest import world
 
