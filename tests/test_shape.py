@@ -8,6 +8,7 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import pathspec
 import pytest
 
 import heapsyncd
@@ -420,6 +421,14 @@ def test_functions_are_short() -> None:
     ]
     assert statistics.median(lengths) <= FUNCTION_LINES_MEDIAN
     assert statistics.quantiles(lengths, n=20)[-1] <= FUNCTION_LINES_P95
+
+
+def test_no_module_is_ignored() -> None:
+    """What ``.gitignore`` names is neither linted nor put into the wheel."""
+    lines = (PACKAGE.parent / ".gitignore").read_text().splitlines()
+    ignored = pathspec.GitIgnoreSpec.from_lines(lines)
+    paths = [f"heapsyncd/{p.relative_to(PACKAGE)}" for p in PACKAGE.rglob("*.py")]
+    assert list(ignored.match_files(paths)) == []
 
 
 def test_every_module_says_what_it_is() -> None:
