@@ -53,15 +53,6 @@ class HeapFolder:
         await asyncio.to_thread(marker.create, self.root, heap_id, title)
         self._heap = heap_id
 
-    async def open(self, heap_id: HeapId) -> None:
-        """Check that the folder is there and is this heap's.
-
-        Raises:
-            FolderTrouble: it is missing, has no marker, or another heap's; says how to mend it.
-        """
-        await asyncio.to_thread(marker.check, self.root, heap_id)
-        self._heap = heap_id
-
     async def marker(self) -> HeapId | None:
         """The heap whose mirror the folder is; None when there is no marker, or no folder."""
         return await asyncio.to_thread(marker.read, self.root)

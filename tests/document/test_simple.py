@@ -12,11 +12,11 @@ from heapsyncd.document.view.from_nodes import View
 from heapsyncd.document.xml import nodes
 from heapsyncd.document.xml.content_model import violations
 from heapsyncd.document.xml.nodes import Elem, Txt
-from heapsyncd.document.xml.schema import CONTRACT, Spoken
+from heapsyncd.document.xml.schema import Spoken
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import Block, Inline, Text, attrs
 
-SPOKEN = Spoken(CONTRACT, Elem(""))
+SPOKEN = Spoken(Elem(""))
 ODD = st.sampled_from(
     ["", " x", "x ", "a\nb", "a\rb", "a\0b", "<b>", "\ufffc", "x\xa0", "a & b é"]
 )
