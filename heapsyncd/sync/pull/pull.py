@@ -24,7 +24,7 @@ from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.database import Tx
 from heapsyncd.document.encoding.state_vectors import is_same
-from heapsyncd.document.updates import missing
+from heapsyncd.document.updates import EMPTY, missing
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import PullAsk
@@ -44,7 +44,6 @@ BURST_BYTES = 1 << 20
 """No more are added once they hold so much."""
 GATHER_S = 0.02
 """How soon after live events the next ones are handled at the earliest."""
-NOTHING = b"\0\0"
 """The empty update."""
 
 
@@ -292,7 +291,7 @@ async def _lacking(heap: HeapContext, asks: Sequence[LiveAsked]) -> list[bytes]:
     found = await heap.db.read(read)
     asking = list(zip(asks, found, strict=False))
     if not any(found):
-        return [NOTHING] * len(found)
+        return [EMPTY] * len(found)
     now_s = time.monotonic()
     for ask, rows in asking:
         heap.sent.add(ask.block, [r.seq for r in rows if r.local], now_s)
@@ -322,9 +321,9 @@ def _answer_of(ask: LiveAsked, rows: Sequence[LogRow]) -> tuple[bytes, bool]:
     thread.
     """
     if not rows:
-        return NOTHING, False
+        return EMPTY, False
     try:
         behind = is_behind(ask.state_vector, [r.data for r in rows if not r.local])
         return missing([r.data for r in rows], ask.state_vector), behind
     except BlockError:
-        return NOTHING, False
+        return EMPTY, False
