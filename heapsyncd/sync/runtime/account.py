@@ -34,8 +34,9 @@ from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache, recogn
 from heapsyncd.sync.deletions.decisions import ask
 from heapsyncd.sync.edits.restore import restore
 from heapsyncd.sync.heap import gc_control
+from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.layout.ignore_rules import Rules
-from heapsyncd.sync.push.on_demand import fetch, inside
+from heapsyncd.sync.push.on_demand import fetch
 from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
 from heapsyncd.sync.runtime.heap import HeapMirror
 from heapsyncd.sync.runtime.open_heap import chosen, open_heap, unmatched
@@ -258,10 +259,9 @@ class AccountMirror:
 
     async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
         """Have contents fetched (``fetch.fetch``); ``paths`` are absolute."""
-        wanted = [Path(p) for p in paths]
         found: list[dict[str, Any]] = []
         for mirror in self.mirrors.values():
-            here = inside(mirror.state.disk.root, wanted)
+            here = inside(mirror.state.disk.root, paths)
             if here:
                 found += await fetch(mirror.state, here)
         return found
