@@ -19,7 +19,7 @@ MODULE_LINES = 400
 FUNCTION_LINES_MEDIAN = 10
 FUNCTION_LINES_P95 = 40
 
-VALUES = {"ids", "model", "errors", "config", "tree", "diff", "database", "backoff"}
+VALUES = {"ids", "model", "errors", "config", "tree", "diff", "database", "backoff", "own_files"}
 STAGES = {"wire", "cache", "document", "markdown", "folder"}
 ALLOWED = {
     **{stage: {stage} for stage in STAGES},
@@ -124,10 +124,11 @@ EDGES = {
     "daemon": {"signal"},
     "database": {"aiosqlite", "os", "sqlite3", "threading"},
     "notify": {"os", "sdnotify"},
-    "statelock": {"fcntl", "os"},
+    "own_files": {"fcntl", "os"},
+    "statelock": {"os"},
     "cache.atwork": {"mmap", "os", "threading"},
     "folder.disk": {"os"},
-    "folder.marker": {"fcntl", "os"},
+    "folder.marker": {"os"},
     "folder.parts": {"os"},
     "folder.places": {"os"},
     "folder.replace": {"os"},
@@ -137,7 +138,7 @@ EDGES = {
     "folder.watch": {"concurrent", "os", "watchfiles"},
     "wire.rest": {"aiohttp"},
     "wire.websocket": {"aiohttp"},
-    "server": {"aiohttp", "fcntl", "os", "shutil"},
+    "server": {"aiohttp", "os", "shutil"},
     "server.large_documents": {"concurrent", "multiprocessing", "signal"},
     "cli": {"os", "shutil", "signal"},
 }
@@ -152,6 +153,7 @@ DISK_WRITERS = {
     "database",
     "cache.atwork",
     "control",
+    "own_files",
     "statelock",
     "server",
     "cli",
