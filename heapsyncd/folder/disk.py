@@ -18,10 +18,11 @@ from heapsyncd.folder import marker, places, replace, safe_open
 from heapsyncd.folder.ignore import Ignore
 from heapsyncd.folder.parts import Part
 from heapsyncd.folder.replace import Result, Write
-from heapsyncd.folder.snapshot import Snapshot, Stat
+from heapsyncd.folder.snapshot import Snapshot
 from heapsyncd.folder.trouble import Moved, Unsettled, translated
 from heapsyncd.folder.walk import scan, stat_of
 from heapsyncd.ids import HeapId
+from heapsyncd.model import Stat
 
 __all__ = ["HeapFolder", "Moved", "Part", "Result", "Unsettled", "Write"]
 

@@ -18,9 +18,9 @@ from heapsyncd.cache.history import Trashed, Version
 from heapsyncd.document.edit import Target
 from heapsyncd.errors import TryLater, UserError
 from heapsyncd.folder.disk import Moved, Unsettled
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.encoding import encode
+from heapsyncd.model import Stat
 from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.edits.note_saved import notes_saved
 from heapsyncd.sync.edits.saved_file import Saved

@@ -14,9 +14,8 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.folder.layout import Placed
 from heapsyncd.folder.names import collision_key
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, is_ulid
-from heapsyncd.model import BlockKind
+from heapsyncd.model import BlockKind, Stat
 from heapsyncd.sync.heap.path_tree import PathTree
 from heapsyncd.sync.heap.paths import ASIDE
 
@@ -137,7 +136,7 @@ class Index:
         self.drop(entry.path)
         self.entries[entry.path] = entry
         self.tree.add(entry.path)
-        stat = stat_of(entry)
+        stat = entry.stat
         if stat is not None:
             self.stats[entry.path] = stat
         if entry.todo == "remote":
@@ -297,19 +296,6 @@ class Index:
         notes = [c for c in candidates if self.kind(c) in {"document", None}]
         choice = notes or list(candidates)
         return choice[0] if len(choice) == 1 else None
-
-
-def stat_of(entry: EntryRow) -> Stat | None:
-    """The stamps we last agreed on; None for what has never been on the disk."""
-    if entry.inode is None or entry.size is None:
-        return None
-    return Stat(
-        size=entry.size,
-        mtime_ns=entry.mtime_ns or 0,
-        ctime_ns=entry.ctime_ns or 0,
-        inode=entry.inode,
-        device=entry.device or 0,
-    )
 
 
 def link_key(name: str) -> str:

@@ -19,9 +19,8 @@ from heapsyncd.database import Database, Tx
 from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import Problem
+from heapsyncd.model import Problem, Stat
 from heapsyncd.sync.heap.gc_control import look_through
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import RewriteLimit
@@ -339,16 +338,4 @@ class HeapContext:
 
 def stamped(entry: EntryRow, stat: Stat, digest: bytes | None) -> EntryRow:
     """The entry with the disk's stamps."""
-    return EntryRow(
-        path=entry.path,
-        block_id=entry.block_id,
-        role=entry.role,
-        key=entry.key,
-        size=stat.size,
-        mtime_ns=stat.mtime_ns,
-        ctime_ns=stat.ctime_ns,
-        inode=stat.inode,
-        device=stat.device,
-        digest=digest,
-        todo=entry.todo,
-    )
+    return replace(entry, stat=stat, digest=digest, awaited_size=None)

@@ -51,7 +51,7 @@ async def fetch(heap: HeapContext, paths: Sequence[str]) -> list[dict[str, Any]]
 
 def progress_of(root: Path, entry: EntryRow, problem: str | None) -> dict[str, Any]:
     """How far a content is, as ``fetch --json`` says it."""
-    waits = entry.todo in {"download", "remote"} or entry.inode is None
+    waits = entry.todo in {"download", "remote"} or entry.stat is None
     if entry.todo is None and waits:
         problem = problem or "the server does not have its content yet"
     return {

@@ -20,10 +20,8 @@ from heapsyncd.cache import blocks
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaves
 from heapsyncd.folder.disk import Moved, Part
-from heapsyncd.folder.snapshot import Stat
-from heapsyncd.model import FileEntry
+from heapsyncd.model import FileEntry, Stat
 from heapsyncd.sync.edits.contents import files_of
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.state import HeapContext, PutOff, stamped
 from heapsyncd.sync.report import Progress
 
@@ -152,7 +150,7 @@ def _refused(entry: EntryRow, file: FileEntry, error: RequestRefused) -> str:
 
 async def _upload(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool:
     state = await heap.db.read(lambda tx: blocks.get(tx, entry.block_id))
-    expected = stat_of(entry)
+    expected = entry.stat
     if state is None or state.sync_version == 0 or expected is None:
         return False  # the server does not know the block yet: after the next push
     pending = await heap.db.read(lambda tx: any(r.local for r in blocks.log(tx, entry.block_id)))
@@ -225,7 +223,7 @@ async def _fetch(heap: HeapContext, entry: EntryRow, file: FileEntry) -> Stat | 
                 _tell(heap, entry.path, end, file.size_bytes)
     elif not offset:
         await part.append(0, b"")
-    return await part.finish(stat_of(entry))
+    return await part.finish(entry.stat)
 
 
 async def _write(part: Part, offset: int, pieces: AsyncIterator[bytes]) -> AsyncIterator[int]:

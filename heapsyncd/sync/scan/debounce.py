@@ -10,7 +10,8 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
-from heapsyncd.folder.snapshot import Entry, Stat
+from heapsyncd.folder.snapshot import Entry
+from heapsyncd.model import Stat
 from heapsyncd.sync.edits.saved_file import Saved
 from heapsyncd.sync.heap.index import link_key
 from heapsyncd.sync.heap.limits import NOTE_BYTES
@@ -106,7 +107,7 @@ class Debounce:
             since = now
         self._seen[entry.path] = (entry.stat, since)
         wait = QUIET_S
-        replaced = row is not None and row.inode != entry.stat.inode
+        replaced = row is not None and (row.stat is None or row.stat.inode != entry.stat.inode)
         if replaced or time.time_ns() - entry.stat.mtime_ns > 2_000_000_000:
             wait = 0.0
         if row is not None and row.role == "note" and _shrunk(row.size or 0, entry.stat.size):

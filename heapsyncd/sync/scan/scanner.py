@@ -24,7 +24,6 @@ from heapsyncd.sync.edits import moves
 from heapsyncd.sync.edits.contents import content_changed
 from heapsyncd.sync.edits.note_saved import judged, notes_saved
 from heapsyncd.sync.edits.saved_file import Saved
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.limits import NOTE_BYTES, spread
 from heapsyncd.sync.heap.observed import Created, Found
 from heapsyncd.sync.heap.observed import Moved as MovedEntry
@@ -146,9 +145,7 @@ class Scanner(Debounce):
 
     def _comes_back(self, entry: Entry) -> bool:
         row = self.heap.index.entries.get(entry.path)
-        return (
-            row is not None and row.role == "note" and row.inode is None and entry.kind == "file"
-        )
+        return row is not None and row.role == "note" and row.stat is None and entry.kind == "file"
 
     async def _changed(self, found: list[Entry], now: float) -> None:
         """Read the changed files that are settled, not too many at once."""
@@ -269,7 +266,7 @@ class Scanner(Debounce):
         """What is known of new paths: of those that are settled, and of those that are not yet;
         ``texts`` gets the notes'.
         """
-        was = {e.inode: e for e in gone}
+        was = {e.stat.inode: e for e in gone if e.stat is not None}
         found: list[Found] = []
         waiting: list[Found] = []
         whole: list[tuple[Entry, Found]] = []
@@ -301,16 +298,16 @@ class Scanner(Debounce):
                 waiting.append(fact)
         return found, waiting
 
-    def _merely_moved(self, entry: Entry, was: Mapping[int | None, EntryRow]) -> bool:
+    def _merely_moved(self, entry: Entry, was: Mapping[int, EntryRow]) -> bool:
         """Whether what was found is what stood elsewhere, under another name: nobody writes it."""
         before = was.get(entry.stat.inode)
-        known = None if before is None else stat_of(before)
+        known = None if before is None else before.stat
         if known is None or not entry.stat.same_content(known):
             return False
         self._seen.pop(entry.path, None)
         return True
 
-    def _is_new(self, found: Found, was: Mapping[int | None, EntryRow]) -> bool:
+    def _is_new(self, found: Found, was: Mapping[int, EntryRow]) -> bool:
         """Whether a note is read as soon as it is named: it is none that we know."""
         return found.inode not in was and found.front_id not in self.heap.index.blocks
 
@@ -354,13 +351,13 @@ class Scanner(Debounce):
         base: Found,
         saved: Saved | None,
         texts: dict[str, Saved],
-        was: Mapping[int | None, EntryRow],
+        was: Mapping[int, EntryRow],
     ) -> Found | None:
         note = None if saved is None else judged(self.heap, saved)
         if saved is None or note is None:
             # It may still be known by its number, if nothing but its name is new.
             before = was.get(entry.stat.inode)
-            known = None if before is None else stat_of(before)
+            known = None if before is None else before.stat
             return base if known is not None and entry.stat.same_content(known) else None
         texts[entry.path], front_id = saved, note.front.id
         inode, before = saved.stat.inode, was.get(saved.stat.inode)
