@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from heapsyncd.backends.contract import Backend, LiveFeed
-from heapsyncd.cache import blocks, entries, history, holds, pending, problems
+from heapsyncd.cache import history, holds, pending, problems
 from heapsyncd.cache.atwork import AtWork
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
@@ -20,15 +20,15 @@ from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import Problem, Stat
+from heapsyncd.model import Stat
 from heapsyncd.sync.heap.gc_control import look_through
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import RewriteLimit
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.problems import Problems
-from heapsyncd.sync.heap.problems import shown as all_problems
 from heapsyncd.sync.heap.recent_acks import RecentAcks
 from heapsyncd.sync.heap.replica_cache import Replicas
+from heapsyncd.sync.heap.status_report import count
 from heapsyncd.sync.heap.unit_of_work import Change, Stored
 from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, shown
 
@@ -141,14 +141,7 @@ class HeapContext:
     async def load_index(self) -> None:
         """Fill the index and the holds from the cache."""
         self.rearrange = True
-        self.index = await self.db.read(
-            lambda tx: Index(
-                blocks.of_heap(tx, self.id),
-                entries.of_heap(tx, self.id),
-                entries.aliases(tx, self.id),
-                frozenset(blocks.unsent(tx, self.id)),
-            )
-        )
+        self.index = await self.db.read(lambda tx: Index.of_heap(tx, self.id))
 
         # The configuration may ask for more now than it did.
         asked = [
@@ -256,11 +249,8 @@ class HeapContext:
         if found != self.kept_problems:
             await self.db.write(lambda tx: problems.save(tx, self.id, found))
             self.kept_problems = found
-        index = self.index
-        self.report.notes = index.notes
-        self.report.pending_up = len(index.unsent | index.born)
-        self.report.pending_down = len(index.wanted | (index.stale - self._waiting()))
-        self.report.held_deletions = len(self.held_up) + len(self.held_down)
+        held = [*self.held_up.values(), *self.held_down.values()]
+        count(self.report, self.index, held, found, moving, self.moved_bytes)
         notice = self.rewrites.notice(self.index.files(), time.monotonic())
         self.report.notices = [] if notice is None else [notice]
         if self.hidden:
@@ -269,23 +259,6 @@ class HeapContext:
             )
         if self.watch_trouble is not None:
             self.report.notices.append(self.watch_trouble)
-        self.report.transfers = [
-            {
-                "path": e.path,
-                "direction": e.todo,
-                "size": e.size,
-                "done": self.moved_bytes.get(e.path, 0),
-            }
-            for e in moving
-        ]
-        self.report.problems = all_problems(
-            (
-                Problem(index.path_of.get(b, index.blocks[b].title), index.troubled[b])
-                for b in sorted(index.troubled)
-            ),
-            found,
-            lambda path: path in self.index.entries or bool(self.index.below(path)),
-        )
 
     async def recount(self) -> None:
         """The same, with what is looked up only for those who ask: which notes are pending and
@@ -300,15 +273,6 @@ class HeapContext:
         )
         self.report.pending = shown(waiting, self.index.path_of)
         self.report.notices += reviews
-
-    def _waiting(self) -> set[BlockId]:
-        """The blocks that are not published because their deletion is held."""
-        held = (*self.held_up.values(), *self.held_down.values())
-        return {
-            h.block_id
-            for h in held
-            if h.role != "attachment" and (h.direction == "up") == self.index.is_live(h.block_id)
-        }
 
     def moving(self) -> list[EntryRow]:
         """The contents that are to be sent or fetched, by path; what is ignored waits."""
