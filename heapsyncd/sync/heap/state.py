@@ -29,6 +29,7 @@ from heapsyncd.sync.heap.problems import Problems
 from heapsyncd.sync.heap.recent_acks import RecentAcks
 from heapsyncd.sync.heap.replica_cache import Replicas
 from heapsyncd.sync.heap.status_report import count
+from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.heap.unit_of_work import Change, Stored
 from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, shown
 
@@ -66,6 +67,7 @@ class HeapContext:
     report: HeapReport
     account: Report
     at_work: AtWork
+    timing: Timing = DEFAULT
     index: Index = field(default_factory=Index)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)

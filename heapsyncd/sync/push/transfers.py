@@ -15,7 +15,6 @@ from typing import Final
 import structlog
 
 from heapsyncd.backends.contract import FileChanged
-from heapsyncd.backoff import Backoff
 from heapsyncd.cache import blocks
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaves
@@ -34,8 +33,6 @@ WRITE_BYTES: Final = 4 << 20
 between threads than it saves memory."""
 EMPTY: Final = hashlib.sha256().hexdigest()
 """The one content of no bytes."""
-REFUSED_AGAIN: Final = Backoff(60.0, 3600.0)
-"""How soon a refused transfer is tried again."""
 TRIES: Final = 3
 """So often a content with a wrong hash is downloaded before it is given up."""
 
@@ -129,7 +126,7 @@ def _put_off(heap: HeapContext, entry: EntryRow, *, for_good: bool = False) -> N
     """Try a refused content again later, and each time twice as much later."""
     before = heap.put_off.get(entry.path)
     times = before.times + 1 if before is not None and before.key == entry.key else 1
-    wait_s = math.inf if for_good else REFUSED_AGAIN.bound_s(times)
+    wait_s = math.inf if for_good else heap.timing.refused_transfer.bound_s(times)
     heap.put_off[entry.path] = PutOff(entry.key or "", times, time.monotonic() + wait_s)
 
 

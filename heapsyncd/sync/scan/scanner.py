@@ -33,22 +33,13 @@ from heapsyncd.sync.layout.ignore_rules import Rules
 from heapsyncd.sync.merge.base_selection import is_alike
 from heapsyncd.sync.merge.note_text import digest
 from heapsyncd.sync.scan.adoption import Unplaced, take_in
-from heapsyncd.sync.scan.debounce import ARRIVED_S, QUIET_S, Debounce, batches
+from heapsyncd.sync.scan.debounce import Debounce, batches
 from heapsyncd.sync.scan.former_name_saves import taken_home
 from heapsyncd.sync.scan.move_detection import recognise
 from heapsyncd.sync.scan.swaps import displaced, named
 from heapsyncd.sync.scan.truncated_files import mended
 
 log = structlog.get_logger()
-
-GONE_S = 1.0
-"""A path counts as gone when it stays away for this long: editors replace files by moving them
-about.
-"""
-GONE_MOST_S = 10.0
-"""While more paths go, those before them are not believed either, so that a mass deletion is seen
-as one; for no longer than this.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +66,7 @@ class Scanner(Debounce):
         block that has none (a lost cache, a move while nobody looked), which else would get
         another.
         """
-        patient_until = time.monotonic() + ARRIVED_S
+        patient_until = time.monotonic() + self.heap.timing.arrived_s
         await self.look()
         while self.arriving and time.monotonic() < patient_until:
             await asyncio.sleep(max(0.01, self.next_due_s() or 0.0))
@@ -221,7 +212,7 @@ class Scanner(Debounce):
         found = await named(self.heap, found, candidates.values(), texts)
         plan = recognise(candidates.values(), found, index.path_of, waiting)
         for path in plan.undecided:
-            self._due[path] = now + QUIET_S
+            self._due[path] = now + self.heap.timing.quiet_s
         taken = {c.path: c.found.kind for c in plan.created}
         swapped = [v.entry for v in plan.vanished if stands_in_for(v.entry.path, taken)]
         if swapped:
@@ -333,9 +324,9 @@ class Scanner(Debounce):
             stat, since = self._seen.get(entry.path, (None, now))
             self._seen[entry.path] = (None, since if stat is None else now)
         last = max((self._seen[e.path][1] for e in gone), default=now)
-        believed = []
+        believed, timing = [], self.heap.timing
         for entry in gone:
-            at = min(last + GONE_S, self._seen[entry.path][1] + GONE_MOST_S)
+            at = min(last + timing.gone_s, self._seen[entry.path][1] + timing.gone_most_s)
             if waiting or now < at:
                 self._due[entry.path] = max(at, now + 0.05)
             else:
