@@ -36,7 +36,7 @@ every backend does, games, real peers, and the benches.
 OF_THE_PROJECT = {"dependencies", "faults", "readme", "regexes", "security", "shape", "systemd"}
 """The test modules at the top whose subject is the project itself."""
 
-VALUES = {"ids", "model", "errors", "config", "tree", "diff", "database", "backoff"}
+VALUES = {"ids", "model", "errors", "config", "tree", "diff", "database", "backoff", "tasks"}
 STAGES = {"wire", "cache", "document", "markdown", "folder"}
 ALLOWED = {
     **{stage: {stage} for stage in STAGES},
@@ -406,6 +406,20 @@ def test_documents_are_made_by_one_constructor() -> None:
         for name, tree in modules().items()
         for node in ast.walk(tree)
         if name != DOOR and isinstance(node, ast.Call) and _called(node) in MAKES_DOCUMENTS
+    ]
+    assert not wrong
+
+
+def test_there_is_one_task_group() -> None:
+    """Errors in any other would swallow a cancellation (``tasks``)."""
+    wrong = [
+        name
+        for name, tree in modules().items()
+        if name != "tasks"
+        and any(
+            isinstance(node, ast.Attribute) and ast.unparse(node) == "asyncio.TaskGroup"
+            for node in ast.walk(tree)
+        )
     ]
     assert not wrong
 
