@@ -8,6 +8,7 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import pathspec
 import pytest
 
 import heapsyncd
@@ -36,7 +37,10 @@ every backend does, games, real peers, and the benches.
 OF_THE_PROJECT = {"dependencies", "faults", "readme", "regexes", "security", "shape", "systemd"}
 """The test modules at the top whose subject is the project itself."""
 
-VALUES = {"ids", "model", "errors", "config", "tree", "diff", "database", "backoff", "tasks"}
+VALUES = {
+    "backoff", "config", "database", "diff", "errors", "ids", "model", "own_files", "tasks",
+    "tree",
+}  # fmt: skip
 STAGES = {"wire", "cache", "document", "markdown", "folder"}
 ALLOWED = {
     **{stage: {stage} for stage in STAGES},
@@ -141,10 +145,11 @@ EDGES = {
     "daemon": {"signal"},
     "database": {"aiosqlite", "os", "sqlite3", "threading"},
     "notify": {"os", "sdnotify"},
-    "statelock": {"fcntl", "os"},
+    "own_files": {"fcntl", "os"},
+    "statelock": {"os"},
     "cache.atwork": {"mmap", "os", "threading"},
     "folder.disk": {"os"},
-    "folder.marker": {"fcntl", "os"},
+    "folder.marker": {"os"},
     "folder.parts": {"os"},
     "folder.places": {"os"},
     "folder.replace": {"os"},
@@ -154,7 +159,7 @@ EDGES = {
     "folder.watch": {"concurrent", "os", "watchfiles"},
     "wire.rest": {"aiohttp"},
     "wire.websocket": {"aiohttp"},
-    "server": {"aiohttp", "fcntl", "os", "shutil"},
+    "server": {"aiohttp", "os", "shutil"},
     "server.large_documents": {"concurrent", "multiprocessing", "signal"},
     "cli": {"os", "shutil", "signal"},
 }
@@ -169,6 +174,7 @@ DISK_WRITERS = {
     "database",
     "cache.atwork",
     "control",
+    "own_files",
     "statelock",
     "server",
     "cli",
@@ -515,6 +521,14 @@ def test_no_test_imports_another() -> None:
         if imported.startswith("tests.") and re.search(r"\.test_\w+\.", f"{imported}.")
     ]
     assert not wrong
+
+
+def test_no_module_is_ignored() -> None:
+    """What ``.gitignore`` names is neither linted nor put into the wheel."""
+    lines = (PACKAGE.parent / ".gitignore").read_text().splitlines()
+    ignored = pathspec.GitIgnoreSpec.from_lines(lines)
+    paths = [f"heapsyncd/{p.relative_to(PACKAGE)}" for p in PACKAGE.rglob("*.py")]
+    assert list(ignored.match_files(paths)) == []
 
 
 def test_every_module_says_what_it_is() -> None:

@@ -118,13 +118,6 @@ def dirty(tx: Tx, heap_id: HeapId, limit: int) -> list[BlockState]:
     return _matching(tx, heap_id, condition, limit)
 
 
-def notes(tx: Tx, heap_id: HeapId) -> int:
-    """How many live notes a heap has."""
-    live = "kind = 'document' AND deleted_at_ms IS NULL"
-    sql = f"SELECT count(*) FROM block WHERE heap_id = ? AND {live}"  # noqa: S608
-    return int(tx.execute(sql, (heap_id,)).fetchone()[0])
-
-
 def insert(tx: Tx, block: BlockState) -> None:
     """Add a block; one that is known already stays as it is."""
     tx.execute(
@@ -275,16 +268,6 @@ def is_quarantined(tx: Tx, block: BlockId) -> bool:
 def release(tx: Tx, block: BlockId) -> None:
     """The log holds all there is: what could not be loaded is of no use any more."""
     tx.execute("DELETE FROM quarantine WHERE block_id = ?", (block,))
-
-
-def problems(tx: Tx, heap_id: HeapId) -> list[tuple[BlockId, str, str]]:
-    """(id, title, reason) of every block in trouble."""
-    rows = tx.execute(
-        "SELECT id, title, problem FROM block WHERE heap_id = ? AND problem IS NOT NULL"
-        " ORDER BY id",
-        (heap_id,),
-    )
-    return [(BlockId(i), t, p) for i, t, p in rows]
 
 
 def set_tags(tx: Tx, block: BlockId, tags: Iterable[BlockId]) -> None:

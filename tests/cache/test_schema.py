@@ -7,9 +7,8 @@ from heapsyncd.cache import entries, history, problems, renditions
 from heapsyncd.cache.problems import ProblemRow
 from heapsyncd.cache.schema import SCHEMA
 from heapsyncd.database import Database, Tx
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.sync.heap.index import stat_of
+from heapsyncd.model import Stat
 
 HEAP, BLOCK = HeapId("01J00000000000000000000000"), BlockId("01J00000000000000000000001")
 
@@ -73,7 +72,7 @@ async def test_troubles_that_an_older_version_knew(tmp_path: Path) -> None:
         assert found == [
             ProblemRow("Bad.md", "read", "why"), ProblemRow("link.md", "read", "why")
         ]  # fmt: skip
-        rows = await db.read(lambda tx: {e.path: stat_of(e) for e in entries.of_heap(tx, HEAP)})
+        rows = await db.read(lambda tx: {e.path: e.stat for e in entries.of_heap(tx, HEAP)})
         now = Stat(size=1, mtime_ns=2, ctime_ns=3, inode=4, device=5)
         agrees = {path: stat is not None and stat.agrees(now) for path, stat in rows.items()}
         assert agrees == {"Bad.md": False, "Good.md": True}

@@ -13,8 +13,8 @@ from heapsyncd.document.edit import Target, express
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
+from heapsyncd.sync.heap.timing import Timing
 from heapsyncd.sync.merge.note_text import mentions
-from heapsyncd.sync.scan import debounce
 from tests.sync.rig import Device, World, until
 
 LINKED = {
@@ -457,8 +457,8 @@ async def test_it_waits_for_no_name_that_never_settles(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A text that links to a file which is being written all the time is read all the same."""
-    monkeypatch.setattr(debounce, "ARRIVED_S", 0.5)
     one, _ = await linked(world)
+    one.timing = Timing(arrived_s=0.5)
     plan, log = one.id_of("Trips/Plan.md"), one.root / "Busy.md"
     async with one.running():
         await one.in_sync()

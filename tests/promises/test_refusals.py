@@ -15,7 +15,8 @@ from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.backoff import Backoff
 from heapsyncd.ids import HeapId
 from heapsyncd.model import ChangePage
-from heapsyncd.sync.runtime import account, retry
+from heapsyncd.sync.heap.timing import Timing
+from heapsyncd.sync.runtime import retry
 from heapsyncd.wire import rest
 from heapsyncd.wire.signin import public_key
 from tests.sync.proxy import (
@@ -30,7 +31,7 @@ from tests.sync.proxy import (
     status,
 )
 from tests.sync.rig import Device, World, until
-from tests.world.fast import fast
+from tests.world.fast import FAST, fast
 
 
 @pytest.fixture
@@ -107,9 +108,9 @@ async def test_one_answer_ends_every_pause(
     """After an outage the first request that is answered, the list of heaps here, lets every heap
     receive, send and transfer at once, however long its own pause would have been.
     """
-    monkeypatch.setattr("heapsyncd.sync.runtime.account.HEAPS_AGAIN_S", 0.1)
     monkeypatch.setattr(retry.RetryPolicy, "pause_s", lambda self: 3600.0 * bool(self.last))
     device = behind(proxy, world)
+    device.timing = replace(FAST, heaps_again_s=0.1)
     other = await world.server.add_heap("Other")
     block, theirs = await world.add("Note", "text\n"), await world.add("Theirs", "text\n")
     await device.synced()
@@ -150,8 +151,8 @@ async def test_a_pass_ends_when_one_route_stays_broken(
     world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is not sent after a while, although all else is answered, is said with the reason."""
-    monkeypatch.setattr("heapsyncd.sync.runtime.account.GIVE_UP_S", 2.0)
     device = behind(proxy, world)
+    device.timing = replace(FAST, give_up_s=2.0)
     await world.add("Note", "text\n")
     await device.synced()
     proxy.set(status(500))
@@ -243,8 +244,8 @@ async def test_edits_too_large_for_a_push(world: World, monkeypatch: pytest.Monk
     a pull shows that the server has it. Without a live connection it waits, and says so.
     """
     monkeypatch.setattr("heapsyncd.backends.heaper.MAX_PUSH_UPDATE_BYTES", 20_000)
-    monkeypatch.setattr("heapsyncd.sync.push.oversized.ASKED_AGAIN", Backoff(0.3, 600.0))
     device = world.device(live="off")
+    device.timing = Timing(large_edits=Backoff(0.3, 600.0))
     device.poll_interval_s = 0.1
     block, other = await world.add("Note", "text\n"), await world.add("Other", "text\n")
     await device.synced()
@@ -408,8 +409,8 @@ async def test_a_pass_ends_when_its_time_is_over(
     world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However slowly a server answers, and whatever it is asked."""
-    monkeypatch.setattr(account, "END_S", 0.2)
     device = behind(proxy, world)
+    device.timing = replace(FAST, end_s=0.2)
     await world.add("Note", "text\n")
     await device.synced()
     (device.root / "Note.md").write_text("edited\n")

@@ -7,6 +7,7 @@ import pytest
 from heapsyncd.cache import history
 from heapsyncd.document.edit import Target, express
 from heapsyncd.sync.cache_file import open_cache
+from heapsyncd.sync.heap.timing import Timing
 from heapsyncd.sync.offline.status import cached_status
 from tests.sync.rig import Device, World, until
 
@@ -41,10 +42,10 @@ async def test_saved_over_what_came(world: World) -> None:
 async def test_unsent_edits_meet_what_comes(world: World, tmp_path: object) -> None:
     """An edit read while the server was away meets what was written there meanwhile."""
     device = world.device()
+    device.timing = Timing(news_s=0.01)
     block = await world.add("Note", "the sail\n")
     await device.synced()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("heapsyncd.sync.runtime.heap.NEWS_S", 0.01)
         patch.setattr("heapsyncd.sync.runtime.heap.poll", _away)
         async with device.running():
             change(device, "the sail", "the sail is red")

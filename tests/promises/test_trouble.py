@@ -22,6 +22,7 @@ from heapsyncd.markdown.frontmatter import split
 from heapsyncd.server.loaded_documents import Batch
 from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.heap.state import HeapContext
+from heapsyncd.sync.heap.timing import Timing
 from heapsyncd.sync.runtime import heap as heap_module
 from heapsyncd.sync.runtime.suspend import SuspendDetector
 from heapsyncd.sync.scan import watch_audit
@@ -96,8 +97,8 @@ async def test_one_note_can_not_be_written(
     world: World, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """The disk refuses one note: it alone is in trouble, and written once that is over."""
-    monkeypatch.setattr(heap_module, "TROUBLE_AGAIN_S", 0.2)
     device = world.device()
+    device.timing = Timing(trouble_again_s=0.2)
     shut, fine = await world.add("Shut", "text\n"), await world.add("Fine", "text\n")
     await device.synced()
     async with device.running():
@@ -198,8 +199,6 @@ async def test_a_watch_that_went_blind_is_noticed(
     """When the watch tells nothing any more, the next audit finds what it missed and starts it
     anew.
     """
-    monkeypatch.setattr(heap_module, "AUDIT_S", 0.5)
-    monkeypatch.setattr(watch_audit, "LATE_S", 0.1)
     real, blind, told = watching._Watching._hint, list[object](), list[Hint | None]()
 
     def hint(self: Any, batch: set[tuple[int, str]]) -> Hint | None:
@@ -209,6 +208,7 @@ async def test_a_watch_that_went_blind_is_noticed(
         return told[-1]
 
     device = world.device()
+    device.timing = Timing(audit_s=0.5, late_s=0.1)
     block = await world.add("Note", "text\n")
     await device.synced()
     monkeypatch.setattr(watching._Watching, "_hint", hint)
@@ -221,7 +221,6 @@ async def test_a_watch_that_went_blind_is_noticed(
                 await asyncio.sleep(0.02)
 
         await asyncio.wait_for(sent("unseen"), 20)
-        monkeypatch.setattr(heap_module, "AUDIT_S", 3600.0)
         await until(lambda: device.report.state == "in sync", "in sync")
         append(device.root / "Note.md", "\nseen\n")
         await asyncio.wait_for(sent("seen"), 20)
@@ -234,8 +233,8 @@ async def test_an_audit_of_a_quiet_folder_finds_nothing(
     """Attachments, contents that stay on the server, ignored, special and unreadable files are
     nothing that the watch missed.
     """
-    monkeypatch.setattr(watch_audit, "LATE_S", 0.0)
     device = world.device()
+    device.timing = Timing(audit_s=0.5, late_s=0.0)
     device.files, device.files_limit_mb = "on-demand", 0.001
     note = await world.add("Note", "text\n")
     await world.server.add_file(note, "small.txt", b"small")
@@ -255,7 +254,6 @@ async def test_an_audit_of_a_quiet_folder_finds_nothing(
         return found[-1]
 
     monkeypatch.setattr(heap_module, "missed", noted)
-    monkeypatch.setattr(heap_module, "AUDIT_S", 0.5)
     async with device.running():
         await until(lambda: "Bad.md" in problems(device, world), "a problem")
         found.clear()
@@ -338,12 +336,11 @@ async def test_after_a_suspend_both_ways_at_once(
         "heapsyncd.sync.runtime.account.SuspendDetector",
         lambda: SuspendDetector(always_s=lambda: time.monotonic() + slept[0]),
     )
-    monkeypatch.setattr("heapsyncd.sync.runtime.account.BEAT_S", 0.05)
     monkeypatch.setattr(
         "heapsyncd.sync.runtime.retry.RetryPolicy.pause_s", lambda self: 3600.0 * bool(self.last)
     )
     device = world.device(live="off")
-    device.poll_interval_s = 3600.0
+    device.poll_interval_s, device.timing = 3600.0, Timing(beat_s=0.05)
     block = await world.add("Note", "text\n")
     await device.synced()
     async with device.running():

@@ -20,10 +20,13 @@ from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
+from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.report import Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 
 DEADLINE_S = 20.0
+TIMING = DEFAULT
+"""Of the devices that are made from now on."""
 
 
 async def until(true: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
@@ -51,6 +54,7 @@ class Device:
     poll_interval_s: float = 0.5
     files: str = "all"
     files_limit_mb: float = 10.0
+    timing: Timing = field(default_factory=lambda: TIMING)
     seed: Seed = field(default_factory=lambda: Seed(bytes(SigningKey.generate())))
     report: Report = field(default_factory=lambda: Report("home"))
 
@@ -88,6 +92,7 @@ class Device:
             stop=asyncio.Event(),
             timeout_s=timeout_s,
             ready=lambda: None,
+            timing=self.timing,
         )
 
     async def synced(self) -> None:
@@ -104,7 +109,13 @@ class Device:
         stop, ready = asyncio.Event(), asyncio.Event()
         task = asyncio.create_task(
             mirror_account(
-                self.account, state, self.report, once=False, stop=stop, ready=ready.set
+                self.account,
+                state,
+                self.report,
+                once=False,
+                stop=stop,
+                ready=ready.set,
+                timing=self.timing,
             )
         )
         try:

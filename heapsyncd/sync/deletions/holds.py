@@ -269,7 +269,7 @@ async def _bring_back(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
             fresh.append(stamped(row, await heap.disk.make_dir(row.path), None))
             continue
         todo: Todo | None = None if row.role == "note" or row.todo == "upload" else "download"
-        blank = EntryRow(row.path, row.block_id, row.role, row.key, row.size)
+        blank = EntryRow(row.path, row.block_id, row.role, row.key, awaited_size=row.size)
         # Without stamps it is not missed, and publishing writes it.
         fresh.append(replace(blank, digest=row.digest, todo=todo))
 

@@ -15,10 +15,9 @@ from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError, UnreadableFile
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.markdown.frontmatter import Front
-from heapsyncd.model import Fields
+from heapsyncd.model import Fields, Stat
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.layout.attachments import Holding, wanted_paths

@@ -6,7 +6,6 @@ is not ignored any more and has no file here comes back from the server.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -21,11 +20,6 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.heap_folder import IGNORE_BYTES
 from heapsyncd.sync.layout.placement import plan_places
-
-QUIET_S: Final = 0.3
-"""Rules are taken when they have stayed the same for this long."""
-GONE_S: Final = 1.0
-"""A file of rules is gone when it stays away for this long: editors move it about."""
 
 log = structlog.get_logger()
 
@@ -63,7 +57,7 @@ class Rules:
             data, _ = await self.heap.disk.read(IGNORE_FILE, IGNORE_BYTES)
             text = data.decode("utf-8", "replace")
         except Unsettled:
-            return QUIET_S
+            return self.heap.timing.quiet_s
         except Moved:
             text = ""
         except UnreadableFile as error:
@@ -75,7 +69,8 @@ class Rules:
             return None
         if self._seen != text:
             self._seen, self._since = text, now
-        left = self._since + (QUIET_S if text else GONE_S) - now
+        timing = self.heap.timing
+        left = self._since + (timing.quiet_s if text else timing.gone_s) - now
         if left > 0 and self.text is not None:
             return left
         await self._take(text)

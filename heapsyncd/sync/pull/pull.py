@@ -24,7 +24,7 @@ from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.database import Tx
 from heapsyncd.document.encoding.state_vectors import is_same
-from heapsyncd.document.updates import missing
+from heapsyncd.document.updates import EMPTY, missing
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import PullAsk
@@ -48,8 +48,6 @@ GATHER_S = 0.02
 CHOSEN_AGAIN_S = 0.3
 """How soon after the choice of what to follow it is made again at the earliest: it looks at the
 whole heap."""
-NOTHING = b"\0\0"
-"""The empty update."""
 
 
 async def pull(heap: HeapContext, *, everything: bool = False) -> None:
@@ -303,7 +301,7 @@ async def _lacking(heap: HeapContext, asks: Sequence[LiveAsked]) -> list[bytes]:
     found = await heap.db.read(read)
     asking = list(zip(asks, found, strict=False))
     if not any(found):
-        return [NOTHING] * len(found)
+        return [EMPTY] * len(found)
     now_s = time.monotonic()
     for ask, rows in asking:
         heap.link.recent_acks.add(ask.block, [r.seq for r in rows if r.local], now_s)
@@ -333,9 +331,9 @@ def _answer_of(ask: LiveAsked, rows: Sequence[LogRow]) -> tuple[bytes, bool]:
     thread.
     """
     if not rows:
-        return NOTHING, False
+        return EMPTY, False
     try:
         behind = is_behind(ask.state_vector, [r.data for r in rows if not r.local])
         return missing([r.data for r in rows], ask.state_vector), behind
     except BlockError:
-        return NOTHING, False
+        return EMPTY, False

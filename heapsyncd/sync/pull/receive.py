@@ -17,7 +17,7 @@ from heapsyncd.cache.history import Review
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import brings_nothing, is_empty, vector_of
+from heapsyncd.document.updates import EMPTY, brings_nothing, vector_of
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields
@@ -239,7 +239,7 @@ def _read(
         state.kind == "folder" and blocks.has_unsent_below(tx, state.id)
     )
     known = item.sync_version == state.sync_version and not item.full
-    says_nothing = is_empty(item.update) and not state.born_here
+    says_nothing = item.update == EMPTY and not state.born_here
     if known and (says_nothing or (held_at == state.seq and not (unsent or sent))):
         return _Found(state, [], unsent)
     return _Found(state, blocks.log(tx, state.id), unsent, sent)
@@ -294,7 +294,7 @@ def _untold(found: _Found, held: Replica | None, version: int, client_id: int) -
 
 
 def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int) -> Absorbed:
-    if is_empty(item.update) and not item.full:
+    if item.update == EMPTY and not item.full:
         untold = _untold(found, held, item.sync_version, client_id)
         if untold is not None:
             return untold

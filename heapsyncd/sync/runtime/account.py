@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -34,8 +34,10 @@ from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache, recogn
 from heapsyncd.sync.deletions.decisions import ask
 from heapsyncd.sync.edits.restore import restore
 from heapsyncd.sync.heap import gc_control
+from heapsyncd.sync.heap.paths import inside
+from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.ignore_rules import Rules
-from heapsyncd.sync.push.on_demand import fetch, inside
+from heapsyncd.sync.push.on_demand import fetch
 from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
 from heapsyncd.sync.runtime.heap import HeapMirror
 from heapsyncd.sync.runtime.open_heap import chosen, open_heap, unmatched
@@ -47,16 +49,6 @@ _T = TypeVar("_T")
 
 log = structlog.get_logger()
 
-HEAPS_AGAIN_S: Final = 60.0
-"""How often the list of heaps is asked for."""
-GIVE_UP_S: Final = 30.0
-"""A single pass ends when the server was away for this long, or one kind of work with it."""
-BEAT_S: Final = 2.0
-"""How often the heaps' loops, and a suspend, are looked for."""
-ONCE_POLL_S: Final = 0.5
-END_S: Final = 3.0
-"""How long after a single pass the heaps may finish what they are at; then they are cancelled."""
-
 
 async def mirror_account(
     account: Account,
@@ -67,6 +59,7 @@ async def mirror_account(
     stop: asyncio.Event,
     timeout_s: float | None = None,
     ready: Callable[[], None],
+    timing: Timing = DEFAULT,
 ) -> Verdict:
     """Mirror an account until ``stop`` is set; with ``once`` for one full pass both ways.
 
@@ -78,6 +71,7 @@ async def mirror_account(
         stop: asks for the ordered end.
         timeout_s: ends a single pass; what is left then is in the verdict.
         ready: called when the first look at every heap is through (or the server is away).
+        timing: how long it waits for what.
 
     Raises:
         SignInRefused, OtherServer, Unreachable and their like: only with ``once``; the daemon
@@ -94,7 +88,9 @@ async def mirror_account(
         backend: Backend = await stack.enter_async_context(
             HeaperBackend(account.server, account.seed, partial(recognise, db, account))
         )
-        mirror = AccountMirror(account, db, backend, report, stop, ready, at_work, once=once)
+        mirror = AccountMirror(
+            account, db, backend, report, stop, ready, at_work, timing, once=once
+        )
         stack.push_async_callback(mirror.close)
         for ask in ("deletions", "fetch", "restore", "recount"):
             setattr(report, ask, getattr(mirror, ask))
@@ -123,13 +119,14 @@ class AccountMirror:
         stop: asyncio.Event,
         ready: Callable[[], None],
         at_work: AtWork,
+        timing: Timing,
         *,
         once: bool,
     ) -> None:
         self._account, self._db, self._backend = account, db, backend
         self._report, self._stop, self._ready = report, stop, ready
         self._once = once
-        self._at_work = at_work
+        self._at_work, self._timing = at_work, timing
         self._end = asyncio.Event()
         self._claimed: list[HeapFolder] = []
         self._suspends = SuspendDetector()
@@ -160,7 +157,8 @@ class AccountMirror:
                     lane.failed(error)
                     self._note(error)
                     self._ready()
-                await self._rest(lane.pause_s() if lane.failures else HEAPS_AGAIN_S, *lane.ends())
+                again_s = lane.pause_s() if lane.failures else self._timing.heaps_again_s
+                await self._rest(again_s, *lane.ends())
             self._at_work.end()
             self._end.set()
 
@@ -173,7 +171,7 @@ class AccountMirror:
         while not any(e.is_set() for e in events) and time.monotonic() < end:
             if all(m.alive for m in self.mirrors.values()):
                 self._report.alive()
-            await first_of(*events, timeout_s=min(BEAT_S, wait_s))
+            await first_of(*events, timeout_s=min(self._timing.beat_s, wait_s))
             if (slept_s := self._suspends.over()) is not None:
                 log.info("awake again", account=self._account.name, slept_s=round(slept_s))
                 for mirror in self.mirrors.values():
@@ -212,7 +210,7 @@ class AccountMirror:
         self._at_work.end()
         self._end.set()
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=END_S)
+            _, late = await asyncio.wait(self._tasks, timeout=self._timing.end_s)
             for task in late:
                 task.cancel()
 
@@ -228,7 +226,8 @@ class AccountMirror:
                 return Verdict(
                     "sign-in needed", SignInRefused.exit_code, (str(self._report.error),)
                 )
-            away = next((e for m in mirrors if (e := m.away(GIVE_UP_S)) is not None), None)
+            answers = [m.away(self._timing.give_up_s) for m in mirrors]
+            away = next((a for a in answers if a is not None), None)
             if away is not None:
                 self._report.connected, self._report.error = False, str(away)
                 return self._verdict(mirrors)
@@ -259,10 +258,9 @@ class AccountMirror:
 
     async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
         """Have contents fetched (``fetch.fetch``); ``paths`` are absolute."""
-        wanted = [Path(p) for p in paths]
         found: list[dict[str, Any]] = []
         for mirror in self.mirrors.values():
-            here = inside(mirror.state.disk.root, wanted)
+            here = inside(mirror.state.disk.root, paths)
             if here:
                 found += await fetch(mirror.state, here)
         return found
@@ -322,8 +320,9 @@ class AccountMirror:
     async def _start(self, group: TaskGroup, heap: Heap) -> None:
         try:
             state = await open_heap(
-                self._account, self._db, self._backend, self._report, heap, self._at_work
-            )
+                self._account, self._db, self._backend, self._report, heap,
+                self._at_work, self._timing,
+            )  # fmt: skip
         except FolderTrouble as error:
             ails = {"folder": str(error)}
             report = HeapReport(heap.id, heap.title, str(self._account.folder), ails=ails)
@@ -335,7 +334,7 @@ class AccountMirror:
         mirror = HeapMirror(
             state,
             Scanner(state, await Rules.load(state)),
-            ONCE_POLL_S if self._once else self._account.poll_interval_s,
+            self._timing.once_poll_s if self._once else self._account.poll_interval_s,
             "off" if self._once else self._account.live,
             self._end,
             self._looked,

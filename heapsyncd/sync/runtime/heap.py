@@ -34,16 +34,6 @@ log = structlog.get_logger()
 
 FOLLOWED: Final = {"all": 2000, "recent": 200, "off": 0}
 """How many notes are followed over the live connection."""
-AUDIT_S: Final = 600.0
-"""How often the whole folder is compared, in case the watch missed something."""
-MOVING_S: Final = 1.0
-"""The delta feed is polled at least this often while things move."""
-NEWS_S: Final = 3.0
-"""At a start, edits wait so long for the server's news."""
-TROUBLE_AGAIN_S: Final = 5.0
-"""How soon what the folder or the disk refused is tried again."""
-TRANSFER_AGAIN_S: Final = 30.0
-FOLLOW_AGAIN_S: Final = 1.0
 TURN_S: Final = 10.0
 """A waiting loop comes round this often."""
 HUNG_S: Final = 100.0
@@ -172,7 +162,8 @@ class HeapMirror:
 
     async def _folder(self) -> None:
         await self._rest("folder", self._listed, timeout_s=None)
-        audit_at = time.monotonic() + AUDIT_S
+        timing = self.state.timing
+        audit_at = time.monotonic() + timing.audit_s
         while not self.stop.is_set():
             self._hinted.clear()
             self.state.wake.publish.clear()
@@ -184,12 +175,12 @@ class HeapMirror:
                 self.state.report.ails["folder"] = str(error)
                 log.warning("folder trouble", heap=self.state.report.title, reason=str(error))
                 self.intake.hint((), everything=True)
-                await self._rest("folder", timeout_s=TROUBLE_AGAIN_S)
+                await self._rest("folder", timeout_s=timing.trouble_again_s)
                 continue
             await self.state.count()
             self.state.report.reading = self.state.wake.scan_all or not self.intake.idle
             if time.monotonic() > audit_at:
-                audit_at = time.monotonic() + AUDIT_S
+                audit_at = time.monotonic() + timing.audit_s
                 if self.intake.idle and await missed(self.state):
                     self._rearm.set()
                 self.intake.hint((), everything=True)
@@ -198,9 +189,9 @@ class HeapMirror:
                 self.state.tidy()
             due = self.intake.next_due_s()
             # Trouble with a file may end without a sign in the folder (space on the disk, say).
-            again = TROUBLE_AGAIN_S if self.state.problems.wait() else AUDIT_S
+            again = timing.trouble_again_s if self.state.problems.wait() else timing.audit_s
             left = max(0.05, audit_at - time.monotonic())
-            timeout = min(due if due is not None else AUDIT_S, again, left)
+            timeout = min(due if due is not None else timing.audit_s, again, left)
             if timeout > 0:
                 await self._rest(
                     "folder", self._hinted, self.state.wake.publish, timeout_s=timeout
@@ -250,7 +241,7 @@ class HeapMirror:
         if mirrored:
             # Edits are read with the server's news known, if there is a server: a cache that came
             # from a backup would take what is sent already for new.
-            asyncio.get_running_loop().call_later(NEWS_S, self._listed.set)
+            asyncio.get_running_loop().call_later(self.state.timing.news_s, self._listed.set)
         news = False
         await ask_again(self.state)
 
@@ -275,8 +266,10 @@ class HeapMirror:
             if news or asked or not worked:
                 await self.state.count()
             if worked:
-                pause = min(MOVING_S, self.poll_interval_s) if news else self.poll_interval_s
-                await self._rest("receive", self.state.wake.pull, timeout_s=pause)
+                pause_s = self.poll_interval_s
+                if news:
+                    pause_s = min(self.state.timing.moving_s, pause_s)
+                await self._rest("receive", self.state.wake.pull, timeout_s=pause_s)
             else:
                 await self._rest(
                     "receive", self._awake, *policy.ends(), timeout_s=policy.pause_s()
@@ -328,7 +321,8 @@ class HeapMirror:
                 self.state.wake.publish.set()  # placeholders of what is here now go
 
         while not self.stop.is_set():
-            await first_of(self.state.wake.transfer, self.stop, timeout_s=TRANSFER_AGAIN_S)
+            again_s = self.state.timing.transfer_again_s
+            await first_of(self.state.wake.transfer, self.stop, timeout_s=again_s)
             await self._in_touch()
             self.state.wake.transfer.clear()
             if self.stop.is_set():
@@ -346,7 +340,7 @@ class HeapMirror:
         while not self.stop.is_set():
             if not await policy.attempt(lambda: follow(self.state, FOLLOWED[self.live])):
                 await self._wait_out(policy)
-            await first_of(self.stop, timeout_s=FOLLOW_AGAIN_S)
+            await first_of(self.stop, timeout_s=self.state.timing.follow_again_s)
 
     async def _wait_out(self, policy: RetryPolicy) -> None:
         """Wait after a failure; then the news has to be heard before anything is sent."""

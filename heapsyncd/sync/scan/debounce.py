@@ -9,24 +9,14 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
-from heapsyncd.folder.snapshot import Entry, Stat
+from heapsyncd.folder.snapshot import Entry
+from heapsyncd.model import Stat
 from heapsyncd.sync.edits.saved_file import Saved
 from heapsyncd.sync.heap.index import link_key
 from heapsyncd.sync.heap.limits import NOTE_BYTES
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.merge.note_text import names_in
-
-QUIET_S = 0.3
-"""A file written in place is read when it has been quiet for this long."""
-ARRIVED_S = 10.0
-"""New files that do not become quiet are waited for no longer than this: by the first look, and by
-texts that link to them.
-"""
-SHRUNK_S = 3.0
-"""A file that lost most of its text is believed after this long."""
-AGAIN_S = 0.1
-"""When a path is looked at that was not as expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +54,7 @@ class Debounce:
         """
         for path in paths:
             if not self.heap.problems.stop(path):
-                self._due.setdefault(path, time.monotonic() + AGAIN_S)
+                self._due.setdefault(path, time.monotonic() + self.heap.timing.again_s)
 
     @property
     def idle(self) -> bool:
@@ -94,12 +84,12 @@ class Debounce:
         if stat != entry.stat:
             since = now
         self._seen[entry.path] = (entry.stat, since)
-        wait = QUIET_S
-        replaced = row is not None and row.inode != entry.stat.inode
+        wait = self.heap.timing.quiet_s
+        replaced = row is not None and (row.stat is None or row.stat.inode != entry.stat.inode)
         if replaced or time.time_ns() - entry.stat.mtime_ns > 2_000_000_000:
             wait = 0.0
         if row is not None and row.role == "note" and _shrunk(row.size or 0, entry.stat.size):
-            wait = SHRUNK_S
+            wait = self.heap.timing.shrunk_s
         owner_due = self._due.get(owner or "")
         if now - since >= wait and owner_due is None:
             del self._seen[entry.path]
@@ -116,7 +106,7 @@ class Debounce:
         ):
             match result:
                 case Unsettled():
-                    self._due[path] = time.monotonic() + QUIET_S
+                    self._due[path] = time.monotonic() + heap.timing.quiet_s
                 case Moved():
                     self.paths.add(path)
                 case FolderTrouble():
@@ -156,7 +146,7 @@ class Debounce:
         named = names_in(saved.data) if keys else []
         if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
             return False
-        if now - self._put_off.setdefault(saved.path, now) > ARRIVED_S:
+        if now - self._put_off.setdefault(saved.path, now) > self.heap.timing.arrived_s:
             return False
         self._due[saved.path] = coming.due
         self._seen[saved.path] = (saved.stat, 0.0)

@@ -25,7 +25,6 @@ from heapsyncd.sync.edits.contents import content_changed
 from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.edits.note_saved import judged, notes_saved
 from heapsyncd.sync.edits.saved_file import Saved
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.limits import NOTE_BYTES, spread
 from heapsyncd.sync.heap.observed import Created, Found
 from heapsyncd.sync.heap.observed import Moved as MovedEntry
@@ -34,22 +33,13 @@ from heapsyncd.sync.heap.paths import assets_of, assets_owner, stands_in_for
 from heapsyncd.sync.layout.ignore_rules import Rules
 from heapsyncd.sync.merge.base_selection import is_alike
 from heapsyncd.sync.scan.adoption import Unplaced, take_in
-from heapsyncd.sync.scan.debounce import ARRIVED_S, QUIET_S, Debounce
+from heapsyncd.sync.scan.debounce import Debounce
 from heapsyncd.sync.scan.former_name_saves import taken_home
 from heapsyncd.sync.scan.move_detection import recognise
 from heapsyncd.sync.scan.swaps import displaced, named
 from heapsyncd.sync.scan.truncated_files import mended
 
 log = structlog.get_logger()
-
-GONE_S = 1.0
-"""A path counts as gone when it stays away for this long: editors replace files by moving them
-about.
-"""
-GONE_MOST_S = 10.0
-"""While more paths go, those before them are not believed either, so that a mass deletion is seen
-as one; for no longer than this.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +69,7 @@ class Scanner(Debounce):
         block that has none (a lost cache, a move while nobody looked), which else would get
         another.
         """
-        patient_until = time.monotonic() + ARRIVED_S
+        patient_until = time.monotonic() + self.heap.timing.arrived_s
         await self.look()
         while self.arriving and time.monotonic() < patient_until:
             await asyncio.sleep(max(0.01, self.next_due_s() or 0.0))
@@ -152,9 +142,7 @@ class Scanner(Debounce):
 
     def _comes_back(self, entry: Entry) -> bool:
         row = self.heap.index.entries.get(entry.path)
-        return (
-            row is not None and row.role == "note" and row.inode is None and entry.kind == "file"
-        )
+        return row is not None and row.role == "note" and row.stat is None and entry.kind == "file"
 
     async def _changed(self, found: list[Entry], now: float) -> None:
         """Read the changed files that are settled, not too many at once."""
@@ -233,7 +221,7 @@ class Scanner(Debounce):
         found = await named(self.heap, found, candidates.values(), texts)
         plan = recognise(candidates.values(), found, index.path_of, waiting)
         for path in plan.undecided:
-            self._due[path] = now + QUIET_S
+            self._due[path] = now + self.heap.timing.quiet_s
         taken = {c.path: c.found.kind for c in plan.created}
         swapped = [v.entry for v in plan.vanished if stands_in_for(v.entry.path, taken)]
         if swapped:
@@ -278,7 +266,7 @@ class Scanner(Debounce):
         """What is known of new paths: of those that are settled, and of those that are not yet;
         ``texts`` gets the notes'.
         """
-        was = {e.inode: e for e in gone}
+        was = {e.stat.inode: e for e in gone if e.stat is not None}
         found: list[Found] = []
         waiting: list[Found] = []
         whole: list[tuple[Entry, Found]] = []
@@ -310,16 +298,16 @@ class Scanner(Debounce):
                 (waiting if waits else found).append(known)
         return found, waiting
 
-    def _merely_moved(self, entry: Entry, was: Mapping[int | None, EntryRow]) -> bool:
+    def _merely_moved(self, entry: Entry, was: Mapping[int, EntryRow]) -> bool:
         """Whether what was found is what stood elsewhere, under another name: nobody writes it."""
         before = was.get(entry.stat.inode)
-        known = None if before is None else stat_of(before)
+        known = None if before is None else before.stat
         if known is None or not entry.stat.same_content(known):
             return False
         self._seen.pop(entry.path, None)
         return True
 
-    def _is_new(self, found: Found, was: Mapping[int | None, EntryRow]) -> bool:
+    def _is_new(self, found: Found, was: Mapping[int, EntryRow]) -> bool:
         """Whether a note is read as soon as it is named: it is none that we know."""
         return found.inode not in was and found.front_id not in self.heap.index.blocks
 
@@ -345,9 +333,9 @@ class Scanner(Debounce):
             stat, since = self._seen.get(entry.path, (None, now))
             self._seen[entry.path] = (None, since if stat is None else now)
         last = max((self._seen[e.path][1] for e in gone), default=now)
-        believed = []
+        believed, timing = [], self.heap.timing
         for entry in gone:
-            at = min(last + GONE_S, self._seen[entry.path][1] + GONE_MOST_S)
+            at = min(last + timing.gone_s, self._seen[entry.path][1] + timing.gone_most_s)
             if waiting or now < at:
                 self._due[entry.path] = max(at, now + 0.05)
             else:
@@ -363,13 +351,13 @@ class Scanner(Debounce):
         base: Found,
         saved: Saved | None,
         texts: NewTexts,
-        was: Mapping[int | None, EntryRow],
+        was: Mapping[int, EntryRow],
     ) -> Found | None:
         note = None if saved is None else judged(self.heap, saved)
         if saved is None or note is None:
             # It may still be known by its number, if nothing but its name is new.
             before = was.get(entry.stat.inode)
-            known = None if before is None else stat_of(before)
+            known = None if before is None else before.stat
             return base if known is not None and entry.stat.same_content(known) else None
         head = texts.add(saved, note)
         front_id = note.front.id

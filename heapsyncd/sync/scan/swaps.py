@@ -161,7 +161,9 @@ async def named(
     its id was never written into it: renamed and saved anew it has nothing else to be known by.
     """
     inodes = {(f.device, f.inode) for f in found}
-    notes = [e for e in gone if e.role == "note" and (e.device, e.inode) not in inodes]
+    notes = [
+        e for e in gone if e.role == "note" and (e.stat is None or e.stat.number not in inodes)
+    ]
     new = [f for f in found if f.path in texts.heads and f.front_id is None]
     if not notes or not new:
         return list(found)
@@ -196,7 +198,7 @@ def _is_replaced(heap: HeapContext, entry: Entry) -> bool:
     row = heap.index.entries[entry.path]
     return (
         row.role in {"note", "file"}
-        and row.inode != entry.stat.inode
+        and (row.stat is None or row.stat.inode != entry.stat.inode)
         and entry.path not in heap.holds.up
     )
 

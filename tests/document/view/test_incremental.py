@@ -18,7 +18,6 @@ from heapsyncd.document.view.from_handles import show
 from heapsyncd.document.view.from_nodes import show_body
 from heapsyncd.document.xml import nodes
 from heapsyncd.document.xml.node_kinds import digest_source
-from heapsyncd.document.xml.schema import CONTRACT
 from heapsyncd.errors import InvalidEdit, UnreadableDocument
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
@@ -223,5 +222,5 @@ def test_an_edit_looks_into_what_it_changes() -> None:
     live = Replica.load([base])
     goal = settled(parse(text.replace("item 7\n", "item 7 more\n"), NO_LINKS), live.view())
     seen = Seen.of(live.doc, live.shown())
-    shaped(Clones(seen), goal, CONTRACT, {})
+    shaped(Clones(seen), goal, {})
     assert sum(n.is_read for n in seen.root.children if isinstance(n, nodes.Unread)) == 1

@@ -4,6 +4,7 @@ import pytest
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.ids import BlockId
+from heapsyncd.model import Stat
 from heapsyncd.sync.heap.observed import Found
 from heapsyncd.sync.heap.paths import assets_of, assets_owner
 from heapsyncd.sync.scan.move_detection import recognise
@@ -12,7 +13,7 @@ A, B, C = (BlockId(f"01J8XYZ0ABCDEFGHJKMNPQRS{k}") for k in ("TA", "TB", "TC"))
 
 
 def note(path: str, block: BlockId = A, inode: int = 1, digest: bytes = b"x") -> EntryRow:
-    return EntryRow(path, block, "note", size=10, inode=inode, device=1, digest=digest)
+    return EntryRow(path, block, "note", stat=Stat(10, 0, 0, inode, 1), digest=digest)
 
 
 def found(
@@ -65,7 +66,7 @@ def test_ambiguous_content() -> None:
 
 def test_directory_moves_first() -> None:
     """A renamed directory is one move; what is in it moves with it, after it."""
-    folder = EntryRow("Trips", C, "folder", size=0, inode=50, device=1)
+    folder = EntryRow("Trips", C, "folder", stat=Stat(0, 0, 0, 50, 1))
     plan = recognise(
         [folder, note("Trips/Oslo.md")],
         [Found("Journeys", "dir", 50, 1), found("Journeys/Oslo.md", A, 1)],
@@ -78,7 +79,7 @@ def test_directory_moves_first() -> None:
 
 def test_copied_directory_is_recognised_by_its_children() -> None:
     """A directory that got a new inode is the one whose notes it holds."""
-    folder = EntryRow("Trips", C, "folder", size=0, inode=50, device=1)
+    folder = EntryRow("Trips", C, "folder", stat=Stat(0, 0, 0, 50, 1))
     plan = recognise(
         [folder, note("Trips/Oslo.md")],
         [Found("Journeys", "dir", 70, 1), found("Journeys/Oslo.md", A, 71)],
@@ -89,7 +90,7 @@ def test_copied_directory_is_recognised_by_its_children() -> None:
 
 def test_children_vanish_before_their_directory() -> None:
     """What was in a deleted directory is given up before the directory."""
-    folder = EntryRow("T", C, "folder", size=0, inode=50, device=1)
+    folder = EntryRow("T", C, "folder", stat=Stat(0, 0, 0, 50, 1))
     plan = recognise([folder, note("T/O.md")], [], {})
     assert [v.entry.path for v in plan.vanished] == ["T/O.md", "T"]
 
@@ -106,7 +107,7 @@ def test_emptied_directory_is_known_by_its_number() -> None:
     """A renamed directory whose notes were moved elsewhere meanwhile, and that got others, is
     still itself; one whose notes are gone altogether, and that has others, is a new one.
     """
-    old = EntryRow("Old", B, "folder", inode=7, device=1)
+    old = EntryRow("Old", B, "folder", stat=Stat(0, 0, 0, 7, 1))
     child = note("Old/A.md", A, inode=1)
     directory = Found("New", "dir", 7, 1)
     stranger = found("New/X.md", C, inode=5)
