@@ -308,6 +308,9 @@ class HeapContext:
             found,
             lambda path: path in self.index.entries or bool(self.index.below(path)),
         )
+        # What is looked at once more may still change.
+        crossed = self.link.recent_acks.crossed_blocks()
+        self.report.pending_down += len(crossed - index.wanted - index.stale)
 
     def _notices(self) -> list[str]:
         hidden = len(self.layout.hidden)

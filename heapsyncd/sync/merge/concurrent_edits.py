@@ -146,6 +146,40 @@ class ConcurrentEdits:
         return body if (fewer := now - said(body)) and fewer <= copied else None
 
 
+def written_again(
+    log: Sequence[tuple[int, bytes]], ours: frozenset[int], seq: int
+) -> Block | None:
+    """The body in which our words stand again that an update removed without knowing them; None:
+    they came back since, or the log does not hold these rows any more.
+
+    Args:
+        log: the whole log, in order: number and update of each row.
+        ours: our rows that the author of the update could not know.
+        seq: the number of the update.
+
+    Raises:
+        UnreadableDocument, InvalidEdit: they can't be brought together.
+    """
+    rows = dict(log)
+    if not ours | {seq} <= rows.keys():
+        return None
+    before = [row for row in log if row[0] < seq]
+    now = Replica.load([data for n, data in log if n <= seq])
+    body = ConcurrentEdits(before, ours, frozenset()).together(rows[seq], now)
+    if body is None:
+        return None
+    known, had = now.view(), Replica.load([data for _, data in before])
+    lacked = Replica.load([data for n, data in before if n not in ours])
+    lost = said(body) - said(known)
+    # Letters of ours may stand in another word now.
+    lost = lost & (said(had.view()) - said(lacked.view())) or lost
+    for data in (data for n, data in log if n > seq):
+        if not lost - said(now.view()):
+            return None  # whoever removed them after that has seen them
+        now.apply(data)
+    return merged(known, body, now.view()) if lost - said(now.view()) else None
+
+
 def _has_more(found: Block, both: Block, lost: Counter[str]) -> bool:
     """Whether letters of lost words are in a merge, and no others more: as parts of other words,
     perhaps.
