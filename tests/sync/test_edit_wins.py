@@ -410,6 +410,35 @@ async def test_another_device_deletes_a_part_across_a_push(
     assert await notices(device) == []
 
 
+@pytest.mark.parametrize("how", ["deleted", "compacted"])
+async def test_a_crossing_is_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Nothing is written into a note that was deleted, or began another history, before it was
+    time.
+    """
+    block = await world.add("Note", LIST)
+    device = world.device()
+    device.poll_interval_s = 3600.0
+    crossing = Crossing(monkeypatch, device)
+    async with device.running():
+        await device.in_sync()
+        await until(lambda: world.server.followers(block), "followed")
+        crossing.change = partial(world.change, block, body=WITHOUT["item deleted"])
+        edit(device, "cloud", "TYPED cloud")
+        await until(crossing.is_heard.is_set, "the deletion is heard")
+        if how == "deleted":
+            await until(lambda: crossing.echoes, "the server told of the edit")
+            await world.change(block, deleted_at_ms=THEN_MS)
+            await until(lambda: not device.notes(), "it is deleted")
+        else:
+            await world.server.compact(block)
+        assert device.report.state == "syncing"
+        await device.in_sync()
+    assert await world.text(block) == "amber\nbirch\ndelta"
+    assert await is_trashed(world, block) == (how == "deleted")
+
+
 async def test_old_news_are_not_the_news(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was asked for before the link broke says nothing of what happened since."""
     real, asked, go = HeaperBackend.changes, asyncio.Event(), asyncio.Event()

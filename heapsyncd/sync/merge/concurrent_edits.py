@@ -131,6 +131,8 @@ class ConcurrentEdits:
             typed |= said(ours) - before
         twice = doubled(both, ours, theirs.view()) if is_ours else Counter()
         lost = typed - now
+        if not is_ours and all(now[word] for word in lost):
+            lost = Counter()  # written again already, by whoever had typed it
         if not lost and not twice:
             return None
         made = express(shared, Target(body=ours), live=theirs).update

@@ -1,7 +1,13 @@
 """What was pushed lately is known again when the server sends it back."""
 
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.heap.recent_acks import LATELY_S, UNHEARD_S, RecentAcks
+from heapsyncd.sync.heap.recent_acks import (
+    CROSSINGS,
+    LATELY_S,
+    UNHEARD_S,
+    Crossing,
+    RecentAcks,
+)
 
 NOTE, OTHER = BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTV"), BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTW")
 
@@ -30,7 +36,7 @@ def test_old_pushes_are_forgotten() -> None:
     assert sent.is_echo(NOTE, 1, b"new")
 
 
-def test_a_push_unheard_until_the_server_tells_of_it() -> None:
+def test_a_push_is_unheard_until_the_server_tells_of_it() -> None:
     """Or until it has had time enough to tell."""
     sent = RecentAcks()
     assert not sent.unheard(NOTE, 0.0)
@@ -41,3 +47,25 @@ def test_a_push_unheard_until_the_server_tells_of_it() -> None:
     assert not sent.unheard(NOTE, UNHEARD_S)
     sent.pushed(NOTE, 1, b"more", [2], 1.0)
     assert not sent.unheard(NOTE, 2.0 + UNHEARD_S)
+    sent.pushed(NOTE, 1, b"most", [3, 4], 2.0 + UNHEARD_S)
+    assert sent.unheard(NOTE, 2.0 + UNHEARD_S) == {3, 4}
+
+
+def test_crossings_are_due_once() -> None:
+    """Each at its time; the memory of them is bounded, and ends when logs are compacted."""
+    sent = RecentAcks()
+    first, second = (Crossing(NOTE, frozenset({k}), k + 1, float(k)) for k in (1, 2))
+    sent.crossed(first)
+    sent.crossed(second)
+    assert sent.due(0.0) == []
+    assert sent.due(1.0) == [first]
+    assert sent.crossed_blocks() == {NOTE}
+    assert sent.due(3.0) == [second]
+    assert sent.due(3.0) == []
+    assert sent.crossed_blocks() == set()
+    for _ in range(2 * CROSSINGS):
+        sent.crossed(first)
+    assert len(sent.due(1.0)) == CROSSINGS
+    sent.crossed(first)
+    sent.forget()
+    assert sent.due(1.0) == []
