@@ -139,7 +139,7 @@ def titled(
     gone = [b"\1" + number(client) + b"\0\0" + number(clock) for client, clock in seen]
     bare = Replica.load([b"".join([number(len(gone)), *gone, b"\0"])], client_id)
     update = edit(bare, Target(title=wanted)).update
-    if update is None or bare.fields().title != wanted:
+    if update is None or title.shown(nodes.read(bare.doc, nodes.TITLE)) != wanted:
         return None
     return update, bare.state_vector()
 

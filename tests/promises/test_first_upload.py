@@ -11,9 +11,10 @@ from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
 from heapsyncd.model import BlockRow
-from heapsyncd.sync import publish, receive
+from heapsyncd.sync import publish
+from heapsyncd.sync.edits.new_texts import BATCH, NewTexts
 from heapsyncd.sync.edits.saved_file import Saved
-from heapsyncd.sync.scan.debounce import BATCH, NewTexts
+from heapsyncd.sync.pull import receive
 from heapsyncd.tree import Atom
 from heapsyncd.wire.feed import Feed
 from tests.sync.rig import Device, World, until

@@ -179,7 +179,15 @@ def _is_alike(a: Node, b: Node) -> bool:
 def _are_alike(a: Sequence[Run], b: Sequence[Run]) -> bool:
     if len(a) == len(b) == 1 and not (a[0].formats or b[0].formats):
         return a[0].text == b[0].text and a[0].embed == b[0].embed
+    if len(a) == len(b) and all(map(_are_same, a, b)):
+        return True
     return _joined(a) == _joined(b)
+
+
+def _are_same(a: Run, b: Run) -> bool:
+    if a.text != b.text or a.embed is not None or b.embed is not None:
+        return False
+    return not (a.formats or b.formats) or same(a.formats, b.formats)
 
 
 def _joined(runs: Sequence[Run]) -> list[tuple[str, Formats, Any]]:

@@ -188,7 +188,8 @@ def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
     state = replace(fresh.state, state_vector=live.state_vector())
     fresh = replace(fresh, state=state, update=reading.update, mentions=reading.mentions)
     if reading.is_whole:
-        return replace(fresh, draft=_draft(heap, fresh, live.fields(), reading.body))
+        fields = Fields("", tuple(sorted(fresh.target.add_tags)), ())
+        return replace(fresh, draft=_draft(heap, fresh, fields, reading.body))
     return fresh
 
 

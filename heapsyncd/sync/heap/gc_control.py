@@ -24,8 +24,13 @@ LOOK_S: Final = 0.01
 to half a millisecond.
 """
 
+SURE_S: Final = 0.1
+"""So much of it surely made many: to list them would take a twentieth of it again."""
+
 _still = 0
 """How many pieces of work keep the collector still."""
+_began_s = 0.0
+"""When, by the processor time of the process, the first of them began."""
 _counted_at_s = 0.0
 """When, by the processor time of the process, the new values were last counted."""
 _spared = False
@@ -48,9 +53,10 @@ def no_collection() -> Iterator[None]:
     values holds the interpreter for up to half a second. When many values came, all that there are
     now are spared from then on, garbage included: until ``look_through``.
     """
-    global _still, _spared  # noqa: PLW0603 -- the collector is the process's own, so is this
+    global _still, _spared, _began_s  # noqa: PLW0603 -- the process's own
     if not _still:
         gc.disable()
+        _began_s = time.process_time()
     _still += 1
     try:
         yield
@@ -72,7 +78,7 @@ def _are_many_new() -> bool:
     if gc.get_count()[0] <= MANY and now_s - _counted_at_s < LOOK_S:
         return False
     _counted_at_s = now_s
-    return len(gc.get_objects(generation=0)) > MANY
+    return now_s - _began_s > SURE_S or len(gc.get_objects(generation=0)) > MANY
 
 
 def look_through() -> None:

@@ -20,7 +20,7 @@ from heapsyncd.markdown.patch.patch import patch
 from heapsyncd.markdown.read.blocks import read
 from heapsyncd.markdown.read.parse import forget, parse
 from heapsyncd.markdown.write.render import render
-from heapsyncd.sync.heap.gc_control import LOOK_S, MANY, look_through, no_collection
+from heapsyncd.sync.heap.gc_control import LOOK_S, MANY, SURE_S, look_through, no_collection
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.offline.versions import restore_alone
 from heapsyncd.sync.report import Wanted
@@ -105,6 +105,20 @@ def test_small_pieces_of_work_do_not_each_count_the_new_values(
         with no_collection():
             pass
     assert len(counted) < 20
+
+
+def test_long_work_is_not_followed_by_a_count_of_what_it_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It made many values; they are spared, and listed no more."""
+    monkeypatch.delattr(gc, "get_objects")
+    before = gc.get_freeze_count()
+    with no_collection():
+        new = many()
+        end_s = time.process_time() + SURE_S
+        while time.process_time() < end_s:
+            pass
+    assert gc.get_freeze_count() > before + len(new)
 
 
 async def test_nobody_looks_through_while_somebody_works() -> None:
