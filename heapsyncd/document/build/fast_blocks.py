@@ -9,10 +9,10 @@ from typing import Any
 
 from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment
 
+from heapsyncd.document.view.from_nodes import UNPLAIN
 from heapsyncd.document.xml.make import shown_attrs, tag_of
 from heapsyncd.document.xml.nodes import OBJECT, Elem, Run, Txt
 from heapsyncd.document.xml.schema import Spoken
-from heapsyncd.document.view.from_nodes import UNPLAIN
 from heapsyncd.tree import LISTS, Block, Text
 
 _ODD = re.compile(rf"{UNPLAIN.pattern}|[<{OBJECT}]")

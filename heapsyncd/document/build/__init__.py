@@ -1,0 +1,1 @@
+"""Carries a plan out: new nodes as values, then the operations that write them."""
