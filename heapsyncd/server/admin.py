@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from heapsyncd.document.rebuild import fresh
+from heapsyncd.document.rebuild import rebuild
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId, HeapId, new_block_id
 from heapsyncd.model import BlockKind, FileEntry
@@ -146,7 +146,7 @@ def _applied(block: BlockId, update: bytes, batch: Batch) -> bool:
 
 def _compacted(block: BlockId, batch: Batch) -> int:
     held = _known(batch, block)
-    batch.replace(held, fresh([held.folded()]))
+    batch.replace(held, rebuild([held.folded()]))
     return held.sync_version
 
 

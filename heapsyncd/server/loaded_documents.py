@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import merge, vector_of, waits
+from heapsyncd.document.updates import is_pending, merge, vector_of
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import BlockKind
@@ -59,13 +59,13 @@ class LoadedDocument:
     def still_waiting(self, updates: list[bytes]) -> list[bytes]:
         """Those of the updates that the document does not hold in full."""
         vector = self.replica.state_vector()
-        return [update for update in updates if waits(update, vector)]
+        return [update for update in updates if is_pending(update, vector)]
 
     def would_wait(self, update: bytes) -> bool:
         """Whether an update that has not come yet builds on others that have not come either."""
         both = merge([self.folded(), update])
         # A gap in what its client issued shows in the bytes; what else is missing, in a document.
-        return waits(update, vector_of([both])) or waits(
+        return is_pending(update, vector_of([both])) or is_pending(
             update, Replica.load([both]).state_vector()
         )
 

@@ -16,7 +16,7 @@ from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 from ulid import ULID
 
 from heapsyncd.document import updates
-from heapsyncd.document.encoding.state_vectors import number
+from heapsyncd.document.encoding.state_vectors import encode_varint
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import HeapId, new_block_id
@@ -201,13 +201,13 @@ async def test_waiting_updates_are_bounded(tmp_path: Path) -> None:
 
 
 def vector_of_many(clients: int) -> bytes:
-    return number(clients) + b"\1\1" * clients
+    return encode_varint(clients) + b"\1\1" * clients
 
 
 def deletions(client: int, count: int) -> bytes:
     """An update that deletes every other letter of a client's, whose letters nobody has."""
-    ranges = b"".join(number(2 * k) + b"\1" for k in range(count))
-    return b"\0" + number(1) + number(client) + number(count) + ranges
+    ranges = b"".join(encode_varint(2 * k) + b"\1" for k in range(count))
+    return b"\0" + encode_varint(1) + encode_varint(client) + encode_varint(count) + ranges
 
 
 @cache

@@ -1,1 +1,1 @@
-"""Carries a plan out: new nodes as values, then the operations that write them."""
+"""Carry a plan out: build new nodes as values, check them, write them as operations."""
