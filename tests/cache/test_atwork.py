@@ -26,7 +26,7 @@ def life(path: Path, before: Callable[[AtWork], object] = lambda _: None) -> Non
 
 
 def test_two_deaths_are_told_with_the_way_back(tmp_path: Path) -> None:
-    """The first is told in the log; after the second the block is left alone, and the log and the
+    """The first is told in the log; after the second the block is skipped, and the log and the
     problem name the file that is to be removed.
     """
     path = tmp_path / "home.atwork"
@@ -38,7 +38,7 @@ def test_two_deaths_are_told_with_the_way_back(tmp_path: Path) -> None:
     with capture_logs() as told, AtWork.open(path) as marks:
         assert marks.given_up == {BLOCK}
         (line,) = told
-        assert f"remove {path}" in line["why"]
+        assert f"remove {path}" in line["reason"]
         with pytest.raises(UnreadableDocument, match=f"remove {path}"), marks.on(BLOCK):
             pass
         with marks.on(OTHER):
