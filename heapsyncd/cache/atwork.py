@@ -77,11 +77,6 @@ class AtWork:
             finally:
                 marks.end()  # threads may still be working, but this is an ordered end
 
-    @property
-    def given_up(self) -> frozenset[BlockId]:
-        """The blocks that are skipped."""
-        return frozenset(b for b, deaths in self._deaths.items() if deaths >= DEATHS)
-
     def end(self) -> None:
         """Record an ordered end: the blocks being worked on do not count as deaths."""
         with self._lock:

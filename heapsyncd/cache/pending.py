@@ -29,15 +29,8 @@ _DOWN = (
 )
 
 
-def counts(tx: Tx, heap_id: HeapId) -> tuple[int, int]:
-    """Count the blocks to send and the blocks to receive."""
-    sql = f"SELECT (SELECT count(*) FROM ({_UP})), (SELECT count(*) FROM ({_DOWN}))"  # noqa: S608
-    up, down = tx.execute(sql, {"heap": heap_id}).fetchone()
-    return up, down
-
-
 def pending(tx: Tx, heap_id: HeapId, limit: int) -> list[Pending]:
-    """Return the blocks that ``counts`` counts, with the reasons; at most ``limit`` each way."""
+    """Return blocks to send and blocks to receive, with the reasons; at most ``limit`` each."""
     asked = {"heap": heap_id, "limit": limit}
     up = tx.execute(
         "SELECT id, title, problem IS NOT NULL, sync_version, count(data),"  # noqa: S608

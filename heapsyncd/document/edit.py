@@ -14,7 +14,7 @@ from heapsyncd.document.build.apply import verify, write
 from heapsyncd.document.build.checked_body import changed_tops, make_checked_body
 from heapsyncd.document.build.clones import Clones, LoadedBody
 from heapsyncd.document.encoding.slim import slim
-from heapsyncd.document.encoding.state_vectors import clocks
+from heapsyncd.document.encoding.state_vectors import clocks, encode_varint
 from heapsyncd.document.plan.node_identity import NodeMap, match_nodes
 from heapsyncd.document.plan.normalise import normalise
 from heapsyncd.document.plan.reapply_lost import EditToReapply, with_reapplied, with_text_appended
@@ -23,7 +23,6 @@ from heapsyncd.document.updates import EMPTY, merge, pycrdt_errors
 from heapsyncd.document.view.from_nodes import BodyView
 from heapsyncd.document.xml import nodes
 from heapsyncd.document.xml.nodes import Elem
-from heapsyncd.document.xml.schema import CONTRACT, Vocabulary
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
@@ -35,6 +34,7 @@ class Unset:
 
 
 UNSET: Final = Unset()
+_NO_DELETIONS: Final = b"\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,6 @@ def express(
     *,
     live: Replica | None = None,
     client_id: int | None = None,
-    vocabulary: Vocabulary = CONTRACT,
 ) -> Edit:
     """Express a target as the smallest edit of the document at ``base``.
 
@@ -85,7 +84,6 @@ def express(
         client_id: the id to issue the edit under. It is used only when ``base`` holds everything
             of this id that ``live`` has: otherwise one clock would be issued twice, which corrupts
             the document for good. A fresh id is used in that case, and by default.
-        vocabulary: the heap's spellings, used where the document itself has none.
 
     Raises:
         UnreadableDocument: the base can't be loaded.
@@ -98,10 +96,10 @@ def express(
     with pycrdt_errors(), nodes.gc_paused():
         if live is not None:
             target = _without_met(target, fork, live)
-        return _express(fork, target, live, vocabulary, shown)
+        return _express(fork, target, live, shown)
 
 
-def edit(live: Replica, target: Target, vocabulary: Vocabulary = CONTRACT) -> Edit:
+def edit(live: Replica, target: Target) -> Edit:
     """Express a target as the smallest edit of the current document, and apply it to the replica.
 
     Like ``express`` with the replica's own state as the base and its own id (a fresh one while an
@@ -111,13 +109,43 @@ def edit(live: Replica, target: Target, vocabulary: Vocabulary = CONTRACT) -> Ed
         InvalidEdit: as ``express``; the replica must then not be used any more.
     """
     if live.has_pending_of(live.client_id):
-        made = express([live.state()], target, live=live, vocabulary=vocabulary)
+        made = express([live.state()], target, live=live)
         if made.update is not None:
             live.apply(made.update)
         return made
     shown = live.shown() if target.body is not None else None
     with pycrdt_errors(), nodes.gc_paused():
-        return _express(live, target, None, vocabulary, shown)
+        return _express(live, target, None, shown)
+
+
+def titled(
+    log: Sequence[bytes], state_vector: bytes, wanted: str, client_id: int
+) -> tuple[bytes, bytes] | None:
+    """Make the edit that gives a document its first title, without building the document.
+
+    Args:
+        log: the updates that the document is made of, none of which is pending.
+        state_vector: the document's.
+        wanted: the title.
+        client_id: the id to issue the edit under, as for ``edit``.
+
+    Returns:
+        The update, and the state vector with it; None when the document may have a title already,
+        or would show another one.
+    """
+    # Each update that begins a title contains the name of its root.
+    if any(nodes.TITLE.encode() in update for update in log):
+        return None
+    # A document of which everything is deleted has the same clocks, and the same empty title.
+    seen = [pair for pair in clocks(state_vector).items() if pair[1]]
+    gone = [
+        b"\1" + encode_varint(client) + b"\0\0" + encode_varint(clock) for client, clock in seen
+    ]
+    bare = Replica.load([b"".join([encode_varint(len(gone)), *gone, b"\0"])], client_id)
+    update = edit(bare, Target(title=wanted)).update
+    if update is None or bare.fields().title != wanted:
+        return None
+    return update, bare.state_vector()
 
 
 def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
@@ -137,7 +165,7 @@ def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
 
 
 def _scratch(base: Sequence[bytes], goal: Block, live: Replica | None = None) -> bytes:
-    edit = _express(Replica.load(base), Target(body=goal), live, CONTRACT, stand_ins=True)
+    edit = _express(Replica.load(base), Target(body=goal), live, stand_ins=True)
     return edit.update or EMPTY
 
 
@@ -174,7 +202,6 @@ def _express(
     fork: Replica,
     target: Target,
     live: Replica | None,
-    vocabulary: Vocabulary,
     shown: BodyView | None = None,
     *,
     stand_ins: bool = False,
@@ -198,15 +225,14 @@ def _express(
             node_map = match_nodes(
                 fork.state(), live.state(), views, changed_tops(base.view, goal)
             )
-        result = make_checked_body(
-            Clones(base, theirs, stand_ins=stand_ins), goal, vocabulary, node_map
-        )
-        made, to_reapply, is_goal = result.body, result.to_reapply, result.is_goal
+        result = make_checked_body(Clones(base, theirs, stand_ins=stand_ins), goal, node_map)
+        made, to_reapply = result.body, result.to_reapply
+        # Where the document has no node for something, it became text: then it does not read as
+        # the target.
+        is_goal = result.is_goal and goal == target.body
     update = _write(fork, target, root, made)
     if to_reapply and live is not None and theirs is not None:
-        update = _reapply(
-            fork, live, update, theirs.view, to_reapply, vocabulary, stand_ins=stand_ins
-        )
+        update = _reapply(fork, live, update, theirs.view, to_reapply, stand_ins=stand_ins)
     return Edit(update, is_goal and not to_reapply)
 
 
@@ -216,7 +242,6 @@ def _reapply(
     first: bytes | None,
     seen: Block,
     to_reapply: Sequence[EditToReapply],
-    vocabulary: Vocabulary,
     *,
     stand_ins: bool,
 ) -> bytes | None:
@@ -229,13 +254,13 @@ def _reapply(
     node_map = match_nodes(live.state(), again.state(), (seen, now), tops)
     try:
         target = Target(body=with_reapplied(seen, now, to_reapply, node_map))
-        more = _express(again, target, None, vocabulary, stand_ins=stand_ins).update
+        more = _express(again, target, None, stand_ins=stand_ins).update
     except InvalidEdit:
         # Words in a wrong place are better than an edit that can't be sent. The document may be
         # written half way, so it is loaded again.
         again = Replica.load(state, fork.client_id)
         target = Target(body=with_text_appended(now, to_reapply))
-        more = _express(again, target, None, vocabulary, stand_ins=stand_ins).update
+        more = _express(again, target, None, stand_ins=stand_ins).update
     parts = [u for u in (first, more) if u is not None]
     return merge(parts) if parts else None
 
@@ -243,9 +268,11 @@ def _reapply(
 def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
     """Carry everything out in one transaction; returns its update, or None if nothing changed."""
     updates: list[bytes] = []
+    deletions: list[bytes] = []
 
     def keep(event: Any) -> None:
         updates.append(event.update)
+        deletions.append(event.delete_set)
 
     doc = fork.doc
     assert doc._txn is None, "no transaction is open"  # noqa: SLF001 -- pycrdt would join it
@@ -266,6 +293,8 @@ def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
     assert len(updates) < 2, "one transaction is one update"
     for update in updates:
         fork.record_edit(update, changed)
+    if deletions == [_NO_DELETIONS]:
+        return updates[0]  # what deletes nothing has nothing to leave out
     return slim(updates[0]) if updates else None
 
 

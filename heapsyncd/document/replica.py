@@ -29,8 +29,6 @@ from heapsyncd.document.updates import (
 from heapsyncd.document.view import from_handles
 from heapsyncd.document.view.from_nodes import BodyView, Path
 from heapsyncd.document.view.incremental import MOST_BYTES, Changes, update_view
-from heapsyncd.document.xml import nodes
-from heapsyncd.document.xml.schema import CONTRACT, Vocabulary
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
 from heapsyncd.model import Fields
 from heapsyncd.tree import Block
@@ -275,11 +273,6 @@ class Replica:
         """Return the fields beside the body."""
         with pycrdt_errors():
             return fields.read(self._doc)
-
-    def vocabulary(self, known: Vocabulary = CONTRACT) -> Vocabulary:
-        """Return the spellings that the body uses, or ``known``'s where it uses none."""
-        with pycrdt_errors():
-            return known.learn(nodes.read(self._doc, nodes.BODY))
 
     def view(self) -> Block:
         """Return the markdown view of the body; cached until it changes."""

@@ -239,8 +239,3 @@ def vector_of(updates: Sequence[bytes]) -> bytes:
     merged = merge(updates)
     with pycrdt_errors():
         return sorted_vector(get_state(merged))
-
-
-def is_empty(update: bytes) -> bool:
-    """Tell whether an update holds neither structs nor deletions."""
-    return update == EMPTY

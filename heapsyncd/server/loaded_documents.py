@@ -5,16 +5,13 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import is_pending, merge, vector_of
+from heapsyncd.document.updates import EMPTY, is_pending, merge, vector_of
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import BlockKind
 from heapsyncd.server.data import Effect, Stored
 from heapsyncd.server.limits import Limits
 from heapsyncd.server.rows import derive
-
-NO_UPDATE = b"\0\0"
-"""The update of an empty document."""
 
 
 @dataclass(slots=True)
@@ -113,7 +110,7 @@ class Batch:
         loaded = LoadedDocument(block, heap_id, kind, title, 1, Replica())
         self.blocks[block] = loaded
         effect = self._effect(loaded)
-        effect.is_new, effect.state = True, NO_UPDATE
+        effect.is_new, effect.state = True, EMPTY
         return loaded
 
     def apply(self, loaded: LoadedDocument, update: bytes, origin: int | None = None) -> bool:

@@ -10,7 +10,6 @@ Time = int | float | str | None
 """A time as a server may write it: milliseconds, or RFC 3339 text."""
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18})")
-_DOCUMENT = re.compile(r"([^:]+):([^:]+):v(\d{1,15})")
 
 
 def ulid(text: str) -> str:
@@ -63,14 +62,6 @@ def block_ms(value: Time) -> int | None:
 def document_name(heap_id: HeapId, block: BlockId, sync_version: int) -> str:
     """Return the name of a block's document of one version on ``/ws`` (PROTOCOL §6)."""
     return f"{heap_id}:{block}:v{sync_version}"
-
-
-def parse_document_name(name: str) -> tuple[HeapId, BlockId, int] | None:
-    """Return the parts of a document's name; None when it is not one."""
-    match = _DOCUMENT.fullmatch(name)
-    if match is None or not is_ulid(match[1]) or not is_ulid(match[2]):
-        return None
-    return HeapId(match[1]), BlockId(match[2]), int(match[3])
 
 
 def skipped_bytes(status: int, content_range: str | None, offset: int) -> int | None:

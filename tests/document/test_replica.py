@@ -15,7 +15,6 @@ from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.replica import Replica, self_test
 from heapsyncd.document.updates import (
     EMPTY,
-    is_empty,
     is_pending,
     merge,
     missing,
@@ -164,7 +163,7 @@ def test_differences_bring_another_replica_up_to_date() -> None:
         assert len(difference) < len(BASE)
         fresh = Replica.load([BASE, difference])
         assert fresh.fingerprint() == here.fingerprint()
-    assert is_empty(missing([BASE], vector_of([BASE])))
+    assert missing([BASE], vector_of([BASE])) == EMPTY
     assert merge([]) == EMPTY
 
 

@@ -17,7 +17,7 @@ from heapsyncd.document.plan.reapply_lost import EditToReapply
 from heapsyncd.document.view.from_nodes import View
 from heapsyncd.document.xml.content_model import violation, violations
 from heapsyncd.document.xml.nodes import Elem, changed_nodes
-from heapsyncd.document.xml.schema import DocumentVocabulary, Vocabulary
+from heapsyncd.document.xml.schema import DocumentVocabulary
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import Block
 
@@ -42,15 +42,12 @@ def changed_tops(base: Block, goal: Block) -> set[int]:
     return {b.path[0] for i, b in enumerate(base.children) if i not in kept and b.path}
 
 
-def make_checked_body(
-    clones: Clones, goal: Block, vocabulary: Vocabulary, node_map: NodeMap
-) -> CheckedBody:
+def make_checked_body(clones: Clones, goal: Block, node_map: NodeMap) -> CheckedBody:
     """Make the new body.
 
     Args:
         clones: the base and the live body.
         goal: the wanted view, normalised.
-        vocabulary: the heap's.
         node_map: the live node of each node of the base.
 
     Raises:
@@ -61,7 +58,7 @@ def make_checked_body(
     step = made.top
     if step.stays:
         return CheckedBody(base.root, made.to_reapply)
-    body = Body(clones, DocumentVocabulary(vocabulary, base.root))
+    body = Body(clones, DocumentVocabulary(base.root))
     root = body.edited(step)
     wrong = _differing(root, step, clones)
     if wrong:

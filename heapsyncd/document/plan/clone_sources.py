@@ -11,8 +11,8 @@ from heapsyncd.diff import similarity
 from heapsyncd.document.inline.visible_text import merged
 from heapsyncd.document.plan.moved_text import MIN_PART_LETTERS
 from heapsyncd.document.plan.node_identity import NodeMap
-from heapsyncd.document.plan.remote_changes import LEAVES, content, has_words_of, partners
-from heapsyncd.tree import Atom, Block, Inline, Text, inline, plain
+from heapsyncd.document.plan.remote_changes import content, has_words_of, partners
+from heapsyncd.tree import LEAVES, Atom, Block, Inline, Text, inline, plain
 
 _RETYPED = 0.5
 """The least similarity of a deleted leaf in the same gap."""

@@ -20,14 +20,12 @@ from heapsyncd.document.plan.moved_text import MIN_PART_LETTERS, MovedText
 from heapsyncd.document.plan.node_identity import Path
 from heapsyncd.document.plan.reapply_lost import EditToReapply
 from heapsyncd.document.plan.remote_changes import (
-    CONTAINERS,
-    LEAVES,
     adds_content,
     content,
     has_words_of,
     is_opaque,
 )
-from heapsyncd.tree import Block
+from heapsyncd.tree import CONTAINERS, LEAVES, Block
 
 _EMPTY = Block("cell")
 

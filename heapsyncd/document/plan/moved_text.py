@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from heapsyncd.diff import similarity, text_hunks
 from heapsyncd.document.plan.node_identity import NodeMap, Path
-from heapsyncd.document.plan.remote_changes import LEAVES, has_words_of
-from heapsyncd.tree import Block
+from heapsyncd.document.plan.remote_changes import has_words_of
+from heapsyncd.tree import LEAVES, Block
 
 _WORD = re.compile(r"\w+")
 _MIN_SIMILARITY_NEAR = 0.5

@@ -24,13 +24,12 @@ from heapsyncd.document.plan.moved_text import MovedText
 from heapsyncd.document.plan.node_identity import NodeMap
 from heapsyncd.document.plan.reapply_lost import EditToReapply
 from heapsyncd.document.plan.remote_changes import (
-    LEAVES,
     RemoteChanges,
     adds_content,
     content,
     drops_text,
 )
-from heapsyncd.tree import Block, Text
+from heapsyncd.tree import LEAVES, Block, Text
 
 Column = tuple[int | None, int | None]
 """The index of a column in the old and in the new table; None where it has none."""

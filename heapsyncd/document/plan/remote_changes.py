@@ -8,15 +8,7 @@ from collections.abc import Iterator, Sequence
 from heapsyncd.diff import align, text_hunks
 from heapsyncd.document.inline.visible_text import Alphabet
 from heapsyncd.document.plan.node_identity import NodeMap
-from heapsyncd.tree import Atom, Block, Inline, Text
-
-LEAVES = frozenset({"paragraph", "heading", "code", "cell"})
-"""Kinds with inline content (a code block's is one text)."""
-
-CONTAINERS = frozenset(
-    {"quote", "bullet_list", "ordered_list", "todo_list", "item", "table", "row"}
-)
-"""Kinds that mean nothing when they are empty."""
+from heapsyncd.tree import CONTAINERS, LEAVES, Atom, Block, Inline, Text
 
 _MIN_SHARE = 0.5
 """The share of words above which one text has most of another's."""

@@ -55,8 +55,9 @@ _HASHED = re.compile(r"(.+)--[A-Za-z0-9+/=]{8}")
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The spellings a heap uses where schemas differ. An editor deletes, for everybody, a spelling
-    that its own schema does not know.
+    """The spellings a document uses where schemas differ; PROTOCOL §8's where it uses none.
+
+    An editor deletes, for everybody, a spelling that its own schema does not know.
     """
 
     todo_list: str = "todo_list"
@@ -68,8 +69,9 @@ class Vocabulary:
         """The item tag that belongs to ``todo_list``."""
         return ITEMS[self.todo_list]
 
-    def learn(self, body: Elem) -> "Vocabulary":
-        """Return the spellings that a document uses, or this vocabulary's where it uses none.
+    @classmethod
+    def of(cls, body: Elem) -> "Vocabulary":
+        """Return the spellings that a document uses.
 
         A document that uses both spellings of something counts as using none.
         """
@@ -84,32 +86,23 @@ class Vocabulary:
                         todo.add(child.tag)
                     elif child.tag == "image":
                         places.add(elem.tag not in TEXTBLOCKS)
-        return Vocabulary(
-            todo.pop() if len(todo) == 1 else self.todo_list,
-            places.pop() if len(places) == 1 else self.block_images,
+        known = cls()
+        return cls(
+            todo.pop() if len(todo) == 1 else known.todo_list,
+            places.pop() if len(places) == 1 else known.block_images,
         )
 
 
-CONTRACT = Vocabulary()
-"""The spellings of PROTOCOL §8."""
-
-
 class DocumentVocabulary:
-    """The vocabulary of one document, learned on first access: most edits need none.
+    """The vocabulary of one document, learned on first access: most edits need none."""
 
-    Args:
-        known: the heap's vocabulary, as for ``Vocabulary.learn``.
-        body: the document's body.
-    """
-
-    def __init__(self, known: Vocabulary, body: Elem) -> None:
-        self._known = known
+    def __init__(self, body: Elem) -> None:
         self._body = body
 
     @cached_property
     def names(self) -> Vocabulary:
         """The learned vocabulary."""
-        return self._known.learn(self._body)
+        return Vocabulary.of(self._body)
 
 
 def marks_of(formats: Formats) -> Marks:

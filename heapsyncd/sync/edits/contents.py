@@ -19,9 +19,8 @@ from heapsyncd.document.edit import Target
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError, FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
-from heapsyncd.model import FileEntry
+from heapsyncd.model import FileEntry, Stat
 from heapsyncd.sync.edits.create import insert_block, make_block
 from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.edits.note_saved import note_reread
@@ -87,8 +86,8 @@ async def file_created(heap: HeapContext, found: Found, perhaps: Sequence[BlockI
             await _attached(heap, found.path, owner_path, file, stat)
         elif not await _recognised(heap, perhaps, found.path, file, stat):
             await _file_block(heap, found.path, file, stat)
-    heap.to_push.set()
-    heap.to_transfer.set()
+    heap.wake.push.set()
+    heap.wake.transfer.set()
 
 
 async def _recognised(
@@ -97,7 +96,7 @@ async def _recognised(
     """Whether a file is the content of a block that has no file for it."""
     for block in perhaps:
         have = contents_of(heap, block).get(file.key)
-        if have is not None and have.inode is not None:
+        if have is not None and have.stat is not None:
             continue
         if file.key not in {f.key for f in await files_of(heap, block)}:
             continue
@@ -112,7 +111,7 @@ async def _recognised(
             change.update(row.block_id, stale=1)
 
         await heap.store(store)
-        heap.to_publish.set()
+        heap.wake.publish.set()
         log.info("recognised", path=path, block=block)
         return True
     return False
@@ -195,7 +194,7 @@ async def content_changed(heap: HeapContext, row: EntryRow, stat: Stat) -> None:
             await heap.store(lambda change: change.save([same]))
             return
         await _versioned(heap, now, _file_entry(row.path, hashed, stat), stat)
-    heap.to_transfer.set()
+    heap.wake.transfer.set()
 
 
 async def _versioned(heap: HeapContext, row: EntryRow, file: FileEntry, stat: Stat) -> None:
@@ -227,4 +226,5 @@ async def content_moved(heap: HeapContext, entry: EntryRow, new: EntryRow) -> Fo
     else:
         target = Target(drop_files=(entry.key,) if entry.key else ())
     await edit_fields(heap, entry.block_id, target, [], [entry.path])
-    return Found(new.path, "file", new.inode or 0, new.device or 0, new.size or 0)
+    stat = new.stat or Stat(0, 0, 0, 0, 0)
+    return Found(new.path, "file", stat.inode, stat.device, stat.size)

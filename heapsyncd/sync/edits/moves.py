@@ -16,7 +16,6 @@ from heapsyncd.folder.disk import Moved as DiskMoved
 from heapsyncd.sync.edits.contents import content_moved, file_created
 from heapsyncd.sync.edits.create import insert_block, make_block
 from heapsyncd.sync.edits.fields import edit_fields, move_target
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.observed import Found, Moved
 from heapsyncd.sync.heap.paths import assets_of, assets_owner
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
@@ -48,7 +47,7 @@ async def moved(heap: HeapContext, move: Moved) -> bool:
         present = {p: e for p, e in shifted.items() if await _came_along(heap, e)}
         # An edit made together with the move is read next; until that is committed the stamps say
         # that the file is not the one we knew.
-        known = stat_of(entry)
+        known = entry.stat
         same = entry.role == "folder" or (known is not None and stat.same_content(known))
         new = replace(stamped(entry, stat, entry.digest) if same else entry, path=path)
         rows = [new, *present.values()]
@@ -87,11 +86,11 @@ async def _take_assets_along(heap: HeapContext, old: str, new: str) -> None:
 
 async def _came_along(heap: HeapContext, entry: EntryRow) -> bool:
     """Whether an entry is where its directory went, and no other in its stead."""
-    if entry.inode is None:
+    if entry.stat is None:
         return True
     stat = await heap.disk.stat(entry.path)
     # An attachment is known by its name, even if it was saved anew on the way.
-    return stat is not None and (entry.role == "attachment" or stat.inode == entry.inode)
+    return stat is not None and (entry.role == "attachment" or stat.inode == entry.stat.inode)
 
 
 def _shift(path: str, entry: EntryRow, new: str) -> str:
@@ -121,7 +120,7 @@ async def folder_created(heap: HeapContext, found: Found) -> None:
             change.save([row])
 
         await heap.store(store)
-    heap.to_push.set()
+    heap.wake.push.set()
     log.info("new folder", path=found.path, block=state.id)
 
 
@@ -144,7 +143,7 @@ async def vanished(heap: HeapContext, gone: Sequence[EntryRow]) -> None:
             pending = [
                 p
                 for p in heap.index.attachments.get(entry.block_id, {}).values()
-                if heap.index.entries[p].inode is None
+                if heap.index.entries[p].stat is None
             ]
             target = Target(deleted_at_ms=now_ms())
             await edit_fields(heap, entry.block_id, target, [], [entry.path, *pending])

@@ -15,9 +15,9 @@ from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError, UnreadableFile
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, new_block_id
-from heapsyncd.model import Fields
+from heapsyncd.markdown.frontmatter import Front
+from heapsyncd.model import Fields, Stat
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.layout.attachments import Holding, wanted_paths
@@ -28,6 +28,7 @@ from heapsyncd.sync.merge.note_text import (
     FrontChange,
     Note,
     compose,
+    digest,
     front_change,
     front_values,
     mentions,
@@ -63,6 +64,21 @@ class Saved:
             return cls(path, data, stat, Note.of(data))
         except UnreadableFile as error:
             return cls(path, data, stat, error)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a note's file is named and known by; ``digest``: of all of it."""
+
+    path: str
+    stat: Stat
+    digest: bytes
+    front: Front
+
+    @classmethod
+    def of(cls, saved: Saved, note: Note) -> "Head":
+        """Of a file that was read."""
+        return cls(saved.path, saved.stat, digest(saved.data), note.front)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +255,7 @@ class Reader:
         now, view = live.fields(), live.view()
         shown = shown_files(view)
         is_same = state.deleted_at_ms is None and now == before and not (now.files or shown)
-        if not is_same or self._heap.rearrange:
+        if not is_same or self._heap.layout.rearrange:
             return taken
         links = NoteLinks(self._heap.index, state.id)
         values = front_values(self._heap.index, state, self._entry.path, now)

@@ -25,6 +25,11 @@ class Found:
     """sha256 of the content; None when nobody asked for it."""
 
     @property
+    def number(self) -> tuple[int, int]:
+        """As ``Stat.number``."""
+        return self.device, self.inode
+
+    @property
     def is_note(self) -> bool:
         """Whether this becomes a note: a markdown file anywhere but among attachments."""
         return (

@@ -1,7 +1,7 @@
 """What a path of the folder says by its name alone: attachments, and blocks that are parked."""
 
-from collections.abc import Mapping
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
 from heapsyncd.ids import BlockId
 
@@ -34,3 +34,15 @@ def aside(block: BlockId, path: str) -> str:
 def stands_in_for(path: str, taken: Mapping[str, str]) -> bool:
     """Whether something else stands at a path, or a file where a directory above it was."""
     return path in taken or any(taken.get(str(p)) == "file" for p in PurePosixPath(path).parents)
+
+
+def inside(root: Path, paths: Iterable[str | Path]) -> list[str]:
+    """Those of the (absolute) paths that lie in a heap's folder, relative to it, each once."""
+    roots = (root, root.resolve())
+    found = {
+        Path(p).relative_to(r).as_posix()
+        for p in paths
+        for r in roots
+        if Path(p).is_relative_to(r)
+    }
+    return sorted(found)

@@ -19,7 +19,6 @@ from heapsyncd.folder.disk import Moved
 from heapsyncd.folder.names import collision_key, safe_name, split_suffix, variants
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.paths import ASIDE, assets_of
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -104,7 +103,7 @@ async def show_files(
     heirs = {p for k, p in wanted.items() if k not in known}
     done = True
     for key, entry in known.items():
-        if key not in wanted and entry.path not in heirs and entry.path not in heap.held_up:
+        if key not in wanted and entry.path not in heirs and entry.path not in heap.holds.up:
             done &= await _take_away(heap, entry, look_at, named=key in holding.shown)
     try:
         await _rearrange(heap, {k: e for k, e in known.items() if k in wanted}, wanted)
@@ -133,8 +132,8 @@ def _rows(heap: HeapContext, holding: Holding, wanted: Mapping[str, str]) -> lis
         # By the hash of its document: a key need not be one.
         if row.digest is None or row.digest.hex() != file.hash:
             row = replace(row, todo=todo_of(heap, file, row))
-        if row.inode is None:
-            row = replace(row, size=file.size_bytes)
+        if row.stat is None:
+            row = replace(row, awaited_size=file.size_bytes)
         if row != heap.index.entries.get(row.path):
             rows.append(row)
     return rows
@@ -144,9 +143,9 @@ def todo_of(heap: HeapContext, file: FileEntry, entry: EntryRow) -> Todo | None:
     """What is to be done for a content that is not here. What is here in an older version is kept
     current whatever its size.
     """
-    if not file.is_uploaded or heap.ignore.match(entry.path, False):
+    if not file.is_uploaded or heap.layout.ignore.match(entry.path, False):
         return None
-    if entry.inode is None and entry.todo != "download" and heap.on_demand(file.size_bytes):
+    if entry.stat is None and entry.todo != "download" and heap.on_demand(file.size_bytes):
         return "remote"
     return "download"
 
@@ -163,7 +162,7 @@ async def _take_away(
         look_at: gets the path of a file that stays.
         named: the text still shows it: its name is kept, so that the text stays as it is.
     """
-    stat = stat_of(entry)
+    stat = entry.stat
     ghost = EntryRow(entry.path, entry.block_id, "attachment", entry.key)
     if named and entry == ghost:
         return True
@@ -225,7 +224,7 @@ def _aside(entry: EntryRow) -> str:
 
 
 async def _move(heap: HeapContext, entry: EntryRow, path: str) -> EntryRow:
-    known = stat_of(entry)
+    known = entry.stat
     old, new = (str(PurePosixPath(p).parent) for p in (entry.path, path))
     if known is not None:
         if old != new:
@@ -236,7 +235,7 @@ async def _move(heap: HeapContext, entry: EntryRow, path: str) -> EntryRow:
     now = await heap.disk.stat(path)
     after = replace(entry, path=path)
     if known is not None and now is not None and now.same_content(known):
-        after = replace(after, ctime_ns=now.ctime_ns)
+        after = replace(after, stat=replace(known, ctime_ns=now.ctime_ns))
     await _commit(heap, [entry.path], [after])
     return after
 

@@ -6,7 +6,6 @@ is not ignored any more and has no file here comes back from the server.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -21,11 +20,6 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.heap_folder import IGNORE_BYTES
 from heapsyncd.sync.layout.placement import plan_places
-
-QUIET_S: Final = 0.3
-"""Rules are taken when they have stayed the same for this long."""
-GONE_S: Final = 1.0
-"""A file of rules is gone when it stays away for this long: editors move it about."""
 
 log = structlog.get_logger()
 
@@ -44,13 +38,13 @@ class Rules:
     async def load(cls, heap: HeapContext) -> "Rules":
         """The rules that were last taken, in this life or an earlier one."""
         text = await heap.db.read(lambda tx: heaps.get_meta(tx, _key(heap.id)))
-        heap.ignore = Ignore.parse(text)
+        heap.layout.ignore = Ignore.parse(text)
         rules = cls(heap, text)
-        heap.unmoved = rules._unmoved(heap.ignore)
+        heap.layout.unmoved = rules._unmoved(heap.layout.ignore)
         return rules
 
     async def reread(self, now: float) -> float | None:
-        """Look at the file. Taken rules are in ``heap.ignore``.
+        """Look at the file. Taken rules are in ``heap.layout.ignore``.
 
         Args:
             now: monotonic seconds.
@@ -63,7 +57,7 @@ class Rules:
             data, _ = await self.heap.disk.read(IGNORE_FILE, IGNORE_BYTES)
             text = data.decode("utf-8", "replace")
         except Unsettled:
-            return QUIET_S
+            return self.heap.timing.quiet_s
         except Moved:
             text = ""
         except UnreadableFile as error:
@@ -75,17 +69,18 @@ class Rules:
             return None
         if self._seen != text:
             self._seen, self._since = text, now
-        left = self._since + (QUIET_S if text else GONE_S) - now
+        timing = self.heap.timing
+        left = self._since + (timing.quiet_s if text else timing.gone_s) - now
         if left > 0 and self.text is not None:
             return left
         await self._take(text)
         return 0.0
 
     async def _take(self, text: str) -> None:
-        heap, old = self.heap, self.heap.ignore
+        heap, old = self.heap, self.heap.layout.ignore
         new = Ignore.parse(text)
         async with heap.lock:
-            places = heap.places or await plan_places(heap)
+            places = heap.layout.places or await plan_places(heap)
             at = {**places, **heap.index.path_of}
             shown = [
                 b for b, p in at.items() if heap.hides(p, b, old) and not heap.hides(p, b, new)
@@ -101,11 +96,11 @@ class Rules:
                     _show(change, block)
 
             await heap.store(store)
-            heap.hidden.difference_update(shown)
-            heap.ignore, self.text, self._seen = new, text, None
-            heap.unmoved = self._unmoved(new)
-        heap.to_publish.set()
-        heap.to_transfer.set()
+            heap.layout.hidden.difference_update(shown)
+            heap.layout.ignore, self.text, self._seen = new, text, None
+            heap.layout.unmoved = self._unmoved(new)
+        heap.wake.publish.set()
+        heap.wake.transfer.set()
         log.info("rules taken", heap=heap.report.title, shown=len(shown), back=len(gone))
 
     def _unmoved(self, rules: Ignore) -> set[str]:
@@ -151,5 +146,5 @@ async def unhidden(
             change.update(state.id, stale=0)
 
     await heap.store(store)
-    heap.hidden.update(s.id for s in hidden if s.deleted_at_ms is None)
+    heap.layout.hidden.update(s.id for s in hidden if s.deleted_at_ms is None)
     return [s for s in states if s not in hidden]

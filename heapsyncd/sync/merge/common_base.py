@@ -13,9 +13,9 @@ from heapsyncd.diff.sequences import matches
 from heapsyncd.document.edit import merge_three
 from heapsyncd.document.inline.visible_text import Alphabet, cut
 from heapsyncd.document.plan.clone_sources import with_content
-from heapsyncd.document.plan.remote_changes import CONTAINERS, LEAVES, content
+from heapsyncd.document.plan.remote_changes import content
 from heapsyncd.sync.merge.unmatched_text import UnmatchedSpan, by_word, goes_on, meetings
-from heapsyncd.tree import Atom, Block, Inline, Text, attrs, inline
+from heapsyncd.tree import CONTAINERS, LEAVES, Atom, Block, Inline, Text, attrs, inline
 
 ALIKE: Final = 2
 """What became another block has at most so many times the words ..."""

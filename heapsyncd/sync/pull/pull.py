@@ -24,7 +24,7 @@ from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.database import Tx
 from heapsyncd.document.encoding.state_vectors import is_same
-from heapsyncd.document.updates import missing
+from heapsyncd.document.updates import EMPTY, missing
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import PullAsk
@@ -33,6 +33,7 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.pull.receive import Incoming, receive
 from heapsyncd.sync.pull.server_rollback import is_behind
+from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
@@ -44,8 +45,9 @@ BURST_BYTES = 1 << 20
 """No more are added once they hold so much."""
 GATHER_S = 0.02
 """How soon after live events the next ones are handled at the earliest."""
-NOTHING = b"\0\0"
-"""The empty update."""
+CHOSEN_AGAIN_S = 0.3
+"""How soon after the choice of what to follow it is made again at the earliest: it looks at the
+whole heap."""
 
 
 async def pull(heap: HeapContext, *, everything: bool = False) -> None:
@@ -68,7 +70,7 @@ async def pull(heap: HeapContext, *, everything: bool = False) -> None:
         ids = [i for i in blocks.wanted(tx, heap.id) if not _is_answered(tx, i, answered)]
         return _still_wanted(tx, ids[:PULL_BLOCKS]), ids[PULL_BLOCKS:]
 
-    if doubted := list(heap.doubted):
+    if doubted := list(heap.link.doubted):
         await heap.store(lambda change: _want(change, doubted))
     while heap.index.wanted:
         batch, left = await heap.db.read(read)
@@ -76,7 +78,7 @@ async def pull(heap: HeapContext, *, everything: bool = False) -> None:
             break
         total = max(total, done + len(batch) + len(left))
         # A whole state shows what is not in it; else only what we lack is asked for.
-        whole = [s for s in batch if heap.in_doubt or s.id in doubted]
+        whole = [s for s in batch if heap.link.in_doubt or s.id in doubted]
         known = await _acknowledged(heap, whole) if whole else {}
         asks = [
             PullAsk(
@@ -98,8 +100,8 @@ async def pull(heap: HeapContext, *, everything: bool = False) -> None:
         if answer.missing:
             await heap.store(lambda change, a=answer.missing: _missing(change, a))  # type: ignore[misc]
         # What is not asked for any more may be sent now, whatever the answer said.
-        heap.to_publish.set()
-        heap.to_push.set()
+        heap.wake.publish.set()
+        heap.wake.push.set()
         got = len(answer.blocks) + len(answer.missing)
         if not got:
             log.warning("pull answered nothing", heap=heap.report.title, asked=len(batch))
@@ -111,8 +113,8 @@ async def pull(heap: HeapContext, *, everything: bool = False) -> None:
         left = [s.id for s in batch if s.id not in given and s.id not in answer.missing] + left
         if everything:
             heap.step("receiving", done, total)
-    heap.doubted.difference_update(doubted)
-    heap.in_doubt = False
+    heap.link.doubted.difference_update(doubted)
+    heap.link.in_doubt = False
 
 
 def _still_wanted(tx: Tx, ids: Sequence[BlockId]) -> list[BlockState]:
@@ -168,10 +170,10 @@ async def follow(heap: HeapContext, limit: int) -> None:
 
     asked = _Asked()
     async with (
-        heap.backend.live(heap.id, opening, heap.out_of_touch) as feed,
-        asyncio.TaskGroup() as group,
+        heap.backend.live(heap.id, opening, heap.link.lost) as feed,
+        TaskGroup() as group,
     ):
-        heap.live = feed
+        heap.link.live = feed
         group.create_task(_choose(heap, feed, limit))
         group.create_task(_answer(heap, feed, asked))
         try:
@@ -183,28 +185,35 @@ async def follow(heap: HeapContext, limit: int) -> None:
                 gathered_s = time.monotonic()
                 await _happened(heap, asked, _burst(feed, event))
         finally:
-            heap.live = None
+            heap.link.live = None
 
 
 async def _choose(heap: HeapContext, feed: LiveFeed, limit: int) -> None:
     """Keep the set of followed blocks in step with the cache."""
     versions: dict[BlockId, int] = {}
     while True:
-        heap.to_follow.clear()
+        heap.wake.follow.clear()
         states = await heap.db.read(lambda tx: blocks.of_heap(tx, heap.id))
         live = [
-            s for s in states if s.deleted_at_ms is None and s.sync_version > 0 and s.state_vector
+            s
+            for s in states
+            if s.deleted_at_ms is None
+            and s.sync_version > 0
+            and s.state_vector
+            # One made here is titled and pushed first: opened now, all of it would be sent twice.
+            and not s.born_here
         ]
         live.sort(key=lambda s: -s.announced_ms)
         chosen = {s.id: s.sync_version for s in live[:limit]}
-        heap.follows_all = len(live) <= limit
+        heap.link.follows_all = len(live) <= limit
         if chosen.keys() != versions.keys():
             feed.follow(chosen)
         for block, version in chosen.items():
             if versions.get(block, version) != version:
                 feed.reopen(block)
         versions = chosen
-        await heap.to_follow.wait()
+        await asyncio.sleep(CHOSEN_AGAIN_S)
+        await heap.wake.follow.wait()
 
 
 @dataclass(slots=True)
@@ -221,12 +230,12 @@ async def _answer(heap: HeapContext, feed: LiveFeed, asked: _Asked) -> None:
     """
     while True:
         await asked.some.wait()
-        await heap.current.wait()
-        breaks = heap.breaks
+        await heap.link.current.wait()
+        breaks = heap.link.breaks
         asks = list(islice(asked.left.values(), BURST))
         answers = await _lacking(heap, asks)
         # Else, as long as the socket stands, they are answered after the next news.
-        if heap.breaks == breaks:
+        if heap.link.breaks == breaks:
             for ask, update in zip(asks, answers, strict=False):
                 if asked.left.get(ask.block) is ask:
                     del asked.left[ask.block]
@@ -257,10 +266,10 @@ async def _happened(heap: HeapContext, asked: _Asked, events: Sequence[LiveEvent
                 asked.some.set()
             case LiveLost(block, reason, text):
                 log.debug("no longer followed", block=block, reason=reason, text=text)
-                heap.to_pull.set()
+                heap.wake.pull.set()
             case LiveConnected():
                 # Whatever happened while no socket was open is in the delta feed.
-                heap.to_pull.set()
+                heap.wake.pull.set()
             case LiveDisconnected(reason):
                 asked.left.clear()
                 log.debug("live connection lost", heap=heap.report.title, reason=reason)
@@ -292,16 +301,16 @@ async def _lacking(heap: HeapContext, asks: Sequence[LiveAsked]) -> list[bytes]:
     found = await heap.db.read(read)
     asking = list(zip(asks, found, strict=False))
     if not any(found):
-        return [NOTHING] * len(found)
+        return [EMPTY] * len(found)
     now_s = time.monotonic()
     for ask, rows in asking:
-        heap.sent.add(ask.block, [r.seq for r in rows if r.local], now_s)
+        heap.link.recent_acks.add(ask.block, [r.seq for r in rows if r.local], now_s)
     answers = await offload(lambda: [_answer_of(ask, rows) for ask, rows in asking])
     behind = [a.block for (a, _), (_, is_less) in zip(asking, answers, strict=True) if is_less]
     if behind:
         # The next pull asks: one that is on its way was asked for before.
-        heap.doubted.update(behind)
-        heap.to_pull.set()
+        heap.link.doubted.update(behind)
+        heap.wake.pull.set()
     return [update for update, _ in answers]
 
 
@@ -322,9 +331,9 @@ def _answer_of(ask: LiveAsked, rows: Sequence[LogRow]) -> tuple[bytes, bool]:
     thread.
     """
     if not rows:
-        return NOTHING, False
+        return EMPTY, False
     try:
         behind = is_behind(ask.state_vector, [r.data for r in rows if not r.local])
         return missing([r.data for r in rows], ask.state_vector), behind
     except BlockError:
-        return NOTHING, False
+        return EMPTY, False

@@ -50,8 +50,8 @@ async def tell_again(
 
     async with heap.lock:
         await heap.store(store)
-    heap.to_push.set()
-    heap.to_transfer.set()
+    heap.wake.push.set()
+    heap.wake.transfer.set()
     return True
 
 
@@ -68,7 +68,7 @@ async def _unknown(heap: HeapContext, told: Container[BlockId]) -> list[BlockId]
 
 def _to_upload(entry: EntryRow) -> EntryRow | None:
     """A content that is here; the server says itself if it has it still."""
-    if entry.role in {"file", "attachment"} and entry.inode is not None and entry.todo is None:
+    if entry.role in {"file", "attachment"} and entry.stat is not None and entry.todo is None:
         return replace(entry, todo="upload")
     return None
 

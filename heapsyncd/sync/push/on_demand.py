@@ -36,27 +36,22 @@ async def fetch(heap: HeapContext, paths: Sequence[str]) -> list[dict[str, Any]]
         if wanted:
             await heap.store(lambda change: change.save(wanted))
             found |= {e.path: e for e in wanted}
-            heap.to_transfer.set()
-            heap.to_publish.set()
+            heap.wake.transfer.set()
+            heap.wake.publish.set()
     if wanted:
         await heap.count()
     return [
         {
             **progress_of(heap.disk.root, e, heap.problems.at(e.path)),
-            "done": heap.moved_bytes.get(e.path, 0),
+            "done": heap.transfers.moved_bytes.get(e.path, 0),
         }
         for e in found.values()
     ]
 
 
-def inside(root: Path, paths: Sequence[Path]) -> list[str]:
-    """Those of the paths that lie in a heap's folder, relative to it."""
-    return [p.relative_to(root).as_posix() for p in paths if p.is_relative_to(root)]
-
-
 def progress_of(root: Path, entry: EntryRow, problem: str | None) -> dict[str, Any]:
     """How far a content is, as ``fetch --json`` says it."""
-    waits = entry.todo in {"download", "remote"} or entry.inode is None
+    waits = entry.todo in {"download", "remote"} or entry.stat is None
     if entry.todo is None and waits:
         problem = problem or "the server does not have its content yet"
     return {

@@ -15,17 +15,15 @@ from typing import Final
 import structlog
 
 from heapsyncd.backends.contract import FileChanged
-from heapsyncd.backoff import Backoff
 from heapsyncd.cache import blocks
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaves
 from heapsyncd.folder.disk import Moved, Part
-from heapsyncd.folder.snapshot import Stat
-from heapsyncd.model import FileEntry
+from heapsyncd.model import FileEntry, Stat
 from heapsyncd.sync.edits.contents import files_of
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.state import HeapContext, PutOff, stamped
 from heapsyncd.sync.report import Progress
+from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
@@ -36,8 +34,6 @@ WRITE_BYTES: Final = 4 << 20
 between threads than it saves memory."""
 EMPTY: Final = hashlib.sha256().hexdigest()
 """The one content of no bytes."""
-REFUSED_AGAIN: Final = Backoff(60.0, 3600.0)
-"""How soon a refused transfer is tried again."""
 TRIES: Final = 3
 """So often a content with a wrong hash is downloaded before it is given up."""
 
@@ -96,7 +92,7 @@ async def transfer(heap: HeapContext) -> bool:
             done.append(await _transfer(heap, entry))
 
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for entry in todo:
                 group.create_task(one(entry))
     except BaseExceptionGroup as errors:
@@ -129,14 +125,14 @@ async def _transfer(heap: HeapContext, entry: EntryRow) -> bool:
 
 def _put_off(heap: HeapContext, entry: EntryRow, *, for_good: bool = False) -> None:
     """Try a refused content again later, and each time twice as much later."""
-    before = heap.put_off.get(entry.path)
+    before = heap.transfers.put_off.get(entry.path)
     times = before.times + 1 if before is not None and before.key == entry.key else 1
-    wait_s = math.inf if for_good else REFUSED_AGAIN.bound_s(times)
-    heap.put_off[entry.path] = PutOff(entry.key or "", times, time.monotonic() + wait_s)
+    wait_s = math.inf if for_good else heap.timing.refused_transfer.bound_s(times)
+    heap.transfers.put_off[entry.path] = PutOff(entry.key or "", times, time.monotonic() + wait_s)
 
 
 def _is_put_off(heap: HeapContext, entry: EntryRow, now: float) -> bool:
-    found = heap.put_off.get(entry.path)
+    found = heap.transfers.put_off.get(entry.path)
     return found is not None and found.key == entry.key and now < found.not_before
 
 
@@ -152,7 +148,7 @@ def _refused(entry: EntryRow, file: FileEntry, error: RequestRefused) -> str:
 
 async def _upload(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool:
     state = await heap.db.read(lambda tx: blocks.get(tx, entry.block_id))
-    expected = stat_of(entry)
+    expected = entry.stat
     if state is None or state.sync_version == 0 or expected is None:
         return False  # the server does not know the block yet: after the next push
     pending = await heap.db.read(lambda tx: any(r.local for r in blocks.log(tx, entry.block_id)))
@@ -225,7 +221,7 @@ async def _fetch(heap: HeapContext, entry: EntryRow, file: FileEntry) -> Stat | 
                 _tell(heap, entry.path, end, file.size_bytes)
     elif not offset:
         await part.append(0, b"")
-    return await part.finish(stat_of(entry))
+    return await part.finish(entry.stat)
 
 
 async def _write(part: Part, offset: int, pieces: AsyncIterator[bytes]) -> AsyncIterator[int]:
@@ -257,7 +253,7 @@ async def _and_end(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]:
 
 
 def _tell(heap: HeapContext, path: str, done: int, total: int) -> None:
-    heap.moved_bytes[path] = done
+    heap.transfers.moved_bytes[path] = done
     for row in heap.report.transfers:
         if row["path"] == path:
             row["done"] = done
@@ -272,5 +268,5 @@ async def _commit(heap: HeapContext, entry: EntryRow) -> None:
         # What stands there is known by its content now, whatever was wrong with it before.
         heap.problems.clear(entry.path, "transfer", "content", "read")
         await heap.store(lambda change: change.save([entry]))
-        heap.moved_bytes.pop(entry.path, None)
-        heap.put_off.pop(entry.path, None)
+        heap.transfers.moved_bytes.pop(entry.path, None)
+        heap.transfers.put_off.pop(entry.path, None)

@@ -1,16 +1,16 @@
 """Where to look, and what has been seen of files that are not settled yet."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Final, TypeVar
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
-from heapsyncd.folder.snapshot import Entry, Stat
+from heapsyncd.folder.snapshot import Entry
+from heapsyncd.model import Stat
 from heapsyncd.sync.edits.saved_file import Saved
 from heapsyncd.sync.heap.index import link_key
 from heapsyncd.sync.heap.limits import NOTE_BYTES
@@ -18,36 +18,15 @@ from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.merge.note_text import names_in
 
-QUIET_S = 0.3
-"""A file written in place is read when it has been quiet for this long."""
-ARRIVED_S = 10.0
-"""New files that do not become quiet are waited for no longer than this: by the first look, and by
-texts that link to them.
-"""
-SHRUNK_S = 3.0
-"""A file that lost most of its text is believed after this long."""
-AGAIN_S = 0.1
-"""When a path is looked at that was not as expected."""
 
-BATCH: Final = 64
-BATCH_BYTES: Final = 1 << 20
-"""So many files, or bytes of them, are read and taken in together."""
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """New files that are not settled yet: the keys of the names they are linked to by, and when
+    the first is due.
+    """
 
-T = TypeVar("T")
-
-
-def batches(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """What is taken in together, in order; ``size``: bytes of one."""
-    batch: list[T] = []
-    left = BATCH_BYTES
-    for item in items:
-        if batch and (len(batch) == BATCH or size(item) > left):
-            yield batch
-            batch, left = [], BATCH_BYTES
-        batch.append(item)
-        left -= size(item)
-    if batch:
-        yield batch
+    keys: frozenset[str]
+    due: float
 
 
 @dataclass
@@ -75,7 +54,7 @@ class Debounce:
         """
         for path in paths:
             if not self.heap.problems.stop(path):
-                self._due.setdefault(path, time.monotonic() + AGAIN_S)
+                self._due.setdefault(path, time.monotonic() + self.heap.timing.again_s)
 
     @property
     def idle(self) -> bool:
@@ -105,12 +84,12 @@ class Debounce:
         if stat != entry.stat:
             since = now
         self._seen[entry.path] = (entry.stat, since)
-        wait = QUIET_S
-        replaced = row is not None and row.inode != entry.stat.inode
+        wait = self.heap.timing.quiet_s
+        replaced = row is not None and (row.stat is None or row.stat.inode != entry.stat.inode)
         if replaced or time.time_ns() - entry.stat.mtime_ns > 2_000_000_000:
             wait = 0.0
         if row is not None and row.role == "note" and _shrunk(row.size or 0, entry.stat.size):
-            wait = SHRUNK_S
+            wait = self.heap.timing.shrunk_s
         owner_due = self._due.get(owner or "")
         if now - since >= wait and owner_due is None:
             del self._seen[entry.path]
@@ -127,7 +106,7 @@ class Debounce:
         ):
             match result:
                 case Unsettled():
-                    self._due[path] = time.monotonic() + QUIET_S
+                    self._due[path] = time.monotonic() + heap.timing.quiet_s
                 case Moved():
                     self.paths.add(path)
                 case FolderTrouble():
@@ -153,18 +132,23 @@ class Debounce:
         waiting = (p for p in self._due if p not in index.entries)
         return [p for p in waiting if seen.get(p, (None, 0.0))[0] is not None]
 
-    def _names_to_come(self, saved: Saved, now: float) -> bool:
+    def _coming(self) -> _Coming:
+        """The new notes that are not settled yet, but for texts that wait for such."""
+        paths = [p for p in self._unsettled() if p.endswith(".md") and p not in self._put_off]
+        keys = frozenset(link_key(k) for p in paths for k in (p, PurePosixPath(p).name))
+        return _Coming(keys, min((self._due[p] for p in paths), default=0.0))
+
+    def _names_to_come(self, saved: Saved, coming: _Coming, now: float) -> bool:
         """Whether a text names a new file that is not settled yet: then it is read when that is,
         for until then the name means nothing; but it does not wait for ever.
         """
-        coming = [p for p in self._unsettled() if p.endswith(".md") and p not in self._put_off]
-        keys = {link_key(k) for p in coming for k in (p, PurePosixPath(p).name)}
+        keys = coming.keys
         named = names_in(saved.data) if keys else []
         if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
             return False
-        if now - self._put_off.setdefault(saved.path, now) > ARRIVED_S:
+        if now - self._put_off.setdefault(saved.path, now) > self.heap.timing.arrived_s:
             return False
-        self._due[saved.path] = min(self._due[p] for p in coming)
+        self._due[saved.path] = coming.due
         self._seen[saved.path] = (saved.stat, 0.0)
         return True
 

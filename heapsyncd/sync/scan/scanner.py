@@ -9,7 +9,7 @@ stays away.
 import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -22,9 +22,9 @@ from heapsyncd.folder.snapshot import Entry, Snapshot, compare
 from heapsyncd.sync.deletions import holds
 from heapsyncd.sync.edits import moves
 from heapsyncd.sync.edits.contents import content_changed
+from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.edits.note_saved import judged, notes_saved
 from heapsyncd.sync.edits.saved_file import Saved
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.limits import NOTE_BYTES, spread
 from heapsyncd.sync.heap.observed import Created, Found
 from heapsyncd.sync.heap.observed import Moved as MovedEntry
@@ -32,9 +32,8 @@ from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_of, assets_owner, stands_in_for
 from heapsyncd.sync.layout.ignore_rules import Rules
 from heapsyncd.sync.merge.base_selection import is_alike
-from heapsyncd.sync.merge.note_text import digest
 from heapsyncd.sync.scan.adoption import Unplaced, take_in
-from heapsyncd.sync.scan.debounce import ARRIVED_S, QUIET_S, Debounce, batches
+from heapsyncd.sync.scan.debounce import Debounce
 from heapsyncd.sync.scan.former_name_saves import taken_home
 from heapsyncd.sync.scan.move_detection import recognise
 from heapsyncd.sync.scan.swaps import displaced, named
@@ -42,25 +41,17 @@ from heapsyncd.sync.scan.truncated_files import mended
 
 log = structlog.get_logger()
 
-GONE_S = 1.0
-"""A path counts as gone when it stays away for this long: editors replace files by moving them
-about.
-"""
-GONE_MOST_S = 10.0
-"""While more paths go, those before them are not believed either, so that a mass deletion is seen
-as one; for no longer than this.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class _Named:
     """What is left of a look when all that is new in it, or stands elsewhere, has its name.
 
-    ``texts``: of notes, to be read. ``gone``: what seems to be deleted. ``waiting``: whether there
-    are new files that are not settled yet.
+    ``read``: the notes among ``texts`` that are to be taken in. ``gone``: what seems to be
+    deleted. ``waiting``: whether there are new files that are not settled yet.
     """
 
-    texts: Sequence[Saved] = ()
+    texts: NewTexts
+    read: Sequence[str] = ()
     gone: Sequence[EntryRow] = ()
     waiting: bool = False
 
@@ -70,13 +61,15 @@ class Scanner(Debounce):
     """Carries what was hinted at into the cache. One owner: the folder's task."""
 
     rules: Rules
+    began_ns: int = field(default_factory=time.time_ns)
+    """When this life began, by the clock that stamps files."""
 
     async def look_first(self) -> None:
         """The first look of a life: new files are waited for, because one may be the file of a
         block that has none (a lost cache, a move while nobody looked), which else would get
         another.
         """
-        patient_until = time.monotonic() + ARRIVED_S
+        patient_until = time.monotonic() + self.heap.timing.arrived_s
         await self.look()
         while self.arriving and time.monotonic() < patient_until:
             await asyncio.sleep(max(0.01, self.next_due_s() or 0.0))
@@ -105,11 +98,11 @@ class Scanner(Debounce):
                     return
                 everything = everything or wait_s == 0.0
             if everything:
-                snapshot = await self.heap.disk.scan(self.heap.ignore)
+                snapshot = await self.heap.disk.scan(self.heap.layout.ignore)
                 scope = None
                 self._due.clear()
             else:
-                snapshot = await self.heap.disk.scan(self.heap.ignore, paths)
+                snapshot = await self.heap.disk.scan(self.heap.layout.ignore, paths)
                 scope = paths
         except FolderTrouble:
             self.hint(paths, everything=everything)
@@ -135,8 +128,11 @@ class Scanner(Debounce):
         # Names before texts, and deletions last: texts link to what was renamed, made, found or
         # deleted at the same time.
         named = await self._moved_or_created(missing, created, now)
-        for some in batches(named.texts, lambda saved: len(saved.data)):
-            await notes_saved(self.heap, [s for s in some if not self._names_to_come(s, now)])
+        coming = self._coming()
+        for some in batches(named.read, lambda path: named.texts.heads[path].stat.size):
+            texts = await named.texts.of(some)
+            ready = [s for s in texts if not self._names_to_come(s, coming, now)]
+            await notes_saved(self.heap, ready)
         await self._changed([*changed, *known], now)
         await self._believe(named.gone, now, waiting=named.waiting)
         for path in scope or ():
@@ -146,9 +142,7 @@ class Scanner(Debounce):
 
     def _comes_back(self, entry: Entry) -> bool:
         row = self.heap.index.entries.get(entry.path)
-        return (
-            row is not None and row.role == "note" and row.inode is None and entry.kind == "file"
-        )
+        return row is not None and row.role == "note" and row.stat is None and entry.kind == "file"
 
     async def _changed(self, found: list[Entry], now: float) -> None:
         """Read the changed files that are settled, not too many at once."""
@@ -172,9 +166,12 @@ class Scanner(Debounce):
         """Take in known files that were changed."""
         notes = {e.path: row for row, e in found if row.role == "note"}
         known: list[Saved] = []
-        for saved in await self._read(notes):
+        read, coming = await self._read(notes), self._coming()
+        for saved in read:
             row = notes[saved.path]
-            if self._names_to_come(saved, time.monotonic()) or await mended(self.heap, row, saved):
+            if self._names_to_come(saved, coming, time.monotonic()):
+                continue
+            if await mended(self.heap, row, saved, self.began_ns):
                 continue
             try:
                 home = await taken_home(self.heap, row, saved)
@@ -214,17 +211,17 @@ class Scanner(Debounce):
         index = self.heap.index
         aside = [p for p in index.aside if await self.heap.disk.stat(p) is None]
         gone_before = [p for p, (stat, _) in self._seen.items() if stat is None]
-        gone_now = [*self.heap.held_up, *aside, *gone_before]
+        gone_now = [*self.heap.holds.up, *aside, *gone_before]
         known = [index.entries[p] for p in gone_now if p in index.entries]
         candidates = {e.path: e for e in [*missing, *known]}
+        texts = NewTexts(self._read)
         if not candidates and not created:
-            return _Named()
-        texts: dict[str, Saved] = {}
+            return _Named(texts)
         found, waiting = await self._facts(created, candidates.values(), texts, now)
         found = await named(self.heap, found, candidates.values(), texts)
         plan = recognise(candidates.values(), found, index.path_of, waiting)
         for path in plan.undecided:
-            self._due[path] = now + QUIET_S
+            self._due[path] = now + self.heap.timing.quiet_s
         taken = {c.path: c.found.kind for c in plan.created}
         swapped = [v.entry for v in plan.vanished if stands_in_for(v.entry.path, taken)]
         if swapped:
@@ -246,7 +243,7 @@ class Scanner(Debounce):
             [
                 c.found
                 for c in plan.created
-                if c.found.kind == "file" and (not c.found.is_note or c.path in texts)
+                if c.found.kind == "file" and (not c.found.is_note or c.path in texts.heads)
             ],
             {c.path: c.copy_of for c in plan.created},
             texts,
@@ -255,21 +252,21 @@ class Scanner(Debounce):
         gone = [
             v.entry
             for v in plan.vanished
-            if v.entry.path not in self.heap.held_up and v.entry not in swapped
+            if v.entry.path not in self.heap.holds.up and v.entry not in swapped
         ]
-        return _Named([texts[p] for p in read if p in texts], gone, bool(waiting))
+        return _Named(texts, [p for p in read if p in texts.heads], gone, bool(waiting))
 
     async def _facts(
         self,
         created: Sequence[Entry],
         gone: Collection[EntryRow],
-        texts: dict[str, Saved],
+        texts: NewTexts,
         now: float,
     ) -> tuple[list[Found], list[Found]]:
         """What is known of new paths: of those that are settled, and of those that are not yet;
         ``texts`` gets the notes'.
         """
-        was = {e.inode: e for e in gone}
+        was = {e.stat.inode: e for e in gone if e.stat is not None}
         found: list[Found] = []
         waiting: list[Found] = []
         whole: list[tuple[Entry, Found]] = []
@@ -287,30 +284,30 @@ class Scanner(Debounce):
                 whole.append((entry, fact))
             else:
                 waiting.append(fact)
-        read: dict[str, Saved] = {}
-        for some in batches([e for e, f in whole if f.is_note], lambda e: e.stat.size):
-            read |= {s.path: s for s in await self._read([e.path for e in some])}
-        for entry, base in whole:
-            saved = read.get(entry.path)
-            known = await self._fact(entry, base, saved, texts, was) if base.is_note else base
-            if known is not None:
-                found.append(known)
-        for fact in [f for f in found if f.path in texts and self._is_new(f, was)]:
-            if self._names_to_come(texts[fact.path], now):
-                found.remove(fact)
-                waiting.append(fact)
+        found += [base for _, base in whole if not base.is_note]
+        notes, coming = [one for one in whole if one[1].is_note], self._coming()
+        for some in batches(notes, lambda one: one[0].stat.size):
+            read = {s.path: s for s in await self._read([e.path for e, _ in some])}
+            for entry, base in some:
+                saved = read.get(entry.path)
+                known = await self._fact(entry, base, saved, texts, was)
+                if known is None:
+                    continue
+                is_new = entry.path in texts.heads and self._is_new(known, was)
+                waits = is_new and saved and self._names_to_come(saved, coming, now)
+                (waiting if waits else found).append(known)
         return found, waiting
 
-    def _merely_moved(self, entry: Entry, was: Mapping[int | None, EntryRow]) -> bool:
+    def _merely_moved(self, entry: Entry, was: Mapping[int, EntryRow]) -> bool:
         """Whether what was found is what stood elsewhere, under another name: nobody writes it."""
         before = was.get(entry.stat.inode)
-        known = None if before is None else stat_of(before)
+        known = None if before is None else before.stat
         if known is None or not entry.stat.same_content(known):
             return False
         self._seen.pop(entry.path, None)
         return True
 
-    def _is_new(self, found: Found, was: Mapping[int | None, EntryRow]) -> bool:
+    def _is_new(self, found: Found, was: Mapping[int, EntryRow]) -> bool:
         """Whether a note is read as soon as it is named: it is none that we know."""
         return found.inode not in was and found.front_id not in self.heap.index.blocks
 
@@ -336,9 +333,9 @@ class Scanner(Debounce):
             stat, since = self._seen.get(entry.path, (None, now))
             self._seen[entry.path] = (None, since if stat is None else now)
         last = max((self._seen[e.path][1] for e in gone), default=now)
-        believed = []
+        believed, timing = [], self.heap.timing
         for entry in gone:
-            at = min(last + GONE_S, self._seen[entry.path][1] + GONE_MOST_S)
+            at = min(last + timing.gone_s, self._seen[entry.path][1] + timing.gone_most_s)
             if waiting or now < at:
                 self._due[entry.path] = max(at, now + 0.05)
             else:
@@ -353,22 +350,23 @@ class Scanner(Debounce):
         entry: Entry,
         base: Found,
         saved: Saved | None,
-        texts: dict[str, Saved],
-        was: Mapping[int | None, EntryRow],
+        texts: NewTexts,
+        was: Mapping[int, EntryRow],
     ) -> Found | None:
         note = None if saved is None else judged(self.heap, saved)
         if saved is None or note is None:
             # It may still be known by its number, if nothing but its name is new.
             before = was.get(entry.stat.inode)
-            known = None if before is None else stat_of(before)
+            known = None if before is None else before.stat
             return base if known is not None and entry.stat.same_content(known) else None
-        texts[entry.path], front_id = saved, note.front.id
+        head = texts.add(saved, note)
+        front_id = note.front.id
         inode, before = saved.stat.inode, was.get(saved.stat.inode)
         if front_id is None and before is not None and not await self._is_edited(before, saved):
             inode = 0  # another file's, used again
         return Found(
             entry.path, "file", inode, saved.stat.device, saved.stat.size,
-            front_id, digest(saved.data),
+            front_id, head.digest,
         )  # fmt: skip
 
     async def _is_edited(self, before: EntryRow, saved: Saved) -> bool:
