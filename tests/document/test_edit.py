@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from heapsyncd.document.edit import Target, express, merge_three
+from heapsyncd.document.edit import Target, edit, express, merge_three
 from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
@@ -550,3 +550,11 @@ def test_nothing_is_sent_in_pieces() -> None:
     assert update is not None
     assert not Replica.load([update]).has_pending()
     assert len(clocks(Replica.load([update]).state_vector())) == 1
+
+
+def test_a_node_that_no_document_has_is_not_as_wished() -> None:
+    """An unknown node of another document is written as text: what it shows is not the target."""
+    node = Block("opaque", attrs(label="chart", digest="00aa11"))
+    assert not edit(Replica(), Target(body=Block("doc", children=(node,)))).reads_as_target
+    text = Block("paragraph", inline=(Text("<!-- heapsyncd: chart 00aa11 -->"),))
+    assert edit(Replica(), Target(body=Block("doc", children=(text,)))).reads_as_target

@@ -131,6 +131,8 @@ class ConcurrentEdits:
             typed |= said(ours) - before
         twice = doubled(both, ours, theirs.view()) if is_ours else Counter()
         lost = typed - now
+        if not is_ours and all(now[word] for word in lost):
+            lost = Counter()  # written again already, by whoever had typed it
         if not lost and not twice:
             return None
         made = express(shared, Target(body=ours), live=theirs).update
@@ -144,6 +146,40 @@ class ConcurrentEdits:
         copied = twice - ((said(ours) | said(theirs.view())) - before)
         body = merged(known, ours, theirs.view()) if copied else known
         return body if (fewer := now - said(body)) and fewer <= copied else None
+
+
+def written_again(
+    log: Sequence[tuple[int, bytes]], ours: frozenset[int], seq: int
+) -> Block | None:
+    """The body in which our words stand again that an update removed without knowing them; None:
+    they came back since, or the log does not hold these rows any more.
+
+    Args:
+        log: the whole log, in order: number and update of each row.
+        ours: our rows that the author of the update could not know.
+        seq: the number of the update.
+
+    Raises:
+        UnreadableDocument, InvalidEdit: they can't be brought together.
+    """
+    rows = dict(log)
+    if not ours | {seq} <= rows.keys():
+        return None
+    before = [row for row in log if row[0] < seq]
+    now = Replica.load([data for n, data in log if n <= seq])
+    body = ConcurrentEdits(before, ours, frozenset()).together(rows[seq], now)
+    if body is None:
+        return None
+    known, had = now.view(), Replica.load([data for _, data in before])
+    lacked = Replica.load([data for n, data in before if n not in ours])
+    lost = said(body) - said(known)
+    # Letters of ours may stand in another word now.
+    lost = lost & (said(had.view()) - said(lacked.view())) or lost
+    for data in (data for n, data in log if n > seq):
+        if not lost - said(now.view()):
+            return None  # whoever removed them after that has seen them
+        now.apply(data)
+    return merged(known, body, now.view()) if lost - said(now.view()) else None
 
 
 def _has_more(found: Block, both: Block, lost: Counter[str]) -> bool:

@@ -40,6 +40,11 @@ BACK = Review(
 UNSEEN = Review(
     "kept", "it was deleted here while somebody else edited it: it was kept, with the edit"
 )
+CROSSED = Review(
+    "kept",
+    "somebody deleted a part of it and could not know what you had just written there: that is"
+    " back. If it was meant to go, remove it once more",
+)
 
 
 def take_in(

@@ -27,10 +27,12 @@ from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge import review_notices
 from heapsyncd.sync.merge.blank_guard import BLANKED, blanked
+from heapsyncd.sync.merge.common_base import said
 from heapsyncd.sync.merge.concurrent_edits import ConcurrentEdits
 from heapsyncd.sync.merge.note_text import reexpress
 from heapsyncd.sync.merge.rebase import restate
 from heapsyncd.sync.merge.undelete import Said, is_deleted_elsewhere
+from heapsyncd.sync.pull.crossed_edits import remember
 from heapsyncd.sync.pull.server_rollback import is_behind
 from heapsyncd.tree import Block
 
@@ -46,8 +48,8 @@ class Incoming:
 
     ``known``: up to which number of our log the server had everything when it was asked.
 
-    ``unheard``: whether our last push was acknowledged, but the server has told nothing of it up
-    to this update: the acknowledgement overtakes what the live link brings. Set by ``receive``.
+    ``unheard``: our rows that were pushed, when the server has told nothing of that up to this
+    update: the acknowledgement overtakes what the live link brings. Set by ``receive``.
     """
 
     id: BlockId
@@ -56,7 +58,7 @@ class Incoming:
     full: bool = False
     asked: int = 0
     known: int = 0
-    unheard: bool = False
+    unheard: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class Absorbed:
     returns: bool = False
     """Whether an edit won over a deletion: the folders it stands in come back with it."""
     reviews: tuple[Review, ...] = ()
+    crossed: frozenset[int] = frozenset()
+    """Our rows that the author of the update could not know, when it removed words."""
 
     @property
     def is_known(self) -> bool:
@@ -106,7 +110,7 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
         if _is_echo(heap, item):
             heap.link.recent_acks.heard(item.id)
         else:
-            new.append(replace(item, unheard=_is_unheard(heap, item.id)))
+            new.append(replace(item, unheard=_unheard(heap, item.id)))
     if not new:
         return
     async with heap.lock:
@@ -139,13 +143,14 @@ def _is_echo(heap: HeapContext, item: Incoming) -> bool:
     )
 
 
-def _is_unheard(heap: HeapContext, block: BlockId) -> bool:
-    """Whether the server has told nothing of a block since it was pushed, though a live link would
-    bring it: what comes from there may have been written before the push arrived.
+def _unheard(heap: HeapContext, block: BlockId) -> frozenset[int]:
+    """Our rows of a block that were pushed, when the server has told nothing of it since, though a
+    live link would bring it: what comes from there may have been written before the push arrived.
     """
     link = heap.link
-    is_followed = link.live is not None and link.follows_all
-    return is_followed and link.recent_acks.is_unheard(block, time.monotonic())
+    if link.live is None or not link.follows_all:
+        return frozenset()
+    return link.recent_acks.unheard(block, time.monotonic())
 
 
 async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]:
@@ -177,6 +182,8 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
             heap.look_at_files()
         elif one.replica is not None:
             heap.replicas.put(one.state.id, seq, one.replica)
+            if one.crossed:
+                remember(heap, one.state.id, one.crossed, seq + 1 - len(one.rows))
         was_live = one.state.sync_version and one.state.deleted_at_ms is None
         if one.restart or not was_live:
             heap.wake.follow.set()
@@ -304,7 +311,7 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
         return Absorbed(found.state, item.sync_version, replica=held, forgot=forgot)
     replica = held or Replica.load([r.data for r in found.rows], client_id)
     new: list[tuple[bytes, bool]] = []
-    ours = replica.view() if found.unsent else None
+    ours = replica.view() if found.unsent or item.unheard else None
     trashed = Said.of(replica) if found.state.deleted_at_ms is not None else None
     taken = replica.take(item.update)
     if taken.is_news:
@@ -317,15 +324,25 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
         made = edit(replica, target)
         if made.update is not None:
             new.append((made.update, True))
-    if taken.changed and ours is not None:
+    if taken.changed and found.unsent and ours is not None:
         reviews += review_notices.met(found.rows, item.update, ours, replica)
     if not new:
         return Absorbed(found.state, item.sync_version, replica=replica, forgot=forgot)
-    fields = replica.fields()
     return Absorbed(
-        found.state, item.sync_version, tuple(new), replica=replica, fields=fields,
+        found.state, item.sync_version, tuple(new), replica=replica, fields=replica.fields(),
         reviews=reviews, forgot=forgot, returns=wins,
+        crossed=_crossed(found, item, ours, replica) if taken.is_news else frozenset(),
     )  # fmt: skip
+
+
+def _crossed(
+    found: _Found, item: Incoming, ours: Block | None, replica: Replica
+) -> frozenset[int]:
+    """Our log rows of whose words some are gone by an update that crossed them on the way."""
+    if not item.unheard or ours is None or not said(ours) - said(replica.view()):
+        return frozenset()
+    # What is unsent goes on from it.
+    return item.unheard | {r.seq for r in found.rows if r.local}
 
 
 def _wins(
@@ -341,7 +358,7 @@ def _wins(
     """
     if trashed is None:
         # Deleted by somebody who had not seen what was written here.
-        is_unseen = found.unsent or item.unheard
+        is_unseen = found.unsent or bool(item.unheard)
         wins = is_unseen and replica.fields().deleted_at_ms is not None
         return (True, (review_notices.KEPT,)) if wins else (False, ())
     now = Said.of(replica)
