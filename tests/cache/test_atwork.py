@@ -29,7 +29,7 @@ def left_alone(path: Path) -> list[str]:
     """The blocks that a life leaves alone, as its log tells when it begins."""
     with capture_logs() as told, AtWork.open(path):
         pass
-    return [line["block"] for line in told if line["event"] == "a document is left alone"]
+    return [line["block"] for line in told if line["event"] == "document skipped"]
 
 
 def test_two_deaths_are_told_with_the_way_back(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_two_deaths_are_told_with_the_way_back(tmp_path: Path) -> None:
     with capture_logs() as told, AtWork.open(path) as marks, marks.on(OTHER):
         pass
     assert [(line["block"], line["log_level"]) for line in told] == [(BLOCK, "warning")]
-    assert "left alone" not in told[0]["event"]
+    assert "skipped" not in told[0]["event"]
     life(path)
     with capture_logs() as told, AtWork.open(path) as marks:
         (line,) = told
