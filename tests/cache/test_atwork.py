@@ -29,11 +29,11 @@ def left_alone(path: Path) -> list[str]:
     """The blocks that a life leaves alone, as its log tells when it begins."""
     with capture_logs() as told, AtWork.open(path):
         pass
-    return [line["block"] for line in told if line["event"] == "a document is left alone"]
+    return [line["block"] for line in told if line["event"] == "document skipped"]
 
 
 def test_two_deaths_are_told_with_the_way_back(tmp_path: Path) -> None:
-    """The first is told in the log; after the second the block is left alone, and the log and the
+    """The first is told in the log; after the second the block is skipped, and the log and the
     problem name the file that is to be removed.
     """
     path = tmp_path / "home.atwork"
@@ -41,11 +41,11 @@ def test_two_deaths_are_told_with_the_way_back(tmp_path: Path) -> None:
     with capture_logs() as told, AtWork.open(path) as marks, marks.on(OTHER):
         pass
     assert [(line["block"], line["log_level"]) for line in told] == [(BLOCK, "warning")]
-    assert "left alone" not in told[0]["event"]
+    assert "skipped" not in told[0]["event"]
     life(path)
     with capture_logs() as told, AtWork.open(path) as marks:
         (line,) = told
-        assert f"remove {path}" in line["why"]
+        assert f"remove {path}" in line["reason"]
         with pytest.raises(UnreadableDocument, match=f"remove {path}"), marks.on(BLOCK):
             pass
         with marks.on(OTHER):

@@ -101,7 +101,7 @@ async def test_trouble_is_explained(device: Device, server: Server, heap_id: Hea
     assert found["rule"].startswith("Its edits are kept here")
     (status,) = (await device.status())["heaps"]
     assert {p["path"]: p["direction"] for p in status["pending"]}["Groceries.md"] == "up"
-    assert "to send: Groceries.md: held up by its problem" in (await device("status")).out
+    assert "to send: Groceries.md: blocked by its problem" in (await device("status")).out
     done = await device("explain", "folder/Home")
     assert done.code == 1
     assert "name a file in it" in done.err

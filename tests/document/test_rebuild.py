@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
-from heapsyncd.document.rebuild import fresh
+from heapsyncd.document.rebuild import rebuild
 from heapsyncd.errors import UnreadableDocument
 from tests.document.encodings import item, span, update
 from tests.document.victim import Victim
@@ -46,7 +46,7 @@ def test_unknown_roots_are_carried_over(victim: Victim, root: Any) -> None:
     old["someplace_v9"] = root
     assert victim.survives([old.get_update()])
     new: Doc[Any] = Doc()
-    new.apply_update(fresh([old.get_update()]))
+    new.apply_update(rebuild([old.get_update()]))
     assert plain(new.get("someplace_v9", type=type(root))) == plain(root)
 
 
@@ -57,7 +57,7 @@ def test_a_map_in_a_text_is_carried_over() -> None:
     old["content_v0"] = XmlFragment([XmlElement("p", {}, [text])])
     text.insert_embed(3, Map({"k": 1}))
     new: Doc[Any] = Doc()
-    new.apply_update(fresh([old.get_update()]))
+    new.apply_update(rebuild([old.get_update()]))
     (copy,) = new.get("content_v0", type=XmlFragment).children
     assert [plain(v) for v, _ in copy.children[0].diff()][1] == {"k": 1.0}
 
@@ -78,4 +78,4 @@ def test_what_is_out_of_place_is_told(victim: Victim, structs: list[tuple[bytes,
     data = update([(7, 0, structs)])
     assert victim.survives([data])
     with pytest.raises(UnreadableDocument):
-        fresh([data])
+        rebuild([data])

@@ -82,7 +82,7 @@ async def test_a_pull_that_would_end_the_process(
             break
     assert "mine" in await world.text(good)
     if updates == [NESTED]:
-        assert any("can't be read: its data is not taken in" in line for line in verdict.left)
+        assert any("can't be read: its data is refused" in line for line in verdict.left)
     proxy.set(None)
     await world.change(bad, body="mended\n")
     await device.once()
@@ -133,7 +133,7 @@ async def test_a_cache_of_an_older_version(world: World) -> None:
         await world.change(good, body=f"good {step}\n")
         verdict = await device.once()
         assert verdict.exit_code == 1
-        assert any("not taken in" in line for line in verdict.left), verdict
+        assert any("its data is refused" in line for line in verdict.left), verdict
         assert device.notes()["Good.md"] == f"good {step}\n"
 
 

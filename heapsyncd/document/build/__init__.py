@@ -1,1 +1,1 @@
-"""The new body of an edit: built and judged as values, then written into the document."""
+"""Carry a plan out: build new nodes as values, check them, write them as operations."""

@@ -12,11 +12,11 @@ from heapsyncd.document.view.from_nodes import View
 from heapsyncd.document.xml import nodes
 from heapsyncd.document.xml.content_model import violations
 from heapsyncd.document.xml.nodes import Elem, Txt
-from heapsyncd.document.xml.schema import Spoken
+from heapsyncd.document.xml.schema import DocumentVocabulary
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import Block, Inline, Text, attrs
 
-SPOKEN = Spoken(Elem(""))
+SPOKEN = DocumentVocabulary(Elem(""))
 ODD = st.sampled_from(
     ["", " x", "x ", "a\nb", "a\rb", "a\0b", "<b>", "\ufffc", "x\xa0", "a & b é"]
 )
@@ -61,11 +61,11 @@ def test_its_nodes_are_what_they_are_taken_for(block: Block) -> None:
     spelled as foretold.
     """
     assume(fast_blocks.is_simple(block))
-    made = fast_blocks.Unmade(block, SPOKEN)
+    made = fast_blocks.DeferredElem(block, SPOKEN)
     doc: Doc[XmlFragment] = Doc()
     with nodes.transaction(doc) as txn:
         root = nodes.fragment(doc, txn, nodes.BODY)
-        fast_blocks.plant(root, 0, block, SPOKEN, txn)
+        fast_blocks.insert(root, 0, block, SPOKEN, txn)
         (raw,) = root.children(txn)
         assert raw.get_string(txn) == fast_blocks.spelling(block, SPOKEN)
     assert View().block(made, (0,)) == block
@@ -125,11 +125,11 @@ def test_simple_and_other_blocks_in_one_list() -> None:
 
 def test_what_came_out_otherwise_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written is read back: when it is something else, there is no edit."""
-    plant = fast_blocks.plant
+    plant = fast_blocks.insert
 
     def wrong(raw: XmlFragment, index: int, block: Block, *more: object) -> None:
         plant(raw, index, _paragraph(Text("y")), *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(fast_blocks, "plant", wrong)
+    monkeypatch.setattr(fast_blocks, "insert", wrong)
     with pytest.raises(InvalidEdit, match="planned"):
         express([], Target(body=Block("doc", (), (X,))))

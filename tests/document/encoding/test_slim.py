@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from heapsyncd.document.edit import Target, express
 from heapsyncd.document.encoding.slim import slim
-from heapsyncd.document.encoding.state_vectors import number
+from heapsyncd.document.encoding.state_vectors import encode_varint
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
@@ -21,7 +21,7 @@ def test_the_same_document_without_what_went(texts: list[str], data: st.DataObje
     structs, ranges, clock = [], [], 0
     for text in texts:
         units = len(text.encode("utf-16-le")) // 2
-        head = HEAD if not clock else b"\7" + number(clock - 1)
+        head = HEAD if not clock else b"\7" + encode_varint(clock - 1)
         structs.append((item(4, span(text.encode()), head, 0x80 if clock else 0), units))
         if data.draw(st.booleans()):
             ranges.append((clock, units))

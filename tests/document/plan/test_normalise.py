@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.document.plan.normalise import settled
+from heapsyncd.document.plan.normalise import normalise
 from heapsyncd.document.replica import Replica
 from heapsyncd.tree import Atom, Block
 from tests.document.worlds import A_BODY, BODY, build, edits
@@ -36,8 +36,8 @@ def test_an_unchanged_view_is_the_view_itself(body: Any) -> None:
     """What is as in the document needs no comparing: it is the document's own."""
     base = view(body)
     if base.children:
-        assert settled(view(body), base) is base
-    assert settled(base, base) == base
+        assert normalise(view(body), base) is base
+    assert normalise(base, base) == base
 
 
 @LAW
@@ -49,7 +49,7 @@ def test_unknown_nodes_are_the_documents_own_and_stand_once(
     base = view(body)
     repeated = st.lists(st.sampled_from([*base.children, *view(other).children] or [base]))
     goal = data.draw(repeated.map(base.with_children) | edits(view(other)))
-    found = settled(goal, base)
+    found = normalise(goal, base)
     assert found.words() or not goal.words()
     assert unknown(found) <= unknown(base)
 
@@ -59,8 +59,8 @@ def test_unknown_nodes_are_the_documents_own_and_stand_once(
 def test_twice_is_once(body: Any, other: Block, data: st.DataObject) -> None:
     """What is fit already stays as it is; what is the base's own is its very own block."""
     base = view(body)
-    once = settled(data.draw(edits(base) | st.just(other)), base)
-    assert settled(once, base) == once
+    once = normalise(data.draw(edits(base) | st.just(other)), base)
+    assert normalise(once, base) == once
     own = {id(block) for block in base.walk()}
     if once.children and base.children and once.children[0] == base.children[0]:
-        assert id(settled(once, base).children[0]) in own
+        assert id(normalise(once, base).children[0]) in own

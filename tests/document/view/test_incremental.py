@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 
-from heapsyncd.document.build.checked_body import shaped
-from heapsyncd.document.build.clones import Clones, Seen
+from heapsyncd.document.build.checked_body import make_checked_body
+from heapsyncd.document.build.clones import Clones, LoadedBody
 from heapsyncd.document.edit import Target, edit, express
 from heapsyncd.document.encoding.state_vectors import clocks
-from heapsyncd.document.plan.normalise import settled
+from heapsyncd.document.plan.normalise import normalise
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, vector_of
 from heapsyncd.document.view.from_handles import show
@@ -102,7 +102,7 @@ def test_a_view_from_the_handles_is_the_view_of_the_values(body: Any, data: st.D
         change(app, data.draw)
     one, other = show(app), show_body(nodes.read(app, nodes.BODY))
     assert placed(one.view) == placed(other.view)
-    assert one.is_plain == other.is_plain
+    assert one.all_known == other.all_known
 
 
 @pytest.mark.slow
@@ -220,7 +220,7 @@ def test_an_edit_looks_into_what_it_changes() -> None:
     text = note(500)
     base = express([], Target(body=parse(text, NO_LINKS))).update or EMPTY
     live = Replica.load([base])
-    goal = settled(parse(text.replace("item 7\n", "item 7 more\n"), NO_LINKS), live.view())
-    seen = Seen.of(live.doc, live.shown())
-    shaped(Clones(seen), goal, {})
-    assert sum(n.is_read for n in seen.root.children if isinstance(n, nodes.Unread)) == 1
+    goal = normalise(parse(text.replace("item 7\n", "item 7 more\n"), NO_LINKS), live.view())
+    seen = LoadedBody.of(live.doc, live.shown())
+    make_checked_body(Clones(seen), goal, {})
+    assert sum(n.is_read for n in seen.root.children if isinstance(n, nodes.LazyElem)) == 1

@@ -67,7 +67,7 @@ async def test_the_third_start_lives(
         await change(server, good, f"{text}\n")
         done = await device("sync", **env)
         assert done.code == 1
-        assert "ended 2 times" in done.err
+        assert "died 2 times" in done.err
         assert ".atwork" in done.err
         assert (device.folder / "Home" / "Good.md").read_text().endswith(f"{text}\n")
     note = device.folder / "Home" / "Good.md"
@@ -75,14 +75,14 @@ async def test_the_third_start_lives(
     assert (await device("sync", **env)).code == 1
     assert "mine" in (await server.document(good)).view().words()
     (problem,) = (await device.status())["heaps"][0]["problems"]
-    assert "ended 2 times" in problem["reason"]
+    assert "died 2 times" in problem["reason"]
 
     assert f"remove {device.state / 'home.atwork'}" in problem["reason"]
 
-    # Nothing is wrong with it any more; it is still left alone until somebody says so.
+    # Nothing is wrong with it any more; it is still skipped until somebody says so.
     done = await device("sync")
     assert done.code == 1
-    assert "a document is left alone" in done.err
+    assert "document skipped" in done.err
     (device.state / "home.atwork").unlink()
     done = await device("sync")
     assert done.code == 0, done.err
@@ -125,7 +125,7 @@ async def test_a_long_note_is_not_to_blame_for_a_stop(
     device: Device, server: Server, heap_id: HeapId, tmp_path: Path
 ) -> None:
     """A daemon that was told to stop, and is killed because a note takes longer than the system
-    waits, did not die of that note: it is not left alone, however often that happens.
+    waits, did not die of that note: it is not skipped, however often that happens.
     """
     device.configure(server.url)
     (tmp_path / "slow").mkdir()
@@ -143,6 +143,6 @@ async def test_a_long_note_is_not_to_blame_for_a_stop(
             process.terminate()
             await eventually(lambda: stands(b"r"))
             process.kill()
-            assert b"left alone" not in (await process.communicate())[1]
+            assert b"document skipped" not in (await process.communicate())[1]
     assert (await device("sync")).code == 0
     assert (device.folder / "Home" / "Long.md").read_text().endswith("long\n")

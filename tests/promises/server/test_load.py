@@ -16,7 +16,7 @@ from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 from ulid import ULID
 
 from heapsyncd.document import updates
-from heapsyncd.document.encoding.state_vectors import number
+from heapsyncd.document.encoding.state_vectors import encode_varint
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import HeapId, new_block_id
@@ -163,7 +163,7 @@ def test_what_was_never_committed_is_forgotten() -> None:
     def look(batch: Batch) -> str:
         held = batch.get(block)
         assert held is not None
-        return said(loaded(held.folded()))
+        return said(loaded(held.merged()))
 
     assert carry_out(block, stored, [change], Limits()).results == [(True, True)]
     assert carry_out(block, stored, [look], Limits()).results == [(True, "stored")]
@@ -172,13 +172,13 @@ def test_what_was_never_committed_is_forgotten() -> None:
 @pytest.mark.slow
 async def test_work_apart_ends_in_time() -> None:
     """Work that takes too long is given up; what comes after it is done."""
-    apart = LargeDocuments(Limits(large_s=1))
+    large_documents = LargeDocuments(Limits(large_s=1))
     try:
         with pytest.raises(UnreadableDocument):
-            await apart.work(1 << 30, sum, range(1 << 40))
-        assert await apart.work(1 << 30, len, b"next") == 4
+            await large_documents.work(1 << 30, sum, range(1 << 40))
+        assert await large_documents.work(1 << 30, len, b"next") == 4
     finally:
-        await apart.close()
+        await large_documents.close()
 
 
 async def test_waiting_updates_are_bounded(tmp_path: Path) -> None:
@@ -202,13 +202,13 @@ async def test_waiting_updates_are_bounded(tmp_path: Path) -> None:
 
 
 def vector_of_many(clients: int) -> bytes:
-    return number(clients) + b"\1\1" * clients
+    return encode_varint(clients) + b"\1\1" * clients
 
 
 def deletions(client: int, count: int) -> bytes:
     """An update that deletes every other letter of a client's, whose letters nobody has."""
-    ranges = b"".join(number(2 * k) + b"\1" for k in range(count))
-    return b"\0" + number(1) + number(client) + number(count) + ranges
+    ranges = b"".join(encode_varint(2 * k) + b"\1" for k in range(count))
+    return b"\0" + encode_varint(1) + encode_varint(client) + encode_varint(count) + ranges
 
 
 @cache
@@ -334,7 +334,7 @@ async def test_presence_is_bounded(tmp_path: Path) -> None:
                 await two.send(names[2], hp.Awareness(states(k, 4, 900)))
             assert sum([await answered(two, name) for name in names]) <= 10_000 + 3
             await one.socket.close()
-            await until(lambda: len(server._services.rooms.seats()) == 3)
+            await until(lambda: len(server._services.rooms.select()) == 3)
             for k in range(200, 240, 4):
                 await two.send(names[1], hp.Awareness(states(k, 4, 900)))
             assert await answered(two, names[1]) > 2_500
