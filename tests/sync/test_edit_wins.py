@@ -321,7 +321,7 @@ async def test_an_edit_is_heard_before_the_deletion_is_sent(
     assert device.notes() == {"Note.md": "* one\n* two\n* three\n"}
     assert not await is_trashed(world, block)
     (notice,) = await notices(device)
-    assert notice.startswith("Note.md: it was deleted while somebody else")
+    assert notice.startswith("Note.md: It was deleted while somebody else")
 
 
 @pytest.mark.parametrize("live", ["all", "off"])

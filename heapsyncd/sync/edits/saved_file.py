@@ -207,7 +207,7 @@ class Reader:
         reviews: tuple[Review, ...] = ()
         if not reading.is_made:
             seen = None if current else base
-            reviews = review_notices.take_in(live, reading.update, seen, note, links)
+            reviews = review_notices.apply_edit(live, reading.update, seen, note, links)
         update = _undeleted(live, reading.update)
         seq: int | None
         if chosen is None or base is None or base.updates is None or not reading.is_whole:

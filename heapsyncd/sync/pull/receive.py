@@ -29,8 +29,8 @@ from heapsyncd.sync.merge import review_notices
 from heapsyncd.sync.merge.blank_guard import BLANKED, blanked
 from heapsyncd.sync.merge.concurrent_edits import ConcurrentEdits
 from heapsyncd.sync.merge.note_text import reexpress
-from heapsyncd.sync.merge.rebase import restate
-from heapsyncd.sync.merge.undelete import Said
+from heapsyncd.sync.merge.rebase import rebase
+from heapsyncd.sync.merge.undelete import NoteContent
 from heapsyncd.sync.pull.server_rollback import is_behind
 from heapsyncd.tree import Block
 
@@ -179,12 +179,12 @@ class _Found:
             return None
         log_rows = [(r.seq, r.data) for r in self.rows]
         try:
-            return ConcurrentEdits(log_rows, unsent, self.sent).together(update, merged)
+            return ConcurrentEdits(log_rows, unsent, self.sent).merge(update, merged)
         except BlockError as error:
             log.warning("edits not brought together", block=self.state.id, reason=str(error))
             return None
 
-    def is_deleted_elsewhere(self, update: bytes, here: Said) -> bool:
+    def is_deleted_elsewhere(self, update: bytes, here: NoteContent) -> bool:
         """Whether an update brings a deletion by somebody else beside one that is not sent yet: of
         the two the document shows either.
         """
@@ -255,7 +255,7 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
     replica = held or Replica.load([r.data for r in found.rows], client_id)
     new: list[tuple[bytes, bool]] = []
     ours = replica.view() if found.unsent else None
-    trashed = Said.of(replica) if found.state.deleted_at_ms is not None else None
+    trashed = NoteContent.of(replica) if found.state.deleted_at_ms is not None else None
     taken = replica.take(item.update)
     if taken.is_news:
         new.append((item.update, False))
@@ -268,7 +268,7 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
         if made.update is not None:
             new.append((made.update, True))
     if taken.changed and ours is not None:
-        reviews += review_notices.met(found.rows, item.update, ours, replica)
+        reviews += review_notices.overlap_notices(found.rows, item.update, ours, replica)
     if not new:
         return Absorbed(found.state, item.sync_version, replica=replica, forgot=forgot)
     fields = replica.fields()
@@ -279,7 +279,7 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
 
 
 def _wins(
-    found: _Found, update: bytes, trashed: Said | None, replica: Replica
+    found: _Found, update: bytes, trashed: NoteContent | None, replica: Replica
 ) -> tuple[bool, tuple[Review, ...]]:
     """Whether an edit wins over a deletion (``undelete``), and what is to be told of it.
 
@@ -293,8 +293,8 @@ def _wins(
         # Deleted by somebody who had not seen what was written here.
         deleted_now = replica.fields().deleted_at_ms is not None
         return (True, (review_notices.KEPT,)) if deleted_now and found.unsent else (False, ())
-    now = Said.of(replica)
-    if now.comes_back(trashed) and not found.is_deleted_elsewhere(update, trashed):
+    now = NoteContent.of(replica)
+    if now.must_be_restored(trashed) and not found.is_deleted_elsewhere(update, trashed):
         return True, (review_notices.BACK,)
     # Another device was faster.
     return now.fields.deleted_at_ms is None and now.adds_to(trashed), ()
@@ -317,7 +317,7 @@ def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: in
     is_new = item.sync_version > state.sync_version
     if is_new and blanked(old, [r.data for r in rows], item.update):
         return Absorbed(state, item.sync_version, bad=(item.update, BLANKED))
-    say = reexpress if is_new else restate
+    say = reexpress if is_new else rebase
     made = say(old, [r.data for r in rows], item.update, client_id)
     new = [(made.state, False)] + ([(made.local, True)] if made.local is not None else [])
     replica = Replica.load([u for u, _ in new], client_id)
@@ -325,7 +325,7 @@ def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: in
     reviews: tuple[Review, ...] = ()
     if made.local is not None:
         ours, theirs = Replica.load([r.data for r in rows]).view(), Replica.load([item.update])
-        reviews = review_notices.compared(Replica.load(old), ours, theirs, replica)
+        reviews = review_notices.overlap_notices_between(Replica.load(old), ours, theirs, replica)
         returns = fields.deleted_at_ms is None and theirs.fields().deleted_at_ms is not None
     if state.deleted_at_ms is not None:
         # Deleted here, and not there: the deletion was not said anew.
