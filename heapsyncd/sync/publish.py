@@ -25,15 +25,15 @@ from heapsyncd.sync.deletions.holds import removable, take_deleted_away
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
-from heapsyncd.sync.layout.attachments import Holding, show_files
-from heapsyncd.sync.layout.ignore_rules import unhidden
+from heapsyncd.sync.layout.attachments import AttachmentOwner, place_attachments
+from heapsyncd.sync.layout.ignore_rules import without_hidden
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
 from heapsyncd.sync.layout.placement import (
     commit_entries,
     make_folders,
     plan_places,
     put_in_place,
-    remove,
+    remove_deleted,
 )
 from heapsyncd.sync.merge.note_text import Note, compose, front_values, mentions, shown_files
 from heapsyncd.tree import Block
@@ -94,9 +94,9 @@ async def _publish_batch(
     ):
         await plan_places(heap)
     places = heap.layout.places
-    states = [s for s in await unhidden(heap, states, places) if _is_free(heap, s, places)]
+    states = [s for s in await without_hidden(heap, states, places) if _is_free(heap, s, places)]
     gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
-    await remove(heap, await removable(heap, gone), look_at)
+    await remove_deleted(heap, await removable(heap, gone), look_at)
     live = [s for s in states if s.deleted_at_ms is None and s.kind != "tag"]
     await make_folders(heap, live, places)
     await _write_files(heap, [s for s in live if s.kind == "file"], places, look_at)
@@ -131,8 +131,8 @@ async def _write_files(
         changes: list[EntryRow] = []
         done = True
         if path is not None:
-            holding = Holding(state.id, "file", path, files)
-            changes, done = await show_files(heap, holding, look_at)
+            holding = AttachmentOwner(state.id, "file", path, files)
+            changes, done = await place_attachments(heap, holding, look_at)
         await commit_entries(heap, state.id, changes, stale=not done)
     if states:
         heap.wake.transfer.set()
@@ -165,8 +165,8 @@ async def _write_notes(
     attachments: dict[BlockId, list[EntryRow]] = {}
     left: set[BlockId] = set()
     for note in loaded:
-        holding = Holding(note.state.id, "note", note.path, note.fields.files, note.files)
-        attachments[note.state.id], done = await show_files(heap, holding, look_at)
+        holding = AttachmentOwner(note.state.id, "note", note.path, note.fields.files, note.files)
+        attachments[note.state.id], done = await place_attachments(heap, holding, look_at)
         if not done:
             left.add(note.state.id)
     composed = await offload(lambda: [_compose(heap, n, attachments[n.state.id]) for n in loaded])

@@ -27,8 +27,8 @@ from heapsyncd.sync.heap.limits import WINDOW_MS, brakes
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.layout.attachments import here
-from heapsyncd.sync.layout.placement import remove
+from heapsyncd.sync.layout.attachments import is_present
+from heapsyncd.sync.layout.placement import remove_deleted
 from heapsyncd.sync.merge import review_notices
 
 log = structlog.get_logger()
@@ -61,7 +61,7 @@ async def _without_unseen(heap: HeapContext, gone: Sequence[EntryRow]) -> list[E
     newer = await heap.db.read(lambda tx: [(e, n) for e in notes if (n := _newer(tx, e))])
     unseen = [e for e, (shown, now) in newer if await offload(_says_more, e.path, shown, now)]
     # A content that has a newer version, which has not arrived.
-    unseen += [e for e in gone if e.role == "file" and e.digest is not None and not here(e)]
+    unseen += [e for e in gone if e.role == "file" and e.digest is not None and not is_present(e)]
     if not unseen:
         return list(gone)
     blocks_back = {e.block_id for e in unseen}
@@ -138,7 +138,7 @@ async def take_deleted_away(heap: HeapContext, look_at: set[str]) -> None:
     found = await heap.db.read(lambda tx: [blocks.get(tx, b) for b in doomed])
     gone = [s for s in found if s is not None and s.stale and s.deleted_at_ms is not None]
     if gone:
-        await remove(heap, await removable(heap, gone), look_at)
+        await remove_deleted(heap, await removable(heap, gone), look_at)
 
 
 async def _stopped(
@@ -291,7 +291,7 @@ async def _remove(heap: HeapContext, held: Sequence[Hold], look_at: set[str]) ->
         if s is not None and s.deleted_at_ms is not None
     ]
     async with heap.lock:
-        await remove(heap, states, look_at)
+        await remove_deleted(heap, states, look_at)
 
 
 async def _restore(heap: HeapContext, held: Sequence[Hold]) -> list[Hold]:

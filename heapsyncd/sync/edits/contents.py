@@ -30,7 +30,7 @@ from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_owner
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.layout.attachments import contents_of, here
+from heapsyncd.sync.layout.attachments import contents_of, is_present
 
 log = structlog.get_logger()
 
@@ -154,7 +154,7 @@ async def _attached(
         heap.problems.found("content", path, reason)
         return
     twin = contents_of(heap, owner.block_id).get(file.key)
-    if twin is not None and here(twin) and await heap.disk.stat(twin.path) is not None:
+    if twin is not None and is_present(twin) and await heap.disk.stat(twin.path) is not None:
         name = PurePosixPath(twin.path).name
         reason = f"the same content is attached as {name} already; this copy is not synced"
         heap.problems.found("content", path, reason, "odd")
@@ -202,7 +202,7 @@ async def _versioned(heap: HeapContext, row: EntryRow, file: FileEntry, stat: St
     """A new content stands where an entry is."""
     # Two contents may have swapped their names: what stands elsewhere by now is not given up.
     elsewhere = heap.index.attachments.get(row.block_id, {}).get(row.key or "", row.path)
-    replaced = row.key != file.key and here(row) and elsewhere == row.path
+    replaced = row.key != file.key and is_present(row) and elsewhere == row.path
     drop = (row.key,) if row.key and replaced else ()
     file, new = await _merged(heap, row, file, stat)
     await edit_fields(heap, row.block_id, Target(put_files=(file,), drop_files=drop), [new])

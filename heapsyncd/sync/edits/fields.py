@@ -15,7 +15,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.layout.placement import name_changed
+from heapsyncd.sync.layout.placement import record_rename
 
 log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ async def edit_fields(
         change.remove(gone)
         change.save(also)
         if stood_at is not None:
-            name_changed(change, aliases, stood_at)
+            record_rename(change, aliases, stood_at)
         if target.deleted_at_ms is not None and isinstance(target.deleted_at_ms, int):
             if gone:
                 history.retire(tx, heap.id, block, gone[0], now_ms())

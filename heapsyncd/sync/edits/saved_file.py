@@ -20,7 +20,7 @@ from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.model import Fields
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.state import HeapContext, now_ms
-from heapsyncd.sync.layout.attachments import Holding, wanted_paths
+from heapsyncd.sync.layout.attachments import AttachmentOwner, attachment_paths
 from heapsyncd.sync.merge import review_notices
 from heapsyncd.sync.merge.base_selection import choose, was_written
 from heapsyncd.sync.merge.note_text import (
@@ -257,7 +257,9 @@ def _awaited(heap: HeapContext, entry: EntryRow, fields: Fields) -> dict[str, st
     here = heap.index.attachments.get(entry.block_id, {})
     if all(f.key in here for f in fields.files):
         return {}
-    paths = wanted_paths(Holding(entry.block_id, "note", entry.path, fields.files), here)
+    paths = attachment_paths(
+        AttachmentOwner(entry.block_id, "note", entry.path, fields.files), here
+    )
     return {k: p for k, p in paths.items() if k not in here}
 
 

@@ -18,7 +18,7 @@ from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, is_ulid
 from heapsyncd.model import BlockKind
 from heapsyncd.sync.heap.path_tree import PathTree
-from heapsyncd.sync.heap.paths import ASIDE
+from heapsyncd.sync.heap.paths import PARKING_PREFIX
 
 _PLACED_ROLES = ("note", "folder", "file")
 _UNLINKABLE = frozenset("[]|\n")
@@ -144,7 +144,7 @@ class Index:
             self.remote.add(entry.path)
         elif entry.todo is not None:
             self.moving.add(entry.path)
-        if entry.path.startswith(ASIDE):
+        if entry.path.startswith(PARKING_PREFIX):
             self.aside.add(entry.path)
         if entry.role == "folder":
             self.folders.add(entry.path)

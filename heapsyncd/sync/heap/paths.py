@@ -7,7 +7,7 @@ from heapsyncd.ids import BlockId
 
 ASSETS = ".assets"
 """What the directory of a note's attachments ends in."""
-ASIDE = ".heapsyncd-move-"
+PARKING_PREFIX = ".heapsyncd-move-"
 """How the names begin under which blocks wait until their places are free."""
 
 
@@ -26,11 +26,11 @@ def assets_of(note_path: str) -> str:
     return note_path.removesuffix(".md") + ASSETS
 
 
-def aside(block: BlockId, path: str) -> str:
+def parking_path(block: BlockId, path: str) -> str:
     """The hidden name under which a block waits, in the heap's root."""
-    return f"{ASIDE}{block}{PurePosixPath(path).suffix}"
+    return f"{PARKING_PREFIX}{block}{PurePosixPath(path).suffix}"
 
 
-def stands_in_for(path: str, taken: Mapping[str, str]) -> bool:
+def is_occupied(path: str, taken: Mapping[str, str]) -> bool:
     """Whether something else stands at a path, or a file where a directory above it was."""
     return path in taken or any(taken.get(str(p)) == "file" for p in PurePosixPath(path).parents)

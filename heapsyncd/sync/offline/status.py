@@ -10,7 +10,7 @@ from heapsyncd.model import Problem
 from heapsyncd.sync.cache_file import cache_path, open_cache
 from heapsyncd.sync.deletions.decisions import ask
 from heapsyncd.sync.heap.problems import shown as all_problems
-from heapsyncd.sync.layout.ignore_rules import taken
+from heapsyncd.sync.layout.ignore_rules import stored_rules
 from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Report, shown
 from heapsyncd.sync.runtime.open_heap import unmatched
 
@@ -69,7 +69,7 @@ def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
         listed = entries.of_heap(tx, row.id)
         paths = {e.block_id: e.path for e in listed if e.role != "attachment"}
         report.pending = shown(pending.pending(tx, row.id, PENDING_SHOWN), paths)
-        ignore = taken(tx, row.id)
+        ignore = stored_rules(tx, row.id)
         for entry in listed:
             if entry.todo in {"upload", "download"} and not ignore.match(entry.path, False):
                 report.transfers.append(

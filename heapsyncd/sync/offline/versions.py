@@ -18,7 +18,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.model import Heap
 from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache
 from heapsyncd.sync.edits.restore import inside, restore
-from heapsyncd.sync.layout.ignore_rules import Rules
+from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.publish import publish
 from heapsyncd.sync.report import Report, Wanted
 from heapsyncd.sync.runtime.open_heap import open_heap
@@ -114,7 +114,7 @@ async def restore_alone(account: Account, state_dir: Path, wanted: Wanted) -> li
             heap = Heap(row.id, row.title)
             state = await open_heap(account, db, backend, Report(account.name), heap, at_work)
             stack.push_async_callback(state.disk.close)
-            await Rules.load(state)
+            await IgnoreRules.load(state)
             told += await restore(state, wanted)
             await publish(state, set())
     return told

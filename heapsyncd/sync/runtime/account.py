@@ -34,7 +34,7 @@ from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache, recogn
 from heapsyncd.sync.deletions.decisions import ask
 from heapsyncd.sync.edits.restore import restore
 from heapsyncd.sync.heap import gc_control
-from heapsyncd.sync.layout.ignore_rules import Rules
+from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.push.on_demand import fetch, inside
 from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
 from heapsyncd.sync.runtime.heap import HeapMirror
@@ -333,7 +333,7 @@ class AccountMirror:
         self._claimed.append(state.disk)
         mirror = HeapMirror(
             state,
-            Scanner(state, await Rules.load(state)),
+            Scanner(state, await IgnoreRules.load(state)),
             ONCE_POLL_S if self._once else self._account.poll_interval_s,
             "off" if self._once else self._account.live,
             self._end,

@@ -16,7 +16,7 @@ from heapsyncd.errors import FolderTrouble, TryLater
 from heapsyncd.folder.watch import watch
 from heapsyncd.sync.deletions.holds import carry_out, settle
 from heapsyncd.sync.heap.state import HeapContext
-from heapsyncd.sync.layout.placeholders import settle_placeholders
+from heapsyncd.sync.layout.placeholders import update_placeholders
 from heapsyncd.sync.publish import publish
 from heapsyncd.sync.pull.delta_feed import poll
 from heapsyncd.sync.pull.log_compaction import fold_logs
@@ -224,7 +224,7 @@ class HeapMirror:
             wrote = await publish(state, again, everything=first) or decided
             await settle(state)
             async with state.lock:
-                await settle_placeholders(state)
+                await update_placeholders(state)
         if shut - state.problems.unread("scan"):
             self._rearm.set()  # a directory that could not be read could not be watched
         self.intake.look_again(again)

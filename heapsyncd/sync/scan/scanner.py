@@ -29,8 +29,8 @@ from heapsyncd.sync.heap.limits import NOTE_BYTES, spread
 from heapsyncd.sync.heap.observed import Created, Found
 from heapsyncd.sync.heap.observed import Moved as MovedEntry
 from heapsyncd.sync.heap.offload import offload
-from heapsyncd.sync.heap.paths import assets_of, assets_owner, stands_in_for
-from heapsyncd.sync.layout.ignore_rules import Rules
+from heapsyncd.sync.heap.paths import assets_of, assets_owner, is_occupied
+from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.merge.base_selection import is_alike
 from heapsyncd.sync.merge.note_text import digest
 from heapsyncd.sync.scan.adoption import Unplaced, take_in
@@ -69,7 +69,7 @@ class _Named:
 class Scanner(Debounce):
     """Carries what was hinted at into the cache. One owner: the folder's task."""
 
-    rules: Rules
+    rules: IgnoreRules
     began_ns: int = field(default_factory=time.time_ns)
     """When this life began, by the clock that stamps files."""
 
@@ -230,7 +230,7 @@ class Scanner(Debounce):
         for path in plan.undecided:
             self._due[path] = now + QUIET_S
         taken = {c.path: c.found.kind for c in plan.created}
-        swapped = [v.entry for v in plan.vanished if stands_in_for(v.entry.path, taken)]
+        swapped = [v.entry for v in plan.vanished if is_occupied(v.entry.path, taken)]
         if swapped:
             # A file where a directory was, or the other way: nothing of it comes back there.
             await holds.vanished(self.heap, swapped)

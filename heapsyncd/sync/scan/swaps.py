@@ -20,7 +20,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.sync.edits.saved_file import Saved
 from heapsyncd.sync.heap.observed import Found
 from heapsyncd.sync.heap.offload import offload
-from heapsyncd.sync.heap.paths import aside
+from heapsyncd.sync.heap.paths import parking_path
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge.base_selection import is_alike
@@ -212,7 +212,7 @@ async def _step_aside(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
     if not rows:
         return
     async with heap.lock:
-        moved = [replace(r, path=aside(r.block_id, r.path)) for r in rows]
+        moved = [replace(r, path=parking_path(r.block_id, r.path)) for r in rows]
 
         def store(change: Change) -> None:
             change.remove(r.path for r in rows)
