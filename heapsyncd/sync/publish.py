@@ -21,7 +21,7 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields
-from heapsyncd.sync.deletions.holds import removable, take_deleted_away
+from heapsyncd.sync.deletions.holds import allowed_removals, remove_deleted_files
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
@@ -67,7 +67,7 @@ async def publish(heap: HeapContext, look_at: set[str], *, everything: bool = Fa
         async with heap.lock:
             if heap.layout.rearrange:
                 # What is deleted first: another may have got its place.
-                await take_deleted_away(heap, look_at)
+                await remove_deleted_files(heap, look_at)
                 await put_in_place(heap, look_at)
             if not heap.index.stale:
                 return bool(done)
@@ -96,7 +96,7 @@ async def _publish_batch(
     places = heap.layout.places
     states = [s for s in await without_hidden(heap, states, places) if _is_free(heap, s, places)]
     gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
-    await remove_deleted(heap, await removable(heap, gone), look_at)
+    await remove_deleted(heap, await allowed_removals(heap, gone), look_at)
     live = [s for s in states if s.deleted_at_ms is None and s.kind != "tag"]
     await make_folders(heap, live, places)
     await _write_files(heap, [s for s in live if s.kind == "file"], places, look_at)

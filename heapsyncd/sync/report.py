@@ -150,8 +150,8 @@ class Report:
     """Which of the heaps that the configuration asks for are not there; None: all are."""
     heaps: dict[HeapId, HeapReport] = field(default_factory=dict)
     deletions: Callable[[str | None], Awaitable[list[dict[str, Any]]]] | None = None
-    """What is held of each heap (``decisions.ask``), after an answer has been given, if any; None
-    while no mirror runs."""
+    """List each heap's held deletions, after storing a decision if one is given (see
+    ``decisions.held_deletions``); None while no mirror runs."""
 
     fetch: Callable[[Sequence[str]], Awaitable[list[dict[str, Any]]]] | None = None
     """Have contents fetched that stay on the server otherwise; None while no mirror runs."""

@@ -57,7 +57,7 @@ async def test_damaged_while_nobody_looked(world: World, data: bytes) -> None:
     assert device.notes() == {"Note.md": "first\n\nsecond, and theirs\n"}
     assert (await world.server.document(block)).fingerprint() == before
     (notice,) = device.report.heaps[world.heap].notices
-    assert "its text was put back" in notice
+    assert "Its text was restored" in notice
 
 
 async def test_emptied_again_is_meant(world: World) -> None:

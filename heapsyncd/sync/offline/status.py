@@ -8,7 +8,7 @@ from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.model import Problem
 from heapsyncd.sync.cache_file import cache_path, open_cache
-from heapsyncd.sync.deletions.decisions import ask
+from heapsyncd.sync.deletions.decisions import held_deletions
 from heapsyncd.sync.heap.problems import shown as all_problems
 from heapsyncd.sync.layout.ignore_rules import stored_rules
 from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Report, shown
@@ -47,7 +47,7 @@ async def search_cache(
 async def cached_deletions(
     account: Account, state_dir: Path, decision: str | None = None
 ) -> list[dict[str, Any]]:
-    """As ``decisions.ask``, of an account whose mirror does not run.
+    """As ``decisions.held_deletions``, of an account whose mirror does not run.
 
     Raises:
         FolderTrouble: the cache can't be used.
@@ -55,7 +55,7 @@ async def cached_deletions(
     if not cache_path(account, state_dir).exists():
         return []
     async with await open_cache(account, state_dir) as db:
-        return await ask(db, account.folder, decision)
+        return await held_deletions(db, account.folder, decision)
 
 
 def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:

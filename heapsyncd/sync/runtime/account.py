@@ -31,7 +31,7 @@ from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
 from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache, recognise
-from heapsyncd.sync.deletions.decisions import ask
+from heapsyncd.sync.deletions.decisions import held_deletions
 from heapsyncd.sync.edits.restore import restore
 from heapsyncd.sync.heap import gc_control
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
@@ -251,7 +251,7 @@ class AccountMirror:
 
     async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
         """What is held, after a decision, if any; it is carried out at once."""
-        found = await ask(self._db, self._account.folder, decision)
+        found = await held_deletions(self._db, self._account.folder, decision)
         for mirror in self.mirrors.values():
             mirror.state.wake.publish.set()
         return found

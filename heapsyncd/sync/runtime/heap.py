@@ -14,7 +14,7 @@ from heapsyncd.cache import heaps
 from heapsyncd.config import Live
 from heapsyncd.errors import FolderTrouble, TryLater
 from heapsyncd.folder.watch import watch
-from heapsyncd.sync.deletions.holds import carry_out, settle
+from heapsyncd.sync.deletions.holds import carry_out, release_obsolete
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.placeholders import update_placeholders
 from heapsyncd.sync.publish import publish
@@ -55,7 +55,7 @@ class HeapMirror:
 
     Args:
         state: what its parts share.
-        intake: where the folder's changes are looked for.
+        scanner: where the folder's changes are looked for.
         poll_interval_s: between requests for changes while nothing moves.
         live: which notes are followed.
         stop: ends it; the action at hand is finished.
@@ -63,7 +63,7 @@ class HeapMirror:
     """
 
     state: HeapContext
-    intake: Scanner
+    scanner: Scanner
     poll_interval_s: float
     live: Live
     stop: asyncio.Event
@@ -96,7 +96,7 @@ class HeapMirror:
         """
         return (
             self.first_look
-            and self.intake.idle
+            and self.scanner.idle
             and not self.state.report.left()
             and self._clean_poll_at > self._changed_at
         )
@@ -107,7 +107,7 @@ class HeapMirror:
         report = self.state.report
         return (
             self.first_look
-            and self.intake.idle
+            and self.scanner.idle
             and not report.reading
             and not any(p.trying for p in self.trouble.values() if p.work in {"send", "transfer"})
             and self._clean_poll_at > self._changed_at
@@ -166,7 +166,7 @@ class HeapMirror:
             if hint.everything:
                 self.state.report.watch_trouble = hint.trouble
             self.state.report.reading = True  # never "in sync" with a change unread
-            self.intake.hint(hint.paths, everything=hint.everything)
+            self.scanner.hint(hint.paths, everything=hint.everything)
             self._hinted.set()
 
     async def _folder(self) -> None:
@@ -175,27 +175,27 @@ class HeapMirror:
         while not self.stop.is_set():
             self._hinted.clear()
             self.state.wake.publish.clear()
-            self.intake.hint(self.state.problems.unread("scan", "read"))
+            self.scanner.hint(self.state.problems.unread("scan", "read"))
             try:
                 await self._look_and_publish()
                 self.state.report.ails.pop("folder", None)
             except FolderTrouble as error:
                 self.state.report.ails["folder"] = str(error)
                 log.warning("folder trouble", heap=self.state.report.title, reason=str(error))
-                self.intake.hint((), everything=True)
+                self.scanner.hint((), everything=True)
                 await self._rest("folder", timeout_s=TROUBLE_AGAIN_S)
                 continue
             await self.state.count()
-            self.state.report.reading = self.state.wake.scan_all or not self.intake.idle
+            self.state.report.reading = self.state.wake.scan_all or not self.scanner.idle
             if time.monotonic() > audit_at:
                 audit_at = time.monotonic() + AUDIT_S
-                if self.intake.idle and await missed(self.state):
+                if self.scanner.idle and await missed(self.state):
                     self._rearm.set()
-                self.intake.hint((), everything=True)
+                self.scanner.hint((), everything=True)
                 await ask_again(self.state)
                 await fold_logs(self.state.db, self.state.id, self.state.lock)
                 self.state.tidy()
-            due = self.intake.next_due_s()
+            due = self.scanner.next_due_s()
             # Trouble with a file may end without a sign in the folder (space on the disk, say).
             again = TROUBLE_AGAIN_S if self.state.problems.wait() else AUDIT_S
             left = max(0.05, audit_at - time.monotonic())
@@ -214,20 +214,20 @@ class HeapMirror:
             )
         if state.wake.scan_all:
             state.wake.scan_all = False
-            self.intake.hint((), everything=True)
-        was_idle = self.intake.idle
+            self.scanner.hint((), everything=True)
+        was_idle = self.scanner.idle
         again: set[str] = set()
         shut = state.problems.unread("scan")
         with state.problems.anew("write"):
             decided = await carry_out(state, again)
-            await (self.intake.look_first() if first else self.intake.look())
+            await (self.scanner.scan_first() if first else self.scanner.scan())
             wrote = await publish(state, again, everything=first) or decided
-            await settle(state)
+            await release_obsolete(state)
             async with state.lock:
                 await update_placeholders(state)
         if shut - state.problems.unread("scan"):
             self._rearm.set()  # a directory that could not be read could not be watched
-        self.intake.look_again(again)
+        self.scanner.rescan_soon(again)
         if wrote or not was_idle:
             self._moved()
         if first:
