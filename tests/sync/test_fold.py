@@ -9,7 +9,7 @@ from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.sync.pull.log_compaction import LONG, fold_logs
+from heapsyncd.sync.pull.log_compaction import LONG, compact_logs
 from tests.sync.rig import World
 
 
@@ -51,7 +51,7 @@ async def test_fold(world: World) -> None:
         await db.write(base)
         before = [r.data for r in await db.read(lambda tx: blocks.log(tx, block))]
         at_base = [r.data for r in await db.read(lambda tx: blocks.log(tx, block, seq))]
-        assert await fold_logs(db, world.heap, asyncio.Lock()) == 1
+        assert await compact_logs(db, world.heap, asyncio.Lock()) == 1
         after = await db.read(lambda tx: blocks.log(tx, block))
         base_after = await db.read(lambda tx: blocks.log(tx, block, seq))
         assert len(after) < len(before) - LONG

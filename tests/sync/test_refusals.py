@@ -107,7 +107,7 @@ async def test_one_answer_ends_every_pause(
     """After an outage the first request that is answered, the list of heaps here, lets every heap
     receive, send and transfer at once, however long its own pause would have been.
     """
-    monkeypatch.setattr("heapsyncd.sync.runtime.account.HEAPS_AGAIN_S", 0.1)
+    monkeypatch.setattr("heapsyncd.sync.runtime.account.LIST_HEAPS_S", 0.1)
     monkeypatch.setattr(retry.RetryPolicy, "pause_s", lambda self: 3600.0 * bool(self.last))
     device = behind(proxy, world)
     other = await world.server.add_heap("Other")

@@ -28,14 +28,14 @@ from heapsyncd.sync.heap.limits import NOTE_BYTES
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.merge.note_text import Note
-from heapsyncd.sync.report import Wanted
+from heapsyncd.sync.report import RestoreRequest
 
 log = structlog.get_logger()
 
 TRIES = 5
 
 
-async def restore(heap: HeapContext, wanted: Wanted) -> list[dict[str, Any]]:
+async def restore(heap: HeapContext, wanted: RestoreRequest) -> list[dict[str, Any]]:
     """Put back what is in this heap of it; what was done, for each.
 
     Raises:

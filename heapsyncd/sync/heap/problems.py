@@ -96,7 +96,7 @@ class Problems:
 
     def at(self, path: str) -> str | None:
         """What is wrong with a path; None when nothing is."""
-        return told(r.reason for r in self._rows.values() if r.path == path)
+        return joined(r.reason for r in self._rows.values() if r.path == path)
 
     def stop(self, path: str) -> bool:
         """Whether file and document are left as they are because of a trouble with the path."""
@@ -123,7 +123,7 @@ class Problems:
             self._rows = {k: r for k, r in self._rows.items() if keep(r)}
 
 
-def told(reasons: Iterable[str]) -> str | None:
+def joined(reasons: Iterable[str]) -> str | None:
     """Several reasons as one, none twice; None when there is none."""
     return "; ".join(dict.fromkeys(reasons)) or None
 

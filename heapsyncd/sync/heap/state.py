@@ -30,7 +30,7 @@ from heapsyncd.sync.heap.problems import shown as all_problems
 from heapsyncd.sync.heap.recent_acks import RecentAcks
 from heapsyncd.sync.heap.replica_cache import Replicas
 from heapsyncd.sync.heap.unit_of_work import Change, Stored
-from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, shown
+from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, pending_as_dicts
 
 T = TypeVar("T")
 
@@ -314,7 +314,7 @@ class HeapContext:
         found = (
             self.rewrites.notice(self.index.files(), time.monotonic()),
             f"{hidden} blocks are not written: .heaperignore names their places" if hidden else "",
-            self.report.watch_trouble,
+            self.report.watch_problem,
         )
         return [notice for notice in found if notice]
 
@@ -329,7 +329,7 @@ class HeapContext:
                 history.notices(tx, self.id),
             )
         )
-        self.report.pending = shown(waiting, self.index.path_of)
+        self.report.pending = pending_as_dicts(waiting, self.index.path_of)
         self.report.notices += reviews
 
     def _waiting(self) -> set[BlockId]:

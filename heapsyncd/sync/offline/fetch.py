@@ -1,4 +1,4 @@
-"""Contents that somebody asks for while no mirror runs: the next one fetches them."""
+"""Mark contents for download while no mirror runs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,21 +14,21 @@ from heapsyncd.sync.push.on_demand import asked, inside, progress_of
 
 
 async def mark(account: Account, state_dir: Path, paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """As ``on_demand.fetch``, of an account whose mirror does not run: the next one fetches them.
+    """Mark contents for the next mirror to download; otherwise as ``on_demand.fetch``.
 
     Args:
         account: the account.
-        state_dir: where its cache lives.
+        state_dir: the directory of its cache.
         paths: absolute.
 
     Raises:
-        FolderTrouble: the cache can't be used.
+        FolderTrouble: the cache cannot be used.
     """
     if not cache_path(account, state_dir).exists():
         return []
 
     def work(tx: Tx) -> list[dict[str, Any]]:
-        told = []
+        marked = []
         for heap in heaps.load_all(tx):
             root = account.folder / heap.folder
             rows, troubled = entries.of_heap(tx, heap.id), Problems(problems.load(tx, heap.id))
@@ -36,8 +36,8 @@ async def mark(account: Account, state_dir: Path, paths: Sequence[Path]) -> list
             fresh = [replace(e, todo="download") for e in found.values() if e.todo == "remote"]
             entries.save(tx, heap.id, fresh)
             found |= {e.path: e for e in fresh}
-            told += [progress_of(root, e, troubled.at(e.path)) for e in found.values()]
-        return told
+            marked += [progress_of(root, e, troubled.at(e.path)) for e in found.values()]
+        return marked
 
     async with await open_cache(account, state_dir) as db:
         return await db.write(work)

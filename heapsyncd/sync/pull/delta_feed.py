@@ -219,7 +219,7 @@ def _is_news(state: BlockState, change: Changed) -> bool:
     older = 0 < change.sync_version < state.sync_version
     return (
         change.updated_at_ms != state.announced_ms
-        # What could not be taken in is not asked for at each poll (``retry_problems.ask_again``).
+        # A state that could not be loaded is not pulled at each poll, but by ``retry_problems``.
         or ((newer or older) and state.problem is None)
         or change.updated_at_ms == 0
     )

@@ -18,7 +18,7 @@ LONG = 64
 """A log with more rows than this is folded."""
 
 
-async def fold_logs(db: Database, heap_id: HeapId, lock: asyncio.Lock) -> int:
+async def compact_logs(db: Database, heap_id: HeapId, lock: asyncio.Lock) -> int:
     """Fold the heap's long logs; how many were. ``lock`` keeps others off them meanwhile.
 
     Merging keeps every operation, also those that wait for others; encoding a loaded document anew

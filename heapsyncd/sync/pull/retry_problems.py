@@ -5,7 +5,7 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 
 
-async def ask_again(heap: HeapContext) -> None:
+async def retry_problems(heap: HeapContext) -> None:
     """Have blocks in trouble that the server knows pulled and published once more: the trouble
     may be over. Until both is done they are pending.
     """

@@ -17,7 +17,7 @@ from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import PullAsk
 from heapsyncd.sync.heap.state import HeapContext
-from heapsyncd.sync.pull.retry_problems import ask_again
+from heapsyncd.sync.pull.retry_problems import retry_problems
 
 log = structlog.get_logger()
 
@@ -42,11 +42,11 @@ async def sent_live(heap: HeapContext, block: BlockId, sync_version: int, update
     return False
 
 
-async def look_again(heap: HeapContext) -> None:
+async def check_oversized(heap: HeapContext) -> None:
     """When it is time, have what was sent so offered once more: then it is found to be there."""
     if time.monotonic() >= heap.link.oversized_at_s:
         heap.link.oversized_at_s = math.inf
-        await ask_again(heap)
+        await retry_problems(heap)
 
 
 async def _arrived(heap: HeapContext, block: BlockId, sync_version: int, update: bytes) -> bool:
