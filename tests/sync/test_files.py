@@ -377,7 +377,7 @@ async def test_wrong_hash(world: World, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(HeaperBackend, "download", spoilt)
     verdict = await two.once()
     assert verdict.exit_code == 1
-    assert any("another sha256" in line for line in verdict.left)
+    assert any("wrong sha256" in line for line in verdict.left)
     assert asked == [0, 0, 0]
     assert files(two) == {"Boat.assets/plan.pdf": b"v0"}
     assert not list(two.root.rglob(".heapsyncd-part-*"))

@@ -10,7 +10,7 @@ from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.sync.cache_file import cache_path, open_cache
 from heapsyncd.sync.heap.problems import Problems
-from heapsyncd.sync.push.on_demand import asked, inside, progress_of
+from heapsyncd.sync.push.on_demand import contents_at, inside, progress_of
 
 
 async def mark(account: Account, state_dir: Path, paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -32,7 +32,7 @@ async def mark(account: Account, state_dir: Path, paths: Sequence[Path]) -> list
         for heap in heaps.load_all(tx):
             root = account.folder / heap.folder
             rows, troubled = entries.of_heap(tx, heap.id), Problems(problems.load(tx, heap.id))
-            found = {e.path: e for p in inside(root, paths) for e in asked(rows, p)}
+            found = {e.path: e for p in inside(root, paths) for e in contents_at(rows, p)}
             fresh = [replace(e, todo="download") for e in found.values() if e.todo == "remote"]
             entries.save(tx, heap.id, fresh)
             found |= {e.path: e for e in fresh}

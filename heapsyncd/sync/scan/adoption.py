@@ -41,7 +41,7 @@ from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.placement import commit_entries, plan_places
 from heapsyncd.sync.merge.base_selection import is_alike
 from heapsyncd.sync.merge.note_text import shows
-from heapsyncd.sync.pull.delta_feed import from_trash
+from heapsyncd.sync.pull.delta_feed import insert_trashed
 from heapsyncd.sync.pull.pull import pull
 
 log = structlog.get_logger()
@@ -227,7 +227,7 @@ async def _fetch_from_trash(heap: HeapContext, notes: Sequence[Found]) -> None:
     removed too, unless they contain something else.
     """
     try:
-        if await from_trash(heap, [BlockId(n.front_id) for n in notes if n.front_id]):
+        if await insert_trashed(heap, [BlockId(n.front_id) for n in notes if n.front_id]):
             await pull(heap)
     except (TryLater, PeerError, SignInRefused) as error:
         log.warning("cannot read the trash", heap=heap.report.title, reason=str(error))
