@@ -15,7 +15,7 @@ WAITS: Final = {
     "QUIET_S": 0.05,
     "GONE_S": 0.15,
     "SHRUNK_S": 0.3,
-    "AGAIN_S": 0.02,
+    "RESCAN_S": 0.02,
     "ONCE_POLL_S": 0.05,
     "TROUBLE_AGAIN_S": 0.3,
     "MOVING_S": 0.1,
@@ -29,8 +29,8 @@ def fast(held_above: int = 10_000) -> Iterator[None]:
     through.
     """
     found = [
-        importlib.import_module(f"{sync.__name__}.{module.name}")
-        for module in pkgutil.iter_modules(sync.__path__)
+        importlib.import_module(module.name)
+        for module in pkgutil.walk_packages(sync.__path__, f"{sync.__name__}.")
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("heapsyncd.backoff.SERVER", Backoff(0.1, 1.0))

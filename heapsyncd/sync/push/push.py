@@ -61,6 +61,10 @@ async def push(heap: HeapContext) -> bool:
             return sent
         refused: dict[BlockId, str] = {}
         _note(heap, batch)
+        for one in batch:
+            heap.link.recent_acks.pushed(
+                one.state.id, one.state.sync_version, one.update, time.monotonic()
+            )
         results = await _put_back(heap, batch, await _send(heap, batch, refused))
         # Note them before the commit: an update received right after it may not include them.
         taken = {r.id for r in results if r.status == "ok"}
