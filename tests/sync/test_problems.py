@@ -215,7 +215,7 @@ async def test_broken_front_matter_is_told_and_its_text_kept(world: World) -> No
     assert (verdict.exit_code, verdict.left) == (0, ())
     (line,) = verdict.minor
     assert line.startswith("Home/Broken.md: front matter is not YAML in line 4: ")
-    assert line.endswith("until you correct it, its title and tags do not count")
+    assert line.endswith("until you correct it, its title and tags are ignored")
     assert (device.root / "Broken.md").read_text() == broken
     assert await world.text((await world.titles())["Broken"]) == "text"
     (device.root / "Broken.md").rename(device.root / "Other.md")

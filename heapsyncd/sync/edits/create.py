@@ -1,4 +1,4 @@
-"""Blocks made on this device: new notes, and the rows and first updates of all kinds."""
+"""Create blocks on this device: new notes, and the rows and first updates of all kinds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,13 +36,13 @@ from heapsyncd.sync.merge.note_text import (
 log = structlog.get_logger()
 
 CREATE_BATCH = 100
-"""New notes committed together."""
+"""The number of new notes committed together."""
 
 
 def make_block(
     heap: HeapContext, kind: BlockKind, title: str, target: Target, block: BlockId | None = None
 ) -> tuple[BlockState, bytes | None, Replica]:
-    """A new block: its row, its first update (None when the document is empty) and its replica."""
+    """Return a new block's row, first update (None if its document is empty) and replica."""
     replica = Replica(heap.client_id)
     update = edit(replica, target).update
     state = BlockState(
@@ -70,7 +70,7 @@ def insert_block(
 
 @dataclass(frozen=True, slots=True)
 class _Fresh:
-    """A new note on its way into the cache."""
+    """A new note that is not stored yet."""
 
     saved: Saved
     note: Note
@@ -81,13 +81,13 @@ class _Fresh:
     mentions: frozenset[str] = frozenset()
     live: Replica | None = None
     draft: Draft | None = None
-    """Its text with its id; None: publishing works it out."""
+    """Its text with the id in it; None: left to publishing."""
 
 
 async def notes_created(heap: HeapContext, saved: Sequence[Saved]) -> None:
-    """New files become new notes, and get their ids. Takes the lock.
+    """Create notes from new files, and write their ids into the files. Takes the heap's lock.
 
-    All are named before any is read, so that links among them find each other.
+    All notes get their names before any is read, so that links among them are found.
     """
     async with heap.lock:
         tags: dict[str, BlockState] = {}
@@ -117,14 +117,14 @@ async def _create(
     for fresh in good:
         if fresh.live is not None:
             heap.replicas.put(fresh.state.id, int(fresh.update is not None), fresh.live)
-    # What was changed meanwhile is found by publishing.
+    # Publishing finds the files that were changed meanwhile.
     await write_planned(heap, drafts, set())
     for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
         heap.problems.found("content", path, reason)
 
 
 def _name(heap: HeapContext, saved: Saved, tags: dict[str, BlockState]) -> _Fresh | None:
-    """Give a new file its block and its name; ``tags`` gets the new tag blocks, by title."""
+    """Assign a block and a name to a new file; ``tags`` receives new tag blocks by title."""
     if saved.path in heap.index.entries:
         return None
     note = judged(heap, saved)
@@ -151,7 +151,7 @@ def _name(heap: HeapContext, saved: Saved, tags: dict[str, BlockState]) -> _Fres
 
 
 def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
-    """The first update of a new note, or its path and what is wrong; runs in a thread."""
+    """Return a new note with its first update, or its path and the problem; runs in a thread."""
     links = NoteLinks(heap.index, None, aliases=True)
     live = Replica(heap.client_id)
     try:
@@ -159,7 +159,7 @@ def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
             Base(Note.of(b""), ()), fresh.note, live, (), links, heap.client_id, fresh.target
         )
     except BlockError as error:
-        return fresh.saved.path, f"this note could not be read: {error}"
+        return fresh.saved.path, f"this note cannot be read: {error}"
     state = replace(fresh.state, state_vector=live.state_vector())
     fresh = replace(
         fresh, state=state, update=reading.update, mentions=reading.mentions, live=live
@@ -168,8 +168,9 @@ def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
 
 
 def _draft(heap: HeapContext, fresh: _Fresh) -> Draft | None:
-    """The text of a file that shows its document, with the id in it; None where more than that is
-    to be written: attachments, or tags that are not known yet.
+    """Return the file's text with the id in it, if the file shows its document otherwise.
+
+    None if more has to be written: attachments, or tags that are not stored yet.
     """
     assert fresh.live is not None
     fields, view, state = fresh.live.fields(), fresh.live.view(), fresh.state
@@ -178,7 +179,7 @@ def _draft(heap: HeapContext, fresh: _Fresh) -> Draft | None:
         return None
     values = front_values(heap.index, state, fresh.saved.path, fields)
     if fresh.mentions:
-        # A link may stand under a former name.
+        # A link may use a former name.
         data = compose(fresh.note, view, values, NoteLinks(heap.index, state.id))
     else:
         data = signed(fresh.note, values)

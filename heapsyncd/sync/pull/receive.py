@@ -21,7 +21,7 @@ from heapsyncd.document.updates import brings_nothing, vector_of
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields
-from heapsyncd.sync.edits.fields import bring_folders_back
+from heapsyncd.sync.edits.fields import restore_folders
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -161,7 +161,7 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
     back = [a.fields for a in absorbed if a.returns and a.state.kind != "folder"]
     for fields in (f for f in back if f is not None):
         # Before it: after a kill in between it comes, and comes back, once more.
-        await bring_folders_back(heap, heap.folder_of(fields.tags))
+        await restore_folders(heap, heap.folder_of(fields.tags))
     seqs = await heap.store(lambda change: [_store(change, heap, a) for a in absorbed])
     if any(a.rows for a in absorbed):
         # Counted rightly soon; until then status must not say "in sync".
