@@ -173,7 +173,7 @@ async def _attach(
 async def _entry_for(
     heap: HeapContext, row: EntryRow, file: FileEntry, stat: Stat
 ) -> tuple[FileEntry, EntryRow]:
-    """Return the files_v0 entry and the row of a content on disk; no upload if the server has it."""
+    """Return a content's files_v0 entry and its row; it is not sent if the server has it."""
     known = {f.key: f for f in await files_of(heap, row.block_id)}.get(file.key)
     uploaded = known is not None and known.is_uploaded
     if known is not None and row.role == "file":

@@ -1,4 +1,4 @@
-"""What was sent or acknowledged lately: others may not have seen it, and its echo comes back."""
+"""What was sent or acknowledged lately: others may not have seen it, and the server echoes it."""
 
 import hashlib
 from collections import deque
@@ -8,16 +8,15 @@ from typing import Final
 from heapsyncd.ids import BlockId
 
 LATELY_S: Final = 60.0
-"""For so long others may not have seen what the server acknowledged: their edits may be on the way
-to us without knowing of it."""
+"""For this long, others may not have seen what the server acknowledged.
+
+Their edits may be on the way to us, made without it."""
 UNHEARD_S: Final = 5.0
-"""So long the echo of a push is waited for. A server that sends none is believed after that."""
+"""For this long, the echo of a push is waited for. After that, the server sends none."""
 
 
 class RecentAcks:
-    """The log rows that were sent, or acknowledged, lately. Times are of one monotonic clock, in
-    seconds.
-    """
+    """The log rows that were sent or acknowledged lately. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._order: deque[tuple[float, BlockId, int]] = deque()
@@ -26,13 +25,13 @@ class RecentAcks:
         self._unheard: dict[BlockId, float] = {}
 
     def add(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
-        """Rows are sent now, or were acknowledged."""
+        """Note rows that are sent now, or were acknowledged."""
         for row in rows:
             self._order.append((now_s, block, row))
             self._rows.setdefault(block, {})[row] = now_s
 
     def of(self, block: BlockId, now_s: float) -> frozenset[int]:
-        """A block's rows."""
+        """Return a block's rows that were noted within LATELY_S."""
         while self._order and now_s - self._order[0][0] > LATELY_S:
             at_s, old, row = self._order.popleft()
             rows = self._rows.get(old, {})
@@ -53,16 +52,17 @@ class RecentAcks:
         self._pushed[key] = self._unheard[block] = now_s
 
     def is_echo(self, block: BlockId, sync_version: int, update: bytes) -> bool:
-        """Whether an update is, byte for byte, one that was pushed lately: it says nothing new."""
+        """Return whether an update is, byte for byte, one that was pushed lately."""
         return _key(block, sync_version, update) in self._pushed
 
     def heard(self, block: BlockId) -> None:
-        """Note that the server has told of a block what was pushed of it."""
+        """Note that the server reported what was pushed of a block."""
         self._unheard.pop(block, None)
 
     def is_unheard(self, block: BlockId, now_s: float) -> bool:
-        """Whether a block was pushed lately and the server has not told of it since: what comes
-        from there now may have been written before the push arrived.
+        """Return whether a block was pushed lately and the server did not report it since.
+
+        What arrives from there now may have been written before the push arrived.
         """
         at_s = self._unheard.get(block)
         if at_s is not None and now_s - at_s > UNHEARD_S:
@@ -71,7 +71,7 @@ class RecentAcks:
         return at_s is not None
 
     def forget(self) -> None:
-        """Rows were merged: their numbers mean something else now."""
+        """Forget all rows: logs were compacted, and their numbers mean something else now."""
         self._order.clear()
         self._rows.clear()
 
