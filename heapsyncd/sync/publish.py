@@ -1,9 +1,9 @@
-"""Cache to folder: files and directories made to show the documents.
+"""Cache to folder: write the files and directories that show the documents.
 
-Order of writes: the document's update is committed already; the file is written beside and renamed
-over after a last look; then its rendition is committed. A kill before the last step is recognised
-by content: a file that shows the document is ours (``note_saved``). A file that is no longer what
-we planned from is left alone and read first.
+Order of writes: the document's update is already committed. The file is written beside the old one
+and renamed over it after a last check; then its rendition is committed. A kill before the last
+step is recognised by content: a file that shows its document is ours (``note_saved``). A file that
+changed since the plan was made is left alone and read first.
 """
 
 import asyncio
@@ -44,13 +44,14 @@ BATCH = 200
 
 
 async def publish(heap: HeapContext, look_at: set[str], *, everything: bool = False) -> bool:
-    """Make the folder show every stale block; whether anything was done.
+    """Make the folder show every stale block; return whether anything was done.
+
+    Takes the heap's lock for each batch.
 
     Args:
         heap: the heap.
-        look_at: gets the paths whose file turned out to have changed meanwhile: they have to be
-            read first.
-        everything: the first mirror, for the progress bar.
+        look_at: receives the paths whose files changed meanwhile: they have to be read first.
+        everything: report the progress: this is the first mirror.
     """
     total = len(heap.index.stale)
     tried: set[BlockId] = set()
@@ -58,15 +59,15 @@ async def publish(heap: HeapContext, look_at: set[str], *, everything: bool = Fa
     done = 0
 
     def read(tx: Tx) -> tuple[list[BlockId], list[BlockId], list[BlockState]]:
-        """What to publish now, what then, and the rows of the former as they are."""
-        # What could not be written is still stale: once is enough until the next call.
+        """Return the ids to publish now, those that follow, and the present rows of the former."""
+        # Blocks that could not be written stay stale: try each only once in this call.
         ids = left or [i for i in blocks.stale(tx, heap.id) if i not in tried]
         return ids[:BATCH], ids[BATCH:], blocks.still_stale(tx, ids[:BATCH])
 
     while True:
         async with heap.lock:
             if heap.layout.rearrange:
-                # What is deleted first: another may have got its place.
+                # Remove deleted files first: others may get their paths.
                 await remove_deleted_files(heap, look_at)
                 await put_in_place(heap, look_at)
             if not heap.index.stale:
@@ -104,7 +105,7 @@ async def _publish_batch(
 
 
 def _is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
-    """Whether nobody else stands in a block's place: who does could not be moved yet."""
+    """Return whether no other block is at a block's path; one that is could not be moved yet."""
     path = heap.index.path_of.get(state.id) or places.get(state.id)
     entry = heap.index.entries.get(path or "")
     return entry is None or entry.block_id == state.id
@@ -116,7 +117,7 @@ def _is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -
 async def _write_files(
     heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
 ) -> None:
-    """Blocks that are only a file: their content is fetched by ``transfers``."""
+    """Move and enter the contents of file blocks; ``transfers`` downloads them."""
     for state in states:
         rows = await heap.db.read(lambda tx, i=state.id: blocks.log(tx, i))  # type: ignore[misc]
         try:
@@ -147,7 +148,7 @@ async def _trouble(heap: HeapContext, block: BlockId, reason: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """A stale note, its replica and what stands in its file."""
+    """A stale note, its replica's content, and what is in its file."""
 
     state: BlockState
     path: str
@@ -179,7 +180,7 @@ async def _write_notes(
         is_changed = draft.is_new or draft.path not in heap.index.stats
         (changed if is_changed else unchanged).append(draft)
     if changed:
-        # Known before it stands there: after a kill in between, an edit of it finds its base.
+        # Store the texts as planned first: after a kill in between, an edit finds its base.
         await heap.db.write(lambda tx: plan_texts(tx, changed))
     rows = [row for changed_rows in attachments.values() for row in changed_rows]
     await write_planned(heap, changed, look_at, unchanged, rows, left)
@@ -188,7 +189,7 @@ async def _write_notes(
 async def _load(
     heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str]
 ) -> list[_Loaded]:
-    """The notes' replicas; those that can't be loaded or placed become problems."""
+    """Return the notes with their replicas' content; failures become problems."""
 
     def read(tx: Tx) -> list[tuple[BlockState, list[bytes], Rendition | None]]:
         return [
@@ -201,7 +202,7 @@ async def _load(
     ) -> tuple[Replica, _Loaded] | tuple[BlockId, str]:
         path = heap.index.path_of.get(state.id) or places.get(state.id)
         if path is None:
-            return state.id, "no place in the folder was found for this note"
+            return state.id, "no path in the folder was found for this note"
         try:
             with heap.at_work.on(state.id):
                 replica = held.get(state.id) or Replica.load(updates, heap.client_id)
@@ -227,7 +228,7 @@ async def _load(
 def _compose(
     heap: HeapContext, note: _Loaded, attachments: Sequence[EntryRow]
 ) -> Draft | tuple[BlockId, str]:
-    """The note's next text, or the block and its trouble; runs in a thread."""
+    """Return the note's next text, or the block and its problem; runs in a thread."""
     state = note.state
     values = front_values(heap.index, state, note.path, note.fields)
     new_files = {e.key: e.path for e in attachments if e.key is not None}

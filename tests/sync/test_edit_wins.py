@@ -286,7 +286,7 @@ async def test_a_deletion_that_crosses_a_push(
         assert says(device, "words")
         assert not await is_trashed(world, block)
         (notice,) = await notices(device)
-        assert notice.startswith("Note.md: it was deleted on the server and edited here")
+        assert notice.startswith("Note.md: It was deleted on the server while you edited it here")
         edit(device, "words", "more words")
         await until(is_sent, "it is sent")
         await device.in_sync()

@@ -1,8 +1,7 @@
-"""Updates from the server, however they came, into the cache.
+"""Store updates from the server, however they came.
 
-Order of writes: the update, the row that describes it and the cursor are committed together; only
-then does the folder hear of it. An update that comes twice, or that says nothing new, leaves no
-trace.
+Order of writes: the update, the block's row and the cursor are committed together; only then is
+the folder changed. An update that comes twice, or has nothing new, leaves no trace.
 """
 
 import time
@@ -39,12 +38,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """An update of one block. ``full``: the whole state of ``sync_version``.
+    """An update of one block.
 
-    ``asked``: the version we had when we asked for it. One that is earlier is no late answer then:
-    the server was put back.
-
-    ``known``: up to which number of our log the server had everything when it was asked.
+    * ``full``: it is the whole state of ``sync_version``.
+    * ``asked``: the version we had when we asked for it. An earlier one is then no late answer:
+      the server was rolled back.
+    * ``known``: up to which number of our log the server had everything when it was asked.
     """
 
     id: BlockId
@@ -60,7 +59,7 @@ class Absorbed:
     """What an incoming update means for a block."""
 
     state: BlockState
-    """As it was before."""
+    """The row before the update."""
     sync_version: int
     rows: tuple[tuple[bytes, bool], ...] = ()
     """New log rows (update, local)."""
@@ -69,31 +68,29 @@ class Absorbed:
     replica: Replica | None = None
     fields: Fields | None = None
     bad: tuple[bytes, str] | None = None
-    """An update that could not be loaded, and why."""
+    """An update that could not be loaded, and the reason."""
     is_whole: bool = False
-    """Whether all that the server has is here now: it answered a pull."""
+    """Whether everything the server has is here now: it answered a pull."""
     forgot: bool = False
     """Whether the server lacks what it once acknowledged."""
     returns: bool = False
-    """Whether an edit won over a deletion: the folders it stands in come back with it."""
+    """Whether an edit won over a deletion: the block's folders are restored with it."""
     reviews: tuple[Review, ...] = ()
 
     @property
     def is_known(self) -> bool:
-        """Whether there is nothing to store: an echo, or an answer to somebody who has all."""
+        """Return whether there is nothing to store: an echo, or an answer with nothing new."""
         return self.fields is None and self.bad is None and not self.lets_send
 
     @property
     def lets_send(self) -> bool:
-        """Whether there may be edits to send now that were not, or could not be sent, before."""
+        """Return whether edits may be sent now that could not be sent before."""
         held_up = self.state.wanted or self.state.born_here or self.state.problem is not None
         return bool(held_up) or self.forgot or any(is_local for _, is_local in self.rows)
 
 
 async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
-    """Take updates in; blocks the cache does not know are passed over (the delta feed brings
-    them).
-    """
+    """Store updates. Updates of unknown blocks are ignored: the delta feed brings these."""
     stored: list[Absorbed] = []
     new: list[Incoming] = []
     for item in items:
@@ -109,7 +106,7 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
             # Each round holds a block once, so that its second update is measured from its first.
             once = {item.id: item for item in reversed(left)}
             left = [item for item in left if once[item.id] is not item]
-            # Folders by themselves: what comes back changes those that it stands in.
+            # Folders separately: restoring a block also changes its folders.
             for folders in (True, False):
                 kinds = [(i, heap.index.kind(i.id)) for i in reversed(once.values())]
                 some = [i for i, kind in kinds if (kind == "folder") == folders]
@@ -143,7 +140,7 @@ def _is_unheard(heap: HeapContext, block: BlockId) -> bool:
 
 
 async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]:
-    """Take in at most one update of each block; what of it was stored."""
+    """Process at most one update of each block; return what was stored."""
     now_s = time.monotonic()
     acks = heap.link.recent_acks
     sent = {i.id: acks.of(i.id, now_s) for i in items}
@@ -152,7 +149,7 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
         lambda tx: [(i, _read(tx, heap.id, i, sent[i.id], at[i.id])) for i in items]
     )
     known = [(i, replace(b, unheard=_is_unheard(heap, i.id))) for i, b in found if b is not None]
-    # Taken out of the shared ones: what is changed here is put back when that is stored.
+    # Take the replicas out of the shared cache; put them back when the change is stored.
     work = [(i, k, heap.replicas.take(k.state.id, k.state.seq)) for i, k in known]
     every = await offload(lambda: [_absorb(heap, k, r, i) for i, k, r in work])
     absorbed = _news(heap, every)
@@ -160,11 +157,11 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
         return []
     back = [a.fields for a in absorbed if a.returns and a.state.kind != "folder"]
     for fields in (f for f in back if f is not None):
-        # Before it: after a kill in between it comes, and comes back, once more.
+        # Folders first: after a kill in between, the update comes again and restores the block.
         await restore_folders(heap, heap.folder_of(fields.tags))
     seqs = await heap.store(lambda change: [_store(change, heap, a) for a in absorbed])
     if any(a.rows for a in absorbed):
-        # Counted rightly soon; until then status must not say "in sync".
+        # The exact count follows soon; until then status must not say "in sync".
         heap.report.pending_down = max(1, heap.report.pending_down)
     for one, seq in zip(absorbed, seqs, strict=True):
         if seq is None:
@@ -189,21 +186,22 @@ def _news(heap: HeapContext, every: Sequence[Absorbed]) -> list[Absorbed]:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A block before an update: its row, its log (empty when the replica in memory is enough)."""
+    """A block before an update: its row, and its log unless the replica in memory is enough."""
 
     state: BlockState
     rows: list[LogRow]
     unsent: bool
-    """Whether there are edits, of a folder also in it, that nobody but us can have seen."""
+    """Whether there are edits, for a folder also inside it, that only we can have seen."""
     sent: frozenset[int] = frozenset()
-    """The log rows that others may not have seen although the server has."""
+    """The log rows that others may not have seen although the server has them."""
     unheard: bool = False
     """Whether the last push of it was acknowledged, but the server has told nothing of it since:
     the acknowledgement overtakes what the live link brings."""
 
     def has_all_of(self, update: bytes) -> bool:
-        """Whether an update certainly says nothing, found without the replica: what a server
-        answers to one who lacks nothing still holds all deletions.
+        """Return whether an update certainly has nothing new, found without the replica.
+
+        Even the server's answer to a peer that lacks nothing contains all deletions.
         """
         vector = self.state.state_vector
         if self.state.born_here or vector is None or not self.rows:
@@ -211,9 +209,7 @@ class _Found:
         return brings_nothing(update, vector, (r.data for r in self.rows))
 
     def together(self, update: bytes, merged: Replica) -> Block | None:
-        """The body that brings edits together which were made apart (``concurrent_edits``); None:
-        it is so already.
-        """
+        """Return the body that merges concurrent edits; None if the plain merge is enough."""
         unsent = frozenset(r.seq for r in self.rows if r.local)
         if not (unsent or self.sent) or merged.has_pending():
             return None
@@ -221,12 +217,13 @@ class _Found:
         try:
             return ConcurrentEdits(log_rows, unsent, self.sent).merge(update, merged)
         except BlockError as error:
-            log.warning("edits not brought together", block=self.state.id, reason=str(error))
+            log.warning("cannot merge concurrent edits", block=self.state.id, reason=str(error))
             return None
 
     def is_deleted_elsewhere(self, update: bytes, here: NoteContent) -> bool:
-        """Whether an update brings a deletion by somebody else beside one that is not sent yet: of
-        the two the document shows either.
+        """Return whether an update has somebody else's deletion besides our unsent one.
+
+        The document shows only one of the two.
         """
         if not self.unsent:
             return False
@@ -239,7 +236,7 @@ class _Found:
 def _read(
     tx: Tx, heap_id: HeapId, item: Incoming, sent: frozenset[int], held_at: int | None
 ) -> _Found | None:
-    """The block; ``held_at``: the log position of its replica in memory."""
+    """Return the block; ``held_at``: the log position of its replica in memory."""
     state = blocks.get(tx, item.id)
     if state is None or state.heap_id != heap_id:
         return None
@@ -253,7 +250,7 @@ def _read(
 
 
 def _absorb(heap: HeapContext, found: _Found, held: Replica | None, item: Incoming) -> Absorbed:
-    """What one update means; runs in a thread, and changes nothing but the replica.
+    """Return what one update means; runs in a thread, and changes only the replica.
 
     Args:
         heap: the heap.
@@ -321,28 +318,28 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
 def _wins(
     found: _Found, update: bytes, trashed: NoteContent | None, replica: Replica
 ) -> tuple[bool, tuple[Review, ...]]:
-    """Whether an edit wins over a deletion (``undelete``), and what is to be told of it.
+    """Return whether an edit wins over a deletion (``undelete``), and the notices about it.
 
     Args:
-        found: the block before the update came.
-        update: what came.
-        trashed: what its document said then; None: it was not deleted.
+        found: the block before the update.
+        update: what came in.
+        trashed: the document's content before, if it was deleted; None: it was not.
         replica: with the update.
     """
     if trashed is None:
-        # Deleted by somebody who had not seen what was written here.
+        # Deleted by somebody who had not seen our edits.
         is_unseen = found.unsent or found.unheard
         wins = is_unseen and replica.fields().deleted_at_ms is not None
         return (True, (review_notices.KEPT,)) if wins else (False, ())
     now = NoteContent.of(replica)
     if now.must_be_restored(trashed) and not found.is_deleted_elsewhere(update, trashed):
         return True, (review_notices.BACK,)
-    # Another device was faster.
+    # Another device restored it first.
     return now.fields.deleted_at_ms is None and now.adds_to(trashed), ()
 
 
 def _own_target(state: BlockState, fields: Fields, *, wins: bool) -> Target:
-    """What we have to say to a document that just came from the server."""
+    """Return what we have to change in a document that just came from the server."""
     target = Target(deleted_at_ms=None) if wins and fields.deleted_at_ms is not None else Target()
     if state.born_here and not fields.title and state.title:
         # The server knows the block now and its document has no title yet (PROTOCOL §4).
@@ -351,8 +348,9 @@ def _own_target(state: BlockState, fields: Fields, *, wins: bool) -> Target:
 
 
 def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: int) -> Absorbed:
-    """The server compacted the document, or was put back to before that: take the other history,
-    say anew what it lacks.
+    """Take over another history, and express again what it lacks of ours.
+
+    The server compacted the document, or was rolled back to before that.
     """
     old = [r.data for r in rows if not r.local]
     is_new = item.sync_version > state.sync_version
@@ -369,7 +367,7 @@ def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: in
         reviews = review_notices.overlap_notices_between(Replica.load(old), ours, theirs, replica)
         returns = fields.deleted_at_ms is None and theirs.fields().deleted_at_ms is not None
     if state.deleted_at_ms is not None:
-        # Deleted here, and not there: the deletion was not said anew.
+        # It was deleted here and not there, and the deletion was not repeated.
         returns = fields.deleted_at_ms is None and (returns or len(old) < len(rows))
     if returns:
         reviews += (review_notices.KEPT if state.deleted_at_ms is None else review_notices.BACK,)
@@ -380,7 +378,7 @@ def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: in
 
 
 def _store(change: Change, heap: HeapContext, absorbed: Absorbed) -> int | None:
-    """Store what an update meant; the block's new position in its log, None when it is no more."""
+    """Store what an update means; return the block's log position, None if it was forgotten."""
     tx, block = change.tx, absorbed.state.id
     if absorbed.bad is not None:
         change.quarantine(block, *absorbed.bad, now_ms())
@@ -412,20 +410,20 @@ def _store(change: Change, heap: HeapContext, absorbed: Absorbed) -> int | None:
 
 
 def _is_gone_now(now: BlockState, absorbed: Absorbed) -> bool:
-    """Whether a live block turns out to be deleted for good."""
+    """Return whether a live block was deleted permanently."""
     fields = absorbed.fields
     gone = fields is not None and fields.permanently_deleted_at_ms is not None
     return gone and now.deleted_at_ms is None
 
 
 def _columns(change: Change, now: BlockState, absorbed: Absorbed) -> dict[str, object]:
-    """The columns of a block's row after an update."""
+    """Return the columns of a block's row after an update."""
     values: dict[str, object] = {}
     if now.problem is not None:
-        values["stale"] = 1  # it may have been trouble with writing it
+        values["stale"] = 1  # the problem may have been one of writing it
         if absorbed.is_whole:
             blocks.release(change.tx, now.id)
-        # A sound update heals nothing of one before it that could not be loaded.
+        # A good update does not make up for an earlier one that could not be loaded.
         if not blocks.is_quarantined(change.tx, now.id):
             values["problem"] = None
     if now.wanted <= absorbed.sync_version or absorbed.sync_version < now.sync_version:
