@@ -44,6 +44,8 @@ class Incoming:
     * ``asked``: the version we had when we asked for it. An earlier one is then no late answer:
       the server was rolled back.
     * ``known``: up to which number of our log the server had everything when it was asked.
+    * ``unheard``: our last push was acknowledged, but the server did not report it before this
+      update (the acknowledgement overtakes what the live link brings). Set by ``receive``.
     """
 
     id: BlockId
@@ -52,6 +54,7 @@ class Incoming:
     full: bool = False
     asked: int = 0
     known: int = 0
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
         if _is_echo(heap, item):
             heap.link.recent_acks.heard(item.id)
         else:
-            new.append(item)
+            new.append(replace(item, unheard=_is_unheard(heap, item.id)))
     if not new:
         return
     async with heap.lock:
@@ -119,8 +122,9 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
 
 
 def _is_echo(heap: HeapContext, item: Incoming) -> bool:
-    """Whether an update is what this device has just pushed, told without looking at the cache. A
-    block in any other state than settled is looked at: hearing of it may end that.
+    """Return whether an update is what this device just pushed, without reading the cache.
+
+    Blocks with pending work or problems are never skipped: the update may resolve these.
     """
     index, block = heap.index, item.id
     return (
@@ -131,8 +135,9 @@ def _is_echo(heap: HeapContext, item: Incoming) -> bool:
 
 
 def _is_unheard(heap: HeapContext, block: BlockId) -> bool:
-    """Whether the server has told nothing of a block since it was pushed, though a live link would
-    bring it: what comes from there may have been written before the push arrived.
+    """Return whether a live link has not yet reported a block that was pushed lately.
+
+    What arrives meanwhile may have been written before the push arrived.
     """
     link = heap.link
     is_followed = link.live is not None and link.follows_all
@@ -148,7 +153,7 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
     found = await heap.db.read(
         lambda tx: [(i, _read(tx, heap.id, i, sent[i.id], at[i.id])) for i in items]
     )
-    known = [(i, replace(b, unheard=_is_unheard(heap, i.id))) for i, b in found if b is not None]
+    known = [(item, block) for item, block in found if block is not None]
     # Take the replicas out of the shared cache; put them back when the change is stored.
     work = [(i, k, heap.replicas.take(k.state.id, k.state.seq)) for i, k in known]
     every = await offload(lambda: [_absorb(heap, k, r, i) for i, k, r in work])
@@ -175,7 +180,7 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
 
 
 def _news(heap: HeapContext, every: Sequence[Absorbed]) -> list[Absorbed]:
-    """What is to be stored; of the rest the replicas are put back."""
+    """Return what has to be stored; put the replicas of the rest back."""
     for one in every:
         if one.is_known or one.is_whole:
             heap.link.recent_acks.heard(one.state.id)
@@ -194,9 +199,6 @@ class _Found:
     """Whether there are edits, for a folder also inside it, that only we can have seen."""
     sent: frozenset[int] = frozenset()
     """The log rows that others may not have seen although the server has them."""
-    unheard: bool = False
-    """Whether the last push of it was acknowledged, but the server has told nothing of it since:
-    the acknowledgement overtakes what the live link brings."""
 
     def has_all_of(self, update: bytes) -> bool:
         """Return whether an update certainly has nothing new, found without the replica.
@@ -296,7 +298,7 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
     taken = replica.take(item.update)
     if taken.is_news:
         new.append((item.update, False))
-    wins, reviews = _wins(found, item.update, trashed, replica)
+    wins, reviews = _wins(found, item, trashed, replica)
     target = _own_target(found.state, replica.fields(), wins=wins)
     if new and (wins or replica.fields().deleted_at_ms is None):
         target = replace(target, body=found.together(item.update, replica))
@@ -316,7 +318,7 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
 
 
 def _wins(
-    found: _Found, update: bytes, trashed: NoteContent | None, replica: Replica
+    found: _Found, item: Incoming, trashed: NoteContent | None, replica: Replica
 ) -> tuple[bool, tuple[Review, ...]]:
     """Return whether an edit wins over a deletion (``undelete``), and the notices about it.
 
@@ -328,11 +330,11 @@ def _wins(
     """
     if trashed is None:
         # Deleted by somebody who had not seen our edits.
-        is_unseen = found.unsent or found.unheard
+        is_unseen = found.unsent or item.unheard
         wins = is_unseen and replica.fields().deleted_at_ms is not None
         return (True, (review_notices.KEPT,)) if wins else (False, ())
     now = NoteContent.of(replica)
-    if now.must_be_restored(trashed) and not found.is_deleted_elsewhere(update, trashed):
+    if now.must_be_restored(trashed) and not found.is_deleted_elsewhere(item.update, trashed):
         return True, (review_notices.BACK,)
     # Another device restored it first.
     return now.fields.deleted_at_ms is None and now.adds_to(trashed), ()
