@@ -324,7 +324,7 @@ def _wins(
 
     Args:
         found: the block before the update.
-        update: what came in.
+        item: the update.
         trashed: the document's content before, if it was deleted; None: it was not.
         replica: with the update.
     """

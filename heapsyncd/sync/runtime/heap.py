@@ -74,8 +74,7 @@ class HeapMirror:
     _retry_now: asyncio.Event = field(default_factory=asyncio.Event)
     """Ends the pauses after failures: the situation may have changed."""
     _blocks_known: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once the server's blocks are known: only then can a new file be told from a known one.
-    """
+    """Set once the server's blocks are known: only then can new files be recognised as theirs."""
     _rearm: asyncio.Event = field(default_factory=asyncio.Event)
     _turned: dict[str, float] = field(default_factory=dict)
     _clean_poll_at: float = -1.0
