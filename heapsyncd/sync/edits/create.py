@@ -15,7 +15,7 @@ from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.model import BlockKind
 from heapsyncd.sync.edits.note_saved import judged
-from heapsyncd.sync.edits.saved_file import Saved, target_of
+from heapsyncd.sync.edits.saved_file import SavedFile, target_of
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
@@ -72,7 +72,7 @@ def insert_block(
 class _Fresh:
     """A new note that is not stored yet."""
 
-    saved: Saved
+    saved: SavedFile
     note: Note
     state: BlockState
     entry: EntryRow
@@ -84,7 +84,7 @@ class _Fresh:
     """Its text with the id in it; None: left to publishing."""
 
 
-async def notes_created(heap: HeapContext, saved: Sequence[Saved]) -> None:
+async def notes_created(heap: HeapContext, saved: Sequence[SavedFile]) -> None:
     """Create notes from new files, and write their ids into the files. Takes the heap's lock.
 
     All notes get their names before any is read, so that links among them are found.
@@ -123,7 +123,7 @@ async def _create(
         heap.problems.found("content", path, reason)
 
 
-def _name(heap: HeapContext, saved: Saved, tags: dict[str, BlockState]) -> _Fresh | None:
+def _name(heap: HeapContext, saved: SavedFile, tags: dict[str, BlockState]) -> _Fresh | None:
     """Assign a block and a name to a new file; ``tags`` receives new tag blocks by title."""
     if saved.path in heap.index.entries:
         return None

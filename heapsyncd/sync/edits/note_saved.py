@@ -14,7 +14,7 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.errors import BlockError, UnreadableFile
-from heapsyncd.sync.edits.saved_file import Known, Reader, Saved, Taken
+from heapsyncd.sync.edits.saved_file import Reader, SavedEdit, SavedFile, StoredNote
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -23,7 +23,7 @@ from heapsyncd.sync.merge.note_text import Note, digest
 log = structlog.get_logger()
 
 
-def judged(heap: HeapContext, saved: Saved) -> Note | None:
+def judged(heap: HeapContext, saved: SavedFile) -> Note | None:
     """Report problems with the content of a note's file; return the note, None if it is not text.
 
     A file that is not text is left alone.
@@ -39,7 +39,7 @@ def judged(heap: HeapContext, saved: Saved) -> Note | None:
     return saved.note
 
 
-async def notes_saved(heap: HeapContext, batch: Sequence[Saved]) -> None:
+async def notes_saved(heap: HeapContext, batch: Sequence[SavedFile]) -> None:
     """Read changed files of known notes as edits, each note once. Takes the heap's lock.
 
     A file that is not text, or cannot be processed, becomes a problem and is left alone. Its
@@ -65,23 +65,23 @@ async def note_reread(heap: HeapContext, path: str) -> None:
     base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
     if base is None:
         return
-    saved = await offload(Saved.of, path, base.data, stat)
+    saved = await offload(SavedFile.of, path, base.data, stat)
     if not isinstance(saved.note, UnreadableFile):
         await _take_in(heap, [(entry, saved)], again=True)
 
 
 async def _take_in(
-    heap: HeapContext, saved: Sequence[tuple[EntryRow, Saved]], *, again: bool = False
+    heap: HeapContext, saved: Sequence[tuple[EntryRow, SavedFile]], *, again: bool = False
 ) -> None:
     """Express and store the edits of saved files. Hold the heap's lock.
 
     ``again``: names have other meanings now, so that even an unchanged text may be an edit.
     """
 
-    def read(tx: Tx) -> list[tuple[EntryRow, Saved, Known]]:
+    def read(tx: Tx) -> list[tuple[EntryRow, SavedFile, StoredNote]]:
         states = [(e, s, blocks.get(tx, e.block_id)) for e, s in saved]
         return [
-            (e, s, Known(b, blocks.log(tx, b.id), renditions.ring(tx, b.id)))
+            (e, s, StoredNote(b, blocks.log(tx, b.id), renditions.ring(tx, b.id)))
             for e, s, b in states
             if b is not None
         ]
@@ -91,11 +91,11 @@ async def _take_in(
     work = [(e, s, k, heap.replicas.take(k.state.id, k.state.seq)) for e, s, k in known]
     tags: dict[str, BlockState] = {}
 
-    def express() -> list[Taken | tuple[str, BlockError]]:
-        return [Reader(heap, tags, *one, again=again).taken() for one in work]
+    def express() -> list[SavedEdit | tuple[str, BlockError]]:
+        return [Reader(heap, tags, *one, again=again).interpret() for one in work]
 
     results = await offload(express)
-    taken = [t for t in results if isinstance(t, Taken)]
+    taken = [t for t in results if isinstance(t, SavedEdit)]
     seqs = await heap.store(lambda change: [_store(change, heap, t) for t in taken])
     for one, seq in zip(taken, seqs, strict=True):
         if one.live is not None:
@@ -108,7 +108,7 @@ async def _take_in(
                 "note deleted permanently, its file becomes a new note", path=one.saved.path
             )
             heap.look_at_files()
-    for path, error in (t for t in results if not isinstance(t, Taken)):
+    for path, error in (t for t in results if not isinstance(t, SavedEdit)):
         heap.problems.found("content", path, f"this edit could not be sent: {error}")
     if not all(t.words is not None or t.is_touched for t in taken):
         heap.wake.publish.set()
@@ -116,7 +116,7 @@ async def _take_in(
         heap.wake.push.set()
 
 
-def _store(change: Change, heap: HeapContext, taken: Taken) -> int:
+def _store(change: Change, heap: HeapContext, taken: SavedEdit) -> int:
     """Store what a saved file means; return the block's position in its log."""
     tx, state, saved, now = change.tx, taken.state, taken.saved, now_ms()
     block, seq = state.id, state.seq

@@ -23,7 +23,7 @@ from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.encoding import encode
 from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.edits.note_saved import notes_saved
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.limits import NOTE_BYTES
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
@@ -87,7 +87,7 @@ async def _restore_version(
             stat = await heap.disk.write(entry.path, data, stat)
         except (Moved, Unsettled):
             continue
-        saved = await offload(Saved.of, entry.path, data, stat)
+        saved = await offload(SavedFile.of, entry.path, data, stat)
         await notes_saved(heap, [replace(saved, meant=True)])
         log.info("version restored", path=entry.path, number=version.number)
         path = str(heap.disk.root / entry.path)
@@ -103,7 +103,7 @@ async def _read_now(heap: HeapContext, entry: EntryRow, *, gone: bool) -> tuple[
         stat = await heap.disk.write(entry.path, data, None)
     else:
         data, stat = await heap.disk.read(entry.path, NOTE_BYTES)
-    await notes_saved(heap, [await offload(Saved.of, entry.path, data, stat)])
+    await notes_saved(heap, [await offload(SavedFile.of, entry.path, data, stat)])
     return data, stat
 
 

@@ -43,7 +43,7 @@ NO_TAGS: Final[Mapping[str, BlockId]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class SavedFile:
     """A note's file as it was read, with its parts.
 
     ``meant``: it is no stale save, whatever it looks like. ``is_blind``: its author did not see
@@ -59,7 +59,7 @@ class Saved:
     is_blind: bool = False
 
     @classmethod
-    def of(cls, path: str, data: bytes, stat: Stat) -> "Saved":
+    def of(cls, path: str, data: bytes, stat: Stat) -> "SavedFile":
         """Split a file into its parts; slow for large files."""
         try:
             return cls(path, data, stat, Note.of(data))
@@ -68,7 +68,7 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class StoredNote:
     """What the cache has of a note."""
 
     state: BlockState
@@ -86,11 +86,11 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class SavedEdit:
     """What a saved file means for the cache."""
 
     entry: EntryRow
-    saved: Saved
+    saved: SavedFile
     state: BlockState
     live: Replica | None = None
     update: bytes | None = None
@@ -132,8 +132,8 @@ class Reader:
         heap: HeapContext,
         tags: dict[str, BlockState],
         entry: EntryRow,
-        saved: Saved,
-        known: Known,
+        saved: SavedFile,
+        known: StoredNote,
         held: Replica | None,
         *,
         again: bool,
@@ -144,14 +144,14 @@ class Reader:
         self._known, self._held = known, held
         self._again = again
 
-    def taken(self) -> Taken | tuple[str, BlockError]:
+    def interpret(self) -> SavedEdit | tuple[str, BlockError]:
         """Return what the file means, or its path and the problem."""
         state, data = self._known.state, self._saved.data
         try:
             ring, had_plans, plan = self._ring()
             if not self._again and ring and ring[0].data == data and state.deleted_at_ms is None:
                 # The file has new stamps and the same content.
-                return Taken(
+                return SavedEdit(
                     self._entry, self._saved, state, self._held,
                     had_plans=had_plans, plan=plan, is_touched=True,
                 )  # fmt: skip
@@ -179,9 +179,9 @@ class Reader:
                 return [replace(plan, origin="written"), *rest], True, plan.number
         return rest, bool(plans), None
 
-    def _express(self, live: Replica, ring: Sequence[Rendition]) -> Taken:
+    def _express(self, live: Replica, ring: Sequence[Rendition]) -> SavedEdit:
         heap, state, saved, note = self._heap, self._known.state, self._saved, self._note
-        known = Taken(self._entry, saved, state)
+        known = SavedEdit(self._entry, saved, state)
         if _is_gone_for_good(state, live):
             return replace(known, abandoned=True)
         if saved.meant or self._again:
@@ -225,13 +225,13 @@ class Reader:
             reviews += (review_notices.STALE,)
         if state.deleted_at_ms is not None:
             reviews += (review_notices.KEPT,)
-        taken = Taken(
+        taken = SavedEdit(
             self._entry, saved, state, live, update, seq, extra, reading.mentions,
             tuple(new_tags), reviews, older,
         )  # fmt: skip
         return self._done(taken, before, is_whole=reading.is_made and reading.is_whole)
 
-    def _done(self, taken: Taken, before: Fields, *, is_whole: bool) -> Taken:
+    def _done(self, taken: SavedEdit, before: Fields, *, is_whole: bool) -> SavedEdit:
         """Return the result, with the words set if publishing would leave the file as it is.
 
         ``is_whole``: the file's body is known to show the document.

@@ -25,7 +25,7 @@ _UNLINKABLE = frozenset("[]|\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class BlockInfo:
     """What the index knows of a block."""
 
     kind: BlockKind
@@ -44,7 +44,7 @@ class Index:
         aliases: Mapping[str, BlockId] | None = None,
         unsent: Collection[BlockId] = (),
     ) -> None:
-        self.blocks: dict[BlockId, Known] = {}
+        self.blocks: dict[BlockId, BlockInfo] = {}
         self.born: set[BlockId] = set()
         """Blocks created here that the server does not know."""
         self.unsent: set[BlockId] = set()
@@ -96,7 +96,7 @@ class Index:
         was_live = old is not None and old.live
         if block.kind == "document":
             self.notes += live - was_live
-        new = Known(block.kind, block.title, block.folder_id, live)
+        new = BlockInfo(block.kind, block.title, block.folder_id, live)
         self.blocks[block.id] = new
         self._house(block.id)
         return old != new

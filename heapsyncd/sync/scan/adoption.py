@@ -31,7 +31,7 @@ from heapsyncd.markdown.write.render import render
 from heapsyncd.sync.edits.contents import file_created
 from heapsyncd.sync.edits.create import notes_created
 from heapsyncd.sync.edits.moves import folder_created
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.observed import Found
 from heapsyncd.sync.heap.offload import offload
@@ -140,7 +140,7 @@ def _by_id(
 
 
 async def _by_place(
-    heap: HeapContext, found: Sequence[Found], texts: Mapping[str, Saved]
+    heap: HeapContext, found: Sequence[Found], texts: Mapping[str, SavedFile]
 ) -> dict[str, BlockId]:
     """Match new files without an id to known notes without a file, by path and content.
 
@@ -161,7 +161,7 @@ async def _by_place(
 
 
 async def _has_text_of(
-    heap: HeapContext, saved: Saved, block: BlockId, *, allows_similar: bool
+    heap: HeapContext, saved: SavedFile, block: BlockId, *, allows_similar: bool
 ) -> bool:
     """Return whether a file says what a block's document says.
 
@@ -238,7 +238,7 @@ async def bind_or_create(
     unplaced: Unplaced,
     found: Sequence[Found],
     copies: Mapping[str, BlockId | None],
-    texts: Mapping[str, Saved],
+    texts: Mapping[str, SavedFile],
 ) -> list[str]:
     """Bind new files to existing blocks or create blocks for them.
 

@@ -11,7 +11,7 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry, Stat
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.index import link_key
 from heapsyncd.sync.heap.limits import NOTE_BYTES
 from heapsyncd.sync.heap.offload import offload
@@ -117,7 +117,7 @@ class Debounce:
         self._due[entry.path] = owner_due or since + wait
         return False
 
-    async def _read(self, paths: Iterable[str]) -> list[Saved]:
+    async def _read(self, paths: Iterable[str]) -> list[SavedFile]:
         """Read notes' files; files that cannot be read now are left out and scanned again."""
         heap, paths = self.heap, list(paths)
         read: list[tuple[str, bytes, Stat]] = []
@@ -140,7 +140,7 @@ class Debounce:
                 case (data, stat):
                     heap.problems.clear(path, "read")
                     read.append((path, data, stat))
-        return await offload(lambda: [Saved.of(*one) for one in read]) if read else []
+        return await offload(lambda: [SavedFile.of(*one) for one in read]) if read else []
 
     @property
     def arriving(self) -> bool:
@@ -152,7 +152,7 @@ class Debounce:
         waiting = (p for p in self._due if p not in index.entries)
         return [p for p in waiting if seen.get(p, (None, 0.0))[0] is not None]
 
-    def _waits_for_names(self, saved: Saved, now: float) -> bool:
+    def _waits_for_names(self, saved: SavedFile, now: float) -> bool:
         """Return whether a text has to wait for a new file it links to, for at most ``ARRIVED_S``.
 
         Until that file is read, the link's name means nothing.

@@ -16,7 +16,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import UnreadableFile
 from heapsyncd.folder.names import collision_key, variants
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.state import HeapContext, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge.note_text import digest
@@ -24,7 +24,9 @@ from heapsyncd.sync.merge.note_text import digest
 log = structlog.get_logger()
 
 
-async def move_to_renamed_note(heap: HeapContext, entry: EntryRow, saved: Saved) -> Saved | None:
+async def move_to_renamed_note(
+    heap: HeapContext, entry: EntryRow, saved: SavedFile
+) -> SavedFile | None:
     """Move a text that belongs to another note than the path's to that note.
 
     That note's file is written first: after a kill in between, everything is done again.
@@ -59,7 +61,7 @@ async def move_to_renamed_note(heap: HeapContext, entry: EntryRow, saved: Saved)
     return replace(saved, path=target, stat=new_stat, is_blind=True)
 
 
-async def _target_path(heap: HeapContext, entry: EntryRow, saved: Saved) -> str | None:
+async def _target_path(heap: HeapContext, entry: EntryRow, saved: SavedFile) -> str | None:
     """Return the path of the note whose text this is, if that note had this path before.
 
     A free path if the note has no file; None if the text belongs to no such note.

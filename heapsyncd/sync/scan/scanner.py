@@ -23,7 +23,7 @@ from heapsyncd.sync.deletions import holds
 from heapsyncd.sync.edits import moves
 from heapsyncd.sync.edits.contents import content_changed
 from heapsyncd.sync.edits.note_saved import judged, notes_saved
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.limits import NOTE_BYTES, spread
 from heapsyncd.sync.heap.observed import Created, Found
@@ -59,7 +59,7 @@ class _Remaining:
     that are not settled.
     """
 
-    texts: Sequence[Saved] = ()
+    texts: Sequence[SavedFile] = ()
     gone: Sequence[EntryRow] = ()
     waiting: bool = False
 
@@ -177,7 +177,7 @@ class Scanner(Debounce):
     async def _modified(self, found: Sequence[tuple[EntryRow, Entry]]) -> None:
         """Store the changes of known files."""
         notes = {e.path: row for row, e in found if row.role == "note"}
-        known: list[Saved] = []
+        known: list[SavedFile] = []
         for saved in await self._read(notes):
             row = notes[saved.path]
             if self._waits_for_names(saved, time.monotonic()):
@@ -228,7 +228,7 @@ class Scanner(Debounce):
         candidates = {e.path: e for e in [*missing, *known]}
         if not candidates and not created:
             return _Remaining()
-        texts: dict[str, Saved] = {}
+        texts: dict[str, SavedFile] = {}
         found, waiting = await self._examine_new(created, candidates.values(), texts, now)
         found = await with_likely_ids(self.heap, found, candidates.values(), texts)
         plan = recognise(candidates.values(), found, index.path_of, waiting)
@@ -272,7 +272,7 @@ class Scanner(Debounce):
         self,
         created: Sequence[Entry],
         gone: Collection[EntryRow],
-        texts: dict[str, Saved],
+        texts: dict[str, SavedFile],
         now: float,
     ) -> tuple[list[Found], list[Found]]:
         """Return what is known of new paths: of the settled ones, and of the others.
@@ -301,7 +301,7 @@ class Scanner(Debounce):
                 whole.append((entry, fact))
             else:
                 waiting.append(fact)
-        read: dict[str, Saved] = {}
+        read: dict[str, SavedFile] = {}
         for some in batches([e for e, f in whole if f.is_note], lambda e: e.stat.size):
             read |= {s.path: s for s in await self._read([e.path for e in some])}
         for entry, base in whole:
@@ -368,8 +368,8 @@ class Scanner(Debounce):
         self,
         entry: Entry,
         base: Found,
-        saved: Saved | None,
-        texts: dict[str, Saved],
+        saved: SavedFile | None,
+        texts: dict[str, SavedFile],
         by_inode: Mapping[int | None, EntryRow],
     ) -> Found | None:
         note = None if saved is None else judged(self.heap, saved)
@@ -387,7 +387,7 @@ class Scanner(Debounce):
             front_id, digest(saved.data),
         )  # fmt: skip
 
-    async def _is_edited(self, before: EntryRow, saved: Saved) -> bool:
+    async def _is_edited(self, before: EntryRow, saved: SavedFile) -> bool:
         """Return whether a text may be an edit of the missing note's file."""
         base = await self.heap.db.read(lambda tx: renditions.newest(tx, before.block_id))
         return base is None or await offload(is_alike, base.data, saved.data)

@@ -20,7 +20,7 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Differences, Entry
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.observed import Found
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import parking_path
@@ -164,7 +164,10 @@ class _Texts:
 
 
 async def with_likely_ids(
-    heap: HeapContext, found: Sequence[Found], gone: Iterable[EntryRow], texts: Mapping[str, Saved]
+    heap: HeapContext,
+    found: Sequence[Found],
+    gone: Iterable[EntryRow],
+    texts: Mapping[str, SavedFile],
 ) -> list[Found]:
     """Return the new files; those that are like a missing note's text get that note's id.
 

@@ -12,7 +12,7 @@ import structlog
 from heapsyncd.cache import history, renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.folder.disk import Moved
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge.note_text import digest
@@ -28,7 +28,7 @@ _NOTICE: Final = (
 
 
 async def restore_truncated(
-    heap: HeapContext, entry: EntryRow, saved: Saved, began_ns: int
+    heap: HeapContext, entry: EntryRow, saved: SavedFile, began_ns: int
 ) -> bool:
     """Write a note's text again if its file lost it before this process began; return whether so.
 
