@@ -43,14 +43,14 @@ log = structlog.get_logger()
 BATCH = 200
 
 
-async def publish(heap: HeapContext, look_at: set[str], *, everything: bool = False) -> bool:
+async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = False) -> bool:
     """Make the folder show every stale block; return whether anything was done.
 
     Takes the heap's lock for each batch.
 
     Args:
         heap: the heap.
-        look_at: receives the paths whose files changed meanwhile: they have to be read first.
+        rescan: receives the paths whose files changed meanwhile: they have to be read first.
         everything: report the progress: this is the first mirror.
     """
     total = len(heap.index.stale)
@@ -68,16 +68,16 @@ async def publish(heap: HeapContext, look_at: set[str], *, everything: bool = Fa
         async with heap.lock:
             if heap.layout.rearrange:
                 # Remove deleted files first: others may get their paths.
-                await remove_deleted_files(heap, look_at)
-                await put_in_place(heap, look_at)
+                await remove_deleted_files(heap, rescan)
+                await put_in_place(heap, rescan)
             if not heap.index.stale:
                 return bool(done)
             batch, left, fresh = await heap.db.read(read)
             if not batch:
                 return bool(done)
             tried.update(batch)
-            states = [s for s in fresh if heap.index.path_of.get(s.id) not in look_at]
-            await _publish_batch(heap, states, look_at)
+            states = [s for s in fresh if heap.index.path_of.get(s.id) not in rescan]
+            await _publish_batch(heap, states, rescan)
         done += len(states)
         if everything:
             heap.step("writing", done, max(total, done))
@@ -85,7 +85,7 @@ async def publish(heap: HeapContext, look_at: set[str], *, everything: bool = Fa
 
 
 async def _publish_batch(
-    heap: HeapContext, states: Sequence[BlockState], look_at: set[str]
+    heap: HeapContext, states: Sequence[BlockState], rescan: set[str]
 ) -> None:
     if any(
         s.deleted_at_ms is None
@@ -97,11 +97,11 @@ async def _publish_batch(
     places = heap.layout.places
     states = [s for s in await without_hidden(heap, states, places) if _is_free(heap, s, places)]
     gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
-    await remove_deleted(heap, await allowed_removals(heap, gone), look_at)
+    await remove_deleted(heap, await allowed_removals(heap, gone), rescan)
     live = [s for s in states if s.deleted_at_ms is None and s.kind != "tag"]
     await make_folders(heap, live, places)
-    await _write_files(heap, [s for s in live if s.kind == "file"], places, look_at)
-    await _write_notes(heap, [s for s in live if s.kind == "document"], places, look_at)
+    await _write_files(heap, [s for s in live if s.kind == "file"], places, rescan)
+    await _write_notes(heap, [s for s in live if s.kind == "document"], places, rescan)
 
 
 def _is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
@@ -115,7 +115,7 @@ def _is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -
 
 
 async def _write_files(
-    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
+    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str], rescan: set[str]
 ) -> None:
     """Move and enter the contents of file blocks; ``transfers`` downloads them."""
     for state in states:
@@ -133,7 +133,7 @@ async def _write_files(
         done = True
         if path is not None:
             holding = AttachmentOwner(state.id, "file", path, files)
-            changes, done = await place_attachments(heap, holding, look_at)
+            changes, done = await place_attachments(heap, holding, rescan)
         await commit_entries(heap, state.id, changes, stale=not done)
     if states:
         heap.wake.transfer.set()
@@ -160,14 +160,14 @@ class _Loaded:
 
 
 async def _write_notes(
-    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
+    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str], rescan: set[str]
 ) -> None:
     loaded = await _load(heap, states, places)
     attachments: dict[BlockId, list[EntryRow]] = {}
     left: set[BlockId] = set()
     for note in loaded:
         holding = AttachmentOwner(note.state.id, "note", note.path, note.fields.files, note.files)
-        attachments[note.state.id], done = await place_attachments(heap, holding, look_at)
+        attachments[note.state.id], done = await place_attachments(heap, holding, rescan)
         if not done:
             left.add(note.state.id)
     composed = await offload(lambda: [_compose(heap, n, attachments[n.state.id]) for n in loaded])
@@ -183,7 +183,7 @@ async def _write_notes(
         # Store the texts as planned first: after a kill in between, an edit finds its base.
         await heap.db.write(lambda tx: plan_texts(tx, changed))
     rows = [row for changed_rows in attachments.values() for row in changed_rows]
-    await write_planned(heap, changed, look_at, unchanged, rows, left)
+    await write_planned(heap, changed, rescan, unchanged, rows, left)
 
 
 async def _load(

@@ -62,9 +62,9 @@ class Index:
         """Paths whose contents stay on the server."""
         self.moving: set[str] = set()
         """Paths whose contents have to be sent or fetched."""
-        self.aside: set[str] = set()
+        self.parked: set[str] = set()
         """Temporary paths of parked blocks."""
-        self.homeless: set[BlockId] = set()
+        self.unplaced: set[BlockId] = set()
         """Live blocks that should have a path and have none."""
         self.notes = 0
         """The number of live notes."""
@@ -145,7 +145,7 @@ class Index:
         elif entry.todo is not None:
             self.moving.add(entry.path)
         if entry.path.startswith(PARKING_PREFIX):
-            self.aside.add(entry.path)
+            self.parked.add(entry.path)
         if entry.role == "folder":
             self.folders.add(entry.path)
         if entry.role in _PLACED_ROLES:
@@ -163,7 +163,7 @@ class Index:
             return None
         self.tree.drop(path)
         self.stats.pop(path, None)
-        for paths in (self.remote, self.moving, self.aside, self.folders):
+        for paths in (self.remote, self.moving, self.parked, self.folders):
             paths.discard(path)
         if entry.role in _PLACED_ROLES:
             if self.path_of.get(entry.block_id) == path:
@@ -218,9 +218,9 @@ class Index:
     def _house(self, block: BlockId) -> None:
         known = self.blocks.get(block)
         if known is None or not known.live or known.kind == "tag" or block in self.path_of:
-            self.homeless.discard(block)
+            self.unplaced.discard(block)
         else:
-            self.homeless.add(block)
+            self.unplaced.add(block)
 
     def paths_of(self, block: BlockId) -> list[str]:
         """Return the paths of a block's file and its attachments; none if it has no file."""

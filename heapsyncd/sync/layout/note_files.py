@@ -67,7 +67,7 @@ def plan_texts(tx: Tx, drafts: Sequence[Draft]) -> None:
 async def write_planned(
     heap: HeapContext,
     planned: Sequence[Draft],
-    look_at: set[str],
+    rescan: set[str],
     unchanged: Sequence[Draft] = (),
     attachments: Sequence[EntryRow] = (),
     left: Container[BlockId] = (),
@@ -79,14 +79,14 @@ async def write_planned(
     Args:
         heap: the heap.
         planned: the texts.
-        look_at: receives the paths to scan again.
+        rescan: receives the paths to scan again.
         unchanged: drafts that their files already show.
         attachments: entries to store with them.
         left: the notes whose attachments are not all in place: they stay to be published.
     """
     results = await heap.disk.write_many([_write(heap, d) for d in planned]) if planned else []
     failed = [d.block for d, r in zip(planned, results, strict=True) if isinstance(r, Exception)]
-    written = _written(heap, zip(planned, results, strict=True), look_at)
+    written = _written(heap, zip(planned, results, strict=True), rescan)
 
     def store(change: Change) -> None:
         tx = change.tx
@@ -110,18 +110,18 @@ async def write_planned(
 
 
 def _written(
-    heap: HeapContext, results: Iterable[tuple[Draft, Stat | Exception]], look_at: set[str]
+    heap: HeapContext, results: Iterable[tuple[Draft, Stat | Exception]], rescan: set[str]
 ) -> list[tuple[Draft, EntryRow]]:
     """Return the texts that were written, with their entries; report the others as problems."""
     written: list[tuple[Draft, EntryRow]] = []
     for draft, result in results:
         if isinstance(result, Moved):
-            look_at.add(draft.path)
+            rescan.add(draft.path)
         elif isinstance(result, FolderTrouble):
             heap.problems.found("write", draft.path, result)
         elif not isinstance(result, Exception):
             row = heap.index.entries.get(draft.path) or EntryRow(draft.path, draft.block, "note")
             written.append((draft, stamped(row, result, digest(draft.data))))
             if heap.problems.below(assets_of(draft.path)):
-                look_at.add(draft.path)  # its attachments were found before the note
+                rescan.add(draft.path)  # its attachments were found before the note
     return written

@@ -67,7 +67,7 @@ class Unplaced:
         index = heap.index
         if not found:
             return
-        for block in index.placed(sorted(index.homeless)):
+        for block in index.placed(sorted(index.unplaced)):
             if block.kind == "document":
                 continue
             folder = block.folder if block.folder and index.is_live(block.folder) else None
@@ -147,7 +147,7 @@ async def _by_place(
     While the folder is mirrored for the first time (perhaps after a lost cache), similar content
     is enough: an editor may have saved the text without the id.
     """
-    at = {p: b for b, p in heap.layout.places.items() if b in heap.index.homeless}
+    at = {p: b for b, p in heap.layout.places.items() if b in heap.index.unplaced}
     rows = await heap.db.read(heaps.load_all)
     allows_similar = not any(r.id == heap.id and r.mirrored for r in rows)
     result: dict[str, BlockId] = {}
@@ -260,7 +260,7 @@ async def bind_or_create(
     if notes:
         await _fetch_from_trash(heap, notes)
         bound += await _bind(heap, _by_id(heap, notes, copies))
-        if heap.index.homeless:
+        if heap.index.unplaced:
             async with heap.lock:
                 await plan_places(heap)  # links also name notes without a file
             left = [n for n in notes if n.path not in heap.index.entries]

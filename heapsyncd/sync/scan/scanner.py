@@ -221,9 +221,9 @@ class Scanner(Debounce):
         Known notes are not read yet; they are returned for that.
         """
         index = self.heap.index
-        aside = [p for p in index.aside if await self.heap.disk.stat(p) is None]
+        parked = [p for p in index.parked if await self.heap.disk.stat(p) is None]
         gone_before = [p for p, (stat, _) in self._seen.items() if stat is None]
-        gone_now = [*self.heap.holds.up, *aside, *gone_before]
+        gone_now = [*self.heap.holds.up, *parked, *gone_before]
         known = [index.entries[p] for p in gone_now if p in index.entries]
         candidates = {e.path: e for e in [*missing, *known]}
         if not candidates and not created:

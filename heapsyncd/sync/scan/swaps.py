@@ -117,7 +117,7 @@ async def _other_text_at(heap: HeapContext, path: str, texts: "_Texts") -> Entry
     if stat is None or stat.agrees(known):
         return None
     block = await texts.id_in(path)
-    if block in heap.index.homeless:
+    if block in heap.index.unplaced:
         return Entry(path, "file", stat)
     if block is not None:
         return None
