@@ -99,7 +99,7 @@ async def _move(heap: HeapContext, old: str, new: str, rescan: set[str]) -> None
     entry = heap.index.entries.get(old)
     known = None if entry is None else stat_of(entry)
     before = await heap.disk.stat(old)
-    if entry is None or known is not None:  # a file that was never written is only renamed here
+    if entry is None or known is not None:  # a file that was never written only has an entry
         await heap.disk.move(old, new)
     now = await heap.disk.stat(new)
     affected = [e for e in (entry, *heap.index.below(old)) if e is not None]

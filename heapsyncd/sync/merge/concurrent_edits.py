@@ -104,7 +104,7 @@ class ConcurrentEdits:
             return any(n > held.get(c, 0) for c, n in upto(k).items())
 
         count = bisect_left(range(1, len(rows) + 1), True, key=is_missing)
-        # A row that only deletes adds nothing to a state vector: assume it was not seen.
+        # A row that only deletes adds nothing to a state vector: assume the update lacks it.
         while count and upto(count) == upto(count - 1):
             count -= 1
         return frozenset(rows[:count])

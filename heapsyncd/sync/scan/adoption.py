@@ -196,7 +196,7 @@ async def _has_text_of(
 
 
 async def _bind(heap: HeapContext, known: Mapping[str, BlockId]) -> list[str]:
-    """Bind files to existing blocks, and return the paths to read.
+    """Bind untracked files to existing blocks; return the paths to read.
 
     The entries have no stamps yet: after a kill the next start finds and reads the files.
     """
