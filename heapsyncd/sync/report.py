@@ -158,7 +158,7 @@ class Report:
     See ``decisions.held_deletions``. None while no mirror runs."""
 
     fetch: Callable[[Sequence[str]], Awaitable[list[dict[str, Any]]]] | None = None
-    """Download contents that otherwise stay on the server; None while no mirror runs."""
+    """Mark contents for download, and return their progress; None while no mirror runs."""
 
     restore: Callable[[RestoreRequest], Awaitable[list[dict[str, Any]]]] | None = None
     """Restore earlier versions and deleted notes; None while no mirror runs."""

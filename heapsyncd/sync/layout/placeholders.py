@@ -42,7 +42,7 @@ def text_of(path: str, size_bytes: int | None) -> bytes:
 
 
 async def update_placeholders(heap: HeapContext) -> None:
-    """Write the missing placeholders and remove those no longer needed."""
+    """Write the missing placeholders, remove those no longer needed. Hold the heap's lock."""
     wanted = {placeholder_of(p): p for p in heap.index.remote}
     if heap.layout.placeholders is None:
         found = (await heap.disk.scan(ONLY_PLACEHOLDERS)).entries.values()

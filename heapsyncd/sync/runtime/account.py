@@ -257,7 +257,7 @@ class AccountMirror:
         return found
 
     async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
-        """Download contents that otherwise stay on the server; ``paths`` are absolute."""
+        """Mark contents for download, and return their progress; ``paths`` are absolute."""
         wanted = [Path(p) for p in paths]
         found: list[dict[str, Any]] = []
         for mirror in self.mirrors.values():
