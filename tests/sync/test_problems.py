@@ -112,7 +112,7 @@ CURES: dict[str, Case] = {
     ),
     "an attachment twice, one of them removed": (
         both(new("Note.assets/a.bin", b"one"), new("Note.assets/b.bin", b"one")),
-        "Note.assets/b.bin", "attached as a.bin already",
+        "Note.assets/b.bin", "already attached as a.bin",
         lambda r: (r / "Note.assets/a.bin").unlink(),
     ),
     "broken front matter, corrected": (
