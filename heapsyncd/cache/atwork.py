@@ -77,11 +77,6 @@ class AtWork:
             finally:
                 marks.end()  # threads of ours may still be at work: they outlive no process
 
-    @property
-    def given_up(self) -> frozenset[BlockId]:
-        """The blocks that are left alone."""
-        return frozenset(b for b, deaths in self._deaths.items() if deaths >= DEATHS)
-
     def end(self) -> None:
         """This life ends as it was told to: what is worked on is at fault for nothing any more."""
         with self._lock:

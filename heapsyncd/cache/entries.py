@@ -6,6 +6,7 @@ from typing import Literal
 
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.model import Stat
 
 Role = Literal["note", "folder", "file", "attachment"]
 Todo = Literal["download", "upload", "remote"]
@@ -15,7 +16,7 @@ _COLUMNS = "path, block_id, role, key, size, mtime_ns, ctime_ns, inode, device, 
 
 @dataclass(frozen=True, slots=True)
 class EntryRow:
-    """One path. Sizes and stamps are None while the file is not there yet (a pending download)."""
+    """One path."""
 
     path: str
     """Relative to the heap's folder, with ``/``."""
@@ -23,21 +24,44 @@ class EntryRow:
     role: Role
     key: str | None = None
     """The files_v0 key whose content the file has (file and attachment)."""
-    size: int | None = None
-    mtime_ns: int | None = None
-    ctime_ns: int | None = None
-    inode: int | None = None
-    device: int | None = None
+    stat: Stat | None = None
+    """As last agreed with the disk; None: it is not there yet (a pending download)."""
     digest: bytes | None = None
     """sha256 of the content."""
     todo: Todo | None = None
     """What is left to do with the content of a file or attachment."""
+    awaited_size: int | None = None
+    """How large the content is, in bytes, that is not there yet."""
+
+    @property
+    def size(self) -> int | None:
+        """How large the content is, in bytes; None: not known."""
+        return self.awaited_size if self.stat is None else self.stat.size
 
 
 def of_heap(tx: Tx, heap_id: HeapId) -> list[EntryRow]:
     """Every entry of a heap."""
     sql = f"SELECT {_COLUMNS} FROM entry WHERE heap_id = ? ORDER BY path"  # noqa: S608
-    return [EntryRow(*r) for r in tx.execute(sql, (heap_id,))]
+    return [_row(*r) for r in tx.execute(sql, (heap_id,))]
+
+
+def _row(
+    path: str,
+    block: BlockId,
+    role: Role,
+    key: str | None,
+    size: int | None,
+    mtime_ns: int | None,
+    ctime_ns: int | None,
+    inode: int | None,
+    device: int | None,
+    digest: bytes | None,
+    todo: Todo | None,
+) -> EntryRow:
+    if inode is None or size is None:
+        return EntryRow(path, block, role, key, None, digest, todo, size)
+    stat = Stat(size, mtime_ns or 0, ctime_ns or 0, inode, device or 0)
+    return EntryRow(path, block, role, key, stat, digest, todo)
 
 
 def save(tx: Tx, heap_id: HeapId, entries: Iterable[EntryRow]) -> None:
@@ -52,16 +76,19 @@ def save(tx: Tx, heap_id: HeapId, entries: Iterable[EntryRow]) -> None:
                 e.role,
                 e.key,
                 e.size,
-                e.mtime_ns,
-                e.ctime_ns,
-                e.inode,
-                e.device,
+                *_stamps(e.stat),
                 e.digest,
                 e.todo,
             )
             for e in entries
         ],
     )
+
+
+def _stamps(stat: Stat | None) -> tuple[int | None, ...]:
+    if stat is None:
+        return None, None, None, None
+    return stat.mtime_ns, stat.ctime_ns, stat.inode, stat.device
 
 
 def remove(tx: Tx, heap_id: HeapId, paths: Iterable[str]) -> None:

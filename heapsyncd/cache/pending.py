@@ -29,15 +29,8 @@ _DOWN = (
 )
 
 
-def counts(tx: Tx, heap_id: HeapId) -> tuple[int, int]:
-    """How many blocks are to be sent, and to be received."""
-    sql = f"SELECT (SELECT count(*) FROM ({_UP})), (SELECT count(*) FROM ({_DOWN}))"  # noqa: S608
-    up, down = tx.execute(sql, {"heap": heap_id}).fetchone()
-    return up, down
-
-
 def pending(tx: Tx, heap_id: HeapId, limit: int) -> list[Pending]:
-    """What ``counts`` counts, and why; at most so many to be sent, and to be received."""
+    """At most so many that are to be sent, and to be received."""
     asked = {"heap": heap_id, "limit": limit}
     up = tx.execute(
         "SELECT id, title, problem IS NOT NULL, sync_version, count(data),"  # noqa: S608

@@ -14,7 +14,7 @@ from heapsyncd.document.build.apply import verify, write
 from heapsyncd.document.build.checked_body import changed, shaped
 from heapsyncd.document.build.clones import Clones, Seen
 from heapsyncd.document.encoding.slim import slim
-from heapsyncd.document.encoding.state_vectors import clocks
+from heapsyncd.document.encoding.state_vectors import clocks, number
 from heapsyncd.document.plan.node_identity import Same, same_nodes
 from heapsyncd.document.plan.normalise import settled
 from heapsyncd.document.plan.reapply_lost import LostEdit, rescued, salvaged
@@ -23,7 +23,6 @@ from heapsyncd.document.updates import EMPTY, contained, merge
 from heapsyncd.document.view.from_nodes import Shown
 from heapsyncd.document.xml import nodes
 from heapsyncd.document.xml.nodes import Elem
-from heapsyncd.document.xml.schema import CONTRACT, Vocabulary
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
@@ -35,6 +34,7 @@ class Unset:
 
 
 UNSET: Final = Unset()
+_NO_DELETIONS: Final = b"\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,6 @@ def express(
     *,
     live: Replica | None = None,
     client_id: int | None = None,
-    vocabulary: Vocabulary = CONTRACT,
 ) -> Edit:
     """Express a target as the smallest edit of the document at ``base``.
 
@@ -84,7 +83,6 @@ def express(
         client_id: whom the edit is issued under, used only when ``base`` holds everything that
             ``live`` has of this id (else one clock would be issued twice, and the document be
             corrupted for good); else a fresh id.
-        vocabulary: the heap's names, where the document itself says nothing.
 
     Raises:
         UnreadableDocument: the base can't be loaded.
@@ -97,10 +95,10 @@ def express(
     with contained(), nodes.no_collection():
         if live is not None:
             target = _unmet(target, fork, live)
-        return _express(fork, target, live, vocabulary, shown)
+        return _express(fork, target, live, shown)
 
 
-def edit(live: Replica, target: Target, vocabulary: Vocabulary = CONTRACT) -> Edit:
+def edit(live: Replica, target: Target) -> Edit:
     """Express a target as the smallest edit of a document as it is now; the replica then holds it.
 
     As ``express`` with the replica's own state as the base, under the replica's id (a fresh one
@@ -110,13 +108,40 @@ def edit(live: Replica, target: Target, vocabulary: Vocabulary = CONTRACT) -> Ed
         InvalidEdit: as ``express``; then the replica is not to be used any more.
     """
     if live.has_pending_of(live.client_id):
-        made = express([live.state()], target, live=live, vocabulary=vocabulary)
+        made = express([live.state()], target, live=live)
         if made.update is not None:
             live.apply(made.update)
         return made
     shown = live.shown() if target.body is not None else None
     with contained(), nodes.no_collection():
-        return _express(live, target, None, vocabulary, shown)
+        return _express(live, target, None, shown)
+
+
+def titled(
+    log: Sequence[bytes], state_vector: bytes, wanted: str, client_id: int
+) -> tuple[bytes, bytes] | None:
+    """The edit that gives a document its first title, found without building the document.
+
+    Args:
+        log: the updates it is made of, none of which waits for another.
+        state_vector: the document's.
+        wanted: the title.
+        client_id: whom the edit is issued under, as for ``edit``.
+
+    Returns:
+        The update and the state vector with it; None: it may have a title, or would show another.
+    """
+    # The name of the root stands in each update that begins a title.
+    if any(nodes.TITLE.encode() in update for update in log):
+        return None
+    # One of which nothing is left has the same clocks, and the same empty title.
+    seen = [pair for pair in clocks(state_vector).items() if pair[1]]
+    gone = [b"\1" + number(client) + b"\0\0" + number(clock) for client, clock in seen]
+    bare = Replica.load([b"".join([number(len(gone)), *gone, b"\0"])], client_id)
+    update = edit(bare, Target(title=wanted)).update
+    if update is None or bare.fields().title != wanted:
+        return None
+    return update, bare.state_vector()
 
 
 def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
@@ -136,7 +161,7 @@ def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
 
 
 def _scratch(base: Sequence[bytes], goal: Block, live: Replica | None = None) -> bytes:
-    edit = _express(Replica.load(base), Target(body=goal), live, CONTRACT, stand_ins=True)
+    edit = _express(Replica.load(base), Target(body=goal), live, stand_ins=True)
     return edit.update or EMPTY
 
 
@@ -173,7 +198,6 @@ def _express(
     fork: Replica,
     target: Target,
     live: Replica | None,
-    words: Vocabulary,
     shown: Shown | None = None,
     *,
     stand_ins: bool = False,
@@ -192,11 +216,13 @@ def _express(
             theirs = Seen.of(live.doc)
             views = base.view, theirs.view
             same = same_nodes(fork.state(), live.state(), views, changed(base.view, goal))
-        result = shaped(Clones(base, theirs, stand_ins=stand_ins), goal, words, same)
-        made, lost, is_goal = result.body, result.lost, result.is_goal
+        result = shaped(Clones(base, theirs, stand_ins=stand_ins), goal, same)
+        made, lost = result.body, result.lost
+        # What the document has no node for became text: it reads otherwise than it was wished.
+        is_goal = result.is_goal and goal == target.body
     update = _write(fork, target, root, made)
     if lost and live is not None and theirs is not None:
-        update = _second(fork, live, update, theirs.view, lost, words, stand_ins=stand_ins)
+        update = _second(fork, live, update, theirs.view, lost, stand_ins=stand_ins)
     return Edit(update, is_goal and not lost)
 
 
@@ -206,7 +232,6 @@ def _second(
     first: bytes | None,
     seen: Block,
     lost: Sequence[LostEdit],
-    words: Vocabulary,
     *,
     stand_ins: bool,
 ) -> bytes | None:
@@ -219,13 +244,13 @@ def _second(
     same = same_nodes(live.state(), again.state(), (seen, now), tops)
     try:
         target = Target(body=rescued(seen, now, lost, same))
-        more = _express(again, target, None, words, stand_ins=stand_ins).update
+        more = _express(again, target, None, stand_ins=stand_ins).update
     except InvalidEdit:
         # Words in a wrong place are better than an edit that can't be sent. The first one may have
         # broken off half way.
         again = Replica.load(state, fork.client_id)
         target = Target(body=salvaged(now, lost))
-        more = _express(again, target, None, words, stand_ins=stand_ins).update
+        more = _express(again, target, None, stand_ins=stand_ins).update
     parts = [u for u in (first, more) if u is not None]
     return merge(parts) if parts else None
 
@@ -233,9 +258,11 @@ def _second(
 def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
     """Carry everything out in one transaction; the update it makes, None when it made none."""
     updates: list[bytes] = []
+    deletions: list[bytes] = []
 
     def keep(event: Any) -> None:
         updates.append(event.update)
+        deletions.append(event.delete_set)
 
     doc = fork.doc
     assert doc._txn is None, "nobody else is at it"  # noqa: SLF001 -- pycrdt joins an open one
@@ -256,6 +283,8 @@ def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
     assert len(updates) < 2, "one transaction is one update"
     for update in updates:
         fork.edited(update, changed)
+    if deletions == [_NO_DELETIONS]:
+        return updates[0]  # what deletes nothing has nothing to leave out
     return slim(updates[0]) if updates else None
 
 

@@ -24,8 +24,6 @@ from heapsyncd.document.updates import (
 from heapsyncd.document.view import from_handles
 from heapsyncd.document.view.from_nodes import Path, Shown
 from heapsyncd.document.view.incremental import MOST_BYTES, Changes, shown_again
-from heapsyncd.document.xml import nodes
-from heapsyncd.document.xml.schema import CONTRACT, Vocabulary
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
 from heapsyncd.model import Fields
 from heapsyncd.tree import Block
@@ -255,11 +253,6 @@ class Replica:
         """What the document says beside its body."""
         with contained():
             return fields.read(self._doc)
-
-    def vocabulary(self, known: Vocabulary = CONTRACT) -> Vocabulary:
-        """Which names the body uses; ``known``'s where it says nothing."""
-        with contained():
-            return known.learn(nodes.read(self._doc, nodes.BODY))
 
     def view(self) -> Block:
         """The markdown view of the body; made once for each state."""

@@ -217,8 +217,3 @@ def vector_of(updates: Sequence[bytes]) -> bytes:
     merged = merge(updates)
     with contained():
         return ordered(get_state(merged))
-
-
-def is_empty(update: bytes) -> bool:
-    """Whether an update holds neither structs nor deletions."""
-    return update == EMPTY

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import merge, vector_of, waits
+from heapsyncd.document.updates import EMPTY, merge, vector_of, waits
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import BlockKind
@@ -13,7 +13,6 @@ from heapsyncd.server.data import Effect, Stored
 from heapsyncd.server.limits import Limits
 from heapsyncd.server.rows import derive
 
-NO_UPDATE = b"\0\0"
 """The update of a document in which nothing ever happened."""
 
 
@@ -107,7 +106,7 @@ class Batch:
         held = LoadedDocument(block, heap_id, kind, title, 1, Replica())
         self.blocks[block] = held
         effect = self._effect(held)
-        effect.is_new, effect.state = True, NO_UPDATE
+        effect.is_new, effect.state = True, EMPTY
         return held
 
     def apply(self, held: LoadedDocument, update: bytes, origin: int | None = None) -> bool:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import fcntl
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from aiohttp import web
 
 from heapsyncd.database import Database
 from heapsyncd.errors import FolderTrouble, StateLocked
+from heapsyncd.own_files import PRIVATE, lock
 from heapsyncd.server import transfers
 from heapsyncd.server.accounts import Accept, Accounts
 from heapsyncd.server.addresses import is_loopback, networks
@@ -300,12 +300,14 @@ def _lock(data_dir: Path) -> int:
     """Make the directory, and keep other servers out of it; return the lock's descriptor."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        try:
+            if lock(descriptor):
+                return descriptor
+        except OSError:
+            os.close(descriptor)
+            raise
     except OSError as error:
         raise FolderTrouble(f"The data directory {data_dir}: {error.strerror}.") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise StateLocked(f"Another server uses {data_dir}; stop it, or set --data.") from error
-    return descriptor
+    os.close(descriptor)
+    raise StateLocked(f"Another server uses {data_dir}; stop it, or set --data.")

@@ -1,6 +1,5 @@
 """The server's signing key, and the tokens it signs: EdDSA JWTs (PROTOCOL §3)."""
 
-import os
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from heapsyncd.errors import ConfigError, FolderTrouble
 from heapsyncd.ids import Seed
+from heapsyncd.own_files import write_whole
 from heapsyncd.server.refusal import Refusal
 
 Use = Literal["access", "refresh"]
@@ -123,12 +123,6 @@ def _read(path: Path) -> Seed:
 
 
 def _make(path: Path) -> Seed:
-    seed = Seed(secrets.token_bytes(32))
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(seed.reveal_text() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(path)
+    seed = Seed.new()
+    write_whole(path, seed.reveal_text() + "\n")
     return seed

@@ -44,7 +44,9 @@ from heapsyncd.tree.canonical import (
     opaque_label,
 )
 from heapsyncd.tree.nodes import (
+    CONTAINERS,
     DEEPEST,
+    LEAVES,
     LISTS,
     MOST_EMPTY_CELLS,
     Atom,
@@ -66,7 +68,9 @@ from heapsyncd.tree.nodes import (
 )
 
 __all__ = [
+    "CONTAINERS",
     "DEEPEST",
+    "LEAVES",
     "LISTS",
     "MOST_EMPTY_CELLS",
     "Atom",

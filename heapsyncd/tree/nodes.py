@@ -32,6 +32,10 @@ Attrs = tuple[tuple[str, Scalar], ...]
 
 LISTS = frozenset({"bullet_list", "ordered_list", "todo_list"})
 """The kinds of lists."""
+LEAVES = frozenset({"paragraph", "heading", "code", "cell"})
+"""Kinds whose content is inline (a code block's is one text)."""
+CONTAINERS = LISTS | {"quote", "item", "table", "row"}
+"""Kinds that say nothing when nothing is in them."""
 
 DEEPEST = 100
 """So many containers (quotes, lists, items) stand one in another, in files and in documents."""

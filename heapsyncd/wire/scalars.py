@@ -12,7 +12,6 @@ Time = int | float | str | None
 """A time as a server may write it: milliseconds, or RFC 3339 text."""
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18})")
-_DOCUMENT = re.compile(r"([^:]+):([^:]+):v(\d{1,15})")
 
 
 def ulid(text: str) -> str:
@@ -58,14 +57,6 @@ def block_ms(value: Time) -> int | None:
 def document_name(heap_id: HeapId, block: BlockId, sync_version: int) -> str:
     """What a block's document of one version is called over ``/ws`` (PROTOCOL §6)."""
     return f"{heap_id}:{block}:v{sync_version}"
-
-
-def parse_document_name(name: str) -> tuple[HeapId, BlockId, int] | None:
-    """The parts of a document's name; None when it is none."""
-    match = _DOCUMENT.fullmatch(name)
-    if match is None or not is_ulid(match[1]) or not is_ulid(match[2]):
-        return None
-    return HeapId(match[1]), BlockId(match[2]), int(match[3])
 
 
 def skipped_bytes(status: int, content_range: str | None, offset: int) -> int | None:

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 
-from heapsyncd.document.xml import make
-from heapsyncd.document.inline import edit_leaf
 from heapsyncd.document.build import fast_blocks
 from heapsyncd.document.build.clones import Clones
+from heapsyncd.document.inline import edit_leaf
+from heapsyncd.document.plan.clone_sources import Step
+from heapsyncd.document.xml import make
 from heapsyncd.document.xml.nodes import Elem, Node, copy
 from heapsyncd.document.xml.schema import ITEMS, Spoken
-from heapsyncd.document.plan.clone_sources import Step
-from heapsyncd.document.plan.remote_changes import LEAVES
-from heapsyncd.tree import Block, Inline
+from heapsyncd.tree import LEAVES, Block, Inline
 
 _TEXT = frozenset({"paragraph", "heading"})
 

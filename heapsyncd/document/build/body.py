@@ -6,16 +6,16 @@ Hidden children (empty paragraphs) stay where they are.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from heapsyncd.document.xml import make
-from heapsyncd.document.inline import edit_leaf
-from heapsyncd.document.build.clones import Clones
 from heapsyncd.document.build.block import Maker, completed, fitted
+from heapsyncd.document.build.clones import Clones
+from heapsyncd.document.build.table_cell import edit_cell
+from heapsyncd.document.inline import edit_leaf
+from heapsyncd.document.plan.clone_sources import Gone, Step, fresh_step
+from heapsyncd.document.plan.remote_changes import content
+from heapsyncd.document.xml import make
+from heapsyncd.document.xml.node_kinds import code_items, code_text, file_keys, shown_code
 from heapsyncd.document.xml.nodes import Elem, Node
 from heapsyncd.document.xml.schema import Spoken
-from heapsyncd.document.xml.node_kinds import code_items, code_text, file_keys, shown_code
-from heapsyncd.document.plan.clone_sources import Gone, Step, fresh_step
-from heapsyncd.document.build.table_cell import edit_cell
-from heapsyncd.document.plan.remote_changes import content
 from heapsyncd.tree import Atom, Block, Text
 
 _TEXTBLOCKS = frozenset({"paragraph", "heading", "codeBlock"})

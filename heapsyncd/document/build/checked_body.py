@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from heapsyncd.diff import align
 from heapsyncd.document.build.body import Body
 from heapsyncd.document.build.clones import Clones
-from heapsyncd.document.plan.node_identity import Same
-from heapsyncd.document.xml.nodes import Elem, touched
-from heapsyncd.document.plan.plan import plan
-from heapsyncd.document.plan.reapply_lost import LostEdit
-from heapsyncd.document.xml.content_model import violation, violations
-from heapsyncd.document.xml.schema import Spoken, Vocabulary
 from heapsyncd.document.build.fast_blocks import Unmade
 from heapsyncd.document.plan.clone_sources import Step, fresh_step
+from heapsyncd.document.plan.node_identity import Same
+from heapsyncd.document.plan.plan import plan
+from heapsyncd.document.plan.reapply_lost import LostEdit
 from heapsyncd.document.view.from_nodes import View
+from heapsyncd.document.xml.content_model import violation, violations
+from heapsyncd.document.xml.nodes import Elem, touched
+from heapsyncd.document.xml.schema import Spoken
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import Block
 
@@ -42,7 +42,7 @@ def changed(base: Block, goal: Block) -> set[int]:
     return {b.path[0] for i, b in enumerate(base.children) if i not in kept and b.path}
 
 
-def shaped(clones: Clones, goal: Block, words: Vocabulary, same: Same) -> Shaped:
+def shaped(clones: Clones, goal: Block, same: Same) -> Shaped:
     """The new body.
 
     Raises:
@@ -53,7 +53,7 @@ def shaped(clones: Clones, goal: Block, words: Vocabulary, same: Same) -> Shaped
     step = made.top
     if step.stays:
         return Shaped(base.root, made.lost)
-    body = Body(clones, Spoken(words, base.root))
+    body = Body(clones, Spoken(base.root))
     root = body.edited(step)
     wrong = _wrong(root, step, clones)
     if wrong:

@@ -6,15 +6,14 @@ from typing import Any
 
 from pycrdt import Doc
 
-from heapsyncd.document.xml import make
 from heapsyncd.document.inline import edit_leaf
-from heapsyncd.document.xml import nodes
-from heapsyncd.document.xml.nodes import OBJECT, Elem, Node, Run, Txt, copy
 from heapsyncd.document.plan.clone_sources import Gone, Step
-from heapsyncd.document.plan.remote_changes import LEAVES, is_opaque
+from heapsyncd.document.plan.remote_changes import is_opaque
 from heapsyncd.document.view.from_nodes import STAND_IN, Shown, View, show_body
+from heapsyncd.document.xml import make, nodes
+from heapsyncd.document.xml.nodes import OBJECT, Elem, Node, Run, Txt, copy
 from heapsyncd.errors import InvalidEdit
-from heapsyncd.tree import Atom, Block, Inline
+from heapsyncd.tree import LEAVES, Atom, Block, Inline
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
 """Edits of table cells. A cell shows its paragraphs as one content, parted by two breaks each."""
 
 from heapsyncd.diff import text_hunks
-from heapsyncd.document.xml import make
-from heapsyncd.document.inline import edit_leaf
 from heapsyncd.document.build.clones import seen
-from heapsyncd.document.xml.nodes import Elem, Node
+from heapsyncd.document.inline import edit_leaf
 from heapsyncd.document.inline.visible_text import Alphabet, cut, kept
+from heapsyncd.document.xml import make
+from heapsyncd.document.xml.nodes import Elem, Node
 from heapsyncd.tree import Atom, Block, Inline
 
 Range = tuple[int, int]

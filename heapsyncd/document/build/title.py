@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from heapsyncd.document.xml import make
 from heapsyncd.document.inline import edit_leaf
-from heapsyncd.document.xml import nodes
-from heapsyncd.document.xml.nodes import Elem, Node, Run, Txt
-from heapsyncd.document.xml.node_kinds import code_items
 from heapsyncd.document.inline.visible_text import without_repeats
+from heapsyncd.document.xml import make, nodes
+from heapsyncd.document.xml.node_kinds import code_items
+from heapsyncd.document.xml.nodes import Elem, Node, Run, Txt
 from heapsyncd.tree import Text
 
 

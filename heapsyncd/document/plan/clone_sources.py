@@ -11,8 +11,8 @@ from heapsyncd.diff import similarity
 from heapsyncd.document.inline.visible_text import merged
 from heapsyncd.document.plan.moved_text import PART
 from heapsyncd.document.plan.node_identity import Same
-from heapsyncd.document.plan.remote_changes import LEAVES, content, holds, partners
-from heapsyncd.tree import Atom, Block, Inline, Text, inline, plain
+from heapsyncd.document.plan.remote_changes import content, holds, partners
+from heapsyncd.tree import LEAVES, Atom, Block, Inline, Text, inline, plain
 
 _RETYPED = 0.5
 _MOVED = 0.6

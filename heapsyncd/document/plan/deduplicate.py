@@ -13,15 +13,8 @@ from heapsyncd.document.plan.clone_sources import Fresh, Gone, Step, fresh_step,
 from heapsyncd.document.plan.moved_text import PART, MovedText
 from heapsyncd.document.plan.node_identity import Path
 from heapsyncd.document.plan.reapply_lost import LostEdit
-from heapsyncd.document.plan.remote_changes import (
-    CONTAINERS,
-    LEAVES,
-    adds,
-    content,
-    holds,
-    is_opaque,
-)
-from heapsyncd.tree import Block
+from heapsyncd.document.plan.remote_changes import adds, content, holds, is_opaque
+from heapsyncd.tree import CONTAINERS, LEAVES, Block
 
 _EMPTY = Block("cell")
 

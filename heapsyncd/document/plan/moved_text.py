@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from heapsyncd.diff import similarity, text_hunks
 from heapsyncd.document.plan.node_identity import Path, Same
-from heapsyncd.document.plan.remote_changes import LEAVES, holds
-from heapsyncd.tree import Block
+from heapsyncd.document.plan.remote_changes import holds
+from heapsyncd.tree import LEAVES, Block
 
 _WORD = re.compile(r"\w+")
 _NEAR = 0.5

@@ -22,8 +22,8 @@ from heapsyncd.document.plan.deduplicate import Deduplicate
 from heapsyncd.document.plan.moved_text import MovedText
 from heapsyncd.document.plan.node_identity import Same
 from heapsyncd.document.plan.reapply_lost import LostEdit
-from heapsyncd.document.plan.remote_changes import LEAVES, RemoteChanges, adds, content, drops_text
-from heapsyncd.tree import Block, Text
+from heapsyncd.document.plan.remote_changes import RemoteChanges, adds, content, drops_text
+from heapsyncd.tree import LEAVES, Block, Text
 
 Column = tuple[int | None, int | None]
 

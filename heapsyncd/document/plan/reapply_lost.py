@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from heapsyncd.document.inline.visible_text import merged
 from heapsyncd.document.plan.clone_sources import with_content
 from heapsyncd.document.plan.node_identity import Same
-from heapsyncd.document.plan.remote_changes import LEAVES, content, edited_part
-from heapsyncd.tree import Block, Text, inline
+from heapsyncd.document.plan.remote_changes import content, edited_part
+from heapsyncd.tree import LEAVES, Block, Text, inline
 
 
 @dataclass(slots=True, eq=False)

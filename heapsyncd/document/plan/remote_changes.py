@@ -8,15 +8,7 @@ from collections.abc import Iterator, Sequence
 from heapsyncd.diff import align, text_hunks
 from heapsyncd.document.inline.visible_text import Alphabet
 from heapsyncd.document.plan.node_identity import Same
-from heapsyncd.tree import Atom, Block, Inline, Text
-
-LEAVES = frozenset({"paragraph", "heading", "code", "cell"})
-"""Kinds whose content is inline (a code block's is one text)."""
-
-CONTAINERS = frozenset(
-    {"quote", "bullet_list", "ordered_list", "todo_list", "item", "table", "row"}
-)
-"""Kinds that say nothing when nothing is in them."""
+from heapsyncd.tree import CONTAINERS, LEAVES, Atom, Block, Inline, Text
 
 _MOST = 0.5
 

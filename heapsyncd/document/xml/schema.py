@@ -55,7 +55,9 @@ _HASHED = re.compile(r"(.+)--[A-Za-z0-9+/=]{8}")
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Which of several names a heap uses; what an editor doesn't know it deletes for everybody."""
+    """Which of several names a document uses, those of PROTOCOL §8 where it says nothing; what an
+    editor doesn't know it deletes for everybody.
+    """
 
     todo_list: str = "todo_list"
     block_images: bool = False
@@ -66,11 +68,9 @@ class Vocabulary:
         """The item of ``todo_list``."""
         return ITEMS[self.todo_list]
 
-    def learn(self, body: Elem) -> "Vocabulary":
-        """What a document uses, and this vocabulary's word where it says nothing.
-
-        A document that uses both spellings says nothing.
-        """
+    @classmethod
+    def of(cls, body: Elem) -> "Vocabulary":
+        """What a document uses; one that uses both spellings says nothing."""
         todo, places = set(), set()
         stack = [body]
         while stack:
@@ -82,32 +82,23 @@ class Vocabulary:
                         todo.add(child.tag)
                     elif child.tag == "image":
                         places.add(elem.tag not in TEXTBLOCKS)
-        return Vocabulary(
-            todo.pop() if len(todo) == 1 else self.todo_list,
-            places.pop() if len(places) == 1 else self.block_images,
+        known = cls()
+        return cls(
+            todo.pop() if len(todo) == 1 else known.todo_list,
+            places.pop() if len(places) == 1 else known.block_images,
         )
 
 
-CONTRACT = Vocabulary()
-"""The names of PROTOCOL §8."""
-
-
 class Spoken:
-    """The vocabulary that a document speaks, learned when first asked for: most edits need none.
+    """The vocabulary of a document, learned when first asked for: most edits need none."""
 
-    Args:
-        known: as for ``Vocabulary.learn``.
-        body: the document's.
-    """
-
-    def __init__(self, known: Vocabulary, body: Elem) -> None:
-        self._known = known
+    def __init__(self, body: Elem) -> None:
         self._body = body
 
     @cached_property
     def words(self) -> Vocabulary:
         """The names."""
-        return self._known.learn(self._body)
+        return Vocabulary.of(self._body)
 
 
 def marks_of(formats: Formats) -> Marks:

@@ -282,7 +282,7 @@ async def _bring_back(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
             fresh.append(stamped(row, await heap.disk.make_dir(row.path), None))
             continue
         todo: Todo | None = None if row.role == "note" or row.todo == "upload" else "download"
-        blank = EntryRow(row.path, row.block_id, row.role, row.key, row.size)
+        blank = EntryRow(row.path, row.block_id, row.role, row.key, awaited_size=row.size)
         # Without stamps the file does not count as missing, and is published.
         fresh.append(replace(blank, digest=row.digest, todo=todo))
 

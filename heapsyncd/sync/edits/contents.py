@@ -19,9 +19,8 @@ from heapsyncd.document.edit import Target
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError, FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
-from heapsyncd.model import FileEntry
+from heapsyncd.model import FileEntry, Stat
 from heapsyncd.sync.edits.create import insert_block, make_block
 from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.edits.note_saved import note_reread
@@ -102,7 +101,7 @@ async def _bind_to_block(
     """Bind a file to a candidate block that lacks exactly this content; return whether it did."""
     for block in candidates:
         have = contents_of(heap, block).get(file.key)
-        if have is not None and have.inode is not None:
+        if have is not None and have.stat is not None:
             continue
         if file.key not in {f.key for f in await files_of(heap, block)}:
             continue
@@ -235,4 +234,5 @@ async def content_moved(heap: HeapContext, entry: EntryRow, new: EntryRow) -> Fo
     else:
         target = Target(drop_files=(entry.key,) if entry.key else ())
     await edit_fields(heap, entry.block_id, target, [], [entry.path])
-    return Found(new.path, "file", new.inode or 0, new.device or 0, new.size or 0)
+    stat = new.stat or Stat(0, 0, 0, 0, 0)
+    return Found(new.path, "file", stat.inode, stat.device, stat.size)

@@ -16,7 +16,6 @@ from heapsyncd.folder.disk import Moved as DiskMoved
 from heapsyncd.sync.edits.contents import content_moved, file_created
 from heapsyncd.sync.edits.create import insert_block, make_block
 from heapsyncd.sync.edits.fields import edit_fields, move_target
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.observed import Found, Moved
 from heapsyncd.sync.heap.paths import assets_of, assets_owner
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
@@ -49,7 +48,7 @@ async def moved(heap: HeapContext, move: Moved) -> bool:
         present = {p: e for p, e in new_rows.items() if await _was_moved(heap, e)}
         # An edit made together with the move is read next: until then, the entry keeps the old
         # stamps, so that the file counts as changed.
-        known = stat_of(entry)
+        known = entry.stat
         same = entry.role == "folder" or (known is not None and stat.same_content(known))
         new = replace(stamped(entry, stat, entry.digest) if same else entry, path=path)
         rows = [new, *present.values()]
@@ -88,11 +87,11 @@ async def _move_assets(heap: HeapContext, old: str, new: str) -> None:
 
 async def _was_moved(heap: HeapContext, entry: EntryRow) -> bool:
     """Return whether an entry's file is at the new path, and no other file."""
-    if entry.inode is None:
+    if entry.stat is None:
         return True
     stat = await heap.disk.stat(entry.path)
     # An attachment is identified by its name: it may have been saved meanwhile.
-    return stat is not None and (entry.role == "attachment" or stat.inode == entry.inode)
+    return stat is not None and (entry.role == "attachment" or stat.inode == entry.stat.inode)
 
 
 def _new_path(path: str, entry: EntryRow, new: str) -> str:
@@ -149,7 +148,7 @@ async def vanished(heap: HeapContext, gone: Sequence[EntryRow]) -> None:
             pending = [
                 p
                 for p in heap.index.attachments.get(entry.block_id, {}).values()
-                if heap.index.entries[p].inode is None
+                if heap.index.entries[p].stat is None
             ]
             target = Target(deleted_at_ms=now_ms())
             await edit_fields(heap, entry.block_id, target, [], [entry.path, *pending])

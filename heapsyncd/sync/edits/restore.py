@@ -7,7 +7,7 @@ from the server's trash under its id, in the style of its last text.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import structlog
@@ -18,14 +18,15 @@ from heapsyncd.cache.history import Trashed, Version
 from heapsyncd.document.edit import Target
 from heapsyncd.errors import TryLater, UserError
 from heapsyncd.folder.disk import Moved, Unsettled
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.encoding import encode
+from heapsyncd.model import Stat
 from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.edits.note_saved import notes_saved
 from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.limits import NOTE_BYTES
 from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.merge.note_text import Note
 from heapsyncd.sync.report import RestoreRequest
@@ -54,18 +55,6 @@ async def restore(heap: HeapContext, wanted: RestoreRequest) -> list[dict[str, A
         if wanted.number is not None and entry is not None and entry.role == "note":
             restored = [await _restore_version(heap, entry, wanted.number)]
     return restored
-
-
-def inside(root: Path, paths: Sequence[str]) -> list[str]:
-    """Return the paths that are in a heap's folder, relative to it, each once."""
-    roots = (root, root.resolve())
-    found = {
-        Path(p).relative_to(r).as_posix()
-        for p in paths
-        for r in roots
-        if Path(p).is_relative_to(r)
-    }
-    return sorted(found)
 
 
 # ---- an earlier text --------------------------------------------------------------------------

@@ -16,9 +16,9 @@ from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError, UnreadableFile
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, new_block_id
-from heapsyncd.model import Fields
+from heapsyncd.markdown.frontmatter import Front
+from heapsyncd.model import Fields, Stat
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.layout.attachments import AttachmentOwner, attachment_paths
@@ -29,6 +29,7 @@ from heapsyncd.sync.merge.note_text import (
     FrontChange,
     Note,
     compose,
+    digest,
     front_change,
     front_values,
     mentions,
@@ -65,6 +66,21 @@ class SavedFile:
             return cls(path, data, stat, Note.of(data))
         except UnreadableFile as error:
             return cls(path, data, stat, error)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a note's file is named and identified by; ``digest``: of the whole file."""
+
+    path: str
+    stat: Stat
+    digest: bytes
+    front: Front
+
+    @classmethod
+    def of(cls, saved: SavedFile, note: Note) -> "Head":
+        """Return the head of a file that was read."""
+        return cls(saved.path, saved.stat, digest(saved.data), note.front)
 
 
 @dataclass(frozen=True, slots=True)

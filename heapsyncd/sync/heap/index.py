@@ -10,13 +10,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from heapsyncd.cache import blocks, entries
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
+from heapsyncd.database import Tx
 from heapsyncd.folder.layout import Placed
 from heapsyncd.folder.names import collision_key
-from heapsyncd.folder.snapshot import Stat
-from heapsyncd.ids import BlockId, is_ulid
-from heapsyncd.model import BlockKind
+from heapsyncd.ids import BlockId, HeapId, is_ulid
+from heapsyncd.model import BlockKind, Stat
 from heapsyncd.sync.heap.path_tree import PathTree
 from heapsyncd.sync.heap.paths import PARKING_PREFIX
 
@@ -87,6 +88,16 @@ class Index:
         for entry in entries:
             self.put(entry)
 
+    @classmethod
+    def of_heap(cls, tx: Tx, heap_id: HeapId) -> "Index":
+        """Load a heap's index from the cache."""
+        return cls(
+            blocks.of_heap(tx, heap_id),
+            entries.of_heap(tx, heap_id),
+            entries.aliases(tx, heap_id),
+            frozenset(blocks.unsent(tx, heap_id)),
+        )
+
     def know(self, block: BlockState) -> bool:
         """Take over a new or changed row; return whether that may change paths."""
         live = block.deleted_at_ms is None
@@ -103,13 +114,13 @@ class Index:
 
     def stands(self, block: BlockState, *, unsent: bool) -> None:
         """Take over what a block's new or changed row says about pending work and problems."""
-        for blocks, holds in (
+        for ids, holds in (
             (self.born, block.born_here),
             (self.unsent, unsent),
             (self.wanted, block.wanted > 0),
             (self.stale, block.stale),
         ):
-            (blocks.add if holds else blocks.discard)(block.id)
+            (ids.add if holds else ids.discard)(block.id)
         if block.problem is None:
             self.troubled.pop(block.id, None)
         else:
@@ -121,8 +132,8 @@ class Index:
 
     def forget(self, block: BlockId) -> None:
         """Remove a block, whose entries are removed already."""
-        for blocks in (self.born, self.unsent, self.wanted, self.stale):
-            blocks.discard(block)
+        for ids in (self.born, self.unsent, self.wanted, self.stale):
+            ids.discard(block)
         self.troubled.pop(block, None)
         known = self.blocks.pop(block, None)
         if known is not None and known.kind == "document":
@@ -137,7 +148,7 @@ class Index:
         self.drop(entry.path)
         self.entries[entry.path] = entry
         self.tree.add(entry.path)
-        stat = stat_of(entry)
+        stat = entry.stat
         if stat is not None:
             self.stats[entry.path] = stat
         if entry.todo == "remote":
@@ -299,19 +310,6 @@ class Index:
         notes = [c for c in candidates if self.kind(c) in {"document", None}]
         choice = notes or list(candidates)
         return choice[0] if len(choice) == 1 else None
-
-
-def stat_of(entry: EntryRow) -> Stat | None:
-    """Return the stamps last agreed with the disk; None if the file was never there."""
-    if entry.inode is None or entry.size is None:
-        return None
-    return Stat(
-        size=entry.size,
-        mtime_ns=entry.mtime_ns or 0,
-        ctime_ns=entry.ctime_ns or 0,
-        inode=entry.inode,
-        device=entry.device or 0,
-    )
 
 
 def link_key(name: str) -> str:

@@ -25,6 +25,11 @@ class Found:
     """The sha256 of the content; None if it was not read."""
 
     @property
+    def number(self) -> tuple[int, int]:
+        """Return the device and inode, as ``Stat.number``."""
+        return self.device, self.inode
+
+    @property
     def is_note(self) -> bool:
         """Return whether this is a note: a markdown file that is not among attachments."""
         return (

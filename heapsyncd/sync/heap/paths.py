@@ -1,7 +1,7 @@
 """What a path says by its name alone: attachments, and parked blocks."""
 
-from collections.abc import Mapping
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
 from heapsyncd.ids import BlockId
 
@@ -35,3 +35,15 @@ def parking_path(block: BlockId, path: str) -> str:
 def is_occupied(path: str, taken: Mapping[str, str]) -> bool:
     """Return whether something else is at a path, or a file where one of its directories was."""
     return path in taken or any(taken.get(str(p)) == "file" for p in PurePosixPath(path).parents)
+
+
+def inside(root: Path, paths: Iterable[str | Path]) -> list[str]:
+    """Return the absolute paths that are in a heap's folder, relative to it, each once."""
+    roots = (root, root.resolve())
+    found = {
+        Path(p).relative_to(r).as_posix()
+        for p in paths
+        for r in roots
+        if Path(p).is_relative_to(r)
+    }
+    return sorted(found)

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from heapsyncd.backends.contract import Backend, LiveFeed
-from heapsyncd.cache import blocks, entries, history, holds, pending, problems
+from heapsyncd.cache import history, holds, pending, problems
 from heapsyncd.cache.atwork import AtWork
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
@@ -18,17 +18,17 @@ from heapsyncd.database import Database, Tx
 from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import Problem
+from heapsyncd.model import Stat
 from heapsyncd.sync.heap.gc_control import look_through
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import RewriteLimit
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.problems import Problems
-from heapsyncd.sync.heap.problems import shown as all_problems
 from heapsyncd.sync.heap.recent_acks import RecentAcks
 from heapsyncd.sync.heap.replica_cache import Replicas
+from heapsyncd.sync.heap.status_report import count
+from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.heap.unit_of_work import Change, Stored
 from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, pending_as_dicts
 
@@ -173,6 +173,7 @@ class HeapContext:
     report: HeapReport
     account: Report
     at_work: AtWork
+    timing: Timing = DEFAULT
     index: Index = field(default_factory=Index)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)
@@ -190,14 +191,7 @@ class HeapContext:
     async def load_index(self) -> None:
         """Load the index, the holds and the problems from the cache."""
         self.layout.rearrange = True
-        self.index = await self.db.read(
-            lambda tx: Index(
-                blocks.of_heap(tx, self.id),
-                entries.of_heap(tx, self.id),
-                entries.aliases(tx, self.id),
-                frozenset(blocks.unsent(tx, self.id)),
-            )
-        )
+        self.index = await self.db.read(lambda tx: Index.of_heap(tx, self.id))
 
         # The configured size limit may be higher than before.
         asked = [
@@ -290,29 +284,9 @@ class HeapContext:
         if found != self.problems.kept:
             await self.db.write(lambda tx: problems.save(tx, self.id, found))
             self.problems.kept = found
-        index = self.index
-        self.report.notes = index.notes
-        self.report.pending_up = len(index.unsent | index.born)
-        self.report.pending_down = len(index.wanted | (index.stale - self._waiting()))
-        self.report.held_deletions = len(self.holds.values())
+        held, moved = self.holds.values(), self.transfers.moved_bytes
+        count(self.report, self.index, held, found, moving, moved)
         self.report.notices = self._notices()
-        self.report.transfers = [
-            {
-                "path": e.path,
-                "direction": e.todo,
-                "size": e.size,
-                "done": self.transfers.moved_bytes.get(e.path, 0),
-            }
-            for e in moving
-        ]
-        self.report.problems = all_problems(
-            (
-                Problem(index.path_of.get(b, index.blocks[b].title), index.troubled[b])
-                for b in sorted(index.troubled)
-            ),
-            found,
-            lambda path: path in self.index.entries or bool(self.index.below(path)),
-        )
 
     def _notices(self) -> list[str]:
         hidden = len(self.layout.hidden)
@@ -334,14 +308,6 @@ class HeapContext:
         )
         self.report.pending = pending_as_dicts(waiting, self.index.path_of)
         self.report.notices += reviews
-
-    def _waiting(self) -> set[BlockId]:
-        """Return the blocks that are not published because their deletion is held."""
-        return {
-            h.block_id
-            for h in self.holds.values()
-            if h.role != "attachment" and (h.direction == "up") == self.index.is_live(h.block_id)
-        }
 
     def moving(self) -> list[EntryRow]:
         """Return the contents to send or fetch, by path, without ignored ones."""
@@ -372,16 +338,4 @@ class HeapContext:
 
 def stamped(entry: EntryRow, stat: Stat, digest: bytes | None) -> EntryRow:
     """Return the entry with new stamps."""
-    return EntryRow(
-        path=entry.path,
-        block_id=entry.block_id,
-        role=entry.role,
-        key=entry.key,
-        size=stat.size,
-        mtime_ns=stat.mtime_ns,
-        ctime_ns=stat.ctime_ns,
-        inode=stat.inode,
-        device=stat.device,
-        digest=digest,
-        todo=entry.todo,
-    )
+    return replace(entry, stat=stat, digest=digest, awaited_size=None)

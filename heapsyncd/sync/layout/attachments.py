@@ -19,7 +19,6 @@ from heapsyncd.folder.disk import Moved
 from heapsyncd.folder.names import collision_key, safe_name, split_suffix, variants
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.paths import PARKING_PREFIX, assets_of
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -137,8 +136,8 @@ def _rows(heap: HeapContext, owner: AttachmentOwner, wanted: Mapping[str, str]) 
         # Compare the hash that the document states: a key need not contain one.
         if row.digest is None or row.digest.hex() != file.hash:
             row = replace(row, todo=todo_of(heap, file, row))
-        if row.inode is None:
-            row = replace(row, size=file.size_bytes)
+        if row.stat is None:
+            row = replace(row, awaited_size=file.size_bytes)
         if row != heap.index.entries.get(row.path):
             rows.append(row)
     return rows
@@ -151,7 +150,7 @@ def todo_of(heap: HeapContext, file: FileEntry, entry: EntryRow) -> Todo | None:
     """
     if not file.is_uploaded or heap.layout.ignore.match(entry.path, False):
         return None
-    if entry.inode is None and entry.todo != "download" and heap.on_demand(file.size_bytes):
+    if entry.stat is None and entry.todo != "download" and heap.on_demand(file.size_bytes):
         return "remote"
     return "download"
 
@@ -170,7 +169,7 @@ async def _remove(
         is_mentioned: the text still shows the content: its name is kept, so that the text stays as
             it is.
     """
-    stat = stat_of(entry)
+    stat = entry.stat
     name_only = EntryRow(entry.path, entry.block_id, "attachment", entry.key)
     if is_mentioned and entry == name_only:
         return True
@@ -233,7 +232,7 @@ def _parking_path(entry: EntryRow) -> str:
 
 
 async def _move(heap: HeapContext, entry: EntryRow, path: str) -> EntryRow:
-    known = stat_of(entry)
+    known = entry.stat
     old, new = (str(PurePosixPath(p).parent) for p in (entry.path, path))
     if known is not None:
         if old != new:
@@ -244,7 +243,7 @@ async def _move(heap: HeapContext, entry: EntryRow, path: str) -> EntryRow:
     now = await heap.disk.stat(path)
     after = replace(entry, path=path)
     if known is not None and now is not None and now.same_content(known):
-        after = replace(after, ctime_ns=now.ctime_ns)
+        after = replace(after, stat=replace(known, ctime_ns=now.ctime_ns))
     await _commit(heap, [entry.path], [after])
     return after
 

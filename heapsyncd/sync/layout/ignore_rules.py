@@ -6,7 +6,6 @@ no longer ignored and has no file here is written again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -21,11 +20,6 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.heap_folder import IGNORE_BYTES
 from heapsyncd.sync.layout.placement import plan_places
-
-QUIET_S: Final = 0.3
-"""New rules are applied when the file has stayed the same for this long."""
-GONE_S: Final = 1.0
-"""A missing rules file counts as deleted after this long: editors move files about."""
 
 log = structlog.get_logger()
 
@@ -63,7 +57,7 @@ class IgnoreRules:
             data, _ = await self.heap.disk.read(IGNORE_FILE, IGNORE_BYTES)
             text = data.decode("utf-8", "replace")
         except Unsettled:
-            return QUIET_S
+            return self.heap.timing.quiet_s
         except Moved:
             text = ""
         except UnreadableFile as error:
@@ -75,7 +69,8 @@ class IgnoreRules:
             return None
         if self._candidate != text:
             self._candidate, self._since = text, now
-        left = self._since + (QUIET_S if text else GONE_S) - now
+        timing = self.heap.timing
+        left = self._since + (timing.quiet_s if text else timing.gone_s) - now
         if left > 0 and self.text is not None:
             return left
         await self._apply(text)

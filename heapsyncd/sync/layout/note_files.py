@@ -13,9 +13,8 @@ from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.disk import Moved, Write
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.heap.index import stat_of
+from heapsyncd.model import Stat
 from heapsyncd.sync.heap.paths import assets_of
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -46,7 +45,7 @@ class Draft:
 
 def _write(heap: HeapContext, draft: Draft) -> Write:
     entry = heap.index.entries.get(draft.path)
-    return Write(draft.path, draft.data, stat_of(entry) if entry is not None else None)
+    return Write(draft.path, draft.data, entry.stat if entry is not None else None)
 
 
 def plan_texts(tx: Tx, drafts: Sequence[Draft]) -> None:

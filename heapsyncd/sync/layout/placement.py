@@ -16,7 +16,6 @@ from heapsyncd.folder.disk import Moved
 from heapsyncd.folder.layout import place
 from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import PARKING_PREFIX, assets_of
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
@@ -97,7 +96,7 @@ async def _move(heap: HeapContext, old: str, new: str, rescan: set[str]) -> None
     that the save is found at the new path.
     """
     entry = heap.index.entries.get(old)
-    known = None if entry is None else stat_of(entry)
+    known = None if entry is None else entry.stat
     before = await heap.disk.stat(old)
     if entry is None or known is not None:  # a file that was never written only has an entry
         await heap.disk.move(old, new)
@@ -188,14 +187,14 @@ async def _unlink(heap: HeapContext, entry: EntryRow, owned: Sequence[EntryRow])
     if entry.role == "folder":
         await heap.disk.remove_dir(entry.path)
         return
-    known, found = stat_of(entry), await heap.disk.stat(entry.path)
+    known, found = entry.stat, await heap.disk.stat(entry.path)
     if known is not None and found is not None and not found.agrees(known):
         # An edit that was not read yet keeps its attachments.
         raise Moved(entry.path, "it was changed meanwhile")
     for one in [e for e in owned if e.todo == "remote"]:
         await drop_placeholder(heap, placeholder_of(one.path))
     for one in reversed(owned):
-        if (stat := stat_of(one)) is not None and one.path not in heap.holds.up:
+        if (stat := one.stat) is not None and one.path not in heap.holds.up:
             await heap.disk.remove(one.path, stat)
     if len(owned) > 1:
         await heap.disk.remove_dir(assets_of(entry.path))

@@ -11,14 +11,14 @@ from heapsyncd.diff.sequences import matches
 from heapsyncd.document.edit import merge_three
 from heapsyncd.document.inline.visible_text import Alphabet, cut
 from heapsyncd.document.plan.clone_sources import with_content
-from heapsyncd.document.plan.remote_changes import CONTAINERS, LEAVES, content
+from heapsyncd.document.plan.remote_changes import content
 from heapsyncd.sync.merge.unmatched_text import (
     UnmatchedSpan,
     by_word,
     is_extended_by,
     matching_spans,
 )
-from heapsyncd.tree import Atom, Block, Inline, Text, attrs, inline
+from heapsyncd.tree import CONTAINERS, LEAVES, Atom, Block, Inline, Text, attrs, inline
 
 MAX_WORD_RATIO: Final = 2
 """A text counts as the older state of another that has at most this many times its words ..."""
@@ -284,8 +284,8 @@ def _older_of(ours: Sequence[Block], theirs: Sequence[Block]) -> Sequence[Block]
     Empty if neither is.
     """
     a, b = _WordSummary(ours), _WordSummary(theirs)
-    for old, said, others in ((theirs, b, a), (ours, a, b)):
-        if said.is_contained_in(others) or said.is_extended_by(others):
+    for old, word_counts, others in ((theirs, b, a), (ours, a, b)):
+        if word_counts.is_contained_in(others) or word_counts.is_extended_by(others):
             return old
     return []
 

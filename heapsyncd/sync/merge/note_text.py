@@ -83,6 +83,7 @@ class Reading:
     """
 
     update: bytes | None
+    body: Block
     mentions: frozenset[str]
     is_whole: bool
     is_made: bool = False
@@ -274,7 +275,7 @@ def read_body(
         edit(live, target) if is_now else express(origin, target, live=live, client_id=client_id)
     )
     is_whole = made.reads_as_target and not is_apart
-    return Reading(made.update, mentions(ours), is_whole, is_made=is_now)
+    return Reading(made.update, ours, mentions(ours), is_whole, is_made=is_now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from heapsyncd.diff import align, text_hunks
-from heapsyncd.tree import Block
+from heapsyncd.tree import LEAVES, Block
 
 Range = tuple[int, int]
-_LEAVES = frozenset({"paragraph", "heading", "code", "cell"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ def _deleted_here(
 
 
 def _leaves(block: Block) -> list[Block]:
-    return [b for b in block.walk() if b.kind in _LEAVES]
+    return [b for b in block.walk() if b.kind in LEAVES]
 
 
 def _partners(one: Sequence[Block], other: Sequence[Block]) -> dict[int, int]:

@@ -14,6 +14,7 @@ A later deletion is a different one, made with the words in sight: it stays.
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -66,6 +67,23 @@ def is_same_deletion(before: Fields, after: Fields) -> bool:
         and after.deleted_at_ms == before.deleted_at_ms
         and after.permanently_deleted_at_ms is None
     )
+
+
+def is_deleted_elsewhere(others: Sequence[bytes], here: NoteContent) -> bool:
+    """Return whether somebody else also deleted a document that we deleted and did not send yet.
+
+    The document shows only one of the two deletions.
+
+    Args:
+        others: the updates without our unsent ones; empty if there are no unsent ones.
+        here: the content with them.
+    """
+    if not others:
+        return False
+    theirs = Replica.load(others)
+    return not theirs.has_pending() and theirs.fields().deleted_at_ms not in {
+        None, here.fields.deleted_at_ms,
+    }  # fmt: skip
 
 
 def deletion(old: Replica, ours: Replica, fresh: Replica) -> int | Unset | None:

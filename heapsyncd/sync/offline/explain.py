@@ -14,10 +14,9 @@ from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble, UnreadableFile, UserError
 from heapsyncd.folder.disk import HeapFolder, Moved, Unsettled
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
+from heapsyncd.model import Stat
 from heapsyncd.sync.cache_file import cache_path, open_cache
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.problems import joined
 from heapsyncd.sync.layout.heap_folder import read_ignore
 
@@ -124,7 +123,7 @@ def _block(tx: Tx, block: BlockId) -> dict[str, Any]:
 
 async def _disk(disk: HeapFolder, path: str, entry: EntryRow | None) -> dict[str, Any]:
     now = await disk.stat(path)
-    agreed = None if entry is None else stat_of(entry)
+    agreed = None if entry is None else entry.stat
     is_dir = entry is not None and entry.role == "folder"
     ignored = (await read_ignore(disk)).rule(path, is_dir)
     return {
@@ -145,7 +144,7 @@ async def _changed(
     disk: HeapFolder, path: str, entry: EntryRow | None, now: Stat | None
 ) -> str | None:
     """Return ``gone``, ``content``, ``stamps only`` or ``no``; None without a known state."""
-    agreed = None if entry is None else stat_of(entry)
+    agreed = None if entry is None else entry.stat
     if entry is None or agreed is None:
         return None
     if now is None:

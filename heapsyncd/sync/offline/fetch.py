@@ -9,11 +9,14 @@ from heapsyncd.cache import entries, heaps, problems
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.sync.cache_file import cache_path, open_cache
+from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.heap.problems import Problems
-from heapsyncd.sync.push.on_demand import contents_at, inside, progress_of
+from heapsyncd.sync.push.on_demand import contents_at, progress_of
 
 
-async def mark(account: Account, state_dir: Path, paths: Sequence[Path]) -> list[dict[str, Any]]:
+async def mark(
+    account: Account, state_dir: Path, paths: Sequence[str | Path]
+) -> list[dict[str, Any]]:
     """Mark contents for the next mirror to download; otherwise as ``on_demand.fetch``.
 
     Args:

@@ -1,15 +1,15 @@
 """Status, search and held deletions from the cache, while no daemon runs."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from heapsyncd.cache import blocks, entries, heaps, history, holds, pending, problems, search
+from heapsyncd.cache import heaps, history, holds, pending, problems, search
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
-from heapsyncd.model import Problem
 from heapsyncd.sync.cache_file import cache_path, open_cache
 from heapsyncd.sync.deletions.decisions import held_deletions
-from heapsyncd.sync.heap.problems import shown as all_problems
+from heapsyncd.sync.heap.index import Index
+from heapsyncd.sync.heap.status_report import count
 from heapsyncd.sync.layout.ignore_rules import stored_rules
 from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Report, pending_as_dicts
 from heapsyncd.sync.runtime.open_heap import unmatched
@@ -62,27 +62,12 @@ def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
     found = {}
     for row in heaps.load_all(tx):
         report = HeapReport(row.id, row.title, str(account.folder / row.folder))
-        report.notes = blocks.notes(tx, row.id)
-        report.pending_up, report.pending_down = pending.counts(tx, row.id)
-        report.held_deletions = holds.count(tx, row.id)
+        index, ignore = Index.of_heap(tx, row.id), stored_rules(tx, row.id)
+        moving = [index.entries[p] for p in sorted(index.moving) if not ignore.match(p, False)]
+        count(report, index, holds.of_heap(tx, row.id), problems.load(tx, row.id), moving, {})
         report.notices = history.notices(tx, row.id)
-        listed = entries.of_heap(tx, row.id)
-        paths = {e.block_id: e.path for e in listed if e.role != "attachment"}
-        report.pending = pending_as_dicts(pending.pending(tx, row.id, PENDING_SHOWN), paths)
-        ignore = stored_rules(tx, row.id)
-        for entry in listed:
-            if entry.todo in {"upload", "download"} and not ignore.match(entry.path, False):
-                report.transfers.append(
-                    {"path": entry.path, "direction": entry.todo, "size": entry.size, "done": 0}
-                )
-        ours = {a for e in listed for a in (e.path, *map(str, PurePosixPath(e.path).parents))}
-        report.problems = all_problems(
-            (
-                Problem(paths.get(i, title), reason)
-                for i, title, reason in blocks.problems(tx, row.id)
-            ),
-            problems.load(tx, row.id),
-            ours.__contains__,
+        report.pending = pending_as_dicts(
+            pending.pending(tx, row.id, PENDING_SHOWN), index.path_of
         )
         found[row.id] = report
     return found

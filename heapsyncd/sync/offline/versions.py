@@ -17,7 +17,8 @@ from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Heap
 from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache
-from heapsyncd.sync.edits.restore import inside, restore
+from heapsyncd.sync.edits.restore import restore
+from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.publish import publish
 from heapsyncd.sync.report import Report, RestoreRequest

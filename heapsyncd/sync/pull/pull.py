@@ -24,7 +24,7 @@ from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.database import Tx
 from heapsyncd.document.encoding.state_vectors import is_same
-from heapsyncd.document.updates import missing
+from heapsyncd.document.updates import EMPTY, missing
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import PullAsk
@@ -33,6 +33,7 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.pull.receive import Incoming, receive
 from heapsyncd.sync.pull.server_rollback import is_behind
+from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
@@ -44,8 +45,8 @@ BURST_BYTES = 1 << 20
 """No more events are added to a burst that has this many bytes."""
 GATHER_S = 0.02
 """The shortest time between two bursts of live events."""
-EMPTY_UPDATE = b"\0\0"
-"""The update that changes nothing."""
+CHOSEN_AGAIN_S = 0.3
+"""The shortest time between two selections of what to follow: each goes through the whole heap."""
 
 
 async def pull(heap: HeapContext, *, everything: bool = False) -> None:
@@ -91,10 +92,10 @@ async def pull(heap: HeapContext, *, everything: bool = False) -> None:
             for s in batch
         ]
         answer = await heap.backend.pull(heap.id, asks)
-        asked = {a.id: a.sync_version for a in asks}
+        questions = {a.id: a.sync_version for a in asks}
         incoming = [
             Incoming(
-                p.id, p.sync_version, p.update, p.full, asked.get(p.id, 0), known.get(p.id, 0)
+                p.id, p.sync_version, p.update, p.full, questions.get(p.id, 0), known.get(p.id, 0)
             )
             for p in answer.blocks
         ]
@@ -171,7 +172,7 @@ async def follow(heap: HeapContext, limit: int) -> None:
     questions = _OpenQuestions()
     async with (
         heap.backend.live(heap.id, opening, heap.link.lost) as feed,
-        asyncio.TaskGroup() as group,
+        TaskGroup() as group,
     ):
         heap.link.live = feed
         group.create_task(_update_followed(heap, feed, limit))
@@ -195,7 +196,13 @@ async def _update_followed(heap: HeapContext, feed: LiveFeed, limit: int) -> Non
         heap.wake.follow.clear()
         states = await heap.db.read(lambda tx: blocks.of_heap(tx, heap.id))
         live = [
-            s for s in states if s.deleted_at_ms is None and s.sync_version > 0 and s.state_vector
+            s
+            for s in states
+            if s.deleted_at_ms is None
+            and s.sync_version > 0
+            and s.state_vector
+            # A block created here is titled and pushed first; opened now, it would be sent twice.
+            and not s.born_here
         ]
         live.sort(key=lambda s: -s.announced_ms)
         chosen = {s.id: s.sync_version for s in live[:limit]}
@@ -206,6 +213,7 @@ async def _update_followed(heap: HeapContext, feed: LiveFeed, limit: int) -> Non
             if versions.get(block, version) != version:
                 feed.reopen(block)
         versions = chosen
+        await asyncio.sleep(CHOSEN_AGAIN_S)
         await heap.wake.follow.wait()
 
 
@@ -298,7 +306,7 @@ async def _answers_to(heap: HeapContext, asks: Sequence[LiveAsked]) -> list[byte
     found = await heap.db.read(read)
     asking = list(zip(asks, found, strict=False))
     if not any(found):
-        return [EMPTY_UPDATE] * len(found)
+        return [EMPTY] * len(found)
     now_s = time.monotonic()
     for ask, rows in asking:
         heap.link.recent_acks.add(ask.block, [r.seq for r in rows if r.local], now_s)
@@ -329,9 +337,9 @@ def _answer_to(ask: LiveAsked, rows: Sequence[LogRow]) -> tuple[bytes, bool]:
     Runs in a thread.
     """
     if not rows:
-        return EMPTY_UPDATE, False
+        return EMPTY, False
     try:
         behind = is_behind(ask.state_vector, [r.data for r in rows if not r.local])
         return missing([r.data for r in rows], ask.state_vector), behind
     except BlockError:
-        return EMPTY_UPDATE, False
+        return EMPTY, False

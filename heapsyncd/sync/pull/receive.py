@@ -16,11 +16,11 @@ from heapsyncd.cache.history import Review
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import brings_nothing, vector_of
+from heapsyncd.document.updates import EMPTY, brings_nothing, vector_of
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields
-from heapsyncd.sync.edits.fields import restore_folders
+from heapsyncd.sync.edits.fields import first_title, own_target, restore_folders
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -29,7 +29,7 @@ from heapsyncd.sync.merge.blank_guard import BLANKED, blanked
 from heapsyncd.sync.merge.concurrent_edits import ConcurrentEdits
 from heapsyncd.sync.merge.note_text import reexpress
 from heapsyncd.sync.merge.rebase import rebase
-from heapsyncd.sync.merge.undelete import NoteContent
+from heapsyncd.sync.merge.undelete import NoteContent, is_deleted_elsewhere
 from heapsyncd.sync.pull.server_rollback import is_behind
 from heapsyncd.tree import Block
 
@@ -70,6 +70,8 @@ class Absorbed:
     """Whether the rows replace the log (another sync_version)."""
     replica: Replica | None = None
     fields: Fields | None = None
+    vector: bytes | None = None
+    """The document's state vector, if nothing but the row's title was written into it."""
     bad: tuple[bytes, str] | None = None
     """An update that could not be loaded, and the reason."""
     is_whole: bool = False
@@ -222,18 +224,6 @@ class _Found:
             log.warning("cannot merge concurrent edits", block=self.state.id, reason=str(error))
             return None
 
-    def is_deleted_elsewhere(self, update: bytes, here: NoteContent) -> bool:
-        """Return whether an update has somebody else's deletion besides our unsent one.
-
-        The document shows only one of the two.
-        """
-        if not self.unsent:
-            return False
-        theirs = Replica.load([*(r.data for r in self.rows if not r.local), update])
-        return not theirs.has_pending() and theirs.fields().deleted_at_ms not in {
-            None, here.fields.deleted_at_ms,
-        }  # fmt: skip
-
 
 def _read(
     tx: Tx, heap_id: HeapId, item: Incoming, sent: frozenset[int], held_at: int | None
@@ -246,7 +236,8 @@ def _read(
         state.kind == "folder" and blocks.has_unsent_below(tx, state.id)
     )
     known = item.sync_version == state.sync_version and not item.full
-    if held_at == state.seq and known and not (unsent or sent):
+    says_nothing = item.update == EMPTY and not state.born_here
+    if known and (says_nothing or (held_at == state.seq and not (unsent or sent))):
         return _Found(state, [], unsent)
     return _Found(state, blocks.log(tx, state.id), unsent, sent)
 
@@ -286,7 +277,24 @@ def _first(state: BlockState, item: Incoming, client_id: int) -> Absorbed:
     return Absorbed(state, item.sync_version, rows, replica=replica, fields=replica.fields())
 
 
+def _untold(found: _Found, held: Replica | None, version: int, client_id: int) -> Absorbed | None:
+    """Return what an answer with nothing new means; None if the document has to be loaded."""
+    if not found.state.born_here:
+        return Absorbed(found.state, version, replica=held)
+    made = first_title(found.state, found.rows, client_id)
+    if made is None:
+        return None
+    update, vector = made
+    if held is not None:
+        held.apply(update)
+    return Absorbed(found.state, version, ((update, True),), replica=held, vector=vector)
+
+
 def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int) -> Absorbed:
+    if item.update == EMPTY and not item.full:
+        untold = _untold(found, held, item.sync_version, client_id)
+        if untold is not None:
+            return untold
     known = [r.data for r in found.rows if r.seq <= item.known]
     forgot = item.full and is_behind(vector_of([item.update]), known)
     if found.has_all_of(item.update):
@@ -299,7 +307,7 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
     if taken.is_news:
         new.append((item.update, False))
     wins, reviews = _wins(found, item, trashed, replica)
-    target = _own_target(found.state, replica.fields(), wins=wins)
+    target = own_target(found.state, replica.fields(), wins=wins)
     if new and (wins or replica.fields().deleted_at_ms is None):
         target = replace(target, body=found.together(item.update, replica))
     if target != Target():
@@ -334,19 +342,11 @@ def _wins(
         wins = is_unseen and replica.fields().deleted_at_ms is not None
         return (True, (review_notices.KEPT,)) if wins else (False, ())
     now = NoteContent.of(replica)
-    if now.must_be_restored(trashed) and not found.is_deleted_elsewhere(item.update, trashed):
+    others = [*(r.data for r in found.rows if not r.local), item.update] if found.unsent else []
+    if now.must_be_restored(trashed) and not is_deleted_elsewhere(others, trashed):
         return True, (review_notices.BACK,)
     # Another device restored it first.
     return now.fields.deleted_at_ms is None and now.adds_to(trashed), ()
-
-
-def _own_target(state: BlockState, fields: Fields, *, wins: bool) -> Target:
-    """Return what we have to change in a document that just came from the server."""
-    target = Target(deleted_at_ms=None) if wins and fields.deleted_at_ms is not None else Target()
-    if state.born_here and not fields.title and state.title:
-        # The server knows the block now and its document has no title yet (PROTOCOL §4).
-        target = replace(target, title=state.title)
-    return target
 
 
 def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: int) -> Absorbed:
@@ -388,7 +388,9 @@ def _store(change: Change, heap: HeapContext, absorbed: Absorbed) -> int | None:
         return absorbed.state.seq
     now = blocks.get(tx, block)
     assert now is not None
-    if _is_gone_now(now, absorbed) and change.abandon(now, heap.index.paths_of(block)):
+    # Live until now, and deleted for good it turns out.
+    is_gone = absorbed.fields and absorbed.fields.permanently_deleted_at_ms is not None
+    if is_gone and now.deleted_at_ms is None and change.abandon(now, heap.index.paths_of(block)):
         return None
     if absorbed.forgot:
         change.unacknowledge(block)
@@ -398,6 +400,8 @@ def _store(change: Change, heap: HeapContext, absorbed: Absorbed) -> int | None:
     else:
         for data, local in absorbed.rows:
             change.append(block, data, local=local)
+    if absorbed.vector is not None:
+        renditions.shown_too(tx, block, now.seq, now.seq + 1)
     change.update(block, **_columns(change, now, absorbed))
     fresh = blocks.get(tx, block)
     assert fresh is not None
@@ -409,13 +413,6 @@ def _store(change: Change, heap: HeapContext, absorbed: Absorbed) -> int | None:
     if fresh.kind in {"tag", "folder"} and not same:
         change.touch_related(block)
     return fresh.seq
-
-
-def _is_gone_now(now: BlockState, absorbed: Absorbed) -> bool:
-    """Return whether a live block was deleted permanently."""
-    fields = absorbed.fields
-    gone = fields is not None and fields.permanently_deleted_at_ms is not None
-    return gone and now.deleted_at_ms is None
 
 
 def _columns(change: Change, now: BlockState, absorbed: Absorbed) -> dict[str, object]:
@@ -431,6 +428,10 @@ def _columns(change: Change, now: BlockState, absorbed: Absorbed) -> dict[str, o
     if now.wanted <= absorbed.sync_version or absorbed.sync_version < now.sync_version:
         values["wanted"] = 0
         values["born_here"] = 0
+    if absorbed.vector is not None:
+        values |= {"sync_version": absorbed.sync_version, "state_vector": absorbed.vector}
+        if now.kind != "document":
+            values["stale"] = 1
     if absorbed.fields is not None and absorbed.replica is not None:
         values |= change.describe(now, absorbed.fields)
         values["sync_version"] = absorbed.sync_version

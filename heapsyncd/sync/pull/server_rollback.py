@@ -72,7 +72,7 @@ async def _forgotten(heap: HeapContext, listed: Container[BlockId]) -> list[Bloc
 
 def _to_upload(entry: EntryRow) -> EntryRow | None:
     """Return a present content's entry, marked for upload; the server skips what it has."""
-    if entry.role in {"file", "attachment"} and entry.inode is not None and entry.todo is None:
+    if entry.role in {"file", "attachment"} and entry.stat is not None and entry.todo is None:
         return replace(entry, todo="upload")
     return None
 

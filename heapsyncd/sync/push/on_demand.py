@@ -50,14 +50,9 @@ async def fetch(heap: HeapContext, paths: Sequence[str]) -> list[dict[str, Any]]
     ]
 
 
-def inside(root: Path, paths: Sequence[Path]) -> list[str]:
-    """Return the paths that are in a heap's folder, relative to it."""
-    return [p.relative_to(root).as_posix() for p in paths if p.is_relative_to(root)]
-
-
 def progress_of(root: Path, entry: EntryRow, problem: str | None) -> dict[str, Any]:
     """Return a content's progress as in ``fetch --json``."""
-    waits = entry.todo in {"download", "remote"} or entry.inode is None
+    waits = entry.todo in {"download", "remote"} or entry.stat is None
     if entry.todo is None and waits:
         problem = problem or "the server does not have its content yet"
     return {

@@ -7,11 +7,9 @@ when a pull shows that the server has it.
 import asyncio
 import math
 import time
-from typing import Final
 
 import structlog
 
-from heapsyncd.backoff import Backoff
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
@@ -20,9 +18,6 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.pull.retry_problems import retry_problems
 
 log = structlog.get_logger()
-
-ASKED_AGAIN: Final = Backoff(1.0, 600.0)
-"""The pauses between checks whether the server has them."""
 
 
 async def sent_live(heap: HeapContext, block: BlockId, sync_version: int, update: bytes) -> bool:
@@ -37,7 +32,7 @@ async def sent_live(heap: HeapContext, block: BlockId, sync_version: int, update
         if heap.link.current.is_set():  # the connection may have been lost since the push
             heap.link.live.send(block, update)  # before it is open, opening it sends the update
         heap.link.oversized_tries += 1
-        wait_s = ASKED_AGAIN.bound_s(heap.link.oversized_tries)
+        wait_s = heap.timing.large_edits.bound_s(heap.link.oversized_tries)
         heap.link.oversized_at_s = time.monotonic() + wait_s
         log.info("sent live", block=block, bytes=len(update), asked_again_in_s=wait_s)
     return False

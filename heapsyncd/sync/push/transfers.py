@@ -16,17 +16,15 @@ from typing import Final
 import structlog
 
 from heapsyncd.backends.contract import FileChanged
-from heapsyncd.backoff import Backoff
 from heapsyncd.cache import blocks
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaves
 from heapsyncd.folder.disk import Moved, Part
-from heapsyncd.folder.snapshot import Stat
-from heapsyncd.model import FileEntry
+from heapsyncd.model import FileEntry, Stat
 from heapsyncd.sync.edits.contents import files_of
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.state import HeapContext, PutOff, stamped
 from heapsyncd.sync.report import Progress
+from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
@@ -38,8 +36,6 @@ WRITE_BYTES: Final = 4 << 20
 Measured: with smaller ones, switching threads costs more than the memory is worth."""
 EMPTY: Final = hashlib.sha256().hexdigest()
 """The sha256 of no bytes."""
-REFUSED_AGAIN: Final = Backoff(60.0, 3600.0)
-"""The pauses before a refused transfer is retried."""
 TRIES: Final = 3
 """How often a content with a wrong hash is downloaded before giving up."""
 
@@ -103,7 +99,7 @@ async def transfer(heap: HeapContext) -> bool:
             done.append(await _transfer(heap, entry))
 
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for entry in todo:
                 group.create_task(one(entry))
     except BaseExceptionGroup as errors:
@@ -138,7 +134,7 @@ def _put_off(heap: HeapContext, entry: EntryRow, *, for_good: bool = False) -> N
     """Schedule another try of a refused content, each time after twice the time."""
     before = heap.transfers.put_off.get(entry.path)
     times = before.times + 1 if before is not None and before.key == entry.key else 1
-    wait_s = math.inf if for_good else REFUSED_AGAIN.bound_s(times)
+    wait_s = math.inf if for_good else heap.timing.refused_transfer.bound_s(times)
     heap.transfers.put_off[entry.path] = PutOff(entry.key or "", times, time.monotonic() + wait_s)
 
 
@@ -159,7 +155,7 @@ def _refused(entry: EntryRow, file: FileEntry, error: RequestRefused) -> str:
 
 async def _upload(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool:
     state = await heap.db.read(lambda tx: blocks.get(tx, entry.block_id))
-    expected = stat_of(entry)
+    expected = entry.stat
     if state is None or state.sync_version == 0 or expected is None:
         return False  # the server does not know the block yet: wait for the next push
     pending = await heap.db.read(lambda tx: any(r.local for r in blocks.log(tx, entry.block_id)))
@@ -234,7 +230,7 @@ async def _fetch(heap: HeapContext, entry: EntryRow, file: FileEntry) -> Stat | 
                 _report_progress(heap, entry.path, end, file.size_bytes)
     elif not offset:
         await part.append(0, b"")
-    return await part.finish(stat_of(entry))
+    return await part.finish(entry.stat)
 
 
 async def _write(part: Part, offset: int, pieces: AsyncIterator[bytes]) -> AsyncIterator[int]:

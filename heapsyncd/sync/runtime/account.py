@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -32,27 +32,20 @@ from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache, recogn
 from heapsyncd.sync.deletions.decisions import held_deletions
 from heapsyncd.sync.edits.restore import restore
 from heapsyncd.sync.heap import gc_control
+from heapsyncd.sync.heap.paths import inside
+from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
-from heapsyncd.sync.push.on_demand import fetch, inside
+from heapsyncd.sync.push.on_demand import fetch
 from heapsyncd.sync.report import HeapReport, Report, RestoreRequest, Verdict
 from heapsyncd.sync.runtime.heap import HeapMirror
 from heapsyncd.sync.runtime.open_heap import is_selected, open_heap, unmatched
 from heapsyncd.sync.runtime.suspend import SuspendDetector
 from heapsyncd.sync.scan.scanner import Scanner
+from heapsyncd.tasks import TaskGroup
 
 _T = TypeVar("_T")
 
 log = structlog.get_logger()
-
-LIST_HEAPS_S: Final = 60.0
-"""How often the server is asked for the list of heaps."""
-GIVE_UP_S: Final = 30.0
-"""A single pass ends when the server, or one kind of work with it, failed for this long."""
-BEAT_S: Final = 2.0
-"""How often to check that the heaps' loops make progress, and for a suspend."""
-ONCE_POLL_S: Final = 0.5
-END_S: Final = 3.0
-"""After a single pass the heaps have this long to finish; then their tasks are cancelled."""
 
 
 async def mirror_account(
@@ -64,6 +57,7 @@ async def mirror_account(
     stop: asyncio.Event,
     timeout_s: float | None = None,
     ready: Callable[[], None],
+    timing: Timing = DEFAULT,
 ) -> Verdict:
     """Mirror an account until ``stop`` is set, or, with ``once``, for one full pass both ways.
 
@@ -75,6 +69,7 @@ async def mirror_account(
         stop: ends the mirror in an orderly way.
         timeout_s: ends a single pass; the verdict says what is left.
         ready: called when the first scan of every heap is complete (or the server is away).
+        timing: the waits and pauses.
 
     Raises:
         SignInRefused, OtherServer, Unreachable and their like: only with ``once``; the daemon
@@ -91,7 +86,9 @@ async def mirror_account(
         backend: Backend = await stack.enter_async_context(
             HeaperBackend(account.server, account.seed, partial(recognise, db, account))
         )
-        mirror = AccountMirror(account, db, backend, report, stop, ready, at_work, once=once)
+        mirror = AccountMirror(
+            account, db, backend, report, stop, ready, at_work, timing, once=once
+        )
         stack.push_async_callback(mirror.close)
         for name in ("deletions", "fetch", "restore", "recount"):
             setattr(report, name, getattr(mirror, name))
@@ -118,13 +115,14 @@ class AccountMirror:
         stop: asyncio.Event,
         ready: Callable[[], None],
         at_work: AtWork,
+        timing: Timing,
         *,
         once: bool,
     ) -> None:
         self._account, self._db, self._backend = account, db, backend
         self._report, self._stop, self._ready = report, stop, ready
         self._once = once
-        self._at_work = at_work
+        self._at_work, self._timing = at_work, timing
         self._end = asyncio.Event()
         self._claimed: list[HeapFolder] = []
         self._suspends = SuspendDetector()
@@ -138,7 +136,7 @@ class AccountMirror:
 
     async def run(self) -> None:
         """Mirror until stopped, whether or not the server can be reached."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for row in await self._db.read(heaps.load_all):
                 if self._stop.is_set():
                     break
@@ -155,7 +153,8 @@ class AccountMirror:
                     lane.failed(error)
                     self._report_error(error)
                     self._ready()
-                await self._rest(lane.pause_s() if lane.failures else LIST_HEAPS_S, *lane.ends())
+                again_s = lane.pause_s() if lane.failures else self._timing.heaps_again_s
+                await self._rest(again_s, *lane.ends())
             self._at_work.end()
             self._end.set()
 
@@ -169,7 +168,7 @@ class AccountMirror:
         while not any(e.is_set() for e in events) and time.monotonic() < end:
             if all(m.alive for m in self.mirrors.values()):
                 self._report.alive()
-            await first_of(*events, timeout_s=min(BEAT_S, wait_s))
+            await first_of(*events, timeout_s=min(self._timing.beat_s, wait_s))
             if (slept_s := self._suspends.over()) is not None:
                 log.info("suspend ended", account=self._account.name, slept_s=round(slept_s))
                 for mirror in self.mirrors.values():
@@ -189,7 +188,7 @@ class AccountMirror:
                 await self._unless_stopped(self._backend.sign_in())
         except (TimeoutError, _Stopped):
             return late
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             try:
                 async with asyncio.timeout_at(end):
                     with suppress(_Stopped):
@@ -208,7 +207,7 @@ class AccountMirror:
         self._at_work.end()
         self._end.set()
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=END_S)
+            _, late = await asyncio.wait(self._tasks, timeout=self._timing.end_s)
             for task in late:
                 task.cancel()
 
@@ -224,7 +223,8 @@ class AccountMirror:
                 return Verdict(
                     "sign-in needed", SignInRefused.exit_code, (str(self._report.error),)
                 )
-            away = next((e for m in mirrors if (e := m.away(GIVE_UP_S)) is not None), None)
+            answers = [m.away(self._timing.give_up_s) for m in mirrors]
+            away = next((a for a in answers if a is not None), None)
             if away is not None:
                 self._report.connected, self._report.error = False, str(away)
                 return self._verdict(mirrors)
@@ -258,10 +258,9 @@ class AccountMirror:
 
     async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
         """Mark contents for download, and return their progress; ``paths`` are absolute."""
-        wanted = [Path(p) for p in paths]
         found: list[dict[str, Any]] = []
         for mirror in self.mirrors.values():
-            here = inside(mirror.state.disk.root, wanted)
+            here = inside(mirror.state.disk.root, paths)
             if here:
                 found += await fetch(mirror.state, here)
         return found
@@ -303,7 +302,7 @@ class AccountMirror:
                 task.cancel()
             await asyncio.gather(answer, stop, return_exceptions=True)
 
-    async def _list_heaps(self, group: asyncio.TaskGroup) -> None:
+    async def _list_heaps(self, group: TaskGroup) -> None:
         found = await self._unless_stopped(self._backend.heaps())
         self._report.connected, self._report.refused, self._report.error = True, False, None
         missing = unmatched(self._account, [(h.title, h.id) for h in found])
@@ -322,11 +321,12 @@ class AccountMirror:
             self._report.ready = True
             self._ready()
 
-    async def _start(self, group: asyncio.TaskGroup, heap: Heap) -> None:
+    async def _start(self, group: TaskGroup, heap: Heap) -> None:
         try:
             state = await open_heap(
-                self._account, self._db, self._backend, self._report, heap, self._at_work
-            )
+                self._account, self._db, self._backend, self._report, heap,
+                self._at_work, self._timing,
+            )  # fmt: skip
         except FolderTrouble as error:
             blockers = {"folder": str(error)}
             report = HeapReport(heap.id, heap.title, str(self._account.folder), blockers=blockers)
@@ -338,7 +338,7 @@ class AccountMirror:
         mirror = HeapMirror(
             state,
             Scanner(state, await IgnoreRules.load(state)),
-            ONCE_POLL_S if self._once else self._account.poll_interval_s,
+            self._timing.once_poll_s if self._once else self._account.poll_interval_s,
             "off" if self._once else self._account.live,
             self._end,
             self._on_first_scan,

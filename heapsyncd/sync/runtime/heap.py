@@ -28,21 +28,12 @@ from heapsyncd.sync.push.transfers import transfer
 from heapsyncd.sync.runtime.retry import RetryPolicy
 from heapsyncd.sync.scan.scanner import Scanner
 from heapsyncd.sync.scan.watch_audit import missed
+from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
 FOLLOWED: Final = {"all": 2000, "recent": 200, "off": 0}
 """How many notes are followed over the live connection."""
-AUDIT_S: Final = 600.0
-"""How often the whole folder is compared, in case the watch missed a change."""
-MOVING_S: Final = 1.0
-"""The delta feed is polled at least this often while there are changes."""
-NEWS_S: Final = 3.0
-"""At a start, edits wait at most this long for the server's news."""
-TROUBLE_AGAIN_S: Final = 5.0
-"""How soon work that the folder or the disk refused is retried."""
-TRANSFER_AGAIN_S: Final = 30.0
-FOLLOW_AGAIN_S: Final = 1.0
 TURN_S: Final = 10.0
 """A waiting loop reports that it is alive this often."""
 HUNG_S: Final = 100.0
@@ -82,7 +73,7 @@ class HeapMirror:
 
     async def run(self) -> None:
         """Mirror the heap; failures of the server or the folder are reported and retried."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for work in (self._watch, self._folder, self._receive, self._send, self._transfer):
                 group.create_task(work())
             following = group.create_task(self._follow())
@@ -170,7 +161,8 @@ class HeapMirror:
 
     async def _folder(self) -> None:
         await self._rest("folder", self._blocks_known, timeout_s=None)
-        audit_at = time.monotonic() + AUDIT_S
+        timing = self.state.timing
+        audit_at = time.monotonic() + timing.audit_s
         while not self.stop.is_set():
             self._hinted.clear()
             self.state.wake.publish.clear()
@@ -182,12 +174,12 @@ class HeapMirror:
                 self.state.report.blockers["folder"] = str(error)
                 log.warning("cannot sync folder", heap=self.state.report.title, reason=str(error))
                 self.scanner.hint((), everything=True)
-                await self._rest("folder", timeout_s=TROUBLE_AGAIN_S)
+                await self._rest("folder", timeout_s=timing.trouble_again_s)
                 continue
             await self.state.count()
             self.state.report.reading = self.state.wake.scan_all or not self.scanner.idle
             if time.monotonic() > audit_at:
-                audit_at = time.monotonic() + AUDIT_S
+                audit_at = time.monotonic() + timing.audit_s
                 if self.scanner.idle and await missed(self.state):
                     self._rearm.set()
                 self.scanner.hint((), everything=True)
@@ -196,9 +188,9 @@ class HeapMirror:
                 self.state.tidy()
             due = self.scanner.next_due_s()
             # Some problems end without a change in the folder (a full disk, for example).
-            again = TROUBLE_AGAIN_S if self.state.problems.wait() else AUDIT_S
+            again = timing.trouble_again_s if self.state.problems.wait() else timing.audit_s
             left = max(0.05, audit_at - time.monotonic())
-            timeout = min(due if due is not None else AUDIT_S, again, left)
+            timeout = min(due if due is not None else timing.audit_s, again, left)
             if timeout > 0:
                 await self._rest(
                     "folder", self._hinted, self.state.wake.publish, timeout_s=timeout
@@ -248,7 +240,7 @@ class HeapMirror:
         if mirrored:
             # Read edits after the server's news, if it answers in time: with a cache from a
             # backup, edits that were already sent would look new.
-            asyncio.get_running_loop().call_later(NEWS_S, self._blocks_known.set)
+            asyncio.get_running_loop().call_later(self.state.timing.news_s, self._blocks_known.set)
         news = False
         await retry_problems(self.state)
 
@@ -273,8 +265,10 @@ class HeapMirror:
             if news or asked or not worked:
                 await self.state.count()
             if worked:
-                pause = min(MOVING_S, self.poll_interval_s) if news else self.poll_interval_s
-                await self._rest("receive", self.state.wake.pull, timeout_s=pause)
+                pause_s = self.poll_interval_s
+                if news:
+                    pause_s = min(self.state.timing.moving_s, pause_s)
+                await self._rest("receive", self.state.wake.pull, timeout_s=pause_s)
             else:
                 await self._rest(
                     "receive", self._retry_now, *policy.ends(), timeout_s=policy.pause_s()
@@ -326,7 +320,8 @@ class HeapMirror:
                 self.state.wake.publish.set()  # remove placeholders of downloaded files
 
         while not self.stop.is_set():
-            await first_of(self.state.wake.transfer, self.stop, timeout_s=TRANSFER_AGAIN_S)
+            again_s = self.state.timing.transfer_again_s
+            await first_of(self.state.wake.transfer, self.stop, timeout_s=again_s)
             await self._until_current()
             self.state.wake.transfer.clear()
             if self.stop.is_set():
@@ -344,7 +339,7 @@ class HeapMirror:
         while not self.stop.is_set():
             if not await policy.attempt(lambda: follow(self.state, FOLLOWED[self.live])):
                 await self._wait_after_failure(policy)
-            await first_of(self.stop, timeout_s=FOLLOW_AGAIN_S)
+            await first_of(self.stop, timeout_s=self.state.timing.follow_again_s)
 
     async def _wait_after_failure(self, policy: RetryPolicy) -> None:
         """Pause after a failure, then poll: news comes before anything is sent."""

@@ -16,6 +16,7 @@ from heapsyncd.folder.names import collision_key, safe_name, unique
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
 from heapsyncd.sync.heap.state import HeapContext
+from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.heap_folder import find_folder
 from heapsyncd.sync.report import HeapReport, Report
 
@@ -30,6 +31,7 @@ async def open_heap(
     report: Report,
     heap: Heap,
     at_work: AtWork,
+    timing: Timing = DEFAULT,
 ) -> HeapContext:
     """Return the context of a heap, its folder claimed, and created if it was never mirrored.
 
@@ -55,7 +57,7 @@ async def open_heap(
     try:
         await disk.clear_temps()
         heap_report = HeapReport(heap.id, heap.title, str(disk.root))
-        state = HeapContext(heap.id, db, disk, backend, heap_report, report, at_work)
+        state = HeapContext(heap.id, db, disk, backend, heap_report, report, at_work, timing)
         if account.files == "on-demand":
             state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
         await state.load_index()

@@ -31,6 +31,7 @@ from heapsyncd.markdown.write.render import render
 from heapsyncd.sync.edits.contents import file_created
 from heapsyncd.sync.edits.create import notes_created
 from heapsyncd.sync.edits.moves import folder_created
+from heapsyncd.sync.edits.new_texts import NewTexts
 from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.observed import Found
@@ -140,7 +141,7 @@ def _by_id(
 
 
 async def _by_place(
-    heap: HeapContext, found: Sequence[Found], texts: Mapping[str, SavedFile]
+    heap: HeapContext, found: Sequence[Found], texts: NewTexts
 ) -> dict[str, BlockId]:
     """Match new files without an id to known notes without a file, by path and content.
 
@@ -153,10 +154,9 @@ async def _by_place(
     result: dict[str, BlockId] = {}
     for item in found:
         block = None if item.front_id else at.get(item.path)
-        if block and await _has_text_of(
-            heap, texts[item.path], block, allows_similar=allows_similar
-        ):
-            result[item.path] = block
+        for saved in await texts.of([item.path]) if block else []:
+            if block and await _has_text_of(heap, saved, block, allows_similar=allows_similar):
+                result[item.path] = block
     return result
 
 
@@ -238,7 +238,7 @@ async def bind_or_create(
     unplaced: Unplaced,
     found: Sequence[Found],
     copies: Mapping[str, BlockId | None],
-    texts: Mapping[str, SavedFile],
+    texts: NewTexts,
 ) -> list[str]:
     """Bind new files to existing blocks or create blocks for them.
 
@@ -266,7 +266,7 @@ async def bind_or_create(
             left = [n for n in notes if n.path not in heap.index.entries]
             bound += await _bind(heap, await _by_place(heap, left, texts))
     known = frozenset(bound)
-    await notes_created(heap, [texts[n.path] for n in notes if n.path not in known])
+    await notes_created(heap, [texts.heads[n.path] for n in notes if n.path not in known], texts)
     # Attachments after the notes they belong to.
     for item in found:
         if not item.is_note:

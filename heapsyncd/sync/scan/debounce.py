@@ -1,16 +1,16 @@
 """Which paths to scan and when, and whether a file is settled: no longer being written."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Final, TypeVar
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
-from heapsyncd.folder.snapshot import Entry, Stat
+from heapsyncd.folder.snapshot import Entry
+from heapsyncd.model import Stat
 from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.index import link_key
 from heapsyncd.sync.heap.limits import NOTE_BYTES
@@ -18,34 +18,15 @@ from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.merge.note_text import names_in
 
-QUIET_S = 0.3
-"""A file written in place is read when it did not change for this long."""
-ARRIVED_S = 10.0
-"""The first scan, and texts that link to new files, wait at most this long for them to settle."""
-SHRUNK_S = 3.0
-"""A file that lost most of its text is read when it stayed that way for this long."""
-RESCAN_S = 0.1
-"""A path that was not as expected is scanned again after this."""
 
-BATCH: Final = 64
-BATCH_BYTES: Final = 1 << 20
-"""At most ``BATCH`` files, or this many bytes of them, are processed together."""
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """New notes that are not settled: the keys of their names (``link_key``), and the first due
+    time.
+    """
 
-T = TypeVar("T")
-
-
-def batches(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """Split items into batches in order. ``size``: the bytes of one item."""
-    batch: list[T] = []
-    left = BATCH_BYTES
-    for item in items:
-        if batch and (len(batch) == BATCH or size(item) > left):
-            yield batch
-            batch, left = [], BATCH_BYTES
-        batch.append(item)
-        left -= size(item)
-    if batch:
-        yield batch
+    keys: frozenset[str]
+    due: float
 
 
 @dataclass
@@ -74,7 +55,7 @@ class Debounce:
         """
         for path in paths:
             if not self.heap.problems.stop(path):
-                self._due.setdefault(path, time.monotonic() + RESCAN_S)
+                self._due.setdefault(path, time.monotonic() + self.heap.timing.again_s)
 
     @property
     def idle(self) -> bool:
@@ -104,12 +85,12 @@ class Debounce:
         if stat != entry.stat:
             since = now
         self._seen[entry.path] = (entry.stat, since)
-        wait = QUIET_S
-        replaced = row is not None and row.inode != entry.stat.inode
+        wait = self.heap.timing.quiet_s
+        replaced = row is not None and (row.stat is None or row.stat.inode != entry.stat.inode)
         if replaced or time.time_ns() - entry.stat.mtime_ns > 2_000_000_000:
             wait = 0.0
         if row is not None and row.role == "note" and _has_shrunk(row.size or 0, entry.stat.size):
-            wait = SHRUNK_S
+            wait = self.heap.timing.shrunk_s
         owner_due = self._due.get(owner or "")
         if now - since >= wait and owner_due is None:
             del self._seen[entry.path]
@@ -126,7 +107,7 @@ class Debounce:
         ):
             match result:
                 case Unsettled():
-                    self._due[path] = time.monotonic() + QUIET_S
+                    self._due[path] = time.monotonic() + heap.timing.quiet_s
                 case Moved():
                     self.paths.add(path)
                 case FolderTrouble():
@@ -152,19 +133,24 @@ class Debounce:
         waiting = (p for p in self._due if p not in index.entries)
         return [p for p in waiting if seen.get(p, (None, 0.0))[0] is not None]
 
-    def _waits_for_names(self, saved: SavedFile, now: float) -> bool:
-        """Return whether a text has to wait for a new file it links to, for at most ``ARRIVED_S``.
+    def _coming(self) -> _Coming:
+        """Return the new notes that are not settled, without texts that wait themselves."""
+        paths = [p for p in self._unsettled() if p.endswith(".md") and p not in self._waiting]
+        keys = frozenset(link_key(k) for p in paths for k in (p, PurePosixPath(p).name))
+        return _Coming(keys, min((self._due[p] for p in paths), default=0.0))
+
+    def _waits_for_names(self, saved: SavedFile, coming: _Coming, now: float) -> bool:
+        """Return whether a text has to wait for a new file it links to, for ``arrived_s`` at most.
 
         Until that file is read, the link's name means nothing.
         """
-        coming = [p for p in self._unsettled() if p.endswith(".md") and p not in self._waiting]
-        keys = {link_key(k) for p in coming for k in (p, PurePosixPath(p).name)}
+        keys = coming.keys
         named = names_in(saved.data) if keys else []
         if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
             return False
-        if now - self._waiting.setdefault(saved.path, now) > ARRIVED_S:
+        if now - self._waiting.setdefault(saved.path, now) > self.heap.timing.arrived_s:
             return False
-        self._due[saved.path] = min(self._due[p] for p in coming)
+        self._due[saved.path] = coming.due
         self._seen[saved.path] = (saved.stat, 0.0)
         return True
 

@@ -64,6 +64,7 @@ def _copied_block(
 _Match = Callable[[EntryRow, Found], None]
 _Gone = dict[str, EntryRow]
 _New = dict[str, Found]
+_NEVER_THERE = (-1, -1)
 
 
 def _match_directories(gone: _Gone, new: _New, seen: Sequence[Found], match: _Match) -> None:
@@ -71,9 +72,9 @@ def _match_directories(gone: _Gone, new: _New, seen: Sequence[Found], match: _Ma
     _match_directory_inodes(gone, new, seen, frozenset(), match)
     targets: dict[str, Counter[str]] = defaultdict(Counter)
     by_id = {f.front_id: f for f in new.values() if f.front_id}
-    by_inode = {(f.device, f.inode): f for f in new.values() if f.kind == "file"}
+    by_inode = {f.number: f for f in new.values() if f.kind == "file"}
     for entry in gone.values():
-        child = by_id.get(entry.block_id) or by_inode.get((entry.device or -1, entry.inode or -1))
+        child = by_id.get(entry.block_id) or by_inode.get(_number(entry))
         if child is not None and entry.role != "folder":
             parent = str(PurePosixPath(entry.path).parent)
             targets[parent][str(PurePosixPath(child.path).parent)] += 1
@@ -89,9 +90,9 @@ def _match_directory_inodes(
     gone: _Gone, new: _New, seen: Sequence[Found], elsewhere: Container[str], match: _Match
 ) -> None:
     """Match directories by inode, unless the number was reused for another directory."""
-    dirs = {(f.device, f.inode): f for f in new.values() if f.kind == "dir"}
+    dirs = {f.number: f for f in new.values() if f.kind == "dir"}
     for entry in [e for e in gone.values() if e.role == "folder"]:
-        found = dirs.get((entry.device or -1, entry.inode or -1))
+        found = dirs.get(_number(entry))
         if found is None or found.path not in new:
             continue
         children = [e for p, e in gone.items() if p.startswith(entry.path + "/")]
@@ -106,8 +107,8 @@ def _undecided(gone: _Gone, new: _New) -> tuple[str, ...]:
 
     Files that cannot be read yet may be from it, or in it.
     """
-    inodes = {(e.device, e.inode) for e in gone.values() if e.role == "folder"}
-    return tuple(p for p, f in new.items() if f.kind == "dir" and (f.device, f.inode) in inodes)
+    inodes = {_number(e) for e in gone.values() if e.role == "folder"}
+    return tuple(p for p, f in new.items() if f.kind == "dir" and f.number in inodes)
 
 
 def _is_other_directory(found: Found, children: Sequence[EntryRow], seen: Sequence[Found]) -> bool:
@@ -119,8 +120,8 @@ def _is_other_directory(found: Found, children: Sequence[EntryRow], seen: Sequen
     if not children or not inside:
         return False
     ids = {e.block_id for e in children}
-    inodes = {(e.device, e.inode) for e in children}
-    return not any(f.front_id in ids or (f.device, f.inode) in inodes for f in inside)
+    inodes = {_number(e) for e in children}
+    return not any(f.front_id in ids or f.number in inodes for f in inside)
 
 
 def _match_notes(gone: _Gone, new: _New, match: _Match) -> None:
@@ -131,16 +132,16 @@ def _match_notes(gone: _Gone, new: _New, match: _Match) -> None:
             candidates[found.front_id].append(found)
     for entry in [e for e in gone.values() if e.role == "note"]:
         same = candidates.get(entry.block_id, [])
-        same.sort(key=lambda f: (f.inode != entry.inode, f.path))
+        same.sort(key=lambda f: (f.inode != _number(entry)[1], f.path))
         if same:
             match(entry, same[0])
 
 
 def _match_inodes(gone: _Gone, new: _New, match: _Match) -> None:
     """Match the remaining files by inode: notes without an id, and other files."""
-    files = {(f.device, f.inode): f for f in new.values() if f.kind == "file"}
+    files = {f.number: f for f in new.values() if f.kind == "file"}
     for entry in [e for e in gone.values() if e.role != "folder"]:
-        found = files.get((entry.device or -1, entry.inode or -1))
+        found = files.get(_number(entry))
         if found is None or found.path not in new or not _may_be(entry, found):
             continue
         # Inode numbers are soon reused: the content has to agree too.
@@ -158,6 +159,10 @@ def _match_contents(gone: _Gone, new: _New, match: _Match) -> None:
         same = [f for f in contents.get(entry.digest or b"", []) if f.path in new]
         if len(same) == 1 and _may_be(entry, same[0]):
             match(entry, same[0])
+
+
+def _number(entry: EntryRow) -> tuple[int, int]:
+    return _NEVER_THERE if entry.stat is None else entry.stat.number
 
 
 def _may_be(entry: EntryRow, found: Found) -> bool:

@@ -22,9 +22,9 @@ from heapsyncd.folder.snapshot import Entry, Snapshot, compare
 from heapsyncd.sync.deletions import holds
 from heapsyncd.sync.edits import moves
 from heapsyncd.sync.edits.contents import content_changed
+from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.edits.note_saved import judged, notes_saved
 from heapsyncd.sync.edits.saved_file import SavedFile
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.limits import NOTE_BYTES, spread
 from heapsyncd.sync.heap.observed import Created, Found
 from heapsyncd.sync.heap.observed import Moved as MovedEntry
@@ -32,23 +32,14 @@ from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_of, assets_owner, is_occupied
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.merge.base_selection import is_alike
-from heapsyncd.sync.merge.note_text import digest
 from heapsyncd.sync.scan.adoption import Unplaced, bind_or_create
-from heapsyncd.sync.scan.debounce import ARRIVED_S, QUIET_S, Debounce, batches
+from heapsyncd.sync.scan.debounce import Debounce
 from heapsyncd.sync.scan.former_name_saves import move_to_renamed_note
 from heapsyncd.sync.scan.move_detection import recognise
 from heapsyncd.sync.scan.swaps import park_displaced, with_likely_ids
 from heapsyncd.sync.scan.truncated_files import restore_truncated
 
 log = structlog.get_logger()
-
-GONE_S = 1.0
-"""A path counts as deleted when it is missing for this long: editors replace files by moving them.
-"""
-GONE_MAX_S = 10.0
-"""The longest wait for that.
-
-Deletions are confirmed only when no others follow, so that a mass deletion is seen as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +50,8 @@ class _Remaining:
     that are not settled.
     """
 
-    texts: Sequence[SavedFile] = ()
+    texts: NewTexts
+    read: Sequence[str] = ()
     gone: Sequence[EntryRow] = ()
     waiting: bool = False
 
@@ -78,7 +70,7 @@ class Scanner(Debounce):
         One of them may be the file of a block that has none (after a lost cache, or a move while
         no daemon ran); that block would otherwise get another file.
         """
-        deadline = time.monotonic() + ARRIVED_S
+        deadline = time.monotonic() + self.heap.timing.arrived_s
         await self.scan()
         while self.arriving and time.monotonic() < deadline:
             await asyncio.sleep(max(0.01, self.next_due_s() or 0.0))
@@ -141,8 +133,11 @@ class Scanner(Debounce):
         # Names before texts, deletions last: texts link to notes that were renamed, created or
         # deleted at the same time.
         remaining = await self._name_changes(missing, created, now)
-        for some in batches(remaining.texts, lambda saved: len(saved.data)):
-            await notes_saved(self.heap, [s for s in some if not self._waits_for_names(s, now)])
+        coming = self._coming()
+        for some in batches(remaining.read, lambda path: remaining.texts.heads[path].stat.size):
+            texts = await remaining.texts.of(some)
+            ready = [s for s in texts if not self._waits_for_names(s, coming, now)]
+            await notes_saved(self.heap, ready)
         await self._changed([*changed, *known], now)
         await self._confirm_gone(remaining.gone, now, waiting=remaining.waiting)
         for path in scope or ():
@@ -152,9 +147,7 @@ class Scanner(Debounce):
 
     def _is_restored(self, entry: Entry) -> bool:
         row = self.heap.index.entries.get(entry.path)
-        return (
-            row is not None and row.role == "note" and row.inode is None and entry.kind == "file"
-        )
+        return row is not None and row.role == "note" and row.stat is None and entry.kind == "file"
 
     async def _changed(self, found: list[Entry], now: float) -> None:
         """Read the changed files that are settled, limited by the rate of rewrites."""
@@ -178,9 +171,10 @@ class Scanner(Debounce):
         """Store the changes of known files."""
         notes = {e.path: row for row, e in found if row.role == "note"}
         known: list[SavedFile] = []
-        for saved in await self._read(notes):
+        read, coming = await self._read(notes), self._coming()
+        for saved in read:
             row = notes[saved.path]
-            if self._waits_for_names(saved, time.monotonic()):
+            if self._waits_for_names(saved, coming, time.monotonic()):
                 continue
             if await restore_truncated(self.heap, row, saved, self.began_ns):
                 continue
@@ -226,14 +220,14 @@ class Scanner(Debounce):
         gone_now = [*self.heap.holds.up, *parked, *gone_before]
         known = [index.entries[p] for p in gone_now if p in index.entries]
         candidates = {e.path: e for e in [*missing, *known]}
+        texts = NewTexts(self._read)
         if not candidates and not created:
-            return _Remaining()
-        texts: dict[str, SavedFile] = {}
+            return _Remaining(texts)
         found, waiting = await self._examine_new(created, candidates.values(), texts, now)
         found = await with_likely_ids(self.heap, found, candidates.values(), texts)
         plan = recognise(candidates.values(), found, index.path_of, waiting)
         for path in plan.undecided:
-            self._due[path] = now + QUIET_S
+            self._due[path] = now + self.heap.timing.quiet_s
         taken = {c.path: c.found.kind for c in plan.created}
         swapped = [v.entry for v in plan.vanished if is_occupied(v.entry.path, taken)]
         if swapped:
@@ -255,7 +249,7 @@ class Scanner(Debounce):
             [
                 c.found
                 for c in plan.created
-                if c.found.kind == "file" and (not c.found.is_note or c.path in texts)
+                if c.found.kind == "file" and (not c.found.is_note or c.path in texts.heads)
             ],
             {c.path: c.copy_of for c in plan.created},
             texts,
@@ -266,13 +260,13 @@ class Scanner(Debounce):
             for v in plan.vanished
             if v.entry.path not in self.heap.holds.up and v.entry not in swapped
         ]
-        return _Remaining([texts[p] for p in read if p in texts], gone, bool(waiting))
+        return _Remaining(texts, [p for p in read if p in texts.heads], gone, bool(waiting))
 
     async def _examine_new(
         self,
         created: Sequence[Entry],
         gone: Collection[EntryRow],
-        texts: dict[str, SavedFile],
+        texts: NewTexts,
         now: float,
     ) -> tuple[list[Found], list[Found]]:
         """Return what is known of new paths: of the settled ones, and of the others.
@@ -283,7 +277,7 @@ class Scanner(Debounce):
             texts: receives the settled notes' files.
             now: monotonic.
         """
-        by_inode = {e.inode: e for e in gone}
+        by_inode = {e.stat.inode: e for e in gone if e.stat is not None}
         found: list[Found] = []
         waiting: list[Found] = []
         whole: list[tuple[Entry, Found]] = []
@@ -301,32 +295,30 @@ class Scanner(Debounce):
                 whole.append((entry, fact))
             else:
                 waiting.append(fact)
-        read: dict[str, SavedFile] = {}
-        for some in batches([e for e, f in whole if f.is_note], lambda e: e.stat.size):
-            read |= {s.path: s for s in await self._read([e.path for e in some])}
-        for entry, base in whole:
-            saved = read.get(entry.path)
-            known = (
-                await self._examine(entry, base, saved, texts, by_inode) if base.is_note else base
-            )
-            if known is not None:
-                found.append(known)
-        for fact in [f for f in found if f.path in texts and self._is_new(f, by_inode)]:
-            if self._waits_for_names(texts[fact.path], now):
-                found.remove(fact)
-                waiting.append(fact)
+        found += [base for _, base in whole if not base.is_note]
+        notes, coming = [one for one in whole if one[1].is_note], self._coming()
+        for some in batches(notes, lambda one: one[0].stat.size):
+            read = {s.path: s for s in await self._read([e.path for e, _ in some])}
+            for entry, base in some:
+                saved = read.get(entry.path)
+                known = await self._examine(entry, base, saved, texts, by_inode)
+                if known is None:
+                    continue
+                is_new = entry.path in texts.heads and self._is_new(known, by_inode)
+                waits = is_new and saved and self._waits_for_names(saved, coming, now)
+                (waiting if waits else found).append(known)
         return found, waiting
 
-    def _is_moved(self, entry: Entry, by_inode: Mapping[int | None, EntryRow]) -> bool:
+    def _is_moved(self, entry: Entry, by_inode: Mapping[int, EntryRow]) -> bool:
         """Return whether a new path is a missing file with the same stat: nobody is writing it."""
         before = by_inode.get(entry.stat.inode)
-        known = None if before is None else stat_of(before)
+        known = None if before is None else before.stat
         if known is None or not entry.stat.same_content(known):
             return False
         self._seen.pop(entry.path, None)
         return True
 
-    def _is_new(self, found: Found, by_inode: Mapping[int | None, EntryRow]) -> bool:
+    def _is_new(self, found: Found, by_inode: Mapping[int, EntryRow]) -> bool:
         """Return whether a note is unknown, so that it is read right away."""
         return found.inode not in by_inode and found.front_id not in self.heap.index.blocks
 
@@ -352,9 +344,9 @@ class Scanner(Debounce):
             stat, since = self._seen.get(entry.path, (None, now))
             self._seen[entry.path] = (None, since if stat is None else now)
         last = max((self._seen[e.path][1] for e in gone), default=now)
-        confirmed = []
+        confirmed, timing = [], self.heap.timing
         for entry in gone:
-            at = min(last + GONE_S, self._seen[entry.path][1] + GONE_MAX_S)
+            at = min(last + timing.gone_s, self._seen[entry.path][1] + timing.gone_most_s)
             if waiting or now < at:
                 self._due[entry.path] = max(at, now + 0.05)
             else:
@@ -369,22 +361,23 @@ class Scanner(Debounce):
         entry: Entry,
         base: Found,
         saved: SavedFile | None,
-        texts: dict[str, SavedFile],
-        by_inode: Mapping[int | None, EntryRow],
+        texts: NewTexts,
+        by_inode: Mapping[int, EntryRow],
     ) -> Found | None:
         note = None if saved is None else judged(self.heap, saved)
         if saved is None or note is None:
             # An unreadable file can still be a move, if its stat is that of a missing file.
             before = by_inode.get(entry.stat.inode)
-            known = None if before is None else stat_of(before)
+            known = None if before is None else before.stat
             return base if known is not None and entry.stat.same_content(known) else None
-        texts[entry.path], front_id = saved, note.front.id
+        head = texts.add(saved, note)
+        front_id = note.front.id
         inode, before = saved.stat.inode, by_inode.get(saved.stat.inode)
         if front_id is None and before is not None and not await self._is_edited(before, saved):
             inode = 0  # reused by another file
         return Found(
             entry.path, "file", inode, saved.stat.device, saved.stat.size,
-            front_id, digest(saved.data),
+            front_id, head.digest,
         )  # fmt: skip
 
     async def _is_edited(self, before: EntryRow, saved: SavedFile) -> bool:

@@ -11,7 +11,7 @@ another one was begun under its name (or made elsewhere after the backup that th
 restored from).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from heapsyncd.cache import renditions
@@ -20,7 +20,7 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Differences, Entry
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.edits.saved_file import SavedFile
+from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.heap.observed import Found
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import parking_path
@@ -28,7 +28,6 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge.base_selection import is_alike
 from heapsyncd.sync.merge.note_text import Note
-from heapsyncd.sync.scan.debounce import batches
 
 
 async def park_displaced(
@@ -53,13 +52,13 @@ async def park_displaced(
     for path, entry in replaced.items():
         # The old file was moved elsewhere, not just replaced by a save.
         known = index.stats[path]
-        was_moved = known.same_content(elsewhere.get(known.inode, entry.stat))
-        if len(away) < 2 and not was_moved:
+        left = known.same_content(elsewhere.get(known.inode, entry.stat))
+        if len(away) < 2 and not left:
             break  # an ordinary save
         row = index.entries[path]
         if row.role == "note":
             block = await texts.id_in(path)
-            was_moved = was_moved and block != row.block_id
+            left = left and block != row.block_id
             last_path = None if block is None else index.path_of.get(block)
             if last_path in replaced and await texts.id_in(last_path) == block:
                 last_path = None  # the original was saved in its place: this is a copy
@@ -71,7 +70,7 @@ async def park_displaced(
                 last_path = None  # a copy, saved by an editor that has not seen its own id yet
         else:
             last_path = next((p for p in away if _was_file_at(heap, p, entry)), None)
-        if was_moved or (last_path is not None and last_path != path and last_path in away):
+        if left or (last_path is not None and last_path != path and last_path in away):
             found[path] = entry
     for old in await _replaced_notes(heap, seen, waiting, texts):
         found.setdefault(old.path, old)
@@ -164,10 +163,7 @@ class _Texts:
 
 
 async def with_likely_ids(
-    heap: HeapContext,
-    found: Sequence[Found],
-    gone: Iterable[EntryRow],
-    texts: Mapping[str, SavedFile],
+    heap: HeapContext, found: Sequence[Found], gone: Iterable[EntryRow], texts: NewTexts
 ) -> list[Found]:
     """Return the new files; those that are like a missing note's text get that note's id.
 
@@ -175,21 +171,24 @@ async def with_likely_ids(
     else identifies them.
     """
     inodes = {(f.device, f.inode) for f in found}
-    notes = [e for e in gone if e.role == "note" and (e.device, e.inode) not in inodes]
-    new = [f for f in found if f.path in texts and f.front_id is None]
+    notes = [
+        e for e in gone if e.role == "note" and (e.stat is None or e.stat.number not in inodes)
+    ]
+    new = [f for f in found if f.path in texts.heads and f.front_id is None]
     if not notes or not new:
         return list(found)
     bases = await heap.db.read(lambda tx: [(e, renditions.newest(tx, e.block_id)) for e in notes])
     known = [(e.block_id, b.data) for e, b in bases if b is not None]
     left = await offload(lambda: {b: data for b, data in known if _id_of(data) is None})
     ids: dict[str, BlockId] = {}
-    for file in new:
-        data = texts[file.path].data
-        for block, base in left.items():
-            if await offload(lambda a=base, b=data: is_alike(a, b) and is_alike(b, a)):  # type: ignore[misc]
-                ids[file.path] = block
-                del left[block]
-                break
+    for some in batches(new, lambda file: file.size):
+        for saved in await texts.of(f.path for f in some):
+            for block, base in left.items():
+                a, b = base, saved.data
+                if await offload(lambda a=a, b=b: is_alike(a, b) and is_alike(b, a)):  # type: ignore[misc]
+                    ids[saved.path] = block
+                    del left[block]
+                    break
     return [replace(f, front_id=ids.get(f.path, f.front_id)) for f in found]
 
 
@@ -209,7 +208,7 @@ def _is_replaced(heap: HeapContext, entry: Entry) -> bool:
     row = heap.index.entries[entry.path]
     return (
         row.role in {"note", "file"}
-        and row.inode != entry.stat.inode
+        and (row.stat is None or row.stat.inode != entry.stat.inode)
         and entry.path not in heap.holds.up
     )
 

@@ -1,7 +1,6 @@
 """Compare the whole folder now and then, to check that the watch reports every change."""
 
 import time
-from typing import Final
 
 import structlog
 
@@ -9,9 +8,6 @@ from heapsyncd.folder.snapshot import compare
 from heapsyncd.sync.heap.state import HeapContext
 
 log = structlog.get_logger()
-
-LATE_S: Final = 5.0
-"""A working watch has reported a change by then."""
 
 
 async def missed(heap: HeapContext) -> list[str]:
@@ -21,7 +17,7 @@ async def missed(heap: HeapContext) -> list[str]:
     """
     snapshot = await heap.disk.scan(heap.layout.ignore)
     found = compare(heap.index.stats, snapshot, None, folders=heap.index.folders)
-    before_ns = time.time_ns() - int(LATE_S * 1e9)
+    before_ns = time.time_ns() - int(heap.timing.late_s * 1e9)
     # Attachment directories have no entries, and new ones are found with their files.
     files = [e for e in (*found.created, *found.modified) if e.kind == "file"]
     late = [e.path for e in files if e.stat.ctime_ns < before_ns]
