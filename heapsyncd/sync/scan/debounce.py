@@ -21,9 +21,7 @@ from heapsyncd.sync.merge.note_text import names_in
 
 @dataclass(frozen=True, slots=True)
 class _Coming:
-    """New notes that are not settled: the keys of their names (``link_key``), and the first due
-    time.
-    """
+    """New notes that are not settled: the keys of their names, and the first due time."""
 
     keys: frozenset[str]
     due: float
