@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
 from tests.cli.devices import Device, eventually
@@ -66,6 +68,7 @@ async def test_a_held_deletion_is_explained(
     assert "`heapsyncd deletions --confirm`" in done.out
 
 
+@pytest.mark.slow
 async def test_trouble_is_explained(device: Device, server: Server, heap_id: HeapId) -> None:
     """A file that is no text (any more), a symlink and what the server refuses say so; ``status``
     names each, and what is pending.

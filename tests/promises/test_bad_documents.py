@@ -47,6 +47,7 @@ def answers(proxy: Proxy, block: BlockId, data: bytes) -> None:
     proxy.set(fault, "/api/sync/pull")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "updates",
     [pytest.param(u, id=u[-1].hex()[:24]) for u in CRASHERS]

@@ -243,6 +243,53 @@ async def test_an_edit_that_comes_while_a_deletion_is_decided(
     assert not await is_trashed(world, block)
 
 
+class Crossing:
+    """Lets a change reach the server just before a device's next push, and be heard of there just
+    after that was acknowledged.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch, device: Device) -> None:
+        self.change: Callable[[], Awaitable[None]] | None = None
+        self.is_in_one_burst = False
+        """Whether the echo of the push comes along with it."""
+        self.is_heard = asyncio.Event()
+        self.echoes = 0
+        self._device, self._is_crossed = device, False
+        self._held: list[receive.Incoming] = []
+        self._push, self._receive = HeaperBackend.push, receive.receive
+
+        async def push(
+            backend: HeaperBackend, heap_id: HeapId, updates: Sequence[Push]
+        ) -> list[PushResult]:
+            change, self.change = self.change, None
+            if change is not None:
+                self._is_crossed = True
+                await change()
+            return await self._push(backend, heap_id, updates)
+
+        patch.setattr(HeaperBackend, "push", push)
+        patch.setattr(pull, "receive", self._after_the_answer)
+
+    async def _after_the_answer(
+        self, heap: HeapContext, items: Sequence[receive.Incoming]
+    ) -> None:
+        if heap.disk.root != self._device.root:
+            await self._receive(heap, items)
+            return
+        if self._is_crossed and not self.is_heard.is_set():
+            await until(lambda: not heap.index.unsent, "the edit is acknowledged")
+            items = self._held = [*self._held, *items]
+            if self.is_in_one_burst and not self._echoes(heap, items):
+                return
+        self.echoes += self._echoes(heap, items)
+        await self._receive(heap, items)
+        if self._is_crossed:
+            self.is_heard.set()
+
+    def _echoes(self, heap: HeapContext, items: Sequence[receive.Incoming]) -> int:
+        return sum(receive._is_echo(heap, item) for item in items)
+
+
 @pytest.mark.parametrize("in_one_burst", [False, True])
 async def test_a_deletion_that_crosses_a_push(
     world: World, monkeypatch: pytest.MonkeyPatch, *, in_one_burst: bool
@@ -254,39 +301,18 @@ async def test_a_deletion_that_crosses_a_push(
     block = await world.add("Note", "text\n")
     device = world.device()
     device.poll_interval_s = 3600.0
-    real_push, real_receive = HeaperBackend.push, receive.receive
-    crossed: list[BlockId] = []
-    heard: list[receive.Incoming] = []
-    told = asyncio.Event()
-
-    async def push(
-        backend: HeaperBackend, heap_id: HeapId, updates: Sequence[Push]
-    ) -> list[PushResult]:
-        if not crossed:
-            crossed.append(block)
-            await world.change(block, deleted_at_ms=THEN_MS)
-        return await real_push(backend, heap_id, updates)
-
-    async def after_the_answer(heap: HeapContext, items: Sequence[receive.Incoming]) -> None:
-        if not crossed or told.is_set():
-            await real_receive(heap, items)
-            return
-        await until(lambda: not heap.index.unsent, "the edit is acknowledged")
-        heard.extend(items)
-        if not in_one_burst or any(receive._is_echo(heap, i) for i in heard):
-            await real_receive(heap, heard)
-            told.set()
+    crossing = Crossing(monkeypatch, device)
+    crossing.is_in_one_burst = in_one_burst
 
     async def is_sent() -> bool:
         return "more words" in await world.text(block)
 
-    monkeypatch.setattr(HeaperBackend, "push", push)
-    monkeypatch.setattr(pull, "receive", after_the_answer)
     async with device.running():
         await device.in_sync()
         await until(lambda: world.server.followers(block), "followed")
+        crossing.change = partial(world.change, block, deleted_at_ms=THEN_MS)
         edit(device, "text", "text and words")
-        await until(told.is_set, "the deletion is heard")
+        await until(crossing.is_heard.is_set, "the deletion is heard")
         await device.in_sync()
         assert says(device, "words")
         assert not await is_trashed(world, block)
@@ -299,6 +325,118 @@ async def test_a_deletion_that_crosses_a_push(
         await until(lambda: not device.notes(), "the deletion stays")
         await device.in_sync()
     assert await is_trashed(world, block)
+
+
+LIST = "- amber\n- birch\n  - cloud\n- delta\n"
+WITHOUT = {
+    "item deleted": "- amber\n- birch\n- delta\n",
+    "item joined to another": "- amber\n- birch APP - cloud\n- delta\n",
+    "all deleted": "APP\n",
+}
+
+
+@pytest.mark.parametrize("in_one_burst", [False, True])
+@pytest.mark.parametrize("left", WITHOUT.values(), ids=WITHOUT)
+async def test_a_deletion_of_a_part_that_crosses_a_push(
+    world: World, monkeypatch: pytest.MonkeyPatch, left: str, *, in_one_burst: bool
+) -> None:
+    """What was typed into a part of a note that somebody deleted in the app, who could not know of
+    it, is written again after a while, once. What was deleted with it in sight stays deleted.
+    """
+    block = await world.add("Note", LIST)
+    device, other = world.device(), world.device("b")
+    device.poll_interval_s = 3600.0
+    crossing = Crossing(monkeypatch, device)
+    crossing.is_in_one_burst = in_one_burst
+    async with device.running(), other.running():
+        await device.in_sync()
+        await other.in_sync()
+        await until(lambda: world.server.followers(block), "followed")
+        crossing.change = partial(world.change, block, body=left)
+        edit(device, "cloud", "TYPED cloud")
+        await until(crossing.is_heard.is_set, "the deletion is heard")
+        await until(lambda: not says(device, "TYPED"), "the deletion is written")
+        await until(lambda: says(device, "TYPED"), "the word is written again")
+        await device.in_sync()
+        await until(lambda: other.notes() == device.notes(), "the other device has it")
+        words = (await world.text(block)).split()
+        assert [words.count(w) for w in ("TYPED", "APP")] == [1, int("APP" in left)]
+        assert sorted({*words}) == sorted(words)
+        (notice,) = await notices(device)
+        assert "without knowing what you had just written" in notice
+        seen = crossing.echoes
+        edit(device, "TYPED", "MORE TYPED")
+        await until(lambda: crossing.echoes > seen, "the server told of it")
+        await world.change(block, body="nothing\n")
+        await until(lambda: device.notes() == {"Note.md": "nothing\n"}, "that is deleted")
+        await device.in_sync()
+        assert device.notes() == {"Note.md": "nothing\n"}
+    assert await world.text(block) == "nothing"
+
+
+@pytest.mark.parametrize("left", WITHOUT.values(), ids=WITHOUT)
+async def test_another_device_deletes_a_part_across_a_push(
+    world: World, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    """The device that deleted it writes the words again as soon as it receives them; they are not
+    written a second time.
+    """
+    block = await world.add("Note", LIST)
+    device, other = world.device(), world.device("b")
+    device.poll_interval_s = 3600.0
+    crossing = Crossing(monkeypatch, device)
+
+    async def is_deleted() -> bool:
+        return "APP" in await world.text(block) or "cloud" not in await world.text(block)
+
+    async def delete() -> None:
+        edit(other, LIST, left)
+        await until(is_deleted, "the deletion is sent")
+
+    async with device.running(), other.running():
+        await device.in_sync()
+        await other.in_sync()
+        await until(lambda: world.server.followers(block), "followed")
+        crossing.change = delete
+        edit(device, "cloud", "TYPED cloud")
+        await until(crossing.is_heard.is_set, "the deletion is heard")
+        await until(lambda: says(device, "TYPED") and says(other, "TYPED"), "it is there again")
+        await device.in_sync()
+        await other.in_sync()
+        await until(lambda: other.notes() == device.notes(), "both have the same")
+    words = (await world.text(block)).split()
+    assert sorted({*words}) == sorted(words)
+    assert "TYPED" in words
+    assert await notices(device) == []
+
+
+@pytest.mark.parametrize("how", ["deleted", "compacted"])
+async def test_a_crossing_is_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Nothing is written into a note that was deleted, or began another history, before it was
+    time.
+    """
+    block = await world.add("Note", LIST)
+    device = world.device()
+    device.poll_interval_s = 3600.0
+    crossing = Crossing(monkeypatch, device)
+    async with device.running():
+        await device.in_sync()
+        await until(lambda: world.server.followers(block), "followed")
+        crossing.change = partial(world.change, block, body=WITHOUT["item deleted"])
+        edit(device, "cloud", "TYPED cloud")
+        await until(crossing.is_heard.is_set, "the deletion is heard")
+        if how == "deleted":
+            await until(lambda: crossing.echoes, "the server told of the edit")
+            await world.change(block, deleted_at_ms=THEN_MS)
+            await until(lambda: not device.notes(), "it is deleted")
+        else:
+            await world.server.compact(block)
+        assert device.report.state == "syncing"
+        await device.in_sync()
+    assert await world.text(block) == "amber\nbirch\ndelta"
+    assert await is_trashed(world, block) == (how == "deleted")
 
 
 async def test_old_news_are_not_the_news(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

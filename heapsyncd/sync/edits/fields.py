@@ -9,6 +9,7 @@ import structlog
 from heapsyncd.cache import blocks, history, search
 from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.cache.entries import EntryRow
+from heapsyncd.cache.history import Review
 from heapsyncd.document.edit import Target, edit, titled
 from heapsyncd.errors import BlockError
 from heapsyncd.folder.names import carries
@@ -30,8 +31,9 @@ async def edit_fields(
     gone: Sequence[str] = (),
     *,
     moved_from: EntryRow | None = None,
+    reviews: Sequence[Review] = (),
 ) -> None:
-    """Express and store a change of title, tags, files or deletion, together with entries.
+    """Express and store a change of a document as it is now, together with entries.
 
     Hold the heap's lock. A change other than the deletion itself restores a deleted block.
 
@@ -42,6 +44,7 @@ async def edit_fields(
         also: entries to save.
         gone: paths to remove.
         moved_from: for a move, the entry before it.
+        reviews: notices, kept with the text that is in the note's file.
     """
     state, updates = await heap.db.read(
         lambda tx: (blocks.get(tx, block), [r.data for r in blocks.log(tx, block)])
@@ -79,6 +82,8 @@ async def edit_fields(
                 history.revive(tx, block, now_ms())
             values["stale"] = 1
         change.update(block, **values)
+        at = heap.index.path_of.get(block)
+        history.keep_reviews_of_file(tx, heap.id, block, at, now_ms(), reviews)
         return seq
 
     heap.replicas.put(block, await heap.store(store), live)

@@ -3,6 +3,7 @@
 import hashlib
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from heapsyncd.ids import BlockId
@@ -13,6 +14,22 @@ LATELY_S: Final = 60.0
 Their edits may be on the way to us, made without it."""
 UNHEARD_S: Final = 5.0
 """For this long, the echo of a push is waited for. After that, the server sends none."""
+CROSSINGS: Final = 64
+"""At most this many crossings are kept, the latest ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """An update that removed words, by an author who could not know some of our rows.
+
+    ``rows``: these rows. ``seq``: the number of the update in the block's log. ``due_s``: when to
+    check whether the words are still missing (monotonic).
+    """
+
+    block: BlockId
+    rows: frozenset[int]
+    seq: int
+    due_s: float
 
 
 class RecentAcks:
@@ -22,7 +39,8 @@ class RecentAcks:
         self._order: deque[tuple[float, BlockId, int]] = deque()
         self._rows: dict[BlockId, dict[int, float]] = {}
         self._pushed: dict[tuple[BlockId, int, bytes], float] = {}
-        self._unheard: dict[BlockId, float] = {}
+        self._unheard: dict[BlockId, dict[int, float]] = {}
+        self._crossings: deque[Crossing] = deque(maxlen=CROSSINGS)
 
     def add(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
         """Note rows that are sent now, or were acknowledged."""
@@ -41,15 +59,23 @@ class RecentAcks:
                 self._rows.pop(old, None)
         return frozenset(self._rows.get(block, ()))
 
-    def pushed(self, block: BlockId, sync_version: int, update: bytes, now_s: float) -> None:
-        """Note that an update is pushed now: the server sends it back to all followers."""
+    def pushed(
+        self,
+        block: BlockId,
+        sync_version: int,
+        update: bytes,
+        rows: Iterable[int],
+        now_s: float,
+    ) -> None:
+        """Note that rows are pushed now as one update, which the server sends to all followers."""
         for key, at_s in list(self._pushed.items()):
             if now_s - at_s <= LATELY_S:
                 break
             del self._pushed[key]
         key = _key(block, sync_version, update)
         self._pushed.pop(key, None)
-        self._pushed[key] = self._unheard[block] = now_s
+        self._pushed[key] = now_s
+        self._unheard[block] = self._lately(block, now_s) | dict.fromkeys(rows, now_s)
 
     def is_echo(self, block: BlockId, sync_version: int, update: bytes) -> bool:
         """Return whether an update is, byte for byte, one that was pushed lately."""
@@ -59,21 +85,41 @@ class RecentAcks:
         """Note that the server reported what was pushed of a block."""
         self._unheard.pop(block, None)
 
-    def is_unheard(self, block: BlockId, now_s: float) -> bool:
-        """Return whether a block was pushed lately and the server did not report it since.
+    def unheard(self, block: BlockId, now_s: float) -> frozenset[int]:
+        """Return a block's rows that were pushed lately, if the server did not report it since.
 
         What arrives from there now may have been written before the push arrived.
         """
-        at_s = self._unheard.get(block)
-        if at_s is not None and now_s - at_s > UNHEARD_S:
-            del self._unheard[block]
-            return False
-        return at_s is not None
+        return frozenset(self._lately(block, now_s))
+
+    def _lately(self, block: BlockId, now_s: float) -> dict[int, float]:
+        rows = self._unheard.pop(block, {})
+        left = {row: at_s for row, at_s in rows.items() if now_s - at_s <= UNHEARD_S}
+        if left:
+            self._unheard[block] = left
+        return left
+
+    def crossed(self, crossing: Crossing) -> None:
+        """Keep a crossing, in memory only."""
+        self._crossings.append(crossing)
+
+    def due(self, now_s: float) -> list[Crossing]:
+        """Remove and return the crossings that are due."""
+        found = [c for c in self._crossings if c.due_s <= now_s]
+        for crossing in found:
+            self._crossings.remove(crossing)
+        return found
+
+    def crossed_blocks(self) -> set[BlockId]:
+        """Return the blocks with crossings that are not due yet."""
+        return {c.block for c in self._crossings}
 
     def forget(self) -> None:
         """Forget all rows: logs were compacted, and their numbers mean something else now."""
         self._order.clear()
         self._rows.clear()
+        self._unheard.clear()
+        self._crossings.clear()
 
 
 def _key(block: BlockId, sync_version: int, update: bytes) -> tuple[BlockId, int, bytes]:

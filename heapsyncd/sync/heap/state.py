@@ -287,6 +287,9 @@ class HeapContext:
         held, moved = self.holds.values(), self.transfers.moved_bytes
         count(self.report, self.index, held, found, moving, moved)
         self.report.notices = self._notices()
+        # Blocks with crossings may still change.
+        crossed = self.link.recent_acks.crossed_blocks()
+        self.report.pending_down += len(crossed - self.index.wanted - self.index.stale)
 
     def _notices(self) -> list[str]:
         hidden = len(self.layout.hidden)

@@ -138,6 +138,8 @@ class ConcurrentEdits:
             typed |= word_counts(ours) - before
         duplicated = duplicated_words(both, ours, theirs.view()) if is_ours else Counter()
         lost = typed - now
+        if not is_ours and all(now[word] for word in lost):
+            lost = Counter()  # already written again by their author
         if not lost and not duplicated:
             return None
         made = express(shared, Target(body=ours), live=theirs).update
@@ -151,6 +153,41 @@ class ConcurrentEdits:
         copied = duplicated - ((word_counts(ours) | word_counts(theirs.view())) - before)
         body = merge_unrelated(known, ours, theirs.view()) if copied else known
         return body if (fewer := now - word_counts(body)) and fewer <= copied else None
+
+
+def written_again(
+    log: Sequence[tuple[int, bytes]], ours: frozenset[int], seq: int
+) -> Block | None:
+    """Return the body with our words that an update removed without its author knowing them.
+
+    None if they came back since, or if the log has these rows no more.
+
+    Args:
+        log: the whole log in order: the number and the update of each row.
+        ours: our rows that the author of the update could not know.
+        seq: the number of the update.
+
+    Raises:
+        UnreadableDocument, InvalidEdit: the edits cannot be merged.
+    """
+    rows = dict(log)
+    if not ours | {seq} <= rows.keys():
+        return None
+    before = [row for row in log if row[0] < seq]
+    now = Replica.load([data for n, data in log if n <= seq])
+    body = ConcurrentEdits(before, ours, frozenset()).merge(rows[seq], now)
+    if body is None:
+        return None
+    known, had = now.view(), Replica.load([data for _, data in before])
+    lacked = Replica.load([data for n, data in before if n not in ours])
+    lost = word_counts(body) - word_counts(known)
+    # Letters of ours may be part of another word now.
+    lost = lost & (word_counts(had.view()) - word_counts(lacked.view())) or lost
+    for data in (data for n, data in log if n > seq):
+        if not lost - word_counts(now.view()):
+            return None  # they came back, so a later removal was made with them in sight
+        now.apply(data)
+    return merge_unrelated(known, body, now.view()) if lost - word_counts(now.view()) else None
 
 
 def _has_more(found: Block, both: Block, lost: Counter[str]) -> bool:

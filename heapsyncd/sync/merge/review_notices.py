@@ -40,6 +40,11 @@ UNSEEN = Review(
     "kept",
     "Its file was deleted here before somebody else's edit was shown. The note was kept.",
 )
+CROSSED = Review(
+    "kept",
+    "Somebody deleted a part of it without knowing what you had just written there. Your words"
+    " were restored; delete them again if that was intended.",
+)
 
 
 def apply_edit(

@@ -26,10 +26,12 @@ from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge import review_notices
 from heapsyncd.sync.merge.blank_guard import BLANKED, blanked
+from heapsyncd.sync.merge.common_base import word_counts
 from heapsyncd.sync.merge.concurrent_edits import ConcurrentEdits
 from heapsyncd.sync.merge.note_text import reexpress
 from heapsyncd.sync.merge.rebase import rebase
 from heapsyncd.sync.merge.undelete import NoteContent, is_deleted_elsewhere
+from heapsyncd.sync.pull.crossed_edits import remember
 from heapsyncd.sync.pull.server_rollback import is_behind
 from heapsyncd.tree import Block
 
@@ -44,8 +46,8 @@ class Incoming:
     * ``asked``: the version we had when we asked for it. An earlier one is then no late answer:
       the server was rolled back.
     * ``known``: up to which number of our log the server had everything when it was asked.
-    * ``unheard``: our last push was acknowledged, but the server did not report it before this
-      update (the acknowledgement overtakes what the live link brings). Set by ``receive``.
+    * ``unheard``: our rows that were pushed and that the server did not report before this update
+      (the acknowledgement overtakes what the live link brings). Set by ``receive``.
     """
 
     id: BlockId
@@ -54,7 +56,7 @@ class Incoming:
     full: bool = False
     asked: int = 0
     known: int = 0
-    unheard: bool = False
+    unheard: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Absorbed:
     returns: bool = False
     """Whether an edit won over a deletion: the block's folders are restored with it."""
     reviews: tuple[Review, ...] = ()
+    crossed: frozenset[int] = frozenset()
+    """Our rows that the author of the update could not know, if it removed words."""
 
     @property
     def is_known(self) -> bool:
@@ -102,7 +106,7 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
         if _is_echo(heap, item):
             heap.link.recent_acks.heard(item.id)
         else:
-            new.append(replace(item, unheard=_is_unheard(heap, item.id)))
+            new.append(replace(item, unheard=_unheard(heap, item.id)))
     if not new:
         return
     async with heap.lock:
@@ -136,14 +140,15 @@ def _is_echo(heap: HeapContext, item: Incoming) -> bool:
     )
 
 
-def _is_unheard(heap: HeapContext, block: BlockId) -> bool:
-    """Return whether a live link has not yet reported a block that was pushed lately.
+def _unheard(heap: HeapContext, block: BlockId) -> frozenset[int]:
+    """Return our pushed rows of a block that a live link has not reported yet.
 
     What arrives meanwhile may have been written before the push arrived.
     """
     link = heap.link
-    is_followed = link.live is not None and link.follows_all
-    return is_followed and link.recent_acks.is_unheard(block, time.monotonic())
+    if link.live is None or not link.follows_all:
+        return frozenset()
+    return link.recent_acks.unheard(block, time.monotonic())
 
 
 async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]:
@@ -175,6 +180,8 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
             heap.look_at_files()
         elif one.replica is not None:
             heap.replicas.put(one.state.id, seq, one.replica)
+            if one.crossed:
+                remember(heap, one.state.id, one.crossed, seq + 1 - len(one.rows))
         was_live = one.state.sync_version and one.state.deleted_at_ms is None
         if one.restart or not was_live:
             heap.wake.follow.set()
@@ -301,7 +308,7 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
         return Absorbed(found.state, item.sync_version, replica=held, forgot=forgot)
     replica = held or Replica.load([r.data for r in found.rows], client_id)
     new: list[tuple[bytes, bool]] = []
-    ours = replica.view() if found.unsent else None
+    ours = replica.view() if found.unsent or item.unheard else None
     trashed = NoteContent.of(replica) if found.state.deleted_at_ms is not None else None
     taken = replica.take(item.update)
     if taken.is_news:
@@ -314,15 +321,25 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
         made = edit(replica, target)
         if made.update is not None:
             new.append((made.update, True))
-    if taken.changed and ours is not None:
+    if taken.changed and found.unsent and ours is not None:
         reviews += review_notices.overlap_notices(found.rows, item.update, ours, replica)
     if not new:
         return Absorbed(found.state, item.sync_version, replica=replica, forgot=forgot)
-    fields = replica.fields()
     return Absorbed(
-        found.state, item.sync_version, tuple(new), replica=replica, fields=fields,
+        found.state, item.sync_version, tuple(new), replica=replica, fields=replica.fields(),
         reviews=reviews, forgot=forgot, returns=wins,
+        crossed=_crossed(found, item, ours, replica) if taken.is_news else frozenset(),
     )  # fmt: skip
+
+
+def _crossed(
+    found: _Found, item: Incoming, ours: Block | None, replica: Replica
+) -> frozenset[int]:
+    """Return our log rows of which an update removed words that crossed it on the way."""
+    if not item.unheard or ours is None or not word_counts(ours) - word_counts(replica.view()):
+        return frozenset()
+    # Unsent rows build on them.
+    return item.unheard | {r.seq for r in found.rows if r.local}
 
 
 def _wins(
@@ -338,7 +355,7 @@ def _wins(
     """
     if trashed is None:
         # Deleted by somebody who had not seen our edits.
-        is_unseen = found.unsent or item.unheard
+        is_unseen = found.unsent or bool(item.unheard)
         wins = is_unseen and replica.fields().deleted_at_ms is not None
         return (True, (review_notices.KEPT,)) if wins else (False, ())
     now = NoteContent.of(replica)

@@ -64,7 +64,7 @@ async def push(heap: HeapContext) -> bool:
         _note(heap, batch)
         for one in batch:
             heap.link.recent_acks.pushed(
-                one.state.id, one.state.sync_version, one.update, time.monotonic()
+                one.state.id, one.state.sync_version, one.update, one.rows, time.monotonic()
             )
         results = await _put_back(heap, batch, await _send(heap, batch, refused))
         # Note them before the commit: an update received right after it may not include them.

@@ -18,6 +18,7 @@ from heapsyncd.sync.deletions.holds import carry_out, release_obsolete
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.placeholders import update_placeholders
 from heapsyncd.sync.publish import publish
+from heapsyncd.sync.pull.crossed_edits import write_again
 from heapsyncd.sync.pull.delta_feed import poll
 from heapsyncd.sync.pull.log_compaction import compact_logs
 from heapsyncd.sync.pull.pull import follow, pull
@@ -250,6 +251,7 @@ class HeapMirror:
             await check_oversized(self.state)
             news = await poll(self.state)
             await pull(self.state, everything=not self.first_scan_done)
+            news = await write_again(self.state) or news
             if not news:
                 self._clean_poll_at = at
             else:

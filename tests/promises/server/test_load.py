@@ -169,6 +169,7 @@ def test_what_was_never_committed_is_forgotten() -> None:
     assert carry_out(block, stored, [look], Limits()).results == [(True, "stored")]
 
 
+@pytest.mark.slow
 async def test_work_apart_ends_in_time() -> None:
     """Work that takes too long is given up; what comes after it is done."""
     apart = LargeDocuments(Limits(large_s=1))
@@ -251,6 +252,7 @@ def heavy(case: str, heap: str, block: str) -> tuple[bytes, str, str]:
     raise AssertionError(case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.model import Stat
 from heapsyncd.sync.heap.index import Index
 
 HEAP = HeapId("01HEAP00000000000000000000")
@@ -32,8 +33,7 @@ entries = st.builds(
     st.sampled_from(IDS),
     st.sampled_from(["note", "folder", "file", "attachment"]),
     key=st.sampled_from(["k1", "k2"]),
-    size=st.just(1),
-    inode=st.sampled_from([None, 7]),
+    stat=st.sampled_from([None, Stat(1, 2, 3, 7, 9)]),
     todo=st.sampled_from([None, None, "upload", "download", "remote"]),
 )
 changes = st.lists(

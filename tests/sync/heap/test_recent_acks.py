@@ -1,7 +1,13 @@
 """What was pushed lately is known again when the server sends it back."""
 
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.heap.recent_acks import LATELY_S, UNHEARD_S, RecentAcks
+from heapsyncd.sync.heap.recent_acks import (
+    CROSSINGS,
+    LATELY_S,
+    UNHEARD_S,
+    Crossing,
+    RecentAcks,
+)
 
 NOTE, OTHER = BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTV"), BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTW")
 
@@ -9,7 +15,7 @@ NOTE, OTHER = BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTV"), BlockId("01J8XYZ0ABCDEFGHJK
 def test_an_echo_is_known_by_its_bytes() -> None:
     """The same bytes for the same version of the same note, and nothing else."""
     sent = RecentAcks()
-    sent.pushed(NOTE, 1, b"update", 0.0)
+    sent.pushed(NOTE, 1, b"update", [1], 0.0)
     assert sent.is_echo(NOTE, 1, b"update")
     assert not sent.is_echo(NOTE, 1, b"another")
     assert not sent.is_echo(NOTE, 2, b"update")
@@ -21,10 +27,10 @@ def test_old_pushes_are_forgotten() -> None:
     again since is not.
     """
     sent = RecentAcks()
-    sent.pushed(NOTE, 1, b"old", 0.0)
-    sent.pushed(NOTE, 1, b"twice", 0.0)
-    sent.pushed(NOTE, 1, b"twice", LATELY_S)
-    sent.pushed(NOTE, 1, b"new", LATELY_S + 1)
+    sent.pushed(NOTE, 1, b"old", [1], 0.0)
+    sent.pushed(NOTE, 1, b"twice", [1], 0.0)
+    sent.pushed(NOTE, 1, b"twice", [1], LATELY_S)
+    sent.pushed(NOTE, 1, b"new", [1], LATELY_S + 1)
     assert not sent.is_echo(NOTE, 1, b"old")
     assert sent.is_echo(NOTE, 1, b"twice")
     assert sent.is_echo(NOTE, 1, b"new")
@@ -33,14 +39,36 @@ def test_old_pushes_are_forgotten() -> None:
 def test_a_push_is_unheard_until_the_server_tells_of_it() -> None:
     """Or until it has had time enough to tell."""
     sent = RecentAcks()
-    assert not sent.is_unheard(NOTE, 0.0)
-    sent.pushed(NOTE, 1, b"update", 0.0)
-    assert sent.is_unheard(NOTE, UNHEARD_S)
-    assert not sent.is_unheard(OTHER, UNHEARD_S)
+    assert not sent.unheard(NOTE, 0.0)
+    sent.pushed(NOTE, 1, b"update", [1], 0.0)
+    assert sent.unheard(NOTE, UNHEARD_S) == {1}
+    assert not sent.unheard(OTHER, UNHEARD_S)
     sent.heard(NOTE)
-    assert not sent.is_unheard(NOTE, UNHEARD_S)
-    sent.pushed(NOTE, 1, b"more", 1.0)
-    assert not sent.is_unheard(NOTE, 2.0 + UNHEARD_S)
+    assert not sent.unheard(NOTE, UNHEARD_S)
+    sent.pushed(NOTE, 1, b"more", [2], 1.0)
+    assert not sent.unheard(NOTE, 2.0 + UNHEARD_S)
+    sent.pushed(NOTE, 1, b"most", [3, 4], 2.0 + UNHEARD_S)
+    assert sent.unheard(NOTE, 2.0 + UNHEARD_S) == {3, 4}
+
+
+def test_crossings_are_due_once() -> None:
+    """Each at its time; the memory of them is bounded, and ends when logs are compacted."""
+    sent = RecentAcks()
+    first, second = (Crossing(NOTE, frozenset({k}), k + 1, float(k)) for k in (1, 2))
+    sent.crossed(first)
+    sent.crossed(second)
+    assert sent.due(0.0) == []
+    assert sent.due(1.0) == [first]
+    assert sent.crossed_blocks() == {NOTE}
+    assert sent.due(3.0) == [second]
+    assert sent.due(3.0) == []
+    assert sent.crossed_blocks() == set()
+    for _ in range(2 * CROSSINGS):
+        sent.crossed(first)
+    assert len(sent.due(1.0)) == CROSSINGS
+    sent.crossed(first)
+    sent.forget()
+    assert sent.due(1.0) == []
 
 
 def test_sent_lately() -> None:

@@ -1,17 +1,22 @@
 """Edits made apart keep each other's words, once, whoever of the two looks after them."""
 
 import re
+from collections.abc import Sequence
+from random import Random
 
 import pytest
 
 from heapsyncd.document.edit import Target, express
+from heapsyncd.document.edit import edit as edit_live
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import EMPTY, missing
+from heapsyncd.document.updates import EMPTY, merge, missing
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.sync.merge.concurrent_edits import ConcurrentEdits
+from heapsyncd.sync.merge.concurrent_edits import ConcurrentEdits, written_again
 from heapsyncd.sync.merge.note_text import reexpress
+from heapsyncd.tree import Block
+from tests.document.writers import BUILDING, WRITING, Writer, words_of
 
 ALL = "amber birch\n\ncloud delta\n\nember fjord\n"
 LESS = "amber birch\n\nember fjord\n"
@@ -200,3 +205,131 @@ def test_unsent_edits_of_a_compacted_document(
     made = reexpress(before, log, fresh, 7)
     found = Replica.load([made.state, made.local or EMPTY]).view().words()
     assert sorted(found.split()) == sorted(words.split())
+
+
+# ---- words that cross a deletion on their way to the server ------------------------------------
+
+SEEDS = range(120)
+
+
+class Crossing:
+    """Somebody types into a note, another takes it apart, and the server has the latter first."""
+
+    def __init__(self, seed: int, most: int) -> None:
+        random = Random(seed)
+        start = express([], Target(body=Writer("B", random).note())).update or EMPTY
+        known = Replica.load([start]).view()
+        typed = Target(body=Writer("O", random).edited(known, WRITING, most))
+        taken = Target(body=Writer("T", random).edited(known, BUILDING, most))
+        self.start = start
+        self.typed = express([start], typed).update or EMPTY
+        self.taken = express([start], taken).update or EMPTY
+        self.at_author = [start, self.typed, self.taken]
+        self.more = Writer("C", random)
+        """Somebody who goes on from there."""
+
+    def at_deleter(self, update: bytes) -> list[bytes]:
+        """What the device that took it apart, and sent that, has after an update came in."""
+        log = [self.start, self.taken]
+        apart = ConcurrentEdits(numbered(log), frozenset(), frozenset({2}))
+        return with_body([*log, update], apart.merge(update, Replica.load([*log, update])))
+
+    def written_again(self, later: Sequence[bytes] = ()) -> bytes | None:
+        """What its author says when the time has come, with what has come in since."""
+        log = [*self.at_author, *later]
+        again = with_body(log, written_again(numbered(log), frozenset({2}), 3))
+        return again[-1] if len(again) > len(log) else None
+
+    def wrong(self, log: Sequence[bytes]) -> list[str]:
+        """Words that somebody wrote and that are missing, and all that stand twice."""
+        words = words_of(Replica.load(log).view())
+        sides = [Replica.load([self.start, u]).view() for u in (self.typed, self.taken)]
+        old = words_of(Replica.load([self.start]).view())
+        new = {w for side in sides for w in words_of(side) if w not in old}
+        return sorted(new - words.keys()) + [w for w, n in words.items() if n > 1]
+
+
+def numbered(log: Sequence[bytes]) -> list[tuple[int, bytes]]:
+    return list(enumerate(log, 1))
+
+
+def with_body(log: Sequence[bytes], body: Block | None) -> list[bytes]:
+    """A log with what makes the document read so."""
+    made = None if body is None else edit_live(Replica.load(log), Target(body=body)).update
+    return [*log] if made is None else [*log, made]
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+@pytest.mark.parametrize("most", [1, 3])
+def test_words_that_crossed_a_deletion_are_written_again(most: int, goes_on: bool) -> None:
+    """When nobody else does, their author does; where somebody has gone on meanwhile, too."""
+    wrong, count = {}, 0
+    for seed in SEEDS:
+        game = Crossing(seed, most)
+        later: list[bytes] = []
+        if goes_on:
+            body = game.more.edited(Replica.load(game.at_author).view(), ["type", "insert"])
+            later = [express(game.at_author, Target(body=body)).update or EMPTY]
+        again = game.written_again(later)
+        count += again is not None
+        if found := game.wrong([*game.at_author, *later, again or EMPTY]):
+            wrong[seed] = found
+    assert wrong == {}
+    assert count > 5
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_words_that_the_deleter_wrote_again_stand_once(most: int) -> None:
+    """A device writes what was typed where it deleted again, and its author does not."""
+    wrong, count = {}, 0
+    for seed in SEEDS:
+        game = Crossing(seed, most)
+        back = game.at_deleter(game.typed)[3:]
+        count += bool(back)
+        again = game.written_again(back)
+        if found := game.wrong([*game.at_author, *back, again or EMPTY]) or again:
+            wrong[seed] = found
+    assert wrong == {}
+    assert count > 5
+
+
+def test_a_deleter_that_hears_of_the_words_twice() -> None:
+    """A device that lost the server after its deletion hears of the words and of their return at
+    once: it does not write them again, too.
+    """
+    wrong, count = {}, 0
+    for seed in SEEDS:
+        game = Crossing(seed, 1)
+        again = game.written_again()
+        if again is not None:
+            count += 1
+            if found := game.wrong(game.at_deleter(merge([game.typed, again]))):
+                wrong[seed] = found
+    assert wrong == {}
+    assert count > 5
+
+
+def test_what_came_back_and_was_deleted_again_stays_deleted() -> None:
+    """Whoever did that has seen the words."""
+    log = [START[0], edit(START, TYPED), edit(START, LESS)]
+    back = with_body(log, written_again(numbered(log), frozenset({2}), 3))
+    assert "TYPED" in Replica.load(back).view().words()
+    gone = [*back, edit(back, LESS)]
+    assert written_again(numbered(gone), frozenset({2}), 3) is None
+
+
+@pytest.mark.parametrize("seq", [2, 3])
+def test_rows_that_the_log_does_not_hold_any_more(seq: int) -> None:
+    """It was compacted, or begun anew: nothing can be said of what was in them."""
+    log = numbered([START[0], edit(START, TYPED), edit(START, LESS)])
+    assert written_again(log, frozenset({2}), 3) is not None
+    left = [row for row in log if row[0] != seq]
+    assert written_again(left, frozenset({2}), 3) is None
+    assert written_again(left[-1:], frozenset({2}), 3) is None
+
+
+def test_the_author_of_the_deletion_has_seen_the_words() -> None:
+    """An update that goes on from them, or deletes them by themselves, tells so."""
+    log = [START[0], edit(START, TYPED)]
+    log += [edit(log, LESS)]
+    assert written_again(numbered(log), frozenset({2}), 3) is None
