@@ -19,7 +19,7 @@ from heapsyncd.errors import FolderTrouble, HeapsyncdError, meant
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
 from heapsyncd.supervisor import Mirror, Supervisor, note_failure
-from heapsyncd.sync.report import Progress, Report, Verdict, Wanted
+from heapsyncd.sync.report import Progress, Report, RestoreRequest, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from heapsyncd.tasks import TaskGroup
 
@@ -251,7 +251,7 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
         return [found for ask in running for found in await ask(paths)]
 
     async def restore(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        wanted = Wanted(
+        wanted = RestoreRequest(
             tuple(str(p) for p in arguments.get("paths", [])),
             arguments.get("number"),
             bool(arguments.get("trash")),

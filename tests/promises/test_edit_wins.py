@@ -317,7 +317,7 @@ async def test_a_deletion_that_crosses_a_push(
         assert says(device, "words")
         assert not await is_trashed(world, block)
         (notice,) = await notices(device)
-        assert notice.startswith("Note.md: it was deleted on the server and edited here")
+        assert notice.startswith("Note.md: It was deleted on the server while you edited it here")
         edit(device, "words", "more words")
         await until(is_sent, "it is sent")
         await device.in_sync()
@@ -363,7 +363,7 @@ async def test_a_deletion_of_a_part_that_crosses_a_push(
         assert [words.count(w) for w in ("TYPED", "APP")] == [1, int("APP" in left)]
         assert sorted({*words}) == sorted(words)
         (notice,) = await notices(device)
-        assert "could not know what you had just written" in notice
+        assert "without knowing what you had just written" in notice
         seen = crossing.echoes
         edit(device, "TYPED", "MORE TYPED")
         await until(lambda: crossing.echoes > seen, "the server told of it")
@@ -518,7 +518,7 @@ async def test_an_edit_is_heard_before_the_deletion_is_sent(
     assert device.notes() == {"Note.md": "* one\n* two\n* three\n"}
     assert not await is_trashed(world, block)
     (notice,) = await notices(device)
-    assert notice.startswith("Note.md: it was deleted while somebody else")
+    assert notice.startswith("Note.md: It was deleted while somebody else")
 
 
 @pytest.mark.parametrize("live", ["all", "off"])

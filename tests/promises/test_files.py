@@ -21,7 +21,7 @@ from heapsyncd.folder.parts import Part
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import FileEntry
 from heapsyncd.server import Limits, Server
-from heapsyncd.sync.layout.attachments import Holding, wanted_paths
+from heapsyncd.sync.layout.attachments import AttachmentOwner, attachment_paths
 from heapsyncd.sync.offline.fetch import mark
 from heapsyncd.wire.upload import Chunk
 from tests.sync.rig import Device, World, files, until
@@ -206,7 +206,9 @@ def test_names_follow_from_the_document() -> None:
     wanted = {"a": "Plan.pdf", "b": "Plan (2).pdf", "c": "Plan (3).pdf"}
     for order in (made, made[::-1]):
         for known in ({}, {f.key: f"N.assets/{names[f.key[0]]}" for f in made}):
-            paths = wanted_paths(Holding(BlockId("B"), "note", "N.md", tuple(order)), known)
+            paths = attachment_paths(
+                AttachmentOwner(BlockId("B"), "note", "N.md", tuple(order)), known
+            )
             assert {k[0]: Path(p).name for k, p in paths.items()} == wanted
 
 
@@ -365,7 +367,7 @@ async def test_wrong_hash(world: World, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(HeaperBackend, "download", spoilt)
     verdict = await two.once()
     assert verdict.exit_code == 1
-    assert any("another sha256" in line for line in verdict.left)
+    assert any("wrong sha256" in line for line in verdict.left)
     assert asked == [0, 0, 0]
     assert files(two) == {"Boat.assets/plan.pdf": b"v0"}
     assert not list(two.root.rglob(".heapsyncd-part-*"))

@@ -323,7 +323,7 @@ async def test_not_text(world: World) -> None:
     (device.root / "Good.md").write_text("good\n")
     verdict = await device.once()
     assert verdict.exit_code == 0
-    assert any("Bad.md" in line for line in verdict.told)
+    assert any("Bad.md" in line for line in verdict.minor)
     assert (device.root / "Bad.md").read_bytes() == b"\xff\xfe\x00bad"
     assert set(await world.titles()) == {"Good"}
 

@@ -111,7 +111,7 @@ CURES: dict[str, Case] = {
     ),
     "an attachment twice, one of them removed": (
         both(new("Note.assets/a.bin", b"one"), new("Note.assets/b.bin", b"one")),
-        "Note.assets/b.bin", "attached as a.bin already",
+        "Note.assets/b.bin", "already attached as a.bin",
         lambda r: (r / "Note.assets/a.bin").unlink(),
     ),
     "broken front matter, corrected": (
@@ -152,7 +152,7 @@ async def test_cured_is_cured(world: World, case: str, monkeypatch: pytest.Monke
         await until(lambda: not problems(device, world), f"cured: {problems(device, world)}")
         await device.in_sync()
     verdict = await device.once()
-    assert (verdict.exit_code, verdict.left, verdict.told) == (0, (), ())
+    assert (verdict.exit_code, verdict.left, verdict.minor) == (0, (), ())
 
 
 @pytest.mark.parametrize("case", CURES)
@@ -166,7 +166,7 @@ async def test_cured_while_nobody_looked(
     make(device.root)
     for _ in range(2):
         verdict = await device.once()
-        (line,) = [*verdict.left, *verdict.told]
+        (line,) = [*verdict.left, *verdict.minor]
         assert line.startswith(f"Home/{path}: ")
         assert reason in line
         assert line.count(path) == 1 or "attached" in line
@@ -175,7 +175,7 @@ async def test_cured_while_nobody_looked(
         assert [(p["path"], reason in p["reason"]) for p in told["problems"]] == [(path, True)]
     cure(device.root)
     verdict = await device.once()
-    assert (verdict.exit_code, verdict.left, verdict.told) == (0, (), ())
+    assert (verdict.exit_code, verdict.left, verdict.minor) == (0, (), ())
     (told,) = (await cached_status(device.account, device.base / "state"))["heaps"]
     assert told["problems"] == []
 
@@ -189,7 +189,7 @@ async def test_what_is_left_and_what_is_odd(world: World) -> None:
     (root / "link").symlink_to("Note.md")
     new("Odd.md", b"caf\xe9\n")(root)
     verdict = await device.once()
-    assert (verdict.exit_code, len(verdict.told)) == (0, 2)
+    assert (verdict.exit_code, len(verdict.minor)) == (0, 2)
     new("Shut.md", b"text\n")(root)
     shut(root / "Shut.md")
     verdict = await device.once()
@@ -198,7 +198,7 @@ async def test_what_is_left_and_what_is_odd(world: World) -> None:
     (root / "Note.md").rename(root.parent / "Note.md")
     (root / "Note.md").symlink_to("link")
     verdict = await device.once()
-    assert (verdict.exit_code, len(verdict.told)) == (1, 2)
+    assert (verdict.exit_code, len(verdict.minor)) == (1, 2)
     assert verdict.left == ("Home/Note.md: it is a symlink; not synced",)
     assert "Note" in await world.titles()
 
@@ -212,17 +212,17 @@ async def test_broken_front_matter_is_told_and_its_text_kept(world: World) -> No
     new("Broken.md", broken.encode())(device.root)
     verdict = await device.once()
     assert (verdict.exit_code, verdict.left) == (0, ())
-    (line,) = verdict.told
+    (line,) = verdict.minor
     assert line.startswith("Home/Broken.md: front matter is not YAML in line 4: ")
-    assert line.endswith("until you correct it, its title and tags do not count")
+    assert line.endswith("until you correct it, its title and tags are ignored")
     assert (device.root / "Broken.md").read_text() == broken
     assert await world.text((await world.titles())["Broken"]) == "text"
     (device.root / "Broken.md").rename(device.root / "Other.md")
     verdict = await device.once()
-    assert [line.split(":")[0] for line in verdict.told] == ["Home/Other.md"]
+    assert [line.split(":")[0] for line in verdict.minor] == ["Home/Other.md"]
     await world.change((await world.titles())["Other"], title="Third")
     verdict = await device.once()
-    assert [line.split(":")[0] for line in verdict.told] == ["Home/Third.md"]
+    assert [line.split(":")[0] for line in verdict.minor] == ["Home/Third.md"]
 
 
 @pytest.mark.parametrize("there", ["changed", "deleted", "renamed"])

@@ -9,12 +9,12 @@ from heapsyncd.ids import BlockId
 from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.offline.status import cached_deletions
 from heapsyncd.sync.offline.versions import restore_alone
-from heapsyncd.sync.report import Wanted
+from heapsyncd.sync.report import RestoreRequest
 from tests.sync.rig import Device, World
 
 
 async def put_back(device: Device, path: str, number: int | None = None) -> list[str]:
-    wanted = Wanted((str(device.root / path),), number)
+    wanted = RestoreRequest((str(device.root / path),), number)
     told = await restore_alone(device.account, device.base / "state", wanted)
     return [one["path"].removeprefix(f"{device.root}/") for one in told]
 

@@ -105,7 +105,7 @@ async def test_an_old_text_saved(world: World) -> None:
     await device.synced()
     assert device.notes() == {"Note.md": "very first words here, and some more of them\n"}
     (notice,) = await notices(device)
-    assert "saved from an earlier text" in notice
+    assert "saved an outdated copy" in notice
     async with await open_cache(device.account, device.base / "state") as db:
         (kept,) = await db.read(lambda tx: history.of_block(tx, block))
     assert kept.data.decode() == loaded.replace("first", "very first")
@@ -121,7 +121,10 @@ async def test_an_edit_of_a_deleted_note(world: World) -> None:
     await device.synced()
     assert device.notes() == {"Note.md": "text kept\n"}
     (notice,) = await notices(device)
-    assert notice == "Note.md: it was deleted on the server and edited here: it was kept"
+    assert (
+        notice
+        == "Note.md: It was deleted on the server while you edited it here. The note was kept."
+    )
 
 
 async def test_a_deletion_of_an_edited_note(world: World) -> None:
@@ -135,7 +138,7 @@ async def test_a_deletion_of_an_edited_note(world: World) -> None:
     assert device.notes() == {"Note.md": "text kept\n"}
     assert (await world.server.document(block)).fields().deleted_at_ms is None
     (notice,) = await notices(device)
-    assert "deleted here while somebody else edited it" in notice
+    assert "deleted here before somebody else" in notice
     (device.root / "Note.md").unlink()
     await device.synced()
     assert (await world.server.document(block)).fields().deleted_at_ms is not None

@@ -53,7 +53,7 @@ async def test_damaged_while_nobody_looked(world: World, data: bytes) -> None:
     assert device.notes() == {"Note.md": "first\n\nsecond, and theirs\n"}
     assert (await world.server.document(block)).fingerprint() == before
     (notice,) = device.report.heaps[world.heap].notices
-    assert "its text was put back" in notice
+    assert "Its text was restored" in notice
 
 
 async def test_emptied_again_is_meant(world: World) -> None:
@@ -416,7 +416,7 @@ async def test_a_blanked_document_is_refused(world: World) -> None:
     await world.change(other, body="text more\n")
     verdict = await device.once()
     assert verdict.exit_code == 1
-    assert any("without title and text" in line for line in verdict.left)
+    assert any("returned this note empty" in line for line in verdict.left)
     assert device.notes() == {"Note.md": "text\n", "Other.md": "text more\n"}
     await world.change(block, title="Note", body="text mended\n")
     await device.synced()
@@ -464,4 +464,4 @@ async def test_half_a_year_offline(world: World) -> None:
     assert (await world.server.document(ids["A"])).fields().deleted_at_ms is None
     assert (await world.server.document(ids["D"])).fields().deleted_at_ms is not None
     (notice,) = [n for n in device.report.heaps[world.heap].notices if n.startswith("A.md")]
-    assert "deleted on the server and edited here" in notice
+    assert "deleted on the server while you edited it here" in notice

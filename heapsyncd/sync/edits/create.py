@@ -1,4 +1,4 @@
-"""Blocks made on this device: new notes, and the rows and first updates of all kinds."""
+"""Create blocks on this device: new notes, and the rows and first updates of all kinds."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.model import BlockKind, Fields
 from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.edits.note_saved import judged
-from heapsyncd.sync.edits.saved_file import Head, Saved, target_of
+from heapsyncd.sync.edits.saved_file import Head, SavedFile, target_of
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 def make_block(
     heap: HeapContext, kind: BlockKind, title: str, target: Target, block: BlockId | None = None
 ) -> tuple[BlockState, bytes | None, Replica]:
-    """A new block: its row, its first update (None when the document is empty) and its replica."""
+    """Return a new block's row, first update (None if its document is empty) and replica."""
     replica = Replica(heap.client_id)
     update = edit(replica, target).update
     state = BlockState(
@@ -69,7 +69,7 @@ def insert_block(
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A new note with its block and its name."""
+    """A new note with its block and its name, not read yet."""
 
     head: Head
     state: BlockState
@@ -79,9 +79,9 @@ class _Named:
 
 @dataclass(frozen=True, slots=True)
 class _Fresh:
-    """A new note on its way into the cache."""
+    """A new note that is not stored yet."""
 
-    saved: Saved
+    saved: SavedFile
     note: Note
     state: BlockState
     entry: EntryRow
@@ -89,14 +89,14 @@ class _Fresh:
     update: bytes | None = None
     mentions: frozenset[str] = frozenset()
     draft: Draft | None = None
-    """Its text with its id; None: publishing works it out."""
+    """Its text with the id in it; None: left to publishing."""
 
 
 async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewTexts) -> None:
-    """New files become new notes, and get their ids. Takes the lock, for a batch at a time: what
-    is made is sent while the rest is read.
+    """Create notes from new files, and write their ids into the files.
 
-    All are named before any is read, so that links among them find each other.
+    All notes get their names before any is read, so that links among them are found. Takes the
+    heap's lock for one batch at a time: a batch is sent while the next is read.
     """
     tags: dict[str, BlockState] = {}
     async with heap.lock:
@@ -125,7 +125,7 @@ async def _create(
         plan_texts(change.tx, drafts)
 
     await heap.store(store)
-    # What was changed meanwhile is found by publishing.
+    # Publishing finds the files that were changed meanwhile.
     await write_planned(heap, drafts, set())
     for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
         heap.problems.found("content", path, reason)
@@ -134,7 +134,7 @@ async def _create(
 def _name(
     heap: HeapContext, head: Head, tags: dict[str, BlockState], block: BlockId | None = None
 ) -> _Named:
-    """Give a new file its block and its name; ``tags`` gets the new tag blocks, by title."""
+    """Assign a block and a name to a new file; ``tags`` receives new tag blocks by title."""
     known = {title: tag.id for title, tag in tags.items()}
     target, new_tags = target_of(heap, front_change(None, head.front), known)
     tags |= {tag.title: tag for tag in new_tags}
@@ -156,10 +156,11 @@ def _name(
 
 
 def _with_text(
-    heap: HeapContext, named: _Named, saved: Saved, tags: dict[str, BlockState]
+    heap: HeapContext, named: _Named, saved: SavedFile, tags: dict[str, BlockState]
 ) -> _Fresh | None:
-    """A note that was named, with its text, which may have been saved anew since. None when that
-    is no text, or has another id now, or the place is taken: the next look finds it.
+    """Return a named note with its text as it is now.
+
+    None if it is not text, has another id now, or its path is taken: the next scan finds it.
     """
     note = judged(heap, saved)
     if note is None or saved.path in heap.index.entries:
@@ -169,14 +170,14 @@ def _with_text(
         if head.front.id != named.head.front.id:
             heap.look_at_files()
             return None
-        # Links among the notes of this look have found its block already.
+        # Keep its block: links among the notes of this scan already point to it.
         named = _name(heap, head, tags, named.state.id)
     entry = stamped(named.entry, saved.stat, head.digest)
     return _Fresh(saved, note, named.state, entry, named.target)
 
 
 def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
-    """The first update of a new note, or its path and what is wrong; runs in a thread."""
+    """Return a new note with its first update, or its path and the problem; runs in a thread."""
     links = NoteLinks(heap.index, None, aliases=True)
     live = Replica(heap.client_id)
     try:
@@ -184,7 +185,7 @@ def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
             Base(Note.of(b""), ()), fresh.note, live, (), links, heap.client_id, fresh.target
         )
     except BlockError as error:
-        return fresh.saved.path, f"this note could not be read: {error}"
+        return fresh.saved.path, f"this note cannot be read: {error}"
     state = replace(fresh.state, state_vector=live.state_vector())
     fresh = replace(fresh, state=state, update=reading.update, mentions=reading.mentions)
     if reading.is_whole:
@@ -194,14 +195,9 @@ def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
 
 
 def _draft(heap: HeapContext, fresh: _Fresh, fields: Fields, view: Block) -> Draft | None:
-    """The text of a file that shows its document, with the id in it; None where more than that is
-    to be written: attachments, or tags that are not known yet.
+    """Return the file's text with the id in it, if the file shows its document otherwise.
 
-    Args:
-        heap: the heap.
-        fresh: with its first update.
-        fields: of its document.
-        view: what its document shows, which is the file's body.
+    None if more has to be written: attachments, or tags that are not stored yet.
     """
     state = fresh.state
     known = all(t in heap.index.blocks for t in fields.tags)
@@ -209,7 +205,7 @@ def _draft(heap: HeapContext, fresh: _Fresh, fields: Fields, view: Block) -> Dra
         return None
     values = front_values(heap.index, state, fresh.saved.path, fields)
     if fresh.mentions:
-        # A link may stand under a former name.
+        # A link may use a former name.
         data = compose(fresh.note, view, values, NoteLinks(heap.index, state.id))
     else:
         data = signed(fresh.note, values)

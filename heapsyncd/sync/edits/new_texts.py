@@ -1,20 +1,20 @@
-"""Many saved files at once: taken in batch by batch, and not all of their texts held."""
+"""Process many saved files in batches, without keeping all their texts in memory."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
-from heapsyncd.sync.edits.saved_file import Head, Saved
+from heapsyncd.sync.edits.saved_file import Head, SavedFile
 from heapsyncd.sync.merge.note_text import Note
 
 BATCH: Final = 64
 BATCH_BYTES: Final = 1 << 20
-"""So many files, or bytes of them, are read and taken in together."""
+"""At most ``BATCH`` files, or this many bytes of them, are read and processed together."""
 
 T = TypeVar("T")
 
 
 def batches(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """What is taken in together, in order; ``size``: bytes of one."""
+    """Split items into batches in order. ``size``: the bytes of one item."""
     batch: list[T] = []
     left = BATCH_BYTES
     for item in items:
@@ -28,29 +28,31 @@ def batches(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
 
 
 class NewTexts:
-    """The new notes of a look. Of each is known what it is named by; only the first texts are
-    kept, for a whole heap may be new: the others are read again when it is their turn.
+    """The new notes of a scan, each with its head.
+
+    Only the first texts are kept, since a whole heap may be new; the others are read again when
+    needed.
 
     Args:
-        read: notes' files; those that can't be read are left out, and looked at again.
+        read: reads notes' files; files that cannot be read are left out, and scanned again.
     """
 
-    def __init__(self, read: Callable[[Sequence[str]], Awaitable[list[Saved]]]) -> None:
+    def __init__(self, read: Callable[[Sequence[str]], Awaitable[list[SavedFile]]]) -> None:
         self.heads: dict[str, Head] = {}
         self._read = read
-        self._kept: dict[str, Saved] = {}
+        self._kept: dict[str, SavedFile] = {}
         self._left_bytes = BATCH_BYTES
 
-    def add(self, saved: Saved, note: Note) -> Head:
-        """A note that was read, and what is in it."""
+    def add(self, saved: SavedFile, note: Note) -> Head:
+        """Add a note that was read; return its head."""
         head = self.heads[saved.path] = Head.of(saved, note)
         if len(self._kept) < BATCH and len(saved.data) <= self._left_bytes:
             self._left_bytes -= len(saved.data)
             self._kept[saved.path] = saved
         return head
 
-    async def of(self, paths: Iterable[str]) -> list[Saved]:
-        """Some of the texts, in order, as they are by now; without those that are no more."""
+    async def of(self, paths: Iterable[str]) -> list[SavedFile]:
+        """Return texts in the given order, as they are now; missing files are left out."""
         paths = list(paths)
         left = [p for p in paths if p not in self._kept]
         read = {s.path: s for s in (await self._read(left) if left else [])} | self._kept

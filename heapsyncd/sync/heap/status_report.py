@@ -1,4 +1,4 @@
-"""What ``status`` says of a heap by its index, whether its mirror runs or not."""
+"""Compute a heap's ``status`` from its index, with or without a running mirror."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -19,15 +19,15 @@ def count(
     moving: Iterable[EntryRow],
     moved_bytes: Mapping[str, int],
 ) -> None:
-    """Bring a report's numbers, transfers and problems up to date.
+    """Update a report's numbers, transfers and problems.
 
     Args:
         report: the heap's.
         index: its blocks and entries.
-        held: the deletions that wait for a person's word.
-        troubles: those with files.
-        moving: the contents that are to be sent or fetched.
-        moved_bytes: how far they are, by path.
+        held: the deletions that wait for a person's decision.
+        troubles: the problems with files.
+        moving: the contents to send or fetch.
+        moved_bytes: their progress, by path.
     """
     # Blocks that are not published because their deletion is held.
     waiting = {

@@ -29,7 +29,7 @@ def ends(base: str, ours: str, theirs: str) -> list[str]:
     here = express([start], Target(body=doc(ours)), live=live).update or EMPTY
     alone = express([start], Target(body=doc(ours))).update or EMPTY
     met = Replica.load([start, there, alone])
-    apart = ConcurrentEdits([(1, start), (2, alone)], frozenset({2}), frozenset()).together(
+    apart = ConcurrentEdits([(1, start), (2, alone)], frozenset({2}), frozenset()).merge(
         there, met
     )
     views = (

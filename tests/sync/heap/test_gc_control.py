@@ -23,7 +23,7 @@ from heapsyncd.markdown.write.render import render
 from heapsyncd.sync.heap.gc_control import LOOK_S, MANY, SURE_S, look_through, no_collection
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.offline.versions import restore_alone
-from heapsyncd.sync.report import Wanted
+from heapsyncd.sync.report import RestoreRequest
 from tests.sync.rig import World
 
 NOTE = "# Boat\n\nText **bold `code`** [[x]].\n\n- item\n- [ ] task\n\n|a|\n|-|\n|b|\n\n<div>\n"
@@ -205,7 +205,7 @@ async def test_files_are_parsed_beside_the_loop(
     # Saved under the name it had before.
     a.write_text(first + "late\n")
     await device.synced()
-    wanted = Wanted((str(a),))
+    wanted = RestoreRequest((str(a),))
     await restore_alone(device.account, device.base / "state", wanted)
     await device.synced()
     loop = threading.main_thread()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from heapsyncd.cache.problems import Finder, ProblemRow
 from heapsyncd.folder.snapshot import Snapshot
 from heapsyncd.model import Problem
-from heapsyncd.sync.heap.problems import Problems, told
+from heapsyncd.sync.heap.problems import Problems, joined
 
 PATHS = ["a", "a/b", "a/b/c.md", "ab", "d.md", ""]
 FINDERS: list[Finder] = ["scan", "read", "content", "rules", "write", "transfer"]
@@ -83,4 +83,4 @@ def test_what_is_wrong_is_said_once(before: list[ProblemRow]) -> None:
         said = problems.at(path)
         assert (set() if said is None else set(said.split("; "))) == reasons
         assert said is None or len(said.split("; ")) == len(reasons)
-    assert told([]) is None
+    assert joined([]) is None

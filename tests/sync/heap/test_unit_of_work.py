@@ -104,7 +104,7 @@ async def stored(heap: HeapContext) -> dict[str, object]:
 
 
 def facts(index: Index) -> dict[str, object]:
-    names = ("blocks", "entries", "aliases", "path_of", "notes", "homeless", "folders")
+    names = ("blocks", "entries", "aliases", "path_of", "notes", "unplaced", "folders")
     return {name: getattr(index, name) for name in names}
 
 

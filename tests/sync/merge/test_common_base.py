@@ -5,13 +5,12 @@ import pytest
 from heapsyncd.document.edit import merge_three
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.sync.merge.common_base import common
-from heapsyncd.sync.merge.common_base import merged as merged_from
+from heapsyncd.sync.merge.common_base import common_base, merge_unrelated
 from heapsyncd.tree import Atom, Block, Text, attrs
 
 
 def merged(ours: Block, theirs: Block) -> str:
-    return merge_three(common(ours, theirs), ours, theirs).words()
+    return merge_three(common_base(ours, theirs), ours, theirs).words()
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,7 @@ def test_what_both_put_for_what_was_there() -> None:
         parse(f"{text}\n", NO_LINKS)
         for text in ("amber birch", "amber HARBOUR more", "cloud birch HARBOUR later")
     )
-    words = merged_from(base, ours, theirs).words().split()
+    words = merge_unrelated(base, ours, theirs).words().split()
     assert words.count("HARBOUR") == 1
     assert {"cloud", "more", "later"} <= set(words)
 
@@ -86,7 +85,7 @@ def test_one_that_only_grew(*, theirs_grew: bool) -> None:
         for text in ("- [ ] amber birch\n- [x] cloud\n", "- [MORE ] amber birch\n- [x] clouds\n")
     )
     ours, theirs = (old, new) if theirs_grew else (new, old)
-    assert merge_three(common(ours, theirs), ours, theirs) == new
+    assert merge_three(common_base(ours, theirs), ours, theirs) == new
 
 
 def test_what_they_did_without_a_word() -> None:
@@ -94,7 +93,7 @@ def test_what_they_did_without_a_word() -> None:
     ours = parse("- [ ] amber birch MORE\n- [ ] cloud\n", NO_LINKS)
     theirs = parse("- [ ] amber birch\n- [x] cloud\n", NO_LINKS)
     wanted = parse("- [ ] amber birch MORE\n- [x] cloud\n", NO_LINKS)
-    assert merge_three(common(ours, theirs), ours, theirs) == wanted
+    assert merge_three(common_base(ours, theirs), ours, theirs) == wanted
 
 
 def test_beside_a_mention() -> None:
@@ -114,7 +113,7 @@ def test_a_mention_among_other_words() -> None:
         parse(f"{text.format(f'[[{note}|her]]')}\n", NO_LINKS)
         for text in ("amber {}upwards", "seekingly {}")
     )
-    made = merge_three(common(ours, theirs), ours, theirs)
+    made = merge_three(common_base(ours, theirs), ours, theirs)
     assert made.words().count("her") == 1
     assert set(made.words().split()) == {"amber", "seekingly", "herupwards"}
 
@@ -126,7 +125,7 @@ def test_a_link_under_one_label_to_two_notes() -> None:
         parse(f"see [[{i}|her]] {more}\n", NO_LINKS)
         for i, more in zip(ids, ("today", ""), strict=True)
     )
-    assert merge_three(common(ours, theirs), ours, theirs) == ours
+    assert merge_three(common_base(ours, theirs), ours, theirs) == ours
 
 
 def test_files_that_one_side_has_more_of() -> None:
@@ -137,4 +136,4 @@ def test_files_that_one_side_has_more_of() -> None:
 
     few, more = shown("a"), shown("a", "b")
     for ours, theirs in ((few, more), (more, few)):
-        assert merge_three(common(ours, theirs), ours, theirs) == more
+        assert merge_three(common_base(ours, theirs), ours, theirs) == more

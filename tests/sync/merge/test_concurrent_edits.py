@@ -64,7 +64,7 @@ def test_together(what: str, ours: str, theirs: str, sent: bool, kept: str | Non
         frozenset() if sent else rows,
         rows if sent else frozenset(),
     )
-    found = apart.together(update, Replica.load([*START, mine, update]))
+    found = apart.merge(update, Replica.load([*START, mine, update]))
     assert (found and found.words()) == (kept and parse(kept, NO_LINKS).words())
 
 
@@ -78,15 +78,13 @@ def test_taken_elsewhere_on_both_sides() -> None:
     target = Target(body=parse("- amber\n- birch\n  THERE - cloud\n- delta\n", NO_LINKS))
     theirs = express([start], target, live=Replica.load([start, typed])).update or EMPTY
     live = Replica.load([start, mine, typed])
-    body = ConcurrentEdits([(1, start), (2, mine)], frozenset({2}), frozenset()).together(
-        typed, live
-    )
+    body = ConcurrentEdits([(1, start), (2, mine)], frozenset({2}), frozenset()).merge(typed, live)
     assert body is not None
     assert "TYPED" in body.words()
     again = express([live.state()], Target(body=body)).update or EMPTY
     log = list(enumerate([start, mine, typed, again], 1))
     live = Replica.load([start, mine, typed, again, theirs])
-    found = ConcurrentEdits(log, frozenset({2, 4}), frozenset()).together(theirs, live)
+    found = ConcurrentEdits(log, frozenset({2, 4}), frozenset()).merge(theirs, live)
     assert found is not None
     words = re.findall(r"\w+", found.words())
     assert {"amber", "birch", "cloud", "delta"} <= set(words)
@@ -98,7 +96,7 @@ def test_they_have_seen_what_was_sent() -> None:
     sent = edit(START, TYPED)
     theirs = edit([*START, sent], LESS)
     assert (
-        ConcurrentEdits([(1, START[0]), (2, sent)], frozenset(), frozenset({2})).together(
+        ConcurrentEdits([(1, START[0]), (2, sent)], frozenset(), frozenset({2})).merge(
             theirs, Replica.load([*START, sent, theirs])
         )
         is None
@@ -106,7 +104,7 @@ def test_they_have_seen_what_was_sent() -> None:
     unsent = edit([*START, sent], TYPED.replace("delta", "MORE delta"))
     found = ConcurrentEdits(
         [(1, START[0]), (2, sent), (3, unsent)], frozenset({3}), frozenset({2})
-    ).together(theirs, Replica.load([*START, sent, unsent, theirs]))
+    ).merge(theirs, Replica.load([*START, sent, unsent, theirs]))
     assert found is not None
     assert "MORE" in found.words()
 
@@ -118,7 +116,7 @@ def test_letters_that_come_back_in_another_word() -> None:
     theirs = edit([start], "- amber\n-JOINED birch\n  - cloud\n- delta\n")
     apart = ConcurrentEdits([(1, start), (2, mine)], frozenset({2}), frozenset())
     live = Replica.load([start, mine, theirs])
-    found = apart.together(theirs, live) or live.view()
+    found = apart.merge(theirs, live) or live.view()
     assert found.words() == "amberTYPED -JOINED birch\ncloud\ndelta"
 
 
@@ -133,7 +131,7 @@ def test_an_answer_with_our_own_deletion() -> None:
     ours = [*START, mine, in_app, back]
     answer = missing([*ours, typed], Replica.load(ours).state_vector())
     apart = ConcurrentEdits(list(enumerate(ours, 1)), frozenset(), frozenset({2, 4}))
-    found = apart.together(answer, Replica.load([*ours, answer]))
+    found = apart.merge(answer, Replica.load([*ours, answer]))
     assert found is not None
     assert "TYPED" in found.words()
     assert "MINE" in found.words()
@@ -146,7 +144,7 @@ def test_they_have_seen_some_of_what_was_sent() -> None:
     typed = edit([*START, first], f"{TYPED}\nFIRST and LAST\n")
     log = list(enumerate([*START, first, second], 1))
     live = Replica.load([*START, first, second, typed])
-    found = ConcurrentEdits(log, frozenset(), frozenset({2, 3})).together(typed, live)
+    found = ConcurrentEdits(log, frozenset(), frozenset({2, 3})).merge(typed, live)
     assert found is not None
     assert {"TYPED", "FIRST", "LAST"} <= set(found.words().split())
 
@@ -161,8 +159,8 @@ def test_a_whole_state() -> None:
     whole = Replica.load([*START, first, in_app]).state()
     log = list(enumerate([*START, first, second], 1))
     met = Replica.load([*START, first, second, in_app])
-    assert ConcurrentEdits(log, frozenset({2, 3}), frozenset()).together(whole, met) is None
-    assert ConcurrentEdits(log, frozenset({3}), frozenset({2})).together(whole, met) is None
+    assert ConcurrentEdits(log, frozenset({2, 3}), frozenset()).merge(whole, met) is None
+    assert ConcurrentEdits(log, frozenset({3}), frozenset({2})).merge(whole, met) is None
     # What it can't know of is looked after still.
     deleted = edit([*START, first], f"{LESS}\nMORE WORDS\n")
     typed = edit([*START, first], f"{TYPED}\nMORE WORDS\n")
@@ -170,7 +168,7 @@ def test_a_whole_state() -> None:
     apart = ConcurrentEdits(
         list(enumerate([*START, first, typed], 1)), frozenset({2, 3}), frozenset()
     )
-    found = apart.together(whole, Replica.load([*START, first, typed, deleted]))
+    found = apart.merge(whole, Replica.load([*START, first, typed, deleted]))
     assert found is not None
     assert found.words() == parse(f"{TYPED}\nMORE WORDS\n", NO_LINKS).words()
 
@@ -234,7 +232,7 @@ class Crossing:
         """What the device that took it apart, and sent that, has after an update came in."""
         log = [self.start, self.taken]
         apart = ConcurrentEdits(numbered(log), frozenset(), frozenset({2}))
-        return with_body([*log, update], apart.together(update, Replica.load([*log, update])))
+        return with_body([*log, update], apart.merge(update, Replica.load([*log, update])))
 
     def written_again(self, later: Sequence[bytes] = ()) -> bytes | None:
         """What its author says when the time has come, with what has come in since."""

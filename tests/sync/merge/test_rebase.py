@@ -8,7 +8,7 @@ from heapsyncd.document.updates import EMPTY
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.sync.merge.rebase import restate
+from heapsyncd.sync.merge.rebase import rebase
 
 BACKUP = "amber birch\n\ncloud delta\n"
 
@@ -29,7 +29,7 @@ class Log:
 
 def told(here: Log, unsent: Log, there: Log) -> Replica:
     everything = [*here.updates, *unsent.updates[len(here.updates) :]]
-    made = restate(here.updates, everything, there.state(), 7)
+    made = rebase(here.updates, everything, there.state(), 7)
     return Replica.load([made.state, made.local or EMPTY])
 
 
@@ -51,7 +51,7 @@ def test_texts_of_all_times() -> None:
 def test_nothing_to_say() -> None:
     """A document that says the same gets no edit."""
     here = begun(BACKUP)
-    assert restate(here.updates, here.updates, begun(BACKUP).state(), 7).local is None
+    assert rebase(here.updates, here.updates, begun(BACKUP).state(), 7).local is None
 
 
 def test_fields() -> None:

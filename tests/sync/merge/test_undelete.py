@@ -12,7 +12,7 @@ from heapsyncd.document.updates import EMPTY
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import Fields
-from heapsyncd.sync.merge.undelete import Said, deletion
+from heapsyncd.sync.merge.undelete import NoteContent, deletion
 
 WORDS = st.lists(st.sampled_from(["boat", "sea", "tulip", "!"]), max_size=6)
 TIMES = st.sampled_from([None, 1, 2])
@@ -24,8 +24,10 @@ def fields(replica: Replica, deleted_at_ms: int | None, purged_at_ms: int | None
     )
 
 
-def said(words: list[str], deleted_at_ms: int | None = 1, purged_at_ms: int | None = None) -> Said:
-    return Said(fields(Replica.load([]), deleted_at_ms, purged_at_ms), Counter(words))
+def said(
+    words: list[str], deleted_at_ms: int | None = 1, purged_at_ms: int | None = None
+) -> NoteContent:
+    return NoteContent(fields(Replica.load([]), deleted_at_ms, purged_at_ms), Counter(words))
 
 
 def note(words: list[str], deleted_at_ms: int | None) -> Replica:
@@ -61,7 +63,7 @@ def test_it_comes_back_from_the_deletion_that_was_known(
     """Words bring it back from that very deletion; not from a later one, nor when it is purged."""
     old, new = said(before, known_ms), said([*before, *more], now_ms, purged_ms)
     is_that = known_ms is not None and known_ms == now_ms and purged_ms is None
-    assert new.comes_back(old) == (is_that and bool(more))
+    assert new.must_be_restored(old) == (is_that and bool(more))
 
 
 @given(WORDS, WORDS, TIMES, TIMES)
@@ -75,5 +77,5 @@ def test_a_document_of_another_history(
     found = deletion(ours, ours, fresh)
     if ours_ms is None:
         assert found is UNSET
-    if Said.of(fresh).adds_to(Said.of(ours)) and theirs_ms is None:
+    if NoteContent.of(fresh).adds_to(NoteContent.of(ours)) and theirs_ms is None:
         assert found is UNSET or found is None

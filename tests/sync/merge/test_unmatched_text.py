@@ -5,7 +5,12 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heapsyncd.sync.merge.unmatched_text import UnmatchedSpan, by_word, goes_on, meetings
+from heapsyncd.sync.merge.unmatched_text import (
+    UnmatchedSpan,
+    by_word,
+    is_extended_by,
+    matching_spans,
+)
 from heapsyncd.tree import Block
 from tests.diff.rig import apply
 
@@ -15,7 +20,7 @@ SENTENCES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=8, unique=True
 
 
 def spans(texts: list[str]) -> list[UnmatchedSpan]:
-    return [UnmatchedSpan(Block("paragraph"), text, at=3, place=0) for text in texts]
+    return [UnmatchedSpan(Block("paragraph"), text, at=3, position=0) for text in texts]
 
 
 @given(TEXTS, TEXTS)
@@ -30,8 +35,8 @@ def test_what_differs_by_words_is_the_difference(old: str, new: str) -> None:
 @given(st.sampled_from(WORDS), st.sampled_from(WORDS))
 def test_a_word_goes_on_in_a_longer_one(word: str, other: str) -> None:
     """In itself always; else only a word that is longer and holds it at an end."""
-    assert goes_on(word, word)
-    if word != other and goes_on(word, other):
+    assert is_extended_by(word, word)
+    if word != other and is_extended_by(word, other):
         assert len(word) < len(other)
         assert word in other
 
@@ -42,7 +47,7 @@ def test_each_word_counts_once(ours: list[str], theirs: list[str]) -> None:
     strays = spans(theirs)
     found: dict[int, list[tuple[int, int]]] = {}
     met = ""
-    for block, start, end in meetings(spans(ours), strays):
+    for block, start, end in matching_spans(spans(ours), strays):
         (number,) = (k for k, stray in enumerate(strays) if stray.block is block)
         assert 3 <= start < end <= 3 + len(theirs[number])
         found.setdefault(number, []).append((start, end))
@@ -64,7 +69,7 @@ def test_a_text_that_stands_elsewhere_is_found(numbers: list[int], size: int) ->
     strays = spans(texts)
     met = sum(
         len(re.findall(r"\w", stray.text[start - 3 : end - 3]))
-        for block, start, end in meetings(spans(texts[::-1]), strays)
+        for block, start, end in matching_spans(spans(texts[::-1]), strays)
         for stray in strays
         if stray.block is block
     )

@@ -11,7 +11,7 @@ from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.sync.pull.log_compaction import LONG, fold_logs
+from heapsyncd.sync.pull.log_compaction import MAX_ROWS, compact_logs
 from tests.sync.rig import World
 
 
@@ -28,15 +28,15 @@ async def test_fold(world: World) -> None:
     await device.synced()
     path = device.base / "state" / "home.sqlite3"
     async with await Database.open(path, SCHEMA) as db:
-        for k in range(2 * LONG):
+        for k in range(2 * MAX_ROWS):
             rows = await db.read(lambda tx: blocks.log(tx, block))
             words = "start" + "".join(f" w{n}" for n in range(k + 1))
             made = express([r.data for r in rows], Target(body=parse(words, NO_LINKS)))
             assert made.update is not None
-            local = k == 2 * LONG - 1
+            local = k == 2 * MAX_ROWS - 1
             update = made.update
             await db.write(lambda tx, u=update, i=local: blocks.append(tx, block, u, local=i))  # type: ignore[misc]
-        seq = LONG + 10
+        seq = MAX_ROWS + 10
 
         def base(tx: object) -> None:
             renditions.drop(tx, block)  # type: ignore[arg-type]
@@ -54,10 +54,10 @@ async def test_fold(world: World) -> None:
         await db.write(base)
         before = [r.data for r in await db.read(lambda tx: blocks.log(tx, block))]
         at_base = [r.data for r in await db.read(lambda tx: blocks.log(tx, block, seq))]
-        assert await fold_logs(db, world.heap, asyncio.Lock()) == 1
+        assert await compact_logs(db, world.heap, asyncio.Lock()) == 1
         after = await db.read(lambda tx: blocks.log(tx, block))
         base_after = await db.read(lambda tx: blocks.log(tx, block, seq))
-        assert len(after) < len(before) - LONG
+        assert len(after) < len(before) - MAX_ROWS
         assert after[-1].local
         assert (
             Replica.load([r.data for r in after]).fingerprint()
