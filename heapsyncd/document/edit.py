@@ -143,7 +143,7 @@ def titled(
     ]
     bare = Replica.load([b"".join([encode_varint(len(gone)), *gone, b"\0"])], client_id)
     update = edit(bare, Target(title=wanted)).update
-    if update is None or title.shown(nodes.read(bare.doc, nodes.TITLE)) != wanted:
+    if update is None or title.read(nodes.read(bare.doc, nodes.TITLE)) != wanted:
         return None
     return update, bare.state_vector()
 

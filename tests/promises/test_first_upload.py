@@ -13,7 +13,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.model import BlockRow
 from heapsyncd.sync import publish
 from heapsyncd.sync.edits.new_texts import BATCH, NewTexts
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.pull import receive
 from heapsyncd.tree import Atom
 from heapsyncd.wire.feed import Feed
@@ -33,7 +33,7 @@ def at_each_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Turn], None]:
     def have(turn: Turn) -> None:
         real, times = NewTexts.of, 0
 
-        async def of(self: NewTexts, paths: Iterable[str]) -> list[Saved]:
+        async def of(self: NewTexts, paths: Iterable[str]) -> list[SavedFile]:
             nonlocal times
             times, paths = times + 1, list(paths)
             await turn(times, paths)
@@ -133,7 +133,7 @@ async def test_the_first_are_sent_while_the_last_are_read(
     held = []
 
     async def turn(batch: int, paths: Sequence[str]) -> None:
-        held.append(sum(isinstance(o, Saved) for o in gc.get_objects()))
+        held.append(sum(isinstance(o, SavedFile) for o in gc.get_objects()))
         if batch == 3:
 
             async def is_there() -> bool:

@@ -186,7 +186,7 @@ def _are_identical(a: Sequence[Run], b: Sequence[Run]) -> bool:
 def _are_same(a: Run, b: Run) -> bool:
     if a.text != b.text or a.embed is not None or b.embed is not None:
         return False
-    return not (a.formats or b.formats) or same(a.formats, b.formats)
+    return not (a.formats or b.formats) or js_equal(a.formats, b.formats)
 
 
 def _joined(runs: Sequence[Run]) -> list[tuple[str, Formats, Any]]:
