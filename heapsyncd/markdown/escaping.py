@@ -8,7 +8,7 @@ whitespace at edges, 4 also an empty comment between delimiters and what they mu
 import html
 import re
 
-RUNGS = 5
+ESCAPE_LEVELS = 5
 PUNCTUATION = r"!-/:-@\[-`{-~"
 _ESCAPED = re.compile(rf"\\([{PUNCTUATION}])|(&(?:#[0-9]{{1,7}}|#[xX][0-9a-fA-F]{{1,6}}|\w+);)")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
@@ -17,7 +17,7 @@ _MINIMAL = re.compile(r"[\\`*\[\]<~]|!$|\b_|_\b|(?<=\W)_|_(?=\W)|^_|_$|&(?=#?\w+
 _ALL = re.compile(rf"[{PUNCTUATION}]")
 _LINE_START = re.compile(r"(#{1,6}(?=\s|$)|[-+](?=\s|$)|[>=]|-+$|[:|])|(\d{1,9})([.)])")
 _EDGE = re.compile(r"\A\s++|(?<!\s)\s++\Z")
-_ODD = re.compile(r"[\n\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029\ufeff]")
+_UNSAFE = re.compile(r"[\n\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029\ufeff]")
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _DESTINATION = re.compile(r"[^\s\x00-\x20\x7f<>\\]*")
 
@@ -27,31 +27,31 @@ def unescape(text: str) -> str:
     return _ESCAPED.sub(lambda m: m[1] or html.unescape(m[2]), text)
 
 
-def escape(text: str, rung: int) -> str:
+def escape(text: str, escape_level: int) -> str:
     """Text inside a line, at a rung."""
-    if rung == 0:
+    if escape_level == 0:
         # Text that looks like a tag is text in the document, and must not vanish in other readers.
         text = _TAG.sub(r"\\<", text)
-    elif rung == 1:
+    elif escape_level == 1:
         text = _MINIMAL.sub(_backslash, text)
     else:
         text = _ALL.sub(_backslash, text)
-    return entities(text, _ODD) if rung > 2 else text
+    return to_entities(text, _UNSAFE) if escape_level > 2 else text
 
 
-def edges(text: str, *, left: bool, right: bool) -> str:
+def escape_edges(text: str, *, left: bool, right: bool) -> str:
     """Whitespace at the ends as entities, so that a delimiter beside it still counts."""
 
     def swap(match: re.Match[str]) -> str:
         wanted = (left and match.start() == 0) or (right and match.end() == len(text))
-        return entities(match[0], re.compile(r"\s")) if wanted else match[0]
+        return to_entities(match[0], re.compile(r"\s")) if wanted else match[0]
 
     return _EDGE.sub(swap, text)
 
 
-def line_start(text: str, rung: int) -> str:
+def escape_line_start(text: str, escape_level: int) -> str:
     """The start of a line, so that it opens no block."""
-    if rung != 1:
+    if escape_level != 1:
         return text
     match = _LINE_START.match(text)
     if match is None:
@@ -61,15 +61,15 @@ def line_start(text: str, rung: int) -> str:
     return "\\" + text
 
 
-def closing_hashes(text: str, rung: int) -> str:
+def escape_closing_hashes(text: str, escape_level: int) -> str:
     """A heading's end, so that hashes there are text."""
     bare = text.rstrip("#")
-    if rung != 1 or bare == text or (bare and bare[-1] not in " \t"):
+    if escape_level != 1 or bare == text or (bare and bare[-1] not in " \t"):
         return text
     return bare + "\\" + text[len(bare) :]
 
 
-def pipes(text: str) -> str:
+def escape_pipes(text: str) -> str:
     """What stands in a table's cell."""
     return text.replace("|", "\\|")
 
@@ -89,11 +89,11 @@ def destination(url: str, title: str) -> str:
         target = _ENTITY.sub("&amp;", url)
     else:
         inner = _ENTITY.sub("&amp;", re.sub(r"[\\<>]", _backslash, url))
-        target = f"<{entities(inner, _CONTROL)}>"
+        target = f"<{to_entities(inner, _CONTROL)}>"
     if not title:
         return target
     quoted = _ENTITY.sub("&amp;", re.sub(r'["\\]', _backslash, title))
-    return f'{target} "{entities(quoted, _CONTROL)}"'
+    return f'{target} "{to_entities(quoted, _CONTROL)}"'
 
 
 def _is_balanced(url: str) -> bool:
@@ -108,10 +108,10 @@ def _is_balanced(url: str) -> bool:
 def info_string(info: str) -> str:
     """A fenced code's language as one word."""
     word = re.sub(rf"\\(?=[{PUNCTUATION}])|^[`~]", _backslash, info)
-    return entities(_ENTITY.sub("&amp;", word), re.compile(r"\s"))
+    return to_entities(_ENTITY.sub("&amp;", word), re.compile(r"\s"))
 
 
-def entities(text: str, which: re.Pattern[str]) -> str:
+def to_entities(text: str, which: re.Pattern[str]) -> str:
     """The matching characters as numeric entities."""
     return which.sub(lambda m: "".join(f"&#{ord(c)};" for c in m[0]), text)
 

@@ -35,7 +35,7 @@ OPAQUE_INLINE = re.compile(r"<!--([^<>\n]*):([0-9a-f]{6})-->")
 OPAQUE_BLOCK = re.compile(r"<!-- heapsyncd: ([^<>\n]*) ([0-9a-f]{6}) -->")
 
 
-def newlines(text: str) -> str:
+def normalise_lone_cr(text: str) -> str:
     """The text with lone CRs as newlines, every byte in its place."""
     return _LONE_CR.sub("\n", text) if "\r" in text else text
 
@@ -43,12 +43,12 @@ def newlines(text: str) -> str:
 def events(text: str) -> Events:
     """All events of a text that ``newlines`` has been through, ranges in its UTF-8 bytes."""
     if "\r\n" in text:
-        return _windows_events(text)
+        return _crlf_events(text)
     found: Any = _MARKDOWN.events_with_range(text)
     return list(found)
 
 
-def _windows_events(text: str) -> Events:
+def _crlf_events(text: str) -> Events:
     """The events of the text with LF for CRLF, ranges moved back: CRs would be in code spans."""
     data = text.encode()
     ends = [match.start() - k for k, match in enumerate(re.finditer(rb"\r\n", data))]

@@ -128,17 +128,17 @@ def update(
         The new raw block; '' when nothing is in it. A block with a problem comes back as it is,
         and so does one whose notation leaves no room for our lines.
     """
-    wished = None if tags is None else tuple(dict.fromkeys(tags))
+    wanted = None if tags is None else tuple(dict.fromkeys(tags))
     if front.problem:
         return front.raw
     if not front.raw:
-        lines = [_line("id", id), _line("title", title), _tags_line(wished or None)]
+        lines = [_line("id", id), _line("title", title), _tags_line(wanted or None)]
         text = "".join(line + newline for line in lines if line)
         return f"---{newline}{text}---{newline}" if text else ""
     editor = _Editor(front.raw)
     try:
-        if front.tags is None or wished is None or set(front.tags) != set(wished):
-            editor.set_tags(front.tags, wished)
+        if front.tags is None or wanted is None or set(front.tags) != set(wanted):
+            editor.set_tags(front.tags, wanted)
         if front.title != title:
             editor.set_scalar("title", title)
         if front.id != id:
@@ -146,10 +146,10 @@ def update(
     except (yaml.YAMLError, RecursionError):
         return front.raw  # the reader with exact marks takes less than the quick one
     raw = editor.text()
-    return raw if _says(raw, id, title, wished) else front.raw
+    return raw if _reads_as(raw, id, title, wanted) else front.raw
 
 
-def _says(raw: str, id_: str | None, title: str | None, tags: tuple[str, ...] | None) -> bool:
+def _reads_as(raw: str, id_: str | None, title: str | None, tags: tuple[str, ...] | None) -> bool:
     """Whether the edited block reads as wished: what was to be true is checked, never assumed."""
     front, rest = split(raw)
     if not raw:

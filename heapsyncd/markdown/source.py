@@ -7,7 +7,7 @@ from heapsyncd.tree import Mark, Span
 
 
 @dataclass(frozen=True, slots=True)
-class Wrap:
+class MarkRange:
     """A mark's whole range in the source, delimiters included, and what is inside them."""
 
     outer: Span
@@ -21,10 +21,10 @@ class Trace:
     blocks that stand in a footnote below its text.
     """
 
-    ends: dict[int, int] = field(default_factory=dict)
-    wraps: list[Wrap] = field(default_factory=list)
-    indented: set[int] = field(default_factory=set)
-    noted: set[int] = field(default_factory=set)
+    piece_ends: dict[int, int] = field(default_factory=dict)
+    mark_ranges: list[MarkRange] = field(default_factory=list)
+    indented_code: set[int] = field(default_factory=set)
+    in_footnote: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -35,8 +35,8 @@ class Source:
     links: Links
     trace: Trace | None = None
 
-    def wrap(self, start: int, end: int, before: int, after: int, mark: Mark) -> None:
+    def record_mark(self, start: int, end: int, before: int, after: int, mark: Mark) -> None:
         """Note a mark's range and the lengths of its delimiters."""
         if self.trace is not None:
             inner = Span(start + before, end - after)
-            self.trace.wraps.append(Wrap(Span(start, end), inner, mark))
+            self.trace.mark_ranges.append(MarkRange(Span(start, end), inner, mark))

@@ -31,5 +31,5 @@ class Style:
 
 DEFAULT = Style()
 
-SOFT = "\0"
+SOFT_SPACE = "\0"
 """A space where a line may be wrapped, until the block is whole."""

@@ -9,16 +9,16 @@ from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.style import DEFAULT, Style
 from heapsyncd.tree import Atom, Block
 
-_WRAPPED = 3
+_MIN_WRAPPED = 3
 """So many wrapped paragraphs make wrapping a habit."""
 _WIDTHS = range(40, 121)
-_FULL = 0.75
+_FULL_LINE = 0.75
 _GAP = re.compile(rb"(?:[-*+]|\d{1,9}[.)])( {1,4})[^ \t\r\n]")
 _MARKER = re.compile(rb"(?:[-*+]|\d{1,9}[.)])[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
+class StyleHints:
     """What one text says about its style: the first of each kind, and how it wraps lines.
 
     ``longest``: of all lines of paragraphs. ``wraps``: for each paragraph of several lines, how
@@ -27,46 +27,46 @@ class Habits:
 
     found: dict[str, Any]
     longest: int
-    wraps: tuple[int, ...]
+    unwrapped: tuple[int, ...]
 
 
-def habits(data: bytes, tree: Block, trace: Trace) -> Habits:
+def style_hints(data: bytes, tree: Block, trace: Trace) -> StyleHints:
     """The habits of a text that was read with a trace."""
-    found: dict[str, Any] = _marks(data, trace)
+    found: dict[str, Any] = _emphasis_hints(data, trace)
     longest = 0
-    wraps: list[int] = []
+    unwrapped: list[int] = []
     for block in tree.walk():
         if block.span is None:
             continue
         text = data[block.span.start : block.span.end]
-        for name, value in _of(block, data, text):
+        for name, value in _block_hints(block, data, text):
             found.setdefault(name, value)
         if block.kind == "paragraph":
             lines = text.decode().splitlines()
             longest = max(longest, *map(len, lines))
-            wraps += _wraps(lines)
-    return Habits(found, longest, tuple(wraps))
+            unwrapped += _unwrapped_lengths(lines)
+    return StyleHints(found, longest, tuple(unwrapped))
 
 
-def _wraps(lines: list[str]) -> list[int]:
+def _unwrapped_lengths(lines: list[str]) -> list[int]:
     """The least length of a paragraph's lines with the word that went to the next one."""
     words = (line.lstrip(" \t>").partition(" ")[0] for line in lines[1:])
     fuller = [len(line) + 1 + len(word) for line, word in zip(lines, words, strict=False)]
     return [min(fuller)] if fuller else []
 
 
-def learn(body: str, parts: Iterable[Habits]) -> Style:
+def detect_style(body: str, parts: Iterable[StyleHints]) -> Style:
     """A style from the habits of a body's parts; what does not occur stays at its default."""
     found: dict[str, Any] = {}
     width = 0
-    wraps: list[int] = []
+    unwrapped: list[int] = []
     for part in parts:
         found = part.found | found
         width = max(width, part.longest)
-        wraps += part.wraps
+        unwrapped += part.unwrapped
     # Lines that are shorter than they need be are a title and its text, an address, a poem.
-    full = [length for length in wraps if length > width * _FULL]
-    wrapped = len(full) >= _WRAPPED and len(full) * 2 > len(wraps) and width in _WIDTHS
+    full = [length for length in unwrapped if length > width * _FULL_LINE]
+    wrapped = len(full) >= _MIN_WRAPPED and len(full) * 2 > len(unwrapped) and width in _WIDTHS
     return replace(DEFAULT, **found, newline=newline_of(body), width=width if wrapped else None)
 
 
@@ -76,22 +76,24 @@ def newline_of(body: str) -> str:
     return "\r\n" if windows > body.count("\n") - windows else "\n"
 
 
-def _marks(data: bytes, trace: Trace) -> dict[str, Any]:
+def _emphasis_hints(data: bytes, trace: Trace) -> dict[str, Any]:
     found: dict[str, str] = {}
-    for wrap in trace.wraps:
+    for wrap in trace.mark_ranges:
         if wrap.mark.kind in {"italic", "bold"}:
             char = data[wrap.outer.start : wrap.outer.start + 1].decode()
             found.setdefault("emphasis" if wrap.mark.kind == "italic" else "strong", char)
     return {k: v for k, v in found.items() if v in "*_"}
 
 
-def _of(block: Block, data: bytes, text: bytes) -> list[tuple[str, str]]:
+def _block_hints(block: Block, data: bytes, text: bytes) -> list[tuple[str, str]]:
     """What one block says; ``text`` is its source."""
     if block.kind in {"bullet_list", "todo_list"}:
-        return [("bullet", text[:1].decode()), ("gap", gap_of(text))]
+        return [("bullet", text[:1].decode()), ("gap", marker_gap(text))]
     if block.kind == "ordered_list":
         match = re.match(rb"\d+([.)])", text)
-        return [("delimiter", match[1].decode()), ("number_gap", gap_of(text))] if match else []
+        return (
+            [("delimiter", match[1].decode()), ("number_gap", marker_gap(text))] if match else []
+        )
     if block.kind == "item":
         return _indent(block, data)
     if block.kind == "code":
@@ -104,7 +106,7 @@ def _of(block: Block, data: bytes, text: bytes) -> list[tuple[str, str]]:
     return [("hard_break", "  ")] if spaces else []
 
 
-def gap_of(item: bytes) -> str:
+def marker_gap(item: bytes) -> str:
     """What stands between an item's marker and its text, where that can stand before any."""
     match = _GAP.match(item)
     return match[1].decode() if match else " "

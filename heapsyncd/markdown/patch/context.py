@@ -13,12 +13,12 @@ from heapsyncd.markdown.style import Style
 from heapsyncd.markdown.write.blocks import Writer
 from heapsyncd.tree import LISTS, Block
 
-WHOLE = 3
-LAST = 4
+STEP_BLOCK = 3
+STEP_ESCAPE_ALL = 4
 """Steps: 0 inside lines, 1 whole leaves, 2 with more escapes, 3 whole top-level blocks, 4 with
 every punctuation character escaped.
 """
-_FLOORS = (0, 0, 1, 0, 2)
+_MIN_ESCAPE_LEVELS = (0, 0, 1, 0, 2)
 """The least rung for what is written anew, by step; with 0 and 3, what stood somewhere already is
 written as it stood there.
 """
@@ -38,51 +38,56 @@ class PatchContext:
     ``step``: see ``WHOLE``.
     """
 
-    sheet: EditBuffer
+    buffer: EditBuffer
     links: Links
-    learned: Callable[[], Style]
+    body_style: Callable[[], Style]
     trace: Trace
-    notes: str
-    standing: Verbatim
+    definitions: str
+    verbatim: Verbatim
     step: int = 0
 
-    def lead(self, block: Block, prefix: bytes) -> bytes:
+    def line_prefix(self, block: Block, prefix: bytes) -> bytes:
         """What the lines of a block that has its own begin with, the indentation of code aside;
         ``prefix`` is its container's, which one in a footnote gets when all else failed.
         """
-        start, lead = span_of(block)[0], self.sheet.indent(block)
-        is_code, is_noted = start in self.trace.indented, start in self.trace.noted
-        if (is_code and not is_noted) or (is_noted and self.step >= WHOLE):
+        start, line_prefix = span_of(block)[0], self.buffer.indent(block)
+        is_code, is_in_footnote = (
+            start in self.trace.indented_code,
+            start in self.trace.in_footnote,
+        )
+        if (is_code and not is_in_footnote) or (is_in_footnote and self.step >= STEP_BLOCK):
             return prefix
-        return lead.removesuffix(b"    ") if is_code else lead
+        return line_prefix.removesuffix(b"    ") if is_code else line_prefix
 
     def list_style(self, before: Block | None, after: Block | None) -> tuple[str, str]:
         """A bullet and a number delimiter that no list beside has."""
-        style = self.learned()
+        style = self.body_style()
         near = [b for b in (before, after) if b is not None and b.kind.endswith("_list")]
-        marks = {self.sheet.marker(b.children[0]).decode()[-1] for b in near}
+        marks = {self.buffer.marker(b.children[0]).decode()[-1] for b in near}
         bullets = [c for c in style.bullet + _BULLETS if c not in marks]
         ends = [c for c in style.delimiter + _DELIMITERS if c not in marks]
         return bullets[0], ends[0] if ends else style.delimiter
 
     def writer_between(
-        self, before: Block | None, come: Sequence[Block], after: Block | None
+        self, before: Block | None, added: Sequence[Block], after: Block | None
     ) -> Writer:
         """A writer for new blocks: a list at either end of them is none with the neighbour's."""
         return self.writer(
-            before if come[0].kind in LISTS else None, after if come[-1].kind in LISTS else None
+            before if added[0].kind in LISTS else None, after if added[-1].kind in LISTS else None
         )
 
     def writer(self, before: Block | None = None, after: Block | None = None) -> Writer:
         """A writer whose lists don't run into those of the neighbours."""
         bullet, delimiter = self.list_style(before, after)
-        width = None if self.step else self.learned().width
-        style = replace(self.learned(), bullet=bullet, delimiter=delimiter, width=width)
-        if self.step == LAST:
+        width = None if self.step else self.body_style().width
+        style = replace(self.body_style(), bullet=bullet, delimiter=delimiter, width=width)
+        if self.step == STEP_ESCAPE_ALL:
             style = replace(style, indent="")
-        if self.step not in {0, WHOLE}:
-            return Writer(self.links, style, checked=True, floor=_FLOORS[self.step])
-        return Writer(self.links, style, checked=True, standing=self.standing.lines)
+        if self.step not in {0, STEP_BLOCK}:
+            return Writer(
+                self.links, style, checked=True, min_escape_level=_MIN_ESCAPE_LEVELS[self.step]
+            )
+        return Writer(self.links, style, checked=True, verbatim=self.verbatim.lines)
 
 
 def groups(old: Sequence[Block], new: Sequence[Block]) -> Iterator[Group]:

@@ -11,7 +11,7 @@ from heapsyncd.tree import LISTS, Block
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DirtyRange:
     """A range of a body's characters, and what it is to read as."""
 
     start: int
@@ -20,13 +20,13 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
+class _PlacedSection:
     """A section, where it begins, and the index among the body's blocks of its first one."""
 
     section: Section
     at: int
     first: int
-    goes_on: bool
+    continues_list: bool
 
     @property
     def end(self) -> int:
@@ -37,9 +37,9 @@ class _Placed:
         return self.first + len(self.section.blocks)
 
 
-def parts(
+def dirty_ranges(
     found: Sections, old: Sequence[Block], wanted: Sequence[Block], same: tuple[int, int]
-) -> Iterator[Part]:
+) -> Iterator[DirtyRange]:
     """The parts that hold all that changed, the smallest first.
 
     Args:
@@ -51,25 +51,27 @@ def parts(
     placed = list(_placed(found))
     first, last = same
     if first + last + 1 == len(old) == len(wanted):
-        part = _of_list(placed, first, old[first], wanted[first])
+        part = _item_range(placed, first, old[first], wanted[first])
         if part is not None:
             yield part
-    yield _of_blocks(placed, first, len(old) - last, wanted)
+    yield _block_range(placed, first, len(old) - last, wanted)
 
 
-def _placed(found: Sections) -> Iterator[_Placed]:
+def _placed(found: Sections) -> Iterator[_PlacedSection]:
     at = done = 0
-    for section, goes_on in zip(found.found, found.goes_on, strict=True):
-        one = _Placed(section, at, done - goes_on, goes_on)
+    for section, continues_list in zip(found.found, found.continues_list, strict=True):
+        one = _PlacedSection(section, at, done - continues_list, continues_list)
         yield one
         at, done = one.end, one.stop
 
 
-def _of_blocks(placed: list[_Placed], first: int, last: int, wanted: Sequence[Block]) -> Part:
+def _block_range(
+    placed: list[_PlacedSection], first: int, last: int, wanted: Sequence[Block]
+) -> DirtyRange:
     """The sections of the blocks ``first`` to ``last``, and of the ones beside them."""
     start = end = before = done = 0
     for one, following in zip(placed, [*placed[1:], None], strict=True):
-        if following is not None and following.goes_on:
+        if following is not None and following.continues_list:
             continue  # a list is taken whole or not at all
         if one.stop < first:
             start, before = one.end, one.stop
@@ -77,10 +79,10 @@ def _of_blocks(placed: list[_Placed], first: int, last: int, wanted: Sequence[Bl
             break
         done, end = one.stop, one.end
     total = placed[-1].stop if placed else 0
-    return Part(start, end, tuple(wanted[before : len(wanted) - (total - done)]))
+    return DirtyRange(start, end, tuple(wanted[before : len(wanted) - (total - done)]))
 
 
-def _of_list(placed: list[_Placed], k: int, old: Block, new: Block) -> Part | None:
+def _item_range(placed: list[_PlacedSection], k: int, old: Block, new: Block) -> DirtyRange | None:
     """The sections of the items that changed, and of the ones beside them; None where the list is
     not cut, or changes as a whole.
     """
@@ -101,4 +103,6 @@ def _of_list(placed: list[_Placed], k: int, old: Block, new: Block) -> Part | No
     # The part of a list reads as a list that begins with its own number.
     piece = first.section.blocks[k - first.first].with_children(items)
     lead = first.section.blocks[: k - first.first]
-    return Part(first.at, last.end, (*lead, piece, *last.section.blocks[k - last.first + 1 :]))
+    return DirtyRange(
+        first.at, last.end, (*lead, piece, *last.section.blocks[k - last.first + 1 :])
+    )

@@ -8,7 +8,7 @@ _DEFINITION = re.compile(rb"\[(?:[^\[\]\\]|\\.)+\]:")
 _LEAVES = frozenset({"paragraph", "heading", "code", "rule", "table", "files", "opaque"})
 
 
-def residue(data: bytes, tree: Block) -> list[Span]:
+def link_definitions(data: bytes, tree: Block) -> list[Span]:
     """Where definitions stand, one range for all between two leaves; also those without effect."""
     if b"]:" not in data:
         return []

@@ -13,22 +13,22 @@ from itertools import accumulate
 from heapsyncd.diff import equal_ends
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.links import Links
-from heapsyncd.markdown.patch.blocks import Relines, as_families
-from heapsyncd.markdown.patch.context import LAST, PatchContext
-from heapsyncd.markdown.patch.dirty_range import parts
+from heapsyncd.markdown.patch.blocks import BlockEdits, merge_task_lists
+from heapsyncd.markdown.patch.context import STEP_ESCAPE_ALL, PatchContext
+from heapsyncd.markdown.patch.dirty_range import dirty_ranges
 from heapsyncd.markdown.patch.edit_buffer import EditBuffer, OverlapError
-from heapsyncd.markdown.patch.link_definitions import definition_lines, residue
+from heapsyncd.markdown.patch.link_definitions import definition_lines, link_definitions
 from heapsyncd.markdown.patch.verbatim import Verbatim
 from heapsyncd.markdown.read.blocks import read
 from heapsyncd.markdown.read.parse import Section, Sections, parse
 from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.style import Style
-from heapsyncd.markdown.style_detection import learn, newline_of
+from heapsyncd.markdown.style_detection import detect_style, newline_of
 from heapsyncd.markdown.write.render import render
 from heapsyncd.tree import Block, Span
 
-_TRIES = 16
-_STUDIED = 65_536
+_MAX_ATTEMPTS = 16
+_STYLE_SAMPLE = 65_536
 """Characters: so much of a body shows its style."""
 
 
@@ -50,19 +50,23 @@ def patch(body: str, new: Block, links: Links) -> str:
     first, last = equal_ends(old, wanted)
     if first == len(old) == len(wanted):
         return body
-    learned = cache(lambda: learn(body, (s.style(links) for s in _first(found.found, _STUDIED))))
-    for part in parts(found, old, wanted, (first, last)):
+    body_style = cache(
+        lambda: detect_style(
+            body, (s.style_hints(links) for s in _sample(found.found, _STYLE_SAMPLE))
+        )
+    )
+    for part in dirty_ranges(found, old, wanted, (first, last)):
         if part.end - part.start == len(body):
             break
         piece = body[part.start : part.end]
-        work = _Job(piece, part.wanted, links, learned, opens=not part.start)
+        work = _Patch(piece, part.wanted, links, body_style, at_start=not part.start)
         text = body[: part.start] + work.run() + body[part.end :]
-        if _reads(text, wanted, links, old, first, last):
+        if _reads_back(text, wanted, links, old, first, last):
             return text
-    return _Job(body, wanted, links, learned, opens=True).run()
+    return _Patch(body, wanted, links, body_style, at_start=True).run()
 
 
-def _first(found: Sequence[Section], most: int) -> Iterator[Section]:
+def _sample(found: Sequence[Section], most: int) -> Iterator[Section]:
     """The sections that begin within the first characters of a body."""
     at = 0
     for section in found:
@@ -72,7 +76,7 @@ def _first(found: Sequence[Section], most: int) -> Iterator[Section]:
         at += len(section.text)
 
 
-def _reads(
+def _reads_back(
     text: str,
     wanted: Sequence[Block],
     links: Links,
@@ -90,7 +94,7 @@ def _reads(
     return all(b is k or b == w for b, k, w in zip(blocks, known, wanted, strict=True))
 
 
-class _Job:
+class _Patch:
     """One patch: tries, judged by reading back, each coarser where the last one was wrong."""
 
     def __init__(
@@ -98,58 +102,60 @@ class _Job:
         body: str,
         wanted: Sequence[Block],
         links: Links,
-        learned: Callable[[], Style],
+        body_style: Callable[[], Style],
         *,
-        opens: bool,
+        at_start: bool,
     ) -> None:
         self._trace = Trace()
         self._body = body
         self._data = body.encode()
         self._old = read(body, links, self._trace)
-        self._trace.wraps.sort(key=lambda w: (w.outer.start, -w.outer.end))
+        self._trace.mark_ranges.sort(key=lambda w: (w.outer.start, -w.outer.end))
         self._new = Block("doc", (), tuple(wanted))
         self._links = links
-        self._learned = learned
+        self._body_style = body_style
         self._newline = newline_of(body)
-        self._opens = opens
-        self._definitions = residue(self._data, self._old)
-        self._widths = [n for _, n in as_families(self._new.children)]
+        self._at_start = at_start
+        self._definitions = link_definitions(self._data, self._old)
+        self._merged_counts = [n for _, n in merge_task_lists(self._new.children)]
         self._steps: dict[int, int] = {}
 
     def run(self) -> str:
-        for _ in range(_TRIES):
+        for _ in range(_MAX_ATTEMPTS):
             text = self._try()
             if text is None:
-                self._coarser(range(len(self._widths)))
+                self._raise_steps(range(len(self._merged_counts)))
                 continue
             found = parse(text, self._links)
-            if found == self._new and not self._opens_front(text):
+            if found == self._new and not self._became_front_matter(text):
                 return text
-            if not self._widen(found):
+            if not self._escalate(found):
                 break
-        return self._whole()
+        return self._rewrite_all()
 
     def _try(self) -> str | None:
         """The body after one set of edits; None when they overlap."""
-        sheet = EditBuffer(self._data, self._newline.encode())
-        notes = "".join(f"\n\n{definition_lines(self._data, d)}" for d in self._definitions)
-        standing = Verbatim(sheet, self._old, self._trace, self._links, notes)
-        bench = PatchContext(sheet, self._links, self._learned, self._trace, notes, standing)
-        Relines(bench).document(self._old, self._new, self._steps)
+        buffer = EditBuffer(self._data, self._newline.encode())
+        definitions = "".join(f"\n\n{definition_lines(self._data, d)}" for d in self._definitions)
+        verbatim = Verbatim(buffer, self._old, self._trace, self._links, definitions)
+        context = PatchContext(
+            buffer, self._links, self._body_style, self._trace, definitions, verbatim
+        )
+        BlockEdits(context).document(self._old, self._new, self._steps)
         try:
-            text = sheet.result().decode()
+            text = buffer.result().decode()
         except OverlapError:
             return None
-        lost = [
+        overwritten = [
             d
             for d in self._definitions
-            if any(e.start <= d.start and d.end <= e.end for e in sheet.edits)
+            if any(e.start <= d.start and d.end <= e.end for e in buffer.edits)
         ]
-        return text + self._tail(text, lost)
+        return text + self._trailing_definitions(text, overwritten)
 
     # Link definitions
 
-    def _tail(self, text: str, definitions: Iterable[Span]) -> str:
+    def _trailing_definitions(self, text: str, definitions: Iterable[Span]) -> str:
         """Definitions for the end of a text, that stood in what was rewritten."""
         newline = self._newline
         texts = (definition_lines(self._data, d) for d in definitions)
@@ -160,55 +166,59 @@ class _Job:
         gap = "" if text.endswith(newline * 2) else newline
         return end + gap + "".join(lines)
 
-    def _opens_front(self, text: str) -> bool:
+    def _became_front_matter(self, text: str) -> bool:
         """Whether the body would now be taken for front matter."""
-        if not self._opens or not text.startswith("---"):
+        if not self._at_start or not text.startswith("---"):
             return False
-        opens = bool(frontmatter.split(text)[0].raw)
-        return opens and not frontmatter.split(self._body)[0].raw
+        at_start = bool(frontmatter.split(text)[0].raw)
+        return at_start and not frontmatter.split(self._body)[0].raw
 
     # Widening
 
-    def _widen(self, found: Block) -> bool:
+    def _escalate(self, found: Block) -> bool:
         """Coarser steps where it reads wrong, then around there; False when there are none."""
         first, last = equal_ends(self._new.children, found.children)
         end = max(len(self._new.children) - last, first + 1)
         inside, at = [], 0
-        for k, width in enumerate(self._widths):
+        for k, width in enumerate(self._merged_counts):
             if at < end and at + width > first:
                 inside.append(k)
             at += width
         if len(found.children) < len(self._new.children):
             # Something ran into the block before it: it is the second that must be set apart.
-            second = self._family(first + 1)
-            if second > inside[0] and not self._steps.get(second) and self._coarser([second]):
+            second = self._merged_index(first + 1)
+            if second > inside[0] and not self._steps.get(second) and self._raise_steps([second]):
                 return True
             merged = [k for k in (*inside[1:], inside[-1] + 1) if not self._steps.get(k)]
-            if self._coarser(merged if len(inside) > 1 else merged[-1:]):
+            if self._raise_steps(merged if len(inside) > 1 else merged[-1:]):
                 return True
-        around = range(min(inside, default=len(self._widths)) - 1, max(inside, default=-1) + 2)
-        return self._coarser(inside) or self._coarser(around)
+        around = range(
+            min(inside, default=len(self._merged_counts)) - 1, max(inside, default=-1) + 2
+        )
+        return self._raise_steps(inside) or self._raise_steps(around)
 
-    def _family(self, child: int) -> int:
+    def _merged_index(self, child: int) -> int:
         """The index among ``as_families`` of the one that holds a child."""
-        ends = list(accumulate(self._widths))
+        ends = list(accumulate(self._merged_counts))
         return bisect_right(ends, child)
 
-    def _coarser(self, which: Iterable[int]) -> bool:
+    def _raise_steps(self, which: Iterable[int]) -> bool:
         """One step more for these top-level blocks; False when all are whole already."""
         raised = False
         for k in which:
             step = self._steps.get(k, 0)
-            if 0 <= k < len(self._widths) and step < LAST:
+            if 0 <= k < len(self._merged_counts) and step < STEP_ESCAPE_ALL:
                 self._steps[k] = step + 1
                 raised = True
         return raised
 
-    def _whole(self) -> str:
+    def _rewrite_all(self) -> str:
         """Everything written anew, definitions at the end."""
         text = ""
-        for style in (self._learned(), Style(newline=self._newline)):
-            tail = self._tail("x" + style.newline if self._new.children else "", self._definitions)
+        for style in (self._body_style(), Style(newline=self._newline)):
+            tail = self._trailing_definitions(
+                "x" + style.newline if self._new.children else "", self._definitions
+            )
             text = render(self._new, self._links, style, tail=tail)
             if parse(text, self._links) == self._new:
                 break

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from heapsyncd.markdown.patch.tokens import Row
+from heapsyncd.markdown.patch.tokens import TokenRow
 from heapsyncd.tree import Span
 
 
@@ -22,14 +22,14 @@ class Region:
     end: int
 
 
-def region_of(row: Row, a: int, b: int, c: int, d: int) -> Region:
+def region_of(row: TokenRow, a: int, b: int, c: int, d: int) -> Region:
     """Tokens ``a`` to ``b`` with just their own bytes."""
     if a < b:
         return Region(a, b, c, d, row.start(a), row.end(b - 1))
     return Region(a, b, c, d, -1, -1)
 
 
-def joined(row: Row, first: Region, second: Region) -> Region:
+def joined(row: TokenRow, first: Region, second: Region) -> Region:
     """Both as one; between and around what changed, old and new are the same."""
     a, b = min(first.a, second.a), max(first.b, second.b)
     c = first.c - max(first.a - second.a, 0)
@@ -42,7 +42,7 @@ def joined(row: Row, first: Region, second: Region) -> Region:
     return region
 
 
-def stretch(row: Row, region: Region, outer: Span) -> None:
+def extend(row: TokenRow, region: Region, outer: Span) -> None:
     """Take in a whole range and the characters in it, which are the same in the new content."""
     a = min(region.a, row.index(outer.start))
     b = max(region.b, row.index(outer.end))
@@ -53,7 +53,7 @@ def stretch(row: Row, region: Region, outer: Span) -> None:
     region.end = max(region.end, outer.end)
 
 
-def is_all(row: Row, region: Region, inner: Span) -> bool:
+def fills_mark(row: TokenRow, region: Region, inner: Span) -> bool:
     """Whether the region is all there is inside a mark's delimiters."""
     starts_it = not region.a or row.end(region.a - 1) <= inner.start
     return starts_it and (region.b == len(row) or row.start(region.b) >= inner.end)

@@ -14,55 +14,55 @@ _BESIDE_PIPE = re.compile(rb"[ \t]\||\|[ \t]")
 _WORD = re.compile(r"\w")
 
 
-def edit_table(bench: PatchContext, old: Block, new: Block, prefix: bytes) -> bool:
+def edit_table(context: PatchContext, old: Block, new: Block, prefix: bytes) -> bool:
     """Edit a table's lines; False when rows and columns changed."""
-    if not new.children or bench.step:
+    if not new.children or context.step:
         return False
     if len(old.children[0].children) != len(new.children[0].children):
-        return edit_columns(bench, old, new)
+        return edit_columns(context, old, new)
     rows = list(old.children)
-    sheet = bench.sheet
-    lead = sheet.indent(rows[0]) if sheet.has_own_line(rows[0]) else prefix
+    buffer = context.buffer
+    lead = buffer.indent(rows[0]) if buffer.has_own_line(rows[0]) else prefix
     # The header stays the header, whatever it resembles.
-    _edit_row(bench, rows, 0, new.children[0])
-    for gone, come, pair in groups(rows[1:], new.children[1:]):
-        _put_rows(bench, rows, gone.start, [new.children[j + 1] for j in come], lead)
-        for k in gone:
+    _edit_row(context, rows, 0, new.children[0])
+    for removed, added, pair in groups(rows[1:], new.children[1:]):
+        _put_rows(context, rows, removed.start, [new.children[j + 1] for j in added], lead)
+        for k in removed:
             start, end = span_of(rows[k + 1])
-            sheet.replace(sheet.line_start(start), sheet.next_line(end), b"")
+            buffer.replace(buffer.line_start(start), buffer.next_line(end), b"")
         if pair is not None:
-            _edit_row(bench, rows, pair[0] + 1, new.children[pair[1] + 1])
+            _edit_row(context, rows, pair[0] + 1, new.children[pair[1] + 1])
     return True
 
 
 def _put_rows(
-    bench: PatchContext, rows: list[Block], i: int, fresh: list[Block], lead: bytes
+    context: PatchContext, rows: list[Block], i: int, fresh: list[Block], lead: bytes
 ) -> None:
     """Write rows behind the ``i``-th; the header is number 0, and its rule goes with it."""
     if not fresh:
         return
-    sheet, writer = bench.sheet, bench.writer()
-    pipes, widths = _Pipes.of(sheet.data[slice(*span_of(rows[i]))]), _widths(sheet, rows)
-    at = sheet.next_line(span_of(rows[i])[1])
+    buffer, writer = context.buffer, context.writer()
+    pipes, widths = _Pipes.of(buffer.data[slice(*span_of(rows[i]))]), _widths(buffer, rows)
+    at = buffer.next_line(span_of(rows[i])[1])
     if i == 0:
-        at = sheet.next_line(at)
+        at = buffer.next_line(at)
     # One that moves looks as it did.
-    known = {row: sheet.data[slice(*span_of(row))] for row in rows[1:]}
+    known = {row: buffer.data[slice(*span_of(row))] for row in rows[1:]}
     lines = (known.get(row) or pipes.line(writer, row, widths) for row in fresh)
-    text = b"".join(lead + line + sheet.newline for line in lines)
-    if at == len(sheet.data) and not sheet.data.endswith(b"\n"):
-        text = sheet.newline + text.removesuffix(sheet.newline)
-    sheet.replace(at, at, text)
+    text = b"".join(lead + line + buffer.newline for line in lines)
+    if at == len(buffer.data) and not buffer.data.endswith(b"\n"):
+        text = buffer.newline + text.removesuffix(buffer.newline)
+    buffer.replace(at, at, text)
 
 
-def _widths(sheet: EditBuffer, rows: list[Block]) -> list[int]:
+def _widths(buffer: EditBuffer, rows: list[Block]) -> list[int]:
     """How wide the columns' cells are at least, so that their pipes stay one below another."""
     columns = [Block("row", children=c) for c in zip(*(r.children for r in rows), strict=True)]
     if len(rows) < 2 or not all(map(is_whole, rows)):
         return [0 for _ in columns]
     firsts = (span_of(column.children[0]) for column in columns)
-    wide = [len(sheet.data[start:end].decode()) for start, end in firsts]
-    return [n if is_aligned(sheet, c) else 0 for n, c in zip(wide, columns, strict=True)]
+    wide = [len(buffer.data[start:end].decode()) for start, end in firsts]
+    return [n if is_aligned(buffer, c) else 0 for n, c in zip(wide, columns, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class _Pipes:
         return (line.rstrip() if is_said and not self.last else f"{line}|").encode()
 
 
-def _edit_row(bench: PatchContext, rows: list[Block], i: int, new: Block) -> None:
+def _edit_row(context: PatchContext, rows: list[Block], i: int, new: Block) -> None:
     old = rows[i]
     if old == new:
         return
@@ -100,9 +100,9 @@ def _edit_row(bench: PatchContext, rows: list[Block], i: int, new: Block) -> Non
     edits = [(k, a, b) for k, (a, b) in pairs if a != b]
     if any(a.span is None or a.span.start == a.span.end for _, a, _ in edits):
         # A cell that has no place in the source yet.
-        bench.sheet.replace(*span_of(old), bench.writer().row(new).encode())
+        context.buffer.replace(*span_of(old), context.writer().row(new).encode())
         return
     for k, a, b in edits:
         spans = (row.children[k].span for row in rows)
-        widths = {len(bench.sheet.data[s.start : s.end].decode()) if s else 0 for s in spans}
-        edit_cell(bench, a, b, is_aligned=len(widths) == 1 and len(rows) > 1)
+        widths = {len(context.buffer.data[s.start : s.end].decode()) if s else 0 for s in spans}
+        edit_cell(context, a, b, is_aligned=len(widths) == 1 and len(rows) > 1)

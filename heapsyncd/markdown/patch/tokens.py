@@ -42,7 +42,7 @@ class Stretch:
 
 
 @dataclass(slots=True)
-class Row:
+class TokenRow:
     """Content as one string, with what lies under it."""
 
     chars: str = ""
@@ -99,12 +99,12 @@ class Row:
             k += 1
 
 
-def _row(stretches: list[Stretch]) -> Row:
+def _row(stretches: list[Stretch]) -> TokenRow:
     text = "".join(s.text for s in stretches)
-    return Row(text, stretches, [s.at for s in stretches], [s.start for s in stretches])
+    return TokenRow(text, stretches, [s.at for s in stretches], [s.start for s in stretches])
 
 
-def new_row(items: Sequence[Inline], char_of: CharOf) -> Row:
+def new_row(items: Sequence[Inline], char_of: CharOf) -> TokenRow:
     """A row of content that stands in no source."""
     stretches, at = [], 0
     for item in items:
@@ -114,7 +114,9 @@ def new_row(items: Sequence[Inline], char_of: CharOf) -> Row:
     return _row(stretches)
 
 
-def source_row(data: bytes, items: Sequence[Inline], trace: Trace, char_of: CharOf) -> Row | None:
+def source_row(
+    data: bytes, items: Sequence[Inline], trace: Trace, char_of: CharOf
+) -> TokenRow | None:
     """A row of parsed content; None when some character has no bytes of its own."""
     stretches: list[Stretch] = []
     at = 0
@@ -148,7 +150,7 @@ def _stretch(
     raw = text.encode()
     if data.startswith(raw, piece.offset):
         return Stretch(at, text, run, piece.offset, piece.offset + len(raw), literal=True)
-    end = trace.ends.get(piece.offset)
+    end = trace.piece_ends.get(piece.offset)
     if end is None or len(text) != 1:
         return None
     return Stretch(at, text, run, piece.offset, end)

@@ -7,7 +7,7 @@ from heapsyncd.markdown.source import Trace
 from heapsyncd.tree import Block
 
 _KINDS = frozenset({"paragraph", "heading", "code", "table", "quote"})
-_LONG = 50_000
+_MAX_CHARS = 50_000
 
 
 class Verbatim:
@@ -22,13 +22,13 @@ class Verbatim:
     """
 
     def __init__(
-        self, sheet: EditBuffer, tree: Block, trace: Trace, links: Links, notes: str
+        self, buffer: EditBuffer, tree: Block, trace: Trace, links: Links, definitions: str
     ) -> None:
-        self._sheet = sheet
+        self._buffer = buffer
         self._tree = tree
         self._trace = trace
         self._links = links
-        self._notes = notes
+        self._definitions = definitions
         self._found: dict[Block, Block] | None = None
 
     def lines(self, block: Block) -> list[str] | None:
@@ -43,22 +43,22 @@ class Verbatim:
         old = self._found.get(block)
         text = None if old is None else self._text(old)
         # A definition stays where it is, or goes to the end: it would stand twice.
-        if text is None or len(text) > _LONG or "]:" in text:
+        if text is None or len(text) > _MAX_CHARS or "]:" in text:
             return None
-        notes = self._notes if "[" in text else ""
-        is_it = parse(text + notes, self._links).children == (block,)
+        definitions = self._definitions if "[" in text else ""
+        is_it = parse(text + definitions, self._links).children == (block,)
         return text.split("\n") if is_it else None
 
     def _text(self, old: Block) -> str | None:
         start, end = span_of(old)
-        first, *rest = self._sheet.data[start:end].decode().replace("\r\n", "\n").split("\n")
-        if start in self._trace.indented:
+        first, *rest = self._buffer.data[start:end].decode().replace("\r\n", "\n").split("\n")
+        if start in self._trace.indented_code:
             return None
         if not rest:
             return first
-        if self._sheet.has_own_line(old):
-            prefix = self._sheet.indent(old).decode()
-            bare = [without(line, prefix) for line in rest]
+        if self._buffer.has_own_line(old):
+            prefix = self._buffer.indent(old).decode()
+            bare = [without_prefix(line, prefix) for line in rest]
         elif old.kind == "paragraph":
             bare = [line.lstrip(" \t>") for line in rest]
         else:
@@ -66,7 +66,7 @@ class Verbatim:
         return "\n".join([first, *bare])
 
 
-def without(line: str, prefix: str) -> str:
+def without_prefix(line: str, prefix: str) -> str:
     """A line without its container's prefix, which a lazy one lacks."""
     if line.startswith(prefix):
         return line.removeprefix(prefix)

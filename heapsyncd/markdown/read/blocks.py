@@ -12,11 +12,11 @@ from heapsyncd.markdown.events import (
     Range,
     closing,
     events,
-    newlines,
+    normalise_lone_cr,
 )
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.read.inline import LeafReader
-from heapsyncd.markdown.read.literal import bare, html_lines, lines_of, literal_lines
+from heapsyncd.markdown.read.literal import html_lines, lines_of, literal_lines, unmarked_run
 from heapsyncd.markdown.read.tables import read_table
 from heapsyncd.markdown.source import Source, Trace
 from heapsyncd.tree import (
@@ -44,7 +44,7 @@ def read(body: str, links: Links, trace: Trace | None = None) -> Block:
     """Read a body as one piece: every block with its ``span``, every run with its ``pieces``, in
     bytes of ``body.encode()``; ``trace`` is filled for a patch.
     """
-    text = newlines(body)
+    text = normalise_lone_cr(body)
     source = Source(text.encode(), links, trace)
     return Reader(source, events(text)).read()
 
@@ -99,7 +99,7 @@ class Reader:
         """Open a container, or read a whole leaf; the index to go on from."""
         name, data = (value, None) if type(value) is str else next(iter(value.items()))
         if name == "Paragraph":
-            return self._plain(i) or self._paragraph(i + 1, i) + 1
+            return self._one_line_paragraph(i) or self._paragraph(i + 1, i) + 1
         if name in _CONTAINERS:
             return self._open(name, data, where, i)
         if name in {"Emphasis", "Strong", "Strikethrough", "Link", "Image"}:
@@ -167,7 +167,7 @@ class Reader:
         self._add(Block("paragraph", inline=inline((label, *rest)), span=span))
         self._stack[-1].children += children
         if self._source.trace is not None:
-            self._source.trace.noted.update(b.span.start for b in children if b.span)
+            self._source.trace.in_footnote.update(b.span.start for b in children if b.span)
 
     def _end(self, start: int, end: int) -> int:
         """The end of the last line that holds anything."""
@@ -178,7 +178,7 @@ class Reader:
 
     # Leaves
 
-    def _plain(self, i: int) -> int:
+    def _one_line_paragraph(self, i: int) -> int:
         """The short way for a paragraph that is one line of bare text; 0 when it is not."""
         event, where = self._events[i + 1]
         if type(event) is not dict or "Text" not in event or self._events[i + 2][0] != _END:
@@ -186,7 +186,7 @@ class Reader:
         text, start, end = event["Text"], where["start"], where["end"]
         if "\0" in text or self._source.data[start:end] != text.encode():
             return 0
-        content = bare(text, (_at(start),))
+        content = unmarked_run(text, (_at(start),))
         if content:
             self._add(Block("paragraph", inline=content, span=self._span(self._events[i][1])))
         return i + 3
@@ -230,7 +230,7 @@ class Reader:
         info = ""
         if data == "Indented":
             if self._source.trace is not None:
-                self._source.trace.indented.add(where["start"])
+                self._source.trace.indented_code.add(where["start"])
         else:
             match = _FENCE.match(self._source.data, where["start"])
             info = language(unescape(match[1].decode())) if match else ""

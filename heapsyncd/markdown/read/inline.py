@@ -16,11 +16,11 @@ from heapsyncd.markdown.events import (
 )
 from heapsyncd.markdown.read import inline_links
 from heapsyncd.markdown.read.literal import (
-    after_prefix,
-    bare,
-    line_after,
-    lines_of_code,
-    lone_text,
+    code_span_lines,
+    next_text_start,
+    single_text,
+    skip_prefix,
+    unmarked_run,
 )
 from heapsyncd.markdown.source import Source
 from heapsyncd.tree import Atom, Inline, Mark, Marks, Piece, Span, Text, attrs, inline, marks
@@ -80,7 +80,7 @@ class LeafReader:
             The content in canonical form, and the index of the event that ended it.
         """
         events = self._events
-        only = self._lone(i)
+        only = self._single_text(i)
         if only is not None:
             return only, i + 1
         self._in_table, self._quotes = in_table, quotes
@@ -99,16 +99,16 @@ class LeafReader:
             i = after
         return self._finish(), i
 
-    def _lone(self, i: int) -> tuple[Inline, ...] | None:
+    def _single_text(self, i: int) -> tuple[Inline, ...] | None:
         """The content of the commonest leaf, one stretch of bare text; None when it is another."""
-        return lone_text(self._source.data, self._events, i)
+        return single_text(self._source.data, self._events, i)
 
     def _finish(self) -> tuple[Inline, ...]:
         if not self._items and not self._marks and self._words:
             # The common case by far: one run of bare text.
             text, pieces = "".join(self._words), tuple(self._pieces)
-            self._forget()
-            return bare(text, pieces)
+            self._clear()
+            return unmarked_run(text, pieces)
         self._flush()
         return inline(self._items)
 
@@ -117,10 +117,10 @@ class LeafReader:
     def _flush(self) -> None:
         if self._words:
             self._items.append(Text("".join(self._words), self._marks, tuple(self._pieces)))
-            self._forget()
+            self._clear()
         self._next = -1
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._words, self._pieces, self._length, self._next = [], [], 0, -1
 
     def _on_text(self, text: str, where: Range, i: int) -> int:
@@ -128,11 +128,13 @@ class LeafReader:
         return i + 1
 
     def _on_soft_break(self, _: None, where: Range, i: int) -> int:
-        self._put(" ", where["start"], line_after(self._source.data, self._events, i))
+        self._append_rewritten(
+            " ", where["start"], next_text_start(self._source.data, self._events, i)
+        )
         return i + 1
 
     def _on_hard_break(self, _: None, where: Range, i: int) -> int:
-        self._atom("break", where["start"], line_after(self._source.data, self._events, i))
+        self._atom("break", where["start"], next_text_start(self._source.data, self._events, i))
         return i + 1
 
     def _on_literal(self, _: Any, where: Range, i: int) -> int:
@@ -148,15 +150,15 @@ class LeafReader:
     def _text(self, text: str, start: int, end: int) -> None:
         """Text that stands literally in the source, or else one odd piece."""
         if self._source.data[start:end] != text.encode():
-            self._odd(text, start, end)
+            self._rewritten(text, start, end)
         elif "\0" in text:
             for part in text.split("\0"):
-                self._plain(part, start)
+                self._exact(part, start)
                 start += len(part.encode()) + 1
         else:
-            self._plain(text, start)
+            self._exact(text, start)
 
-    def _plain(self, text: str, start: int) -> None:
+    def _exact(self, text: str, start: int) -> None:
         if not text:
             return
         if start != self._next:
@@ -165,22 +167,22 @@ class LeafReader:
         self._length += len(text)
         self._next = start + (len(text) if text.isascii() else len(text.encode()))
 
-    def _odd(self, text: str, start: int, end: int) -> None:
+    def _rewritten(self, text: str, start: int, end: int) -> None:
         """Text written otherwise than it reads. A newline (an entity can say it) is a break."""
         for k, part in enumerate(text.replace("\r", "\n").split("\n")):
             if k:
                 self._atom("break", start, end)
             clean = part.replace("\0", "")
             if clean:
-                self._put(clean, start, end)
+                self._append_rewritten(clean, start, end)
 
-    def _put(self, text: str, start: int, end: int) -> None:
+    def _append_rewritten(self, text: str, start: int, end: int) -> None:
         self._pieces.append(Piece(self._length, (), start))
         self._words.append(text)
         self._length += len(text)
         self._next = -1
         if self._source.trace is not None:
-            self._source.trace.ends[start] = end
+            self._source.trace.piece_ends[start] = end
 
     def _literal(self, start: int, end: int) -> None:
         """The source itself as text; a line end with the next line's prefix reads as a space."""
@@ -192,8 +194,8 @@ class LeafReader:
             self._literal_line(start, line_end)
             if newline < 0:
                 return
-            start = after_prefix(data, newline + 1, end, self._quotes)
-            self._odd(" ", line_end, start)
+            start = skip_prefix(data, newline + 1, end, self._quotes)
+            self._rewritten(" ", line_end, start)
 
     def _literal_line(self, start: int, end: int) -> None:
         data = self._source.data
@@ -209,16 +211,16 @@ class LeafReader:
         start, end = where["start"], where["end"]
         whole = self._source.data[start:end]
         ticks = len(whole) - len(whole.lstrip(b"`"))
-        lines = lines_of_code(self._source.data, start + ticks, end - ticks, text)
+        lines = code_span_lines(self._source.data, start + ticks, end - ticks, text)
         if not lines:
-            self._odd(text.replace("\n", " "), start, end)
+            self._rewritten(text.replace("\n", " "), start, end)
         for k, (first, last) in enumerate(lines):
             if k:
-                self._odd(" ", lines[k - 1][1], first)
+                self._rewritten(" ", lines[k - 1][1], first)
             self._text(self._source.data[first:last].decode(), first, last)
         self._flush()
         self._marks = before
-        self._source.wrap(start, end, ticks, ticks, CODE)
+        self._source.record_mark(start, end, ticks, ticks, CODE)
         return i + 1
 
     # Marks and atoms
@@ -235,7 +237,7 @@ class LeafReader:
                 return _STOP
             two = value == "Strong" or self._source.data.startswith(b"~~", where["start"])
             width = 2 if two else 1
-            self._source.wrap(where["start"], where["end"], width, width, mark)
+            self._source.record_mark(where["start"], where["end"], width, width, mark)
             self._push(mark)
             return i + 1
         ((kind, data),) = value.items()
@@ -246,13 +248,16 @@ class LeafReader:
         last = closing(self._events, i)
         if inline_links.is_literal(self._source, self._events, i):
             self._literal(start, end)
-        elif inline_links.is_wiki(data):
-            block = inline_links.target(self._source, data)
+        elif inline_links.is_wikilink(data):
+            block = inline_links.wikilink_target(self._source, data)
             has_label = data["link_type"]["WikiLink"]["has_pothole"]
             if has_label:
-                label = one_spaced(inline_links.label(self._source, self._events, i) or "") or None
+                label = (
+                    one_spaced(inline_links.wikilink_label(self._source, self._events, i) or "")
+                    or None
+                )
             else:
-                label = inline_links.spelling(self._source, data, block)
+                label = inline_links.case_label(self._source, data, block)
             self._atom("mention", start, end, id=block, label=label)
         elif kind == "Image":
             src, title = destination(data["dest_url"]), one_spaced(data["title"])
@@ -262,7 +267,7 @@ class LeafReader:
             email = "mailto:" if data["link_type"] == "Email" else ""
             mark = Mark("link", email + destination(data["dest_url"]), one_spaced(data["title"]))
             after = end - self._events[last - 1][1]["end"]
-            self._source.wrap(start, end, 1, after, mark)
+            self._source.record_mark(start, end, 1, after, mark)
             self._push(mark)
             return i + 1
         return last + 1

@@ -12,7 +12,7 @@ MARKS = {"Emphasis": Mark("italic"), "Strong": Mark("bold"), "Strikethrough": Ma
 _BLANK = " \t\n\r\f\v\0"
 
 
-def is_wiki(data: dict[str, Any]) -> bool:
+def is_wikilink(data: dict[str, Any]) -> bool:
     """Whether a link's or image's data is that of ``[[...]]``."""
     return type(data["link_type"]) is dict
 
@@ -26,8 +26,12 @@ def is_literal(source: Source, events: Events, i: int) -> bool:
     assert found is not None, "asked of Start events only"
     kind, data = found
     end = closing(events, i)
-    if is_wiki(data):
-        return kind == "Image" or target(source, data) is None or label(source, events, i) is None
+    if is_wikilink(data):
+        return (
+            kind == "Image"
+            or wikilink_target(source, data) is None
+            or wikilink_label(source, events, i) is None
+        )
     inner = events[i + 1 : end]
     if kind == "Link" and not any(_has_text(e) for e, _ in inner):
         return True
@@ -36,10 +40,10 @@ def is_literal(source: Source, events: Events, i: int) -> bool:
         opened = events[i][1]["start"] + (1 if kind == "Link" else 2)
         if source.data[opened : inner[0][1]["start"]] not in {b"", b"\\", b"\\\\"}:
             return True
-    return any(_is_no_text(e, in_image=kind == "Image") for e, _ in inner)
+    return any(_is_unmarkable(e, in_image=kind == "Image") for e, _ in inner)
 
 
-def target(source: Source, data: dict[str, Any]) -> str | None:
+def wikilink_target(source: Source, data: dict[str, Any]) -> str | None:
     """The block that a wikilink means."""
     name = str(data["dest_url"])
     if data["link_type"]["WikiLink"]["has_pothole"]:
@@ -50,7 +54,7 @@ def target(source: Source, data: dict[str, Any]) -> str | None:
     return None if "\n" in name else source.links.block_of(name)
 
 
-def spelling(source: Source, data: dict[str, Any], block: str | None) -> str | None:
+def case_label(source: Source, data: dict[str, Any], block: str | None) -> str | None:
     """The name as it was typed, where only its case differs from the block's own: a label, so that
     ``see [[properties]]`` reads the same everywhere.
     """
@@ -59,7 +63,7 @@ def spelling(source: Source, data: dict[str, Any], block: str | None) -> str | N
     return typed if same and typed != own else None
 
 
-def label(source: Source, events: Events, i: int) -> str | None:
+def wikilink_label(source: Source, events: Events, i: int) -> str | None:
     """The label of the wikilink at ``i``: what it reads, or its source where that has markup."""
     end = closing(events, i)
     words: list[str] = []
@@ -100,7 +104,7 @@ def pair_underlines(source: Source, events: Events, i: int) -> dict[int, bool]:
         if started is not None:
             if started[0] not in MARKS and started[0] not in {"Link", "Image"}:
                 break
-            if _is_whole(source, events, i):
+            if _is_read_whole(source, events, i):
                 i = closing(events, i)
             else:
                 depth += 1
@@ -111,12 +115,12 @@ def pair_underlines(source: Source, events: Events, i: int) -> dict[int, bool]:
         elif event == {"InlineHtml": "</u>"} and waiting:
             first = waiting.pop()
             paired[first], paired[i] = True, False
-            source.wrap(events[first][1]["start"], where["end"], 3, 4, UNDERLINE)
+            source.record_mark(events[first][1]["start"], where["end"], 3, 4, UNDERLINE)
         i += 1
-    return _running(paired)
+    return _underline_states(paired)
 
 
-def _running(paired: dict[int, bool]) -> dict[int, bool]:
+def _underline_states(paired: dict[int, bool]) -> dict[int, bool]:
     out, depth = {}, 0
     for k in sorted(paired):
         depth += 1 if paired[k] else -1
@@ -124,14 +128,14 @@ def _running(paired: dict[int, bool]) -> dict[int, bool]:
     return out
 
 
-def _is_whole(source: Source, events: Events, i: int) -> bool:
+def _is_read_whole(source: Source, events: Events, i: int) -> bool:
     """Whether what starts at ``i`` is read as one thing, so that no tag inside it counts."""
     found = start_of(events[i][0])
     assert found is not None, "asked of Start events only"
     kind, data = found
     if kind in MARKS:
         return False
-    return kind == "Image" or is_wiki(data) or is_literal(source, events, i)
+    return kind == "Image" or is_wikilink(data) or is_literal(source, events, i)
 
 
 def _has_text(event: Event) -> bool:
@@ -140,7 +144,7 @@ def _has_text(event: Event) -> bool:
     )
 
 
-def _is_no_text(event: Event, *, in_image: bool) -> bool:
+def _is_unmarkable(event: Event, *, in_image: bool) -> bool:
     """Whether an event inside a link (or image) is something that a mark can't lie on."""
     started = start_of(event)
     if started is not None:

@@ -17,26 +17,26 @@ _HEAD = re.compile(
     rf"^(?:(?P<bullet>[-*+])|(?P<digits>\d{{1,9}})(?P<end>[.)])) {{1,4}}{_TEXT}", re.MULTILINE
 )
 _OPENS = re.compile(r"^ {0,3}(?:`{3}|~{3}|<)", re.MULTILINE)
-_LINE = 20
+_TYPICAL_LINE = 20
 """Characters: about so long is a line; to go along many of them at once is quick."""
 
 
-def item_cuts(text: str, least: int) -> list[int]:
+def item_cuts(text: str, min_chars: int) -> list[int]:
     """Where a section may be cut before an item, ascending; at least so many characters apart."""
     cuts: list[int] = []
     at = 0
     while (head := _HEAD.search(text, at)) and not _OPENS.search(text, at, head.start()):
-        at = _along(text, head, least, cuts) if _begins(text, head) else head.end()
+        at = _cut_list(text, head, min_chars, cuts) if _starts_list(text, head) else head.end()
     return cuts
 
 
-def _begins(text: str, head: "re.Match[str]") -> bool:
+def _starts_list(text: str, head: "re.Match[str]") -> bool:
     """Whether a list begins here: some numbers can't, in the middle of a paragraph."""
     above = text[: head.start()].removesuffix("\n").rpartition("\n")[2]
     return head["bullet"] is not None or head["digits"] == "1" or not above.strip()
 
 
-def _along(text: str, head: "re.Match[str]", least: int, cuts: list[int]) -> int:
+def _cut_list(text: str, head: "re.Match[str]", min_chars: int, cuts: list[int]) -> int:
     """Go along the items of a list, noting the cuts; where the first line begins that may be none
     of the list.
     """
@@ -44,11 +44,11 @@ def _along(text: str, head: "re.Match[str]", least: int, cuts: list[int]) -> int
     found: re.Match[str] | None = head
     at = last
     while found is not None and (found["bullet"] or found["end"]) == marker:
-        if at - last >= least:
+        if at - last >= min_chars:
             cuts.append(at)
             last = at
         digits = len(found["digits"] or "")
-        lines, inside = _patterns(marker, digits, found.end() - at, least // _LINE + 1)
+        lines, inside = _patterns(marker, digits, found.end() - at, min_chars // _TYPICAL_LINE + 1)
         for pattern in (lines, inside):
             more = pattern.match(text, at)
             at = more.end() if more else at

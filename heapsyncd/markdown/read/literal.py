@@ -6,7 +6,7 @@ from heapsyncd.tree import Atom, Inline, Piece, Span, Text, inline
 _BLANK = " \t\f\v"
 
 
-def bare(text: str, pieces: tuple[Piece, ...]) -> tuple[Inline, ...]:
+def unmarked_run(text: str, pieces: tuple[Piece, ...]) -> tuple[Inline, ...]:
     """The canonical form of one run without marks."""
     run = Text(text, (), pieces)
     left = len(text) - len(text.lstrip(_BLANK))
@@ -16,7 +16,7 @@ def bare(text: str, pieces: tuple[Piece, ...]) -> tuple[Inline, ...]:
     return (run.cut(left, right),) if left < right else ()
 
 
-def lone_text(data: bytes, events: Events, i: int) -> tuple[Inline, ...] | None:
+def single_text(data: bytes, events: Events, i: int) -> tuple[Inline, ...] | None:
     """A leaf's content when it is one stretch of text that stands literally in the source."""
     if i + 1 >= len(events):
         return None
@@ -27,10 +27,10 @@ def lone_text(data: bytes, events: Events, i: int) -> tuple[Inline, ...] | None:
     start = where["start"]
     if text is None or "\0" in text or data[start : where["end"]] != text.encode():
         return None
-    return bare(text, (Piece(0, (), start),))
+    return unmarked_run(text, (Piece(0, (), start),))
 
 
-def after_prefix(data: bytes, at: int, end: int, quotes: int) -> int:
+def skip_prefix(data: bytes, at: int, end: int, quotes: int) -> int:
     """Past the indentation and the quote markers of a paragraph's next line."""
     while at < end:
         byte = data[at : at + 1]
@@ -42,7 +42,7 @@ def after_prefix(data: bytes, at: int, end: int, quotes: int) -> int:
     return at
 
 
-def line_after(data: bytes, events: Events, i: int) -> int:
+def next_text_start(data: bytes, events: Events, i: int) -> int:
     """Where the text of the line behind the ``i``-th event, a break, begins: its prefix is the
     break's, so that no edit writes in front of it or leaves it within a line.
     """
@@ -51,7 +51,7 @@ def line_after(data: bytes, events: Events, i: int) -> int:
     return max(end, start - data.endswith(b"\\", end, max(start, end)))
 
 
-def lines_of_code(data: bytes, start: int, end: int, text: str) -> list[tuple[int, int]]:
+def code_span_lines(data: bytes, start: int, end: int, text: str) -> list[tuple[int, int]]:
     """Where the lines of a code span's text stand, which reads their ends as spaces; [] when that
     is not plain to see.
     """

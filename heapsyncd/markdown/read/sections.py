@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from heapsyncd.markdown.read.list_sections import item_cuts
 
-LEAST = 600
+MIN_CHARS = 600
 """Characters: no section but the last is shorter. Short ones cost more to keep than to read."""
 
 _FENCE = r"(?P<indent>\ {0,3})(?P<fence>`{3,}(?=[^`\n]*(?:\n|\Z))|~{3,})"
@@ -23,7 +23,7 @@ _HTML = (
 )
 _TAG = r"\ {0,3}(?P<tag></?[a-z])"
 _CUT = r"(?P<cut>[\ \t]*\r?\n)(?=\S)(?![-+*](?:\s|\Z)|\d{1,9}[.)](?:\s|\Z))"
-_SPOT = re.compile(rf"\n(?:{_CUT}|{_FENCE}|{_HTML}|{_TAG})", re.IGNORECASE)
+_CUT_OR_OPENER = re.compile(rf"\n(?:{_CUT}|{_FENCE}|{_HTML}|{_TAG})", re.IGNORECASE)
 """Begins with a character that is looked for fast: the text is searched with a newline before."""
 _OPENS = re.compile(rf"\n(?:{_FENCE}|{_HTML})", re.IGNORECASE)
 _DEFINITION = re.compile(
@@ -35,47 +35,47 @@ _RAW_END = re.compile(r"</(script|pre|style|textarea)>", re.IGNORECASE)
 _ENDS = {"!--": "-->", "?": "?>", "![cdata[": "]]>"}
 
 
-_LONG = 4
+_LONG_FACTOR = 4
 """A section is looked through for a list when it is so many times as long as the shortest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SectionText:
     """A section of a text. ``goes_on``: a list that ends the part before may go on in this one."""
 
     text: str
-    goes_on: bool = False
+    continues_list: bool = False
 
 
-def sections(text: str, least: int = LEAST) -> list[Part]:
+def sections(text: str, min_chars: int = MIN_CHARS) -> list[SectionText]:
     """The sections of a text that ``newlines`` has been through; joined they are the text."""
     if "]:" in text and _DEFINITION.search(text):
-        return [Part(text)]
-    return [part for section in _cut(text, least) for part in _parts(section, least)]
+        return [SectionText(text)]
+    return [part for section in _cut(text, min_chars) for part in _split_lists(section, min_chars)]
 
 
-def _parts(section: str, least: int) -> Iterator[Part]:
-    cuts = item_cuts(section, least) if len(section) > _LONG * least else []
+def _split_lists(section: str, min_chars: int) -> Iterator[SectionText]:
+    cuts = item_cuts(section, min_chars) if len(section) > _LONG_FACTOR * min_chars else []
     for a, b in zip([0, *cuts], [*cuts, len(section)], strict=True):
-        yield Part(section[a:b], goes_on=a > 0)
+        yield SectionText(section[a:b], continues_list=a > 0)
 
 
-def _cut(text: str, least: int) -> list[str]:
+def _cut(text: str, min_chars: int) -> list[str]:
     starts = [1]
     at = 0
     text = f"\n{text}"
-    while at >= 0 and (spot := _SPOT.search(text, at)):
+    while at >= 0 and (spot := _CUT_OR_OPENER.search(text, at)):
         if spot["cut"] is None:
-            at = _after(text, spot)
+            at = _skip_opened(text, spot)
         else:
             # From the last newline on: what follows it may open something.
             at = spot.end() - 1
-            if spot.end() - starts[-1] >= least:
+            if spot.end() - starts[-1] >= min_chars:
                 starts.append(spot.end())
     return [text[a:b] for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 
-def _after(text: str, spot: "re.Match[str]") -> int:
+def _skip_opened(text: str, spot: "re.Match[str]") -> int:
     """The end of the line to go on behind, after what opens here; -1 where that can't be told."""
     if spot["tag"]:
         # To the next blank line, if that is an HTML block; in a paragraph it is only a tag.
@@ -84,7 +84,7 @@ def _after(text: str, spot: "re.Match[str]") -> int:
         return -1 if _OPENS.search(text, spot.end(), end) else end
     indent = len(spot["indent"] or "") if spot["fence"] else spot[0].index("<") - 1
     end = _fence_end(text, spot) if spot["fence"] else _html_end(text, spot)
-    if end < 0 or (indent and not _stays_in(text[spot.start() + 1 : end], indent)):
+    if end < 0 or (indent and not _stays_in_item(text[spot.start() + 1 : end], indent)):
         return -1
     newline = text.find("\n", end)
     return len(text) if newline < 0 else newline
@@ -105,6 +105,6 @@ def _html_end(text: str, spot: "re.Match[str]") -> int:
     return text.find(_ENDS.get(spot["special"].lower(), ">"), spot.start())
 
 
-def _stays_in(lines: str, indent: int) -> bool:
+def _stays_in_item(lines: str, indent: int) -> bool:
     """Whether an item whose content is indented so far would not end before the last line does."""
     return all(line.startswith(" " * indent) or not line.strip() for line in lines.split("\n"))

@@ -18,18 +18,18 @@ def read_table(
     rows: list[list[Block]] = []
     spans: list[Span] = []
     end, k = closing(found, i), i + 1
-    if _is_given_up(found[k:end]):
+    if _parser_gave_up(found[k:end]):
         return None
     while k < end:
         last = closing(found, k)
         row = found[k][1]
         cells = _cells(found, k + 1, last, reader, quotes)
-        rows.append(cells + _excess(source, row, cells, quotes))
+        rows.append(cells + _excess_cells(source, row, cells, quotes))
         spans.append(_trimmed(source, row))
         k = last + 1
     columns = max(map(len, rows))
-    filled = sum(1 for row in rows for cell in row if cell.inline)
-    if columns * len(rows) - filled > MOST_EMPTY_CELLS:
+    fill_empty_items = sum(1 for row in rows for cell in row if cell.inline)
+    if columns * len(rows) - fill_empty_items > MOST_EMPTY_CELLS:
         return None
     blocks = [
         Block("row", (), (*cells, *[_CELL] * (columns - len(cells))), span=span)
@@ -38,7 +38,7 @@ def read_table(
     return Block("table", (), tuple(blocks), span=_trimmed(source, found[i][1]))
 
 
-def _is_given_up(inside: Events) -> bool:
+def _parser_gave_up(inside: Events) -> bool:
     """Whether a look at the events alone says so: the parser fills rows up too, until it has had
     enough and goes on with a paragraph.
     """
@@ -61,7 +61,7 @@ def _cells(found: Events, i: int, end: int, reader: LeafReader, quotes: int) -> 
     return cells
 
 
-def _excess(source: Source, row: Range, cells: list[Block], quotes: int) -> list[Block]:
+def _excess_cells(source: Source, row: Range, cells: list[Block], quotes: int) -> list[Block]:
     """The cells beyond the table's columns, which the parser leaves out."""
     last = cells[-1].span if cells else None
     start = last.end if last else row["start"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from heapsyncd.markdown.events import SEPARATOR
-from heapsyncd.markdown.style import SOFT
+from heapsyncd.markdown.style import SOFT_SPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,16 @@ def join(parts: Sequence[str | Delimiter], before: str, after: str, *, always: b
     for k, part in enumerate(parts):
         last, following = _edge(parts, k - 1, before), _edge(parts, k + 1, after)
         if not isinstance(part, Delimiter):
-            out.append(_bare(parts, k, part))
+            out.append(_encode_edge_spaces(parts, k, part))
         elif part.opens:
             closed = k > 0 and isinstance(parts[k - 1], Delimiter) and not _opens(parts[k - 1])
-            apart = always or closed or _needs(part, following, last)
-            out.append(SEPARATOR + part.text if apart and last not in {"", "\n"} else part.text)
+            is_separated = always or closed or _would_not_count(part, following, last)
+            out.append(
+                SEPARATOR + part.text if is_separated and last not in {"", "\n"} else part.text
+            )
         else:
-            apart = always or _needs(part, last, following)
-            out.append(part.text + SEPARATOR if apart else part.text)
+            is_separated = always or _would_not_count(part, last, following)
+            out.append(part.text + SEPARATOR if is_separated else part.text)
     return "".join(out)
 
 
@@ -57,7 +59,7 @@ def _edge(parts: Sequence[str | Delimiter], k: int, outside: str) -> str:
     return "*" if isinstance(part, Delimiter) else part
 
 
-def _needs(part: Delimiter, inner: str, outer: str) -> bool:
+def _would_not_count(part: Delimiter, inner: str, outer: str) -> bool:
     """Whether a delimiter between these texts would not count."""
     if part.text.startswith("<"):
         return False
@@ -69,12 +71,12 @@ def _needs(part: Delimiter, inner: str, outer: str) -> bool:
 
 def _is_letter(char: str) -> bool:
     """Whether a character is neither whitespace nor punctuation nor an end."""
-    if not char or char == SOFT or char.isspace():
+    if not char or char == SOFT_SPACE or char.isspace():
         return False
     return unicodedata.category(char)[0] not in "PSZ"
 
 
-def _bare(parts: Sequence[str | Delimiter], k: int, text: str) -> str:
+def _encode_edge_spaces(parts: Sequence[str | Delimiter], k: int, text: str) -> str:
     """The text with whitespace beside the inside of a delimiter as entities."""
     if k and _opens(parts[k - 1]) and text[0].isspace():
         text = f"&#{ord(text[0])};{text[1:]}"

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from heapsyncd.ids import is_ulid
 from heapsyncd.markdown import escaping as esc
 from heapsyncd.markdown.links import Links
-from heapsyncd.markdown.style import SOFT, Style
+from heapsyncd.markdown.style import SOFT_SPACE, Style
 from heapsyncd.markdown.write.delimiters import Delimiter, join
 from heapsyncd.tree import Atom, Inline, Mark, Text
 
 GUARD = "<u></u>"
 """At the start of a line, before what would open an HTML block there; reads as nothing."""
 _AUTOLINK = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>\x00-\x20]*")
-_NO_NAME = re.compile(r"[\[\]|\\\n\r\t\0]")
+_NOT_IN_NAME = re.compile(r"[\[\]|\\\n\r\t\0]")
 _NEVER_FIRST = re.compile(r"[-+*=>#|~`<:\d\\]")
 
 
-class SpanWriter:
+class InlineWriter:
     """Writes one block's inline content.
 
     Args:
@@ -32,14 +32,14 @@ class SpanWriter:
         self,
         links: Links,
         style: Style,
-        rung: int,
+        escape_level: int,
         *,
         flat: bool = False,
         in_table: bool = False,
     ) -> None:
         self._links = links
         self._style = style
-        self._rung = rung
+        self._rung = escape_level
         self._flat = flat
         self._in_table = in_table
         self._delimiters = {
@@ -70,7 +70,7 @@ class SpanWriter:
         self._out = []
         self._before, self._after = before, after
         self._group(list(items), frozenset(base))
-        return join(self._out, before, after, always=self._rung == esc.RUNGS - 1)
+        return join(self._out, before, after, always=self._rung == esc.ESCAPE_LEVELS - 1)
 
     def _at_line_start(self) -> bool:
         if not self._out:
@@ -123,7 +123,7 @@ class SpanWriter:
         target = esc.destination(mark.href, mark.title)
         self._out.append("[")
         self._group(items, opened)
-        self._out.append(f"]({esc.pipes(target) if self._in_table else target})")
+        self._out.append(f"]({esc.escape_pipes(target) if self._in_table else target})")
 
     def _is_autolink(self, mark: Mark, items: list[Inline]) -> bool:
         """Whether the link is its own address, which then stands for itself."""
@@ -135,21 +135,21 @@ class SpanWriter:
     def _text(self, item: Text, items: list[Inline], i: int) -> None:
         if any(m.kind == "code" for m in item.marks):
             code = esc.code_span(item.text)
-            self._out.append(esc.pipes(code) if self._in_table else code)
+            self._out.append(esc.escape_pipes(code) if self._in_table else code)
             return
         text = esc.escape(item.text, self._rung)
         if self._rung >= 3:
             # Only beside a delimiter or at the block's end does whitespace need this.
-            text = esc.edges(text, left=i == 0, right=i == len(items) - 1)
+            text = esc.escape_edges(text, left=i == 0, right=i == len(items) - 1)
         if self._at_line_start():
-            text = esc.line_start(text, self._rung)
+            text = esc.escape_line_start(text, self._rung)
             if text.startswith("\ufeff"):
                 text = f"&#xFEFF;{text[1:]}"
         if self._in_table:
-            text = esc.pipes(text)
+            text = esc.escape_pipes(text)
         if self._style.width and not self._flat:
             # Beside other whitespace a line might come out blank.
-            text = re.sub(r"(?<!\s) (?!\s)", SOFT, text)
+            text = re.sub(r"(?<!\s) (?!\s)", SOFT_SPACE, text)
         self._out.append(text)
 
     def _atom(self, atom: Atom, follower: Inline | None) -> None:
@@ -160,11 +160,11 @@ class SpanWriter:
                 self._out.append(GUARD)
             self._out.append(f"<!--{atom.get('label')}:{atom.get('digest')}-->")
         elif atom.kind == "image":
-            alt = esc.entities(esc.escape(str(atom.get("alt") or ""), self._rung), _LINE_ENDS)
+            alt = esc.to_entities(esc.escape(str(atom.get("alt") or ""), self._rung), _LINE_ENDS)
             source = str(atom.get("src") or "")
             target = esc.destination(source, str(atom.get("title") or ""))
             text = f"![{alt}]({target})"
-            self._out.append(esc.pipes(text) if self._in_table else text)
+            self._out.append(esc.escape_pipes(text) if self._in_table else text)
         else:
             self._mention(atom)
 
@@ -184,7 +184,7 @@ class SpanWriter:
     def _mention(self, atom: Atom) -> None:
         block = str(atom.get("id"))
         name = self._links.name_of(block)
-        if name is None or is_ulid(name) or _NO_NAME.search(name):
+        if name is None or is_ulid(name) or _NOT_IN_NAME.search(name):
             name = block
         name = name if name == block or self._links.block_of(name) == block else block
         label = atom.get("label")
@@ -192,10 +192,10 @@ class SpanWriter:
             self._out.append(f"[[{name}]]")
             return
         # Backslashes count for nothing at a label's start: entities throughout.
-        text = esc.entities(str(label), _LABEL if self._rung else _LINE_ENDS)
+        text = esc.to_entities(str(label), _LABEL if self._rung else _LINE_ENDS)
         pipe = "|"
         if self._in_table:
-            pipe, text = "\\|", esc.pipes(text)
+            pipe, text = "\\|", esc.escape_pipes(text)
         self._out.append(f"[[{name}{pipe}{text}]]")
 
 
@@ -235,7 +235,7 @@ def wrap(text: str, width: int | None) -> str:
     lines = []
     for paragraph in text.split("\n"):
         line = ""
-        for k, word in enumerate(paragraph.split(SOFT)):
+        for k, word in enumerate(paragraph.split(SOFT_SPACE)):
             if k and len(line) + 1 + len(word) > width and not _NEVER_FIRST.match(word):
                 lines.append(line)
                 line = word

@@ -21,6 +21,6 @@ def _is_tight_item(item: Block) -> bool:
     return bool(second.children[0].children) or second.kind == "todo_list"
 
 
-def is_shared(a: Block | None, b: Block) -> bool:
+def is_one_source_list(a: Block | None, b: Block) -> bool:
     """Whether two neighbouring lists are the plain items and the tasks of one source list."""
     return a is not None and {a.kind, b.kind} == {"bullet_list", "todo_list"}

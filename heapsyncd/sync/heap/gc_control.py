@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from heapsyncd.markdown.read.parse import forget
+from heapsyncd.markdown.read.parse import clear_cache
 
 HOLD_S: Final = 0.0002
 """So long a thread keeps the interpreter while others want it. The loop gives it up at each system
@@ -82,7 +82,7 @@ def look_through() -> None:
     global _spared  # noqa: PLW0603 -- see no_collection
     if _still or not _spared:
         return
-    forget()
+    clear_cache()
     gc.unfreeze()
     gc.collect()
     gc.freeze()
