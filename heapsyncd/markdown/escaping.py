@@ -1,8 +1,13 @@
-"""Characters that mean something, written so that they don't, and back.
+"""Escape text so that markdown reads it literally, and resolve escapes.
 
-The *rungs* are ever stronger notations; a renderer takes the first whose result reads back right:
-0 the text itself, 1 minimal escapes, 2 every punctuation character escaped, 3 also entities for
-whitespace at edges, 4 also an empty comment between delimiters and what they must not touch.
+Text can be escaped at one of five *escape levels*, each stronger than the one before. A renderer
+uses the lowest level whose result reads back correctly:
+
+* 0: the text itself (a ``<`` that could open a tag is escaped anyway).
+* 1: only characters that are likely to be misread.
+* 2: every punctuation character.
+* 3: as 2, and whitespace at edges as entities.
+* 4: as 3, and an empty comment between delimiters and the text beside them.
 """
 
 import html
@@ -23,14 +28,14 @@ _DESTINATION = re.compile(r"[^\s\x00-\x20\x7f<>\\]*")
 
 
 def unescape(text: str) -> str:
-    """What a text reads with its backslash escapes and entities resolved."""
+    """Resolve backslash escapes and entities."""
     return _ESCAPED.sub(lambda m: m[1] or html.unescape(m[2]), text)
 
 
 def escape(text: str, escape_level: int) -> str:
-    """Text inside a line, at a rung."""
+    """Escape text inside a line at an escape level."""
     if escape_level == 0:
-        # Text that looks like a tag is text in the document, and must not vanish in other readers.
+        # In the document this is text. Unescaped, other markdown readers would hide it as a tag.
         text = _TAG.sub(r"\\<", text)
     elif escape_level == 1:
         text = _MINIMAL.sub(_backslash, text)
@@ -40,7 +45,7 @@ def escape(text: str, escape_level: int) -> str:
 
 
 def escape_edges(text: str, *, left: bool, right: bool) -> str:
-    """Whitespace at the ends as entities, so that a delimiter beside it still counts."""
+    """Write whitespace at the chosen ends as entities, so that a delimiter beside it counts."""
 
     def swap(match: re.Match[str]) -> str:
         wanted = (left and match.start() == 0) or (right and match.end() == len(text))
@@ -50,7 +55,7 @@ def escape_edges(text: str, *, left: bool, right: bool) -> str:
 
 
 def escape_line_start(text: str, escape_level: int) -> str:
-    """The start of a line, so that it opens no block."""
+    """Escape the start of a line so that it opens no block. Only level 1 needs this."""
     if escape_level != 1:
         return text
     match = _LINE_START.match(text)
@@ -62,7 +67,10 @@ def escape_line_start(text: str, escape_level: int) -> str:
 
 
 def escape_closing_hashes(text: str, escape_level: int) -> str:
-    """A heading's end, so that hashes there are text."""
+    """Escape trailing hashes of a heading so that they are read as text.
+
+    Only level 1 needs this.
+    """
     bare = text.rstrip("#")
     if escape_level != 1 or bare == text or (bare and bare[-1] not in " \t"):
         return text
@@ -70,12 +78,12 @@ def escape_closing_hashes(text: str, escape_level: int) -> str:
 
 
 def escape_pipes(text: str) -> str:
-    """What stands in a table's cell."""
+    """Escape pipes for use in a table cell."""
     return text.replace("|", "\\|")
 
 
 def code_span(text: str) -> str:
-    """Code inside a line."""
+    """Write text as a code span, with enough backticks and padding."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     ticks = "`" * (1 if longest == 0 else longest + 1)
     both = text[0] == " " and text[-1] == " " and text.strip(" ")
@@ -84,7 +92,7 @@ def code_span(text: str) -> str:
 
 
 def destination(url: str, title: str) -> str:
-    """What stands between a link's parentheses."""
+    """Write a link's destination and title, as they stand between the parentheses."""
     if _DESTINATION.fullmatch(url) and (url or not title) and _is_balanced(url):
         target = _ENTITY.sub("&amp;", url)
     else:
@@ -106,13 +114,13 @@ def _is_balanced(url: str) -> bool:
 
 
 def info_string(info: str) -> str:
-    """A fenced code's language as one word."""
+    """Write a code block's language as one word for the opening fence."""
     word = re.sub(rf"\\(?=[{PUNCTUATION}])|^[`~]", _backslash, info)
     return to_entities(_ENTITY.sub("&amp;", word), re.compile(r"\s"))
 
 
 def to_entities(text: str, which: re.Pattern[str]) -> str:
-    """The matching characters as numeric entities."""
+    """Write the matching characters as numeric entities."""
     return which.sub(lambda m: "".join(f"&#{ord(c)};" for c in m[0]), text)
 
 

@@ -1,4 +1,4 @@
-"""The style a text is written in, so that what is added looks like what is there."""
+"""Detect the style of a text, so that added text looks like what is there."""
 
 import re
 from collections.abc import Iterable
@@ -10,19 +10,22 @@ from heapsyncd.markdown.style import DEFAULT, Style
 from heapsyncd.tree import Atom, Block
 
 _MIN_WRAPPED = 3
-"""So many wrapped paragraphs make wrapping a habit."""
+"""A body counts as hard-wrapped from this many wrapped paragraphs on."""
 _WIDTHS = range(40, 121)
+"""Plausible columns for hard wrapping."""
 _FULL_LINE = 0.75
+"""A paragraph counts as wrapped if its ``unwrapped`` length reaches this share of the width."""
 _GAP = re.compile(rb"(?:[-*+]|\d{1,9}[.)])( {1,4})[^ \t\r\n]")
 _MARKER = re.compile(rb"(?:[-*+]|\d{1,9}[.)])[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
 class StyleHints:
-    """What one text says about its style: the first of each kind, and how it wraps lines.
+    """What one part of a body shows of its style.
 
-    ``longest``: of all lines of paragraphs. ``wraps``: for each paragraph of several lines, how
-    long they would be at least with the next one's first word.
+    ``found``: fields of ``Style`` with the first value seen for each. ``longest``: the length of
+    the longest line of any paragraph. ``unwrapped``: for each paragraph of several lines, the
+    shortest length that one of its lines would have with the next line's first word appended.
     """
 
     found: dict[str, Any]
@@ -31,7 +34,7 @@ class StyleHints:
 
 
 def style_hints(data: bytes, tree: Block, trace: Trace) -> StyleHints:
-    """The habits of a text that was read with a trace."""
+    """Collect the style hints of a text that was read with a trace."""
     found: dict[str, Any] = _emphasis_hints(data, trace)
     longest = 0
     unwrapped: list[int] = []
@@ -49,14 +52,17 @@ def style_hints(data: bytes, tree: Block, trace: Trace) -> StyleHints:
 
 
 def _unwrapped_lengths(lines: list[str]) -> list[int]:
-    """The least length of a paragraph's lines with the word that went to the next one."""
+    """Return the shortest line length of a paragraph with the next line's first word appended.
+
+    The result has one element, or none for a paragraph of one line.
+    """
     words = (line.lstrip(" \t>").partition(" ")[0] for line in lines[1:])
     fuller = [len(line) + 1 + len(word) for line, word in zip(lines, words, strict=False)]
     return [min(fuller)] if fuller else []
 
 
 def detect_style(body: str, parts: Iterable[StyleHints]) -> Style:
-    """A style from the habits of a body's parts; what does not occur stays at its default."""
+    """Combine the hints of a body's parts into a style. What no part shows keeps its default."""
     found: dict[str, Any] = {}
     width = 0
     unwrapped: list[int] = []
@@ -64,19 +70,20 @@ def detect_style(body: str, parts: Iterable[StyleHints]) -> Style:
         found = part.found | found
         width = max(width, part.longest)
         unwrapped += part.unwrapped
-    # Lines that are shorter than they need be are a title and its text, an address, a poem.
+    # Lines broken well before the width are deliberate: a title and its text, an address, a poem.
     full = [length for length in unwrapped if length > width * _FULL_LINE]
     wrapped = len(full) >= _MIN_WRAPPED and len(full) * 2 > len(unwrapped) and width in _WIDTHS
     return replace(DEFAULT, **found, newline=newline_of(body), width=width if wrapped else None)
 
 
 def newline_of(body: str) -> str:
-    """How most lines of a body end."""
+    """Return the majority line end of a body."""
     windows = body.count("\r\n")
     return "\r\n" if windows > body.count("\n") - windows else "\n"
 
 
 def _emphasis_hints(data: bytes, trace: Trace) -> dict[str, Any]:
+    """Return the characters first used for emphasis and strong emphasis."""
     found: dict[str, str] = {}
     for wrap in trace.mark_ranges:
         if wrap.mark.kind in {"italic", "bold"}:
@@ -86,7 +93,13 @@ def _emphasis_hints(data: bytes, trace: Trace) -> dict[str, Any]:
 
 
 def _block_hints(block: Block, data: bytes, text: bytes) -> list[tuple[str, str]]:
-    """What one block says; ``text`` is its source."""
+    """Return the hints of one block.
+
+    Args:
+        block: a parsed block.
+        data: the whole source.
+        text: the block's source.
+    """
     if block.kind in {"bullet_list", "todo_list"}:
         return [("bullet", text[:1].decode()), ("gap", marker_gap(text))]
     if block.kind == "ordered_list":
@@ -107,13 +120,16 @@ def _block_hints(block: Block, data: bytes, text: bytes) -> list[tuple[str, str]
 
 
 def marker_gap(item: bytes) -> str:
-    """What stands between an item's marker and its text, where that can stand before any."""
+    """Return the spaces between an item's marker and its text, if any text may follow them.
+
+    Otherwise one space: more than four spaces would begin indented code.
+    """
     match = _GAP.match(item)
     return match[1].decode() if match else " "
 
 
 def _indent(item: Block, data: bytes) -> list[tuple[str, str]]:
-    """How an item's further blocks are indented, where that is not just as far as its text."""
+    """Return how an item's further blocks are indented, if not aligned with its text."""
     assert item.span is not None, "every parsed block has its span"
     at = item.span.start
     own = data[data.rfind(b"\n", 0, at) + 1 : at]

@@ -93,7 +93,7 @@ CURES: dict[str, Case] = {
     ),
     "a known note with a NUL, saved as it was": (
         both(lambda r: shutil.copy(r / "Note.md", r.parent / "kept"), new("Note.md", b"a\0b")),
-        "Note.md", "holds a NUL", lambda r: shutil.copy(r.parent / "kept", r / "Note.md"),
+        "Note.md", "contains a NUL", lambda r: shutil.copy(r.parent / "kept", r / "Note.md"),
     ),
     "a symlink, removed": (
         lambda r: (r / "link.md").symlink_to("Note.md"), "link.md", "a symlink",

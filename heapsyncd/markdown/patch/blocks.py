@@ -1,4 +1,4 @@
-"""Edits that turn one list of blocks into another, block by block and line by line."""
+"""Edit a sequence of blocks into another, block by block and line by line."""
 
 import re
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from heapsyncd.markdown.patch.tables import edit_table
 from heapsyncd.tree import Block
 
 _INTERRUPTING = re.compile(rb"[-*+#>|<]|\d{1,9}[.)]|`{3}|~{3}")
-"""Lines that begin a block whatever stands before them."""
+"""Matches lines that begin a block even directly after a paragraph."""
 _TASKABLE = frozenset({"bullet_list", "todo_list"})
 
 Blocks = Sequence[Block]
 
 
 def merge_task_lists(blocks: Blocks) -> list[tuple[Block, int]]:
-    """Blocks with neighbouring plain and task lists as one, each with how many it stands for.
+    """Merge neighbouring plain and task lists, each block with the number it was merged from.
 
-    One source list may hold both kinds of items; so a box added to an item changes one line.
+    One source list may hold both kinds of items. Merged, a box added to an item changes one line.
     """
     out: list[tuple[Block, int]] = []
     last = ""
@@ -40,18 +40,25 @@ def merge_task_lists(blocks: Blocks) -> list[tuple[Block, int]]:
 
 
 class BlockEdits:
-    """Collects the edits on a workbench's sheet."""
+    """Collects the edits of blocks in the buffer of a patch context."""
 
     def __init__(self, context: PatchContext) -> None:
         self._context = context
         self._buffer = context.buffer
         self._preceded_by_blank: set[int] = set()
-        """Starts of lines that got a blank line before them."""
+        """Starts of lines before which an edit already added a blank line."""
         self._removed_indexes: set[int] = set()
-        """Of the siblings at hand, those that go."""
+        """Indexes of the siblings being edited that are removed."""
 
     def document(self, old: Block, new: Block, steps: dict[int, int]) -> None:
-        """Edit the whole document; ``steps`` by index of ``as_families(new.children)``."""
+        """Edit the whole document.
+
+        Args:
+            old: the tree of the source.
+            new: the tree wanted.
+            steps: the step of each block, by its index in ``merge_task_lists(new.children)``; 0 if
+                missing.
+        """
         self.edit(old.children, new.children, b"", steps)
 
     def edit(
@@ -63,8 +70,14 @@ class BlockEdits:
         *,
         tight: bool = False,
     ) -> None:
-        """Turn one list of siblings into another; ``prefix`` begins their container's lines, and
-        in a ``tight`` one a list follows text at once.
+        """Edit one sequence of siblings into another.
+
+        Args:
+            old: the siblings in the source.
+            new: the siblings wanted.
+            prefix: what each line of their container begins with.
+            steps: see ``document``; given for the top level only.
+            tight: whether a list may follow a paragraph without a blank line.
         """
         before = [b for b, _ in merge_task_lists(old)]
         after = [b for b, _ in merge_task_lists(new)]
@@ -95,7 +108,7 @@ class BlockEdits:
     def _replace_range(
         self, old: Blocks, removed: range, added: list[Block], prefix: bytes, *, tight: bool
     ) -> None:
-        """Between two blocks that stay, some go and some come."""
+        """Replace the removed blocks between two that stay by the added ones."""
         if removed and added:
             self._rewrite(old, removed.start, added, prefix)
             if len(removed) > 1:
@@ -106,7 +119,7 @@ class BlockEdits:
             self._insert(old, removed.start, added, prefix, tight=tight)
 
     def _neighbours(self, old: Blocks, i: int, j: int) -> tuple[Block | None, Block | None]:
-        """The blocks that stay, nearest before the ``i``-th and from the ``j``-th on."""
+        """Return the nearest blocks that stay, before the ``i``-th and from the ``j``-th on."""
         i -= 1
         while i in self._removed_indexes:
             i -= 1
@@ -117,7 +130,7 @@ class BlockEdits:
     # Writing
 
     def _rewrite(self, old: Blocks, i: int, added: list[Block], prefix: bytes) -> None:
-        """Write blocks where an old one stood."""
+        """Write blocks in place of an old one."""
         buffer, block = self._buffer, old[i]
         before, after = self._neighbours(old, i, i + 1)
         lines = self._context.writer_between(before, added, after).blocks(added)
@@ -139,13 +152,13 @@ class BlockEdits:
                 text = prefix.rstrip() + buffer.newline + text
         below = buffer.next_line(end)
         if needs_blanks and after is not None and not buffer.is_blank(below):
-            # What could follow the old block at once may run into the new one.
+            # What follows without a blank line might be read as part of the new block.
             text += buffer.newline + prefix.rstrip()
             self._preceded_by_blank.add(below)
         buffer.replace(start, end, text)
 
     def _change_markers(self, old: Blocks, i: int) -> bool:
-        """Give a list other markers than its neighbours'; False when it is no list."""
+        """Give a list markers different from its neighbours'. Returns False if it is no list."""
         block, (before, after) = old[i], self._neighbours(old, i, i + 1)
         if not block.kind.endswith("_list"):
             return False
@@ -159,11 +172,11 @@ class BlockEdits:
     def _insert(
         self, old: Blocks, i: int, added: list[Block], prefix: bytes, *, tight: bool
     ) -> None:
-        """Write blocks before the ``i``-th, between blank lines."""
+        """Write blocks before the ``i``-th, set off by blank lines."""
         buffer = self._buffer
         before, after = self._neighbours(old, i, i)
         if after is not None and span_of(after)[0] in self._context.trace.in_footnote:
-            # Inside a footnote.
+            # Inside a footnote, lines need the footnote's indentation.
             prefix = (
                 self._context.line_prefix(after, prefix) if buffer.has_own_line(after) else prefix
             )
@@ -184,7 +197,7 @@ class BlockEdits:
             buffer.replace(at, at, text + buffer.newline + blank + prefix)
 
     def _append(self, text: bytes) -> None:
-        """Into a body without blocks: behind what it holds."""
+        """Write blocks into a body that has none, after whatever it holds."""
         data = self._buffer.data
         lead = b"" if not data or data.endswith(b"\n") else self._buffer.newline
         if data.strip():
@@ -194,11 +207,12 @@ class BlockEdits:
     def _insert_after(
         self, before: Block, text: bytes, prefix: bytes, gap: bytes, *, has_next: bool
     ) -> None:
+        """Write text after a block, with ``gap`` before it."""
         buffer = self._buffer
         blank = prefix.rstrip() + buffer.newline
         at = buffer.next_line(span_of(before)[1])
         if at == len(buffer.data) and not buffer.data.endswith(b"\n"):
-            # The file's last line has no newline: it stays so.
+            # The file's last line has no newline. Keep it that way.
             buffer.replace(at, at, buffer.newline + gap + prefix + text)
             return
         follows = at < len(buffer.data) and not buffer.is_blank(at)
@@ -206,24 +220,24 @@ class BlockEdits:
         buffer.replace(at, at, gap + prefix + text + buffer.newline + guard)
 
     def _interrupts_paragraph(self, at: int) -> bool:
-        """Whether the line at ``at`` begins a block whatever stands before it."""
+        """Return whether the line at ``at`` begins a block even directly after a paragraph."""
         line = self._buffer.data[at : self._buffer.next_line(at)].lstrip(b" \t>")
         return _INTERRUPTING.match(line) is not None
 
     # Deleting
 
     def delete(self, old: Blocks, removed: range, prefix: bytes) -> None:
-        """Take blocks out, with the smaller of the gaps around them."""
+        """Remove blocks together with the smaller of the gaps around them."""
         buffer = self._buffer
         first, last = old[removed.start], old[removed.stop - 1]
         start, end = span_of(first)[0], span_of(last)[1]
         survives = removed.stop < len(old)
         if not buffer.has_own_line(first):
-            # Its line belongs to the container's marker, which the next block gets behind.
+            # It is on the line of the container's marker. The next block moves up to the marker.
             stop = span_of(old[removed.stop])[0] if survives else end
             buffer.replace(start, stop, b"")
         elif len(removed) == len(old) and prefix:
-            # A container's only content: its own markers stay.
+            # It is the container's only content. The container's own markers stay.
             buffer.replace(start, end, b"")
         else:
             following = old[removed.stop] if survives else None
@@ -232,14 +246,17 @@ class BlockEdits:
     def _delete_lines(
         self, blocks: list[Block], prefix: bytes, is_first: bool, after: Block | None
     ) -> None:
-        """Whole lines, and of the gaps in between what is blank: the rest is nobody's."""
+        """Remove whole lines, and only the blank lines of the gaps between.
+
+        Other text there stays.
+        """
         buffer, depth = self._buffer, prefix.count(b">")
         top = buffer.line_start(span_of(blocks[0])[0])
         bottom = buffer.next_line(span_of(blocks[-1])[1])
         above, below = self._blank_above(top, depth), self._blank_below(bottom, depth)
         guard = b""
         if after is not None and above == top and below == bottom and not is_first:
-            # Nothing stood between; without the deleted lines something must.
+            # There were no blank lines. Without the deleted lines one is needed.
             free = after.kind == "item" or self._interrupts_paragraph(bottom)
             guard = b"" if free else prefix.rstrip() + buffer.newline
         if is_first or (after is not None and below - bottom <= top - above):
@@ -255,7 +272,7 @@ class BlockEdits:
                 top = buffer.line_start(span_of(following)[0])
 
     def _blank_below(self, at: int, depth: int) -> int:
-        """Where a container's blank lines from ``at`` on end."""
+        """Return the end of the container's blank lines from ``at`` on."""
         buffer = self._buffer
         while at < len(buffer.data) and buffer.is_blank(at):
             stop = buffer.next_line(at)
@@ -265,7 +282,7 @@ class BlockEdits:
         return at
 
     def _blank_above(self, at: int, depth: int) -> int:
-        """Where a container's blank lines before ``at`` begin."""
+        """Return the start of the container's blank lines before ``at``."""
         buffer = self._buffer
         while at > 0:
             line = buffer.line_start(at - 1)
@@ -277,11 +294,12 @@ class BlockEdits:
     # One block
 
     def _change(self, old: Blocks, i: int, new: Block, prefix: bytes) -> None:
-        """Edit a block into another of its kind."""
+        """Edit a block into another of its kind, or rewrite it."""
         if not self._edit(old[i], new, prefix):
             self._rewrite(old, i, [new], prefix)
 
     def _edit(self, old: Block, new: Block, prefix: bytes) -> bool:
+        """Edit a block by its kind. Returns False if it must be rewritten."""
         match old.kind:
             case "paragraph" | "heading":
                 return edit_leaf(self._context, old, new, prefix)

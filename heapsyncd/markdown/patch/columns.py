@@ -1,4 +1,4 @@
-"""Columns of a table that come or go: the others keep their text, their width and alignment."""
+"""Add and remove columns of a table; the others keep their text, width and alignment."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,10 @@ _RULE = re.compile(rb"[ \t]*:?-+:?[ \t]*")
 
 
 def edit_columns(context: PatchContext, old: Block, new: Block) -> bool:
-    """Edit the columns of a table whose rows stay; False when the lines do not show them all."""
+    """Edit the columns of a table whose rows stay.
+
+    Returns False, without an edit, if the lines do not show every cell.
+    """
     rows = old.children
     if len(rows) != len(new.children) or context.step:
         return False
@@ -36,13 +39,13 @@ def _columns(table: Block) -> list[Block]:
 
 
 def is_whole(row: Block) -> bool:
-    """Whether all of a row's cells have their place in its line."""
+    """Return whether every cell of a row has a place in the row's line."""
     end = span_of(row)[1]
     return all(cell.span is not None and cell.span.end <= end for cell in row.children)
 
 
 def _rule(buffer: EditBuffer, header: Block, columns: int) -> list[Span] | None:
-    """The cells of the line below the header."""
+    """Return the cells of the line below the header, None if it does not match the columns."""
     at = buffer.next_line(span_of(header)[1])
     line = buffer.data[at : buffer.next_line(at)].rstrip()
     lead = line[: len(line) - len(line.lstrip(b" \t>"))]
@@ -69,7 +72,7 @@ def _edit_cells(
 
 
 def is_aligned(buffer: EditBuffer, column: Block) -> bool:
-    """Whether the pipes of a column stand one below another."""
+    """Return whether all cells of a column have the same width, so that its pipes line up."""
     spans = (span_of(cell) for cell in column.children)
     return len({len(buffer.data[start:end].decode()) for start, end in spans}) == 1
 
@@ -81,7 +84,7 @@ def _fresh(
     found: Sequence[Group],
     rule: Sequence[Span],
 ) -> dict[int, list[bytes]]:
-    """The cells of each column that comes, first that of the rule."""
+    """Return the cells of each added column, that of the rule first, by the column's new index."""
     writer, buffer = context.writer(), context.buffer
     padded = len(before[0].children) > 1 and all(is_aligned(buffer, c) for c in before)
     space = " " * _is_spaced(buffer, [Span(*span_of(c.children[0])) for c in before])
@@ -96,7 +99,7 @@ def _fresh(
 
 
 def _is_spaced(buffer: EditBuffer, cells: Sequence[Span]) -> bool:
-    """Whether there are blanks beside the pipes of a line."""
+    """Return whether a line has spaces beside its pipes."""
     raw = [buffer.data[cell.start : cell.end] for cell in cells]
     return any(text != text.strip() for text in raw)
 
@@ -104,7 +107,7 @@ def _is_spaced(buffer: EditBuffer, cells: Sequence[Span]) -> bool:
 def _edit_line(
     buffer: EditBuffer, cells: Sequence[Span], found: Sequence[Group], texts: dict[int, bytes]
 ) -> None:
-    """Take cells out of a line and put others in, each with a pipe of its own."""
+    """Remove cells from a line and insert others, each with its own pipe."""
     for removed, added, _ in found:
         if removed and removed.start:
             buffer.replace(cells[removed.start - 1].end, cells[removed.stop - 1].end, b"")

@@ -1,4 +1,4 @@
-"""What the parts of a patch share, and how much it may rewrite just now."""
+"""The state that the parts of one patch attempt share, and how much it may rewrite."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,27 +15,32 @@ from heapsyncd.tree import LISTS, Block
 
 STEP_BLOCK = 3
 STEP_ESCAPE_ALL = 4
-"""Steps: 0 inside lines, 1 whole leaves, 2 with more escapes, 3 whole top-level blocks, 4 with
-every punctuation character escaped.
+"""How coarsely a block is edited, its *step*.
+
+0: inside its lines. 1: whole leaves. 2: whole leaves with more escapes. 3 (``STEP_BLOCK``): the
+whole top-level block. 4 (``STEP_ESCAPE_ALL``): the whole block with every punctuation character
+escaped.
 """
 _MIN_ESCAPE_LEVELS = (0, 0, 1, 0, 2)
-"""The least rung for what is written anew, by step; with 0 and 3, what stood somewhere already is
-written as it stood there.
+"""The lowest escape level for new text, by step.
+
+At steps 0 and 3, a block that stands somewhere in the source is written as it stands there.
 """
 _BULLETS = "-*+"
 _DELIMITERS = ".)"
 
 Group = tuple[range, range, tuple[int, int] | None]
+"""Removed indexes, added indexes, and the pair of indexes that follows them and stays."""
 
 
 @dataclass(slots=True)
 class PatchContext:
-    """One try of a patch.
+    """One attempt at a patch.
 
-    ``sheet``: the source and the edits. ``links``: names and ids. ``learned``: the style for what
-    is written anew; to learn it means to read much of the body. ``trace``: of the old tree.
-    ``notes``: link definitions to read a part of the text with. ``standing``: the old blocks.
-    ``step``: see ``WHOLE``.
+    ``buffer``: the source and its edits. ``links``: names and ids. ``body_style``: returns the
+    body's style; detecting it reads much of the body. ``trace``: of the old tree. ``definitions``:
+    link definitions needed to read a part of the text. ``verbatim``: finds the source of old
+    blocks. ``step``: of the block being edited, see ``STEP_ESCAPE_ALL``.
     """
 
     buffer: EditBuffer
@@ -47,8 +52,12 @@ class PatchContext:
     step: int = 0
 
     def line_prefix(self, block: Block, prefix: bytes) -> bytes:
-        """What the lines of a block that has its own begin with, the indentation of code aside;
-        ``prefix`` is its container's, which one in a footnote gets when all else failed.
+        """Return what each line of a block begins with, without a code block's own indentation.
+
+        Args:
+            block: a block that begins its own line.
+            prefix: the container's prefix. It is used for blocks in a footnote once finer steps
+                failed.
         """
         start, line_prefix = span_of(block)[0], self.buffer.indent(block)
         is_code, is_in_footnote = (
@@ -60,7 +69,7 @@ class PatchContext:
         return line_prefix.removesuffix(b"    ") if is_code else line_prefix
 
     def list_style(self, before: Block | None, after: Block | None) -> tuple[str, str]:
-        """A bullet and a number delimiter that no list beside has."""
+        """Return a bullet and a number delimiter that neither neighbouring list uses."""
         style = self.body_style()
         near = [b for b in (before, after) if b is not None and b.kind.endswith("_list")]
         marks = {self.buffer.marker(b.children[0]).decode()[-1] for b in near}
@@ -71,13 +80,13 @@ class PatchContext:
     def writer_between(
         self, before: Block | None, added: Sequence[Block], after: Block | None
     ) -> Writer:
-        """A writer for new blocks: a list at either end of them is none with the neighbour's."""
+        """Return a writer for added blocks whose lists do not continue a neighbouring list."""
         return self.writer(
             before if added[0].kind in LISTS else None, after if added[-1].kind in LISTS else None
         )
 
     def writer(self, before: Block | None = None, after: Block | None = None) -> Writer:
-        """A writer whose lists don't run into those of the neighbours."""
+        """Return a writer whose lists use other markers than the given neighbours."""
         bullet, delimiter = self.list_style(before, after)
         width = None if self.step else self.body_style().width
         style = replace(self.body_style(), bullet=bullet, delimiter=delimiter, width=width)
@@ -91,10 +100,10 @@ class PatchContext:
 
 
 def groups(old: Sequence[Block], new: Sequence[Block]) -> Iterator[Group]:
-    """Old indexes that go, new ones that come, and then a pair that stays.
+    """Pair blocks and yield what is removed, what is added and the pair that stays.
 
-    As many blocks of the same kinds in one gap are pairs, too, however little they have in common:
-    an edit keeps more of the source than writing anew.
+    Blocks in a gap are also paired if both sides have the same kinds in the same order, however
+    little they have in common: an edit keeps more of the source than a rewrite.
     """
     i = j = 0
     pairs: list[tuple[Any, Any]] = [p for p in align(old, new) if None not in p]

@@ -1,6 +1,4 @@
-"""Which part of a body is to be patched: the sections of the blocks that changed, or, in a long
-list, of the items that changed.
-"""
+"""Find the part of a body to patch: the sections of changed blocks or, in a long list, items."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from heapsyncd.tree import LISTS, Block
 
 @dataclass(frozen=True, slots=True)
 class DirtyRange:
-    """A range of a body's characters, and what it is to read as."""
+    """A range of a body's characters, and the blocks it must read as."""
 
     start: int
     end: int
@@ -21,7 +19,7 @@ class DirtyRange:
 
 @dataclass(frozen=True, slots=True)
 class _PlacedSection:
-    """A section, where it begins, and the index among the body's blocks of its first one."""
+    """A section, its offset in the body, and the index of its first block in the body."""
 
     section: Section
     at: int
@@ -40,13 +38,13 @@ class _PlacedSection:
 def dirty_ranges(
     found: Sections, old: Sequence[Block], wanted: Sequence[Block], same: tuple[int, int]
 ) -> Iterator[DirtyRange]:
-    """The parts that hold all that changed, the smallest first.
+    """Yield ranges that hold all changes, the smallest first.
 
     Args:
         found: the body.
         old: its blocks.
-        wanted: what they are to become.
-        same: how many are equal at either end.
+        wanted: the blocks it must become.
+        same: how many blocks are equal at the start and at the end.
     """
     placed = list(_placed(found))
     first, last = same
@@ -68,11 +66,14 @@ def _placed(found: Sections) -> Iterator[_PlacedSection]:
 def _block_range(
     placed: list[_PlacedSection], first: int, last: int, wanted: Sequence[Block]
 ) -> DirtyRange:
-    """The sections of the blocks ``first`` to ``last``, and of the ones beside them."""
+    """Return the range of the sections that hold the blocks ``first`` to ``last``.
+
+    The sections beside them are included.
+    """
     start = end = before = done = 0
     for one, following in zip(placed, [*placed[1:], None], strict=True):
         if following is not None and following.continues_list:
-            continue  # a list is taken whole or not at all
+            continue  # a list that was cut is taken whole or not at all
         if one.stop < first:
             start, before = one.end, one.stop
         elif done > last:
@@ -83,8 +84,9 @@ def _block_range(
 
 
 def _item_range(placed: list[_PlacedSection], k: int, old: Block, new: Block) -> DirtyRange | None:
-    """The sections of the items that changed, and of the ones beside them; None where the list is
-    not cut, or changes as a whole.
+    """Return the range of the sections that hold the changed items of list ``k``.
+
+    The sections beside them are included. None if the list was not cut, or changes as a whole.
     """
     if old.kind not in LISTS or old.kind != new.kind or old.attrs != new.attrs:
         return None
@@ -100,7 +102,7 @@ def _item_range(placed: list[_PlacedSection], k: int, old: Block, new: Block) ->
     if len(cuts) == 1 or not items:
         return None
     first, last = cuts[a], cuts[b]
-    # The part of a list reads as a list that begins with its own number.
+    # A part of a list reads as a list that begins with its own number.
     piece = first.section.blocks[k - first.first].with_children(items)
     lead = first.section.blocks[: k - first.first]
     return DirtyRange(

@@ -1,4 +1,4 @@
-"""Edits inside blocks that hold text: paragraphs, headings, cells, code, attached files."""
+"""Edit blocks that hold text: paragraphs, headings, cells, code, attached files."""
 
 import re
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from heapsyncd.markdown.read.parse import parse
 from heapsyncd.tree import Block, Inline
 
 _MAX_CHARS = 50_000
+"""A longer leaf is not read back on its own; the whole result is read back anyway."""
 _INFO = re.compile(rb"(`{3,}+|~{3,}+)([ \t]*)([^ \t\r\n]*)")
 _PREFIX = re.compile(rb"[ \t>]*")
 _HASHES = re.compile(rb"#{1,6}(?=[ \t]|\r?\n|\Z)")
@@ -21,12 +22,13 @@ _UNDERLINE = re.compile(rb"\n[ \t>]*(=+|-+)[ \t]*\Z")
 
 
 _ATTEMPTS = [(0, False), (1, False), (0, True), (1, True)]
+"""Escape levels to try, and whether the marks beside a change are rewritten with it."""
 _ATTEMPTS += [(escape_level, False) for escape_level in range(2, esc.ESCAPE_LEVELS)]
 """Rungs for changes alone, or with the marks beside them (True): plain notation first."""
 
 
 def edit_leaf(context: PatchContext, old: Block, new: Block, prefix: bytes) -> bool:
-    """Edit inline content in its lines; False when that would not read right."""
+    """Edit inline content inside its lines. Returns False if the result would not read right."""
     buffer = context.buffer
     more = buffer.indent(old) if buffer.has_own_line(old) else prefix
     level = None if old.attrs == new.attrs else _level_edit(buffer, old, new)
@@ -42,7 +44,7 @@ def edit_leaf(context: PatchContext, old: Block, new: Block, prefix: bytes) -> b
 
 
 def _level_edit(buffer: EditBuffer, old: Block, new: Block) -> Edit | None:
-    """The change of a heading's level where its notation has the new one, too."""
+    """Return the edit that changes a heading's level, None if its notation lacks the new level."""
     (start, end), level = span_of(old), int(new.get("level") or 1)
     hashes = _HASHES.match(buffer.data, start, end)
     if hashes:
@@ -67,7 +69,7 @@ def _leaf_edits(context: PatchContext, old: Block, new: Block, prefix: str) -> l
 
 
 def _edited(context: PatchContext, old: Block, edits: list[Edit]) -> str:
-    """The leaf's source with these edits made."""
+    """Return the leaf's source with these edits applied."""
     start, end = span_of(old)
     part = EditBuffer(context.buffer.data[start:end], b"\n")
     for edit in edits:
@@ -78,10 +80,10 @@ def _edited(context: PatchContext, old: Block, edits: list[Edit]) -> str:
 def _reads_as(
     context: PatchContext, old: Block, new: Block, edits: list[Edit], prefix: str
 ) -> bool:
-    """Whether the leaf alone reads as the new one with these edits.
+    """Return whether the edited leaf, read alone, is the new one.
 
-    One that reads as itself only where it stands (a lazy line, a text behind a task's box) can't
-    be judged here; nor need it be, for the whole result is read in the end anyway.
+    A leaf that reads as itself only in its place (a lazy line, text after a task's box) cannot be
+    judged alone. It passes, because the whole result is read back at the end.
     """
     text = _edited(context, old, edits)
     if len(text) > _MAX_CHARS or _read_alone(context, old.kind, text, prefix) == (
@@ -98,7 +100,7 @@ def _reads_as(
 def _read_alone(
     context: PatchContext, kind: str, text: str, prefix: str
 ) -> tuple[str, tuple[Inline, ...]] | None:
-    """The kind and content of a leaf's source, read as all there is; None: no leaf."""
+    """Return the kind and content of a leaf's source read alone, None if it is not one leaf."""
     if kind == "cell":
         text = f"|x|\n|-|\n|{text}|"
     elif "\n" in text:
@@ -114,13 +116,13 @@ def _read_alone(
 
 
 def edit_cell(context: PatchContext, old: Block, new: Block, *, is_aligned: bool) -> None:
-    """Edit one cell of a table; ``is_aligned``: its column's pipes stand one below another."""
+    """Edit one table cell. ``is_aligned``: the pipes of its column line up and should stay so."""
     start, end = span_of(old)
     raw = context.buffer.data[start:end].decode()
     edits = _leaf_edits(context, old, new, "") if old.inline and new.inline else None
     fresh = f" {context.writer().leaf(new)}" if edits is None else ""
     text = fresh or _edited(context, old, edits or []).rstrip()
-    # The pipes of an aligned table stay where they are, as far as the text allows.
+    # Keep the pipes of an aligned table in place if the text fits.
     space = len(raw) - len(raw.rstrip())
     width = len(text) + (space > 0 or edits is None)
     if (is_aligned or space > 1) and context.buffer.data[end : end + 1] == b"|":
@@ -129,8 +131,10 @@ def edit_cell(context: PatchContext, old: Block, new: Block, *, is_aligned: bool
 
 
 class _CodeLine(NamedTuple):
-    """Where a line of code stands; the first ``inside`` blanks of its text are no bytes of its
-    own: they are the rest of a tab that began in the prefix.
+    """The range of a line of code.
+
+    The first ``inside`` spaces of its text have no bytes of their own: they are the rest of a tab
+    that began in the prefix.
     """
 
     start: int
@@ -139,7 +143,7 @@ class _CodeLine(NamedTuple):
 
 
 def edit_code(context: PatchContext, old: Block, new: Block) -> bool:
-    """Edit the changed lines of code."""
+    """Edit the changed lines of a code block. Returns False if it must be rewritten."""
     buffer = context.buffer
     is_indented = span_of(old)[0] in context.trace.indented_code
     if context.step or (is_indented and old.attrs != new.attrs):
@@ -158,7 +162,7 @@ def edit_code(context: PatchContext, old: Block, new: Block) -> bool:
 def _code_rows(
     buffer: EditBuffer, old: Block, lines: list[str], *, is_indented: bool
 ) -> list[_CodeLine]:
-    """Where the code's lines stand, without their prefix; [] when that is not plain to see."""
+    """Return the ranges of the code's lines without prefix, [] if the source is unclear."""
     start, end = span_of(old)
     rows: list[_CodeLine] = []
     at = buffer.line_start(start) if is_indented else buffer.next_line(start)
@@ -186,9 +190,9 @@ def _row(buffer: EditBuffer, at: int, stop: int, line: str) -> _CodeLine | None:
 def _code_lines(
     buffer: EditBuffer, rows: list[_CodeLine], after: list[str], gap: Gap
 ) -> Edit | None:
-    """The edit for one gap; None when its lines can't stand behind the prefix that is there."""
+    """Return the edit for one gap, None if its lines cannot follow the existing prefix."""
     i1, i2, j1, j2 = gap
-    # A blank line may be less indented than what is around it.
+    # A blank line may lack the full prefix, so take it from a line that has text.
     full = [row for row in (*rows[i1:], *reversed(rows[:i1])) if row.start < row.end]
     model = full[0] if full else rows[min(i1, len(rows) - 1)]
     prefix, inside = buffer.data[buffer.line_start(model.start) : model.start], " " * model.inside
@@ -209,7 +213,7 @@ def _code_lines(
 
 
 def _edit_info(context: PatchContext, old: Block, new: Block) -> bool:
-    """Change the language; what follows it on the fence stays."""
+    """Change the language of a fence. What follows it on the line stays."""
     match = _INFO.match(context.buffer.data, span_of(old)[0])
     info = esc.info_string(str(new.get("info") or ""))
     if match is None or not info or "`" in info:
@@ -219,7 +223,7 @@ def _edit_info(context: PatchContext, old: Block, new: Block) -> bool:
 
 
 def edit_files(context: PatchContext, old: Block, new: Block) -> bool:
-    """Edit the lines of files that came or went."""
+    """Edit the lines of attached files. Returns False if they must be rewritten."""
     buffer = context.buffer
     start, end = span_of(old)
     lines = buffer.data[start:end].split(b"\n")

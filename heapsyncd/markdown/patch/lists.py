@@ -1,4 +1,4 @@
-"""Edits inside a list: items that come, go, are ticked or hold something else."""
+"""Edit a list: add, remove, tick and change items."""
 
 import re
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ _MAX_NUMBER = 999_999_999
 
 
 class SiblingEditor(Protocol):
-    """What a list needs of whoever edits the blocks inside its items."""
+    """Edits the blocks inside items. ``BlockEdits`` implements it."""
 
     def edit(
         self, old: Sequence[Block], new: Sequence[Block], prefix: bytes, *, tight: bool
     ) -> None:
-        """Turn one list of blocks into another; ``tight``: a list follows text at once."""
+        """Edit one sequence of blocks into another. ``tight``: a list follows text directly."""
 
     def delete(self, old: Sequence[Block], removed: range, prefix: bytes) -> None:
-        """Take blocks out."""
+        """Remove blocks."""
 
 
 @dataclass(slots=True)
 class ListEdit:
-    """One source list under edit; ``prefix`` is that of the container's lines."""
+    """Edits one source list. ``prefix`` is that of its container's lines."""
 
     context: PatchContext
     siblings: SiblingEditor
@@ -38,7 +38,7 @@ class ListEdit:
     loose: bool = False
 
     def run(self, old: Block, new: Block) -> bool:
-        """Edit the list; False when its numbering would not come out right."""
+        """Edit the list. Returns False if its numbers would not come out right."""
         found = list(groups(self.items, new.children))
         if old.kind == "ordered_list" and not self._number(found[0], new):
             return False
@@ -48,7 +48,7 @@ class ListEdit:
             heads = [self._head(removed.start, k, new) for k in range(len(fresh))]
             if removed and fresh:
                 self._replace(removed.start, fresh, heads)
-                removed = range(removed.start + 1, removed.stop)  # noqa: PLW2901 - the first is done
+                removed = range(removed.start + 1, removed.stop)  # noqa: PLW2901 - one was replaced
             elif fresh:
                 self._insert(removed.start, fresh, heads)
             if removed:
@@ -58,15 +58,16 @@ class ListEdit:
         return True
 
     def _is_loose(self) -> bool:
-        """Whether blank lines stand between the items."""
+        """Return whether blank lines separate the items."""
         buffer = self.context.buffer
         if len(self.items) > 1:
             return buffer.is_blank(buffer.next_line(span_of(self.items[0])[1]))
         return not is_tight(Block("bullet_list", children=self.items))
 
     def _number(self, first: Group, new: Block) -> bool:
-        """Give the list's number to the item that will be the first, if its lines keep their
-        indentation.
+        """Give the list's number to the item that becomes the first.
+
+        Returns False if that would change the indentation of its other lines.
         """
         _, added, pair = first
         if added or pair is None:
@@ -87,23 +88,25 @@ class ListEdit:
     # Items that come
 
     def _head(self, i: int, k: int, new: Block) -> str:
-        """Marker and gap for the ``k``-th new item in the place of the ``i``-th."""
+        """Return marker and gap for the ``k``-th new item at the place of the ``i``-th."""
         buffer, near = self.context.buffer, self.items[i - 1 if i else 0]
         mark, gap = buffer.marker(near).decode(), self._gap(near)
         if not mark[:-1]:
             return mark + gap
         numbers = [int(buffer.marker(item)[:-1]) for item in self.items[:3]]
         if len(numbers) > 1 and len(set(numbers)) == 1:
-            # `1. 1. 1.` is a habit, too.
+            # Some authors write `1.` before every item. Keep it.
             k = -1 if i else 0
         first = int(mark[:-1]) + 1 if i else int(new.get("start") or 0)
         return f"{min(first + k, _MAX_NUMBER)}{mark[-1]}{gap}"
 
     def _gap(self, item: Block) -> str:
+        """Return the gap after the marker of an existing item."""
         start, end = span_of(item)
         return " " if self.context.step else marker_gap(self.context.buffer.data[start:end])
 
     def _lines(self, fresh: list[Block], heads: list[str]) -> list[str]:
+        """Return the lines of new items."""
         writer = self.context.writer()
         lines: list[str] = []
         for item, head in zip(fresh, heads, strict=True):
@@ -113,7 +116,7 @@ class ListEdit:
         return lines
 
     def _takes_tight(self, item: Block) -> bool:
-        """Whether an item can do without blank lines here."""
+        """Return whether an item can be written without blank lines here."""
         return not self.loose and is_tight(Block("bullet_list", children=(item,)))
 
     def _lead(self, item: Block) -> bytes:
@@ -121,7 +124,7 @@ class ListEdit:
         return buffer.indent(item) if buffer.has_own_line(item) else self.prefix
 
     def _replace(self, i: int, fresh: list[Block], heads: list[str]) -> None:
-        """Write items in the place of the ``i``-th."""
+        """Write items in place of the ``i``-th."""
         buffer, near = self.context.buffer, self.items[i]
         text = buffer.join(self._lines(fresh, heads), self._lead(near))
         buffer.replace(*span_of(near), text)
@@ -148,6 +151,7 @@ class ListEdit:
     # Items that stay
 
     def _item(self, i: int, new: Block) -> None:
+        """Edit one item that stays."""
         old, buffer = self.items[i], self.context.buffer
         if self.context.step < STEP_BLOCK - 1 and self._box(old, new):
             inner = self._inner(old, new)
@@ -166,7 +170,10 @@ class ListEdit:
         self._replace(i, [new], [buffer.marker(old).decode() + self._gap(old)])
 
     def _inner(self, old: Block, new: Block) -> bytes:
-        """The prefix of an item's further lines: that of those it has, else as is the habit."""
+        """Return the prefix of an item's further lines.
+
+        It is taken from its present further blocks, else from the body's style.
+        """
         buffer, lead = self.context.buffer, self._lead(old)
         for child in old.children[1:]:
             inner = buffer.indent(child)
@@ -180,7 +187,7 @@ class ListEdit:
         return habit if len(lead) < len(habit) and columns(habit) >= columns(inner) else inner
 
     def _box(self, old: Block, new: Block) -> bool:
-        """Tick, put or take away a task's box; False when the item must be written anew."""
+        """Tick, add or remove a task's box. Returns False if the item must be rewritten."""
         was, now = old.get("checked"), new.get("checked")
         if was is now:
             return True

@@ -1,8 +1,8 @@
-"""A body changed to read as a new tree, everything else of it byte for byte as it was: ``F'``.
+"""Change a body to read as a new tree and keep every other byte (``patch`` in the laws).
 
-First the finest edits are tried: characters inside a line, lines of one block. The result is read
-back; where it is not the tree, the blocks there are written in coarser steps, at last the whole
-body. Correctness never rests on the edits being clever, only locality does.
+The finest edits are tried first: characters inside a line, lines of one block. The result is read
+back. Where it differs from the tree, blocks are edited in coarser steps, finally the whole body.
+So correctness never depends on the edits being clever; only locality does.
 """
 
 from bisect import bisect_right
@@ -28,22 +28,23 @@ from heapsyncd.markdown.write.render import render
 from heapsyncd.tree import Block, Span
 
 _MAX_ATTEMPTS = 16
+"""Attempts before the whole body is written anew."""
 _STYLE_SAMPLE = 65_536
-"""Characters: so much of a body shows its style."""
+"""How many characters of a body are read to detect its style."""
 
 
 def patch(body: str, new: Block, links: Links) -> str:
-    """The body with the lines of changed blocks changed.
+    """Return the body with only the lines of changed blocks changed.
 
     Args:
-        body: the text as it is; ``parse(body, links)`` is the tree it shows.
-        new: the tree it is to show, canonical.
-        links: for both.
+        body: the current text; ``parse(body, links)`` is the tree it shows.
+        new: the canonical tree it must show.
+        links: used for reading and writing.
 
     Returns:
-        A body that ``parse`` reads as ``new`` (as far as ``render`` can write it at all); ``body``
-        itself when it does already. Link definitions are kept, whatever becomes of the block they
-        stand in.
+        A body that ``parse`` reads as ``new``, as far as ``render`` can write ``new`` at all.
+        ``body`` itself if it reads so already. Link definitions are kept, whatever happens to the
+        block around them.
     """
     found = Sections.of(body, links)
     old, wanted = found.blocks(), new.children
@@ -67,7 +68,7 @@ def patch(body: str, new: Block, links: Links) -> str:
 
 
 def _sample(found: Sequence[Section], most: int) -> Iterator[Section]:
-    """The sections that begin within the first characters of a body."""
+    """Yield the sections that begin within the first ``most`` characters of a body."""
     at = 0
     for section in found:
         if at > most:
@@ -84,8 +85,10 @@ def _reads_back(
     first: int,
     last: int,
 ) -> bool:
-    """Whether a text reads as wanted; ``old`` has ``first`` and ``last`` blocks in common with it,
-    and what is read of them now is mostly those very blocks.
+    """Return whether a text reads as wanted.
+
+    The first ``first`` and the last ``last`` blocks equal those of ``old``. Cached sections yield
+    the very same objects for them, which makes the comparison fast.
     """
     blocks = parse(text, links).children
     if len(blocks) != len(wanted):
@@ -95,7 +98,10 @@ def _reads_back(
 
 
 class _Patch:
-    """One patch: tries, judged by reading back, each coarser where the last one was wrong."""
+    """Patches one range.
+
+    Each attempt is judged by reading the result back. Where it is wrong, the next is coarser.
+    """
 
     def __init__(
         self,
@@ -121,6 +127,7 @@ class _Patch:
         self._steps: dict[int, int] = {}
 
     def run(self) -> str:
+        """Return the patched range."""
         for _ in range(_MAX_ATTEMPTS):
             text = self._try()
             if text is None:
@@ -134,7 +141,7 @@ class _Patch:
         return self._rewrite_all()
 
     def _try(self) -> str | None:
-        """The body after one set of edits; None when they overlap."""
+        """Return the body after one set of edits, None if they overlap."""
         buffer = EditBuffer(self._data, self._newline.encode())
         definitions = "".join(f"\n\n{definition_lines(self._data, d)}" for d in self._definitions)
         verbatim = Verbatim(buffer, self._old, self._trace, self._links, definitions)
@@ -156,7 +163,7 @@ class _Patch:
     # Link definitions
 
     def _trailing_definitions(self, text: str, definitions: Iterable[Span]) -> str:
-        """Definitions for the end of a text, that stood in what was rewritten."""
+        """Return definitions to append to a text because what held them was rewritten."""
         newline = self._newline
         texts = (definition_lines(self._data, d) for d in definitions)
         lines = [text.replace("\n", newline) + newline for text in texts]
@@ -167,7 +174,7 @@ class _Patch:
         return end + gap + "".join(lines)
 
     def _became_front_matter(self, text: str) -> bool:
-        """Whether the body would now be taken for front matter."""
+        """Return whether the start of the body would now be read as front matter."""
         if not self._at_start or not text.startswith("---"):
             return False
         at_start = bool(frontmatter.split(text)[0].raw)
@@ -176,7 +183,10 @@ class _Patch:
     # Widening
 
     def _escalate(self, found: Block) -> bool:
-        """Coarser steps where it reads wrong, then around there; False when there are none."""
+        """Raise the steps where the text reads wrong, then around it.
+
+        Returns False if none can rise.
+        """
         first, last = equal_ends(self._new.children, found.children)
         end = max(len(self._new.children) - last, first + 1)
         inside, at = [], 0
@@ -185,7 +195,7 @@ class _Patch:
                 inside.append(k)
             at += width
         if len(found.children) < len(self._new.children):
-            # Something ran into the block before it: it is the second that must be set apart.
+            # A block was read as part of the one before it. The later one must be separated.
             second = self._merged_index(first + 1)
             if second > inside[0] and not self._steps.get(second) and self._raise_steps([second]):
                 return True
@@ -198,12 +208,15 @@ class _Patch:
         return self._raise_steps(inside) or self._raise_steps(around)
 
     def _merged_index(self, child: int) -> int:
-        """The index among ``as_families`` of the one that holds a child."""
+        """Return the index in ``merge_task_lists`` of the block that holds a child."""
         ends = list(accumulate(self._merged_counts))
         return bisect_right(ends, child)
 
     def _raise_steps(self, which: Iterable[int]) -> bool:
-        """One step more for these top-level blocks; False when all are whole already."""
+        """Raise the step of these top-level blocks by one.
+
+        Returns False if all are at the last.
+        """
         raised = False
         for k in which:
             step = self._steps.get(k, 0)
@@ -213,7 +226,7 @@ class _Patch:
         return raised
 
     def _rewrite_all(self) -> str:
-        """Everything written anew, definitions at the end."""
+        """Return everything written anew, with the definitions at the end."""
         text = ""
         for style in (self._body_style(), Style(newline=self._newline)):
             tail = self._trailing_definitions(

@@ -1,8 +1,8 @@
-"""A changed leaf as the smallest edits of its source: wrapping and delimiters stay as they are.
+"""Change a leaf by the smallest edits of its source; wrapping and delimiters stay.
 
 The old content is a row of tokens, characters and atoms, each with its source bytes. What differs
-from the new content is cut out between the delimiters that stand, and written anew; the result is
-read back on its own before it counts.
+from the new content is cut out between the existing delimiters and written anew. The caller reads
+the result back before using it.
 """
 
 from bisect import bisect_left
@@ -21,23 +21,24 @@ from heapsyncd.markdown.write.inline import InlineWriter
 from heapsyncd.tree import Atom, Block, Inline, Mark, Marks, Text
 
 _MAX_COST = 1_000_000
-"""Changes times marks; a leaf with more is written anew."""
+"""Changes times marks. A leaf with more is written anew."""
 Cut = tuple[int, int, Marks]
-"""The bytes to replace, and the marks that lie around them and stay."""
+"""The bytes to replace, and the marks around them that stay."""
 
 _MAX_SLIDE = 80
+"""How many characters an insertion may be moved to the left."""
 _ATOM = 0xF0000
-"""Atoms as characters of a private plane, for comparing."""
+"""Atoms are compared as characters of a private plane, from this one on."""
 
 
 class LeafDiff:
-    """One leaf's old and new content side by side.
+    """The old and the new content of one leaf.
 
     Args:
         data: the source.
         old: the leaf as parsed.
         new: its new content.
-        trace: where marks and odd pieces stand.
+        trace: positions of marks and rewritten text.
     """
 
     def __init__(self, data: bytes, old: Block, new: tuple[Inline, ...], trace: Trace) -> None:
@@ -64,10 +65,16 @@ class LeafDiff:
         *,
         with_marks: bool = False,
     ) -> list[Edit] | None:
-        """The edits with new text at a rung; None when the source is not understood.
+        """Return the edits, None if the source is not understood.
 
-        ``wide`` takes the marks beside a change into it. A newline in an edit's text wants its
-        line's prefix put behind it.
+        Args:
+            links: for mentions.
+            body_style: returns the style for new text.
+            escape_level: for new text.
+            with_marks: rewrite the marks beside a change with it.
+
+        Returns:
+            The edits. After a newline in an edit's text the caller must add the line's prefix.
         """
         self._with_marks = with_marks
         row = self._old_row
@@ -88,12 +95,14 @@ class LeafDiff:
         return out
 
     def _char(self, atom: Atom) -> str:
+        """Return the character that stands for an atom; equal atoms share one."""
         key = (atom.kind, atom.attrs)
         return self._atoms.setdefault(key, chr(_ATOM + len(self._atoms)))
 
     # What changed
 
     def _regions(self, row: TokenRow) -> list[Region] | None:
+        """Return the changed regions in order, None if there are too many."""
         found: list[Region] = []
         i = j = 0
         for hunk in text_hunks(row.chars, self._new_row.chars):
@@ -108,16 +117,17 @@ class LeafDiff:
         return self._widen_and_join(row, found)
 
     def _best_insertion(self, row: TokenRow, i: int, j: int, hunk: Hunk) -> tuple[int, int]:
-        """Where a bare insertion fits the marks best, of the places that read the same.
+        """Return the place of an insertion that fits the marks best of those that read the same.
 
-        ``new word`` may have come as ``new `` or as `` word``: only one of them was bold, say.
+        ``new word`` may be reported as inserting ``new `` or `` word``. Only one may have been
+        bold.
         """
         start, width = hunk.start, len(hunk.text)
         if hunk.end > start or not width:
             return start, hunk.end
         best, cost, misfits = start, 0, 0
         for at in range(start - 1, max(i, start - _MAX_SLIDE) - 1, -1):
-            # One step to the left: the character there now stands behind the insertion.
+            # One step to the left: the character there now follows the insertion.
             new = j + at - i
             if row.chars[at] != self._new_row.chars[new + width]:
                 break
@@ -128,7 +138,7 @@ class LeafDiff:
         return best, best
 
     def _mark_changes(self, row: TokenRow, i: int, end: int, j: int, found: list[Region]) -> None:
-        """Characters that stayed but lie under other marks now."""
+        """Add regions for characters that stayed but carry other marks now."""
         move, k = j - i, i
         while k < end:
             stop = min(row.stretch_end(k), self._new_row.stretch_end(k + move) - move, end)
@@ -137,7 +147,7 @@ class LeafDiff:
             k = stop
 
     def _widen_and_join(self, row: TokenRow, found: list[Region]) -> list[Region]:
-        """Regions widened until none cuts through a delimiter, and joined where they meet."""
+        """Widen regions until none cuts through a delimiter, and join those that meet."""
         out: list[Region] = []
         for each in found:
             region = each
@@ -149,7 +159,7 @@ class LeafDiff:
         return out
 
     def _widen(self, row: TokenRow, region: Region) -> None:
-        """Outward, until every mark's range lies wholly inside or wholly around the region."""
+        """Extend a region until every mark lies completely inside or completely around it."""
         if region.start < 0 and self._with_marks:
             cut = self._insertion_point(row, region)
             region.start = region.end = cut[0] if cut else -1
@@ -164,6 +174,7 @@ class LeafDiff:
                     again = True
 
     def _is_compatible(self, row: TokenRow, region: Region, wrap: MarkRange) -> bool:
+        """Return whether a mark may stay: it lies inside, around or outside the region."""
         start, end, outer, inner = region.start, region.end, wrap.outer, wrap.inner
         if self._with_marks and (outer.end == start or outer.start == end):
             return False
@@ -174,14 +185,14 @@ class LeafDiff:
         if not (inner.start <= start and end <= inner.end):
             return False
         if self._with_marks and wrap.mark.kind == "link":
-            # `[text]` alone is a link by its very text.
+            # The target of `[text]` is its text: the link must be rewritten with it.
             return False
-        # A mark around the region stays if something is left under it and all that is new fits.
+        # A mark around the region stays if it keeps some content and all new content may carry it.
         emptied = region.c == region.d and fills_mark(row, region, inner)
         return not emptied and self._fits(region, wrap.mark)
 
     def _fits(self, region: Region, mark: Mark) -> bool:
-        """Whether everything new in the region may stand under a mark that lies around it."""
+        """Return whether all new content of the region may carry a mark that lies around it."""
         return all(
             mark in item.marks if isinstance(item, Text) else mark.kind not in {"link", "code"}
             for _, _, item in self._new_row.parts(region.c, region.d)
@@ -190,18 +201,19 @@ class LeafDiff:
     # Cutting and writing
 
     def _cut(self, row: TokenRow, region: Region) -> Cut | None:
-        """The bytes to replace and the marks that lie around them."""
+        """Return the bytes to replace and the marks around them, None if there is no place."""
         if region.start >= 0:
             return region.start, region.end, self._marks_around(region.start, region.end)
         return self._insertion_point(row, region)
 
     def _marks_around(self, start: int, end: int) -> Marks:
+        """Return the marks that enclose a byte range."""
         return tuple(
             w.mark for w in self._mark_ranges if w.inner.start <= start and end <= w.inner.end
         )
 
     def _insertion_point(self, row: TokenRow, region: Region) -> Cut | None:
-        """The best place for an insertion between two tokens: where its marks already are."""
+        """Return the best place between two tokens: where most of its marks already apply."""
         at = region.a
         if not len(row):
             return None
@@ -226,7 +238,7 @@ class LeafDiff:
         return best
 
     def _is_outside_delimiters(self, place: int) -> bool:
-        """Whether a place lies in no delimiter."""
+        """Return whether a place is not inside a delimiter."""
         return not any(
             w.outer.start < place < w.inner.start or w.inner.end < place < w.outer.end
             for w in self._mark_ranges
@@ -241,6 +253,7 @@ class LeafDiff:
         body_style: Callable[[], Style],
         escape_level: int,
     ) -> str | None:
+        """Return a region's new content as text, None if it cannot be written there."""
         items: list[Inline] = [
             Text(text, item.marks) if isinstance(item, Text) else item
             for _, text, item in self._new_row.parts(region.c, region.d)
@@ -249,7 +262,7 @@ class LeafDiff:
         if any(m.kind == "code" for m in cut[2]):
             text = "".join(i.text for i in items if isinstance(i, Text))
             return None if "`" in text else esc.escape_pipes(text) if in_table else text
-        # Text under the marks that are there has no style of its own.
+        # Text that adds no marks depends on no style, so the body's style need not be detected.
         bare = all(isinstance(i, Text) and set(i.marks) <= set(cut[2]) for i in items)
         style = replace(DEFAULT if bare else body_style(), width=None)
         flat = self._old.kind != "paragraph"

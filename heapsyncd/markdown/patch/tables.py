@@ -1,4 +1,4 @@
-"""Edits inside a table: cells, and rows that come or go."""
+"""Edit the cells and rows of a table."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _WORD = re.compile(r"\w")
 
 
 def edit_table(context: PatchContext, old: Block, new: Block, prefix: bytes) -> bool:
-    """Edit a table's lines; False when rows and columns changed."""
+    """Edit a table's lines. Returns False if both rows and columns changed."""
     if not new.children or context.step:
         return False
     if len(old.children[0].children) != len(new.children[0].children):
@@ -23,7 +23,7 @@ def edit_table(context: PatchContext, old: Block, new: Block, prefix: bytes) -> 
     rows = list(old.children)
     buffer = context.buffer
     lead = buffer.indent(rows[0]) if buffer.has_own_line(rows[0]) else prefix
-    # The header stays the header, whatever it resembles.
+    # The header is always paired with the header, whatever it resembles.
     _edit_row(context, rows, 0, new.children[0])
     for removed, added, pair in groups(rows[1:], new.children[1:]):
         _put_rows(context, rows, removed.start, [new.children[j + 1] for j in added], lead)
@@ -38,7 +38,7 @@ def edit_table(context: PatchContext, old: Block, new: Block, prefix: bytes) -> 
 def _put_rows(
     context: PatchContext, rows: list[Block], i: int, fresh: list[Block], lead: bytes
 ) -> None:
-    """Write rows behind the ``i``-th; the header is number 0, and its rule goes with it."""
+    """Write rows after the ``i``-th. Row 0 is the header, with the rule below it."""
     if not fresh:
         return
     buffer, writer = context.buffer, context.writer()
@@ -46,7 +46,7 @@ def _put_rows(
     at = buffer.next_line(span_of(rows[i])[1])
     if i == 0:
         at = buffer.next_line(at)
-    # One that moves looks as it did.
+    # A moved row keeps its source.
     known = {row: buffer.data[slice(*span_of(row))] for row in rows[1:]}
     lines = (known.get(row) or pipes.line(writer, row, widths) for row in fresh)
     text = b"".join(lead + line + buffer.newline for line in lines)
@@ -56,7 +56,10 @@ def _put_rows(
 
 
 def _widths(buffer: EditBuffer, rows: list[Block]) -> list[int]:
-    """How wide the columns' cells are at least, so that their pipes stay one below another."""
+    """Return the least cell width for each column that keeps its pipes aligned.
+
+    0 for a column that is not aligned.
+    """
     columns = [Block("row", children=c) for c in zip(*(r.children for r in rows), strict=True)]
     if len(rows) < 2 or not all(map(is_whole, rows)):
         return [0 for _ in columns]
@@ -67,7 +70,7 @@ def _widths(buffer: EditBuffer, rows: list[Block]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Pipes:
-    """How a row is fenced in: pipes at its ends, blanks beside pipes."""
+    """How a row is fenced: outer pipes on either side, spaces beside pipes."""
 
     first: bool
     last: bool
@@ -75,14 +78,17 @@ class _Pipes:
 
     @classmethod
     def of(cls, line: bytes) -> "_Pipes":
-        """As a row that stands there."""
+        """Detect the fencing of an existing row."""
         line = line.strip()
         last = line.endswith(b"|") and not line.endswith(b"\\|")
         pad = " " if _BESIDE_PIPE.search(line) else ""
         return cls(line.startswith(b"|"), last, pad)
 
     def line(self, writer: Writer, row: Block, widths: list[int]) -> bytes:
-        """A new row's line. Where its end could be misread, it gets pipes."""
+        """Return the line of a new row.
+
+        Outer pipes are added where it could be misread without.
+        """
         cells = (f"{self.pad}{writer.leaf(cell)}{self.pad}" for cell in row.children)
         texts = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
         line = "|".join(texts)
@@ -99,7 +105,7 @@ def _edit_row(context: PatchContext, rows: list[Block], i: int, new: Block) -> N
     pairs = enumerate(zip(old.children, new.children, strict=True))
     edits = [(k, a, b) for k, (a, b) in pairs if a != b]
     if any(a.span is None or a.span.start == a.span.end for _, a, _ in edits):
-        # A cell that has no place in the source yet.
+        # A cell without a place in the source: write the whole row.
         context.buffer.replace(*span_of(old), context.writer().row(new).encode())
         return
     for k, a, b in edits:

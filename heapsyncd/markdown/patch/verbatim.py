@@ -1,4 +1,4 @@
-"""Blocks that are in the source already, to be written elsewhere just as they stand there."""
+"""Find blocks that already stand in the source, to copy them unchanged."""
 
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.patch.edit_buffer import EditBuffer, span_of
@@ -11,14 +11,14 @@ _MAX_CHARS = 50_000
 
 
 class Verbatim:
-    """The old tree's blocks by what they are.
+    """Looks up the old tree's blocks by value.
 
     Args:
-        sheet: the source.
+        buffer: the source.
         tree: its tree.
         trace: of the tree.
         links: names and ids.
-        notes: link definitions to read a part of the text with.
+        definitions: link definitions needed to read a part of the text.
     """
 
     def __init__(
@@ -32,8 +32,9 @@ class Verbatim:
         self._found: dict[Block, Block] | None = None
 
     def lines(self, block: Block) -> list[str] | None:
-        """A block's lines as they stand, without their container's prefix; None when there is no
-        such block, or its lines alone are not it.
+        """Return a block's source lines without its container's prefix.
+
+        None if there is no such block, or if its lines read alone are a different block.
         """
         if block.kind not in _KINDS:
             return None
@@ -42,7 +43,7 @@ class Verbatim:
             self._found = {b: b for b in reversed(blocks)}
         old = self._found.get(block)
         text = None if old is None else self._text(old)
-        # A definition stays where it is, or goes to the end: it would stand twice.
+        # Link definitions are kept separately. Copied here, they would be duplicated.
         if text is None or len(text) > _MAX_CHARS or "]:" in text:
             return None
         definitions = self._definitions if "[" in text else ""
@@ -50,6 +51,7 @@ class Verbatim:
         return text.split("\n") if is_it else None
 
     def _text(self, old: Block) -> str | None:
+        """Return a block's source without its container's prefix, None if that is unclear."""
         start, end = span_of(old)
         first, *rest = self._buffer.data[start:end].decode().replace("\r\n", "\n").split("\n")
         if start in self._trace.indented_code:
@@ -67,7 +69,7 @@ class Verbatim:
 
 
 def without_prefix(line: str, prefix: str) -> str:
-    """A line without its container's prefix, which a lazy one lacks."""
+    """Strip the container's prefix from a line. A lazy continuation line may lack it."""
     if line.startswith(prefix):
         return line.removeprefix(prefix)
     return line.lstrip(" \t>" if prefix.strip() else " \t")

@@ -1,7 +1,7 @@
-"""The inline content of one block: events to runs and atoms, each knowing its bytes.
+"""Read the inline content of one block into runs and atoms with their source bytes.
 
-What the tree has no word for is read as the text it is written with (inline HTML, footnote
-references, unknown wikilinks, links around something that is no text): nothing is lost.
+What the tree cannot express is read as its own source text: inline HTML, footnote references,
+unknown wikilinks, links around something other than text. So no text is lost.
 """
 
 from typing import Any
@@ -39,15 +39,19 @@ _HANDLERS = {
     "TaskListMarker": "_on_task",
     "FootnoteReference": "_on_literal",
 }
-"""By name: bound methods would be a cycle that holds on to all events."""
+"""Method names. Bound methods would form a reference cycle that keeps all events alive."""
 
 
 class LeafReader:
-    r"""Reads inline events from an index on, until a block opens or closes.
+    """Reads inline events until a block opens or closes.
+
+    A run's text is *exact* where its source bytes are the text itself, and *rewritten* where they
+    are not (escapes, entities, line breaks). Each rewritten piece is recorded with its end in the
+    trace.
 
     Args:
         source: the text.
-        events: its events (or those of a part, ranges moved).
+        events: its events, or those of a part with ranges moved to match.
     """
 
     def __init__(self, source: Source, events: Events) -> None:
@@ -61,10 +65,11 @@ class LeafReader:
         self._pieces: list[Piece] = []
         self._length = 0
         self._next = -1
-        """Where the next byte continues the last piece; -1 when nothing can."""
+        """The offset at which a byte would continue the last piece; -1 if none can."""
         self._first = 0
         self._underlines: dict[int, bool] | None = None
         self._opened: list[Marks] = []
+        """For each open mark, the marks that were active before it."""
 
     def read(
         self, i: int, *, in_table: bool = False, quotes: int = 0
@@ -72,9 +77,9 @@ class LeafReader:
         r"""Read one leaf.
 
         Args:
-            i: the index of its first event.
-            in_table: ``\|`` is a pipe here.
-            quotes: how many block quotes are around; their markers may start a literal's lines.
+            i: index of its first event.
+            in_table: whether it is a table cell, where ``\|`` is a pipe.
+            quotes: number of enclosing block quotes; literal lines may begin with their markers.
 
         Returns:
             The content in canonical form, and the index of the event that ended it.
@@ -100,12 +105,12 @@ class LeafReader:
         return self._finish(), i
 
     def _single_text(self, i: int) -> tuple[Inline, ...] | None:
-        """The content of the commonest leaf, one stretch of bare text; None when it is another."""
+        """Return the content if it is one exact text without marks, else None. Most leaves are."""
         return single_text(self._source.data, self._events, i)
 
     def _finish(self) -> tuple[Inline, ...]:
         if not self._items and not self._marks and self._words:
-            # The common case by far: one run of bare text.
+            # By far the most common case: one run without marks.
             text, pieces = "".join(self._words), tuple(self._pieces)
             self._clear()
             return unmarked_run(text, pieces)
@@ -142,13 +147,16 @@ class LeafReader:
         return i + 1
 
     def _on_task(self, _: bool, where: Range, i: int) -> int:
-        """A box where the list has no tasks; the caller takes those of task lists itself."""
+        """Read a task box in a list without tasks as text.
+
+        The caller handles those of task lists.
+        """
         blank = self._source.data[where["end"] : where["end"] + 1] in {b" ", b"\t"}
         self._literal(where["start"], where["end"] + blank)
         return i + 1
 
     def _text(self, text: str, start: int, end: int) -> None:
-        """Text that stands literally in the source, or else one odd piece."""
+        """Add text that is exact if its source bytes equal it, else rewritten."""
         if self._source.data[start:end] != text.encode():
             self._rewritten(text, start, end)
         elif "\0" in text:
@@ -159,6 +167,7 @@ class LeafReader:
             self._exact(text, start)
 
     def _exact(self, text: str, start: int) -> None:
+        """Add text whose source bytes are the text itself."""
         if not text:
             return
         if start != self._next:
@@ -168,7 +177,10 @@ class LeafReader:
         self._next = start + (len(text) if text.isascii() else len(text.encode()))
 
     def _rewritten(self, text: str, start: int, end: int) -> None:
-        """Text written otherwise than it reads. A newline (an entity can say it) is a break."""
+        """Add text written differently in the source.
+
+        A newline in it, from an entity, becomes a break.
+        """
         for k, part in enumerate(text.replace("\r", "\n").split("\n")):
             if k:
                 self._atom("break", start, end)
@@ -177,6 +189,7 @@ class LeafReader:
                 self._append_rewritten(clean, start, end)
 
     def _append_rewritten(self, text: str, start: int, end: int) -> None:
+        """Add one rewritten piece with the range of its source."""
         self._pieces.append(Piece(self._length, (), start))
         self._words.append(text)
         self._length += len(text)
@@ -185,7 +198,7 @@ class LeafReader:
             self._source.trace.piece_ends[start] = end
 
     def _literal(self, start: int, end: int) -> None:
-        """The source itself as text; a line end with the next line's prefix reads as a space."""
+        """Add a source range as text. A line end with the next line's prefix reads as a space."""
         data = self._source.data
         while start < end:
             newline = data.find(b"\n", start, end)
@@ -198,6 +211,7 @@ class LeafReader:
             self._rewritten(" ", line_end, start)
 
     def _literal_line(self, start: int, end: int) -> None:
+        """Add one line of source as text, with escaped pipes resolved in a table."""
         data = self._source.data
         while self._in_table and (pipe := data.find(b"\\|", start, end)) >= 0:
             self._text(data[start:pipe].decode(), start, pipe)
@@ -230,7 +244,7 @@ class LeafReader:
         self._items.append(Atom(kind, attrs(**values), span=Span(start, end)))
 
     def _on_start(self, value: Any, where: Range, i: int) -> int:
-        """Open a mark, or read a whole link; stop where a block begins."""
+        """Open a mark or read a whole link. Stops where a block begins."""
         if type(value) is str:
             mark = inline_links.MARKS.get(value)
             if mark is None:
@@ -244,6 +258,7 @@ class LeafReader:
         return self._link(kind, data, where, i) if kind in {"Link", "Image"} else _STOP
 
     def _link(self, kind: str, data: dict[str, Any], where: Range, i: int) -> int:
+        """Read a link, an image or a wikilink. Returns the next index."""
         start, end = where["start"], where["end"]
         last = closing(self._events, i)
         if inline_links.is_literal(self._source, self._events, i):
@@ -281,7 +296,7 @@ class LeafReader:
         if not self._opened:
             return _STOP
         self._flush()
-        # An underline may reach over the end of what it began in.
+        # A `<u>` may be closed after the end of the mark in which it began.
         underlined = inline_links.UNDERLINE in self._marks
         before = tuple(m for m in self._opened.pop() if m != inline_links.UNDERLINE)
         self._marks = marks(*before, inline_links.UNDERLINE) if underlined else before
@@ -305,6 +320,7 @@ class LeafReader:
         return i + 1
 
     def _pairs(self) -> dict[int, bool]:
+        """Return the paired underline tags of this leaf, found when first needed."""
         if self._underlines is None:
             self._underlines = inline_links.pair_underlines(
                 self._source, self._events, self._first

@@ -1,7 +1,7 @@
-"""A body to its tree: ``P``.
+"""Parse a body into a tree (``P`` in the laws of ``README.md``).
 
-A body is read section by section, and what a section reads as is remembered: to read a body again
-after an edit costs what the edit touched.
+A body is read section by section, and sections are cached by their text. Reading a body again
+after an edit costs only what the edit touched.
 """
 
 from dataclasses import dataclass
@@ -18,18 +18,20 @@ from heapsyncd.tree import LISTS, Block
 __all__ = ["MAX_DEPTH", "Section", "Sections", "clear_cache", "parse"]
 
 _CACHE_CHARS = 500_000
-"""Characters of sections that are surely remembered, or those of the body read last; at most twice
-as many are. One takes some 13 bytes.
+"""How many characters of sections the cache surely holds.
+
+It holds more if the last body was longer, and up to twice as many. A character takes 13 bytes.
 """
 _SECTION_OVERHEAD = 100
-"""What a section counts beside its length, so that many short ones are bounded, too."""
+"""Characters that each section counts in addition to its length, which bounds their number."""
 
 Lookups = dict[tuple[str, str], str | None]
+"""What was looked up in ``Links`` and found: (method, argument) to result."""
 
 
 @dataclass(slots=True)
 class Section:
-    """A part of a body and what it reads as, with what it asked about names for that."""
+    """A part of a body with its blocks, and the link lookups that its reading depends on."""
 
     text: str
     blocks: tuple[Block, ...]
@@ -37,7 +39,7 @@ class Section:
     hints: StyleHints | None = None
 
     def style_hints(self, links: Links) -> StyleHints:
-        """What the section says about the style of its body, found when first asked for."""
+        """Return the section's style hints, computed on first use."""
         if self.hints is None:
             trace = Trace()
             self.hints = style_hints(self.text.encode(), read(self.text, links, trace), trace)
@@ -45,20 +47,20 @@ class Section:
 
 
 def parse(body: str, links: Links) -> Block:
-    """Read a body (front matter and BOM already off).
+    """Parse a body, without BOM and front matter, into a tree.
 
-    Blocks and runs don't know where in the body they stand (``read`` tells). Never fails: all text
-    is some markdown.
+    Blocks and runs have no source positions; ``blocks.read`` provides them. Never fails: any text
+    is valid markdown.
     """
     return Block("doc", (), tuple(Sections.of(body, links).blocks()))
 
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """A body that was read.
+    """A body that was read in sections.
 
-    ``found``: its sections; their texts joined are the body, lone CRs as newlines. ``goes_on``:
-    for each section, whether its first block is the rest of the list that is the last one of the
+    ``found``: the sections; their joined texts are the body with lone CRs as newlines.
+    ``continues_list``: for each section, whether its first block continues the list that ends the
     section before.
     """
 
@@ -67,7 +69,13 @@ class Sections:
 
     @classmethod
     def of(cls, body: str, links: Links, min_chars: int = MIN_CHARS) -> "Sections":
-        """Read a body; ``least``: as for ``sections``."""
+        """Read a body.
+
+        Args:
+            body: the text, without BOM and front matter.
+            links: resolves names.
+            min_chars: the least length of a section, as for ``sections``.
+        """
         room = max(_CACHE_CHARS, len(body) * 5 // 4)
         found: list[Section] = []
         continues_list: list[bool] = []
@@ -80,7 +88,7 @@ class Sections:
         return cls(found, continues_list)
 
     def blocks(self) -> list[Block]:
-        """The blocks of the whole body, lists that were cut as one."""
+        """Return the blocks of the whole body, with lists that were cut joined again."""
         out: list[Block] = []
         items: list[Block] = []
         for section, continues_list in zip(self.found, self.continues_list, strict=True):
@@ -101,6 +109,7 @@ def _is_one_list(before: tuple[Block, ...], after: tuple[Block, ...]) -> bool:
 
 
 def _section(text: str, links: Links, room: int) -> Section:
+    """Return a section from the cache, or read it if it is missing or its link lookups changed."""
     known = _cache.get(text, room)
     if known is None or not _is_current(known.lookups, links):
         recording = _RecordingLinks(links)
@@ -110,7 +119,7 @@ def _section(text: str, links: Links, room: int) -> Section:
 
 
 class _RecordingLinks:
-    """Links that remember what they were asked."""
+    """Passes lookups on to other links and records the results."""
 
     def __init__(self, links: Links) -> None:
         self._links = links
@@ -135,11 +144,15 @@ class _RecordingLinks:
 
 
 def _is_current(lookups: Lookups, links: Links) -> bool:
+    """Return whether recorded lookups would still have the same results."""
     return all(getattr(links, what)(name) == result for (what, name), result in lookups.items())
 
 
 class _SectionCache:
-    """The sections read lately. Reading is pure: that threads share it can only cost a reading."""
+    """Holds recently read sections in two generations; a full one replaces the older.
+
+    Threads share it without a lock. Reading is pure, so a race costs at most a repeated reading.
+    """
 
     def __init__(self) -> None:
         self._young: dict[str, Section] = {}
@@ -167,5 +180,5 @@ _cache = _SectionCache()
 
 
 def clear_cache() -> None:
-    """Free what is remembered: all is read anew from here on."""
+    """Drop all cached sections."""
     _cache.clear()

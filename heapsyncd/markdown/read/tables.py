@@ -1,4 +1,4 @@
-"""Tables, with the cells that the parser leaves out."""
+"""Read tables, including the cells that the parser drops."""
 
 import re
 
@@ -14,7 +14,19 @@ _HEAD = "|x|\n|-|\n|"
 def read_table(
     source: Source, found: Events, i: int, reader: LeafReader, quotes: int
 ) -> Block | None:
-    """The table that starts at ``i``; None when it has far too many empty cells."""
+    """Read the table that starts at ``i``.
+
+    Args:
+        source: the text.
+        found: all events.
+        i: index of the table's Start event.
+        reader: reads the cells' content.
+        quotes: number of enclosing block quotes.
+
+    Returns:
+        The table, with rows filled up to equal length; None if it has more than
+        ``MOST_EMPTY_CELLS`` empty cells, to be read as literal text.
+    """
     rows: list[list[Block]] = []
     spans: list[Span] = []
     end, k = closing(found, i), i + 1
@@ -39,19 +51,22 @@ def read_table(
 
 
 def _parser_gave_up(inside: Events) -> bool:
-    """Whether a look at the events alone says so: the parser fills rows up too, until it has had
-    enough and goes on with a paragraph.
+    """Return whether the events show too many empty cells.
+
+    The parser fills rows up itself. At its own limit it stops and goes on with a paragraph.
     """
     empty = sum(1 for e, r in inside if e == {"Start": "TableCell"} and r["start"] >= r["end"])
     return empty > MOST_EMPTY_CELLS or {"Start": "Paragraph"} in (e for e, _ in inside)
 
 
 def _trimmed(source: Source, where: Range) -> Span:
+    """Return a range without trailing whitespace."""
     start = where["start"]
     return Span(start, start + len(source.data[start : where["end"]].rstrip()))
 
 
 def _cells(found: Events, i: int, end: int, reader: LeafReader, quotes: int) -> list[Block]:
+    """Read the cells of one row that the parser reports."""
     cells: list[Block] = []
     while i < end:
         where = found[i][1]
@@ -62,7 +77,7 @@ def _cells(found: Events, i: int, end: int, reader: LeafReader, quotes: int) -> 
 
 
 def _excess_cells(source: Source, row: Range, cells: list[Block], quotes: int) -> list[Block]:
-    """The cells beyond the table's columns, which the parser leaves out."""
+    """Read the cells beyond the header's columns, which the parser drops."""
     last = cells[-1].span if cells else None
     start = last.end if last else row["start"]
     rest = source.data[start : row["end"]].rstrip()
@@ -76,7 +91,7 @@ def _excess_cells(source: Source, row: Range, cells: list[Block], quotes: int) -
 
 
 def _lone_cell(source: Source, start: int, end: int, quotes: int) -> Block:
-    """One cell read on its own, as if it stood in a table of one column."""
+    """Read one cell as if it stood in a table of one column."""
     moved = start - len(_HEAD)
     found = [
         (e, {"start": r["start"] + moved, "end": r["end"] + moved})

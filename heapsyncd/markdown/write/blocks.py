@@ -1,4 +1,4 @@
-"""Blocks as lines: what ``render`` and ``patch`` write anew."""
+"""Write blocks as lines, for ``render`` and ``patch``."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -18,29 +18,34 @@ _OPENER = re.compile(r"\s*(?:[#>+=|~`\[<:_*-]|\d)")
 _TASK = re.compile(r"\[[ xX]\](?:\s|$)")
 _MAX_NUMBER = 999_999_999
 _INDENT_COLUMNS = 4
-"""The columns of a style's indent, be it a tab or spaces."""
+"""The width in columns of ``Style.indent`` if it is not empty, be it a tab or spaces."""
 _ALTERNATIVE_MARKER = {"-": "*", "*": "-", "+": "-", ".": ")", ")": "."}
+"""The marker for a list that follows another list, which would otherwise continue it."""
 _RULE = re.compile(r"([-*])(?: *\1){2,}")
 _SAFE_KINDS = frozenset({"paragraph", "heading", "code", "quote", "rule", "table"})
+"""Blocks that can be written so that they cannot be misread."""
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenBlock:
-    """A block that was written: its first line, and whether it can't be misread."""
+    """A block that was written: the index of its first line, and whether it cannot be misread."""
 
     line: int
     is_safe: bool
 
 
 class Writer:
-    """Writes blocks as lines without their container's prefix; remembers each leaf's rung.
+    """Writes blocks as lines without their container's prefix.
+
+    It remembers the escape level that each leaf needs, so that a caller can raise levels and write
+    again.
 
     Args:
         links: for mentions and files.
-        style: the choices.
-        checked: verify every leaf on its own already.
-        floor: the least rung for text that is not plainly safe.
-        standing: the lines of a block that is in some source already.
+        style: the notation.
+        checked: read every leaf back on its own and pick the lowest escape level that works.
+        min_escape_level: the lowest level for text that is not evidently safe.
+        verbatim: returns the source lines of a block that already stands in some source, or None.
     """
 
     def __init__(
@@ -57,25 +62,29 @@ class Writer:
         self._min_escape_level = min_escape_level
         self._verbatim = verbatim
         self._escape_levels: dict[int, int] = {}
-        """The least rung for a leaf, by identity."""
+        """The lowest escape level for a leaf, by the block's identity."""
         self._kept: list[Block] = []
+        """Keeps these leaves alive, so that no other block gets the same identity."""
         self.checked = checked
         self.is_safe = True
-        """Whether all that was written is such that it can't be misread (``safe_text``)."""
+        """Whether nothing written so far can be misread (``safe_text``)."""
         self.written: list[WrittenBlock] = []
-        """The blocks of a document, as they were written last."""
+        """The top-level blocks of the last call of ``blocks``."""
         self.fill_empty_items = False
-        """Whether items without text are written with something invisible in them."""
+        """Whether items without text get something invisible, so that they are not misread."""
 
     def require_escape_level(self, leaf: Block, escape_level: int) -> None:
-        """From now on write a leaf at this rung at least."""
+        """Write a leaf at this escape level or higher from now on."""
         self._escape_levels[id(leaf)] = max(self._escape_levels.get(id(leaf), 0), escape_level)
-        self._kept.append(leaf)  # so that its identity is not given to another block
+        self._kept.append(leaf)
 
     # Blocks
 
     def blocks(self, blocks: Sequence[Block], depth: int = 0) -> list[str]:
-        """The lines of sibling blocks, a blank line between two."""
+        """Return the lines of sibling blocks, separated by blank lines.
+
+        ``depth`` counts the enclosing containers. At 0 ``written`` is filled.
+        """
         lines: list[str] = []
         last: Block | None = None
         mark = ""
@@ -103,10 +112,10 @@ class Writer:
         return lines
 
     def _marker(self, block: Block, last: Block | None, mark: str) -> str:
-        """The list's bullet or number delimiter, other than that of a list just before it.
+        """Return the list's bullet or number delimiter, other than that of a list just before.
 
-        Tasks and plain items next to each other share one: they read as the one list of the
-        source that they may have come from.
+        Neighbouring lists of tasks and of plain items share one: together they read as the one
+        source list they may come from.
         """
         ordered = block.kind == "ordered_list"
         first = self._style.delimiter if ordered else self._style.bullet
@@ -115,10 +124,10 @@ class Writer:
         return mark if is_one_source_list(last, block) else _ALTERNATIVE_MARKER[mark]
 
     def _block(self, block: Block, depth: int, *, in_item: bool = False) -> list[str]:
-        """One block that is no list."""
+        """Return the lines of one block that is no list."""
         self.is_safe = self.is_safe and block.kind in _SAFE_KINDS and depth < MAX_DEPTH - 4
         if depth > MAX_DEPTH + 20:
-            # Deeper than what reads back: the words at least.
+            # Too deep to read back as blocks: keep at least the words.
             return [esc.escape(w, 1) for w in block.words().split("\n")]
         match block.kind:
             case "paragraph":
@@ -160,12 +169,12 @@ class Writer:
     def _list(self, block: Block, mark: str, depth: int) -> list[str]:
         lines = self._items(block, mark, depth)
         if any(_RULE.fullmatch(line) for line in lines):
-            # Nothing but bullets on a line (`- - -`) is a rule; with another among them it is not.
+            # A line of nothing but equal bullets (`- - -`) is a rule. Another bullet avoids it.
             lines = self._items(block, "+", depth)
         return lines
 
     def _items(self, block: Block, mark: str, depth: int) -> list[str]:
-        """Items one below the other, or with blank lines between when the list is loose."""
+        """Return the lines of a list's items, separated by blank lines if the list is loose."""
         lines: list[str] = []
         tight = is_tight(block)
         number = max(int(block.get("start") or 0), 0)
@@ -179,10 +188,17 @@ class Writer:
         return lines
 
     def item(self, item: Block, head: str, *, tight: bool, depth: int = 0) -> list[str]:
-        """An item behind its marker and gap, the rest of it indented to the first line's text."""
+        """Return the lines of one item.
+
+        Args:
+            item: the item.
+            head: its marker and the gap after it.
+            tight: whether its list has no blank lines.
+            depth: number of enclosing containers.
+        """
         indent = " " * len(head)
         if self._style.indent and len(head) <= _INDENT_COLUMNS:
-            # Behind a quote's marker a tab may be too narrow: only reading back can tell.
+            # After a quote's marker a tab may be too narrow. Only reading back can tell.
             indent, self.is_safe = self._style.indent, False
         self.is_safe = self.is_safe and is_safe_item(item) and len(head) <= 10
         inner = self._item_blocks(item, tight=tight, depth=depth)
@@ -206,7 +222,7 @@ class Writer:
         if first.kind == "paragraph" and item.get("checked") is None:
             start = first.inline[0]
             if isinstance(start, Text) and _TASK.match(start.text):
-                # Text that looks like a task's box.
+                # The text looks like a task's box: escape it.
                 self.require_escape_level(first, 1)
         if first.kind == "rule":
             lines = self._block(first, depth + 2, in_item=True)
@@ -226,14 +242,14 @@ class Writer:
         return [*rows[:1], "|" + " --- |" * columns, *rows[1:]]
 
     def row(self, row: Block) -> str:
-        """The line of one row."""
+        """Return the line of one table row."""
         self.is_safe = self.is_safe and bool(row.children)
         return "".join(["|", *(f" {self.leaf(cell)} |" for cell in row.children)])
 
     # Leaves
 
     def leaf(self, block: Block) -> str:
-        """A block's inline content at the least rung that is known, or looks, right."""
+        """Return a block's inline content at the lowest escape level known or likely to work."""
         items = block.inline
         escape_level = max(self._escape_levels.get(id(block), 0), self._min_escape_level)
         is_whole = not escape_level and not self.checked
@@ -257,12 +273,12 @@ class Writer:
         if block.kind == "heading":
             return esc.escape_closing_hashes(text, escape_level)
         if block.kind == "paragraph" and escape_level and _is_images(block.inline):
-            # With something beside it an image is no attached file.
+            # An image with something beside it is not read as an attached file.
             text += GUARD
         return wrap(text, None if flat else style.width)
 
     def _reads_back(self, block: Block, text: str) -> bool:
-        """Whether the leaf alone reads as itself."""
+        """Return whether the leaf, read alone, is the block."""
         if block.kind == "cell":
             read = parse(f"|x|\n|-|\n|{text}|", self._links).children
             return len(read) == 1 and [
@@ -274,7 +290,7 @@ class Writer:
 
 
 def _opens_block(items: Sequence[Inline]) -> bool:
-    """Whether a line of the content looks as if it might begin some other block."""
+    """Return whether a line of the content could be read as the start of another block."""
     return any(
         isinstance(item, Text)
         and _OPENER.match(item.text) is not None
@@ -288,7 +304,10 @@ def _is_images(items: Sequence[Inline]) -> bool:
 
 
 def _attempts(escape_level: int, style: Style, items: Sequence[Inline]) -> list[tuple[int, Style]]:
-    """The rungs from one on; where there is emphasis, also with the other character for it."""
+    """Return the escape levels from one on, with the style to use for each.
+
+    If there is emphasis, each range of levels is also tried with the other emphasis character.
+    """
     low, high = (
         range(escape_level, min(2, esc.ESCAPE_LEVELS)),
         range(max(escape_level, 2), esc.ESCAPE_LEVELS),

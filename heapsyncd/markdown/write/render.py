@@ -1,8 +1,8 @@
-"""A tree to a body: ``R``, verified by reading the result back.
+"""Write a tree as a body (``R`` in the laws of ``README.md``) and verify the result.
 
-First everything is written as plainly as it looks safe. What can't be misread (``safe_text``) is
-done then; the rest is parsed, and where it does not read as the tree the blocks in question climb
-the ladder of ``escaping``.
+Everything is first written as plainly as looks safe. What cannot be misread (``safe_text``) needs
+no check. The rest is parsed, and where it does not read as the tree, the blocks concerned are
+written at higher escape levels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,17 +19,17 @@ __all__ = ["DEFAULT", "Style", "render"]
 
 
 def render(tree: Block, links: Links, style: Style = DEFAULT, *, tail: str = "") -> str:
-    """Write a document.
+    """Write a tree as a body.
 
     Args:
-        tree: canonical.
+        tree: a canonical document.
         links: for mentions and files.
-        style: the choices.
-        tail: link definitions to stand at the end, as they are.
+        style: the notation.
+        tail: link definitions to append unchanged.
 
     Returns:
-        The body, ending with one newline, '' for an empty tree. ``parse`` reads it back as the
-        same tree for every canonical tree of at most ``MAX_DEPTH`` containers one in another.
+        The body, ending with one newline; '' for an empty tree. ``parse`` reads it as the same
+        tree for every canonical tree that is at most ``MAX_DEPTH`` containers deep.
     """
     writer = Writer(links, style)
     text = ""
@@ -48,8 +48,10 @@ def render(tree: Block, links: Links, style: Style = DEFAULT, *, tail: str = "")
 def _reads_back(
     lines: Sequence[str], written: Sequence[WrittenBlock], blocks: Sequence[Block], links: Links
 ) -> bool:
-    """Whether lines read as their blocks: those that can be misread are read, each with the block
-    before it and the one behind, which can't be and so keep what is wrong from going any further.
+    """Return whether lines read as their blocks. Only blocks that can be misread are parsed.
+
+    Each is parsed with the blocks before and after it. Those cannot be misread and so stop an
+    error from reaching further.
     """
     start = 0
     while start < len(written):
@@ -68,14 +70,17 @@ def _reads_back(
 
 
 def _escalate(writer: Writer, tree: Block, read: Block, attempt: int) -> None:
-    """What to do otherwise next time: check each leaf, then climb where the result differs."""
+    """Choose what to write differently on the next attempt.
+
+    The first time, check each leaf. Then raise the escape level where the result differs.
+    """
     if not writer.checked:
         writer.checked = True
         return
     wanted, got = tree.children, read.children
     first, last = equal_ends(wanted, got)
     writer.fill_empty_items = writer.fill_empty_items or (attempt > 1 and len(wanted) != len(got))
-    # The block before may have swallowed the first one that differs.
+    # The first block that differs may have been read as part of the one before.
     for k in range(max(first - 1, 0), len(wanted) - last):
         same_place = got[k] if len(got) == len(wanted) else None
         for leaf, is_alone in _differing(wanted[k], same_place):
@@ -84,7 +89,7 @@ def _escalate(writer: Writer, tree: Block, read: Block, attempt: int) -> None:
 
 
 def _differing(wanted: Block, got: Block | None) -> Iterator[tuple[Block, bool]]:
-    """The leaves that read wrong; with True where only the leaf does, not what is around it."""
+    """Yield the leaves that are read wrongly, with True if everything around the leaf is right."""
     todo = [(wanted, got)]
     while todo:
         a, b = todo.pop()
