@@ -100,7 +100,7 @@ CURES: dict[str, Case] = {
         lambda r: (r / "link.md").unlink(),
     ),
     "a pipe, removed": (
-        lambda r: os.mkfifo(r / "pipe"), "pipe", "no regular file", lambda r: (r / "pipe").unlink()
+        lambda r: os.mkfifo(r / "pipe"), "pipe", "not a regular", lambda r: (r / "pipe").unlink()
     ),
     "a name that is no UTF-8, renamed": (
         new(os.fsdecode(b"caf\xe9.md")), "caf\ufffd.md", "not UTF-8",
