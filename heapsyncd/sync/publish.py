@@ -65,7 +65,7 @@ async def publish(heap: HeapContext, look_at: set[str], *, everything: bool = Fa
 
     while True:
         async with heap.lock:
-            if heap.rearrange:
+            if heap.layout.rearrange:
                 # What is deleted first: another may have got its place.
                 await take_deleted_away(heap, look_at)
                 await put_in_place(heap, look_at)
@@ -87,11 +87,13 @@ async def _publish_batch(
     heap: HeapContext, states: Sequence[BlockState], look_at: set[str]
 ) -> None:
     if any(
-        s.deleted_at_ms is None and s.id not in heap.places and s.id not in heap.index.path_of
+        s.deleted_at_ms is None
+        and s.id not in heap.layout.places
+        and s.id not in heap.index.path_of
         for s in states
     ):
         await plan_places(heap)
-    places = heap.places
+    places = heap.layout.places
     states = [s for s in await unhidden(heap, states, places) if _is_free(heap, s, places)]
     gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
     await remove(heap, await removable(heap, gone), look_at)
@@ -133,7 +135,7 @@ async def _write_files(
             changes, done = await show_files(heap, holding, look_at)
         await commit_entries(heap, state.id, changes, stale=not done)
     if states:
-        heap.to_transfer.set()
+        heap.wake.transfer.set()
 
 
 async def _trouble(heap: HeapContext, block: BlockId, reason: str) -> None:

@@ -59,6 +59,8 @@ class HeapReport:
     notices: list[str] = field(default_factory=list)
     transfers: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    watch_trouble: str | None = None
+    """Why the folder is not watched but looked at now and then; None: it is watched."""
     reading: bool = False
     """Whether changes of the folder are being looked at."""
     ails: dict[str, str] = field(default_factory=dict)

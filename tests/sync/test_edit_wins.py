@@ -17,6 +17,7 @@ from heapsyncd.model import ChangePage, Push, PushResult
 from heapsyncd.sync.edits import moves
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.offline.status import cached_status
+from heapsyncd.sync.pull import pull, receive
 from tests.server.rig import with_map
 from tests.sync.proxy import Proxy, before, dropped
 from tests.sync.rig import Device, World, until
@@ -100,7 +101,7 @@ class Gate:
             await self.open.wait()
             return await real(backend, heap_id, cursor_ms)
 
-        patch.setattr(HeaperBackend, "changes", moves)
+        patch.setattr(HeaperBackend, "changes", changes)
 
 
 # ---- nothing is sent before the news ----------------------------------------------------------
@@ -242,6 +243,59 @@ async def test_an_edit_that_comes_while_a_deletion_is_decided(
     assert not await is_trashed(world, block)
 
 
+async def test_a_deletion_that_crosses_a_push(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deletion reaches the server just before an edit does, and is heard of here just after the
+    edit was acknowledged: its author had not seen the edit, which wins. Once the server has told
+    of the edit, a deletion stays.
+    """
+    block = await world.add("Note", "text\n")
+    device = world.device()
+    device.poll_interval_s = 3600.0
+    real_push, real_receive = HeaperBackend.push, receive.receive
+    crossed: list[BlockId] = []
+    told = asyncio.Event()
+
+    async def push(
+        backend: HeaperBackend, heap_id: HeapId, updates: Sequence[Push]
+    ) -> list[PushResult]:
+        if not crossed:
+            crossed.append(block)
+            await world.change(block, deleted_at_ms=THEN_MS)
+        return await real_push(backend, heap_id, updates)
+
+    async def after_the_answer(heap: HeapContext, items: Sequence[receive.Incoming]) -> None:
+        if crossed:
+            await until(lambda: not heap.index.unsent, "the edit is acknowledged")
+        await real_receive(heap, items)
+        if crossed:
+            told.set()
+
+    async def is_sent() -> bool:
+        return "more words" in await world.text(block)
+
+    monkeypatch.setattr(HeaperBackend, "push", push)
+    monkeypatch.setattr(pull, "receive", after_the_answer)
+    async with device.running():
+        await device.in_sync()
+        await until(lambda: world.server.followers(block), "followed")
+        edit(device, "text", "text and words")
+        await until(told.is_set, "the deletion is heard")
+        await device.in_sync()
+        assert says(device, "words")
+        assert not await is_trashed(world, block)
+        (notice,) = await notices(device)
+        assert notice.startswith("Note.md: it was deleted on the server and edited here")
+        edit(device, "words", "more words")
+        await until(is_sent, "it is sent")
+        await device.in_sync()
+        await world.change(block, deleted_at_ms=THEN_MS + 1)
+        await until(lambda: not device.notes(), "the deletion stays")
+        await device.in_sync()
+    assert await is_trashed(world, block)
+
+
 async def test_old_news_are_not_the_news(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was asked for before the link broke says nothing of what happened since."""
     real, asked, go = HeaperBackend.changes, asyncio.Event(), asyncio.Event()
@@ -257,7 +311,7 @@ async def test_old_news_are_not_the_news(world: World, monkeypatch: pytest.Monke
         await go.wait()
         return page
 
-    monkeypatch.setattr(HeaperBackend, "changes", moves)
+    monkeypatch.setattr(HeaperBackend, "changes", changes)
     block = await world.add("Note", "text\n")
     device = world.device()
     device.poll_interval_s = 0.1

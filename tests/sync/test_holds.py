@@ -303,7 +303,7 @@ async def test_killed_while_a_decision_is_carried_out(
 
     await decide(device, decision)
     with monkeypatch.context() as patch:
-        patch.setattr(HeapContext, "release", killed)
+        patch.setattr(HeapContext, "release_holds", killed)
         with pytest.raises(BaseExceptionGroup):
             await device.once()
     await device.synced()

@@ -112,6 +112,45 @@ async def test_answers_that_say_nothing_new_load_nothing(
     assert len(loaded) == 1
 
 
+async def test_the_echo_of_our_own_push_costs_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server sends what was pushed back to all who follow the note, to its author, too: he
+    knows it by its bytes, without a look at the cache. Somebody else's edit right behind is new.
+    """
+    block = await world.add("Note", "text\n")
+    device = world.device()
+    device.poll_interval_s = 3600.0
+    heard: list[receive.Incoming] = []
+    looked_at: list[receive.Incoming] = []
+    real, real_round = receive.receive, receive._round
+
+    async def noted(heap: HeapContext, items: Sequence[receive.Incoming]) -> None:
+        heard.extend(items)
+        await real(heap, items)
+
+    async def noted_round(
+        heap: HeapContext, items: Sequence[receive.Incoming]
+    ) -> list[receive.Absorbed]:
+        looked_at.extend(items)
+        return await real_round(heap, items)
+
+    monkeypatch.setattr(pull, "receive", noted)
+    monkeypatch.setattr(receive, "_round", noted_round)
+    async with device.running():
+        await device.in_sync()
+        await all_followed(world, [block])
+        heard.clear()
+        looked_at.clear()
+        (device.root / "Note.md").write_text("words of ours\n")
+        await until(lambda: bool(heard), "the echo")
+        await device.in_sync()
+        assert looked_at == []
+        await world.change(block, body="words of theirs\n")
+        await until(lambda: device.notes()["Note.md"] == "words of theirs\n", "their words")
+        assert len(looked_at) == 1
+
+
 async def test_news_alone_are_nothing_to_push(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -351,7 +351,7 @@ async def test_after_a_suspend_both_ways_at_once(
     """
     slept = [0.0]
     monkeypatch.setattr(
-        "heapsyncd.sync.runtime.account.Suspends",
+        "heapsyncd.sync.runtime.account.SuspendDetector",
         lambda: SuspendDetector(always_s=lambda: time.monotonic() + slept[0]),
     )
     monkeypatch.setattr("heapsyncd.sync.runtime.account.BEAT_S", 0.05)

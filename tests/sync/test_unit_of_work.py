@@ -110,19 +110,19 @@ def facts(index: Index) -> dict[str, object]:
 
 async def test_the_index_follows_a_commit(heap: HeapContext) -> None:
     """What a unit of work stored is in the index when it returns, and places are worked out."""
-    heap.rearrange = False
+    heap.layout.rearrange = False
     assert await heap.store(everything) == "done"
     assert facts(heap.index) == await stored(heap)
     assert heap.index.path_of == {NOTE: "Place/Ship.md", FOLDER: "Place"}
     assert heap.index.blocks[NOTE].folder == FOLDER
-    assert heap.rearrange
+    assert heap.layout.rearrange
 
 
 async def test_places_stay_when_only_a_mark_changed(heap: HeapContext) -> None:
     """A block that only has to be published again moves nothing."""
-    heap.rearrange = False
+    heap.layout.rearrange = False
     await heap.store(lambda change: change.update(NOTE, stale=1))
-    assert not heap.rearrange
+    assert not heap.layout.rearrange
 
 
 async def test_memory_stays_when_a_statement_fails(
@@ -130,7 +130,7 @@ async def test_memory_stays_when_a_statement_fails(
 ) -> None:
     """Whichever statement fails, the commit too: memory is as it was, and as it is stored."""
     before = facts(heap.index)
-    heap.rearrange = False
+    heap.layout.rearrange = False
     for statement in range(1000):
         connections[0].fails_in = statement
         try:
@@ -138,7 +138,7 @@ async def test_memory_stays_when_a_statement_fails(
         except FolderTrouble:
             connections[0].fails_in = None
             assert facts(heap.index) == before == await stored(heap)
-            assert not heap.rearrange
+            assert not heap.layout.rearrange
         else:
             break
     assert statement > 10

@@ -29,8 +29,8 @@ def fast(held_above: int = 10_000) -> Iterator[None]:
     through.
     """
     found = [
-        importlib.import_module(f"{sync.__name__}.{module.name}")
-        for module in pkgutil.iter_modules(sync.__path__)
+        importlib.import_module(module.name)
+        for module in pkgutil.walk_packages(sync.__path__, f"{sync.__name__}.")
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("heapsyncd.backoff.SERVER", Backoff(0.1, 1.0))

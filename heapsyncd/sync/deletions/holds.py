@@ -42,7 +42,7 @@ async def vanished(heap: HeapContext, gone: Sequence[EntryRow]) -> None:
     # One hold of the lock: an edit that is received after the look at what others wrote finds the
     # deletion, and wins over it there.
     async with heap.lock:
-        known = [e for e in gone if e.path in heap.index.entries and e.path not in heap.held_up]
+        known = [e for e in gone if e.path in heap.index.entries and e.path not in heap.holds.up]
         known = await _without_unseen(heap, known)
         # What the server deleted itself needs nobody's word.
         live = [e for e in known if heap.index.is_live(e.block_id)]
@@ -117,7 +117,7 @@ async def removable(heap: HeapContext, gone: Sequence[BlockState]) -> list[Block
     The caller has the lock.
     """
     at = {s.id: heap.index.path_of[s.id] for s in gone if s.id in heap.index.path_of}
-    rows = [heap.index.entries[p] for p in at.values() if p not in heap.held_up]
+    rows = [heap.index.entries[p] for p in at.values() if p not in heap.holds.up]
     if not rows:
         return list(gone)
     doomed = await heap.db.read(lambda tx: holds.doomed(tx, heap.id))
@@ -146,7 +146,7 @@ async def _stopped(
 ) -> bool:
     """Whether deletions are to be held; if not, they count for the next ones."""
     size = heap.index.files()
-    standing = bool(heap.held_up if direction == "up" else heap.held_down)
+    standing = bool(heap.holds.up if direction == "up" else heap.holds.down)
     now = now_ms()
 
     def weigh(tx: Tx) -> bool:
@@ -170,7 +170,7 @@ async def _hold(heap: HeapContext, direction: Direction, rows: Sequence[EntryRow
         return held
 
     for hold in await heap.db.write(store):
-        heap.hold(hold)
+        heap.holds.add(hold)
     log.warning("deletions held", heap=heap.report.title, direction=direction, count=len(rows))
 
 
@@ -181,12 +181,12 @@ async def settle(heap: HeapContext, present: Collection[str] = ()) -> None:
         heap: the heap.
         present: paths that were seen in the folder just now.
     """
-    over = [h for p, h in heap.held_up.items() if p in present or p not in heap.index.entries] + [
+    over = [h for p, h in heap.holds.up.items() if p in present or p not in heap.index.entries] + [
         h
-        for i, h in heap.held_down.items()
+        for i, h in heap.holds.down.items()
         if heap.index.is_live(i) or i not in heap.index.path_of
     ]
-    await heap.release(over)
+    await heap.release_holds(over)
 
 
 # ---- carrying out -----------------------------------------------------------------------------
@@ -202,7 +202,7 @@ async def carry_out(heap: HeapContext, look_at: set[str]) -> bool:
         heap: the heap.
         look_at: gets the paths whose files are there again.
     """
-    if not heap.held_up and not heap.held_down:
+    if not heap.holds.up and not heap.holds.down:
         return False
     decided = [h for h in await heap.db.read(lambda tx: holds.of_heap(tx, heap.id)) if h.decision]
     if not decided:
@@ -223,7 +223,7 @@ async def carry_out(heap: HeapContext, look_at: set[str]) -> bool:
         holds.add(tx, heap.id, [replace(h, decision=None) for h in kept])
 
     await heap.db.write(forget)
-    await heap.release([h for h in decided if h not in kept])
+    await heap.release_holds([h for h in decided if h not in kept])
     log.info("held deletions decided", heap=heap.report.title, count=len(decided))
     return True
 
@@ -279,8 +279,8 @@ async def _bring_back(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
             change.update(row.block_id, stale=1)
 
     await heap.store(store)
-    heap.to_publish.set()
-    heap.to_transfer.set()
+    heap.wake.publish.set()
+    heap.wake.transfer.set()
 
 
 async def _remove(heap: HeapContext, held: Sequence[Hold], look_at: set[str]) -> None:

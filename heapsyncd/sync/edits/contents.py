@@ -87,8 +87,8 @@ async def file_created(heap: HeapContext, found: Found, perhaps: Sequence[BlockI
             await _attached(heap, found.path, owner_path, file, stat)
         elif not await _recognised(heap, perhaps, found.path, file, stat):
             await _file_block(heap, found.path, file, stat)
-    heap.to_push.set()
-    heap.to_transfer.set()
+    heap.wake.push.set()
+    heap.wake.transfer.set()
 
 
 async def _recognised(
@@ -112,7 +112,7 @@ async def _recognised(
             change.update(row.block_id, stale=1)
 
         await heap.store(store)
-        heap.to_publish.set()
+        heap.wake.publish.set()
         log.info("recognised", path=path, block=block)
         return True
     return False
@@ -195,7 +195,7 @@ async def content_changed(heap: HeapContext, row: EntryRow, stat: Stat) -> None:
             await heap.store(lambda change: change.save([same]))
             return
         await _versioned(heap, now, _file_entry(row.path, hashed, stat), stat)
-    heap.to_transfer.set()
+    heap.wake.transfer.set()
 
 
 async def _versioned(heap: HeapContext, row: EntryRow, file: FileEntry, stat: Stat) -> None:

@@ -97,9 +97,9 @@ async def notes_created(heap: HeapContext, saved: Sequence[Saved]) -> None:
             for start in range(0, len(fresh), CREATE_BATCH):
                 await _create(heap, fresh[start : start + CREATE_BATCH], tags)
     if saved:
-        heap.to_publish.set()
-        heap.to_push.set()
-        heap.to_follow.set()
+        heap.wake.publish.set()
+        heap.wake.push.set()
+        heap.wake.follow.set()
 
 
 async def _create(

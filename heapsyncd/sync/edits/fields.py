@@ -80,8 +80,8 @@ async def edit_fields(
         return seq
 
     heap.replicas.put(block, await heap.store(store), live)
-    heap.to_push.set()
-    heap.to_publish.set()
+    heap.wake.push.set()
+    heap.wake.publish.set()
 
 
 async def bring_folders_back(heap: HeapContext, folder: BlockId | None) -> None:

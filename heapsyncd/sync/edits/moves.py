@@ -121,7 +121,7 @@ async def folder_created(heap: HeapContext, found: Found) -> None:
             change.save([row])
 
         await heap.store(store)
-    heap.to_push.set()
+    heap.wake.push.set()
     log.info("new folder", path=found.path, block=state.id)
 
 

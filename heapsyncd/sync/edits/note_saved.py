@@ -107,9 +107,9 @@ async def _take_in(
     for path, error in (t for t in results if not isinstance(t, Taken)):
         heap.problems.found("content", path, f"this edit could not be sent: {error}")
     if not all(t.words is not None or t.is_touched for t in taken):
-        heap.to_publish.set()
+        heap.wake.publish.set()
     if any(t.update is not None for t in taken):
-        heap.to_push.set()
+        heap.wake.push.set()
 
 
 def _store(change: Change, heap: HeapContext, taken: Taken) -> int:

@@ -72,8 +72,8 @@ def inside(root: Path, paths: Sequence[str]) -> list[str]:
 
 
 async def _version(heap: HeapContext, entry: EntryRow, number: int | None) -> dict[str, Any]:
-    if entry.path in heap.held_up:
-        await heap.release([heap.held_up[entry.path]])
+    if entry.path in heap.holds.up:
+        await heap.release_holds([heap.holds.up[entry.path]])
     for _ in range(TRIES):
         try:
             gone = await heap.disk.stat(entry.path) is None

@@ -239,7 +239,7 @@ class Reader:
         now, view = live.fields(), live.view()
         shown = shown_files(view)
         is_same = state.deleted_at_ms is None and now == before and not (now.files or shown)
-        if not is_same or self._heap.rearrange:
+        if not is_same or self._heap.layout.rearrange:
             return taken
         links = NoteLinks(self._heap.index, state.id)
         values = front_values(self._heap.index, state, self._entry.path, now)

@@ -22,6 +22,8 @@ class Problems:
 
     def __init__(self, rows: Iterable[ProblemRow] = ()) -> None:
         self._rows: dict[Key, ProblemRow] = {(r.path, r.finder): r for r in rows}
+        self.kept = self.rows()
+        """As the cache has them."""
         self._fresh: set[Key] = set()
         """Found since a pass began."""
 

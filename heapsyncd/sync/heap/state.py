@@ -14,7 +14,6 @@ from heapsyncd.cache.atwork import AtWork
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.holds import Hold
-from heapsyncd.cache.problems import ProblemRow
 from heapsyncd.database import Database, Tx
 from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.folder.disk import HeapFolder
@@ -53,8 +52,113 @@ class PutOff:
 
 
 @dataclass
+class Wake:
+    """What wakes the loops of a heap: set by whoever leaves work for one."""
+
+    publish: asyncio.Event = field(default_factory=asyncio.Event)
+    push: asyncio.Event = field(default_factory=asyncio.Event)
+    pull: asyncio.Event = field(default_factory=asyncio.Event)
+    transfer: asyncio.Event = field(default_factory=asyncio.Event)
+    follow: asyncio.Event = field(default_factory=asyncio.Event)
+    scan_all: bool = False
+    """Whether the whole folder is to be scanned: there are files that belong to no block now."""
+
+
+@dataclass
+class ServerLink:
+    """What is known of the server: whether its news was heard, and how far."""
+
+    current: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the server can be reached and what it had to say since then has been received:
+    nothing is sent before that, on any path, so that a deletion is known before an edit is pushed
+    over it, and an edit before a deletion is."""
+    breaks: int = 0
+    """How often the server was lost: news that were asked for before the last time are old."""
+    cursor_ms: int | None = None
+    """How far the delta feed was read; the cache's may lag behind by empty pages."""
+    in_doubt: bool = True
+    """Whether the server may have gone back in time since it was last heard."""
+    doubted: set[BlockId] = field(default_factory=set)
+    """Blocks of which the server seems to lack what it acknowledged: their whole states are asked
+    for by the next pull."""
+    in_trash: set[BlockId] = field(default_factory=set)
+    """Blocks in the server's trash that the cache does not know."""
+    recent_acks: RecentAcks = field(default_factory=RecentAcks)
+    live: LiveFeed | None = None
+    """The live connection, while there is one."""
+    follows_all: bool = False
+    """Whether every note is followed over it."""
+    oversized_at_s: float = math.inf
+    """When, on the monotonic clock, to look for what only the live link takes (``oversized``)."""
+    oversized_tries: int = 0
+
+    def lost(self) -> None:
+        """The server was lost: what happens there meanwhile is not known here."""
+        self.current.clear()
+        self.breaks += 1
+
+
+@dataclass
+class Layout:
+    """Where blocks should stand in the folder, and what is not mirrored there."""
+
+    rearrange: bool = True
+    """Whether places have to be worked out anew."""
+    places: dict[BlockId, str] = field(default_factory=dict)
+    """Where blocks should stand, as last worked out."""
+    ignore: Ignore = NO_RULES
+    """What is never read or written; kept current by ``ignore_rules``."""
+    hidden: set[BlockId] = field(default_factory=set)
+    """Blocks that are not written because their place is ignored."""
+    unmoved: set[str] = field(default_factory=set)
+    """Paths whose contents are not sent or fetched because they are ignored."""
+    placeholders: set[str] | None = None
+    """Those that are on the disk; None before the first look."""
+
+
+@dataclass
+class Holds:
+    """Deletions that wait for a person's word."""
+
+    up: dict[str, Hold] = field(default_factory=dict)
+    """Made here, by path."""
+    down: dict[BlockId, Hold] = field(default_factory=dict)
+    """Made on the server."""
+
+    def add(self, hold: Hold) -> None:
+        """A deletion is held now."""
+        if hold.direction == "up":
+            self.up[hold.path] = hold
+        else:
+            self.down[hold.block_id] = hold
+
+    def remove(self, hold: Hold) -> None:
+        """It is held no more."""
+        if hold.direction == "up":
+            self.up.pop(hold.path, None)
+        else:
+            self.down.pop(hold.block_id, None)
+
+    def values(self) -> tuple[Hold, ...]:
+        """All of them."""
+        return (*self.up.values(), *self.down.values())
+
+
+@dataclass
+class TransferState:
+    """How the transfers of contents stand."""
+
+    limit_bytes: int | None = None
+    """Larger contents stay on the server until somebody asks for them; None: none does."""
+    put_off: dict[str, PutOff] = field(default_factory=dict)
+    """Transfers that were refused, by path."""
+    moved_bytes: dict[str, int] = field(default_factory=dict)
+    """How far the transfers are, by path."""
+
+
+@dataclass
 class HeapContext:
-    """One heap's mirror in memory.
+    """One heap's mirror in memory: what its parts share.
 
     ``lock``: held while a replica is read, changed and stored, and while files are written, so
     that no two of them interleave. Never held across a request to the server.
@@ -71,77 +175,19 @@ class HeapContext:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)
     """Of this process's edits; a fresh one at every start (document/README)."""
-    replicas: Replicas = field(init=False)
-    to_publish: asyncio.Event = field(default_factory=asyncio.Event)
-    to_push: asyncio.Event = field(default_factory=asyncio.Event)
-    to_pull: asyncio.Event = field(default_factory=asyncio.Event)
-    to_transfer: asyncio.Event = field(default_factory=asyncio.Event)
-    to_follow: asyncio.Event = field(default_factory=asyncio.Event)
-    listed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once the server's blocks are known, so that a file can be told from a new one."""
-    current: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while the server can be reached and what it had to say since then has been received:
-    nothing is sent before that, on any path, so that a deletion is known before an edit is pushed
-    over it, and an edit before a deletion is."""
-    breaks: int = 0
-    """How often the server was lost: news that were asked for before the last time are old."""
-    cursor_ms: int | None = None
-    """How far the delta feed was read; the cache's may lag behind by empty pages."""
-    in_doubt: bool = True
-    """Whether the server may have gone back in time since it was last heard."""
-    doubted: set[BlockId] = field(default_factory=set)
-    """Blocks of which the server seems to lack what it acknowledged: their whole states are asked
-    for by the next pull."""
-    in_trash: set[BlockId] = field(default_factory=set)
-    """Blocks in the server's trash that the cache does not know."""
-    to_look: bool = False
-    """Whether the whole folder is to be looked at: files have become nobody's."""
-    rearrange: bool = True
-    """Whether places have to be worked out anew."""
-    places: dict[BlockId, str] = field(default_factory=dict)
-    """Where blocks should stand, as last worked out."""
+    replicas: Replicas = field(default_factory=Replicas)
+    wake: Wake = field(default_factory=Wake)
+    link: ServerLink = field(default_factory=ServerLink)
+    layout: Layout = field(default_factory=Layout)
+    holds: Holds = field(default_factory=Holds)
+    transfers: TransferState = field(default_factory=TransferState)
     problems: Problems = field(default_factory=Problems)
     """Trouble with files."""
-    kept_problems: tuple[ProblemRow, ...] = ()
-    """As the cache has it."""
-    held_up: dict[str, Hold] = field(default_factory=dict)
-    """Deletions made here that wait for a person's word, by path."""
-    held_down: dict[BlockId, Hold] = field(default_factory=dict)
-    """Deletions made on the server that wait for a person's word."""
-    sent: RecentAcks = field(default_factory=RecentAcks)
-    live: LiveFeed | None = None
-    """The live connection, while there is one."""
-    follows_all: bool = False
-    """Whether every note is followed over it."""
-    large_at_s: float = math.inf
-    """When, on the monotonic clock, to look for what only the live link takes (``oversized``)."""
-    large_tries: int = 0
-    watch_trouble: str | None = None
-    """Why the folder is not watched but looked at now and then; None: it is watched."""
-    began_ns: int = field(default_factory=time.time_ns)
-    """When this life began, by the clock that stamps files."""
     rewrites: RewriteLimit = field(default_factory=RewriteLimit)
-    ignore: Ignore = NO_RULES
-    """What is never read or written; kept current by ``ignore_rules``."""
-    hidden: set[BlockId] = field(default_factory=set)
-    """Blocks that are not written because their place is ignored."""
-    unmoved: set[str] = field(default_factory=set)
-    """Paths whose contents are not sent or fetched because they are ignored."""
-    placeholders: set[str] | None = None
-    """Those that are on the disk; None before the first look."""
-    put_off: dict[str, PutOff] = field(default_factory=dict)
-    """Transfers that were refused, by path."""
-    moved_bytes: dict[str, int] = field(default_factory=dict)
-    """How far the transfers are, by path."""
-    files_limit_bytes: int | None = None
-    """Larger contents stay on the server until somebody asks for them; None: none does."""
-
-    def __post_init__(self) -> None:
-        self.replicas = Replicas()
 
     async def load_index(self) -> None:
         """Fill the index and the holds from the cache."""
-        self.rearrange = True
+        self.layout.rearrange = True
         self.index = await self.db.read(
             lambda tx: Index(
                 blocks.of_heap(tx, self.id),
@@ -159,13 +205,10 @@ class HeapContext:
         ]
         await self.store(lambda change: change.save(asked))
 
-        held = await self.db.read(lambda tx: holds.of_heap(tx, self.id))
-        self.held_up.clear()
-        self.held_down.clear()
-        for hold in held:
-            self.hold(hold)
+        self.holds = Holds()
+        for hold in await self.db.read(lambda tx: holds.of_heap(tx, self.id)):
+            self.holds.add(hold)
         self.problems = Problems(await self.db.read(lambda tx: problems.load(tx, self.id)))
-        self.kept_problems = self.problems.rows()
 
     async def store(self, work: Callable[[Change], T]) -> T:
         """Carry out a unit of work in one transaction, and return what ``work`` returns. The index
@@ -188,24 +231,19 @@ class HeapContext:
 
     def _follow(self, stored: Stored) -> None:
         if stored.apply(self.index):
-            self.rearrange = True
-
-    def out_of_touch(self) -> None:
-        """The server was lost: what happens there meanwhile is not known here."""
-        self.current.clear()
-        self.breaks += 1
+            self.layout.rearrange = True
 
     def in_touch(self, breaks: int) -> None:
         """The server's news were received; ``breaks`` is as it was when they were asked for."""
-        if breaks == self.breaks:
-            self.current.set()
+        if breaks == self.link.breaks:
+            self.link.current.set()
         else:
-            self.to_pull.set()
+            self.wake.pull.set()
 
     def look_at_files(self) -> None:
         """There are files that are nobody's now: they are found as new ones."""
-        self.to_look = self.report.reading = True
-        self.to_publish.set()
+        self.wake.scan_all = self.report.reading = True
+        self.wake.publish.set()
 
     async def take_replica(self, state: BlockState, updates: Sequence[bytes]) -> Replica:
         """A block's replica, to be changed: it is not kept again until ``replicas.put``, so that
@@ -225,57 +263,40 @@ class HeapContext:
 
     def tidy(self) -> None:
         """Free the memory of what may not be asked for again; now and then."""
-        self.sent.forget()
+        self.link.recent_acks.forget()
         if not self.lock.locked():
             self.replicas.forget_views()
         look_through()
 
-    def hold(self, hold: Hold) -> None:
-        """A deletion is held now."""
-        if hold.direction == "up":
-            self.held_up[hold.path] = hold
-        else:
-            self.held_down[hold.block_id] = hold
-
-    async def release(self, held: Sequence[Hold]) -> None:
+    async def release_holds(self, held: Sequence[Hold]) -> None:
         """They are held no more."""
         if not held:
             return
         await self.db.write(lambda tx: holds.release(tx, self.id, held))
         for hold in held:
-            if hold.direction == "up":
-                self.held_up.pop(hold.path, None)
-            else:
-                self.held_down.pop(hold.block_id, None)
-        self.to_publish.set()
+            self.holds.remove(hold)
+        self.wake.publish.set()
 
     async def count(self) -> None:
         """Bring the report's numbers and problems up to date."""
         moving = self.moving()
         self.problems.only("transfer", {e.path for e in moving})
         found = self.problems.rows()
-        if found != self.kept_problems:
+        if found != self.problems.kept:
             await self.db.write(lambda tx: problems.save(tx, self.id, found))
-            self.kept_problems = found
+            self.problems.kept = found
         index = self.index
         self.report.notes = index.notes
         self.report.pending_up = len(index.unsent | index.born)
         self.report.pending_down = len(index.wanted | (index.stale - self._waiting()))
-        self.report.held_deletions = len(self.held_up) + len(self.held_down)
-        notice = self.rewrites.notice(self.index.files(), time.monotonic())
-        self.report.notices = [] if notice is None else [notice]
-        if self.hidden:
-            self.report.notices.append(
-                f"{len(self.hidden)} blocks are not written: .heaperignore names their places"
-            )
-        if self.watch_trouble is not None:
-            self.report.notices.append(self.watch_trouble)
+        self.report.held_deletions = len(self.holds.values())
+        self.report.notices = self._notices()
         self.report.transfers = [
             {
                 "path": e.path,
                 "direction": e.todo,
                 "size": e.size,
-                "done": self.moved_bytes.get(e.path, 0),
+                "done": self.transfers.moved_bytes.get(e.path, 0),
             }
             for e in moving
         ]
@@ -287,6 +308,15 @@ class HeapContext:
             found,
             lambda path: path in self.index.entries or bool(self.index.below(path)),
         )
+
+    def _notices(self) -> list[str]:
+        hidden = len(self.layout.hidden)
+        found = (
+            self.rewrites.notice(self.index.files(), time.monotonic()),
+            f"{hidden} blocks are not written: .heaperignore names their places" if hidden else "",
+            self.report.watch_trouble,
+        )
+        return [notice for notice in found if notice]
 
     async def recount(self) -> None:
         """The same, with what is looked up only for those who ask: which notes are pending and
@@ -304,24 +334,24 @@ class HeapContext:
 
     def _waiting(self) -> set[BlockId]:
         """The blocks that are not published because their deletion is held."""
-        held = (*self.held_up.values(), *self.held_down.values())
         return {
             h.block_id
-            for h in held
+            for h in self.holds.values()
             if h.role != "attachment" and (h.direction == "up") == self.index.is_live(h.block_id)
         }
 
     def moving(self) -> list[EntryRow]:
         """The contents that are to be sent or fetched, by path; what is ignored waits."""
-        return [self.index.entries[p] for p in sorted(self.index.moving - self.unmoved)]
+        return [self.index.entries[p] for p in sorted(self.index.moving - self.layout.unmoved)]
 
     def hides(self, path: str, block: BlockId, rules: Ignore | None = None) -> bool:
         """Whether a block's place is ignored; by the present rules, unless others are given."""
-        return (rules or self.ignore).match(path, self.index.kind(block) == "folder")
+        return (rules or self.layout.ignore).match(path, self.index.kind(block) == "folder")
 
     def on_demand(self, size_bytes: int) -> bool:
         """Whether a content of this size stays on the server until somebody asks for it."""
-        return self.files_limit_bytes is not None and size_bytes > self.files_limit_bytes
+        limit = self.transfers.limit_bytes
+        return limit is not None and size_bytes > limit
 
     def step(self, work: str, done: int, total: int) -> None:
         """Tell of progress."""

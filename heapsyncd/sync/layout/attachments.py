@@ -104,7 +104,7 @@ async def show_files(
     heirs = {p for k, p in wanted.items() if k not in known}
     done = True
     for key, entry in known.items():
-        if key not in wanted and entry.path not in heirs and entry.path not in heap.held_up:
+        if key not in wanted and entry.path not in heirs and entry.path not in heap.holds.up:
             done &= await _take_away(heap, entry, look_at, named=key in holding.shown)
     try:
         await _rearrange(heap, {k: e for k, e in known.items() if k in wanted}, wanted)
@@ -144,7 +144,7 @@ def todo_of(heap: HeapContext, file: FileEntry, entry: EntryRow) -> Todo | None:
     """What is to be done for a content that is not here. What is here in an older version is kept
     current whatever its size.
     """
-    if not file.is_uploaded or heap.ignore.match(entry.path, False):
+    if not file.is_uploaded or heap.layout.ignore.match(entry.path, False):
         return None
     if entry.inode is None and entry.todo != "download" and heap.on_demand(file.size_bytes):
         return "remote"

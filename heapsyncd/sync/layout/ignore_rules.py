@@ -44,13 +44,13 @@ class Rules:
     async def load(cls, heap: HeapContext) -> "Rules":
         """The rules that were last taken, in this life or an earlier one."""
         text = await heap.db.read(lambda tx: heaps.get_meta(tx, _key(heap.id)))
-        heap.ignore = Ignore.parse(text)
+        heap.layout.ignore = Ignore.parse(text)
         rules = cls(heap, text)
-        heap.unmoved = rules._unmoved(heap.ignore)
+        heap.layout.unmoved = rules._unmoved(heap.layout.ignore)
         return rules
 
     async def reread(self, now: float) -> float | None:
-        """Look at the file. Taken rules are in ``heap.ignore``.
+        """Look at the file. Taken rules are in ``heap.layout.ignore``.
 
         Args:
             now: monotonic seconds.
@@ -82,10 +82,10 @@ class Rules:
         return 0.0
 
     async def _take(self, text: str) -> None:
-        heap, old = self.heap, self.heap.ignore
+        heap, old = self.heap, self.heap.layout.ignore
         new = Ignore.parse(text)
         async with heap.lock:
-            places = heap.places or await plan_places(heap)
+            places = heap.layout.places or await plan_places(heap)
             at = {**places, **heap.index.path_of}
             shown = [
                 b for b, p in at.items() if heap.hides(p, b, old) and not heap.hides(p, b, new)
@@ -101,11 +101,11 @@ class Rules:
                     _show(change, block)
 
             await heap.store(store)
-            heap.hidden.difference_update(shown)
-            heap.ignore, self.text, self._seen = new, text, None
-            heap.unmoved = self._unmoved(new)
-        heap.to_publish.set()
-        heap.to_transfer.set()
+            heap.layout.hidden.difference_update(shown)
+            heap.layout.ignore, self.text, self._seen = new, text, None
+            heap.layout.unmoved = self._unmoved(new)
+        heap.wake.publish.set()
+        heap.wake.transfer.set()
         log.info("rules taken", heap=heap.report.title, shown=len(shown), back=len(gone))
 
     def _unmoved(self, rules: Ignore) -> set[str]:
@@ -151,5 +151,5 @@ async def unhidden(
             change.update(state.id, stale=0)
 
     await heap.store(store)
-    heap.hidden.update(s.id for s in hidden if s.deleted_at_ms is None)
+    heap.layout.hidden.update(s.id for s in hidden if s.deleted_at_ms is None)
     return [s for s in states if s not in hidden]

@@ -104,7 +104,7 @@ async def write_planned(
 
     await heap.store(store)
     if attachments:
-        heap.to_transfer.set()
+        heap.wake.transfer.set()
 
 
 def _written(

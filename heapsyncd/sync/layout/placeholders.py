@@ -44,14 +44,14 @@ def text_of(path: str, size_bytes: int | None) -> bytes:
 async def settle_placeholders(heap: HeapContext) -> None:
     """Make the placeholders that are missing, take away those that stand for nothing (more)."""
     wanted = {placeholder_of(p): p for p in heap.index.remote}
-    if heap.placeholders is None:
+    if heap.layout.placeholders is None:
         found = (await heap.disk.scan(ONLY_PLACEHOLDERS)).entries.values()
-        heap.placeholders = {e.path for e in found if e.kind == "file"}
-    if wanted.keys() == heap.placeholders:
+        heap.layout.placeholders = {e.path for e in found if e.kind == "file"}
+    if wanted.keys() == heap.layout.placeholders:
         return
-    for path in sorted(heap.placeholders - wanted.keys()):
+    for path in sorted(heap.layout.placeholders - wanted.keys()):
         await drop_placeholder(heap, path)
-    for path in sorted(wanted.keys() - heap.placeholders):
+    for path in sorted(wanted.keys() - heap.layout.placeholders):
         entry = heap.index.entries[wanted[path]]
         try:
             await heap.disk.make_dir(str(PurePosixPath(path).parent)) if "/" in path else None
@@ -60,13 +60,13 @@ async def settle_placeholders(heap: HeapContext) -> None:
         except (Moved, FolderTrouble) as error:
             heap.problems.found("write", path, error)
             continue
-        heap.placeholders.add(path)
+        heap.layout.placeholders.add(path)
 
 
 async def drop_placeholder(heap: HeapContext, path: str) -> None:
     """Take a placeholder away, if it is one; a note's empty directory of attachments with it."""
-    if heap.placeholders is not None:
-        heap.placeholders.discard(path)
+    if heap.layout.placeholders is not None:
+        heap.layout.placeholders.discard(path)
     try:
         data, stat = await heap.disk.read(path, _MOST_BYTES)
         if data.startswith(_FIRST):

@@ -30,16 +30,16 @@ async def plan_places(heap: HeapContext) -> dict[BlockId, str]:
     holds the lock.
     """
     # In a thread because it looks at the whole heap.
-    heap.places = await offload(lambda: place(heap.index.placed(), heap.index.path_of))
-    heap.index.plan(heap.places)
-    return heap.places
+    heap.layout.places = await offload(lambda: place(heap.index.placed(), heap.index.path_of))
+    heap.index.plan(heap.layout.places)
+    return heap.layout.places
 
 
 async def put_in_place(heap: HeapContext, look_at: set[str]) -> None:
     """Work out every block's place, and move what stands elsewhere."""
     places = await plan_places(heap)
     # What is held as deleted has no file to move.
-    live = {b: p for b, p in heap.index.path_of.items() if b in places and p not in heap.held_up}
+    live = {b: p for b, p in heap.index.path_of.items() if b in places and p not in heap.holds.up}
     for step in arrange(live, places):
         try:
             await make_above(heap, step.new, places)
@@ -51,7 +51,7 @@ async def put_in_place(heap: HeapContext, look_at: set[str]) -> None:
             if await heap.disk.stat(step.old) is not None:
                 heap.problems.found("write", step.old, f"it could not be moved: {error.reason}")
             return
-    heap.rearrange = False
+    heap.layout.rearrange = False
     heap.index.retitled.clear()
 
 
@@ -60,7 +60,7 @@ async def make_above(heap: HeapContext, path: str, places: dict[BlockId, str]) -
     held), as the folder blocks they are.
     """
     above = [str(p) for p in reversed(PurePosixPath(path).parents)][1:]
-    new = [p for p in above if p not in heap.index.entries or p in heap.held_up]
+    new = [p for p in above if p not in heap.index.entries or p in heap.holds.up]
     if not new:
         return
     blocks_at = {p: b for b, p in places.items()}
@@ -69,7 +69,7 @@ async def make_above(heap: HeapContext, path: str, places: dict[BlockId, str]) -
         if directory in blocks_at:
             entry = stamped(EntryRow(directory, blocks_at[directory], "folder"), stat, None)
             await commit_entries(heap, entry.block_id, [entry])
-    await heap.release([heap.held_up[p] for p in new if p in heap.held_up])
+    await heap.release_holds([heap.holds.up[p] for p in new if p in heap.holds.up])
 
 
 async def _move_assets(heap: HeapContext, old_note: str, new_note: str, look_at: set[str]) -> None:
@@ -183,7 +183,7 @@ async def _unlink(heap: HeapContext, entry: EntryRow, owned: Sequence[EntryRow])
     for one in [e for e in owned if e.todo == "remote"]:
         await drop_placeholder(heap, placeholder_of(one.path))
     for one in reversed(owned):
-        if (stat := stat_of(one)) is not None and one.path not in heap.held_up:
+        if (stat := stat_of(one)) is not None and one.path not in heap.holds.up:
             await heap.disk.remove(one.path, stat)
     if len(owned) > 1:
         await heap.disk.remove_dir(assets_of(entry.path))

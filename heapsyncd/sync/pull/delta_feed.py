@@ -26,27 +26,29 @@ _NOT_THE_CURSOR = frozenset({401, 403, 404})
 
 async def poll(heap: HeapContext) -> bool:
     """Read the delta feed to its end; whether it said anything new."""
-    if heap.cursor_ms is None:
+    if heap.link.cursor_ms is None:
         rows = await heap.db.read(heaps.load_all)
-        heap.cursor_ms = next(r.cursor_ms for r in rows if r.id == heap.id)
+        heap.link.cursor_ms = next(r.cursor_ms for r in rows if r.id == heap.id)
     lately = (
-        await heap.db.read(lambda tx: blocks.newest(tx, heap.id, SURE)) if heap.in_doubt else []
+        await heap.db.read(lambda tx: blocks.newest(tx, heap.id, SURE))
+        if heap.link.in_doubt
+        else []
     )
     if lately:
         # Read from the last changes that we were told of: are they there still?
-        heap.cursor_ms = min(heap.cursor_ms, lately[-1].announced_ms)
+        heap.link.cursor_ms = min(heap.link.cursor_ms, lately[-1].announced_ms)
     told = _Told()
     news = await _read(heap, told)
     if not told.whole and any(s.id not in told.blocks for s in lately):
-        heap.cursor_ms = 0
+        heap.link.cursor_ms = 0
         news = await _read(heap, told) or news
     if told.whole:
-        heap.in_trash = told.trashed - heap.index.blocks.keys()
+        heap.link.in_trash = told.trashed - heap.index.blocks.keys()
     if told.older or told.whole:
         news = await tell_again(heap, told.older, told.blocks if told.whole else None) or news
     if news:
-        heap.to_pull.set()
-        heap.to_publish.set()
+        heap.wake.pull.set()
+        heap.wake.publish.set()
     return news
 
 
@@ -64,9 +66,9 @@ class _Told:
 async def _read(heap: HeapContext, told: _Told) -> bool:
     news = False
     while True:
-        assert heap.cursor_ms is not None
-        begins = heap.cursor_ms == 0
-        page = None if begins else await _page(heap, heap.cursor_ms)
+        assert heap.link.cursor_ms is not None
+        begins = heap.link.cursor_ms == 0
+        page = None if begins else await _page(heap, heap.link.cursor_ms)
         if page is None:
             told.whole, begins = True, True
             await _list_rows(heap)
@@ -77,7 +79,7 @@ async def _read(heap: HeapContext, told: _Told) -> bool:
         # An empty page is not written down: a restart asks from a little earlier, that is all.
         if page.changed or page.gone or begins:
             await _know(heap, page)
-            moving = begins or page.cursor_ms > heap.cursor_ms
+            moving = begins or page.cursor_ms > heap.link.cursor_ms
             async with heap.lock:
                 changed, older, abandoned = await heap.store(
                     lambda change, p=page, m=moving: _announce(change, heap, p, moving=m)  # type: ignore[misc]
@@ -86,7 +88,7 @@ async def _read(heap: HeapContext, told: _Told) -> bool:
             if abandoned:
                 heap.look_at_files()
         news = news or changed
-        moved, heap.cursor_ms = page.cursor_ms > heap.cursor_ms, page.cursor_ms
+        moved, heap.link.cursor_ms = page.cursor_ms > heap.link.cursor_ms, page.cursor_ms
         # A server that asks again without moving on would be asked for ever.
         if not page.more or not (moved or changed):
             return news
@@ -105,7 +107,7 @@ async def _page(heap: HeapContext, cursor_ms: int) -> ChangePage | None:
         if page.cursor_ms >= cursor_ms:
             return page
     log.warning("the feed begins anew", heap=heap.report.title, cursor_ms=cursor_ms)
-    heap.cursor_ms = 0
+    heap.link.cursor_ms = 0
     return None
 
 
@@ -125,10 +127,10 @@ async def from_trash(heap: HeapContext, found: Iterable[BlockId]) -> bool:
     Raises:
         TryLater and its like: the server can't be asked.
     """
-    wanted = [b for b in found if b in heap.in_trash]
+    wanted = [b for b in found if b in heap.link.in_trash]
     rows = [await heap.backend.row(heap.id, b) for b in wanted]
     await add_rows(heap, [r for r in rows if r is not None])
-    heap.in_trash.difference_update(wanted)
+    heap.link.in_trash.difference_update(wanted)
     return bool(wanted)
 
 
@@ -152,7 +154,7 @@ async def add_rows(heap: HeapContext, rows: Sequence[BlockRow]) -> None:
 
     async with heap.lock:
         await heap.store(store)
-    heap.to_pull.set()
+    heap.wake.pull.set()
 
 
 def _announce(

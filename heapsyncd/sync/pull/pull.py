@@ -68,7 +68,7 @@ async def pull(heap: HeapContext, *, everything: bool = False) -> None:
         ids = [i for i in blocks.wanted(tx, heap.id) if not _is_answered(tx, i, answered)]
         return _still_wanted(tx, ids[:PULL_BLOCKS]), ids[PULL_BLOCKS:]
 
-    if doubted := list(heap.doubted):
+    if doubted := list(heap.link.doubted):
         await heap.store(lambda change: _want(change, doubted))
     while heap.index.wanted:
         batch, left = await heap.db.read(read)
@@ -76,7 +76,7 @@ async def pull(heap: HeapContext, *, everything: bool = False) -> None:
             break
         total = max(total, done + len(batch) + len(left))
         # A whole state shows what is not in it; else only what we lack is asked for.
-        whole = [s for s in batch if heap.in_doubt or s.id in doubted]
+        whole = [s for s in batch if heap.link.in_doubt or s.id in doubted]
         known = await _acknowledged(heap, whole) if whole else {}
         asks = [
             PullAsk(
@@ -98,8 +98,8 @@ async def pull(heap: HeapContext, *, everything: bool = False) -> None:
         if answer.missing:
             await heap.store(lambda change, a=answer.missing: _missing(change, a))  # type: ignore[misc]
         # What is not asked for any more may be sent now, whatever the answer said.
-        heap.to_publish.set()
-        heap.to_push.set()
+        heap.wake.publish.set()
+        heap.wake.push.set()
         got = len(answer.blocks) + len(answer.missing)
         if not got:
             log.warning("pull answered nothing", heap=heap.report.title, asked=len(batch))
@@ -111,8 +111,8 @@ async def pull(heap: HeapContext, *, everything: bool = False) -> None:
         left = [s.id for s in batch if s.id not in given and s.id not in answer.missing] + left
         if everything:
             heap.step("receiving", done, total)
-    heap.doubted.difference_update(doubted)
-    heap.in_doubt = False
+    heap.link.doubted.difference_update(doubted)
+    heap.link.in_doubt = False
 
 
 def _still_wanted(tx: Tx, ids: Sequence[BlockId]) -> list[BlockState]:
@@ -168,10 +168,10 @@ async def follow(heap: HeapContext, limit: int) -> None:
 
     asked = _Asked()
     async with (
-        heap.backend.live(heap.id, opening, heap.out_of_touch) as feed,
+        heap.backend.live(heap.id, opening, heap.link.lost) as feed,
         asyncio.TaskGroup() as group,
     ):
-        heap.live = feed
+        heap.link.live = feed
         group.create_task(_choose(heap, feed, limit))
         group.create_task(_answer(heap, feed, asked))
         try:
@@ -183,28 +183,28 @@ async def follow(heap: HeapContext, limit: int) -> None:
                 gathered_s = time.monotonic()
                 await _happened(heap, asked, _burst(feed, event))
         finally:
-            heap.live = None
+            heap.link.live = None
 
 
 async def _choose(heap: HeapContext, feed: LiveFeed, limit: int) -> None:
     """Keep the set of followed blocks in step with the cache."""
     versions: dict[BlockId, int] = {}
     while True:
-        heap.to_follow.clear()
+        heap.wake.follow.clear()
         states = await heap.db.read(lambda tx: blocks.of_heap(tx, heap.id))
         live = [
             s for s in states if s.deleted_at_ms is None and s.sync_version > 0 and s.state_vector
         ]
         live.sort(key=lambda s: -s.announced_ms)
         chosen = {s.id: s.sync_version for s in live[:limit]}
-        heap.follows_all = len(live) <= limit
+        heap.link.follows_all = len(live) <= limit
         if chosen.keys() != versions.keys():
             feed.follow(chosen)
         for block, version in chosen.items():
             if versions.get(block, version) != version:
                 feed.reopen(block)
         versions = chosen
-        await heap.to_follow.wait()
+        await heap.wake.follow.wait()
 
 
 @dataclass(slots=True)
@@ -221,12 +221,12 @@ async def _answer(heap: HeapContext, feed: LiveFeed, asked: _Asked) -> None:
     """
     while True:
         await asked.some.wait()
-        await heap.current.wait()
-        breaks = heap.breaks
+        await heap.link.current.wait()
+        breaks = heap.link.breaks
         asks = list(islice(asked.left.values(), BURST))
         answers = await _lacking(heap, asks)
         # Else, as long as the socket stands, they are answered after the next news.
-        if heap.breaks == breaks:
+        if heap.link.breaks == breaks:
             for ask, update in zip(asks, answers, strict=False):
                 if asked.left.get(ask.block) is ask:
                     del asked.left[ask.block]
@@ -257,10 +257,10 @@ async def _happened(heap: HeapContext, asked: _Asked, events: Sequence[LiveEvent
                 asked.some.set()
             case LiveLost(block, reason, text):
                 log.debug("no longer followed", block=block, reason=reason, text=text)
-                heap.to_pull.set()
+                heap.wake.pull.set()
             case LiveConnected():
                 # Whatever happened while no socket was open is in the delta feed.
-                heap.to_pull.set()
+                heap.wake.pull.set()
             case LiveDisconnected(reason):
                 asked.left.clear()
                 log.debug("live connection lost", heap=heap.report.title, reason=reason)
@@ -295,13 +295,13 @@ async def _lacking(heap: HeapContext, asks: Sequence[LiveAsked]) -> list[bytes]:
         return [NOTHING] * len(found)
     now_s = time.monotonic()
     for ask, rows in asking:
-        heap.sent.add(ask.block, [r.seq for r in rows if r.local], now_s)
+        heap.link.recent_acks.add(ask.block, [r.seq for r in rows if r.local], now_s)
     answers = await offload(lambda: [_answer_of(ask, rows) for ask, rows in asking])
     behind = [a.block for (a, _), (_, is_less) in zip(asking, answers, strict=True) if is_less]
     if behind:
         # The next pull asks: one that is on its way was asked for before.
-        heap.doubted.update(behind)
-        heap.to_pull.set()
+        heap.link.doubted.update(behind)
+        heap.wake.pull.set()
     return [update for update, _ in answers]
 
 

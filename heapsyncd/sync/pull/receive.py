@@ -95,8 +95,16 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
     them).
     """
     stored: list[Absorbed] = []
+    new: list[Incoming] = []
+    for item in items:
+        if _is_echo(heap, item):
+            heap.link.recent_acks.heard(item.id)
+        else:
+            new.append(item)
+    if not new:
+        return
     async with heap.lock:
-        left = list(items)
+        left = new
         while left:
             # Each round holds a block once, so that its second update is measured from its first.
             once = {item.id: item for item in reversed(left)}
@@ -108,27 +116,46 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
                 if some:
                     stored += await _round(heap, some)
     if stored:
-        heap.to_publish.set()
+        heap.wake.publish.set()
     if any(a.lets_send for a in stored):
-        heap.to_push.set()
+        heap.wake.push.set()
+
+
+def _is_echo(heap: HeapContext, item: Incoming) -> bool:
+    """Whether an update is what this device has just pushed, told without looking at the cache. A
+    block in any other state than settled is looked at: hearing of it may end that.
+    """
+    index, block = heap.index, item.id
+    return (
+        not item.full
+        and not (block in index.wanted or block in index.born or block in index.troubled)
+        and heap.link.recent_acks.is_echo(block, item.sync_version, item.update)
+    )
+
+
+def _is_unheard(heap: HeapContext, block: BlockId) -> bool:
+    """Whether the server has told nothing of a block since it was pushed, though a live link would
+    bring it: what comes from there may have been written before the push arrived.
+    """
+    link = heap.link
+    is_followed = link.live is not None and link.follows_all
+    return is_followed and link.recent_acks.is_unheard(block, time.monotonic())
 
 
 async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]:
     """Take in at most one update of each block; what of it was stored."""
     now_s = time.monotonic()
-    sent = {i.id: heap.sent.of(i.id, now_s) for i in items}
+    acks = heap.link.recent_acks
+    sent = {i.id: acks.of(i.id, now_s) for i in items}
     at = {i.id: heap.replicas.position(i.id) for i in items}
     found = await heap.db.read(
         lambda tx: [(i, _read(tx, heap.id, i, sent[i.id], at[i.id])) for i in items]
     )
-    known = [(item, block) for item, block in found if block is not None]
+    known = [(i, replace(b, unheard=_is_unheard(heap, i.id))) for i, b in found if b is not None]
     # Taken out of the shared ones: what is changed here is put back when that is stored.
     work = [(i, k, heap.replicas.take(k.state.id, k.state.seq)) for i, k in known]
     every = await offload(lambda: [_absorb(heap, k, r, i) for i, k, r in work])
-    for one in every:
-        if one.is_known and one.replica is not None:
-            heap.replicas.put(one.state.id, one.state.seq, one.replica)
-    absorbed = [a for a in every if not a.is_known]
+    absorbed = _news(heap, every)
     if not absorbed:
         return []
     back = [a.fields for a in absorbed if a.returns and a.state.kind != "folder"]
@@ -146,8 +173,18 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
             heap.replicas.put(one.state.id, seq, one.replica)
         was_live = one.state.sync_version and one.state.deleted_at_ms is None
         if one.restart or not was_live:
-            heap.to_follow.set()
+            heap.wake.follow.set()
     return absorbed
+
+
+def _news(heap: HeapContext, every: Sequence[Absorbed]) -> list[Absorbed]:
+    """What is to be stored; of the rest the replicas are put back."""
+    for one in every:
+        if one.is_known or one.is_whole:
+            heap.link.recent_acks.heard(one.state.id)
+        if one.is_known and one.replica is not None:
+            heap.replicas.put(one.state.id, one.state.seq, one.replica)
+    return [a for a in every if not a.is_known]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +197,9 @@ class _Found:
     """Whether there are edits, of a folder also in it, that nobody but us can have seen."""
     sent: frozenset[int] = frozenset()
     """The log rows that others may not have seen although the server has."""
+    unheard: bool = False
+    """Whether the last push of it was acknowledged, but the server has told nothing of it since:
+    the acknowledgement overtakes what the live link brings."""
 
     def has_all_of(self, update: bytes) -> bool:
         """Whether an update certainly says nothing, found without the replica: what a server
@@ -291,8 +331,9 @@ def _wins(
     """
     if trashed is None:
         # Deleted by somebody who had not seen what was written here.
-        deleted_now = replica.fields().deleted_at_ms is not None
-        return (True, (review_notices.KEPT,)) if deleted_now and found.unsent else (False, ())
+        is_unseen = found.unsent or found.unheard
+        wins = is_unseen and replica.fields().deleted_at_ms is not None
+        return (True, (review_notices.KEPT,)) if wins else (False, ())
     now = Said.of(replica)
     if now.comes_back(trashed) and not found.is_deleted_elsewhere(update, trashed):
         return True, (review_notices.BACK,)

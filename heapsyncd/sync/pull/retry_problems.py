@@ -23,4 +23,4 @@ async def ask_again(heap: HeapContext) -> None:
     if not troubled:
         return
     if await heap.store(store):
-        heap.to_pull.set()
+        heap.wake.pull.set()

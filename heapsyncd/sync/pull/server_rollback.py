@@ -50,8 +50,8 @@ async def tell_again(
 
     async with heap.lock:
         await heap.store(store)
-    heap.to_push.set()
-    heap.to_transfer.set()
+    heap.wake.push.set()
+    heap.wake.transfer.set()
     return True
 
 

@@ -36,14 +36,14 @@ async def fetch(heap: HeapContext, paths: Sequence[str]) -> list[dict[str, Any]]
         if wanted:
             await heap.store(lambda change: change.save(wanted))
             found |= {e.path: e for e in wanted}
-            heap.to_transfer.set()
-            heap.to_publish.set()
+            heap.wake.transfer.set()
+            heap.wake.publish.set()
     if wanted:
         await heap.count()
     return [
         {
             **progress_of(heap.disk.root, e, heap.problems.at(e.path)),
-            "done": heap.moved_bytes.get(e.path, 0),
+            "done": heap.transfers.moved_bytes.get(e.path, 0),
         }
         for e in found.values()
     ]

@@ -30,22 +30,22 @@ async def sent_live(heap: HeapContext, block: BlockId, sync_version: int, update
     live connection, if there is one, and asked for again later.
     """
     if await _arrived(heap, block, sync_version, update):
-        heap.large_tries = 0
+        heap.link.oversized_tries = 0
         return True
-    if heap.live is not None:
-        if heap.current.is_set():  # the server may have been lost since the push
-            heap.live.send(block, update)  # a document not open yet is answered when it is
-        heap.large_tries += 1
-        wait_s = ASKED_AGAIN.bound_s(heap.large_tries)
-        heap.large_at_s = time.monotonic() + wait_s
+    if heap.link.live is not None:
+        if heap.link.current.is_set():  # the server may have been lost since the push
+            heap.link.live.send(block, update)  # a document not open yet is answered when it is
+        heap.link.oversized_tries += 1
+        wait_s = ASKED_AGAIN.bound_s(heap.link.oversized_tries)
+        heap.link.oversized_at_s = time.monotonic() + wait_s
         log.info("sent live", block=block, bytes=len(update), asked_again_in_s=wait_s)
     return False
 
 
 async def look_again(heap: HeapContext) -> None:
     """When it is time, have what was sent so offered once more: then it is found to be there."""
-    if time.monotonic() >= heap.large_at_s:
-        heap.large_at_s = math.inf
+    if time.monotonic() >= heap.link.oversized_at_s:
+        heap.link.oversized_at_s = math.inf
         await ask_again(heap)
 
 

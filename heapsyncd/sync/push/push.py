@@ -48,11 +48,15 @@ async def push(heap: HeapContext) -> bool:
         batch = await _unsent(heap)
         if not batch:
             return sent
-        if not heap.current.is_set():
-            heap.to_push.set()
+        if not heap.link.current.is_set():
+            heap.wake.push.set()
             return sent
         refused: dict[BlockId, str] = {}
         _note(heap, batch)
+        for one in batch:
+            heap.link.recent_acks.pushed(
+                one.state.id, one.state.sync_version, one.update, time.monotonic()
+            )
         results = await _put_back(heap, batch, await _send(heap, batch, refused))
         # Noted before: an update that comes in right after the commit may not know of them.
         taken = {r.id for r in results if r.status == "ok"}
@@ -67,11 +71,11 @@ async def push(heap: HeapContext) -> bool:
                 f"POST /api/sync/push: the answer names {len(answered)} of {len(batch)} blocks"
             )
         if any(r.status == "stale" for r in results):
-            heap.to_pull.set()
+            heap.wake.pull.set()
         if not_found := {r.id for r in results if r.status == "not_found"}:
-            heap.in_doubt = True  # what else does it not know?
-            heap.out_of_touch()  # deleted for good, perhaps: its feed tells
-            heap.to_pull.set()
+            heap.link.in_doubt = True  # what else does it not know?
+            heap.link.lost()  # deleted for good, perhaps: its feed tells
+            heap.wake.pull.set()
             await tell_again(heap, (), heap.index.blocks.keys() - not_found)
         if any(r.status != "ok" for r in results):
             return sent  # not again at once: a pull or a person comes first
@@ -80,7 +84,7 @@ async def push(heap: HeapContext) -> bool:
 def _note(heap: HeapContext, batch: Sequence[_Unsent]) -> None:
     now_s = time.monotonic()
     for unsent in batch:
-        heap.sent.add(unsent.state.id, unsent.rows, now_s)
+        heap.link.recent_acks.add(unsent.state.id, unsent.rows, now_s)
 
 
 def unsent(heap: HeapContext) -> bool:
@@ -178,8 +182,8 @@ async def _insert(heap: HeapContext, batch: Sequence[BlockState]) -> None:
     finally:
         await heap.store(store)
         if known:
-            heap.to_pull.set()
-            heap.to_follow.set()  # now it has a version to be followed under
+            heap.wake.pull.set()
+            heap.wake.follow.set()  # now it has a version to be followed under
 
 
 async def _unsent(heap: HeapContext) -> list[_Unsent]:

@@ -129,14 +129,14 @@ async def _transfer(heap: HeapContext, entry: EntryRow) -> bool:
 
 def _put_off(heap: HeapContext, entry: EntryRow, *, for_good: bool = False) -> None:
     """Try a refused content again later, and each time twice as much later."""
-    before = heap.put_off.get(entry.path)
+    before = heap.transfers.put_off.get(entry.path)
     times = before.times + 1 if before is not None and before.key == entry.key else 1
     wait_s = math.inf if for_good else REFUSED_AGAIN.bound_s(times)
-    heap.put_off[entry.path] = PutOff(entry.key or "", times, time.monotonic() + wait_s)
+    heap.transfers.put_off[entry.path] = PutOff(entry.key or "", times, time.monotonic() + wait_s)
 
 
 def _is_put_off(heap: HeapContext, entry: EntryRow, now: float) -> bool:
-    found = heap.put_off.get(entry.path)
+    found = heap.transfers.put_off.get(entry.path)
     return found is not None and found.key == entry.key and now < found.not_before
 
 
@@ -257,7 +257,7 @@ async def _and_end(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]:
 
 
 def _tell(heap: HeapContext, path: str, done: int, total: int) -> None:
-    heap.moved_bytes[path] = done
+    heap.transfers.moved_bytes[path] = done
     for row in heap.report.transfers:
         if row["path"] == path:
             row["done"] = done
@@ -272,5 +272,5 @@ async def _commit(heap: HeapContext, entry: EntryRow) -> None:
         # What stands there is known by its content now, whatever was wrong with it before.
         heap.problems.clear(entry.path, "transfer", "content", "read")
         await heap.store(lambda change: change.save([entry]))
-        heap.moved_bytes.pop(entry.path, None)
-        heap.put_off.pop(entry.path, None)
+        heap.transfers.moved_bytes.pop(entry.path, None)
+        heap.transfers.put_off.pop(entry.path, None)

@@ -176,7 +176,7 @@ class AccountMirror:
             if (slept_s := self._suspends.over()) is not None:
                 log.info("awake again", account=self._account.name, slept_s=round(slept_s))
                 for mirror in self.mirrors.values():
-                    mirror.state.out_of_touch()
+                    mirror.state.link.lost()
                 await self._backend.renew()
                 for mirror in self.mirrors.values():
                     mirror.wake()
@@ -253,7 +253,7 @@ class AccountMirror:
         """What is held, after a decision, if any; it is carried out at once."""
         found = await ask(self._db, self._account.folder, decision)
         for mirror in self.mirrors.values():
-            mirror.state.to_publish.set()
+            mirror.state.wake.publish.set()
         return found
 
     async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:

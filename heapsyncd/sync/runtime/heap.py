@@ -73,6 +73,8 @@ class HeapMirror:
     _hinted: asyncio.Event = field(default_factory=asyncio.Event)
     _awake: asyncio.Event = field(default_factory=asyncio.Event)
     """Ends the pauses after failures: things may be otherwise now."""
+    _listed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the server's blocks are known, so that a file can be told from a new one."""
     _rearm: asyncio.Event = field(default_factory=asyncio.Event)
     _turned: dict[str, float] = field(default_factory=dict)
     _clean_poll_at: float = -1.0
@@ -140,9 +142,9 @@ class HeapMirror:
     def wake(self) -> None:
         """The machine was suspended: hear the server's news now, and send ours."""
         self._awake.set()
-        self.state.to_pull.set()
-        self.state.to_push.set()
-        self.state.to_transfer.set()
+        self.state.wake.pull.set()
+        self.state.wake.push.set()
+        self.state.wake.transfer.set()
 
     async def _rest(self, work: str, *events: asyncio.Event, timeout_s: float | None) -> None:
         """Wait for one of the events or the time to be over, coming round now and then."""
@@ -162,17 +164,17 @@ class HeapMirror:
     async def _watch(self) -> None:
         async for hint in watch(self.state.disk.root, self.stop, self._rearm):
             if hint.everything:
-                self.state.watch_trouble = hint.trouble
+                self.state.report.watch_trouble = hint.trouble
             self.state.report.reading = True  # never "in sync" with a change unread
             self.intake.hint(hint.paths, everything=hint.everything)
             self._hinted.set()
 
     async def _folder(self) -> None:
-        await self._rest("folder", self.state.listed, timeout_s=None)
+        await self._rest("folder", self._listed, timeout_s=None)
         audit_at = time.monotonic() + AUDIT_S
         while not self.stop.is_set():
             self._hinted.clear()
-            self.state.to_publish.clear()
+            self.state.wake.publish.clear()
             self.intake.hint(self.state.problems.unread("scan", "read"))
             try:
                 await self._look_and_publish()
@@ -184,7 +186,7 @@ class HeapMirror:
                 await self._rest("folder", timeout_s=TROUBLE_AGAIN_S)
                 continue
             await self.state.count()
-            self.state.report.reading = self.state.to_look or not self.intake.idle
+            self.state.report.reading = self.state.wake.scan_all or not self.intake.idle
             if time.monotonic() > audit_at:
                 audit_at = time.monotonic() + AUDIT_S
                 if self.intake.idle and await missed(self.state):
@@ -199,7 +201,9 @@ class HeapMirror:
             left = max(0.05, audit_at - time.monotonic())
             timeout = min(due if due is not None else AUDIT_S, again, left)
             if timeout > 0:
-                await self._rest("folder", self._hinted, self.state.to_publish, timeout_s=timeout)
+                await self._rest(
+                    "folder", self._hinted, self.state.wake.publish, timeout_s=timeout
+                )
 
     async def _look_and_publish(self) -> None:
         state, first = self.state, not self.first_look
@@ -208,8 +212,8 @@ class HeapMirror:
                 f"{state.disk.root} has no .heapsyncd marker of this heap: is the disk mounted?"
                 " Nothing is treated as deleted until it is back."
             )
-        if state.to_look:
-            state.to_look = False
+        if state.wake.scan_all:
+            state.wake.scan_all = False
             self.intake.hint((), everything=True)
         was_idle = self.intake.idle
         again: set[str] = set()
@@ -229,8 +233,8 @@ class HeapMirror:
         if first:
             self.first_look = True
             await state.db.write(lambda tx: heaps.set_mirrored(tx, state.id))
-            state.to_push.set()
-            state.to_transfer.set()
+            state.wake.push.set()
+            state.wake.transfer.set()
             await state.count()
             self.looked()
 
@@ -245,7 +249,7 @@ class HeapMirror:
         if mirrored:
             # Edits are read with the server's news known, if there is a server: a cache that came
             # from a backup would take what is sent already for new.
-            asyncio.get_running_loop().call_later(NEWS_S, self.state.listed.set)
+            asyncio.get_running_loop().call_later(NEWS_S, self._listed.set)
         news = False
         await ask_again(self.state)
 
@@ -261,17 +265,17 @@ class HeapMirror:
                 self._moved()
 
         while not self.stop.is_set():
-            asked = self.state.to_pull.is_set() or not self.state.listed.is_set()
-            self.state.to_pull.clear()
+            asked = self.state.wake.pull.is_set() or not self._listed.is_set()
+            self.state.wake.pull.clear()
             self._awake.clear()
             worked = await policy.attempt(step)
             if worked or mirrored:
-                self.state.listed.set()
+                self._listed.set()
             if news or asked or not worked:
                 await self.state.count()
             if worked:
                 pause = min(MOVING_S, self.poll_interval_s) if news else self.poll_interval_s
-                await self._rest("receive", self.state.to_pull, timeout_s=pause)
+                await self._rest("receive", self.state.wake.pull, timeout_s=pause)
             else:
                 await self._rest(
                     "receive", self._awake, *policy.ends(), timeout_s=policy.pause_s()
@@ -280,14 +284,14 @@ class HeapMirror:
     @property
     def _hears_at_once(self) -> bool:
         """Whether a live link tells what happens to each note."""
-        live = self.state.live
-        return live is not None and live.connected and self.state.follows_all
+        live = self.state.link.live
+        return live is not None and live.connected and self.state.link.follows_all
 
     async def _in_touch(self) -> None:
         """Wait until what the server has to say is known here."""
-        if not self.state.current.is_set():
-            self.state.to_pull.set()
-            await first_of(self.state.current, self.stop)
+        if not self.state.link.current.is_set():
+            self.state.wake.pull.set()
+            await first_of(self.state.link.current, self.stop)
 
     async def _send(self) -> None:
         policy = self.trouble.setdefault("send", RetryPolicy(self.state, "send"))
@@ -295,21 +299,21 @@ class HeapMirror:
         async def step() -> None:
             if await push(self.state):
                 self._moved()
-                self.state.to_transfer.set()
+                self.state.wake.transfer.set()
 
-        await first_of(self.state.listed, self.stop)
-        self.state.to_push.set()
+        await first_of(self._listed, self.stop)
+        self.state.wake.push.set()
         while not self.stop.is_set():
-            await first_of(self.state.to_push, self.stop)
+            await first_of(self.state.wake.push, self.stop)
             policy.trying = True  # also while it waits for the news
             if not self._hears_at_once and unsent(self.state):
-                self.state.out_of_touch()  # the last news may be old: ask before each push
+                self.state.link.lost()  # the last news may be old: ask before each push
             await self._in_touch()
             if self.stop.is_set():
                 return
-            self.state.to_push.clear()
+            self.state.wake.push.clear()
             if not await policy.attempt(step):
-                self.state.to_push.set()
+                self.state.wake.push.set()
                 await self._wait_out(policy)
             await self.state.count()
 
@@ -319,24 +323,24 @@ class HeapMirror:
         async def step() -> None:
             if await transfer(self.state):
                 self._moved()
-                self.state.to_pull.set()
-                self.state.to_publish.set()  # placeholders of what is here now go
+                self.state.wake.pull.set()
+                self.state.wake.publish.set()  # placeholders of what is here now go
 
         while not self.stop.is_set():
-            await first_of(self.state.to_transfer, self.stop, timeout_s=TRANSFER_AGAIN_S)
+            await first_of(self.state.wake.transfer, self.stop, timeout_s=TRANSFER_AGAIN_S)
             await self._in_touch()
-            self.state.to_transfer.clear()
+            self.state.wake.transfer.clear()
             if self.stop.is_set():
                 return
             if not await policy.attempt(step):
                 await self._wait_out(policy)
-                self.state.to_transfer.set()
+                self.state.wake.transfer.set()
             await self.state.count()
 
     async def _follow(self) -> None:
         if self.live == "off":
             return
-        await first_of(self.state.listed, self.stop)
+        await first_of(self._listed, self.stop)
         policy = self.trouble.setdefault("follow", RetryPolicy(self.state, "follow"))
         while not self.stop.is_set():
             if not await policy.attempt(lambda: follow(self.state, FOLLOWED[self.live])):
@@ -346,4 +350,4 @@ class HeapMirror:
     async def _wait_out(self, policy: RetryPolicy) -> None:
         """Wait after a failure; then the news has to be heard before anything is sent."""
         await first_of(self.stop, self._awake, *policy.ends(), timeout_s=policy.pause_s())
-        self.state.to_pull.set()
+        self.state.wake.pull.set()

@@ -56,7 +56,7 @@ async def open_heap(
         told = HeapReport(heap.id, heap.title, str(disk.root))
         state = HeapContext(heap.id, db, disk, backend, told, report, at_work)
         if account.files == "on-demand":
-            state.files_limit_bytes = int(account.files_limit_mb * 1e6)
+            state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
         await state.load_index()
     except BaseException:
         await disk.close()

@@ -46,7 +46,7 @@ class RetryPolicy(Lane):
 
     async def attempt(self, step: Callable[[], Awaitable[object]]) -> bool:
         """Do the step; whether it worked. After a failure ``pause_s`` says how long to wait."""
-        self.trying, breaks = True, self._heap.breaks
+        self.trying, breaks = True, self._heap.link.breaks
         try:
             await step()
         except (TryLater, SignInRefused, PeerError, BaseExceptionGroup) as error:
@@ -73,8 +73,8 @@ class RetryPolicy(Lane):
         super().failed(error)
         self.since_s = self.since_s or time.monotonic()
         self._heap.report.ails.pop(self.work, None)
-        self._heap.out_of_touch()
-        self._heap.in_doubt = True
+        self._heap.link.lost()
+        self._heap.link.in_doubt = True
         account = self._heap.account
         if isinstance(error, SignInRefused):
             account.refused, account.error = True, str(error)

@@ -101,8 +101,8 @@ class Unplaced:
                 return
             row = stamped(EntryRow(found.path, block, "folder"), stat, None)
             await commit_entries(heap, block, [row])
-            heap.rearrange = True
-        heap.to_publish.set()
+            heap.layout.rearrange = True
+        heap.wake.publish.set()
         log.info("recognised", path=found.path, block=block)
 
     def files(self, found: Found) -> list[BlockId]:
@@ -143,7 +143,7 @@ async def _by_place(
     while the folder is mirrored for the first time (a lost cache, it may be) content that is alike
     will do, for an editor may have saved a text without the id.
     """
-    at = {p: b for b, p in heap.places.items() if b in heap.index.homeless}
+    at = {p: b for b, p in heap.layout.places.items() if b in heap.index.homeless}
     rows = await heap.db.read(heaps.load_all)
     loosely = not any(r.id == heap.id and r.mirrored for r in rows)
     result: dict[str, BlockId] = {}
@@ -199,7 +199,7 @@ async def _adopt(heap: HeapContext, known: Mapping[str, BlockId]) -> list[str]:
 
         if rows:
             await heap.store(store)
-            heap.rearrange = True
+            heap.layout.rearrange = True
     for row in rows:
         log.info("recognised", path=row.path, block=row.block_id)
     return [row.path for row in rows]

@@ -54,7 +54,7 @@ async def taken_home(heap: HeapContext, entry: EntryRow, saved: Saved) -> Saved 
             change.update(entry.block_id, stale=1)
 
         await heap.store(store)
-    heap.to_publish.set()
+    heap.wake.publish.set()
     log.info("saved under a former name", path=entry.path, home=home)
     return replace(saved, path=home, stat=there, is_blind=True)
 

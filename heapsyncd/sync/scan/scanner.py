@@ -9,7 +9,7 @@ stays away.
 import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -70,6 +70,8 @@ class Scanner(Debounce):
     """Carries what was hinted at into the cache. One owner: the folder's task."""
 
     rules: Rules
+    began_ns: int = field(default_factory=time.time_ns)
+    """When this life began, by the clock that stamps files."""
 
     async def look_first(self) -> None:
         """The first look of a life: new files are waited for, because one may be the file of a
@@ -105,11 +107,11 @@ class Scanner(Debounce):
                     return
                 everything = everything or wait_s == 0.0
             if everything:
-                snapshot = await self.heap.disk.scan(self.heap.ignore)
+                snapshot = await self.heap.disk.scan(self.heap.layout.ignore)
                 scope = None
                 self._due.clear()
             else:
-                snapshot = await self.heap.disk.scan(self.heap.ignore, paths)
+                snapshot = await self.heap.disk.scan(self.heap.layout.ignore, paths)
                 scope = paths
         except FolderTrouble:
             self.hint(paths, everything=everything)
@@ -174,7 +176,9 @@ class Scanner(Debounce):
         known: list[Saved] = []
         for saved in await self._read(notes):
             row = notes[saved.path]
-            if self._names_to_come(saved, time.monotonic()) or await mended(self.heap, row, saved):
+            if self._names_to_come(saved, time.monotonic()):
+                continue
+            if await mended(self.heap, row, saved, self.began_ns):
                 continue
             try:
                 home = await taken_home(self.heap, row, saved)
@@ -214,7 +218,7 @@ class Scanner(Debounce):
         index = self.heap.index
         aside = [p for p in index.aside if await self.heap.disk.stat(p) is None]
         gone_before = [p for p, (stat, _) in self._seen.items() if stat is None]
-        gone_now = [*self.heap.held_up, *aside, *gone_before]
+        gone_now = [*self.heap.holds.up, *aside, *gone_before]
         known = [index.entries[p] for p in gone_now if p in index.entries]
         candidates = {e.path: e for e in [*missing, *known]}
         if not candidates and not created:
@@ -255,7 +259,7 @@ class Scanner(Debounce):
         gone = [
             v.entry
             for v in plan.vanished
-            if v.entry.path not in self.heap.held_up and v.entry not in swapped
+            if v.entry.path not in self.heap.holds.up and v.entry not in swapped
         ]
         return _Named([texts[p] for p in read if p in texts], gone, bool(waiting))
 

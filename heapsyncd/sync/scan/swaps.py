@@ -103,7 +103,7 @@ async def _rewritten(heap: HeapContext, path: str, texts: "_Texts") -> Entry | N
     note that has no file.
     """
     row, known = heap.index.entries[path], heap.index.stats[path]
-    if row.role != "note" or path in heap.held_up:
+    if row.role != "note" or path in heap.holds.up:
         return None
     stat = await heap.disk.stat(path)
     if stat is None or stat.agrees(known):
@@ -197,7 +197,7 @@ def _is_replaced(heap: HeapContext, entry: Entry) -> bool:
     return (
         row.role in {"note", "file"}
         and row.inode != entry.stat.inode
-        and entry.path not in heap.held_up
+        and entry.path not in heap.holds.up
     )
 
 

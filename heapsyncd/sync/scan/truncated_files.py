@@ -26,12 +26,18 @@ _NOTICE: Final = (
 )
 
 
-async def mended(heap: HeapContext, entry: EntryRow, saved: Saved) -> bool:
+async def mended(heap: HeapContext, entry: EntryRow, saved: Saved, began_ns: int) -> bool:
     """Write a note's text again if its file was damaged before this life began; whether it was.
 
     Written first, then committed: after a kill in between the file shows its base, and is no edit.
+
+    Args:
+        heap: the heap.
+        entry: the note's.
+        saved: what stands in the file.
+        began_ns: when this life began, by the clock that stamps files.
     """
-    if saved.data.strip(b"\0") or saved.stat.ctime_ns >= heap.began_ns:
+    if saved.data.strip(b"\0") or saved.stat.ctime_ns >= began_ns:
         return False
     async with heap.lock:
         base, kept = await heap.db.read(

@@ -19,14 +19,14 @@ async def missed(heap: HeapContext) -> list[str]:
 
     To be asked when nothing is left to look at.
     """
-    snapshot = await heap.disk.scan(heap.ignore)
+    snapshot = await heap.disk.scan(heap.layout.ignore)
     found = compare(heap.index.stats, snapshot, None, folders=heap.index.folders)
     before_ns = time.time_ns() - int(LATE_S * 1e9)
     # Directories of attachments are nobody's entries, and a new one is found with what is in it.
     files = [e for e in (*found.created, *found.modified) if e.kind == "file"]
     late = [e.path for e in files if e.stat.ctime_ns < before_ns]
     # What is gone has no stamp of its own.
-    paths = [*late, *(p for p in found.missing if p not in heap.held_up)]
+    paths = [*late, *(p for p in found.missing if p not in heap.holds.up)]
     paths = [p for p in paths if heap.problems.at(p) is None]
     if paths:
         title = heap.report.title
