@@ -190,7 +190,7 @@ def _quoted(value: str) -> str:
 
 
 class _Editor:
-    """Edits one block. Each key is located anew, so offsets always match the current text."""
+    """Edits one block. Each key is located again, so offsets always match the current text."""
 
     def __init__(self, raw: str) -> None:
         found = _fences(raw)

@@ -24,7 +24,7 @@ escaped.
 _MIN_ESCAPE_LEVELS = (0, 0, 1, 0, 2)
 """The lowest escape level for new text, by step.
 
-At steps 0 and 3, a block that stands somewhere in the source is written as it stands there.
+At steps 0 and 3, a block that exists somewhere in the source is copied from there.
 """
 _BULLETS = "-*+"
 _DELIMITERS = ".)"

@@ -28,7 +28,7 @@ from heapsyncd.markdown.write.render import render
 from heapsyncd.tree import Block, Span
 
 _MAX_ATTEMPTS = 16
-"""Attempts before the whole body is written anew."""
+"""Attempts before the whole body is rewritten."""
 _STYLE_SAMPLE = 65_536
 """How many characters of a body are read to detect its style."""
 
@@ -226,7 +226,7 @@ class _Patch:
         return raised
 
     def _rewrite_all(self) -> str:
-        """Return everything written anew, with the definitions at the end."""
+        """Return the whole body rewritten, with the definitions at the end."""
         text = ""
         for style in (self._body_style(), Style(newline=self._newline)):
             tail = self._trailing_definitions(

@@ -1,7 +1,7 @@
 """Change a leaf by the smallest edits of its source; wrapping and delimiters stay.
 
 The old content is a row of tokens, characters and atoms, each with its source bytes. What differs
-from the new content is cut out between the existing delimiters and written anew. The caller reads
+from the new content is cut out between the existing delimiters and rewritten. The caller reads
 the result back before using it.
 """
 
@@ -21,7 +21,7 @@ from heapsyncd.markdown.write.inline import InlineWriter
 from heapsyncd.tree import Atom, Block, Inline, Mark, Marks, Text
 
 _MAX_COST = 1_000_000
-"""Changes times marks. A leaf with more is written anew."""
+"""Changes times marks. A leaf with more is rewritten as a whole."""
 Cut = tuple[int, int, Marks]
 """The bytes to replace, and the marks around them that stay."""
 

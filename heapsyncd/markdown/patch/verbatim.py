@@ -1,4 +1,4 @@
-"""Find blocks that already stand in the source, to copy them unchanged."""
+"""Find blocks that already exist in the source, to copy them unchanged."""
 
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.patch.edit_buffer import EditBuffer, span_of

@@ -24,7 +24,7 @@ _HTML = (
 _TAG = r"\ {0,3}(?P<tag></?[a-z])"
 _CUT = r"(?P<cut>[\ \t]*\r?\n)(?=\S)(?![-+*](?:\s|\Z)|\d{1,9}[.)](?:\s|\Z))"
 _CUT_OR_OPENER = re.compile(rf"\n(?:{_CUT}|{_FENCE}|{_HTML}|{_TAG})", re.IGNORECASE)
-"""Starts with a newline because that is searched fast. The text gets one put before it."""
+"""Starts with a newline, which is searched fast. ``_cut`` puts one before the text."""
 _OPENS = re.compile(rf"\n(?:{_FENCE}|{_HTML})", re.IGNORECASE)
 _DEFINITION = re.compile(
     r"^[ \t>*+\-\d.)]*(?:\[[ x]\][ \t]+)?\[(?:[^\[\]\\]|\\.){1,999}\]:",

@@ -45,7 +45,7 @@ class Writer:
         style: the notation.
         checked: read every leaf back on its own and pick the lowest escape level that works.
         min_escape_level: the lowest level for text that is not evidently safe.
-        verbatim: returns the source lines of a block that already stands in some source, or None.
+        verbatim: returns the source lines of a block that already exists in a source, or None.
     """
 
     def __init__(
