@@ -1,4 +1,4 @@
-"""``run``: the daemon in the foreground."""
+"""``run``: the daemon, in the foreground."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 def command(options: Options) -> None:
     """Mirror every account until SIGTERM or SIGINT.
 
-    SIGHUP reads the configuration again. Made for systemd (Type=notify), but runs anywhere.
+    SIGHUP reloads the configuration. Made for systemd (Type=notify), but runs anywhere.
     """
 
     def load() -> Config:

@@ -52,7 +52,7 @@ async def test_the_daemon_follows_both_sides(
         await eventually(lambda: device.is_("in sync"))
         assert (await device.status())["heaps"][0]["notes"] == 3
         assert await terminate(process) == 0
-    assert "No daemon runs" in (await device("status")).out
+    assert "No daemon is running" in (await device("status")).out
 
 
 async def test_a_second_daemon_exits_5_and_a_killed_one_leaves_no_lock(
