@@ -19,7 +19,7 @@ import click
 from heapsyncd import __version__, config
 from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options
-from heapsyncd.errors import HeapsyncdError, leaves, meant
+from heapsyncd.errors import HeapsyncdError, expected_error, leaf_errors
 
 COMMANDS: Final = {
     "demo": "Try heapsyncd with a sample server; nothing to set up.",
@@ -150,17 +150,17 @@ def _report(error: BaseException) -> int:
     if isinstance(error, click.ClickException):
         _say(error.format_message())
         return error.exit_code
-    causes = leaves(error)
+    causes = leaf_errors(error)
     if any(isinstance(cause, (KeyboardInterrupt, click.Abort)) for cause in causes):
         return INTERRUPTED
-    if (cause := meant(error)) is None:
+    if (cause := expected_error(error)) is None:
         return _report_bug(error)
     _say(*dict.fromkeys(map(str, causes)))
     return cause.exit_code
 
 
 def _report_bug(error: BaseException) -> int:
-    bug = next(cause for cause in leaves(error) if not isinstance(cause, HeapsyncdError))
+    bug = next(cause for cause in leaf_errors(error) if not isinstance(cause, HeapsyncdError))
     text = " ".join(str(bug).split())[:300]
     _say(
         f"internal error: {type(bug).__name__}: {text}",

@@ -7,7 +7,7 @@ import structlog
 
 from heapsyncd import logs
 from heapsyncd.cli.settings import Options, load_with_keys, pass_options
-from heapsyncd.config import Config, in_clear
+from heapsyncd.config import Config, plaintext_warning
 
 log = structlog.get_logger()
 
@@ -24,7 +24,7 @@ def command(options: Options) -> None:
         config = load_with_keys(options.path)
         logs.configure(config.log, level=options.level)
         for account in config.accounts:
-            if warning := in_clear(account.server):
+            if warning := plaintext_warning(account.server):
                 log.warning(warning, account=account.name)
         return config
 

@@ -69,7 +69,7 @@ def command(
         loaded = config.parse(added, options.path, os.environ)
         account = _find_account(loaded, name) or account
     _make_key_if_missing(account)
-    if warning := config.in_clear(account.server):
+    if warning := config.plaintext_warning(account.server):
         say(f"heapsyncd: {warning}", err=True)
     account = replace(account, seed=read_key(account, options.path))
     # Find problems, also a cache that belongs to another server, before writing anything.

@@ -18,7 +18,7 @@ from heapsyncd.backends.contract import FileChanged
 from heapsyncd.backoff import Backoff
 from heapsyncd.cache import blocks
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaves
+from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaf_errors
 from heapsyncd.folder.disk import Moved, Part
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.model import FileEntry
@@ -101,7 +101,7 @@ async def transfer(heap: HeapContext) -> bool:
                 group.create_task(one(entry))
     except BaseExceptionGroup as errors:
         # The first reason stands for all: they share one server.
-        raise leaves(errors)[0] from None
+        raise leaf_errors(errors)[0] from None
     return any(done)
 
 

@@ -159,7 +159,9 @@ class AccountMirror:
                     lane.failed(error)
                     self._note(error)
                     self._ready()
-                await self._rest(lane.pause_s() if lane.failures else HEAPS_AGAIN_S, *lane.ends())
+                await self._rest(
+                    lane.pause_s() if lane.failures else HEAPS_AGAIN_S, *lane.wake_events()
+                )
             self._at_work.end()
             self._end.set()
 

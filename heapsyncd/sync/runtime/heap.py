@@ -278,7 +278,7 @@ class HeapMirror:
                 await self._rest("receive", self.state.wake.pull, timeout_s=pause)
             else:
                 await self._rest(
-                    "receive", self._awake, *policy.ends(), timeout_s=policy.pause_s()
+                    "receive", self._awake, *policy.wake_events(), timeout_s=policy.pause_s()
                 )
 
     @property
@@ -349,5 +349,5 @@ class HeapMirror:
 
     async def _wait_out(self, policy: RetryPolicy) -> None:
         """Wait after a failure; then the news has to be heard before anything is sent."""
-        await first_of(self.stop, self._awake, *policy.ends(), timeout_s=policy.pause_s())
+        await first_of(self.stop, self._awake, *policy.wake_events(), timeout_s=policy.pause_s())
         self.state.wake.pull.set()
