@@ -19,7 +19,7 @@ Data passes through five stages. None of them knows another::
 kind of server to what ``sync/`` expects. ``server/`` is the embedded Heaper-compatible server.
 ``cli/`` has the commands. ``daemon``, with ``supervisor control notify statelock logs``, runs
 accounts and ends them in order. Every module may import the value modules ``ids model errors
-config tree diff database backoff``.
+config tree diff database backoff tasks``.
 
 Three stages are divided into parts. Each part imports itself and earlier parts, nothing else:
 

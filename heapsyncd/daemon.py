@@ -21,6 +21,7 @@ from heapsyncd.statelock import hold_state
 from heapsyncd.supervisor import Mirror, Supervisor, note_failure
 from heapsyncd.sync.report import Progress, Report, Verdict, Wanted
 from heapsyncd.sync.runtime.account import mirror_account
+from heapsyncd.tasks import TaskGroup
 
 CLOSE_LIMIT_S: Final = 10.0
 """How long mirrors may take to finish their current action. Then they are cancelled."""
@@ -82,7 +83,7 @@ async def run_once(
     ):
         async with (
             control.serve(config.state_dir, _handlers(lambda: reports)),
-            asyncio.TaskGroup() as group,
+            TaskGroup() as group,
         ):
             pairs = zip(config.accounts, reports, strict=True)
             tasks += [group.create_task(one(account, report)) for account, report in pairs]
@@ -156,7 +157,7 @@ class Daemon:
         with hold_state(self._config.state_dir), _signals(signals):
             async with (
                 control.serve(self._config.state_dir, _handlers(self._reports)),
-                asyncio.TaskGroup() as group,
+                TaskGroup() as group,
             ):
                 for account in self._config.accounts:
                     self._start(account, group)
@@ -170,7 +171,7 @@ class Daemon:
     def _reports(self) -> list[Report]:
         return [supervisor.report for supervisor in self._supervisors.values()]
 
-    def _start(self, account: Account, group: asyncio.TaskGroup) -> None:
+    def _start(self, account: Account, group: TaskGroup) -> None:
         report = Report(account.name, beat=lambda: self._beat(account.name))
         state_dir = self._config.state_dir
         supervisor = Supervisor(account, state_dir, report, self._announce_ready, self._mirror)
@@ -193,7 +194,7 @@ class Daemon:
         for supervisor in supervisors:
             del self._tasks[supervisor]
 
-    async def _reconfigure(self, group: asyncio.TaskGroup) -> None:
+    async def _reconfigure(self, group: TaskGroup) -> None:
         """Apply the reloaded configuration: restart the accounts whose settings changed."""
         try:
             config = self._load()

@@ -148,6 +148,14 @@ def same_text(
     )
 
 
+def shown_too(tx: Tx, block: BlockId, seq: int, later: int) -> None:
+    """What shows the log up to a number shows it up to a later one as well."""
+    tx.execute(
+        "UPDATE rendition SET seq = ? WHERE block_id = ? AND seq = ? AND extra IS NULL",
+        (later, block, seq),
+    )
+
+
 def oldest_seq(tx: Tx, block: BlockId) -> int | None:
     """The smallest log position a kept rendition needs; None when none needs any."""
     row = tx.execute("SELECT min(seq) FROM rendition WHERE block_id = ?", (block,)).fetchone()

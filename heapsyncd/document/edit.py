@@ -14,7 +14,7 @@ from heapsyncd.document.build.apply import verify, write
 from heapsyncd.document.build.checked_body import changed, shaped
 from heapsyncd.document.build.clones import Clones, Seen
 from heapsyncd.document.encoding.slim import slim
-from heapsyncd.document.encoding.state_vectors import clocks
+from heapsyncd.document.encoding.state_vectors import clocks, number
 from heapsyncd.document.plan.node_identity import Same, same_nodes
 from heapsyncd.document.plan.normalise import settled
 from heapsyncd.document.plan.reapply_lost import LostEdit, rescued, salvaged
@@ -35,6 +35,7 @@ class Unset:
 
 
 UNSET: Final = Unset()
+_NO_DELETIONS: Final = b"\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,33 @@ def edit(live: Replica, target: Target, vocabulary: Vocabulary = CONTRACT) -> Ed
         return _express(live, target, None, vocabulary, shown)
 
 
+def titled(
+    log: Sequence[bytes], state_vector: bytes, wanted: str, client_id: int
+) -> tuple[bytes, bytes] | None:
+    """The edit that gives a document its first title, found without building the document.
+
+    Args:
+        log: the updates it is made of, none of which waits for another.
+        state_vector: the document's.
+        wanted: the title.
+        client_id: whom the edit is issued under, as for ``edit``.
+
+    Returns:
+        The update and the state vector with it; None: it may have a title, or would show another.
+    """
+    # The name of the root stands in each update that begins a title.
+    if any(nodes.TITLE.encode() in update for update in log):
+        return None
+    # One of which nothing is left has the same clocks, and the same empty title.
+    seen = [pair for pair in clocks(state_vector).items() if pair[1]]
+    gone = [b"\1" + number(client) + b"\0\0" + number(clock) for client, clock in seen]
+    bare = Replica.load([b"".join([number(len(gone)), *gone, b"\0"])], client_id)
+    update = edit(bare, Target(title=wanted)).update
+    if update is None or bare.fields().title != wanted:
+        return None
+    return update, bare.state_vector()
+
+
 def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
     """Merge two trees with a common base where the documents share no history.
 
@@ -193,7 +221,9 @@ def _express(
             views = base.view, theirs.view
             same = same_nodes(fork.state(), live.state(), views, changed(base.view, goal))
         result = shaped(Clones(base, theirs, stand_ins=stand_ins), goal, words, same)
-        made, lost, is_goal = result.body, result.lost, result.is_goal
+        made, lost = result.body, result.lost
+        # What the document has no node for became text: it reads otherwise than it was wished.
+        is_goal = result.is_goal and goal == target.body
     update = _write(fork, target, root, made)
     if lost and live is not None and theirs is not None:
         update = _second(fork, live, update, theirs.view, lost, words, stand_ins=stand_ins)
@@ -233,9 +263,11 @@ def _second(
 def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
     """Carry everything out in one transaction; the update it makes, None when it made none."""
     updates: list[bytes] = []
+    deletions: list[bytes] = []
 
     def keep(event: Any) -> None:
         updates.append(event.update)
+        deletions.append(event.delete_set)
 
     doc = fork.doc
     assert doc._txn is None, "nobody else is at it"  # noqa: SLF001 -- pycrdt joins an open one
@@ -256,6 +288,8 @@ def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
     assert len(updates) < 2, "one transaction is one update"
     for update in updates:
         fork.edited(update, changed)
+    if deletions == [_NO_DELETIONS]:
+        return updates[0]  # what deletes nothing has nothing to leave out
     return slim(updates[0]) if updates else None
 
 

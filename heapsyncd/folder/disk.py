@@ -241,11 +241,13 @@ class HeapFolder:
 
 def _read(fd: int, max_bytes: int) -> tuple[bytes, Stat]:
     too_large = UnreadableFile(f"it is larger than {max_bytes} bytes")
-    if os.fstat(fd).st_size > max_bytes:
+    expected = os.fstat(fd).st_size
+    if expected > max_bytes:
         raise too_large  # known before reading anything
     pieces: list[bytes] = []
     size = 0
-    while piece := os.read(fd, _PIECE_BYTES):
+    # Room for a whole piece is made before it is read, also where the file is small.
+    while piece := os.read(fd, min(_PIECE_BYTES, expected + 1)):
         size += len(piece)
         if size > max_bytes:
             raise too_large

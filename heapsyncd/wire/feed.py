@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from heapsyncd.backoff import Lane, first_of
 from heapsyncd.errors import HeapsyncdError, Unreachable
 from heapsyncd.ids import BlockId, HeapId, Token
+from heapsyncd.tasks import TaskGroup
 from heapsyncd.wire.clock import boot_clock_s
 from heapsyncd.wire.events import EventQueue
 from heapsyncd.wire.following import Following
@@ -196,7 +197,7 @@ class Feed:
         return down
 
     async def _serve(self, link: LiveLink, socket: Socket) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             group.create_task(self._read(link, socket))
             group.create_task(self._write(link, socket))
             group.create_task(self._open(link))

@@ -136,3 +136,19 @@ ODD = st.builds(
     DELETIONS,
 )
 """With structs that have no length."""
+
+
+def chain(depth: int, *, beside: bool = False, clients: int = 1) -> bytes:
+    """Types in types; ``beside``: each but the outermost stands beside a text."""
+    sections: dict[int, list[tuple[bytes, int]]] = {c: [] for c in range(clients)}
+    inside, at = b"\1\1m", 0
+    for k in range(depth):
+        client = k % clients
+        if beside:
+            sections[client].append((item(4, b"\1a", inside), 1))
+            at = len(sections[client]) - 1
+            inside = number(client) + number(at)
+        flags = 0x80 if beside else 0
+        sections[client].append((item(7, b"\3\1p", inside, flags), 1))
+        inside = b"\0" + number(client) + number(len(sections[client]) - 1)
+    return update([(c, 0, s) for c, s in sections.items() if s])

@@ -20,8 +20,7 @@ from heapsyncd.document.updates import (
 )
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.tree import Block
-from tests.document.encodings import CRASHERS, ODD, UPDATES, deleting, item, span, update
-from tests.document.test_examine import chain
+from tests.document.encodings import CRASHERS, ODD, UPDATES, chain, deleting, item, span, update
 from tests.document.victim import Victim
 from tests.document.worlds import A_BODY, edits
 
@@ -39,6 +38,7 @@ def test_what_ended_the_process_does_not(victim: Victim, updates: list[bytes]) -
         assert victim.survives(updates)
 
 
+@pytest.mark.slow
 @given(st.lists(UPDATES | UPDATES | UPDATES | ODD, min_size=1, max_size=6))
 @settings(max_examples=400, deadline=None)
 def test_the_process_survives_any_updates(victim: Victim, updates: list[bytes]) -> None:
@@ -53,6 +53,7 @@ DEEP = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("deep", "deletion"), DEEP)
 def test_deep_nodes_are_refused(victim: Victim, deep: bytes, deletion: bytes) -> None:
     """So many nodes in one another that deleting the outermost overflows yrs' stack."""

@@ -1,6 +1,6 @@
 """Blocks made on this device: new notes, and the rows and first updates of all kinds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -13,9 +13,10 @@ from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, new_block_id
-from heapsyncd.model import BlockKind
+from heapsyncd.model import BlockKind, Fields
+from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.edits.note_saved import judged
-from heapsyncd.sync.edits.saved_file import Saved, target_of
+from heapsyncd.sync.edits.saved_file import Head, Saved, target_of
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
@@ -32,11 +33,9 @@ from heapsyncd.sync.merge.note_text import (
     shown_files,
     signed,
 )
+from heapsyncd.tree import Block
 
 log = structlog.get_logger()
-
-CREATE_BATCH = 100
-"""New notes committed together."""
 
 
 def make_block(
@@ -69,6 +68,16 @@ def insert_block(
 
 
 @dataclass(frozen=True, slots=True)
+class _Named:
+    """A new note with its block and its name."""
+
+    head: Head
+    state: BlockState
+    entry: EntryRow
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
 class _Fresh:
     """A new note on its way into the cache."""
 
@@ -79,27 +88,28 @@ class _Fresh:
     target: Target
     update: bytes | None = None
     mentions: frozenset[str] = frozenset()
-    live: Replica | None = None
     draft: Draft | None = None
     """Its text with its id; None: publishing works it out."""
 
 
-async def notes_created(heap: HeapContext, saved: Sequence[Saved]) -> None:
-    """New files become new notes, and get their ids. Takes the lock.
+async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewTexts) -> None:
+    """New files become new notes, and get their ids. Takes the lock, for a batch at a time: what
+    is made is sent while the rest is read.
 
     All are named before any is read, so that links among them find each other.
     """
+    tags: dict[str, BlockState] = {}
     async with heap.lock:
-        tags: dict[str, BlockState] = {}
-        named = [_name(heap, s, tags) for s in saved]
-        fresh = [f for f in named if f is not None]
-        with heap.index.expecting({f.state.id: f.entry.path for f in fresh}):
-            for start in range(0, len(fresh), CREATE_BATCH):
-                await _create(heap, fresh[start : start + CREATE_BATCH], tags)
-    if saved:
-        heap.wake.publish.set()
-        heap.wake.push.set()
-        heap.wake.follow.set()
+        named = [_name(heap, h, tags) for h in heads if h.path not in heap.index.entries]
+    with heap.index.expecting({n.state.id: n.entry.path for n in named}):
+        for some in batches(named, lambda n: n.head.stat.size):
+            by_path = {n.head.path: n for n in some}
+            saved = await texts.of(by_path)
+            async with heap.lock:
+                fresh = [_with_text(heap, by_path[s.path], s, tags) for s in saved]
+                await _create(heap, [f for f in fresh if f is not None], tags)
+            heap.wake.publish.set()
+            heap.wake.push.set()
 
 
 async def _create(
@@ -108,37 +118,32 @@ async def _create(
     read = await offload(lambda: [_first_edit(heap, f) for f in batch])
     good = [f for f in read if isinstance(f, _Fresh)]
     drafts = [f.draft for f in good if f.draft is not None]
+    new_tags = [t for t in tags.values() if t.id not in heap.index.blocks]
 
     def store(change: Change) -> None:
-        _store_created(change, good, tags)
+        _store_created(change, good, new_tags)
         plan_texts(change.tx, drafts)
 
     await heap.store(store)
-    for fresh in good:
-        if fresh.live is not None:
-            heap.replicas.put(fresh.state.id, int(fresh.update is not None), fresh.live)
     # What was changed meanwhile is found by publishing.
     await write_planned(heap, drafts, set())
     for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
         heap.problems.found("content", path, reason)
 
 
-def _name(heap: HeapContext, saved: Saved, tags: dict[str, BlockState]) -> _Fresh | None:
+def _name(
+    heap: HeapContext, head: Head, tags: dict[str, BlockState], block: BlockId | None = None
+) -> _Named:
     """Give a new file its block and its name; ``tags`` gets the new tag blocks, by title."""
-    if saved.path in heap.index.entries:
-        return None
-    note = judged(heap, saved)
-    if note is None:
-        return None
     known = {title: tag.id for title, tag in tags.items()}
-    target, new_tags = target_of(heap, front_change(None, note.front), known)
+    target, new_tags = target_of(heap, front_change(None, head.front), known)
     tags |= {tag.title: tag for tag in new_tags}
-    parent = heap.parent_of(saved.path)
+    parent = heap.parent_of(head.path)
     if parent is not None:
         target = replace(target, add_tags=target.add_tags | {parent})
-    title = note.front.title or PurePosixPath(saved.path).name.removesuffix(".md")
+    title = head.front.title or PurePosixPath(head.path).name.removesuffix(".md")
     state = BlockState(
-        new_block_id(),
+        block or new_block_id(),
         heap.id,
         "document",
         title=title,
@@ -146,8 +151,28 @@ def _name(heap: HeapContext, saved: Saved, tags: dict[str, BlockState]) -> _Fres
         born_here=True,
         stale=True,
     )
-    entry = stamped(EntryRow(saved.path, state.id, "note"), saved.stat, digest(saved.data))
-    return _Fresh(saved, note, state, entry, replace(target, title=None))
+    entry = stamped(EntryRow(head.path, state.id, "note"), head.stat, head.digest)
+    return _Named(head, state, entry, replace(target, title=None))
+
+
+def _with_text(
+    heap: HeapContext, named: _Named, saved: Saved, tags: dict[str, BlockState]
+) -> _Fresh | None:
+    """A note that was named, with its text, which may have been saved anew since. None when that
+    is no text, or has another id now, or the place is taken: the next look finds it.
+    """
+    note = judged(heap, saved)
+    if note is None or saved.path in heap.index.entries:
+        return None
+    head = Head.of(saved, note)
+    if head.digest != named.head.digest:
+        if head.front.id != named.head.front.id:
+            heap.look_at_files()
+            return None
+        # Links among the notes of this look have found its block already.
+        named = _name(heap, head, tags, named.state.id)
+    entry = stamped(named.entry, saved.stat, head.digest)
+    return _Fresh(saved, note, named.state, entry, named.target)
 
 
 def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
@@ -161,18 +186,23 @@ def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
     except BlockError as error:
         return fresh.saved.path, f"this note could not be read: {error}"
     state = replace(fresh.state, state_vector=live.state_vector())
-    fresh = replace(
-        fresh, state=state, update=reading.update, mentions=reading.mentions, live=live
-    )
-    return replace(fresh, draft=_draft(heap, fresh)) if reading.is_whole else fresh
+    fresh = replace(fresh, state=state, update=reading.update, mentions=reading.mentions)
+    if reading.is_whole:
+        return replace(fresh, draft=_draft(heap, fresh, live.fields(), reading.body))
+    return fresh
 
 
-def _draft(heap: HeapContext, fresh: _Fresh) -> Draft | None:
+def _draft(heap: HeapContext, fresh: _Fresh, fields: Fields, view: Block) -> Draft | None:
     """The text of a file that shows its document, with the id in it; None where more than that is
     to be written: attachments, or tags that are not known yet.
+
+    Args:
+        heap: the heap.
+        fresh: with its first update.
+        fields: of its document.
+        view: what its document shows, which is the file's body.
     """
-    assert fresh.live is not None
-    fields, view, state = fresh.live.fields(), fresh.live.view(), fresh.state
+    state = fresh.state
     known = all(t in heap.index.blocks for t in fields.tags)
     if not known or fields.files or shown_files(view):
         return None
@@ -188,10 +218,8 @@ def _draft(heap: HeapContext, fresh: _Fresh) -> Draft | None:
     )  # fmt: skip
 
 
-def _store_created(
-    change: Change, batch: Sequence[_Fresh], tags: Mapping[str, BlockState]
-) -> None:
-    for tag in tags.values():
+def _store_created(change: Change, batch: Sequence[_Fresh], tags: Iterable[BlockState]) -> None:
+    for tag in tags:
         change.insert(tag)
     for fresh in batch:
         insert_block(change, fresh.state, fresh.update, sorted(fresh.target.add_tags))

@@ -7,11 +7,13 @@ from pathlib import PurePosixPath
 import structlog
 
 from heapsyncd.cache import blocks, history, search
+from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.document.edit import Target, edit
+from heapsyncd.document.edit import Target, edit, titled
 from heapsyncd.errors import BlockError
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
+from heapsyncd.model import Fields
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -82,6 +84,38 @@ async def edit_fields(
     heap.replicas.put(block, await heap.store(store), live)
     heap.wake.push.set()
     heap.wake.publish.set()
+
+
+def first_title(
+    state: BlockState, rows: Sequence[LogRow], client_id: int
+) -> tuple[bytes, bytes] | None:
+    """The edit that writes the title of a block made here into its document, of which the server
+    has nothing yet, and the document's state vector with it; None: the document must tell.
+
+    Args:
+        state: the block's row.
+        rows: its log.
+        client_id: of the edit.
+    """
+    log, vector = [r.data for r in rows if r.local], state.state_vector
+    if vector is None or not state.title or len(log) < len(rows):
+        return None
+    return titled(log, vector, state.title, client_id)
+
+
+def own_target(state: BlockState, fields: Fields, *, wins: bool) -> Target:
+    """What we have to say to a document that just came from the server.
+
+    Args:
+        state: the block's row.
+        fields: of the document.
+        wins: whether an edit wins over its deletion.
+    """
+    target = Target(deleted_at_ms=None) if wins and fields.deleted_at_ms is not None else Target()
+    if state.born_here and not fields.title and state.title:
+        # The server knows the block now and its document has no title yet (PROTOCOL §4).
+        target = replace(target, title=state.title)
+    return target
 
 
 async def bring_folders_back(heap: HeapContext, folder: BlockId | None) -> None:

@@ -17,6 +17,7 @@ from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError, UnreadableFile
 from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId, new_block_id
+from heapsyncd.markdown.frontmatter import Front
 from heapsyncd.model import Fields
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.state import HeapContext, now_ms
@@ -28,6 +29,7 @@ from heapsyncd.sync.merge.note_text import (
     FrontChange,
     Note,
     compose,
+    digest,
     front_change,
     front_values,
     mentions,
@@ -63,6 +65,21 @@ class Saved:
             return cls(path, data, stat, Note.of(data))
         except UnreadableFile as error:
             return cls(path, data, stat, error)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a note's file is named and known by; ``digest``: of all of it."""
+
+    path: str
+    stat: Stat
+    digest: bytes
+    front: Front
+
+    @classmethod
+    def of(cls, saved: Saved, note: Note) -> "Head":
+        """Of a file that was read."""
+        return cls(saved.path, saved.stat, digest(saved.data), note.front)
 
 
 @dataclass(frozen=True, slots=True)

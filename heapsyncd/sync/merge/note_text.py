@@ -73,11 +73,12 @@ class Base:
 class Reading:
     """What a saved file means.
 
-    ``update`` None: the document stays as it is. ``is_whole``: the base with the update shows the
-    file. ``is_made``: the replica holds it already.
+    ``update`` None: the document stays as it is. ``body``: of the file. ``is_whole``: the base
+    with the update shows it. ``is_made``: the replica holds it already.
     """
 
     update: bytes | None
+    body: Block
     mentions: frozenset[str]
     is_whole: bool
     is_made: bool = False
@@ -262,7 +263,7 @@ def read_body(
         edit(live, target) if is_now else express(origin, target, live=live, client_id=client_id)
     )
     is_whole = made.reads_as_target and not is_apart
-    return Reading(made.update, mentions(ours), is_whole, is_made=is_now)
+    return Reading(made.update, ours, mentions(ours), is_whole, is_made=is_now)
 
 
 @dataclass(frozen=True, slots=True)

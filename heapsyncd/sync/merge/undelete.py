@@ -15,6 +15,7 @@ A later deletion is another one, made with the words in sight: it stays.
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -62,6 +63,22 @@ def is_same_deletion(before: Fields, after: Fields) -> bool:
         and after.deleted_at_ms == before.deleted_at_ms
         and after.permanently_deleted_at_ms is None
     )
+
+
+def is_deleted_elsewhere(others: Sequence[bytes], here: Said) -> bool:
+    """Whether there is a deletion by somebody else beside ours that is not sent yet: of the two
+    the document shows either.
+
+    Args:
+        others: the updates of the document without our unsent ones; empty where there are none.
+        here: what it says with them.
+    """
+    if not others:
+        return False
+    theirs = Replica.load(others)
+    return not theirs.has_pending() and theirs.fields().deleted_at_ms not in {
+        None, here.fields.deleted_at_ms,
+    }  # fmt: skip
 
 
 def deletion(old: Replica, ours: Replica, fresh: Replica) -> int | Unset | None:

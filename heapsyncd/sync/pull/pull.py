@@ -33,6 +33,7 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.pull.receive import Incoming, receive
 from heapsyncd.sync.pull.server_rollback import is_behind
+from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
@@ -44,6 +45,9 @@ BURST_BYTES = 1 << 20
 """No more are added once they hold so much."""
 GATHER_S = 0.02
 """How soon after live events the next ones are handled at the earliest."""
+CHOSEN_AGAIN_S = 0.3
+"""How soon after the choice of what to follow it is made again at the earliest: it looks at the
+whole heap."""
 NOTHING = b"\0\0"
 """The empty update."""
 
@@ -169,7 +173,7 @@ async def follow(heap: HeapContext, limit: int) -> None:
     asked = _Asked()
     async with (
         heap.backend.live(heap.id, opening, heap.link.lost) as feed,
-        asyncio.TaskGroup() as group,
+        TaskGroup() as group,
     ):
         heap.link.live = feed
         group.create_task(_choose(heap, feed, limit))
@@ -193,7 +197,13 @@ async def _choose(heap: HeapContext, feed: LiveFeed, limit: int) -> None:
         heap.wake.follow.clear()
         states = await heap.db.read(lambda tx: blocks.of_heap(tx, heap.id))
         live = [
-            s for s in states if s.deleted_at_ms is None and s.sync_version > 0 and s.state_vector
+            s
+            for s in states
+            if s.deleted_at_ms is None
+            and s.sync_version > 0
+            and s.state_vector
+            # One made here is titled and pushed first: opened now, all of it would be sent twice.
+            and not s.born_here
         ]
         live.sort(key=lambda s: -s.announced_ms)
         chosen = {s.id: s.sync_version for s in live[:limit]}
@@ -204,6 +214,7 @@ async def _choose(heap: HeapContext, feed: LiveFeed, limit: int) -> None:
             if versions.get(block, version) != version:
                 feed.reopen(block)
         versions = chosen
+        await asyncio.sleep(CHOSEN_AGAIN_S)
         await heap.wake.follow.wait()
 
 

@@ -17,11 +17,11 @@ from heapsyncd.cache.history import Review
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import brings_nothing, vector_of
+from heapsyncd.document.updates import brings_nothing, is_empty, vector_of
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields
-from heapsyncd.sync.edits.fields import bring_folders_back
+from heapsyncd.sync.edits.fields import bring_folders_back, first_title, own_target
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -30,7 +30,7 @@ from heapsyncd.sync.merge.blank_guard import BLANKED, blanked
 from heapsyncd.sync.merge.concurrent_edits import ConcurrentEdits
 from heapsyncd.sync.merge.note_text import reexpress
 from heapsyncd.sync.merge.rebase import restate
-from heapsyncd.sync.merge.undelete import Said
+from heapsyncd.sync.merge.undelete import Said, is_deleted_elsewhere
 from heapsyncd.sync.pull.server_rollback import is_behind
 from heapsyncd.tree import Block
 
@@ -45,6 +45,9 @@ class Incoming:
     the server was put back.
 
     ``known``: up to which number of our log the server had everything when it was asked.
+
+    ``unheard``: whether our last push was acknowledged, but the server has told nothing of it up
+    to this update: the acknowledgement overtakes what the live link brings. Set by ``receive``.
     """
 
     id: BlockId
@@ -53,6 +56,7 @@ class Incoming:
     full: bool = False
     asked: int = 0
     known: int = 0
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Absorbed:
     """Whether the rows replace the log (another sync_version)."""
     replica: Replica | None = None
     fields: Fields | None = None
+    vector: bytes | None = None
+    """Of the document, where the title that its row has was written and nothing else changed."""
     bad: tuple[bytes, str] | None = None
     """An update that could not be loaded, and why."""
     is_whole: bool = False
@@ -100,7 +106,7 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
         if _is_echo(heap, item):
             heap.link.recent_acks.heard(item.id)
         else:
-            new.append(item)
+            new.append(replace(item, unheard=_is_unheard(heap, item.id)))
     if not new:
         return
     async with heap.lock:
@@ -151,7 +157,7 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
     found = await heap.db.read(
         lambda tx: [(i, _read(tx, heap.id, i, sent[i.id], at[i.id])) for i in items]
     )
-    known = [(i, replace(b, unheard=_is_unheard(heap, i.id))) for i, b in found if b is not None]
+    known = [(item, block) for item, block in found if block is not None]
     # Taken out of the shared ones: what is changed here is put back when that is stored.
     work = [(i, k, heap.replicas.take(k.state.id, k.state.seq)) for i, k in known]
     every = await offload(lambda: [_absorb(heap, k, r, i) for i, k, r in work])
@@ -197,9 +203,6 @@ class _Found:
     """Whether there are edits, of a folder also in it, that nobody but us can have seen."""
     sent: frozenset[int] = frozenset()
     """The log rows that others may not have seen although the server has."""
-    unheard: bool = False
-    """Whether the last push of it was acknowledged, but the server has told nothing of it since:
-    the acknowledgement overtakes what the live link brings."""
 
     def has_all_of(self, update: bytes) -> bool:
         """Whether an update certainly says nothing, found without the replica: what a server
@@ -224,17 +227,6 @@ class _Found:
             log.warning("edits not brought together", block=self.state.id, reason=str(error))
             return None
 
-    def is_deleted_elsewhere(self, update: bytes, here: Said) -> bool:
-        """Whether an update brings a deletion by somebody else beside one that is not sent yet: of
-        the two the document shows either.
-        """
-        if not self.unsent:
-            return False
-        theirs = Replica.load([*(r.data for r in self.rows if not r.local), update])
-        return not theirs.has_pending() and theirs.fields().deleted_at_ms not in {
-            None, here.fields.deleted_at_ms,
-        }  # fmt: skip
-
 
 def _read(
     tx: Tx, heap_id: HeapId, item: Incoming, sent: frozenset[int], held_at: int | None
@@ -247,7 +239,8 @@ def _read(
         state.kind == "folder" and blocks.has_unsent_below(tx, state.id)
     )
     known = item.sync_version == state.sync_version and not item.full
-    if held_at == state.seq and known and not (unsent or sent):
+    says_nothing = is_empty(item.update) and not state.born_here
+    if known and (says_nothing or (held_at == state.seq and not (unsent or sent))):
         return _Found(state, [], unsent)
     return _Found(state, blocks.log(tx, state.id), unsent, sent)
 
@@ -287,7 +280,24 @@ def _first(state: BlockState, item: Incoming, client_id: int) -> Absorbed:
     return Absorbed(state, item.sync_version, rows, replica=replica, fields=replica.fields())
 
 
+def _untold(found: _Found, held: Replica | None, version: int, client_id: int) -> Absorbed | None:
+    """What an answer without anything in it means; None: the document must tell."""
+    if not found.state.born_here:
+        return Absorbed(found.state, version, replica=held)
+    made = first_title(found.state, found.rows, client_id)
+    if made is None:
+        return None
+    update, vector = made
+    if held is not None:
+        held.apply(update)
+    return Absorbed(found.state, version, ((update, True),), replica=held, vector=vector)
+
+
 def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int) -> Absorbed:
+    if is_empty(item.update) and not item.full:
+        untold = _untold(found, held, item.sync_version, client_id)
+        if untold is not None:
+            return untold
     known = [r.data for r in found.rows if r.seq <= item.known]
     forgot = item.full and is_behind(vector_of([item.update]), known)
     if found.has_all_of(item.update):
@@ -299,8 +309,8 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
     taken = replica.take(item.update)
     if taken.is_news:
         new.append((item.update, False))
-    wins, reviews = _wins(found, item.update, trashed, replica)
-    target = _own_target(found.state, replica.fields(), wins=wins)
+    wins, reviews = _wins(found, item, trashed, replica)
+    target = own_target(found.state, replica.fields(), wins=wins)
     if new and (wins or replica.fields().deleted_at_ms is None):
         target = replace(target, body=found.together(item.update, replica))
     if target != Target():
@@ -319,35 +329,27 @@ def _append(found: _Found, held: Replica | None, item: Incoming, client_id: int)
 
 
 def _wins(
-    found: _Found, update: bytes, trashed: Said | None, replica: Replica
+    found: _Found, item: Incoming, trashed: Said | None, replica: Replica
 ) -> tuple[bool, tuple[Review, ...]]:
     """Whether an edit wins over a deletion (``undelete``), and what is to be told of it.
 
     Args:
         found: the block before the update came.
-        update: what came.
+        item: what came.
         trashed: what its document said then; None: it was not deleted.
         replica: with the update.
     """
     if trashed is None:
         # Deleted by somebody who had not seen what was written here.
-        is_unseen = found.unsent or found.unheard
+        is_unseen = found.unsent or item.unheard
         wins = is_unseen and replica.fields().deleted_at_ms is not None
         return (True, (review_notices.KEPT,)) if wins else (False, ())
     now = Said.of(replica)
-    if now.comes_back(trashed) and not found.is_deleted_elsewhere(update, trashed):
+    others = [*(r.data for r in found.rows if not r.local), item.update] if found.unsent else []
+    if now.comes_back(trashed) and not is_deleted_elsewhere(others, trashed):
         return True, (review_notices.BACK,)
     # Another device was faster.
     return now.fields.deleted_at_ms is None and now.adds_to(trashed), ()
-
-
-def _own_target(state: BlockState, fields: Fields, *, wins: bool) -> Target:
-    """What we have to say to a document that just came from the server."""
-    target = Target(deleted_at_ms=None) if wins and fields.deleted_at_ms is not None else Target()
-    if state.born_here and not fields.title and state.title:
-        # The server knows the block now and its document has no title yet (PROTOCOL §4).
-        target = replace(target, title=state.title)
-    return target
 
 
 def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: int) -> Absorbed:
@@ -388,7 +390,9 @@ def _store(change: Change, heap: HeapContext, absorbed: Absorbed) -> int | None:
         return absorbed.state.seq
     now = blocks.get(tx, block)
     assert now is not None
-    if _is_gone_now(now, absorbed) and change.abandon(now, heap.index.paths_of(block)):
+    # Live until now, and deleted for good it turns out.
+    is_gone = absorbed.fields and absorbed.fields.permanently_deleted_at_ms is not None
+    if is_gone and now.deleted_at_ms is None and change.abandon(now, heap.index.paths_of(block)):
         return None
     if absorbed.forgot:
         change.unacknowledge(block)
@@ -398,6 +402,8 @@ def _store(change: Change, heap: HeapContext, absorbed: Absorbed) -> int | None:
     else:
         for data, local in absorbed.rows:
             change.append(block, data, local=local)
+    if absorbed.vector is not None:
+        renditions.shown_too(tx, block, now.seq, now.seq + 1)
     change.update(block, **_columns(change, now, absorbed))
     fresh = blocks.get(tx, block)
     assert fresh is not None
@@ -409,13 +415,6 @@ def _store(change: Change, heap: HeapContext, absorbed: Absorbed) -> int | None:
     if fresh.kind in {"tag", "folder"} and not same:
         change.touch_related(block)
     return fresh.seq
-
-
-def _is_gone_now(now: BlockState, absorbed: Absorbed) -> bool:
-    """Whether a live block turns out to be deleted for good."""
-    fields = absorbed.fields
-    gone = fields is not None and fields.permanently_deleted_at_ms is not None
-    return gone and now.deleted_at_ms is None
 
 
 def _columns(change: Change, now: BlockState, absorbed: Absorbed) -> dict[str, object]:
@@ -431,6 +430,10 @@ def _columns(change: Change, now: BlockState, absorbed: Absorbed) -> dict[str, o
     if now.wanted <= absorbed.sync_version or absorbed.sync_version < now.sync_version:
         values["wanted"] = 0
         values["born_here"] = 0
+    if absorbed.vector is not None:
+        values |= {"sync_version": absorbed.sync_version, "state_vector": absorbed.vector}
+        if now.kind != "document":
+            values["stale"] = 1
     if absorbed.fields is not None and absorbed.replica is not None:
         values |= change.describe(now, absorbed.fields)
         values["sync_version"] = absorbed.sync_version

@@ -23,6 +23,7 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.pull.server_rollback import tell_again
 from heapsyncd.sync.push.oversized import sent_live
+from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
@@ -64,6 +65,8 @@ async def push(heap: HeapContext) -> bool:
         await heap.store(
             lambda change, b=batch, r=results, why=refused: _answered(change, b, r, why)  # type: ignore[misc]
         )
+        if any(u.rows[0] == 1 for u in batch):
+            heap.wake.follow.set()  # what was made here is known there now
         sent = True
         if len(answered := {r.id for r in results}) < len(batch):
             # Asked again and again at once, it would go on like that for ever.
@@ -173,7 +176,7 @@ async def _insert(heap: HeapContext, batch: Sequence[BlockState]) -> None:
             change.update(BlockId(block), problem=reason)
 
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for state in batch:
                 group.create_task(one(state))
     except BaseExceptionGroup as errors:
@@ -183,7 +186,6 @@ async def _insert(heap: HeapContext, batch: Sequence[BlockState]) -> None:
         await heap.store(store)
         if known:
             heap.wake.pull.set()
-            heap.wake.follow.set()  # now it has a version to be followed under
 
 
 async def _unsent(heap: HeapContext) -> list[_Unsent]:

@@ -26,6 +26,7 @@ from heapsyncd.sync.edits.contents import files_of
 from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.state import HeapContext, PutOff, stamped
 from heapsyncd.sync.report import Progress
+from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
@@ -96,7 +97,7 @@ async def transfer(heap: HeapContext) -> bool:
             done.append(await _transfer(heap, entry))
 
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for entry in todo:
                 group.create_task(one(entry))
     except BaseExceptionGroup as errors:

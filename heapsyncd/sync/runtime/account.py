@@ -41,6 +41,7 @@ from heapsyncd.sync.runtime.heap import HeapMirror
 from heapsyncd.sync.runtime.open_heap import chosen, open_heap, unmatched
 from heapsyncd.sync.runtime.suspend import SuspendDetector
 from heapsyncd.sync.scan.scanner import Scanner
+from heapsyncd.tasks import TaskGroup
 
 _T = TypeVar("_T")
 
@@ -142,7 +143,7 @@ class AccountMirror:
 
     async def run(self) -> None:
         """Mirror until told to stop, server or not."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for row in await self._db.read(heaps.load_all):
                 if self._stop.is_set():
                     break
@@ -194,7 +195,7 @@ class AccountMirror:
                 await self._unless_stopped(self._backend.sign_in())
         except (TimeoutError, _Stopped):
             return late
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             try:
                 async with asyncio.timeout_at(end):
                     with suppress(_Stopped):
@@ -305,7 +306,7 @@ class AccountMirror:
                 task.cancel()
             await asyncio.gather(answer, stop, return_exceptions=True)
 
-    async def _find_heaps(self, group: asyncio.TaskGroup) -> None:
+    async def _find_heaps(self, group: TaskGroup) -> None:
         found = await self._unless_stopped(self._backend.heaps())
         self._report.connected, self._report.refused, self._report.error = True, False, None
         missing = unmatched(self._account, [(h.title, h.id) for h in found])
@@ -320,7 +321,7 @@ class AccountMirror:
             self._report.ready = True
             self._ready()
 
-    async def _start(self, group: asyncio.TaskGroup, heap: Heap) -> None:
+    async def _start(self, group: TaskGroup, heap: Heap) -> None:
         try:
             state = await open_heap(
                 self._account, self._db, self._backend, self._report, heap, self._at_work

@@ -28,6 +28,7 @@ from heapsyncd.sync.push.transfers import transfer
 from heapsyncd.sync.runtime.retry import RetryPolicy
 from heapsyncd.sync.scan.scanner import Scanner
 from heapsyncd.sync.scan.watch_audit import missed
+from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
@@ -82,7 +83,7 @@ class HeapMirror:
 
     async def run(self) -> None:
         """Mirror; trouble with the server or the folder is reported and waited out."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for work in (self._watch, self._folder, self._receive, self._send, self._transfer):
                 group.create_task(work())
             following = group.create_task(self._follow())

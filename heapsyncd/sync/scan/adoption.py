@@ -29,6 +29,7 @@ from heapsyncd.markdown.write.render import render
 from heapsyncd.sync.edits.contents import file_created
 from heapsyncd.sync.edits.create import notes_created
 from heapsyncd.sync.edits.moves import folder_created
+from heapsyncd.sync.edits.new_texts import NewTexts
 from heapsyncd.sync.edits.saved_file import Saved
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.observed import Found
@@ -137,7 +138,7 @@ def _by_id(
 
 
 async def _by_place(
-    heap: HeapContext, found: Sequence[Found], texts: Mapping[str, Saved]
+    heap: HeapContext, found: Sequence[Found], texts: NewTexts
 ) -> dict[str, BlockId]:
     """Which new files without an id are notes we know that have no file, by place and content;
     while the folder is mirrored for the first time (a lost cache, it may be) content that is alike
@@ -149,8 +150,9 @@ async def _by_place(
     result: dict[str, BlockId] = {}
     for item in found:
         block = None if item.front_id else at.get(item.path)
-        if block and await _says(heap, texts[item.path], block, loosely=loosely):
-            result[item.path] = block
+        for saved in await texts.of([item.path]) if block else []:
+            if block and await _says(heap, saved, block, loosely=loosely):
+                result[item.path] = block
     return result
 
 
@@ -221,7 +223,7 @@ async def take_in(
     homeless: Unplaced,
     found: Sequence[Found],
     copies: Mapping[str, BlockId | None],
-    texts: Mapping[str, Saved],
+    texts: NewTexts,
 ) -> list[str]:
     """New files get their blocks; the paths of the notes we knew, which are to be read.
 
@@ -233,7 +235,7 @@ async def take_in(
         homeless: what they may turn out to be.
         found: without directories, which are known already.
         copies: for a path, the block that its front matter names and that still stands elsewhere.
-        texts: the notes' texts, by path.
+        texts: the notes' texts.
     """
     notes = [f for f in found if f.is_note]
     adopted: list[str] = []
@@ -246,7 +248,7 @@ async def take_in(
             left = [n for n in notes if n.path not in heap.index.entries]
             adopted += await _adopt(heap, await _by_place(heap, left, texts))
     known = frozenset(adopted)
-    await notes_created(heap, [texts[n.path] for n in notes if n.path not in known])
+    await notes_created(heap, [texts.heads[n.path] for n in notes if n.path not in known], texts)
     # Attachments after the notes they belong to.
     for item in found:
         if not item.is_note:

@@ -1,10 +1,9 @@
 """Where to look, and what has been seen of files that are not settled yet."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Final, TypeVar
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
@@ -29,25 +28,15 @@ SHRUNK_S = 3.0
 AGAIN_S = 0.1
 """When a path is looked at that was not as expected."""
 
-BATCH: Final = 64
-BATCH_BYTES: Final = 1 << 20
-"""So many files, or bytes of them, are read and taken in together."""
 
-T = TypeVar("T")
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """New files that are not settled yet: the keys of the names they are linked to by, and when
+    the first is due.
+    """
 
-
-def batches(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """What is taken in together, in order; ``size``: bytes of one."""
-    batch: list[T] = []
-    left = BATCH_BYTES
-    for item in items:
-        if batch and (len(batch) == BATCH or size(item) > left):
-            yield batch
-            batch, left = [], BATCH_BYTES
-        batch.append(item)
-        left -= size(item)
-    if batch:
-        yield batch
+    keys: frozenset[str]
+    due: float
 
 
 @dataclass
@@ -153,18 +142,23 @@ class Debounce:
         waiting = (p for p in self._due if p not in index.entries)
         return [p for p in waiting if seen.get(p, (None, 0.0))[0] is not None]
 
-    def _names_to_come(self, saved: Saved, now: float) -> bool:
+    def _coming(self) -> _Coming:
+        """The new notes that are not settled yet, but for texts that wait for such."""
+        paths = [p for p in self._unsettled() if p.endswith(".md") and p not in self._put_off]
+        keys = frozenset(link_key(k) for p in paths for k in (p, PurePosixPath(p).name))
+        return _Coming(keys, min((self._due[p] for p in paths), default=0.0))
+
+    def _names_to_come(self, saved: Saved, coming: _Coming, now: float) -> bool:
         """Whether a text names a new file that is not settled yet: then it is read when that is,
         for until then the name means nothing; but it does not wait for ever.
         """
-        coming = [p for p in self._unsettled() if p.endswith(".md") and p not in self._put_off]
-        keys = {link_key(k) for p in coming for k in (p, PurePosixPath(p).name)}
+        keys = coming.keys
         named = names_in(saved.data) if keys else []
         if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
             return False
         if now - self._put_off.setdefault(saved.path, now) > ARRIVED_S:
             return False
-        self._due[saved.path] = min(self._due[p] for p in coming)
+        self._due[saved.path] = coming.due
         self._seen[saved.path] = (saved.stat, 0.0)
         return True
 

@@ -22,6 +22,7 @@ from heapsyncd.folder.snapshot import Entry, Snapshot, compare
 from heapsyncd.sync.deletions import holds
 from heapsyncd.sync.edits import moves
 from heapsyncd.sync.edits.contents import content_changed
+from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.edits.note_saved import judged, notes_saved
 from heapsyncd.sync.edits.saved_file import Saved
 from heapsyncd.sync.heap.index import stat_of
@@ -32,9 +33,8 @@ from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_of, assets_owner, stands_in_for
 from heapsyncd.sync.layout.ignore_rules import Rules
 from heapsyncd.sync.merge.base_selection import is_alike
-from heapsyncd.sync.merge.note_text import digest
 from heapsyncd.sync.scan.adoption import Unplaced, take_in
-from heapsyncd.sync.scan.debounce import ARRIVED_S, QUIET_S, Debounce, batches
+from heapsyncd.sync.scan.debounce import ARRIVED_S, QUIET_S, Debounce
 from heapsyncd.sync.scan.former_name_saves import taken_home
 from heapsyncd.sync.scan.move_detection import recognise
 from heapsyncd.sync.scan.swaps import displaced, named
@@ -56,11 +56,12 @@ as one; for no longer than this.
 class _Named:
     """What is left of a look when all that is new in it, or stands elsewhere, has its name.
 
-    ``texts``: of notes, to be read. ``gone``: what seems to be deleted. ``waiting``: whether there
-    are new files that are not settled yet.
+    ``read``: the notes among ``texts`` that are to be taken in. ``gone``: what seems to be
+    deleted. ``waiting``: whether there are new files that are not settled yet.
     """
 
-    texts: Sequence[Saved] = ()
+    texts: NewTexts
+    read: Sequence[str] = ()
     gone: Sequence[EntryRow] = ()
     waiting: bool = False
 
@@ -137,8 +138,11 @@ class Scanner(Debounce):
         # Names before texts, and deletions last: texts link to what was renamed, made, found or
         # deleted at the same time.
         named = await self._moved_or_created(missing, created, now)
-        for some in batches(named.texts, lambda saved: len(saved.data)):
-            await notes_saved(self.heap, [s for s in some if not self._names_to_come(s, now)])
+        coming = self._coming()
+        for some in batches(named.read, lambda path: named.texts.heads[path].stat.size):
+            texts = await named.texts.of(some)
+            ready = [s for s in texts if not self._names_to_come(s, coming, now)]
+            await notes_saved(self.heap, ready)
         await self._changed([*changed, *known], now)
         await self._believe(named.gone, now, waiting=named.waiting)
         for path in scope or ():
@@ -174,9 +178,10 @@ class Scanner(Debounce):
         """Take in known files that were changed."""
         notes = {e.path: row for row, e in found if row.role == "note"}
         known: list[Saved] = []
-        for saved in await self._read(notes):
+        read, coming = await self._read(notes), self._coming()
+        for saved in read:
             row = notes[saved.path]
-            if self._names_to_come(saved, time.monotonic()):
+            if self._names_to_come(saved, coming, time.monotonic()):
                 continue
             if await mended(self.heap, row, saved, self.began_ns):
                 continue
@@ -221,9 +226,9 @@ class Scanner(Debounce):
         gone_now = [*self.heap.holds.up, *aside, *gone_before]
         known = [index.entries[p] for p in gone_now if p in index.entries]
         candidates = {e.path: e for e in [*missing, *known]}
+        texts = NewTexts(self._read)
         if not candidates and not created:
-            return _Named()
-        texts: dict[str, Saved] = {}
+            return _Named(texts)
         found, waiting = await self._facts(created, candidates.values(), texts, now)
         found = await named(self.heap, found, candidates.values(), texts)
         plan = recognise(candidates.values(), found, index.path_of, waiting)
@@ -250,7 +255,7 @@ class Scanner(Debounce):
             [
                 c.found
                 for c in plan.created
-                if c.found.kind == "file" and (not c.found.is_note or c.path in texts)
+                if c.found.kind == "file" and (not c.found.is_note or c.path in texts.heads)
             ],
             {c.path: c.copy_of for c in plan.created},
             texts,
@@ -261,13 +266,13 @@ class Scanner(Debounce):
             for v in plan.vanished
             if v.entry.path not in self.heap.holds.up and v.entry not in swapped
         ]
-        return _Named([texts[p] for p in read if p in texts], gone, bool(waiting))
+        return _Named(texts, [p for p in read if p in texts.heads], gone, bool(waiting))
 
     async def _facts(
         self,
         created: Sequence[Entry],
         gone: Collection[EntryRow],
-        texts: dict[str, Saved],
+        texts: NewTexts,
         now: float,
     ) -> tuple[list[Found], list[Found]]:
         """What is known of new paths: of those that are settled, and of those that are not yet;
@@ -291,18 +296,18 @@ class Scanner(Debounce):
                 whole.append((entry, fact))
             else:
                 waiting.append(fact)
-        read: dict[str, Saved] = {}
-        for some in batches([e for e, f in whole if f.is_note], lambda e: e.stat.size):
-            read |= {s.path: s for s in await self._read([e.path for e in some])}
-        for entry, base in whole:
-            saved = read.get(entry.path)
-            known = await self._fact(entry, base, saved, texts, was) if base.is_note else base
-            if known is not None:
-                found.append(known)
-        for fact in [f for f in found if f.path in texts and self._is_new(f, was)]:
-            if self._names_to_come(texts[fact.path], now):
-                found.remove(fact)
-                waiting.append(fact)
+        found += [base for _, base in whole if not base.is_note]
+        notes, coming = [one for one in whole if one[1].is_note], self._coming()
+        for some in batches(notes, lambda one: one[0].stat.size):
+            read = {s.path: s for s in await self._read([e.path for e, _ in some])}
+            for entry, base in some:
+                saved = read.get(entry.path)
+                known = await self._fact(entry, base, saved, texts, was)
+                if known is None:
+                    continue
+                is_new = entry.path in texts.heads and self._is_new(known, was)
+                waits = is_new and saved and self._names_to_come(saved, coming, now)
+                (waiting if waits else found).append(known)
         return found, waiting
 
     def _merely_moved(self, entry: Entry, was: Mapping[int | None, EntryRow]) -> bool:
@@ -357,7 +362,7 @@ class Scanner(Debounce):
         entry: Entry,
         base: Found,
         saved: Saved | None,
-        texts: dict[str, Saved],
+        texts: NewTexts,
         was: Mapping[int | None, EntryRow],
     ) -> Found | None:
         note = None if saved is None else judged(self.heap, saved)
@@ -366,13 +371,14 @@ class Scanner(Debounce):
             before = was.get(entry.stat.inode)
             known = None if before is None else stat_of(before)
             return base if known is not None and entry.stat.same_content(known) else None
-        texts[entry.path], front_id = saved, note.front.id
+        head = texts.add(saved, note)
+        front_id = note.front.id
         inode, before = saved.stat.inode, was.get(saved.stat.inode)
         if front_id is None and before is not None and not await self._is_edited(before, saved):
             inode = 0  # another file's, used again
         return Found(
             entry.path, "file", inode, saved.stat.device, saved.stat.size,
-            front_id, digest(saved.data),
+            front_id, head.digest,
         )  # fmt: skip
 
     async def _is_edited(self, before: EntryRow, saved: Saved) -> bool:

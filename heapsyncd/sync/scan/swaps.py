@@ -8,7 +8,7 @@ stands where a note was whose id is in a new file: the note was renamed, and ano
 under its name (or made elsewhere, since the backup was made that the cache was put back from).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from heapsyncd.cache import renditions
@@ -17,7 +17,7 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Differences, Entry
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.heap.observed import Found
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import aside
@@ -25,7 +25,6 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge.base_selection import is_alike
 from heapsyncd.sync.merge.note_text import Note
-from heapsyncd.sync.scan.debounce import batches
 
 
 async def displaced(
@@ -156,27 +155,28 @@ class _Texts:
 
 
 async def named(
-    heap: HeapContext, found: Sequence[Found], gone: Iterable[EntryRow], texts: Mapping[str, Saved]
+    heap: HeapContext, found: Sequence[Found], gone: Iterable[EntryRow], texts: NewTexts
 ) -> list[Found]:
     """The new files, each with the id of the note it is by its text, where the note is gone and
     its id was never written into it: renamed and saved anew it has nothing else to be known by.
     """
     inodes = {(f.device, f.inode) for f in found}
     notes = [e for e in gone if e.role == "note" and (e.device, e.inode) not in inodes]
-    new = [f for f in found if f.path in texts and f.front_id is None]
+    new = [f for f in found if f.path in texts.heads and f.front_id is None]
     if not notes or not new:
         return list(found)
     bases = await heap.db.read(lambda tx: [(e, renditions.newest(tx, e.block_id)) for e in notes])
     known = [(e.block_id, b.data) for e, b in bases if b is not None]
     left = await offload(lambda: {b: data for b, data in known if _id_of(data) is None})
     ids: dict[str, BlockId] = {}
-    for file in new:
-        data = texts[file.path].data
-        for block, base in left.items():
-            if await offload(lambda a=base, b=data: is_alike(a, b) and is_alike(b, a)):  # type: ignore[misc]
-                ids[file.path] = block
-                del left[block]
-                break
+    for some in batches(new, lambda file: file.size):
+        for saved in await texts.of(f.path for f in some):
+            for block, base in left.items():
+                a, b = base, saved.data
+                if await offload(lambda a=a, b=b: is_alike(a, b) and is_alike(b, a)):  # type: ignore[misc]
+                    ids[saved.path] = block
+                    del left[block]
+                    break
     return [replace(f, front_id=ids.get(f.path, f.front_id)) for f in found]
 
 

@@ -41,3 +41,24 @@ def test_a_push_is_unheard_until_the_server_tells_of_it() -> None:
     assert not sent.is_unheard(NOTE, UNHEARD_S)
     sent.pushed(NOTE, 1, b"more", 1.0)
     assert not sent.is_unheard(NOTE, 2.0 + UNHEARD_S)
+
+
+def test_sent_lately() -> None:
+    """Acknowledged rows are remembered for a while, each by its own time."""
+    sent = RecentAcks()
+    sent.add(NOTE, [1, 2], 0.0)
+    sent.add(NOTE, [3], LATELY_S)
+    assert sent.of(NOTE, LATELY_S) == {1, 2, 3}
+    assert sent.of(NOTE, LATELY_S + 1) == {3}
+    sent.forget()
+    assert sent.of(NOTE, LATELY_S + 1) == frozenset()
+
+
+def test_a_row_sent_twice() -> None:
+    """A push that is sent again, its answer having been lost, does no harm."""
+    sent = RecentAcks()
+    sent.add(NOTE, [1], 0.0)
+    sent.add(NOTE, [1], 1.0)
+    assert sent.of(NOTE, 2.0) == {1}
+    assert sent.of(NOTE, LATELY_S + 0.5) == {1}
+    assert sent.of(NOTE, LATELY_S + 5) == frozenset()
