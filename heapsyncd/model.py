@@ -1,4 +1,4 @@
-"""Frozen values that cross stage borders."""
+"""Frozen values that cross the borders between stages."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,7 @@ PushStatus = Literal["ok", "stale", "not_found", "forbidden", "invalid"]
 
 @dataclass(frozen=True, slots=True)
 class Heap:
-    """A workspace as the server lists it (PROTOCOL §4)."""
+    """A heap as the server lists it (PROTOCOL §4)."""
 
     id: HeapId
     title: str
@@ -21,7 +21,10 @@ class Heap:
 
 @dataclass(frozen=True, slots=True)
 class BlockRow:
-    """A block's row; the row title is only a hint, the document's ``title_v0`` is the truth."""
+    """A block's row on the server.
+
+    Its title is only a hint; the document's ``title_v0`` is the truth.
+    """
 
     id: BlockId
     heap_id: HeapId
@@ -42,7 +45,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A trashed (or permanently deleted) block in the delta feed."""
+    """A trashed or permanently deleted block in the delta feed."""
 
     id: BlockId
     deleted_at_ms: int
@@ -51,8 +54,9 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class ChangePage:
-    """One page of the delta feed. ``cursor_ms`` is the server's time, the next ``since``
-    (inclusive).
+    """One page of the delta feed.
+
+    ``cursor_ms`` is the server's time, the next ``since`` (inclusive).
     """
 
     changed: tuple[Changed, ...]
@@ -63,7 +67,7 @@ class ChangePage:
 
 @dataclass(frozen=True, slots=True)
 class PullAsk:
-    """What is asked of one block; without a state vector the full state is sent."""
+    """A request for one block's updates. Without a state vector the full state is sent."""
 
     id: BlockId
     sync_version: int
@@ -72,7 +76,7 @@ class PullAsk:
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """One block's answer. ``full``: the whole state of ``sync_version``, not a difference."""
+    """The answer for one block. ``full``: it is the whole state, not a difference."""
 
     id: BlockId
     sync_version: int
@@ -82,7 +86,7 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True)
 class PullAnswer:
-    """What fitted into one answer; what was asked and is in neither is asked for again."""
+    """The blocks that fitted into one answer. A block in neither list must be requested again."""
 
     blocks: tuple[Pulled, ...]
     missing: tuple[BlockId, ...]
@@ -90,7 +94,7 @@ class PullAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """An update for one block's document of one version."""
+    """An update for one version of a block's document."""
 
     id: BlockId
     sync_version: int
@@ -99,7 +103,7 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """The server's word on one pushed update (PROTOCOL §5)."""
+    """The server's answer to one pushed update (PROTOCOL §5)."""
 
     id: BlockId
     status: PushStatus
@@ -108,13 +112,11 @@ class PushResult:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """One entry of ``files_v0``. ``key`` is the map's key as it stands (``<hash>:<size>`` or bare
-    hash).
-    """
+    """One entry of ``files_v0``. ``key`` is the map's key, ``<hash>:<size>`` or the bare hash."""
 
     key: str
     hash: str
-    """sha256, 64 hex digits without capitals; '' when the document names none."""
+    """sha256 as 64 lower-case hex digits, '' if the document has none."""
     name: str
     size_bytes: int
     mime_type: str = "application/octet-stream"
@@ -123,12 +125,13 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What a block's document says beside its body (PROTOCOL §8)."""
+    """What a block's document holds besides its body (PROTOCOL §8)."""
 
     title: str
     tags: tuple[BlockId, ...]
-    """Ids of ``relations_v1`` entries of type ``tag``, sorted; folders among them are the note's
-    place.
+    """Ids of the ``relations_v1`` entries of type ``tag``, sorted.
+
+    Folders among them are the note's location.
     """
     files: tuple[FileEntry, ...]
     """Sorted by key."""
@@ -138,32 +141,32 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One block's or file's trouble, shown by ``status``."""
+    """Something wrong with one block or file, shown by ``status``."""
 
     path: str
-    """Relative to the heap's folder, or the block's title when it has no file."""
+    """Relative to the heap's folder, or the block's title if it has no file."""
     reason: str
-    """Without the path."""
+    """For people, without the path."""
     minor: bool = False
-    """Whether nothing is left undone for it: a thing that is never mirrored, a word of advice."""
+    """Whether nothing is left undone because of it: something never mirrored, or a hint."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What the file system says of a file; ``agrees`` is the question to ask."""
+    """A file's stat. Compare with ``agrees``."""
 
     size: int
     mtime_ns: int
     ctime_ns: int
-    """Moves on every change, of mode or name too, and can't be set back as mtime can."""
+    """Changes with every change, also of mode or name, and unlike mtime cannot be set back."""
     inode: int
     device: int
 
     def agrees(self, other: "Stat") -> bool:
-        """Whether nothing tells the two apart.
+        """Return whether the two stats show no difference.
 
-        The device is left out: many file systems get another number at each mount, and inode,
-        ctime and mtime would have to agree by chance.
+        The device is ignored: many file systems get another number at each mount, and inode, ctime
+        and mtime would have to match by chance.
         """
         return (self.size, self.mtime_ns, self.ctime_ns, self.inode) == (
             other.size,
@@ -173,10 +176,10 @@ class Stat:
         )
 
     def same_content(self, other: "Stat") -> bool:
-        """Whether nothing tells the contents apart; a rename moves ctime and nothing else."""
+        """Return whether the stats show no change of content. A rename changes only ctime."""
         return (self.size, self.mtime_ns, self.inode) == (other.size, other.mtime_ns, other.inode)
 
     @property
     def number(self) -> tuple[int, int]:
-        """What the disk calls the file, under whatever name: device and inode."""
+        """Device and inode: what identifies the file under any name."""
         return self.device, self.inode

@@ -1,4 +1,4 @@
-"""Edge: the lock that keeps two daemons off one state."""
+"""Edge: the lock that prevents two daemons from using the same state."""
 
 import contextlib
 import os
@@ -15,14 +15,14 @@ NAME: Final = "lock"
 
 @contextlib.contextmanager
 def hold_state(state_dir: Path) -> Iterator[None]:
-    """Hold the state (made with mode 0700 when absent) while the context is open.
+    """Hold the state's lock while the context is open; create the directory (0700) if absent.
 
-    Whatever ends the process frees it, and a file that is left over means nothing. The process id
-    in it is for the message alone.
+    The kernel ties the lock to the process: however the process ends, the lock is released, and a
+    leftover file means nothing. The process id in it is only for the message.
 
     Raises:
         StateLocked: another process holds it.
-        FolderTrouble: the directory can't be made or used, or is open to others.
+        FolderTrouble: the directory cannot be created or used, or is writable by others.
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def hold_state(state_dir: Path) -> Iterator[None]:
 
 
 def _check(state_dir: Path) -> None:
-    """Refuse a directory in which others could put files in our files' places."""
+    """Refuse a directory in which others could replace our files."""
     found = state_dir.stat()
     if found.st_uid != os.geteuid():
         raise FolderTrouble(
@@ -53,7 +53,7 @@ def _check(state_dir: Path) -> None:
         )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise FolderTrouble(
-            f"The state directory {state_dir} can be written by others"
+            f"The state directory {state_dir} is writable by others"
             f" (mode {stat.S_IMODE(found.st_mode):o}); run: chmod 700 {state_dir}"
         )
 
@@ -69,6 +69,6 @@ def _lock(descriptor: int, state_dir: Path) -> None:
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
         who = f"process {holder}" if holder.isdigit() else "another process"
         raise StateLocked(
-            f"Another heapsyncd ({who}) looks after {state_dir} already; "
-            "`heapsyncd status` shows what it does."
+            f"Another heapsyncd ({who}) is using {state_dir} already; "
+            "`heapsyncd status` shows what it is doing."
         )

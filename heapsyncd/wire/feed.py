@@ -169,7 +169,7 @@ class Feed:
             if link.served and self._clock_s() - started_s >= LASTED_S:
                 lane.worked()
             lane.failed(down)
-            await first_of(*lane.ends(), timeout_s=lane.pause_s())
+            await first_of(*lane.wake_events(), timeout_s=lane.pause_s())
 
     async def _link_once(self, link: LiveLink) -> HeapsyncdError:
         """Open a socket and serve it to its end; returns why it ended."""

@@ -43,7 +43,7 @@ _CHALLENGE_CHARS = 512
 _LEAD_SHARE = 0.3
 """The share of its life before which a short-lived token is renewed."""
 _LEAD_MAX_S = 60.0
-_REFUSED = Backoff(1.0, 30.0, least=0.5)
+_REFUSED = Backoff(1.0, 30.0, min_share=0.5)
 _DEFAULT_RETRY_AFTER_S = 5.0
 
 

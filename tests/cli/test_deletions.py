@@ -41,7 +41,7 @@ async def test_without_a_daemon_the_next_pass_heeds_it(device: Device, server: S
     assert "  N00.md\n" in listed.out
     undone = await device("deletions", "--undo")
     assert undone.code == 0
-    assert "12 deletions are taken back with the next" in undone.out
+    assert "12 deletions are brought back with the next" in undone.out
     assert (await device("sync")).code == 0
     assert len(list((device.folder / "Home").glob("*.md"))) == 16
     delete(device)

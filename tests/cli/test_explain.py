@@ -147,6 +147,6 @@ async def test_a_path_outside_is_an_error(device: Device, server: Server, heap_i
     done = await device("explain", "elsewhere.md")
     assert done.code == 1
     assert done.err == (
-        "heapsyncd: elsewhere.md lies in no folder that is mirrored;"
-        " `heapsyncd status` lists them.\n"
+        "heapsyncd: elsewhere.md is not in a mirrored folder;"
+        " `heapsyncd status` lists the folders.\n"
     )

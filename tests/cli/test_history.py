@@ -91,7 +91,7 @@ async def test_restored_without_a_daemon(device: Device, server: Server, block: 
     number = (await versions(device))[-1]["number"]
     write(note(device), "one two three, and a word nobody has read yet\n")
     done = await well(device, "restore", "folder/Home/Boat.md", "--version", str(number))
-    assert done.out == f"{note(device)}: version {number} put back\n"
+    assert done.out == f"{note(device)}: version {number} restored\n"
     assert body(note(device)) == "one\n"
     await well(device, "sync")
     assert body(note(device)) == "one\n"
@@ -134,7 +134,7 @@ async def test_a_note_out_of_the_trash(device: Device, server: Server, block: Bl
     assert (await well(device, "trash")).out == "the trash is empty\n"
     done = await device("trash", "--restore", "folder/Home/Boat.md")
     assert done.code == 1
-    assert "nothing that stood there is in the trash" in done.err
+    assert "nothing from this path is in the trash" in done.err
 
 
 async def test_a_directory_out_of_the_trash(
@@ -204,7 +204,7 @@ async def test_a_review_stands_until_it_is_seen(
         assert '"one two three masts"' in notice
         shown = (await well(device, "status")).out
         assert f"review: {notice}" in shown
-        assert "--seen ends it" in shown
+        assert "--seen marks it as done" in shown
         seen = await well(device, "history", "folder/Home/Boat.md", "--seen")
         assert "review: " in seen.out
         assert (await device.status())["heaps"][0]["notices"] == []

@@ -54,7 +54,7 @@ async def test_the_daemon_follows_both_sides(
         await eventually(lambda: device.is_("in sync"))
         assert (await device.status())["heaps"][0]["notes"] == 3
         assert await terminate(process) == 0
-    assert "No daemon runs" in (await device("status")).out
+    assert "No daemon is running" in (await device("status")).out
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ async def test_a_folder_with_files_is_marked_and_kept(root: Path) -> None:
 async def test_another_heap_s_folder_is_refused(folder: HeapFolder, root: Path) -> None:
     """Making one does not take over another heap's folder, and nothing is written."""
     other = HeapFolder(root)
-    refusal = f"mirror of another heap \\({HEAP}\\)"
+    refusal = f"mirrors another heap \\({HEAP}\\)"
     with pytest.raises(FolderTrouble, match=refusal):
         await other.create(OTHER, "Other")
     assert await other.marker() == HEAP

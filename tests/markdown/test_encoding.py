@@ -35,7 +35,7 @@ def test_encode_gives_the_same_bytes(text: str, bom: bool) -> None:
     [
         (b"fine\nbroken \xff\n", "0xff in line 2"),
         ("text".encode("utf-16"), "not UTF-8"),
-        (b"a\n\nb\0c", "NUL byte (line 3)"),
+        (b"a\n\nb\0c", "NUL byte in line 3"),
     ],
 )
 def test_what_is_no_text_is_refused(data: bytes, words: str) -> None:

@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heapsyncd.markdown.escaping import (
-    RUNGS,
-    closing_hashes,
+    ESCAPE_LEVELS,
     code_span,
     destination,
-    edges,
     escape,
-    line_start,
-    pipes,
+    escape_closing_hashes,
+    escape_edges,
+    escape_line_start,
+    escape_pipes,
     unescape,
 )
 from heapsyncd.markdown.links import NO_LINKS
@@ -52,16 +52,16 @@ def only_text(markdown: str) -> Text:
     return item
 
 
-@given(TEXTS, st.integers(2, RUNGS - 1))
-def test_strong_escapes_are_undone(text: str, rung: int) -> None:
+@given(TEXTS, st.integers(2, ESCAPE_LEVELS - 1))
+def test_strong_escapes_are_undone(text: str, escape_level: int) -> None:
     """Where all punctuation is escaped, undoing that gives the very text."""
-    assert unescape(escape(text, rung)) == text
+    assert unescape(escape(text, escape_level)) == text
 
 
 @given(LINES.filter(str.strip))
 def test_a_line_of_escapes_is_a_text(text: str) -> None:
     """With its edges as entities it reads as one paragraph that says just that."""
-    markdown = line_start(edges(escape(text, 3), left=True, right=True), 3)
+    markdown = escape_line_start(escape_edges(escape(text, 3), left=True, right=True), 3)
     assert (only_text(markdown),) == inline([Text(text)])
 
 
@@ -79,10 +79,13 @@ def test_a_link_to_anywhere(url: str, title: str) -> None:
     assert (link.href, link.title) == (url, one_spaced(title))
 
 
-@given(st.integers(0, RUNGS - 1), LINES)
-def test_a_line_that_means_nothing_is_left_alone(rung: int, text: str) -> None:
+@given(st.integers(0, ESCAPE_LEVELS - 1), LINES)
+def test_a_line_that_means_nothing_is_left_alone(escape_level: int, text: str) -> None:
     """A start and an end are escaped where they would count, and never more than once."""
-    for escaped in (line_start(text, rung), closing_hashes(text, rung)):
+    for escaped in (
+        escape_line_start(text, escape_level),
+        escape_closing_hashes(text, escape_level),
+    ):
         assert escaped.replace("\\", "") == text.replace("\\", "")
         assert len(escaped) <= len(text) + 1
-    assert pipes(text).count("\\|") >= text.count("|")
+    assert escape_pipes(text).count("\\|") >= text.count("|")

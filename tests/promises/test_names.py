@@ -242,7 +242,7 @@ async def test_special_files(world: World) -> None:
         file.truncate(1 << 20)
     verdict = await device.once()
     assert verdict.exit_code == 0
-    assert sum("no regular file" in line for line in verdict.minor) == 2
+    assert sum("not a regular file" in line for line in verdict.minor) == 2
     assert set(await world.titles()) == {"Note"}
     assert set(await world.titles("file")) == {"one.bin", "two.bin", "sparse.bin"}
 

@@ -92,14 +92,14 @@ CURES: dict[str, Case] = {
     ),
     "a known note with a NUL, saved as it was": (
         both(lambda r: shutil.copy(r / "Note.md", r.parent / "kept"), new("Note.md", b"a\0b")),
-        "Note.md", "holds a NUL", lambda r: shutil.copy(r.parent / "kept", r / "Note.md"),
+        "Note.md", "contains a NUL", lambda r: shutil.copy(r.parent / "kept", r / "Note.md"),
     ),
     "a symlink, removed": (
         lambda r: (r / "link.md").symlink_to("Note.md"), "link.md", "a symlink",
         lambda r: (r / "link.md").unlink(),
     ),
     "a pipe, removed": (
-        lambda r: os.mkfifo(r / "pipe"), "pipe", "no regular file", lambda r: (r / "pipe").unlink()
+        lambda r: os.mkfifo(r / "pipe"), "pipe", "not a regular", lambda r: (r / "pipe").unlink()
     ),
     "a name that is no UTF-8, renamed": (
         new(os.fsdecode(b"caf\xe9.md")), "caf\ufffd.md", "not UTF-8",

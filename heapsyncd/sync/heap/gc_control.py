@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from heapsyncd.markdown.read.parse import forget
+from heapsyncd.markdown.read.parse import clear_cache
 
 HOLD_S: Final = 0.0002
 """How long a thread runs while others wait.
@@ -90,7 +90,7 @@ def look_through() -> None:
     global _spared  # noqa: PLW0603 -- see no_collection
     if _still or not _spared:
         return
-    forget()
+    clear_cache()
     gc.unfreeze()
     gc.collect()
     gc.freeze()

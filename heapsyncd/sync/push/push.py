@@ -15,7 +15,7 @@ from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
 from heapsyncd.document.updates import merge
-from heapsyncd.errors import BlockError, PeerError, RequestRefused, leaves
+from heapsyncd.errors import BlockError, PeerError, RequestRefused, leaf_errors
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Push, PushResult
 from heapsyncd.sync.heap.offload import offload
@@ -192,7 +192,7 @@ async def _insert(heap: HeapContext, batch: Sequence[BlockState]) -> None:
                 group.create_task(one(state))
     except BaseExceptionGroup as errors:
         # They share one server, so raise the first error. Creating again is harmless.
-        raise leaves(errors)[0] from None
+        raise leaf_errors(errors)[0] from None
     finally:
         await heap.store(store)
         if known:

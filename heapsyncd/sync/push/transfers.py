@@ -18,7 +18,7 @@ import structlog
 from heapsyncd.backends.contract import FileChanged
 from heapsyncd.cache import blocks
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaves
+from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaf_errors
 from heapsyncd.folder.disk import Moved, Part
 from heapsyncd.model import FileEntry, Stat
 from heapsyncd.sync.edits.contents import files_of
@@ -104,7 +104,7 @@ async def transfer(heap: HeapContext) -> bool:
                 group.create_task(one(entry))
     except BaseExceptionGroup as errors:
         # They share one server, so raise the first error.
-        raise leaves(errors)[0] from None
+        raise leaf_errors(errors)[0] from None
     return any(done)
 
 

@@ -154,7 +154,7 @@ class AccountMirror:
                     self._report_error(error)
                     self._ready()
                 again_s = lane.pause_s() if lane.failures else self._timing.heaps_again_s
-                await self._rest(again_s, *lane.ends())
+                await self._rest(again_s, *lane.wake_events())
             self._at_work.end()
             self._end.set()
 

@@ -273,7 +273,7 @@ class HeapMirror:
                 await self._rest("receive", self.state.wake.pull, timeout_s=pause_s)
             else:
                 await self._rest(
-                    "receive", self._retry_now, *policy.ends(), timeout_s=policy.pause_s()
+                    "receive", self._retry_now, *policy.wake_events(), timeout_s=policy.pause_s()
                 )
 
     @property
@@ -345,5 +345,7 @@ class HeapMirror:
 
     async def _wait_after_failure(self, policy: RetryPolicy) -> None:
         """Pause after a failure, then poll: news comes before anything is sent."""
-        await first_of(self.stop, self._retry_now, *policy.ends(), timeout_s=policy.pause_s())
+        await first_of(
+            self.stop, self._retry_now, *policy.wake_events(), timeout_s=policy.pause_s()
+        )
         self.state.wake.pull.set()

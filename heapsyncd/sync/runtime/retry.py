@@ -7,7 +7,7 @@ from typing import Final, Literal
 import structlog
 
 from heapsyncd.backoff import Lane
-from heapsyncd.errors import PeerError, SignInRefused, TryLater, meant
+from heapsyncd.errors import PeerError, SignInRefused, TryLater, expected_error
 from heapsyncd.sync.heap.state import HeapContext
 
 Work = Literal["send", "receive", "transfer", "follow"]
@@ -48,7 +48,7 @@ class RetryPolicy(Lane):
         try:
             await step()
         except (TryLater, SignInRefused, PeerError, BaseExceptionGroup) as error:
-            cause = meant(error)
+            cause = expected_error(error)
             if not isinstance(cause, TryLater | SignInRefused | PeerError):
                 raise
             self.failed(cause)

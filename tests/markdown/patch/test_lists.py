@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.patch.patch import patch
-from heapsyncd.markdown.read.parse import Sections, forget, parse
-from heapsyncd.markdown.read.sections import LEAST
+from heapsyncd.markdown.read.parse import Sections, clear_cache, parse
+from heapsyncd.markdown.read.sections import MIN_CHARS
 from heapsyncd.tree import Block, Text, attrs
 from tests.steps import steps
 
@@ -77,7 +77,7 @@ def test_an_edit_of_a_long_list_changes_what_it_names(
     """The text reads as wished, and no lines but those of what changed are others."""
     text = source(style, loose=loose, windows=windows, seed=seed)
     tree = parse(text, NO_LINKS)
-    assert sum(Sections.of(text, NO_LINKS).goes_on) > 2
+    assert sum(Sections.of(text, NO_LINKS).continues_list) > 2
     before, the_list, after = tree.children
     items = EDITS[edit](list(the_list.children), k)
     wanted = tree.with_children([before, the_list.with_children(items), after])
@@ -98,7 +98,7 @@ def test_a_change_in_a_list_costs_itself() -> None:
     wanted = tree.with_children([the_list.with_children(items)])
     assert patch(text, wanted, NO_LINKS).count("changed") == 1
     again = steps(lambda: patch(text, wanted, NO_LINKS))
-    forget()
+    clear_cache()
     assert again < steps(lambda: parse(text, NO_LINKS)) / 3
 
 
@@ -109,4 +109,4 @@ def test_a_long_list_comes_in_parts(head: str) -> None:
     inside = " " * (len(head.format(1, "")) - len(head.format(1, "").lstrip("-[]0123456789. ")))
     lines[50:50] = ["", f"{inside}```", f"{inside}code", f"{inside}```", ""]
     found = Sections.of("Intro\n\n" + "\n".join(lines) + "\n\nEnd\n", NO_LINKS).found
-    assert max(len(section.text) for section in found) < 3 * LEAST
+    assert max(len(section.text) for section in found) < 3 * MIN_CHARS

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.patch.patch import patch
 from heapsyncd.markdown.read.blocks import read
-from heapsyncd.markdown.read.parse import forget, parse
+from heapsyncd.markdown.read.parse import clear_cache, parse
 from heapsyncd.markdown.style import Style
 from heapsyncd.markdown.write.render import render
 from heapsyncd.tree import Block, Text
@@ -302,7 +302,7 @@ def test_size_costs_no_more_than_its_share(unit: str) -> None:
         tree = read(source, NO_LINKS)
         path, block = max(leaves(tree), key=lambda found: found[0])
         wanted = put(tree, path, one_word_changed(block))
-        forget()
+        clear_cache()
         count = steps(lambda: patch(source, wanted, NO_LINKS))
         assert patch(source, wanted, NO_LINKS).count("changed") == 1
         return count
@@ -318,5 +318,5 @@ def test_a_change_costs_itself() -> None:
     wanted = tree.with_children([*tree.children[:1_000], changed, *tree.children[1_001:]])
     patch(source, wanted, NO_LINKS)
     again = steps(lambda: patch(source, wanted, NO_LINKS))
-    forget()
+    clear_cache()
     assert again < steps(lambda: parse(source, NO_LINKS)) / 5

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heapsyncd.markdown.links import NO_LINKS
-from heapsyncd.markdown.patch.tokens import Row, new_row, source_row
+from heapsyncd.markdown.patch.tokens import TokenRow, new_row, source_row
 from heapsyncd.markdown.read.blocks import read
 from heapsyncd.markdown.source import Trace
 from heapsyncd.tree import Atom, Inline, Text
@@ -21,7 +21,7 @@ def shown(_atom: Atom) -> str:
     return "\ufffc"
 
 
-def items_of(row: Row, a: int, b: int) -> list[tuple[str, Inline]]:
+def items_of(row: TokenRow, a: int, b: int) -> list[tuple[str, Inline]]:
     return [(text, item) for _, text, item in row.parts(a, b)]
 
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.markdown.events import newlines
+from heapsyncd.markdown.events import normalise_lone_cr
 from heapsyncd.markdown.links import NO_LINKS, _NoLinks
-from heapsyncd.markdown.patch.link_definitions import residue
+from heapsyncd.markdown.patch.link_definitions import link_definitions
 from heapsyncd.markdown.read.blocks import read
-from heapsyncd.markdown.read.fast_blocks import read_placeless
+from heapsyncd.markdown.read.fast_blocks import read_without_spans
 from heapsyncd.markdown.read.parse import MAX_DEPTH, Sections, parse
-from heapsyncd.markdown.read.sections import LEAST, sections
+from heapsyncd.markdown.read.sections import MIN_CHARS, sections
 from heapsyncd.tree import Atom, Block, Text
 from tests.markdown.rig import outline
 from tests.steps import steps
@@ -48,7 +48,7 @@ def lost_words(source: str, tree: Block) -> list[str]:
     """Words of a source that stand neither in the tree nor in its definitions."""
     data = source.encode()
     kept = everything(tree) + "\n"
-    kept += "\n".join(data[s.start : s.end].decode() for s in residue(data, tree))
+    kept += "\n".join(data[s.start : s.end].decode() for s in link_definitions(data, tree))
     # Style that a tree leaves to the file: numbers of items, what follows a fence's language.
     plain = re.sub(r"(?m)^(?:[ >\t]|[-*+] )*\d+[.)]|(?:`{3,}|~{3,}).*$", " ", source)
     plain = re.sub(r"\\.|&#?\w+;?|</?u>|<br ?/?>", " ", plain)
@@ -190,8 +190,8 @@ def test_spans_and_pieces_are_right(source: str) -> None:
 @example("".join(f"{'> ' * n}- x\n\n***\n\n" for n in range(MAX_DEPTH - 3, MAX_DEPTH + 2)))
 def test_reading_without_places_reads_the_same(source: str) -> None:
     """It finds the same blocks, and knows of none where it stands."""
-    text = newlines(source)
-    found = Block("doc", children=read_placeless(text, NO_LINKS))
+    text = normalise_lone_cr(source)
+    found = Block("doc", children=read_without_spans(text, NO_LINKS))
     assert found.children == read(text, NO_LINKS).children
     for block in found.walk():
         assert block.span is None
@@ -290,18 +290,18 @@ def test_size_costs_no_more_than_its_share(unit: str) -> None:
 @given(st.lists(LINES, max_size=14), st.sampled_from(["\n", "\r\n"]))
 def test_a_text_reads_as_its_sections_do(lines: list[str], newline: str) -> None:
     """Wherever a text is cut, both sides read alone as they do together."""
-    text = newlines(newline.join(lines))
-    parts = Sections.of(text, NO_LINKS, least=1)
+    text = normalise_lone_cr(newline.join(lines))
+    parts = Sections.of(text, NO_LINKS, min_chars=1)
     assert "".join(s.text for s in parts.found) == text
     assert parts.blocks() == list(read(text, NO_LINKS).children)
 
 
 @given(st.lists(ITEM_LINES, max_size=20), st.sampled_from(["\n", "\r\n"]), st.integers(1, 9))
 @settings(max_examples=400)
-def test_a_list_reads_as_its_parts_do(lines: list[str], newline: str, least: int) -> None:
+def test_a_list_reads_as_its_parts_do(lines: list[str], newline: str, min_chars: int) -> None:
     """Wherever a list is cut, its parts put together are the list."""
     text = newline.join(lines)
-    parts = Sections.of(text, NO_LINKS, least=least)
+    parts = Sections.of(text, NO_LINKS, min_chars=min_chars)
     assert "".join(s.text for s in parts.found) == text
     assert parts.blocks() == list(read(text, NO_LINKS).children)
 
@@ -309,7 +309,7 @@ def test_a_list_reads_as_its_parts_do(lines: list[str], newline: str, least: int
 def test_long_texts_are_cut() -> None:
     """Prose, code and lists with text between them come in sections, each of bounded length."""
     unit = "# Head\n\n" + "Some words.\n\n" * 40 + "```\ncode\n\nmore\n```\n\n- a\n\n- b\n\n"
-    assert max(len(part.text) for part in sections(unit * 20)) < 3 * LEAST
+    assert max(len(part.text) for part in sections(unit * 20)) < 3 * MIN_CHARS
 
 
 class _Renamed(_NoLinks):

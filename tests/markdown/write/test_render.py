@@ -182,7 +182,7 @@ def test_what_is_not_read_back_need_not_be(blocks: list[Block], heap: "Heap") ->
     """The short cut for plain text is right: what the writer is sure of reads as the tree."""
     writer = Writer(heap, DEFAULT)
     lines = writer.blocks(blocks)
-    if writer.is_sure:
+    if writer.is_safe:
         assert parse("\n".join(lines) + "\n", heap) == doc(*blocks)
 
 
@@ -195,7 +195,7 @@ def test_plain_notes_take_the_short_cut() -> None:
     )
     writer = Writer(NO_LINKS, DEFAULT)
     writer.blocks(tree.children)
-    assert writer.is_sure
+    assert writer.is_safe
 
 
 @pytest.mark.parametrize(

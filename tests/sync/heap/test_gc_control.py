@@ -18,7 +18,7 @@ from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.patch.patch import patch
 from heapsyncd.markdown.read.blocks import read
-from heapsyncd.markdown.read.parse import forget, parse
+from heapsyncd.markdown.read.parse import clear_cache, parse
 from heapsyncd.markdown.write.render import render
 from heapsyncd.sync.heap.gc_control import LOOK_S, MANY, SURE_S, look_through, no_collection
 from heapsyncd.sync.heap.offload import offload
@@ -150,7 +150,7 @@ def test_work_on_notes_leaves_no_garbage() -> None:
     assert start is not None
 
     def work() -> None:
-        forget()
+        clear_cache()
         read(NOTE, NO_LINKS)
         replica = Replica.load([start])
         assert render(replica.view(), NO_LINKS)
