@@ -83,6 +83,8 @@ class Absorbed:
     returns: bool = False
     """Whether an edit won over a deletion: the folders it stands in come back with it."""
     reviews: tuple[Review, ...] = ()
+    heard: frozenset[int] = frozenset()
+    """Our rows that the server tells of by it."""
     crossed: frozenset[int] = frozenset()
     """Our rows that the author of the update could not know, when it removed words."""
 
@@ -106,7 +108,7 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
     new: list[Incoming] = []
     for item in items:
         if _is_echo(heap, item):
-            heap.link.recent_acks.heard(item.id)
+            heap.link.recent_acks.echoed(item.id, item.sync_version, item.update)
         else:
             new.append(replace(item, unheard=_unheard(heap, item.id)))
     if not new:
@@ -191,8 +193,7 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
 def _news(heap: HeapContext, every: Sequence[Absorbed]) -> list[Absorbed]:
     """What is to be stored; of the rest the replicas are put back."""
     for one in every:
-        if one.is_known or one.is_whole:
-            heap.link.recent_acks.heard(one.state.id)
+        heap.link.recent_acks.heard(one.state.id, None if one.is_whole else one.heard)
         if one.is_known and one.replica is not None:
             heap.replicas.put(one.state.id, one.state.seq, one.replica)
     return [a for a in every if not a.is_known]
@@ -231,6 +232,17 @@ class _Found:
         except BlockError as error:
             log.warning("edits not brought together", block=self.state.id, reason=str(error))
             return None
+
+    def told_of(self, item: Incoming) -> frozenset[int]:
+        """The rows we pushed that are in an update which is none of our pushes by its bytes: the
+        server may spell it otherwise, or send several as one.
+        """
+        mine = [r for r in self.rows if r.seq in item.unheard]
+        if not mine:
+            return frozenset()
+        there = [r.data for r in self.rows if r.seq not in item.unheard] + [item.update]
+        vector = vector_of(there)
+        return frozenset(r.seq for r in mine if brings_nothing(r.data, vector, there))
 
     def is_deleted_elsewhere(self, update: bytes, here: Said) -> bool:
         """Whether an update brings a deletion by somebody else beside one that is not sent yet: of
@@ -281,7 +293,8 @@ def _absorb(heap: HeapContext, found: _Found, held: Replica | None, item: Incomi
                 absorbed = _switch(state, found.rows, item, heap.client_id)
             else:
                 absorbed = _append(found, held, item, heap.client_id)
-            return replace(absorbed, is_whole=item.asked > 0)
+            heard = found.told_of(item) if absorbed.is_known else frozenset[int]()
+            return replace(absorbed, is_whole=item.asked > 0, heard=heard)
     except BlockError as error:
         return Absorbed(
             state,
