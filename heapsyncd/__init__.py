@@ -19,7 +19,7 @@ Around them: ``backends/`` turns a server's idea of change into ours; ``sync/`` 
 that sees the whole line and decides; ``server/`` is the embedded Heaper-compatible server;
 ``cli/`` the commands; ``daemon`` and its helpers (``supervisor control notify statelock logs``)
 the lifetimes. Everybody may import the values: ``ids model errors config tree diff database
-backoff``.
+backoff own_files``.
 
 The rules (``tests/test_shape.py`` holds them)
 ==============================================

@@ -19,8 +19,9 @@ from heapsyncd.errors import FolderTrouble, HeapsyncdError, meant
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
 from heapsyncd.supervisor import Mirror, Supervisor, note_failure
-from heapsyncd.sync.report import Progress, Report, Verdict, Wanted
+from heapsyncd.sync.report import Progress, Report, RestoreRequest, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
+from heapsyncd.tasks import TaskGroup
 
 CLOSE_LIMIT_S: Final = 10.0
 """How long the mirrors may take to finish what they are at; then they are cancelled."""
@@ -81,7 +82,7 @@ async def run_once(
     ):
         async with (
             control.serve(config.state_dir, _handlers(lambda: reports)),
-            asyncio.TaskGroup() as group,
+            TaskGroup() as group,
         ):
             pairs = zip(config.accounts, reports, strict=True)
             tasks += [group.create_task(one(account, report)) for account, report in pairs]
@@ -155,7 +156,7 @@ class Daemon:
         with hold_state(self._config.state_dir), _signals(signals):
             async with (
                 control.serve(self._config.state_dir, _handlers(self._reports)),
-                asyncio.TaskGroup() as group,
+                TaskGroup() as group,
             ):
                 for account in self._config.accounts:
                     self._start(account, group)
@@ -169,7 +170,7 @@ class Daemon:
     def _reports(self) -> list[Report]:
         return [supervisor.report for supervisor in self._supervisors.values()]
 
-    def _start(self, account: Account, group: asyncio.TaskGroup) -> None:
+    def _start(self, account: Account, group: TaskGroup) -> None:
         report = Report(account.name, beat=lambda: self._beat(account.name))
         state_dir = self._config.state_dir
         supervisor = Supervisor(account, state_dir, report, self._tell_ready, self._mirror)
@@ -192,7 +193,7 @@ class Daemon:
         for supervisor in supervisors:
             del self._tasks[supervisor]
 
-    async def _reconfigure(self, group: asyncio.TaskGroup) -> None:
+    async def _reconfigure(self, group: TaskGroup) -> None:
         try:
             config = self._load()
         except HeapsyncdError as error:
@@ -250,7 +251,7 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
         return [found for ask in running for found in await ask(paths)]
 
     async def restore(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        wanted = Wanted(
+        wanted = RestoreRequest(
             tuple(str(p) for p in arguments.get("paths", [])),
             arguments.get("number"),
             bool(arguments.get("trash")),

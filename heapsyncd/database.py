@@ -92,7 +92,7 @@ class Database:
 
         Raises:
             ConfigError: the file was written by a newer heapsyncd.
-            FolderTrouble: the file can't be opened, or is damaged (``is_damaged`` tells).
+            FolderTrouble: the file can't be opened, or is damaged.
             CancelledError: the opener was cancelled; what it opened is closed by then.
         """
         connection = aiosqlite.Connection(
@@ -197,12 +197,6 @@ async def _close(connection: aiosqlite.Connection) -> None:
     # that in aiosqlite, and a loop that is gone by then makes it print a traceback.
     if connection._thread.is_alive():  # noqa: SLF001
         await asyncio.to_thread(connection._thread.join)  # noqa: SLF001
-
-
-def is_damaged(error: BaseException) -> bool:
-    """Whether a FolderTrouble raised here means that the file is no sound database: rebuild it."""
-    cause = error.__cause__
-    return isinstance(cause, sqlite3.Error) and _primary_code(cause) in _DAMAGED
 
 
 def _connect(

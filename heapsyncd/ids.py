@@ -1,6 +1,7 @@
 """Identifiers and secrets as types: parsed once at the border, then trusted."""
 
 import re
+import secrets
 from dataclasses import dataclass, field
 from typing import NewType
 
@@ -43,6 +44,11 @@ class Seed:
     def __post_init__(self) -> None:
         if len(self._raw) != SEED_BYTES:
             raise ValueError(f"a key has {SEED_BYTES} bytes, this one has {len(self._raw)}")
+
+    @classmethod
+    def new(cls) -> "Seed":
+        """A fresh one."""
+        return cls(secrets.token_bytes(SEED_BYTES))
 
     @classmethod
     def parse(cls, text: str) -> "Seed":

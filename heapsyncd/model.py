@@ -146,3 +146,37 @@ class Problem:
     """Without the path."""
     minor: bool = False
     """Whether nothing is left undone for it: a thing that is never mirrored, a word of advice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What the file system says of a file; ``agrees`` is the question to ask."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    """Moves on every change, of mode or name too, and can't be set back as mtime can."""
+    inode: int
+    device: int
+
+    def agrees(self, other: "Stat") -> bool:
+        """Whether nothing tells the two apart.
+
+        The device is left out: many file systems get another number at each mount, and inode,
+        ctime and mtime would have to agree by chance.
+        """
+        return (self.size, self.mtime_ns, self.ctime_ns, self.inode) == (
+            other.size,
+            other.mtime_ns,
+            other.ctime_ns,
+            other.inode,
+        )
+
+    def same_content(self, other: "Stat") -> bool:
+        """Whether nothing tells the contents apart; a rename moves ctime and nothing else."""
+        return (self.size, self.mtime_ns, self.inode) == (other.size, other.mtime_ns, other.inode)
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """What the disk calls the file, under whatever name: device and inode."""
+        return self.device, self.inode

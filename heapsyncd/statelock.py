@@ -1,7 +1,6 @@
 """Edge: the lock that keeps two daemons off one state."""
 
 import contextlib
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from heapsyncd.errors import FolderTrouble, StateLocked
+from heapsyncd.own_files import PRIVATE, lock
 
 NAME: Final = "lock"
 
@@ -17,8 +17,8 @@ NAME: Final = "lock"
 def hold_state(state_dir: Path) -> Iterator[None]:
     """Hold the state (made with mode 0700 when absent) while the context is open.
 
-    The kernel holds the lock for the process: whatever ends the process frees it, and a file that
-    is left over means nothing. The process id in it is for the message alone.
+    Whatever ends the process frees it, and a file that is left over means nothing. The process id
+    in it is for the message alone.
 
     Raises:
         StateLocked: another process holds it.
@@ -28,7 +28,7 @@ def hold_state(state_dir: Path) -> Iterator[None]:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check(state_dir)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(state_dir / NAME, flags, 0o600)
+        descriptor = os.open(state_dir / NAME, flags, PRIVATE)
     except OSError as error:
         raise FolderTrouble(
             f"The state directory {state_dir} can't be used: {error.strerror}; "
@@ -60,15 +60,15 @@ def _check(state_dir: Path) -> None:
 
 def _lock(descriptor: int, state_dir: Path) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        locked = lock(descriptor)
+    except OSError as error:
+        raise FolderTrouble(
+            f"{state_dir} can't be locked: {error.strerror}; put state_dir on a local disk."
+        ) from error
+    if not locked:
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
         who = f"process {holder}" if holder.isdigit() else "another process"
         raise StateLocked(
             f"Another heapsyncd ({who}) looks after {state_dir} already; "
             "`heapsyncd status` shows what it does."
-        ) from error
-    except OSError as error:
-        raise FolderTrouble(
-            f"{state_dir} can't be locked: {error.strerror}; put state_dir on a local disk."
-        ) from error
+        )

@@ -1,7 +1,6 @@
 """One account kept mirrored: starts its mirror, and starts it again after trouble."""
 
 import asyncio
-import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from heapsyncd.backoff import Backoff
+from heapsyncd.backoff import Backoff, first_of
 from heapsyncd.config import Account
 from heapsyncd.errors import ConfigError, HeapsyncdError, SignInRefused, TryLater, meant
 from heapsyncd.sync.report import Report, Verdict
@@ -122,10 +121,9 @@ class Supervisor:
         self._again.clear()
         while not self._stop.is_set() and (left_s := end_s - time.monotonic()) > 0:
             self.report.alive()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left_s, 1.0)):
-                    await self._again.wait()
-                    return
+            await first_of(self._again, timeout_s=min(left_s, 1.0))
+            if self._again.is_set():
+                return
 
     def _set_ready(self) -> None:
         self.ready = True

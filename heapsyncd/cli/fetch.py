@@ -68,8 +68,7 @@ async def _alone(config: Config, paths: Sequence[str]) -> Told:
     from heapsyncd.sync.offline.fetch import mark
 
     async def told() -> Told:
-        wanted = [Path(p) for p in paths]
-        return [t for a in config.accounts for t in await mark(a, config.state_dir, wanted)]
+        return [t for a in config.accounts for t in await mark(a, config.state_dir, paths)]
 
     before = await told()
     if any(not one["here"] for one in before):

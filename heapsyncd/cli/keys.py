@@ -3,14 +3,14 @@
 import contextlib
 import os
 import resource
-import secrets
 import stat
 from pathlib import Path
 from typing import Final
 
 from heapsyncd.config import Account
 from heapsyncd.errors import ConfigError, FolderTrouble
-from heapsyncd.ids import SEED_BYTES, Seed
+from heapsyncd.ids import Seed
+from heapsyncd.own_files import write_whole
 
 KEY_LIMIT_BYTES: Final = 4096
 """A key is 44 characters; what is far longer is the wrong file."""
@@ -23,17 +23,9 @@ def make_key(file: Path) -> bool:
         FolderTrouble: it can't be written.
     """
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return False
+        return write_whole(file, Seed.new().reveal_text() + "\n")
     except OSError as error:
         raise FolderTrouble(f"The key {file} can't be written: {error.strerror}.") from error
-    with os.fdopen(descriptor, "w") as out:
-        out.write(Seed(secrets.token_bytes(SEED_BYTES)).reveal_text() + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    return True
 
 
 def read_key(account: Account, path: Path) -> Seed:

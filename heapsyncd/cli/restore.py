@@ -51,9 +51,9 @@ async def put_back(
         return told
     from heapsyncd.statelock import hold_state
     from heapsyncd.sync.offline.versions import restore_alone
-    from heapsyncd.sync.report import Wanted
+    from heapsyncd.sync.report import RestoreRequest
 
-    wanted = Wanted(tuple(paths), number, trash)
+    wanted = RestoreRequest(tuple(paths), number, trash)
     with hold_state(config.state_dir):
         return [
             one

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +23,7 @@ from heapsyncd.errors import (
     SignInRefused,
 )
 from heapsyncd.model import Heap
+from heapsyncd.own_files import write_whole
 
 DEFAULT_FOLDER: Final = "~/Heaps"
 _FILE = click.Path(path_type=Path)
@@ -148,17 +148,10 @@ def _text_with(path: Path, account: Account) -> str:
 
 
 def _write(path: Path, text: str, folder: Path) -> None:
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with beside.open("x", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(path)
+        write_whole(path, text, 0o666, replace=True)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise FolderTrouble(f"{error.filename} can't be written: {error.strerror}.") from error
 
 

@@ -46,7 +46,7 @@ def tell(verdicts: Mapping[str, Verdict]) -> int:
     for name, verdict in verdicts.items():
         good = verdict.exit_code == 0
         say(f"{name}: {verdict.state}", err=not good)
-        lines = [*verdict.left, *(f"minor: {line}" for line in verdict.told)]
+        lines = [*verdict.left, *(f"minor: {line}" for line in verdict.minor)]
         for line in lines[:LEFT_LINES]:
             say(f"  {line}", err=True)
         if (more := len(lines) - LEFT_LINES) > 0:

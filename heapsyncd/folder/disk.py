@@ -18,10 +18,11 @@ from heapsyncd.folder import marker, places, replace, safe_open
 from heapsyncd.folder.ignore import Ignore
 from heapsyncd.folder.parts import Part
 from heapsyncd.folder.replace import Result, Write
-from heapsyncd.folder.snapshot import Snapshot, Stat
+from heapsyncd.folder.snapshot import Snapshot
 from heapsyncd.folder.trouble import Moved, Unsettled, translated
 from heapsyncd.folder.walk import scan, stat_of
 from heapsyncd.ids import HeapId
+from heapsyncd.model import Stat
 
 __all__ = ["HeapFolder", "Moved", "Part", "Result", "Unsettled", "Write"]
 
@@ -51,15 +52,6 @@ class HeapFolder:
             FolderTrouble: the folder belongs to another heap.
         """
         await asyncio.to_thread(marker.create, self.root, heap_id, title)
-        self._heap = heap_id
-
-    async def open(self, heap_id: HeapId) -> None:
-        """Check that the folder is there and is this heap's.
-
-        Raises:
-            FolderTrouble: it is missing, has no marker, or another heap's; says how to mend it.
-        """
-        await asyncio.to_thread(marker.check, self.root, heap_id)
         self._heap = heap_id
 
     async def marker(self) -> HeapId | None:
@@ -229,11 +221,13 @@ class HeapFolder:
 
 def _read(fd: int, max_bytes: int) -> tuple[bytes, Stat]:
     too_large = UnreadableFile(f"it is larger than {max_bytes} bytes")
-    if os.fstat(fd).st_size > max_bytes:
+    expected = os.fstat(fd).st_size
+    if expected > max_bytes:
         raise too_large  # not read for nothing
     pieces: list[bytes] = []
     size = 0
-    while piece := os.read(fd, _PIECE_BYTES):
+    # Room for a whole piece is made before it is read, also where the file is small.
+    while piece := os.read(fd, min(_PIECE_BYTES, expected + 1)):
         size += len(piece)
         if size > max_bytes:
             raise too_large

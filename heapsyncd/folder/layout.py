@@ -12,7 +12,7 @@ two devices that each gave the plain name to their own note, the same one keeps 
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from heapsyncd.folder.names import (
@@ -54,7 +54,6 @@ class Placed:
 def place(
     blocks: Iterable[Placed],
     current: Mapping[BlockId, str],
-    reserved: Collection[str] = (),
 ) -> dict[BlockId, str]:
     """Give every block its path, relative to the heap's folder, with ``/``.
 
@@ -63,24 +62,18 @@ def place(
     Args:
         blocks: all blocks of the heap that are to have a place.
         current: where blocks stand now. Names of blocks that are not in ``blocks`` are free.
-        reserved: paths of files that belong to no block; no block is moved there.
     """
     placed = {b.id: b for b in blocks if b.kind != "tag"}
     children: dict[BlockId | None, list[Placed]] = defaultdict(list)
     parents = _parents(placed)
     for block in sorted(placed.values(), key=lambda b: b.id):
         children[parents[block.id]].append(block)
-    foreign: dict[str, set[str]] = defaultdict(set)
-    for path in reserved:
-        directory, _, name = path.rpartition("/")
-        foreign[collision_key(directory)].add(collision_key(name))
-
     paths: dict[BlockId, str] = {}
     directories: list[tuple[BlockId | None, str]] = [(None, "")]
     while directories:
         folder, path = directories.pop()
         was = "" if folder is None else current.get(folder)
-        names = _fill(children[folder], current, was, foreign[collision_key(path)])
+        names = _fill(children[folder], current, was)
         for block in children[folder]:
             paths[block.id] = f"{path}/{names[block.id]}" if path else names[block.id]
             if block.kind == "folder":
@@ -92,7 +85,6 @@ def _fill(
     blocks: Sequence[Placed],
     current: Mapping[BlockId, str],
     directory: str | None,
-    foreign: Collection[str],
 ) -> dict[BlockId, str]:
     """The names in one directory. ``directory``: its present path; None: it is not there yet."""
     names: dict[BlockId, str] = {}
@@ -114,7 +106,6 @@ def _fill(
             moving.append((block, name))
         else:
             others.append(block)
-    taken |= set(foreign)
     for block, name in moving:
         if collision_key(name) in taken:
             others.append(block)

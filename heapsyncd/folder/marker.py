@@ -4,7 +4,6 @@ Without it, files that are missing are never taken for deleted, and nothing is w
 is an empty mount point, or was put there by somebody else.
 """
 
-import fcntl
 import json
 import os
 from pathlib import Path
@@ -14,6 +13,7 @@ from heapsyncd.folder import replace, safe_open, syscalls
 from heapsyncd.folder.ignore import MARKER
 from heapsyncd.folder.trouble import translated
 from heapsyncd.ids import HeapId, is_ulid
+from heapsyncd.own_files import lock
 
 VERSION = 1
 _MAX_BYTES = 4096
@@ -98,12 +98,10 @@ def claim(root: Path) -> int:
     with translated(str(root / MARKER)), safe_open.parent_of(root, MARKER) as (dir_fd, name):
         fd = safe_open.open_file(name, dir_fd)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if lock(fd):
+            return fd
     except OSError as error:
         os.close(fd)
-        if isinstance(error, BlockingIOError):
-            raise StateLocked(
-                f"Another heapsyncd mirrors into {root}; stop it, or set another folder."
-            ) from error
         raise FolderTrouble(f"{root / MARKER} can't be locked: {error.strerror}.") from error
-    return fd
+    os.close(fd)
+    raise StateLocked(f"Another heapsyncd mirrors into {root}; stop it, or set another folder.")

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder import replace, safe_open, syscalls
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.folder.trouble import Moved, translated
 from heapsyncd.folder.walk import stat_of
+from heapsyncd.model import Stat
 
 T = TypeVar("T")
 PART_PREFIX = ".heapsyncd-part-"

@@ -12,9 +12,9 @@ from heapsyncd.folder import replace, safe_open, syscalls
 from heapsyncd.folder.ignore import TEMP
 from heapsyncd.folder.names import collision_key, split_suffix, variants
 from heapsyncd.folder.parts import PART_PREFIX
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.folder.trouble import Moved, translated
 from heapsyncd.folder.walk import MAX_DEPTH, stat_of
+from heapsyncd.model import Stat
 
 
 @contextmanager

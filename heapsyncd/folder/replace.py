@@ -20,9 +20,9 @@ from pathlib import Path
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder import safe_open, syscalls
 from heapsyncd.folder.names import variants
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.folder.trouble import Moved, trouble
 from heapsyncd.folder.walk import stat_of
+from heapsyncd.model import Stat
 
 FEW = 4
 """Up to so many files are synced one by one; more of them with one sync of the file system."""

@@ -4,7 +4,6 @@ Whatever happens to the tree meanwhile, a descriptor stays the directory that wa
 put in its place between check and use leads nowhere.
 """
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,8 +84,3 @@ def open_file(name: str, dir_fd: int) -> int:
     except PermissionError:
         # Only a file's owner may leave atime alone.
         return os.open(name, flags, dir_fd=dir_fd)
-
-
-def is_absence(error: OSError) -> bool:
-    """Whether an error says that the path, or a directory above it, is not there."""
-    return error.errno == errno.ENOENT

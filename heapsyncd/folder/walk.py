@@ -9,9 +9,9 @@ from pathlib import Path
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder import safe_open
 from heapsyncd.folder.ignore import Ignore
-from heapsyncd.folder.snapshot import Entry, EntryKind, Snapshot, Stat
+from heapsyncd.folder.snapshot import Entry, EntryKind, Snapshot
 from heapsyncd.folder.trouble import trouble
-from heapsyncd.model import Problem
+from heapsyncd.model import Problem, Stat
 
 MAX_DEPTH = 100
 """Levels of directories. Each keeps a descriptor open while what is below it is read."""

@@ -24,6 +24,7 @@ from watchfiles import Change
 # The public functions of watchfiles do not tell when the watch is armed.
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
+from heapsyncd.backoff import first_of
 from heapsyncd.folder.ignore import TEMP
 
 log = structlog.get_logger()
@@ -274,9 +275,5 @@ def _limit(name: str) -> str:
 
 async def _pause(stop: asyncio.Event, seconds: float) -> bool:
     """Wait; True as soon as the stop is set."""
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return False
-    return True
+    await first_of(stop, timeout_s=seconds)
+    return stop.is_set()

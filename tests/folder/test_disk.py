@@ -12,7 +12,7 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder import disk, safe_open, syscalls
 from heapsyncd.folder.disk import HeapFolder, Moved, Unsettled
 from heapsyncd.folder.ignore import NO_RULES, Ignore
-from heapsyncd.folder.snapshot import Stat
+from heapsyncd.model import Stat
 
 MAX = 1 << 20
 

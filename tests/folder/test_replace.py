@@ -18,7 +18,7 @@ import pytest
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder import replace, syscalls
 from heapsyncd.folder.disk import HeapFolder, Moved, Write
-from heapsyncd.folder.snapshot import Stat
+from heapsyncd.model import Stat
 
 OLD, NEW = b"old text\n", b"new text, quite another\n"
 CALLS = [

@@ -87,7 +87,7 @@ class Player:
         self.device.report = Report("home")
         work = mirror_account(
             self.device.account, state, self.device.report, once=once, stop=self._stop,
-            timeout_s=20.0 if once else None, ready=lambda: None,
+            timeout_s=20.0 if once else None, ready=lambda: None, timing=self.device.timing,
         )  # fmt: skip
         return self.life.live(work)
 

@@ -1,7 +1,7 @@
-"""Carries an edit out: what differs between two versions of a body becomes operations.
+"""Write the difference between two versions of a body to the document.
 
-From right to left, so that every index is one of the old state. Inserting and deleting need not be
-minimal here: what is to stay has been decided (``raw`` and ``origin``), and is not touched.
+Works from right to left, so that every index is one of the old state. What stays is marked by
+``raw`` and ``origin`` and is not touched; insertions and deletions are not minimised here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,10 +10,10 @@ from typing import Any
 from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.document.build import fast_blocks
-from heapsyncd.document.xml.nodes import Elem, Formats, Node, Run, Txt, read_node
-from heapsyncd.document.xml.schema import ITEMS, LISTS, same
-from heapsyncd.document.build.fast_blocks import Unmade
+from heapsyncd.document.build.fast_blocks import DeferredElem
 from heapsyncd.document.view.from_nodes import Path, View
+from heapsyncd.document.xml.nodes import Elem, Formats, Node, Run, Txt, read_node
+from heapsyncd.document.xml.schema import ITEMS, LISTS, js_equal
 from heapsyncd.errors import InvalidEdit
 
 
@@ -21,8 +21,7 @@ def write(old: Elem, new: Elem, txn: Transaction) -> list[Path]:
     """Turn the element that ``old`` was read from into ``new``, whose ``raw`` is the same.
 
     Returns:
-        Where it changed: the child indexes that lead to each node whose attributes, text or list
-        of children did.
+        The paths of the nodes whose attributes, text or list of children changed.
     """
     changed: list[Path] = []
     todo: list[tuple[Path, Elem, Elem]] = [((), old, new)]
@@ -50,11 +49,11 @@ def write(old: Elem, new: Elem, txn: Transaction) -> list[Path]:
 def _write_attributes(
     raw: XmlElement, old: dict[str, Any], new: dict[str, Any], txn: Transaction
 ) -> bool:
-    """Set and remove attributes; whether there were any to be."""
+    """Set and remove attributes; returns whether any changed."""
     gone = [name for name in old if name not in new]
     for name in gone:
         raw.remove_attribute(txn, name)
-    set_ = [n for n, value in new.items() if n not in old or not same(old[n], value)]
+    set_ = [n for n, value in new.items() if n not in old or not js_equal(old[n], value)]
     for name in set_:
         raw.insert_attribute(txn, name, new[name])
     return bool(gone or set_)
@@ -66,8 +65,8 @@ def _write_children(
     """Insert and delete children, and change texts.
 
     Returns:
-        The children that stay but not as they are, with their old index; whether any other came
-        or went.
+        The changed children that stay, each with its old index; whether others were added or
+        removed.
     """
     head, tail = _same_ends(old, new)
     at = {id(node.raw): k for k, node in enumerate(old)}
@@ -75,7 +74,7 @@ def _write_children(
     right = len(old) - tail
     for node in reversed(new[head : len(new) - tail]):
         if node.raw is None:
-            plant(raw, right, node, txn)
+            insert(raw, right, node, txn)
             continue
         k = at[id(node.raw)]
         assert k < right, "children that stay keep their order"
@@ -92,7 +91,7 @@ def _write_children(
 
 
 def _same_ends(old: Sequence[Node], new: Sequence[Node]) -> tuple[int, int]:
-    """How many children at either end are untouched."""
+    """Count the untouched children at both ends."""
     most = min(len(old), len(new))
     head = next((k for k in range(most) if old[k] is not new[k]), most)
     rest = range(most - head)
@@ -101,10 +100,10 @@ def _same_ends(old: Sequence[Node], new: Sequence[Node]) -> tuple[int, int]:
 
 
 def verify(old: Elem, new: Elem, txn: Transaction) -> None:
-    """Read back what was written: it must show as the values it was written from.
+    """Read back what was written and check that it shows what the new nodes show.
 
     Raises:
-        InvalidEdit: it does not; nothing of it may be sent.
+        InvalidEdit: it does not; the update must not be sent.
     """
     todo = [(old, new)]
     while todo:
@@ -129,7 +128,7 @@ _UNPLANNED = "the edit was not carried out as planned"
 
 
 def _is_container(node: Node) -> bool:
-    """Whether a node stays and holds blocks or items: only what is new among these is read."""
+    """Tell whether a node stays and holds blocks or items; only new ones among those are read."""
     tags = {"blockquote", *LISTS, *ITEMS.values()}
     return isinstance(node, Elem) and node.raw is not None and node.tag in tags
 
@@ -141,34 +140,34 @@ def _is_as(raw: XmlElement | XmlFragment, node: Elem, txn: Transaction) -> bool:
     return (
         raw.tag() == node.tag  # type: ignore[attr-defined]  # missing in the stubs
         and found.keys() == node.attrs.keys()
-        and all(same(found[k], v) for k, v in node.attrs.items())
+        and all(js_equal(found[k], v) for k, v in node.attrs.items())
     )
 
 
 def _shows(raw: XmlElement | XmlFragment, node: Node, txn: Transaction) -> bool:
-    if isinstance(node, Unmade) and node.block is not None:
-        spelling = fast_blocks.spelling(node.block, node.spoken)
+    if isinstance(node, DeferredElem) and node.block is not None:
+        spelling = fast_blocks.spelling(node.block, node.vocabulary)
         return isinstance(raw, XmlElement) and raw.get_string(txn) == spelling
     view, read = View(numbered=False), read_node(raw, txn)
-    if _is_alike(read, node):
+    if _is_identical(read, node):
         return True
     if isinstance(node, Elem) and node.tag in ITEMS.values():
         return read.tag == node.tag and view.blocks(read, ()) == view.blocks(node, ())
     return view.block(read, ()) == view.block(node, ())
 
 
-def _is_alike(a: Node, b: Node) -> bool:
-    """Whether two nodes are the same to the letter, so that they need not be viewed."""
+def _is_identical(a: Node, b: Node) -> bool:
+    """Tell whether two nodes are exactly equal, so that their views need no comparison."""
     todo = [(a, b)]
     while todo:
         x, y = todo.pop()
         if isinstance(x, Txt) and isinstance(y, Txt):
-            if not _are_alike(x.runs, y.runs):
+            if not _are_identical(x.runs, y.runs):
                 return False
         elif isinstance(x, Elem) and isinstance(y, Elem):
             if x.tag != y.tag or len(x.children) != len(y.children):
                 return False
-            if (x.attrs or y.attrs) and not same(x.attrs, y.attrs):
+            if (x.attrs or y.attrs) and not js_equal(x.attrs, y.attrs):
                 return False
             todo += zip(x.children, y.children, strict=True)
         else:
@@ -176,18 +175,26 @@ def _is_alike(a: Node, b: Node) -> bool:
     return True
 
 
-def _are_alike(a: Sequence[Run], b: Sequence[Run]) -> bool:
+def _are_identical(a: Sequence[Run], b: Sequence[Run]) -> bool:
     if len(a) == len(b) == 1 and not (a[0].formats or b[0].formats):
         return a[0].text == b[0].text and a[0].embed == b[0].embed
+    if len(a) == len(b) and all(map(_are_same, a, b)):
+        return True
     return _joined(a) == _joined(b)
 
 
+def _are_same(a: Run, b: Run) -> bool:
+    if a.text != b.text or a.embed is not None or b.embed is not None:
+        return False
+    return not (a.formats or b.formats) or js_equal(a.formats, b.formats)
+
+
 def _joined(runs: Sequence[Run]) -> list[tuple[str, Formats, Any]]:
-    """The runs as they are read: neighbours with equal formats as one."""
+    """Return the runs as they would be read: neighbours with equal formats joined."""
     out: list[tuple[str, Formats, Any]] = []
     for run in runs:
         last = out[-1] if out else None
-        if last and last[2] is None and run.embed is None and same(last[1], run.formats):
+        if last and last[2] is None and run.embed is None and js_equal(last[1], run.formats):
             out[-1] = (last[0] + run.text, run.formats, None)
         else:
             out.append((run.text, run.formats, run.embed))
@@ -201,36 +208,36 @@ def _remove(
         raw.remove_range(txn, start, end - start)
 
 
-def plant(raw: XmlElement | XmlFragment, index: int, node: Node, txn: Transaction) -> None:
+def insert(raw: XmlElement | XmlFragment, index: int, node: Node, txn: Transaction) -> None:
     """Create a node with everything below it as a child of ``raw``."""
     todo = [(raw, index, node)]
     while todo:
         parent, at, item = todo.pop()
         if isinstance(item, Txt):
-            _plant_text(parent, at, item, txn)
+            _insert_text(parent, at, item, txn)
             continue
-        if isinstance(item, Unmade) and item.block is not None:
-            fast_blocks.plant(parent, at, item.block, item.spoken, txn)
+        if isinstance(item, DeferredElem) and item.block is not None:
+            fast_blocks.insert(parent, at, item.block, item.vocabulary, txn)
             continue
         made = parent.insert_element_prelim(txn, at, item.tag)
         for name, value in item.attrs.items():
             made.insert_attribute(txn, name, value)
-        # The last child first, always to the front: an index further in is counted from there.
+        # Last child first, always at index 0: yrs walks to an index from the front.
         todo += [(made, 0, child) for child in item.children]
 
 
-def _plant_text(parent: XmlElement | XmlFragment, at: int, node: Txt, txn: Transaction) -> None:
+def _insert_text(parent: XmlElement | XmlFragment, at: int, node: Txt, txn: Transaction) -> None:
     runs = node.runs
     plain = runs[0].text if runs and not runs[0].formats and runs[0].embed is None else ""
     made = parent.insert_str(txn, at, plain)
     end = len(plain.encode())
     for run in runs[1:] if plain else runs:
-        _insert(made, end, run, txn)
+        _insert_run(made, end, run, txn)
         end += 1 if run.embed is not None else len(run.text.encode())
 
 
-def _insert(raw: XmlText, at: int, run: Run, txn: Transaction) -> None:
-    # All formats are named: inserted text inherits none by itself.
+def _insert_run(raw: XmlText, at: int, run: Run, txn: Transaction) -> None:
+    # All formats are passed: inserted text inherits none by itself.
     if run.embed is None:
         raw.insert(txn, at, run.text, iter(run.formats.items()))
     elif isinstance(run.embed, dict):
@@ -246,7 +253,7 @@ def _write_text(old: Txt, new: Txt, txn: Transaction) -> None:
     right = len(old.text)
     for run in reversed(new.runs):
         if run.origin is None:
-            _insert(raw, offsets.byte(right), run, txn)
+            _insert_run(raw, offsets.byte(right), run, txn)
             continue
         end = run.origin + len(run.text)
         _remove(raw, offsets.byte(end), offsets.byte(right), txn)
@@ -260,7 +267,7 @@ def _write_text(old: Txt, new: Txt, txn: Transaction) -> None:
 def _changes(
     old: Txt, start: int, end: int, wanted: Formats
 ) -> Iterator[tuple[int, int, Formats]]:
-    """The net changes of formats in a stretch; neighbouring equal ones as one."""
+    """Yield the format changes of a range, adjacent equal ones joined; None removes a format."""
     found: list[tuple[int, int, Formats]] = []
     for run in old.runs:
         assert run.origin is not None
@@ -269,7 +276,7 @@ def _changes(
             continue
         have = run.formats
         change = {k: None for k in have if k not in wanted}
-        change |= {k: v for k, v in wanted.items() if k not in have or not same(have[k], v)}
+        change |= {k: v for k, v in wanted.items() if k not in have or not js_equal(have[k], v)}
         if found and found[-1][1:] == (first, change):
             found[-1] = (found[-1][0], last, change)
         elif change:

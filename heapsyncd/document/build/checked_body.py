@@ -1,6 +1,6 @@
-"""The new body for a goal: planned, built, compared with the goal, judged. All on values.
+"""Make the new body for a goal: plan it, build it, compare it with the goal, check the rules.
 
-``clones`` brings the base and the live body; nothing here knows of updates.
+All of it works on values. ``clones`` holds the base and the live body; updates are unknown here.
 """
 
 from collections import Counter
@@ -9,31 +9,31 @@ from dataclasses import dataclass
 from heapsyncd.diff import align
 from heapsyncd.document.build.body import Body
 from heapsyncd.document.build.clones import Clones
-from heapsyncd.document.plan.node_identity import Same
-from heapsyncd.document.xml.nodes import Elem, touched
+from heapsyncd.document.build.fast_blocks import DeferredElem
+from heapsyncd.document.plan.clone_sources import Step, new_step
+from heapsyncd.document.plan.node_identity import NodeMap
 from heapsyncd.document.plan.plan import plan
-from heapsyncd.document.plan.reapply_lost import LostEdit
-from heapsyncd.document.xml.content_model import violation, violations
-from heapsyncd.document.xml.schema import Spoken, Vocabulary
-from heapsyncd.document.build.fast_blocks import Unmade
-from heapsyncd.document.plan.clone_sources import Step, fresh_step
+from heapsyncd.document.plan.reapply_lost import EditToReapply
 from heapsyncd.document.view.from_nodes import View
+from heapsyncd.document.xml.content_model import violation, violations
+from heapsyncd.document.xml.nodes import Elem, changed_nodes
+from heapsyncd.document.xml.schema import DocumentVocabulary
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import Block
 
 
 @dataclass(frozen=True, slots=True)
-class Shaped:
-    """A new body, and the edits it can't hold because others deleted what they are of."""
+class CheckedBody:
+    """A new body, and our edits of deleted blocks, which it cannot hold."""
 
     body: Elem
-    lost: tuple[LostEdit, ...] = ()
+    to_reapply: tuple[EditToReapply, ...] = ()
     is_goal: bool = True
-    """Whether it shows the goal, and nothing else of what others did."""
+    """Whether the body shows exactly the goal, without anything that others did."""
 
 
-def changed(base: Block, goal: Block) -> set[int]:
-    """Which top-level nodes of the base do not stay as they are."""
+def changed_tops(base: Block, goal: Block) -> set[int]:
+    """Return the indexes of the top-level nodes of the base that do not stay unchanged."""
     kept = {
         i
         for i, j in align(base.children, goal.children)
@@ -42,32 +42,37 @@ def changed(base: Block, goal: Block) -> set[int]:
     return {b.path[0] for i, b in enumerate(base.children) if i not in kept and b.path}
 
 
-def shaped(clones: Clones, goal: Block, words: Vocabulary, same: Same) -> Shaped:
-    """The new body.
+def make_checked_body(clones: Clones, goal: Block, node_map: NodeMap) -> CheckedBody:
+    """Make the new body.
+
+    Args:
+        clones: the base and the live body.
+        goal: the wanted view, normalised.
+        node_map: the live node of each node of the base.
 
     Raises:
         InvalidEdit: it would not show the goal, or an editor would not accept it.
     """
     base, live = clones.base, clones.live
-    made = plan(base.view, goal, live.view if live else None, same)
+    made = plan(base.view, goal, live.view if live else None, node_map)
     step = made.top
     if step.stays:
-        return Shaped(base.root, made.lost)
-    body = Body(clones, Spoken(words, base.root))
+        return CheckedBody(base.root, made.to_reapply)
+    body = Body(clones, DocumentVocabulary(base.root))
     root = body.edited(step)
-    wrong = _wrong(root, step, clones)
+    wrong = _differing(root, step, clones)
     if wrong:
-        # The smallest block that came out otherwise than wished is replaced by a new one.
+        # Top-level blocks that do not show as planned are replaced by new ones.
         step = _with_new(step, wrong)
         root = body.edited(step)
-        if _wrong(root, step, clones):
+        if _differing(root, step, clones):
             raise InvalidEdit("the document can't show this text")
-    _judge(base.root, root)
-    return Shaped(root, made.lost, live is None or step.goal() == goal)
+    _check_rules(base.root, root)
+    return CheckedBody(root, made.to_reapply, live is None or step.goal() == goal)
 
 
-def _wrong(made: Elem, step: Step, clones: Clones) -> set[int]:
-    """Which top-level blocks of the goal do not show as they should."""
+def _differing(made: Elem, step: Step, clones: Clones) -> set[int]:
+    """Return the indexes of the top-level blocks that do not show as the plan says."""
     view = View(numbered=False, known=clones.base.known(made))
     old = {id(n): k for k, n in enumerate(clones.base.root.children)}
     blocks = {b.path[0]: b for b in clones.base.view.children if b.path}
@@ -77,14 +82,14 @@ def _wrong(made: Elem, step: Step, clones: Clones) -> set[int]:
         if at is not None:
             block = blocks.get(at)
         else:
-            block = (isinstance(node, Unmade) and node.block) or view.block(node, (k,))
+            block = (isinstance(node, DeferredElem) and node.block) or view.block(node, (k,))
         if block is not None:
             shown.append((block, at is not None))
     wanted = step.goal().children
     if len(shown) != len(wanted):
         return set(range(len(step.children or ())))
-    # A block that stays is in both lists the base's own.
-    plain = clones.plain_block
+    # A block that stays is the same object in both lists.
+    plain = clones.block_by_content
     return {
         k
         for k, ((a, is_old), b) in enumerate(zip(shown, wanted, strict=True))
@@ -93,13 +98,13 @@ def _wrong(made: Elem, step: Step, clones: Clones) -> set[int]:
 
 
 def _with_new(step: Step, wrong: set[int]) -> Step:
-    steps = [fresh_step(s.goal()) if k in wrong else s for k, s in enumerate(step.children or ())]
+    steps = [new_step(s.goal()) if k in wrong else s for k, s in enumerate(step.children or ())]
     return Step(step.new, step.old, steps)
 
 
-def _judge(old: Elem, new: Elem) -> None:
-    """Refuse an edit that breaks a rule which the document did not break before."""
-    broken = [rule for node in touched(old, new) for rule in violation(node)]
+def _check_rules(old: Elem, new: Elem) -> None:
+    """Raise InvalidEdit if the edit breaks a rule that the document did not break before."""
+    broken = [rule for node in changed_nodes(old, new) for rule in violation(node)]
     if not broken:
         return
     found = Counter(broken) - Counter(violations(old))

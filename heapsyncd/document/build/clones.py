@@ -1,4 +1,4 @@
-"""What an edit copies out of the base or the live body, and how it recognises unknown nodes."""
+"""Copy nodes out of the base or the live body, and identify unknown nodes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -6,40 +6,42 @@ from typing import Any
 
 from pycrdt import Doc
 
-from heapsyncd.document.xml import make
 from heapsyncd.document.inline import edit_leaf
-from heapsyncd.document.xml import nodes
+from heapsyncd.document.plan.clone_sources import RemovedBlock, Step
+from heapsyncd.document.plan.remote_changes import is_opaque
+from heapsyncd.document.view.from_nodes import STAND_IN, BodyView, View, show_body
+from heapsyncd.document.xml import make, nodes
 from heapsyncd.document.xml.nodes import OBJECT, Elem, Node, Run, Txt, copy
-from heapsyncd.document.plan.clone_sources import Gone, Step
-from heapsyncd.document.plan.remote_changes import LEAVES, is_opaque
-from heapsyncd.document.view.from_nodes import STAND_IN, Shown, View, show_body
 from heapsyncd.errors import InvalidEdit
-from heapsyncd.tree import Atom, Block, Inline
+from heapsyncd.tree import LEAVES, Atom, Block, Inline
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A body and what it shows."""
+class LoadedBody:
+    """A body read as values, with its view."""
 
     root: Elem
     view: Block
-    is_plain: bool
+    all_known: bool
+    """Whether the view shows no unknown node (``BodyView``)."""
 
     @classmethod
-    def of(cls, doc: Doc[Any], shown: Shown | None = None) -> "Seen":
-        """A document's body; ``shown``: what it shows, where that is known."""
+    def of(cls, doc: Doc[Any], shown: BodyView | None = None) -> "LoadedBody":
+        """Read a document's body; lazily where its view is given."""
         if shown is not None:
-            return cls(nodes.look(doc, nodes.BODY), shown.view, shown.is_plain)
+            return cls(nodes.read_lazily(doc, nodes.BODY), shown.view, shown.all_known)
         root = nodes.read(doc, nodes.BODY)
         shown = show_body(root)
-        return cls(root, shown.view, shown.is_plain)
+        return cls(root, shown.view, shown.all_known)
 
     def known(self, made: Elem) -> dict[int, Block]:
-        """What the nodes show that stay as they are in a new body, by the node's identity; in
-        containers that stay, too. Empty where that depends on where a node stands.
+        """Return the views of the nodes that a new body keeps unchanged, by ``id()`` of the node.
+
+        Includes nodes inside containers that stay. Empty when the body has unknown nodes, whose
+        names depend on their position.
         """
         out: dict[int, Block] = {}
-        todo = [(self.root, self.view, made)] if self.is_plain else []
+        todo = [(self.root, self.view, made)] if self.all_known else []
         while todo:
             old, block, new = todo.pop()
             stays = {id(c.raw): c for c in new.children if isinstance(c, Elem)}
@@ -58,40 +60,44 @@ class Seen:
 
 @dataclass(slots=True)
 class Clones:
-    """Copies of nodes by what the view calls them.
+    """Finds and copies the nodes that a view refers to.
 
     Args:
-        base: what the edit is measured from.
+        base: the body that the edit is measured from.
         live: what others made of it.
-        stand_ins: an unknown node that neither has is written as a stand-in, instead of refused.
+        stand_ins: write a stand-in for an unknown node that neither has, instead of refusing it.
     """
 
-    base: Seen
-    live: Seen | None = None
+    base: LoadedBody
+    live: LoadedBody | None = None
     stand_ins: bool = False
     _opaque: dict[Block, Elem] | None = field(init=False, default=None)
     _atoms: dict[Atom, Node] | None = field(init=False, default=None)
 
     def makers(self) -> edit_leaf.Makers:
-        """What edits of inline content need."""
-        return edit_leaf.Makers(self.atom, make.revalued, seen, self.plain)
+        """Return how inline content is made and viewed here."""
+        return edit_leaf.Makers(self.atom, make.with_values, show_inline, self.by_content)
 
     def source(self, step: Step) -> tuple[Block, Elem] | None:
-        """What a step is cloned from."""
+        """Return the block and the node that a step is cloned from; None without a source."""
         found = step.source
         if found is None:
             return None
-        root, block = self.base.root, found.block if isinstance(found, Gone) else found
-        if isinstance(found, Gone) and found.live is not None and self.live is not None:
+        root, block = self.base.root, found.block if isinstance(found, RemovedBlock) else found
+        if isinstance(found, RemovedBlock) and found.live is not None and self.live is not None:
             root, block = self.live.root, found.live
         node = None if block.path is None else node_at(root, block.path)
         return (block, node) if isinstance(node, Elem) else None
 
     def block(self, block: Block) -> Elem:
-        """A copy of an unknown node; InvalidEdit when there is none."""
+        """Copy an unknown node among blocks.
+
+        Raises:
+            InvalidEdit: neither body has it.
+        """
         node = self._blocks().get(block)
         if node is None and not self.stand_ins:
-            raise InvalidEdit(f"the document has no node {block.get('digest')}")
+            raise InvalidEdit(f"the document has no unknown node {block.get('digest')}")
         if node is None:
             return Elem(STAND_IN, dict(block.attrs))
         made = copy(node)
@@ -99,29 +105,33 @@ class Clones:
         return made
 
     def atom(self, atom: Atom) -> Node:
-        """A node for an atom: a copy of one like it, with what it hides, or a new one."""
+        """Make the node of an atom: a copy of an equal one with its hidden attributes, or new.
+
+        Raises:
+            InvalidEdit: it is an unknown node that neither body has.
+        """
         known = None if atom.kind == "break" else self._inline().get(atom)
         if known is not None:
             return copy(known)
         if atom.kind != "opaque":
             return make.atom_elem(atom)
         if not self.stand_ins:
-            raise InvalidEdit(f"the document has no node {atom.get('digest')}")
+            raise InvalidEdit(f"the document has no unknown node {atom.get('digest')}")
         return Elem(STAND_IN, dict(atom.attrs))
 
-    def plain(self, items: Sequence[Inline]) -> tuple[Inline, ...]:
-        """Content with unknown nodes named by their content alone, as ``seen`` names them."""
+    def by_content(self, items: Sequence[Inline]) -> tuple[Inline, ...]:
+        """Return content with unknown nodes named by content alone, as ``show_inline`` does."""
         out: list[Inline] = []
         for item in items:
             if isinstance(item, Atom) and item.kind == "opaque":
-                out += seen([self.atom(item)])
+                out += show_inline([self.atom(item)])
             else:
                 out.append(item)
         return tuple(out)
 
-    def plain_block(self, block: Block) -> Block:
-        """A tree with unknown nodes named by their content alone."""
-        if self.base.is_plain and not self.stand_ins:
+    def block_by_content(self, block: Block) -> Block:
+        """Return a tree with unknown nodes named by their content alone."""
+        if self.base.all_known and not self.stand_ins:
             return block  # there are none
         if block.kind == "opaque":
             shown = View(numbered=False).block(self.block(block), ())
@@ -129,8 +139,8 @@ class Clones:
             return shown
         if not any(is_opaque(b) for b in block.walk()):
             return block
-        children = tuple(self.plain_block(c) for c in block.children)
-        return replace(block, children=children, inline=self.plain(block.inline))
+        children = tuple(self.block_by_content(c) for c in block.children)
+        return replace(block, children=children, inline=self.by_content(block.inline))
 
     def _blocks(self) -> dict[Block, Elem]:
         if self._opaque is None:
@@ -165,7 +175,7 @@ def _atom_node(root: Elem, atom: Atom) -> Node:
 
 
 def node_at(root: Elem, path: tuple[int, ...]) -> Node:
-    """The node that child indexes lead to."""
+    """Return the node at a path."""
     node: Node = root
     for k in path:
         assert isinstance(node, Elem)
@@ -173,6 +183,6 @@ def node_at(root: Elem, path: tuple[int, ...]) -> Node:
     return node
 
 
-def seen(children: Sequence[Node]) -> tuple[Inline, ...]:
-    """The view of a textblock's content, unknown nodes named by their content alone."""
+def show_inline(children: Sequence[Node]) -> tuple[Inline, ...]:
+    """Show a textblock's content, with unknown nodes named by their content alone."""
     return View(numbered=False).inline(list(children), ())

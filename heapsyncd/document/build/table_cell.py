@@ -1,23 +1,25 @@
-"""Edits of table cells. A cell shows its paragraphs as one content, parted by two breaks each."""
+"""Edit table cells. A cell shows its paragraphs as one content, separated by two breaks each."""
 
 from heapsyncd.diff import text_hunks
-from heapsyncd.document.xml import make
+from heapsyncd.document.build.clones import show_inline
 from heapsyncd.document.inline import edit_leaf
-from heapsyncd.document.build.clones import seen
-from heapsyncd.document.xml.nodes import Elem, Node
 from heapsyncd.document.inline.visible_text import Alphabet, cut, kept
+from heapsyncd.document.xml import make
+from heapsyncd.document.xml.nodes import Elem, Node
 from heapsyncd.tree import Atom, Block, Inline
 
 Range = tuple[int, int]
 
 
 def edit_cell(node: Elem, old: Block, new: Block, makers: edit_leaf.Makers) -> Elem:
-    """The cell showing ``new``.
+    """Return the cell with content that shows ``new``.
 
-    As long as the breaks between its paragraphs stay, each paragraph is edited by itself; else the
-    first one takes all.
+    While the breaks between its paragraphs stay, each paragraph is edited on its own. Otherwise
+    the first one takes all content.
     """
-    shown = [k for k, c in enumerate(node.children) if isinstance(c, Elem) and seen(c.children)]
+    shown = [
+        k for k, c in enumerate(node.children) if isinstance(c, Elem) and show_inline(c.children)
+    ]
     children = list(node.children)
     if not children:
         made = edit_leaf.edit([], (), new.inline, makers)
@@ -52,11 +54,11 @@ def _edited(
 
 
 def _parts(shown: list[Elem]) -> list[Range]:
-    """The visible range of each paragraph."""
+    """Return the visible range of each paragraph."""
     out: list[Range] = []
     at = 0
     for paragraph in shown:
-        length = _length(seen(paragraph.children))
+        length = _length(show_inline(paragraph.children))
         out.append((at, at + length))
         at += length + 2
     return out
@@ -69,7 +71,7 @@ def _length(items: tuple[Inline, ...]) -> int:
 def _goals(
     old: tuple[Inline, ...], new: tuple[Inline, ...], parts: list[Range]
 ) -> list[list[Inline]] | None:
-    """What each paragraph is to show; None when a break between them changed."""
+    """Return what each paragraph is to show; None when a break between them changed."""
     letters = Alphabet(old, new)
     before, after = letters.string(old), letters.string(new)
     stands = kept(text_hunks(before, after), len(before))

@@ -1,25 +1,24 @@
-"""The title: one line of text, inside a paragraph or bare, and written in the form it has."""
+"""Read and edit the title: one line of text, in a paragraph or bare, whose form is kept."""
 
 from collections.abc import Sequence
 
-from heapsyncd.document.xml import make
 from heapsyncd.document.inline import edit_leaf
-from heapsyncd.document.xml import nodes
-from heapsyncd.document.xml.nodes import Elem, Node, Run, Txt
+from heapsyncd.document.inline.visible_text import without_shared_edits
+from heapsyncd.document.xml import make, nodes
 from heapsyncd.document.xml.node_kinds import code_items
-from heapsyncd.document.inline.visible_text import without_repeats
+from heapsyncd.document.xml.nodes import Elem, Node, Run, Txt
 from heapsyncd.tree import Text
 
 
-def shown(root: Elem) -> str:
-    """The title: all text of ``title_v0`` on one line."""
+def read(root: Elem) -> str:
+    """Return the title: all text of ``title_v0`` on one line."""
     return _visible("".join(nodes.texts(root)))
 
 
-def edited(root: Elem, wanted: str) -> Elem:
-    """The root with another title: its text changed in place, a new one in a paragraph."""
+def with_title(root: Elem, wanted: str) -> Elem:
+    """Return the root with another title: its text changed in place, or new in a paragraph."""
     wanted = _visible(wanted)
-    if shown(root) == wanted:
+    if read(root) == wanted:
         return root
     texts = _texts(root)
     if not texts:
@@ -28,12 +27,12 @@ def edited(root: Elem, wanted: str) -> Elem:
     return _with_texts(root, {id(t.raw): t for t in made if isinstance(t, Txt)})
 
 
-def unmet(base: str, wanted: str | None, live: str) -> str | None:
-    """The title to make of the base: as wanted, without edits the live one has already."""
+def remaining(base: str, wanted: str | None, live: str) -> str | None:
+    """Return the title to write at the base: as wanted, without edits that the live one has."""
     if wanted is None or live == base:
         return wanted
     before, goal, now = (_goal(_visible(t)) for t in (base, wanted, live))
-    return "".join(i.text for i in without_repeats(before, goal, now) if isinstance(i, Text))
+    return "".join(i.text for i in without_shared_edits(before, goal, now) if isinstance(i, Text))
 
 
 def _visible(text: str) -> str:
@@ -52,7 +51,7 @@ def _seen(children: Sequence[Node]) -> tuple[Text, ...]:
     return _goal(_visible("".join(t for c in children for t in nodes.texts(c))))
 
 
-_MAKERS = edit_leaf.Makers(make.atom_elem, make.revalued, _seen, tuple)
+_MAKERS = edit_leaf.Makers(make.atom_elem, make.with_values, _seen, tuple)
 
 
 def _texts(root: Elem) -> list[Node]:
@@ -71,7 +70,7 @@ def _walk(root: Elem) -> list[Node]:
 
 
 def _items(texts: Sequence[Node]) -> list[Text]:
-    """What shows of the texts, each stretch with its place; whitespace at both ends does not."""
+    """Return the visible text with positions, without whitespace at both ends."""
     items = [Text(_one_line(i.text), (), i.pieces) for i in code_items(texts)]
     while items and not items[0].text.strip():
         del items[0]

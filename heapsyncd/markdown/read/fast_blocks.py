@@ -1,7 +1,9 @@
 """Reading for the tree alone: nobody asks where in the source its parts stand.
 
-The same reading as ``blocks``', quicker where it is most done, in half the memory: what a body
-says is asked far more often than where.
+The same reading as ``blocks``', quicker where it is most done, in less memory: what a body says
+is asked far more often than where. Measured against ``blocks``: 1 MB of tasks is read in half the
+time, and a new note of it taken in with 31 % less; 1 MB of mixed text is read with 27 % less, and
+remembered in 40 % less memory. Mixed notes of 10 kB gain 7 %: they alone would not be worth it.
 """
 
 import re

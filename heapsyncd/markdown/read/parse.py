@@ -17,7 +17,7 @@ from heapsyncd.tree import LISTS, Block
 
 __all__ = ["MAX_DEPTH", "Section", "Sections", "forget", "parse"]
 
-_KEPT = 500_000
+_KEPT = 250_000
 """Characters of sections that are surely remembered, or those of the body read last; at most twice
 as many are. One takes some 13 bytes.
 """

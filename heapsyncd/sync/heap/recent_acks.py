@@ -1,4 +1,4 @@
-"""What was sent or acknowledged lately: others may not have seen it, and its echo comes back."""
+"""What was sent or acknowledged lately: others may not have seen it, and the server echoes it."""
 
 import hashlib
 from collections import deque
@@ -9,20 +9,21 @@ from typing import Final
 from heapsyncd.ids import BlockId
 
 LATELY_S: Final = 60.0
-"""For so long others may not have seen what the server acknowledged: their edits may be on the way
-to us without knowing of it."""
+"""For this long, others may not have seen what the server acknowledged.
+
+Their edits may be on the way to us, made without it."""
 UNHEARD_S: Final = 5.0
-"""So long the echo of a push is waited for. A server that sends none is believed after that."""
+"""For this long, the echo of a push is waited for. After that, the server sends none."""
 CROSSINGS: Final = 64
-"""So many crossings are remembered, the latest ones."""
+"""At most this many crossings are kept, the latest ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """An update that removed words, written by somebody who could not know some rows of ours.
+    """An update that removed words, by an author who could not know some of our rows.
 
     ``rows``: these rows. ``seq``: the number of the update in the block's log. ``due_s``: when to
-    see whether the words are still missing.
+    check whether the words are still missing (monotonic).
     """
 
     block: BlockId
@@ -32,9 +33,7 @@ class Crossing:
 
 
 class RecentAcks:
-    """The log rows that were sent, or acknowledged, lately. Times are of one monotonic clock, in
-    seconds.
-    """
+    """The log rows that were sent or acknowledged lately. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._order: deque[tuple[float, BlockId, int]] = deque()
@@ -44,13 +43,13 @@ class RecentAcks:
         self._crossings: deque[Crossing] = deque(maxlen=CROSSINGS)
 
     def add(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
-        """Rows are sent now, or were acknowledged."""
+        """Note rows that are sent now, or were acknowledged."""
         for row in rows:
             self._order.append((now_s, block, row))
             self._rows.setdefault(block, {})[row] = now_s
 
     def of(self, block: BlockId, now_s: float) -> frozenset[int]:
-        """A block's rows."""
+        """Return a block's rows that were noted within LATELY_S."""
         while self._order and now_s - self._order[0][0] > LATELY_S:
             at_s, old, row = self._order.popleft()
             rows = self._rows.get(old, {})
@@ -68,7 +67,7 @@ class RecentAcks:
         rows: Iterable[int],
         now_s: float,
     ) -> None:
-        """Note that rows are pushed now, as one update: the server sends that to all followers."""
+        """Note that rows are pushed now as one update, which the server sends to all followers."""
         rows = sorted(rows)
         for key, (at_s, _) in list(self._pushed.items()):
             if now_s - at_s <= LATELY_S:
@@ -80,23 +79,24 @@ class RecentAcks:
         self._unheard[block] = self._lately(block, now_s) | dict.fromkeys(rows, now_s)
 
     def is_echo(self, block: BlockId, sync_version: int, update: bytes) -> bool:
-        """Whether an update is, byte for byte, one that was pushed lately: it says nothing new."""
+        """Return whether an update is, byte for byte, one that was pushed lately."""
         return _key(block, sync_version, update) in self._pushed
 
     def echoed(self, block: BlockId, sync_version: int, update: bytes) -> None:
-        """Note that the server has told of a push, and so of all before it, by its echo."""
+        """Note the echo of a push: the server reported this push and all before it."""
         _, last = self._pushed[_key(block, sync_version, update)]
         self.heard(block, [row for row in self._unheard.get(block, ()) if row <= last])
 
     def heard(self, block: BlockId, rows: Iterable[int] | None = None) -> None:
-        """Note that the server has told of rows that were pushed; None: of all."""
+        """Note that the server reported pushed rows of a block; None: all of them."""
         unheard = self._unheard.get(block, {})
         for row in list(unheard if rows is None else rows):
             unheard.pop(row, None)
 
     def unheard(self, block: BlockId, now_s: float) -> frozenset[int]:
-        """The rows of a block that were pushed lately, when the server has not told of it since:
-        what comes from there now may have been written before the push arrived.
+        """Return a block's rows that were pushed lately, if the server did not report it since.
+
+        What arrives from there now may have been written before the push arrived.
         """
         return frozenset(self._lately(block, now_s))
 
@@ -108,22 +108,22 @@ class RecentAcks:
         return left
 
     def crossed(self, crossing: Crossing) -> None:
-        """Remember a crossing; in memory only."""
+        """Keep a crossing, in memory only."""
         self._crossings.append(crossing)
 
     def due(self, now_s: float) -> list[Crossing]:
-        """Take out the crossings whose time has come."""
+        """Remove and return the crossings that are due."""
         found = [c for c in self._crossings if c.due_s <= now_s]
         for crossing in found:
             self._crossings.remove(crossing)
         return found
 
     def crossed_blocks(self) -> set[BlockId]:
-        """The blocks with crossings that are not due yet."""
+        """Return the blocks with crossings that are not due yet."""
         return {c.block for c in self._crossings}
 
     def forget(self) -> None:
-        """Rows were merged: their numbers mean something else now."""
+        """Forget all rows: logs were compacted, and their numbers mean something else now."""
         self._order.clear()
         self._rows.clear()
         self._unheard.clear()

@@ -1,8 +1,8 @@
-"""Words of ours that crossed somebody's deletion of their node on the way to the server: written
-again after a while, when nobody else did.
+"""Write our words again that crossed somebody's deletion of their node on the way to the server.
 
 If the author of the deletion is a device of ours, it writes them again as soon as it receives
-them. An app does not, and from here nobody can tell which it was: so we wait.
+them. An app does not, and from here the two look alike. So we wait, and write what is still
+missing.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ from heapsyncd.tree import Block
 log = structlog.get_logger()
 
 CROSSED_S: Final = 2.0
-"""So long another device may take to write them again."""
+"""Another device has this long to write the words again."""
 
 
 def remember(heap: HeapContext, block: BlockId, rows: frozenset[int], seq: int) -> None:
-    """Have ``write_again`` look at words that an update removed.
+    """Have ``write_again`` check the words that an update removed.
 
     Args:
         heap: the heap.
@@ -42,13 +42,14 @@ def remember(heap: HeapContext, block: BlockId, rows: frozenset[int], seq: int) 
     """
     due_s = time.monotonic() + CROSSED_S
     heap.link.recent_acks.crossed(Crossing(block, rows, seq, due_s))
-    # Looked at after the news of that time: by then the words may be back.
+    # Pull at that time, and check after its news: by then the words may be back.
     asyncio.get_running_loop().call_later(CROSSED_S, heap.wake.pull.set)
 
 
 async def write_again(heap: HeapContext) -> bool:
-    """Write what is still missing of the crossings that are due; whether there were any. To be
-    called right after the server's news was received; takes the lock.
+    """Write again what is still missing of due crossings; return whether any were due.
+
+    Call it right after the server's news was received. Takes the heap's lock.
     """
     due = heap.link.recent_acks.due(time.monotonic())
     for crossing in due:
@@ -57,7 +58,7 @@ async def write_again(heap: HeapContext) -> bool:
                 await _write_again(heap, crossing)
             except BlockError as error:
                 log.warning(
-                    "words stay deleted; they are in the history",
+                    "could not restore words that crossed a deletion; they are in the history",
                     block=crossing.block,
                     reason=str(error),
                 )
@@ -80,4 +81,4 @@ async def _write_again(heap: HeapContext, crossing: Crossing) -> None:
     body = await offload(express)
     if body is not None:
         await edit_fields(heap, block, Target(body=body), reviews=(review_notices.CROSSED,))
-        log.info("words that crossed a deletion written again", block=block)
+        log.info("restored words that crossed a deletion", block=block)

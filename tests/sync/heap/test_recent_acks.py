@@ -86,3 +86,24 @@ def test_an_echo_tells_of_its_push_and_those_before() -> None:
     sent.pushed(NOTE, 1, b"fourth", [4], 0.0)
     sent.heard(NOTE)
     assert not sent.unheard(NOTE, 0.0)
+
+
+def test_sent_lately() -> None:
+    """Acknowledged rows are remembered for a while, each by its own time."""
+    sent = RecentAcks()
+    sent.add(NOTE, [1, 2], 0.0)
+    sent.add(NOTE, [3], LATELY_S)
+    assert sent.of(NOTE, LATELY_S) == {1, 2, 3}
+    assert sent.of(NOTE, LATELY_S + 1) == {3}
+    sent.forget()
+    assert sent.of(NOTE, LATELY_S + 1) == frozenset()
+
+
+def test_a_row_sent_twice() -> None:
+    """A push that is sent again, its answer having been lost, does no harm."""
+    sent = RecentAcks()
+    sent.add(NOTE, [1], 0.0)
+    sent.add(NOTE, [1], 1.0)
+    assert sent.of(NOTE, 2.0) == {1}
+    assert sent.of(NOTE, LATELY_S + 0.5) == {1}
+    assert sent.of(NOTE, LATELY_S + 5) == frozenset()
