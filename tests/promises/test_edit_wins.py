@@ -252,6 +252,8 @@ class Crossing:
         self.change: Callable[[], Awaitable[None]] | None = None
         self.is_in_one_burst = False
         """Whether the echo of the push comes along with it."""
+        self.is_late = False
+        """Whether nothing is heard before."""
         self.is_heard = asyncio.Event()
         self.echoes = 0
         self._device, self._is_crossed = device, False
@@ -275,6 +277,9 @@ class Crossing:
     ) -> None:
         if heap.disk.root != self._device.root:
             await self._receive(heap, items)
+            return
+        if self.is_late and not self._is_crossed:
+            self._held.extend(items)
             return
         if self._is_crossed and not self.is_heard.is_set():
             await until(lambda: not heap.index.unsent, "the edit is acknowledged")
@@ -408,6 +413,38 @@ async def test_another_device_deletes_a_part_across_a_push(
     assert sorted({*words}) == sorted(words)
     assert "TYPED" in words
     assert await notices(device) == []
+
+
+async def test_a_deletion_crosses_a_push_behind_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The echo of an earlier push comes just before the deletion: it tells nothing of the later
+    one.
+    """
+    block = await world.add("Note", LIST)
+    device = world.device()
+    device.poll_interval_s = 3600.0
+    crossing = Crossing(monkeypatch, device)
+
+    async def is_sent() -> bool:
+        return "FIRST" in await world.text(block)
+
+    async with device.running():
+        await device.in_sync()
+        await until(lambda: world.server.followers(block), "followed")
+        crossing.is_late = True
+        edit(device, "delta", "FIRST delta")
+        await until(is_sent, "the first edit is sent")
+        await device.in_sync()
+        crossing.change = partial(world.change, block, body=WITHOUT["all deleted"])
+        edit(device, "cloud", "TYPED cloud")
+        await until(crossing.is_heard.is_set, "the deletion is heard")
+        await until(lambda: not says(device, "TYPED"), "the deletion is written")
+        await until(lambda: says(device, "TYPED"), "the word is written again")
+        await device.in_sync()
+    words = (await world.text(block)).split()
+    assert "FIRST" not in words
+    assert sorted({*words}) == sorted(words)
 
 
 @pytest.mark.parametrize("how", ["deleted", "compacted"])

@@ -38,7 +38,7 @@ class RecentAcks:
     def __init__(self) -> None:
         self._order: deque[tuple[float, BlockId, int]] = deque()
         self._rows: dict[BlockId, dict[int, float]] = {}
-        self._pushed: dict[tuple[BlockId, int, bytes], float] = {}
+        self._pushed: dict[tuple[BlockId, int, bytes], tuple[float, int]] = {}
         self._unheard: dict[BlockId, dict[int, float]] = {}
         self._crossings: deque[Crossing] = deque(maxlen=CROSSINGS)
 
@@ -68,22 +68,30 @@ class RecentAcks:
         now_s: float,
     ) -> None:
         """Note that rows are pushed now as one update, which the server sends to all followers."""
-        for key, at_s in list(self._pushed.items()):
+        rows = sorted(rows)
+        for key, (at_s, _) in list(self._pushed.items()):
             if now_s - at_s <= LATELY_S:
                 break
             del self._pushed[key]
         key = _key(block, sync_version, update)
         self._pushed.pop(key, None)
-        self._pushed[key] = now_s
+        self._pushed[key] = now_s, rows[-1]
         self._unheard[block] = self._lately(block, now_s) | dict.fromkeys(rows, now_s)
 
     def is_echo(self, block: BlockId, sync_version: int, update: bytes) -> bool:
         """Return whether an update is, byte for byte, one that was pushed lately."""
         return _key(block, sync_version, update) in self._pushed
 
-    def heard(self, block: BlockId) -> None:
-        """Note that the server reported what was pushed of a block."""
-        self._unheard.pop(block, None)
+    def echoed(self, block: BlockId, sync_version: int, update: bytes) -> None:
+        """Note the echo of a push: the server reported this push and all before it."""
+        _, last = self._pushed[_key(block, sync_version, update)]
+        self.heard(block, [row for row in self._unheard.get(block, ()) if row <= last])
+
+    def heard(self, block: BlockId, rows: Iterable[int] | None = None) -> None:
+        """Note that the server reported pushed rows of a block; None: all of them."""
+        unheard = self._unheard.get(block, {})
+        for row in list(unheard if rows is None else rows):
+            unheard.pop(row, None)
 
     def unheard(self, block: BlockId, now_s: float) -> frozenset[int]:
         """Return a block's rows that were pushed lately, if the server did not report it since.

@@ -83,6 +83,8 @@ class Absorbed:
     returns: bool = False
     """Whether an edit won over a deletion: the block's folders are restored with it."""
     reviews: tuple[Review, ...] = ()
+    heard: frozenset[int] = frozenset()
+    """Our pushed rows that the server reports with the update."""
     crossed: frozenset[int] = frozenset()
     """Our rows that the author of the update could not know, if it removed words."""
 
@@ -104,7 +106,7 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
     new: list[Incoming] = []
     for item in items:
         if _is_echo(heap, item):
-            heap.link.recent_acks.heard(item.id)
+            heap.link.recent_acks.echoed(item.id, item.sync_version, item.update)
         else:
             new.append(replace(item, unheard=_unheard(heap, item.id)))
     if not new:
@@ -191,8 +193,7 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
 def _news(heap: HeapContext, every: Sequence[Absorbed]) -> list[Absorbed]:
     """Return what has to be stored; put the replicas of the rest back."""
     for one in every:
-        if one.is_known or one.is_whole:
-            heap.link.recent_acks.heard(one.state.id)
+        heap.link.recent_acks.heard(one.state.id, None if one.is_whole else one.heard)
         if one.is_known and one.replica is not None:
             heap.replicas.put(one.state.id, one.state.seq, one.replica)
     return [a for a in every if not a.is_known]
@@ -230,6 +231,18 @@ class _Found:
         except BlockError as error:
             log.warning("cannot merge concurrent edits", block=self.state.id, reason=str(error))
             return None
+
+    def reported(self, item: Incoming) -> frozenset[int]:
+        """Return our pushed rows that an update contains which is no echo by its bytes.
+
+        A server may encode a push in another way, or send several as one update.
+        """
+        mine = [r for r in self.rows if r.seq in item.unheard]
+        if not mine:
+            return frozenset()
+        there = [r.data for r in self.rows if r.seq not in item.unheard] + [item.update]
+        vector = vector_of(there)
+        return frozenset(r.seq for r in mine if brings_nothing(r.data, vector, there))
 
 
 def _read(
@@ -270,7 +283,8 @@ def _absorb(heap: HeapContext, found: _Found, held: Replica | None, item: Incomi
                 absorbed = _switch(state, found.rows, item, heap.client_id)
             else:
                 absorbed = _append(found, held, item, heap.client_id)
-            return replace(absorbed, is_whole=item.asked > 0)
+            heard = found.reported(item) if absorbed.is_known else frozenset[int]()
+            return replace(absorbed, is_whole=item.asked > 0, heard=heard)
     except BlockError as error:
         return Absorbed(
             state,

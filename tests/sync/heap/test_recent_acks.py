@@ -43,7 +43,7 @@ def test_a_push_is_unheard_until_the_server_tells_of_it() -> None:
     sent.pushed(NOTE, 1, b"update", [1], 0.0)
     assert sent.unheard(NOTE, UNHEARD_S) == {1}
     assert not sent.unheard(OTHER, UNHEARD_S)
-    sent.heard(NOTE)
+    sent.echoed(NOTE, 1, b"update")
     assert not sent.unheard(NOTE, UNHEARD_S)
     sent.pushed(NOTE, 1, b"more", [2], 1.0)
     assert not sent.unheard(NOTE, 2.0 + UNHEARD_S)
@@ -69,6 +69,23 @@ def test_crossings_are_due_once() -> None:
     sent.crossed(first)
     sent.forget()
     assert sent.due(1.0) == []
+
+
+def test_an_echo_tells_of_its_push_and_those_before() -> None:
+    """Another push may be on its way when the echo of one comes."""
+    sent = RecentAcks()
+    for k, update in enumerate((b"first", b"second", b"third"), 1):
+        sent.pushed(NOTE, 1, update, [k], 0.0)
+    sent.echoed(NOTE, 1, b"second")
+    assert sent.unheard(NOTE, 0.0) == {3}
+    sent.echoed(NOTE, 1, b"first")
+    assert sent.unheard(NOTE, 0.0) == {3}
+    sent.heard(NOTE, [3, 4])
+    sent.heard(OTHER)
+    assert not sent.unheard(NOTE, 0.0)
+    sent.pushed(NOTE, 1, b"fourth", [4], 0.0)
+    sent.heard(NOTE)
+    assert not sent.unheard(NOTE, 0.0)
 
 
 def test_sent_lately() -> None:
