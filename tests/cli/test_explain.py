@@ -41,7 +41,7 @@ async def test_the_chain_of_a_file(device: Device, server: Server, heap_id: Heap
     assert changed["disk"]["changed"] == "content"
     assert changed["rule"].startswith("The file was changed")
     note.unlink()
-    assert (await facts(device, str(note)))["rule"].startswith("The file is gone")
+    assert (await facts(device, str(note)))["rule"].startswith("The file is missing")
 
     new = device.folder / "Home" / "New.md"
     assert (await facts(device, str(new)))["rule"].startswith("There is no such file")
