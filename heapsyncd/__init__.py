@@ -27,7 +27,7 @@ Three stages are divided into parts. Each part imports itself and earlier parts,
   ``layout`` (paths), ``edits`` (local changes to updates), ``pull`` (server to cache),
   ``deletions`` (holds), ``push`` (cache to server), ``publish`` (cache to folder), ``scan``
   (folder to edits), ``runtime`` (lifetimes), ``offline`` (answers without a daemon).
-* ``document/``: ``xml``, ``encoding``, ``updates``, ``view``, ``inline``, ``plan``, ``build``,
+* ``document/``: ``xml``, ``encoding``, ``updates``, ``view``, ``inline``, ``plan``, ``construct``,
   ``fields``, ``replica``; then ``edit plain_text rebuild``.
 * ``markdown/``: ``events escaping style links frontmatter encoding``, ``source attached_files``,
   ``style_detection``, ``read``, ``write``, ``patch``.

@@ -104,7 +104,7 @@ LEVELS = {
         {"view"},
         {"inline"},
         {"plan"},
-        {"build"},
+        {"construct"},
         {"fields"},
         {"replica"},
         {"edit", "plain_text", "rebuild"},

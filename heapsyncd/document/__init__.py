@@ -15,7 +15,8 @@ Inside, each level imports only lower ones:
 * ``inline`` edits of one textblock's content; ``merge`` combines two sides' edits of one text.
 * ``plan`` which node becomes which: ``normalise`` makes the target fit the document, ``plan``
   aligns it with what others did meanwhile.
-* ``build`` carries the plan out on values (``checked_body``); ``apply`` writes them as operations.
+* ``construct`` carries the plan out on values (``checked_body``); ``apply`` writes them as
+  operations.
 
 The measured facts behind it are in ``README.md`` here.
 """

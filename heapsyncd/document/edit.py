@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from heapsyncd.document import fields
-from heapsyncd.document.build import title
-from heapsyncd.document.build.apply import verify, write
-from heapsyncd.document.build.checked_body import changed_tops, make_checked_body
-from heapsyncd.document.build.clones import Clones, LoadedBody
+from heapsyncd.document.construct import title
+from heapsyncd.document.construct.apply import verify, write
+from heapsyncd.document.construct.checked_body import changed_tops, make_checked_body
+from heapsyncd.document.construct.clones import Clones, LoadedBody
 from heapsyncd.document.encoding.slim import slim
 from heapsyncd.document.encoding.state_vectors import clocks, encode_varint
 from heapsyncd.document.plan.node_identity import NodeMap, match_nodes

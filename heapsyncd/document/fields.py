@@ -11,7 +11,7 @@ from typing import Any
 from pycrdt import Doc, Map
 from pycrdt._base import BaseType
 
-from heapsyncd.document.build import title
+from heapsyncd.document.construct import title
 from heapsyncd.document.xml import nodes
 from heapsyncd.document.xml.schema import FILE_KEY, SHA256, js_equal
 from heapsyncd.ids import BlockId

@@ -2,7 +2,7 @@
 
 ``read`` copies an XML tree into ``Elem`` and ``Txt``. An edit builds a new tree in which a node
 that stays keeps its ``raw`` handle, and each stretch of text that stays keeps its ``origin``.
-``document.build.apply`` then writes only what differs. So an edit can be judged before the
+``document.construct.apply`` then writes only what differs. So an edit can be judged before the
 document is touched.
 """
 

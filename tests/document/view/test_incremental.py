@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 
-from heapsyncd.document.build.checked_body import make_checked_body
-from heapsyncd.document.build.clones import Clones, LoadedBody
+from heapsyncd.document.construct.checked_body import make_checked_body
+from heapsyncd.document.construct.clones import Clones, LoadedBody
 from heapsyncd.document.edit import Target, edit, express
 from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.plan.normalise import normalise

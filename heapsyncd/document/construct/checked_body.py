@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from heapsyncd.diff import align
-from heapsyncd.document.build.body import Body
-from heapsyncd.document.build.clones import Clones
-from heapsyncd.document.build.fast_blocks import DeferredElem
+from heapsyncd.document.construct.body import Body
+from heapsyncd.document.construct.clones import Clones
+from heapsyncd.document.construct.fast_blocks import DeferredElem
 from heapsyncd.document.plan.clone_sources import Step, new_step
 from heapsyncd.document.plan.node_identity import NodeMap
 from heapsyncd.document.plan.plan import plan

@@ -9,8 +9,8 @@ from typing import Any
 
 from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
 
-from heapsyncd.document.build import fast_blocks
-from heapsyncd.document.build.fast_blocks import DeferredElem
+from heapsyncd.document.construct import fast_blocks
+from heapsyncd.document.construct.fast_blocks import DeferredElem
 from heapsyncd.document.view.from_nodes import Path, View
 from heapsyncd.document.xml.nodes import Elem, Formats, Node, Run, Txt, read_node
 from heapsyncd.document.xml.schema import ITEMS, LISTS, js_equal

@@ -6,9 +6,9 @@ Hidden children (empty paragraphs) stay where they are.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from heapsyncd.document.build.block import Maker, named_for, with_required_paragraph
-from heapsyncd.document.build.clones import Clones
-from heapsyncd.document.build.table_cell import edit_cell
+from heapsyncd.document.construct.block import Maker, named_for, with_required_paragraph
+from heapsyncd.document.construct.clones import Clones
+from heapsyncd.document.construct.table_cell import edit_cell
 from heapsyncd.document.inline import edit_leaf
 from heapsyncd.document.plan.clone_sources import RemovedBlock, Step, new_step
 from heapsyncd.document.plan.remote_changes import content

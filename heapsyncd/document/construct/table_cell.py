@@ -1,7 +1,7 @@
 """Edit table cells. A cell shows its paragraphs as one content, separated by two breaks each."""
 
 from heapsyncd.diff import text_hunks
-from heapsyncd.document.build.clones import show_inline
+from heapsyncd.document.construct.clones import show_inline
 from heapsyncd.document.inline import edit_leaf
 from heapsyncd.document.inline.visible_text import Alphabet, cut, kept
 from heapsyncd.document.xml import make

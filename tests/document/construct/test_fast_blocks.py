@@ -5,7 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pycrdt import Doc, XmlFragment
 
-from heapsyncd.document.build import fast_blocks
+from heapsyncd.document.construct import fast_blocks
 from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.view.from_nodes import View

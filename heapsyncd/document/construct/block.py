@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from heapsyncd.document.build import fast_blocks
-from heapsyncd.document.build.clones import Clones
+from heapsyncd.document.construct import fast_blocks
+from heapsyncd.document.construct.clones import Clones
 from heapsyncd.document.inline import edit_leaf
 from heapsyncd.document.plan.clone_sources import Step
 from heapsyncd.document.xml import make
