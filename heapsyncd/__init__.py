@@ -2,47 +2,63 @@
 
 The map
 =======
-One line of data, five stages, each ignorant of the others::
+Data passes through five stages. None of them knows another::
 
     wire  ->  cache  ->  document  ->  markdown  ->  folder          (and back)
 
-* ``wire/`` how servers talk; carries updates as opaque bytes (``wire/PROTOCOL.md``).
-* ``cache/`` what survives a dead battery: SQLite; carries updates as opaque bytes.
-* ``document/`` what a block's Yjs document means; the only importer of pycrdt
+* ``wire/``: the protocols of the server. Carries updates as opaque bytes (``wire/PROTOCOL.md``).
+* ``cache/``: the SQLite file. Stores updates as opaque bytes.
+* ``document/``: the meaning of a block's Yjs document. The only importer of pycrdt
   (``document/README.md``).
-* ``markdown/`` a block as text: parse, render, patch; the only place that knows syntax
+* ``markdown/``: a block as text: parse, render, patch. The only place that knows markdown's syntax
   (``markdown/README.md``).
-* ``folder/`` a heap as files; the only hand that writes into the user's folder
+* ``folder/``: a heap as files. The only place that writes into the user's folder
   (``folder/README.md``).
 
-Around them: ``backends/`` turns a server's idea of change into ours; ``sync/`` is the only place
-that sees the whole line and decides; ``server/`` is the embedded Heaper-compatible server;
-``cli/`` the commands; ``daemon`` and its helpers (``supervisor control notify statelock logs``)
-the lifetimes. Everybody may import the values: ``ids model errors config tree diff database
-backoff``.
+``sync/`` connects the stages and makes all decisions (``sync/README.md``). ``backends/`` adapts a
+kind of server to what ``sync/`` expects. ``server/`` is the embedded Heaper-compatible server.
+``cli/`` has the commands. ``daemon``, with ``supervisor control notify statelock logs``, runs
+accounts and ends them in order. Every module may import the value modules ``ids model errors
+config tree diff database backoff own_files tasks``.
 
-The rules (``tests/test_shape.py`` holds them)
-==============================================
-A stage imports itself and the values. Only the named edges do I/O. Decide first, act second: plans
-are pure functions of snapshots. Trouble with one block is a value, shown in ``status``; it never
-stops the heap.
+Three stages are divided into parts. Each part imports itself and earlier parts, nothing else:
+
+* ``sync/``: ``report cache_file``, ``heap`` (the state of one heap), ``merge`` (pure),
+  ``layout`` (paths), ``edits`` (local changes to updates), ``pull`` (server to cache),
+  ``deletions`` (holds), ``push`` (cache to server), ``publish`` (cache to folder), ``scan``
+  (folder to edits), ``runtime`` (lifetimes), ``offline`` (answers without a daemon).
+* ``document/``: ``xml``, ``encoding``, ``updates``, ``view``, ``inline``, ``plan``, ``construct``,
+  ``fields``, ``replica``; then ``edit plain_text rebuild``.
+* ``markdown/``: ``events escaping style links frontmatter encoding``, ``source attached_files``,
+  ``style_detection``, ``read``, ``write``, ``patch``.
+
+The rules (``tests/test_shape.py`` enforces them)
+=================================================
+* A stage imports only itself and the value modules. Imports form no cycle.
+* Only the listed edges do I/O. Their docstrings begin with "Edge:".
+* Decide first, act second: plans are pure functions of snapshots.
+* Trouble with one block is a value, shown by ``status``. It never stops the heap.
 
 The glossary
 ============
-* *heap*: a workspace; *block*: a note, file, folder or tag in it, each with one Yjs *document*.
-* *replica*: our copy of a document. *update*: a Yjs change, bytes. *state vector*: what a replica
-  has seen. *log*: a block's raw updates in the order they came.
-* *view*: the tree of what markdown can say of a document (``tree``). *rendition*: a file text the
-  daemon wrote or accepted, with the document state it shows; the newest is the *base* an edit is
-  measured from.
-* *source*: the exact text of a note's file, as it travels with its document.
-* *version*: a kept text of a note, under a number; its renditions and its *history*.
-* *cursor*: where the delta feed was read to. *unsent*: what the server has not acknowledged.
+* *heap*: a workspace. *block*: a note, file, folder or tag in it, with one Yjs *document*.
+  (In ``tree``, a *block* is a markdown block, as in CommonMark.)
+* *replica*: our copy of a document. *update*: a Yjs change as bytes. *state vector*: what a
+  replica has seen. *log*: a block's raw updates in the order of arrival.
+* *view*: the tree of what markdown can express of a document (``tree``).
+* *rendition*: a file text that the daemon wrote or accepted, with the document state it shows. An
+  edit is measured against a rendition, its *base*, usually the newest.
+* *source*: the exact text of a note's file, kept in its document. The mirror does not write it
+  yet.
+* *version*: a numbered text of a note that is kept. The *history* lists versions.
+* *cursor*: the position up to which the delta feed was read. *unsent*: not yet acknowledged by the
+  server.
 * *publish*: replica to file. *ingest*: file to replica. *push*, *pull*: to and from the server.
-* *entry*: a path of the folder that is ours, with the disk's stamps as last agreed.
-* *problem*: one block's or file's trouble; *minor*: nothing is left undone for it. *notice*:
-  something a person should review. *hold*: changes kept back by the guard. *tombstone*: what
-  remains of a deleted block. *trash*: where it is restored from.
+* *entry*: a known path of the folder, with the stat last agreed on.
+* *problem*: something wrong with one block or file. *minor*: nothing is left undone because of it.
+  *notice*: something that a person should review.
+* *hold*: deletions kept back because they are many. *tombstone*: what remains of a deleted block.
+  *trash*: where deleted blocks can be restored from.
 """
 
 __version__ = "0.1.0"

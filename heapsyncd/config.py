@@ -1,7 +1,7 @@
 """The configuration as frozen values. Pure: text in, values or a ConfigError out.
 
-The file itself and the keys are read in ``cli/settings.py``. The tables of settings below are the
-one place that says which keys exist; ``config.example.toml`` explains each of them to users.
+``cli/settings.py`` reads the file and the keys. The tables of settings below are the only place
+that defines which keys exist. ``config.example.toml`` explains each of them to users.
 """
 
 import difflib
@@ -21,8 +21,8 @@ import msgspec
 from heapsyncd.errors import ConfigError
 from heapsyncd.ids import Seed
 
-Where = tuple[str, ...]
-"""A section's name, part by part."""
+Section = tuple[str, ...]
+"""A section's name in parts, () for the top level."""
 Kind = Literal["heaper"]
 Live = Literal["all", "recent", "off"]
 Files = Literal["all", "on-demand"]
@@ -32,38 +32,39 @@ Format = Literal["auto", "console", "json"]
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""An account's name is part of file names (cache, key, credential)."""
+"""Account names become part of file names (cache, key, credential)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account at one server and the folder it is mirrored into."""
+    """One account on one server, and the folder it is mirrored to."""
 
     name: str
     kind: Kind
     server: str
-    """Origin (and path prefix, if any) without a slash at its end."""
+    """Origin, with the path prefix if any, without a trailing slash."""
     folder: Path
-    """Absolute; holds one subfolder a heap."""
+    """Absolute. Contains one subfolder per heap."""
     key_file: Path
-    """Absolute; where the ed25519 seed stands unless systemd hands it over as a credential."""
+    """Absolute. The file of the ed25519 seed, unless systemd provides it as a credential."""
     heaps: tuple[str, ...] = ("*",)
-    """Titles, ids or globs of titles: what is mirrored."""
+    """What to mirror: titles, ids, or globs of titles."""
     live: Live = "all"
     """Which notes are followed over the live connection."""
     poll_interval_s: float = 5.0
-    """Between requests for changes while idle."""
+    """Seconds between requests for changes while idle."""
     files: Files = "all"
-    """Whether every file is downloaded, or large ones only when somebody asks for them."""
+    """Whether every file is downloaded, or large ones only on demand."""
     files_limit_mb: float = 10.0
-    """With ``on-demand``: what is larger (in 10^6 bytes) waits to be asked for."""
+    """With ``on-demand``, larger files (in 10^6 bytes) are downloaded only when asked for."""
     seed: Seed | None = field(default=None, repr=False)
-    """The key, None until ``cli/settings.py`` has read it."""
+    """The key; None until ``cli/settings.py`` has read it."""
 
 
-def in_clear(server: str) -> str | None:
-    """A warning, when what goes to a server can be read on the way; None for https and for this
-    machine.
+def plaintext_warning(server: str) -> str | None:
+    """Return a warning if traffic to a server can be read on the way, else None.
+
+    There is no warning for https and for this machine.
     """
     parts = urlsplit(server)
     host = parts.hostname or ""
@@ -73,16 +74,16 @@ def in_clear(server: str) -> str | None:
         if ipaddress.ip_address(host).is_loopback:
             return None
     except ValueError:
-        pass  # a name
+        pass  # a host name
     return (
-        f"{server} is not encrypted: whoever is on the way can read your notes and act as you;"
+        f"{server} is not encrypted: anyone on the way can read your notes and act as you;"
         " use https://."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What is logged to stderr, and how."""
+    """What is logged to stderr, and in which format."""
 
     level: Level = "info"
     format: Format = "auto"
@@ -90,7 +91,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole configuration; ``accounts`` in the file's order, never empty."""
+    """The whole configuration. ``accounts`` is in the file's order and never empty."""
 
     path: Path | None
     state_dir: Path
@@ -100,7 +101,7 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key of the file: its type, and what a message says it has to be."""
+    """One key of the file: its type, and how a message describes the expected value."""
 
     type: Any
     must_be: str
@@ -139,32 +140,35 @@ LOG: Final[Mapping[str, Setting]] = {
 
 
 def parse(text: str, path: Path, env: Mapping[str, str]) -> Config:
-    """Read a configuration.
+    """Parse a configuration.
 
     Args:
         text: the file's text.
         path: the file's absolute path, for messages and for relative paths in it.
-        env: HOME, XDG_STATE_HOME and the like.
+        env: environment variables such as HOME and XDG_STATE_HOME.
 
     Raises:
-        ConfigError: one line that names the file, the line or key, and what is expected there.
+        ConfigError: one line that names the file, the line or key, and what is expected.
     """
     return _Reader(text, path, env).config()
 
 
 def base_directory(env: Mapping[str, str], variable: str, below_home: str) -> Path:
-    """An XDG base directory; a relative one is ignored, as the XDG specification asks."""
+    """Return an XDG base directory.
+
+    A relative one is ignored, as the XDG specification demands.
+    """
     named = Path(env.get(variable) or "")
     return named if named.is_absolute() else Path(env.get("HOME") or "/") / below_home
 
 
 def default_path(env: Mapping[str, str]) -> Path:
-    """Where the configuration is looked for when the command line does not say."""
+    """Return the configuration's path for when the command line names none."""
     return base_directory(env, "XDG_CONFIG_HOME", ".config") / "heapsyncd" / "config.toml"
 
 
 def render_account(account: Account) -> str:
-    """An account's section; ``parse`` reads the same account back (but for the seed)."""
+    """Return an account's section. ``parse`` reads the same account back, except for the seed."""
     values = {
         "kind": account.kind,
         "server": account.server,
@@ -176,7 +180,7 @@ def render_account(account: Account) -> str:
         "files": account.files,
         "files_limit_mb": account.files_limit_mb,
     }
-    # JSON's strings, lists and numbers are TOML's too, but for DEL, which TOML wants escaped.
+    # JSON's strings, lists and numbers are valid TOML, except that TOML requires DEL escaped.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
     return "\n".join([f"[accounts.{account.name}]", *lines, ""]).replace("\x7f", "\\u007f")
 
@@ -209,7 +213,9 @@ class _Reader:
     def _account(self, name: str, table: Any) -> Account:
         where = ("accounts", name)
         if not ACCOUNT_NAME.fullmatch(name):
-            raise self._error(where, None, "an account's name has letters, digits, - and _ only")
+            raise self._error(
+                where, None, "an account's name may have only letters, digits, - and _"
+            )
         if not isinstance(table, dict):
             raise self._error(("accounts",), name, f"write it as a section, [accounts.{name}]")
         self._check(table, ACCOUNT, where)
@@ -229,7 +235,9 @@ class _Reader:
             **optional,
         )
 
-    def _check(self, table: Mapping[str, Any], known: Mapping[str, Setting], where: Where) -> None:
+    def _check(
+        self, table: Mapping[str, Any], known: Mapping[str, Setting], where: Section
+    ) -> None:
         for key, value in table.items():
             setting = known.get(key)
             if setting is None:
@@ -237,13 +245,13 @@ class _Reader:
             try:
                 msgspec.convert(value, setting.type)
             except msgspec.ValidationError:
-                # The value is not repeated: it may be a secret that stands in the wrong place.
+                # The value is not quoted: it may be a secret in the wrong place.
                 raise self._error(where, key, f"must be {setting.must_be}") from None
         for key, setting in known.items():
             if setting.required and key not in table:
                 raise self._error(where, None, f"{key} is missing; it must be {setting.must_be}")
 
-    def _server(self, url: str, where: Where) -> str:
+    def _server(self, url: str, where: Section) -> str:
         try:
             parts = urlsplit(url)
             right = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -255,14 +263,18 @@ class _Reader:
             raise self._error(where, "server", "must be an address without user, ? and #")
         return url.rstrip("/")
 
-    def _path(self, value: str, where: Where, key: str) -> Path:
+    def _path(self, value: str, where: Section, key: str) -> Path:
         if _looks_like_key(value):
-            raise self._error(where, key, "must be a path; here stands what looks like a key")
+            raise self._error(
+                where,
+                key,
+                "must be a path, but this looks like a key; put the key into a file of its own",
+            )
         if value == "~" or value.startswith("~/"):
             value = (self.env.get("HOME") or "/") + value[1:]
         if not value or value.startswith("~") or "\0" in value:
             raise self._error(where, key, "must be a path: absolute, or beginning with ~/")
-        # Pure: `..` is taken as written, no symlink is looked at.
+        # Stay pure: resolve `..` textually and follow no symlink.
         return Path(posixpath.normpath(self.path.parent / value))
 
     def _check_folders(self, accounts: tuple[Account, ...]) -> None:
@@ -274,7 +286,7 @@ class _Reader:
                     message = f"overlaps with the folder of [accounts.{earlier.name}]; use another"
                     raise self._error(("accounts", later.name), "folder", message)
 
-    def _error(self, where: Where, key: str | None, what: str) -> ConfigError:
+    def _error(self, where: Section, key: str | None, what: str) -> ConfigError:
         line = _line_of(self.text, where, key)
         place = f"{self.path}, line {line}" if line else str(self.path)
         names = [f"[{'.'.join(where)}]" if where else "", f"`{key}`" if key else ""]
@@ -285,9 +297,12 @@ _HEADER = re.compile(r"\s*+\[([^\[\]]+)\]\s*+(?:#.*)?")
 _KEY = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*[=.]""")
 
 
-def _line_of(text: str, where: Where, key: str | None) -> int | None:
-    """The line of a key in a section, or of the section's head; None when written otherwise."""
-    section: Where = ()
+def _line_of(text: str, where: Section, key: str | None) -> int | None:
+    """Return the line of a key in a section, or of the section's header.
+
+    None if the section is written in another notation.
+    """
+    section: Section = ()
     head = None
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.fullmatch(line):
@@ -301,8 +316,8 @@ def _line_of(text: str, where: Where, key: str | None) -> int | None:
 
 def _unknown(key: str, known: Mapping[str, Setting]) -> str:
     near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
-    return f"is no setting; {hint}"
+    hint = f"did you mean `{near[0]}`?" if near else f"possible here: {', '.join(known)}"
+    return f"is not a setting; {hint}"
 
 
 def _looks_like_key(value: str) -> bool:

@@ -1,12 +1,12 @@
-"""Edge: how the commands talk to a running daemon, over a Unix socket in ``state_dir``.
+"""Edge: commands talk to a running daemon over a Unix socket in ``state_dir``.
 
 One request, one answer, each a line of JSON::
 
     -> {"request": "status", ...arguments}
     <- {"result": ...}   or   {"error": "<message for people>", "exit_code": 1}
 
-The socket has mode 0600 and exists only while its daemon holds the state's lock, so one that is
-left over from a killed daemon may be replaced. A new request is a new name in ``handlers``.
+The socket has mode 0600 and exists only while its daemon holds the state's lock. So a socket left
+by a killed daemon may be replaced. To add a request, add its name to ``handlers``.
 """
 
 import asyncio
@@ -23,27 +23,27 @@ import structlog
 from heapsyncd.errors import HeapsyncdError, TryLater
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
-"""Answers one named request from its arguments with JSON values; may raise HeapsyncdError."""
+"""Answers one request from its arguments with a JSON value. May raise HeapsyncdError."""
 
 NAME: Final = "control.sock"
 LINE_LIMIT_BYTES: Final = 16 * 1024 * 1024
-"""The status of an account with very many problems is long."""
+"""Generous, because the status of an account with very many problems is long."""
 ANSWER_TIMEOUT_S: Final = 5.0
 REQUEST_TIMEOUT_S: Final = 5.0
 _ADDRESS_LIMIT_BYTES: Final = 100
-"""A socket's address holds 108 bytes, with its NUL."""
+"""A Unix socket's address holds 108 bytes including its NUL."""
 
 _log = structlog.get_logger("heapsyncd.control")
 
 
 @contextlib.asynccontextmanager
 async def serve(state_dir: Path, handlers: Mapping[str, Handler]) -> AsyncIterator[None]:
-    """Answer requests while the context is open; the caller holds the state's lock."""
+    """Answer requests while the context is open. The caller must hold the state's lock."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Whoever asked has gone, says nothing or too much: nobody is left to answer.
-        gone = (ConnectionError, EOFError, TimeoutError, asyncio.LimitOverrunError)
-        with contextlib.suppress(*gone):
+        # The caller hung up, sent nothing or too much. There is nobody to answer.
+        disconnected = (ConnectionError, EOFError, TimeoutError, asyncio.LimitOverrunError)
+        with contextlib.suppress(*disconnected):
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 line = await reader.readuntil(b"\n")
             writer.write(json.dumps(await _handle(line, handlers)).encode() + b"\n")
@@ -54,7 +54,7 @@ async def serve(state_dir: Path, handlers: Mapping[str, Handler]) -> AsyncIterat
     path = state_dir / NAME
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
-        # On Linux the file takes the socket's mode: there is no moment with a wider one.
+        # On Linux the file gets the socket's mode at once, so it is never more widely open.
         os.fchmod(listener.fileno(), 0o600)
         with _address(path) as address:
             listener.bind(address)
@@ -68,11 +68,11 @@ async def serve(state_dir: Path, handlers: Mapping[str, Handler]) -> AsyncIterat
 
 
 async def ask(state_dir: Path, request: str, **arguments: Any) -> Any:
-    """The running daemon's answer; None when no daemon listens.
+    """Return the running daemon's answer, None if no daemon listens.
 
     Raises:
-        TryLater: it listens, but did not answer in time, or not in a form we can read.
-        HeapsyncdError: it answered with an error; message and exit code are the daemon's.
+        TryLater: a daemon listens, but did not answer in time or not in a readable form.
+        HeapsyncdError: the daemon's own error, with its message and exit code.
     """
     line = json.dumps({"request": request, **arguments}).encode() + b"\n"
     try:
@@ -90,7 +90,7 @@ async def ask(state_dir: Path, request: str, **arguments: Any) -> Any:
         TimeoutError, OSError, EOFError, ValueError, RecursionError, asyncio.LimitOverrunError
     ) as error:  # fmt: skip
         raise TryLater(
-            "A daemon holds this state but does not answer; see its log, or restart it."
+            "A daemon is running but does not answer; check its log or restart it."
         ) from error
     if "result" in answer:
         return answer["result"]
@@ -104,20 +104,22 @@ async def _handle(line: bytes, handlers: Mapping[str, Handler]) -> dict[str, Any
         message = json.loads(line)
         handler = handlers[message.pop("request")]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {"error": "The daemon does not know this request; is it an older one?"}
+        return {
+            "error": "The daemon does not know this request; restart it if it is an older version."
+        }
     try:
         return {"result": await handler(message)}
     except HeapsyncdError as error:
         return {"error": str(error), "exit_code": error.exit_code}
     except Exception:  # noqa: BLE001 - see below
-        # One request's bug must not end the daemon; the whole story goes to its log.
-        _log.exception("a request failed", request=line[:200].decode(errors="replace"))
-        return {"error": "The daemon failed on this request; its log says more."}
+        # A bug in one request must not end the daemon. The log has the traceback.
+        _log.exception("request failed", request=line[:200].decode(errors="replace"))
+        return {"error": "The daemon failed on this request; its log has the details."}
 
 
 @contextlib.contextmanager
 def _address(path: Path) -> Iterator[str]:
-    """The socket's path, or a short way to the same file when it is too long for an address."""
+    """Yield the socket's path, or a short path to the same file if the address is too long."""
     if len(os.fsencode(path)) <= _ADDRESS_LIMIT_BYTES:
         yield str(path)
         return

@@ -1,8 +1,8 @@
-"""Edge: the lifetimes. One lock, one control socket, one mirror an account.
+"""Edge: lifetimes. One lock, one control socket, one mirror per account.
 
-``run_once`` carries every account through one full pass; ``Daemon`` keeps them mirrored until it
-is told to stop. What is opened first is closed last: the mirrors end, then the socket, then the
-lock. Both hold the lock, so that there is never a second one on the same state.
+``run_once`` takes every account through one full pass. ``Daemon`` keeps them mirrored until told
+to stop. Resources close in reverse order: first the mirrors, then the socket, then the lock. Both
+hold the lock, so no two processes ever use the same state.
 """
 
 import asyncio
@@ -15,15 +15,16 @@ import structlog
 
 from heapsyncd import control
 from heapsyncd.config import Account, Config
-from heapsyncd.errors import FolderTrouble, HeapsyncdError, meant
+from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
 from heapsyncd.supervisor import Mirror, Supervisor, note_failure
-from heapsyncd.sync.report import Progress, Report, Verdict, Wanted
+from heapsyncd.sync.report import Progress, Report, RestoreRequest, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
+from heapsyncd.tasks import TaskGroup
 
 CLOSE_LIMIT_S: Final = 10.0
-"""How long the mirrors may take to finish what they are at; then they are cancelled."""
+"""How long mirrors may take to finish their current action. Then they are cancelled."""
 
 _log = structlog.get_logger("heapsyncd.daemon")
 
@@ -35,13 +36,14 @@ async def run_once(
     progress: Callable[[Progress], None] | None = None,
     mirror: Mirror = mirror_account,
 ) -> dict[str, Verdict]:
-    """One full pass of every account, side by side; trouble of one account is its verdict.
+    """Take every account through one full pass, concurrently. Returns a verdict for each.
 
-    SIGTERM and SIGINT end it in order, within CLOSE_LIMIT_S; a second one ends it at once.
+    An account's trouble becomes its verdict. SIGTERM and SIGINT end the pass in order, within
+    CLOSE_LIMIT_S. A second one ends it at once.
 
     Raises:
         StateLocked: a daemon holds this state.
-        FolderTrouble: the state's directory can't be used.
+        FolderTrouble: the state directory cannot be used.
     """
     reports = [Report(account.name, progress) for account in config.accounts]
     stop = asyncio.Event()
@@ -58,7 +60,7 @@ async def run_once(
                 ready=lambda: None,
             )
         except Exception as error:
-            cause = meant(error)
+            cause = expected_error(error)
             if cause is None:
                 raise
             note_failure(report, cause)
@@ -81,7 +83,7 @@ async def run_once(
     ):
         async with (
             control.serve(config.state_dir, _handlers(lambda: reports)),
-            asyncio.TaskGroup() as group,
+            TaskGroup() as group,
         ):
             pairs = zip(config.accounts, reports, strict=True)
             tasks += [group.create_task(one(account, report)) for account, report in pairs]
@@ -100,14 +102,13 @@ def _cancelled(report: Report) -> Verdict:
 
 
 class Daemon:
-    """Keeps every account mirrored. One life: ``await run()``.
+    """Keeps every account mirrored. Use once: ``await run()``.
 
     Args:
-        config: what to run, keys included.
-        load: reads the configuration again (SIGHUP); when it raises, the daemon goes on with the
-            old one.
-        notifier: what systemd is told.
-        mirror: carries out one account.
+        config: what to run, including the keys.
+        load: reads the configuration again (SIGHUP). If it raises, the old configuration stays.
+        notifier: reports to systemd.
+        mirror: mirrors one account.
     """
 
     def __init__(
@@ -126,17 +127,17 @@ class Daemon:
         self._tasks: dict[Supervisor, asyncio.Task[None]] = {}
         self._requests: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._stopping = False
-        self._told_ready = False
+        self._ready_announced = False
 
     def stop(self) -> None:
-        """Ask for the ordered end; asked twice, what still runs is cancelled."""
+        """Shut down in order. Called again, cancel whatever still runs."""
         if self._stopping:
             _cancel(self._tasks.values())
         self._stopping = True
         self._requests.put_nowait(signal.SIGTERM)
 
     def reload(self) -> None:
-        """Ask for the configuration to be read again, and for accounts in trouble to try again."""
+        """Read the configuration again, and let accounts in trouble try again."""
         self._requests.put_nowait(signal.SIGHUP)
 
     async def run(self) -> None:
@@ -144,8 +145,9 @@ class Daemon:
 
         Raises:
             StateLocked: another daemon holds this state.
-            FolderTrouble: the state's directory can't be used.
-            ExceptionGroup: with the ConfigError of an account that can't be mirrored so.
+            FolderTrouble: the state directory cannot be used.
+            ExceptionGroup: contains the ConfigError of an account that cannot be mirrored as
+                configured.
         """
         signals = {
             signal.SIGTERM: self.stop,
@@ -155,7 +157,7 @@ class Daemon:
         with hold_state(self._config.state_dir), _signals(signals):
             async with (
                 control.serve(self._config.state_dir, _handlers(self._reports)),
-                asyncio.TaskGroup() as group,
+                TaskGroup() as group,
             ):
                 for account in self._config.accounts:
                     self._start(account, group)
@@ -163,49 +165,52 @@ class Daemon:
                     await self._reconfigure(group)
                 self._notifier.stopping()
                 _log.info("stopping")
-                await self._end(list(self._supervisors.values()))
+                await self._stop_supervisors(list(self._supervisors.values()))
         _log.info("stopped")
 
     def _reports(self) -> list[Report]:
         return [supervisor.report for supervisor in self._supervisors.values()]
 
-    def _start(self, account: Account, group: asyncio.TaskGroup) -> None:
+    def _start(self, account: Account, group: TaskGroup) -> None:
         report = Report(account.name, beat=lambda: self._beat(account.name))
         state_dir = self._config.state_dir
-        supervisor = Supervisor(account, state_dir, report, self._tell_ready, self._mirror)
+        supervisor = Supervisor(account, state_dir, report, self._announce_ready, self._mirror)
         self._supervisors[account.name] = supervisor
         self._notifier.expect(account.name)
         self._tasks[supervisor] = group.create_task(supervisor.run(), name=account.name)
 
-    async def _end(self, supervisors: Sequence[Supervisor]) -> None:
-        """Let the mirrors finish the action at hand; after the limit, cancel what is left."""
+    async def _stop_supervisors(self, supervisors: Sequence[Supervisor]) -> None:
+        """Let the mirrors finish their current action. After the limit, cancel the rest."""
         tasks = [self._tasks[supervisor] for supervisor in supervisors]
         for supervisor in supervisors:
             supervisor.stop()
             self._notifier.forget(supervisor.account.name)
         late = (await asyncio.wait(tasks, timeout=CLOSE_LIMIT_S))[1] if tasks else set()
         for task in late:
-            _log.warning("cancelled: it did not finish in time", account=task.get_name())
+            _log.warning("mirror cancelled: it did not finish in time", account=task.get_name())
         _cancel(late)
         if late:
             await asyncio.wait(late)
         for supervisor in supervisors:
             del self._tasks[supervisor]
 
-    async def _reconfigure(self, group: asyncio.TaskGroup) -> None:
+    async def _reconfigure(self, group: TaskGroup) -> None:
+        """Apply the reloaded configuration: restart the accounts whose settings changed."""
         try:
             config = self._load()
         except HeapsyncdError as error:
-            _log.error("the configuration was not reloaded", reason=str(error))
+            _log.error("configuration not reloaded", reason=str(error))
             return
         if config.state_dir != self._config.state_dir:
-            _log.error("the configuration was not reloaded", reason="state_dir needs a restart")
+            _log.error("configuration not reloaded", reason="a new state_dir needs a restart")
             return
         before = self._supervisors
         same = {
             a.name for a in config.accounts if a.name in before and before[a.name].account == a
         }
-        await self._end([supervisor for name, supervisor in before.items() if name not in same])
+        await self._stop_supervisors(
+            [supervisor for name, supervisor in before.items() if name not in same]
+        )
         self._config, self._supervisors = config, {}
         for account in config.accounts:
             if account.name in same:
@@ -213,13 +218,14 @@ class Daemon:
                 before[account.name].try_again()
             else:
                 self._start(account, group)
-        _log.info("the configuration was reloaded", accounts=list(self._supervisors))
+        _log.info("configuration reloaded", accounts=list(self._supervisors))
 
-    def _tell_ready(self) -> None:
-        if not self._told_ready and all(
+    def _announce_ready(self) -> None:
+        """Tell systemd once that every account is ready."""
+        if not self._ready_announced and all(
             supervisor.ready for supervisor in self._supervisors.values()
         ):
-            self._told_ready = True
+            self._ready_announced = True
             self._notifier.ready()
             _log.info("ready", accounts=list(self._supervisors))
 
@@ -229,8 +235,10 @@ class Daemon:
 
 
 def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Handler]:
+    """Return the answers to the control socket's requests."""
+
     async def status(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        with contextlib.suppress(FolderTrouble):  # a cache that can't be read is told already
+        with contextlib.suppress(FolderTrouble):  # an unreadable cache is reported already
             await recount(arguments)
         return {"accounts": [report.snapshot() for report in reports()]}
 
@@ -250,7 +258,7 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
         return [found for ask in running for found in await ask(paths)]
 
     async def restore(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        wanted = Wanted(
+        wanted = RestoreRequest(
             tuple(str(p) for p in arguments.get("paths", [])),
             arguments.get("number"),
             bool(arguments.get("trash")),
@@ -279,7 +287,7 @@ def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 @contextlib.contextmanager
 def _signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
-    """Have signals handled in the loop while the context is open, then as before."""
+    """Handle signals in the loop while the context is open; then restore the old handlers."""
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():
@@ -287,7 +295,7 @@ def _signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[
     try:
         yield
     finally:
-        # The loop leaves the default behind, which kills: none may come in between.
+        # Removing a handler leaves the default action, which kills. Block signals in between.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
         for number, handler_before in before.items():
             loop.remove_signal_handler(number)

@@ -1,8 +1,8 @@
-"""Edge: one SQLite file, through aiosqlite's connection and thread; a transaction is a function.
+"""Edge: one SQLite file, on aiosqlite's connection and thread. A transaction is a function.
 
-aiosqlite's own ``execute`` sends every statement to the thread by itself: the statements of two
-tasks would interleave within one transaction, and each would pay the hop. So a whole transaction
-is one function, carried out there by ``Connection._execute``: atomic by construction, in one hop.
+aiosqlite's own ``execute`` sends each statement to the thread separately. The statements of two
+tasks could interleave within one transaction, and each would cost a hop. So a whole transaction is
+one function that ``Connection._execute`` runs in the thread: atomic by construction, in one hop.
 """
 
 import asyncio
@@ -24,42 +24,44 @@ T = TypeVar("T")
 Params = Sequence[Any] | Mapping[str, Any]
 
 BUSY_TIMEOUT_S = 10.0
-_AGAIN_S = 0.01
+_RETRY_S = 0.01
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
-"""To this a checkpoint cuts the write-ahead log; one large transaction may exceed it."""
+"""A checkpoint truncates the write-ahead log to this size. One large transaction may exceed it."""
 
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
-_DISK_TROUBLE = {
-    sqlite3.SQLITE_FULL: "the disk is full; free some space, the work goes on by itself",
-    sqlite3.SQLITE_IOERR: "the disk reports an error; look at the system log (dmesg)",
+_REASONS = {
+    sqlite3.SQLITE_FULL: "the disk is full; free some space, then syncing resumes by itself",
+    sqlite3.SQLITE_IOERR: "the disk reports an error; check the system log (dmesg)",
     sqlite3.SQLITE_READONLY: "it can't be written; check its owner, its mode and the mount",
     sqlite3.SQLITE_PERM: "permission denied; check its owner and mode",
-    sqlite3.SQLITE_CANTOPEN: "it can't be opened; check that its directory exists and is ours",
+    sqlite3.SQLITE_CANTOPEN: "it can't be opened; check that its directory exists and is yours",
     sqlite3.SQLITE_BUSY: "another program keeps it locked; close that program",
     sqlite3.SQLITE_LOCKED: "another program keeps it locked; close that program",
     sqlite3.SQLITE_NOLFS: "the file system can't hold a file of this size",
-} | dict.fromkeys(_DAMAGED, "it is damaged; move it away, it is rebuilt from folder and server")
+} | dict.fromkeys(
+    _DAMAGED, "it is damaged; move it away, then it is rebuilt from folder and server"
+)
 
 
 class Tx(Protocol):
-    """What a transaction function may do. Cursors die with it: return values, never a cursor."""
+    """What a transaction function may do. Cursors end with it: return values, never a cursor."""
 
     def execute(self, sql: str, params: Params = ..., /) -> sqlite3.Cursor:
-        """Carry out one statement."""
+        """Run one statement."""
         ...
 
     def executemany(self, sql: str, rows: Iterable[Params], /) -> sqlite3.Cursor:
-        """Carry out one statement for each row."""
+        """Run one statement for each row."""
         ...
 
 
 class Database:
-    """A SQLite file owned by one thread; made by ``Database.open``.
+    """A SQLite file owned by one thread. Created by ``Database.open``.
 
-    ``read`` and ``write`` may be called by any number of tasks at once; they are carried out one
-    after the other, in the order of the calls. A cancelled caller leaves no half transaction: a
-    function that has started finishes (and commits) in its thread, and the caller goes on after
-    that; one that has not never will.
+    Any number of tasks may call ``read`` and ``write`` at once; the functions run one after the
+    other, in the order of the calls. Cancelling a caller leaves no half transaction: a function
+    that has started finishes and commits in its thread, and the caller continues after that; one
+    that has not started never will.
     """
 
     def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
@@ -69,7 +71,7 @@ class Database:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The path of the file."""
         return self._path
 
     @classmethod
@@ -81,63 +83,67 @@ class Database:
         durable: bool = True,
         connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
     ) -> Self:
-        """Open the file, made with mode 0600 when absent, and bring it to the newest version.
+        """Open the file and migrate it to the newest version; create it with mode 0600 if absent.
 
         Args:
             path: the file; its directory must exist.
-            schema: ``schema[k]`` is the script from version k to k + 1, one transaction each.
-            durable: a commit survives a power cut (synchronous FULL); else (NORMAL) the last
-                ones may be lost by it, never by a crash of ours.
-            connect: what makes the connection; tests hand in connections that fail.
+            schema: ``schema[k]`` is the script from version k to k + 1. Each runs in one
+                transaction.
+            durable: whether a commit survives a power cut (synchronous FULL). If not (NORMAL), a
+                power cut may lose the last commits; a crash of this process never does.
+            connect: creates the connection; tests pass connections that fail.
 
         Raises:
             ConfigError: the file was written by a newer heapsyncd.
-            FolderTrouble: the file can't be opened, or is damaged (``is_damaged`` tells).
-            CancelledError: the opener was cancelled; what it opened is closed by then.
+            FolderTrouble: the file cannot be opened or is damaged.
+            CancelledError: the caller was cancelled; the connection is closed by then.
         """
         connection = aiosqlite.Connection(
             lambda: _translated(path, lambda: _connect(path, schema, durable, connect)),
             iter_chunk_size=1,
         )
-        # What was never closed must not hold up the end of the process.
+        # A connection that was never closed must not keep the process from exiting.
         connection._thread.daemon = True  # noqa: SLF001
         opening = asyncio.ensure_future(connection)
         try:
             await asyncio.shield(opening)
         except BaseException:
-            await _end(opening)
-            await _end(asyncio.create_task(_close(connection)))
+            await _wait_done(opening)
+            await _wait_done(asyncio.create_task(_close(connection)))
             raise
         return cls(path, connection)
 
     async def write(self, fn: Callable[[Tx], T], then: Callable[[T], None] | None = None) -> T:
-        """Carry out ``fn`` between BEGIN IMMEDIATE and COMMIT, and return what it returns.
+        """Run ``fn`` between BEGIN IMMEDIATE and COMMIT. Returns its result.
 
         Args:
-            fn: carried out in the thread of the database: it must change nothing else.
-            then: called on the loop with the result once it is committed, before the caller goes
-                on; also when the caller was cancelled meanwhile, so that memory never lags behind.
+            fn: runs in the database's thread. It must change nothing but the database.
+            then: called on the loop with the result after the commit and before the caller
+                continues. It is called even if the caller was cancelled meanwhile, so that memory
+                never lags behind the file.
 
         Raises:
-            FolderTrouble: trouble of the disk, also at the commit; nothing was stored.
+            FolderTrouble: the disk failed, possibly at the commit; nothing was stored.
             Exception: whatever ``fn`` raised; nothing was stored.
         """
-        return await self._run(fn, then, keep=True)
+        return await self._run(fn, then, commit=True)
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
-        """Carry out ``fn`` on one unchanging state of the file; what it should write is undone."""
-        return await self._run(fn, None, keep=False)
+        """Run ``fn`` on one consistent state of the file. Anything it writes is rolled back."""
+        return await self._run(fn, None, commit=False)
 
     async def close(self) -> None:
-        """Close when the transactions asked for so far are done; closing twice is harmless. A
-        cancelled caller goes on once it is closed: the thread needs the loop until then.
+        """Close after all transactions requested so far. Closing twice is harmless.
+
+        A cancelled caller continues only once it is closed, because the thread needs the loop
+        until then.
         """
         if self._closing is None:
             self._closing = asyncio.create_task(_close(self._connection))
         try:
             await asyncio.shield(self._closing)
         except asyncio.CancelledError:
-            await _end(self._closing)
+            await _wait_done(self._closing)
             raise
 
     async def __aenter__(self) -> Self:
@@ -152,15 +158,15 @@ class Database:
         await self.close()
 
     async def _run(
-        self, fn: Callable[[Tx], T], then: Callable[[T], None] | None, *, keep: bool
+        self, fn: Callable[[Tx], T], then: Callable[[T], None] | None, *, commit: bool
     ) -> T:
-        # Taken once: by the thread when it begins, or before that by a caller that goes away.
-        turn = threading.Lock()
+        # Acquired once: by the thread when it starts, or before that by a cancelled caller.
+        claim = threading.Lock()
 
         def work(connection: sqlite3.Connection) -> T:
-            if not turn.acquire(blocking=False):
+            if not claim.acquire(blocking=False):
                 raise asyncio.CancelledError
-            return _translated(self._path, lambda: _transaction(connection, fn, keep=keep))
+            return _translated(self._path, lambda: _transaction(connection, fn, commit=commit))
 
         async def carry_out() -> T:
             connection = self._connection
@@ -169,20 +175,20 @@ class Database:
                 then(result)
             return result
 
-        # A task of its own, so that ``then`` is called in the order of the commits, also for
-        # callers that are cancelled, and cancelled again.
+        # A separate task, so that ``then`` is called in the order of the commits even for
+        # callers that are cancelled, possibly twice.
         running = asyncio.create_task(carry_out())
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
-            if turn.acquire(blocking=False):
+            if claim.acquire(blocking=False):
                 running.cancel()
-            await _end(running)
+            await _wait_done(running)
             raise
 
 
-async def _end(task: "asyncio.Future[Any]") -> None:
-    """Wait for a task to end, however often the caller is cancelled; its error is not raised."""
+async def _wait_done(task: "asyncio.Future[Any]") -> None:
+    """Wait for a task to end, even if the caller is cancelled. Its error is not raised."""
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([task])
@@ -191,18 +197,12 @@ async def _end(task: "asyncio.Future[Any]") -> None:
 
 
 async def _close(connection: aiosqlite.Connection) -> None:
-    """Close a connection, also one that failed to open, and see its thread end."""
+    """Close a connection, even one that failed to open, and wait for its thread to end."""
     await connection.close()
-    # After a failed opening the thread still has to tell the loop that it ends: nobody waits for
-    # that in aiosqlite, and a loop that is gone by then makes it print a traceback.
+    # After a failed opening, the thread still notifies the loop that it ends. aiosqlite does not
+    # wait for that, and the thread prints a traceback if the loop is closed by then.
     if connection._thread.is_alive():  # noqa: SLF001
         await asyncio.to_thread(connection._thread.join)  # noqa: SLF001
-
-
-def is_damaged(error: BaseException) -> bool:
-    """Whether a FolderTrouble raised here means that the file is no sound database: rebuild it."""
-    cause = error.__cause__
-    return isinstance(cause, sqlite3.Error) and _primary_code(cause) in _DAMAGED
 
 
 def _connect(
@@ -211,7 +211,7 @@ def _connect(
     durable: bool,
     connect: Callable[..., sqlite3.Connection],
 ) -> sqlite3.Connection:
-    # Made before SQLite makes it: SQLite would use the umask; -wal and -shm inherit the mode.
+    # Create it before SQLite does, which would use the umask. -wal and -shm inherit the mode.
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -234,7 +234,10 @@ def _connect(
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Set the journal mode; SQLite does not wait for that when several open a new file at once."""
+    """Set the journal mode, with retries.
+
+    SQLite itself does not wait if several processes open a new file at once.
+    """
     until_s = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
@@ -242,12 +245,13 @@ def _use_wal(connection: sqlite3.Connection) -> None:
         except sqlite3.OperationalError as error:
             if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until_s:
                 raise
-            time.sleep(_AGAIN_S)
+            time.sleep(_RETRY_S)
         else:
             return
 
 
 def _migrate(path: Path, connection: sqlite3.Connection, schema: Sequence[str]) -> None:
+    """Run the scripts that are missing."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(schema):
         raise ConfigError(
@@ -255,13 +259,13 @@ def _migrate(path: Path, connection: sqlite3.Connection, schema: Sequence[str]) 
             f"{len(schema)}); install the newer version, or set another state_dir"
         )
     for number, script in enumerate(schema[version:], start=version + 1):
-        # The version is set in the script's own transaction: a kill leaves all of it or nothing.
-        _transaction(connection, lambda tx, n=number, s=script: _step(tx, n, s), keep=True)  # type: ignore[misc]
+        # The script's own transaction sets the version, so a kill leaves all of it or nothing.
+        _transaction(connection, lambda tx, n=number, s=script: _migrate_to(tx, n, s), commit=True)  # type: ignore[misc]
 
 
-def _step(tx: Tx, number: int, script: str) -> None:
+def _migrate_to(tx: Tx, number: int, script: str) -> None:
     if tx.execute("PRAGMA user_version").fetchone()[0] >= number:
-        return  # another process was faster
+        return  # another process has done it
     statement = ""
     for part in script.split(";"):
         statement += f"{part};"
@@ -271,14 +275,15 @@ def _step(tx: Tx, number: int, script: str) -> None:
     tx.execute(f"PRAGMA user_version = {number}")
 
 
-def _transaction(connection: sqlite3.Connection, fn: Callable[[Tx], T], *, keep: bool) -> T:
-    _roll_back(connection)  # only when an earlier rollback itself failed is there anything to undo
-    connection.execute("BEGIN IMMEDIATE" if keep else "BEGIN")
+def _transaction(connection: sqlite3.Connection, fn: Callable[[Tx], T], *, commit: bool) -> T:
+    """Run ``fn`` in a transaction, and commit it or roll it back."""
+    _roll_back(connection)  # does something only if an earlier rollback failed
+    connection.execute("BEGIN IMMEDIATE" if commit else "BEGIN")
     try:
         result = fn(connection)
-        connection.execute("COMMIT" if keep else "ROLLBACK")
+        connection.execute("COMMIT" if commit else "ROLLBACK")
     except BaseException:
-        # What failed first is what the caller has to hear; the next transaction rolls back again.
+        # Report the first error. If this rollback fails, the next transaction repeats it.
         with contextlib.suppress(sqlite3.Error):
             _roll_back(connection)
         raise
@@ -286,7 +291,7 @@ def _transaction(connection: sqlite3.Connection, fn: Callable[[Tx], T], *, keep:
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    # SQLite itself rolls back on some errors (full, io): a second ROLLBACK would be an error.
+    # SQLite rolls back by itself on some errors (full, io). A second ROLLBACK would fail.
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
@@ -295,13 +300,13 @@ def _translated(path: Path, work: Callable[[], T]) -> T:
     try:
         return work()
     except sqlite3.Error as error:
-        reason = _DISK_TROUBLE.get(_primary_code(error))
+        reason = _REASONS.get(_primary_code(error))
         if reason is None:
             raise
         raise FolderTrouble(f"The database {path}: {reason} ({error}).") from error
 
 
 def _primary_code(error: sqlite3.Error) -> int:
-    # The low byte is the primary code, the rest tells variants apart. Errors that Python's module
-    # raises itself have no code.
+    # The low byte is the primary code; the other bytes distinguish variants. Errors raised by
+    # Python's own module have no code.
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -7,36 +7,36 @@ HeapsyncdError
 │   │   └── OtherServer       another server answers than the cache's       exit 3
 │   ├── StateLocked           another daemon holds this state               exit 5
 │   └── FolderTrouble         the folder can't be read or written           exit 1
-├── PeerError                 whoever runs or wrote the server
-│   ├── NotHeaper             what answered is not a Heaper server          exit 4
-│   ├── ProtocolError         an answer the contract does not allow         exit 1
+├── PeerError                 the operator or author of the server
+│   ├── NotHeaper             not a Heaper server answered                  exit 4
+│   ├── ProtocolError         an answer that violates the protocol          exit 1
 │   └── RequestRefused        403, 404, 409, 413, 422 on one request        exit 1
-├── TryLater                  time
+├── TryLater                  nobody; time solves it
 │   ├── Unreachable           no connection, time-out, name not found       exit 4
-│   ├── TooFast               429; carries how long to wait                 exit 4
+│   ├── TooFast               429, with the time to wait                    exit 4
 │   └── ServerTrouble         5xx, a broken or cut-off answer               exit 4
-└── BlockError                one block; becomes a Problem, never stops a heap
+└── BlockError                trouble with one block; a Problem, never stops a heap
     ├── UnreadableDocument    yrs can't load it
-    ├── UnreadableFile        not UTF-8, holds NUL, or too large
+    ├── UnreadableFile        not UTF-8, contains NUL, or too large
     └── InvalidEdit           the edit does not fit the document's schema
 
-A foreign error is translated once, at the edge that met it. Messages are one or two lines for
-people: what happened, where, what to do; they never hold a secret.
+A library's error is translated once, at the edge where it occurs. Messages are one or two lines
+for people: what happened, where, what to do. They never contain a secret.
 """
 
 
 class HeapsyncdError(Exception):
-    """Anything heapsyncd raises on purpose; ``str`` is a message for people."""
+    """Any error that heapsyncd raises on purpose. ``str`` is a message for people."""
 
     exit_code = 1
 
 
 class UserError(HeapsyncdError):
-    """Only the user can put it right."""
+    """An error that only the user can fix."""
 
 
 class ConfigError(UserError):
-    """A wrong configuration or key file; the message names file, line or key, and the fix."""
+    """An invalid configuration or key file. The message names file, line or key, and the fix."""
 
     exit_code = 2
 
@@ -48,21 +48,21 @@ class SignInRefused(UserError):
 
 
 class OtherServer(SignInRefused):
-    """Not the server that the account's cache belongs to: nothing was sent to it."""
+    """The server is not the one that the account's cache belongs to. Nothing was sent to it."""
 
 
 class StateLocked(UserError):
-    """Another daemon holds this state."""
+    """Another process holds this state."""
 
     exit_code = 5
 
 
 class FolderTrouble(UserError):
-    """A folder or file can't be read or written (permission, disk full, not mounted).
+    """A folder or file cannot be read or written (permission, disk full, not mounted).
 
     Args:
         message: for people, with the path.
-        reason: the same without it, for lists that name the path themselves.
+        reason: the same without the path, for lists that name the path themselves.
     """
 
     def __init__(self, message: str, reason: str | None = None) -> None:
@@ -75,22 +75,22 @@ class PeerError(HeapsyncdError):
 
 
 class NotHeaper(PeerError):
-    """What answered is not a Heaper server (HTML instead of JSON at the first call, say)."""
+    """The server that answered is not a Heaper server. It sent HTML instead of JSON, say."""
 
     exit_code = 4
 
 
 class ProtocolError(PeerError):
-    """An answer the contract does not allow; nothing of it is used."""
+    """An answer that violates the protocol. Nothing of it is used."""
 
 
 class RequestRefused(PeerError):
-    """403, 404, 409, 413 or 422.
+    """The server refused one request: 403, 404, 409, 413 or 422.
 
     Args:
         message: for people.
         status: the HTTP status.
-        body: the decoded JSON body, ``{}`` when there was none.
+        body: the decoded JSON body, ``{}`` if there was none.
     """
 
     def __init__(self, message: str, status: int, body: dict[str, object] | None = None) -> None:
@@ -100,17 +100,20 @@ class RequestRefused(PeerError):
 
 
 class TryLater(HeapsyncdError):
-    """Nothing is wrong with us or the data: the same request may succeed later."""
+    """Neither we nor the data are wrong: the same request may succeed later."""
 
     exit_code = 4
 
 
 class Unreachable(TryLater):
-    """No connection, a time-out, a dropped link."""
+    """No connection, a time-out, or a dropped connection."""
 
 
 class TooFast(TryLater):
-    """429. ``retry_after_s`` is what the server asked for (None: it did not say)."""
+    """429, too many requests.
+
+    ``retry_after_s``: how long the server asked to wait, None if unsaid.
+    """
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -118,7 +121,7 @@ class TooFast(TryLater):
 
 
 class ServerTrouble(TryLater):
-    """5xx, or an answer that was cut off or is no JSON. ``retry_after_s`` as for TooFast."""
+    """5xx, or an answer that was cut off or is not JSON. ``retry_after_s`` as for TooFast."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -126,33 +129,34 @@ class ServerTrouble(TryLater):
 
 
 class BlockError(HeapsyncdError):
-    """Trouble with one block; collected as a Problem."""
+    """Trouble with one block, collected as a Problem."""
 
 
 class UnreadableDocument(BlockError):
-    """yrs can't load the document or the update; the raw bytes are kept."""
+    """yrs cannot load the document or the update. The raw bytes are kept."""
 
 
 class UnreadableFile(BlockError):
-    """A file that is no text (not UTF-8, NUL inside) or too large; it is left alone. The message
-    does not name it.
+    """A file that is not text (not UTF-8, contains NUL) or is too large. It is never changed.
+
+    The message does not name the file.
     """
 
 
 class InvalidEdit(BlockError):
-    """An edit whose result an editor would not accept; it is not sent, the file is kept."""
+    """An edit whose result an editor would not accept. It is not sent; the file is kept."""
 
 
-def leaves(error: BaseException) -> list[BaseException]:
-    """What went wrong, taken out of the groups that task groups wrap around it."""
+def leaf_errors(error: BaseException) -> list[BaseException]:
+    """Return the errors inside the exception groups that task groups create."""
     if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+        return [leaf for inner in error.exceptions for leaf in leaf_errors(inner)]
     return [error]
 
 
-def meant(error: BaseException) -> HeapsyncdError | None:
-    """The first cause when all causes were raised on purpose; None when there is a bug."""
-    causes = leaves(error)
+def expected_error(error: BaseException) -> HeapsyncdError | None:
+    """Return the first cause if all causes were raised on purpose, None if one is a bug."""
+    causes = leaf_errors(error)
     if all(isinstance(cause, HeapsyncdError) for cause in causes):
         assert isinstance(causes[0], HeapsyncdError)
         return causes[0]

@@ -1,6 +1,7 @@
 """Identifiers and secrets as types: parsed once at the border, then trusted."""
 
 import re
+import secrets
 from dataclasses import dataclass, field
 from typing import NewType
 
@@ -8,7 +9,7 @@ import base58
 from ulid import ULID
 
 HeapId = NewType("HeapId", str)
-"""A workspace's ULID, 26 characters of Crockford base32."""
+"""A heap's ULID, 26 characters of Crockford base32."""
 
 BlockId = NewType("BlockId", str)
 """A block's ULID."""
@@ -23,18 +24,23 @@ _SECRET_TEXT = re.compile(
 
 
 def is_ulid(text: str) -> bool:
-    """Whether text is a ULID in its one canonical spelling (26 upper-case characters)."""
+    """Return whether a text is a ULID in its canonical spelling (26 upper-case characters)."""
     return _ULID.fullmatch(text) is not None
 
 
 def new_block_id() -> BlockId:
-    """A fresh block id, made by the client so that creation can be repeated (PROTOCOL §4)."""
+    """Return a fresh block id.
+
+    The client makes ids so that creation can be retried (PROTOCOL §4).
+    """
     return BlockId(str(ULID()))
 
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """An ed25519 seed of 32 bytes. Its repr shows nothing; ``reveal`` is named to look odd in
+    """An ed25519 seed of 32 bytes.
+
+    Its repr hides the secret. Only ``reveal`` and ``reveal_text`` return it, which stand out in
     review.
     """
 
@@ -45,16 +51,25 @@ class Seed:
             raise ValueError(f"a key has {SEED_BYTES} bytes, this one has {len(self._raw)}")
 
     @classmethod
+    def new(cls) -> "Seed":
+        """A fresh one."""
+        return cls(secrets.token_bytes(SEED_BYTES))
+
+    @classmethod
     def parse(cls, text: str) -> "Seed":
-        """Read the base58 text of a key file; ValueError when it is not 32 bytes of base58."""
+        """Parse the base58 text of a key file.
+
+        Raises:
+            ValueError: it is not 32 bytes of base58.
+        """
         return cls(base58.b58decode(text.strip()))
 
     def reveal(self) -> bytes:
-        """The raw secret, for the signing code alone."""
+        """Return the raw secret. Only for signing."""
         return self._raw
 
     def reveal_text(self) -> str:
-        """The base58 text, for writing a key file alone."""
+        """Return the base58 text. Only for writing a key file."""
         return base58.b58encode(self._raw).decode()
 
     def __str__(self) -> str:
@@ -63,12 +78,12 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer token. Its repr shows nothing."""
+    """A bearer token. Its repr hides the secret."""
 
     _raw: str = field(repr=False)
 
     def reveal(self) -> str:
-        """The token's text, for a header or an Auth message alone."""
+        """Return the token's text. Only for a header or an Auth message."""
         return self._raw
 
     def __str__(self) -> str:
@@ -76,5 +91,5 @@ class Token:
 
 
 def hide(text: str) -> str:
-    """The text with bearer tokens and tokens in addresses replaced by an ellipsis."""
+    """Return a text with bearer tokens, and tokens in addresses, replaced by an ellipsis."""
     return _SECRET_TEXT.sub(lambda match: (match["before"] or "") + HIDDEN, text)

@@ -1,7 +1,7 @@
-"""Edge: logging to stderr, lines for people on a terminal, JSON for machines; secrets never pass.
+"""Edge: log to stderr without secrets, as lines for people on a terminal or as JSON.
 
-Everything logs through ``structlog.get_logger()``; what libraries log through the standard library
-takes the same way. ``configure`` may be called again (SIGHUP).
+Everything logs through ``structlog.get_logger()``. What libraries log through the standard library
+takes the same path. ``configure`` may be called again (SIGHUP).
 """
 
 import json
@@ -28,7 +28,7 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
 
     Args:
         log: level and format.
-        stream: where to; stderr by default.
+        stream: the destination; stderr by default.
         level: overrides the level (``--verbose``, ``--quiet``).
     """
     stream = stream or sys.stderr
@@ -40,13 +40,13 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
         structlog.processors.format_exc_info,
         redact,
-        *([_plain] if console else []),
+        *([_make_printable] if console else []),
     ]
     last: Processor = (
         structlog.dev.ConsoleRenderer(
             colors=stream.isatty(),
             pad_event_to=0,
-            # Exceptions are text by then, so that they were redacted too.
+            # Exceptions are already text here, so they were redacted too.
             exception_formatter=structlog.dev.plain_traceback,
         )
         if console
@@ -62,7 +62,7 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel((level or log.level).upper())
-    # Libraries are heard when something is wrong; their debug lines would drown ours.
+    # Libraries log only warnings and errors; their debug lines would drown ours.
     for library in ("aiohttp", "aiosqlite", "asyncio", "watchfiles"):
         logging.getLogger(library).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
@@ -78,22 +78,22 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
 
 
 def printable(text: str) -> str:
-    """The text on one line, without what a terminal would obey or would show turned around."""
+    """Return a text on one line, without anything that controls a terminal or reverses text."""
     if text.isprintable():
         return text
-    return "".join(c if _is_harmless(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(c if _is_printable(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def json_text(value: Any, **options: Any) -> str:
-    """JSON for people and machines: what ``printable`` replaces is escaped."""
+    """Return JSON for people and machines: what ``printable`` would replace is escaped."""
     text = json.dumps(value, ensure_ascii=False, **options)
     if text.isprintable():
         return text
-    return "".join(c if _is_harmless(c) else json.dumps(c)[1:-1] for c in text)
+    return "".join(c if _is_printable(c) else json.dumps(c)[1:-1] for c in text)
 
 
-def _is_harmless(char: str) -> bool:
-    # Joiners shape emoji and several scripts; a tab moves along the line alone.
+def _is_printable(char: str) -> bool:
+    # Joiners are needed for emoji and several scripts. A tab only moves along the line.
     return char in "\t\u200c\u200d" or unicodedata.category(char) not in {
         "Cc",
         "Cf",
@@ -103,17 +103,17 @@ def _is_harmless(char: str) -> bool:
     }
 
 
-def _plain(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A structlog processor for terminals: see ``printable``."""
-    return {k: _lines(v) if isinstance(v, str) else v for k, v in event.items()}
+def _make_printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A structlog processor for terminals, see ``printable``."""
+    return {k: _printable_lines(v) if isinstance(v, str) else v for k, v in event.items()}
 
 
-def _lines(text: str) -> str:
+def _printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A structlog processor that hides what looks like a secret, by its name or by its shape."""
+    """A structlog processor that hides secrets, recognised by name or by shape."""
     return {key: _clean(key, value) for key, value in event.items()}
 
 

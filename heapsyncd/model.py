@@ -1,4 +1,4 @@
-"""Frozen values that cross stage borders."""
+"""Frozen values that cross the borders between stages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ PushStatus = Literal["ok", "stale", "not_found", "forbidden", "invalid"]
 
 @dataclass(frozen=True, slots=True)
 class Heap:
-    """A workspace as the server lists it (PROTOCOL §4)."""
+    """A heap as the server lists it (PROTOCOL §4)."""
 
     id: HeapId
     title: str
@@ -22,7 +22,10 @@ class Heap:
 
 @dataclass(frozen=True, slots=True)
 class BlockRow:
-    """A block's row; the row title is only a hint, the document's ``title_v0`` is the truth."""
+    """A block's row on the server.
+
+    Its title is only a hint; the document's ``title_v0`` is the truth.
+    """
 
     id: BlockId
     heap_id: HeapId
@@ -43,7 +46,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A trashed (or permanently deleted) block in the delta feed."""
+    """A trashed or permanently deleted block in the delta feed."""
 
     id: BlockId
     deleted_at_ms: int
@@ -52,8 +55,9 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class ChangePage:
-    """One page of the delta feed. ``cursor_ms`` is the server's time, the next ``since``
-    (inclusive).
+    """One page of the delta feed.
+
+    ``cursor_ms`` is the server's time, the next ``since`` (inclusive).
     """
 
     changed: tuple[Changed, ...]
@@ -64,7 +68,7 @@ class ChangePage:
 
 @dataclass(frozen=True, slots=True)
 class PullAsk:
-    """What is asked of one block; without a state vector the full state is sent."""
+    """A request for one block's updates. Without a state vector the full state is sent."""
 
     id: BlockId
     sync_version: int
@@ -73,7 +77,7 @@ class PullAsk:
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """One block's answer. ``full``: the whole state of ``sync_version``, not a difference."""
+    """The answer for one block. ``full``: it is the whole state, not a difference."""
 
     id: BlockId
     sync_version: int
@@ -83,7 +87,7 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True)
 class PullAnswer:
-    """What fitted into one answer; what was asked and is in neither is asked for again."""
+    """The blocks that fitted into one answer. A block in neither list must be requested again."""
 
     blocks: tuple[Pulled, ...]
     missing: tuple[BlockId, ...]
@@ -91,7 +95,7 @@ class PullAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """An update for one block's document of one version."""
+    """An update for one version of a block's document."""
 
     id: BlockId
     sync_version: int
@@ -100,7 +104,7 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """The server's word on one pushed update (PROTOCOL §5)."""
+    """The server's answer to one pushed update (PROTOCOL §5)."""
 
     id: BlockId
     status: PushStatus
@@ -109,13 +113,11 @@ class PushResult:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """One entry of ``files_v0``. ``key`` is the map's key as it stands (``<hash>:<size>`` or bare
-    hash).
-    """
+    """One entry of ``files_v0``. ``key`` is the map's key, ``<hash>:<size>`` or the bare hash."""
 
     key: str
     hash: str
-    """sha256, 64 hex digits without capitals; '' when the document names none."""
+    """sha256 as 64 lower-case hex digits, '' if the document has none."""
     name: str
     size_bytes: int
     mime_type: str = "application/octet-stream"
@@ -124,12 +126,13 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What a block's document says beside its body (PROTOCOL §8)."""
+    """What a block's document holds besides its body (PROTOCOL §8)."""
 
     title: str
     tags: tuple[BlockId, ...]
-    """Ids of ``relations_v1`` entries of type ``tag``, sorted; folders among them are the note's
-    place.
+    """Ids of the ``relations_v1`` entries of type ``tag``, sorted.
+
+    Folders among them are the note's location.
     """
     files: tuple[FileEntry, ...]
     """Sorted by key."""
@@ -183,11 +186,45 @@ class StoredSource:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One block's or file's trouble, shown by ``status``."""
+    """Something wrong with one block or file, shown by ``status``."""
 
     path: str
-    """Relative to the heap's folder, or the block's title when it has no file."""
+    """Relative to the heap's folder, or the block's title if it has no file."""
     reason: str
-    """Without the path."""
+    """For people, without the path."""
     minor: bool = False
-    """Whether nothing is left undone for it: a thing that is never mirrored, a word of advice."""
+    """Whether nothing is left undone because of it: something never mirrored, or a hint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """A file's stat. Compare with ``agrees``."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    """Changes with every change, also of mode or name, and unlike mtime cannot be set back."""
+    inode: int
+    device: int
+
+    def agrees(self, other: "Stat") -> bool:
+        """Return whether the two stats show no difference.
+
+        The device is ignored: many file systems get another number at each mount, and inode, ctime
+        and mtime would have to match by chance.
+        """
+        return (self.size, self.mtime_ns, self.ctime_ns, self.inode) == (
+            other.size,
+            other.mtime_ns,
+            other.ctime_ns,
+            other.inode,
+        )
+
+    def same_content(self, other: "Stat") -> bool:
+        """Return whether the stats show no change of content. A rename changes only ctime."""
+        return (self.size, self.mtime_ns, self.inode) == (other.size, other.mtime_ns, other.inode)
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """Device and inode: what identifies the file under any name."""
+        return self.device, self.inode

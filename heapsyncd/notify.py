@@ -1,8 +1,8 @@
-"""Edge: what systemd is told of the service (sd_notify): ready, alive, a line of status, stopping.
+"""Edge: report the service's state to systemd (sd_notify): ready, alive, status, stopping.
 
-Every message is a truth of the sync loops, never of a timer: ``beat`` is called by them, and the
-watchdog is fed only while *all* of them are heard, so that one that hangs is noticed. Outside
-systemd nothing is sent.
+Every message comes from the sync loops, never from a timer. The loops call ``beat``, and the
+watchdog is fed only while *all* of them do, so a loop that hangs is noticed. Outside systemd
+nothing is sent.
 """
 
 import os
@@ -18,12 +18,12 @@ STARTING_S: Final = 90.0
 
 
 class Notifier:
-    """One service's messages.
+    """Sends one service's messages.
 
     Args:
-        send: takes one message; systemd's socket by default.
-        watchdog_s: how long systemd waits for a sign of life; None when it does not.
-        clock: monotonic seconds.
+        send: sends one message.
+        watchdog_s: how long systemd waits for a sign of life; None if it does not.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class Notifier:
         self._send = send
         self._watchdog_s = watchdog_s
         self._clock = clock
-        self._heard_s: dict[str, float] = {}
-        self._fed_s = self._told_s = float("-inf")
+        self._last_beat_s: dict[str, float] = {}
+        self._watchdog_fed_s = self._status_sent_s = float("-inf")
         self._status = ""
         self._started = False
 
     @classmethod
     def from_environment(cls) -> "Notifier":
-        """What NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID ask for."""
+        """Return a notifier configured by NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID."""
         microseconds = os.environ.get("WATCHDOG_USEC", "")
         ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         watched = ours and microseconds.isdigit() and int(microseconds) > 0
@@ -50,43 +50,46 @@ class Notifier:
         if not os.environ.get("NOTIFY_SOCKET"):
             return cls(lambda _message: None, watchdog_s)
         systemd = sdnotify.SystemdNotifier()
-        # sdnotify encodes as Latin-1 and drops what does not fit; systemd expects UTF-8.
+        # sdnotify encodes as Latin-1 and drops other characters, but systemd expects UTF-8.
         return cls(lambda message: systemd.notify(message.encode().decode("latin-1")), watchdog_s)
 
     def ready(self) -> None:
-        """The first scan of every account is planned (or the account is in trouble that waits)."""
+        """Report that every account has planned its first scan, or is in trouble and waits."""
         self._started = True
         self._send("READY=1")
 
     def stopping(self) -> None:
-        """The service is closing."""
+        """Report that the service is shutting down."""
         self._send("STOPPING=1")
 
     def expect(self, name: str) -> None:
-        """An account's sync loop begins and will beat from now on."""
-        self._heard_s[name] = self._clock()
+        """Expect beats from an account's sync loop from now on."""
+        self._last_beat_s[name] = self._clock()
 
     def forget(self, name: str) -> None:
-        """An account's sync loop ended on purpose."""
-        self._heard_s.pop(name, None)
+        """Expect no more beats from an account, whose sync loop ended on purpose."""
+        self._last_beat_s.pop(name, None)
 
     def beat(self, name: str) -> None:
-        """An account's sync loop got on."""
-        now = self._heard_s[name] = self._clock()
+        """Record that an account's sync loop made progress, and feed the watchdog if all did."""
+        now = self._last_beat_s[name] = self._clock()
         if not self._started:
             self._send(f"EXTEND_TIMEOUT_USEC={int(STARTING_S * 1e6)}")
-        if self._watchdog_s is None or now - self._fed_s < self._watchdog_s / 4:
+        if self._watchdog_s is None or now - self._watchdog_fed_s < self._watchdog_s / 4:
             return
-        if all(now - heard <= self._watchdog_s / 2 for heard in self._heard_s.values()):
-            self._fed_s = now
+        if all(now - beat_s <= self._watchdog_s / 2 for beat_s in self._last_beat_s.values()):
+            self._watchdog_fed_s = now
             self._send("WATCHDOG=1")
 
     def status(self, accounts: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
-        """Tell the state of the accounts when it changed; asked for at most once a second."""
+        """Report the accounts' state if it changed.
+
+        ``accounts`` is called at most once a second.
+        """
         now = self._clock()
-        if now - self._told_s < STATUS_EVERY_S:
+        if now - self._status_sent_s < STATUS_EVERY_S:
             return
-        self._told_s = now
+        self._status_sent_s = now
         line = status_line(accounts())
         if line != self._status:
             self._status = line
@@ -94,7 +97,7 @@ class Notifier:
 
 
 def status_line(accounts: Sequence[Mapping[str, Any]]) -> str:
-    """The accounts of ``status --json`` in one line."""
+    """Return the accounts of ``status --json`` in one line."""
     return "; ".join(_account_line(account) for account in accounts)
 
 

@@ -1,7 +1,6 @@
-"""Edge: the lock that keeps two daemons off one state."""
+"""Edge: the lock that prevents two daemons from using the same state."""
 
 import contextlib
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -9,26 +8,27 @@ from pathlib import Path
 from typing import Final
 
 from heapsyncd.errors import FolderTrouble, StateLocked
+from heapsyncd.own_files import PRIVATE, lock
 
 NAME: Final = "lock"
 
 
 @contextlib.contextmanager
 def hold_state(state_dir: Path) -> Iterator[None]:
-    """Hold the state (made with mode 0700 when absent) while the context is open.
+    """Hold the state's lock while the context is open; create the directory (0700) if absent.
 
-    The kernel holds the lock for the process: whatever ends the process frees it, and a file that
-    is left over means nothing. The process id in it is for the message alone.
+    The kernel ties the lock to the process: however the process ends, the lock is released, and a
+    leftover file means nothing. The process id in it is only for the message.
 
     Raises:
         StateLocked: another process holds it.
-        FolderTrouble: the directory can't be made or used, or is open to others.
+        FolderTrouble: the directory cannot be created or used, or is writable by others.
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check(state_dir)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(state_dir / NAME, flags, 0o600)
+        descriptor = os.open(state_dir / NAME, flags, PRIVATE)
     except OSError as error:
         raise FolderTrouble(
             f"The state directory {state_dir} can't be used: {error.strerror}; "
@@ -44,7 +44,7 @@ def hold_state(state_dir: Path) -> Iterator[None]:
 
 
 def _check(state_dir: Path) -> None:
-    """Refuse a directory in which others could put files in our files' places."""
+    """Refuse a directory in which others could replace our files."""
     found = state_dir.stat()
     if found.st_uid != os.geteuid():
         raise FolderTrouble(
@@ -53,22 +53,22 @@ def _check(state_dir: Path) -> None:
         )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise FolderTrouble(
-            f"The state directory {state_dir} can be written by others"
+            f"The state directory {state_dir} is writable by others"
             f" (mode {stat.S_IMODE(found.st_mode):o}); run: chmod 700 {state_dir}"
         )
 
 
 def _lock(descriptor: int, state_dir: Path) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-        who = f"process {holder}" if holder.isdigit() else "another process"
-        raise StateLocked(
-            f"Another heapsyncd ({who}) looks after {state_dir} already; "
-            "`heapsyncd status` shows what it does."
-        ) from error
+        locked = lock(descriptor)
     except OSError as error:
         raise FolderTrouble(
             f"{state_dir} can't be locked: {error.strerror}; put state_dir on a local disk."
         ) from error
+    if not locked:
+        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+        who = f"process {holder}" if holder.isdigit() else "another process"
+        raise StateLocked(
+            f"Another heapsyncd ({who}) is using {state_dir} already; "
+            "`heapsyncd status` shows what it is doing."
+        )

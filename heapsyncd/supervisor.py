@@ -1,7 +1,6 @@
-"""One account kept mirrored: starts its mirror, and starts it again after trouble."""
+"""Keep one account mirrored: start its mirror, and restart it after trouble."""
 
 import asyncio
-import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -10,21 +9,21 @@ from typing import Final, Protocol
 
 import structlog
 
-from heapsyncd.backoff import Backoff
+from heapsyncd.backoff import Backoff, first_of
 from heapsyncd.config import Account
-from heapsyncd.errors import ConfigError, HeapsyncdError, SignInRefused, TryLater, meant
+from heapsyncd.errors import ConfigError, HeapsyncdError, SignInRefused, TryLater, expected_error
 from heapsyncd.sync.report import Report, Verdict
 
-PAUSES: Final = Backoff(5.0, 300.0, least=0.5)
-"""How long an account pauses after trouble that ended its mirror."""
-CALM_S: Final = 600.0
-"""After so long without trouble the pauses begin small again."""
+PAUSES: Final = Backoff(5.0, 300.0, min_share=0.5)
+"""How long to pause after trouble that ended the mirror."""
+STABLE_S: Final = 600.0
+"""After this long without trouble, pauses start short again."""
 
 _log = structlog.get_logger("heapsyncd.daemon")
 
 
 class Mirror(Protocol):
-    """How one account is mirrored: ``sync.runtime.account.mirror_account``, or a stand-in."""
+    """Mirrors one account: ``sync.runtime.account.mirror_account`` or a test double."""
 
     async def __call__(
         self,
@@ -37,20 +36,20 @@ class Mirror(Protocol):
         timeout_s: float | None = None,
         ready: Callable[[], None],
     ) -> Verdict:
-        """Mirror until ``stop`` is set (``once``: for one pass); trouble is raised."""
+        """Mirror until ``stop`` is set, or with ``once`` for one pass. Raises on trouble."""
         ...
 
 
 class Supervisor:
-    """One account's life in the daemon.
+    """Runs one account in the daemon.
 
     Args:
-        account: what to mirror, key included.
-        state_dir: where its cache lives.
-        report: kept current by the mirror, and by the supervisor while the mirror is down.
-        ready: called (any number of times) once the first scan is planned, or the account is in
-            trouble, which must not keep the other accounts waiting.
-        mirror: carries it out.
+        account: what to mirror, including the key.
+        state_dir: the directory of its cache.
+        report: updated by the mirror, and by the supervisor while the mirror is down.
+        ready: called, possibly many times, once the first scan is planned or the account is in
+            trouble. An account in trouble must not keep the others waiting.
+        mirror: mirrors the account.
     """
 
     def __init__(
@@ -65,25 +64,25 @@ class Supervisor:
         self.report = report
         self.ready = False
         self._state_dir = state_dir
-        self._told_ready = ready
+        self._on_ready = ready
         self._mirror = mirror
         self._stop = asyncio.Event()
-        self._again = asyncio.Event()
+        self._retry_now = asyncio.Event()
 
     def stop(self) -> None:
-        """Ask the mirror to finish the action at hand and end."""
+        """Ask the mirror to finish its current action and end."""
         self._stop.set()
-        self._again.set()
+        self._retry_now.set()
 
     def try_again(self) -> None:
-        """End the pause of an account in trouble; an account without trouble goes on as it is."""
-        self._again.set()
+        """End the pause of an account in trouble. Has no effect on other accounts."""
+        self._retry_now.set()
 
     async def run(self) -> None:
         """Mirror until ``stop``.
 
         Raises:
-            ConfigError: trouble that no waiting mends.
+            ConfigError: trouble that waiting cannot fix.
         """
         failures = 0
         while not self._stop.is_set():
@@ -91,10 +90,11 @@ class Supervisor:
             self.report.error, self.report.refused = None, False
             await self._mirror_once()
             self._set_ready()
-            failures = 1 if time.monotonic() - started_s > CALM_S else failures + 1
+            failures = 1 if time.monotonic() - started_s > STABLE_S else failures + 1
             await self._pause(PAUSES.pause_s(failures, random.random()))  # noqa: S311 - jitter
 
     async def _mirror_once(self) -> None:
+        """Run the mirror once and record what ended it."""
         try:
             await self._mirror(
                 self.account,
@@ -105,35 +105,36 @@ class Supervisor:
                 ready=self._set_ready,
             )
         except Exception as error:
-            # A bug met by one account must not end the others.
-            cause = meant(error)
+            # A bug in one account's mirror must not end the others.
+            cause = expected_error(error)
             if isinstance(cause, ConfigError):
                 raise cause from error
             if cause is None:
-                _log.exception("the mirror failed", account=self.account.name)
-                self.report.error = f"internal error: {type(error).__name__}; the log says more"
+                _log.exception("mirror failed", account=self.account.name)
+                self.report.error = (
+                    f"internal error: {type(error).__name__}; the log has the details"
+                )
             else:
                 note_failure(self.report, cause)
-                _log.warning("the mirror stopped", account=self.account.name, reason=str(cause))
+                _log.warning("mirror stopped", account=self.account.name, reason=str(cause))
 
     async def _pause(self, pause_s: float) -> None:
-        """Wait, with signs of life, until the time is over, ``stop`` or ``try_again``."""
+        """Wait until the time is up, ``stop`` or ``try_again``, feeding the watchdog."""
         end_s = time.monotonic() + pause_s
-        self._again.clear()
+        self._retry_now.clear()
         while not self._stop.is_set() and (left_s := end_s - time.monotonic()) > 0:
             self.report.alive()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left_s, 1.0)):
-                    await self._again.wait()
-                    return
+            await first_of(self._retry_now, timeout_s=min(left_s, 1.0))
+            if self._retry_now.is_set():
+                return
 
     def _set_ready(self) -> None:
         self.ready = True
-        self._told_ready()
+        self._on_ready()
 
 
 def note_failure(report: Report, error: HeapsyncdError) -> None:
-    """Let the report say what ended the mirror."""
+    """Record in the report what ended the mirror."""
     report.error = str(error)
     report.refused = isinstance(error, SignInRefused)
     report.connected = report.connected and not isinstance(error, TryLater)

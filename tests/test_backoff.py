@@ -19,7 +19,7 @@ ERROR_500 = ServerTrouble("the server answers 500")
 )
 def test_waits_double_up_to_a_cap(failures: int, longest: float) -> None:
     """Full jitter spreads over the whole wait, calls that must stay rare over its second half."""
-    full, rare = Backoff(1, 30), Backoff(1, 30, least=0.5)
+    full, rare = Backoff(1, 30), Backoff(1, 30, min_share=0.5)
     assert full.bound_s(failures) == full.pause_s(failures, 1.0) == longest
     assert full.pause_s(failures, 0.0) == 0
     assert rare.pause_s(failures, 0.0) == longest / 2
@@ -50,10 +50,10 @@ def test_a_sign_of_life_ends_the_pauses_of_all() -> None:
         lanes, (Unreachable("down"), ERROR_500, SignInRefused("not yet")), strict=True
     ):
         lane.failed(error)
-        assert not any(e.is_set() for e in lane.ends())
+        assert not any(e.is_set() for e in lane.wake_events())
     contact.heard()
-    assert all(e.is_set() for lane in lanes for e in lane.ends())
-    assert all(lane.ends() for lane in lanes)
+    assert all(e.is_set() for lane in lanes for e in lane.wake_events())
+    assert all(lane.wake_events() for lane in lanes)
 
 
 def test_a_lane_in_trouble_alone_is_not_hurried() -> None:
@@ -69,13 +69,13 @@ def test_a_lane_in_trouble_alone_is_not_hurried() -> None:
     for _ in range(6):
         lane.failed(ERROR_500)
         pauses.append(lane.pause_s())
-        assert lane.ends() == ()
+        assert lane.wake_events() == ()
         contact.heard()
     assert pauses == [1, 2, 4, 8, 15, 15]
     lane.worked()
     assert lane.pause_s() == 0
     lane.failed(ERROR_500)
-    assert lane.ends()
+    assert lane.wake_events()
 
 
 @pytest.mark.parametrize(
@@ -92,5 +92,5 @@ def test_what_a_server_asks_for_is_honoured(error: Exception, least_s: float) ->
     lane = Lane(contact, lambda: 0.0)
     lane.failed(error)
     contact.heard()
-    assert lane.ends() == ()
+    assert lane.wake_events() == ()
     assert lane.pause_s() >= least_s

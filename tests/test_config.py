@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heapsyncd import config
-from heapsyncd.config import Account, Config, Log, in_clear
+from heapsyncd.config import Account, Config, Log, plaintext_warning
 from heapsyncd.errors import ConfigError
 from heapsyncd.ids import Seed
 
@@ -71,7 +71,7 @@ WRONG = {
     "unknown kind": (GOOD.replace('"heaper"', '"heeper"'), "line 4", '`kind` must be "heaper"'),
     "not TOML": (GOOD + "this is not toml\n", "line 12", "not valid TOML"),
     "missing key": (re.sub("server = .*\n", "", GOOD), "line 3", "server is missing"),
-    "unknown section": (GOOD + "[extra]\nx = 1\n", "line 12", "`extra` is no setting"),
+    "unknown section": (GOOD + "[extra]\nx = 1\n", "line 12", "`extra` is not a setting"),
     "unknown key in [log]": (GOOD + 'colour = "no"\n', "line 12", "[log] `colour`"),
     "no account": ('[log]\nlevel = "info"\n', "config.toml", "accounts is missing"),
     "empty accounts": ("[accounts]\n", "line 1", "there is no account"),
@@ -177,4 +177,4 @@ def test_the_example_holds_every_setting() -> None:
 )
 def test_a_server_without_encryption_is_told_apart(server: str, warned: bool) -> None:
     """Only this machine may be spoken to in clear without a word."""
-    assert (in_clear(server) is not None) is warned
+    assert (plaintext_warning(server) is not None) is warned

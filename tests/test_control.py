@@ -44,7 +44,7 @@ async def test_errors_keep_message_and_exit_code(tmp_path: Path) -> None:
         assert caught.value.exit_code == 5
         with pytest.raises(HeapsyncdError, match="does not know this request"):
             await control.ask(tmp_path, "nonsense")
-        with pytest.raises(HeapsyncdError, match="its log says more"):
+        with pytest.raises(HeapsyncdError, match="its log has the details"):
             await control.ask(tmp_path, "fail")
         assert await control.ask(tmp_path, "echo") == {"heard": {}}, "it goes on"
 

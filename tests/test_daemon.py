@@ -173,7 +173,7 @@ async def test_a_refused_account_waits_for_sighup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The status asks for a sign-in; SIGHUP ends the pause at once."""
-    monkeypatch.setattr(supervisor, "PAUSES", Backoff(1000.0, 1000.0, least=1.0))
+    monkeypatch.setattr(supervisor, "PAUSES", Backoff(1000.0, 1000.0, min_share=1.0))
     script = Script(raises={"a": [SignInRefused("ask the operator")]})
     async with running(script, tmp_path, "a") as service:
         await script.heard("a begins")

@@ -42,10 +42,12 @@ def test_the_demo_of_the_readme_runs(tmp_path: Path) -> None:
     assert list((tmp_path / promised[1]).glob("*.md"))
 
 
-def test_ci_runs_the_readmes_test_command() -> None:
-    """.ci/run ends with the one line that the README gives for the tests."""
-    (tests,) = [line for line in commands() if "pytest" in line]
-    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == tests
+def test_ci_runs_the_readmes_test_commands() -> None:
+    """.ci/run ends with the lines that the README gives: the quick tests, and all others."""
+    quick, slow = [line for line in commands() if "pytest" in line]
+    assert quick.endswith(' -m "not slow"')
+    assert slow.endswith(" -m slow")
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-2:] == [quick, slow]
 
 
 def test_the_files_the_readme_points_to_exist() -> None:

@@ -1,3 +1,1 @@
-"""A server's idea of change turned into ours: ``contract`` says what sync may ask, one module a
-kind of server.
-"""
+"""Connect to servers: ``contract`` is what sync may ask, one module serves each kind of server."""

@@ -1,4 +1,4 @@
-"""One account at one Heaper server: calls that carry a token, and the sign-in behind them."""
+"""Make calls for one account at one Heaper server: tokens, and the sign-in behind them."""
 
 import random
 import time
@@ -24,15 +24,16 @@ from heapsyncd.wire.values import Unauthorised
 _T = TypeVar("_T")
 
 Recognise = Callable[[str | None], Awaitable[None]]
-"""Told the public key that a server gives itself, None when it gives none; raises OtherServer."""
+"""Called with the public key that a server presents, None if none; raises OtherServer."""
 
 _TRIES = 5
-"""Valid, refreshed, signed in: three rungs, and room for others who renew the token meanwhile."""
+"""Valid, refreshed, signed in: three levels, and spare tries if others renew it meanwhile."""
 
 
 class _SignIn:
-    """The calls of PROTOCOL §3. A challenge and a refresh token serve once: neither call is
-    repeated.
+    """The calls of PROTOCOL §3.
+
+    A challenge and a refresh token serve once, so calls that use one are not repeated.
     """
 
     def __init__(self, rest: Rest, code: str) -> None:
@@ -78,13 +79,13 @@ class _SignIn:
 
 
 class HeaperAccount:
-    """Calls in the name of an account; a 401 renews the token and is seen by nobody else.
+    """Calls on behalf of an account. A 401 renews the token here, so that callers never see it.
 
     Args:
         rest: the server; its owner opens and closes it.
         seed: the account's key.
-        recognise: decides whether it is the right server; None: any is.
-        code: what a new embedded server printed, for its first sign-in.
+        recognise: checks whether it is the right server; None: any is.
+        code: the code that a new embedded server printed, for its first sign-in.
     """
 
     def __init__(
@@ -95,15 +96,15 @@ class HeaperAccount:
         self.session = Session(
             _SignIn(rest, code),
             seed,
-            recognise=self._meet,
+            recognise=self._identify_server,
             clock_s=boot_clock_s,
             wall_s=time.time,
             chance=random.random,
         )
 
     async def post(self, shape: type[_T], path: str, body: bytes, most: Most = USUAL) -> _T:
-        """A POST with a JSON body."""
-        return await self._let_in(
+        """Send a POST with a JSON body."""
+        return await self._with_token(
             lambda token: self.rest.call(
                 shape, "POST", path, token=token, body=body, repeatable=False, most=most
             )
@@ -112,22 +113,22 @@ class HeaperAccount:
     async def get(
         self, shape: type[_T], path: str, query: Mapping[str, str], most: Most = USUAL
     ) -> _T:
-        """A GET with a JSON answer."""
-        return await self._let_in(
+        """Send a GET with a JSON answer."""
+        return await self._with_token(
             lambda token: self.rest.call(
                 shape, "GET", path, token=token, query=query, repeatable=False, most=most
             )
         )
 
     async def put(self, path: str, size_bytes: int, pieces: Pieces) -> None:
-        """A PUT of raw bytes, streamed; ``pieces`` may be asked for more than once."""
-        await self._let_in(
+        """Send a PUT of raw bytes, streamed; ``pieces`` may be called more than once."""
+        await self._with_token(
             lambda token: self.rest.put(Any, path, token, size_bytes, pieces), repeatable=False
         )
 
     @asynccontextmanager
     async def stream(self, path: str, headers: Mapping[str, str]) -> AsyncGenerator[Stream, None]:
-        """A GET whose body the caller reads in pieces; its status is 200, 206 or 416."""
+        """Open a GET whose body the caller reads in pieces; its status is 200, 206 or 416."""
         for _ in range(_TRIES):
             token = await self.session.token()
             try:
@@ -140,10 +141,10 @@ class HeaperAccount:
             except (Unreachable, ServerTrouble):
                 self.session.lost()
                 raise
-        raise SignInRefused("the server rejects every token it gives us")
+        raise SignInRefused("the server rejects every token that it issued")
 
-    async def _meet(self) -> None:
-        """Ask the server who it is; to anything but an answer of the contract it gives no key."""
+    async def _identify_server(self) -> None:
+        """Ask the server for its key; anything but an answer of the contract counts as no key."""
         if self._recognise is None:
             return
         try:
@@ -152,11 +153,13 @@ class HeaperAccount:
             key = None
         await self._recognise(key)
 
-    async def _let_in(
+    async def _with_token(
         self, call: Callable[[Token], Awaitable[_T]], *, repeatable: bool = True
     ) -> _T:
-        """Make a call with a token; on a dead connection once more, if it is ``repeatable``, when
-        it is known who answers there now.
+        """Make a call with a token, renewing the token when it is rejected.
+
+        A ``repeatable`` call is made once more after a dead connection, when the server was
+        recognised.
         """
         for _ in range(_TRIES):
             token = await self.session.token()
@@ -175,4 +178,4 @@ class HeaperAccount:
             else:
                 self.session.worked(token)
                 return value
-        raise SignInRefused("the server rejects every token it gives us")
+        raise SignInRefused("the server rejects every token that it issued")

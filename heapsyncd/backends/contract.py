@@ -1,9 +1,9 @@
-"""What ``sync/`` may ask of a server, whatever its kind.
+"""Define what ``sync/`` may ask of a server, whatever its kind.
 
 Every call may raise ``Unreachable``, ``TooFast`` or ``ServerTrouble`` (try later),
-``SignInRefused`` (the account), ``ProtocolError`` or ``NotHeaper`` (the server),
-``RequestRefused`` (this request). Nothing is retried inside but the sign-in: the caller knows
-what else there is to do meanwhile. All calls may run concurrently.
+``SignInRefused`` (about the account), ``ProtocolError`` or ``NotHeaper`` (about the server),
+``RequestRefused`` (about this request). Only the sign-in is retried inside: the caller knows what
+else there is to do meanwhile. All calls may run concurrently.
 """
 
 from collections.abc import (
@@ -62,15 +62,15 @@ __all__ = [
 ]
 
 Opening = Callable[[Sequence[BlockId]], Awaitable[Mapping[BlockId, tuple[int, bytes]]]]
-"""The current (sync_version, state vector) of each block, asked for whenever documents are
-(re)opened.
+r"""Returns the current (sync_version, state vector) of each block that is to be (re)opened.
 
-A block that is left out of the answer is not opened. The empty document's state vector is
-``b"\\0"``."""
+A block that is missing in the result is not opened. The state vector of an empty document is
+``b"\0"``.
+"""
 
 MAX_PUSH_UPDATE_BYTES = 6_000_000
-"""The largest update a push takes (8 MiB of body, in base64); a larger one goes over the live
-feed.
+"""The largest update that can be pushed (in base64 it fits into a body of 8 MiB). A larger one is
+sent over the live feed.
 """
 
 UploadProgress = Callable[[int, int], None]
@@ -78,11 +78,11 @@ UploadProgress = Callable[[int, int], None]
 
 
 class LiveFeed(Protocol):
-    """Changes as they happen, over one socket that is kept open while anything is followed.
+    """Changes as they happen, over one socket that is open while anything is followed.
 
-    Connecting, reconnecting and tokens are the feed's own business. Iterating waits for the next
-    event and raises only what makes going on senseless. The queue is bounded: a slow reader
-    pauses the socket.
+    Connecting, reconnecting and tokens are handled inside. Iterating waits for the next event, and
+    raises only what makes it pointless to continue. The queue is bounded: a slow reader pauses the
+    socket.
     """
 
     @property
@@ -90,12 +90,12 @@ class LiveFeed(Protocol):
         """Whether a socket is open now."""
 
     def follow(self, blocks: Iterable[BlockId]) -> None:
-        """Set the whole wanted set; what is new is opened, what is absent is left."""
+        """Replace the set of followed blocks: new ones are opened, missing ones are closed."""
 
     def reopen(self, block: BlockId) -> None:
-        """Open a followed block anew: its ``sync_version`` changed, or it was closed.
+        """Open a followed block again: its ``sync_version`` changed, or it was closed.
 
-        A version the server denied is not tried again on the same socket; another one is.
+        A version that the server denied is not tried again on the same socket; another one is.
         """
 
     def answer(self, block: BlockId, update: bytes) -> None:
@@ -105,18 +105,16 @@ class LiveFeed(Protocol):
         """Send an update that is too large to push; dropped when the block is not open."""
 
     def __aiter__(self) -> AsyncIterator[LiveEvent]:
-        """The events, in order."""
+        """Iterate over the events, in order."""
 
     def at_hand(self) -> LiveEvent | None:
-        """The next event if it is here already, None otherwise: what came in a burst is taken
-        together.
-        """
+        """Return the next event if it has arrived, else None; a burst can be handled together."""
 
 
 class Backend(Protocol):
     """One account at one server; an async context manager that owns the connections.
 
-    ``contact``: told of every sign of life of the server, over whatever call or socket.
+    ``contact`` is notified of every sign of life of the server, over whatever call or socket.
     """
 
     contact: Contact
@@ -131,53 +129,55 @@ class Backend(Protocol):
     ) -> None: ...
 
     async def sign_in(self) -> None:
-        """Make sure the account is accepted; does nothing when it is signed in already."""
+        """Make sure that the account is accepted; does nothing when it is signed in."""
 
     async def renew(self) -> None:
-        """Give every connection up, because the machine was suspended or has another network:
-        what waits for an answer fails with ``Unreachable``, or is asked for again.
+        """Close all connections, because the machine was suspended or its network changed.
+
+        What waits for an answer fails with ``Unreachable``, or is requested again.
         """
 
     async def heaps(self) -> list[Heap]:
-        """All heaps the account can see."""
+        """Return all heaps that the account can see."""
 
     def rows(self, heap_id: HeapId) -> AsyncIterator[list[BlockRow]]:
-        """The rows of all live blocks, page by page; a block that changes meanwhile may be
-        missed or repeated.
+        """Yield the rows of all live blocks, page by page.
+
+        A block that changes meanwhile may be missed or repeated.
         """
 
     async def row(self, heap_id: HeapId, block: BlockId) -> BlockRow | None:
-        """One block's row; None when the server does not know it."""
+        """Return one block's row; None when the server does not know it."""
 
     async def changes(self, heap_id: HeapId, cursor_ms: int) -> ChangePage:
-        """One page of the delta feed from ``cursor_ms`` (0: everything)."""
+        """Return one page of the delta feed from ``cursor_ms`` (server time; 0: everything)."""
 
     async def pull(self, heap_id: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
-        """One request; what was asked and is in neither part of the answer did not fit: ask
-        again.
+        """Make one pull request.
+
+        A block that was asked for and is in neither part of the answer did not fit: ask again.
         """
 
     async def push(self, heap_id: HeapId, pushes: Sequence[Push]) -> list[PushResult]:
-        """Push updates, in as many requests as the limits need; results in the order of
-        ``pushes``.
+        """Push updates, in as many requests as the limits require.
 
-        An update too large for any request gets ``RequestRefused`` 413 before anything is sent:
-        use ``LiveFeed.send``. After any other error some may have been applied; pushing again is
-        harmless.
+        The results are in the order of ``pushes``. An update that is too large for any request
+        raises ``RequestRefused`` 413 before anything is sent: use ``LiveFeed.send``. After any
+        other error some may have been applied; pushing again is harmless.
         """
 
     async def insert(
         self, heap_id: HeapId, block: BlockId, kind: BlockKind, title: str
     ) -> BlockRow:
-        """Create a block; repeating it with the same id answers the same block."""
+        """Create a block; repeating it with the same id returns the same block."""
 
     def live(
         self, heap_id: HeapId, opening: Opening, lost: Callable[[], None] = lambda: None
     ) -> AbstractAsyncContextManager[LiveFeed]:
         """Open a feed; nothing is connected until something is followed.
 
-        ``lost`` is called at once when a socket is gone, before another one is opened, however
-        many events nobody has read yet.
+        ``lost`` is called as soon as a socket is gone, before another one is opened, however many
+        events are unread.
         """
 
     async def upload(
@@ -188,8 +188,7 @@ class Backend(Protocol):
         *,
         progress: UploadProgress | None = None,
     ) -> FileEntry:
-        """Bring a file's content to the server; sends only what the server lacks, so calling
-        again resumes.
+        """Upload a file's content; sends only what the server lacks, so calling again resumes.
 
         Raises:
             FileChanged: the source changed while it was read.
@@ -199,13 +198,12 @@ class Backend(Protocol):
         self,
         heap_id: HeapId,
         block: BlockId,
-        hash: str,  # noqa: A002 - the word of files_v0, as in FileEntry
+        hash: str,  # noqa: A002 - the name in files_v0, as in FileEntry
         size_bytes: int,
         offset: int = 0,
     ) -> AsyncGenerator[bytes, None]:
-        """A file's bytes from ``offset``, in pieces, up to ``size_bytes`` in all; the caller
-        checks the hash.
+        """Yield a file's bytes from ``offset``, in pieces, up to ``size_bytes`` in all.
 
-        A link that breaks half way raises ``Unreachable`` or ``ServerTrouble``: go on from the
-        new offset.
+        The caller checks the hash. A link that breaks half way raises ``Unreachable`` or
+        ``ServerTrouble``: continue from the new offset.
         """

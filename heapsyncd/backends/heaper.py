@@ -1,6 +1,4 @@
-"""A Heaper server behind the contract: which route serves which call, and the limits of
-requests.
-"""
+"""Implement the contract for a Heaper server: each call's route, and the limits of requests."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -34,19 +32,21 @@ from heapsyncd.wire.websocket import connect
 
 _ROWS_A_PAGE = 500
 _MAX_ASK_BYTES = 1 << 20
+"""The largest body of a pull."""
 _MAX_PUSHES = 200
 _MAX_PUSH_BYTES = (8 << 20) - 4096
-"""PROTOCOL §5, less what surrounds the updates."""
+"""The limit of PROTOCOL §5, less what surrounds the updates."""
 
 
 class HeaperBackend:
     """One account at one Heaper server (``contract.Backend``).
 
     Args:
-        server: its address, ``https://…``; ConfigError when it is none.
+        server: its address, ``https://…``; ConfigError when it is not one.
         seed: the account's key.
-        recognise: asked before anything is sent that a wrong server must not have.
-        code: what a new embedded server printed, for its first sign-in.
+        recognise: checks the server's key before anything is sent that a wrong server must not
+            get.
+        code: the code that a new embedded server printed, for its first sign-in.
     """
 
     def __init__(
@@ -69,23 +69,23 @@ class HeaperBackend:
         await self._rest.__aexit__(kind, error, trace)
 
     async def sign_in(self) -> None:
-        """Make sure the account is accepted."""
+        """Make sure that the account is accepted."""
         await self._account.session.token()
 
     async def renew(self) -> None:
-        """Give every connection up and open others when they are needed."""
+        """Close all connections; new ones are opened when needed."""
         self._account.session.lost()
         await self._rest.renew()
 
     async def heaps(self) -> list[Heap]:
-        """All heaps the account can see."""
-        # A union of shapes is a shape too, only not to the type checker.
+        """Return all heaps that the account can see."""
+        # msgspec decodes a union of shapes, which the type checker does not know.
         shape = cast("Any", heaper.Heaps)
         answer = await self._account.post(shape, "/api/heaps", heaper.encode(), heaper.ROWS_MOST)
         return heaper.decode_heaps(answer)
 
     async def rows(self, heap_id: HeapId) -> AsyncIterator[list[BlockRow]]:
-        """The rows of all live blocks, page by page."""
+        """Yield the rows of all live blocks, page by page."""
         offset = 0
         while True:
             body = heaper.encode(workspace_id=heap_id, limit=_ROWS_A_PAGE, offset=offset)
@@ -99,7 +99,7 @@ class HeaperBackend:
                 return
 
     async def row(self, heap_id: HeapId, block: BlockId) -> BlockRow | None:
-        """One block's row."""
+        """Return one block's row; None when the server does not know it."""
         try:
             answer = await self._account.post(
                 heaper.OneBlock, f"/api/block/{block}", heaper.encode()
@@ -111,13 +111,13 @@ class HeaperBackend:
         return heaper.decode_row(answer.block, heap_id)
 
     async def changes(self, heap_id: HeapId, cursor_ms: int) -> ChangePage:
-        """One page of the delta feed."""
+        """Return one page of the delta feed."""
         query = {"workspace_id": heap_id, "since": str(cursor_ms)}
         found = await self._account.get(heaper.Delta, "/api/sync/delta", query, heaper.ROWS_MOST)
         return heaper.decode_delta(found)
 
     async def pull(self, heap_id: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
-        """One request, of as many asks as fit into it."""
+        """Make one pull request with as many asks as fit into it."""
         if not asks:
             return PullAnswer((), ())
         body = heaper.encode_asks(heap_id, asks, _MAX_ASK_BYTES)
@@ -126,7 +126,7 @@ class HeaperBackend:
         return heaper.decode_pull(page, asks)
 
     async def push(self, heap_id: HeapId, pushes: Sequence[Push]) -> list[PushResult]:
-        """Push updates, in as many requests as the limits need."""
+        """Push updates, in as many requests as the limits require."""
         for push in pushes:
             if len(push.update) > MAX_PUSH_UPDATE_BYTES:
                 size = len(push.update)
@@ -177,18 +177,18 @@ class HeaperBackend:
         *,
         progress: UploadProgress | None = None,
     ) -> FileEntry:
-        """Bring a file's content to the server."""
+        """Upload a file's content."""
         return await upload(_Upload(self._account, heap_id, block, source), source, progress)
 
     async def download(
         self,
         heap_id: HeapId,
         block: BlockId,
-        hash: str,  # noqa: A002 - the word of files_v0, as in FileEntry
+        hash: str,  # noqa: A002 - the name in files_v0, as in FileEntry
         size_bytes: int,
         offset: int = 0,
     ) -> AsyncGenerator[bytes, None]:
-        """A file's bytes from ``offset``, in pieces, to its end as the document has it."""
+        """Yield a file's bytes from ``offset``, in pieces, up to ``size_bytes`` in all."""
         headers = {"Range": f"bytes={offset}-", "If-Range": f'"{hash}"'} if offset else {}
         left = size_bytes - offset
         async with self._account.stream(f"/api/file/{heap_id}/{block}/{hash}", headers) as stream:
@@ -200,7 +200,7 @@ class HeaperBackend:
                     left -= len(rest)
                     yield rest
                 if not left:
-                    return  # the server may go on for ever
+                    return  # the server may send more than the file's size
                 skip = max(0, skip - len(piece))
 
 
@@ -230,7 +230,7 @@ class _Upload:
 
 
 def _parts(pushes: Sequence[Push]) -> list[list[Push]]:
-    """Pushes in requests within the server's limits, in order."""
+    """Split pushes into requests within the server's limits, in order."""
     parts: list[list[Push]] = []
     room_bytes = 0
     for push in pushes:

@@ -1,3 +1,4 @@
-"""What survives a dead battery: one SQLite file an account, updates as opaque bytes, transactions
-as functions.
+"""Store what must survive a power cut: one SQLite file for each account.
+
+Updates are opaque bytes here; the modules are functions on a transaction.
 """

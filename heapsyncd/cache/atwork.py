@@ -1,13 +1,13 @@
-"""Edge: which blocks are being worked on, in a file that outlives the process.
+"""Edge: record which blocks are being worked on, in a file that outlives the process.
 
-A document may end the process (a fault in yrs, a hang the watchdog ends), and would do so again at
-every start. So a block's id stands in a small file, mapped into memory, while its document is
-worked on: a mark costs no system call, and what was written is there after any death of the
-process. A power cut may lose a mark: that only counts a death less. Ids that stand there at a
-start were worked on when the last life ended. A block with which two lives in a row ended is left
-alone from then on; the others go on.
+A document may end the process (a fault in yrs, a hang that the watchdog ends), and would do so
+again at every start. So a block's id is kept in a small memory-mapped file while its document is
+worked on. A mark costs no system call and survives any death of the process; a power cut may lose
+it, which only means that a death is not counted. The blocks marked at a start were being worked on
+when the last run died. A block that was marked in two deaths in a row is skipped from then on, so
+that the others are synced.
 
-A life that was told to end is none of these, even if it is killed before the work is through: a
+A run that was asked to end counts as no death, even if it is killed before the work is done: a
 large document on a slow machine may take longer than the system waits.
 """
 
@@ -26,14 +26,14 @@ from heapsyncd.errors import FolderTrouble, UnreadableDocument
 from heapsyncd.ids import BlockId, is_ulid
 
 DEATHS: Final = 2
-"""So many lives in a row may end with a block."""
+"""A block is skipped once this many runs in a row died while working on it."""
 
 _SLOT_BYTES: Final = 32
 _ID_BYTES: Final = 26
 _SLOTS: Final = 128
 _SIZE: Final = _SLOT_BYTES * _SLOTS
 _VERSION: Final = f"heapsyncd {__version__}".encode().ljust(_SLOT_BYTES, b"\0")
-"""The first slot. Another version may cope with what this one did not."""
+"""The first slot. Marks of another version do not count: it may handle what that one did not."""
 _WORKING, _RESTING = b"w", b"r"
 
 log = structlog.get_logger()
@@ -55,10 +55,10 @@ class AtWork:
     @classmethod
     @contextlib.contextmanager
     def open(cls, path: Path) -> Iterator[Self]:
-        """Open the file, made when absent, and count what the last life ended with.
+        """Open the file, creating it if needed, and count the deaths that it records.
 
         Raises:
-            FolderTrouble: the file can't be made or used.
+            FolderTrouble: the file can't be created or used.
         """
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -75,15 +75,10 @@ class AtWork:
             try:
                 yield marks
             finally:
-                marks.end()  # threads of ours may still be at work: they outlive no process
-
-    @property
-    def given_up(self) -> frozenset[BlockId]:
-        """The blocks that are left alone."""
-        return frozenset(b for b, deaths in self._deaths.items() if deaths >= DEATHS)
+                marks.end()  # threads may still be working, but this is an ordered end
 
     def end(self) -> None:
-        """This life ends as it was told to: what is worked on is at fault for nothing any more."""
+        """Record an ordered end: the blocks being worked on do not count as deaths."""
         with self._lock:
             self._is_ending = True
             for block in self._depths:
@@ -94,7 +89,7 @@ class AtWork:
         """Mark a block while the context is open.
 
         Raises:
-            UnreadableDocument: the process ended with it too often.
+            UnreadableDocument: the block is skipped, because the process died with it too often.
         """
         with self._lock:
             self._begin(block)
@@ -107,7 +102,7 @@ class AtWork:
     def _begin(self, block: BlockId) -> None:
         deaths = self._deaths.get(block, 0)
         if deaths >= DEATHS:
-            raise UnreadableDocument(self._left_alone(deaths))
+            raise UnreadableDocument(self._why_skipped(deaths))
         self._depths[block] = self._depths.get(block, 0) + 1
         if block not in self._slots and self._free:
             self._slots[block] = self._free.pop()
@@ -125,7 +120,7 @@ class AtWork:
             self._free.append(slot)
 
     def _count(self) -> None:
-        """Read the file: blocks marked as worked on have one death more."""
+        """Read the file; each block marked as worked on has one more death."""
         data = self._data
         if data[:_SLOT_BYTES] != _VERSION:
             data[:] = _VERSION + bytes(_SIZE - _SLOT_BYTES)
@@ -138,7 +133,7 @@ class AtWork:
                 continue
             deaths = min(deaths + (state == _WORKING), 255)
             if not deaths:
-                self._clear(slot)  # it was worked on when an ordered end came
+                self._clear(slot)  # it was marked at an ordered end
                 continue
             block = BlockId(id_)
             self._free.remove(slot)
@@ -146,14 +141,14 @@ class AtWork:
             self._deaths[block] = deaths
             self._write(block, deaths)
             if deaths >= DEATHS:
-                log.warning("a document is left alone", block=block, why=self._left_alone(deaths))
+                log.warning("document skipped", block=block, reason=self._why_skipped(deaths))
             elif state == _WORKING:
-                log.warning("the last life ended while it worked on a document", block=block)
+                log.warning("the last run died while working on a document", block=block)
 
-    def _left_alone(self, deaths: int) -> str:
+    def _why_skipped(self, deaths: int) -> str:
         return (
-            f"heapsyncd ended {deaths} times while it worked on it, and leaves it alone; to have"
-            f" it tried again, stop heapsyncd and remove {self._path}"
+            f"heapsyncd died {deaths} times while working on this document and now skips it; to"
+            f" try it again, stop heapsyncd and remove {self._path}"
         )
 
     def _write(self, block: BlockId, deaths: int) -> None:

@@ -1,7 +1,7 @@
-"""Rows of blocks and their logs of raw updates.
+"""Store blocks and their logs of raw updates.
 
-A block's log is the truth about its replica. Rows the server has not acknowledged are marked
-``local``; what is unpushed is exactly those rows, so an update whose acknowledgement was lost is
+A block's log is the source of truth for its replica. Rows that the server has not acknowledged are
+marked ``local``, and exactly those are unpushed. So an update whose acknowledgement was lost is
 simply sent again (Yjs updates are idempotent, PROTOCOL §5).
 """
 
@@ -19,12 +19,12 @@ _COLUMNS = (
     " state_vector, seq, born_here, stale, problem"
 )
 _QUARANTINED: Final = 8
-"""Updates of one block that can't be loaded and are kept."""
+"""The most updates of one block that can't be loaded and are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockState:
-    """A block as the cache knows it; fields as the columns of ``schema``."""
+    """A block in the cache; the fields are the columns of ``schema``."""
 
     id: BlockId
     heap_id: HeapId
@@ -58,13 +58,13 @@ def _state(row: Sequence[object]) -> BlockState:
 
 
 def get(tx: Tx, block: BlockId) -> BlockState | None:
-    """One block, None when unknown."""
+    """Return one block; None when it is unknown."""
     row = tx.execute(f"SELECT {_COLUMNS} FROM block WHERE id = ?", (block,)).fetchone()  # noqa: S608
     return None if row is None else _state(row)
 
 
 def of_heap(tx: Tx, heap_id: HeapId) -> list[BlockState]:
-    """Every block of a heap, by id."""
+    """Return every block of a heap, by id."""
     sql = f"SELECT {_COLUMNS} FROM block WHERE heap_id = ? ORDER BY id"  # noqa: S608
     return [_state(r) for r in tx.execute(sql, (heap_id,))]
 
@@ -75,13 +75,13 @@ def _matching(tx: Tx, heap_id: HeapId, condition: str, limit: int) -> list[Block
 
 
 def newest(tx: Tx, heap_id: HeapId, limit: int) -> list[BlockState]:
-    """The live blocks whose changes the server announced last, the latest first."""
+    """Return the live blocks with the latest announced changes, the latest first."""
     condition = "announced_ms > 0 AND deleted_at_ms IS NULL ORDER BY announced_ms DESC"
     return _matching(tx, heap_id, condition, limit)
 
 
 def wanted(tx: Tx, heap_id: HeapId) -> list[BlockId]:
-    """Blocks to pull, in this order: folders and tags first."""
+    """Return the blocks to pull, in the order to pull them: folders and tags first."""
     sql = (
         "SELECT id FROM block WHERE heap_id = ? AND wanted > 0"
         " ORDER BY CASE kind WHEN 'folder' THEN 0 WHEN 'tag' THEN 1 ELSE 2 END, id"
@@ -93,24 +93,24 @@ _STALE = f"stale > 0 AND NOT {WAITING}"
 
 
 def stale(tx: Tx, heap_id: HeapId) -> list[BlockId]:
-    """Blocks whose newest state the folder does not show yet, but for held deletions."""
+    """Return the blocks whose newest state the folder does not show yet, except held deletions."""
     sql = f"SELECT id FROM block WHERE heap_id = ? AND {_STALE}"  # noqa: S608
     return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]
 
 
 def still_stale(tx: Tx, ids: Iterable[BlockId]) -> list[BlockState]:
-    """Those among some blocks that are ``stale``."""
+    """Return those of some blocks that are ``stale``."""
     sql = f"SELECT {_COLUMNS} FROM block WHERE id = ? AND {_STALE}"  # noqa: S608
     return [_state(r) for i in ids for r in tx.execute(sql, (i,))]
 
 
 def born(tx: Tx, heap_id: HeapId, limit: int) -> list[BlockState]:
-    """Blocks the server does not know yet, folders and tags first."""
+    """Return blocks that the server does not know yet."""
     return _matching(tx, heap_id, "born_here > 0 AND sync_version = 0", limit)
 
 
 def dirty(tx: Tx, heap_id: HeapId, limit: int) -> list[BlockState]:
-    """Blocks with unacknowledged updates that the server knows, but for those in trouble."""
+    """Return blocks to push: unacknowledged updates, known to the server, without a problem."""
     condition = (
         "born_here = 0 AND wanted = 0 AND problem IS NULL"
         " AND id IN (SELECT block_id FROM log WHERE local > 0)"
@@ -118,15 +118,8 @@ def dirty(tx: Tx, heap_id: HeapId, limit: int) -> list[BlockState]:
     return _matching(tx, heap_id, condition, limit)
 
 
-def notes(tx: Tx, heap_id: HeapId) -> int:
-    """How many live notes a heap has."""
-    live = "kind = 'document' AND deleted_at_ms IS NULL"
-    sql = f"SELECT count(*) FROM block WHERE heap_id = ? AND {live}"  # noqa: S608
-    return int(tx.execute(sql, (heap_id,)).fetchone()[0])
-
-
 def insert(tx: Tx, block: BlockState) -> None:
-    """Add a block; one that is known already stays as it is."""
+    """Add a block; one that is known already is unchanged."""
     tx.execute(
         f"INSERT INTO block ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
         " ON CONFLICT (id) DO NOTHING",
@@ -139,7 +132,7 @@ def insert(tx: Tx, block: BlockState) -> None:
 
 
 def forget(tx: Tx, block: BlockId) -> None:
-    """Remove a block with its log and renditions."""
+    """Delete a block with its log and renditions."""
     tx.execute("DELETE FROM block WHERE id = ?", (block,))
 
 
@@ -150,7 +143,7 @@ def update(tx: Tx, block: BlockId, **values: object) -> None:
 
 
 def log(tx: Tx, block: BlockId, up_to: int | None = None) -> list[LogRow]:
-    """The block's raw updates in order, all or up to and including a sequence number."""
+    """Return a block's raw updates in order; optionally up to and including a sequence number."""
     rows = tx.execute(
         "SELECT seq, local, data FROM log WHERE block_id = ? AND seq <= ? ORDER BY seq",
         (block, up_to if up_to is not None else 1 << 62),
@@ -159,22 +152,23 @@ def log(tx: Tx, block: BlockId, up_to: int | None = None) -> list[LogRow]:
 
 
 def unsent(tx: Tx, heap_id: HeapId) -> list[BlockId]:
-    """The blocks of whose logs the server has not acknowledged all."""
+    """Return the blocks with log rows that the server has not acknowledged."""
+    # Without the hint SQLite scans the whole log with all of its data.
     sql = (
-        "SELECT DISTINCT block_id FROM log JOIN block ON block.id = block_id"
+        "SELECT DISTINCT block_id FROM log INDEXED BY log_local JOIN block ON block.id = block_id"
         " WHERE local > 0 AND heap_id = ?"
     )
     return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]
 
 
 def has_unsent(tx: Tx, block: BlockId) -> bool:
-    """Whether the server has not acknowledged all of the log."""
-    sql = "SELECT 1 FROM log WHERE block_id = ? AND local > 0 LIMIT 1"
+    """Tell whether a block has log rows that the server has not acknowledged."""
+    sql = "SELECT 1 FROM log INDEXED BY log_local WHERE block_id = ? AND local > 0 LIMIT 1"
     return tx.execute(sql, (block,)).fetchone() is not None
 
 
 def has_unsent_below(tx: Tx, folder: BlockId) -> bool:
-    """Whether the server has not acknowledged all of a live block in a folder, at any depth."""
+    """Tell whether a live block in a folder, at any depth, has unacknowledged log rows."""
     sql = (
         "WITH RECURSIVE below (id) AS (SELECT id FROM block WHERE folder_id = ?"
         " AND deleted_at_ms IS NULL UNION SELECT block.id FROM block JOIN below"
@@ -185,7 +179,7 @@ def has_unsent_below(tx: Tx, folder: BlockId) -> bool:
 
 
 def append(tx: Tx, block: BlockId, data: bytes, *, local: bool) -> int:
-    """Add a raw update at the log's end; its sequence number."""
+    """Append a raw update to the log; returns its sequence number."""
     tx.execute("UPDATE block SET seq = seq + 1 WHERE id = ?", (block,))
     seq = int(tx.execute("SELECT seq FROM block WHERE id = ?", (block,)).fetchone()[0])
     tx.execute(
@@ -196,12 +190,12 @@ def append(tx: Tx, block: BlockId, data: bytes, *, local: bool) -> int:
 
 
 def acknowledge(tx: Tx, block: BlockId, up_to: int) -> None:
-    """The server has everything up to this sequence number."""
+    """Record that the server has everything up to a sequence number."""
     tx.execute("UPDATE log SET local = 0 WHERE block_id = ? AND seq <= ?", (block, up_to))
 
 
 def acknowledged(tx: Tx, block: BlockId) -> int:
-    """Up to which sequence number the server has everything of a block."""
+    """Return the sequence number up to which the server has everything of a block."""
     first = "(SELECT min(seq) - 1 FROM log WHERE block_id = block.id AND local > 0)"
     sql = f"SELECT coalesce({first}, seq) FROM block WHERE id = ?"  # noqa: S608
     found = tx.execute(sql, (block,)).fetchone()
@@ -209,17 +203,23 @@ def acknowledged(tx: Tx, block: BlockId) -> int:
 
 
 def unacknowledge(tx: Tx, block: BlockId) -> None:
-    """The server lost what it had acknowledged (restored from a backup): everything is to be sent
-    again.
-    """
+    """Mark the whole log to be sent again, because the server lost it (restored from a backup)."""
     tx.execute("UPDATE log SET local = 1 WHERE block_id = ?", (block,))
 
 
 def restart_log(
     tx: Tx, block: BlockId, sync_version: int, rows: Iterable[tuple[bytes, bool]]
 ) -> int:
-    """Replace the log by another history (PROTOCOL §7); sequence numbers go on. Returns the
-    newest.
+    """Replace the log by another history (PROTOCOL §7).
+
+    Args:
+        tx: the transaction.
+        block: whose log.
+        sync_version: the version of the new history.
+        rows: its updates, each with whether it is ``local``.
+
+    Returns:
+        The newest sequence number; numbering continues.
     """
     tx.execute("DELETE FROM log WHERE block_id = ?", (block,))
     tx.execute("UPDATE block SET sync_version = ? WHERE id = ?", (sync_version, block))
@@ -230,7 +230,7 @@ def restart_log(
 
 
 def fold(tx: Tx, block: BlockId, up_to: int, data: bytes) -> None:
-    """Replace the acknowledged rows up to ``up_to`` by one merged row that stands at ``up_to``."""
+    """Replace the rows up to ``up_to``, all acknowledged, by one merged row with that number."""
     tx.execute("DELETE FROM log WHERE block_id = ? AND seq <= ?", (block, up_to))
     tx.execute(
         "INSERT INTO log (block_id, seq, local, data) VALUES (?, ?, 0, ?)", (block, up_to, data)
@@ -238,7 +238,7 @@ def fold(tx: Tx, block: BlockId, up_to: int, data: bytes) -> None:
 
 
 def long_logs(tx: Tx, heap_id: HeapId, rows: int) -> list[BlockId]:
-    """The blocks whose log has more rows than this."""
+    """Return the blocks whose log has more rows than this."""
     found = tx.execute(
         "SELECT block_id FROM log JOIN block ON block.id = log.block_id WHERE heap_id = ?"
         " GROUP BY block_id HAVING count(*) > ?",
@@ -248,9 +248,9 @@ def long_logs(tx: Tx, heap_id: HeapId, rows: int) -> list[BlockId]:
 
 
 def quarantine(tx: Tx, block: BlockId, data: bytes, reason: str, now_ms: int) -> None:
-    """Keep an update that can't be loaded, and say so at the block.
+    """Keep an update that can't be loaded, and record the problem at its block.
 
-    Of one block only so many are kept: a pull that fails brings all that those before it did.
+    Only the latest few of a block are kept, since each failing pull brings the same content again.
     """
     tx.execute(
         "INSERT INTO quarantine (block_id, data, reason, made_at_ms) SELECT ?, ?, ?, ? WHERE NOT"
@@ -266,40 +266,32 @@ def quarantine(tx: Tx, block: BlockId, data: bytes, reason: str, now_ms: int) ->
 
 
 def is_quarantined(tx: Tx, block: BlockId) -> bool:
-    """Whether anything is missing in the block's log that could not be loaded."""
+    """Tell whether updates of a block could not be loaded and are missing in its log."""
     sql = "SELECT 1 FROM quarantine WHERE block_id = ? LIMIT 1"
     return tx.execute(sql, (block,)).fetchone() is not None
 
 
 def release(tx: Tx, block: BlockId) -> None:
-    """The log holds all there is: what could not be loaded is of no use any more."""
+    """Delete a block's quarantined updates, once the log is complete without them."""
     tx.execute("DELETE FROM quarantine WHERE block_id = ?", (block,))
 
 
-def problems(tx: Tx, heap_id: HeapId) -> list[tuple[BlockId, str, str]]:
-    """(id, title, reason) of every block in trouble."""
-    rows = tx.execute(
-        "SELECT id, title, problem FROM block WHERE heap_id = ? AND problem IS NOT NULL"
-        " ORDER BY id",
-        (heap_id,),
-    )
-    return [(BlockId(i), t, p) for i, t, p in rows]
-
-
 def set_tags(tx: Tx, block: BlockId, tags: Iterable[BlockId]) -> None:
-    """The tag relations of a block's newest state."""
+    """Replace the tag relations of a block by those of its newest state."""
     tx.execute("DELETE FROM tag WHERE block_id = ?", (block,))
     tx.executemany("INSERT INTO tag (block_id, tag_id) VALUES (?, ?)", [(block, t) for t in tags])
 
 
 def tags(tx: Tx, block: BlockId) -> list[BlockId]:
-    """The tag relations of a block, by id."""
+    """Return the tag relations of a block, by id."""
     rows = tx.execute("SELECT tag_id FROM tag WHERE block_id = ? ORDER BY tag_id", (block,))
     return [BlockId(r[0]) for r in rows]
 
 
 def folder_among_tags(tx: Tx, block: BlockId) -> BlockId | None:
-    """The folder a block stands in: among its tags, the smallest id of several (PROTOCOL §8)."""
+    """Return the folder a block is in: of its tags that are folders, the smallest id (PROTOCOL
+    §8).
+    """
     (found,) = tx.execute(
         "SELECT min(id) FROM block WHERE kind = 'folder'"
         " AND id IN (SELECT tag_id FROM tag WHERE block_id = ?)",
@@ -309,6 +301,6 @@ def folder_among_tags(tx: Tx, block: BlockId) -> BlockId | None:
 
 
 def tagged(tx: Tx, tag: BlockId) -> list[BlockId]:
-    """The blocks that have a tag (or stand in a folder)."""
+    """Return the blocks that have a tag, or are in a folder."""
     rows = tx.execute("SELECT block_id FROM tag WHERE tag_id = ?", (tag,))
     return [BlockId(r[0]) for r in rows]

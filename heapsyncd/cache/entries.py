@@ -1,4 +1,6 @@
-"""What of a heap's folder is ours: paths, their blocks, and the disk as we last agreed with it."""
+"""Store which paths of a heap's folder are ours, with their blocks and the last agreed disk
+stamps.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,42 +8,66 @@ from typing import Literal
 
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.model import Stat
 
 Role = Literal["note", "folder", "file", "attachment"]
 Todo = Literal["download", "upload", "remote"]
-"""``remote``: the content stays on the server until somebody asks for it."""
+"""What is left to do; ``remote``: the content stays on the server until it is asked for."""
 _COLUMNS = "path, block_id, role, key, size, mtime_ns, ctime_ns, inode, device, digest, todo"
 
 
 @dataclass(frozen=True, slots=True)
 class EntryRow:
-    """One path. Sizes and stamps are None while the file is not there yet (a pending download)."""
+    """One path."""
 
     path: str
     """Relative to the heap's folder, with ``/``."""
     block_id: BlockId
     role: Role
     key: str | None = None
-    """The files_v0 key whose content the file has (file and attachment)."""
-    size: int | None = None
-    mtime_ns: int | None = None
-    ctime_ns: int | None = None
-    inode: int | None = None
-    device: int | None = None
+    """The files_v0 key of the file's content (file and attachment)."""
+    stat: Stat | None = None
+    """As last agreed with the disk; None until the file exists (a pending download)."""
     digest: bytes | None = None
-    """sha256 of the content."""
+    """The SHA-256 of the content."""
     todo: Todo | None = None
     """What is left to do with the content of a file or attachment."""
+    awaited_size: int | None = None
+    """How large the content is, in bytes, that is not there yet."""
+
+    @property
+    def size(self) -> int | None:
+        """How large the content is, in bytes; None: not known."""
+        return self.awaited_size if self.stat is None else self.stat.size
 
 
 def of_heap(tx: Tx, heap_id: HeapId) -> list[EntryRow]:
-    """Every entry of a heap."""
+    """Return every entry of a heap, by path."""
     sql = f"SELECT {_COLUMNS} FROM entry WHERE heap_id = ? ORDER BY path"  # noqa: S608
-    return [EntryRow(*r) for r in tx.execute(sql, (heap_id,))]
+    return [_row(*r) for r in tx.execute(sql, (heap_id,))]
+
+
+def _row(
+    path: str,
+    block: BlockId,
+    role: Role,
+    key: str | None,
+    size: int | None,
+    mtime_ns: int | None,
+    ctime_ns: int | None,
+    inode: int | None,
+    device: int | None,
+    digest: bytes | None,
+    todo: Todo | None,
+) -> EntryRow:
+    if inode is None or size is None:
+        return EntryRow(path, block, role, key, None, digest, todo, size)
+    stat = Stat(size, mtime_ns or 0, ctime_ns or 0, inode, device or 0)
+    return EntryRow(path, block, role, key, stat, digest, todo)
 
 
 def save(tx: Tx, heap_id: HeapId, entries: Iterable[EntryRow]) -> None:
-    """Insert entries or bring them up to date."""
+    """Insert or replace entries."""
     tx.executemany(
         f"INSERT OR REPLACE INTO entry (heap_id, {_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
         [
@@ -52,10 +78,7 @@ def save(tx: Tx, heap_id: HeapId, entries: Iterable[EntryRow]) -> None:
                 e.role,
                 e.key,
                 e.size,
-                e.mtime_ns,
-                e.ctime_ns,
-                e.inode,
-                e.device,
+                *_stamps(e.stat),
                 e.digest,
                 e.todo,
             )
@@ -64,15 +87,21 @@ def save(tx: Tx, heap_id: HeapId, entries: Iterable[EntryRow]) -> None:
     )
 
 
+def _stamps(stat: Stat | None) -> tuple[int | None, ...]:
+    if stat is None:
+        return None, None, None, None
+    return stat.mtime_ns, stat.ctime_ns, stat.inode, stat.device
+
+
 def remove(tx: Tx, heap_id: HeapId, paths: Iterable[str]) -> None:
-    """Forget paths."""
+    """Delete the entries of paths."""
     tx.executemany(
         "DELETE FROM entry WHERE heap_id = ? AND path = ?", [(heap_id, p) for p in paths]
     )
 
 
 def mention(tx: Tx, block: BlockId, targets: Iterable[str]) -> None:
-    """The blocks a note's newest text links to."""
+    """Replace the blocks that a note's newest text links to."""
     tx.execute("DELETE FROM mention WHERE block_id = ?", (block,))
     tx.executemany(
         "INSERT INTO mention (block_id, target) VALUES (?, ?)", [(block, t) for t in targets]
@@ -80,19 +109,19 @@ def mention(tx: Tx, block: BlockId, targets: Iterable[str]) -> None:
 
 
 def mentioning(tx: Tx, target: BlockId) -> list[BlockId]:
-    """The notes that link to a block."""
+    """Return the notes that link to a block."""
     rows = tx.execute("SELECT block_id FROM mention WHERE target = ?", (target,))
     return [BlockId(r[0]) for r in rows]
 
 
 def aliases(tx: Tx, heap_id: HeapId) -> dict[str, BlockId]:
-    """Former names (as collision keys) of notes."""
+    """Return the former names of notes (as collision keys)."""
     rows = tx.execute("SELECT name, block_id FROM alias WHERE heap_id = ?", (heap_id,))
     return {n: BlockId(b) for n, b in rows}
 
 
 def add_alias(tx: Tx, heap_id: HeapId, name: str, block: BlockId) -> None:
-    """Remember a former name."""
+    """Add a former name."""
     tx.execute(
         "INSERT OR REPLACE INTO alias (heap_id, name, block_id) VALUES (?, ?, ?)",
         (heap_id, name, block),

@@ -1,4 +1,4 @@
-"""Rows of heaps, and of the account as a whole."""
+"""Store heaps, and facts about the account as a whole."""
 
 from dataclasses import dataclass
 
@@ -8,26 +8,26 @@ from heapsyncd.ids import HeapId
 
 @dataclass(frozen=True, slots=True)
 class HeapRow:
-    """A heap as the cache knows it."""
+    """A heap in the cache."""
 
     id: HeapId
     title: str
     folder: str
-    """Name of its directory in the account's folder."""
+    """The name of its directory in the account's folder."""
     cursor_ms: int
-    """The server's time up to which the delta feed is read; 0 at first."""
+    """The server time up to which the delta feed was read; 0 at first."""
     mirrored: bool
-    """Whether the first mirror is through, so that a missing marker means trouble."""
+    """Whether the first mirror is complete, so that a missing marker is a problem."""
 
 
 def load_all(tx: Tx) -> list[HeapRow]:
-    """Every heap, by id."""
+    """Return every heap, by id."""
     rows = tx.execute("SELECT id, title, folder, cursor_ms, mirrored FROM heap ORDER BY id")
     return [HeapRow(HeapId(i), t, f, c, bool(m)) for i, t, f, c, m in rows]
 
 
 def save(tx: Tx, heap: HeapRow) -> None:
-    """Insert the heap or bring its title, folder and state up to date."""
+    """Insert a heap, or update its title, folder and state."""
     tx.execute(
         "INSERT INTO heap (id, title, folder, cursor_ms, mirrored) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET title = excluded.title, folder = excluded.folder,"
@@ -37,23 +37,23 @@ def save(tx: Tx, heap: HeapRow) -> None:
 
 
 def set_cursor(tx: Tx, heap_id: HeapId, cursor_ms: int) -> None:
-    """Remember how far the delta feed was read; in the transaction that stores what it said."""
+    """Set how far the delta feed was read, in the transaction that stores what it reported."""
     tx.execute("UPDATE heap SET cursor_ms = ? WHERE id = ?", (cursor_ms, heap_id))
 
 
 def set_mirrored(tx: Tx, heap_id: HeapId) -> None:
-    """The first mirror is through."""
+    """Record that the first mirror is complete."""
     tx.execute("UPDATE heap SET mirrored = 1 WHERE id = ?", (heap_id,))
 
 
 def get_meta(tx: Tx, key: str) -> str | None:
-    """A fact about the account's cache (``server``, ``public_key``), None when never set."""
+    """Return a fact about the account's cache (``server``, ``public_key``); None if never set."""
     row = tx.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return None if row is None else str(row[0])
 
 
 def set_meta(tx: Tx, key: str, value: str) -> None:
-    """Remember a fact about the account's cache."""
+    """Set a fact about the account's cache."""
     tx.execute(
         "INSERT INTO meta (key, value) VALUES (?, ?)"
         " ON CONFLICT (key) DO UPDATE SET value = excluded.value",

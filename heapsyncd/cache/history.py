@@ -1,8 +1,8 @@
-"""Texts that no longer stand in the folder, kept for the user, and what a person should look at.
+"""Keep texts that are no longer in the folder, for the user, and notices to be reviewed.
 
-A version of a note is a kept text under a number that grows with each. The latest are its
-renditions, which the mirror itself needs; the rest is here: what stood in deleted notes, and what
-a decision of the mirror might have been wrong about.
+A version of a note is a kept text with a number that increases. The latest versions are its
+renditions, which the mirror needs itself. The others are here: the texts of deleted notes, and
+texts about which the mirror may have decided wrongly.
 """
 
 import hashlib
@@ -20,21 +20,24 @@ from heapsyncd.ids import BlockId, HeapId
 log = structlog.get_logger()
 
 KEEP = 64
-"""So many texts of a block are kept here, the latest ones."""
+"""The most texts of a block that are kept here; the latest ones are."""
 
 Why = Literal["deleted", "written", "saved", "stale", "overlap", "damaged", "kept"]
-"""``deleted``: it stood in the file when the note was deleted; ``written`` and ``saved``: before
-that (``renditions.Origin``); ``stale``: saved from an earlier text over a newer one; ``overlap``:
-saved while the same words were changed elsewhere; ``damaged``: found instead of a text when the
-daemon started; ``kept``: edited here and deleted on the server."""
+"""Why a text is kept. ``deleted``: it was in the file when the note was deleted; ``written`` and
+``saved``: before that (``renditions.Origin``); ``stale``: saved from an earlier text over a newer
+one; ``overlap``: saved while the same words were changed elsewhere; ``damaged``: found instead of
+a text when the daemon started; ``kept``: edited here and deleted on the server.
+"""
 
 _REVIEWED = frozenset({"stale", "overlap", "kept"})
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One kept text. ``path``: where it stood; None for a rendition, which stands where the note
-    does. ``why``: see ``Why``, and ``renditions.Origin``.
+    """One kept text.
+
+    ``path``: where it was; None for a rendition, whose place is the note's. ``why``: see ``Why``,
+    and ``renditions.Origin``. ``notice``: what a person should look at.
     """
 
     number: int
@@ -48,7 +51,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Trashed:
-    """A block in the trash. ``path``: where it stood here; None when it never did."""
+    """A block in the trash. ``path``: where it was in the folder; None if it never was."""
 
     block_id: BlockId
     kind: str
@@ -59,7 +62,7 @@ class Trashed:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Something a person should look at: why the text is kept, and what about it."""
+    """Something that a person should look at: why the text is kept, and a sentence about it."""
 
     why: Why
     notice: str
@@ -75,7 +78,7 @@ def keep(
     now_ms: int,
     notice: str | None = None,
 ) -> None:
-    """Keep a text; ``notice`` says in a sentence what about it is to be looked at."""
+    """Keep a text; ``notice`` is a sentence about what should be looked at."""
     tx.execute(
         "INSERT INTO history (heap_id, block_id, number, path, why, text, made_at_ms, notice)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -96,10 +99,10 @@ def keep_reviews(
     now_ms: int,
     reviews: Sequence[Review],
 ) -> None:
-    """Keep the text that the reviews are about, with each of them."""
+    """Keep the text that reviews are about, once for each of them."""
     for review in reviews:
         keep(tx, heap_id, block, path, review.why, data, now_ms, review.notice)
-        log.info("to be reviewed", path=path, why=review.why)
+        log.info("text kept for review", path=path, why=review.why)
 
 
 def keep_reviews_of_file(
@@ -110,9 +113,9 @@ def keep_reviews_of_file(
     now_ms: int,
     reviews: Sequence[Review],
 ) -> None:
-    """Keep the text that stands in a note's file until the next publish, which shows the merge.
+    """Keep the text that is in a note's file until the next publish, which shows the merge.
 
-    ``path`` None: it has none; then the last one it had is told.
+    ``path`` None: the note has no file; the last path it had is used.
     """
     base = renditions.newest(tx, block)
     if path is None and reviews:
@@ -122,8 +125,9 @@ def keep_reviews_of_file(
 
 
 def retire(tx: Tx, heap_id: HeapId, block: BlockId, path: str, now_ms: int) -> None:
-    """A block has no file any more: its renditions become history, the newest as the text of the
-    deleted note. A block without a text leaves the place where it stood.
+    """Move a block's renditions to the history, because it no longer has a file.
+
+    The newest becomes the text of the deleted note. Of a block without a text the path is kept.
     """
     newest = renditions.newest(tx, block)
     if newest is not None:
@@ -139,8 +143,12 @@ def retire(tx: Tx, heap_id: HeapId, block: BlockId, path: str, now_ms: int) -> N
 
 
 def revive(tx: Tx, block: BlockId, now_ms: int) -> Version | None:
-    """A block gets a file again, if it has none: it is written from the text that stood there
-    last, in the user's own style; that text, None when there is none.
+    """Prepare a block to get a file again, based on the text that it last had.
+
+    So the file is written in the user's own style.
+
+    Returns:
+        The text of the deletion; None when there is none.
     """
     last = next((v for v in of_block(tx, block) if v.why == "deleted"), None)
     if last is not None and last.data and not renditions.ring(tx, block):
@@ -161,7 +169,7 @@ def _trim(tx: Tx, block: BlockId) -> None:
 
 
 def of_block(tx: Tx, block: BlockId) -> list[Version]:
-    """A block's texts that are kept here, newest first."""
+    """Return a block's texts in the history, newest first."""
     rows = tx.execute(
         "SELECT number, block_id, path, why, text, made_at_ms, notice FROM history"
         " WHERE block_id = ? ORDER BY number DESC",
@@ -174,20 +182,20 @@ def of_block(tx: Tx, block: BlockId) -> list[Version]:
 
 
 def versions(tx: Tx, block: BlockId) -> list[Version]:
-    """Every version of a block, newest first."""
+    """Return every version of a block, newest first."""
     ring = [
         Version(r.number, block, None, r.origin, r.data, r.made_at_ms)
         for r in renditions.ring(tx, block)
         if r.origin != "planned"
     ]
     found = [*ring, *of_block(tx, block)]
-    # A text that is kept to be reviewed was also kept as it was saved, right before.
+    # A text kept for review was also kept as saved, right before.
     twice = {(v.number - 1, v.data) for v in found if v.why in _REVIEWED}
     return sorted((v for v in found if (v.number, v.data) not in twice), key=lambda v: -v.number)
 
 
 def last_at(tx: Tx, heap_id: HeapId, path: str) -> BlockId | None:
-    """The block that last stood at a path and has left a text there."""
+    """Return the block that was last at a path and left a text there."""
     row = tx.execute(
         "SELECT block_id FROM history WHERE heap_id = ? AND path = ? ORDER BY id DESC LIMIT 1",
         (heap_id, path),
@@ -196,7 +204,7 @@ def last_at(tx: Tx, heap_id: HeapId, path: str) -> BlockId | None:
 
 
 def trashed(tx: Tx, heap_id: HeapId) -> list[Trashed]:
-    """What is in a heap's trash, the latest deleted first."""
+    """Return what is in a heap's trash, the latest deletion first."""
     rows = tx.execute(
         "SELECT id, kind, title, (SELECT path FROM history WHERE block_id = block.id"
         " ORDER BY history.id DESC LIMIT 1), deleted_at_ms FROM block WHERE heap_id = ?"
@@ -207,7 +215,7 @@ def trashed(tx: Tx, heap_id: HeapId) -> list[Trashed]:
 
 
 def notices(tx: Tx, heap_id: HeapId) -> list[str]:
-    """What a person should look at, the latest first."""
+    """Return what a person should look at, the latest first."""
     rows = tx.execute(
         "SELECT coalesce((SELECT path FROM entry WHERE entry.block_id = history.block_id"
         " AND role = 'note' LIMIT 1), path), notice FROM history"
@@ -218,5 +226,5 @@ def notices(tx: Tx, heap_id: HeapId) -> list[str]:
 
 
 def seen(tx: Tx, block: BlockId) -> None:
-    """A person looked at a block's notices."""
+    """Clear a block's notices, because a person looked at them."""
     tx.execute("UPDATE history SET notice = NULL WHERE block_id = ?", (block,))

@@ -1,4 +1,4 @@
-"""Deletions that wait for a person's word, and those let through lately."""
+"""Store deletions that are held until a person decides, and those allowed recently."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,9 +17,10 @@ WAITING = (
     " AND hold.role != 'attachment'"
     " AND (hold.direction = 'up') = (block.deleted_at_ms IS NULL))"
 )
-"""Whether a row of ``block`` is not to be published because its deletion is held: one held here
-lives on the server, one held there is deleted on the server. A block that changed sides in the
-meantime waits no more.
+"""SQL condition on ``block``: it must not be published, because its deletion is held.
+
+A deletion held here is of a block that lives on the server; one held there is of a block deleted
+on the server. A block whose state changed since then is no longer held back.
 """
 _COLUMNS = "direction, path, role, block_id, seq, made_at_ms, decision"
 
@@ -30,25 +31,26 @@ class Hold:
 
     direction: Direction
     path: str
-    """Where the file stood (up) or stands (down)."""
+    """Where the file was (up) or is (down)."""
     role: Role
     block_id: BlockId
     seq: int
-    """The block's newest log row when the deletion was seen: what is newer, it was not aware of.
+    """The block's newest log row when the deletion was noticed; the deletion did not know newer
+    ones.
     """
     made_at_ms: int
     decision: Decision | None = None
-    """What a person decided; the mirror has yet to carry it out."""
+    """What a person decided; not yet carried out."""
 
 
 def of_heap(tx: Tx, heap_id: HeapId) -> list[Hold]:
-    """Everything held of a heap, by direction and path."""
+    """Return all holds of a heap, by direction and path."""
     sql = f"SELECT {_COLUMNS} FROM hold WHERE heap_id = ? ORDER BY direction, path"  # noqa: S608
     return [Hold(*r) for r in tx.execute(sql, (heap_id,))]
 
 
 def add(tx: Tx, heap_id: HeapId, held: Iterable[Hold]) -> None:
-    """Hold; what is held already stays as it is."""
+    """Add holds; existing ones are unchanged."""
     tx.executemany(
         f"INSERT OR IGNORE INTO hold (heap_id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
         [
@@ -59,7 +61,7 @@ def add(tx: Tx, heap_id: HeapId, held: Iterable[Hold]) -> None:
 
 
 def release(tx: Tx, heap_id: HeapId, held: Iterable[Hold]) -> None:
-    """Hold no more."""
+    """Delete holds."""
     tx.executemany(
         "DELETE FROM hold WHERE heap_id = ? AND direction = ? AND path = ?",
         [(heap_id, h.direction, h.path) for h in held],
@@ -67,19 +69,19 @@ def release(tx: Tx, heap_id: HeapId, held: Iterable[Hold]) -> None:
 
 
 def decide(tx: Tx, heap_id: HeapId, decision: Decision | None) -> int:
-    """Remember what a person decided on everything that is held now; how many files that are."""
+    """Set the decision on everything held now; returns the number of files."""
     tx.execute("UPDATE hold SET decision = ? WHERE heap_id = ?", (decision, heap_id))
     return count(tx, heap_id)
 
 
 def count(tx: Tx, heap_id: HeapId) -> int:
-    """How many files of a heap are held."""
+    """Count the held files of a heap."""
     row = tx.execute("SELECT count(*) FROM hold WHERE heap_id = ?", (heap_id,)).fetchone()
     return int(row[0])
 
 
 def aware(tx: Tx, hold: Hold) -> bool:
-    """Whether nothing came from the server since that the deletion could not know of."""
+    """Tell whether nothing arrived from the server since a deletion was noticed."""
     sql = "SELECT 1 FROM log WHERE block_id = ? AND seq > ? AND local = 0 LIMIT 1"
     return tx.execute(sql, (hold.block_id, hold.seq)).fetchone() is None
 
@@ -87,7 +89,7 @@ def aware(tx: Tx, hold: Hold) -> bool:
 def let_through(
     tx: Tx, heap_id: HeapId, direction: Direction, paths: Iterable[str], now_ms: int
 ) -> None:
-    """Remember deletions for the guard's window."""
+    """Record deletions that were allowed, for the limit's time window."""
     tx.executemany(
         "INSERT OR REPLACE INTO deletion (heap_id, direction, path, made_at_ms)"
         " VALUES (?, ?, ?, ?)",
@@ -96,19 +98,19 @@ def let_through(
 
 
 def recent(tx: Tx, heap_id: HeapId, direction: Direction, since_ms: int) -> int:
-    """How many deletions were let through since then; older ones are forgotten."""
+    """Count the deletions allowed since a time; older records are deleted."""
     tx.execute("DELETE FROM deletion WHERE heap_id = ? AND made_at_ms < ?", (heap_id, since_ms))
     sql = "SELECT count(*) FROM deletion WHERE heap_id = ? AND direction = ?"
     return int(tx.execute(sql, (heap_id, direction)).fetchone()[0])
 
 
 def forget_recent(tx: Tx, heap_id: HeapId, direction: Direction) -> None:
-    """A person looked at the deletions: the window begins anew."""
+    """Restart the limit's time window, because a person looked at the deletions."""
     tx.execute("DELETE FROM deletion WHERE heap_id = ? AND direction = ?", (heap_id, direction))
 
 
 def doomed(tx: Tx, heap_id: HeapId) -> int:
-    """How many files stand in the folder whose blocks the server deleted."""
+    """Count the files in the folder whose blocks the server deleted, except held ones."""
     sql = (
         "SELECT count(*) FROM entry JOIN block ON block.id = entry.block_id"
         " WHERE entry.heap_id = ? AND entry.role != 'folder' AND entry.inode IS NOT NULL"

@@ -1,4 +1,4 @@
-"""Which blocks are not the same on both sides, and why."""
+"""Find which blocks differ between the two sides, and why."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from heapsyncd.ids import BlockId, HeapId
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A block that is not the same on both sides. ``up``: something of it is to be sent."""
+    """A block that differs between the two sides. ``up``: something of it must be sent."""
 
     id: BlockId
     title: str
@@ -17,7 +17,7 @@ class Pending:
     why: str
 
 
-# Each half has an index of its own, so that what is in sync costs nothing.
+# Each part uses an index of its own, so that synced blocks cost nothing.
 _UP = (
     "SELECT id FROM block WHERE heap_id = :heap AND born_here > 0"
     " UNION SELECT block_id FROM log CROSS JOIN block ON id = block_id"
@@ -29,15 +29,8 @@ _DOWN = (
 )
 
 
-def counts(tx: Tx, heap_id: HeapId) -> tuple[int, int]:
-    """How many blocks are to be sent, and to be received."""
-    sql = f"SELECT (SELECT count(*) FROM ({_UP})), (SELECT count(*) FROM ({_DOWN}))"  # noqa: S608
-    up, down = tx.execute(sql, {"heap": heap_id}).fetchone()
-    return up, down
-
-
 def pending(tx: Tx, heap_id: HeapId, limit: int) -> list[Pending]:
-    """What ``counts`` counts, and why; at most so many to be sent, and to be received."""
+    """Return blocks to send and blocks to receive, with the reasons; at most ``limit`` each."""
     asked = {"heap": heap_id, "limit": limit}
     up = tx.execute(
         "SELECT id, title, problem IS NOT NULL, sync_version, count(data),"  # noqa: S608
@@ -64,7 +57,7 @@ def pending(tx: Tx, heap_id: HeapId, limit: int) -> list[Pending]:
 
 def _unsent_why(problem: int, sync_version: int, updates: int, size: int) -> str:
     if problem:
-        return "held up by its problem"
+        return "blocked by its problem"
     if not sync_version:
         return "new: the server does not have it yet"
     return f"edits that the server has not acknowledged: {updates} ({size} bytes)"

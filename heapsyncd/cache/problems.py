@@ -1,4 +1,4 @@
-"""Troubles with files, so that they are known without a daemon and after a restart."""
+"""Store problems of files, so that they are known without a daemon and after a restart."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,17 +8,19 @@ from heapsyncd.database import Tx
 from heapsyncd.ids import HeapId
 
 Finder = Literal["scan", "read", "content", "rules", "write", "transfer"]
-"""Who found it. ``scan``: what a look at names and stats tells; ``read``: the disk does not let a
-file be read; ``content``: what is in it; ``rules``: ``.heaperignore``; ``write``: the folder can't
-be made to show a document; ``transfer``: a content can't be sent or fetched."""
+"""What found it. ``scan``: looking at names and stats; ``read``: the disk does not let the file be
+read; ``content``: what is in the file; ``rules``: ``.heaperignore``; ``write``: the folder can't
+be made to show a document; ``transfer``: content can't be sent or fetched.
+"""
 Grade = Literal["left", "odd", "told"]
-"""``left``: something is not mirrored that should be; ``odd``: a thing that is never mirrored, no
-trouble unless it stands in the place of one that is; ``told``: mirrored, but worth a look."""
+"""``left``: something that should be mirrored is not; ``odd``: a thing that is never mirrored, and
+no problem unless it is in the place of one that is; ``told``: mirrored, but worth a look.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemRow:
-    """One trouble with one path (relative to the heap's folder); each finder has one at most."""
+    """One problem of one path (relative to the heap's folder); at most one for each finder."""
 
     path: str
     finder: Finder
@@ -28,7 +30,7 @@ class ProblemRow:
 
 
 def load(tx: Tx, heap_id: HeapId) -> list[ProblemRow]:
-    """Every trouble of a heap, by path."""
+    """Return every problem of a heap, by path."""
     rows = tx.execute(
         "SELECT path, finder, reason, grade FROM file_problem WHERE heap_id = ?"
         " ORDER BY path, finder",
@@ -38,7 +40,7 @@ def load(tx: Tx, heap_id: HeapId) -> list[ProblemRow]:
 
 
 def save(tx: Tx, heap_id: HeapId, rows: Iterable[ProblemRow]) -> None:
-    """Remember these troubles and no others."""
+    """Replace the problems of a heap."""
     tx.execute("DELETE FROM file_problem WHERE heap_id = ?", (heap_id,))
     tx.executemany(
         "INSERT INTO file_problem (heap_id, path, finder, reason, grade) VALUES (?, ?, ?, ?, ?)",

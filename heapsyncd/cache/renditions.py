@@ -1,4 +1,4 @@
-"""Renditions: file texts the daemon wrote or accepted, each with the document state it shows."""
+"""Store renditions: file texts that the daemon wrote or accepted, with the state each shows."""
 
 import zlib
 from dataclasses import dataclass
@@ -8,24 +8,25 @@ from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId
 
 KEEP = 8
-"""How many renditions of a block are kept at least."""
+"""The least number of renditions of a block that are kept."""
 KEEP_MS = 3_600_000
-"""For how long a rendition is kept at least, as long as there are not more than KEEP_MOST."""
+"""How long a rendition is kept at least, up to ``KEEP_MOST`` renditions."""
 KEEP_MOST = 64
 
 
 Origin = Literal["planned", "written", "saved", "stale"]
 """``planned``: about to be written, or written just before a kill; ``written`` by the daemon;
-``saved`` by an editor; ``stale``: saved, and taken for an earlier text saved over a newer one."""
+``saved`` by an editor; ``stale``: saved, and recognised as an earlier text saved over a newer one.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
     """One text of a block's file.
 
-    ``seq`` and ``extra``: the state it shows is the log up to ``seq`` with the update ``extra`` on
-    top. ``seq`` None: the state belongs to an earlier sync_version and shares no history with the
-    log.
+    ``seq`` and ``extra``: the state that it shows is the log up to ``seq`` with the update
+    ``extra`` applied. ``seq`` None: the state belongs to an earlier sync_version and shares no
+    history with the log.
     """
 
     number: int
@@ -34,7 +35,7 @@ class Rendition:
     data: bytes
     """The file's bytes."""
     digest: bytes
-    """sha256 of ``data``."""
+    """The SHA-256 of ``data``."""
     made_at_ms: int
     origin: Origin = "written"
 
@@ -45,7 +46,7 @@ def _rendition(row: tuple[int, int | None, bytes | None, bytes, bytes, int, Orig
 
 
 def newest(tx: Tx, block: BlockId) -> Rendition | None:
-    """The base; None when the block never had a file. What is only planned does not count."""
+    """Return the base, without planned ones; None when the block never had a file."""
     row = tx.execute(
         "SELECT number, seq, extra, text, digest, made_at_ms, origin FROM rendition"
         " WHERE block_id = ? AND origin <> 'planned' ORDER BY number DESC LIMIT 1",
@@ -55,7 +56,7 @@ def newest(tx: Tx, block: BlockId) -> Rendition | None:
 
 
 def ring(tx: Tx, block: BlockId) -> list[Rendition]:
-    """All kept renditions, newest first."""
+    """Return all kept renditions, newest first."""
     rows = tx.execute(
         "SELECT number, seq, extra, text, digest, made_at_ms, origin FROM rendition"
         " WHERE block_id = ? ORDER BY number DESC",
@@ -75,9 +76,10 @@ def add(
     now_ms: int,
     origin: Origin,
 ) -> None:
-    """Make this text the block's newest rendition, and let go of the oldest beyond the ring's
-    size. Whatever was planned before is not any more, unless this is planned, too: then nobody
-    knows yet whether the earlier one was written, in a life that was killed.
+    """Make a text the block's newest rendition, and drop the oldest beyond the limits.
+
+    Earlier plans are dropped unless this one is planned, too: then it is unknown whether the
+    earlier one was written before the run was killed.
     """
     if origin != "planned":
         drop_plans(tx, block)
@@ -95,7 +97,7 @@ def add(
 
 
 def next_number(tx: Tx, block: BlockId) -> int:
-    """The number of a block's next version, kept in the ring or in the history."""
+    """Return the number of a block's next version, in the ring or in the history."""
     sql = (
         "SELECT 1 + max((SELECT coalesce(max(number), 0) FROM rendition WHERE block_id = ?),"
         " (SELECT coalesce(max(number), 0) FROM history WHERE block_id = ?))"
@@ -107,7 +109,7 @@ _LAST_PLAN = "(SELECT max(number) FROM rendition WHERE block_id = ? AND origin =
 
 
 def carry_out_plan(tx: Tx, block: BlockId, now_ms: int) -> None:
-    """What was planned last stands in the file now, and no earlier plan did."""
+    """Record that the last plan was written to the file, and no earlier one."""
     tx.execute(
         "UPDATE rendition SET origin = 'written', made_at_ms = ?"  # noqa: S608
         f" WHERE block_id = ? AND number = {_LAST_PLAN}",
@@ -117,7 +119,7 @@ def carry_out_plan(tx: Tx, block: BlockId, now_ms: int) -> None:
 
 
 def drop_plan(tx: Tx, block: BlockId) -> None:
-    """What was planned last was not written."""
+    """Drop the last plan, which was not written."""
     tx.execute(
         f"DELETE FROM rendition WHERE block_id = ? AND number = {_LAST_PLAN}",  # noqa: S608
         (block, block),
@@ -125,7 +127,7 @@ def drop_plan(tx: Tx, block: BlockId) -> None:
 
 
 def settle_plans(tx: Tx, block: BlockId, number: int | None) -> None:
-    """Of what was planned before a kill this had been written; None: nothing had."""
+    """Resolve the plans of a run that was killed: this one was written (None: none was)."""
     tx.execute(
         "UPDATE rendition SET origin = 'written' WHERE block_id = ? AND number = ?",
         (block, number),
@@ -134,31 +136,39 @@ def settle_plans(tx: Tx, block: BlockId, number: int | None) -> None:
 
 
 def drop_plans(tx: Tx, block: BlockId) -> None:
-    """Nothing that was planned stands in the file."""
+    """Drop all plans: none of them was written."""
     tx.execute("DELETE FROM rendition WHERE block_id = ? AND origin = 'planned'", (block,))
 
 
 def same_text(
     tx: Tx, block: BlockId, number: int, *, seq: int | None, extra: bytes | None
 ) -> None:
-    """The rendition's text shows another (newer) state as well: only its state moves."""
+    """Let a rendition show another (newer) state that has the same text."""
     tx.execute(
         "UPDATE rendition SET seq = ?, extra = ? WHERE block_id = ? AND number = ?",
         (seq, extra, block, number),
     )
 
 
+def shown_too(tx: Tx, block: BlockId, seq: int, later: int) -> None:
+    """What shows the log up to a number shows it up to a later one as well."""
+    tx.execute(
+        "UPDATE rendition SET seq = ? WHERE block_id = ? AND seq = ? AND extra IS NULL",
+        (later, block, seq),
+    )
+
+
 def oldest_seq(tx: Tx, block: BlockId) -> int | None:
-    """The smallest log position a kept rendition needs; None when none needs any."""
+    """Return the smallest log position that a kept rendition needs; None when none needs any."""
     row = tx.execute("SELECT min(seq) FROM rendition WHERE block_id = ?", (block,)).fetchone()
     return None if row[0] is None else int(row[0])
 
 
 def forget_history(tx: Tx, block: BlockId) -> None:
-    """The log was replaced by another history: no rendition shows a state of it any more."""
+    """Detach all renditions from the log, because it was replaced by another history."""
     tx.execute("UPDATE rendition SET seq = NULL, extra = NULL WHERE block_id = ?", (block,))
 
 
 def drop(tx: Tx, block: BlockId) -> None:
-    """The block has no file any more."""
+    """Delete all renditions, because the block no longer has a file."""
     tx.execute("DELETE FROM rendition WHERE block_id = ?", (block,))

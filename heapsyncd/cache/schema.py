@@ -1,4 +1,4 @@
-"""The cache's tables. Each script takes the file from one version to the next."""
+"""Define the cache's tables. Each script upgrades the file from one version to the next."""
 
 from typing import Final
 

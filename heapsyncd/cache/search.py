@@ -1,5 +1,6 @@
-"""Full-text search of the notes, offline. Rows follow the documents, in the transactions that
-publish them.
+"""Search the text of the notes, offline.
+
+The rows are updated in the transactions that publish the documents.
 """
 
 import re
@@ -14,18 +15,18 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One note that has all the words. ``path`` is relative to its heap's folder."""
+    """One note that contains all the words. ``path`` is relative to its heap's folder."""
 
     heap: str
     """The heap's title."""
     path: str
     title: str
     snippet: str
-    """Some words around the first that was found, on one line."""
+    """Some words around the first match, on one line."""
 
 
 def index(tx: Tx, heap_id: HeapId, block: BlockId, title: str, body: str) -> None:
-    """Let a note be found by these words, and no longer by earlier ones."""
+    """Index a note by these words, replacing earlier ones."""
     remove(tx, block)
     row = tx.execute(
         "INSERT INTO search (block_id, heap_id, title, body) VALUES (?, ?, ?, ?)",
@@ -35,7 +36,7 @@ def index(tx: Tx, heap_id: HeapId, block: BlockId, title: str, body: str) -> Non
 
 
 def remove(tx: Tx, block: BlockId) -> None:
-    """The note is not to be found any more."""
+    """Remove a note from the index."""
     row = tx.execute("SELECT id FROM search_row WHERE block_id = ?", (block,)).fetchone()
     if row is not None:
         tx.execute("DELETE FROM search WHERE rowid = ?", (row[0],))
@@ -43,13 +44,15 @@ def remove(tx: Tx, block: BlockId) -> None:
 
 
 def find(tx: Tx, query: str, heap: str | None, limit: int) -> list[Hit]:
-    """The notes that have every word of the query (the last one may be a beginning), best first.
+    """Return the notes that contain every word of the query, best first.
+
+    The last word may be a prefix.
 
     Args:
         tx: the transaction.
-        query: words; punctuation means nothing.
+        query: words; punctuation is ignored.
         heap: only this heap, by title or id; None: all.
-        limit: how many at most.
+        limit: the most notes returned.
     """
     words = _WORD.findall(query)
     if not words:

@@ -1,1 +1,1 @@
-"""The commands, one file for each family; ``main.main`` is the entry point."""
+"""The commands, one module each. ``__main__`` is the entry point, ``main`` the command line."""

@@ -1,8 +1,7 @@
-"""The entry point of the ``heapsyncd`` script and of ``python -m heapsyncd.cli``: holds signals
-back until it is known for which command they are.
+"""Entry point of the ``heapsyncd`` script and of ``python -m heapsyncd.cli``.
 
-Importing what the commands need takes a moment. A signal that comes meanwhile waits in the kernel
-until ``main.take_signals``.
+Importing what the commands need takes a moment. Until it is known which command a signal is for,
+SIGTERM and SIGINT are blocked: they wait in the kernel until ``main.unblock_signals``.
 """
 
 import signal

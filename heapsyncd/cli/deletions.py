@@ -1,4 +1,4 @@
-"""``deletions``: what is held back, let through or taken back."""
+"""``deletions``: show, confirm or undo held deletions."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,23 +12,23 @@ from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 
 DETAIL_LINES: Final = 20
-"""So many paths are shown for a heap and direction; --json holds them all."""
+"""How many paths are shown per heap and direction. --json has all."""
 
 
 @click.command("deletions")
-@click.option("--confirm", is_flag=True, help="Let them through.")
-@click.option("--undo", is_flag=True, help="Bring the files (or notes) back.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--confirm", is_flag=True, help="Carry out the deletions.")
+@click.option("--undo", is_flag=True, help="Bring the files (or notes) back instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_options
 def command(options: Options, *, confirm: bool, undo: bool, as_json: bool) -> None:
-    """Deletions that are held back because they are very many at once.
+    """Show, confirm or undo held deletions.
 
-    More than 10 files and more than a quarter of a heap, in one pass or within an hour, deleted
-    here or on the server. Nothing is deleted on the other side until you --confirm; --undo brings
-    everything back.
+    Deletions are held if they are more than 10 files and more than a quarter of a heap, in one
+    pass or within an hour, here or on the server. Nothing is deleted on the other side until you
+    --confirm. --undo brings everything back.
     """
     if confirm and undo:
-        raise click.UsageError("--confirm and --undo exclude each other.")
+        raise click.UsageError("--confirm and --undo exclude each other; give one of them.")
     config = load(options.path)
     logs.configure(config.log, level=options.level)
     decision = "confirm" if confirm else "undo" if undo else None
@@ -40,25 +40,25 @@ def command(options: Options, *, confirm: bool, undo: bool, as_json: bool) -> No
 
 
 async def _ask(config: Config, decision: str | None) -> tuple[list[dict[str, Any]], bool]:
-    """Every account's holds, and whether all of their mirrors run."""
+    """Return every account's held deletions, and whether all accounts are running."""
     answer = await control.ask(config.state_dir, "deletions", decision=decision)
-    told = {a["name"]: a for a in (answer or {"accounts": []})["accounts"]}
+    answered = {a["name"]: a for a in (answer or {"accounts": []})["accounts"]}
     accounts, running = [], True
     for account in config.accounts:
-        if account.name not in told:
+        if account.name not in answered:
             from heapsyncd.sync.offline.status import cached_deletions
 
             running = False
             found = await cached_deletions(account, config.state_dir, decision)
-            told[account.name] = {"name": account.name, "heaps": found}
-        accounts.append(told[account.name])
+            answered[account.name] = {"name": account.name, "heaps": found}
+        accounts.append(answered[account.name])
     return accounts, running
 
 
 def render(
     accounts: Sequence[Mapping[str, Any]], decision: str | None, *, running: bool
 ) -> Iterator[str]:
-    """The holds, and what becomes of them, as lines for people."""
+    """Yield the held deletions, and what happens to them, as lines for people."""
     total = 0
     for account in accounts:
         for heap in account["heaps"]:
@@ -71,9 +71,9 @@ def render(
     if decision == "confirm":
         yield f"confirmed: {total} deletions are carried out {when}"
     elif decision == "undo":
-        yield f"undone: {total} deletions are taken back {when}"
+        yield f"undone: {total} deletions are brought back {when}"
     else:
-        yield "`heapsyncd deletions --confirm` lets them through, `--undo` takes them back"
+        yield "`heapsyncd deletions --confirm` carries them out, `--undo` brings everything back"
 
 
 def _heap(account: str, heap: Mapping[str, Any]) -> Iterator[str]:
@@ -88,5 +88,5 @@ def _heap(account: str, heap: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _decided(held: Mapping[str, Any]) -> str:
-    words = {"confirm": "  (confirmed)", "undo": "  (to be taken back)"}
+    words = {"confirm": "  (confirmed)", "undo": "  (will be brought back)"}
     return words.get(held["decision"], "")

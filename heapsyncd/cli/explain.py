@@ -1,4 +1,4 @@
-"""``explain``: why a file is as it is."""
+"""``explain``: why a file is in its current state."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from heapsyncd import control, logs
-from heapsyncd.cli.output import moment, say, say_json
+from heapsyncd.cli.output import format_time, say, say_json
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import TryLater, UserError
@@ -18,12 +18,12 @@ from heapsyncd.errors import TryLater, UserError
 
 @click.command("explain")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_options
 def command(options: Options, path: Path, *, as_json: bool) -> None:
-    """Why a file is as it is: base, disk, server, and the rule that applies; works offline.
+    """Explain a file's state: base, disk, server, and the rule that applies.
 
-    The file need not exist (any more).
+    Works offline. The file need not exist any more.
     """
     config = load(options.path)
     logs.configure(config.log, level=options.level)
@@ -37,7 +37,7 @@ def command(options: Options, path: Path, *, as_json: bool) -> None:
 async def _explain(config: Config, path: Path) -> dict[str, Any]:
     from heapsyncd.sync.offline.explain import explain
 
-    # As typed first: a symlink on the way to the folder is fine, one inside is not followed.
+    # Try the path as typed first. A symlink above the folder is fine; one inside is not followed.
     for absolute in (os.path.abspath, _with_real_parent):
         for account in config.accounts:
             folder = Path(absolute(account.folder / "x")).parent
@@ -46,26 +46,27 @@ async def _explain(config: Config, path: Path) -> dict[str, Any]:
             )
             if facts is not None:
                 return {**facts, "now": await _now(config, facts)}
-    raise UserError(f"{path} lies in no folder that is mirrored; `heapsyncd status` lists them.")
+    raise UserError(f"{path} is not in a mirrored folder; `heapsyncd status` lists the folders.")
 
 
 async def _now(config: Config, facts: Mapping[str, Any]) -> str | None:
-    """What the running daemon says of the account or heap as a whole; None when nothing ails them,
-    or none runs.
+    """Return what the running daemon says of the account or heap as a whole.
+
+    None if nothing is wrong with them.
     """
     try:
         status = await control.ask(config.state_dir, "status")
     except TryLater as error:
         return str(error)
     if status is None:
-        return "no daemon runs"
+        return "no daemon is running"
     for account in status["accounts"]:
         if account["name"] == facts["account"] and account["state"] != "in sync":
             folders = [h for h in account["heaps"] if h["id"] == facts["heap"]["id"]]
-            ails = [
+            reasons = [
                 p["reason"] for h in folders for p in h["problems"] if p["path"] == h["folder"]
             ]
-            return ": ".join(filter(None, [account["state"], account["error"], *ails]))
+            return ": ".join(filter(None, [account["state"], account["error"], *reasons]))
     return None
 
 
@@ -74,7 +75,7 @@ def _with_real_parent(path: Path) -> str:
 
 
 def render(facts: Mapping[str, Any]) -> Iterator[str]:
-    """The facts as lines for people."""
+    """Yield the facts as lines for people."""
     heap, block = facts["heap"], facts["block"]
     yield f"file     {facts['path']}"
     yield f"heap     {heap['title']}  {heap['id']}  (account {facts['account']})"
@@ -90,7 +91,7 @@ def render(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["problem"] is not None:
         yield f"problem  {facts['problem']}"
     if (hold := facts["hold"]) is not None:
-        yield f"hold     deleted {hold['deleted']}, {moment(hold['since_ms'])}"
+        yield f"hold     deleted {hold['deleted']}, {format_time(hold['since_ms'])}"
     yield f"rule     {facts['rule']}"
 
 
@@ -99,7 +100,7 @@ def _base(facts: Mapping[str, Any]) -> Iterator[str]:
         yield "base     none"
         return
     yield (
-        f"base     {moment(base['made_at_ms'])}, {base['size']} bytes, sha256"
+        f"base     {format_time(base['made_at_ms'])}, {base['size']} bytes, sha256"
         f" {base['sha256'][:12]}, {base['kept']} kept"
     )
 
@@ -110,7 +111,7 @@ def _disk(disk: Mapping[str, Any]) -> Iterator[str]:
         "no": "unchanged since",
         "gone": "gone since",
         "content": "changed since",
-        "stamps only": "same content, other stamps since",
+        "stamps only": "same content, other timestamps since",
     }
     yield f"disk     {_stamps(disk['now'])}; {words[disk['changed']]}"
     if disk["agreed"] is not None and disk["agreed"] != disk["now"]:
@@ -121,19 +122,20 @@ def _disk(disk: Mapping[str, Any]) -> Iterator[str]:
 
 def _stamps(stamps: Mapping[str, int] | None) -> str:
     if stamps is None:
-        return "not there"
-    return f"{stamps['size']} bytes, {moment(stamps['mtime_ns'] // 1_000_000)}"
+        return "does not exist"
+    return f"{stamps['size']} bytes, {format_time(stamps['mtime_ns'] // 1_000_000)}"
 
 
 def _server(facts: Mapping[str, Any]) -> Iterator[str]:
     if (server := facts["server"]) is None:
         gone = facts["trashed_at_ms"]
-        yield f"server   {'knows nothing of it' if gone is None else f'deleted {moment(gone)}'}"
+        known = "does not know it" if gone is None else f"deleted {format_time(gone)}"
+        yield f"server   {known}"
         return
     parts = [f"version {server['sync_version']}"] if server["sync_version"] else ["not there yet"]
     parts.append(f"{server['unsent_updates']} updates unsent ({server['unsent_bytes']} bytes)")
     if server["changed_at_ms"] is not None:
-        parts.append(f"last heard of {moment(server['changed_at_ms'])}")
+        parts.append(f"last heard of {format_time(server['changed_at_ms'])}")
     if server["wanted"]:
         parts.append("newer state to pull")
     if facts["stale"]:
@@ -141,5 +143,5 @@ def _server(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["todo"] is not None:
         parts.append(f"{facts['todo']} pending")
     if server["deleted_at_ms"] is not None:
-        parts.append(f"deleted {moment(server['deleted_at_ms'])}")
+        parts.append(f"deleted {format_time(server['deleted_at_ms'])}")
     yield f"server   {', '.join(parts)}"

@@ -1,4 +1,4 @@
-"""``heaps``: what the accounts can see."""
+"""``heaps``: list the heaps that the accounts can see."""
 
 import asyncio
 from pathlib import Path
@@ -8,7 +8,7 @@ import click
 from heapsyncd import logs
 from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options, load_with_keys, pass_options
-from heapsyncd.cli.sync import worst
+from heapsyncd.cli.sync import worst_exit_code
 from heapsyncd.config import Account, Config
 from heapsyncd.errors import HeapsyncdError
 
@@ -16,18 +16,21 @@ from heapsyncd.errors import HeapsyncdError
 @click.command("heaps")
 @pass_options
 def command(options: Options) -> int:
-    """The heaps the accounts can see, and which are mirrored."""
+    """List the heaps that the accounts can see, and which are mirrored."""
     config = load_with_keys(options.path)
     logs.configure(config.log, level=options.level)
     return asyncio.run(_heaps(config))
 
 
 async def _heaps(config: Config) -> int:
-    # One account in trouble does not hide the heaps of the others.
-    return worst([await _show(account, config.state_dir) for account in config.accounts])
+    # An account that fails does not hide the heaps of the others.
+    return worst_exit_code(
+        [await _print_heaps(account, config.state_dir) for account in config.accounts]
+    )
 
 
-async def _show(account: Account, state_dir: Path) -> int:
+async def _print_heaps(account: Account, state_dir: Path) -> int:
+    """Print one account's heaps. Returns the exit code."""
     from heapsyncd.sync.runtime.account import list_heaps
 
     say(f"{account.name}: {account.server}")
@@ -39,5 +42,5 @@ async def _show(account: Account, state_dir: Path) -> int:
     for heap, mirrored in found:
         say(f"  {'mirrored' if mirrored else 'not mirrored':<12}  {heap.id}  {heap.title}")
     if not found:
-        say("  no heap yet; make one in the app")
+        say("  no heaps yet; create one in the app")
     return 0

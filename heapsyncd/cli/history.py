@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from heapsyncd import control, logs
-from heapsyncd.cli.output import moment, say, say_json, say_text
+from heapsyncd.cli.output import format_time, say, say_json, say_text
 from heapsyncd.cli.paths import spellings
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
@@ -17,28 +17,29 @@ from heapsyncd.errors import UserError
 WHY: Final = {
     "written": "came from the server",
     "saved": "saved here",
-    "stale": "saved here, from an earlier text",
-    "overlap": "saved here, while the same words were changed elsewhere",
+    "stale": "saved here, based on an outdated copy",
+    "overlap": "saved here, while the same words changed elsewhere",
     "kept": "edited here, deleted on the server",
-    "damaged": "written again after damage",
+    "damaged": "restored after damage",
     "deleted": "when it was deleted",
 }
+"""For people: why a version was kept."""
 
 
 @click.command("history")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--version", "number", type=int, metavar="N", help="Print that version's text.")
-@click.option("--seen", is_flag=True, help="I looked at what was to be reviewed.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--version", "number", type=int, metavar="N", help="Print the text of this version.")
+@click.option("--seen", is_flag=True, help="Mark the note's reviews as seen.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_options
 def command(
     options: Options, path: Path, *, number: int | None, seen: bool, as_json: bool
 ) -> None:
-    """The earlier versions of a note, the latest first; works offline.
+    """List the earlier versions of a note, latest first. Works offline.
 
-    The last 8 texts of its file are always kept, and those of the last hour. So is what stood in
-    a deleted note, and what a merge might have got wrong: `heapsyncd status` tells of that
-    ("review") until you say --seen.
+    The last 8 texts of a file and those of the last hour are always kept. So are the text of a
+    deleted note and texts that a merge may have combined wrongly. `heapsyncd status` shows those
+    ("review") until you mark them with --seen.
     """
     config = load(options.path)
     logs.configure(config.log, level=options.level)
@@ -75,21 +76,22 @@ async def _text(config: Config, path: Path, number: int) -> bytes:
 
 
 def nothing_kept(path: Path) -> UserError:
-    """What to say of a path that is no note's and never was."""
+    """Return the error for a path that is not and never was a note."""
     return UserError(
-        f"No text of {path} is known: it is no note of a mirrored heap."
+        f"No text of {path} is known: it is not a note of a mirrored heap."
         " `heapsyncd status` lists the heaps' folders, `heapsyncd trash` the deleted notes."
     )
 
 
 def render(facts: Mapping[str, Any]) -> Iterator[str]:
-    """The versions as lines for people."""
+    """Yield the versions as lines for people."""
     versions = facts["versions"]
     yield f"{facts['path']}  {facts['title']!r} {facts['block']}"
     for version in versions:
         changed = f"+{version['words_added']} -{version['words_removed']} words"
         yield (
-            f"{version['number']:6}  {moment(version['made_at_ms'])}  {version['size']:7} bytes"
+            f"{version['number']:6}  {format_time(version['made_at_ms'])}"
+            f"  {version['size']:7} bytes"
             f"  {changed:18}  {WHY.get(version['why'], version['why'])}"
         )
         if version["notice"] is not None:

@@ -1,66 +1,58 @@
-"""Edge: the key files."""
+"""Edge: key files."""
 
 import contextlib
 import os
 import resource
-import secrets
 import stat
 from pathlib import Path
 from typing import Final
 
 from heapsyncd.config import Account
 from heapsyncd.errors import ConfigError, FolderTrouble
-from heapsyncd.ids import SEED_BYTES, Seed
+from heapsyncd.ids import Seed
+from heapsyncd.own_files import write_whole
 
 KEY_LIMIT_BYTES: Final = 4096
-"""A key is 44 characters; what is far longer is the wrong file."""
+"""A key has 44 characters. A much longer file is the wrong one."""
 
 
 def make_key(file: Path) -> bool:
-    """Write a fresh key with mode 0600; False when there is a file already, which is kept.
+    """Write a fresh key with mode 0600. Returns False if the file exists, which is kept.
 
     Raises:
-        FolderTrouble: it can't be written.
+        FolderTrouble: the file cannot be written.
     """
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return False
+        return write_whole(file, Seed.new().reveal_text() + "\n")
     except OSError as error:
         raise FolderTrouble(f"The key {file} can't be written: {error.strerror}.") from error
-    with os.fdopen(descriptor, "w") as out:
-        out.write(Seed(secrets.token_bytes(SEED_BYTES)).reveal_text() + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    return True
 
 
 def read_key(account: Account, path: Path) -> Seed:
-    """An account's key: the systemd credential ``<account>.key`` when there is one, or its file.
+    """Return an account's key, from the systemd credential ``<account>.key`` or else its file.
 
     Args:
-        account: whose.
-        path: the configuration, for messages.
+        account: the account.
+        path: the configuration file, for messages.
 
     Raises:
-        ConfigError: absent, readable by others, another user's or no key; the message never
-            holds the content.
+        ConfigError: the key is missing, readable by others, owned by another user or invalid. The
+            message never holds the content.
     """
-    # A core dump would hold it. Where a sandbox forbids that, it has set its own limit.
+    # A core dump would contain the key. A sandbox that forbids this call has its own limit.
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     credential = Path(directory) / f"{account.name}.key" if directory else None
     if credential and credential.exists():
-        # systemd guards the directory; the mode of the file says nothing (ACLs).
+        # systemd protects the directory. The file's mode is meaningless because of ACLs.
         return _parse(credential, _read(credential, path, account, guarded=True))
     return _parse(account.key_file, _read(account.key_file, path, account, guarded=False))
 
 
 def _read(file: Path, path: Path, account: Account, *, guarded: bool) -> bytes:
     try:
-        # Non-blocking, so that a pipe in the key's place is not waited for.
+        # Non-blocking, so that a FIFO in place of the key does not hang.
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ConfigError(
@@ -70,7 +62,9 @@ def _read(file: Path, path: Path, account: Account, *, guarded: bool) -> bytes:
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(f"{file} is no file; `key_file` of {account.name} names a key file.")
+            raise ConfigError(
+                f"{file} is not a file; `key_file` of {account.name} must name a key file."
+            )
         if not guarded and found.st_uid != os.geteuid():
             raise ConfigError(
                 f"The key {file} belongs to another user (uid {found.st_uid}), who can read and"
@@ -90,7 +84,7 @@ def _parse(file: Path, data: bytes) -> Seed:
     try:
         return Seed.parse(data.decode("ascii"))
     except ValueError:
-        # The cause would quote the content: it is dropped.
+        # Drop the cause, which would quote the content.
         raise ConfigError(
-            f"{file} holds no key: one line is expected, an ed25519 seed (32 bytes) in base58."
+            f"{file} holds no key; it must be one line, an ed25519 seed (32 bytes) in base58."
         ) from None

@@ -1,7 +1,7 @@
-"""The command line: finds the command, and turns every error into one line and an exit code.
+"""The command line: find the command, turn every error into a short message and an exit code.
 
-A command's module is imported when it is called, and imports what its work needs when the work
-begins: help, a mistyped option and a wrong configuration are answered at once.
+A command's module is imported when it is called, and imports the rest when its work begins. So
+help, a mistyped option and a wrong configuration are answered at once.
 """
 
 import atexit
@@ -19,25 +19,25 @@ import click
 from heapsyncd import __version__, config
 from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options
-from heapsyncd.errors import HeapsyncdError, leaves, meant
+from heapsyncd.errors import HeapsyncdError, expected_error, leaf_errors
 
 COMMANDS: Final = {
-    "demo": "Start a sample server and mirror it into a folder: nothing to set up.",
-    "setup": "Connect an account: write the configuration and the key, sign in.",
+    "demo": "Try heapsyncd with a sample server; nothing to set up.",
+    "setup": "Connect an account: write configuration and key, sign in.",
     "run": "Mirror until stopped (the daemon).",
-    "sync": "One full pass both ways, then exit: 0 when everything is in sync.",
-    "status": "What is in sync, what is not, and why.",
-    "heaps": "The heaps the accounts can see, and which are mirrored.",
-    "search": "Find notes that have all the words; works offline.",
-    "fetch": "Bring files here that are on the server only.",
-    "history": "The earlier versions of a note; works offline.",
-    "restore": "Put an earlier version of a note back.",
-    "trash": "The deleted notes: see them, bring them back.",
-    "deletions": "Deletions held back because they are many: see, confirm or undo them.",
-    "explain": "Why a file is as it is: base, disk, server, and the rule that applies.",
+    "sync": "Sync once in both directions, then exit.",
+    "status": "Show what is in sync, what is not, and why.",
+    "heaps": "List your heaps and which of them are mirrored.",
+    "search": "Find notes that contain all the words (offline).",
+    "fetch": "Download files that are only on the server.",
+    "history": "List the earlier versions of a note (offline).",
+    "restore": "Restore an earlier version of a note.",
+    "trash": "List deleted notes and bring them back.",
+    "deletions": "Show, confirm or undo deletions held because there are many.",
+    "explain": "Explain why a file is in its current state (offline).",
     "serve": "Run the embedded Heaper-compatible server.",
 }
-"""Each command's one line; the command itself is ``heapsyncd.cli.<name>.command``."""
+"""Each command's one-line help. The command itself is ``heapsyncd.cli.<name>.command``."""
 
 EXIT_CODES: Final = """\b
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not signed in or refused,
@@ -45,14 +45,14 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not signed in or refus
 INTERRUPTED: Final = 130
 STOPS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 SERVICES: Final = frozenset({"run", "serve"})
-"""Commands whose ordinary end is to be told to stop."""
+"""Commands for which a request to stop is the ordinary end."""
 
 
 class Commands(click.Group):
-    """A group that knows its commands by name and imports only the one that is called."""
+    """A group that knows its commands by name and imports only the called one."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """The names, in the order in which they are met."""
+        """Return the names, in the order of first use."""
         return list(COMMANDS)
 
     def get_command(
@@ -60,7 +60,7 @@ class Commands(click.Group):
         ctx: click.Context,  # noqa: ARG002 - click's signature
         cmd_name: str,
     ) -> click.Command | None:
-        """Import a command; None for a name that is none."""
+        """Import a command. Returns None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"heapsyncd.cli.{cmd_name}")
@@ -80,60 +80,64 @@ class Commands(click.Group):
 @click.command(
     cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.option("--config", "path", metavar="FILE", help="The configuration to use.")
-@click.option("-v", "--verbose", is_flag=True, help="Log everything.")
-@click.option("-q", "--quiet", is_flag=True, help="Log errors only.")
+@click.option("--config", "path", metavar="FILE", help="The configuration file to use.")
+@click.option("-v", "--verbose", is_flag=True, help="Log everything, for debugging.")
+@click.option("-q", "--quiet", is_flag=True, help="Log only errors.")
 @click.version_option(__version__, prog_name="heapsyncd")
 @click.pass_context
 def cli(ctx: click.Context, path: str | None, *, verbose: bool, quiet: bool) -> None:
-    """Mirrors Heaper heaps to folders of markdown files, both ways."""
-    take_signals(ctx.invoked_subcommand)
+    """Mirror Heaper heaps to folders of markdown files, in both directions."""
+    unblock_signals(ctx.invoked_subcommand)
     if verbose and quiet:
-        raise click.UsageError("--verbose and --quiet exclude each other.")
+        raise click.UsageError("--verbose and --quiet exclude each other; give one of them.")
     found = Path(path).absolute() if path else config.default_path(os.environ)
     ctx.obj = Options(found, "debug" if verbose else "error" if quiet else None)
 
 
-def take_signals(command: str | None) -> None:
-    """Let the signals through that were held back (``__main__``).
+def unblock_signals(command: str | None) -> None:
+    """Unblock the signals that ``__main__`` blocked.
 
-    A service exits with 0 from now on; once it runs, it ends in order instead. It exits at once:
-    there is nothing yet to put in order, and an exception could be raised in an import, or in what
-    swallows it.
+    From now on a service exits with 0 when told to stop; once it runs, it shuts down in order
+    instead. Here it exits at once: there is nothing to shut down yet, and an exception could be
+    raised inside an import or be swallowed.
     """
     if command in SERVICES:
         for number in STOPS:
-            signal.signal(number, _exit_well)
+            signal.signal(number, _exit_success)
         atexit.register(_ignore_stops)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
-def _exit_well(_number: int, _frame: object) -> None:
+def _exit_success(_number: int, _frame: object) -> None:
     os._exit(0)
 
 
 def _ignore_stops() -> None:
-    """For the very end: the interpreter takes its handlers off, and the default would kill."""
+    """Ignore stop signals at the very end.
+
+    The interpreter removes its handlers before it ends, and the default action would kill the
+    process.
+    """
     for number in STOPS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit with its code; an error is said on stderr, never as a traceback."""
+    """Run a command and exit with its code. Errors go to stderr, never as a traceback."""
     try:
         code = cli.main(args=arguments, prog_name="heapsyncd", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has gone: nobody is left to tell, not even at exit.
+        # The reader of our output is gone. Python must not try to flush it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    except BaseException as error:  # noqa: BLE001 - the last place: all of them end here
+    except BaseException as error:  # noqa: BLE001 - the outermost handler
         code = _report(error)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _report(error: BaseException) -> int:
-    """Say what ended the command; return the exit code."""
+    """Print what ended the command. Returns the exit code."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
@@ -146,21 +150,21 @@ def _report(error: BaseException) -> int:
     if isinstance(error, click.ClickException):
         _say(error.format_message())
         return error.exit_code
-    causes = leaves(error)
+    causes = leaf_errors(error)
     if any(isinstance(cause, (KeyboardInterrupt, click.Abort)) for cause in causes):
         return INTERRUPTED
-    if (cause := meant(error)) is None:
+    if (cause := expected_error(error)) is None:
         return _report_bug(error)
     _say(*dict.fromkeys(map(str, causes)))
     return cause.exit_code
 
 
 def _report_bug(error: BaseException) -> int:
-    bug = next(cause for cause in leaves(error) if not isinstance(cause, HeapsyncdError))
+    bug = next(cause for cause in leaf_errors(error) if not isinstance(cause, HeapsyncdError))
     text = " ".join(str(bug).split())[:300]
     _say(
         f"internal error: {type(bug).__name__}: {text}",
-        "This is a bug of heapsyncd. Run it again with --verbose for the details of a report.",
+        "This is a bug in heapsyncd. Run the command again with --verbose and report the details.",
     )
     if {"-v", "--verbose"} & set(sys.argv):
         say(*"".join(traceback.format_exception(error)).split("\n"), err=True)

@@ -1,7 +1,7 @@
-"""What the commands print: everything goes through here on its way to a terminal.
+"""Everything the commands print.
 
-Titles, texts, paths and a server's words are other people's. What would steer a terminal, or turn
-a line's direction around, is replaced before a person sees it, and escaped in JSON.
+Titles, texts, paths and server messages come from other people. What would control a terminal or
+reverse a line's direction is replaced before a person sees it, and escaped in JSON.
 """
 
 import sys
@@ -14,7 +14,7 @@ from heapsyncd.logs import json_text, printable
 
 
 def say(*lines: str, err: bool = False) -> None:
-    """Print lines for people, each on one line."""
+    """Print lines for people; a line never breaks into several."""
     for line in lines:
         click.echo(printable(line), err=err)
 
@@ -25,7 +25,7 @@ def say_json(value: Any) -> None:
 
 
 def say_text(data: bytes) -> None:
-    """Print a note's text: its exact bytes, unless somebody looks on."""
+    """Print a note's text: exact bytes into a pipe, made printable on a terminal."""
     if not sys.stdout.isatty():
         click.echo(data, nl=False)
         return
@@ -33,8 +33,11 @@ def say_text(data: bytes) -> None:
     click.echo("\n".join(map(printable, text.split("\n"))), nl=False)
 
 
-def moment(ms: int) -> str:
-    """A time for people; what no calendar holds is said as it is."""
+def format_time(ms: int) -> str:
+    """Format a time in milliseconds for people.
+
+    Outside the calendar the number itself is shown.
+    """
     try:
         return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(" ", "seconds")
     except (ValueError, OverflowError, OSError):

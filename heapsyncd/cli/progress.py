@@ -1,4 +1,4 @@
-"""A progress bar, on a terminal only."""
+"""A progress bar, only on a terminal."""
 
 import contextlib
 import sys
@@ -19,7 +19,7 @@ from heapsyncd.sync.report import Progress
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
-    """What takes the steps of longer work; None when stdout is no terminal."""
+    """Yield a function that takes progress reports, None if stdout is not a terminal."""
     if not sys.stdout.isatty():
         yield None
         return
@@ -30,7 +30,7 @@ def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
         TimeRemainingColumn(),
     )
     tasks: dict[str, TaskID] = {}
-    # Transient: what remains on the screen is the verdict. Logs go to stderr, past the bars.
+    # Transient, so that only the result stays on the screen. Logs go to stderr, past the bars.
     with Bars(*columns, console=Console(), transient=True) as bars:
 
         def step(progress: Progress) -> None:
@@ -48,7 +48,7 @@ def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
 
 
 def count(progress: Progress) -> str:
-    """How far it is: ``12/300 notes`` or ``3.4/60.0 MB``."""
+    """Return the progress for people: ``12/300 notes`` or ``3.4/60.0 MB``."""
     if progress.unit == "bytes":
         return f"{progress.done / 1e6:.1f}/{progress.total / 1e6:.1f} MB"
     return f"{progress.done}/{progress.total} {progress.unit}"

@@ -1,4 +1,4 @@
-"""``run``: the daemon in the foreground."""
+"""``run``: the daemon, in the foreground."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import structlog
 
 from heapsyncd import logs
 from heapsyncd.cli.settings import Options, load_with_keys, pass_options
-from heapsyncd.config import Config, in_clear
+from heapsyncd.config import Config, plaintext_warning
 
 log = structlog.get_logger()
 
@@ -17,14 +17,14 @@ log = structlog.get_logger()
 def command(options: Options) -> None:
     """Mirror every account until SIGTERM or SIGINT.
 
-    SIGHUP reads the configuration again. Made for systemd (Type=notify), but runs anywhere.
+    SIGHUP reloads the configuration. Made for systemd (Type=notify), but runs anywhere.
     """
 
     def load() -> Config:
         config = load_with_keys(options.path)
         logs.configure(config.log, level=options.level)
         for account in config.accounts:
-            if warning := in_clear(account.server):
+            if warning := plaintext_warning(account.server):
                 log.warning(warning, account=account.name)
         return config
 

@@ -1,4 +1,4 @@
-"""``search``: the words of the notes, offline."""
+"""``search``: find words in notes, offline."""
 
 import asyncio
 from dataclasses import asdict
@@ -11,18 +11,18 @@ from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 
 LIMIT: Final = 50
-"""So many notes are shown at most."""
+"""The maximum number of notes shown."""
 
 
 @click.command("search")
 @click.argument("query", nargs=-1, required=True)
-@click.option("--heap", metavar="NAME", help="Only this heap, by title or id.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--heap", metavar="NAME", help="Search only this heap (title or id).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_options
 def command(options: Options, query: tuple[str, ...], heap: str | None, *, as_json: bool) -> None:
-    """Find notes that have all the words; works offline.
+    """Find notes that contain all the words. Works offline.
 
-    The last word may be a beginning.
+    The last word may be the beginning of a word.
     """
     config = load(options.path)
     found = asyncio.run(_search(config, " ".join(query), heap))

@@ -1,4 +1,4 @@
-"""``serve``: the embedded Heaper-compatible server on its own."""
+"""``serve``: run the embedded Heaper-compatible server on its own."""
 
 import asyncio
 import signal
@@ -24,20 +24,24 @@ DEFAULT_PORT: Final = 8790
     type=click.Path(file_okay=False, path_type=Path),
     default="heapsyncd-server",
     show_default=True,
-    help="Where everything is kept.",
+    help="The directory for all data.",
 )
 @click.option(
-    "--accept", "keys", multiple=True, metavar="KEY", help="A public key that may sign in."
+    "--accept",
+    "keys",
+    multiple=True,
+    metavar="KEY",
+    help="A public key that may sign in; may be repeated.",
 )
 @click.option(
-    "--open", "everybody", is_flag=True, help="Any key may sign in; only on this machine."
+    "--open", "everybody", is_flag=True, help="Let any key sign in; only on this machine."
 )
 @click.option(
     "--trusted-proxy",
     "proxies",
     multiple=True,
     metavar="ADDRESS",
-    help="A proxy (or its network) in front: whom its X-Forwarded-For names is who calls.",
+    help="A proxy (or its network) in front, whose X-Forwarded-For names the caller.",
 )
 @pass_options
 def command(
@@ -52,12 +56,12 @@ def command(
 ) -> None:
     """Run the embedded Heaper-compatible server until SIGTERM or SIGINT.
 
-    Who may sign in: whom --accept names (may be repeated), or the data directory's file
-    `accounts`. Without either a new server prints a code: the first device that brings it, with
+    Keys that may sign in: those given with --accept, and those in the file `accounts` of the data
+    directory. Without either, a new server prints a code. The first device that presents it, with
     `heapsyncd setup --code CODE`, becomes the owner.
 
-    It speaks plain HTTP. For other machines put a proxy with TLS in front of it, and name that
-    with --trusted-proxy, so that each caller is counted by their own address.
+    The server speaks plain HTTP. For other machines put a proxy with TLS in front of it and name
+    it with --trusted-proxy, so that each caller is counted by their own address.
     """
     from heapsyncd.server import Accept, serve
     from heapsyncd.server.addresses import is_loopback
@@ -65,17 +69,17 @@ def command(
     logs.configure(Log(), level=options.level)
     if everybody and (proxies or not is_loopback(host)):
         raise click.UsageError(
-            "--open would let in whoever reaches the server from elsewhere; name keys with "
-            "--accept, or leave both away and use the code that is printed."
+            "--open would let in anyone who can reach the server; name keys with "
+            "--accept, or omit both and use the code that is printed."
         )
 
     def ready(url: str, code: str | None) -> None:
         say(f"Listening on {url}, data in {data.absolute()}")
         if code is not None:
-            say("Nobody can sign in yet. Who brings this code first becomes the owner:")
+            say("Nobody can sign in yet. The first device with this code becomes the owner:")
             say(f"  heapsyncd setup --server {url} --code {code}")
         if not is_loopback(host):
-            say("This is plain HTTP: put a proxy with TLS in front of it.", err=True)
+            say("The server speaks plain HTTP; put a proxy with TLS in front of it.", err=True)
 
     serving = serve(
         data,
@@ -89,7 +93,7 @@ def command(
 
 
 async def _until_signalled(serving: Coroutine[None, None, None]) -> None:
-    """Being told to stop is the ordinary end of a server: no error, exit 0."""
+    """Run until done or signalled. A signal is the ordinary end: no error, exit 0."""
     task = asyncio.create_task(serving)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""Edge: the configuration file, read for the commands."""
+"""Edge: read the configuration file for the commands."""
 
 import os
 import stat
@@ -15,22 +15,22 @@ from heapsyncd.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What stands before the command's name."""
+    """The options given before the command's name."""
 
     path: Path
     """The configuration file, absolute."""
     level: str | None = None
-    """Log level asked for with --verbose or --quiet."""
+    """The log level requested with --verbose or --quiet."""
 
 
 pass_options = click.make_pass_decorator(Options)
 
 
 def load(path: Path) -> Config:
-    """Read the configuration; the keys are left alone.
+    """Read the configuration without the keys.
 
     Raises:
-        ConfigError: absent, unreadable, writable by everybody or wrong.
+        ConfigError: the file is missing, unreadable, writable by everybody or invalid.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -47,7 +47,7 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path} can't be read: {error.strerror}.") from error
     if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
         raise ConfigError(
-            f"{path} can be written by everybody (mode {stat.S_IMODE(mode):o}), who could name"
+            f"{path} is writable by everybody (mode {stat.S_IMODE(mode):o}), who could name"
             f" another server in it; run: chmod o-w {path}"
         )
     return config.parse(text, path, os.environ)
@@ -57,7 +57,7 @@ def load_with_keys(path: Path) -> Config:
     """Read the configuration and the key of every account.
 
     Raises:
-        ConfigError: also when a key file is absent, readable by others or no key.
+        ConfigError: as ``load``; also if a key file is missing, readable by others or invalid.
     """
     loaded = load(path)
     accounts = [replace(a, seed=read_key(a, path)) for a in loaded.accounts]

@@ -1,8 +1,7 @@
-"""``setup``: from a server's address to a configuration that works."""
+"""``setup``: from a server's address to a working configuration."""
 
 import asyncio
 import os
-import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +23,7 @@ from heapsyncd.errors import (
     SignInRefused,
 )
 from heapsyncd.model import Heap
+from heapsyncd.own_files import write_whole
 
 DEFAULT_FOLDER: Final = "~/Heaps"
 _FILE = click.Path(path_type=Path)
@@ -31,13 +31,17 @@ _FILE = click.Path(path_type=Path)
 
 @click.command("setup")
 @click.option("--server", metavar="URL", help="The server's address, https://…")
-@click.option("--account", "name", default="home", show_default=True, help="A name of yours.")
-@click.option("--folder", type=_FILE, help=f"The mirror.  [default: {DEFAULT_FOLDER}]")
-@click.option("--kind", type=click.Choice(get_args(Kind)), default="heaper", show_default=True)
-@click.option("--key-file", type=_FILE, help="The key.  [default: NAME.key beside the config]")
 @click.option(
-    "--code", default="", help="What a new `heapsyncd serve` printed: its first device owns it."
+    "--account", "name", default="home", show_default=True, help="A name of your choice."
 )
+@click.option(
+    "--folder", type=_FILE, help=f"The folder for the mirror.  [default: {DEFAULT_FOLDER}]"
+)
+@click.option("--kind", type=click.Choice(get_args(Kind)), default="heaper", show_default=True)
+@click.option(
+    "--key-file", type=_FILE, help="The key file.  [default: NAME.key beside the config]"
+)
+@click.option("--code", default="", help="The one-time code that a new `heapsyncd serve` printed.")
 @pass_options
 def command(
     options: Options,
@@ -48,39 +52,39 @@ def command(
     key_file: Path | None,
     code: str,
 ) -> int:
-    """Write the configuration and (when absent) a fresh key, sign in and list the heaps.
+    """Write the configuration and a key (if missing), sign in and list the heaps.
 
-    Run again it changes nothing that is there, and tries to sign in again. Every account gets a
-    key of its own: a server that knows one key for another server too could sign in there with it.
+    Run again, it keeps what exists and only signs in again. Every account gets its own key: a
+    server to which you sign in with a key could use that key to sign in to another server.
     """
     logs.configure(Log(level="warning"), level=options.level)
     loaded = load(options.path) if options.path.exists() else None
     added = None
-    if loaded is not None and (account := _named(loaded, name)) is not None:
+    if loaded is not None and (account := _find_account(loaded, name)) is not None:
         _check_same(account, options.path, server, folder, key_file)
     else:
-        account = _asked(options.path, server, name, folder, kind, key_file)
+        account = _new_account(options.path, server, name, folder, kind, key_file)
         _check_key(account, options.path)
-        added = _text_with(options.path, account)
+        added = _config_text_with(options.path, account)
         loaded = config.parse(added, options.path, os.environ)
-        account = _named(loaded, name) or account
-    _key(account)
-    if warning := config.in_clear(account.server):
+        account = _find_account(loaded, name) or account
+    _make_key_if_missing(account)
+    if warning := config.plaintext_warning(account.server):
         say(f"heapsyncd: {warning}", err=True)
     account = replace(account, seed=read_key(account, options.path))
-    # What is wrong, a cache of another server too, is said before the configuration is written.
+    # Find problems, also a cache that belongs to another server, before writing anything.
     found = asyncio.run(_heaps(account, loaded.state_dir, code))
     if added is not None:
         _write(options.path, added, account.folder)
         say(f"Wrote [accounts.{name}] to {options.path}")
-    return _tell(account, found)
+    return _print_result(account, found)
 
 
-def _named(loaded: Config, name: str) -> Account | None:
+def _find_account(loaded: Config, name: str) -> Account | None:
     return next((account for account in loaded.accounts if account.name == name), None)
 
 
-def _asked(
+def _new_account(
     path: Path,
     server: str | None,
     name: str,
@@ -88,11 +92,11 @@ def _asked(
     kind: Kind,
     key_file: Path | None,
 ) -> Account:
-    """A new account from the options, and from questions when somebody sits at a terminal."""
+    """Return a new account from the options, asking for missing ones on a terminal."""
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if server is None:
         if not terminal:
-            raise click.UsageError("--server URL is missing.")
+            raise click.UsageError("--server is missing; give the server's address, --server URL.")
         server = click.prompt("The server's address", type=str)
     if folder is None:
         folder = Path(DEFAULT_FOLDER)
@@ -106,69 +110,63 @@ def _asked(
         key_file=(key_file or path.parent / f"{name}.key").expanduser().absolute(),
     )
     if not config.ACCOUNT_NAME.fullmatch(name):
-        raise click.UsageError("--account has letters, digits, - and _ only.")
+        raise click.UsageError("--account may have only letters, digits, - and _.")
     return account
 
 
 def _check_same(
     account: Account, path: Path, server: str | None, folder: Path | None, key_file: Path | None
 ) -> None:
+    """Refuse options that contradict the existing account."""
     given = {
         "server": (server and server.rstrip("/"), account.server),
         "folder": (folder and folder.expanduser().absolute(), account.folder),
         "key_file": (key_file and key_file.expanduser().absolute(), account.key_file),
     }
-    for key, (wanted, stands) in given.items():
-        if wanted is not None and wanted != stands:
+    for key, (wanted, existing) in given.items():
+        if wanted is not None and wanted != existing:
             raise ConfigError(
-                f"{path}: [accounts.{account.name}] exists with `{key}` {stands}; "
-                "edit the file, or give --account another name."
+                f"{path}: [accounts.{account.name}] exists with `{key}` {existing}; "
+                "edit the file, or choose another name with --account."
             )
 
 
 def _check_key(account: Account, path: Path) -> None:
-    """Refuse a key that signs in to another server already."""
+    """Refuse a key that already signs in to another server."""
     for other in load(path).accounts if path.exists() else ():
         if other.key_file == account.key_file and other.server != account.server:
             raise ConfigError(
                 f"{account.key_file} is the key for {other.server}: either server could sign in to"
-                " the other with it. Leave --key-file out, and a new one is made."
+                " the other with it. Omit --key-file to get a new key."
             )
 
 
-def _key(account: Account) -> None:
+def _make_key_if_missing(account: Account) -> None:
     if make_key(account.key_file):
-        say(f"Made a key: {account.key_file}. Keep a copy: it is all that signs you in.")
+        say(f"Made a key: {account.key_file}. Keep a copy: nothing else can sign you in.")
 
 
-def _text_with(path: Path, account: Account) -> str:
-    """The configuration with the account's section; what stands there is kept as it is."""
+def _config_text_with(path: Path, account: Account) -> str:
+    """Return the configuration's text with the account's section appended."""
     before = path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" if path.exists() else ""
     return before + config.render_account(account)
 
 
 def _write(path: Path, text: str, folder: Path) -> None:
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with beside.open("x", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(path)
+        write_whole(path, text, 0o666, replace=True)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise FolderTrouble(f"{error.filename} can't be written: {error.strerror}.") from error
 
 
 async def _heaps(
     account: Account, state_dir: Path, code: str
 ) -> Sequence[tuple[Heap, bool]] | HeapsyncdError:
-    """Sign in and list the heaps; or why not, which may be otherwise next time.
+    """Sign in and list the heaps. Returns the error if a later attempt may succeed.
 
     Raises:
-        OtherServer: the account's cache belongs to another one.
+        OtherServer: the account's cache belongs to another server.
     """
     from heapsyncd.sync.runtime.account import list_heaps
 
@@ -180,17 +178,23 @@ async def _heaps(
         return error
 
 
-def _tell(account: Account, found: Sequence[tuple[Heap, bool]] | HeapsyncdError) -> int:
+def _print_result(account: Account, found: Sequence[tuple[Heap, bool]] | HeapsyncdError) -> int:
+    """Print the heaps, or the error and what to do. Returns the exit code."""
     from heapsyncd.wire.signin import public_key
 
     if isinstance(found, HeapsyncdError):
         say(f"heapsyncd: {found}", err=True)
         if isinstance(found, SignInRefused):
             assert account.seed is not None
-            say("The server's operator has to accept this public key:", err=True)
+            say("Ask the server's operator to accept this public key:", err=True)
             say(f"  {public_key(account.seed)}", err=True)
-            say("A new `heapsyncd serve` printed a code: give it with --code.", err=True)
-        say("Configuration and key are kept; then run `heapsyncd setup` again.", err=True)
+            say(
+                "If it is a new `heapsyncd serve`, pass the code it printed with --code.", err=True
+            )
+        say(
+            "Configuration and key are kept; once it is solved, run `heapsyncd setup` again.",
+            err=True,
+        )
         return found.exit_code
     say(f"Signed in to {account.server}")
     for heap, mirrored in found:

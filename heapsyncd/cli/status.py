@@ -1,4 +1,4 @@
-"""``status``: what is in sync, what is not, and why; from the daemon, or from the cache."""
+"""``status``: what is in sync, what is not, and why; from the daemon or from the cache."""
 
 import asyncio
 import sys
@@ -15,7 +15,7 @@ from heapsyncd.errors import TryLater
 
 WATCH_EVERY_S: Final = 1.0
 DETAIL_LINES: Final = 10
-"""So many problems, notices and transfers are shown for a heap; --json holds them all."""
+"""How many problems, notices and transfers are shown per heap. --json has all."""
 
 _WAY: Final = {"up": "to send", "down": "to receive"}
 
@@ -24,13 +24,13 @@ Status = Mapping[str, Any]
 
 
 @click.command("status")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.option("--watch", is_flag=True, help="Go on, showing each change, until interrupted.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--watch", is_flag=True, help="Keep running and show each change.")
 @pass_options
 def command(options: Options, *, as_json: bool, watch: bool) -> None:
-    """What is in sync, what is not, and why.
+    """Show what is in sync, what is not, and why.
 
-    Asks the running daemon; without one, says what the cache knows.
+    Asks the running daemon. Without one, it shows what the cache knows.
     """
     config = load(options.path)
     logs.configure(config.log, level=options.level)
@@ -38,12 +38,12 @@ def command(options: Options, *, as_json: bool, watch: bool) -> None:
 
 
 async def read(config: Config) -> tuple[Status, str | None]:
-    """The status, and a remark on where it comes from when it is not the running daemon."""
-    remark = "No daemon runs; this is what the cache knows (changes made since are not in it)."
+    """Return the status, and a remark on its source if that is not the running daemon."""
+    remark = "No daemon is running; this is the last known state, without later changes."
     try:
         answer = await control.ask(config.state_dir, "status")
     except TryLater as error:
-        answer, remark = None, f"{error} This is what the cache knows."
+        answer, remark = None, f"{error} This is the last known state."
     if answer is not None:
         return answer, None
     from heapsyncd.sync.offline.status import cached_status
@@ -77,7 +77,7 @@ def _show(status: Status, remark: str | None, *, as_json: bool) -> None:
 
 
 def render(status: Status) -> Iterator[str]:
-    """The status as lines for people."""
+    """Yield the status as lines for people."""
     for account in status["accounts"]:
         yield f"{account['name']}: {account['state']}"
         if account["error"]:
@@ -85,7 +85,7 @@ def render(status: Status) -> Iterator[str]:
         for heap in account["heaps"]:
             yield from _heap(heap)
     if any(heap["notices"] for account in status["accounts"] for heap in account["heaps"]):
-        yield "(`heapsyncd history PATH` shows the texts of a review, --seen ends it)"
+        yield "(`heapsyncd history PATH` shows the texts of a review, --seen marks it as done)"
 
 
 def _heap(heap: Mapping[str, Any]) -> Iterator[str]:
@@ -109,7 +109,7 @@ def _heap(heap: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _problem(problem: Mapping[str, Any], folder: str) -> str:
-    # The folder itself is named in the heap's line, and in what ails it.
+    # The heap's line and the reason already name the folder itself.
     where = "" if problem["path"] == folder else f"{problem['path']}: "
     return f"{'minor' if problem.get('minor') else 'problem'}: {where}{problem['reason']}"
 

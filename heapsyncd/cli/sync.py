@@ -1,4 +1,4 @@
-"""``sync``: one full pass, and a verdict."""
+"""``sync``: one full pass, and how it ended."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from heapsyncd.cli.settings import Options, load_with_keys, pass_options
 from heapsyncd.sync.report import Verdict
 
 LEFT_LINES: Final = 8
-"""So many lines of what is left are shown for an account."""
+"""How many lines of what is left are shown per account."""
 
 
 @click.command("sync")
@@ -21,15 +21,15 @@ LEFT_LINES: Final = 8
     "timeout_s",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Give up after so long.",
+    help="Give up after this time.",
 )
 @pass_options
 def command(options: Options, timeout_s: float | None) -> int:
-    """One full pass both ways, then exit: 0 when folder and server agree.
+    """Sync once in both directions, then exit: 0 if folder and server agree.
 
-    Otherwise 3 (the server refuses the key), 4 (it can't be reached) or 1 (something is left;
-    what, is said). What is never mirrored (symlinks, special files, notes and names that are no
-    UTF-8 text) is said too, and is no failure unless it took the place of something mirrored.
+    Other exit codes: 3 the server refuses the key, 4 it cannot be reached, 1 something is left,
+    which is listed. What is never mirrored (symlinks, special files, notes and names that are not
+    UTF-8) is listed too. It only counts as left if it took the place of something mirrored.
     """
     config = load_with_keys(options.path)
     logs.configure(config.log, level=options.level)
@@ -38,23 +38,23 @@ def command(options: Options, timeout_s: float | None) -> int:
 
     with progress_bar() as progress:
         verdicts = asyncio.run(run_once(config, timeout_s=timeout_s, progress=progress))
-    return tell(verdicts)
+    return print_verdicts(verdicts)
 
 
-def tell(verdicts: Mapping[str, Verdict]) -> int:
-    """Print how the pass ended for each account; return the exit code."""
+def print_verdicts(verdicts: Mapping[str, Verdict]) -> int:
+    """Print how the pass ended for each account. Returns the exit code."""
     for name, verdict in verdicts.items():
         good = verdict.exit_code == 0
         say(f"{name}: {verdict.state}", err=not good)
-        lines = [*verdict.left, *(f"minor: {line}" for line in verdict.told)]
+        lines = [*verdict.left, *(f"minor: {line}" for line in verdict.minor)]
         for line in lines[:LEFT_LINES]:
             say(f"  {line}", err=True)
         if (more := len(lines) - LEFT_LINES) > 0:
             say(f"  and {more} more; `heapsyncd status` lists them", err=True)
-    return worst(verdict.exit_code for verdict in verdicts.values())
+    return worst_exit_code(verdict.exit_code for verdict in verdicts.values())
 
 
-def worst(codes: Iterable[int]) -> int:
-    """The exit code of several: what a person must mend comes before what time mends."""
+def worst_exit_code(codes: Iterable[int]) -> int:
+    """Return the exit code for several: what a person must fix precedes what time fixes."""
     found = set(codes)
     return next((code for code in (2, 3, 5, 4) if code in found), max(found, default=0))

@@ -1,4 +1,4 @@
-"""``trash``: deleted notes, and how they come back."""
+"""``trash``: list deleted notes and bring them back."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from heapsyncd import logs
-from heapsyncd.cli.output import moment, say, say_json
+from heapsyncd.cli.output import format_time, say, say_json
 from heapsyncd.cli.paths import spellings
 from heapsyncd.cli.restore import put_back
 from heapsyncd.cli.settings import Options, load, load_with_keys, pass_options
@@ -23,26 +23,26 @@ from heapsyncd.errors import UserError
     multiple=True,
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="Bring back what stood there: a note, or a directory with all that was in it.",
+    help="Bring back a note, or a directory with everything in it; may be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_options
 def command(options: Options, paths: Sequence[Path], *, as_json: bool) -> None:
-    """The deleted notes, the latest first; works offline.
+    """List the deleted notes, latest first. Works offline.
 
-    They are in the server's trash; --restore (which may be given many times) takes them out, with
-    their ids and their history, and brings the files back.
+    They are in the server's trash. --restore takes them out, with their ids and their history, and
+    brings the files back.
     """
     config = load_with_keys(options.path) if paths else load(options.path)
     logs.configure(config.log, level=options.level)
     if paths:
-        told = asyncio.run(_restore(config, paths))
+        restored = asyncio.run(_restore(config, paths))
         if as_json:
-            say_json({"restored": told})
+            say_json({"restored": restored})
         else:
-            say(*(f"{one['path']}: taken out of the trash" for one in told))
+            say(*(f"{one['path']}: taken out of the trash" for one in restored))
         return
-    accounts = asyncio.run(_listed(config))
+    accounts = asyncio.run(_list_trash(config))
     if as_json:
         say_json({"accounts": accounts})
         return
@@ -50,32 +50,32 @@ def command(options: Options, paths: Sequence[Path], *, as_json: bool) -> None:
 
 
 async def _restore(config: Config, paths: Sequence[Path]) -> list[dict[str, Any]]:
-    told = []
+    restored = []
     for path in paths:
         found = await put_back(config, spellings(path), trash=True)
         if not found:
             raise UserError(
-                f"{path}: nothing that stood there is in the trash; `heapsyncd trash` lists it."
+                f"{path}: nothing from this path is in the trash; `heapsyncd trash` lists it."
             )
-        told += found
-    return told
+        restored += found
+    return restored
 
 
-async def _listed(config: Config) -> list[dict[str, Any]]:
+async def _list_trash(config: Config) -> list[dict[str, Any]]:
     from heapsyncd.sync.offline.versions import trash
 
     return [{"name": a.name, "heaps": await trash(a, config.state_dir)} for a in config.accounts]
 
 
 def render(accounts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The trash as lines for people."""
+    """Yield the trash as lines for people."""
     total = 0
     for account in accounts:
         for heap in account["heaps"]:
             total += len(heap["trash"])
             for one in heap["trash"]:
                 path = Path(heap["folder"], one["path"] or f"{one['title']}.md")
-                yield f"{moment(one['deleted_at_ms'])}  {path}"
+                yield f"{format_time(one['deleted_at_ms'])}  {path}"
     if not total:
         yield "the trash is empty"
         return

@@ -1,10 +1,11 @@
-"""Differences between two texts and two lists of blocks, small and stable under concurrent edits.
+"""Compute differences between texts and between lists of blocks, stable under concurrent edits.
 
-``text``: word first, then by characters inside similar words; nearly as small as a character
-diff, but two people's edits of one sentence merge to words. ``blocks``: equal subtrees fix
-anchors, what lies between is paired by similarity, so that a changed paragraph stays the paragraph
-it was. ``sequences``: the common subsequence both rest on, bounded in time. ``ends``: what two
-texts at one place have in common. ``transplant``: an author's edits of one text, made in another.
+``text``: by words first, then by characters inside similar words; nearly as small as a character
+diff, but two people's edits of one sentence merge to words. ``blocks``: equal subtrees are
+anchors, and what lies between them is paired by similarity, so that a changed paragraph keeps its
+identity. ``sequences``: the common subsequence that both build on, bounded in time. ``ends``: what
+two texts inserted at one position have in common. ``transplant``: an author's edits of one text,
+applied to another.
 """
 
 from heapsyncd.diff.blocks import SIMILAR, align, equal_ends, similarity

@@ -1,4 +1,4 @@
-"""Differences between two lists of blocks."""
+"""Align two lists of blocks."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,23 +12,29 @@ from heapsyncd.diff.text import TOKEN
 from heapsyncd.tree import Block
 
 Pair = tuple[int | None, int | None]
+"""The indexes of a block in the old and in the new list; None where it is absent."""
 
 SIMILAR = 0.4
-"""Two blocks at least this alike are one block that was edited."""
+"""Two blocks with at least this similarity are one block that was edited."""
 
 _BY_ATTRS = frozenset({"opaque", "files", "rule"})
+"""Kinds that are compared by their attributes instead of their words."""
 _WINDOW = 60
+"""The most blocks on either side that are aligned pair by pair."""
 _FEW = 8
-"""More texts at once are hardly replaced one by one, and whether they moved is asked of each."""
+"""The most texts that are paired in place although unlike; more at once are rarely replaced one by
+one, and each has to be checked for having moved.
+"""
 _LONG_TEXT = 1500
+"""Longer texts, in characters, are compared by their words only."""
 
 
 def align(old: Sequence[Block], new: Sequence[Block]) -> list[Pair]:
     """Pair two child lists in order.
 
     Returns:
-        ``(i, j)`` for a block kept or edited (same kind, equal or similar), ``(i, None)`` for one
-        deleted, ``(None, j)`` for one inserted; i and j each ascend, and each occurs once.
+        ``(i, j)`` for a block kept or edited (same kind, equal or similar), ``(i, None)`` for a
+        deleted one, ``(None, j)`` for an inserted one. i and j ascend, and each occurs once.
     """
     head, tail = equal_ends(old, new)
     out: list[Pair] = [(k, k) for k in range(head)]
@@ -51,7 +57,7 @@ def _pairs(i: int, j: int, n: int) -> list[Pair]:
 
 
 def equal_ends(old: Sequence[Block], new: Sequence[Block]) -> tuple[int, int]:
-    """How many blocks are equal at the head, and of the rest at the tail."""
+    """Count the equal blocks at the start, and at the end of the rest."""
     most = min(len(old), len(new))
     head = 0
     while head < most and old[head] == new[head]:
@@ -63,8 +69,9 @@ def equal_ends(old: Sequence[Block], new: Sequence[Block]) -> tuple[int, int]:
 
 
 def _stays(a: Block, b: Block) -> bool:
-    """Whether one block in the place of another is that one, edited, so that no others need be
-    looked at: most children of a container are as they were, or a text is alike.
+    """Tell whether two blocks in one place are the same one, edited, without looking at others.
+
+    Most children of a container are unchanged, or a text is similar.
     """
     if a.kind != b.kind:
         return False
@@ -75,7 +82,7 @@ def _stays(a: Block, b: Block) -> bool:
 
 
 def similarity(a: Block, b: Block) -> float:
-    """How alike two blocks' content is, 0 to 1, whatever their kinds."""
+    """Return the similarity of two blocks' content, 0 to 1, whatever their kinds."""
     if a == b:
         return 1.0
     if a.kind in _BY_ATTRS or b.kind in _BY_ATTRS:
@@ -100,18 +107,18 @@ def _alike(a: _Words, b: _Words) -> float:
     if a.bag is None or b.bag is None:
         alike = float(Indel.normalized_similarity(a.text, b.text))
         return max(alike, SIMILAR) if _grown(a.text, b.text) else alike
-    # Long texts: the share of common words, linear and good enough to choose partners by.
+    # Long texts: the share of common words takes linear time and is good enough to pair blocks.
     return 2 * sum((a.bag & b.bag).values()) / (a.bag.total() + b.bag.total())
 
 
 def _grown(a: str, b: str) -> bool:
-    """Whether something was only written before or after a text, or taken away there."""
+    """Tell whether one text is the other with text added only before or only after it."""
     short, long = sorted((a, b), key=len)
     return bool(short) and (long.startswith(short) or long.endswith(short))
 
 
 def _same_lead(a: Block, b: Block) -> bool:
-    """Whether two items begin with the same words."""
+    """Tell whether two items start with the same words."""
     if not a.children or not b.children:
         return False
     return a.children[0] == b.children[0] and bool(a.children[0].words())
@@ -125,7 +132,7 @@ def _attrs_alike(a: Block, b: Block) -> float:
 
 
 def _numbered(old: Sequence[Block], new: Sequence[Block]) -> tuple[list[int], list[int]]:
-    """Equal blocks as equal numbers, which compare and hash faster."""
+    """Replace equal blocks by equal numbers, which compare and hash faster."""
     seen: dict[Block, int] = {}
     return [seen.setdefault(b, len(seen)) for b in old], [
         seen.setdefault(b, len(seen)) for b in new
@@ -142,7 +149,7 @@ def _align_gap(old: Sequence[Block], new: Sequence[Block], gap: Gap) -> Iterator
     if size <= _WINDOW:
         yield from _align_window(old, new, gap)
         return
-    # Too many pairs to try them all: side by side in windows, smaller the longer the gap is.
+    # Too many pairs to try all: align proportional windows, the smaller the longer the gap is.
     count = -(-size // max(4, min(_WINDOW, 200_000 // size)))
     for k in range(count):
         a1, a2 = i1 + (i2 - i1) * k // count, i1 + (i2 - i1) * (k + 1) // count
@@ -151,10 +158,10 @@ def _align_gap(old: Sequence[Block], new: Sequence[Block], gap: Gap) -> Iterator
 
 
 def _replaced(old: Sequence[Block], new: Sequence[Block], pairs: Iterable[Pair]) -> Iterator[Pair]:
-    """The same, with texts that were replaced one by one paired however unlike they are.
+    """Pair texts that were replaced one by one, however unlike they are; the rest is unchanged.
 
-    A word for a word, say: what somebody else types into the text meanwhile then stays, while in a
-    deleted block it would be gone.
+    So a text of which every word was replaced keeps its node, and what others type into it
+    meanwhile is kept; in a deleted node it would be lost.
     """
     gone: list[int] = []
     fresh: list[int] = []
@@ -195,14 +202,16 @@ def _replaceable(old: Sequence[Block], new: Sequence[Block], i: int, j: int) -> 
 
 
 def _stands_near(block: Block, among: Sequence[Block], at: int) -> bool:
-    """Whether a text is in another block near by: it was made one of another kind."""
+    """Tell whether a text is also in another block nearby, that is, it was retyped or moved."""
     words = block.words()
     near = [*among[max(0, at - _FEW) : at], *among[at + 1 : at + _FEW + 1]]
     return any(words in b.words() for b in near if len(b.children) < _WINDOW)
 
 
 def _align_window(old: Sequence[Block], new: Sequence[Block], gap: Gap) -> Iterator[Pair]:
-    """Order-preserving pairs that maximise similarity times length, by dynamic programming."""
+    """Find the order-preserving pairs that maximise similarity times length, by dynamic
+    programming.
+    """
     i1, i2, j1, j2 = gap
     scores = Scores(old[i1:i2], new[j1:j2])
     n, m = i2 - i1, j2 - j1
@@ -231,14 +240,14 @@ def _align_window(old: Sequence[Block], new: Sequence[Block], gap: Gap) -> Itera
 
 
 class Scores:
-    """What pairs of two short lists are worth: 0 where they are not alike enough."""
+    """Scores the pairs of two short lists: 0 where blocks are not similar enough."""
 
     def __init__(self, old: Sequence[Block], new: Sequence[Block]) -> None:
         self._old, self._new = old, new
         self._words_old, self._words_new = [_words(b) for b in old], [_words(b) for b in new]
 
     def of(self, i: int, j: int) -> float:
-        """One pair's worth."""
+        """Return the score of one pair."""
         a, b = self._old[i], self._new[j]
         if a.kind != b.kind:
             return 0.0
@@ -246,13 +255,15 @@ class Scores:
         alike = similarity(a, b) if a.kind in _BY_ATTRS else _alike(x, y)
         length = max(len(x.text), len(y.text), 1)
         if a.kind == "item" and _same_lead(a, b):
-            # Indented, another item becomes most of this one's text: that makes it no other item.
+            # An item indented below this one may become most of its text: it is still this item.
             return 2.0 * length
         return alike * length if alike >= SIMILAR else 0.0
 
     def are_straight(self) -> bool:
-        """Whether each block surely goes with the one in its place: any other way leaves a block
-        out, and no pair is worth more than the longest text, or twice that with items.
+        """Tell whether pairing each block with the one in its place is certainly best.
+
+        Any other alignment leaves a block out, and no pair scores more than the length of the
+        longest text (twice that with items).
         """
         n = len(self._old)
         if n != len(self._new):

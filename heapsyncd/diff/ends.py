@@ -1,11 +1,12 @@
-"""What two texts that were written at one place have in common."""
+"""Compare two texts that were inserted at one position."""
 
 from heapsyncd.diff.sequences import shared_ends
 
 
 def common_ends(a: str, b: str, old: str) -> tuple[int, int]:
-    """How many characters, of whole words or of the text they stand for, two texts share at their
-    beginnings and ends.
+    """Count the characters that two texts share at their starts and at their ends.
+
+    Only whole words count, and all of ``old``, the text that both replace.
     """
     if a == b:
         return len(a), 0
@@ -23,8 +24,9 @@ def common_ends(a: str, b: str, old: str) -> tuple[int, int]:
 
 
 def _edge(text: str, at: int, most: int) -> bool:
-    """Whether no word goes on here; a space stays with the word behind it, if there is any on both
-    sides (``most``: where one of them ends).
+    """Tell whether no word continues across a position; a space belongs to the word after it.
+
+    ``most`` is where the shorter text ends; a space at that end stands alone.
     """
     if at == most:
         return not (at < len(text) and text[at - 1].isalnum() and text[at].isalnum())

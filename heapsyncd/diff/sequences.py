@@ -1,4 +1,4 @@
-"""What two sequences share: exactly where that is cheap, well enough where it is not."""
+"""Find what two sequences share: exactly where that is cheap, well enough where it is not."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -13,16 +13,17 @@ Gap = tuple[int, int, int, int]
 """``a[i1:i2]`` became ``b[j1:j2]``."""
 
 _TABLE_CELLS = 4_000_000
-"""Largest product of lengths given to the exact LCS: it keeps a bit a cell (half a megabyte)."""
+"""The largest product of lengths for the exact LCS, which keeps a bit a cell (half a megabyte)."""
 _MOST_EDITS = 160
+"""The most edits that Myers' algorithm looks for."""
 
 
 def matches(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[Match]:
-    """Stretches that a and b share in order.
+    """Find stretches that a and b share in order.
 
-    A longest common subsequence, or a good one where that costs too much. Bounded: a hundred
-    thousand equal elements with a few edits, or with unique ones among them, take well below a
-    second.
+    They form a longest common subsequence, or a good one where that costs too much. The time is
+    bounded: a hundred thousand equal elements with a few edits, or with unique ones among them,
+    take well below a second.
     """
     out: list[Match] = []
     todo = [(0, len(a), 0, len(b))]
@@ -63,7 +64,7 @@ def _merged(found: list[Match]) -> list[Match]:
 
 
 def gaps_between(found: list[Match], len_a: int, len_b: int) -> list[Gap]:
-    """What the matches leave out."""
+    """Return what the matches leave out."""
     out: list[Gap] = []
     i = j = 0
     for i2, j2, n in [*found, (len_a, len_b, 0)]:
@@ -74,7 +75,7 @@ def gaps_between(found: list[Match], len_a: int, len_b: int) -> list[Gap]:
 
 
 def _shared(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
-    """Length of the common prefix, by comparing ever longer slices (at the speed of C)."""
+    """Return the length of the common prefix, comparing ever longer slices (at the speed of C)."""
     low, most, step = 0, min(len(a), len(b)), 16
     while low < most:
         high = min(most, low + step)
@@ -94,7 +95,7 @@ def _shared(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
 
 
 def shared_ends(a: Sequence[Hashable], b: Sequence[Hashable]) -> tuple[int, int]:
-    """Lengths of the common prefix and of the common suffix of what follows it."""
+    """Return the lengths of the common prefix and of the common suffix of the rest."""
     head = _shared(a, b)
     return head, _shared(a[head:][::-1], b[head:][::-1])
 
@@ -111,7 +112,7 @@ def _few_or_small(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[Match] |
 
 
 def _few_edits(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[Match] | None:
-    """Myers' greedy algorithm, snakes followed by slices; None beyond a few edits."""
+    """Run Myers' greedy algorithm, comparing slices; None when there are too many edits."""
     furthest = {1: 0}
     trace: list[dict[int, int]] = []
     for d in range(_MOST_EDITS):
@@ -130,7 +131,7 @@ def _few_edits(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[Match] | No
 
 
 def _snake(a: Sequence[Hashable], b: Sequence[Hashable], x: int, y: int) -> int:
-    """How far a from x and b from y agree."""
+    """Return how many elements a from x and b from y share."""
     start, step = x, 8
     while x < len(a) and y < len(b):
         part_a, part_b = a[x : x + step], b[y : y + step]
@@ -156,7 +157,7 @@ def _backtrack(trace: list[dict[int, int]], d: int, x: int, y: int) -> list[Matc
 
 
 def _unique_anchors(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[tuple[int, int]]:
-    """Elements that occur once on each side: their longest chain in order (patience)."""
+    """Return the longest ordered chain of elements that are unique on each side (patience)."""
     once_a = {x for x, n in Counter(a).items() if n == 1}
     once_b = {x for x, n in Counter(b).items() if n == 1}
     where = {x: j for j, x in enumerate(b) if x in once_a and x in once_b}

@@ -1,4 +1,4 @@
-"""Differences between two texts."""
+"""Compute differences between two texts."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,18 +11,23 @@ from rapidfuzz.distance import Indel
 from heapsyncd.diff.sequences import Gap, Match, gaps_between, matches, shared_ends
 
 TOKEN = re.compile(r"\w+|[^\S\n]+|\n|[^\w\s]")
+"""A word, a run of blanks, a newline, or another character."""
 _LINE = re.compile(r"[^\r\n]*+(?:\r\n|\r|\n|\Z)")
 _GRAPHEME = regex.compile(r"\X")
 _SURVIVES = 0.4
+"""The least share of a text that must survive for it not to be replaced as a whole."""
 _WORD_SIMILAR = 0.5
+"""The least similarity of words that are compared letter by letter."""
 _WORD_HUNKS = 4
+"""A word with more changes than this is replaced whole."""
 _LETTER_CELLS = 1_000_000
-"""Largest product of lengths compared letter by letter."""
+"""The largest product of lengths compared letter by letter."""
 _MOST_SLIDE = 200
+"""The most characters by which a hunk is moved."""
 _LINE_PAIRS = 2500
-"""Of so many pairs of lines each is compared."""
+"""In a gap with at most this many pairs of lines, every pair is compared."""
 _LETTER_GAPS = 2000
-"""A text with more changed words than this has them replaced whole."""
+"""In a text with more changed words than this, the further ones are replaced whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Hunk:
 
 
 def text_hunks(old: str, new: str, *, letters: bool = True) -> list[Hunk]:
-    """What turns old into new: few, small hunks in ascending order, never inside a grapheme.
+    """Return the hunks that turn old into new: few, small, ascending, never inside a grapheme.
 
     A text of which less than 40 % survives is replaced in one hunk between what both ends share.
     Without ``letters`` words are replaced whole.
@@ -127,7 +132,7 @@ def _alike(old: str, new: str) -> float:
 
 
 def with_hunks(old: str, hunks: Iterable[Hunk]) -> str:
-    """The text that hunks, in ascending order, make of the old one."""
+    """Apply hunks, in ascending order, to the old text."""
     out: list[str] = []
     at = 0
     for hunk in hunks:
@@ -137,16 +142,17 @@ def with_hunks(old: str, hunks: Iterable[Hunk]) -> str:
 
 
 def without_convergent(local: list[Hunk], live: list[Hunk]) -> list[Hunk]:
-    """The local hunks that the live text (hunks from the same old text) does not already contain.
+    """Return the local hunks that the live text does not contain already.
 
-    Both sides having made the same correction would otherwise double it.
+    Both lists are hunks of the same old text. A correction that both sides made would otherwise be
+    doubled.
     """
     done = set(live)
     return [h for h in local if h not in done]
 
 
 def _to_word_edges(old: str, new: str, head: int, tail: int) -> tuple[int, int]:
-    """Give back to the middle the parts of words that the shared ends cut off."""
+    """Shrink the shared ends to whole words."""
     while head and _inside_word(old, head) | _inside_word(new, head):
         head -= 1
     while tail and _inside_word(old, len(old) - tail) | _inside_word(new, len(new) - tail):
@@ -180,8 +186,10 @@ def _word_gaps(a: str, b: str, *, letters: bool) -> list[Gap]:
 
 
 def _token_gaps(a: list[str], b: list[str]) -> Iterator[Gap]:
-    """Where tokens differ. A word in common counts more than any blanks: these alone make no text
-    the same.
+    """Yield where tokens differ.
+
+    A shared word counts more than any number of blanks, since blanks alone do not make texts
+    alike.
     """
     found = matches(a, b)
     words = [m for m in found if not all(t.isspace() for t in a[m[0] : m[0] + m[2]])]
@@ -195,7 +203,7 @@ def _token_gaps(a: list[str], b: list[str]) -> Iterator[Gap]:
 
 
 def _words_first(a: list[str], b: list[str]) -> list[Match]:
-    """What two lists of tokens share: as many words as can be, then the blanks between them."""
+    """Match two lists of tokens: as many words as possible, then the blanks between them."""
     at_a, at_b = ([k for k, t in enumerate(side) if not t.isspace()] for side in (a, b))
     words = matches([a[k] for k in at_a], [b[k] for k in at_b])
     out = [(at_a[i + k], at_b[j + k], 1) for i, j, n in words for k in range(n)]
@@ -219,7 +227,7 @@ def _letter_gaps(a: str, b: str, gap: Gap) -> Iterator[Gap]:
 
 
 def _snap(old: str, new: str, gaps: list[Gap]) -> list[Gap]:
-    """Widen gaps to grapheme boundaries on both sides; gaps that meet become one."""
+    """Widen gaps to grapheme boundaries on both sides, and join gaps that meet."""
     out: list[Gap] = []
     for n, gap in enumerate(gaps):
         i1, i2, j1, j2 = gap
@@ -237,14 +245,14 @@ def _snap(old: str, new: str, gaps: list[Gap]) -> list[Gap]:
 
 
 def _slid(old: str, new: str, gaps: list[Gap]) -> list[Gap]:
-    """Words that come or go take the blank behind them along, where there is a choice.
+    """Move hunks that insert or delete words so that they include the blank behind, if possible.
 
-    ``a word `` and `` a word`` may be the same difference. Were each side of a merge to choose for
-    itself, a word typed where another deletes one would be left without a blank between the two.
+    ``a word `` and `` a word`` may be the same difference. If each side of a merge chose for
+    itself, a word typed where another one was deleted could end up without a blank beside it.
     """
     out: list[Gap] = []
     for n, (i1, i2, j1, j2) in enumerate(gaps):
-        # Hunks don't touch: a character that stays is left on either side.
+        # Keep one unchanged character between hunks, so that they do not touch.
         left = min(i1 - out[-1][1] - 1 if out else i1, _MOST_SLIDE)
         right = min((gaps[n + 1][0] - 1 if n + 1 < len(gaps) else len(old)) - i2, _MOST_SLIDE)
         by = 0
@@ -260,7 +268,9 @@ def _slid(old: str, new: str, gaps: list[Gap]) -> list[Gap]:
 
 
 def _to_whole_words(text: str, start: int, end: int, left: int, right: int) -> int:
-    """How far a stretch slides, reading the same, to begin with a word and end with a blank."""
+    """Return how far a stretch can move, with equal effect, to start with a word and end with a
+    blank.
+    """
 
     def is_whole(a: int, b: int) -> bool:
         return text[b - 1].isspace() and not text[a].isspace() and not _inside_word(text, a)

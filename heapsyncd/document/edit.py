@@ -1,7 +1,7 @@
-"""A target, expressed as the smallest edit of a document: one transaction, one update.
+"""Express a target as the smallest edit of a document: one transaction, one update.
 
-The document is forked at the base, the state its author saw. The new body is made and judged on
-values; the fork is written only when its view will be as wished for and an editor accepts it.
+The document is forked at the base, the state that the author saw. The new body is made and checked
+as values. The fork is written only when its view will show the goal and editors will accept it.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,21 +11,20 @@ from typing import Any, Final
 from pycrdt._pycrdt import Transaction
 
 from heapsyncd.document import fields, source
-from heapsyncd.document.build import title
-from heapsyncd.document.build.apply import verify, write
-from heapsyncd.document.build.checked_body import changed, shaped
-from heapsyncd.document.build.clones import Clones, Seen
+from heapsyncd.document.construct import title
+from heapsyncd.document.construct.apply import verify, write
+from heapsyncd.document.construct.checked_body import changed_tops, make_checked_body
+from heapsyncd.document.construct.clones import Clones, LoadedBody
 from heapsyncd.document.encoding.slim import slim
-from heapsyncd.document.encoding.state_vectors import clocks
-from heapsyncd.document.plan.node_identity import Same, same_nodes
-from heapsyncd.document.plan.normalise import settled
-from heapsyncd.document.plan.reapply_lost import LostEdit, rescued, salvaged
+from heapsyncd.document.encoding.state_vectors import clocks, encode_varint
+from heapsyncd.document.plan.node_identity import NodeMap, match_nodes
+from heapsyncd.document.plan.normalise import normalise
+from heapsyncd.document.plan.reapply_lost import EditToReapply, with_reapplied, with_text_appended
 from heapsyncd.document.replica import Replica, new_client_id
-from heapsyncd.document.updates import EMPTY, contained, merge
-from heapsyncd.document.view.from_nodes import Path, Shown
+from heapsyncd.document.updates import EMPTY, merge, pycrdt_errors
+from heapsyncd.document.view.from_nodes import BodyView, Path
 from heapsyncd.document.xml import nodes
 from heapsyncd.document.xml.nodes import Elem
-from heapsyncd.document.xml.schema import CONTRACT, Vocabulary
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry, Source
@@ -33,17 +32,19 @@ from heapsyncd.tree import Block
 
 
 class Unset:
-    """No target, where None is one."""
+    """The absence of a target where None is a valid one."""
 
 
 UNSET: Final = Unset()
+_NO_DELETIONS: Final = b"\0"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a document is to become; what is left out stays as it is.
 
-    ``title`` is the whole new title. ``deleted_at_ms`` None takes the block out of the trash.
+    ``title`` is the whole new title. ``deleted_at_ms`` moves the block to the trash at that time,
+    and None takes it out of the trash.
     """
 
     body: Block | None = None
@@ -59,9 +60,9 @@ class Target:
 class Edit:
     """An expressed target.
 
-    ``update`` None: there is nothing to do. ``reads_as_target``: the base with the update shows
-    the target; not so where others' edits came into it, or parts of it could only be made on
-    theirs.
+    ``update`` is None when nothing changes. ``reads_as_target``: the base with the update shows
+    the target. It does not where others' edits were merged in, or where parts could only be made
+    on the live document.
     """
 
     update: bytes | None
@@ -74,51 +75,79 @@ def express(
     *,
     live: Replica | None = None,
     client_id: int | None = None,
-    vocabulary: Vocabulary = CONTRACT,
 ) -> Edit:
     """Express a target as the smallest edit of the document at ``base``.
 
     Args:
-        base: the updates of the state the target is measured from.
+        base: the updates of the state that the target is measured from.
         target: what is to change.
-        live: the document as it is now; edits it already has are not made a second time, and what
+        live: the document as it is now. Edits that it already has are not made again, and what
             moves or changes its kind is cloned from it.
-        client_id: whom the edit is issued under, used only when ``base`` holds everything that
-            ``live`` has of this id (else one clock would be issued twice, and the document be
-            corrupted for good); else a fresh id.
-        vocabulary: the heap's names, where the document itself says nothing.
+        client_id: the id to issue the edit under. It is used only when ``base`` holds everything
+            of this id that ``live`` has: otherwise one clock would be issued twice, which corrupts
+            the document for good. A fresh id is used in that case, and by default.
 
     Raises:
         UnreadableDocument: the base can't be loaded.
-        InvalidEdit: an editor would not accept the result, or it can't show what is wished for.
+        InvalidEdit: the result can't show the target, or an editor would not accept it.
     """
     fork = _fork(base, live, client_id)
     shown = None
     if live is not None and live.fingerprint() == fork.fingerprint():
         shown, live = live.shown(), None
-    with contained(), nodes.no_collection():
+    with pycrdt_errors(), nodes.gc_paused():
         if live is not None:
-            target = _unmet(target, fork, live)
-        return _express(fork, target, live, vocabulary, shown)
+            target = _without_met(target, fork, live)
+        return _express(fork, target, live, shown)
 
 
-def edit(live: Replica, target: Target, vocabulary: Vocabulary = CONTRACT) -> Edit:
-    """Express a target as the smallest edit of a document as it is now; the replica then holds it.
+def edit(live: Replica, target: Target) -> Edit:
+    """Express a target as the smallest edit of the current document, and apply it to the replica.
 
-    As ``express`` with the replica's own state as the base, under the replica's id (a fresh one
-    while something of that id waits), but without a second document.
+    Like ``express`` with the replica's own state as the base and its own id (a fresh one while an
+    update of that id is pending), but without a second document.
 
     Raises:
-        InvalidEdit: as ``express``; then the replica is not to be used any more.
+        InvalidEdit: as ``express``; the replica must then not be used any more.
     """
     if live.has_pending_of(live.client_id):
-        made = express([live.state()], target, live=live, vocabulary=vocabulary)
+        made = express([live.state()], target, live=live)
         if made.update is not None:
             live.apply(made.update)
         return made
     shown = live.shown() if target.body is not None else None
-    with contained(), nodes.no_collection():
-        return _express(live, target, None, vocabulary, shown)
+    with pycrdt_errors(), nodes.gc_paused():
+        return _express(live, target, None, shown)
+
+
+def titled(
+    log: Sequence[bytes], state_vector: bytes, wanted: str, client_id: int
+) -> tuple[bytes, bytes] | None:
+    """Make the edit that gives a document its first title, without building the document.
+
+    Args:
+        log: the updates that the document is made of, none of which is pending.
+        state_vector: the document's.
+        wanted: the title.
+        client_id: the id to issue the edit under, as for ``edit``.
+
+    Returns:
+        The update, and the state vector with it; None when the document may have a title already,
+        or would show another one.
+    """
+    # Each update that begins a title contains the name of its root.
+    if any(nodes.TITLE.encode() in update for update in log):
+        return None
+    # A document of which everything is deleted has the same clocks, and the same empty title.
+    seen = [pair for pair in clocks(state_vector).items() if pair[1]]
+    gone = [
+        b"\1" + encode_varint(client) + b"\0\0" + encode_varint(clock) for client, clock in seen
+    ]
+    bare = Replica.load([b"".join([encode_varint(len(gone)), *gone, b"\0"])], client_id)
+    update = edit(bare, Target(title=wanted)).update
+    if update is None or title.read(nodes.read(bare.doc, nodes.TITLE)) != wanted:
+        return None
+    return update, bare.state_vector()
 
 
 def express_source(
@@ -160,7 +189,7 @@ def express_source(
     if wanted is None or wanted == stored.source:
         return None
     there = None if live is None else live.source(most_bytes).source
-    with contained():
+    with pycrdt_errors():
         return _issue(fork, lambda _: source.write(fork.doc, stored.source, wanted, there))
 
 
@@ -168,7 +197,7 @@ def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
     """Merge two trees with a common base where the documents share no history.
 
     Both sides' edits are made on forks of a scratch document and merged as Yjs does: text that
-    either inserted is there, what either deleted is gone, what both did is done once.
+    either side inserted stays, what either deleted is gone, what both did is done once.
     """
     if ours in (base, theirs):
         return theirs
@@ -181,12 +210,12 @@ def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
 
 
 def _scratch(base: Sequence[bytes], goal: Block, live: Replica | None = None) -> bytes:
-    edit = _express(Replica.load(base), Target(body=goal), live, CONTRACT, stand_ins=True)
+    edit = _express(Replica.load(base), Target(body=goal), live, stand_ins=True)
     return edit.update or EMPTY
 
 
 def _fork(base: Sequence[bytes], live: Replica | None, client_id: int | None) -> Replica:
-    """The base as a document of its own, under the given id where that is safe."""
+    """Load the base as a document of its own, under the given id where that is safe."""
     fork = Replica.load(base, client_id)
     if client_id is None:
         return fork
@@ -198,8 +227,8 @@ def _fork(base: Sequence[bytes], live: Replica | None, client_id: int | None) ->
     return fork if have.get(client_id, 0) == now.get(client_id, 0) else Replica.load(base)
 
 
-def _unmet(target: Target, fork: Replica, live: Replica) -> Target:
-    """The target without what others wished for and have got meanwhile."""
+def _without_met(target: Target, fork: Replica, live: Replica) -> Target:
+    """Return the target without what others already did alike."""
     now, before = live.fields(), fork.fields()
     met = frozenset(now.tags) - frozenset(before.tags)
     files = frozenset(now.files) - frozenset(before.files)
@@ -207,7 +236,7 @@ def _unmet(target: Target, fork: Replica, live: Replica) -> Target:
         target,
         add_tags=target.add_tags - met,
         put_files=tuple(f for f in target.put_files if f not in files),
-        title=title.unmet(before.title, target.title, now.title),
+        title=title.remaining(before.title, target.title, now.title),
     )
     if now.deleted_at_ms != before.deleted_at_ms and target.deleted_at_ms == now.deleted_at_ms:
         target = replace(target, deleted_at_ms=UNSET)
@@ -218,73 +247,79 @@ def _express(
     fork: Replica,
     target: Target,
     live: Replica | None,
-    words: Vocabulary,
-    shown: Shown | None = None,
+    shown: BodyView | None = None,
     *,
     stand_ins: bool = False,
 ) -> Edit:
-    """``shown``: what the fork shows, where that is known."""
-    root = made = nodes.look(fork.doc, nodes.BODY)
-    lost: tuple[LostEdit, ...] = ()
-    theirs: Seen | None = None
+    """Express a target on a fork.
+
+    ``shown`` is the fork's view if it is known. ``stand_ins``: see ``Clones``.
+    """
+    root = made = nodes.read_lazily(fork.doc, nodes.BODY)
+    to_reapply: tuple[EditToReapply, ...] = ()
+    theirs: LoadedBody | None = None
     is_goal = True
     if target.body is not None:
-        base = Seen.of(fork.doc, shown)
-        root, plain = base.root, base.is_plain
-        goal = settled(target.body, base.view, is_plain=plain, keep_unknown=stand_ins)
-        same: Same = {}
+        base = LoadedBody.of(fork.doc, shown)
+        root, plain = base.root, base.all_known
+        goal = normalise(target.body, base.view, all_known=plain, keep_unknown=stand_ins)
+        node_map: NodeMap = {}
         if live is not None and goal != base.view:
-            theirs = Seen.of(live.doc)
+            theirs = LoadedBody.of(live.doc)
             views = base.view, theirs.view
-            same = same_nodes(fork.state(), live.state(), views, changed(base.view, goal))
-        result = shaped(Clones(base, theirs, stand_ins=stand_ins), goal, words, same)
-        made, lost, is_goal = result.body, result.lost, result.is_goal
+            node_map = match_nodes(
+                fork.state(), live.state(), views, changed_tops(base.view, goal)
+            )
+        result = make_checked_body(Clones(base, theirs, stand_ins=stand_ins), goal, node_map)
+        made, to_reapply = result.body, result.to_reapply
+        # Where the document has no node for something, it became text: then it does not read as
+        # the target.
+        is_goal = result.is_goal and goal == target.body
     update = _write(fork, target, root, made)
-    if lost and live is not None and theirs is not None:
-        update = _second(fork, live, update, theirs.view, lost, words, stand_ins=stand_ins)
-    return Edit(update, is_goal and not lost)
+    if to_reapply and live is not None and theirs is not None:
+        update = _reapply(fork, live, update, theirs.view, to_reapply, stand_ins=stand_ins)
+    return Edit(update, is_goal and not to_reapply)
 
 
-def _second(
+def _reapply(
     fork: Replica,
     live: Replica,
     first: bytes | None,
     seen: Block,
-    lost: Sequence[LostEdit],
-    words: Vocabulary,
+    to_reapply: Sequence[EditToReapply],
     *,
     stand_ins: bool,
 ) -> bytes | None:
-    """Make on the live document what can't be made at the base; both as one update."""
-    # The first edit is in the state: its id goes on counting from there.
+    """Make on the live document what can't be made at the base; returns both as one update."""
+    # The state includes the first edit, so that its client id can be used on.
     state = [live.state(), first or EMPTY]
     again = Replica.load(state, fork.client_id)
     now = again.view()
-    tops = {b.path[0] for one in lost for b in (one.parent, one.became) if b and b.path}
-    same = same_nodes(live.state(), again.state(), (seen, now), tops)
+    tops = {b.path[0] for one in to_reapply for b in (one.parent, one.became) if b and b.path}
+    node_map = match_nodes(live.state(), again.state(), (seen, now), tops)
     try:
-        target = Target(body=rescued(seen, now, lost, same))
-        more = _express(again, target, None, words, stand_ins=stand_ins).update
+        target = Target(body=with_reapplied(seen, now, to_reapply, node_map))
+        more = _express(again, target, None, stand_ins=stand_ins).update
     except InvalidEdit:
-        # Words in a wrong place are better than an edit that can't be sent. The first one may have
-        # broken off half way.
+        # Words in a wrong place are better than an edit that can't be sent. The document may be
+        # written half way, so it is loaded again.
         again = Replica.load(state, fork.client_id)
-        target = Target(body=salvaged(now, lost))
-        more = _express(again, target, None, words, stand_ins=stand_ins).update
+        target = Target(body=with_text_appended(now, to_reapply))
+        more = _express(again, target, None, stand_ins=stand_ins).update
     parts = [u for u in (first, more) if u is not None]
     return merge(parts) if parts else None
 
 
 def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
-    """Carry everything out in one transaction; the update it makes, None when it made none."""
-    old_title = nodes.look(fork.doc, nodes.TITLE)
+    """Carry everything out in one transaction; returns its update, or None if nothing changed."""
+    old_title = nodes.read_lazily(fork.doc, nodes.TITLE)
     changed: list[Path] = []
 
     def carry_out(txn: Transaction) -> None:
         changed.extend(write(old, new, txn))
         verify(old, new, txn)
         if target.title is not None:
-            write(old_title, title.edited(old_title, target.title), txn)
+            write(old_title, title.with_title(old_title, target.title), txn)
         _write_fields(fork.doc, target)
 
     return _issue(fork, carry_out, changed)
@@ -293,29 +328,33 @@ def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
 def _issue(
     fork: Replica, carry_out: Callable[[Transaction], None], changed: Sequence[Path] = ()
 ) -> bytes | None:
-    """Carry something out in one transaction; the update it makes, None when it made none.
+    """Carry something out in one transaction; returns its update, or None if nothing changed.
 
-    ``changed``: gets the nodes of the body that it changed.
+    ``changed`` receives the nodes of the body that were changed.
     """
     updates: list[bytes] = []
+    deletions: list[bytes] = []
 
     def keep(event: Any) -> None:
         updates.append(event.update)
+        deletions.append(event.delete_set)
 
     doc = fork.doc
-    assert doc._txn is None, "nobody else is at it"  # noqa: SLF001 -- pycrdt joins an open one
+    assert doc._txn is None, "no transaction is open"  # noqa: SLF001 -- pycrdt would join it
     watch = doc._doc.observe(keep)  # noqa: SLF001 -- the wrapper keeps each callback
     try:
         with nodes.transaction(doc) as txn:
             carry_out(txn)
     except BaseException:
-        fork.give_up()
+        fork.invalidate()
         raise
     finally:
         watch.drop()
     assert len(updates) < 2, "one transaction is one update"
     for update in updates:
-        fork.edited(update, changed)
+        fork.record_edit(update, changed)
+    if deletions == [_NO_DELETIONS]:
+        return updates[0]  # what deletes nothing has nothing to leave out
     return slim(updates[0]) if updates else None
 
 

@@ -1,6 +1,6 @@
-"""What a block's document says beside its body: title, tags, files, deletion (PROTOCOL §8).
+"""Read and write a document's fields beside its body: title, tags, files, deletion (PROTOCOL §8).
 
-Read tolerantly: a value of another shape than the contract's is passed over, and left alone.
+Reading is tolerant: a value that does not have the contract's form is ignored, and kept.
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from typing import Any
 from pycrdt import Doc, Map
 from pycrdt._base import BaseType
 
-from heapsyncd.document.build import title
+from heapsyncd.document.construct import title
 from heapsyncd.document.xml import nodes
-from heapsyncd.document.xml.schema import FILE_KEY, SHA256, same
+from heapsyncd.document.xml.schema import FILE_KEY, SHA256, js_equal
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields, FileEntry
 
 
 def read(doc: Doc[Any]) -> Fields:
-    """The fields of a document."""
+    """Read the fields of a document."""
     meta = plain_map(doc, nodes.META)
     return Fields(
-        title=title.shown(nodes.read(doc, nodes.TITLE)),
+        title=title.read(nodes.read(doc, nodes.TITLE)),
         tags=tuple(
             sorted(BlockId(k) for k, v in plain_map(doc, nodes.RELATIONS).items() if is_tag(v))
         ),
@@ -33,19 +33,20 @@ def read(doc: Doc[Any]) -> Fields:
 
 
 def root_map(doc: Doc[Any], name: str) -> Map[Any]:
-    """A root of the document that is a map."""
+    """Return a root of the document that is a map."""
     found: Map[Any] = doc.get(name, type=Map)
     return found
 
 
 def plain_map(doc: Doc[Any], name: str) -> dict[str, Any]:
-    """A root map as plain values."""
+    """Return a root map as plain values."""
     return {k: _plain(v) for k, v in _members(root_map(doc, name)).items()}
 
 
 def _plain(value: Any) -> Any:
-    """A map as what stands in it, but for what holds values itself: the contract has none there,
-    and yrs searches forever in a list into which somebody put a text with an emoji.
+    """Return a map as plain values, without nested shared types, which the contract does not use.
+
+    Reading those is unsafe: yrs never returns from a list into which a text with an emoji was put.
     """
     if not isinstance(value, Map):
         return value
@@ -55,21 +56,21 @@ def _plain(value: Any) -> Any:
 def _members(shared: Map[Any]) -> dict[str, Any]:
     found = {}
     for key in shared.keys():  # noqa: SIM118 -- no dict
-        # yrs names a key that holds a format, and gives no value for it.
+        # yrs lists a key that holds a format, but returns no value for it.
         with suppress(KeyError):
             found[key] = shared[key]
     return found
 
 
 def is_tag(value: object) -> bool:
-    """Whether a relation's value is of type ``tag``."""
+    """Tell whether a relation's value has the type ``tag``."""
     return isinstance(value, Mapping) and value.get("type") == "tag"
 
 
 def _files(entries: Mapping[str, object]) -> tuple[FileEntry, ...]:
-    """The files, by key. Keys that spell one hash in capitals and not are one file."""
+    """Return the files by key. Keys that differ only in the hash's case are one file."""
     found: dict[str, FileEntry] = {}
-    for key in sorted(entries, reverse=True):  # small letters first: so everybody else writes it
+    for key in sorted(entries, reverse=True):  # lower case first: the spelling others write
         file, one = _file(key, entries[key]), _spelled(key)
         kept = found.setdefault(one, file)
         if file.is_uploaded:
@@ -78,7 +79,7 @@ def _files(entries: Mapping[str, object]) -> tuple[FileEntry, ...]:
 
 
 def _spelled(key: str) -> str:
-    """A key in the one spelling of a hash; of what is no hash, as it is."""
+    """Return a key with its hash in lower case; anything else unchanged."""
     return key.lower() if FILE_KEY.fullmatch(key) else key
 
 
@@ -91,7 +92,7 @@ def _file(key: str, value: object) -> FileEntry:
         size = int(match["size"]) if match and match["size"] else 0
     return FileEntry(
         key=key,
-        # It becomes part of an address and of a file's name: nothing else may pass.
+        # The hash becomes part of a URL and of a file name, so only a valid one may pass.
         hash=(named[0] if named else match["hash"] if match else "").lower(),
         name=_text(entry.get("name")),
         size_bytes=max(0, size),
@@ -107,7 +108,7 @@ def _text(value: object) -> str:
 def _integer(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    # Beyond this no number of JavaScript is exact, nor does one of SQLite hold it: it is a fault.
+    # Beyond this no JavaScript number is exact, and SQLite may not hold it: treat as invalid.
     return int(value) if -(2**53) < value < 2**53 else None
 
 
@@ -132,7 +133,7 @@ def drop_tag(doc: Doc[Any], tag: BlockId) -> None:
 
 
 def put_file(doc: Doc[Any], file: FileEntry) -> None:
-    """Write an entry of ``files_v0``: what differs of it, and all of a new one."""
+    """Write an entry of ``files_v0``: only the differing values of an existing one."""
     wanted = {
         "name": file.name,
         "mime_type": file.mime_type,
@@ -147,19 +148,19 @@ def put_file(doc: Doc[Any], file: FileEntry) -> None:
         return
     have = _plain(old)
     for name, value in wanted.items():
-        if name not in have or not same(have[name], value):
+        if name not in have or not js_equal(have[name], value):
             old[name] = value
 
 
 def drop_file(doc: Doc[Any], key: str) -> None:
-    """Remove an entry of ``files_v0``, in whatever spelling."""
+    """Remove an entry of ``files_v0`` in whatever spelling."""
     entries = root_map(doc, nodes.FILES)
     for spelling in [k for k in entries.keys() if _spelled(k) == _spelled(key)]:  # noqa: SIM118 -- no dict
         del entries[spelling]
 
 
 def put_deletion(doc: Doc[Any], at_ms: int | None) -> None:
-    """Put the block into the trash, or take it out (None)."""
+    """Move the block to the trash at a time in milliseconds, or out of it (None)."""
     meta = root_map(doc, nodes.META)
     have = _integer(meta.get("deleted_at"))
     if have == at_ms:

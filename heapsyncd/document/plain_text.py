@@ -1,22 +1,22 @@
-"""A document's text and nothing else: for search and listings.
+"""Extract a document's text for search and listings.
 
-It costs a fraction of the markdown view, and shows more: also the text inside nodes that markdown
-can't say.
+It costs a fraction of the markdown view, and includes text inside nodes that markdown cannot
+express.
 """
 
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import contained
+from heapsyncd.document.updates import pycrdt_errors
 from heapsyncd.document.xml import nodes
 from heapsyncd.document.xml.nodes import Elem, Txt
 
 
 def text(replica: Replica) -> str:
-    """All text of the body, a line for each element that holds some.
+    """Return all text of the body, with a line for each element that contains some.
 
     Raises:
         UnreadableDocument: the body can't be read.
     """
-    with contained():
+    with pycrdt_errors():
         body = nodes.read(replica.doc, nodes.BODY)
     lines: list[str] = []
     todo: list[Elem] = [body]
@@ -30,7 +30,7 @@ def text(replica: Replica) -> str:
 
 
 def _shown(child: Elem | Txt) -> str:
-    """A text as it is, a mention as its label; another element has lines of its own."""
+    """Return a text as it is and a mention's label; '' for elements, which get own lines."""
     if isinstance(child, Txt):
         return child.text.replace(nodes.OBJECT, " ")
     label = child.attrs.get("label")

@@ -1,4 +1,4 @@
-"""A replica: our copy of one Yjs document."""
+"""Keep a replica: our copy of one Yjs document."""
 
 import secrets
 from collections.abc import Iterable, Sequence
@@ -10,46 +10,50 @@ from pycrdt import Doc, XmlFragment, XmlText
 from pycrdt._pycrdt import Snapshot
 
 from heapsyncd.document import fields, source
-from heapsyncd.document.encoding.cost import MOST, at_most, counted
-from heapsyncd.document.encoding.state_vectors import Early, number, ordered, ordered_snapshot
+from heapsyncd.document.encoding.cost import LIMIT, exact_cost, upper_bound
+from heapsyncd.document.encoding.state_vectors import (
+    Pending,
+    canonical_snapshot,
+    encode_varint,
+    sorted_vector,
+)
 from heapsyncd.document.updates import (
     apply,
-    contained,
     copied,
-    early,
     merge,
     new_doc,
+    pending_part,
+    pycrdt_errors,
     state_since,
-    without_early,
+    without_pending,
 )
 from heapsyncd.document.view import from_handles
-from heapsyncd.document.view.from_nodes import Path, Shown
-from heapsyncd.document.view.incremental import MOST_BYTES, Changes, shown_again
-from heapsyncd.document.xml import nodes
-from heapsyncd.document.xml.schema import CONTRACT, Vocabulary
+from heapsyncd.document.view.from_nodes import BodyView, Path
+from heapsyncd.document.view.incremental import MOST_BYTES, Changes, update_view
 from heapsyncd.errors import HeapsyncdError, UnreadableDocument
 from heapsyncd.model import Fields, StoredSource
 from heapsyncd.tree import Block
 
 CLIENT_ID_BITS = 32
-"""As Yjs draws its own; pycrdt's 53 bits cost a third more in every update."""
+"""As many as Yjs uses; pycrdt's 53 bits would make every update a third longer."""
 
 _LONG = 500
+"""The most updates that a replica keeps before it merges them."""
 _MANY_BYTES = 1 << 20
-"""So many updates, and so much of them, a replica keeps apart at most, or four times the first."""
+"""The most bytes of updates kept besides the first, or four times the first's if that is more."""
 
 
 def new_client_id() -> int:
-    """A fresh random client id."""
+    """Return a fresh random client id."""
     return secrets.randbits(CLIENT_ID_BITS)
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of an update.
+    """The effect of an update.
 
-    ``changed``: the document is another now. ``is_news``: or will be, once what the update waits
-    for has come: keep its bytes.
+    ``changed``: the document changed. ``is_news``: the document changed, or will once the
+    dependencies of the update arrive, so that its bytes must be kept.
     """
 
     changed: bool
@@ -60,113 +64,124 @@ class Replica:
     """One document. Not for use by two threads at once.
 
     Args:
-        client_id: what our edits are issued under; by default fresh. The same id must never edit
-            two states of a document, of which one does not contain the other's edits.
+        client_id: the id that our edits are issued under; fresh by default. The same id must never
+            edit two states of a document if one does not contain the other's edits.
     """
 
     def __init__(self, client_id: int | None = None) -> None:
         self._doc: Doc[Any] = new_doc(new_client_id() if client_id is None else client_id)
         self._log: list[bytes] = []
-        """What it was made of: after a panic a document is not to be trusted, and made anew."""
+        """The updates it was made of: after a panic the document is rebuilt from them."""
         self._late_bytes = 0
-        """Of the log but for its first update."""
+        """The bytes of the log without its first update."""
         self._waiting: list[bytes] = []
-        self._early: frozenset[Early] = frozenset()
-        """What of them waits."""
-        self._unsure: bytes | None = None
-        """The update the document was given last, unless it is known to have all of it: looked at
-        before it is given another, for it may be large."""
-        self._weight = 0
-        """No fewer than its types lie in one another, or a key of it has first entries."""
-        self._shown: Shown | None = None
+        """Updates with a pending part."""
+        self._pending: frozenset[Pending] = frozenset()
+        """The pending parts."""
+        self._unchecked: bytes | None = None
+        """The last update while loading, until it was checked for a pending part. The check is put
+        off until the next update comes, because a large one is slow to check.
+        """
+        self._cost_bound = 0
+        """An upper bound of its levels and first entries (``encoding.cost``)."""
+        self._shown: BodyView | None = None
         self._changes = Changes()
-        """Where the body differs from what is shown."""
+        """What changed in the body since ``_shown``."""
 
     @classmethod
     def load(cls, updates: Iterable[bytes], client_id: int | None = None) -> "Replica":
         """Build a document from updates in any order.
 
         Raises:
-            UnreadableDocument: yrs can't read one of them; nothing is built.
+            UnreadableDocument: an update can't be read; nothing is built.
         """
         replica = cls(client_id)
         updates = list(updates)
-        replica._weigh(updates)
+        replica._check_cost(updates)
         is_orderly = True
         for update in updates:
-            is_orderly &= replica._settle()
+            is_orderly &= replica._set_aside_pending()
             is_orderly &= apply(replica._doc, update)
-            replica._unsure = update
+            replica._unchecked = update
             replica._log.append(update)
         if not is_orderly:
             replica._rebuild()
-            replica._wait_anew(replica._log)
-            replica._unsure = None
+            replica._reset_waiting(replica._log)
+            replica._unchecked = None
         replica._late_bytes = sum(map(len, replica._log[1:]))
         return replica
 
     @property
     def client_id(self) -> int:
-        """The id our edits are issued under."""
+        """The id that our edits are issued under."""
         return self._doc.client_id
 
     @property
     def doc(self) -> "Doc[Any]":
-        """The document itself, for this stage alone."""
+        """The pycrdt document, for use in ``document`` only."""
         return self._doc
 
     def copy(self, client_id: int) -> "Replica":
-        """The document as it is, to be edited under another id; a fresh one while something of
-        that id waits.
+        """Return a copy to be edited under another client id.
+
+        While something of that id is pending, the copy gets a fresh one.
         """
         if self.has_pending_of(client_id):
             client_id = new_client_id()
         made = Replica(client_id)
         made._doc = copied(self._doc, client_id)
-        made._weight = self._weight
+        made._cost_bound = self._cost_bound
         return made
 
     def apply(self, update: bytes) -> bool:
-        """Take in an update; True when anything changed (a deletion alone counts).
+        """Take in an update; returns whether the document changed (by a deletion alone, too).
 
-        False also stands for an update that waits for others: see ``take``.
+        False may also mean that the update is pending: see ``take``.
 
         Raises:
-            UnreadableDocument: the bytes are bad; the replica is as it was.
+            UnreadableDocument: the bytes are bad; the replica is unchanged.
         """
         return self.take(update).changed
 
     def take(self, update: bytes) -> "Taken":
-        """Take in an update; UnreadableDocument as ``apply``."""
+        """Take in an update, and report what it changed.
+
+        Raises:
+            UnreadableDocument: the bytes are bad; the replica is unchanged.
+        """
         try:
             return self._take(update)
         except UnreadableDocument:
             self._rebuild()
             raise
 
-    def _weigh(self, updates: Sequence[bytes]) -> None:
-        """Refuse what yrs could not delete, or not take in in time."""
-        self._weight += sum(map(at_most, updates))
-        if self._weight > MOST:
-            self._weight = counted(merge([*self._log, *updates]))
+    def _check_cost(self, updates: Sequence[bytes]) -> None:
+        """Refuse updates that yrs could not delete again, or would take too long to take in."""
+        self._cost_bound += sum(map(upper_bound, updates))
+        if self._cost_bound > LIMIT:
+            self._cost_bound = exact_cost(merge([*self._log, *updates]))
 
-    def _settle(self) -> bool:
-        """Let wait what the document could not use of the last update; whether it used all."""
-        is_whole = self._unsure is None or not self._early_of(self._unsure)
-        if self._unsure is not None and not is_whole:
-            self._wait([self._unsure])
-            self._leave_early()
-        self._unsure = None
+    def _set_aside_pending(self) -> bool:
+        """Move the pending part of the last loaded update out of the document.
+
+        Returns:
+            Whether it had none.
+        """
+        is_whole = self._unchecked is None or not self._pending_of(self._unchecked)
+        if self._unchecked is not None and not is_whole:
+            self._add_waiting([self._unchecked])
+            self._drop_pending()
+        self._unchecked = None
         return is_whole
 
-    def _leave_early(self) -> None:
-        """Go on with a document that holds nothing it can't use yet."""
-        self._doc = without_early(self._doc)
+    def _drop_pending(self) -> None:
+        """Replace the document by one without what it cannot use yet."""
+        self._doc = without_pending(self._doc)
         self.forget_view()
 
     def _take(self, update: bytes) -> "Taken":
-        self._settle()
-        self._weigh([update])
+        self._set_aside_pending()
+        self._check_cost([update])
         fired: list[object] = []
         watch = self._doc._doc.observe(fired.append)  # noqa: SLF001 -- the wrapper keeps each callback
         try:
@@ -177,163 +192,162 @@ class Replica:
             watch.drop()
         if fired and not follow:
             self.forget_view()
-        found = self._early_of(update)
-        is_early = not found <= self._early and update not in self._waiting
-        if is_early:
-            self._wait([update])
+        found = self._pending_of(update)
+        is_pending = not found <= self._pending and update not in self._waiting
+        if is_pending:
+            self._add_waiting([update])
         if found:
-            self._leave_early()
-        if fired or is_early:
+            self._drop_pending()
+        if fired or is_pending:
             self._keep(update)
         if not found:
-            self._retry()
-        return Taken(bool(fired), bool(fired) or is_early)
+            self._retry_waiting()
+        return Taken(bool(fired), bool(fired) or is_pending)
 
     def _keep(self, update: bytes) -> None:
         self._log.append(update)
         self._late_bytes += len(update)
         if len(self._log) > _LONG or self._late_bytes > max(_MANY_BYTES, 4 * len(self._log[0])):
-            # What was deleted is no part of the state.
+            # Pending updates are not part of the state, so they need the merged log.
             self._log = [merge(self._log) if self.has_pending() else self.state()]
             self._late_bytes = 0
 
-    def _wait(self, updates: Iterable[bytes]) -> None:
+    def _add_waiting(self, updates: Iterable[bytes]) -> None:
         for update in updates:
-            if found := self._early_of(update):
+            if found := self._pending_of(update):
                 self._waiting.append(update)
-                self._early |= found
+                self._pending |= found
 
-    def _wait_anew(self, updates: Sequence[bytes]) -> None:
-        self._waiting, self._early = [], frozenset()
-        self._wait(updates)
+    def _reset_waiting(self, updates: Sequence[bytes]) -> None:
+        self._waiting, self._pending = [], frozenset()
+        self._add_waiting(updates)
 
-    def _retry(self) -> None:
-        """Take in what waited for an update that has arrived.
+    def _retry_waiting(self) -> None:
+        """Try the waiting updates again after another one arrived.
 
-        yrs would look by itself, but not at all of several updates that wait, and what it took in
-        is not to be trusted: a document made of all at once is.
+        yrs would try by itself, but considers only some of several waiting updates, and the result
+        is wrong. A document made of all updates at once is right.
         """
         if self._waiting:
             self._rebuild()
-            self._wait_anew(self._waiting)
+            self._reset_waiting(self._waiting)
 
-    def _early_of(self, update: bytes) -> frozenset[Early]:
-        return early(update, self._doc.get_state())
+    def _pending_of(self, update: bytes) -> frozenset[Pending]:
+        return pending_part(update, self._doc.get_state())
 
     def _rebuild(self) -> None:
         self._doc = new_doc(self._doc.client_id)
         merged = merge(self._log)
         apply(self._doc, merged)
         self.forget_view()
-        if self._early_of(merged):
-            self._leave_early()
+        if self._pending_of(merged):
+            self._drop_pending()
 
     def state_vector(self) -> bytes:
-        """What the replica has seen, its clients in order.
+        """Return the state vector, its clients in ascending order.
 
-        A deletion alone does not move it: compare fingerprints.
+        A deletion alone does not change it: compare fingerprints instead.
         """
-        return ordered(self._doc.get_state())
+        return sorted_vector(self._doc.get_state())
 
     def fingerprint(self) -> bytes:
-        """Bytes that are equal exactly for equal states, whatever way they came about."""
-        return ordered_snapshot(Snapshot.from_doc(self._doc._doc).encode())  # noqa: SLF001 -- the cheap way
+        """Return bytes that are equal exactly for equal states, however they came about."""
+        return canonical_snapshot(Snapshot.from_doc(self._doc._doc).encode())  # noqa: SLF001 -- the cheap way
 
     def state(self) -> bytes:
-        """The whole document as one update, without what is pending: keep raw updates for that."""
+        """Return the whole document as one update, without pending parts: those are in the raw
+        updates.
+        """
         return self._doc.get_update()
 
     def since(self, state_vector: bytes) -> bytes:
-        """What the holder of that vector lacks.
+        """Return what the holder of a state vector lacks.
 
         Raises:
-            UnreadableDocument: the vector's bytes are bad.
+            UnreadableDocument: the vector is bad.
         """
         return state_since(self._doc, state_vector)
 
     def has_pending(self) -> bool:
-        """Whether any update waits for others that have not arrived."""
-        self._settle()
+        """Tell whether any update waits for others that have not arrived."""
+        self._set_aside_pending()
         return bool(self._waiting)
 
     def has_pending_of(self, client_id: int) -> bool:
-        """Whether something waits for others that a client may have issued."""
-        name = number(client_id)
-        if self._unsure is not None and name in self._unsure:
-            self._settle()
+        """Tell whether a waiting update may have been issued by a client; true more often than
+        exact.
+        """
+        name = encode_varint(client_id)
+        if self._unchecked is not None and name in self._unchecked:
+            self._set_aside_pending()
         return any(name in u for u in self._waiting)
 
     def fields(self) -> Fields:
-        """What the document says beside its body."""
-        with contained():
+        """Return the fields beside the body."""
+        with pycrdt_errors():
             return fields.read(self._doc)
 
     def source_size(self) -> int:
-        """How many bytes of source the document holds; it is not read for that."""
-        with contained():
+        """Return how many bytes of source the document holds, without reading it."""
+        with pycrdt_errors():
             return source.size(self._doc)
 
     def source(self, most_bytes: int) -> StoredSource:
-        """The source that travels with the document; a longer one is refused."""
-        with contained():
+        """Return the source kept in the document; a longer one is refused."""
+        with pycrdt_errors():
             return source.read(self._doc, most_bytes)
 
-    def vocabulary(self, known: Vocabulary = CONTRACT) -> Vocabulary:
-        """Which names the body uses; ``known``'s where it says nothing."""
-        with contained():
-            return known.learn(nodes.read(self._doc, nodes.BODY))
-
     def view(self) -> Block:
-        """The markdown view of the body; made once for each state."""
+        """Return the markdown view of the body; cached until it changes."""
         return self.shown().view
 
-    def shown(self) -> Shown:
-        """What the body shows; after a change only what changed is read anew."""
+    def shown(self) -> BodyView:
+        """Return the view of the body with its properties; only what changed is read again."""
         shown, changes = self._shown, self._changes
-        with contained():
+        with pycrdt_errors():
             if shown is None:
                 shown = from_handles.show(self._doc)
             elif changes:
-                shown = shown_again(self._doc, shown, changes)
+                shown = update_view(self._doc, shown, changes)
         self._shown, self._changes = shown, Changes()
         return shown
 
-    def edited(self, update: bytes, paths: Sequence[Path]) -> None:
-        """Note an edit of ``doc`` itself.
+    def record_edit(self, update: bytes, paths: Sequence[Path]) -> None:
+        """Record an edit that was made on ``doc`` itself.
 
         Args:
-            update: what it made.
-            paths: the nodes of the body that it changed, as child indexes.
+            update: the update that it made.
+            paths: the paths of the nodes of the body that it changed.
         """
         self._keep(update)
         self._changes.note_all(paths, lambda path: path)
 
-    def give_up(self) -> None:
-        """Let every further use fail: an edit of ``doc`` broke off in the middle."""
-        self._doc = _GivenUp()  # type: ignore[assignment]  # it only raises
+    def invalidate(self) -> None:
+        """Make every further use raise UnreadableDocument: an edit of ``doc`` broke off."""
+        self._doc = _Invalidated()  # type: ignore[assignment]  # it only raises
         self.forget_view()
 
     def forget_view(self) -> None:
-        """Free the view's memory, some twenty times the text's."""
+        """Drop the cached view, whose memory is some twenty times the text's."""
         self._shown = None
 
 
-class _GivenUp:
+class _Invalidated:
     def __getattr__(self, name: str) -> Any:
         raise UnreadableDocument("an edit of it broke off half way")
 
 
 def self_test() -> None:
-    """Check that text positions are UTF-8 bytes, as all offsets here assume.
+    """Check that text positions are UTF-8 bytes, which all offsets assume.
 
     Raises:
-        HeapsyncdError: this pycrdt counts otherwise, and edits would corrupt text.
+        HeapsyncdError: the installed pycrdt counts otherwise; edits would corrupt text.
     """
     doc = new_doc()
     text = XmlText("é👋")
     doc.get("self_test", type=XmlFragment).children.append(text)
     if len(text) != len("é👋".encode()):
         raise HeapsyncdError(
-            "the installed pycrdt counts text in another unit than heapsyncd was built for; "
+            "the installed pycrdt counts text in another unit than heapsyncd expects; "
             "install the version that heapsyncd pins"
         )

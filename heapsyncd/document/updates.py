@@ -1,18 +1,18 @@
-"""The door to yrs: every byte of an update or a state vector that it is given passes here.
+"""Pass updates and state vectors to yrs: the one module that does.
 
-What is no sound encoding, or costs yrs too much, is refused before yrs reads it (``examine``,
-``encoding.cost``). And no document of yrs' is let hold what it can't use yet, for yrs then follows
-pointers to structs that it has freed:
+What is no valid encoding, or costs yrs too much, is refused before yrs reads it (``examine``,
+``encoding.cost``). And no document of yrs' is allowed to hold what it cannot use yet, because yrs
+then follows pointers to structs that it has freed:
 
-* structs behind a gap are not given to it. It would take them in at once, and let go of the wrong
-  ones when what lies between comes together with some of them;
-* a document that was left with structs which build on unknown ones is given no other update.
+* Structs behind a gap are not passed on. yrs would take them in at once, and free the wrong ones
+  when what lies between arrives together with some of them.
+* A document left with structs whose dependencies are missing is given no other update.
 
-Both wait with whoever keeps the updates (``early``), and are given to a new document once what
-they need is there.
+Both wait with whoever keeps the updates (``pending_part``), and are given to a new document once
+their dependencies are there.
 
-yrs answers other foreign data with an error or a Rust panic, which arrives as a
-``BaseException``. Here it becomes ``UnreadableDocument``.
+yrs answers other bad data with an error or a Rust panic, which arrives as a ``BaseException``.
+Here either becomes ``UnreadableDocument``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,67 +21,72 @@ from typing import Any, Final
 
 from pycrdt import Doc, get_state, get_update, merge_updates
 
-from heapsyncd.document.encoding.cost import refuse_rows
+from heapsyncd.document.encoding.cost import check_value_runs
 from heapsyncd.document.encoding.examine import Examined, examine, examine_vector
 from heapsyncd.document.encoding.state_vectors import (
-    Early,
-    beyond,
+    Pending,
     clocks,
     deletions,
-    number,
-    ordered,
-    without,
-    written,
+    encode_deletions,
+    encode_varint,
+    pending_beyond,
+    sorted_vector,
+    subtract,
 )
 from heapsyncd.errors import UnreadableDocument
 
-_AT_ONCE: Final = 20
-"""yrs sorts what it merges by a comparison that is no order. Rust panics when it notices, which it
-looks for among more than these.
+_MERGE_BATCH: Final = 20
+"""The most updates merged at once. yrs sorts what it merges by a comparison that is no total
+order; Rust checks for that, and panics, only in longer lists.
 """
 EMPTY = b"\0\0"
 """The update that holds nothing."""
 
 
 @contextmanager
-def contained() -> Iterator[None]:
-    """Turn what pycrdt raises on foreign data, a Rust panic too, into UnreadableDocument.
+def pycrdt_errors() -> Iterator[None]:
+    """Turn what pycrdt raises on bad data, Rust panics included, into UnreadableDocument.
 
-    A LookupError, too: of odd documents yrs names keys and counts children that it does not give.
+    LookupError is included: in odd documents yrs lists keys and counts children that it then does
+    not return.
     """
     try:
         yield
     except (ValueError, RuntimeError, OverflowError, LookupError) as e:
         raise UnreadableDocument(f"its data can't be read ({e})") from e
     except BaseException as e:
-        # pyo3's PanicException can't be imported, and is no Exception so that nobody hides it.
+        # pyo3's PanicException can't be imported, and is a BaseException by design.
         if type(e).__name__ != "PanicException":
             raise
-        raise UnreadableDocument(f"its data breaks the document library ({e})") from e
+        raise UnreadableDocument(f"its data crashes the document library ({e})") from e
 
 
 def new_doc(client_id: int | None = None) -> "Doc[Any]":
-    """A document for bytes from outside.
+    """Make an empty document for updates from outside.
 
-    What is deleted is not freed: yrs frees the nodes in a deleted one by following their order,
-    and where foreign structs have put that out of order, some live on in what was freed.
+    Deleted structs are not freed (``skip_gc``). yrs frees the nodes in a deleted one by following
+    their order; where bad structs have put them out of order, some survive with pointers to freed
+    memory.
     """
     return Doc(client_id=client_id, skip_gc=True)
 
 
 def apply(doc: "Doc[Any]", update: bytes) -> bool:
-    """Give a document an update, but for what stands behind a gap; whether that is all of it.
+    """Give a document an update, except for structs behind a gap.
 
-    Before it is given another one, nothing of the first may be ``early`` in it: ``without_early``
-    sees to that. After an error, some of the update may have been taken in: the document is not to
-    be trusted.
+    Before the next update, nothing of this one may be left pending in the document: see
+    ``without_pending``. After an error, part of the update may be in the document, which must be
+    discarded.
+
+    Returns:
+        Whether the update had no gap, so that all of it was passed on.
 
     Raises:
         UnreadableDocument: the bytes are bad.
     """
     examined = examine(update)
-    refuse_rows(update)
-    with contained():
+    check_value_runs(update)
+    with pycrdt_errors():
         vector = doc.get_state()
         seen = clocks(vector)
         is_gapless = examined.is_gapless(seen)
@@ -92,141 +97,153 @@ def apply(doc: "Doc[Any]", update: bytes) -> bool:
         return is_gapless
 
 
-def without_early(doc: "Doc[Any]") -> "Doc[Any]":
-    """The same document, without what it could not use yet."""
+def without_pending(doc: "Doc[Any]") -> "Doc[Any]":
+    """Return a copy of the document without what it could not use yet."""
     return copied(doc, doc.client_id)
 
 
 def copied(doc: "Doc[Any]", client_id: int) -> "Doc[Any]":
-    """A document of its own with what one holds, but for what that could not use yet.
+    """Return a copy of the document under another client id, without what it could not use yet.
 
-    What yrs has taken in was examined, and is not looked at again.
+    What yrs has taken in was examined before and is not examined again.
     """
     new = new_doc(client_id)
-    with contained():
+    with pycrdt_errors():
         new.apply_update(doc.get_update())
     return new
 
 
 def _before_gaps(update: bytes, examined: Examined, seen: Mapping[int, int]) -> bytes:
-    """The update without the structs that stand behind a gap."""
+    """Return the update without the structs that are behind a gap."""
     usable = [
         (s, *(s.skip or (s.count, s.end)))
         for s in examined.sections
         if s.clock <= seen.get(s.client, 0)
     ]
     usable = [found for found in usable if found[1]]
-    parts = [number(len(usable))]
+    parts = [encode_varint(len(usable))]
     for section, count, end in usable:
-        head = number(count) + number(section.client) + number(section.clock)
+        head = encode_varint(count) + encode_varint(section.client) + encode_varint(section.clock)
         parts += [head, update[section.start : end]]
     return b"".join([*parts, update[examined.deletions :]])
 
 
 def merge(updates: Sequence[bytes]) -> bytes:
-    """One update that holds all of them, pending ones too; UnreadableDocument on bad bytes."""
+    """Merge updates into one that holds all of them, pending structs too.
+
+    Raises:
+        UnreadableDocument: the bytes are bad.
+    """
     if not updates:
         return EMPTY
     for update in updates:
         examine(update)
     found = list(updates)
-    with contained():
-        while len(found) > _AT_ONCE:
-            starts = range(0, len(found), _AT_ONCE)
-            found = [merge_updates(*found[k : k + _AT_ONCE]) for k in starts]
+    with pycrdt_errors():
+        while len(found) > _MERGE_BATCH:
+            starts = range(0, len(found), _MERGE_BATCH)
+            found = [merge_updates(*found[k : k + _MERGE_BATCH]) for k in starts]
         return merge_updates(*found)
 
 
-def _lacking(update: bytes, state_vector: bytes) -> bytes:
+def _missing_part(update: bytes, state_vector: bytes) -> bytes:
     examine(update)
     examine_vector(state_vector)
-    with contained():
+    with pycrdt_errors():
         return get_update(update, state_vector)
 
 
 def missing(updates: Sequence[bytes], state_vector: bytes) -> bytes:
-    """What of the updates the holder of a vector lacks, without building a document.
+    """Return what the holder of a state vector lacks of the updates, without building a document.
 
-    Deletions are always all in it: they do not show in vectors.
+    All deletions are always included: vectors do not record them.
 
     Raises:
-        UnreadableDocument: an update's or the vector's bytes are bad.
+        UnreadableDocument: an update or the vector is bad.
     """
-    return _lacking(merge(updates), state_vector)
+    return _missing_part(merge(updates), state_vector)
 
 
 def without_deletions(update: bytes, others: Sequence[bytes]) -> bytes:
-    """An update without the deletions of those others of which it has all.
+    """Remove deletions that are known from other updates.
 
-    An answer to a state vector brings all deletions there are, also those of whom it answers.
+    The deletions of another update are removed only when this update has all of them. The answer
+    to a state vector repeats all deletions there are, also those that the asker made.
 
     Raises:
-        UnreadableDocument: bytes are bad.
+        UnreadableDocument: the bytes are bad.
     """
     start = examine(update).deletions
     there = left = deletions(update[start:])
     for other in others:
         deleted = deletions(other[examine(other).deletions :])
-        if not without(deleted, there):
-            left = without(left, deleted)
-    return update if left is there else update[:start] + written(left)
+        if not subtract(deleted, there):
+            left = subtract(left, deleted)
+    return update if left is there else update[:start] + encode_deletions(left)
 
 
 def brings_nothing(update: bytes, state_vector: bytes, log: Iterable[bytes]) -> bool:
-    """Whether a document certainly has all of an update, found without building it.
+    """Tell whether a document certainly has all of an update, without building the document.
 
-    False says little: a deletion that a document made by itself (of what a value replaced, of
-    what is in a deleted node) need not stand in its updates.
+    False is inconclusive: a deletion that the document made by itself (of a replaced value, or of
+    what is inside a deleted node) need not be in its updates.
 
     Args:
         update: what may be new.
         state_vector: the document's.
-        log: the updates that it was made of.
+        log: the updates that the document was made of.
 
     Raises:
-        UnreadableDocument: bytes are bad.
+        UnreadableDocument: the bytes are bad.
     """
-    if early(update, state_vector):
+    if pending_part(update, state_vector):
         return False
     left = deletions(update[examine(update).deletions :])
     for other in log:
         if not left:
             break
-        left = without(left, deletions(other[examine(other).deletions :]))
+        left = subtract(left, deletions(other[examine(other).deletions :]))
     return not left
 
 
 def state_since(doc: "Doc[Any]", state_vector: bytes) -> bytes:
-    """What of a document the holder of a vector lacks; UnreadableDocument when that is none."""
+    """Return what the holder of a state vector lacks of a document.
+
+    Raises:
+        UnreadableDocument: the vector is bad.
+    """
     examine_vector(state_vector)
-    with contained():
+    with pycrdt_errors():
         return doc.get_update(state_vector)
 
 
-def early(update: bytes, state_vector: bytes) -> frozenset[Early]:
-    """What of an update a document, which took it in and has that vector, could not use yet.
+def pending_part(update: bytes, state_vector: bytes) -> frozenset[Pending]:
+    """Return what a document that took in an update cannot use of it yet.
 
-    That are structs which build on unknown ones, or deletions of unknown ones: a deletion leaves
-    no trace in the state until what it deletes arrives.
+    That is structs whose dependencies are missing, and deletions of structs that have not arrived:
+    such a deletion leaves no trace in the document's state.
+
+    Args:
+        update: what the document took in.
+        state_vector: the document's.
 
     Raises:
         UnreadableDocument: the bytes are bad.
     """
-    return beyond(_lacking(update, state_vector), state_vector)
+    return pending_beyond(_missing_part(update, state_vector), state_vector)
 
 
-def waits(update: bytes, state_vector: bytes) -> bool:
-    """Whether anything of an update is ``early``."""
-    return bool(early(update, state_vector))
+def is_pending(update: bytes, state_vector: bytes) -> bool:
+    """Tell whether a document cannot use some part of an update yet (``pending_part``)."""
+    return bool(pending_part(update, state_vector))
 
 
 def vector_of(updates: Sequence[bytes]) -> bytes:
-    """The state vector that a document of these updates has; UnreadableDocument on bad bytes."""
+    """Return the state vector of a document made of these updates.
+
+    Raises:
+        UnreadableDocument: the bytes are bad.
+    """
     merged = merge(updates)
-    with contained():
-        return ordered(get_state(merged))
-
-
-def is_empty(update: bytes) -> bool:
-    """Whether an update holds neither structs nor deletions."""
-    return update == EMPTY
+    with pycrdt_errors():
+        return sorted_vector(get_state(merged))

@@ -1,5 +1,6 @@
-"""A heap as files: names, places, what is ignored, what is there, and the only hand that writes.
+"""Mirror a heap to files: names, layout, ignore rules, scans, watching and all writing.
 
-Pure: ``names`` ``layout`` ``ignore`` ``snapshot``. Edges: ``disk`` (with ``walk``, ``replace``,
-``parts``, ``safe_open``, ``syscalls`` and ``trouble`` behind it) and ``watch``. See README.md.
+Pure modules: ``names``, ``layout``, ``ignore``, ``snapshot``. Edges: ``disk`` (which uses
+``walk``, ``replace``, ``parts``, ``places``, ``marker``, ``safe_open``, ``syscalls`` and
+``trouble``) and ``watch``. ``README.md`` beside this file has the design.
 """

@@ -1,8 +1,9 @@
-"""Edge: the folder of one heap. The only hand that writes into it.
+"""Edge: the folder of one heap. Everything that writes into it goes through here.
 
-Paths are relative to the heap's folder, with ``/``. Every path is walked from the folder's own
-descriptor, name by name, without following a symlink. All blocking work is done in threads; a
-cancelled caller does not stop a call that has begun, and each is safe to be killed in.
+Paths are relative to the heap's folder, with ``/``. Every path is resolved from the folder's own
+descriptor, name by name, without following symlinks. All blocking work runs in threads. Cancelling
+the caller does not stop a call that has begun. The process may be killed at any point of any call
+without losing user data.
 """
 
 import asyncio
@@ -18,10 +19,11 @@ from heapsyncd.folder import marker, places, replace, safe_open
 from heapsyncd.folder.ignore import Ignore
 from heapsyncd.folder.parts import Part
 from heapsyncd.folder.replace import Result, Write
-from heapsyncd.folder.snapshot import Snapshot, Stat
+from heapsyncd.folder.snapshot import Snapshot
 from heapsyncd.folder.trouble import Moved, Unsettled, translated
 from heapsyncd.folder.walk import scan, stat_of
 from heapsyncd.ids import HeapId
+from heapsyncd.model import Stat
 
 __all__ = ["HeapFolder", "Moved", "Part", "Result", "Unsettled", "Write"]
 
@@ -30,13 +32,15 @@ _PIECE_BYTES = 1 << 20
 
 
 class HeapFolder:
-    """One heap's folder.
+    """The folder of one heap.
 
-    Nothing is written unless the marker is there, and, once ``create`` or ``open`` has named the
-    heap, is that heap's: an empty mount point, or another heap's folder, is never filled.
+    Nothing is written unless the marker is present. Once ``create`` or ``open`` has named the
+    heap, it must be that heap's marker. So an empty mount point or another heap's folder is never
+    filled.
 
-    Everything here raises FolderTrouble when the folder is missing or the disk refuses, and Moved
-    when a path is not what the caller has seen: then nothing was done, and it has to look again.
+    Every method raises FolderTrouble if the folder is missing or the disk refuses, and Moved if a
+    path is not in the state that the caller expects. Then nothing was done, and the caller must
+    look again.
     """
 
     def __init__(self, root: Path) -> None:
@@ -45,7 +49,7 @@ class HeapFolder:
         self._claim: int | None = None
 
     async def create(self, heap_id: HeapId, title: str) -> None:
-        """Make the folder and its marker where they are missing.
+        """Create the folder and its marker if missing.
 
         Raises:
             FolderTrouble: the folder belongs to another heap.
@@ -53,30 +57,21 @@ class HeapFolder:
         await asyncio.to_thread(marker.create, self.root, heap_id, title)
         self._heap = heap_id
 
-    async def open(self, heap_id: HeapId) -> None:
-        """Check that the folder is there and is this heap's.
-
-        Raises:
-            FolderTrouble: it is missing, has no marker, or another heap's; says how to mend it.
-        """
-        await asyncio.to_thread(marker.check, self.root, heap_id)
-        self._heap = heap_id
-
     async def marker(self) -> HeapId | None:
-        """The heap whose mirror the folder is; None when there is no marker, or no folder."""
+        """Return the heap that the folder mirrors, None if there is no marker or no folder."""
         return await asyncio.to_thread(marker.read, self.root)
 
     async def claim(self) -> None:
-        """Keep other daemons, with another state, off this folder until ``close``.
+        """Lock the folder against daemons that use another state directory, until ``close``.
 
         Raises:
-            StateLocked: one of them has it.
+            StateLocked: another process holds the lock.
         """
         if self._claim is None:
             self._claim = await asyncio.to_thread(marker.claim, self.root)
 
     async def close(self) -> None:
-        """Give back what ``claim`` took."""
+        """Release the lock taken by ``claim``."""
         if self._claim is not None:
             os.close(self._claim)
             self._claim = None
@@ -84,73 +79,76 @@ class HeapFolder:
     # ---- looking ------------------------------------------------------------------------------
 
     async def scan(self, ignore: Ignore, under: Iterable[str] | None = None) -> Snapshot:
-        """What is there, names and stats only.
+        """Return what exists in the folder, names and stats only.
 
         Args:
-            ignore: what is passed over.
-            under: look only at these paths and what is below them; None: at everything.
+            ignore: the rules for what to skip.
+            under: scan only these paths and everything below; None scans the whole folder.
         """
         return await asyncio.to_thread(scan, self.root, ignore, under)
 
     async def stat(self, path: str) -> Stat | None:
-        """What stands there, whatever it is; None when nothing does."""
+        """Return the stat of whatever exists at a path, None if nothing does."""
         return await asyncio.to_thread(places.look, self.root, path)
 
     async def read(self, path: str, max_bytes: int) -> tuple[bytes, Stat]:
-        """A file's bytes, and the stat they belong to.
+        """Read a file. Returns its bytes and the stat that belongs to them.
 
         Raises:
-            Moved: it is not there any more.
+            Moved: it no longer exists.
             Unsettled: it changed while it was read.
-            UnreadableFile: it is larger than ``max_bytes``, or no regular file.
+            UnreadableFile: it is larger than ``max_bytes`` or not a regular file.
         """
-        return await asyncio.to_thread(self._opened, path, lambda fd: _read(fd, max_bytes))
+        return await asyncio.to_thread(self._with_open_file, path, lambda fd: _read(fd, max_bytes))
 
     async def read_many(
         self, paths: Sequence[str], max_bytes: int
     ) -> "list[tuple[bytes, Stat] | FolderTrouble | UnreadableFile | Moved | Unsettled]":
-        """For each path what ``read`` returns or raises, in one go."""
+        """Read several files in one thread. Each result is what ``read`` returns or raises."""
 
         def one(
             path: str,
         ) -> "tuple[bytes, Stat] | FolderTrouble | UnreadableFile | Moved | Unsettled":
             try:
-                return self._opened(path, lambda fd: _read(fd, max_bytes))
+                return self._with_open_file(path, lambda fd: _read(fd, max_bytes))
             except (FolderTrouble, UnreadableFile, Moved, Unsettled) as error:
                 return error
 
         return await asyncio.to_thread(lambda: [one(path) for path in paths])
 
     async def read_piece(self, path: str, offset: int, length: int, expect: Stat) -> bytes:
-        """A piece of a file, for an upload; shorter only at its end.
+        """Read a piece of a file for an upload. The result is shorter only at the end of the file.
 
         Raises:
-            Moved: the file is not as expected (any more).
+            Moved: the file does not match ``expect``.
         """
 
         def piece(fd: int) -> tuple[bytes, Stat]:
             data = os.pread(fd, length, offset)
             return data, stat_of(os.fstat(fd))
 
-        data, found = await asyncio.to_thread(self._opened, path, piece)
+        data, found = await asyncio.to_thread(self._with_open_file, path, piece)
         if not found.agrees(expect):
-            raise Moved(path, "it was changed meanwhile")
+            raise Moved(path, "it changed in the meantime")
         return data
 
     async def digest(self, path: str) -> tuple[str, Stat]:
-        """A file's sha256 in hex, with flat memory; raises as ``read`` does."""
-        return await asyncio.to_thread(self._opened, path, _digest)
+        """Return a file's sha256 in hex and its stat, using constant memory.
+
+        Raises as ``read`` does.
+        """
+        return await asyncio.to_thread(self._with_open_file, path, _digest)
 
     # ---- writing ------------------------------------------------------------------------------
 
     async def write(
         self, path: str, data: bytes, expect: Stat | None, mode: int | None = None
     ) -> Stat:
-        """Write one file, atomically and durably; arguments as in ``Write``.
+        """Write one file atomically and durably. Arguments as in ``Write``.
 
         Returns:
-            The stat to remember. If somebody saved right after, it does not agree with the disk,
-            so that their change is found.
+            The stat to store. If another program saved right after, it does not match the disk, so
+            that the next scan finds that change.
         """
         (result,) = await self.write_many([Write(path, data, expect, mode)])
         if isinstance(result, Exception):
@@ -158,56 +156,61 @@ class HeapFolder:
         return result
 
     async def write_many(self, writes: Sequence[Write]) -> list[Result]:
-        """Write files, waiting for the disk once for all of them.
+        """Write several files, with one wait for the disk.
 
         Returns:
-            For each, in order: its stat, or the Moved or FolderTrouble that kept it from being
-            written. One file's trouble does not stop the others.
+            For each write, in order: the new stat, or the Moved or FolderTrouble that prevented
+            it. Trouble with one file does not stop the others.
         """
         return await self._change(lambda: replace.write_all(self.root, writes))
 
     def part(self, path: str, sha256: str) -> Part:
-        """The beginning of a file that arrives in pieces; its digest in hex tells it apart."""
+        """Return the partial file for a download to ``path`` with this sha256 (hex)."""
         return Part(self.root, path, sha256)
 
     async def move(self, old: str, new: str) -> None:
-        """Rename or move a file or directory, never over another one.
+        """Rename or move a file or directory, never over an existing one.
 
-        A change of case alone is one too, also where the file system ignores case.
+        A change of case only also works on file systems that ignore case.
 
         Raises:
-            Moved: the old path is not there, or the new one is taken.
+            Moved: the old path does not exist, or the new one is taken.
         """
         await self._change(lambda: places.move(self.root, old, new))
 
     async def make_dir(self, path: str) -> Stat:
-        """Make a directory, with those above it, unless it is there already."""
+        """Create a directory and its parents unless they exist."""
         return await self._change(lambda: places.make_dir(self.root, path))
 
     async def remove(self, path: str, expect: Stat) -> None:
-        """Remove a file that is as expected; one that is gone already is Moved."""
+        """Remove a file that matches ``expect``.
+
+        Raises Moved if it does not, or no longer exists.
+        """
         await self._change(lambda: places.remove(self.root, path, expect))
 
     async def remove_dir(self, path: str) -> bool:
-        """Remove a directory; False when something is left in it (then it stays, all of it)."""
+        """Remove a directory. Returns False, without a change, if it is not empty."""
         return await self._change(lambda: places.remove_dir(self.root, path))
 
     async def clear_temps(self, parts_older_than_s: float = 7 * 86400) -> int:
-        """Remove what earlier lives left: our temporaries, and parts that nobody went on with.
+        """Remove what earlier processes left: temporaries, and partial files long not continued.
 
-        Call it before anything is written. Returns how many were removed.
+        Call it before anything is written. Returns the number of files removed.
         """
         return await self._change(lambda: places.clear_temps(self.root, parts_older_than_s))
 
     async def _change(self, work: Callable[[], T]) -> T:
+        """Run ``work`` in a thread after checking the marker."""
+
         def guarded() -> T:
             marker.check(self.root, self._heap)
             return work()
 
         return await asyncio.to_thread(guarded)
 
-    def _opened(self, path: str, work: Callable[[int], tuple[T, Stat]]) -> tuple[T, Stat]:
-        """Let ``work`` read an open file, and check that the file stayed the same meanwhile."""
+    def _with_open_file(self, path: str, work: Callable[[int], tuple[T, Stat]]) -> tuple[T, Stat]:
+        """Let ``work`` read an open file, and verify that the file did not change meanwhile."""
         with translated(path):
             try:
                 with safe_open.parent_of(self.root, path) as (dir_fd, name):
@@ -215,13 +218,13 @@ class HeapFolder:
                     try:
                         before = os.fstat(fd)
                         if not stat.S_ISREG(before.st_mode):
-                            raise UnreadableFile("it is no regular file")
+                            raise UnreadableFile("it is not a regular file")
                         result, after = work(fd)
                         now = stat_of(os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
                     finally:
                         os.close(fd)
             except FileNotFoundError as error:
-                raise Moved(path, "it is not there any more") from error
+                raise Moved(path, "it no longer exists") from error
         if not (stat_of(before).agrees(after) and after.agrees(now)):
             raise Unsettled(path)
         return result, now
@@ -229,11 +232,13 @@ class HeapFolder:
 
 def _read(fd: int, max_bytes: int) -> tuple[bytes, Stat]:
     too_large = UnreadableFile(f"it is larger than {max_bytes} bytes")
-    if os.fstat(fd).st_size > max_bytes:
-        raise too_large  # not read for nothing
+    expected = os.fstat(fd).st_size
+    if expected > max_bytes:
+        raise too_large  # known before reading anything
     pieces: list[bytes] = []
     size = 0
-    while piece := os.read(fd, _PIECE_BYTES):
+    # Room for a whole piece is made before it is read, also where the file is small.
+    while piece := os.read(fd, min(_PIECE_BYTES, expected + 1)):
         size += len(piece)
         if size > max_bytes:
             raise too_large

@@ -1,4 +1,4 @@
-"""Which paths are never synced: our own, what editors leave lying about, ``.heaperignore``."""
+"""Decide which paths are never synced: internal files, editors' leftovers, ``.heaperignore``."""
 
 import re
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 IGNORE_FILE = ".heaperignore"
 MARKER = ".heapsyncd"
 TEMP = re.compile(r"\.heapsyncd-[0-9a-z-]+\.tmp")
-"""Our own temporaries, in full. Nothing else may be swept away."""
+"""Full names of our own temporaries. Only these may be cleaned up."""
 
 PLACEHOLDER = ".heapsyncd-remote"
-"""How the names end that stand for a content which is on the server only."""
+"""The suffix of files that stand for content which is only on the server."""
 
 DEFAULTS = (
     ".*",  # dotfiles, and with them .git/ and .obsidian/, .#lock and .swp files
@@ -32,34 +32,37 @@ DEFAULTS = (
     "*.tmp.[0-9]*",  # tools that write name.tmp.<pid> and rename
     "~$*",  # Office: locks
 )
-"""In the syntax of gitignore; a line ``!pattern`` in ``.heaperignore`` takes one back."""
+"""In gitignore syntax. A line ``!pattern`` in ``.heaperignore`` cancels one."""
 
 
 _STAR: Final = "[^/]*"
 _LEADING: Final = "^(?:.+/)?"
 _BETWEEN: Final = "(?:/.+)?"
-"""How pathspec writes ``*``, and ``**`` before and between other parts; nothing else has a slash
-or reads the same."""
+"""How pathspec translates ``*``, and ``**`` before and between other parts.
+
+No other pattern yields the same text or a slash.
+"""
 
 
 class _Pattern(GitIgnoreSpecPattern):
-    """A pattern matched in time that is linear in a name's length, however many stars it has.
+    """A pattern that matches in time linear in the name's length, however many stars it has.
 
-    What stands between two stars is looked for once, from the left, and not again elsewhere: where
-    a later place would do, the first does too, as the star behind it takes what is in between.
+    Text between two stars is searched once, from the left, without backtracking. This is exact: if
+    a later occurrence would match, the first does too, because the next star covers what lies
+    between.
     """
 
     __slots__ = ()
 
     @classmethod
     def pattern_to_regex(cls, pattern: Any) -> tuple[Any, bool | None]:
-        """As pathspec does; the regular expression has atomic groups between stars."""
+        """Translate as pathspec does, with atomic groups between stars."""
         regex, include = super().pattern_to_regex(pattern)
-        return (_without_choices(regex) if regex else regex), include
+        return (_without_backtracking(regex) if regex else regex), include
 
 
-def _without_choices(regex: str) -> str:
-    first, *others = map(_stars, regex.split(_BETWEEN))
+def _without_backtracking(regex: str) -> str:
+    first, *others = map(_atomic_stars, regex.split(_BETWEEN))
     if not others:
         return first
     head = first.removeprefix(_LEADING)
@@ -69,8 +72,11 @@ def _without_choices(regex: str) -> str:
     return f"{first}{between}{_BETWEEN}{others[-1]}"
 
 
-def _stars(regex: str) -> str:
-    """A part without inner ``**``; the last star of a name needs no group: its end is fixed."""
+def _atomic_stars(regex: str) -> str:
+    """Make the stars of one part atomic.
+
+    The last star of a name needs no group: its end is fixed.
+    """
     first, *others = regex.split(_STAR)
     for k, part in enumerate(others, 1):
         ends = k == len(others) or "/" in part.replace("[^/]", "")
@@ -79,51 +85,53 @@ def _stars(regex: str) -> str:
 
 
 def _spec(lines: Sequence[str]) -> GitIgnoreSpec:
-    # Other engines, which pathspec would take where they are installed, know no atomic groups.
+    # pathspec would prefer other engines where installed; they lack atomic groups.
     return GitIgnoreSpec.from_lines(lines, _Pattern, backend="simple")
 
 
 @dataclass(frozen=True)
 class Ignore:
-    """The rules of one heap's folder; made by ``parse``."""
+    """The ignore rules of one heap's folder. Created by ``parse``."""
 
     _own: GitIgnoreSpec | None
-    """Defaults and own lines; None when there are no own lines (the usual, and quicker)."""
+    """Defaults and the user's lines; None if there are no user lines, the common case."""
 
     @classmethod
     def parse(cls, text: str | None) -> Self:
-        """Read a ``.heaperignore``; None when there is none.
+        """Read the text of a ``.heaperignore``, None if there is none.
 
-        A line that is no pattern is passed over, as git does: one typing error must not make
-        the other lines void.
+        Invalid lines are skipped, as git does: one typo must not disable the other lines.
         """
         lines = [line for line in (text or "").splitlines() if line.strip()]
         own = [line for line in lines if not line.startswith("#") and _is_pattern(line)]
         return cls(_spec([*DEFAULTS, *own]) if own else None)
 
     def match(self, path: str, is_dir: bool) -> bool:
-        """Whether a path, or a directory above it, is ignored.
+        """Return whether a path, or a directory above it, is ignored.
 
         Args:
             path: relative to the heap's folder, with ``/``.
-            is_dir: whether it is a directory, for patterns that end in a slash.
+            is_dir: whether it is a directory, for patterns that end with a slash.
         """
         parts = path.split("/")
-        # Not for anybody to take back: the mirror would sync its own bookkeeping.
-        if _is_ours(path, parts):
+        # No `!pattern` may cancel this, or the mirror would sync its own internal files.
+        if _is_internal(path, parts):
             return True
         if self._own is None:
-            return any(_by_default(part) for part in parts)
-        # A trailing slash is how pathspec is told of a directory.
+            return any(_is_ignored_by_default(part) for part in parts)
+        # pathspec recognises a directory by its trailing slash.
         return self._own.match_file(f"{path}/" if is_dir else path)
 
     def rule(self, path: str, is_dir: bool) -> str | None:
-        """Which pattern a path, or a directory above it, is ignored by; None when it is not."""
+        """Return, for people, which pattern ignores a path, None if it is not ignored.
+
+        The pattern may also match a directory above the path.
+        """
         if not self.match(path, is_dir):
             return None
         parts = path.split("/")
-        if _is_ours(path, parts):
-            return "heapsyncd's own bookkeeping"
+        if _is_internal(path, parts):
+            return "heapsyncd's own internal file"
         spec = self._own or _DEFAULT_SPEC
         for end in range(1, len(parts) + 1):
             above = "/".join(parts[:end])
@@ -136,7 +144,7 @@ class Ignore:
 
 class _OnlyPlaceholders(Ignore):
     def match(self, path: str, is_dir: bool) -> bool:
-        """Whether a path is no placeholder, nor a directory that may hold some."""
+        """Return whether a path is neither a placeholder nor a directory that may hold some."""
         if is_dir:
             return super().match(path, is_dir)
         return not path.endswith(PLACEHOLDER)
@@ -144,11 +152,12 @@ class _OnlyPlaceholders(Ignore):
 
 NO_RULES = Ignore.parse(None)
 ONLY_PLACEHOLDERS = _OnlyPlaceholders(None)
-"""For a scan that finds placeholders and nothing else."""
+"""For a scan that finds only placeholders."""
 _DEFAULT_SPEC = _spec(DEFAULTS)
 
 
-def _is_ours(path: str, parts: Sequence[str]) -> bool:
+def _is_internal(path: str, parts: Sequence[str]) -> bool:
+    """Return whether a path is one of heapsyncd's own files."""
     return (
         path == IGNORE_FILE
         or path.endswith(PLACEHOLDER)
@@ -165,6 +174,6 @@ def _is_pattern(line: str) -> bool:
 
 
 @lru_cache(maxsize=65536)
-def _by_default(name: str) -> bool:
-    # Every default concerns one name, so that a name's answer is the same wherever it stands.
+def _is_ignored_by_default(name: str) -> bool:
+    # Every default pattern matches a single name, so the result does not depend on the directory.
     return _DEFAULT_SPEC.match_file(f"{name}/") or _DEFAULT_SPEC.match_file(name)

@@ -1,18 +1,20 @@
-"""Where each block stands in the heap's folder; a pure function of blocks and present paths.
+"""Compute the path of each block, a pure function of the blocks and their current paths.
 
-A directory is filled in three rounds, each in the order of the block ids, so that the result does
-not depend on the order of the input and a new name never takes a path that somebody has:
+Each directory is filled in three rounds, each in the order of the block ids. So the result does
+not depend on the input's order, and a new name never takes a path that is in use:
 
-1. blocks that stand there already, under a name that still fits their title;
-2. blocks that bring a name along from another directory that says just their title;
-3. all others, under the first free spelling of the name made from their title.
+1. Blocks already in this directory keep their name if it still fits their title.
 
-Then twins that came just now, and those after them, have their names in the order of their ids: on
-two devices that each gave the plain name to their own note, the same one keeps it.
+2. Blocks that come from another directory keep their name if it equals their title.
+
+3. All others get the first free variant of the name made from their title.
+
+Then *twins*, blocks with the same preferred name, are numbered by their ids if one of them is new.
+So two devices that each gave the plain name to their own note agree on which one keeps it.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from heapsyncd.folder.names import (
@@ -30,57 +32,54 @@ from heapsyncd.ids import BlockId
 from heapsyncd.model import BlockKind
 
 MAX_DIRECTORY_BYTES = 2048
-"""A directory with a longer path goes to the top: most programs end at 4096."""
+"""A directory with a longer path is placed at the top: most programs fail at 4096 bytes."""
 
 _NAME_BYTES = 255
 _MARK_BYTES = 16
-"""What making a name safe and unique may add to a title."""
+"""The most that making a name safe and unique adds to a title."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A live block that is to have a place. Tags have none."""
+    """A live block to place. Tags have no path."""
 
     id: BlockId
     kind: BlockKind
     title: str
     folder: BlockId | None
-    """The folder block it is in; None, or an id that is no placed folder: the top."""
+    """The folder block that contains it; None or the id of no placed folder means the top."""
     titled: str | None = None
-    """The title its present path was made for: while that stays, so does the name. None: not
-    known, then ``Boat (2).md`` is taken to be made for the title ``Boat``."""
+    """The title that its current path was made for.
+
+    While the title stays the same, so does the name.
+
+    None if unknown; then ``Boat (2).md`` counts as made for the title ``Boat``.
+    """
 
 
 def place(
     blocks: Iterable[Placed],
     current: Mapping[BlockId, str],
-    reserved: Collection[str] = (),
 ) -> dict[BlockId, str]:
-    """Give every block its path, relative to the heap's folder, with ``/``.
+    """Return a path for every block, relative to the heap's folder, with ``/``.
 
-    No two paths are the same to a file system that ignores case or normalisation.
+    No two paths are equal on a file system that ignores case or normalisation.
 
     Args:
-        blocks: all blocks of the heap that are to have a place.
-        current: where blocks stand now. Names of blocks that are not in ``blocks`` are free.
-        reserved: paths of files that belong to no block; no block is moved there.
+        blocks: all blocks of the heap that need a path.
+        current: the blocks' current paths. Names of blocks that are not in ``blocks`` are free.
     """
     placed = {b.id: b for b in blocks if b.kind != "tag"}
     children: dict[BlockId | None, list[Placed]] = defaultdict(list)
     parents = _parents(placed)
     for block in sorted(placed.values(), key=lambda b: b.id):
         children[parents[block.id]].append(block)
-    foreign: dict[str, set[str]] = defaultdict(set)
-    for path in reserved:
-        directory, _, name = path.rpartition("/")
-        foreign[collision_key(directory)].add(collision_key(name))
-
     paths: dict[BlockId, str] = {}
     directories: list[tuple[BlockId | None, str]] = [(None, "")]
     while directories:
         folder, path = directories.pop()
         was = "" if folder is None else current.get(folder)
-        names = _fill(children[folder], current, was, foreign[collision_key(path)])
+        names = _fill(children[folder], current, was)
         for block in children[folder]:
             paths[block.id] = f"{path}/{names[block.id]}" if path else names[block.id]
             if block.kind == "folder":
@@ -92,9 +91,11 @@ def _fill(
     blocks: Sequence[Placed],
     current: Mapping[BlockId, str],
     directory: str | None,
-    foreign: Collection[str],
 ) -> dict[BlockId, str]:
-    """The names in one directory. ``directory``: its present path; None: it is not there yet."""
+    """Return the names of the blocks in one directory.
+
+    ``directory`` is its current path, None if it does not exist yet.
+    """
     names: dict[BlockId, str] = {}
     taken: set[str] = set()
 
@@ -110,37 +111,35 @@ def _fill(
             others.append(block)
         elif where == directory and collision_key(name) not in taken:
             give(block, name)
-        elif _says_title(block, name):
+        elif _equals_title(block, name):
             moving.append((block, name))
         else:
             others.append(block)
-    taken |= set(foreign)
     for block, name in moving:
         if collision_key(name) in taken:
             others.append(block)
         else:
             give(block, name)
-    # What stays in the iterator is not taken yet: nothing is freed while a directory is filled.
+    # Names once skipped stay taken, because nothing is freed while a directory is filled. So
+    # each iterator can go on where it stopped.
     spellings: dict[tuple[str, str], Iterator[str]] = {}
     for block in sorted(others, key=lambda b: b.id):
-        target = _target(block)
-        key = (target, _suffix(block, target))  # a file's mark stands elsewhere than a folder's
+        target = _preferred_name(block)
+        key = (target, _suffix(block, target))  # a file's number precedes its suffix
         free = spellings.setdefault(key, variants(*key))
         give(block, next(name for name in free if collision_key(name) not in taken))
     if any(" (" in names[b.id] for b in others):
-        _deal_to_twins(blocks, {b.id for b in others}, names)
+        _renumber_twins(blocks, {b.id for b in others}, names)
     return names
 
 
-def _deal_to_twins(
+def _renumber_twins(
     blocks: Iterable[Placed], arrived: Container[BlockId], names: dict[BlockId, str]
 ) -> None:
-    """Deal the names of twins anew, smaller numbers to smaller ids, from the first one that got
-    its name just now.
-    """
+    """Number twins again from the first new one on: smaller ids get smaller numbers."""
     groups: dict[tuple[str, str], dict[Placed, int]] = defaultdict(dict)
     for block in sorted(blocks, key=lambda b: b.id):
-        target = _target(block)
+        target = _preferred_name(block)
         suffix = _suffix(block, target)
         group = groups[collision_key(target), suffix]
         number = number_of(names[block.id], target, suffix=suffix)
@@ -148,38 +147,38 @@ def _deal_to_twins(
             group[block] = number
     for (_, suffix), numbers in groups.items():
         pairs = zip(numbers, sorted(numbers.values()), strict=True)
-        dealt = {b.id: variant(_target(b), n, suffix=suffix) for b, n in pairs}
+        dealt = {b.id: variant(_preferred_name(b), n, suffix=suffix) for b, n in pairs}
         old = {collision_key(names[i]) for i in dealt}
-        if old == {collision_key(n) for n in dealt.values()}:  # over-long ones may be cut apart
+        if old == {collision_key(n) for n in dealt.values()}:  # names cut for length may differ
             names.update(dealt)
 
 
 def fits(block: Placed, name: str) -> bool:
-    """Whether a block may have this name, if it has it already."""
+    """Return whether a block that has this name may keep it."""
     is_note = name.endswith(NOTE_SUFFIX)
     if is_note != (block.kind == "document") and block.kind != "folder":
         return False
     if block.kind != "document" and name.casefold().endswith(ASSETS_SUFFIX):
         return False
-    if _says_title(block, name):
+    if _equals_title(block, name):
         return True
     if block.titled is not None:
         return block.titled == block.title
-    target = _target(block)
+    target = _preferred_name(block)
     return number_of(name, target, suffix=_suffix(block, target)) is not None
 
 
-def _says_title(block: Placed, name: str) -> bool:
+def _equals_title(block: Placed, name: str) -> bool:
     stem = name.removesuffix(NOTE_SUFFIX) if block.kind == "document" else name
     return carries(stem, block.title)
 
 
-def _target(block: Placed) -> str:
-    """The name made from the title."""
+def _preferred_name(block: Placed) -> str:
+    """Return the name made from the title."""
     if block.kind == "document":
         return safe_name(block.title, suffix=NOTE_SUFFIX)
     name = safe_name(block.title)
-    # A file that is no note must not look like one, or a rebuilt cache would make it one.
+    # A file block must not look like a note, or a rebuilt cache would make it one.
     return f"{name}_" if block.kind == "file" and name.endswith(NOTE_SUFFIX) else name
 
 
@@ -194,7 +193,7 @@ def _suffix(block: Placed, name: str) -> str:
 
 
 def _parents(placed: Mapping[BlockId, Placed]) -> dict[BlockId, BlockId | None]:
-    """Each block's folder, without circles and without paths that are too long."""
+    """Return each block's folder, with cycles and overlong paths removed."""
     parents: dict[BlockId, BlockId | None] = {}
     for block in placed.values():
         folder = placed.get(block.folder) if block.folder is not None else None
@@ -215,13 +214,13 @@ def _parents(placed: Mapping[BlockId, Placed]) -> dict[BlockId, BlockId | None]:
 def _chain(
     start: BlockId, parents: dict[BlockId, BlockId | None], done: Container[BlockId]
 ) -> list[BlockId]:
-    """The folders from ``start`` up to one that is done or at the top; a circle is cut."""
+    """Return the folders from ``start`` up to one that is done or at the top, cutting cycles."""
     chain: dict[BlockId, None] = {}
     step: BlockId | None = start
     while step is not None and step not in done:
         if step in chain:
             order = list(chain)
-            # The smallest id of a circle comes to the top, wherever the walk entered it.
+            # Cut at the cycle's smallest id, so that the result does not depend on the start.
             parents[min(order[order.index(step) :])] = None
             return _chain(start, parents, done)
         chain[step] = None

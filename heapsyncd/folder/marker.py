@@ -1,10 +1,9 @@
-"""Edge: ``.heapsyncd``, which marks a folder as the mirror of one heap.
+"""Edge: the file ``.heapsyncd``, which marks a folder as the mirror of one heap.
 
-Without it, files that are missing are never taken for deleted, and nothing is written: the folder
-is an empty mount point, or was put there by somebody else.
+Without the marker, missing files never count as deleted and nothing is written: the folder may be
+an empty mount point, or not ours.
 """
 
-import fcntl
 import json
 import os
 from pathlib import Path
@@ -14,18 +13,23 @@ from heapsyncd.folder import replace, safe_open, syscalls
 from heapsyncd.folder.ignore import MARKER
 from heapsyncd.folder.trouble import translated
 from heapsyncd.ids import HeapId, is_ulid
+from heapsyncd.own_files import lock
 
 VERSION = 1
 _MAX_BYTES = 4096
 
 
 def create(root: Path, heap_id: HeapId, title: str) -> None:
-    """Make folder and marker where they are missing; FolderTrouble when it is another heap's."""
+    """Create folder and marker if missing.
+
+    Raises:
+        FolderTrouble: the folder belongs to another heap.
+    """
     with translated(str(root)):
         root.mkdir(parents=True, exist_ok=True)
         above = safe_open.open_root(root.parent)
         try:
-            syscalls.fsync(above)  # else a power cut takes the folder, which looks like an unmount
+            syscalls.fsync(above)  # otherwise a power cut could remove the folder, as if unmounted
         finally:
             os.close(above)
     if read(root) is None:
@@ -34,17 +38,17 @@ def create(root: Path, heap_id: HeapId, title: str) -> None:
         )
         data = f"{text}\n".encode(errors="replace")
         (result,) = replace.write_all(root, [replace.Write(MARKER, data, None)])
-        # Taken meanwhile: the check tells by whom.
+        # If another process created the marker meanwhile, the check below reports whose it is.
         if isinstance(result, FolderTrouble):
             raise result
     check(root, heap_id)
 
 
 def read(root: Path) -> HeapId | None:
-    """The heap in the marker; None when there is no marker, or no folder.
+    """Return the heap named in the marker, None if there is no marker or no folder.
 
     Raises:
-        FolderTrouble: the marker can't be read, or is none of ours.
+        FolderTrouble: the marker cannot be read or is not valid.
     """
     path = str(root / MARKER)
     if not root.is_dir():
@@ -64,46 +68,50 @@ def read(root: Path) -> HeapId | None:
     except (ValueError, KeyError, TypeError):
         heap, version = "", VERSION
     if not isinstance(version, int) or version > VERSION:
-        raise FolderTrouble(f"{path} was written by a newer heapsyncd; install that version.")
+        raise FolderTrouble(f"{path} was written by a newer heapsyncd; install the newer version.")
     if not isinstance(heap, str) or not is_ulid(heap):
         raise FolderTrouble(
-            f"{path} is damaged; move it away and start again: "
-            "notes keep their blocks by the id in their front matter."
+            f"{path} is damaged; move it away and start again. "
+            "Notes are recognised by the id in their front matter."
         )
     return HeapId(heap)
 
 
 def check(root: Path, heap_id: HeapId | None) -> None:
-    """FolderTrouble unless the folder has a marker, and that of ``heap`` (None: of any)."""
+    """Check that the folder has a marker, and that of this heap (None accepts any).
+
+    Raises:
+        FolderTrouble: it has none, or another heap's.
+    """
     found = read(root)
     if found is None:
-        os.close(safe_open.open_root(root))  # says so when the folder itself is missing
+        os.close(safe_open.open_root(root))  # raises its own error if the folder is missing
         raise FolderTrouble(
-            f"{root} has no {MARKER} file, so it may be the wrong folder or an empty mount point; "
-            "mount its disk, or put the file back. Nothing was deleted."
+            f"{root} has no {MARKER} file, so it may be the wrong folder or an empty mount point. "
+            "Mount its disk or restore the file. Nothing was deleted."
         )
     if heap_id is not None and found != heap_id:
         raise FolderTrouble(
-            f"{root} is the mirror of another heap ({found}); move it away, or set another folder."
+            f"{root} mirrors another heap ({found}); move it away or set another folder."
         )
 
 
 def claim(root: Path) -> int:
-    """Lock the marker for this process; the descriptor to close when done.
+    """Lock the marker for this process. Returns the descriptor to close when done.
+
+    The lock ends with the process, however it ends.
 
     Raises:
-        StateLocked: another process has it. The lock ends with the process, however it ends.
+        StateLocked: another process holds it.
     """
     check(root, None)
     with translated(str(root / MARKER)), safe_open.parent_of(root, MARKER) as (dir_fd, name):
         fd = safe_open.open_file(name, dir_fd)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if lock(fd):
+            return fd
     except OSError as error:
         os.close(fd)
-        if isinstance(error, BlockingIOError):
-            raise StateLocked(
-                f"Another heapsyncd mirrors into {root}; stop it, or set another folder."
-            ) from error
         raise FolderTrouble(f"{root / MARKER} can't be locked: {error.strerror}.") from error
-    return fd
+    os.close(fd)
+    raise StateLocked(f"Another heapsyncd mirrors into {root}; stop it, or set another folder.")

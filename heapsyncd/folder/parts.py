@@ -1,4 +1,4 @@
-"""Edge: a file that arrives in pieces, over more than one life if need be."""
+"""Edge: a file that is downloaded in pieces, across restarts if necessary."""
 
 import asyncio
 import hashlib
@@ -11,26 +11,29 @@ from typing import TypeVar
 
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder import replace, safe_open, syscalls
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.folder.trouble import Moved, translated
 from heapsyncd.folder.walk import stat_of
+from heapsyncd.model import Stat
 
 T = TypeVar("T")
 PART_PREFIX = ".heapsyncd-part-"
 _PIECE_BYTES = 1 << 20
 _UNKNOWN = -1
-"""Not all of a part passed in order, or writing it failed: the disk is asked what it holds."""
+"""The digest so far is unknown: pieces came out of order or a write failed.
+
+Hash the file on disk.
+"""
 
 
 class Part:
-    """The beginning of a file, in a temporary beside its path; made by ``HeapFolder.part``.
+    """A partial file, stored as a temporary beside its final path. Created by ``HeapFolder.part``.
 
-    It outlives the process: the same path and digest find the same part again. One task at a
-    time. Memory stays flat: pieces are hashed while they are written, on two cores where there
-    are two; what an earlier life left is hashed from the disk.
+    It survives the process: the same path and digest find the same part again. Only one task may
+    use it at a time. Memory use is constant. Pieces are hashed in parallel to writing; what an
+    earlier process wrote is hashed from the disk.
 
     Raises:
-        Moved: the directory is gone.
+        Moved: the directory no longer exists.
         FolderTrouble: the disk refuses.
     """
 
@@ -40,85 +43,86 @@ class Part:
         self._sha256 = sha256
         key = hashlib.sha256(f"{path}\0{sha256}".encode()).hexdigest()[:16]
         self._temp = f"{PART_PREFIX}{key}.tmp"
-        self._passed = hashlib.sha256()
-        self._passed_bytes = 0
+        self._running_digest = hashlib.sha256()
+        self._hashed_bytes = 0
 
     async def size(self) -> int:
-        """How many bytes are there, 0 when there is no part yet."""
+        """Return how many bytes are stored, 0 if there is no part yet."""
         return await asyncio.to_thread(self._run, _size)
 
     async def append(self, offset: int, *pieces: bytes) -> None:
-        """Add pieces. ``offset``: where they belong; what the part has beyond is cut off first.
+        """Append pieces at ``offset``. Anything stored beyond it is cut off first.
 
         Raises:
             ValueError: the part ends before ``offset``.
         """
-        in_order, self._passed_bytes = offset == self._passed_bytes, _UNKNOWN
+        in_order, self._hashed_bytes = offset == self._hashed_bytes, _UNKNOWN
         hashing = asyncio.create_task(asyncio.to_thread(self._hash, pieces if in_order else ()))
         try:
             await asyncio.to_thread(self._run, lambda d, t: _append(d, t, offset, pieces))
         finally:
             await hashing
         if in_order:
-            self._passed_bytes = offset + sum(map(len, pieces))
+            self._hashed_bytes = offset + sum(map(len, pieces))
 
     async def finish(self, expect: Stat | None, mode: int | None = None) -> Stat | None:
-        """Let the part become the file, when its digest is right.
+        """Turn the part into the file if its digest is right.
 
         Args:
-            expect: what stands at the path, as last seen; None: nothing does.
-            mode: permission bits; None: those of the file that is replaced, or the usual.
+            expect: the last known stat at the path; None expects nothing there.
+            mode: permission bits; None keeps those of the replaced file, or uses the default.
 
         Returns:
-            The file's stat; None when the digest is wrong, then the part is gone.
+            The file's stat; None if the digest is wrong, and then the part is deleted.
 
         Raises:
-            Moved: what stands at the path is not as expected, nor this content; the part stays.
+            Moved: the path is not as expected and does not hold this content already. The part
+                stays.
         """
         return await asyncio.to_thread(self._finish, expect, mode)
 
     async def drop(self) -> None:
-        """Forget the part."""
+        """Delete the part."""
         await asyncio.to_thread(self._run, lambda d, t: replace.discard(t, d))
 
     def _hash(self, pieces: Sequence[bytes]) -> None:
         for piece in pieces:
-            self._passed.update(piece)
+            self._running_digest.update(piece)
 
     def _run(self, work: Callable[[int, str], T]) -> T:
-        with self._beside() as (dir_fd, _):
+        with self._parent() as (dir_fd, _):
             return work(dir_fd, self._temp)
 
     @contextmanager
-    def _beside(self) -> Iterator[tuple[int, str]]:
+    def _parent(self) -> Iterator[tuple[int, str]]:
         with translated(self._path):
             try:
                 with safe_open.parent_of(self._root, self._path) as place:
                     yield place
             except FileNotFoundError as error:
-                raise Moved(self._path, "its directory is not there any more") from error
+                raise Moved(self._path, "its directory no longer exists") from error
 
     def _finish(self, expect: Stat | None, mode: int | None) -> Stat | None:
-        with self._beside() as (dir_fd, name):
+        with self._parent() as (dir_fd, name):
             fd = _open(self._temp, dir_fd)
             try:
-                whole = os.fstat(fd).st_size == self._passed_bytes
-                if (self._passed.hexdigest() if whole else _digest(fd)) != self._sha256:
+                whole = os.fstat(fd).st_size == self._hashed_bytes
+                if (self._running_digest.hexdigest() if whole else _digest(fd)) != self._sha256:
                     replace.discard(self._temp, dir_fd)
                     return None
                 write = replace.Write(self._path, b"", expect, mode)
-                replace.keep_attributes(fd, name, dir_fd, write)
+                replace.copy_attributes(fd, name, dir_fd, write)
                 syscalls.fsync(fd)
                 found = stat_of(os.fstat(fd))
             finally:
                 os.close(fd)
-            # Looked at before too, so that a place that was taken does not cost the part.
+            # Check here already: `commit` would delete the part if the path is taken.
             if expect is not None:
-                replace.last_look(self._path, name, dir_fd, expect)
+                replace.check_unchanged(self._path, name, dir_fd, expect)
             elif syscalls.exists(name, dir_fd):
-                there = _same(name, dir_fd, self._sha256, found.size)
+                there = _stat_if_same(name, dir_fd, self._sha256, found.size)
                 if there is None:
-                    raise Moved(self._path, "something new stands there")
+                    raise Moved(self._path, "something new exists there")
                 replace.discard(self._temp, dir_fd)
                 return there
             ready = replace.Staged(self._path, dir_fd, self._temp, name, expect, found)
@@ -128,12 +132,12 @@ class Part:
 
 
 def _open(temp: str, dir_fd: int) -> int:
-    """The part for reading and writing, made when absent."""
+    """Open the part for reading and writing; create it if absent."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     fd = os.open(temp, flags, 0o666, dir_fd=dir_fd)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise FolderTrouble(f"{temp}: it is no regular file; move it away.")
+        raise FolderTrouble(f"{temp}: it is not a regular file; move it away.")
     return fd
 
 
@@ -157,14 +161,14 @@ def _append(dir_fd: int, temp: str, offset: int, pieces: Sequence[bytes]) -> Non
             left = memoryview(piece)
             while left:
                 left = left[syscalls.write(fd, left) :]
-        # The disk works while more arrives; what is left for the end is little.
+        # Let the disk write while more arrives, so that the final sync is short.
         syscalls.start_writing(fd, offset)
     finally:
         os.close(fd)
 
 
-def _same(name: str, dir_fd: int, sha256: str, size: int) -> Stat | None:
-    """The stat of a file that holds the very content; None when something else stands there."""
+def _stat_if_same(name: str, dir_fd: int, sha256: str, size: int) -> Stat | None:
+    """Return the stat of a file that holds exactly this content, None for anything else."""
     try:
         fd = os.open(
             name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd

@@ -1,4 +1,4 @@
-"""Edge: look, move, make and remove. Synchronous; ``disk`` runs it in threads."""
+"""Edge: look up, move, create and remove paths. Synchronous; ``disk`` runs it in threads."""
 
 import errno
 import os
@@ -12,24 +12,27 @@ from heapsyncd.folder import replace, safe_open, syscalls
 from heapsyncd.folder.ignore import TEMP
 from heapsyncd.folder.names import collision_key, split_suffix, variants
 from heapsyncd.folder.parts import PART_PREFIX
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.folder.trouble import Moved, translated
 from heapsyncd.folder.walk import MAX_DEPTH, stat_of
+from heapsyncd.model import Stat
 
 
 @contextmanager
 def place(root: Path, path: str) -> Iterator[tuple[int, str]]:
-    """The open directory of a path and its last name; Moved when anything turns out to be gone."""
+    """Yield the open directory of a path and its last name.
+
+    Raises Moved if anything is missing.
+    """
     with translated(path):
         try:
             with safe_open.parent_of(root, path) as found:
                 yield found
         except FileNotFoundError as error:
-            raise Moved(path, "it is not there any more") from error
+            raise Moved(path, "it no longer exists") from error
 
 
 def look(root: Path, path: str) -> Stat | None:
-    """What stands there, whatever it is; None when nothing does."""
+    """Return the stat of whatever exists at a path, None if nothing does."""
     try:
         with place(root, path) as (dir_fd, name):
             return stat_of(syscalls.lstat(name, dir_fd))
@@ -38,23 +41,23 @@ def look(root: Path, path: str) -> Stat | None:
 
 
 def move(root: Path, old: str, new: str) -> None:
-    """Rename or move, never over another file or directory."""
+    """Rename or move, never over an existing file or directory."""
     with place(root, old) as (old_dir, old_name), place(root, new) as (new_dir, new_name):
         if not syscalls.exists(old_name, old_dir):
-            raise Moved(old, "it is not there any more")
+            raise Moved(old, "it no longer exists")
         try:
             syscalls.rename_new(old_name, old_dir, new_name, new_dir)
         except FileExistsError as error:
-            if not _one_name(old_name, old_dir, new_name, new_dir):
-                raise Moved(new, "something else stands there") from error
-            _respell(old_name, new_name, old_dir)
+            if not _is_same_name(old_name, old_dir, new_name, new_dir):
+                raise Moved(new, "something else exists there") from error
+            _change_spelling(old_name, new_name, old_dir)
         syscalls.fsync(new_dir)
         if not _same(old_dir, new_dir):
             syscalls.fsync(old_dir)
 
 
 def make_dir(root: Path, path: str) -> Stat:
-    """Make a directory, with those above it, unless it is there already."""
+    """Create a directory and its parents unless they exist."""
     names = safe_open.components(path)
     with translated(path):
         fd = safe_open.open_root(root)
@@ -75,13 +78,13 @@ def make_dir(root: Path, path: str) -> Stat:
 
 
 def remove(root: Path, path: str, expect: Stat) -> None:
-    """Remove a file that is as expected.
+    """Remove a file that matches ``expect``.
 
-    It is renamed first and looked at again there, because somebody may save between the last look
-    and the removal: then it is given back.
+    It is renamed first and checked again under the temporary name, because another program may
+    save between the check and the removal. If it changed, it gets its name back.
     """
     with place(root, path) as (dir_fd, name):
-        replace.last_look(path, name, dir_fd, expect)
+        replace.check_unchanged(path, name, dir_fd, expect)
         temp = replace.new_temp_name()
         syscalls.rename_new(name, dir_fd, temp, dir_fd)
         try:
@@ -91,16 +94,16 @@ def remove(root: Path, path: str, expect: Stat) -> None:
                 expect.size,
                 expect.mtime_ns,
             ):
-                raise Moved(path, "it was changed meanwhile")
+                raise Moved(path, "it changed in the meantime")
             syscalls.unlink(temp, dir_fd)
         except BaseException:
-            replace.give_back(temp, name, dir_fd)
+            replace.restore_name(temp, name, dir_fd)
             raise
         syscalls.fsync(dir_fd)
 
 
 def remove_dir(root: Path, path: str) -> bool:
-    """Remove a directory, if it is there; False when something is left in it."""
+    """Remove a directory if it exists. Returns False if it is not empty."""
     try:
         with place(root, path) as (dir_fd, name):
             try:
@@ -116,7 +119,7 @@ def remove_dir(root: Path, path: str) -> bool:
 
 
 def clear_temps(root: Path, parts_older_than_s: float) -> int:
-    """Remove our own temporaries, and parts nobody added to for so long; how many."""
+    """Remove our temporaries and old partial files. Returns the number of files removed."""
     with translated(str(root)):
         root_fd = safe_open.open_root(root)
         try:
@@ -160,18 +163,19 @@ def _is_stale(fd: int, name: str, parts_before_s: float) -> bool:
     return not name.startswith(PART_PREFIX) or found.st_mtime < parts_before_s
 
 
-def _one_name(old: str, old_dir: int, new: str, new_dir: int) -> bool:
-    """Whether two spellings are one name: a file system that ignores case or normalisation."""
+def _is_same_name(old: str, old_dir: int, new: str, new_dir: int) -> bool:
+    """Return whether two spellings are one name on this file system (case, normalisation)."""
     if collision_key(old) != collision_key(new) or not _same(old_dir, new_dir):
         return False
     names = os.listdir(old_dir)
     return not (old in names and new in names)
 
 
-def _respell(old: str, new: str, dir_fd: int) -> None:
-    """Change the spelling of a name, over a hop, because a direct rename may do nothing.
+def _change_spelling(old: str, new: str, dir_fd: int) -> None:
+    """Change the spelling of a name in two renames, because a direct one may do nothing.
 
-    The hop is a name a user may see: a kill on the way leaves a renamed file, not a lost one.
+    The intermediate name is visible to users: a kill in between leaves a renamed file, not a lost
+    one.
     """
     stem, suffix = split_suffix(new)
     for hop in variants(f"{stem} (renaming){suffix}"):

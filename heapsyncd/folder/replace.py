@@ -1,11 +1,12 @@
-"""Edge: put files in their places, atomically, durably, and after a last look at what was there.
+"""Edge: write files atomically and durably, without overwriting what changed meanwhile.
 
-The order for each file: a temporary beside it, its bytes on the disk, the last look, the rename,
-the directory on the disk. A kill between any two steps leaves the old text or the new one, and at
-most a temporary, which the next start sweeps away.
+Order for each file: write a temporary beside it, sync its bytes, check the old file, rename, sync
+the directory. A kill between any two steps leaves the old text or the new one, and at most a
+temporary that the next start removes.
 
-Between the last look and a rename somebody may still save. So an old file is not renamed over but
-exchanged with the temporary, looked at again there, and given back if it is not what it was.
+Another program may still save between the check and the rename. So an existing file is not
+overwritten but exchanged with the temporary, checked again there, and exchanged back if it
+changed.
 """
 
 import contextlib
@@ -20,29 +21,29 @@ from pathlib import Path
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder import safe_open, syscalls
 from heapsyncd.folder.names import variants
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.folder.trouble import Moved, trouble
 from heapsyncd.folder.walk import stat_of
+from heapsyncd.model import Stat
 
 FEW = 4
-"""Up to so many files are synced one by one; more of them with one sync of the file system."""
+"""Up to this many files are synced one by one, more with one sync of the file system."""
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A file to be written."""
+    """A file to write."""
 
     path: str
     data: bytes
     expect: Stat | None
-    """What stands there, as last seen; None: nothing does."""
+    """The last known stat at the path; None expects nothing there."""
     mode: int | None = None
-    """Permission bits; None: those of the file that is replaced, or what the umask leaves."""
+    """Permission bits; None keeps those of the replaced file, or uses the umask."""
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A temporary that is ready to take its place."""
+    """A temporary that is ready to be renamed into place."""
 
     path: str
     dir_fd: int
@@ -50,28 +51,28 @@ class Staged:
     name: str
     expect: Stat | None
     stat: Stat
-    """Of the temporary."""
+    """The stat of the temporary."""
 
 
 Result = Stat | Moved | FolderTrouble
 
 
 def new_temp_name() -> str:
-    """A name of our own pattern (``ignore.TEMP``)."""
+    """Return a random name that matches ``ignore.TEMP``."""
     return f".heapsyncd-{secrets.token_hex(6)}.tmp"
 
 
 def write_all(root: Path, writes: Sequence[Write]) -> list[Result]:
-    """Write files; what happened to each, in the order given.
+    """Write files. Returns what happened to each, in order.
 
     Raises:
-        FolderTrouble: the heap's folder can't be opened; nothing was written.
+        FolderTrouble: the heap's folder cannot be opened; nothing was written.
     """
     results: dict[int, Result] = {}
     staged: dict[int, Staged] = {}
     with _directories(root) as directory:
         for k, write in enumerate(writes):
-            with _collected(results, k, write.path):
+            with _errors_to_results(results, k, write.path):
                 dir_fd, name = directory(write.path)
                 staged[k] = stage(dir_fd, name, write, sync=len(writes) <= FEW)
         if len(writes) > FEW:
@@ -79,7 +80,7 @@ def write_all(root: Path, writes: Sequence[Write]) -> list[Result]:
         touched: dict[int, list[int]] = {}
         for k, ready in staged.items():
             if k not in results:
-                with _collected(results, k, ready.path):
+                with _errors_to_results(results, k, ready.path):
                     results[k] = commit(ready)
                     touched.setdefault(ready.dir_fd, []).append(k)
         for dir_fd, those in touched.items():
@@ -91,7 +92,7 @@ def write_all(root: Path, writes: Sequence[Write]) -> list[Result]:
 
 
 def stage(dir_fd: int, name: str, write: Write, *, sync: bool) -> Staged:
-    """Write the temporary; nothing is left of it when that fails."""
+    """Write the temporary. If that fails, nothing is left of it."""
     temp = new_temp_name()
     fd = syscalls.create(temp, 0o666 if write.mode is None else write.mode, dir_fd)
     try:
@@ -99,7 +100,7 @@ def stage(dir_fd: int, name: str, write: Write, *, sync: bool) -> Staged:
             left = memoryview(write.data)
             while left:
                 left = left[syscalls.write(fd, left) :]
-            keep_attributes(fd, name, dir_fd, write)
+            copy_attributes(fd, name, dir_fd, write)
             if sync:
                 syscalls.fsync(fd)
             found = stat_of(os.fstat(fd))
@@ -112,46 +113,46 @@ def stage(dir_fd: int, name: str, write: Write, *, sync: bool) -> Staged:
 
 
 def commit(ready: Staged) -> Stat:
-    """Take the last look and let the temporary take its place.
+    """Check the old file and rename the temporary into place.
 
     Raises:
-        Moved: the place is not as expected; nothing changed and the temporary is gone.
+        Moved: the path is not as expected. Nothing changed and the temporary is gone.
         OSError: the same, for another reason.
     """
     try:
-        swapped = _take_place(ready)
+        swapped = _rename_into_place(ready)
     except FileExistsError as error:
         discard(ready.temp, ready.dir_fd)
-        raise Moved(ready.path, "something new stands there") from error
+        raise Moved(ready.path, "something new exists there") from error
     except FileNotFoundError as error:
         discard(ready.temp, ready.dir_fd)
-        raise Moved(ready.path, "it is not there any more") from error
+        raise Moved(ready.path, "it no longer exists") from error
     except BaseException:
         discard(ready.temp, ready.dir_fd)
         raise
     if swapped:
         _check_replaced(ready)
-    return _as_written(ready)
+    return _stat_after_rename(ready)
 
 
-def last_look(path: str, name: str, dir_fd: int, expect: Stat) -> None:
-    """Moved unless the file is there and as it was."""
+def check_unchanged(path: str, name: str, dir_fd: int, expect: Stat) -> None:
+    """Raise Moved unless the file exists and matches ``expect``."""
     try:
         found = syscalls.lstat(name, dir_fd)
     except FileNotFoundError as error:
-        raise Moved(path, "it is not there any more") from error
+        raise Moved(path, "it no longer exists") from error
     if not stat.S_ISREG(found.st_mode) or not stat_of(found).agrees(expect):
-        raise Moved(path, "it was changed meanwhile")
+        raise Moved(path, "it changed in the meantime")
 
 
 def discard(temp: str, dir_fd: int) -> None:
-    """Remove a temporary, if that is possible; the next start tries again."""
+    """Delete a temporary if possible; otherwise the next start does."""
     with contextlib.suppress(OSError):
         syscalls.unlink(temp, dir_fd)
 
 
-def give_back(temp: str, name: str, dir_fd: int) -> None:
-    """Put a file of the user's, now under a temporary name, where it was, or beside that."""
+def restore_name(temp: str, name: str, dir_fd: int) -> None:
+    """Give a user's file its name back after it got a temporary one, or the next free variant."""
     for candidate in variants(name):
         try:
             syscalls.rename_new(temp, dir_fd, candidate, dir_fd)
@@ -160,12 +161,12 @@ def give_back(temp: str, name: str, dir_fd: int) -> None:
         return
 
 
-def _take_place(ready: Staged) -> bool:
-    """Whether the temporary's name holds now what stood in the place."""
+def _rename_into_place(ready: Staged) -> bool:
+    """Return whether the old file now has the temporary's name."""
     if ready.expect is None:
         syscalls.rename_new(ready.temp, ready.dir_fd, ready.name, ready.dir_fd)
         return False
-    last_look(ready.path, ready.name, ready.dir_fd, ready.expect)
+    check_unchanged(ready.path, ready.name, ready.dir_fd, ready.expect)
     if syscalls.exchange(ready.temp, ready.name, ready.dir_fd):
         return True
     syscalls.rename(ready.temp, ready.dir_fd, ready.name, ready.dir_fd)
@@ -173,12 +174,12 @@ def _take_place(ready: Staged) -> bool:
 
 
 def _check_replaced(ready: Staged) -> None:
-    """Throw away what was replaced if it is what was expected, else give it back: it is newer."""
+    """Delete the replaced file if it is the expected one; otherwise it is newer: put it back."""
     expect = ready.expect
     assert expect is not None
     try:
         old = stat_of(syscalls.lstat(ready.temp, ready.dir_fd))
-        # Not ctime, which the exchange moved.
+        # Without ctime, which the exchange changed.
         known = (old.inode, old.size, old.mtime_ns) == (
             expect.inode,
             expect.size,
@@ -192,15 +193,17 @@ def _check_replaced(ready: Staged) -> None:
     try:
         syscalls.exchange(ready.temp, ready.name, ready.dir_fd)
     except OSError:
-        give_back(ready.temp, ready.name, ready.dir_fd)
+        restore_name(ready.temp, ready.name, ready.dir_fd)
     else:
         discard(ready.temp, ready.dir_fd)
-    raise Moved(ready.path, "it was changed meanwhile")
+    raise Moved(ready.path, "it changed in the meantime")
 
 
-def _as_written(ready: Staged) -> Stat:
-    """What to remember: the rename moved ctime. If somebody saved since, what we wrote, so that
-    their change is found.
+def _stat_after_rename(ready: Staged) -> Stat:
+    """Return the stat to store. The rename changed ctime.
+
+    If another program saved since, return the stat of what we wrote, so that a scan finds the
+    change.
     """
     try:
         now = stat_of(syscalls.lstat(ready.name, ready.dir_fd))
@@ -211,16 +214,16 @@ def _as_written(ready: Staged) -> Stat:
     return now if same else ours
 
 
-def keep_attributes(fd: int, name: str, dir_fd: int, write: Write) -> None:
-    """Mode, owner and extended attributes of what is replaced; a wished mode wins."""
+def copy_attributes(fd: int, name: str, dir_fd: int, write: Write) -> None:
+    """Copy mode, owner and extended attributes from the replaced file. An explicit mode wins."""
     mode = write.mode
     if write.expect is not None:
         try:
             old = syscalls.lstat(name, dir_fd)
         except FileNotFoundError:
-            return  # the last look will tell
+            return  # `check_unchanged` will report it
         if not stat.S_ISREG(old.st_mode):
-            return  # as well
+            return  # likewise
         new = os.fstat(fd)
         if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
             with contextlib.suppress(OSError):  # only root may give files away
@@ -232,7 +235,7 @@ def keep_attributes(fd: int, name: str, dir_fd: int, write: Write) -> None:
 
 
 def _copy_extended(fd: int, name: str, dir_fd: int) -> None:
-    # As far as it goes: not every file system has them, and some are not ours to set.
+    # Best effort: not every file system has them, and some need privileges.
     with contextlib.suppress(OSError):
         old_fd = safe_open.open_file(name, dir_fd)
         try:
@@ -244,7 +247,7 @@ def _copy_extended(fd: int, name: str, dir_fd: int) -> None:
 
 
 def _sync_all(staged: dict[int, Staged], results: dict[int, Result]) -> None:
-    """One sync for each file system (mount points may lie inside the folder)."""
+    """Sync each file system once. Mount points may lie inside the folder."""
     devices: dict[int, list[int]] = {}
     for k, ready in staged.items():
         devices.setdefault(ready.stat.device, []).append(k)
@@ -258,11 +261,12 @@ def _sync_all(staged: dict[int, Staged], results: dict[int, Result]) -> None:
 
 
 @contextmanager
-def _collected(results: dict[int, Result], k: int, path: str) -> Iterator[None]:
+def _errors_to_results(results: dict[int, Result], k: int, path: str) -> Iterator[None]:
+    """Store an error raised inside as the result of write ``k``."""
     try:
         yield
     except FileNotFoundError:
-        results[k] = Moved(path, "its directory is not there any more")
+        results[k] = Moved(path, "its directory no longer exists")
     except OSError as error:
         results[k] = trouble(path, error)
     except (Moved, FolderTrouble) as reason:
@@ -278,7 +282,7 @@ class _Directories:
         self._open: dict[str, int] = {}
 
     def __call__(self, path: str) -> tuple[int, str]:
-        """The open directory of a path, and the path's last name."""
+        """Return the open directory of a path and the path's last name."""
         *above, name = safe_open.components(path)
         key = "/".join(above)
         if key not in self._open:

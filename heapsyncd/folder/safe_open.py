@@ -1,10 +1,9 @@
-"""Edge: from a relative path to an open directory, name by name, never through a symlink.
+"""Edge: resolve a relative path to an open directory, name by name, never through a symlink.
 
-Whatever happens to the tree meanwhile, a descriptor stays the directory that was opened: a symlink
-put in its place between check and use leads nowhere.
+A descriptor keeps referring to the directory that was opened, whatever happens to the tree. So
+replacing a directory by a symlink between check and use has no effect.
 """
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,11 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def components(path: str) -> list[str]:
-    """The names in a relative path; FolderTrouble for one that could lead out of the folder."""
+    """Split a relative path into names.
+
+    Raises:
+        FolderTrouble: the path could lead out of the folder.
+    """
     names = path.split("/")
     if any(name in {"", ".", ".."} or "\0" in name for name in names):
         reason = "refused, this path would leave the heap's folder"
@@ -25,20 +28,22 @@ def components(path: str) -> list[str]:
 
 
 def open_root(root: Path) -> int:
-    """The heap's folder itself, which may be reached through symlinks: that is the user's choice.
+    """Open the heap's folder. It may be reached through symlinks; that is the user's choice.
 
     Raises:
-        FolderTrouble: it is not there, or no directory.
+        FolderTrouble: it does not exist or is not a directory.
     """
     try:
         return os.open(root, _DIRECTORY)
     except FileNotFoundError as error:
         raise FolderTrouble(
-            f"The heap's folder {root} is missing; mount its disk or put it back. "
+            f"The heap's folder {root} is missing; mount its disk or restore it. "
             "Nothing was deleted."
         ) from error
     except NotADirectoryError as error:
-        raise FolderTrouble(f"The heap's folder {root} is no directory; move it away.") from error
+        raise FolderTrouble(
+            f"The heap's folder {root} is not a directory; move it away."
+        ) from error
     except OSError as error:
         raise FolderTrouble(
             f"The heap's folder {root} can't be opened: {error.strerror}."
@@ -46,12 +51,12 @@ def open_root(root: Path) -> int:
 
 
 def open_directory(name: str, dir_fd: int) -> int:
-    """A directory in an open one; NotADirectoryError for a symlink."""
+    """Open a directory inside an open one. Raises NotADirectoryError for a symlink."""
     return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=dir_fd)
 
 
 def descend(root_fd: int, names: list[str]) -> int:
-    """The directory reached over ``names``, as a descriptor of its own."""
+    """Return a new descriptor of the directory reached through ``names``."""
     fd = os.dup(root_fd)
     for name in names:
         try:
@@ -64,7 +69,7 @@ def descend(root_fd: int, names: list[str]) -> int:
 
 @contextmanager
 def parent_of(root: Path, path: str) -> Iterator[tuple[int, str]]:
-    """The open directory a path lies in, and the path's last name."""
+    """Yield the open directory that contains a path, and the path's last name."""
     *above, name = components(path)
     root_fd = open_root(root)
     try:
@@ -78,15 +83,10 @@ def parent_of(root: Path, path: str) -> Iterator[tuple[int, str]]:
 
 
 def open_file(name: str, dir_fd: int) -> int:
-    """A file for reading; never waits (a FIFO), follows no symlink, leaves atime alone."""
+    """Open a file for reading. Never blocks on a FIFO, follows no symlink, keeps atime."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         return os.open(name, flags | os.O_NOATIME, dir_fd=dir_fd)
     except PermissionError:
-        # Only a file's owner may leave atime alone.
+        # Only a file's owner may open it without changing atime.
         return os.open(name, flags, dir_fd=dir_fd)
-
-
-def is_absence(error: OSError) -> bool:
-    """Whether an error says that the path, or a directory above it, is not there."""
-    return error.errno == errno.ENOENT

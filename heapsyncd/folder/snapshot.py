@@ -1,48 +1,19 @@
-"""What is in a heap's folder at one moment, and what changed since another; pure values."""
+"""What exists in a heap's folder at one moment, and how it differs from another. Pure values."""
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from heapsyncd.folder.ignore import NO_RULES, Ignore
-from heapsyncd.model import Problem
+from heapsyncd.model import Problem, Stat
 
 EntryKind = Literal["file", "dir", "other"]
-"""``other``: a symlink or a special file; it keeps its place, and is never opened or followed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stat:
-    """What the file system says of a file; ``agrees`` is the question to ask."""
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    """Moves on every change, of mode or name too, and can't be set back as mtime can."""
-    inode: int
-    device: int
-
-    def agrees(self, other: "Stat") -> bool:
-        """Whether nothing tells the two apart.
-
-        The device is left out: many file systems get another number at each mount, and inode,
-        ctime and mtime would have to agree by chance.
-        """
-        return (self.size, self.mtime_ns, self.ctime_ns, self.inode) == (
-            other.size,
-            other.mtime_ns,
-            other.ctime_ns,
-            other.inode,
-        )
-
-    def same_content(self, other: "Stat") -> bool:
-        """Whether nothing tells the contents apart; a rename moves ctime and nothing else."""
-        return (self.size, self.mtime_ns, self.inode) == (other.size, other.mtime_ns, other.inode)
+"""``other``: a symlink or a special file. It occupies its path and is never opened or followed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One path that is there. ``path``: relative to the heap's folder, with ``/``."""
+    """A path that exists. ``path`` is relative to the heap's folder, with ``/``."""
 
     path: str
     kind: EntryKind
@@ -51,28 +22,30 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a scan found, without what is ignored."""
+    """The result of a scan, without ignored paths."""
 
     entries: Mapping[str, Entry]
     problems: tuple[Problem, ...] = ()
-    """Of the whole walk: an unreadable directory (never taken for an empty one), a symlink, a name
-    that is not UTF-8. The heap's folder itself has the path ''."""
+    """Unreadable directories (never treated as empty), symlinks, names that are not UTF-8.
+
+    The heap's folder itself has the path ''.
+    """
     ignore: Ignore = field(default=NO_RULES)
-    """The rules of the scan: what they hide is not missing."""
+    """The rules of the scan. What they hide is not missing."""
     unread: frozenset[str] = frozenset()
-    """The directories that could not be read; nothing is known of what is below."""
+    """Directories that could not be read. What they contain is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What is to be looked at. Sorted by path, so that a directory stands before what is in it."""
+    """What to look at, sorted by path, so that a directory precedes its content."""
 
     created: tuple[Entry, ...]
-    """Files and directories that were not known, or not as that."""
+    """Files and directories that were unknown, or known as the other kind."""
     modified: tuple[Entry, ...]
-    """Known files whose stat does not agree. Only their bytes tell whether they changed."""
+    """Known files whose stat differs. Only their bytes tell whether the content changed."""
     missing: tuple[str, ...]
-    """Known paths that are not there any more, or not as what they were."""
+    """Known paths that no longer exist, or exist as another kind."""
 
 
 def compare(
@@ -83,17 +56,19 @@ def compare(
     folders: Container[str],
     below: Callable[[str], Iterable[str]] | None = None,
 ) -> Differences:
-    """Name what changed between what is known and a snapshot.
+    """Return what changed between the known paths and a snapshot.
 
-    Nothing is missing that is ignored, that lies below a directory that could not be read, or
-    whose place (or that of a directory above it) a symlink or special file has taken.
+    A path is not missing if it is ignored, lies below an unreadable directory, or if a symlink or
+    special file took its place or that of a directory above it.
 
     Args:
-        known: the paths we last agreed on.
-        now: what a scan found.
-        under: the paths the scan was limited to (with what is below); None: it saw everything.
+        known: the paths and stats last agreed on.
+        now: the result of a scan.
+        under: the paths that the scan was limited to, with everything below; None if it saw
+            everything.
         folders: which of the known paths are directories. A directory is never ``modified``.
-        below: the known paths below a path, and perhaps others; None: they are looked for.
+        below: returns the known paths below a path, possibly with others; None searches all of
+            them.
     """
     created, modified = [], []
     for path, entry in now.entries.items():
@@ -121,11 +96,14 @@ def _expected(
     folders: Container[str],
     below: Callable[[str], Iterable[str]] | None,
 ) -> Iterable[str]:
-    """The known paths that the scan should have met. Files that are still files cost a look-up."""
+    """Return the known paths that the scan should have found.
+
+    Files that are still files are looked up directly.
+    """
     if under is None or "" in under:
         return known
     still = {p for p in under if p in known and p not in folders and _is_file(now, p)}
-    # Anything else may have been, or may be, a directory with known paths in it.
+    # Anything else may be, or may have been, a directory with known paths in it.
     rest = set(under) - still
     if not rest:
         return still
@@ -153,7 +131,7 @@ def _is_missing(path: str, now: Snapshot, is_dir: bool) -> bool:
 
 
 def _above(path: str) -> Iterator[str]:
-    """The directories a path lies in, the heap's folder ('') last."""
+    """Yield the directories that contain a path, ending with the heap's folder ('')."""
     while path:
         path = path.rpartition("/")[0]
         yield path

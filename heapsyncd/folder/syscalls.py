@@ -1,7 +1,7 @@
-"""Edge: the system calls that change the folder, one name each: a test can make any of them fail.
+"""Edge: the system calls that change the folder, one function each, so that tests can fail any.
 
-Python has no name for three of Linux's: renameat2 (rename that never overwrites, and exchange of
-two names), syncfs and sync_file_range.
+Python lacks three Linux calls: renameat2 (rename without overwriting, and exchange of two names),
+syncfs and sync_file_range.
 """
 
 import ctypes
@@ -12,21 +12,21 @@ from typing import NoReturn
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NOREPLACE, _EXCHANGE = 1, 2
-_BEGIN = 2
-"""SYNC_FILE_RANGE_WRITE: do not wait."""
-_UNKNOWN_TO = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
-"""What a kernel or file system answers that does not know the call or its flag."""
+_START_WRITE = 2
+"""SYNC_FILE_RANGE_WRITE: start writing, do not wait."""
+_UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
+"""Errors of a kernel or file system that does not support the call or its flag."""
 
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def create(name: str, mode: int, dir_fd: int) -> int:
-    """A new file for writing; FileExistsError when the name is taken, by whatever."""
+    """Create a file for writing. Raises FileExistsError if the name is taken by anything."""
     return os.open(name, CREATE, mode, dir_fd=dir_fd)
 
 
 def write(fd: int, data: memoryview) -> int:
-    """Write from the present position; how many bytes were taken."""
+    """Write at the current position. Returns the number of bytes written."""
     return os.write(fd, data)
 
 
@@ -41,15 +41,16 @@ def fsync(fd: int) -> None:
 
 
 def start_writing(fd: int, offset: int) -> None:
-    """Have the system begin to put a file's bytes from there on onto the disk, where it can: a
-    mere hint, a later ``fsync`` is what counts.
+    """Ask the system to start writing a file's bytes from ``offset`` on to the disk.
+
+    This is only a hint; a later ``fsync`` is still required.
     """
     if hasattr(_LIBC, "sync_file_range"):
-        _LIBC.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(0), _BEGIN)
+        _LIBC.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(0), _START_WRITE)
 
 
 def sync_file_system(fd: int) -> None:
-    """Wait until all of the file system of ``fd`` is on the disk: one wait for many files."""
+    """Wait until the whole file system of ``fd`` is on the disk: one wait for many files."""
     if not hasattr(_LIBC, "syncfs"):
         os.sync()
     elif _LIBC.syncfs(fd) != 0:
@@ -57,7 +58,7 @@ def sync_file_system(fd: int) -> None:
 
 
 def lstat(name: str, dir_fd: int) -> os.stat_result:
-    """What stands there, be it a symlink."""
+    """Return the stat of a name without following a symlink."""
     return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
 
 
@@ -67,7 +68,7 @@ def unlink(name: str, dir_fd: int) -> None:
 
 
 def mkdir(name: str, dir_fd: int) -> None:
-    """Make a directory, with the mode the umask leaves."""
+    """Create a directory with the mode that the umask leaves."""
     os.mkdir(name, 0o777, dir_fd=dir_fd)
 
 
@@ -77,21 +78,25 @@ def rmdir(name: str, dir_fd: int) -> None:
 
 
 def rename(old: str, old_dir: int, new: str, new_dir: int) -> None:
-    """Rename, over what may stand there."""
+    """Rename, overwriting an existing file."""
     os.rename(old, new, src_dir_fd=old_dir, dst_dir_fd=new_dir)
 
 
 def rename_new(old: str, old_dir: int, new: str, new_dir: int) -> None:
-    """Rename, and FileExistsError when the new name is taken, atomically where the system can."""
+    """Rename without overwriting, atomically where the system can.
+
+    Raises:
+        FileExistsError: the new name is taken.
+    """
     try:
         _renameat2(old, old_dir, new, new_dir, _NOREPLACE)
     except OSError as error:
-        if error.errno not in _UNKNOWN_TO:
+        if error.errno not in _UNSUPPORTED:
             raise
     else:
         return
     if is_directory(old, old_dir):
-        # A directory has no second name; onto an existing one rename works only if that is empty.
+        # Directories cannot be hard-linked. Plain rename replaces only an empty directory.
         if exists(new, new_dir):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
         rename(old, old_dir, new, new_dir)
@@ -99,8 +104,8 @@ def rename_new(old: str, old_dir: int, new: str, new_dir: int) -> None:
     try:
         os.link(old, new, src_dir_fd=old_dir, dst_dir_fd=new_dir, follow_symlinks=False)
     except OSError as error:
-        # A file system without hard links (FAT) has no atomic way at all.
-        if error.errno not in _UNKNOWN_TO | {errno.EPERM, errno.EMLINK}:
+        # A file system without hard links (FAT) offers no atomic way.
+        if error.errno not in _UNSUPPORTED | {errno.EPERM, errno.EMLINK}:
             raise
         if exists(new, new_dir):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from None
@@ -110,18 +115,18 @@ def rename_new(old: str, old_dir: int, new: str, new_dir: int) -> None:
 
 
 def exchange(one: str, other: str, dir_fd: int) -> bool:
-    """Swap two names of a directory atomically; False when the file system can't."""
+    """Swap two names of a directory atomically. Returns False if the file system cannot."""
     try:
         _renameat2(one, dir_fd, other, dir_fd, _EXCHANGE)
     except OSError as error:
-        if error.errno in _UNKNOWN_TO:
+        if error.errno in _UNSUPPORTED:
             return False
         raise
     return True
 
 
 def exists(name: str, dir_fd: int) -> bool:
-    """Whether anything stands there."""
+    """Return whether anything exists under a name."""
     try:
         lstat(name, dir_fd)
     except FileNotFoundError:
@@ -130,7 +135,7 @@ def exists(name: str, dir_fd: int) -> bool:
 
 
 def is_directory(name: str, dir_fd: int) -> bool:
-    """Whether a directory stands there; False for a symlink to one."""
+    """Return whether a name is a directory; False for a symlink to one."""
     return stat.S_ISDIR(lstat(name, dir_fd).st_mode)
 
 
@@ -143,5 +148,5 @@ def _renameat2(old: str, old_dir: int, new: str, new_dir: int, flag: int) -> Non
 
 def _fail(old: str | int, new: str | None = None) -> NoReturn:
     number = ctypes.get_errno()
-    # OSError makes itself the fitting subclass (FileExistsError ...).
+    # OSError picks the matching subclass itself (FileExistsError ...).
     raise OSError(number, os.strerror(number), old, None, new)

@@ -1,4 +1,4 @@
-"""Edge: a look at everything in the folder, names and stats only."""
+"""Edge: scan the folder for names and stats."""
 
 import os
 import stat
@@ -9,24 +9,24 @@ from pathlib import Path
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder import safe_open
 from heapsyncd.folder.ignore import Ignore
-from heapsyncd.folder.snapshot import Entry, EntryKind, Snapshot, Stat
+from heapsyncd.folder.snapshot import Entry, EntryKind, Snapshot
 from heapsyncd.folder.trouble import trouble
-from heapsyncd.model import Problem
+from heapsyncd.model import Problem, Stat
 
 MAX_DEPTH = 100
-"""Levels of directories. Each keeps a descriptor open while what is below it is read."""
+"""Levels of directories. Each keeps one descriptor open while its content is scanned."""
 
 
 def stat_of(found: os.stat_result) -> Stat:
-    """What we keep of a stat."""
+    """Convert an ``os.stat_result``."""
     return Stat(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
 
 
 def scan(root: Path, ignore: Ignore, under: Iterable[str] | None = None) -> Snapshot:
-    """Look at the folder, or at the given paths and what is below them.
+    """Scan the folder, or the given paths and everything below.
 
     Raises:
-        FolderTrouble: the heap's folder itself can't be opened; anything below becomes a problem.
+        FolderTrouble: the heap's folder itself cannot be opened. Anything below becomes a problem.
     """
     walk = _Walk(ignore)
     root_fd = safe_open.open_root(root)
@@ -43,13 +43,15 @@ def scan(root: Path, ignore: Ignore, under: Iterable[str] | None = None) -> Snap
 
 @dataclass
 class _Walk:
+    """Collects entries and problems during one scan."""
+
     ignore: Ignore
     entries: dict[str, Entry] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
     unread: set[str] = field(default_factory=set)
 
     def start(self, root_fd: int, path: str) -> None:
-        """One of the given paths, with the directories above it."""
+        """Scan one of the given paths, including the directories above it."""
         names = safe_open.components(path)
         fd = os.dup(root_fd)
         done = ""
@@ -57,9 +59,9 @@ class _Walk:
             for depth, name in enumerate(names):
                 done = f"{done}/{name}" if done else name
                 last = depth == len(names) - 1
-                kind = self._look(fd, name, done)
+                kind = self._add_name(fd, name, done)
                 if last and kind == "dir":
-                    self._enter(fd, name, done, depth + 1)
+                    self._descend(fd, name, done, depth + 1)
                 if last or kind != "dir":
                     return
                 try:
@@ -73,7 +75,7 @@ class _Walk:
             os.close(fd)
 
     def directory(self, fd: int, path: str, depth: int) -> None:
-        """Everything in an open directory."""
+        """Scan an open directory and everything below."""
         inner: list[str] = []
         try:
             with os.scandir(fd) as found:
@@ -83,24 +85,24 @@ class _Walk:
             self._unreadable(path, error)
             return
         for name in inner:
-            self._enter(fd, name, f"{path}/{name}" if path else name, depth + 1)
+            self._descend(fd, name, f"{path}/{name}" if path else name, depth + 1)
 
     def _item(self, item: os.DirEntry[str], directory: str, inner: list[str]) -> None:
         path = f"{directory}/{item.name}" if directory else item.name
-        if not self._is_text(path):
+        if not self._is_utf8(path):
             return
         if self.ignore.match(path, item.is_dir(follow_symlinks=False)):
             return
         try:
             found = item.stat(follow_symlinks=False)
         except FileNotFoundError:
-            return  # gone since the directory was read
-        if self._note(path, found) == "dir":
+            return  # removed since the directory was read
+        if self._add_entry(path, found) == "dir":
             inner.append(item.name)
 
-    def _look(self, fd: int, name: str, path: str) -> EntryKind | None:
-        """Note one name of an open directory; None when it is not there or ignored."""
-        if not self._is_text(path):
+    def _add_name(self, fd: int, name: str, path: str) -> EntryKind | None:
+        """Add one name of an open directory. Returns None if it does not exist or is ignored."""
+        if not self._is_utf8(path):
             return None
         try:
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -111,11 +113,12 @@ class _Walk:
             return None
         if self.ignore.match(path, stat.S_ISDIR(found.st_mode)):
             return None
-        return self._note(path, found)
+        return self._add_entry(path, found)
 
-    def _enter(self, fd: int, name: str, path: str, depth: int) -> None:
+    def _descend(self, fd: int, name: str, path: str, depth: int) -> None:
+        """Scan a subdirectory."""
         if depth > MAX_DEPTH:
-            self._problem(path, f"it lies more than {MAX_DEPTH} directories deep; not synced")
+            self._problem(path, f"it is more than {MAX_DEPTH} directories deep; not synced")
             self.unread.add(path)
             return
         try:
@@ -131,20 +134,21 @@ class _Walk:
         finally:
             os.close(inner)
 
-    def _note(self, path: str, found: os.stat_result) -> EntryKind:
+    def _add_entry(self, path: str, found: os.stat_result) -> EntryKind:
+        """Add an entry, and a problem if it is neither a file nor a directory."""
         kind: EntryKind = "other"
         if stat.S_ISREG(found.st_mode):
             kind = "file"
         elif stat.S_ISDIR(found.st_mode):
             kind = "dir"
         else:
-            what = "a symlink" if stat.S_ISLNK(found.st_mode) else "no regular file"
+            what = "a symlink" if stat.S_ISLNK(found.st_mode) else "not a regular file"
             self._problem(path, f"it is {what}; not synced", minor=True)
         self.entries[path] = Entry(path, kind, stat_of(found))
         return kind
 
-    def _is_text(self, path: str) -> bool:
-        """Whether the name is UTF-8: others can't be stored, shown or sent."""
+    def _is_utf8(self, path: str) -> bool:
+        """Return whether the name is UTF-8. Other names cannot be stored, shown or sent."""
         try:
             path.encode()
         except UnicodeEncodeError:

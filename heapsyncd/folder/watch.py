@@ -1,11 +1,12 @@
-"""Edge: hints where in a folder to look. A hint may be wrong or late; stats and bytes decide.
+"""Edge: watch a folder and hint where something may have changed.
 
-Each start of watching yields ``Hint(everything=True)`` once the watch is armed, so that a scan
-made on it misses nothing: what changes after the scan is hinted at, what changed before is found.
+A hint may be wrong or late; stats and bytes decide. Each start of watching yields
+``Hint(everything=True)`` once the watch is armed. A scan made on it misses nothing: it finds
+earlier changes, and later ones are hinted at.
 
-States: *armed* (inotify tells us), *polling* (inotify is used up: a scan every few seconds, now
-and then another try), *gone* (the folder is missing: wait until it is back). Each way from one to
-another passes the start, and so a full scan.
+States: *armed* (inotify reports changes), *polling* (inotify is exhausted: a scan every few
+seconds, and from time to time another attempt), *waiting* (the folder is missing). Every
+transition goes through the start and so causes a full scan.
 """
 
 import asyncio
@@ -24,26 +25,32 @@ from watchfiles import Change
 # The public functions of watchfiles do not tell when the watch is armed.
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
+from heapsyncd.backoff import first_of
 from heapsyncd.folder.ignore import TEMP
 
 log = structlog.get_logger()
 
 STEP_MS = 20
-"""So often changes are looked for, and given out when no more came: 20 to 40 ms after a save.
-Half of it doubles what an idle watch costs, which is 0.2 % of a core."""
+"""Interval of checks for changes, and how long it must be quiet before they are reported:
+
+20 to 40 ms after a save. Half of it would double the cost of an idle watch, 0.2 % of a core.
+"""
 
 DEBOUNCE_MS = 60
-"""A stream of changes is given out at the latest after so long."""
+"""A continuous stream of changes is reported after this time at the latest."""
 
 CHECK_MS = 2_000
-"""So often a quiet watch makes sure that its folder is still the same directory."""
+"""How often a quiet watch verifies that its folder is still the same directory."""
 
 MANY = 1_000
-"""A larger batch may hide an overflow of the kernel's queue: everything is looked at."""
+"""A larger batch may hide an overflow of the kernel's queue, so everything is scanned."""
 
 GONE_S = 1.0
+"""How often to check for a missing folder, and how long to wait after a failed watch."""
 POLL_S = 5.0
+"""Seconds between full scans while polling."""
 POLLS_BEFORE_RETRY = 120
+"""Scans while polling before inotify is tried again."""
 
 _LIMITS = "/proc/sys/fs/inotify"
 
@@ -53,10 +60,10 @@ class Hint:
     """Where something may have changed."""
 
     paths: frozenset[str] = frozenset()
-    """Relative to the folder, with ``/``; for a directory, what is below it too."""
+    """Relative to the folder, with ``/``. A directory includes everything below it."""
     everything: bool = False
     trouble: str | None = None
-    """Why nobody tells of changes, so that everything is hinted at every few seconds."""
+    """Why changes are not reported, so that everything is hinted at every few seconds."""
 
 
 EVERYTHING = Hint(everything=True)
@@ -64,34 +71,37 @@ Batch = set[tuple[int, str]] | Literal["signal", "stop", "timeout"]
 
 
 class _Exhausted(Exception):
-    """inotify has no watches or instances left for us."""
+    """inotify has no watches or instances left for this process."""
 
 
 async def watch(
     root: Path, stop: asyncio.Event, rearm: asyncio.Event | None = None
 ) -> AsyncIterator[Hint]:
-    """Hint at changes below ``root`` until ``stop`` is set.
+    """Yield hints about changes below ``root`` until ``stop`` is set.
 
-    ``rearm``: set it to start watching anew, when a change was not told of.
+    Never raises because of the folder's state. To end its thread, close the generator
+    (``contextlib.aclosing``) or set ``stop``; that takes one step.
 
-    Never raises for what happens to the folder. Close it (``contextlib.aclosing``) or set ``stop``
-    to end its thread, which takes one step.
+    Args:
+        root: the folder.
+        stop: ends the watch.
+        rearm: restarts the watch, for when it missed a change.
     """
-    # A thread of its own, because it is kept for good: the loop's default ones are few.
+    # Its own thread, because it is held for good; the loop's default threads are few.
     thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"watch {root.name}")
     try:
         while not stop.is_set():
             again = asyncio.Event() if rearm is None else rearm
             again.clear()
-            async with aclosing(await _state(root, thread, _Ending(stop, again))) as hints:
+            async with aclosing(await _state(root, thread, _StopSignal(stop, again))) as hints:
                 async for hint in hints:
                     yield hint
     finally:
         thread.shutdown(wait=False)
 
 
-class _Ending:
-    """What the watching thread asks at every step: whether its state is to end."""
+class _StopSignal:
+    """Tells the watching thread, which asks at every step, whether its state ends."""
 
     def __init__(self, stop: asyncio.Event, rearm: asyncio.Event) -> None:
         self.stop = stop
@@ -102,68 +112,74 @@ class _Ending:
         return self.closed or self.stop.is_set() or self.rearm.is_set()
 
 
-async def _state(root: Path, thread: ThreadPoolExecutor, ending: _Ending) -> AsyncGenerator[Hint]:
-    """The hints of the state that the folder and the system allow."""
+async def _state(
+    root: Path, thread: ThreadPoolExecutor, stop_signal: _StopSignal
+) -> AsyncGenerator[Hint]:
+    """Return the hints of the state that the folder and the system allow."""
     try:
         watching = await asyncio.get_running_loop().run_in_executor(thread, _arm, root)
     except (FileNotFoundError, NotADirectoryError):
-        return _gone(root, thread, ending)
+        return _waiting(root, thread, stop_signal)
     except _Exhausted as reason:
         log.warning(str(reason), folder=str(root))
-        return _polling(ending, str(reason))
-    return _armed(watching, thread, ending)
+        return _polling(stop_signal, str(reason))
+    return _armed(watching, thread, stop_signal)
 
 
 async def _armed(
-    watching: "_Watching", thread: ThreadPoolExecutor, ending: _Ending
+    watching: "_Watching", thread: ThreadPoolExecutor, stop_signal: _StopSignal
 ) -> AsyncGenerator[Hint]:
-    """Until it is stopped or has to be armed anew."""
+    """Yield hints until stopped or until the watch must be armed again."""
     loop = asyncio.get_running_loop()
     try:
         yield EVERYTHING
-        while not ending.is_set():
-            hint = await loop.run_in_executor(thread, watching.next, ending)
+        while not stop_signal.is_set():
+            hint = await loop.run_in_executor(thread, watching.next, stop_signal)
             if hint is None:
                 return
             yield hint
     except (OSError, RuntimeError, WatchfilesRustInternalError) as error:
-        log.warning("the watch broke; it starts anew", folder=watching.root, reason=str(error))
-        await _pause(ending.stop, GONE_S)
+        log.warning(
+            "watching the folder failed; starting again", folder=watching.root, reason=str(error)
+        )
+        await _pause(stop_signal.stop, GONE_S)
     finally:
-        # A thread that still waits ends at its next step, and then gives the descriptors back.
-        ending.closed = True
+        # A thread that still waits ends at its next step and then frees the descriptors.
+        stop_signal.closed = True
         thread.submit(watching.notify.close)
 
 
-async def _polling(ending: _Ending, reason: str) -> AsyncGenerator[Hint]:
-    """Until it is time to try inotify again."""
+async def _polling(stop_signal: _StopSignal, reason: str) -> AsyncGenerator[Hint]:
+    """Yield hints at everything until it is time to try inotify again."""
     for _ in range(POLLS_BEFORE_RETRY):
         yield Hint(everything=True, trouble=reason)
-        if await _pause(ending.stop, POLL_S) or ending.is_set():
+        if await _pause(stop_signal.stop, POLL_S) or stop_signal.is_set():
             return
 
 
-async def _gone(root: Path, thread: ThreadPoolExecutor, ending: _Ending) -> AsyncGenerator[Hint]:
-    """Until the folder is there (again)."""
+async def _waiting(
+    root: Path, thread: ThreadPoolExecutor, stop_signal: _StopSignal
+) -> AsyncGenerator[Hint]:
+    """Wait until the folder exists (again)."""
     yield EVERYTHING
     loop = asyncio.get_running_loop()
-    while not await _pause(ending.stop, GONE_S):
+    while not await _pause(stop_signal.stop, GONE_S):
         if await loop.run_in_executor(thread, _identity, str(root)) is not None:
             return
 
 
 @dataclass(frozen=True)
 class _Watching:
-    """An armed watch of one directory, by path and identity."""
+    """An armed watch of one directory, known by path and identity."""
 
     notify: RustNotify
     root: str
     identity: tuple[int, int]
 
-    def next(self, ending: _Ending) -> Hint | None:
-        """Wait for a hint, in the watch's thread; None when the watch is at its end."""
+    def next(self, stop_signal: _StopSignal) -> Hint | None:
+        """Wait for a hint, in the watch's thread. Returns None at the end of the watch."""
         while True:
-            batch: Batch = self.notify.watch(DEBOUNCE_MS, STEP_MS, CHECK_MS, ending)
+            batch: Batch = self.notify.watch(DEBOUNCE_MS, STEP_MS, CHECK_MS, stop_signal)
             if _identity(self.root) != self.identity:
                 return None
             if isinstance(batch, str):
@@ -171,20 +187,23 @@ class _Watching:
                     continue
                 return None
             if (hint := self._hint(batch)) is not None:
-                # To arm anew means a full scan, so that the batch need not be told.
+                # Arming again causes a full scan, so this batch need not be reported.
                 return None if _unwatchable(batch) else hint
 
     def _hint(self, batch: set[tuple[int, str]]) -> Hint | None:
-        names = {_told(path.removeprefix(self.root).lstrip("/")) for _, path in batch}
+        names = {_hinted_path(path.removeprefix(self.root).lstrip("/")) for _, path in batch}
         if "" in names or len(names) > MANY:
             return EVERYTHING
-        # Our own temporaries come and go with every write; the name they take is hinted at too.
+        # Our own temporaries change with every write; their final names are hinted at as well.
         kept = frozenset(n for n in names if not TEMP.fullmatch(n.rpartition("/")[2]))
         return Hint(kept) if kept else None
 
 
-def _told(name: str) -> str:
-    """Where a hint leads to. A name that is not UTF-8 comes garbled: its directory does."""
+def _hinted_path(name: str) -> str:
+    """Return the path to hint at.
+
+    For a garbled name, which was not UTF-8, that is its directory.
+    """
     return name.rpartition("/")[0] if "\ufffd" in name else name
 
 
@@ -205,8 +224,8 @@ def _recursive(path: str) -> RustNotify:
     try:
         return _notify(path, recursive=True)
     except PermissionError:
-        # A directory that may not be read. To ignore this lets watchfiles ignore any refusal, a
-        # used up inotify too: one watch more tells whether there was room.
+        # A directory may not be read. Ignoring this makes watchfiles ignore every refusal, even
+        # an exhausted inotify. One more watch tells whether there was room.
         notify = _notify(path, recursive=True, ignore_refusals=True)
         _notify(path, recursive=False).close()
         return notify
@@ -224,7 +243,7 @@ def _notify(path: str, *, recursive: bool, ignore_refusals: bool = False) -> Rus
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Which directory a path leads to; None when it leads to none."""
+    """Return which directory a path leads to, None if it leads to none."""
     try:
         found = Path(path).stat()
     except OSError:
@@ -233,7 +252,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _unwatchable(batch: set[tuple[int, str]]) -> bool:
-    """Whether a new directory could not be watched, which watchfiles keeps to itself."""
+    """Return whether a new directory could not be watched. watchfiles does not report this."""
     for change, name in batch:
         path = Path(name)
         if change != Change.added or path.is_symlink() or not path.is_dir():
@@ -249,6 +268,7 @@ def _unwatchable(batch: set[tuple[int, str]]) -> bool:
 
 
 def _advice(path: str, error: str) -> str:
+    """Return, for people, which limit is exhausted and how to raise it."""
     if "watch limit" in error:
         directories = 1 + sum(len(inner) for _, inner, _ in os.walk(path))
         name, fix = "max_user_watches", 524_288
@@ -256,9 +276,9 @@ def _advice(path: str, error: str) -> str:
     elif "Too many open files" in error:
         name, fix, why = "max_user_instances", 1024, "or raise the limit of open files (ulimit -n)"
     else:
-        return f"The folder can't be watched ({error}); it is scanned every {POLL_S:g} s instead."
+        return f"The folder cannot be watched ({error}); it is scanned every {POLL_S:g} s instead."
     return (
-        f"inotify is used up (fs.inotify.{name} = {_limit(name)}; {why}): the folder is scanned "
+        f"inotify is exhausted (fs.inotify.{name} = {_limit(name)}; {why}): the folder is scanned "
         f"every {POLL_S:g} s instead. Fix: sudo sysctl fs.inotify.{name}={fix}, and put "
         f"fs.inotify.{name}={fix} into /etc/sysctl.d/60-heapsyncd.conf to keep it."
     )
@@ -273,10 +293,6 @@ def _limit(name: str) -> str:
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait; True as soon as the stop is set."""
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return False
-    return True
+    """Wait. Returns True as soon as the stop is set."""
+    await first_of(stop, timeout_s=seconds)
+    return stop.is_set()

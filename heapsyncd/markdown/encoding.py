@@ -1,4 +1,4 @@
-"""The bytes of a file as text, and back without a changed byte."""
+"""Decode a file's bytes to text and encode it back without changing a byte."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,11 @@ _BOM = "\ufeff"
 
 @dataclass(frozen=True, slots=True)
 class SourceText:
-    """A file's text.
+    """The text of a file and how it was encoded.
 
-    ``bom``: the file starts with a byte order mark, which ``text`` leaves out. ``text``:
-    everything else, line ends as they are. ``newline``: what most lines end with, for new ones.
+    ``bom``: whether the file starts with a byte order mark; ``text`` excludes it. ``text``:
+    everything else with its original line ends. ``newline``: the majority line end, for lines that
+    are added.
     """
 
     bom: bool
@@ -21,10 +22,11 @@ class SourceText:
 
 
 def decode(data: bytes) -> SourceText:
-    """Read a file's bytes.
+    """Decode a file's bytes.
 
     Raises:
-        UnreadableFile: it is not UTF-8, or holds a NUL; such a file is left alone.
+        UnreadableFile: the bytes are not UTF-8 or contain a NUL. Such a file is reported and never
+            changed.
     """
     try:
         text = data.decode("utf-8")
@@ -35,7 +37,9 @@ def decode(data: bytes) -> SourceText:
         ) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise UnreadableFile(f"holds a NUL byte (line {line}): it is no text, or a broken save")
+        raise UnreadableFile(
+            f"contains a NUL byte in line {line}: it is no text file, or a save was interrupted"
+        )
     bom = text.startswith(_BOM)
     text = text[1:] if bom else text
     windows = text.count("\r\n")
@@ -44,5 +48,5 @@ def decode(data: bytes) -> SourceText:
 
 
 def encode(source: SourceText) -> bytes:
-    """The bytes of the file: what ``decode`` read, when the text is the same."""
+    """Encode a text to a file's bytes. Reverses ``decode`` exactly."""
     return ((_BOM if source.bom else "") + source.text).encode("utf-8")

@@ -1,14 +1,19 @@
-"""Characters that mean something, written so that they don't, and back.
+"""Escape text so that markdown reads it literally, and resolve escapes.
 
-The *rungs* are ever stronger notations; a renderer takes the first whose result reads back right:
-0 the text itself, 1 minimal escapes, 2 every punctuation character escaped, 3 also entities for
-whitespace at edges, 4 also an empty comment between delimiters and what they must not touch.
+Text can be escaped at one of five *escape levels*, each stronger than the one before. A renderer
+uses the lowest level whose result reads back correctly:
+
+* 0: the text itself (a ``<`` that could open a tag is escaped anyway).
+* 1: only characters that are likely to be misread.
+* 2: every punctuation character.
+* 3: as 2, and whitespace at edges as entities.
+* 4: as 3, and an empty comment between delimiters and the text beside them.
 """
 
 import html
 import re
 
-RUNGS = 5
+ESCAPE_LEVELS = 5
 PUNCTUATION = r"!-/:-@\[-`{-~"
 _ESCAPED = re.compile(rf"\\([{PUNCTUATION}])|(&(?:#[0-9]{{1,7}}|#[xX][0-9a-fA-F]{{1,6}}|\w+);)")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
@@ -17,41 +22,41 @@ _MINIMAL = re.compile(r"[\\`*\[\]<~]|!$|\b_|_\b|(?<=\W)_|_(?=\W)|^_|_$|&(?=#?\w+
 _ALL = re.compile(rf"[{PUNCTUATION}]")
 _LINE_START = re.compile(r"(#{1,6}(?=\s|$)|[-+](?=\s|$)|[>=]|-+$|[:|])|(\d{1,9})([.)])")
 _EDGE = re.compile(r"\A\s++|(?<!\s)\s++\Z")
-_ODD = re.compile(r"[\n\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029\ufeff]")
+_UNSAFE = re.compile(r"[\n\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029\ufeff]")
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _DESTINATION = re.compile(r"[^\s\x00-\x20\x7f<>\\]*")
 
 
 def unescape(text: str) -> str:
-    """What a text reads with its backslash escapes and entities resolved."""
+    """Resolve backslash escapes and entities."""
     return _ESCAPED.sub(lambda m: m[1] or html.unescape(m[2]), text)
 
 
-def escape(text: str, rung: int) -> str:
-    """Text inside a line, at a rung."""
-    if rung == 0:
-        # Text that looks like a tag is text in the document, and must not vanish in other readers.
+def escape(text: str, escape_level: int) -> str:
+    """Escape text inside a line at an escape level."""
+    if escape_level == 0:
+        # In the document this is text. Unescaped, other markdown readers would hide it as a tag.
         text = _TAG.sub(r"\\<", text)
-    elif rung == 1:
+    elif escape_level == 1:
         text = _MINIMAL.sub(_backslash, text)
     else:
         text = _ALL.sub(_backslash, text)
-    return entities(text, _ODD) if rung > 2 else text
+    return to_entities(text, _UNSAFE) if escape_level > 2 else text
 
 
-def edges(text: str, *, left: bool, right: bool) -> str:
-    """Whitespace at the ends as entities, so that a delimiter beside it still counts."""
+def escape_edges(text: str, *, left: bool, right: bool) -> str:
+    """Write whitespace at the chosen ends as entities, so that a delimiter beside it counts."""
 
     def swap(match: re.Match[str]) -> str:
         wanted = (left and match.start() == 0) or (right and match.end() == len(text))
-        return entities(match[0], re.compile(r"\s")) if wanted else match[0]
+        return to_entities(match[0], re.compile(r"\s")) if wanted else match[0]
 
     return _EDGE.sub(swap, text)
 
 
-def line_start(text: str, rung: int) -> str:
-    """The start of a line, so that it opens no block."""
-    if rung != 1:
+def escape_line_start(text: str, escape_level: int) -> str:
+    """Escape the start of a line so that it opens no block. Only level 1 needs this."""
+    if escape_level != 1:
         return text
     match = _LINE_START.match(text)
     if match is None:
@@ -61,21 +66,24 @@ def line_start(text: str, rung: int) -> str:
     return "\\" + text
 
 
-def closing_hashes(text: str, rung: int) -> str:
-    """A heading's end, so that hashes there are text."""
+def escape_closing_hashes(text: str, escape_level: int) -> str:
+    """Escape trailing hashes of a heading so that they are read as text.
+
+    Only level 1 needs this.
+    """
     bare = text.rstrip("#")
-    if rung != 1 or bare == text or (bare and bare[-1] not in " \t"):
+    if escape_level != 1 or bare == text or (bare and bare[-1] not in " \t"):
         return text
     return bare + "\\" + text[len(bare) :]
 
 
-def pipes(text: str) -> str:
-    """What stands in a table's cell."""
+def escape_pipes(text: str) -> str:
+    """Escape pipes for use in a table cell."""
     return text.replace("|", "\\|")
 
 
 def code_span(text: str) -> str:
-    """Code inside a line."""
+    """Write text as a code span, with enough backticks and padding."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     ticks = "`" * (1 if longest == 0 else longest + 1)
     both = text[0] == " " and text[-1] == " " and text.strip(" ")
@@ -84,16 +92,16 @@ def code_span(text: str) -> str:
 
 
 def destination(url: str, title: str) -> str:
-    """What stands between a link's parentheses."""
+    """Write a link's destination and title, as they stand between the parentheses."""
     if _DESTINATION.fullmatch(url) and (url or not title) and _is_balanced(url):
         target = _ENTITY.sub("&amp;", url)
     else:
         inner = _ENTITY.sub("&amp;", re.sub(r"[\\<>]", _backslash, url))
-        target = f"<{entities(inner, _CONTROL)}>"
+        target = f"<{to_entities(inner, _CONTROL)}>"
     if not title:
         return target
     quoted = _ENTITY.sub("&amp;", re.sub(r'["\\]', _backslash, title))
-    return f'{target} "{entities(quoted, _CONTROL)}"'
+    return f'{target} "{to_entities(quoted, _CONTROL)}"'
 
 
 def _is_balanced(url: str) -> bool:
@@ -106,13 +114,13 @@ def _is_balanced(url: str) -> bool:
 
 
 def info_string(info: str) -> str:
-    """A fenced code's language as one word."""
+    """Write a code block's language as one word for the opening fence."""
     word = re.sub(rf"\\(?=[{PUNCTUATION}])|^[`~]", _backslash, info)
-    return entities(_ENTITY.sub("&amp;", word), re.compile(r"\s"))
+    return to_entities(_ENTITY.sub("&amp;", word), re.compile(r"\s"))
 
 
-def entities(text: str, which: re.Pattern[str]) -> str:
-    """The matching characters as numeric entities."""
+def to_entities(text: str, which: re.Pattern[str]) -> str:
+    """Write the matching characters as numeric entities."""
     return which.sub(lambda m: "".join(f"&#{ord(c)};" for c in m[0]), text)
 
 

@@ -1,9 +1,10 @@
-"""The parser behind one door: pyromark's events with byte ranges, and what must be known of them.
+"""Wrap the markdown parser: events with byte ranges, and helpers to walk them.
 
-pulldown-cmark (pyromark is its Python form) is exact CommonMark. FOOTNOTES is on so that
-``[^1]: x`` never becomes a link definition; the metadata option is off because it finds front
-matter in the middle of a text. A lone CR is a line end in CommonMark but not always in
-pulldown-cmark, so it is made a newline first: one byte for one byte, ranges stay right.
+The parser is pyromark, the Python binding of pulldown-cmark, which implements CommonMark exactly.
+FOOTNOTES is enabled so that ``[^1]: x`` is never taken for a link definition. The metadata option
+is off because it finds front matter in the middle of a text. CommonMark treats a lone CR as a line
+end, but pulldown-cmark does not always. ``normalise_lone_cr`` replaces it first; one byte replaces
+one byte, so ranges stay valid.
 """
 
 import re
@@ -13,7 +14,7 @@ from typing import Any
 import pyromark
 
 Event = Any
-"""``'Rule'``, ``{'Text': 'a'}``, ``{'Start': {'List': None}}``, ``{'End': 'Item'}`` ..."""
+"""``'Rule'``, ``{'Text': 'a'}``, ``{'Start': {'List': None}}``, ``{'End': 'Item'}``, ..."""
 Range = dict[str, int]
 """``{'start': byte, 'end': byte}``."""
 Events = list[tuple[Event, Range]]
@@ -30,26 +31,33 @@ _LONE_CR = re.compile(r"\r(?!\n)")
 
 BREAK_TAG = re.compile(r"<br ?/?>")
 SEPARATOR = "<!---->"
-"""An empty comment between a delimiter and text it must not touch; reads as nothing."""
+"""An empty comment, written between a delimiter and text it must not touch. Reads as nothing."""
 OPAQUE_INLINE = re.compile(r"<!--([^<>\n]*):([0-9a-f]{6})-->")
 OPAQUE_BLOCK = re.compile(r"<!-- heapsyncd: ([^<>\n]*) ([0-9a-f]{6}) -->")
 
 
-def newlines(text: str) -> str:
-    """The text with lone CRs as newlines, every byte in its place."""
+def normalise_lone_cr(text: str) -> str:
+    """Replace each lone CR by LF. Byte offsets do not change."""
     return _LONE_CR.sub("\n", text) if "\r" in text else text
 
 
 def events(text: str) -> Events:
-    """All events of a text that ``newlines`` has been through, ranges in its UTF-8 bytes."""
+    """Parse a text into events with ranges in its UTF-8 bytes.
+
+    Args:
+        text: must have gone through ``normalise_lone_cr``.
+    """
     if "\r\n" in text:
-        return _windows_events(text)
+        return _crlf_events(text)
     found: Any = _MARKDOWN.events_with_range(text)
     return list(found)
 
 
-def _windows_events(text: str) -> Events:
-    """The events of the text with LF for CRLF, ranges moved back: CRs would be in code spans."""
+def _crlf_events(text: str) -> Events:
+    """Parse a CRLF text as LF and map the ranges back.
+
+    Parsed directly, CRs would become part of code spans.
+    """
     data = text.encode()
     ends = [match.start() - k for k, match in enumerate(re.finditer(rb"\r\n", data))]
     found: Any = _MARKDOWN.events_with_range(text.replace("\r\n", "\n"))
@@ -61,7 +69,7 @@ def _windows_events(text: str) -> Events:
 
 
 def start_of(event: Event) -> tuple[str, Any] | None:
-    """Name and data of what a Start event opens, None for other events."""
+    """Return the name and data of a Start event, None for other events."""
     if type(event) is dict and "Start" in event:
         value = event["Start"]
         return (value, None) if type(value) is str else next(iter(value.items()))
@@ -69,7 +77,7 @@ def start_of(event: Event) -> tuple[str, Any] | None:
 
 
 def closing(events: Events, i: int) -> int:
-    """The index of the End event that belongs to the Start event at ``i``."""
+    """Return the index of the End event that matches the Start event at ``i``."""
     depth = 0
     for k in range(i, len(events)):
         event = events[k][0]

@@ -1,8 +1,9 @@
-"""Front matter: read as YAML, edited by line so that the rest of it stays as the user wrote it.
+"""Read front matter as YAML and edit it by line.
 
-Only a block at the very start of a text counts, opened and closed by ``---`` lines, holding a YAML
-mapping. Three keys are ours (``id``, ``title``, ``tags``); every other key, comment, order and
-quoting is the user's.
+Front matter is a block at the very start of a text, enclosed by ``---`` lines and holding a YAML
+mapping. heapsyncd owns three keys: ``id``, ``title`` and ``tags``. Edits touch only the lines of
+these keys. Every other key, comment, order and quoting belongs to the user and stays byte for
+byte.
 """
 
 import json
@@ -15,23 +16,26 @@ import yaml
 
 _OPENING = re.compile(r"---[ \t]*(\r\n|\n|\r)")
 _CLOSING = re.compile(r"(?<=[\r\n])---[ \t]*(?:\r\n|\n|\r|\Z)")
-"""Looked for each on its own: one expression for the block had many ways to read a CRLF."""
+"""Searched separately from the opening: a single pattern for both backtracks badly on CRLF."""
 _KEY_LINE = re.compile(r"\s*+(?:#[^\r\n]*+\s*+)*+[\w\"'.-][^\r\n:]*+:(?:\s|\Z)")
 _PLAIN = re.compile(r"\w(?:[\w ./()+&'-]*[\w.)+'])?")
 _TYPED = re.compile(
     r"(?i:true|false|yes|no|on|off|null|y|n|~)|[-+.\d][\d_,.:eExXoOa-fA-F+-]*|\d{4}-\d\d?-\d\d?.*"
 )
 MAX_CHARS = 65_536
-"""Beyond this a block is kept but not read: YAML is slow, and nobody writes so much by hand."""
+"""Longer front matter is kept but not parsed:
+
+YAML is slow, and nobody writes this much by hand.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """A text's front matter.
+    """The front matter of a text.
 
-    ``id``, ``title``: None when the key is absent or empty. ``tags``: None when the key is absent.
-    ``raw``: the exact block with both fences and the last newline, '' when there is none.
-    ``problem``: why the block can't be read, for people; such a block is never changed.
+    ``id``, ``title``: None if the key is absent or empty. ``tags``: None if the key is absent.
+    ``raw``: the exact block with both fences and the final newline, '' if there is none.
+    ``problem``: for people, why the block cannot be used; such a block is never edited.
     """
 
     id: str | None
@@ -45,7 +49,7 @@ NONE = Front(None, None, None, "", None)
 
 
 def split(text: str) -> tuple[Front, str]:
-    """Take the front matter off a text (without BOM); the rest is the body, exact."""
+    """Split a text (without BOM) into its front matter and the exact rest, the body."""
     found = _fences(text)
     if found is None:
         return NONE, text
@@ -56,16 +60,22 @@ def split(text: str) -> tuple[Front, str]:
 
 
 def _fences(text: str) -> "tuple[re.Match[str], re.Match[str]] | None":
-    """The two lines that enclose a block."""
+    """Find the two lines that enclose the front matter."""
     opening = _OPENING.match(text)
     closing = _CLOSING.search(text, opening.end()) if opening else None
     return (opening, closing) if opening and closing else None
 
 
 def _read(raw: str, inner: str) -> Front | None:
-    """The block as Front; None when it is no front matter at all but text between two rules."""
+    """Parse the block. Returns None if it is no front matter but text between two rules."""
     if len(inner) > MAX_CHARS:
-        return Front(None, None, None, raw, "front matter too long to be read")
+        return Front(
+            None,
+            None,
+            None,
+            raw,
+            f"front matter is too long to be read (limit: {MAX_CHARS} characters)",
+        )
     try:
         values = yaml.load(inner, Loader=_FastLoader)  # noqa: S506 - strings, lists and dicts only
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
@@ -79,12 +89,14 @@ def _read(raw: str, inner: str) -> Front | None:
     tags, problem = None, None
     if "tags" in values:
         tags = _tags(values["tags"])
-        problem = None if tags is not None else "tags is not a list of words"
+        problem = (
+            None if tags is not None else "`tags` in the front matter must be a list of words"
+        )
     return Front(_scalar(values.get("id")), _scalar(values.get("title")), tags, raw, problem)
 
 
 _FastLoader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-"""Every scalar a string; libyaml's when it is there (15 times the speed)."""
+"""Loads every scalar as a string. Uses libyaml if available, which is 15 times faster."""
 
 
 def _explain(error: Exception) -> str:
@@ -114,43 +126,45 @@ def update(
     tags: Sequence[str] | None,
     newline: str = "\n",
 ) -> str:
-    """The block with these values, only those keys' lines touched.
+    """Return the front matter with new values, touching only the lines of the owned keys.
 
     Args:
-        front: what ``split`` found.
-        id: the block's id; None takes the key away.
-        title: the true title, when the file's name can't carry it; None takes the key away.
-        tags: the tags, in any order (the file's own order is kept); None takes the key away, an
-            empty list empties it when it is there.
-        newline: for a block that does not exist yet.
+        front: the result of ``split``.
+        id: the block's id; None removes the key.
+        title: the true title if the file's name cannot express it; None removes the key.
+        tags: the tags in any order; tags already in the file keep their order. None removes the
+            key. An empty list empties an existing key.
+        newline: line end for a block that is created.
 
     Returns:
-        The new raw block; '' when nothing is in it. A block with a problem comes back as it is,
-        and so does one whose notation leaves no room for our lines.
+        The new raw block, '' if it would be empty. ``front.raw`` unchanged if the block has a
+        problem or its notation cannot be edited safely.
     """
-    wished = None if tags is None else tuple(dict.fromkeys(tags))
+    wanted = None if tags is None else tuple(dict.fromkeys(tags))
     if front.problem:
         return front.raw
     if not front.raw:
-        lines = [key_line("id", id), key_line("title", title), _tags_line(wished or None)]
+        lines = [key_line("id", id), key_line("title", title), _tags_line(wanted or None)]
         text = "".join(line + newline for line in lines if line)
         return f"---{newline}{text}---{newline}" if text else ""
     editor = _Editor(front.raw)
     try:
-        if front.tags is None or wished is None or set(front.tags) != set(wished):
-            editor.set_tags(front.tags, wished)
+        if front.tags is None or wanted is None or set(front.tags) != set(wanted):
+            editor.set_tags(front.tags, wanted)
         if front.title != title:
             editor.set_scalar("title", title)
         if front.id != id:
             editor.set_scalar("id", id)
     except (yaml.YAMLError, RecursionError):
-        return front.raw  # the reader with exact marks takes less than the quick one
+        return (
+            front.raw
+        )  # libyaml accepts texts that the pure Python reader, needed for exact marks, rejects
     raw = editor.text()
-    return raw if _says(raw, id, title, wished) else front.raw
+    return raw if _reads_as(raw, id, title, wanted) else front.raw
 
 
-def _says(raw: str, id_: str | None, title: str | None, tags: tuple[str, ...] | None) -> bool:
-    """Whether the edited block reads as wished: what was to be true is checked, never assumed."""
+def _reads_as(raw: str, id_: str | None, title: str | None, tags: tuple[str, ...] | None) -> bool:
+    """Return whether the edited block reads as intended. Guards against any editing mistake."""
     front, rest = split(raw)
     if not raw:
         return id_ is None and title is None and not tags
@@ -159,7 +173,7 @@ def _says(raw: str, id_: str | None, title: str | None, tags: tuple[str, ...] | 
 
 
 def key_line(key: str, value: str | None) -> str:
-    """A key and its value as one line without its end; '' for no value."""
+    """Return the line for a key, '' if there is no value."""
     return "" if value is None else f"{key}: {_quoted(value)}"
 
 
@@ -168,7 +182,7 @@ def _tags_line(tags: tuple[str, ...] | None) -> str:
 
 
 def _quoted(value: str) -> str:
-    """A YAML scalar that every reader takes for this string, plain where that is safe."""
+    """Write a string as a YAML scalar: plain where every reader sees a string, else quoted."""
     if _PLAIN.fullmatch(value) and not _TYPED.fullmatch(value):
         return value
     text = json.dumps(value, ensure_ascii=False)
@@ -176,7 +190,7 @@ def _quoted(value: str) -> str:
 
 
 class _Editor:
-    """One block being edited; offsets are of the text as it stands, found anew for each key."""
+    """Edits one block. Each key is located again, so offsets always match the current text."""
 
     def __init__(self, raw: str) -> None:
         found = _fences(raw)
@@ -188,6 +202,7 @@ class _Editor:
         self._tail = raw[closing.start() :]
 
     def text(self) -> str:
+        """Return the whole block, '' if nothing is left inside it."""
         return self._head + self._inner + self._tail if self._inner.strip() else ""
 
     def set_scalar(self, key: str, value: str | None) -> None:
@@ -219,7 +234,7 @@ class _Editor:
             self._replace(node, _tags_line((*kept, *added)))
 
     def _edit_rows(self, node: yaml.SequenceNode, kept: set[str], added: list[str]) -> None:
-        """Tags one a line: take lines out, put lines in after the last."""
+        """Edit a list with one tag per line: remove lines, insert new ones after the last."""
         lines = self._inner.splitlines(keepends=True)
         rows = [(item.start_mark.line, _tags([item.value]) or ()) for item in node.value]
         last = rows[-1][0]
@@ -235,13 +250,19 @@ class _Editor:
         self._inner = "".join(lines)
 
     def _find(self, key: str) -> tuple[yaml.Node, yaml.Node] | None:
-        """The key's last pair of nodes (the one that a reader takes), with exact marks."""
+        """Return the key's nodes with exact marks.
+
+        The last duplicate wins, as in every YAML reader.
+        """
         root = yaml.compose(self._inner, Loader=yaml.BaseLoader)
         pairs = root.value if isinstance(root, yaml.MappingNode) else []
         return next((pair for pair in reversed(pairs) if pair[0].value == key), None)
 
     def _span(self, pair: tuple[yaml.Node, yaml.Node]) -> tuple[int, int]:
-        """The pair's lines, as offsets. A collection's own end mark runs on to the next key."""
+        """Return the offsets of the pair's lines.
+
+        The end mark of a YAML collection lies at the next key, so the last element's mark is used.
+        """
         end = last = pair[1]
         while isinstance(last, yaml.CollectionNode) and last.value and not last.flow_style:
             last = last.value[-1]

@@ -1,22 +1,34 @@
-"""How names in a text and ids in a document find each other."""
+"""Map names in a text to ids in a heap and back."""
 
 from typing import Protocol
 
 
 class Links(Protocol):
-    """Names and ids as the heap has them now; ``sync`` builds it from the cache."""
+    """Resolves names and ids as the heap has them now. ``sync`` implements it on the cache."""
 
     def name_of(self, block_id: str) -> str | None:
-        """What stands in ``[[...]]`` for a block; None: no such note, so its id is written."""
+        """Return the name to write in ``[[...]]`` for a block, None if there is no such note.
+
+        With None the id itself is written.
+        """
 
     def block_of(self, name: str) -> str | None:
-        """The block that ``[[name]]`` means; None: the text stays text."""
+        """Return the block that ``[[name]]`` refers to, None if no note has that name.
+
+        With None the link stays plain text.
+        """
 
     def file_name(self, key: str) -> str | None:
-        """What stands in ``![[...]]`` for a ``files_v0`` key; None: the key itself is written."""
+        """Return the name to write in ``![[...]]`` for a ``files_v0`` key, None if unknown.
+
+        With None the key itself is written.
+        """
 
     def file_key(self, name: str) -> str | None:
-        """The key that ``![[name]]`` or the last part of ``![](X.assets/name)`` means."""
+        """Return the key that ``![[name]]`` or the last part of ``![](X.assets/name)`` refers to.
+
+        None if no such file is known.
+        """
 
 
 class _NoLinks:
@@ -34,9 +46,9 @@ class _NoLinks:
 
 
 NO_LINKS: Links = _NoLinks()
-"""Nothing is known: ids are written and read as they are, every name is text."""
+"""Resolves nothing: ids are read and written as they are, every name is plain text."""
 
 
 def is_name(name: str) -> bool:
-    """Whether a name can stand in ``[[...]]`` at all."""
+    """Return whether a name can be written in ``[[...]]`` at all."""
     return bool(name) and not set(name) & set("[]|\\\n\r\t") and name == name.strip()

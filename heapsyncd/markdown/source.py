@@ -1,4 +1,4 @@
-"""The text being read, and what a patch remembers of it beyond the tree."""
+"""The source text of a parse, and positions that a patch needs beyond the tree."""
 
 from dataclasses import dataclass, field
 
@@ -7,8 +7,11 @@ from heapsyncd.tree import Mark, Span
 
 
 @dataclass(frozen=True, slots=True)
-class Wrap:
-    """A mark's whole range in the source, delimiters included, and what is inside them."""
+class MarkRange:
+    """A mark's source range.
+
+    ``outer`` includes the delimiters, ``inner`` is what lies between them.
+    """
 
     outer: Span
     inner: Span
@@ -17,26 +20,38 @@ class Wrap:
 
 @dataclass(slots=True)
 class Trace:
-    """Ends of odd pieces by their offset, ranges of all marks, starts of indented code and of the
-    blocks that stand in a footnote below its text.
+    """Source positions recorded while reading, for a patch. All offsets are bytes.
+
+    ``piece_ends``: for text whose source differs from what it reads as (an escape, an entity, a
+    line break), the end of each piece by its start. ``mark_ranges``: the ranges of all marks.
+    ``indented_code``: starts of indented code blocks. ``in_footnote``: starts of the blocks of a
+    footnote after its first paragraph.
     """
 
-    ends: dict[int, int] = field(default_factory=dict)
-    wraps: list[Wrap] = field(default_factory=list)
-    indented: set[int] = field(default_factory=set)
-    noted: set[int] = field(default_factory=set)
+    piece_ends: dict[int, int] = field(default_factory=dict)
+    mark_ranges: list[MarkRange] = field(default_factory=list)
+    indented_code: set[int] = field(default_factory=set)
+    in_footnote: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class Source:
-    """The text as bytes, and how its names resolve; ``trace`` is filled when there is one."""
+    """A text as bytes, how its names resolve, and an optional ``trace`` to record positions in."""
 
     data: bytes
     links: Links
     trace: Trace | None = None
 
-    def wrap(self, start: int, end: int, before: int, after: int, mark: Mark) -> None:
-        """Note a mark's range and the lengths of its delimiters."""
+    def record_mark(self, start: int, end: int, before: int, after: int, mark: Mark) -> None:
+        """Record a mark's range in the trace.
+
+        Args:
+            start: first byte of the opening delimiter.
+            end: byte after the closing delimiter.
+            before: length of the opening delimiter.
+            after: length of the closing delimiter.
+            mark: the mark.
+        """
         if self.trace is not None:
             inner = Span(start + before, end - after)
-            self.trace.wraps.append(Wrap(Span(start, end), inner, mark))
+            self.trace.mark_ranges.append(MarkRange(Span(start, end), inner, mark))

@@ -1,18 +1,18 @@
-"""How a text is written where markdown leaves a choice."""
+"""The notation to use where markdown allows several."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    r"""The choices for what is written anew; a patch learns them from the file.
+    r"""The notation for newly written text. A patch detects it from the file.
 
     ``bullet``: ``-``, ``*`` or ``+``. ``delimiter``: ``.`` or ``)`` after a number. ``fence``: a
     backtick or ``~``. ``emphasis`` and ``strong``: ``*`` or ``_``. ``hard_break``: ``\`` or two
-    spaces before the newline. ``rule``: the whole line. ``width``: wrap at so many characters,
-    None for one line a paragraph. ``newline``: at the end of each line. ``indent``: of what
-    stands below an item's first line, empty for as far as its text. ``gap`` and ``number_gap``:
-    between a bullet or number and the text.
+    spaces before the newline. ``rule``: the whole line of a thematic break. ``width``: the column
+    at which paragraphs are wrapped; None writes each paragraph on one line. ``newline``: the line
+    end. ``indent``: indentation of an item's further lines; empty aligns them with the item's
+    text. ``gap`` and ``number_gap``: whitespace between a bullet or a number and the text.
     """
 
     bullet: str = "-"
@@ -31,5 +31,5 @@ class Style:
 
 DEFAULT = Style()
 
-SOFT = "\0"
-"""A space where a line may be wrapped, until the block is whole."""
+SOFT_SPACE = "\0"
+"""Stands for a space at which a line may be wrapped, until the block is complete."""

@@ -1,4 +1,4 @@
-"""The style a text is written in, so that what is added looks like what is there."""
+"""Detect the style of a text, so that added text looks like what is there."""
 
 import re
 from collections.abc import Iterable
@@ -9,89 +9,104 @@ from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.style import DEFAULT, Style
 from heapsyncd.tree import Atom, Block
 
-_WRAPPED = 3
-"""So many wrapped paragraphs make wrapping a habit."""
+_MIN_WRAPPED = 3
+"""A body counts as hard-wrapped from this many wrapped paragraphs on."""
 _WIDTHS = range(40, 121)
-_FULL = 0.75
+"""Plausible columns for hard wrapping."""
+_FULL_LINE = 0.75
+"""A paragraph counts as wrapped if its ``unwrapped`` length reaches this share of the width."""
 _GAP = re.compile(rb"(?:[-*+]|\d{1,9}[.)])( {1,4})[^ \t\r\n]")
 _MARKER = re.compile(rb"(?:[-*+]|\d{1,9}[.)])[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
-    """What one text says about its style: the first of each kind, and how it wraps lines.
+class StyleHints:
+    """What one part of a body shows of its style.
 
-    ``longest``: of all lines of paragraphs. ``wraps``: for each paragraph of several lines, how
-    long they would be at least with the next one's first word.
+    ``found``: fields of ``Style`` with the first value seen for each. ``longest``: the length of
+    the longest line of any paragraph. ``unwrapped``: for each paragraph of several lines, the
+    shortest length that one of its lines would have with the next line's first word appended.
     """
 
     found: dict[str, Any]
     longest: int
-    wraps: tuple[int, ...]
+    unwrapped: tuple[int, ...]
 
 
-def habits(data: bytes, tree: Block, trace: Trace) -> Habits:
-    """The habits of a text that was read with a trace."""
-    found: dict[str, Any] = _marks(data, trace)
+def style_hints(data: bytes, tree: Block, trace: Trace) -> StyleHints:
+    """Collect the style hints of a text that was read with a trace."""
+    found: dict[str, Any] = _emphasis_hints(data, trace)
     longest = 0
-    wraps: list[int] = []
+    unwrapped: list[int] = []
     for block in tree.walk():
         if block.span is None:
             continue
         text = data[block.span.start : block.span.end]
-        for name, value in _of(block, data, text):
+        for name, value in _block_hints(block, data, text):
             found.setdefault(name, value)
         if block.kind == "paragraph":
             lines = text.decode().splitlines()
             longest = max(longest, *map(len, lines))
-            wraps += _wraps(lines)
-    return Habits(found, longest, tuple(wraps))
+            unwrapped += _unwrapped_lengths(lines)
+    return StyleHints(found, longest, tuple(unwrapped))
 
 
-def _wraps(lines: list[str]) -> list[int]:
-    """The least length of a paragraph's lines with the word that went to the next one."""
+def _unwrapped_lengths(lines: list[str]) -> list[int]:
+    """Return the shortest line length of a paragraph with the next line's first word appended.
+
+    The result has one element, or none for a paragraph of one line.
+    """
     words = (line.lstrip(" \t>").partition(" ")[0] for line in lines[1:])
     fuller = [len(line) + 1 + len(word) for line, word in zip(lines, words, strict=False)]
     return [min(fuller)] if fuller else []
 
 
-def learn(body: str, parts: Iterable[Habits]) -> Style:
-    """A style from the habits of a body's parts; what does not occur stays at its default."""
+def detect_style(body: str, parts: Iterable[StyleHints]) -> Style:
+    """Combine the hints of a body's parts into a style. What no part shows keeps its default."""
     found: dict[str, Any] = {}
     width = 0
-    wraps: list[int] = []
+    unwrapped: list[int] = []
     for part in parts:
         found = part.found | found
         width = max(width, part.longest)
-        wraps += part.wraps
-    # Lines that are shorter than they need be are a title and its text, an address, a poem.
-    full = [length for length in wraps if length > width * _FULL]
-    wrapped = len(full) >= _WRAPPED and len(full) * 2 > len(wraps) and width in _WIDTHS
+        unwrapped += part.unwrapped
+    # Lines broken well before the width are deliberate: a title and its text, an address, a poem.
+    full = [length for length in unwrapped if length > width * _FULL_LINE]
+    wrapped = len(full) >= _MIN_WRAPPED and len(full) * 2 > len(unwrapped) and width in _WIDTHS
     return replace(DEFAULT, **found, newline=newline_of(body), width=width if wrapped else None)
 
 
 def newline_of(body: str) -> str:
-    """How most lines of a body end."""
+    """Return the majority line end of a body."""
     windows = body.count("\r\n")
     return "\r\n" if windows > body.count("\n") - windows else "\n"
 
 
-def _marks(data: bytes, trace: Trace) -> dict[str, Any]:
+def _emphasis_hints(data: bytes, trace: Trace) -> dict[str, Any]:
+    """Return the characters first used for emphasis and strong emphasis."""
     found: dict[str, str] = {}
-    for wrap in trace.wraps:
+    for wrap in trace.mark_ranges:
         if wrap.mark.kind in {"italic", "bold"}:
             char = data[wrap.outer.start : wrap.outer.start + 1].decode()
             found.setdefault("emphasis" if wrap.mark.kind == "italic" else "strong", char)
     return {k: v for k, v in found.items() if v in "*_"}
 
 
-def _of(block: Block, data: bytes, text: bytes) -> list[tuple[str, str]]:
-    """What one block says; ``text`` is its source."""
+def _block_hints(block: Block, data: bytes, text: bytes) -> list[tuple[str, str]]:
+    """Return the hints of one block.
+
+    Args:
+        block: a parsed block.
+        data: the whole source.
+        text: the block's source.
+    """
     if block.kind in {"bullet_list", "todo_list"}:
-        return [("bullet", text[:1].decode()), ("gap", gap_of(text))]
+        return [("bullet", text[:1].decode()), ("gap", marker_gap(text))]
     if block.kind == "ordered_list":
         match = re.match(rb"\d+([.)])", text)
-        return [("delimiter", match[1].decode()), ("number_gap", gap_of(text))] if match else []
+        return (
+            [("delimiter", match[1].decode()), ("number_gap", marker_gap(text))] if match else []
+        )
     if block.kind == "item":
         return _indent(block, data)
     if block.kind == "code":
@@ -104,14 +119,17 @@ def _of(block: Block, data: bytes, text: bytes) -> list[tuple[str, str]]:
     return [("hard_break", "  ")] if spaces else []
 
 
-def gap_of(item: bytes) -> str:
-    """What stands between an item's marker and its text, where that can stand before any."""
+def marker_gap(item: bytes) -> str:
+    """Return the spaces between an item's marker and its text, if any text may follow them.
+
+    Otherwise one space: more than four spaces would begin indented code.
+    """
     match = _GAP.match(item)
     return match[1].decode() if match else " "
 
 
 def _indent(item: Block, data: bytes) -> list[tuple[str, str]]:
-    """How an item's further blocks are indented, where that is not just as far as its text."""
+    """Return how an item's further blocks are indented, if not aligned with its text."""
     assert item.span is not None, "every parsed block has its span"
     at = item.span.start
     own = data[data.rfind(b"\n", 0, at) + 1 : at]

@@ -1,4 +1,4 @@
-"""The embedded Heaper-compatible server: for people at home, for the demo and for the tests.
+"""Run the embedded Heaper-compatible server: for use at home, for the demo and for the tests.
 
 One origin for HTTP and ``/ws`` (PROTOCOL §1), everything in one data directory::
 
@@ -8,30 +8,33 @@ One origin for HTTP and ``/ws`` (PROTOCOL §1), everything in one data directory
     files/         contents of attachments, named by their sha256
     uploads/       contents that are still arriving
 
-What each module is for:
+The modules:
 
-* ``service`` the lifetime: ``Server`` (an ``async with``) and ``serve``.
+* ``service`` the lifetime: ``Server`` (an ``async with``) and ``serve``; ``admin`` what demo and
+  tests do to a running server.
 * ``app`` the application: who may call what; ``routes`` the JSON routes, ``uploads`` and
-  ``downloads`` those of files; ``input`` strict reading, ``refusal`` what is answered otherwise.
-* ``door`` how many connections there may be, and what one may send before anybody signed in;
-  ``addresses`` whom a request is counted for; ``throttle`` how often they may try.
-* ``accounts`` who may sign in, ``challenges`` what they have to sign, ``tokens`` what they hold
-  then, ``limits`` every number that bounds something.
-* ``documents`` the one writer of blocks: judges updates, commits them in groups, tells ``rooms``;
-  ``large_documents`` another process, which works on large documents so that the loop stays free.
+  ``downloads`` those of files; ``input`` strict reading, ``refusal`` answers that are errors.
+* ``door`` how many connections there may be, and what one may send before signing in;
+  ``addresses`` by which address a request is counted; ``throttle`` how often one may try to sign
+  in.
+* ``accounts`` who may sign in, ``challenges`` what they have to sign, ``tokens`` what they get,
+  ``limits`` every number that bounds something.
+* ``documents`` the one writer of blocks: applies updates, commits them in groups, notifies
+  ``rooms``; ``loaded_documents`` the documents it works on; ``large_documents`` another process,
+  which works on large documents so that the loop stays free.
 * ``data`` and ``schema`` SQLite; ``rows`` what a row says of its document; ``feed`` delta, pull,
-  query.
+  push.
 * ``rooms`` who follows which document; ``sockets`` one WebSocket, ``document_session`` one
   document on it, ``outbox`` what waits to be sent; ``awareness`` presence.
 * ``blobs`` contents on disk, ``transfers`` their tables. ``sample`` the demo's heap.
 
-Who may sign in: on a new server without any key named, the first that brings the one-time code
-which ``serve`` prints becomes the *owner*. Every other key needs to be named: ``serve --accept
-KEY``, or a line in the data directory's ``accounts`` file (heeded within a second, no restart
-needed; ``!KEY`` shuts one out and ends what it has open); ``--open`` accepts all, on this machine
-only. One server is one household: whoever is accepted sees every heap, unless a grant says
-otherwise. A sign-in is a *session*: its tokens stop working when it ends, by ``sign_out``, by a
-refresh token that comes twice, or because others took its place.
+Who may sign in: on a new server without any configured key, the first key that sends the one-time
+code printed by ``serve`` becomes the *owner*. Every other key must be listed: by ``serve --accept
+KEY``, or by a line in the data directory's ``accounts`` file (reloaded within a second; ``!KEY``
+shuts a key out and closes what it has open). ``--open`` accepts all keys, on this machine only.
+One server is one household: whoever is accepted sees every heap, unless a grant says otherwise. A
+sign-in is a *session*: its tokens stop working when it ends, by ``sign_out``, by a refresh token
+that is used twice, or because newer sign-ins displaced it.
 
 This server never raises a document's ``sync_version`` by itself (PROTOCOL §7): it compacts its own
 log without breaking the history that clients share with it. ``Server.compact`` does it on request.

@@ -1,4 +1,4 @@
-"""Who may sign in, and how: ed25519 challenges, tokens, the accepted keys (PROTOCOL §3)."""
+"""Decide who may sign in: ed25519 challenges, tokens, the accepted keys (PROTOCOL §3)."""
 
 import asyncio
 import secrets
@@ -25,10 +25,10 @@ _CODE_LETTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Which keys may sign in, beside those that did before and those of the ``accounts`` file.
+    """Which keys may sign in, besides those that did before and those of the ``accounts`` file.
 
     ``keys``: base58 public keys. ``open``: any key. With neither, on a server without accounts,
-    the first key that signs in with the one-time code becomes the owner; after that, nobody new.
+    the first key that signs in with the one-time code becomes the owner; after that, no new one.
     """
 
     keys: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody who may sign in."""
+    """Someone who may sign in."""
 
     id: str
     public_key: str
@@ -46,7 +46,7 @@ class Account:
     disabled: bool = False
 
     def public(self) -> dict[str, object]:
-        """The profile, as ``/api/me`` shows it."""
+        """Return the profile as ``/api/me`` shows it."""
         return {
             "id": self.id,
             "name": self.name,
@@ -57,16 +57,17 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Whose token it is, and what it says."""
+    """The account of a token, and the token's claims."""
 
     account: Account
     claims: Claims
 
 
 def parse_list(text: str) -> dict[str, str | None]:
-    """Read an ``accounts`` file: public key to name, or to None when the key is shut out.
+    """Parse an ``accounts`` file: public key to name, or to None when the key is shut out.
 
-    One key a line, a name may follow; ``!`` before the key shuts it out; ``#`` begins a comment.
+    One key a line, optionally followed by a name; ``!`` before the key shuts it out; ``#`` starts
+    a comment.
     """
     listed: dict[str, str | None] = {}
     for line in text.splitlines():
@@ -114,22 +115,24 @@ class Accounts:
 
     @property
     def code(self) -> str | None:
-        """What the first sign-in has to bring, and becomes the owner by; None: nothing (more)."""
+        """The code with which the first sign-in becomes the owner; None when none is needed (any
+        more).
+        """
         return self._code or None
 
     async def open(self) -> None:
-        """Read the accounts; make the one-time code when there is nobody who may sign in."""
+        """Load the accounts; make the one-time code when nobody may sign in."""
         for key in self._accept.keys:
             base58_bytes(key, KEY_BYTES, "public_key")
         for account in await self._db.read(_accounts):
             self._remember(account)
         self._sessions = await self._db.read(_sessions)
-        listed = await self._listed()
+        listed = await self._read_listed()
         if not (self._by_key or listed or self._accept.keys or self._accept.open):
             self._code = _new_code()
 
     async def add(self, public_key: str, name: str, *, owner: bool = False) -> Account:
-        """Make (or find) the account of a key; Refusal 400 when it is no key."""
+        """Add, or find, the account of a key; Refusal 400 when it is not a key."""
         base58_bytes(public_key, KEY_BYTES, "public_key")
         known = self._by_key.get(public_key)
         if known is not None:
@@ -139,24 +142,25 @@ class Accounts:
         return self._remember(self._by_key.get(public_key, account))
 
     async def disable(self, public_key: str, *, disabled: bool = True) -> Account:
-        """Shut an account out (or let it in again): its tokens stop working at once."""
+        """Shut an account out, or let it in again; its tokens stop working at once."""
         account = replace(self._by_key[public_key], disabled=disabled)
         sql = "UPDATE accounts SET disabled = ? WHERE id = ?"
         await self._db.write(lambda tx: tx.execute(sql, (disabled, account.id)).rowcount)
         return self._remember(account)
 
     async def revoke(self) -> None:
-        """End every sign-in: all tokens stop working at once."""
+        """End every sign-in; all tokens stop working at once."""
         self._sessions.clear()
         await self._db.write(lambda tx: tx.execute("DELETE FROM sessions").rowcount)
 
     async def sign_out(self, token: str) -> None:
-        """End the sign-in that an access token descends from; Refusal 401."""
+        """End the sign-in that an access token belongs to; Refusal 401."""
         await self._end(self.signed_in(token).claims.session)
 
     def challenge(self, public_key: str, address: str) -> dict[str, object]:
-        """A text to sign, good for one attempt. Any key gets one: who is accepted is not told
-        here.
+        """Return a text to sign, good for one attempt.
+
+        Any key gets one, so that it does not show which keys are accepted.
         """
         base58_bytes(public_key, KEY_BYTES, "public_key")
         text = f"heapsyncd sign-in {ULID()} {secrets.token_hex(16)}"
@@ -168,7 +172,7 @@ class Accounts:
     async def verify(
         self, public_key: str, message: str, signature: str, code: str = ""
     ) -> dict[str, object]:
-        """Tokens for whoever signed the challenge with an accepted key; Refusal 400 or 401."""
+        """Return tokens for a challenge signed with an accepted key; Refusal 400 or 401."""
         raw_key = base58_bytes(public_key, KEY_BYTES, "public_key")
         raw_signature = base58_bytes(signature, SIGNATURE_BYTES, "signature")
         if not self._challenges.take(message, public_key, self._now_ms()):
@@ -180,50 +184,50 @@ class Accounts:
         account = await self._admit(public_key, code)
         answer, refresh = self._pair(account, secrets.token_urlsafe(16))
         now_s, most = self._now_ms() // 1000, self._limits.sessions
-        over = await self._db.write(lambda tx: _begin(tx, refresh, now_s, most))
+        over = await self._db.write(lambda tx: _store_session(tx, refresh, now_s, most))
         self._sessions.difference_update(over)
         self._sessions.add(refresh.session)
         return {**answer, "user": account.public()}
 
     async def refresh(self, token: str) -> dict[str, object]:
-        """A new pair for a refresh token, which is used up by it; Refusal 401.
+        """Exchange a refresh token, which serves once, for a new pair; Refusal 401.
 
-        One that was used before ends the whole sign-in: either it was stolen or its answer was
-        lost, and the key tells the two apart.
+        A token that is used twice ends the whole sign-in: either it was stolen or its answer was
+        lost, and only the owner of the key can sign in again.
         """
         claims = self._signer.check(token, "refresh")
-        await self._listed()
+        await self._read_listed()
         account = self._accepted(self._by_id.get(claims.account_id))
         answer, fresh = self._pair(account, claims.session)
-        if not await self._db.write(lambda tx: _go_on(tx, claims.jti, fresh)):
+        if not await self._db.write(lambda tx: _rotate_refresh_token(tx, claims.jti, fresh)):
             if claims.session in self._sessions:
-                log.warning("a refresh token came twice: its sign-in ends", account=account.name)
+                log.warning("refresh token used twice: sign-in ended", account=account.name)
                 await self._end(claims.session)
             raise Refusal(401, "the refresh token was used before, or its sign-in has ended")
         return answer
 
     def signed_in(self, token: str) -> SignedIn:
-        """Whose access token this is; Refusal 401."""
+        """Return the account of an access token; Refusal 401."""
         claims = self._signer.check(token, "access")
         return SignedIn(self.entitled(claims), claims)
 
     def entitled(self, claims: Claims) -> Account:
-        """Whose these claims are, if they hold still; Refusal 401."""
+        """Return the account of claims that are still valid; Refusal 401."""
         self._signer.check_time(claims)
         if claims.session not in self._sessions:
             raise Refusal(401, "the sign-in has ended")
         return self._accepted(self._by_id.get(claims.account_id))
 
-    async def look_at_list(self) -> bool:
-        """Read the ``accounts`` file; whether other keys are shut out now."""
+    async def reload_list(self) -> bool:
+        """Reload the ``accounts`` file; returns whether the keys that are shut out changed."""
         before = self._shut_out
-        await self._listed()
+        await self._read_listed()
         return self._shut_out != before
 
     async def _admit(self, public_key: str, code: str) -> Account:
-        """The account of a key that proved itself; 401 when it is not accepted."""
-        async with self._admitting:  # who is first is decided once
-            listed = await self._listed()
+        """Return the account of a key that proved itself; Refusal 401 when it is not accepted."""
+        async with self._admitting:  # so that only one key can be the first
+            listed = await self._read_listed()
             if public_key not in self._by_key:
                 named = listed.get(public_key) is not None or public_key in self._accept.keys
                 first = not (self._by_key or listed) and _is_code(code, self._code)
@@ -232,7 +236,7 @@ class Accounts:
                     self._code = ""
             account = self._by_key.get(public_key)
         if account is None:
-            log.warning("a key that is not accepted wanted to sign in", public_key=public_key)
+            log.warning("sign-in refused: key not accepted", public_key=public_key)
         return self._accepted(account)
 
     def _accepted(self, account: Account | None) -> Account:
@@ -240,13 +244,13 @@ class Accounts:
             raise Refusal(401, "the key is not accepted here")
         return account
 
-    async def _listed(self) -> dict[str, str | None]:
+    async def _read_listed(self) -> dict[str, str | None]:
         listed = await asyncio.to_thread(_read_list, self._list_file)
         self._shut_out = frozenset(key for key, name in listed.items() if name is None)
         return listed
 
     def _pair(self, account: Account, session: str) -> tuple[dict[str, object], Claims]:
-        """Both tokens, and what the refresh token says."""
+        """Issue both tokens; also returns the claims of the refresh token."""
         limits, issue = self._limits, self._signer.issue
         access, _ = issue(account.id, session, "access", limits.access_ttl_s)
         refresh, claims = issue(account.id, session, "refresh", limits.refresh_ttl_s)
@@ -272,8 +276,8 @@ def _sessions(tx: Tx) -> set[str]:
     return {session for (session,) in tx.execute("SELECT id FROM sessions")}
 
 
-def _begin(tx: Tx, refresh: Claims, now_s: int, most: int) -> set[str]:
-    """Store a sign-in; return those that are over: run out, or too many of the account."""
+def _store_session(tx: Tx, refresh: Claims, now_s: int, most: int) -> set[str]:
+    """Store a sign-in; returns those that ended: expired, or too many of the account."""
     row = (refresh.session, refresh.account_id, refresh.jti, refresh.expires_s)
     tx.execute("INSERT INTO sessions VALUES (?, ?, ?, ?)", row)
     sql = (
@@ -284,15 +288,15 @@ def _begin(tx: Tx, refresh: Claims, now_s: int, most: int) -> set[str]:
     return {session for (session,) in tx.execute(sql, params)}
 
 
-def _go_on(tx: Tx, used: str, fresh: Claims) -> bool:
-    """Put a fresh refresh token in the place of the used one; False: it is not the newest."""
+def _rotate_refresh_token(tx: Tx, used: str, fresh: Claims) -> bool:
+    """Replace the used refresh token by a new one; returns False if it was not the newest."""
     sql = "UPDATE sessions SET jti = ?, expires_s = ? WHERE id = ? AND jti = ?"
     params = (fresh.jti, fresh.expires_s, fresh.session, used)
     return tx.execute(sql, params).rowcount == 1
 
 
 def _new_code() -> str:
-    """60 random bits that can be read off a screen and typed: letters and digits unlike others."""
+    """Make 60 random bits that are easy to read and type: no letters or digits that look alike."""
     text = "".join(secrets.choice(_CODE_LETTERS) for _ in range(12))
     return "-".join(text[k : k + 4] for k in range(0, 12, 4))
 

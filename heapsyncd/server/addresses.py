@@ -1,7 +1,7 @@
-"""Which address a request comes from, and which addresses count as this machine (pure).
+"""Determine which address a request comes from, and which addresses are this machine. Pure.
 
-Everything that is counted by address is counted by what ``group`` says: one household's IPv6
-network has 2^64 addresses.
+Everything counted by address is counted by ``group``, because one household's IPv6 network has
+2^64 addresses.
 """
 
 import ipaddress
@@ -17,7 +17,7 @@ _SITE_BITS = 64
 
 
 def group(address: str) -> str:
-    """The address; of IPv6 the /64 it is in. What is no address stands for itself."""
+    """Return the address to count by: for IPv6 its /64 network. Other text is unchanged."""
     found = _parsed(address)
     if found is None or isinstance(found, _IPv4):
         return str(found or address)
@@ -25,7 +25,7 @@ def group(address: str) -> str:
 
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Read addresses or networks; ConfigError when one is neither."""
+    """Parse addresses or networks; ConfigError when one is neither."""
     try:
         return tuple(ipaddress.ip_network(text) for text in texts)
     except ValueError as error:
@@ -33,18 +33,19 @@ def networks(texts: Sequence[str]) -> tuple[Network, ...]:
 
 
 def is_of(address: str, trusted: Sequence[Network]) -> bool:
-    """Whether an address is in one of the networks."""
+    """Tell whether an address is in one of the networks."""
     found = _parsed(address)
     return found is not None and any(found in network for network in trusted)
 
 
 def client(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
-    """Where a request comes from.
+    """Return the address that a request comes from.
 
     Args:
         peer: the other end of the connection.
-        forwarded: its ``X-Forwarded-For`` headers. Each proxy appends whom it heard it from, so
-            only what stands to the right, as far as our own proxies wrote it, is to be believed.
+        forwarded: its ``X-Forwarded-For`` headers. Each proxy appends the address it got the
+            request from, so only the right part, as far as our own proxies wrote it, can be
+            trusted.
         trusted: our proxies.
     """
     said = [part.strip() for line in forwarded for part in line.split(",")]
@@ -54,7 +55,7 @@ def client(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> s
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or address, as ``--host`` and ``Host`` have it, is this machine."""
+    """Tell whether a name or address, as in ``--host`` and ``Host``, is this machine."""
     found = _parsed(host.strip("[]"))
     if found is not None:
         return found.is_loopback

@@ -1,12 +1,10 @@
-"""What demo and tests do to a running server without the wire, as another client or an admin
-would.
-"""
+"""Let demo and tests act on a running server without the wire, as another client or an admin."""
 
 import hashlib
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from heapsyncd.document.rebuild import fresh
+from heapsyncd.document.rebuild import rebuild
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId, HeapId, new_block_id
 from heapsyncd.model import BlockKind, FileEntry
@@ -21,7 +19,9 @@ from heapsyncd.server.uploads import mark_uploaded
 
 
 class Admin:
-    """Mixed into ``Server``; every change goes the way of a client's, and is told to sockets."""
+    """Mixed into ``Server``. Every change takes the path of a client's change and reaches the
+    sockets.
+    """
 
     _services: Services
     _sockets: Collection[Socket]
@@ -31,31 +31,31 @@ class Admin:
         return await self._services.accounts.add(public_key, name)
 
     async def disable_account(self, public_key: str, *, disabled: bool = True) -> None:
-        """Shut a key out, its open sockets too; or let it in again."""
+        """Shut a key out, with its open sockets; or let it in again."""
         account = await self._services.accounts.disable(public_key, disabled=disabled)
         if disabled:
             self.drop_sockets(UNAUTHORIZED, account)
 
     async def revoke_tokens(self) -> None:
-        """End every sign-in: tokens stop working, and seats end."""
+        """End every sign-in; tokens stop working and document sessions end."""
         await self._services.accounts.revoke()
-        self._services.end_seats_without_right()
+        self._services.recheck_rights()
 
     def drop_sockets(self, code: int, account: Account | None = None) -> None:
-        """Close every WebSocket (of one account)."""
+        """Close every WebSocket, or those of one account."""
         for socket in list(self._sockets):
             if account is None or socket.serves(account):
                 socket.close(code, "closed by the server")
 
     async def add_heap(self, title: str) -> HeapId:
-        """Make a heap that every account may read and write."""
+        """Create a heap that every account may read and write."""
         return (await self._services.heaps.add(title)).id
 
     async def grant(self, heap_id: HeapId, access: Access, public_key: str | None = None) -> None:
-        """Say what an account (None: everybody else) may do in a heap."""
+        """Set what an account may do in a heap; None: everybody without a grant of their own."""
         account = None if public_key is None else await self.add_account(public_key)
         await self._services.heaps.grant(heap_id, access, account)
-        self._services.end_seats_without_right()
+        self._services.recheck_rights()
 
     async def add_block(
         self,
@@ -65,37 +65,36 @@ class Admin:
         *updates: bytes,
         block: BlockId | None = None,
     ) -> BlockId:
-        """Make a block whose document consists of the updates; ``title`` is its row title."""
+        """Create a block whose document consists of the updates; ``title`` is its row title."""
         id_ = block or new_block_id()
         made = partial(_made, id_, heap_id, kind, title, updates)
         await self._services.documents.change(id_, made, sum(map(len, updates)))
         return id_
 
     async def apply(self, block: BlockId, update: bytes) -> bool:
-        """Change a document as another client would; whether anything changed."""
+        """Change a document as another client would; returns whether anything changed."""
         work = partial(_applied, block, update)
         return await self._services.documents.change(block, work, len(update))
 
     async def document(self, block: BlockId) -> Replica:
-        """A copy of a document, as it is committed."""
+        """Return a copy of a document as it is committed."""
         return Replica.load((await self._stored(block)).updates)
 
     async def version(self, block: BlockId) -> int:
-        """A document's current ``sync_version``."""
+        """Return a document's current ``sync_version``."""
         return (await self._stored(block)).sync_version
 
     async def row(self, block: BlockId) -> Row:
-        """A block's row."""
+        """Return a block's row; KeyError when there is none."""
         row = await self._services.db.read(lambda tx: data.row(tx, block))
         if row is None:
             raise KeyError(block)
         return row
 
     async def compact(self, block: BlockId) -> int:
-        """Put a fresh document with the same content, and no common history, in the document's
-        place.
+        """Replace a document by a fresh one with the same content and no common history.
 
-        Returns the new ``sync_version``; sockets on the old name are told to close it (PROTOCOL
+        Returns the new ``sync_version``; sockets that have the old name open get a Close (PROTOCOL
         §7).
         """
         return await self._services.documents.change(block, partial(_compacted, block))
@@ -107,7 +106,7 @@ class Admin:
         content: bytes,
         mime_type: str = "application/octet-stream",
     ) -> FileEntry:
-        """Attach a file to a block, content and all."""
+        """Attach a file with its content to a block."""
         stored, hash_ = await self._stored(block), hashlib.sha256(content).hexdigest()
         await self._services.blobs.put(hash_, content)
         await self._services.db.write(
@@ -119,7 +118,7 @@ class Admin:
         return entry
 
     def followers(self, block: BlockId) -> int:
-        """How many sockets follow a document's current version."""
+        """Return how many sockets follow a document's current version."""
         place = self._services.documents.where(block)
         return 0 if place is None else self._services.rooms.followers(block, place[1])
 
@@ -135,9 +134,9 @@ def _made(
     updates: Sequence[bytes],
     batch: Batch,
 ) -> None:
-    held = batch.insert(block, heap_id, kind, title)
+    loaded = batch.insert(block, heap_id, kind, title)
     for update in updates:
-        batch.apply(held, update)
+        batch.apply(loaded, update)
 
 
 def _applied(block: BlockId, update: bytes, batch: Batch) -> bool:
@@ -145,13 +144,13 @@ def _applied(block: BlockId, update: bytes, batch: Batch) -> bool:
 
 
 def _compacted(block: BlockId, batch: Batch) -> int:
-    held = _known(batch, block)
-    batch.replace(held, fresh([held.folded()]))
-    return held.sync_version
+    loaded = _known(batch, block)
+    batch.replace(loaded, rebuild([loaded.merged()]))
+    return loaded.sync_version
 
 
 def _known(batch: Batch, block: BlockId) -> LoadedDocument:
-    held = batch.get(block)
-    if held is None:
+    loaded = batch.get(block)
+    if loaded is None:
         raise KeyError(block)
-    return held
+    return loaded

@@ -1,6 +1,4 @@
-"""The application: which route is whose, who may call it, and what becomes of errors (PROTOCOL
-§3).
-"""
+"""Build the application: routes, who may call them, how errors are answered (PROTOCOL §3)."""
 
 import asyncio
 import errno
@@ -33,8 +31,8 @@ _EXPOSED = "ETag, Content-Range, Content-Length, Accept-Ranges, Retry-After"
 
 
 def make_app(services: Services) -> web.Application:
-    """The whole server: HTTP and ``/ws`` on one origin (PROTOCOL §1)."""
-    app = web.Application(middlewares=[_occupied, _answer_errors])
+    """Make the application: HTTP and ``/ws`` on one origin (PROTOCOL §1)."""
+    app = web.Application(middlewares=[_mark_busy, _answer_errors])
     app[SERVICES] = services
     app[LIMITS] = services.limits
     sockets: set[Socket] = set()
@@ -72,9 +70,9 @@ def make_app(services: Services) -> web.Application:
 
 
 class Protocol(web.RequestHandler):
-    """aiohttp's side of a connection; what is no HTTP gets an answer like all others.
+    """aiohttp's side of a connection; answers what is not HTTP like every other error.
 
-    No application sees such a request: neither middleware nor signal would reach its answer.
+    Such a request reaches no application: neither middleware nor signals would see its answer.
     """
 
     __slots__ = ()
@@ -86,10 +84,10 @@ class Protocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 -- it repeats what was sent
     ) -> web.StreamResponse:
-        """Make the answer to what can't be read as a request; the connection ends after it."""
+        """Answer what can't be read as a request; the connection ends after it."""
         if isinstance(exc, HttpProcessingError):
-            # Anybody can send it as often as they like: no line each, and no traceback.
-            log.debug("no HTTP", address=request.remote, status=status)
+            # Anybody can send this as often as they like: no warning each, and no traceback.
+            log.debug("not HTTP", address=request.remote, status=status)
             answer = _json({"error": "the request can't be understood"}, status)
         else:
             log.error("a request failed", address=request.remote, exc_info=exc)
@@ -102,7 +100,7 @@ class Protocol(web.RequestHandler):
 
 
 def sockets_of(app: web.Application) -> set[Socket]:
-    """The connections there are at the moment."""
+    """Return the application's open sockets."""
     sockets: set[Socket] = app[_SOCKETS]
     return sockets
 
@@ -146,7 +144,10 @@ def _maybe_signed_in(handler: Callable[..., Awaitable[Mapping[str, object]]]) ->
 
 
 async def _download(request: web.Request) -> web.StreamResponse:
-    """Files alone also take ``?token=``: browsers can't add a header to an image (PROTOCOL §3)."""
+    """Serve a file; only files also accept ``?token=``.
+
+    Browsers can't add a header to the request of an image (PROTOCOL §3).
+    """
     services = request.app[SERVICES]
     token = request.query.get("token")
     if hdrs.AUTHORIZATION in request.headers or token is None:
@@ -155,14 +156,14 @@ async def _download(request: web.Request) -> web.StreamResponse:
 
 
 async def _live(request: web.Request) -> web.StreamResponse:
-    """``GET /ws``. Signing in happens document by document, in the messages (PROTOCOL §6)."""
+    """Serve ``GET /ws``; each document is signed in to by messages (PROTOCOL §6)."""
     services = request.app[SERVICES]
     address, connection = services.address(request), connection_of(request)
     strangers = [s for s in sockets_of(request.app) if s.address == address and not s.is_known]
     if len(strangers) >= services.limits.unsigned_sockets or connection is None:
         raise Refusal(429, "too many sockets without a sign-in", headers={"Retry-After": _RETRY_S})
     connection.bound(services.limits.unsigned_bytes)
-    # No compression: updates are small and binary, and a bomb would unpack behind the size limit.
+    # No compression: updates are small and binary, and the size limit applies before unpacking.
     websocket = web.WebSocketResponse(
         max_msg_size=services.limits.frame_bytes,
         heartbeat=services.limits.ping_s,
@@ -177,12 +178,12 @@ async def _live(request: web.Request) -> web.StreamResponse:
     except web.HTTPException:
         raise
     except Exception:
-        log.exception("a live connection failed", address=address)
+        log.exception("live connection failed", address=address)
         await websocket.close(code=INTERNAL)
     finally:
         sockets_of(request.app).discard(socket)
         if socket.outbox.overrun.is_set() and request.transport is not None:
-            log.warning("a live client was cut off: it takes nothing", address=address)
+            log.warning("live client cut off: it does not read", address=address)
             request.transport.abort()
     return websocket
 
@@ -193,8 +194,10 @@ async def _close_sockets(app: web.Application) -> None:
 
 
 @web.middleware
-async def _occupied(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A connection whose request is being answered is not the one that makes room for others."""
+async def _mark_busy(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Mark a connection as busy while its request is answered; busy ones are not dropped for
+    others.
+    """
     connection = connection_of(request)
     if connection is None:
         return await handler(request)
@@ -207,10 +210,10 @@ async def _occupied(request: web.Request, handler: Handler) -> web.StreamRespons
 
 @web.middleware
 async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every refusal and error is JSON (PROTOCOL §3)."""
+    """Turn every refusal and error into a JSON answer (PROTOCOL §3)."""
     try:
         if request.path.startswith(_AUTH):
-            _check_from_here(request)
+            _refuse_web_pages(request)
         if request.method == hdrs.METH_OPTIONS:
             return web.Response(status=204)
         return await handler(request)
@@ -221,12 +224,12 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         kept = {k: v for k, v in error.headers.items() if k == hdrs.ALLOW}
         return _json({"error": error.reason.lower()}, error.status, kept)
     except FolderTrouble as trouble:
-        log.warning("the disk does not take it", path=request.path, reason=str(trouble))
+        log.warning("database error", path=request.path, reason=str(trouble))
         return _json({"error": "the server's disk has trouble"}, 503, {"Retry-After": _RETRY_S})
     except (asyncio.CancelledError, ConnectionError):
         raise
     except OSError as trouble:
-        log.warning("a file can't be kept", path=request.path, reason=str(trouble))
+        log.warning("file error", path=request.path, reason=str(trouble))
         full = trouble.errno in {errno.ENOSPC, errno.EDQUOT}
         text = "the server's disk is full" if full else "the server's disk has trouble"
         return _json({"error": text}, 507 if full else 503, {"Retry-After": _RETRY_S})
@@ -246,22 +249,23 @@ def _json(
     )
 
 
-def _check_from_here(request: web.Request) -> None:
-    """Refuse to sign in for a web page, on a server that only this machine reaches.
+def _refuse_web_pages(request: web.Request) -> None:
+    """Refuse to sign in a web page, on a server that only this machine reaches.
 
-    Such a page runs in the browser of somebody who sits here. It comes with its own ``Origin``,
-    or, when its name was made to lead here, with its own ``Host``. Through a proxy others come.
+    Such a page runs in a browser on this machine. It has its own ``Origin`` or, if its name was
+    made to resolve to this machine, its own ``Host``. Requests through a proxy come from elsewhere
+    and are not checked.
     """
     services = request.app[SERVICES]
     if not services.is_local or services.is_proxied(request):
         return
     origin = request.headers.get(hdrs.ORIGIN)
     places = [f"http://{request.host}", *([origin] if origin is not None else [])]
-    if not all(map(_is_here, places)):
-        raise Refusal(403, "this server signs in from this machine alone, and for no web page")
+    if not all(map(_is_loopback_url, places)):
+        raise Refusal(403, "this server accepts sign-ins only from this machine, not by web pages")
 
 
-def _is_here(url: str) -> bool:
+def _is_loopback_url(url: str) -> bool:
     try:
         return is_loopback(URL(url).host or "")
     except ValueError:
@@ -273,14 +277,16 @@ async def _protect(_request: web.BaseRequest, response: web.StreamResponse) -> N
 
 
 def _harden(response: web.StreamResponse) -> None:
-    """What holds tokens or notes is kept nowhere on the way; addresses with tokens stay here."""
+    """Forbid caching, because answers contain tokens or notes, and Referer, because of
+    ``?token=``.
+    """
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers[hdrs.SERVER] = "heapsyncd"
 
 
 async def _allow_origin(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Mirror the request's origin (PROTOCOL §3)."""
+    """Allow the request's own origin (PROTOCOL §3)."""
     response.headers.add("Vary", "Origin")
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is None:

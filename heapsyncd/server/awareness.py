@@ -1,7 +1,7 @@
-"""Presence: the y-protocols awareness states of one document's followers (pure).
+"""Keep presence: the y-protocols awareness states of one document's followers. Pure.
 
-An update is a count, then for each client its id, a clock and a JSON text; ``null`` says that the
-client left. A higher clock wins; at an equal clock leaving wins.
+An update is a count, then for each client its id, a clock and a JSON text; ``null`` means that the
+client left. A higher clock wins; at equal clocks, leaving wins.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ LEFT = "null"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What one client says of itself."""
+    """What one client says about itself."""
 
     client: int
     clock: int
@@ -25,7 +25,7 @@ class State:
 
 
 def encode(states: Sequence[State]) -> bytes:
-    """The bytes of an awareness update."""
+    """Encode an awareness update."""
     parts = [var_uint(len(states))]
     for state in states:
         parts += [var_uint(state.client), var_uint(state.clock), var_string(state.json)]
@@ -33,10 +33,10 @@ def encode(states: Sequence[State]) -> bytes:
 
 
 def decode(update: bytes, most_bytes: int = MAX_UINT) -> list[State]:
-    """Read an awareness update.
+    """Decode an awareness update.
 
     Raises:
-        ProtocolError: it is none, or a state is no JSON or larger than ``most_bytes``.
+        ProtocolError: it is not one, or a state is not JSON or is larger than ``most_bytes``.
     """
     reader = Reader(update)
     states = []
@@ -47,17 +47,17 @@ def decode(update: bytes, most_bytes: int = MAX_UINT) -> list[State]:
         try:
             msgspec.json.decode(state.json)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise ProtocolError("an awareness state that is no JSON") from error
+            raise ProtocolError("an awareness state is not JSON") from error
         states.append(state)
     return states
 
 
 class Budget:
-    """How many bytes may be kept: of each holder, and of all together.
+    """Limits the bytes that are kept: for each holder, and for all together.
 
     Args:
-        of_one: bytes of one holder.
-        of_all: bytes of all.
+        of_one: the most bytes of one holder.
+        of_all: the most bytes of all.
     """
 
     def __init__(self, of_one: int, of_all: int) -> None:
@@ -66,7 +66,7 @@ class Budget:
         self._used: dict[object, int] = {}
 
     def take(self, holder: object, size: int) -> bool:
-        """Count bytes, when they fit."""
+        """Reserve bytes; returns whether they fit."""
         used = self._used.get(holder, 0) + size
         if used > self._of_one or size > self._left:
             return False
@@ -75,7 +75,7 @@ class Budget:
         return True
 
     def give(self, holder: object, size: int) -> None:
-        """The bytes are kept no longer."""
+        """Release bytes."""
         self._left += size
         self._used[holder] -= size
         if not self._used[holder]:
@@ -91,12 +91,12 @@ class _Kept:
 
 
 class Presence:
-    """The states of one document, and who brought them.
+    """The states of one document, and who sent them.
 
     Args:
-        most: how many states are kept; further clients are not told to others.
-        most_bytes: how large they may be together.
-        budget: what all documents share.
+        most: the most states kept; further clients are not shown to others.
+        most_bytes: the most bytes of all states together.
+        budget: the budget that all documents share.
     """
 
     def __init__(self, most: int, most_bytes: int, budget: Budget) -> None:
@@ -109,12 +109,12 @@ class Presence:
         return bool(self._states)
 
     def merge(self, states: Iterable[State], owner: object, holder: object) -> list[State]:
-        """Take what is news and fits; return it, for the others.
+        """Store the states that are new and fit; returns them, for the other followers.
 
         Args:
-            states: what came.
-            owner: who leaves with it.
-            holder: on whose account it is kept.
+            states: what arrived.
+            owner: whose leaving removes them.
+            holder: whose budget they count against.
         """
         return [state for state in states if self._merge_one(state, owner, holder)]
 
@@ -133,7 +133,7 @@ class Presence:
         return self._keep(_Kept(state, owner, holder, len(encode([state]))), known)
 
     def _keep(self, kept: _Kept, known: _Kept | None) -> bool:
-        """Put a state in the place of the one before; what does not fit leaves that one."""
+        """Replace a state; one that does not fit leaves the old one in place."""
         if known is not None:
             self._drop(known.state.client)
         if kept.size <= self._left_bytes and self._budget.take(kept.holder, kept.size):
@@ -150,12 +150,12 @@ class Presence:
         self._budget.give(kept.holder, kept.size)
 
     def leave(self, owner: object) -> list[State]:
-        """Forget what this one brought; return what the others have to be told."""
+        """Remove what an owner sent; returns the states to send to the others."""
         left = [kept.state for kept in self._states.values() if kept.owner is owner]
         for state in left:
             self._drop(state.client)
         return [State(s.client, min(s.clock + 1, MAX_UINT), LEFT) for s in left]
 
     def states(self) -> list[State]:
-        """All states."""
+        """Return all states."""
         return [kept.state for kept in self._states.values()]

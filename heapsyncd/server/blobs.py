@@ -1,8 +1,8 @@
-"""Contents of attachments on disk, named by their sha256; and those that are still arriving.
+"""Edge: keep contents of attachments on disk, named by their sha256, and those still arriving.
 
-An edge: nothing else of the server touches files. Everything blocking runs in threads. A content
-appears under its name only when it is whole, checked and synced; what is interrupted leaves a file
-below ``uploads/`` at most.
+No other module of the server touches these files. Everything blocking runs in threads. A content
+appears under its name only when it is complete, checked and synced to disk; an interruption leaves
+a file below ``uploads/`` at most.
 """
 
 import asyncio
@@ -14,20 +14,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 PIECE_BYTES = 1024 * 1024
-"""Read and write size: large enough that the hop to a thread costs nothing, small enough to stay
-flat.
+"""Read and write size: large enough that a thread switch for each does not matter, small enough to
+keep memory use flat.
 """
 
 
 class Blobs:
-    """The two directories. Made by ``prepare``."""
+    """The two directories; created by ``prepare``."""
 
     def __init__(self, root: Path) -> None:
         self._files = root / "files"
         self._uploads = root / "uploads"
 
     async def prepare(self) -> None:
-        """Make the directories."""
+        """Create the directories."""
 
         def make() -> None:
             for directory in (self._files, self._uploads):
@@ -36,15 +36,15 @@ class Blobs:
         await asyncio.to_thread(make)
 
     async def uploads(self) -> set[str]:
-        """Ids of the contents that are still arriving."""
+        """Return the ids of the contents that are still arriving."""
         return set(await asyncio.to_thread(os.listdir, self._uploads))
 
     async def free_bytes(self) -> int:
-        """What the disk has left."""
+        """Return the free space of the disk."""
         return (await asyncio.to_thread(shutil.disk_usage, self._files)).free
 
     async def begin(self, upload: str, size: int) -> None:
-        """Make room for a content; what arrived under this id before is forgotten."""
+        """Allocate a file for a content; what arrived under this id before is discarded."""
 
         def make() -> None:
             with (self._uploads / upload).open("wb") as file:
@@ -53,7 +53,7 @@ class Blobs:
         await asyncio.to_thread(make)
 
     async def receive(self, upload: str, offset: int, pieces: AsyncIterator[bytes]) -> int:
-        """Write what arrives at ``offset`` and return its size once it is on the disk."""
+        """Write what arrives at ``offset``; returns its size once it is on the disk."""
         descriptor = await asyncio.to_thread(
             os.open, self._uploads / upload, os.O_WRONLY | os.O_CLOEXEC
         )
@@ -68,7 +68,7 @@ class Blobs:
             os.close(descriptor)
 
     async def sha256(self, upload: str) -> str:
-        """The hash of what arrived, hex."""
+        """Return the hash of what arrived, in hex."""
 
         def compute() -> str:
             with (self._uploads / upload).open("rb") as file:
@@ -77,7 +77,7 @@ class Blobs:
         return await asyncio.to_thread(compute)
 
     async def keep(self, upload: str, hash_: str) -> None:
-        """Give a checked content its name. Keeping twice is harmless."""
+        """Move a checked content to its name. Repeating it is harmless."""
 
         def move() -> None:
             target = self._path(hash_)
@@ -89,14 +89,14 @@ class Blobs:
         await asyncio.to_thread(move)
 
     async def put(self, hash_: str, content: bytes) -> None:
-        """Keep a content that is already here whole."""
+        """Store a content that is in memory."""
         upload = f"{hash_}.put"
         await self.begin(upload, len(content))
         await self.receive(upload, 0, _one(content))
         await self.keep(upload, hash_)
 
     async def drop(self, upload: str) -> None:
-        """Throw away what arrived; dropping twice is harmless."""
+        """Delete what arrived; repeating it is harmless."""
 
         def remove() -> None:
             with contextlib.suppress(FileNotFoundError):
@@ -105,7 +105,7 @@ class Blobs:
         await asyncio.to_thread(remove)
 
     async def open(self, hash_: str) -> int | None:
-        """A descriptor for reading a content, None when it is not here; ``close`` it."""
+        """Open a content for reading; returns a descriptor to ``close``, None if there is none."""
 
         def look() -> int | None:
             try:
@@ -116,22 +116,22 @@ class Blobs:
         return await asyncio.to_thread(look)
 
     def close(self, descriptor: int) -> None:
-        """Close what ``open`` gave."""
+        """Close a descriptor from ``open``."""
         os.close(descriptor)
 
     def size(self, descriptor: int) -> int:
-        """The size of an open content."""
+        """Return the size of an open content."""
         return os.fstat(descriptor).st_size
 
     async def read(self, descriptor: int, start: int, length: int) -> AsyncIterator[bytes]:
-        """The bytes of a range, in pieces."""
+        """Yield the bytes of a range, in pieces."""
         end = start + length
         while start < end:
             piece = await asyncio.to_thread(
                 os.pread, descriptor, min(PIECE_BYTES, end - start), start
             )
             if not piece:
-                raise OSError("a content is shorter than it was")
+                raise OSError("the content is shorter than expected")
             start += len(piece)
             yield piece
 
@@ -144,7 +144,7 @@ async def _one(content: bytes) -> AsyncIterator[bytes]:
 
 
 async def _gathered(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces worth a write."""
+    """Yield the same bytes in pieces large enough to write."""
     waiting: list[bytes] = []
     size = 0
     async for piece in pieces:

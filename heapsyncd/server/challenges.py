@@ -1,24 +1,27 @@
-"""Texts that wait for a signature (pure): each serves once; no address pushes out another's."""
+"""Keep challenges that wait for a signature. Pure.
+
+Each serves once, and no address can displace another's.
+"""
 
 from collections import OrderedDict
 
 
 class Challenges:
-    """What was handed out and neither answered nor expired.
+    """The challenges that were issued and neither answered nor expired.
 
     Args:
-        most: how many are kept. Of the address that has most of them the oldest is forgotten
-            first, so that a flood from some addresses leaves everybody else's alone.
+        most: the most that are kept. The oldest of the address that has most of them is dropped
+            first, so that a flood from some addresses does not affect others.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._of: dict[str, OrderedDict[str, tuple[str, int]]] = {}
         self._where: OrderedDict[str, str] = OrderedDict()
-        """Text to address, oldest first: all live equally long."""
+        """Text to address, oldest first; all have the same life time."""
 
     def put(self, text: str, address: str, public_key: str, expires_ms: int, now_ms: int) -> None:
-        """Keep a text that was handed out."""
+        """Store an issued challenge."""
         while self._where and self._oldest_expires_ms() < now_ms:
             self._forget(next(iter(self._where)))
         if len(self._where) >= self._most:
@@ -28,7 +31,7 @@ class Challenges:
         self._where[text] = address
 
     def take(self, text: str, public_key: str, now_ms: int) -> bool:
-        """Use a text up; whether it was this key's, and in time."""
+        """Use up a challenge; returns whether it was this key's, and in time."""
         if text not in self._where:
             return False
         asked_by, expires_ms = self._forget(text)

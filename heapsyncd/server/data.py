@@ -1,7 +1,7 @@
-"""What the server's tables hold, as values and transaction functions (``schema`` has the tables).
+"""Define what the server's tables hold, as values and transaction functions (see ``schema``).
 
 Every change of a block gets a millisecond of its own (``tick``), larger than all before it, also
-after a restart and when the machine's clock jumps back: that makes the delta feed a total order
+after a restart and when the machine's clock jumps back. That makes the delta feed a total order
 (PROTOCOL §5).
 """
 
@@ -17,12 +17,12 @@ from heapsyncd.server.rows import Derived, Row
 Access = Literal["rw", "ro", "none"]
 
 _IN = 500
-"""Ids per statement; SQLite allows more, but plans are cached by text."""
+"""The most ids per statement; SQLite allows more, but caches plans by text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A block's document as it is stored: a state and the updates since."""
+    """A block's document as stored: a state and the updates since."""
 
     id: BlockId
     heap_id: HeapId
@@ -32,16 +32,16 @@ class Stored:
     state: bytes
     log: tuple[bytes, ...]
     incomplete: bool
-    """Something in it waits for updates that have not been seen: differences need a replica."""
+    """Some of it is pending (its dependencies are missing), so that differences need a replica."""
 
     @property
     def size(self) -> int:
-        """Its bytes."""
+        """The size in bytes."""
         return len(self.state) + sum(map(len, self.log))
 
     @property
     def updates(self) -> tuple[bytes, ...]:
-        """All of it, oldest first."""
+        """All updates, oldest first."""
         return (self.state, *self.log)
 
 
@@ -60,11 +60,11 @@ class Effect:
     """Replaces state and log; for a new block its first state."""
     incomplete: bool = False
     derived: Derived | None = None
-    """Given: the block changed, and gets a stamp. None: only waiting updates were kept."""
+    """Set if the block changed, which gives it a stamp. None: only pending updates were stored."""
 
 
 def tick(tx: Tx, now_ms: int) -> int:
-    """The stamp of one change: now, or one more than the newest stamp ever given."""
+    """Return the stamp of a change: now, or one more than the newest stamp ever given."""
     last = latest(tx)
     stamp = max(now_ms, last + 1)
     tx.execute("UPDATE clock SET last_ms = ?", (stamp,))
@@ -72,18 +72,18 @@ def tick(tx: Tx, now_ms: int) -> int:
 
 
 def latest(tx: Tx) -> int:
-    """The newest stamp given."""
+    """Return the newest stamp given."""
     return int(tx.execute("SELECT last_ms FROM clock").fetchone()[0])
 
 
 def index(tx: Tx) -> dict[BlockId, tuple[HeapId, int]]:
-    """Every block's heap and current version."""
+    """Return every block's heap and current version."""
     rows = tx.execute("SELECT id, heap_id, sync_version FROM blocks")
     return {BlockId(b): (HeapId(h), v) for b, h, v in rows}
 
 
 def sizes(tx: Tx, blocks: Iterable[BlockId]) -> dict[BlockId, int]:
-    """How many bytes the documents of those of the blocks that exist have."""
+    """Return the bytes of the documents of those blocks that exist."""
     sql = (
         "SELECT length(state) + (SELECT coalesce(sum(length(data)), 0) FROM updates u"
         " WHERE u.block_id = s.block_id) FROM states s WHERE block_id = ?"
@@ -93,7 +93,7 @@ def sizes(tx: Tx, blocks: Iterable[BlockId]) -> dict[BlockId, int]:
 
 
 def stored(tx: Tx, ids: Iterable[BlockId]) -> dict[BlockId, Stored]:
-    """The documents of those of the blocks that exist."""
+    """Return the documents of those blocks that exist."""
     wanted = list(ids)
     logs: dict[str, list[bytes]] = {}
     found: dict[BlockId, Stored] = {}
@@ -118,13 +118,13 @@ def stored(tx: Tx, ids: Iterable[BlockId]) -> dict[BlockId, Stored]:
 
 
 def permanent(tx: Tx) -> set[BlockId]:
-    """The blocks that were deleted for good."""
+    """Return the blocks that were deleted for good."""
     sql = "SELECT id FROM blocks WHERE permanent_at IS NOT NULL"
     return {BlockId(b) for (b,) in tx.execute(sql)}
 
 
 def commit(tx: Tx, effects: Sequence[Effect], now_ms: int) -> None:
-    """Store what a group of changes does, in order; each changed block gets a stamp."""
+    """Store the effects of a group of changes, in order; each changed block gets a stamp."""
     for effect in effects:
         if effect.is_new:
             _insert(tx, effect, tick(tx, now_ms))
@@ -135,7 +135,7 @@ def commit(tx: Tx, effects: Sequence[Effect], now_ms: int) -> None:
             [(effect.id, update) for update in effect.appended],
         )
         if effect.state is not None:
-            _fold(tx, effect, effect.state)
+            _replace_state(tx, effect, effect.state)
         elif effect.appended:
             sql = "UPDATE states SET incomplete = ? WHERE block_id = ? AND incomplete <> ?"
             tx.execute(sql, (effect.incomplete, effect.id, effect.incomplete))
@@ -184,7 +184,7 @@ def _write_derived(tx: Tx, effect: Effect, derived: Derived) -> None:
     )
 
 
-def _fold(tx: Tx, effect: Effect, state: bytes) -> None:
+def _replace_state(tx: Tx, effect: Effect, state: bytes) -> None:
     tx.execute(
         "INSERT INTO states (block_id, state, incomplete) VALUES (?, ?, ?)"
         " ON CONFLICT (block_id)"
@@ -202,7 +202,7 @@ _ROW = (
 
 
 def row(tx: Tx, block: str) -> Row | None:
-    """One block's row."""
+    """Return one block's row; None when there is none."""
     found = tx.execute(f"SELECT {_ROW} FROM blocks WHERE id = ?", (block,)).fetchone()  # noqa: S608 - constant
     return None if found is None else Row(*found)
 
@@ -210,7 +210,7 @@ def row(tx: Tx, block: str) -> Row | None:
 def query(
     tx: Tx, heap_id: HeapId, kind: BlockKind | None, limit: int, offset: int
 ) -> tuple[list[Row], int]:
-    """A page of the heap's live blocks by id, and how many there are (PROTOCOL §4)."""
+    """Return a page of the heap's live blocks by id, and how many there are (PROTOCOL §4)."""
     where = f"heap_id = ? AND {_LIVE} AND (? IS NULL OR type = ?)"
     params = (heap_id, kind, kind)
     (total,) = tx.execute(f"SELECT count(*) FROM blocks WHERE {where}", params).fetchone()  # noqa: S608 - constant
@@ -219,7 +219,9 @@ def query(
 
 
 def search(tx: Tx, heap_id: HeapId, words: str, limit: int) -> list[Row]:
-    """The heap's live blocks that hold the words, as they stand, in any case; newest first."""
+    """Return the heap's live blocks that contain the words as one phrase, in any case; newest
+    first.
+    """
     sql = (
         f"SELECT {_ROW} FROM blocks WHERE heap_id = ? AND {_LIVE}"  # noqa: S608 - constant
         " AND instr(folded, ?) > 0 ORDER BY updated_at DESC LIMIT ?"

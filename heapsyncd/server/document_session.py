@@ -1,4 +1,4 @@
-"""One socket's place at one document (PROTOCOL §6)."""
+"""Serve one document on one socket (PROTOCOL §6)."""
 
 import asyncio
 import itertools
@@ -12,7 +12,7 @@ from heapsyncd.errors import ProtocolError, UnreadableDocument
 from heapsyncd.ids import HeapId
 from heapsyncd.server import awareness, data, feed
 from heapsyncd.server.accounts import Account, SignedIn
-from heapsyncd.server.loaded_documents import Batch, judge
+from heapsyncd.server.loaded_documents import Batch, try_apply
 from heapsyncd.server.outbox import Outbox
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.rooms import Address
@@ -27,27 +27,27 @@ _numbers = itertools.count(1)
 
 @dataclass(slots=True)
 class Ticket:
-    """What all seats of an account on one socket stand on; a newer token renews it."""
+    """The token that all sessions of an account on one socket depend on; a newer one renews it."""
 
     signed_in: SignedIn
 
     def renew(self, signed_in: SignedIn) -> None:
-        """Take a token of the same account, unless it runs out earlier."""
+        """Take a token of the same account, unless it expires earlier."""
         if signed_in.claims.expires_s >= self.signed_in.claims.expires_s:
             self.signed_in = signed_in
 
 
 class DocumentSession:
-    """A signed-in document of a socket.
+    """A document that was signed in to on a socket.
 
     Args:
         services: the server.
         outbox: the socket's.
-        address: the document name as the client writes it; answers carry it too.
+        address: the document name as the client writes it; answers use it, too.
         place: what it names.
         ticket: who signed in, and until when.
         scope: "read-write" or "readonly".
-        left: called once, when the seat has ended.
+        left: called once, when the session has ended.
     """
 
     def __init__(
@@ -72,31 +72,31 @@ class DocumentSession:
         self.ticket = ticket
         self._room = services.rooms.join(place.block, place.sync_version, self)
 
-    def tell(self, message: hp.Message) -> None:
+    def send(self, message: hp.Message) -> None:
         """Send a message about the document."""
         self._outbox.put(hp.encode(self.address, message))
 
     def end(self) -> None:
-        """Give the seat up; ending twice is harmless."""
+        """End the session; repeating it is harmless."""
         if not self._over:
             self._over = True
             self._s.rooms.leave(self._place.block, self._place.sync_version, self)
             self._left(self)
 
-    def check(self) -> None:
-        """End the seat when the rights that it was taken with are gone, or others now."""
+    def recheck_rights(self) -> None:
+        """End the session if the rights it was opened with were lost or changed."""
         if self._over:
             return
         try:
             account = self._s.accounts.entitled(self.ticket.signed_in.claims)
         except Refusal as refusal:
-            self._send_away(f"unauthorized: {refusal.message}")
+            self._close_because(f"unauthorized: {refusal.message}")
             return
         if scope_of(self._s, account, self._place.heap) != self._scope:
-            self._send_away("forbidden: the rights in this heap have changed")
+            self._close_because("forbidden: the rights in this heap have changed")
 
-    def _send_away(self, reason: str) -> None:
-        self.tell(hp.Close(reason))
+    def _close_because(self, reason: str) -> None:
+        self.send(hp.Close(reason))
         self.end()
 
     @property
@@ -104,53 +104,57 @@ class DocumentSession:
         """Whether it has ended."""
         return self._over
 
-    def greet(self, *, always: bool = False) -> None:
-        """Say who else is here; a newcomer is told only when there is somebody."""
+    def send_presence(self, *, always: bool = False) -> None:
+        """Send who else is here; unless ``always``, only if there is somebody."""
         if always or self._room.presence:
-            self.tell(hp.Awareness(awareness.encode(self._room.presence.states())))
+            self.send(hp.Awareness(awareness.encode(self._room.presence.states())))
 
-    def present(self, update: bytes) -> None:
-        """Pass on what the client says of itself; ProtocolError when it is no awareness."""
+    def share_presence(self, update: bytes) -> None:
+        """Pass on the client's awareness update; ProtocolError when it is not one."""
         limits = self._s.limits
         if len(update) > limits.awareness_room_bytes:
             raise ProtocolError("an awareness message is too large")
         states = awareness.decode(update, limits.awareness_state_bytes)
         news = self._room.presence.merge(states, self, self._outbox)
         if news:
-            self._room.tell(hp.Awareness(awareness.encode(news)), but=self.number)
+            self._room.send(hp.Awareness(awareness.encode(news)), but=self.number)
 
     async def answer(self, step1: hp.SyncStep1) -> None:
-        """Send what the client lacks, and ask for what we lack; from what is committed."""
+        """Answer a SyncStep1 from what is committed: what the client lacks, and our SyncStep1."""
         try:
-            vector = feed.usable(step1.state_vector, self._s.limits)
+            vector = feed.usable_vector(step1.state_vector, self._s.limits)
         except Refusal as refusal:
             raise ProtocolError("a SyncStep1 without a state vector") from refusal
         block = self._place.block
         stored = (await self._s.db.read(lambda tx: data.stored(tx, [block])))[block]
         try:
-            ours, lacking = await self._s.apart.work(stored.size, feed.met, stored, vector)
+            ours, lacking = await self._s.large_documents.work(
+                stored.size, feed.sync_reply, stored, vector
+            )
         except UnreadableDocument as error:
-            # Stored by a version that took it in.
-            log.warning("a document can't be read", block=block, reason=str(error))
-            self.tell(hp.Close("its document can't be read"))
+            # It was stored by a version that accepted it.
+            log.warning("document can't be read", block=block, reason=str(error))
+            self.send(hp.Close("the document can't be read"))
             self.end()
             return
         if self._over or stored.sync_version != self._place.sync_version:
-            return  # compacted meanwhile: its Close is on the way
+            return  # compacted meanwhile; the Close is already queued
         if not step1.reply:
-            self.tell(hp.SyncStep1(ours))
-        self.tell(hp.SyncStep2(lacking))
+            self.send(hp.SyncStep1(ours))
+        self.send(hp.SyncStep2(lacking))
 
     async def take(self, message: hp.SyncStep2 | hp.Update) -> None:
-        """Apply a change and say whether it is on the disk.
+        """Apply a change, and report with SyncStatus once it is on the disk.
 
-        Waits only when much is under way already: what a client sends faster than the disk takes
-        it must not pile up.
+        Waits only while many changes are unsaved, so that a client can't send faster than the disk
+        writes.
         """
         size = len(message.update)
         is_answer = isinstance(message, hp.SyncStep2)
-        taken = _Taken(self._place, self._scope, message.update, is_answer, self.number)
-        done = self._s.documents.change(self._place.block, partial(_judged, taken), size)
+        received = _Received(self._place, self._scope, message.update, is_answer, self.number)
+        done = self._s.documents.change(
+            self._place.block, partial(_apply_received, received), size
+        )
         self._unsaved_bytes += size
         done.add_done_callback(lambda future: self._saved(future, size))
         if self._unsaved_bytes > self._s.limits.waiting_bytes:
@@ -162,13 +166,13 @@ class DocumentSession:
             return
         error = done.exception()
         if error is not None:
-            log.warning("a live change could not be stored", reason=str(error))
-        self.tell(hp.SyncStatus(saved=error is None and done.result()))
+            log.warning("live change not stored", reason=str(error))
+        self.send(hp.SyncStatus(saved=error is None and done.result()))
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
-    """A change as it came over a seat."""
+class _Received:
+    """A change as it was received."""
 
     place: Address
     scope: str
@@ -177,16 +181,16 @@ class _Taken:
     seat: int
 
 
-def _judged(taken: _Taken, batch: Batch) -> bool:
-    held = batch.get(taken.place.block)
-    if held is None or held.sync_version != taken.place.sync_version:
+def _apply_received(received: _Received, batch: Batch) -> bool:
+    held = batch.get(received.place.block)
+    if held is None or held.sync_version != received.place.sync_version:
         return False
-    if taken.scope != READ_WRITE:
-        # A client with nothing new answers our SyncStep1 too: that is no refusal.
-        return taken.is_answer and held.contains(taken.update)
-    return judge(batch, held, taken.update, taken.seat)
+    if received.scope != READ_WRITE:
+        # A client with nothing new also answers our SyncStep1; that must not be refused.
+        return received.is_answer and held.contains(received.update)
+    return try_apply(batch, held, received.update, received.seat)
 
 
 def scope_of(services: Services, account: Account, heap_id: HeapId) -> str:
-    """What an account may do with a heap's documents, in the protocol's words; "" nothing."""
+    """Return an account's rights in a heap, in the protocol's words; "" for none."""
     return _SCOPES[services.heaps.access(account, heap_id)]

@@ -1,16 +1,16 @@
-"""The one writer of blocks: changes are judged one after the other and committed in groups.
+"""Write blocks: apply changes one after the other and commit them in groups. The only writer.
 
 Whatever changes a block (push, socket, insert, upload, compaction) is a *job* in one queue. The
-writer takes what is waiting, loads the documents it needs, lets each job work on them, and commits
-all of it in one transaction; only then are the jobs answered and the changes told to ``publish``.
-So an acknowledged change is on the disk, two changes of one block never race, and under load many
-changes share one fsync.
+writer takes the waiting jobs, loads the documents they need, runs each job on them, and commits
+all of it in one transaction. Only then are the jobs answered and the changes passed to
+``publish``. So an acknowledged change is on the disk, two changes of one block never race, and
+under load many changes share one fsync.
 
-A document that is large, or becomes so, is worked on in ``large_documents``: one call of that
+A document that is large, or becomes so, is handled in ``large_documents``: by one call to that
 process for all jobs of the document in a group.
 
-Readers (pull, delta, a socket's first step) look at the tables, never at the loaded replicas: what
-nobody has committed nobody gets to see.
+Readers (pull, delta, a socket's first step) read the tables, never the loaded replicas, so that
+nobody sees what is not committed.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from heapsyncd.database import Database
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server import data
-from heapsyncd.server.cooperative_yield import Turn
+from heapsyncd.server.cooperative_yield import TimeSlice
 from heapsyncd.server.large_documents import LargeDocuments, carry_out
 from heapsyncd.server.limits import Limits
 from heapsyncd.server.loaded_documents import Batch, LoadedDocument
@@ -35,19 +35,20 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 GROUP_JOBS = 256
+"""The most jobs in one group."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A committed change of a document, for whoever follows it."""
+    """A committed change of a document, for its followers."""
 
     block: BlockId
     sync_version: int
     update: bytes
     origin: int | None
-    """The number of the seat that sent it, and need not be told."""
+    """The number of the session that sent it, which does not get it back."""
     replaced_version: int | None = None
-    """Given: a compaction ended this version; ``update`` is then empty."""
+    """Set when a compaction ended this version; ``update`` is then empty."""
 
 
 @dataclass(slots=True)
@@ -60,16 +61,15 @@ class _Job(Generic[T]):
 
 
 class Documents:
-    """All blocks' documents. ``run`` is the writer; it must be running for any change to be
-    answered.
+    """All blocks' documents. ``run`` is the writer; without it no change is answered.
 
     Args:
         db: the server's database.
-        limits: how many replicas stay loaded, when a log is folded.
+        limits: how many replicas stay loaded, and when a log is merged.
         now_ms: the wall clock.
         publish: called on the loop after each commit with what was committed, in order.
-        gone: called then for each block that was deleted for good, with its version.
-        apart: where large documents are worked on.
+        gone: then called for each block that was deleted for good, with its version.
+        large_documents: where large documents are handled.
     """
 
     def __init__(
@@ -79,14 +79,14 @@ class Documents:
         now_ms: Callable[[], int],
         publish: Callable[[Sequence[Published]], None],
         gone: Callable[[BlockId, int], None],
-        apart: LargeDocuments,
+        large_documents: LargeDocuments,
     ) -> None:
         self._db = db
         self._limits = limits
         self._now_ms = now_ms
         self._publish = publish
-        self._tell_gone = gone
-        self._apart = apart
+        self._on_gone = gone
+        self._large_documents = large_documents
         self._gone: set[BlockId] = set()
         self._queue: asyncio.Queue[_Job[Any] | None] = asyncio.Queue()
         self._held: OrderedDict[BlockId, LoadedDocument] = OrderedDict()
@@ -94,27 +94,32 @@ class Documents:
         self._closed = False
 
     async def open(self) -> None:
-        """Read the index of all blocks."""
+        """Load the index of all blocks."""
         self._index = await self._db.read(data.index)
         self._gone = await self._db.read(data.permanent)
 
     def where(self, block: BlockId) -> tuple[HeapId, int] | None:
-        """The block's heap and current version, None when there is none, or none any more."""
+        """Return the block's heap and current version; None when it does not exist (any more)."""
         return None if block in self._gone else self._index.get(block)
 
     def is_gone(self, block: BlockId) -> bool:
-        """Whether it was deleted for good."""
+        """Tell whether a block was deleted for good."""
         return block in self._gone
 
     def change(
         self, block: BlockId, work: Callable[[Batch], T], size: int = 0
     ) -> "asyncio.Future[T]":
-        """Carry out ``work`` on the loaded block; its result comes once it is committed.
+        """Run ``work`` on the loaded block; the future's result is set once it is committed.
 
         Changes of a block are made in the order of the calls. ``work`` must not await, and must
-        raise before it changes anything. It may be done in another process: it is a function of
-        the package with values for arguments. ``size``: the bytes it brings. When the caller is
-        cancelled the change may still be made. The future raises:
+        raise before it changes anything. It may run in another process, so it must be a function
+        of the package with values for arguments. If the caller is cancelled, the change may still
+        be made. The future raises:
+
+        Args:
+            block: the block; it need not exist.
+            work: the change.
+            size: the bytes that it adds.
 
         Raises:
             FolderTrouble: it could not be committed; nothing was stored.
@@ -129,13 +134,13 @@ class Documents:
         return done
 
     def close(self) -> None:
-        """Let the writer finish what was asked for, then end."""
+        """Let the writer finish the queued jobs, then end."""
         if not self._closed:
             self._closed = True
             self._queue.put_nowait(None)
 
     async def run(self) -> None:
-        """The writer; ends after ``close``."""
+        """Run the writer; ends after ``close``."""
         more = True
         while more:
             first = await self._queue.get()
@@ -143,14 +148,14 @@ class Documents:
                 return
             jobs, more = self._gather(first)
             try:
-                large = await self._large(jobs)
+                large = await self._large_blocks(jobs)
                 small = [job for job in jobs if job.block not in large]
                 if small:
                     await self._carry_out(small)
                 for block in large:
-                    await self._carry_out_apart(block, [j for j in jobs if j.block == block])
-            except Exception as error:  # noqa: BLE001 - every waiting caller has to hear of it
-                self._give_up(jobs, error)
+                    await self._carry_out_large(block, [j for j in jobs if j.block == block])
+            except Exception as error:  # noqa: BLE001 - passed on to every waiting caller
+                self._fail_all(jobs, error)
 
     def _gather(self, first: _Job[Any]) -> tuple[list[_Job[Any]], bool]:
         jobs = [first]
@@ -161,8 +166,8 @@ class Documents:
             jobs.append(job)
         return jobs, True
 
-    async def _large(self, jobs: Sequence[_Job[Any]]) -> dict[BlockId, None]:
-        """Which documents would be large with what the jobs bring, in the jobs' order."""
+    async def _large_blocks(self, jobs: Sequence[_Job[Any]]) -> dict[BlockId, None]:
+        """Return the documents that are large, counting what the jobs add, in the jobs' order."""
         sizes: dict[BlockId, int] = {job.block: 0 for job in jobs}
         known = {b: h.state_bytes + h.log_bytes for b, h in self._held.items() if b in sizes}
         absent = [b for b in sizes if b in self._index and b not in known]
@@ -176,20 +181,22 @@ class Documents:
             if known.get(block, 0) + size > self._limits.large_bytes
         }
 
-    async def _carry_out_apart(self, block: BlockId, jobs: Sequence[_Job[Any]]) -> None:
-        """Have jobs on one large document done, and commit what came of them."""
+    async def _carry_out_large(self, block: BlockId, jobs: Sequence[_Job[Any]]) -> None:
+        """Run jobs on one large document, and commit the result."""
         self._held.pop(block, None)
         stored = (await self._db.read(lambda tx: data.stored(tx, [block]))).get(block)
         works = [job.work for job in jobs]
         always = self._limits.large_bytes + 1
         try:
-            carried = await self._apart.work(always, carry_out, block, stored, works, self._limits)
+            carried = await self._large_documents.work(
+                always, carry_out, block, stored, works, self._limits
+            )
         except UnreadableDocument as error:
             if len(jobs) == 1:
                 _fail(jobs[0], error)
                 return
-            for job in jobs:  # one of them broke it, and alone shall hear of it
-                await self._carry_out_apart(block, [job])
+            for job in jobs:  # one of them broke the document; only that one must fail
+                await self._carry_out_large(block, [job])
             return
         await self._commit(carried.effects)
         self._publish([Published(*p) for p in carried.published])
@@ -207,27 +214,27 @@ class Documents:
             self._index[effect.id] = (effect.heap_id, effect.sync_version)
             if effect.derived is not None and effect.derived.permanent_at_ms is not None:
                 self._gone.add(effect.id)
-                self._tell_gone(effect.id, effect.sync_version)
+                self._on_gone(effect.id, effect.sync_version)
 
     async def _carry_out(self, jobs: Sequence[_Job[Any]]) -> None:
         batch = Batch(await self._load({job.block for job in jobs}), self._limits)
-        turn = Turn()
+        time_slice = TimeSlice()
         answered: list[_Job[Any]] = []
         for job in jobs:
             try:
                 self._check_loaded(job, batch)
                 job.result = job.work(batch)
-            except Exception as error:  # noqa: BLE001 - it is the caller's, whatever it is
+            except Exception as error:  # noqa: BLE001 - passed on to the caller
                 _fail(job, error)
             else:
                 answered.append(job)
-            await turn.over()
+            await time_slice.yield_if_over()
         effects = []
         for effect in batch.effects():
             effects.append(effect)
-            await turn.over()
+            await time_slice.yield_if_over()
         await self._commit(effects)
-        self._settle(batch)
+        self._publish_batch(batch)
         for job in answered:
             if not job.done.done():
                 job.done.set_result(job.result)
@@ -239,18 +246,18 @@ class Documents:
     async def _load(self, wanted: set[BlockId]) -> dict[BlockId, LoadedDocument]:
         absent = [b for b in wanted if b not in self._held and b in self._index]
         found = await self._db.read(lambda tx: data.stored(tx, absent)) if absent else {}
-        turn = Turn()
+        time_slice = TimeSlice()
         for block, stored in found.items():
             try:
                 self._held[block] = LoadedDocument.load(stored)
             except UnreadableDocument as error:
-                # It was readable when it was stored: another version of the library, or a damaged
-                # disk. It is left as it is; whoever wants to change it hears of it.
-                log.warning("a document can't be loaded", block=block, reason=str(error))
-            await turn.over()
+                # It was readable when it was stored: the library changed, or the disk is damaged.
+                # It is kept unchanged; whoever tries to change it gets an error.
+                log.warning("document can't be loaded", block=block, reason=str(error))
+            await time_slice.yield_if_over()
         return {b: self._held[b] for b in wanted if b in self._held}
 
-    def _settle(self, batch: Batch) -> None:
+    def _publish_batch(self, batch: Batch) -> None:
         for block, held in batch.blocks.items():
             self._held[block] = held
             self._held.move_to_end(block)
@@ -258,9 +265,9 @@ class Documents:
             self._held.popitem(last=False)
         self._publish([Published(*p) for p in batch.published])
 
-    def _give_up(self, jobs: Sequence[_Job[Any]], error: Exception) -> None:
-        # What is loaded may hold changes that were never stored: forget it, the tables are right.
-        log.error("changes could not be stored", reason=str(error), jobs=len(jobs))
+    def _fail_all(self, jobs: Sequence[_Job[Any]], error: Exception) -> None:
+        # Loaded documents may hold changes that were not stored: drop them, the tables are right.
+        log.error("changes not stored", reason=str(error), jobs=len(jobs))
         self._held.clear()
         for job in jobs:
             _fail(job, error)

@@ -1,9 +1,9 @@
-"""Every TCP connection: how many there may be, and what one may send before anybody signed in.
+"""Limit TCP connections: how many there may be, and what one may send before signing in.
 
-aiohttp bounds none of this, so what asyncio makes for a connection is ours: ``Connection`` stands
-between the transport and aiohttp's own protocol and hands everything on. When all places are
-taken, a newcomer gets the place of the connection that has been without a request for longest, of
-the address that has most of them: half-sent requests can't keep anybody out.
+aiohttp limits none of this, so asyncio's protocol is ours: ``Connection`` sits between the
+transport and aiohttp's protocol and passes everything on. When all places are taken, a new
+connection gets the place of the one that has been without a request for longest, of the address
+with most of them. So half-sent requests can't keep others out.
 """
 
 import asyncio
@@ -19,14 +19,18 @@ from heapsyncd.server.addresses import Network, group, is_of
 log = structlog.get_logger(__name__)
 
 BACKLOG = 32
-"""How many the kernel keeps for us; asyncio accepts so many at a stretch before it looks."""
+"""The connections that the kernel queues; asyncio accepts as many in a row before it checks
+others.
+"""
 _FILES_BESIDE = 4 * BACKLOG + 64
-"""Descriptors kept free: for those just accepted, and for the database and files being served."""
+"""Descriptors kept free: for connections just accepted, and for the database and files being
+served.
+"""
 _FEWEST = 16
 
 
-def bounded(wanted: int) -> int:
-    """So many connections as the process may open files for."""
+def max_connections(wanted: int) -> int:
+    """Return how many connections are possible with the files that the process may open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return (
         wanted
@@ -40,8 +44,8 @@ class Door:
 
     Args:
         factory: makes aiohttp's protocol.
-        most: connections at once.
-        most_of_one: of one address; a trusted proxy may have all.
+        most: the most connections at once.
+        most_of_one: the most of one address; a trusted proxy may have all.
         trusted: the proxies.
     """
 
@@ -57,15 +61,15 @@ class Door:
         self._most_of_one = most_of_one
         self._trusted = trusted
         self._open: dict[Connection, None] = {}
-        """Oldest first; each request moves its connection to the end."""
+        """Least recently used first; each request moves its connection to the end."""
         self._count: Counter[str] = Counter()
 
     def __call__(self) -> "Connection":
-        """What handles a connection that was just accepted."""
+        """Make the protocol of a connection that was just accepted."""
         return Connection(self, self._factory())
 
     def admit(self, connection: "Connection", peer: str) -> bool:
-        """Give a newcomer its place."""
+        """Give a new connection a place, dropping another if needed; returns whether it got it."""
         if not is_of(peer, self._trusted) and self._count[connection.address] >= self._most_of_one:
             self._make_room(connection.address)
         elif len(self._open) >= self._most:
@@ -77,7 +81,7 @@ class Door:
         return True
 
     def leave(self, connection: "Connection") -> None:
-        """A connection is gone; leaving twice is harmless."""
+        """Free a connection's place; repeating it is harmless."""
         if connection in self._open:
             del self._open[connection]
             self._count[connection.address] -= 1
@@ -85,7 +89,7 @@ class Door:
                 del self._count[connection.address]
 
     def touch(self, connection: "Connection") -> None:
-        """A request of it begins or ends."""
+        """Record that a request of a connection begins or ends."""
         if connection in self._open:
             self._open[connection] = self._open.pop(connection)
 
@@ -98,7 +102,7 @@ class Door:
 
 
 class Connection(asyncio.Protocol):
-    """One connection; ``Door`` makes it."""
+    """One connection; made by ``Door``."""
 
     def __init__(self, door: Door, inner: asyncio.Protocol) -> None:
         self._door = door
@@ -108,10 +112,10 @@ class Connection(asyncio.Protocol):
         self._unread_most: int | None = None
         self.address = ""
         self.busy = False
-        """Whether a request is being answered; a WebSocket is one long request."""
+        """Whether a request is being answered; a WebSocket counts as one long request."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for a place; without one nothing is read."""
+        """Ask for a place; without one the connection is aborted unread."""
         assert isinstance(transport, asyncio.Transport)
         peer = str((transport.get_extra_info("peername") or ("",))[0])
         self.address = group(peer)
@@ -122,56 +126,58 @@ class Connection(asyncio.Protocol):
         self._inner.connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Hand on, and free the place."""
+        """Pass on, and free the place."""
         self._door.leave(self)
         if self._transport is not None:
             self._transport = None
             self._inner.connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
-        """Hand on, within what may be sent unread."""
+        """Pass on, within the bound of unread bytes."""
         if self._transport is None:
             return
         self._unread += len(data)
         if self._unread_most is not None and self._unread > self._unread_most:
-            log.warning("a socket sent too much before signing in", address=self.address)
+            log.warning("socket dropped: too much before signing in", address=self.address)
             self.drop()
             return
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """Hand on."""
+        """Pass on."""
         return self._inner.eof_received() if self._transport is not None else None
 
     def pause_writing(self) -> None:
-        """Hand on."""
+        """Pass on."""
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Hand on."""
+        """Pass on."""
         self._inner.resume_writing()
 
     def drop(self) -> None:
-        """End the connection at once."""
+        """Abort the connection."""
         if self._transport is not None:
             self._transport.abort()
         self._door.leave(self)
 
     def serve(self, *, busy: bool) -> None:
-        """A request begins or ends."""
+        """Record that a request begins or ends."""
         self.busy = busy
         self._door.touch(self)
 
     def bound(self, unread_bytes: int | None) -> None:
-        """From now on so much may come before somebody ``read``; None: anything."""
+        """From now on, limit the bytes that may arrive between two calls of ``read``; None: no
+        limit.
+        """
         self._unread, self._unread_most = 0, unread_bytes
 
     def read(self) -> None:
-        """What came was read: it counts no longer."""
+        """Record that what arrived was read."""
         self._unread = 0
 
 
 def connection_of(request: web.BaseRequest) -> Connection | None:
-    """The connection of a request; None when it is gone."""
+    """Return the connection of a request; None when it is gone."""
     protocol = None if request.transport is None else request.transport.get_protocol()
     return protocol if isinstance(protocol, Connection) else None

@@ -1,4 +1,4 @@
-"""Raw contents: ``GET /api/file`` with ranges (PROTOCOL §9, RFC 9110 §14)."""
+"""Serve raw contents: ``GET /api/file`` with ranges (PROTOCOL §9, RFC 9110 §14)."""
 
 import re
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ _MIME = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 
 
 async def download(request: web.Request, s: Services, account: Account) -> web.StreamResponse:
-    """``GET`` (and ``HEAD``) ``/api/file/:heap/:block/:hash``."""
+    """Answer ``GET`` (and ``HEAD``) ``/api/file/:heap/:block/:hash``."""
     heap = s.heaps.readable(account, request.match_info["heap"])
     block = s.block(heap, request.match_info["block"])
     hash_ = checked_hash(request.match_info["hash"])
@@ -46,13 +46,13 @@ async def _send(response: web.StreamResponse, pieces: AsyncIterator[bytes]) -> N
 def _opened(
     request: web.Request, hash_: str, size: int, mime_type: str
 ) -> tuple[web.StreamResponse, int, int]:
-    """The answer's head, where its bytes start and how many they are."""
+    """Make the head of the answer; also returns where its bytes start and how many there are."""
     tag = f'"{hash_}"'
     headers = {
         "ETag": tag,
         "Accept-Ranges": "bytes",
         "Content-Type": mime_type if _MIME.fullmatch(mime_type) else "application/octet-stream",
-        # What people attach is shown by browsers as it is, never run as part of this origin.
+        # Browsers must show attachments as they are, never run them as part of this origin.
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox",
         "Cache-Control": "private, max-age=31536000, immutable",
@@ -61,7 +61,7 @@ def _opened(
         return web.StreamResponse(status=304, headers=headers), 0, 0
     wanted = request.headers.get("Range", "")
     if request.headers.get("If-Range", tag) != tag:
-        wanted = ""  # the client holds another content: it gets all of this one
+        wanted = ""  # the client has part of another content, so it gets all of this one
     found = parse_range(wanted, size)
     if found is None:
         headers["Content-Length"] = str(size)
@@ -75,10 +75,10 @@ def _opened(
 
 
 def parse_range(text: str, size: int) -> tuple[int, int] | None:
-    """The half-open range a ``Range`` header asks for.
+    """Parse a ``Range`` header to a half-open range.
 
     None: no range, or one that is ignored as the RFC allows (several ranges, another unit). An
-        empty one (start not below end) can't be satisfied.
+    empty range (start not below end) can't be satisfied.
     """
     match = _RANGE.fullmatch(text)
     if match is None or match.groups() == ("", ""):

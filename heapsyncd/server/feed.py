@@ -1,4 +1,4 @@
-"""Delta, pull and push: synchronisation over HTTP (PROTOCOL §5)."""
+"""Answer delta, pull and push: synchronisation over HTTP (PROTOCOL §5)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ from heapsyncd.document.updates import merge, missing, vector_of
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server import data
-from heapsyncd.server.cooperative_yield import Turn
+from heapsyncd.server.cooperative_yield import TimeSlice
 from heapsyncd.server.data import Stored
 from heapsyncd.server.input import PullBlock, PushUpdate, is_state_vector
 from heapsyncd.server.limits import Limits
-from heapsyncd.server.loaded_documents import Batch, judge
+from heapsyncd.server.loaded_documents import Batch, try_apply
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.services import Services
 
 log = structlog.get_logger(__name__)
 
 _BLOCK_OVERHEAD_BYTES = 128
-"""What a block takes in an answer beside its update: names, id, version."""
+"""What a block takes in an answer besides its update: names, id, version."""
 
 
 async def delta(s: Services, heap_id: HeapId, since_ms: int) -> dict[str, object]:
-    """What changed at or after ``since_ms``, in the order of the changes, one page of it.
+    """Return one page of what changed at or after ``since_ms``, in the order of the changes.
 
-    ``timestamp`` is one more than the newest stamp this page covers, never the clock: a stamp
-    given later is larger, so nothing falls between two pages, whatever the clock does.
+    ``timestamp`` is one more than the newest stamp that this page covers, never the clock. Later
+    stamps are larger, so nothing is missed between two pages, whatever the clock does.
     """
     size = s.limits.delta_rows
 
@@ -66,39 +66,39 @@ async def delta(s: Services, heap_id: HeapId, since_ms: int) -> dict[str, object
 
 
 async def pull(s: Services, heap_id: HeapId, asks: Sequence[PullBlock]) -> dict[str, object]:
-    """The documents asked for, as many as fit into one answer, and always one."""
+    """Return the documents asked for: as many as fit into one answer, but at least one."""
     if len(asks) > s.limits.pull_asks:
         raise Refusal(413, f"at most {s.limits.pull_asks} blocks a request")
     known: dict[BlockId, PullBlock] = {}
     unknown: dict[str, None] = {}
-    turn = Turn()
+    time_slice = TimeSlice()
     for ask in asks:
         block = BlockId(ask.id)
         place = s.documents.where(block)
         if ask.state_vector is not None:
-            ask.state_vector = usable(ask.state_vector, s.limits)
+            ask.state_vector = usable_vector(ask.state_vector, s.limits)
         if place is None or place[0] != heap_id:
             unknown[ask.id] = None
         else:
             known[block] = ask
-        await turn.over()
+        await time_slice.yield_if_over()
     first = list(known)[: s.limits.pull_blocks]
     found = await s.db.read(lambda tx: data.stored(tx, first))
     blocks: list[dict[str, object]] = []
     room = s.limits.pull_bytes
     for block in first:
         try:
-            answer, size = await s.apart.work(
+            answer, size = await s.large_documents.work(
                 found[block].size, _pulled, found[block], known[block]
             )
         except UnreadableDocument as error:
-            # Stored by a version that took it in; the others are answered.
-            log.warning("a document can't be read", block=block, reason=str(error))
+            # It was stored by a version that accepted it; the others are answered.
+            log.warning("document can't be read", block=block, reason=str(error))
             continue
         if size <= room or not blocks:
             blocks.append(answer)
             room -= size
-        await turn.over()
+        await time_slice.yield_if_over()
     return {"blocks": blocks, "missing": list(unknown)}
 
 
@@ -115,8 +115,8 @@ def _pulled(stored: Stored, ask: PullBlock) -> tuple[dict[str, object], int]:
     return answer, (len(update) + 2) // 3 * 4 + _BLOCK_OVERHEAD_BYTES
 
 
-def usable(vector: bytes, limits: Limits) -> bytes | None:
-    """The state vector; None when it is too long to be looked at. Refusal 400 when it is none."""
+def usable_vector(vector: bytes, limits: Limits) -> bytes | None:
+    """Return the state vector; None when it is too long to examine. Refusal 400 if it is bad."""
     if len(vector) > limits.vector_bytes:
         return None
     if not is_state_vector(vector):
@@ -124,21 +124,23 @@ def usable(vector: bytes, limits: Limits) -> bytes | None:
     return vector
 
 
-def met(stored: Stored, vector: bytes | None) -> tuple[bytes, bytes]:
-    """A document's own state vector, and what the holder of another one lacks (None: of all)."""
+def sync_reply(stored: Stored, vector: bytes | None) -> tuple[bytes, bytes]:
+    """Return a document's state vector, and what the holder of another one lacks (None:
+    everything).
+    """
     state = state_of(stored)
     return vector_of([state]), state if vector is None else difference(stored, vector)
 
 
 def state_of(stored: Stored) -> bytes:
-    """All of a document as one update."""
+    """Return all of a document as one update."""
     if stored.incomplete:
         return Replica.load(stored.updates).state()
     return merge(stored.updates) if stored.log else stored.state
 
 
 def difference(stored: Stored, vector: bytes) -> bytes:
-    """What the holder of a state vector lacks of a document."""
+    """Return what the holder of a state vector lacks of a document."""
     if stored.incomplete:
         return Replica.load(stored.updates).since(vector)
     return missing(stored.updates, vector)
@@ -147,17 +149,17 @@ def difference(stored: Stored, vector: bytes) -> bytes:
 async def push(
     s: Services, heap_id: HeapId, updates: Sequence[PushUpdate], *, writable: bool
 ) -> dict[str, object]:
-    """Apply updates; the answer comes when all that is ``ok`` is on the disk."""
+    """Apply updates; answers once everything that is ``ok`` is on the disk."""
     if len(updates) > s.limits.push_updates:
         raise Refusal(413, f"at most {s.limits.push_updates} updates a request")
 
-    # One job for each, asked for in order without a wait between: they are committed together.
+    # One job for each, queued in order without awaiting, so that they are committed together.
     named = [_named(s, heap_id, u.block_id) for u in updates]
     jobs = [
         s.documents.change(block, partial(_pushed, heap_id, block, u, writable), len(u.update))
         for block, u in zip(named, updates, strict=True)
     ]
-    # All are waited for, whatever becomes of some: none of their errors may go unheard.
+    # Wait for all even if some fail, so that every error is retrieved.
     outcomes = await asyncio.gather(*jobs, return_exceptions=True)
     return {"results": [_answered(o, u) for o, u in zip(outcomes, updates, strict=True)]}
 
@@ -166,9 +168,9 @@ _NONE = BlockId("")
 
 
 def _named(s: Services, heap_id: HeapId, block: str) -> BlockId:
-    """The block whose document is asked for; none in the place of one that is none of the heap's.
+    """Return the block to change, or no block if it is another heap's or was deleted for good.
 
-    That is answered as if it did not exist, and as fast: its document is not even loaded.
+    Those are answered as if they did not exist, and as fast: the document is not even loaded.
     """
     id_ = BlockId(block)
     place = s.documents.where(id_)
@@ -204,5 +206,5 @@ def _pushed(
         elif push.sync_version > version:
             status = "invalid"
         else:
-            status = "ok" if judge(batch, held, push.update) else "invalid"
+            status = "ok" if try_apply(batch, held, push.update) else "invalid"
     return {"block_id": push.block_id, "status": status, "sync_version": version}

@@ -1,4 +1,4 @@
-"""Heaps and who may do what in them (PROTOCOL §4). Few and small: all of them stay in memory."""
+"""Keep heaps and who may do what in them (PROTOCOL §4). They are few, and all stay in memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class HeapRow:
     updated_at: int
 
     def public(self) -> dict[str, object]:
-        """The heap as the contract shows it."""
+        """Return the heap as the contract shows it."""
         return {
             "id": self.id,
             "block_id": self.block_id,
@@ -49,7 +49,7 @@ class Heaps:
         self._grants: dict[tuple[str, str], Access] = {}
 
     async def open(self) -> None:
-        """Read heaps and grants."""
+        """Load heaps and grants."""
 
         def read(tx: Tx) -> tuple[list[HeapRow], dict[tuple[str, str], Access]]:
             rows = tx.execute("SELECT id, block_id, title, created_at, updated_at FROM heaps")
@@ -61,7 +61,7 @@ class Heaps:
         self._heaps = {h.id: h for h in sorted(heaps, key=lambda h: h.created_at)}
 
     async def add(self, title: str) -> HeapRow:
-        """Make a heap."""
+        """Create a heap."""
 
         def write(tx: Tx) -> HeapRow:
             stamp = data.tick(tx, self._now_ms())
@@ -75,7 +75,7 @@ class Heaps:
         return heap
 
     async def grant(self, heap_id: HeapId, access: Access, account: Account | None = None) -> None:
-        """Say what an account (None: everybody who was not named) may do in a heap."""
+        """Set what an account may do in a heap; None: everybody without a grant of their own."""
         who = EVERYBODY if account is None else account.id
         sql = (
             "INSERT INTO grants VALUES (?, ?, ?)"
@@ -85,20 +85,20 @@ class Heaps:
         self._grants[heap_id, who] = access
 
     def access(self, account: Account, heap: str) -> Access:
-        """What an account may do in a heap that exists."""
+        """Return what an account may do in a heap that exists."""
         everybody = self._grants.get((heap, EVERYBODY), "rw")
         return self._grants.get((heap, account.id), everybody)
 
     def visible(self, account: Account) -> list[HeapRow]:
-        """The heaps an account may read, oldest first."""
+        """Return the heaps that an account may read, oldest first."""
         return [h for h in self._heaps.values() if self.access(account, h.id) != "none"]
 
     def sees(self, account: Account, heap: str) -> bool:
-        """Whether an account may read a heap, of which it may know nothing."""
+        """Tell whether an account may read a heap; False if there is no such heap."""
         return heap in self._heaps and self.access(account, heap) != "none"
 
     def readable(self, account: Account, heap: str) -> HeapId:
-        """The heap; Refusal 404 when there is none, 403 when the account may not see it."""
+        """Return the heap; Refusal 404 when there is none, 403 when it may not be read."""
         if heap not in self._heaps:
             raise Refusal(404, "no such heap")
         if self.access(account, heap) == "none":
@@ -106,7 +106,7 @@ class Heaps:
         return self._heaps[heap].id
 
     def writable(self, account: Account, heap: str) -> HeapId:
-        """The heap; Refusal 404 or 403 as for ``readable``, 403 also when it is read-only."""
+        """Return the heap; Refusal as for ``readable``, and 403 when it is read-only."""
         found = self.readable(account, heap)
         if self.access(account, heap) != "rw":
             raise Refusal(403, "the heap is read-only for this account")

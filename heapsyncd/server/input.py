@@ -1,4 +1,4 @@
-"""Strict reading of what clients send: sizes, types, base64, ids (PROTOCOL §3, §4, §5, §9)."""
+"""Read strictly what clients send: sizes, types, base64, ids (PROTOCOL §3, §4, §5, §9)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ SIGNATURE_BYTES = 64
 
 
 class Nothing(Struct):
-    """``{}``."""
+    """An empty body, ``{}``."""
 
 
 class CreateSession(Struct):
@@ -46,7 +46,7 @@ class VerifySession(Struct):
     message: Text
     signature: Text
     code: Annotated[str, Meta(max_length=128)] = ""
-    """Ours alone: what makes the first account of a new server its owner."""
+    """An addition of this server: makes the first account of a new server its owner."""
 
 
 class QueryBlocks(Struct):
@@ -76,7 +76,7 @@ class InsertBlock(Struct):
 
 
 class PullBlock(Struct):
-    """One block of a pull; ``state_vector`` absent: the full state is asked for."""
+    """One block of a pull; without a ``state_vector`` the full state is requested."""
 
     id: Id
     sync_version: Count
@@ -116,11 +116,10 @@ class InitUpload(Struct):
 
 
 async def read_pieces(request: web.Request, limit_bytes: int) -> AsyncIterator[bytes]:
-    """The body as it arrives.
+    """Yield the body as it arrives.
 
     Raises:
-        Refusal: 413 as soon as it is known to be larger than the limit, 408 when it comes slower
-            than the limits want.
+        Refusal: 413 once it is known to be larger than the limit, 408 when it arrives too slowly.
     """
     too_large = Refusal(413, f"the body may have at most {limit_bytes} bytes")
     if request.content_length is not None and request.content_length > limit_bytes:
@@ -134,10 +133,10 @@ async def read_pieces(request: web.Request, limit_bytes: int) -> AsyncIterator[b
             async with asyncio.timeout(left_s):
                 piece = await anext(pieces, None)
         except TimeoutError:
-            raise Refusal(408, "the body did not come in time") from None
+            raise Refusal(408, "the body did not arrive in time") from None
         if piece is None:
             return
-        # Only the client's time counts: what we do with a piece in between is ours.
+        # Only the client's time counts, not the time that we take for a piece.
         waited_s += loop.time() - began
         size += len(piece)
         if size > limit_bytes:
@@ -146,7 +145,7 @@ async def read_pieces(request: web.Request, limit_bytes: int) -> AsyncIterator[b
 
 
 async def read_json(request: web.Request, shape: type[T], limit_bytes: int) -> T:
-    """The body as ``shape``; an empty body counts as ``{}``.
+    """Decode the body as ``shape``; an empty body counts as ``{}``.
 
     Raises:
         Refusal: 413 too large, 415 not JSON by its Content-Type, 400 not JSON or another shape.
@@ -157,11 +156,11 @@ async def read_json(request: web.Request, shape: type[T], limit_bytes: int) -> T
     try:
         return msgspec.json.decode(raw or b"{}", type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refusal(400, f"the body does not fit: {error}") from error
+        raise Refusal(400, f"the body is invalid: {error}") from error
 
 
 def base58_bytes(text: str, length: int, what: str) -> bytes:
-    """The bytes of a base58 text of exactly ``length`` bytes, in its one spelling; Refusal 400."""
+    """Decode a base58 text of exactly ``length`` bytes in its canonical spelling; Refusal 400."""
     try:
         raw = base58.b58decode(text)
     except ValueError as error:
@@ -169,13 +168,13 @@ def base58_bytes(text: str, length: int, what: str) -> bytes:
     if len(raw) != length:
         raise Refusal(400, f"{what}: {length} bytes expected, not {len(raw)}")
     if base58.b58encode(raw).decode() != text:
-        # The decoder forgives spaces: a key with one would be another account than the key.
-        raise Refusal(400, f"{what}: base58 without anything around it expected")
+        # The decoder accepts spaces: a key with one would be another account than without.
+        raise Refusal(400, f"{what}: base58 without surrounding characters expected")
     return bytes(raw)
 
 
 def query_int(request: web.Request, name: str) -> int:
-    """A non-negative integer of the query string; Refusal 400."""
+    """Return a non-negative integer of the query string; Refusal 400."""
     text = request.query.get(name, "")
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise Refusal(400, f"{name}: an integer expected")
@@ -183,21 +182,21 @@ def query_int(request: web.Request, name: str) -> int:
 
 
 def checked_ulid(text: str, what: str) -> str:
-    """A ULID in its canonical spelling; Refusal 400."""
+    """Return a ULID in its canonical spelling; Refusal 400."""
     if not is_ulid(text):
         raise Refusal(400, f"{what}: a ULID expected")
     return text
 
 
 def checked_hash(text: str) -> str:
-    """A sha256 in lower-case hex; Refusal 400."""
+    """Return a sha256 in lower-case hex; Refusal 400."""
     if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
         raise Refusal(400, "hash: sha256 as 64 hex digits expected")
     return text
 
 
 def is_state_vector(data: bytes) -> bool:
-    """Whether the bytes are a Yjs state vector: a count, then so many clients with clocks."""
+    """Tell whether the bytes are a valid Yjs state vector."""
     try:
         examine_vector(data)
     except UnreadableDocument:

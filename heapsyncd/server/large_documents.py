@@ -1,8 +1,8 @@
-"""Edge: work on large documents in another process.
+"""Edge: handle large documents in another process.
 
-The document library holds the interpreter's lock while it works, seconds for a document of some
-megabytes: a thread would stop the loop all the same. The work is a plain function of values, so it
-can be done anywhere. What it does to its process, running out of memory or of time included, is
+The document library holds the interpreter's lock while it works, for seconds on a document of some
+megabytes, so a thread would block the loop all the same. The work is a plain function of values
+and can run anywhere. Whatever it does to its process, including running out of memory or time, is
 contained there.
 """
 
@@ -30,26 +30,26 @@ Ts = TypeVarTuple("Ts")
 log = structlog.get_logger(__name__)
 
 _REMEMBERED = 8
-"""Documents that such a process keeps loaded: somebody is editing them."""
+"""The documents that the process keeps loaded, because somebody is editing them."""
 
 
 class LargeDocuments:
-    """The other process; started when it is needed first. ``close`` it."""
+    """The other process; started on first use. ``close`` it."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._pool: ProcessPoolExecutor | None = None
 
     async def work(self, size: int, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        """The function's result; worked out here when ``size``, in bytes, is small.
+        """Return the function's result; it runs in this process when ``size``, in bytes, is small.
 
         Raises:
-            UnreadableDocument: it broke its process, twice.
+            UnreadableDocument: it broke the other process twice.
             Exception: what the function raised.
         """
         if size <= self._limits.large_bytes:
             return function(*args)
-        for _ in range(2):  # it may have been somebody else's work that broke the process
+        for _ in range(2):  # other work may have broken the process
             pool = self._pool = self._pool or self._started()
             try:
                 loop = asyncio.get_running_loop()
@@ -60,8 +60,8 @@ class LargeDocuments:
                 if self._pool is pool:
                     self._pool = None
                 pool.shutdown(wait=False)
-                log.warning("the process for large documents broke", bytes=size)
-        raise UnreadableDocument("working on it takes too much time or memory, or breaks")
+                log.warning("the process for large documents died", bytes=size)
+        raise UnreadableDocument("working on it takes too much time or memory, or crashes")
 
     async def close(self) -> None:
         """End the process."""
@@ -70,7 +70,7 @@ class LargeDocuments:
 
     def _started(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
-            1,  # what it keeps loaded is in one place
+            1,  # one worker, so that all loaded documents are in the same process
             mp_context=get_context("spawn"),
             initializer=_prepare,
             initargs=(self._limits.large_memory_bytes,),
@@ -79,7 +79,7 @@ class LargeDocuments:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What came of jobs on one document."""
+    """The result of jobs on one document."""
 
     results: list[tuple[bool, object]]
     """For each job: whether it succeeded, and its result or error."""
@@ -93,7 +93,7 @@ def carry_out(
     works: Sequence[Callable[[Batch], object]],
     limits: Limits,
 ) -> Carried:
-    """Let jobs work on one document; what is to be committed is in the answer.
+    """Run jobs on one document; returns what is to be committed.
 
     Raises:
         UnreadableDocument: the document can't be loaded.
@@ -106,7 +106,7 @@ def carry_out(
             results.append((True, work(batch)))
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001 - it is the caller's, whatever it is
+        except Exception as error:  # noqa: BLE001 - passed on to the caller
             results.append((False, error))
     effects = list(batch.effects())
     if (after := batch.get(block)) is not None:
@@ -118,11 +118,11 @@ def carry_out(
 
 
 _remembered: OrderedDict[BlockId, tuple[Stored, LoadedDocument]] = OrderedDict()
-"""In the other process: documents as they will be stored when what was answered is committed."""
+"""In the other process: documents as they will be stored once their effects are committed."""
 
 
 def _loaded(stored: Stored) -> LoadedDocument:
-    # What was answered may not have been committed: only the very same bytes will do.
+    # What was answered may not have been committed, so the stored bytes must be the same.
     before, held = _remembered.pop(stored.id, (None, None))
     return held if held is not None and before == stored else LoadedDocument.load(stored)
 
@@ -134,7 +134,7 @@ def _keep(stored: Stored, held: LoadedDocument) -> None:
 
 
 def _stored_after(stored: Stored | None, effect: Effect) -> Stored:
-    """What the tables hold once an effect is committed."""
+    """Return what the tables hold once an effect is committed."""
     if stored is None:
         stored = Stored(
             effect.id, effect.heap_id, effect.kind, effect.row_title, 1, b"", (), incomplete=False
@@ -149,14 +149,14 @@ def _stored_after(stored: Stored | None, effect: Effect) -> Stored:
 
 
 def _prepare(memory_bytes: int) -> None:
-    # The terminal's Ctrl-C reaches this process too; the server ends it.
+    # The terminal's Ctrl-C also reaches this process, but the server ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _timed(seconds: int, function: Callable[..., T], *args: object) -> T:
-    """Call the function; the process ends when it takes more of a processor's time."""
+    """Call the function; the process is killed when it takes more processor time than this."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return function(*args)

@@ -1,4 +1,4 @@
-"""Every number that bounds something, in one frozen value, so that tests can turn one."""
+"""Hold every number that bounds something, in one frozen value, so that tests can change one."""
 
 from dataclasses import dataclass
 
@@ -13,27 +13,29 @@ class Limits:
     refresh_ttl_s: int = 60 * 24 * 3600
     challenge_ttl_s: int = 60
     challenges: int = 1_000
-    """Challenges waiting for their signature, of all addresses. Of the address that has most of
-    them the oldest is forgotten first.
+    """Challenges that wait for their signature, of all addresses. The oldest of the address with
+    most of them is dropped first.
     """
     sessions: int = 1_000
-    """Sign-ins of one account that are kept; the one that runs out first is forgotten first."""
+    """Sign-ins kept of one account; the one that expires first is dropped first."""
     auth_bytes: int = 64 * 1024
-    """A body that comes before signing in."""
+    """A body that is sent before signing in."""
     list_s: float = 1.0
-    """How often the ``accounts`` file is looked at."""
+    """How often the ``accounts`` file is reloaded."""
     connections: int = 2_000
-    """Connections at once; fewer where the process may open fewer files."""
+    """Connections at once; fewer if the process may open fewer files."""
     connections_per_address: int = 256
     request_s: float = 30.0
-    """Until a request's head, or a small body, is whole; an idle connection is closed after it."""
+    """Until a request's head, or a small body, is complete; and until an idle connection is
+    closed.
+    """
     body_rate: int = 16 * 1024
-    """Bytes a second that a larger body must keep up, beyond ``request_s``."""
+    """Bytes a second at which a larger body must arrive, beyond ``request_s``."""
     auth_calls: int = 30
-    """Calls of ``/api/auth/*`` an address may make in ``auth_window_s`` (PROTOCOL §3)."""
+    """Calls of ``/api/auth/*`` that an address may make in ``auth_window_s`` (PROTOCOL §3)."""
     auth_window_s: float = 10.0
     body_bytes: int = MIB
-    """A JSON body, unless said otherwise."""
+    """A JSON body, unless specified otherwise."""
     delta_rows: int = 1_000
     pull_request_bytes: int = 8 * MIB
     pull_asks: int = 50_000
@@ -45,35 +47,36 @@ class Limits:
     replicas: int = 256
     """Documents kept loaded; the others are in SQLite (a loaded one takes about 50 kB)."""
     log_updates: int = 64
-    """Updates a block's log may hold before it is folded into the block's state."""
+    """Updates that a block's log may hold before it is merged into the block's state."""
     log_bytes: int = 256 * 1024
     frame_bytes: int = 64 * MIB
-    """One WebSocket message; what is too large to push over HTTP comes this way (PROTOCOL §5)."""
+    """One WebSocket message; what is too large to push over HTTP is sent so (PROTOCOL §5)."""
     unsigned_bytes: int = 320 * 1024
     """What a socket may send unread before its first valid token: one read of the loop, and a
-    state vector."""
+    state vector.
+    """
     unsigned_sockets: int = 32
     """Sockets of one address on which nobody has signed in yet."""
     unsigned_names: int = 100
     """Documents that may be refused on a socket before its first valid token."""
     name_chars: int = 128
-    """A document's name in a message."""
+    """The length of a document's name in a message."""
     vector_bytes: int = 64 * 1024
-    """A longer state vector counts as none: the whole document is sent."""
+    """A longer state vector is ignored: the whole document is sent."""
     waiting_updates: int = 100
-    """Updates of one document that may wait for others; a further one is refused."""
+    """Pending updates of one document; a further one is refused."""
     large_bytes: int = 64 * 1024
-    """A document of so many bytes is worked on in another process: the loop must stay free."""
+    """A larger document is handled in another process, so that the loop stays free."""
     large_s: int = 60
-    """How much of a processor's time one piece of that work may take."""
+    """The processor time that one piece of that work may take."""
     large_memory_bytes: int = 4 * 1024 * MIB
-    """What that process may map."""
+    """The memory that the process may map."""
     unsent_bytes: int = 16 * MIB
-    """What waits for a slow socket before we stop reading from it."""
+    """What may wait for a slow socket before we stop reading from it."""
     unsent_max_bytes: int = 96 * MIB
-    """What waits for a slow socket before it is closed; it holds the largest message once."""
+    """What may wait for a slow socket before it is aborted; enough for one largest message."""
     waiting_documents: int = 100
-    """Documents of one socket that sent something and no Auth (PROTOCOL §6)."""
+    """Documents of one socket for which messages but no Auth arrived (PROTOCOL §6)."""
     waiting_messages: int = 1_000
     waiting_bytes: int = 5 * MIB
     documents_per_socket: int = 50_000
@@ -83,10 +86,10 @@ class Limits:
     awareness_room_bytes: int = 256 * 1024
     """All presence of one document, and a message about it."""
     awareness_socket_bytes: int = 256 * 1024
-    """All presence that one socket brought."""
+    """All presence that one socket sent."""
     awareness_total_bytes: int = 16 * MIB
     ping_s: float = 30.0
-    """A socket that answers no WebSocket ping within half of this is dead."""
+    """A socket that does not answer a WebSocket ping within half of this is dead."""
     idle_s: float = 60.0
     """A socket without any authenticated document is closed after this."""
     chunk_bytes: int = 4 * MIB
@@ -94,12 +97,12 @@ class Limits:
     chunks: int = 10_000
     file_bytes: int = 64 * 1024 * MIB
     quota_bytes: int | None = None
-    """What all contents together may take; None: what the disk has."""
+    """The bytes of all contents together; None: what the disk has."""
     disk_reserve_bytes: int = 64 * MIB
-    """Free space an upload must leave on the disk."""
+    """Free space that an upload must leave on the disk."""
     uploads: int = 1_000
-    """Uploads under way."""
+    """Uploads in progress."""
     upload_reserved_s: int = 24 * 3600
-    """For so long room is kept for an upload that nobody continues."""
+    """How long space is reserved for an upload that nobody continues."""
     upload_ttl_s: int = 7 * 24 * 3600
-    """An upload that nobody continued for so long is thrown away."""
+    """How long an upload that nobody continues is kept."""

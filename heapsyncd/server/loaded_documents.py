@@ -1,20 +1,17 @@
-"""A loaded document, and the group of changes being made to loaded documents (pure)."""
+"""Change loaded documents in groups that are committed together. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import merge, vector_of, waits
+from heapsyncd.document.updates import EMPTY, is_pending, merge, vector_of
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import BlockKind
 from heapsyncd.server.data import Effect, Stored
 from heapsyncd.server.limits import Limits
 from heapsyncd.server.rows import derive
-
-NO_UPDATE = b"\0\0"
-"""The update of a document in which nothing ever happened."""
 
 
 @dataclass(slots=True)
@@ -35,12 +32,16 @@ class LoadedDocument:
     replica would lose those.
     """
     waiting: list[bytes] = field(default_factory=list)
-    """Updates that build on ones not yet seen."""
+    """Pending updates: their dependencies have not arrived."""
 
     @classmethod
     def load(cls, stored: Stored) -> Self:
-        """Load what is stored; UnreadableDocument when it can't be."""
-        held = cls(
+        """Load what is stored.
+
+        Raises:
+            UnreadableDocument: it can't be loaded.
+        """
+        loaded = cls(
             stored.id,
             stored.heap_id,
             stored.kind,
@@ -52,40 +53,42 @@ class LoadedDocument:
             sum(map(len, stored.log)),
         )
         if stored.incomplete:
-            held.raw = list(stored.updates)
-            held.waiting = held.still_waiting(held.raw)
-        return held
+            loaded.raw = list(stored.updates)
+            loaded.waiting = loaded.pending_of(loaded.raw)
+        return loaded
 
-    def still_waiting(self, updates: list[bytes]) -> list[bytes]:
-        """Those of the updates that the document does not hold in full."""
+    def pending_of(self, updates: list[bytes]) -> list[bytes]:
+        """Return those of the updates that the document does not hold completely."""
         vector = self.replica.state_vector()
-        return [update for update in updates if waits(update, vector)]
+        return [update for update in updates if is_pending(update, vector)]
 
-    def would_wait(self, update: bytes) -> bool:
-        """Whether an update that has not come yet builds on others that have not come either."""
-        both = merge([self.folded(), update])
-        # A gap in what its client issued shows in the bytes; what else is missing, in a document.
-        return waits(update, vector_of([both])) or waits(
+    def would_be_pending(self, update: bytes) -> bool:
+        """Tell whether an update that has not been applied depends on others that have not
+        arrived.
+        """
+        both = merge([self.merged(), update])
+        # A gap in its client's clocks shows in the bytes; other missing updates, in a document.
+        return is_pending(update, vector_of([both])) or is_pending(
             update, Replica.load([both]).state_vector()
         )
 
     def contains(self, update: bytes) -> bool:
-        """Whether an update brings nothing new."""
-        scratch = Replica.load([self.folded()])
+        """Tell whether an update brings nothing new."""
+        scratch = Replica.load([self.merged()])
         try:
-            return not scratch.apply(update) and not self.still_waiting([update])
+            return not scratch.apply(update) and not self.pending_of([update])
         except UnreadableDocument:
             return False
 
-    def folded(self) -> bytes:
-        """All of the document as one update, nothing left out."""
+    def merged(self) -> bytes:
+        """Return all of the document as one update, pending parts included."""
         return merge(self.raw) if self.raw else self.replica.state()
 
 
 class Batch:
     """Changes of loaded documents that will be committed together.
 
-    ``published`` grows in the order of the changes: (block, version, update, origin, replaced
+    ``published`` is in the order of the changes: (block, version, update, origin, replaced
     version).
     """
 
@@ -97,96 +100,98 @@ class Batch:
         self._changed: set[BlockId] = set()
 
     def get(self, block: BlockId) -> LoadedDocument | None:
-        """The block, None when there is no such block."""
+        """Return the block; None when there is no such block."""
         return self.blocks.get(block)
 
     def insert(
         self, block: BlockId, heap_id: HeapId, kind: BlockKind, title: str
     ) -> LoadedDocument:
-        """Make a block with an empty document; it must not exist."""
-        held = LoadedDocument(block, heap_id, kind, title, 1, Replica())
-        self.blocks[block] = held
-        effect = self._effect(held)
-        effect.is_new, effect.state = True, NO_UPDATE
-        return held
+        """Create a block with an empty document; it must not exist."""
+        loaded = LoadedDocument(block, heap_id, kind, title, 1, Replica())
+        self.blocks[block] = loaded
+        effect = self._effect(loaded)
+        effect.is_new, effect.state = True, EMPTY
+        return loaded
 
-    def apply(self, held: LoadedDocument, update: bytes, origin: int | None = None) -> bool:
-        """Apply an update; whether anything changed.
+    def apply(self, loaded: LoadedDocument, update: bytes, origin: int | None = None) -> bool:
+        """Apply an update; returns whether anything changed.
 
-        What waits for updates not yet seen is kept, and told to others, but is no change yet. What
-        changes nothing leaves no trace at all, however often it is sent.
+        A pending update is stored and sent to others, but is no change yet. An update that changes
+        nothing is not stored, however often it is sent.
 
         Raises:
-            UnreadableDocument: bad bytes, or too many updates wait already; nothing happened.
+            UnreadableDocument: bad bytes, or too many updates are pending already; nothing
+                changed.
         """
-        if len(held.waiting) >= self._limits.waiting_updates and held.would_wait(update):
-            raise UnreadableDocument("too many of its updates wait for others")
-        before = held.replica.state_vector() if held.waiting else None
-        changed = held.replica.apply(update)
-        waiting = held.still_waiting([*held.waiting, update])
-        if not changed and (update not in waiting or update in held.raw):
+        if len(loaded.waiting) >= self._limits.waiting_updates and loaded.would_be_pending(update):
+            raise UnreadableDocument("too many of its updates are pending")
+        before = loaded.replica.state_vector() if loaded.waiting else None
+        changed = loaded.replica.apply(update)
+        waiting = loaded.pending_of([*loaded.waiting, update])
+        if not changed and (update not in waiting or update in loaded.raw):
             return False
         if waiting:
-            held.raw = [*(held.raw or [held.replica.state()]), update]
+            loaded.raw = [*(loaded.raw or [loaded.replica.state()]), update]
         else:
-            held.raw = []
-        held.waiting = waiting
-        self._append(held, update)
+            loaded.raw = []
+        loaded.waiting = waiting
+        self._append(loaded, update)
         if changed:
-            self._changed.add(held.id)
-        # Whoever opened the document while something waited never got that: send all that came to
-        # light.
-        news = held.replica.since(before) if changed and before is not None else update
-        self.published.append((held.id, held.sync_version, news, origin, None))
+            self._changed.add(loaded.id)
+        # Followers that joined while something was pending never got it, so send all that is new.
+        news = loaded.replica.since(before) if changed and before is not None else update
+        self.published.append((loaded.id, loaded.sync_version, news, origin, None))
         return changed
 
-    def replace(self, held: LoadedDocument, state: bytes) -> None:
-        """Put a fresh document in the place of the block's, as its next version (PROTOCOL §7)."""
+    def replace(self, loaded: LoadedDocument, state: bytes) -> None:
+        """Replace the block's document by a fresh one, as its next version (PROTOCOL §7)."""
         replica = Replica.load([state])
-        old, held.sync_version = held.sync_version, held.sync_version + 1
-        held.replica, held.raw, held.waiting = replica, [], []
-        effect = self._effect(held)
-        effect.sync_version, effect.state = held.sync_version, state
+        old, loaded.sync_version = loaded.sync_version, loaded.sync_version + 1
+        loaded.replica, loaded.raw, loaded.waiting = replica, [], []
+        effect = self._effect(loaded)
+        effect.sync_version, effect.state = loaded.sync_version, state
         effect.appended.clear()
-        self._changed.add(held.id)
-        self.published.append((held.id, held.sync_version, b"", None, old))
+        self._changed.add(loaded.id)
+        self.published.append((loaded.id, loaded.sync_version, b"", None, old))
 
     def effects(self) -> Iterator[Effect]:
-        """What is to be committed; rows are read off the documents here, once a block."""
+        """Yield what is to be committed, with the row of each changed block."""
         for block, effect in self._effects.items():
-            held = self.blocks[block]
-            effect.incomplete = bool(held.waiting)
+            loaded = self.blocks[block]
+            effect.incomplete = bool(loaded.waiting)
             if block in self._changed:
-                effect.derived = derive(held.replica)
-            if self._is_long(held) or (effect.state is not None and effect.appended):
-                effect.state = held.folded()
+                effect.derived = derive(loaded.replica)
+            if self._is_long(loaded) or (effect.state is not None and effect.appended):
+                effect.state = loaded.merged()
                 effect.appended.clear()
             if effect.state is not None:
-                held.state_bytes, held.log_count, held.log_bytes = len(effect.state), 0, 0
+                loaded.state_bytes, loaded.log_count, loaded.log_bytes = len(effect.state), 0, 0
             yield effect
 
-    def _is_long(self, held: LoadedDocument) -> bool:
-        # A large state is not rewritten for every few letters: its log may grow with it.
-        most_updates = max(self._limits.log_updates, held.state_bytes // 2048)
-        most_bytes = max(self._limits.log_bytes, held.state_bytes // 2)
-        return held.log_count > most_updates or held.log_bytes > most_bytes
+    def _is_long(self, loaded: LoadedDocument) -> bool:
+        # The log of a large state may be longer, so that the state is not rewritten often.
+        most_updates = max(self._limits.log_updates, loaded.state_bytes // 2048)
+        most_bytes = max(self._limits.log_bytes, loaded.state_bytes // 2)
+        return loaded.log_count > most_updates or loaded.log_bytes > most_bytes
 
-    def _append(self, held: LoadedDocument, update: bytes) -> None:
-        self._effect(held).appended.append(update)
-        held.log_count += 1
-        held.log_bytes += len(update)
+    def _append(self, loaded: LoadedDocument, update: bytes) -> None:
+        self._effect(loaded).appended.append(update)
+        loaded.log_count += 1
+        loaded.log_bytes += len(update)
 
-    def _effect(self, held: LoadedDocument) -> Effect:
+    def _effect(self, loaded: LoadedDocument) -> Effect:
         return self._effects.setdefault(
-            held.id,
-            Effect(held.id, held.heap_id, held.kind, held.row_title, held.sync_version),
+            loaded.id,
+            Effect(loaded.id, loaded.heap_id, loaded.kind, loaded.row_title, loaded.sync_version),
         )
 
 
-def judge(batch: Batch, held: LoadedDocument, update: bytes, origin: int | None = None) -> bool:
-    """Apply what a client sent; False when it is no update a document can take."""
+def try_apply(
+    batch: Batch, loaded: LoadedDocument, update: bytes, origin: int | None = None
+) -> bool:
+    """Apply what a client sent; returns False when the document cannot take it."""
     try:
-        batch.apply(held, update, origin)
+        batch.apply(loaded, update, origin)
     except UnreadableDocument:
         return False
     return True

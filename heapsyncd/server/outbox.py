@@ -1,7 +1,7 @@
-"""What waits to be sent on one socket, with two marks (PROTOCOL §6).
+"""Queue what is to be sent on one socket, with two marks (PROTOCOL §6).
 
-Above the first mark we stop reading from the socket's client until it has taken its share; above
-the second (others kept talking meanwhile) it is cut off, and finds everything again when it
+Above the first mark nothing is read from the socket's client until it has received enough. Above
+the second (others went on sending meanwhile) it is cut off, and gets everything when it
 reconnects.
 """
 
@@ -15,7 +15,7 @@ class Outbox:
     """Messages for one socket. ``run`` sends them; ``put`` never waits.
 
     Args:
-        socket: where they go.
+        socket: where they are sent.
         high_bytes: above it ``room`` waits.
         max_bytes: above it the connection is aborted.
     """
@@ -31,15 +31,15 @@ class Outbox:
         self._room.set()
         self._closing: tuple[int, str] | None = None
         self.overrun = asyncio.Event()
-        """Set when the client was too slow; the socket is then to be aborted."""
+        """Set when the client was too slow; the socket must then be aborted."""
 
     @property
     def closing(self) -> bool:
-        """Whether the socket is being closed by us."""
+        """Whether we are closing the socket."""
         return self._closing is not None
 
     def put(self, message: bytes) -> None:
-        """Send a message, in its turn; after ``finish`` it is dropped."""
+        """Queue a message; after ``finish`` it is dropped."""
         if self._closing is not None or self.overrun.is_set():
             return
         self._waiting.append(message)
@@ -54,13 +54,13 @@ class Outbox:
             self._room.set()
 
     def finish(self, code: int, reason: str) -> None:
-        """Close the socket when what waits has been sent; the first code counts."""
+        """Close the socket once the queue is sent; only the first code counts."""
         if self._closing is None:
             self._closing = (code, reason)
             self._news.set()
 
     async def room(self) -> None:
-        """Wait until the client has taken enough."""
+        """Wait until the client has received enough."""
         await self._room.wait()
 
     async def run(self) -> None:
@@ -75,7 +75,7 @@ class Outbox:
                 self._news.clear()
                 await self._news.wait()
         except (ClientConnectionResetError, ConnectionError, RuntimeError):
-            return  # the client is gone; its reader notices too
+            return  # the client is gone, which the reading task notices as well
         finally:
             self._room.set()
 

@@ -1,4 +1,4 @@
-"""An answer that is not a success, raised where the request turns out to be refused."""
+"""Raise an answer that is not a success where a request is found to be refused."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,8 +8,8 @@ class Refusal(Exception):
 
     Args:
         status: the HTTP status.
-        message: for people; never holds a secret.
-        headers: further headers, ``Retry-After`` say.
+        message: for people; never contains a secret.
+        headers: further headers, for example ``Retry-After``.
         body: further members of the answer.
     """
 
@@ -28,7 +28,7 @@ class Refusal(Exception):
         self.body = dict(body or {})
 
     def __reduce__(self) -> tuple[Callable[..., "Refusal"], tuple[object, ...]]:
-        # Work in another process may refuse: the exception comes back over a pipe.
+        # Work in another process may refuse; the exception is then pickled.
         return _restored, (self.status, self.message, self.headers, self.body)
 
 

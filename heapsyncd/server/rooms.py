@@ -1,8 +1,8 @@
-"""Who follows which document, and what they are told (PROTOCOL §6).
+"""Track who follows which document, and notify them (PROTOCOL §6).
 
-A *seat* is one socket's place at one document of one version. A *room* is a document name with its
-seats and their presence. Rooms tell what was committed; what a seat sends goes through
-``documents`` first.
+A *follower* is one socket's session with one document of one version. A *room* is a document name
+with its followers and their presence. Rooms distribute what was committed; what a follower sends
+is applied by ``documents`` first.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,24 +19,24 @@ COMPACTED = "stale: the document was compacted into a newer version"
 DELETED = "not_found: the document was deleted for good"
 
 
-class Seat(Protocol):
-    """One socket's place at one document. No method waits or raises."""
+class Follower(Protocol):
+    """One socket's session with one document. No method waits or raises."""
 
     @property
     def number(self) -> int:
-        """Tells it from all others."""
+        """The number that identifies it."""
         ...
 
-    def check(self) -> None:
-        """End it when its rights have changed."""
+    def recheck_rights(self) -> None:
+        """End the session if its rights changed."""
         ...
 
-    def tell(self, message: Message) -> None:
+    def send(self, message: Message) -> None:
         """Send a message about the document."""
         ...
 
     def end(self) -> None:
-        """The document was closed for this seat."""
+        """End the session, because the document was closed for it."""
         ...
 
 
@@ -45,13 +45,13 @@ class Room:
     """A document of one version that somebody follows."""
 
     presence: awareness.Presence
-    seats: set[Seat] = field(default_factory=set)
+    followers: set[Follower] = field(default_factory=set)
 
-    def tell(self, message: Message, *, but: int | None = None) -> None:
-        """Send a message to all seats but the one with that number."""
-        for seat in self.seats:
-            if seat.number != but:
-                seat.tell(message)
+    def send(self, message: Message, *, but: int | None = None) -> None:
+        """Send a message to all followers but the one with that number."""
+        for follower in self.followers:
+            if follower.number != but:
+                follower.send(message)
 
 
 class Rooms:
@@ -64,8 +64,8 @@ class Rooms:
         )
         self._rooms: dict[tuple[BlockId, int], Room] = {}
 
-    def join(self, block: BlockId, version: int, seat: Seat) -> Room:
-        """Take a seat."""
+    def join(self, block: BlockId, version: int, follower: Follower) -> Room:
+        """Add a follower; returns its room."""
         room = self._rooms.get((block, version))
         if room is None:
             room = self._rooms[block, version] = Room(
@@ -73,61 +73,66 @@ class Rooms:
                     self._limits.awareness_states, self._limits.awareness_room_bytes, self._budget
                 )
             )
-        room.seats.add(seat)
+        room.followers.add(follower)
         return room
 
-    def leave(self, block: BlockId, version: int, seat: Seat) -> None:
-        """Give the seat up; its presence goes with it. Leaving twice is harmless."""
+    def leave(self, block: BlockId, version: int, follower: Follower) -> None:
+        """Remove a follower with its presence. Repeating it is harmless."""
         room = self._rooms.get((block, version))
-        if room is None or seat not in room.seats:
+        if room is None or follower not in room.followers:
             return
-        room.seats.discard(seat)
-        left = room.presence.leave(seat)
+        room.followers.discard(follower)
+        left = room.presence.leave(follower)
         if left:
-            room.tell(Awareness(awareness.encode(left)))
-        if not room.seats:
+            room.send(Awareness(awareness.encode(left)))
+        if not room.followers:
             del self._rooms[block, version]
 
     def publish(self, published: Sequence[Published]) -> None:
-        """Tell what was committed; whoever sits at a version that ended is sent away."""
+        """Distribute what was committed; sessions with a version that ended are closed."""
         for change in published:
             if change.replaced_version is not None:
                 self.end(change.block, change.replaced_version, COMPACTED)
                 continue
             room = self._rooms.get((change.block, change.sync_version))
             if room is not None:
-                room.tell(Update(change.update), but=change.origin)
+                room.send(Update(change.update), but=change.origin)
 
     def gone(self, block: BlockId, version: int) -> None:
-        """A document was deleted for good."""
+        """Close all sessions with a document that was deleted for good."""
         self.end(block, version, DELETED)
 
     def end(self, block: BlockId, version: int, reason: str) -> None:
-        """Send everybody away from a document."""
+        """Close all sessions with a document."""
         room = self._rooms.pop((block, version), None)
         if room is None:
             return
-        for seat in list(room.seats):
-            room.presence.leave(seat)
-            seat.tell(Close(reason))
-            seat.end()
+        for follower in list(room.followers):
+            room.presence.leave(follower)
+            follower.send(Close(reason))
+            follower.end()
 
-    def seats(self, of: Callable[[Seat], bool] = lambda _seat: True) -> list[Seat]:
-        """The seats that fit."""
-        return [seat for room in self._rooms.values() for seat in room.seats if of(seat)]
+    def select(self, of: Callable[[Follower], bool] = lambda _follower: True) -> list[Follower]:
+        """Return the followers that match."""
+        return [
+            follower
+            for room in self._rooms.values()
+            for follower in room.followers
+            if of(follower)
+        ]
 
     def followers(self, block: BlockId, version: int) -> int:
-        """How many seats a document has."""
+        """Return how many followers a document has."""
         room = self._rooms.get((block, version))
-        return len(room.seats) if room is not None else 0
+        return len(room.followers) if room is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    r"""A document name as it stands in a message (PROTOCOL §6).
+    r"""A document name as it is in a message (PROTOCOL §6).
 
     Newer clients append ``\0`` and a session of theirs, so that one socket can carry a document
-    twice; answers go to the whole address.
+    twice; answers use the whole address.
     """
 
     heap: HeapId
@@ -136,7 +141,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> "Address | None":
-        """Read ``<heap>:<block>:v<version>``; None when it is something else."""
+        """Parse ``<heap>:<block>:v<version>``; None when it is something else."""
         parts = text.partition("\0")[0].split(":")
         if len(parts) != 3 or not parts[2].startswith("v"):
             return None

@@ -1,4 +1,4 @@
-"""The JSON routes: instance, sign-in, heaps, blocks, synchronisation (PROTOCOL §2 to §5)."""
+"""Answer the JSON routes: instance, sign-in, heaps, blocks, sync (PROTOCOL §2 to §5)."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -18,7 +18,7 @@ from heapsyncd.server.services import Services
 
 Answer = Mapping[str, object]
 _TAKEN = "the id can't be used"
-"""Of another heap's block and of one that was deleted for good: which of the two is not told."""
+"""For another heap's block and for one deleted for good; the answer does not show which."""
 
 
 def _about(s: Services) -> dict[str, object]:
@@ -38,7 +38,7 @@ async def instance(_request: web.Request, s: Services, account: Account | None) 
 
 
 async def health(_request: web.Request, s: Services) -> Answer:
-    """``GET /api/health``; it asks the database, so that trouble shows."""
+    """``GET /api/health``; queries the database, so that its errors show."""
     await s.db.read(data.latest)
     about = _about(s)
     return {
@@ -56,7 +56,7 @@ async def create_session(request: web.Request, s: Services) -> Answer:
 
 
 async def verify_session(request: web.Request, s: Services) -> Answer:
-    """``POST /api/auth/verify_session``; makes the first heap when there is none."""
+    """``POST /api/auth/verify_session``; creates the first heap when there is none."""
     body = await read_json(request, asked.VerifySession, s.limits.auth_bytes)
     answer = await s.accounts.verify(body.public_key, body.message, body.signature, body.code)
     if s.first_heap is not None and not s.heaps:
@@ -70,14 +70,14 @@ async def refresh_token(request: web.Request, s: Services) -> Answer:
     try:
         return await s.accounts.refresh(bearer(request))
     finally:
-        s.end_seats_without_right()  # a token that came twice ended its sign-in
+        s.recheck_rights()  # a token that was used twice ended its sign-in
 
 
 async def sign_out(request: web.Request, s: Services) -> Answer:
-    """``POST /api/auth/sign_out``: ours alone; all tokens of this sign-in stop working."""
+    """``POST /api/auth/sign_out``, an addition of this server: end all tokens of this sign-in."""
     await read_json(request, asked.Nothing, s.limits.auth_bytes)
     await s.accounts.sign_out(bearer(request))
-    s.end_seats_without_right()
+    s.recheck_rights()
     return {}
 
 
@@ -97,7 +97,7 @@ async def block(request: web.Request, s: Services, account: Account) -> Answer:
     """``POST /api/block/<block-id>``."""
     await read_json(request, asked.Nothing, s.limits.body_bytes)
     row = await s.db.read(lambda tx: data.row(tx, request.match_info["block"]))
-    # A block of a heap that the account may not see is none: that it exists is not told either.
+    # A block of a heap that the account may not see is answered as if it did not exist.
     if row is None or row.permanent_at is not None or not s.heaps.sees(account, row.workspace_id):
         raise Refusal(404, "no such block")
     return row.with_details()
@@ -122,12 +122,12 @@ async def search_blocks(request: web.Request, s: Services, account: Account) -> 
 
 
 async def insert_block(request: web.Request, s: Services, account: Account) -> Answer:
-    """``POST /api/insert_block``; asking again with the same id changes nothing."""
+    """``POST /api/insert_block``; repeating it with the same id changes nothing."""
     body = await read_json(request, asked.InsertBlock, s.limits.body_bytes)
     id_ = BlockId(asked.checked_ulid(body.id, "id"))
     heap = s.heaps.writable(account, body.workspace_id)
     place = s.documents.where(id_)
-    # Told without a look at the document: neither its size nor its state shows in the answer.
+    # Decided without loading the document, so that the time of the answer shows nothing of it.
     if s.documents.is_gone(id_) or (place is not None and place[0] != heap):
         raise Refusal(409, _TAKEN)
     await s.documents.change(id_, partial(_inserted, id_, heap, body.type, body.title or ""))
@@ -137,10 +137,10 @@ async def insert_block(request: web.Request, s: Services, account: Account) -> A
 
 
 def _inserted(block: BlockId, heap_id: HeapId, kind: BlockKind, title: str, batch: Batch) -> None:
-    held = batch.get(block)
-    if held is None:
+    loaded = batch.get(block)
+    if loaded is None:
         batch.insert(block, heap_id, kind, title)
-    elif held.heap_id != heap_id:
+    elif loaded.heap_id != heap_id:
         raise Refusal(409, _TAKEN)
 
 
@@ -165,7 +165,7 @@ async def push(request: web.Request, s: Services, account: Account) -> Answer:
 
 
 def bearer(request: web.Request) -> str:
-    """The bearer token of a request; Refusal 401 when there is none."""
+    """Return the bearer token of a request; Refusal 401 when there is none."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Refusal(

@@ -1,4 +1,4 @@
-"""A block's row: what its document says, for listings, search and the delta feed (PROTOCOL §4,
+"""Derive a block's row from its document, for listings, search and the delta feed (PROTOCOL §4,
 §8).
 """
 
@@ -16,12 +16,12 @@ from heapsyncd.model import Fields
 log = structlog.get_logger(__name__)
 
 TEXT_CHARS = 2_000
-"""How much of a note's text a row shows."""
+"""The most characters of a note's text in a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """What is read off a document when it changes."""
+    """What is derived from a document when it changes."""
 
     title: str = ""
     text: str = ""
@@ -33,19 +33,19 @@ class Derived:
 
 
 def derive(replica: Replica) -> Derived:
-    """Read the row off a document.
+    """Derive the row from a document.
 
-    What can't be read is shown as empty: a document that nobody understands is kept all the same.
+    What can't be read becomes empty: such a document is stored all the same.
     """
     try:
         fields = replica.fields()
     except UnreadableDocument as error:
-        log.warning("a document's fields can't be read", reason=str(error))
+        log.warning("fields of a document can't be read", reason=str(error))
         fields = Fields("", (), ())
     try:
         text = _storable(plain_text.text(replica).strip())
     except UnreadableDocument as error:
-        log.warning("a document's text can't be read", reason=str(error))
+        log.warning("text of a document can't be read", reason=str(error))
         text = ""
     title = _storable(fields.title.strip())
     files = [
@@ -88,7 +88,7 @@ class Row:
     files: str
 
     def public(self) -> dict[str, object]:
-        """The row as the contract shows it."""
+        """Return the row as the contract shows it."""
         return {
             "id": self.id,
             "workspace_id": self.workspace_id,
@@ -102,7 +102,7 @@ class Row:
         }
 
     def with_details(self) -> dict[str, object]:
-        """The answer of ``/api/block``: the row, its relations and files."""
+        """Return the answer of ``/api/block``: the row, its relations and files."""
         return {
             "block": self.public(),
             "relations": msgspec.json.decode(self.relations),
@@ -110,7 +110,7 @@ class Row:
         }
 
     def file_of(self, hash_: str) -> dict[str, object] | None:
-        """The ``files_v0`` entry of the content, None when the document has none."""
+        """Return the ``files_v0`` entry of a content; None when the document has none."""
         for entry in json.loads(self.files):
             if entry["hash"] == hash_ or entry["key"].partition(":")[0] == hash_:
                 found: dict[str, object] = entry
@@ -119,10 +119,10 @@ class Row:
 
 
 def _storable(text: str) -> str:
-    # SQLite takes no lone surrogates and shows a text only up to a NUL.
+    # SQLite refuses lone surrogates, and returns a text only up to a NUL.
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _stamp(value: int | None) -> int | None:
-    # A document may hold any number; what SQLite can't hold still means "deleted".
+    # A document may contain any number; one that SQLite can't store still means "deleted".
     return None if value is None else max(-(2**53), min(value, 2**53))

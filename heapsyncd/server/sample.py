@@ -1,4 +1,4 @@
-"""The demo's heap: a few notes that show what markdown can say."""
+"""Make the demo's heap: a few notes that show what markdown can express."""
 
 import hashlib
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ class Note:
     kind: BlockKind = "document"
     body: tuple[Block, ...] = ()
     places: tuple[str, ...] = ()
-    """Titles of the folder and the tags it is in."""
+    """The titles of the folder and the tags that it is in."""
     files: tuple[tuple[str, bytes, str], ...] = ()
-    """Name, content, type."""
+    """Name, content and MIME type of each."""
 
 
 async def plant(server: Admin) -> HeapId:
-    """Make the sample heap and everything in it."""
+    """Create the sample heap with everything in it."""
     heap = await server.add_heap(TITLE)
     ids = {title: new_block_id() for title in TITLES}
     for note in _notes(ids):

@@ -1,4 +1,4 @@
-"""The tables of ``server.db``. ``SCHEMA[k]`` takes the file from version k to k + 1."""
+"""Define the tables of ``server.db``. ``SCHEMA[k]`` upgrades the file from version k to k + 1."""
 
 _FIRST = """
 CREATE TABLE clock (last_ms INTEGER NOT NULL);      -- one row: the stamp of the newest change

@@ -1,9 +1,8 @@
-"""The server's life: ``Server`` for demo and tests, ``serve`` for the command."""
+"""Run the server: ``Server`` for demo and tests, ``serve`` for the command."""
 
 import asyncio
 import contextlib
 import errno
-import fcntl
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from aiohttp import web
 
 from heapsyncd.database import Database
 from heapsyncd.errors import FolderTrouble, StateLocked
+from heapsyncd.own_files import PRIVATE, lock
 from heapsyncd.server import transfers
 from heapsyncd.server.accounts import Accept, Accounts
 from heapsyncd.server.addresses import is_loopback, networks
@@ -24,7 +24,7 @@ from heapsyncd.server.admin import Admin
 from heapsyncd.server.app import Protocol, make_app, sockets_of
 from heapsyncd.server.blobs import Blobs
 from heapsyncd.server.documents import Documents
-from heapsyncd.server.door import BACKLOG, Door, bounded
+from heapsyncd.server.door import BACKLOG, Door, max_connections
 from heapsyncd.server.heaps import Heaps
 from heapsyncd.server.large_documents import LargeDocuments
 from heapsyncd.server.limits import Limits
@@ -37,14 +37,14 @@ from heapsyncd.server.tokens import Signer, load_seed
 log = structlog.get_logger(__name__)
 
 open_database = Database.open
-"""Where tests put in connections that fail."""
+"""Tests replace it to inject connections that fail."""
 SHUTDOWN_S = 3.0
-"""How long requests under way may take when the server closes."""
+"""How long requests in progress may take when the server closes."""
 SWEEP_S = 3600.0
-COMPLAIN_S = 60.0
+ERROR_INTERVAL_S = 60.0
 _LACKING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 LINGER_S = 5.0
-"""How long what a refused request still sends is read, so that its client sees the answer."""
+"""How long the rest of a refused request is read, so that its client sees the answer."""
 
 
 def _now_ms() -> int:
@@ -52,20 +52,20 @@ def _now_ms() -> int:
 
 
 class Server(Admin):
-    """An embedded Heaper-compatible server; ``async with``.
+    """An embedded Heaper-compatible server; use it with ``async with``.
 
-    What demo and tests do with it is in ``Admin``.
+    ``Admin`` has what demo and tests do with it.
 
     Args:
-        data_dir: made when absent; one server at a time.
-        host: address to listen on.
+        data_dir: created when absent; used by one server at a time.
+        host: the address to listen on.
         port: 0 takes a free one.
         accounts: public keys that may sign in.
-        open_registration: any key may.
-        first_heap: title of a heap that is made at a sign-in when there is none; None: none is
-            made.
-        trusted_proxies: addresses or networks whose ``X-Forwarded-For`` is believed.
-        limits: what differs from the defaults.
+        open_registration: any key may sign in.
+        first_heap: the title of a heap that is created at a sign-in when there is none; None: none
+            is created.
+        trusted_proxies: addresses or networks whose ``X-Forwarded-For`` is trusted.
+        limits: the bounds, if not the defaults.
         now_ms: the wall clock.
 
     Raises:
@@ -100,12 +100,14 @@ class Server(Admin):
 
     @property
     def url(self) -> str:
-        """Where it is reached, without a slash at the end."""
+        """The URL of the server, without a slash at the end."""
         return self._url
 
     @property
     def code(self) -> str | None:
-        """What the first sign-in has to bring; None: keys were named, or somebody signed in."""
+        """The code that the first sign-in needs; None: keys were configured, or somebody signed
+        in.
+        """
         return self._services.accounts.code
 
     async def __aenter__(self) -> Self:
@@ -130,9 +132,13 @@ class Server(Admin):
         db = await open_database(self._data_dir / "server.db", SCHEMA)
         await self._stack.enter_async_context(db)
         limits = self._limits
-        # One for changes and one for reading: neither waits for the other.
-        rooms, apart, writing = Rooms(limits), LargeDocuments(limits), LargeDocuments(limits)
-        for process in (apart, writing):
+        # One for changes and one for reading, so that neither waits for the other.
+        rooms, large_documents, writing = (
+            Rooms(limits),
+            LargeDocuments(limits),
+            LargeDocuments(limits),
+        )
+        for process in (large_documents, writing):
             self._stack.push_async_callback(process.close)
         signer = Signer(seed, lambda: self._now_ms() / 1000)
         list_file = self._data_dir / "accounts"
@@ -149,7 +155,7 @@ class Server(Admin):
             now_ms=self._now_ms,
             url=lambda: self._url,
             first_heap=self._first_heap,
-            apart=apart,
+            large_documents=large_documents,
             is_local=is_loopback(self._host),
             proxies=self._proxies,
         )
@@ -162,12 +168,12 @@ class Server(Admin):
     async def _start(self, services: Services) -> None:
         writer = asyncio.create_task(services.documents.run())
         self._stack.push_async_callback(_finish, services.documents, writer)
-        sweeper = asyncio.create_task(_sweep_always(services))
+        sweeper = asyncio.create_task(_drop_expired_regularly(services))
         self._stack.push_async_callback(_stop, sweeper)
         watcher = asyncio.create_task(_watch_list(services))
         self._stack.push_async_callback(_stop, watcher)
-        await tidy(services)
-        await sweep(services)
+        await reconcile_uploads(services)
+        await drop_expired_uploads(services)
         app = make_app(services)
         self._sockets = sockets_of(app)
         options: dict[str, Any] = {
@@ -179,7 +185,10 @@ class Server(Admin):
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         assert runner.server is not None, "it is set up"
-        most, most_of_one = bounded(self._limits.connections), self._limits.connections_per_address
+        most, most_of_one = (
+            max_connections(self._limits.connections),
+            self._limits.connections_per_address,
+        )
         loop = asyncio.get_running_loop()
         protocol = partial(Protocol, runner.server, loop=loop, **options)
         door = Door(protocol, most, most_of_one, self._proxies)
@@ -207,12 +216,12 @@ async def serve(
 
     Args:
         data_dir: where everything is kept.
-        host: address to listen on.
+        host: the address to listen on.
         port: 0 takes a free one.
-        accept: who may sign in, beside those who did before.
+        accept: who may sign in, besides those who did before.
         trusted_proxies: as for ``Server``.
-        ready: called with the URL, and the code that the first sign-in needs (None: none), once
-            requests are answered.
+        ready: called once requests are answered, with the URL and the code that the first sign-in
+            needs (None: none).
 
     Raises:
         StateLocked, FolderTrouble, ConfigError: as ``Server``.
@@ -226,52 +235,52 @@ async def serve(
         first_heap="Home",
         trusted_proxies=trusted_proxies,
     )
-    asyncio.get_running_loop().set_exception_handler(_Complaints())
+    asyncio.get_running_loop().set_exception_handler(_LoopErrors())
     async with server:
         if ready is not None:
             ready(server.url, server.code)
         await asyncio.Event().wait()
 
 
-async def tidy(services: Services) -> None:
-    """Bring uploads and their files in line after a kill; only while no request is answered."""
+async def reconcile_uploads(services: Services) -> None:
+    """Match uploads and their files after a kill; only before requests are answered."""
     here = await services.blobs.uploads()
-    known = await services.db.write(lambda tx: transfers.agree(tx, here))
+    known = await services.db.write(lambda tx: transfers.reconcile(tx, here))
     for upload in here - known:
         await services.blobs.drop(upload)
 
 
-async def sweep(services: Services) -> None:
-    """Throw away uploads that nobody continued."""
+async def drop_expired_uploads(services: Services) -> None:
+    """Delete uploads that nobody continued."""
     oldest_ms = services.now_ms() - services.limits.upload_ttl_s * 1000
-    for upload in await services.db.write(lambda tx: transfers.clear(tx, oldest_ms)):
+    for upload in await services.db.write(lambda tx: transfers.drop_expired(tx, oldest_ms)):
         await services.blobs.drop(upload)
 
 
-async def _sweep_always(services: Services) -> None:
+async def _drop_expired_regularly(services: Services) -> None:
     while True:
         await asyncio.sleep(SWEEP_S)
         try:
-            await sweep(services)
+            await drop_expired_uploads(services)
         except (FolderTrouble, OSError) as error:
             log.warning("unfinished uploads could not be cleared", reason=str(error))
 
 
 async def _watch_list(services: Services) -> None:
-    """Heed the ``accounts`` file: whoever is shut out there loses the open documents too."""
+    """Reload the ``accounts`` file regularly; keys shut out there lose their open documents."""
     while True:
         await asyncio.sleep(services.limits.list_s)
         try:
-            if await services.accounts.look_at_list():
-                services.end_seats_without_right()
+            if await services.accounts.reload_list():
+                services.recheck_rights()
         except (OSError, ValueError) as error:
             log.warning("the accounts file can't be read", reason=str(error))
 
 
-class _Complaints:
-    """The loop's exception handler: a lack of descriptors is told now and then, in one line.
+class _LoopErrors:
+    """The loop's exception handler: reports a lack of descriptors rarely, and in one line.
 
-    asyncio tells it for each connection that waits, with a traceback.
+    asyncio reports it for each waiting connection, with a traceback.
     """
 
     def __init__(self) -> None:
@@ -282,7 +291,7 @@ class _Complaints:
         if not isinstance(error, OSError) or error.errno not in _LACKING:
             loop.default_exception_handler(context)
         elif loop.time() >= self._quiet_until_s:
-            self._quiet_until_s = loop.time() + COMPLAIN_S
+            self._quiet_until_s = loop.time() + ERROR_INTERVAL_S
             log.warning("connections can't be accepted", reason=error.strerror)
 
 
@@ -297,15 +306,17 @@ async def _stop(task: "asyncio.Task[None]") -> None:
 
 
 def _lock(data_dir: Path) -> int:
-    """Make the directory, and keep other servers out of it; return the lock's descriptor."""
+    """Create the directory and lock it against other servers; returns the lock's descriptor."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        try:
+            if lock(descriptor):
+                return descriptor
+        except OSError:
+            os.close(descriptor)
+            raise
     except OSError as error:
         raise FolderTrouble(f"The data directory {data_dir}: {error.strerror}.") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise StateLocked(f"Another server uses {data_dir}; stop it, or set --data.") from error
-    return descriptor
+    os.close(descriptor)
+    raise StateLocked(f"Another server uses {data_dir}; stop it, or set --data.")

@@ -1,4 +1,4 @@
-"""What the routes work with, in one value."""
+"""Bundle what the routes work with in one value."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from heapsyncd.server.tokens import Signer
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything a request may need."""
+    """Everything that a request may need."""
 
     db: Database
     signer: Signer
@@ -36,16 +36,16 @@ class Services:
     now_ms: Callable[[], int]
     url: Callable[[], str]
     first_heap: str | None
-    """The title of the heap that is made when somebody signs in and there is none."""
-    apart: LargeDocuments
-    """Another process, for work that would hold the loop."""
+    """The title of the heap that is created when somebody signs in and there is none."""
+    large_documents: LargeDocuments
+    """Another process, for work that would block the loop."""
     is_local: bool
     """Whether only this machine reaches the server."""
     proxies: tuple[Network, ...]
-    """Whose ``X-Forwarded-For`` is believed."""
+    """Whose ``X-Forwarded-For`` is trusted."""
 
     def block(self, heap_id: HeapId, block: str) -> BlockId:
-        """The block of the heap; Refusal 404 when there is none."""
+        """Return the block of the heap; Refusal 404 when there is none."""
         found = BlockId(block)
         place = self.documents.where(found)
         if place is None or place[0] != heap_id:
@@ -53,18 +53,18 @@ class Services:
         return found
 
     def address(self, request: web.BaseRequest) -> str:
-        """Where a request comes from, as it is counted."""
+        """Return the address by which a request is counted."""
         forwarded = request.headers.getall("X-Forwarded-For", [])
         return group(client(request.remote or "", forwarded, self.proxies))
 
     def is_proxied(self, request: web.BaseRequest) -> bool:
-        """Whether it came through a trusted proxy."""
+        """Tell whether a request came through a trusted proxy."""
         return "X-Forwarded-For" in request.headers and is_of(request.remote or "", self.proxies)
 
-    def end_seats_without_right(self) -> None:
-        """Something that rights stand on has changed: end the seats that lost theirs."""
-        for seat in self.rooms.seats():
-            seat.check()
+    def recheck_rights(self) -> None:
+        """End the document sessions whose rights changed."""
+        for follower in self.rooms.select():
+            follower.recheck_rights()
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -1,16 +1,17 @@
-"""One WebSocket: many documents, each signed in to on its own (PROTOCOL §6).
+"""Serve one WebSocket: many documents, each signed in to on its own (PROTOCOL §6).
 
-Messages are handled in the order they come. Changes are handed to ``documents`` without a wait,
-and answered with SyncStatus once they are committed. A document's life on a socket::
+Messages are handled in the order they arrive. Changes are passed to ``documents`` without waiting,
+and answered with SyncStatus once they are committed. The states of a document on a socket::
 
-    unknown --Auth ok--> seated --Close, compaction--> left
-    unknown --Auth refused--> left           left --Auth ok--> seated
+    unknown --Auth ok--> open --Close, compaction--> left
+    unknown --Auth refused--> left         left --Auth ok--> open
 
-Of an unknown document other messages wait for its Auth, within bounds; of one that was left they
-are dropped (they were under way when we refused or closed it).
+Messages of an unknown document wait for its Auth, within bounds. Those of a left document are
+dropped: they were sent before the client knew that it was refused or closed.
 
-A seat stands on a token. When that runs out the client is asked for another; one token renews all
-of its account's seats on the socket. Without it they end, as they do when rights change.
+A session depends on a token. Before the token expires the client is asked for another one; one
+token renews all sessions of its account on the socket. Without one they end, as they do when
+rights change.
 """
 
 import asyncio
@@ -35,20 +36,20 @@ log = structlog.get_logger(__name__)
 RESET, UNAUTHORIZED, TIMEOUT = 4205, 4401, 4408
 GOING_AWAY, UNSUPPORTED, INTERNAL = 1001, 1003, 1011
 _ASK_S, _ASK_SHARE = 45.0, 0.2
-"""How long before it runs out a fresh token is asked for, or a share of a short life: later than
+"""How long before its expiry a fresh token is requested, or the share of a short life: later than
 clients renew theirs by themselves.
 """
-_LOOK_S = 30.0
-"""How often tokens are looked at anyway: clocks jump, and machines sleep."""
+_CHECK_S = 30.0
+"""How often tokens are checked anyway, because clocks jump and machines sleep."""
 CLOSE_S = 5.0
-"""How long the client has to answer our closing."""
+"""How long the client has to answer our close."""
 _LEFT_REMEMBERED = 20_000
 _PING, _PONG = b"\x09", b"\x0a"
 """Newer servers and clients exchange these two without a document."""
 
 
 class Socket:
-    """One connection; ``run`` lives as long as it does."""
+    """One connection; ``run`` lasts as long as it does."""
 
     def __init__(
         self,
@@ -64,10 +65,10 @@ class Socket:
         self._tokens: asyncio.TimerHandle | None = None
         self.address = address
         self.is_known = False
-        """Whether somebody has shown a valid token here."""
+        """Whether a valid token was presented on this socket."""
         limits = services.limits
         self.outbox = Outbox(socket, limits.unsent_bytes, limits.unsent_max_bytes)
-        self._seats: dict[str, DocumentSession] = {}
+        self._sessions: dict[str, DocumentSession] = {}
         self._left: OrderedDict[str, None] = OrderedDict()
         self._waiting: dict[str, list[hp.Message]] = {}
         self._waiting_messages = 0
@@ -85,8 +86,8 @@ class Socket:
             if self.outbox.closing:
                 await asyncio.wait({sender}, timeout=CLOSE_S)
         finally:
-            for seat in list(self._seats.values()):
-                seat.end()
+            for session in list(self._sessions.values()):
+                session.end()
             for timer in (self._idle, self._tokens):
                 if timer is not None:
                     timer.cancel()
@@ -97,11 +98,11 @@ class Socket:
             raise error
 
     def close(self, code: int, reason: str) -> None:
-        """Close the connection when what waits has been sent."""
+        """Close the connection once the queue is sent."""
         self.outbox.finish(code, reason)
 
     def serves(self, account: Account) -> bool:
-        """Whether an account is signed in to a document here."""
+        """Tell whether an account is signed in to a document here."""
         return account.id in self._tickets
 
     async def _read(self) -> None:
@@ -123,58 +124,58 @@ class Socket:
             except ProtocolError as error:
                 self.close(RESET, str(error))
             except FolderTrouble as error:
-                log.warning("a live client can't be served", reason=str(error))
+                log.warning("live client can't be served", reason=str(error))
                 self.close(INTERNAL, "the server's disk has trouble")
 
     async def _handle(self, address: str, message: hp.Message, size: int) -> None:
-        seat = self._seats.get(address)
+        session = self._sessions.get(address)
         if isinstance(message, hp.Auth):
-            if seat is None:
+            if session is None:
                 await self._sign_in(address, message)
             else:
-                self._renew(seat, message)
-        elif seat is not None:
-            await self._seated(seat, message)
+                self._renew(session, message)
+        elif session is not None:
+            await self._handle_open(session, message)
         elif address not in self._left:
-            self._keep(address, message, size)
+            self._keep_waiting(address, message, size)
 
     async def _sign_in(self, address: str, auth: hp.Auth) -> None:
         try:
             signed_in = self._s.accounts.signed_in(auth.token.reveal())
-            self._know()
+            self._mark_known()
             place, scope = self._admit(address, signed_in.account)
         except Refusal as refusal:
-            self._forget(address)
+            self._take_waiting(address)
             self._remember_left(address)
             self.outbox.put(hp.encode(address, hp.PermissionDenied(refusal.message)))
             return
         self._left.pop(address, None)
         ticket = self._ticket(signed_in)
-        seat = DocumentSession(self._s, self.outbox, address, place, ticket, scope, self._leave)
-        self._seats[address] = seat
-        seat.tell(hp.Authenticated(scope))
-        seat.greet()
-        for message in self._forget(address):
-            if address in self._seats:
-                await self._seated(seat, message)
+        session = DocumentSession(self._s, self.outbox, address, place, ticket, scope, self._leave)
+        self._sessions[address] = session
+        session.send(hp.Authenticated(scope))
+        session.send_presence()
+        for message in self._take_waiting(address):
+            if address in self._sessions:
+                await self._handle_open(session, message)
 
     def _admit(self, address: str, account: Account) -> tuple[Address, str]:
         place = Address.parse(address)
         if place is None:
             raise Refusal(404, "not_found")
-        # First: what is in a heap that one may not see is not told, nor whether anything is.
+        # Checked first, so that nothing shows of a heap that the account may not see.
         self._s.heaps.readable(account, place.heap)
         known = self._s.documents.where(place.block)
         if known is None or known[0] != place.heap:
             raise Refusal(404, "not_found")
         if known[1] != place.sync_version:
             raise Refusal(409, f"stale: the current version is {known[1]}")
-        if len(self._seats) >= self._s.limits.documents_per_socket:
+        if len(self._sessions) >= self._s.limits.documents_per_socket:
             raise Refusal(429, "too many documents on one socket")
         return place, scope_of(self._s, account, place.heap)
 
-    def _know(self) -> None:
-        """The first valid token of a socket: from now on the large bounds hold."""
+    def _mark_known(self) -> None:
+        """Apply the larger bounds, after the first valid token."""
         if not self.is_known:
             self.is_known = True
             self._connection.bound(None)
@@ -193,53 +194,53 @@ class Socket:
         self._tokens = asyncio.get_running_loop().call_later(seconds, self._watch_tokens)
 
     def _watch_tokens(self) -> None:
-        """Ask for fresh tokens in time; end the seats whose token has run out."""
-        now_s, sleep_s = self._s.now_ms() / 1000, _LOOK_S
-        had_seats = bool(self._seats)
+        """Request fresh tokens in time, and end sessions whose token has expired."""
+        now_s, sleep_s = self._s.now_ms() / 1000, _CHECK_S
+        had_sessions = bool(self._sessions)
         ask_s = min(_ASK_S, self._s.limits.access_ttl_s * _ASK_SHARE)
         for account, ticket in list(self._tickets.items()):
             left_s = ticket.signed_in.claims.expires_s - now_s
-            seats = [s for s in self._seats.values() if s.ticket is ticket]
-            if left_s <= 0 or not seats:
+            sessions = [s for s in self._sessions.values() if s.ticket is ticket]
+            if left_s <= 0 or not sessions:
                 del self._tickets[account]
-                for seat in seats:
-                    seat.check()
+                for session in sessions:
+                    session.recheck_rights()
                 continue
             if left_s <= ask_s:
-                seats[0].tell(hp.TokenRequest())
+                sessions[0].send(hp.TokenRequest())
             sleep_s = min(sleep_s, left_s - ask_s if left_s > ask_s else left_s / 3)
-        if had_seats and not self._seats:
-            self.close(RESET, "the token has expired")  # clients come again, with a fresh one
+        if had_sessions and not self._sessions:
+            self.close(RESET, "the token has expired")  # clients reconnect with a fresh one
         self._watch_tokens_in(max(sleep_s, 0.05))
 
-    def _renew(self, seat: DocumentSession, auth: hp.Auth) -> None:
+    def _renew(self, session: DocumentSession, auth: hp.Auth) -> None:
         try:
             signed_in = self._s.accounts.signed_in(auth.token.reveal())
-            if signed_in.account.id != seat.ticket.signed_in.account.id:
+            if signed_in.account.id != session.ticket.signed_in.account.id:
                 raise Refusal(401, "the token is another account's")
-            seat.ticket.renew(signed_in)
+            session.ticket.renew(signed_in)
         except Refusal as refusal:
-            seat.tell(hp.Close(f"unauthorized: {refusal.message}"))
-            seat.end()
+            session.send(hp.Close(f"unauthorized: {refusal.message}"))
+            session.end()
 
-    async def _seated(self, seat: DocumentSession, message: hp.Message) -> None:
-        seat.check()
-        if seat.is_over:
+    async def _handle_open(self, session: DocumentSession, message: hp.Message) -> None:
+        session.recheck_rights()
+        if session.is_over:
             return
         match message:
             case hp.SyncStep1():
-                await seat.answer(message)
+                await session.answer(message)
             case hp.SyncStep2() | hp.Update():
-                await seat.take(message)
+                await session.take(message)
             case hp.Awareness(update):
-                seat.present(update)
+                session.share_presence(update)
             case hp.QueryAwareness():
-                seat.greet(always=True)
+                session.send_presence(always=True)
             case hp.Close():
-                seat.tell(hp.Close("provider_initiated"))
-                seat.end()
+                session.send(hp.Close("provider_initiated"))
+                session.end()
             case hp.Ping():
-                seat.tell(hp.Pong())
+                session.send(hp.Pong())
             case hp.Stateless() | hp.SyncStatus() | hp.Pong() | hp.Unknown():
                 pass
             case hp.Auth() | hp.TokenRequest() | hp.PermissionDenied() | hp.Authenticated():
@@ -247,8 +248,8 @@ class Socket:
             case _:
                 assert_never(message)
 
-    def _keep(self, address: str, message: hp.Message, size: int) -> None:
-        """Let a message wait for its document's Auth, within bounds."""
+    def _keep_waiting(self, address: str, message: hp.Message, size: int) -> None:
+        """Keep a message until its document's Auth arrives, within bounds."""
         limits = self._s.limits
         most_bytes = limits.waiting_bytes
         if not self.is_known:
@@ -263,17 +264,17 @@ class Socket:
         ):
             self.close(RESET, "too much was sent before signing in")
 
-    def _forget(self, address: str) -> list[hp.Message]:
+    def _take_waiting(self, address: str) -> list[hp.Message]:
         messages = self._waiting.pop(address, [])
         self._waiting_messages -= len(messages)
         if not self._waiting:
             self._waiting_bytes = 0
         return messages
 
-    def _leave(self, seat: DocumentSession) -> None:
-        if self._seats.pop(seat.address, None) is not None:
-            self._remember_left(seat.address)
-        if not self._seats:
+    def _leave(self, session: DocumentSession) -> None:
+        if self._sessions.pop(session.address, None) is not None:
+            self._remember_left(session.address)
+        if not self._sessions:
             self._watch_idle()
 
     def _remember_left(self, address: str) -> None:
@@ -284,12 +285,12 @@ class Socket:
             self._left.popitem(last=False)
 
     def _watch_idle(self) -> None:
-        """A socket without any document is closed after a while."""
+        """Close the socket after a while without any document."""
         if self._idle is not None:
             self._idle.cancel()
         loop = asyncio.get_running_loop()
         self._idle = loop.call_later(self._s.limits.idle_s, self._end_idle)
 
     def _end_idle(self) -> None:
-        if not self._seats:
+        if not self._sessions:
             self.close(TIMEOUT, "no document is open")

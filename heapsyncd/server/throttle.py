@@ -1,4 +1,4 @@
-"""A sliding window for each address: how often it may call (PROTOCOL §3)."""
+"""Limit how often each address may call, in a sliding window (PROTOCOL §3)."""
 
 import math
 from collections import OrderedDict, deque
@@ -12,7 +12,7 @@ _ADDRESSES = 10_000
 class Throttle:
     """At most ``calls`` in any ``window_s`` seconds from one address.
 
-    Addresses that were quiet for longest are forgotten first, so that memory stays bounded.
+    The least recent addresses are dropped first, so that memory stays bounded.
     """
 
     def __init__(self, calls: int, window_s: float, now_s: Callable[[], float]) -> None:
@@ -22,7 +22,7 @@ class Throttle:
         self._seen: OrderedDict[str, deque[float]] = OrderedDict()
 
     def admit(self, address: str) -> None:
-        """Count a call; Refusal 429 with ``Retry-After`` (whole seconds) when it is too many."""
+        """Count a call; Refusal 429 with ``Retry-After`` (whole seconds) if there are too many."""
         now = self._now_s()
         times = self._seen.setdefault(address, deque())
         self._seen.move_to_end(address)

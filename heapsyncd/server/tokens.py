@@ -1,6 +1,5 @@
-"""The server's signing key, and the tokens it signs: EdDSA JWTs (PROTOCOL §3)."""
+"""Keep the server's signing key, and issue and check tokens: EdDSA JWTs (PROTOCOL §3)."""
 
-import os
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from heapsyncd.errors import ConfigError, FolderTrouble
 from heapsyncd.ids import Seed
+from heapsyncd.own_files import write_whole
 from heapsyncd.server.refusal import Refusal
 
 Use = Literal["access", "refresh"]
@@ -24,21 +24,20 @@ _REMEMBERED = 4096
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid token says."""
+    """The claims of a valid token."""
 
     account_id: str
     use: str
     jti: str
     expires_s: int
     session: str
-    """The sign-in it descends from."""
+    """The sign-in that it belongs to."""
 
 
 class Signer:
-    """Issues and checks tokens; ``public_key`` is the server's, base58.
+    """Issues and checks tokens; ``public_key`` is the server's, in base58.
 
-    A token checked once is remembered until it expires: every request and every document of a
-    socket brings one.
+    Checked tokens are cached, because every request and every document on a socket brings one.
     """
 
     def __init__(self, seed: Seed, now_s: Callable[[], float]) -> None:
@@ -50,7 +49,7 @@ class Signer:
         self._known: OrderedDict[str, Claims] = OrderedDict()
 
     def issue(self, account_id: str, session: str, use: Use, ttl_s: int) -> tuple[str, Claims]:
-        """A fresh token and what it says."""
+        """Issue a token; also returns its claims."""
         now = int(self._now_s())
         claims = Claims(account_id, use, secrets.token_urlsafe(16), now + ttl_s, session)
         payload = {
@@ -64,7 +63,9 @@ class Signer:
         return jwt.encode(payload, self._private, algorithm="EdDSA"), claims
 
     def check(self, token: str, use: Use) -> Claims:
-        """What a token says; Refusal 401 when it is not ours, of another use or expired."""
+        """Return the claims of a token; Refusal 401 when it is not ours, of another use or
+        expired.
+        """
         claims = self._known.get(token)
         if claims is None:
             claims = self._decode(token)
@@ -77,14 +78,14 @@ class Signer:
         return claims
 
     def check_time(self, claims: Claims) -> None:
-        """Refusal 401 when they have expired."""
+        """Raise Refusal 401 when claims have expired."""
         if claims.expires_s <= self._now_s():
             raise Refusal(401, "the token has expired")
 
     def _decode(self, token: str) -> Claims:
         if len(token) > MAX_TOKEN_CHARS:
-            raise Refusal(401, "this is no token of this server")
-        # Times are checked here, with the clock we were given.
+            raise Refusal(401, "this is not a token of this server")
+        # ``check_time`` checks the times, with the injected clock.
         options = {
             "require": ["sub", "exp", "jti", "use", "sid"],
             "verify_exp": False,
@@ -93,17 +94,17 @@ class Signer:
         try:
             said = jwt.decode(token, self._public, algorithms=["EdDSA"], options=options)  # type: ignore[arg-type]
         except (jwt.InvalidTokenError, ValueError) as error:
-            raise Refusal(401, "this is no token of this server") from error
+            raise Refusal(401, "this is not a token of this server") from error
         account, use, jti, session = (str(said[name]) for name in ("sub", "use", "jti", "sid"))
         return Claims(account, use, jti, int(said["exp"]), session)
 
 
 def load_seed(path: Path) -> Seed:
-    """Read the server's key, made with mode 0600 when absent (blocking).
+    """Load the server's key, creating it with mode 0600 when absent. Blocking.
 
     Raises:
-        ConfigError: the file is there and holds no key, or others may read it.
-        FolderTrouble: it can't be read or made.
+        ConfigError: the file is not a key, or others may read it.
+        FolderTrouble: it can't be read or created.
     """
     try:
         return _read(path) if path.exists() else _make(path)
@@ -118,17 +119,11 @@ def _read(path: Path) -> Seed:
         return Seed.parse(path.read_text("ascii"))
     except ValueError as error:
         raise ConfigError(
-            f"{path} holds no key ({error}); move it away, and every device signs in anew"
+            f"{path} is not a key ({error}); move it away, and every device signs in again"
         ) from error
 
 
 def _make(path: Path) -> Seed:
-    seed = Seed(secrets.token_bytes(32))
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(seed.reveal_text() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(path)
+    seed = Seed.new()
+    write_whole(path, seed.reveal_text() + "\n")
     return seed

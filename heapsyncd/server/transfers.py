@@ -1,4 +1,4 @@
-"""Uploads under way and contents held, in the tables (PROTOCOL §9)."""
+"""Store uploads in progress and the contents that heaps hold (PROTOCOL §9)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from heapsyncd.ids import BlockId, HeapId
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A content that is arriving; ``id`` names its file below ``uploads/``."""
+    """A content that is arriving; ``id`` is the name of its file below ``uploads/``."""
 
     id: str
     name: str
@@ -19,17 +19,17 @@ class Upload:
 
     @property
     def total(self) -> int:
-        """How many chunks it has; none when it is empty."""
+        """The number of its chunks; 0 when it is empty."""
         return -(-self.size // self.chunk_size)
 
     def chunk(self, number: int) -> tuple[int, int]:
-        """Offset and size of a chunk."""
+        """Return offset and size of a chunk."""
         offset = number * self.chunk_size
         return offset, min(self.chunk_size, self.size - offset)
 
 
 def find(tx: Tx, heap_id: HeapId, block: BlockId, hash_: str) -> Upload | None:
-    """The upload of this content to this block."""
+    """Return the upload of this content to this block; None when there is none."""
     sql = (
         "SELECT id, name, mime_type, size, chunk_size FROM uploads"
         " WHERE heap_id = ? AND block_id = ? AND hash = ?"
@@ -41,7 +41,7 @@ def find(tx: Tx, heap_id: HeapId, block: BlockId, hash_: str) -> Upload | None:
 def begin(
     tx: Tx, heap_id: HeapId, block: BlockId, hash_: str, upload: Upload, now_ms: int
 ) -> str | None:
-    """Store a new upload in the place of an older one; return the older one's id."""
+    """Store a new upload, replacing an older one; returns the older one's id."""
     old = find(tx, heap_id, block, hash_)
     if old is not None:
         end(tx, old.id)
@@ -65,19 +65,19 @@ def begin(
 
 
 def received(tx: Tx, upload: str) -> list[int]:
-    """The numbers of the chunks that are on the disk."""
+    """Return the numbers of the chunks that are on the disk."""
     rows = tx.execute("SELECT number FROM chunks WHERE upload_id = ? ORDER BY number", (upload,))
     return [number for (number,) in rows]
 
 
 def touch(tx: Tx, upload: str, now_ms: int) -> list[int]:
-    """Somebody goes on with it; the chunks that are here."""
+    """Record that an upload is continued; returns the chunks that are here."""
     tx.execute("UPDATE uploads SET touched_at = ? WHERE id = ?", (now_ms, upload))
     return received(tx, upload)
 
 
 def add(tx: Tx, upload: str, number: int, now_ms: int) -> int:
-    """A chunk is on the disk; how many are."""
+    """Record that a chunk is on the disk; returns how many are."""
     tx.execute("INSERT OR IGNORE INTO chunks VALUES (?, ?)", (upload, number))
     tx.execute("UPDATE uploads SET touched_at = ? WHERE id = ?", (now_ms, upload))
     sql = "SELECT count(*) FROM chunks WHERE upload_id = ?"
@@ -85,23 +85,23 @@ def add(tx: Tx, upload: str, number: int, now_ms: int) -> int:
 
 
 def forget_chunks(tx: Tx, upload: str) -> None:
-    """What arrived is wrong: all of it is to be sent again."""
+    """Forget all chunks, because the content is wrong and must be sent again."""
     tx.execute("DELETE FROM chunks WHERE upload_id = ?", (upload,))
 
 
 def end(tx: Tx, upload: str) -> None:
-    """The upload is over."""
+    """Delete an upload."""
     tx.execute("DELETE FROM uploads WHERE id = ?", (upload,))
 
 
-def clear(tx: Tx, older_than_ms: int) -> list[str]:
-    """Forget uploads that nobody continued; return their ids."""
+def drop_expired(tx: Tx, older_than_ms: int) -> list[str]:
+    """Delete uploads that nobody continued; returns their ids."""
     sql = "DELETE FROM uploads WHERE touched_at < ? RETURNING id"
     return [id_ for (id_,) in tx.execute(sql, (older_than_ms,))]
 
 
-def agree(tx: Tx, here: set[str]) -> set[str]:
-    """Forget uploads that lost their file; return the ids of those that are known."""
+def reconcile(tx: Tx, here: set[str]) -> set[str]:
+    """Delete uploads that lost their file; returns the ids of all that were known."""
     known = {id_ for (id_,) in tx.execute("SELECT id FROM uploads")}
     for id_ in known - here:
         end(tx, id_)
@@ -109,12 +109,12 @@ def agree(tx: Tx, here: set[str]) -> set[str]:
 
 
 def hold(tx: Tx, heap_id: HeapId, hash_: str, size: int) -> None:
-    """The heap has this content."""
+    """Record that a heap has a content."""
     tx.execute("INSERT OR IGNORE INTO holdings VALUES (?, ?, ?)", (hash_, heap_id, size))
 
 
 def held_size(tx: Tx, hash_: str, heaps: Sequence[HeapId]) -> int | None:
-    """The size of a content that one of the heaps has, None when none has it."""
+    """Return the size of a content that one of the heaps has; None when none has it."""
     for heap in heaps:
         sql = "SELECT size FROM holdings WHERE hash = ? AND heap_id = ?"
         row = tx.execute(sql, (hash_, heap)).fetchone()
@@ -124,7 +124,7 @@ def held_size(tx: Tx, hash_: str, heaps: Sequence[HeapId]) -> int | None:
 
 
 def under_way(tx: Tx, since_ms: int) -> tuple[int, int]:
-    """How many uploads there are, and what those that somebody continued since then still need."""
+    """Return the number of uploads, and the bytes still missing of those continued since then."""
     sql = (
         "SELECT count(*), coalesce(sum(CASE WHEN touched_at < ? THEN 0 ELSE"
         " max(0, size - chunk_size * (SELECT count(*) FROM chunks WHERE upload_id = id)) END), 0)"
@@ -135,7 +135,7 @@ def under_way(tx: Tx, since_ms: int) -> tuple[int, int]:
 
 
 def used(tx: Tx) -> int:
-    """What all contents take, those that are arriving included."""
+    """Return the bytes of all contents, including those that are arriving."""
     sql = (
         "SELECT sum(size) FROM ("
         "SELECT hash, size FROM holdings GROUP BY hash UNION ALL SELECT id, size FROM uploads)"

@@ -1,7 +1,7 @@
-"""Resumable uploads: init, chunk, complete (PROTOCOL §9).
+"""Receive resumable uploads: init, chunk, complete (PROTOCOL §9).
 
-A content is held *by a heap*: whoever may read a heap that holds it need not send it again, and
-nobody gets a content by knowing its hash alone.
+A content is held *by a heap*. Who may read a heap that holds it need not send it again, and nobody
+gets a content just by knowing its hash.
 """
 
 import asyncio
@@ -33,12 +33,12 @@ _locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 
 def _lock(upload: str) -> asyncio.Lock:
-    """One at a time may finish an upload, or write one of its chunks."""
+    """Return a lock, so that one task at a time finishes an upload or writes one of its chunks."""
     return _locks.setdefault(upload, asyncio.Lock())
 
 
 async def init(request: web.Request, s: Services, account: Account) -> Answer:
-    """``POST /api/upload/init``; asking again resumes."""
+    """``POST /api/upload/init``; repeating it resumes."""
     heap, block = _place(request, s, account)
     body = await read_json(request, InitUpload, s.limits.body_bytes)
     if body.size > s.limits.file_bytes:
@@ -78,7 +78,7 @@ async def _resume_or_begin(
     now_ms = s.now_ms()
 
     def write(tx: Tx) -> str | None:
-        # Whether it fits is decided where it is kept: of several at once only one gets the room.
+        # Space is checked in the transaction that reserves it, so that it is given out only once.
         _check_room(tx, limits, body.size, free_bytes, now_ms)
         return transfers.begin(tx, heap_id, block, body.hash, fresh, now_ms)
 
@@ -94,20 +94,20 @@ async def _resume_or_begin(
 
 
 def _check_room(tx: Tx, limits: Limits, size: int, free_bytes: int, now_ms: int) -> None:
-    """Refusal 507 when a content would not fit: later it may."""
+    """Raise Refusal 507 when a content does not fit at present."""
     quota = limits.quota_bytes
     if quota is not None and transfers.used(tx) + size > quota:
-        raise Refusal(507, "the server's room for files is used up")
+        raise Refusal(507, "the server's space for files is used up")
     since_ms = now_ms - limits.upload_reserved_s * 1000
     count, promised_bytes = transfers.under_way(tx, since_ms)
     if count >= limits.uploads:
-        raise Refusal(507, "too many uploads are under way")
+        raise Refusal(507, "too many uploads are in progress")
     if free_bytes - promised_bytes < size:
-        raise Refusal(507, "the server's disk is full, or promised to other uploads")
+        raise Refusal(507, "the server's disk is full, or reserved for other uploads")
 
 
 async def chunk(request: web.Request, s: Services, account: Account) -> Answer:
-    """``PUT /api/upload/chunk``; sending one twice is harmless."""
+    """``PUT /api/upload/chunk``; repeating it is harmless."""
     heap, block = _place(request, s, account)
     hash_, index = _hash(request), request.match_info["index"]
     if request.content_type != "application/octet-stream":
@@ -126,7 +126,7 @@ async def chunk(request: web.Request, s: Services, account: Account) -> Answer:
                 raise Refusal(400, f"chunk {number} has {size} bytes, not {got}")
         else:
             async for _ in read_pieces(request, size):
-                pass  # it is here already: what is sent again must not touch it
+                pass  # it is here already, and what is sent again must not change it
         now_ms = s.now_ms()
         return {
             "received": await s.db.write(lambda tx: transfers.add(tx, upload.id, number, now_ms))
@@ -134,7 +134,7 @@ async def chunk(request: web.Request, s: Services, account: Account) -> Answer:
 
 
 async def complete(request: web.Request, s: Services, account: Account) -> Answer:
-    """``POST /api/upload/complete``; completing twice is harmless."""
+    """``POST /api/upload/complete``; repeating it is harmless."""
     heap, block = _place(request, s, account)
     hash_ = _hash(request)
     await read_json(request, Nothing, s.limits.body_bytes)
@@ -161,7 +161,7 @@ async def complete(request: web.Request, s: Services, account: Account) -> Answe
 
 
 async def _finish(s: Services, heap_id: HeapId, hash_: str, upload: Upload, *, here: bool) -> None:
-    """Check what arrived and give it its name; what the heap has already is not looked at.
+    """Check what arrived and move it to its name, unless the heap has the content already.
 
     Raises:
         Refusal: 409 while chunks are missing, 422 when it is another content.
@@ -189,7 +189,7 @@ async def _check(s: Services, hash_: str, upload: Upload) -> None:
 
 
 async def _completed_before(s: Services, block: BlockId, hash_: str) -> FileEntry:
-    """The entry of an upload that is complete already: its answer was lost, say; Refusal 404."""
+    """Return the entry of a completed upload (its answer was lost); Refusal 404 if none."""
     row = await s.db.read(lambda tx: data.row(tx, block))
     known = row.file_of(hash_) if row is not None else None
     if known is None:
@@ -220,17 +220,17 @@ def _entry(hash_: str, name: str, size: int, mime_type: str) -> FileEntry:
 
 
 async def mark_uploaded(s: Services, block: BlockId, entry: FileEntry) -> None:
-    """Say in the block's document that the content is here; makes the entry when absent."""
+    """Mark the content as uploaded in the block's document, adding its entry if absent."""
     await s.documents.change(block, partial(_marked, block, entry))
 
 
 def _marked(block: BlockId, entry: FileEntry, batch: Batch) -> None:
-    held = batch.get(block)
-    assert held is not None, "blocks are never removed"
-    same = [f for f in held.replica.fields().files if f.hash == entry.hash]
+    loaded = batch.get(block)
+    assert loaded is not None, "blocks are never removed"
+    same = [f for f in loaded.replica.fields().files if f.hash == entry.hash]
     wanted = [f for f in same if not f.is_uploaded] if same else [entry]
     if wanted:
         put = tuple(replace(f, is_uploaded=True) for f in wanted)
-        edit = express([held.folded()], Target(put_files=put))
+        edit = express([loaded.merged()], Target(put_files=put))
         if edit.update is not None:
-            batch.apply(held, edit.update)
+            batch.apply(loaded, edit.update)

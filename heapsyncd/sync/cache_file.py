@@ -1,4 +1,4 @@
-"""Where an account's cache lives, and which server it belongs to."""
+"""Open an account's cache, and check which server it belongs to."""
 
 from pathlib import Path
 
@@ -10,36 +10,37 @@ from heapsyncd.errors import OtherServer
 
 
 def cache_path(account: Account, state_dir: Path) -> Path:
-    """Where an account's cache lives."""
+    """Return the path of an account's cache."""
     return state_dir / f"{account.name}.sqlite3"
 
 
 def marks_path(account: Account, state_dir: Path) -> Path:
-    """Where the account's blocks are marked that are being worked on."""
+    """Return the path of the file that marks the blocks being processed."""
     return state_dir / f"{account.name}.atwork"
 
 
 async def open_cache(account: Account, state_dir: Path) -> Database:
-    """Open (or make) an account's cache."""
+    """Open an account's cache; it is created if there is none."""
     return await Database.open(cache_path(account, state_dir), SCHEMA)
 
 
 async def recognise(db: Database, account: Account, key: str | None) -> None:
-    """Make sure that the server which answers is the one that the cache belongs to: ids mean
-    nothing elsewhere. The first one is learned, and so is its new address.
+    """Check that the server is the one the cache belongs to: ids mean nothing elsewhere.
+
+    The first server is remembered, and so is a new address of the same server.
 
     Args:
         db: the account's cache.
         account: as configured.
-        key: the public key that the server gives itself; None when it gives none.
+        key: the public key that the server states; None if it states none.
 
     Raises:
-        OtherServer: it is another one.
+        OtherServer: it is another server.
     """
 
     def read(tx: Tx) -> tuple[str | None, str | None]:
         if not heaps.load_all(tx):
-            # What was met before any heap was (at a mistyped address, say) means nothing.
+            # Without heaps the cache depends on no server: the address may have been mistyped.
             return None, None
         return heaps.get_meta(tx, "server"), heaps.get_meta(tx, "public_key") or None
 
@@ -47,7 +48,7 @@ async def recognise(db: Database, account: Account, key: str | None) -> None:
     if known is not None and key is not None:
         same, why = known == key, f"its public key is {_shown(key)}, not {_shown(known)}"
     else:
-        # Where either has no key, the address is all that a server is known by.
+        # Without both keys only the address identifies a server.
         same = address in {None, account.server}
         why = "it has another address, and no key is known"
     if not same:
@@ -68,5 +69,5 @@ async def recognise(db: Database, account: Account, key: str | None) -> None:
 
 
 def _shown(key: str) -> str:
-    """A key for a message: the server may have written anything."""
+    """Return a key fit for a message: the server may have sent anything."""
     return "".join(c for c in key if c.isalnum() or c in "+/=_-")[:64]

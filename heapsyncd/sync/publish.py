@@ -1,9 +1,9 @@
-"""Cache to folder: files and directories made to show the documents.
+"""Cache to folder: write the files and directories that show the documents.
 
-Order of writes: the document's update is committed already; the file is written beside and renamed
-over after a last look; then its rendition is committed. A kill before the last step is recognised
-by content: a file that shows the document is ours (``note_saved``). A file that is no longer what
-we planned from is left alone and read first.
+Order of writes: the document's update is already committed. The file is written beside the old one
+and renamed over it after a last check; then its rendition is committed. A kill before the last
+step is recognised by content: a file that shows its document is ours (``note_saved``). A file that
+changed since the plan was made is left alone and read first.
 """
 
 import asyncio
@@ -21,19 +21,19 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields
-from heapsyncd.sync.deletions.holds import removable, take_deleted_away
+from heapsyncd.sync.deletions.holds import allowed_removals, remove_deleted_files
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
-from heapsyncd.sync.layout.attachments import Holding, show_files
-from heapsyncd.sync.layout.ignore_rules import unhidden
+from heapsyncd.sync.layout.attachments import AttachmentOwner, place_attachments
+from heapsyncd.sync.layout.ignore_rules import without_hidden
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
 from heapsyncd.sync.layout.placement import (
     commit_entries,
     make_folders,
     plan_places,
     put_in_place,
-    remove,
+    remove_deleted,
 )
 from heapsyncd.sync.merge.note_text import Note, compose, front_values, mentions, shown_files
 from heapsyncd.tree import Block
@@ -43,14 +43,15 @@ log = structlog.get_logger()
 BATCH = 200
 
 
-async def publish(heap: HeapContext, look_at: set[str], *, everything: bool = False) -> bool:
-    """Make the folder show every stale block; whether anything was done.
+async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = False) -> bool:
+    """Make the folder show every stale block; return whether anything was done.
+
+    Takes the heap's lock for each batch.
 
     Args:
         heap: the heap.
-        look_at: gets the paths whose file turned out to have changed meanwhile: they have to be
-            read first.
-        everything: the first mirror, for the progress bar.
+        rescan: receives the paths whose files changed meanwhile: they have to be read first.
+        everything: report the progress: this is the first mirror.
     """
     total = len(heap.index.stale)
     tried: set[BlockId] = set()
@@ -58,25 +59,25 @@ async def publish(heap: HeapContext, look_at: set[str], *, everything: bool = Fa
     done = 0
 
     def read(tx: Tx) -> tuple[list[BlockId], list[BlockId], list[BlockState]]:
-        """What to publish now, what then, and the rows of the former as they are."""
-        # What could not be written is still stale: once is enough until the next call.
+        """Return the ids to publish now, those that follow, and the present rows of the former."""
+        # Blocks that could not be written stay stale: try each only once in this call.
         ids = left or [i for i in blocks.stale(tx, heap.id) if i not in tried]
         return ids[:BATCH], ids[BATCH:], blocks.still_stale(tx, ids[:BATCH])
 
     while True:
         async with heap.lock:
-            if heap.rearrange:
-                # What is deleted first: another may have got its place.
-                await take_deleted_away(heap, look_at)
-                await put_in_place(heap, look_at)
+            if heap.layout.rearrange:
+                # Remove deleted files first: others may get their paths.
+                await remove_deleted_files(heap, rescan)
+                await put_in_place(heap, rescan)
             if not heap.index.stale:
                 return bool(done)
             batch, left, fresh = await heap.db.read(read)
             if not batch:
                 return bool(done)
             tried.update(batch)
-            states = [s for s in fresh if heap.index.path_of.get(s.id) not in look_at]
-            await _publish_batch(heap, states, look_at)
+            states = [s for s in fresh if heap.index.path_of.get(s.id) not in rescan]
+            await _publish_batch(heap, states, rescan)
         done += len(states)
         if everything:
             heap.step("writing", done, max(total, done))
@@ -84,25 +85,27 @@ async def publish(heap: HeapContext, look_at: set[str], *, everything: bool = Fa
 
 
 async def _publish_batch(
-    heap: HeapContext, states: Sequence[BlockState], look_at: set[str]
+    heap: HeapContext, states: Sequence[BlockState], rescan: set[str]
 ) -> None:
     if any(
-        s.deleted_at_ms is None and s.id not in heap.places and s.id not in heap.index.path_of
+        s.deleted_at_ms is None
+        and s.id not in heap.layout.places
+        and s.id not in heap.index.path_of
         for s in states
     ):
         await plan_places(heap)
-    places = heap.places
-    states = [s for s in await unhidden(heap, states, places) if _is_free(heap, s, places)]
+    places = heap.layout.places
+    states = [s for s in await without_hidden(heap, states, places) if _is_free(heap, s, places)]
     gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
-    await remove(heap, await removable(heap, gone), look_at)
+    await remove_deleted(heap, await allowed_removals(heap, gone), rescan)
     live = [s for s in states if s.deleted_at_ms is None and s.kind != "tag"]
     await make_folders(heap, live, places)
-    await _write_files(heap, [s for s in live if s.kind == "file"], places, look_at)
-    await _write_notes(heap, [s for s in live if s.kind == "document"], places, look_at)
+    await _write_files(heap, [s for s in live if s.kind == "file"], places, rescan)
+    await _write_notes(heap, [s for s in live if s.kind == "document"], places, rescan)
 
 
 def _is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
-    """Whether nobody else stands in a block's place: who does could not be moved yet."""
+    """Return whether no other block is at a block's path; one that is could not be moved yet."""
     path = heap.index.path_of.get(state.id) or places.get(state.id)
     entry = heap.index.entries.get(path or "")
     return entry is None or entry.block_id == state.id
@@ -112,9 +115,9 @@ def _is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -
 
 
 async def _write_files(
-    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
+    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str], rescan: set[str]
 ) -> None:
-    """Blocks that are only a file: their content is fetched by ``transfers``."""
+    """Move and enter the contents of file blocks; ``transfers`` downloads them."""
     for state in states:
         rows = await heap.db.read(lambda tx, i=state.id: blocks.log(tx, i))  # type: ignore[misc]
         try:
@@ -129,11 +132,11 @@ async def _write_files(
         changes: list[EntryRow] = []
         done = True
         if path is not None:
-            holding = Holding(state.id, "file", path, files)
-            changes, done = await show_files(heap, holding, look_at)
+            holding = AttachmentOwner(state.id, "file", path, files)
+            changes, done = await place_attachments(heap, holding, rescan)
         await commit_entries(heap, state.id, changes, stale=not done)
     if states:
-        heap.to_transfer.set()
+        heap.wake.transfer.set()
 
 
 async def _trouble(heap: HeapContext, block: BlockId, reason: str) -> None:
@@ -145,7 +148,7 @@ async def _trouble(heap: HeapContext, block: BlockId, reason: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """A stale note, its replica and what stands in its file."""
+    """A stale note, its replica's content, and what is in its file."""
 
     state: BlockState
     path: str
@@ -157,14 +160,14 @@ class _Loaded:
 
 
 async def _write_notes(
-    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str], look_at: set[str]
+    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str], rescan: set[str]
 ) -> None:
     loaded = await _load(heap, states, places)
     attachments: dict[BlockId, list[EntryRow]] = {}
     left: set[BlockId] = set()
     for note in loaded:
-        holding = Holding(note.state.id, "note", note.path, note.fields.files, note.files)
-        attachments[note.state.id], done = await show_files(heap, holding, look_at)
+        holding = AttachmentOwner(note.state.id, "note", note.path, note.fields.files, note.files)
+        attachments[note.state.id], done = await place_attachments(heap, holding, rescan)
         if not done:
             left.add(note.state.id)
     composed = await offload(lambda: [_compose(heap, n, attachments[n.state.id]) for n in loaded])
@@ -177,16 +180,16 @@ async def _write_notes(
         is_changed = draft.is_new or draft.path not in heap.index.stats
         (changed if is_changed else unchanged).append(draft)
     if changed:
-        # Known before it stands there: after a kill in between, an edit of it finds its base.
+        # Store the texts as planned first: after a kill in between, an edit finds its base.
         await heap.db.write(lambda tx: plan_texts(tx, changed))
     rows = [row for changed_rows in attachments.values() for row in changed_rows]
-    await write_planned(heap, changed, look_at, unchanged, rows, left)
+    await write_planned(heap, changed, rescan, unchanged, rows, left)
 
 
 async def _load(
     heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str]
 ) -> list[_Loaded]:
-    """The notes' replicas; those that can't be loaded or placed become problems."""
+    """Return the notes with their replicas' content; failures become problems."""
 
     def read(tx: Tx) -> list[tuple[BlockState, list[bytes], Rendition | None]]:
         return [
@@ -199,7 +202,7 @@ async def _load(
     ) -> tuple[Replica, _Loaded] | tuple[BlockId, str]:
         path = heap.index.path_of.get(state.id) or places.get(state.id)
         if path is None:
-            return state.id, "no place in the folder was found for this note"
+            return state.id, "no path in the folder was found for this note"
         try:
             with heap.at_work.on(state.id):
                 replica = held.get(state.id) or Replica.load(updates, heap.client_id)
@@ -225,7 +228,7 @@ async def _load(
 def _compose(
     heap: HeapContext, note: _Loaded, attachments: Sequence[EntryRow]
 ) -> Draft | tuple[BlockId, str]:
-    """The note's next text, or the block and its trouble; runs in a thread."""
+    """Return the note's next text, or the block and its problem; runs in a thread."""
     state = note.state
     values = front_values(heap.index, state, note.path, note.fields)
     new_files = {e.key: e.path for e in attachments if e.key is not None}

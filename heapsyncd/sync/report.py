@@ -1,4 +1,4 @@
-"""What is told of a mirror while it runs: states, problems, progress, the verdict of a pass."""
+"""The status of a running mirror: states, problems, progress, and the verdict of a pass."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Problem
 
 PENDING_SHOWN: Final = 100
-"""So many pending notes are told by name, in each direction; the numbers count them all."""
+"""At most this many pending notes are listed in each direction; the counts include all."""
 
 State = Literal["in sync", "syncing", "offline", "sign-in needed", "error"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a person wants back.
+class RestoreRequest:
+    """What a person wants restored.
 
     Args:
         paths: absolute; each may be given in several spellings.
-        number: the version; None: the newest that says something else than the file.
-        trash: whether deleted notes are meant, not versions.
+        number: the version; None: the newest that differs from the file.
+        trash: restore deleted notes instead of versions.
     """
 
     paths: tuple[str, ...]
@@ -31,10 +31,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One step of work that takes a while, for a progress bar.
+    """A step of longer work, for a progress bar.
 
-    ``label`` names the heap and the work; ``done`` of ``total`` are notes or bytes, as ``unit``
-    says.
+    ``label`` names the heap and the work; ``done`` and ``total`` count notes or bytes (``unit``).
     """
 
     label: str
@@ -45,7 +44,7 @@ class Progress:
 
 @dataclass(slots=True)
 class HeapReport:
-    """What ``status`` says of one heap; the mirror keeps it current."""
+    """The status of one heap, kept up to date by its mirror."""
 
     id: HeapId
     title: str
@@ -55,24 +54,27 @@ class HeapReport:
     pending_down: int = 0
     held_deletions: int = 0
     pending: list[dict[str, str]] = field(default_factory=list)
-    """The first of what is pending, with its path, direction (``up``, ``down``) and reason."""
+    """The first pending notes: path, direction (``up``, ``down``) and reason."""
     notices: list[str] = field(default_factory=list)
     transfers: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    watch_problem: str | None = None
+    """Why the folder is polled instead of watched; None: it is watched."""
     reading: bool = False
-    """Whether changes of the folder are being looked at."""
-    ails: dict[str, str] = field(default_factory=dict)
-    """Why the whole heap is held up (folder missing, 403 …), by the work that met it."""
+    """Whether changes of the folder are still being read."""
+    blockers: dict[str, str] = field(default_factory=dict)
+    """Why the whole heap is not synced (folder missing, 403 ...), by the kind of work that failed.
+    """
 
     @property
     def error(self) -> str | None:
-        """All that holds the whole heap up; None when nothing does."""
-        return "; ".join(dict.fromkeys(self.ails.values())) or None
+        """Return why the whole heap is not synced; None if it is."""
+        return "; ".join(dict.fromkeys(self.blockers.values())) or None
 
     def as_dict(self) -> dict[str, Any]:
-        """The heap's object in ``status --json``."""
-        ails = dict.fromkeys(self.ails.values())
-        problems = [*(Problem(self.folder, reason) for reason in ails), *self.problems]
+        """Return the heap's object in ``status --json``."""
+        blockers = dict.fromkeys(self.blockers.values())
+        problems = [*(Problem(self.folder, reason) for reason in blockers), *self.problems]
         return {
             "id": self.id,
             "title": self.title,
@@ -88,8 +90,8 @@ class HeapReport:
         }
 
     def left(self) -> list[str]:
-        """What keeps this heap from being in sync, one line each, empty when nothing does."""
-        lines = [f"{self.title}: {reason}" for reason in dict.fromkeys(self.ails.values())]
+        """Return what keeps this heap from being in sync, one line each."""
+        lines = [f"{self.title}: {reason}" for reason in dict.fromkeys(self.blockers.values())]
         if self.reading:
             lines.append(f"{self.title}: changes in the folder are being read")
         if self.pending_up:
@@ -105,16 +107,18 @@ class HeapReport:
             lines.append(f"{self.title}: {len(self.transfers)} file transfers unfinished")
         return [*lines, *self._lines(minor=False)]
 
-    def told(self) -> list[str]:
-        """What is worth telling although nothing is left undone for it, one line each."""
+    def minor(self) -> list[str]:
+        """Return the minor problems, one line each: nothing is left undone for them."""
         return self._lines(minor=True)
 
     def _lines(self, *, minor: bool) -> list[str]:
         return [f"{self.title}/{p.path}: {p.reason}" for p in self.problems if p.minor is minor]
 
 
-def shown(pending: Iterable[Pending], paths: Mapping[BlockId, str]) -> list[dict[str, str]]:
-    """What is pending, by path, as in ``status --json``."""
+def pending_as_dicts(
+    pending: Iterable[Pending], paths: Mapping[BlockId, str]
+) -> list[dict[str, str]]:
+    """Return pending notes as in ``status --json``."""
     return [
         {
             "path": paths.get(p.id, p.title),
@@ -127,13 +131,14 @@ def shown(pending: Iterable[Pending], paths: Mapping[BlockId, str]) -> list[dict
 
 @dataclass(slots=True)
 class Report:
-    """One account's status, kept current by its mirror, read by ``status``, the progress bar and
-    systemd.
+    """One account's status, kept up to date by its mirror.
+
+    Read by ``status``, the progress bar and systemd.
 
     Args:
         name: the account's name in the configuration.
-        progress: called with each step of longer work; None when nobody looks.
-        beat: called whenever the sync loop is alive and getting on (feeds the watchdog).
+        progress: called with each step of longer work; None when nobody shows it.
+        beat: called while the sync loops make progress; feeds the watchdog.
     """
 
     name: str
@@ -141,28 +146,29 @@ class Report:
     beat: Callable[[], None] | None = None
     connected: bool = False
     ready: bool = False
-    """Whether the first pass over folder and server is through."""
+    """Whether the first pass over folder and server is complete."""
     refused: bool = False
     error: str | None = None
     unmatched: str | None = None
-    """Which of the heaps that the configuration asks for are not there; None: all are."""
+    """Which heaps of the configuration do not exist; None: all do."""
     heaps: dict[HeapId, HeapReport] = field(default_factory=dict)
     deletions: Callable[[str | None], Awaitable[list[dict[str, Any]]]] | None = None
-    """What is held of each heap (``decisions.ask``), after an answer has been given, if any; None
-    while no mirror runs."""
+    """List each heap's held deletions, after storing a decision if one is given.
+
+    See ``decisions.held_deletions``. None while no mirror runs."""
 
     fetch: Callable[[Sequence[str]], Awaitable[list[dict[str, Any]]]] | None = None
-    """Have contents fetched that stay on the server otherwise; None while no mirror runs."""
+    """Mark contents for download, and return their progress; None while no mirror runs."""
 
-    restore: Callable[[Wanted], Awaitable[list[dict[str, Any]]]] | None = None
-    """Put earlier texts and deleted notes back; None while no mirror runs."""
+    restore: Callable[[RestoreRequest], Awaitable[list[dict[str, Any]]]] | None = None
+    """Restore earlier versions and deleted notes; None while no mirror runs."""
 
     recount: Callable[[], Awaitable[None]] | None = None
-    """Bring this report up to date with the cache; None while no mirror runs."""
+    """Update this report from the cache; None while no mirror runs."""
 
     @property
     def state(self) -> State:
-        """One word for the account; "in sync" only when every heap says so and the link stands."""
+        """Return the account's state; "in sync" only if connected and every heap is in sync."""
         if self.refused:
             return "sign-in needed"
         wrong = self.error or self.unmatched
@@ -175,7 +181,7 @@ class Report:
         return "in sync"
 
     def snapshot(self) -> dict[str, Any]:
-        """The account's object in ``status --json``."""
+        """Return the account's object in ``status --json``."""
         return {
             "name": self.name,
             "state": self.state,
@@ -184,23 +190,23 @@ class Report:
         }
 
     def step(self, progress: Progress) -> None:
-        """Pass progress on to whoever looks."""
+        """Pass a step of progress on."""
         if self.progress:
             self.progress(progress)
 
     def alive(self) -> None:
-        """The sync loop got on."""
+        """Report that the sync loops make progress."""
         if self.beat:
             self.beat()
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a pass ended."""
+    """The result of a pass."""
 
     state: State
     exit_code: int
     left: tuple[str, ...] = ()
     """A line for everything that is not in sync."""
-    told: tuple[str, ...] = ()
-    """What else is worth telling: odd files that are never mirrored, for one."""
+    minor: tuple[str, ...] = ()
+    """A line for every minor problem, such as files that are never mirrored."""

@@ -1,11 +1,11 @@
-"""The markdown view: one kind of tree for a parsed file and for a document.
+"""Define the markdown view: one kind of tree for a parsed file and for a document.
 
-``P(text)`` (markdown.parse) and ``V(document)`` (document.tree) both yield it, so that they can
-be compared: a file shows a document's state if and only if the two trees are equal. Equality
-and hash look only at what markdown can say; where a node came from (``path``, ``span``,
+``markdown.read`` parses a file to it and ``document.view`` shows a document as it, so that they
+can be compared: a file shows a document's state if and only if the two trees are equal. Equality
+and hash cover only what markdown can express; where a node came from (``path``, ``span``,
 ``pieces``) is carried along and never compared.
 
-Block kinds and what they hold:
+Block kinds and their content:
 
 =============  =============================  ==========================================
 kind           attrs                          content
@@ -24,15 +24,16 @@ table          -                              children: row; first row is the he
 row            -                              children: cell, as many in each row
 cell           -                              inline
 files          -                              attr ``keys``: files_v0 keys, a line each, not empty
-opaque         label, digest (6 hex)          -  (a node markdown can't say)
+opaque         label, digest (6 hex)          -  (a node that markdown cannot express)
 =============  =============================  ==========================================
 
-Canonical form (``inline`` makes it, both sides use it): adjacent runs with equal marks are one;
-no empty run; no whitespace at a mark's edge, at either end of the block or beside a break; a
-paragraph without inline is left out. Runs marked ``code`` are exact: their whitespace is text. So
-are NBSP and the other Unicode spaces everywhere. Text holds no newline, CR or NUL; an opaque's
-label (the node's name, then all words in it) is as ``opaque_label`` leaves it; titles, alt texts
-and labels as ``one_spaced``, targets as ``destination``, a code's language as ``language``.
+Canonical form (made by ``inline``, used by both sides): adjacent runs with equal marks are one;
+no run is empty; there is no whitespace at a mark's edge, at either end of the block or beside a
+break; a paragraph without inline content is left out. The whitespace of ``code`` runs is text, and
+so are NBSP and the other Unicode spaces everywhere. Text contains no newline, CR or NUL. These
+functions make the form of attributes: of an opaque node's label (the node's name, then all
+words in it) ``opaque_label``; titles, alt texts and other labels ``one_spaced``; targets
+``destination``; a code block's language ``language``.
 """
 
 from heapsyncd.tree.canonical import (
@@ -44,7 +45,9 @@ from heapsyncd.tree.canonical import (
     opaque_label,
 )
 from heapsyncd.tree.nodes import (
+    CONTAINERS,
     DEEPEST,
+    LEAVES,
     LISTS,
     MOST_EMPTY_CELLS,
     Atom,
@@ -66,7 +69,9 @@ from heapsyncd.tree.nodes import (
 )
 
 __all__ = [
+    "CONTAINERS",
     "DEEPEST",
+    "LEAVES",
     "LISTS",
     "MOST_EMPTY_CELLS",
     "Atom",

@@ -1,4 +1,4 @@
-"""The canonical form of inline content and of an opaque node's label."""
+"""Make the canonical form of inline content and of attributes."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,14 +11,14 @@ _BLANK = " \t\n\r\f\v"
 
 
 def is_blank(item: Inline) -> bool:
-    """Whether the item is nothing but whitespace that has no meaning at an edge."""
+    """Tell whether an item is only whitespace, which has no meaning at an edge."""
     return isinstance(item, Text) and not item.text.strip(_BLANK) and not _is_code(item.marks)
 
 
 def inline(items: Iterable[Inline]) -> tuple[Inline, ...]:
-    """The canonical form of inline content (see the module's docstring), pieces kept right.
+    """Return inline content in canonical form (see the package's docstring), with right pieces.
 
-    Text must not hold newlines (the caller turns them into breaks or spaces).
+    Text must not contain newlines: the caller turns them into breaks or spaces.
     """
     given = tuple(items)
     if _is_canonical(given):
@@ -34,7 +34,7 @@ def inline(items: Iterable[Inline]) -> tuple[Inline, ...]:
 
 
 def _is_canonical(items: tuple[Inline, ...]) -> bool:
-    """Whether content is plainly canonical; False may also mean that it takes a closer look."""
+    """Tell whether content is obviously canonical; False is inconclusive."""
     marks: Marks | None = None
     for item in items:
         if not isinstance(item, Text):
@@ -56,7 +56,7 @@ def _is_canonical(items: tuple[Inline, ...]) -> bool:
 
 
 def _is_code(marks: Marks) -> bool:
-    # Asked of every run: a generator would cost more than all the rest.
+    # Called for every run: a generator would cost more than the rest of ``inline``.
     for mark in marks:  # noqa: SIM110
         if mark.kind == "code":
             return True
@@ -64,9 +64,9 @@ def _is_code(marks: Marks) -> bool:
 
 
 def _blanks_apart(items: Iterable[Inline]) -> list[Inline]:
-    """Cut the whitespace at both ends of every marked run off into runs of its own.
+    """Split the whitespace at both ends of every marked run into runs of its own.
 
-    Code runs stay whole: what stands in them is exact.
+    Code runs stay whole: their text is exact.
     """
     flat: list[Inline] = []
     for item in items:
@@ -86,10 +86,10 @@ def _blanks_apart(items: Iterable[Inline]) -> list[Inline]:
 
 
 def _bare_blanks(flat: list[Inline]) -> Iterator[Inline]:
-    """Take off a blank run's marks, but those that the nearest words on both sides have too.
+    """Remove a blank run's marks, except those that the nearest words on both sides have.
 
-    So ``**a** **b**`` keeps its bare space, and bold text with an italic end keeps its bold one.
-    An atom has no marks and so parts what stands around it.
+    So ``**a** **b**`` keeps its bare space, and bold text with an italic end keeps a bold one. An
+    atom has no marks and so separates the words around it.
     """
     after: list[frozenset[Mark]] = []
     seen: frozenset[Mark] = frozenset()
@@ -121,7 +121,7 @@ def _trim(items: list[Inline]) -> list[Inline]:
             end = len(item.text.rstrip(_BLANK))
         if start < end:
             out.append(item if (start, end) == (0, len(item.text)) else item.cut(start, end))
-    # A run that vanished may have laid bare the whitespace of its neighbour.
+    # A run that was dropped may have put its neighbour's whitespace at an edge.
     return out if len(out) == len(items) else _trim(out)
 
 
@@ -133,26 +133,26 @@ def _is_edge(items: list[Inline], k: int) -> bool:
 
 
 def destination(href: str) -> str:
-    """The canonical form of a link's or image's target: no control characters."""
+    """Return a link's or image's target in canonical form: control characters percent-encoded."""
     return re.sub(r"[\x00-\x1f\x7f]", lambda m: f"%{ord(m[0]):02X}" if m[0] != "\0" else "", href)
 
 
 def one_spaced(text: str) -> str:
-    """The canonical form of a title, an alt text or a label: on one line, without edges.
+    """Return a title, alt text or label in canonical form: one line, stripped.
 
-    Whitespace that holds a newline becomes one space.
+    Whitespace that contains a newline becomes one space.
     """
     return re.sub(r"(?<![ \t])[ \t]*+[\r\n]++\s*+", " ", text.replace("\0", "")).strip()
 
 
 def language(text: str) -> str:
-    """The canonical form of a code's language: one word, or none."""
+    """Return a code block's language in canonical form: its first word, or ''."""
     words = text.replace("\0", "").split()
     return words[0] if words else ""
 
 
 def opaque_label(text: str, longest: int | None = 80) -> str:
-    """The canonical form of an opaque's label: what an HTML comment on one line can carry.
+    """Return an opaque node's label in canonical form: what a one-line HTML comment can hold.
 
     Single spaces, no run of hyphens, no ``<`` or ``>``, not empty, at most ``longest`` characters.
     """

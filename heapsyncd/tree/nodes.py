@@ -1,7 +1,7 @@
-"""The values: marks, runs, atoms, blocks, and where they came from.
+"""Define the values of a view: marks, runs, atoms, blocks, and their positions in the source.
 
-They are never changed once made. They are not ``frozen`` for one reason: making a frozen one takes
-three times as long, and a note is some hundreds of them.
+They are never changed once made. They are not ``frozen`` because making a frozen one takes three
+times as long, and a note consists of some hundreds of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,19 +32,23 @@ Attrs = tuple[tuple[str, Scalar], ...]
 
 LISTS = frozenset({"bullet_list", "ordered_list", "todo_list"})
 """The kinds of lists."""
+LEAVES = frozenset({"paragraph", "heading", "code", "cell"})
+"""Kinds whose content is inline (a code block's is one text)."""
+CONTAINERS = LISTS | {"quote", "item", "table", "row"}
+"""Kinds that say nothing when nothing is in them."""
 
 DEEPEST = 100
-"""So many containers (quotes, lists, items) stand one in another, in files and in documents."""
+"""The most containers (quotes, lists, items) nested in one another, in files and in documents."""
 MOST_EMPTY_CELLS = 20_000
-"""A table with more of them, once its rows are even, is none: a long row beside many short ones
-would take all memory. Files and documents draw the line at the same place, or one could not show
-the other.
+"""A table with more empty cells, once its rows are padded, is not shown as one: a long row beside
+many short ones would take all memory. Files and documents use the same limit, or one could not
+show the other.
 """
 
 
 @dataclass(slots=True, order=True, unsafe_hash=True)
 class Mark:
-    """A mark markdown can say; ``href`` and ``title`` belong to ``link``."""
+    """A mark that markdown can express; ``href`` and ``title`` belong to ``link``."""
 
     kind: MarkType
     href: str = ""
@@ -52,18 +56,18 @@ class Mark:
 
 
 Marks = tuple[Mark, ...]
-"""Sorted, without repetition."""
+"""Marks in order, without repetition."""
 
 
 @dataclass(slots=True, unsafe_hash=True)
 class Piece:
-    """Where part of a run came from: what follows ``at`` stands at ``offset`` in ``path``.
+    """The source position of part of a run: what follows ``at`` is at ``offset`` in ``path``.
 
-    For a document: ``path`` are the child indexes from the root fragment to the XmlText,
-    ``offset`` is in UTF-8 bytes. For a file: ``path`` is empty, ``offset`` is in bytes of the
-    source, and a character written otherwise than it reads (an entity, a wrapped line's newline)
-    is a piece of its own. A run has one piece per stretch without anything hidden (an escape, a
-    hidden character, another XmlText) in between.
+    For a document, ``path`` is the child indexes from the root fragment to the XmlText, and
+    ``offset`` counts UTF-8 bytes in it. For a file, ``path`` is empty and ``offset`` counts bytes
+    of the source; a character that is written otherwise than it reads (an entity, the newline of a
+    wrapped line) is a piece of its own. A run has one piece for each stretch without anything
+    hidden in between (an escape, a hidden character, another XmlText).
     """
 
     at: int
@@ -88,13 +92,13 @@ class Text:  # noqa: PLW1641 -- it has its hash from unsafe_hash
     pieces: tuple[Piece, ...] = field(default=(), compare=False, repr=False)
 
     def __eq__(self, other: object) -> bool:
-        # As generated, without the tuples: runs are compared all the time.
+        # As generated, but without building tuples: runs are compared very often.
         if other.__class__ is not Text:
             return NotImplemented
         return self.text == other.text and self.marks == other.marks
 
     def cut(self, start: int, end: int) -> "Text":
-        """The characters ``start`` to ``end``, pieces moved along."""
+        """Return the characters ``start`` to ``end``, with their pieces."""
         pieces = []
         for k, p in enumerate(self.pieces):
             stop = self.pieces[k + 1].at if k + 1 < len(self.pieces) else len(self.text)
@@ -105,7 +109,7 @@ class Text:  # noqa: PLW1641 -- it has its hash from unsafe_hash
         return Text(self.text[start:end], self.marks, tuple(pieces))
 
     def join(self, other: "Text") -> "Text":
-        """This run followed by another, under this one's marks."""
+        """Return this run followed by another, with this one's marks."""
         n = len(self.text)
         more = tuple(Piece(p.at + n, p.path, p.offset) for p in other.pieces)
         return Text(self.text + other.text, self.marks, self.pieces + more)
@@ -113,10 +117,10 @@ class Text:  # noqa: PLW1641 -- it has its hash from unsafe_hash
 
 @dataclass(slots=True, unsafe_hash=True)
 class Atom:
-    """An inline thing that is not text.
+    """An inline item that is not text.
 
-    ``break``: no attrs. ``image``: src, alt, title. ``mention``: id (block), label (None: the
-    note's own name). ``opaque``: label, digest.
+    ``break``: no attrs. ``image``: src, alt, title. ``mention``: id (of the block), label (None:
+    the note's own name). ``opaque``: label, digest.
     """
 
     kind: AtomType
@@ -125,7 +129,7 @@ class Atom:
     span: Span | None = field(default=None, compare=False, repr=False)
 
     def get(self, name: str) -> Scalar:
-        """The attribute's value, None when absent."""
+        """Return the attribute's value; None when absent."""
         for key, value in self.attrs:
             if key == name:
                 return value
@@ -139,8 +143,9 @@ Inline = Text | Atom
 class Block:
     """A block node, compared by kind, attrs and content.
 
-    ``path`` and ``span`` say where it came from: child indexes from the document's root; the bytes
-    of the source from the block's first to the end of its last line, without that line's newline.
+    ``path`` and ``span`` are its source position: the child indexes from the document's root; the
+    bytes of the source from the block's first to the end of its last line, without that line's
+    newline.
     """
 
     kind: BlockType
@@ -152,13 +157,12 @@ class Block:
     span: Span | None = field(default=None, repr=False)
     cached_hash: int = field(init=False, repr=False, default=0)
     equal: object | None = field(init=False, repr=False, default=None)
-    """What blocks share that were found equal: a note's text and its document are compared over
-    and over, and little of them changes.
+    """A token shared by blocks that were found equal. A note's text and its document are compared
+    again and again, and little of them changes.
     """
 
     def __hash__(self) -> int:
-        # Computed when first asked for, from the leaves up: no recursion, trees may be deeper than
-        # Python's stack.
+        # Computed on first access, from the leaves up: trees may be deeper than Python's stack.
         todo = [self] if not self.cached_hash else []
         while todo:
             block = todo[-1]
@@ -193,14 +197,14 @@ class Block:
         return True
 
     def get(self, name: str) -> Scalar:
-        """The attribute's value, None when absent."""
+        """Return the attribute's value; None when absent."""
         for key, value in self.attrs:
             if key == name:
                 return value
         return None
 
     def with_children(self, children: Sequence["Block"]) -> "Block":
-        """The same node with other children."""
+        """Return the same node with other children."""
         return Block(
             self.kind,
             self.attrs,
@@ -212,7 +216,7 @@ class Block:
         )
 
     def walk(self) -> Iterator["Block"]:
-        """This block and everything below it, in document order."""
+        """Yield this block and everything below it, in document order."""
         todo = [self]
         while todo:
             block = todo.pop()
@@ -220,13 +224,15 @@ class Block:
             todo += reversed(block.children)
 
     def words(self) -> str:
-        """All text below this block, blocks separated by newlines; for similarity and search."""
+        """Return all text below this block, blocks separated by newlines; for similarity and
+        search.
+        """
         if not self.children:
             return _own_words(self)
         return "\n".join([t for t in map(_own_words, self.walk()) if t])
 
     def all_words(self) -> str:
-        """As ``words``, and the words inside of what markdown can't say, from its labels."""
+        """Return ``words`` and the words in the labels of nodes that markdown cannot express."""
         opaque = [item for block in self.walk() for item in (block, *block.inline)]
         unsaid = [words for item in opaque if (words := _unsaid_words(item))]
         return "\n".join([self.words(), *unsaid])
@@ -237,7 +243,7 @@ def _own_words(block: Block) -> str:
 
 
 def _unsaid_words(item: Block | Inline) -> str:
-    """The words in an opaque's label, which come after the name of its node."""
+    """Return the words in an opaque node's label, which follow the node's name."""
     if isinstance(item, Text) or item.kind != "opaque":
         return ""
     return str(item.get("label")).partition(" ")[2]
@@ -248,7 +254,7 @@ def _same_but_children(a: Block, b: Block) -> bool:
         return False
     if (a.attrs or b.attrs) and (a.attrs != b.attrs or _types(a) != _types(b)):
         return False
-    # As ``a.inline == b.inline`` says, without a call for each run: it is asked of every text.
+    # Equals ``a.inline == b.inline``, without a call for each run, since it runs for every text.
     for x, y in zip(a.inline, b.inline, strict=True):
         if x.__class__ is Text and y.__class__ is Text:
             if x.text != y.text or x.marks != y.marks:
@@ -259,22 +265,22 @@ def _same_but_children(a: Block, b: Block) -> bool:
 
 
 def _types(block: Block) -> list[type]:
-    """The attributes' types: True must not pass for 1, which it equals."""
+    """Return the types of the attributes: True equals 1 but must not compare as equal."""
     return [type(value) for _, value in block.attrs]
 
 
 def attrs(**values: Scalar) -> Attrs:
-    """Attributes in their canonical order (by name)."""
+    """Make attributes in canonical order (by name)."""
     return tuple(sorted(values.items()) if len(values) > 1 else values.items())
 
 
 def marks(*items: Mark) -> Marks:
-    """Marks in their canonical order."""
+    """Make marks in canonical order."""
     return tuple(sorted(set(items))) if len(items) > 1 else items
 
 
 def plain(item: Inline) -> str:
-    """An inline item as text: a break is a newline, an image its alt, a mention its label."""
+    """Return an item as text: a break is a newline, an image its alt, a mention its label."""
     if isinstance(item, Text):
         return item.text
     if item.kind == "break":

@@ -1,4 +1,4 @@
-"""A server's address."""
+"""Parse a server's address."""
 
 from yarl import URL
 
@@ -6,14 +6,18 @@ from heapsyncd.errors import ConfigError
 
 
 def server_url(text: str) -> URL:
-    """The server's address from a configuration; ConfigError when it is none."""
+    """Parse the server's address from a configuration.
+
+    Raises:
+        ConfigError: it is not an http(s) address, or contains a user name or password.
+    """
     try:
         url = URL(text.strip())
         usable = url.scheme in {"http", "https"} and bool(url.host)
     except ValueError as error:
-        raise ConfigError(f"server {text!r} is no address; it should read https://…") from error
+        raise ConfigError(f"server {text!r} is not an address; write https://…") from error
     if not usable:
-        raise ConfigError(f"server {text!r} is no address; it should read https://…")
+        raise ConfigError(f"server {text!r} is not an address; write https://…")
     if url.user or url.password:
-        raise ConfigError("server: an address must not hold a user name or password")
+        raise ConfigError("server: the address must not contain a user name or password")
     return url.with_query(None).with_fragment(None)

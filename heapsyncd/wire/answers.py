@@ -1,8 +1,7 @@
-"""What an HTTP answer means, before anybody looks at its content; pure.
+"""Interpret an HTTP answer before its content: statuses become errors once, here. Pure.
 
-A status becomes an error once, here. A server is *proven* when it has answered JSON before:
-until then a page of HTML says that this is no Heaper server, afterwards it is a proxy or a
-captive portal that will go away.
+A server is *proven* once it has answered JSON. Before that, a page of HTML means that this is no
+Heaper server; afterwards, that a proxy or captive portal is in the way for a while.
 """
 
 import math
@@ -31,20 +30,20 @@ _QUOTED_CHARS = 200
 
 @dataclass(frozen=True, slots=True)
 class Most:
-    """How much an answer may be."""
+    """The bounds of an answer."""
 
     size_bytes: int
     commas: int
-    """About as many values; those inside of texts count too."""
+    """The most commas, about the number of values; those inside strings count, too."""
 
 
 USUAL = Most(1 << 20, 1 << 20)
-"""For an answer that is not known to be longer, and for every refusal."""
+"""The bounds of an answer that is not known to be longer, and of every refusal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer, as far as it was read."""
+    """A received answer."""
 
     where: str
     """Method, path and host, for messages."""
@@ -56,16 +55,16 @@ class Answer:
 
 
 def check(answer: Answer, *, proven: bool, now: datetime | None = None) -> None:
-    """Raise the error a status stands for; a 2xx passes (PROTOCOL §3).
+    """Raise the error that a status stands for; 2xx passes (PROTOCOL §3).
 
     Args:
-        answer: what came.
+        answer: the answer.
         proven: whether this server has answered JSON before.
-        now: the wall clock, against which a Retry-After date is read.
+        now: the wall clock, to interpret a Retry-After date.
 
     Raises:
-        Unauthorised: 401, for the session alone.
-        TooFast: 429. ServerTrouble: 5xx, 408, or a redirect of a proven server.
+        Unauthorised: 401; only the session handles it.
+        TooFast: 429. ServerTrouble: 5xx, 408, 425, or a redirect of a proven server.
         NotHeaper: a redirect, a page, or no such route, of a server that is not proven.
         RequestRefused: any other 4xx.
     """
@@ -96,18 +95,20 @@ def _redirected(answer: Answer, *, proven: bool) -> NoReturn:
 
 
 def decode(answer: Answer, shape: type[_T], *, proven: bool) -> _T:
-    """Read a 2xx answer's JSON as ``shape``.
+    """Decode a 2xx answer's JSON as ``shape``.
 
     Raises:
-        NotHeaper, ServerTrouble: it is no JSON (see the module).
+        NotHeaper, ServerTrouble: it is not JSON; which of them depends on ``proven``.
         ProtocolError: it is JSON of another shape.
     """
     try:
         return msgspec.json.decode(answer.body, type=shape)
     except msgspec.ValidationError as error:
-        raise ProtocolError(f"{answer.where}: an answer of an unknown shape ({error})") from error
+        raise ProtocolError(
+            f"{answer.where}: the answer has an unknown shape ({error})"
+        ) from error
     except RecursionError as error:
-        raise ProtocolError(f"{answer.where}: an answer nested too deeply") from error
+        raise ProtocolError(f"{answer.where}: the answer is nested too deeply") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _no_json(answer, proven=proven) from error
 
@@ -135,7 +136,7 @@ class _Error(msgspec.Struct):
 
 
 def _said(body: bytes | bytearray) -> str:
-    """The server's own words for a message, on one line and not too long."""
+    """Return the server's own error text for a message, on one line and shortened; '' if none."""
     try:
         text = msgspec.json.decode(body, type=_Error).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -145,16 +146,15 @@ def _said(body: bytes | bytearray) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A server's text on one line, not too long, and without what looks like a token."""
+    """Return a server's text on one line, shortened, without what looks like a token."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return hide(line)[:_QUOTED_CHARS]
 
 
 def retry_after_s(value: str | None, now: datetime) -> float | None:
-    """Read Retry-After, seconds or an HTTP date, as seconds from now; None when absent or
-    senseless.
+    """Parse Retry-After (seconds or an HTTP date) to seconds from now; None if absent or invalid.
 
-    At most an hour: a server's mistake must not silence us for good.
+    At most an hour, so that a server's mistake does not stop syncing for good.
     """
     if value is None:
         return None

@@ -1,13 +1,12 @@
-"""The clock of waiting and expiry."""
+"""Provide the clock for waiting and expiry."""
 
 import time
 
 
 def boot_clock_s() -> float:
-    """Monotonic seconds that go on while the machine is suspended, where the system has such a
-    clock.
+    """Return monotonic seconds that include the time the machine was suspended, if supported.
 
-    A token and a silent link age during a suspend; with this clock the first look after it knows.
+    Tokens and silent links age during a suspend; with this clock that shows right after it.
     """
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)

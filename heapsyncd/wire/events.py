@@ -1,4 +1,4 @@
-"""A bounded queue of live events between the socket and who reads them; pure asyncio."""
+"""Queue live events, bounded, between the socket and its reader; asyncio only."""
 
 import asyncio
 from collections import deque
@@ -9,13 +9,13 @@ from heapsyncd.wire.values import LiveEvent, LiveUpdate
 class EventQueue:
     """Events in order; ``put`` waits while too many or too large ones are unread.
 
-    Above the high mark the source pauses, below the low one it resumes: in between nobody is
-    woken for every single event.
+    The source pauses at the high mark and resumes at the low one, so that it is not woken for
+    every single event.
 
     Args:
-        high: how many events pause the source.
-        low: down to how many it stays paused.
-        high_bytes: how many bytes of updates pause it, whatever their number.
+        high: the number of events at which the source pauses.
+        low: the number at which it resumes.
+        high_bytes: the bytes of updates at which it pauses, whatever their number.
     """
 
     def __init__(self, *, high: int = 512, low: int = 128, high_bytes: int = 32 << 20) -> None:
@@ -33,7 +33,7 @@ class EventQueue:
         return not self._room.is_set()
 
     async def put(self, event: LiveEvent) -> None:
-        """Append an event, when there is room."""
+        """Append an event, once there is room."""
         await self._room.wait()
         self._events.append(event)
         self._bytes += _size_bytes(event)
@@ -42,13 +42,13 @@ class EventQueue:
             self._room.clear()
 
     def end(self, failure: BaseException | None = None) -> None:
-        """No event comes after those that are queued; readers then meet ``failure``, or stop."""
+        """End the queue: after the queued events, readers get ``failure``, or stop without one."""
         if self._end is None:
             self._end = failure or StopAsyncIteration()
         self._some.set()
 
     async def get(self) -> LiveEvent:
-        """The next event; StopAsyncIteration, or the failure, after the last one."""
+        """Return the next event; raises StopAsyncIteration, or the failure, after the last one."""
         while not self._events:
             if self._end is not None:
                 raise self._end
@@ -57,7 +57,7 @@ class EventQueue:
         return self._take()
 
     def at_hand(self) -> LiveEvent | None:
-        """The next event if there is one already, None otherwise."""
+        """Return the next event if one is queued, else None."""
         return self._take() if self._events else None
 
     def _take(self) -> LiveEvent:

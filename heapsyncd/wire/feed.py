@@ -1,8 +1,8 @@
-"""The runner of the live link: keeps one socket open while anything is followed.
+"""Run the live link: keep one socket open while anything is followed.
 
-It joins the state machine (``live``) with a socket, the tokens and the reader's questions; it
-decides nothing but when to connect again: after a wait that grows with each link that did not
-last, or as soon as the server is heard elsewhere (``backoff``).
+It connects the state machine (``live``) with a socket, the tokens and the reader's ``opening``. It
+decides only when to connect again: after a wait that grows with each link that did not last, or as
+soon as the server is heard from elsewhere (``backoff``).
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from heapsyncd.backoff import Lane, first_of
 from heapsyncd.errors import HeapsyncdError, Unreachable
 from heapsyncd.ids import BlockId, HeapId, Token
+from heapsyncd.tasks import TaskGroup
 from heapsyncd.wire.clock import boot_clock_s
 from heapsyncd.wire.events import EventQueue
 from heapsyncd.wire.following import Following
@@ -23,7 +24,7 @@ from heapsyncd.wire.values import LiveConnected, LiveDisconnected, LiveEvent
 _E = TypeVar("_E", bound=BaseException)
 
 LASTED_S = 5.0
-"""A link that served a document for this long was a good one: the next wait is short again."""
+"""A link that lasted this long and served a document resets the wait."""
 UNAUTHORIZED = 4401
 """Hocuspocus' close code for a socket whose token is not, or no longer, accepted."""
 
@@ -31,7 +32,7 @@ Opening = Callable[[Sequence[BlockId]], Awaitable[Mapping[BlockId, tuple[int, by
 
 
 class LinkClosed(Unreachable):
-    """The server closed the socket, saying why."""
+    """The server closed the socket with a close code."""
 
     def __init__(self, message: str, code: int | None) -> None:
         super().__init__(message)
@@ -48,30 +49,30 @@ class Socket(Protocol):
         """Send a ping."""
 
     async def receive(self) -> bytes | None:
-        """The next binary message; None for any other sign of life."""
+        """Return the next binary message; None for any other sign of life."""
 
 
 class Tokens(Protocol):
-    """Where tokens come from: ``signin.Session``."""
+    """The source of tokens: ``signin.Session``."""
 
     async def token(self) -> Token:
-        """A valid token."""
+        """Return a valid token."""
 
     def doubt(self, token: Token) -> None:
-        """The server let this token into nothing."""
+        """Report that the server opened no document with this token."""
 
 
 class Feed:
-    """The live feed of one heap; ``run`` works until it is cancelled, iteration gives the events.
+    """The live feed of one heap. ``run`` works until it is cancelled; iteration yields the events.
 
     Args:
-        heap: whose documents.
-        opening: what to open a document with, asked at every opening.
+        heap_id: whose documents.
+        opening: returns what to open documents with; called at every opening.
         connect: opens a socket.
         tokens: the session.
-        lane: says how long to wait between two links.
+        lane: determines how long to wait between two links.
         lost: called when an open socket is gone, before another one is opened.
-        clock_s: a clock that counts a suspended machine's time.
+        clock_s: a clock that includes the time the machine was suspended.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Feed:
         self._to_open = asyncio.Event()
         self._token: Token | None = None
 
-    # What the reader calls
+    # Called by the reader
 
     @property
     def connected(self) -> bool:
@@ -106,43 +107,43 @@ class Feed:
         return self._following.link is not None
 
     def follow(self, blocks: Iterable[BlockId]) -> None:
-        """Set the whole wanted set."""
+        """Replace the set of followed blocks."""
         self._following.follow(blocks, self._clock_s())
         self._stir()
 
     def reopen(self, block: BlockId) -> None:
-        """Open a followed block anew."""
+        """Open a followed block again."""
         self._following.reopen(block)
         self._stir()
 
     def answer(self, block: BlockId, update: bytes) -> None:
-        """Send what the server lacks."""
+        """Send what the server lacks; dropped without a socket."""
         if self._following.link is not None:
             self._following.link.answer(block, update, self._clock_s())
             self._stir()
 
     def send(self, block: BlockId, update: bytes) -> None:
-        """Send a change."""
+        """Send a change; dropped without a socket."""
         if self._following.link is not None:
             self._following.link.update(block, update, self._clock_s())
             self._stir()
 
     def __aiter__(self) -> AsyncIterator[LiveEvent]:
-        """The events, in order."""
+        """Iterate over the events, in order."""
         return self
 
     async def __anext__(self) -> LiveEvent:
-        """The next event; raises what ``opening`` raised, if it did."""
+        """Return the next event; raises what ``opening`` raised."""
         return await self._events.get()
 
     def at_hand(self) -> LiveEvent | None:
-        """The next event if it is here already, None otherwise."""
+        """Return the next event if it has arrived, else None."""
         return self._events.at_hand()
 
-    # What keeps it going
+    # The running link
 
     async def run(self) -> None:
-        """Connect and connect again, until cancelled or until ``opening`` fails."""
+        """Connect, and reconnect when a link ends, until cancelled or until ``opening`` fails."""
         try:
             await self._forever()
         except* _OpeningFailed as group:
@@ -168,14 +169,14 @@ class Feed:
             if link.served and self._clock_s() - started_s >= LASTED_S:
                 lane.worked()
             lane.failed(down)
-            await first_of(*lane.ends(), timeout_s=lane.pause_s())
+            await first_of(*lane.wake_events(), timeout_s=lane.pause_s())
 
     async def _link_once(self, link: LiveLink) -> HeapsyncdError:
         """Open a socket and serve it to its end; returns why it ended."""
         was_connected = False
         down: HeapsyncdError
         try:
-            # First of all a token: without one there is no use for a socket.
+            # Without a token there is no use for a socket.
             await self._tokens.token()
             async with self._connect() as socket:
                 was_connected = True
@@ -196,7 +197,7 @@ class Feed:
         return down
 
     async def _serve(self, link: LiveLink, socket: Socket) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             group.create_task(self._read(link, socket))
             group.create_task(self._write(link, socket))
             group.create_task(self._open(link))
@@ -215,7 +216,7 @@ class Feed:
         if not self._events.full:
             await self._events.put(event)
             return
-        # The reader is slow: nothing is read from the socket, so its silence says nothing.
+        # The reader is slow and the socket is not read, so its silence does not mean it is dead.
         link.listening = False
         await self._events.put(event)
         link.listening = True
@@ -269,15 +270,15 @@ class Feed:
 
 
 class _Idle(HeapsyncdError):
-    """There is nothing to follow: no failure."""
+    """Nothing is followed any more; not a failure."""
 
 
 class _OpeningFailed(Exception):
-    """``opening`` raised; that is the reader's trouble, not the link's."""
+    """``opening`` raised: an error of the reader, not of the link."""
 
 
 def _leaf(group: BaseExceptionGroup[_E]) -> _E:
-    """The first of the exceptions a task group collected."""
+    """Return the first of the exceptions that a task group collected."""
     leaf: _E | BaseExceptionGroup[_E] = group
     while isinstance(leaf, BaseExceptionGroup):
         leaf = leaf.exceptions[0]

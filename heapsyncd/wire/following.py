@@ -1,4 +1,4 @@
-"""What is followed of one heap, whatever becomes of the sockets; pure."""
+"""Track which blocks of one heap are followed, independent of sockets. Pure."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from heapsyncd.wire.live import LiveLink
 
 
 class Following:
-    """The wanted blocks, and the link that is being told of every change of them."""
+    """The followed blocks, and the link that is told every change of them."""
 
     def __init__(self) -> None:
         self._wanted: dict[BlockId, None] = {}
@@ -16,7 +16,7 @@ class Following:
 
     @property
     def link(self) -> LiveLink | None:
-        """The link of the socket at hand; None while there is none."""
+        """The link of the current socket; None while there is none."""
         return self._link
 
     @property
@@ -25,18 +25,18 @@ class Following:
         return len(self._wanted) > len(self._absent)
 
     def attach(self, link: LiveLink) -> None:
-        """A socket is open: everything wanted is to be opened on it."""
+        """Queue all followed blocks on the link of a new socket."""
         self._link = link
         for block in self._wanted:
             if block not in self._absent:
                 link.queue(block)
 
     def detach(self) -> None:
-        """The socket is gone, and with it all that was open."""
+        """Drop the link of a socket that is gone, and with it all open documents."""
         self._link = None
 
     def follow(self, blocks: Iterable[BlockId], now_s: float) -> None:
-        """Set the whole wanted set."""
+        """Replace the set of followed blocks."""
         wanted = dict.fromkeys(blocks)
         before, self._wanted = self._wanted, wanted
         self._absent &= wanted.keys()
@@ -48,14 +48,14 @@ class Following:
                     self._link.queue(block)
 
     def reopen(self, block: BlockId) -> None:
-        """Open a followed block anew; nothing when it is not followed."""
+        """Open a followed block again; ignored for others."""
         if block in self._wanted:
             self._absent.discard(block)
             if self._link is not None:
                 self._link.queue(block)
 
     def absent(self, block: BlockId, now_s: float) -> None:
-        """There is nothing to open for a block, until somebody asks for it again."""
+        """Record that a block cannot be opened until ``reopen`` or another socket asks for it."""
         if block in self._wanted:
             self._absent.add(block)
         if self._link is not None:

@@ -1,9 +1,8 @@
-"""Every assumed shape of a Heaper server's JSON, in this one place (PROTOCOL §2 to §6).
+"""Define every assumed shape of a Heaper server's JSON in this one place (PROTOCOL §2 to §6).
 
-Read tolerantly (unknown fields are ignored, the named alternatives accepted), written strictly.
-When a real server answers otherwise, this is the file that changes. Shapes are msgspec structs;
-the functions turn them into our values, and raise ProtocolError for what the contract does not
-allow.
+Reading is tolerant (unknown fields are ignored, the named alternatives accepted), writing strict.
+If a real server answers otherwise, only this file changes. Shapes are msgspec structs; the
+functions convert them to our values, and raise ProtocolError for what the contract does not allow.
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,35 +41,35 @@ class Instance(msgspec.Struct):
     public_key: Any = None
 
     def key(self) -> str | None:
-        """What the server is known by, whatever its address; None when it does not say."""
+        """Return the key that identifies the server at any address; None when it has none."""
         key = self.public_key
         return key if isinstance(key, str) and 0 < len(key) <= _MAX_KEY_CHARS else None
 
 
 MiB = 1 << 20
 ROWS_MOST = Most(16 * MiB, 1 * MiB)
-"""For lists of heaps, of rows and of changes: a hundred thousand on one page."""
+"""For lists of heaps, rows and changes: a hundred thousand on one page."""
 AUTH_MOST = Most(64 << 10, 1000)
 PULL_BYTES = 96 * MiB
 """A single document may be large, though none is larger than a message of ``/ws``."""
 
 
 def pull_most(asks: int) -> Most:
-    """How much a pull may answer: large texts, but no more values than were asked for."""
+    """Return the bounds of a pull's answer: large texts, but only as many values as asked for."""
     return Most(PULL_BYTES, 64 * (asks + 16))
 
 
 class Challenge(msgspec.Struct):
-    """Answer of create_session; older servers say ``message``."""
+    """Answer of create_session; older servers write ``message``."""
 
     challenge: str | None = None
     message: str | None = None
 
     def text(self) -> str:
-        """What is to be signed."""
+        """Return the text to sign."""
         text = self.challenge or self.message
         if not text:
-            raise ProtocolError("the server's sign-in answer holds no challenge")
+            raise ProtocolError("the server's sign-in answer contains no challenge")
         return text
 
 
@@ -83,14 +82,14 @@ class TokenPair(msgspec.Struct):
     refresh_token: str | None = None
 
     def access(self) -> Token:
-        """The token for every call."""
+        """Return the token for calls."""
         text = self.accessToken or self.access_token
         if not text:
-            raise ProtocolError("the server's sign-in answer holds no access token")
+            raise ProtocolError("the server's sign-in answer contains no access token")
         return Token(text)
 
     def refresh(self) -> Token | None:
-        """The token for refresh_token, once."""
+        """Return the token for refresh_token, which serves once; None if there is none."""
         text = self.refreshToken or self.refresh_token
         return Token(text) if text else None
 
@@ -111,12 +110,12 @@ Heaps = _Heaps | list[_Heap]
 
 
 def decode_heaps(answer: Heaps) -> list[Heap]:
-    """The list of heaps, in any of its three spellings."""
+    """Decode the list of heaps, in any of its three spellings."""
     listed = answer if isinstance(answer, list) else answer.heaps
     if listed is None and isinstance(answer, _Heaps):
         listed = answer.workspaces
     if listed is None:
-        raise ProtocolError("the server's list of heaps holds no list")
+        raise ProtocolError("the server's answer contains no list of heaps")
     return [
         Heap(
             HeapId(ulid(heap.id)),
@@ -153,8 +152,9 @@ class Rows(msgspec.Struct):
 
 
 def decode_row(row: Row, heap_id: HeapId) -> BlockRow:
-    """A row as a value. A kind this version does not know counts as a document: every block has
-    one.
+    """Convert a row to a value.
+
+    A kind that this version does not know counts as a document, since every block has a document.
     """
     kind = cast("BlockKind", row.type) if row.type in _KINDS else "document"
     return BlockRow(
@@ -189,10 +189,10 @@ class Delta(msgspec.Struct):
 
 
 def decode_delta(delta: Delta) -> ChangePage:
-    """One page of the delta feed."""
+    """Convert one page of the delta feed."""
     cursor_ms = ms(delta.timestamp)
     if cursor_ms is None:
-        raise ProtocolError("the server's delta holds no timestamp")
+        raise ProtocolError("the server's delta contains no timestamp")
     return ChangePage(
         tuple(
             Changed(BlockId(ulid(b.id)), version(b.sync_version), block_ms(b.updated_at) or 0)
@@ -222,8 +222,9 @@ class PullPage(msgspec.Struct):
 
 
 def encode_asks(heap_id: HeapId, asks: Sequence[PullAsk], max_bytes: int) -> bytes:
-    """Body of pull: as many asks as fit into ``max_bytes``, at least one; the rest is asked
-    again.
+    """Encode the body of a pull with as many asks as fit into ``max_bytes``, but at least one.
+
+    The caller asks for the rest again.
     """
     fitting: list[dict[str, Any]] = []
     size_bytes = 100
@@ -239,11 +240,15 @@ def encode_asks(heap_id: HeapId, asks: Sequence[PullAsk], max_bytes: int) -> byt
 
 
 def decode_pull(page: PullPage, asks: Iterable[PullAsk]) -> PullAnswer:
-    """The blocks of a pull; one that was not asked is a ProtocolError, nothing of it is used."""
+    """Convert the answer of a pull.
+
+    Raises:
+        ProtocolError: it contains a block that was not asked for; none of it may be used.
+    """
     asked = {ask.id for ask in asks}
     for id_ in (*(block.id for block in page.blocks), *page.missing):
         if id_ not in asked:
-            raise ProtocolError("the server answers a pull with a block that was not asked for")
+            raise ProtocolError("the server answered a pull with a block that was not asked for")
     return PullAnswer(
         tuple(
             Pulled(BlockId(b.id), version(b.sync_version), b.update, b.full) for b in page.blocks
@@ -265,7 +270,7 @@ class PushPage(msgspec.Struct):
 
 
 def encode_pushes(heap_id: HeapId, pushes: Sequence[Push]) -> bytes:
-    """Body of push."""
+    """Encode the body of a push."""
     updates = [
         {"block_id": push.id, "sync_version": push.sync_version, "update": push.update}
         for push in pushes
@@ -274,22 +279,22 @@ def encode_pushes(heap_id: HeapId, pushes: Sequence[Push]) -> bytes:
 
 
 def pushed_size_bytes(push: Push) -> int:
-    """An upper bound of what one update takes in the body of a push."""
+    """Return an upper bound of the bytes that one update takes in the body of a push."""
     return 128 + (len(push.update) + 2) // 3 * 4
 
 
 def decode_results(page: PushPage, pushes: Sequence[Push]) -> list[PushResult]:
-    """The results in the order of ``pushes``, whatever order the server wrote them in."""
+    """Convert the results of a push to the order of ``pushes``, whatever the server's order."""
     by_block: dict[str, list[_Result]] = {}
     for result in reversed(page.results):
         by_block.setdefault(result.block_id, []).append(result)
     results = []
     for push in pushes:
         if not by_block.get(push.id):
-            raise ProtocolError("the server's answer to a push leaves a block out")
+            raise ProtocolError("the server's answer to a push lacks a block")
         result = by_block[push.id].pop()
         if result.status not in _STATUSES:
-            raise ProtocolError(f"the server answers a push with the status {result.status!r}")
+            raise ProtocolError(f"the server answered a push with the status {result.status!r}")
         number = push.sync_version if result.sync_version is None else result.sync_version
         results.append(PushResult(push.id, cast("PushStatus", result.status), version(number)))
     return results
@@ -305,7 +310,7 @@ class UploadState(msgspec.Struct):
 
 
 def encode_upload(source: UploadSource) -> bytes:
-    """Body of upload init."""
+    """Encode the body of upload init."""
     return msgspec.json.encode(
         {
             "hash": source.hash,
@@ -317,11 +322,11 @@ def encode_upload(source: UploadSource) -> bytes:
 
 
 def missing_chunks(body: dict[str, object]) -> list[int]:
-    """The chunks a refused complete asks for (409); empty when it names none."""
+    """Return the chunks that a refused complete (409) lists as missing; empty if none."""
     listed = body.get("missing")
     return [i for i in listed if isinstance(i, int)] if isinstance(listed, list) else []
 
 
 def encode(**fields: object) -> bytes:
-    """A small request body; None fields are left out."""
+    """Encode a small request body; None fields are left out."""
     return msgspec.json.encode({k: v for k, v in fields.items() if v is not None})

@@ -1,8 +1,8 @@
-"""The messages of the Hocuspocus protocol, both directions, as values (PROTOCOL §6).
+"""Encode and decode the messages of the Hocuspocus protocol as values (PROTOCOL §6).
 
 A binary message is ``varString document``, ``varUint type``, payload. ``decode`` reads what any
-server or client of versions 2 to 4 sends and ignores bytes after the payload (newer versions
-append fields); ``encode`` writes the plain form.
+server or client of versions 2 to 4 sends, and ignores bytes after the payload, since newer
+versions append fields. ``encode`` writes the plain form.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,9 @@ _TOKEN, _DENIED, _AUTHENTICATED = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class SyncStep1:
-    """What the sender has seen; ``reply``: sent as SyncReply, not to be answered with a
-    SyncStep1.
+    """The sender's state vector.
+
+    ``reply``: sent as SyncReply, which must not be answered with a SyncStep1.
     """
 
     state_vector: bytes
@@ -30,7 +31,7 @@ class SyncStep1:
 
 @dataclass(frozen=True, slots=True)
 class SyncStep2:
-    """What the receiver of a SyncStep1 lacked."""
+    """What the receiver of a SyncStep1 sends back: the updates that its sender lacked."""
 
     update: bytes
     reply: bool = False
@@ -46,7 +47,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Awareness:
-    """Cursors and presence, a y-protocols awareness update; heapsyncd never looks inside."""
+    """Cursors and presence, as a y-protocols awareness update; heapsyncd does not read it."""
 
     update: bytes
 
@@ -57,7 +58,7 @@ class Auth:
 
     token: Token
     version: str | None = None
-    """The client's version, which newer clients append; None: absent."""
+    """The client's version, which newer clients append; None when absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class PermissionDenied:
-    """The document is refused; any reason."""
+    """The server refuses the document, for whatever reason."""
 
     reason: str
 
@@ -81,12 +82,12 @@ class Authenticated:
 
 @dataclass(frozen=True, slots=True)
 class QueryAwareness:
-    """Asks for the awareness states; our keep-alive."""
+    """A request for the awareness states; our keep-alive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stateless:
-    """An application's own text; ``broadcast``: to be passed to all clients."""
+    """A text of the application; ``broadcast``: to be passed on to all clients."""
 
     text: str
     broadcast: bool = False
@@ -94,21 +95,21 @@ class Stateless:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """This document is closed, the socket stays."""
+    """This document is closed; the socket stays open."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class SyncStatus:
-    """The server took (or refused) our last update; says nothing about durability."""
+    """The server accepted (or refused) our last update; not a promise of durability."""
 
     saved: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Newer servers' sign of life."""
+    """A sign of life of newer servers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ _BARE: dict[type, int] = {QueryAwareness: QUERY_AWARENESS, Ping: PING, Pong: PON
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A message of a type this project does not know, to be ignored."""
+    """A message of a type that this project does not know; to be ignored."""
 
     type: int
     payload: bytes
@@ -155,7 +156,7 @@ class Frame:
 
 
 def encode(document: str, message: Message) -> bytes:
-    """The bytes of one message."""
+    """Encode one message."""
     return var_string(document) + _payload(message)
 
 
@@ -210,8 +211,10 @@ def _auth_payload(message: Auth | TokenRequest | PermissionDenied | Authenticate
 
 
 def decode(data: bytes) -> Frame:
-    """Read one message; ProtocolError when it is cut off or holds a form the protocol does not
-    have.
+    """Decode one message.
+
+    Raises:
+        ProtocolError: it is cut off, or has a form that the protocol does not define.
     """
     reader = Reader(data)
     document = reader.var_string()

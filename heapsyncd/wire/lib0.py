@@ -1,14 +1,14 @@
-"""lib0's variable-length integers, strings and byte arrays, with every length checked.
+"""Encode and decode lib0's variable-length integers, strings and byte arrays; check all lengths.
 
-An unsigned integer is seven bits a byte, low bits first, the top bit set on all bytes but the
-last; a string is the count of its UTF-8 *bytes*, then the bytes; a byte array the same without
-the encoding (PROTOCOL §6).
+An unsigned integer has seven bits a byte, low bits first, with the top bit set on all bytes but
+the last. A string is the count of its UTF-8 *bytes*, then the bytes; a byte array is the same
+without the encoding (PROTOCOL §6).
 """
 
 from heapsyncd.errors import ProtocolError
 
 MAX_UINT = 2**53 - 1
-"""The largest integer lib0 reads: JavaScript's largest safe one."""
+"""The largest integer that lib0 reads: JavaScript's largest safe one."""
 
 _MAX_UINT_BYTES = 8
 
@@ -31,15 +31,15 @@ def var_bytes(data: bytes) -> bytes:
 
 
 def var_string(text: str) -> bytes:
-    """Encode a string; ValueError when it holds a lone surrogate."""
+    """Encode a string; ValueError when it contains a lone surrogate."""
     return var_bytes(text.encode())
 
 
 class Reader:
     """Reads lib0 values one after the other from one message.
 
-    Every method raises ProtocolError, and never anything else, when the bytes that are left do
-    not hold the value; the position is then undefined and the reader is thrown away.
+    Every method raises only ProtocolError, when the remaining bytes do not contain the value. The
+    position is then undefined and the reader must be discarded.
     """
 
     __slots__ = ("_at", "_data")
@@ -50,13 +50,11 @@ class Reader:
 
     @property
     def left_bytes(self) -> int:
-        """How many bytes have not been read."""
+        """The number of bytes that were not read yet."""
         return len(self._data) - self._at
 
     def var_uint(self) -> int:
-        """Read an unsigned integer of at most 53 bits; over-long spellings of small ones are
-        accepted.
-        """
+        """Read an unsigned integer of at most 53 bits; longer forms of small ones are accepted."""
         value = 0
         for place in range(_MAX_UINT_BYTES):
             if self._at >= len(self._data):
@@ -68,7 +66,7 @@ class Reader:
                 if value > MAX_UINT:
                     break
                 return value
-        raise ProtocolError("a message holds an integer of more than 53 bits")
+        raise ProtocolError("a message contains an integer of more than 53 bits")
 
     def var_bytes(self) -> bytes:
         """Read a byte array."""
@@ -85,9 +83,9 @@ class Reader:
         try:
             return self.var_bytes().decode()
         except UnicodeDecodeError as error:
-            raise ProtocolError("a message holds a string that is not UTF-8") from error
+            raise ProtocolError("a message contains a string that is not UTF-8") from error
 
     def rest(self) -> bytes:
-        """Read all that is left."""
+        """Read all remaining bytes."""
         start, self._at = self._at, len(self._data)
         return bytes(self._data[start:])

@@ -1,24 +1,24 @@
-"""The state machine of one socket of the live link (PROTOCOL §6); no I/O, time is passed in.
+"""Track one socket of the live link as a state machine (PROTOCOL §6); no I/O, time is passed in.
 
 Theory
 ======
-What is wanted outlives sockets (``following``); what a socket knows of it does not. On one socket
-a wanted block is
+The followed set outlives sockets (``following``); what was opened on a socket does not. On one
+socket a followed block is
 
-* *queued*: to be opened; ``batch`` hands it to the runner, which finds out version, state vector
+* *queued*: to be opened; ``batch`` hands it to the runner, which looks up version, state vector
   and token;
-* *awaiting*: Auth and SyncStep1 are sent, in one go. At most ``WINDOW`` documents are in this
-  state: Hocuspocus 4 closes a socket on which more than 100 documents await their sign-in;
+* *awaiting*: Auth and SyncStep1 were sent, together. At most ``WINDOW`` documents are in this
+  state, because Hocuspocus 4 closes a socket on which more than 100 documents await their sign-in;
 * *open*: Authenticated;
-* *lost*: the server closed it (the name may be opened again) or denied it (the name is spent on
+* *lost*: the server closed it (the name may be opened again) or denied it (the name is unusable on
   this socket: Hocuspocus 2 and 3 ignore a second Auth).
 
-A document is opened again under the same name by sending Auth and SyncStep1 once more: an open
-one is thereby synchronised again, and one that Hocuspocus 2 closed without a word comes back.
-After our own Close a name rests until the server confirms it, or for ``REST_S`` on a server that
-never does: an Auth that overtakes the server's clean-up would be lost with the old connection.
+A document is opened again under the same name by sending Auth and SyncStep1 once more. That
+synchronises an open one again, and revives one that Hocuspocus 2 closed without a message. After
+our own Close a name rests until the server confirms it, or for ``REST_S`` on a server that never
+does: an Auth that overtakes the server's clean-up would be lost with the old connection.
 
-Signs of life, ours and theirs, are counted by ``pulse``.
+Signs of life of both sides are tracked by ``pulse``.
 """
 
 from collections import deque
@@ -34,6 +34,7 @@ from heapsyncd.wire.scalars import document_name
 from heapsyncd.wire.values import LiveAsked, LiveEvent, LiveLost, LiveSynced, LiveUpdate
 
 WINDOW = 50
+"""The most documents that await their sign-in."""
 REST_S, HOPELESS_S = 2.0, 5.0
 EMPTY_UPDATE = b"\0\0"  # a v1 update without structs and deletions
 
@@ -46,10 +47,10 @@ class _Document:
 
 
 class LiveLink:
-    """How far one socket has got with the documents of one heap.
+    """The state of one socket and of the documents of one heap on it.
 
     Args:
-        heap: whose documents.
+        heap_id: whose documents.
         now_s: when the socket was opened.
     """
 
@@ -68,22 +69,21 @@ class LiveLink:
         self._out: deque[bytes] = deque()
         self._hopeless_since_s: float | None = None
         self.served = False
-        """Whether the server has let us into any document."""
+        """Whether the server opened any document for us."""
         self.listening = True
-        """False while the reader holds back: then silence is our own doing."""
+        """False while the reader does not read: then the silence is caused by us."""
 
     # Opening documents
 
     def queue(self, block: BlockId) -> None:
-        """A block is to be opened, or opened anew."""
+        """Queue a block to be opened, or to be opened again."""
         self._queue[block] = None
 
     def batch(self) -> list[BlockId]:
-        """Blocks to open now, as many as the window allows; each must come back by ``open`` or
-        ``skip``.
+        """Return blocks to open now, as many as the window allows.
 
-        Refilled when half empty, so that the questions asked for a batch are asked for many at
-        once.
+        The caller must pass each of them to ``open`` or ``skip``. The window is refilled when half
+        empty, so that the data for many blocks is looked up at once.
         """
         busy = len(self._awaiting) + len(self._handed)
         if busy > WINDOW // 2:
@@ -95,16 +95,14 @@ class LiveLink:
         return blocks
 
     def skip(self, block: BlockId, now_s: float) -> None:
-        """There is nothing to open for a block of a batch."""
+        """Drop a block of a batch that cannot be opened."""
         self._handed.discard(block)
         self._close(block, now_s)
 
     def open(
         self, block: BlockId, sync_version: int, state_vector: bytes, token: Token, now_s: float
     ) -> None:
-        """Send what opens the document of a block of a batch; nothing when it was left
-        meanwhile.
-        """
+        """Send what opens the document of a block of a batch; ignored if it was left meanwhile."""
         name = document_name(self._heap, block, sync_version)
         if block not in self._handed:
             return
@@ -125,7 +123,7 @@ class LiveLink:
         self._send(name, hp.SyncStep1(state_vector), now_s)
 
     def leave(self, block: BlockId, now_s: float) -> None:
-        """A block is not to be followed any more."""
+        """Stop following a block."""
         self._queue.pop(block, None)
         self._later.pop(block, None)
         self._handed.discard(block)
@@ -152,11 +150,11 @@ class LiveLink:
     # Sending
 
     def answer(self, block: BlockId, update: bytes, now_s: float) -> None:
-        """Send what the server lacks; nothing when the block is not open."""
+        """Send what the server lacks; ignored when the block is not open."""
         self._send_if_open(block, hp.SyncStep2(update), now_s)
 
     def update(self, block: BlockId, update: bytes, now_s: float) -> None:
-        """Send a change; nothing when the block is not open."""
+        """Send a change; ignored when the block is not open."""
         self._send_if_open(block, hp.Update(update), now_s)
 
     def _send_if_open(self, block: BlockId, message: hp.Message, now_s: float) -> None:
@@ -180,7 +178,7 @@ class LiveLink:
         self.pulse.sent(now_s)
 
     def outgoing(self) -> list[bytes]:
-        """What is to be sent now, in order."""
+        """Take the messages to send now, in order."""
         messages = list(self._out)
         self._out.clear()
         return messages
@@ -188,7 +186,7 @@ class LiveLink:
     # Receiving
 
     def receive(self, data: bytes, now_s: float) -> list[LiveEvent]:
-        """Read one binary message.
+        """Process one binary message; returns the events.
 
         Raises:
             ProtocolError: it names no document; the socket can't be trusted any more.
@@ -207,8 +205,7 @@ class LiveLink:
         return self._handle(name, document, message)
 
     def _stray(self, name: str, data: bytes) -> None:
-        # Late messages of a document we left are expected; its Close says that the name is free
-        # again.
+        # Late messages of a document that we left are expected. Its Close frees the name.
         try:
             if isinstance(hp.decode(data).message, hp.Close):
                 self._resting.pop(name, None)
@@ -252,7 +249,7 @@ class LiveLink:
     # Time
 
     def tick(self, now_s: float) -> list[LiveEvent]:
-        """Do what is due.
+        """Do what is due; returns the events.
 
         Raises:
             Unreachable: the socket is dead, or nothing can be followed on it; drop it.
@@ -270,9 +267,9 @@ class LiveLink:
         return self._give_up(now_s)
 
     def _check_hope(self, now_s: float) -> None:
-        # A server closes a socket without documents: leave before it does.
+        # Servers close a socket without documents: close it before they do.
         if len(self._denied) >= WINDOW and not self.served:
-            raise Unreachable("the server denies one document after the other")
+            raise Unreachable("the server denies every document")
         if self._documents or self._queue or self._handed or self._later:
             self._hopeless_since_s = None
         elif self._hopeless_since_s is None:
@@ -292,7 +289,7 @@ class LiveLink:
         return [self._lose(name, "denied", "the server did not answer") for name in late]
 
     def next_tick_s(self, now_s: float) -> float:
-        """In how many seconds ``tick`` or ``pulse`` has something to do at the latest."""
+        """Return the seconds until ``tick`` or ``pulse`` has something to do at the latest."""
         due_s = [self.pulse.next_s(), *self._later.values()]
         due_s += [since_s + DEAD_S for since_s in list(self._awaiting.values())[:1]]
         if not self._documents:

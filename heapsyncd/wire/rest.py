@@ -1,8 +1,8 @@
-"""Edge: HTTP to one server; time-outs, bounded answers, every foreign error translated once.
+"""Edge: HTTP to one server, with time-outs, bounded answers, and foreign errors translated once.
 
-A token travels in the Authorization header alone; redirects are not followed (not of ``/ws``
+A token is sent in the Authorization header only; redirects are not followed (not of ``/ws``
 either), cookies not kept, proxies and ``.netrc`` not read, certificates always checked. An answer
-comes as it is, not compressed, and ends: each has a bound of bytes, and a slowest speed.
+must be uncompressed, and is bounded in bytes and in its slowest speed.
 """
 
 import asyncio
@@ -29,23 +29,25 @@ MiB = 1 << 20
 PIECE_BYTES = 256 << 10
 """How much of a body is in memory at a time; measured five times as fast as one large write."""
 READ_AHEAD_BYTES = 1 << 20
-"""So much of an answer may wait to be read before the connection is held up."""
+"""How much of an answer may wait to be read before the connection is paused."""
 CONNECT_S = 10.0
 SILENCE_S = 30.0
-"""A link that moves nothing for this long is dead."""
+"""A link that transfers nothing for this long is dead."""
 CALL_S = 60.0
+"""The longest time of a call, besides the time its bytes take at ``SLOWEST_BYTES_S``."""
 SLOWEST_BYTES_S = 4096
-"""A call takes at most so long, and longer by what its bytes take at this speed: one that brings a
-byte now and then is not waited for.
-"""
+"""The slowest acceptable speed: an answer that trickles in is given up."""
 _AT_ONCE = 6
+"""The most calls at a time."""
 
 Pieces = Callable[[], AsyncIterator[bytes]]
+"""Makes an iterator over the pieces of a body; called again when the body is sent again."""
 
 
 class _Body(aiohttp.Payload):
-    """A request body written piece by piece; it can be written again, and remembers why reading
-    it failed.
+    """A request body that is written piece by piece.
+
+    It can be written again, and keeps the error when reading it failed.
     """
 
     _autoclose = True
@@ -61,11 +63,11 @@ class _Body(aiohttp.Payload):
         encoding: str = "utf-8",  # noqa: ARG002 - aiohttp's signature
         errors: str = "strict",  # noqa: ARG002 - aiohttp's signature
     ) -> str:
-        """Not for debugging output: it may be large, or secret."""
+        """Refuse to become debugging output: the body may be large, or secret."""
         raise TypeError("a streamed body has no text")
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write the pieces; each must move within ``SILENCE_S``."""
+        """Write the pieces; each must be sent within ``SILENCE_S``."""
         try:
             async for piece in self._pieces():
                 async with asyncio.timeout(SILENCE_S):
@@ -79,7 +81,7 @@ class _Body(aiohttp.Payload):
         writer: AbstractStreamWriter,
         content_length: int | None,  # noqa: ARG002 - aiohttp's signature
     ) -> None:
-        """As ``write``: the length is the one announced."""
+        """Write the pieces, whose length is the announced one."""
         await self.write(writer)
 
 
@@ -105,13 +107,13 @@ async def _redirected(
 
 
 refuse_redirects = aiohttp.TraceConfig()
-"""The handshake of a WebSocket knows no other way not to follow them."""
+"""Refuses redirects; for the handshake of a WebSocket there is no option for it."""
 refuse_redirects.on_request_redirect.append(_redirected)
 
 
 def _client() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        # No limit: live sockets and transfers must not wait for each other's connections.
+        # No limit, so that live sockets and transfers do not wait for each other's connections.
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(
@@ -126,10 +128,10 @@ def _client() -> aiohttp.ClientSession:
 class Rest:
     """One server over HTTP; an async context manager that owns the connections.
 
+    ``contact`` is notified of every valid answer.
+
     Args:
         server: the configured address; a path in it is kept as a prefix.
-
-    ``contact`` is told of every answer that is as it should be.
     """
 
     def __init__(self, server: str) -> None:
@@ -154,21 +156,22 @@ class Rest:
             self._client = None
 
     async def renew(self) -> None:
-        """Give every connection up, with what waits on it: after a suspend they may be dead, and
-        take ``SILENCE_S`` to tell.
+        """Close all connections, and fail what waits on them.
+
+        After a suspend they may be dead, which would take ``SILENCE_S`` to notice.
         """
         old, self._client = self.client, _client()
         await old.close()
 
     @property
     def client(self) -> aiohttp.ClientSession:
-        """The open client, for the WebSocket beside us."""
+        """The open client, for the WebSocket."""
         if self._client is None:
-            raise RuntimeError("the server's connection is not open")
+            raise RuntimeError("the client is not open")
         return self._client
 
     def address(self, path: str) -> URL:
-        """The full address of a path such as ``/api/heaps``."""
+        """Return the full address of a path such as ``/api/heaps``."""
         return self.url.with_path(self.url.path.rstrip("/") + path)
 
     async def call(
@@ -183,11 +186,12 @@ class Rest:
         repeatable: bool = True,
         most: Most = USUAL,
     ) -> _T:
-        """One JSON request; one that is ``repeatable`` is sent again when its connection turns
-        out to be dead.
+        """Make one JSON request.
+
+        A ``repeatable`` one is sent again when its connection turns out to be dead.
 
         Raises:
-            ProtocolError: more comes than ``most``.
+            ProtocolError: the answer exceeds ``most``.
             Unauthorised: 401. Everything of ``answers.check`` and ``answers.decode``.
             Stale: the connection was dead.
             Unreachable, ServerTrouble: as ``translated``.
@@ -210,7 +214,7 @@ class Rest:
         body: bytes | None,
         most: Most,
     ) -> Answer:
-        """One request; Stale when its connection was dead, or given up (``renew``)."""
+        """Make one request; raises Stale when its connection was dead or closed by ``renew``."""
         client = self._client
         try:
             return await self._once(method, path, token, query, _body(body), most)
@@ -228,7 +232,7 @@ class Rest:
     async def get(
         self, path: str, token: Token, headers: Mapping[str, str]
     ) -> AsyncGenerator["Stream", None]:
-        """An answer whose body the caller reads in pieces.
+        """Open an answer whose body the caller reads in pieces.
 
         Raises:
             As ``call`` does, for any status but 200, 206 and 416.
@@ -307,11 +311,11 @@ class Stream:
         self.content_range = raw.headers.get("Content-Range")
         coding = raw.headers.get("Content-Encoding", "identity").strip().lower()
         if coding not in {"", "identity"}:
-            # Little can become much, and a file's offsets are those of its own bytes.
-            raise ProtocolError(f"{where}: an answer that is compressed, which was not asked for")
+            # Few bytes could expand to many, and offsets into a file count its plain bytes.
+            raise ProtocolError(f"{where}: the answer is compressed, which was not requested")
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The body, as it comes; Unreachable when it comes too slowly."""
+        """Yield the body as it arrives; raises Unreachable when that is too slow."""
         left_s = CALL_S
         while True:
             before_s = time.monotonic()
@@ -319,25 +323,25 @@ class Stream:
                 piece = await self._raw.content.readany()
             if not piece:
                 return
-            # What the reader does between pieces is not held against the server.
+            # The time that the reader takes between pieces does not count against the server.
             left_s += len(piece) / SLOWEST_BYTES_S - (time.monotonic() - before_s)
             yield piece
 
     async def answer(self, most: Most) -> Answer:
-        """All of it; ProtocolError when it is more than ``most``."""
+        """Read the whole answer; raises ProtocolError when it exceeds ``most``."""
         raw, body = self._raw, bytearray()
         allowed = most.size_bytes if 200 <= self.status < 300 else USUAL.size_bytes
         if (raw.content_length or 0) > allowed:
             raise ProtocolError(
-                f"{self._where}: an answer of {raw.content_length} bytes is too large"
+                f"{self._where}: the answer of {raw.content_length} bytes is too large"
             )
         async for piece in self.pieces():
             body += piece
             if len(body) > allowed:
-                raise ProtocolError(f"{self._where}: an answer of more than {allowed} bytes")
-        # Each value takes far more memory than the few bytes that it may have here.
+                raise ProtocolError(f"{self._where}: the answer is larger than {allowed} bytes")
+        # A decoded value takes far more memory than the few bytes it may have here.
         if body.count(b",") > most.commas:
-            raise ProtocolError(f"{self._where}: an answer of too many values")
+            raise ProtocolError(f"{self._where}: the answer contains too many values")
         return Answer(
             self._where,
             self.status,
@@ -349,16 +353,16 @@ class Stream:
 
 
 class Stale(Unreachable):
-    """The connection was closed before anything of an answer came: an idle one, most likely."""
+    """The connection was closed before an answer arrived; most likely it had been idle."""
 
 
 @asynccontextmanager
 async def translated(where: str) -> AsyncGenerator[None, None]:
-    """Turn what aiohttp raises into our errors, once.
+    """Translate what aiohttp raises to our errors.
 
     Raises:
-        Unreachable: no connection, no name, no valid certificate, a time-out, a link that broke.
-        ServerTrouble: an answer that is cut off or is no HTTP.
+        Unreachable: no connection, no name, no valid certificate, a time-out, a broken link.
+        ServerTrouble: the answer is cut off or is not HTTP.
     """
     try:
         yield

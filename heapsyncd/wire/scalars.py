@@ -1,6 +1,4 @@
-"""The small values inside the shapes, checked: ids, versions, times, and documents' names over
-``/ws``.
-"""
+"""Check the small values inside the shapes: ids, versions, times, documents' names on ``/ws``."""
 
 import re
 from datetime import UTC, datetime
@@ -12,25 +10,31 @@ Time = int | float | str | None
 """A time as a server may write it: milliseconds, or RFC 3339 text."""
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18})")
-_DOCUMENT = re.compile(r"([^:]+):([^:]+):v(\d{1,15})")
 
 
 def ulid(text: str) -> str:
-    """A checked id; ids become parts of paths and of document names, so nothing else may pass."""
+    """Return an id if it is a ULID, else raise ProtocolError.
+
+    Ids become parts of paths and of document names, so nothing else may pass.
+    """
     if not is_ulid(text):
-        raise ProtocolError(f"the server names something {text[:40]!r}, which is no ULID")
+        raise ProtocolError(f"the server sent the id {text[:40]!r}, which is not a ULID")
     return text
 
 
 def version(value: int) -> int:
-    """A checked ``sync_version``."""
+    """Return a ``sync_version`` if it is valid, else raise ProtocolError."""
     if not 0 <= value < 2**53:
-        raise ProtocolError(f"the server names a sync_version {value}")
+        raise ProtocolError(f"the server sent the invalid sync_version {value}")
     return value
 
 
 def ms(value: Time) -> int | None:
-    """A time as milliseconds since 1970 UTC; None when absent."""
+    """Convert a time to milliseconds since 1970 UTC; None when absent.
+
+    Raises:
+        ProtocolError: it is not a time.
+    """
     try:
         match value:
             case None:
@@ -42,13 +46,13 @@ def ms(value: Time) -> int | None:
             case _ if -(2**53) < float(value) < 2**53:
                 return int(value)
             case _:
-                raise ValueError("beyond what a number says exactly")
+                raise ValueError("beyond the integers that JSON numbers hold exactly")
     except (ValueError, OverflowError) as error:
-        raise ProtocolError(f"the server names a time {str(value)[:40]!r}") from error
+        raise ProtocolError(f"the server sent the invalid time {str(value)[:40]!r}") from error
 
 
 def block_ms(value: Time) -> int | None:
-    """A time of one block; 0 (long ago) when it says nothing: the others must not suffer."""
+    """Convert a time of one block; 0 if it is invalid, which must not affect other blocks."""
     try:
         return ms(value)
     except ProtocolError:
@@ -56,25 +60,17 @@ def block_ms(value: Time) -> int | None:
 
 
 def document_name(heap_id: HeapId, block: BlockId, sync_version: int) -> str:
-    """What a block's document of one version is called over ``/ws`` (PROTOCOL §6)."""
+    """Return the name of a block's document of one version on ``/ws`` (PROTOCOL §6)."""
     return f"{heap_id}:{block}:v{sync_version}"
 
 
-def parse_document_name(name: str) -> tuple[HeapId, BlockId, int] | None:
-    """The parts of a document's name; None when it is none."""
-    match = _DOCUMENT.fullmatch(name)
-    if match is None or not is_ulid(match[1]) or not is_ulid(match[2]):
-        return None
-    return HeapId(match[1]), BlockId(match[2]), int(match[3])
-
-
 def skipped_bytes(status: int, content_range: str | None, offset: int) -> int | None:
-    """How many bytes of a file's answer come before ``offset``; None: nothing is left to read.
+    """Return how many bytes of an answer precede ``offset``; None when there is nothing to read.
 
     Args:
         status: 200, 206 or 416.
         content_range: that header.
-        offset: what was asked for.
+        offset: the requested offset.
     """
     if status == 200:
         return offset
@@ -83,4 +79,6 @@ def skipped_bytes(status: int, content_range: str | None, offset: int) -> int | 
         return None
     if status == 206 and match is not None and match[1] is not None and int(match[1]) == offset:
         return 0
-    raise ProtocolError(f"the server answers bytes from {offset} with {status} {content_range}")
+    raise ProtocolError(
+        f"the server answered a request from byte {offset} with {status} {content_range}"
+    )

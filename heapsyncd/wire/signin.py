@@ -1,18 +1,17 @@
-"""Who we are to the server: a session of tokens, renewed before they expire (PROTOCOL §3).
+"""Keep a signed-in session: tokens that are renewed before they expire (PROTOCOL §3).
 
-Theory: a session holds at most one pair of tokens. It walks down one ladder and never skips a
-rung::
+Theory: a session has at most one pair of tokens. It escalates level by level, never skipping one::
 
     valid access token  ->  refresh once  ->  sign in with the key  ->  refused, for a while
 
-Before each rung, and before a token that is still valid is used on a new connection, the server
-has to be *recognised*: another one may answer there now, and must get neither token nor text.
+Before each level, and before a token that is still valid is used on a new connection, the server
+is *recognised*: another one may answer there now, and must get neither a token nor text.
 
-A call that meets 401 says so (``reject``) and asks again (``token``); a pair that has never been
-accepted leads further down, one that has worked leads to a refresh first. One task at a time
-climbs; the others wait for it and share its failure. After a refusal nothing is asked of the
-server until a growing pause is over, so a refused account costs a few calls a minute; the same
-pause honours a Retry-After.
+A call that gets 401 reports it (``reject``) and asks again (``token``). A pair that was never
+accepted leads to the next level; one that has worked leads to a refresh first. One task at a time
+escalates; the others wait for it and share its failure. After a refusal the server is asked
+nothing until a growing pause is over, so a refused account costs a few calls a minute. The same
+pause honours Retry-After.
 """
 
 import asyncio
@@ -40,31 +39,33 @@ from heapsyncd.wire.heaper import Challenge, TokenPair
 from heapsyncd.wire.values import Unauthorised
 
 _CHALLENGE_CHARS = 512
+"""The longest text that is signed."""
 _LEAD_SHARE = 0.3
+"""The share of its life before which a short-lived token is renewed."""
 _LEAD_MAX_S = 60.0
-_REFUSED = Backoff(1.0, 30.0, least=0.5)
+_REFUSED = Backoff(1.0, 30.0, min_share=0.5)
 _DEFAULT_RETRY_AFTER_S = 5.0
 
 
 class SignInCalls(Protocol):
-    """The three calls of the dialogue; they raise ``Unauthorised`` for 401."""
+    """The calls of the dialogue; they raise ``Unauthorised`` for 401."""
 
     async def create_session(self, public_key: str) -> Challenge:
         """Ask for a challenge."""
 
     async def verify_session(self, public_key: str, challenge: str, signature: str) -> TokenPair:
-        """Answer it."""
+        """Answer the challenge."""
 
     async def refresh_token(self, refresh: Token) -> TokenPair:
-        """Trade a refresh token, once, for a new pair."""
+        """Exchange a refresh token, which serves once, for a new pair."""
 
 
 def lifetime_s(token: Token, wall_s: float) -> float | None:
-    """How long a token lives from its receipt; None: unknown, to be used until the server
-    rejects it.
+    """Return a token's life from its receipt, in seconds; None if unknown.
 
-    ``iat`` makes this independent of the difference between the server's clock and ours; without
-    it ``exp`` is compared with ours, and a result that can't be right counts as unknown.
+    A token of unknown life is used until the server rejects it. With ``iat`` the result does not
+    depend on the difference of the clocks. Without it ``exp`` is compared with our clock, and an
+    impossible result counts as unknown.
     """
     try:
         claims = jwt.decode(token.reveal(), options={"verify_signature": False})
@@ -75,31 +76,31 @@ def lifetime_s(token: Token, wall_s: float) -> float | None:
 
 
 def lead_s(life_s: float) -> float:
-    """How long before its expiry a token is renewed: 60 s, or a third of a short life.
+    """Return how long before its expiry a token is renewed: 60 s, or 30 % of a short life.
 
-    At least a second where there is one: the server counts in whole seconds.
+    At least a second if it lives that long, because the server counts in whole seconds.
     """
     return max(min(_LEAD_MAX_S, life_s * _LEAD_SHARE), min(1.0, life_s / 2))
 
 
 def sign(seed: Seed, challenge: str) -> str:
-    """The base58 ed25519 signature of a challenge's UTF-8 bytes.
+    """Return the base58 ed25519 signature of a challenge's UTF-8 bytes.
 
     Raises:
-        ProtocolError: it is no challenge: what else the key may sign must not be for the server
-        to choose.
+        ProtocolError: the text is not a challenge. The server must not choose what else the key
+            signs.
     """
     plain = challenge.replace("\n", "")
     if len(challenge) > _CHALLENGE_CHARS or not (plain.isascii() and plain.isprintable()):
         raise ProtocolError(
-            f"the server asks to sign something of {len(challenge)} characters that is no"
-            f" challenge (at most {_CHALLENGE_CHARS}, plain ASCII); it was not signed"
+            f"the server asked to sign {len(challenge)} characters that are not a challenge"
+            f" (at most {_CHALLENGE_CHARS}, plain ASCII); they were not signed"
         )
     return base58.b58encode(SigningKey(seed.reveal()).sign(challenge.encode()).signature).decode()
 
 
 def public_key(seed: Seed) -> str:
-    """The base58 public key that belongs to a seed."""
+    """Return the base58 public key that belongs to a seed."""
     return base58.b58encode(SigningKey(seed.reveal()).verify_key.encode()).decode()
 
 
@@ -108,16 +109,16 @@ class _Pair:
     access: Token
     refresh: Token | None
     stale_at_s: float | None
-    """When to renew it; None: when the server rejects it."""
+    """When to renew it; None: once the server rejects it."""
     expires_at_s: float | None
-    """Until when it serves should renewing fail."""
+    """Until when it may be used if renewing fails."""
     signed_in: bool
-    """From a sign-in, not from a refresh."""
+    """Whether it came from a sign-in, not from a refresh."""
     worked: bool = False
 
 
 async def _anybody() -> None:
-    """Take every server for the right one."""
+    """Accept every server."""
 
 
 class Session:
@@ -126,10 +127,10 @@ class Session:
     Args:
         calls: the dialogue.
         seed: the account's key.
-        recognise: asks the server who it is; raises OtherServer.
-        clock_s: a monotonic clock that counts a suspended machine's time.
+        recognise: checks which server answers; raises OtherServer.
+        clock_s: a monotonic clock that includes the time the machine was suspended.
         wall_s: the wall clock.
-        chance: uniform in 0 to 1.
+        chance: random numbers, uniform in 0 to 1.
     """
 
     def __init__(
@@ -146,49 +147,49 @@ class Session:
         self._seed = seed
         self._recognise = recognise
         self._losses = 0
-        """How often a connection was lost; ``_known_at``: when the server was last recognised."""
+        """The number of lost connections."""
         self._known_at = -1
+        """The value of ``_losses`` when the server was last recognised."""
         self._clock_s = clock_s
         self._wall_s = wall_s
         self._chance = chance
-        self._climbing = asyncio.Lock()
-        self._climbs = 0
+        self._escalating = asyncio.Lock()
+        self._escalations = 0
         self._pair: _Pair | None = None
         self._refusals = 0
         self._paused_until_s = 0.0
         self._failure: HeapsyncdError | None = None
 
     async def token(self) -> Token:
-        """A token that is valid as far as can be known; renews it when needed.
+        """Return a token that is valid as far as known; renews it when needed.
 
         Raises:
-            SignInRefused: the server does not accept the account, or a pause after that is not
-            over.
+            SignInRefused: the server does not accept the account, or did not a moment ago.
             OtherServer: another server answers, or did a moment ago.
-            TooFast: the server asked to wait; ``retry_after_s`` is what is left of it.
+            TooFast: the server asked to wait; ``retry_after_s`` is the rest of it.
             Unreachable, ServerTrouble, NotHeaper, ProtocolError: as the calls raise them.
         """
         if (pair := self._good()) is not None:
             return pair.access
-        climbs = self._climbs
-        async with self._climbing:
+        escalations = self._escalations
+        async with self._escalating:
             if (pair := self._good()) is not None:
                 return pair.access
-            if self._climbs != climbs and self._failure is not None:
+            if self._escalations != escalations and self._failure is not None:
                 raise _again(self._failure, self._left_s())
-            return (await self._climb()).access
+            return (await self._escalate()).access
 
     def worked(self, token: Token) -> None:
-        """A call was let in with this token."""
+        """Record that a call was accepted with this token."""
         if self._pair is not None and self._pair.access == token:
             self._pair.worked = True
             self._refusals = 0
 
     def reject(self, token: Token) -> None:
-        """A call met 401 with this token; ask for ``token`` again.
+        """Record that a call got 401 with this token; ask for ``token`` again.
 
         Raises:
-            SignInRefused: it came from a sign-in and has never worked: there is no rung below.
+            SignInRefused: the token came from a sign-in and never worked, so no level is left.
         """
         pair = self._pair
         if pair is None or pair.access != token:
@@ -201,17 +202,19 @@ class Session:
             raise self._refused()
 
     def doubt(self, token: Token) -> None:
-        """The live link was let into nothing with this token: renew it before the next call."""
+        """Record that the live link opened no document with this token: renew it before the next
+        call.
+        """
         pair = self._pair
         if pair is not None and pair.access == token and pair.refresh is not None:
             pair.stale_at_s = pair.expires_at_s = self._clock_s()
 
     def lost(self) -> None:
-        """A connection broke: whoever answers the next one has to be recognised first."""
+        """Record that a connection broke: the server must be recognised before the next call."""
         self._losses += 1
 
     def _good(self) -> _Pair | None:
-        """The pair that can be used without asking the server anything."""
+        """Return the pair that can be used without asking the server anything."""
         return self._fresh() if self._known_at == self._losses else None
 
     def _fresh(self) -> _Pair | None:
@@ -220,7 +223,7 @@ class Session:
             return None
         return pair
 
-    async def _climb(self) -> _Pair:
+    async def _escalate(self) -> _Pair:
         if self._left_s() > 0 and self._failure is not None:
             raise _again(self._failure, self._left_s())
         losses = self._losses  # a connection may be lost meanwhile
@@ -239,10 +242,10 @@ class Session:
             self._pair = pair
             return pair
         finally:
-            self._climbs += 1
+            self._escalations += 1
 
     async def _at_hand(self) -> _Pair | None:
-        """The pair that is valid still: all there is to know is who answers."""
+        """Return the pair that is still valid, once the server is recognised."""
         if self._fresh() is not None:
             await self._recognise()
         return self._fresh()
@@ -257,8 +260,8 @@ class Session:
         except (Unauthorised, RequestRefused):
             return None
         except TryLater as error:
-            # The refresh token may be spent or not: trying it again is right in one case and
-            # harmless in the other. The access token may do until then.
+            # The refresh token may be spent or not: it must be tried again in one case, which is
+            # harmless in the other. The access token serves until then.
             self._pair = old
             if old.expires_at_s is None or self._clock_s() >= old.expires_at_s:
                 raise
@@ -310,7 +313,7 @@ class Session:
 
 
 def _again(failure: HeapsyncdError, left_s: float) -> HeapsyncdError:
-    """The same failure for another caller, without the first one's traceback."""
+    """Return the failure for another caller, without the first caller's traceback."""
     if isinstance(failure, TooFast):
         return TooFast(str(failure), max(left_s, 0.0))
     return failure.with_traceback(None)

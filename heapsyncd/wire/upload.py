@@ -1,4 +1,6 @@
-"""An upload: init, the chunks the server lacks, complete (PROTOCOL §9); no I/O of its own."""
+"""Upload a file: init, the chunks that the server lacks, complete (PROTOCOL §9); no I/O of its
+own.
+"""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -10,14 +12,15 @@ from heapsyncd.wire.heaper import UploadState, missing_chunks
 from heapsyncd.wire.values import UploadSource
 
 PIECE_BYTES = 256 << 10
+"""How much of a chunk is in memory at a time."""
 FEW_CHUNKS = 1000
 MOST_CHUNKS = 300_000
 SMALL_BYTES = 64 << 10
-"""More than a few chunks have at least this size, and there are never more than so many (a
-terabyte in the usual ones): each is a request, and a value in memory.
+"""The least chunk size when there are more than ``FEW_CHUNKS``. There are never more than
+``MOST_CHUNKS`` (a terabyte at the usual size), because each is a request, and a value in memory.
 """
 _ROUNDS = 4
-"""How often a server may refuse to complete before we give up for now."""
+"""How often a server may refuse to complete before the upload fails for now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +36,24 @@ class UploadCalls(Protocol):
     """The three calls of the dialogue."""
 
     async def init(self) -> UploadState:
-        """Begin, or learn what is there already."""
+        """Begin, or find out what the server already has."""
 
     async def chunk(self, chunk: Chunk) -> None:
         """Send one chunk."""
 
     async def complete(self) -> None:
-        """Have the server check the hash; RequestRefused 409 names missing chunks, 422 another
-        hash.
+        """Let the server check the hash.
+
+        Raises:
+            RequestRefused: 409 lists missing chunks; 422 means another hash.
         """
 
 
 def plan(size_bytes: int, state: UploadState) -> list[Chunk]:
-    """All chunks of a file, as the server wants them cut.
+    """Return all chunks of a file, in the size that the server wants.
 
     Raises:
-        ProtocolError: the server's figures do not fit together.
+        ProtocolError: the server's numbers are inconsistent, or ask for too many chunks.
     """
     if state.chunk_size < 1:
         raise ProtocolError(f"the server wants chunks of {state.chunk_size} bytes")
@@ -69,7 +74,7 @@ def plan(size_bytes: int, state: UploadState) -> list[Chunk]:
 
 
 async def pieces(source: UploadSource, chunk: Chunk) -> AsyncIterator[bytes]:
-    """A chunk's bytes, a piece at a time: memory stays flat whatever the chunk's size."""
+    """Yield a chunk's bytes in pieces, so that memory use does not depend on the chunk's size."""
     end = chunk.offset + chunk.length
     for at in range(chunk.offset, end, PIECE_BYTES):
         yield await source.read(at, min(PIECE_BYTES, end - at))
@@ -81,7 +86,7 @@ async def upload(
     """Carry out an upload, sending only what the server lacks.
 
     Raises:
-        RequestRefused: complete is still refused after several rounds (409, 422), or any call is.
+        RequestRefused: any call is refused; complete only after several rounds (409, 422).
         FileChanged: as ``source.read`` raises it.
     """
     lacking: set[int] | None = None
@@ -100,17 +105,17 @@ async def upload(
             refusals.append(error.status)
             if not _again(refusals):
                 raise
-            # The chunks it names are sent; for anything else the dialogue starts anew.
+            # Send the chunks it lists; for any other refusal start over with init.
             lacking = set(missing_chunks(error.body)) & set(range(len(chunks))) or None
         else:
             return _finished(source, progress)
 
 
 def _again(refusals: list[int]) -> bool:
-    """Whether a complete that was refused is worth another round.
+    """Tell whether a refused complete is worth another round.
 
-    Missing chunks (409) and a forgotten upload (404) may be put right; another hash (422) once,
-    because it means sending everything again.
+    Missing chunks (409) and a forgotten upload (404) can be repaired. Another hash (422) is
+    retried once, because that means sending everything again.
     """
     last = refusals[-1]
     return last in {404, 409, 422} and len(refusals) < _ROUNDS and refusals.count(422) <= 1

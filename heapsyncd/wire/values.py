@@ -1,4 +1,4 @@
-"""Values the wire hands to the backends: live events, and what an upload reads from."""
+"""Define the values that the wire hands to the backends: live events, and an upload's source."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -14,14 +14,14 @@ class LiveConnected:
 
 @dataclass(frozen=True, slots=True)
 class LiveDisconnected:
-    """The socket is gone and will be opened again by itself; until then nothing is live."""
+    """The socket is gone, and another one is opened automatically; until then nothing is live."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class LiveUpdate:
-    """The server sent a change (or what we lacked) of one block's document."""
+    """The server sent a change of one block's document, or what we lacked of it."""
 
     block: BlockId
     sync_version: int
@@ -30,9 +30,7 @@ class LiveUpdate:
 
 @dataclass(frozen=True, slots=True)
 class LiveAsked:
-    """The server said what it has seen; ``LiveFeed.answer`` with what it lacks, or not at all
-    when nothing is.
-    """
+    """The server sent its state vector. ``LiveFeed.answer`` with what it lacks, if anything."""
 
     block: BlockId
     sync_version: int
@@ -41,36 +39,34 @@ class LiveAsked:
 
 @dataclass(frozen=True, slots=True)
 class LiveSynced:
-    """The server's answer to our state vector has been delivered: the block was current at that
-    moment.
-    """
+    """The server's answer to our state vector was delivered: the block was current then."""
 
     block: BlockId
 
 
 @dataclass(frozen=True, slots=True)
 class LiveLost:
-    """One block is not followed any more.
+    """A block is no longer followed.
 
-    It is opened again by ``reopen``, by a change of the followed set, or with the next socket: a
+    It is opened again by ``reopen``, by a change of the followed set, or with the next socket. A
     refusal may mean a compaction, so ask the delta feed (PROTOCOL §6).
     """
 
     block: BlockId
     reason: Literal["denied", "closed"]
     text: str
-    """What the server said, for people."""
+    """The server's text, for people."""
 
 
 LiveEvent = LiveConnected | LiveDisconnected | LiveUpdate | LiveAsked | LiveSynced | LiveLost
 
 
 class FileChanged(BlockError):
-    """A file changed while it was being read for an upload; begin anew with the new content."""
+    """A file changed while it was read for an upload; start over with the new content."""
 
 
 class UploadSource(Protocol):
-    """A file to upload: what is known of it, and its bytes piece by piece."""
+    """A file to upload: its properties, and its bytes piece by piece."""
 
     @property
     def hash(self) -> str:
@@ -82,14 +78,14 @@ class UploadSource(Protocol):
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes there are."""
+        """The size in bytes."""
 
     @property
     def mime_type(self) -> str:
         """For instance ``image/png``."""
 
     async def read(self, offset: int, length: int) -> bytes:
-        """Exactly ``length`` bytes from ``offset`` of the content named by ``hash``.
+        """Return exactly ``length`` bytes from ``offset`` of the content named by ``hash``.
 
         Raises:
             FileChanged: the file is not what was hashed.
@@ -97,6 +93,4 @@ class UploadSource(Protocol):
 
 
 class Unauthorised(HeapsyncdError):
-    """401: the token is not accepted. It never leaves the backend: the session refreshes or
-    signs in anew.
-    """
+    """401: the token is not accepted. Never leaves the backend: the session renews its tokens."""

@@ -1,6 +1,4 @@
-"""Edge: the live link's WebSocket, opened beside the HTTP client; foreign errors translated
-once.
-"""
+"""Edge: open the live link's WebSocket beside the HTTP client; foreign errors become ours."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,7 +13,9 @@ from heapsyncd.wire.feed import LinkClosed, Socket
 from heapsyncd.wire.rest import SILENCE_S, Rest, translated
 
 MAX_MESSAGE_BYTES = 64 << 20
-"""A document of this size does not exist; without a bound one frame could take all memory."""
+"""The largest message accepted, larger than any document. Without a bound one frame could take all
+memory.
+"""
 _SIGNS = {WSMsgType.BINARY, WSMsgType.TEXT, WSMsgType.PING, WSMsgType.PONG}
 _OPEN_S = 20.0
 _CLOSE_S = 1.0
@@ -30,7 +30,7 @@ class _WebSocket:
         self._contact = contact
 
     async def send(self, data: bytes) -> None:
-        """Send one binary message; Unreachable when it does not move for ``SILENCE_S``."""
+        """Send one binary message; raises Unreachable when it is stuck for ``SILENCE_S``."""
         async with translated(self._where), asyncio.timeout(SILENCE_S):
             await self._raw.send_bytes(data)
 
@@ -40,7 +40,7 @@ class _WebSocket:
             await self._raw.ping()
 
     async def receive(self) -> bytes | None:
-        """The next binary message; None for any other sign of life."""
+        """Return the next binary message; None for any other sign of life."""
         async with translated(self._where):
             message = await self._raw.receive()
             if message.type not in _SIGNS:
@@ -57,7 +57,7 @@ async def connect(rest: Rest) -> AsyncGenerator[Socket, None]:
     """Open ``/ws`` (PROTOCOL §6).
 
     Raises:
-        What ``answers.check`` raises for a status that is no upgrade; Unreachable.
+        What ``answers.check`` raises for a status other than an upgrade; Unreachable.
     """
     where = f"GET /ws at {rest.url.host}"
     async with translated(where):

@@ -21,10 +21,10 @@ from heapsyncd.diff import align, text_hunks
 from heapsyncd.document.edit import Target, edit, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown import frontmatter
-from heapsyncd.markdown.events import events, newlines
+from heapsyncd.markdown.events import events, normalise_lone_cr
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.patch.patch import patch
-from heapsyncd.markdown.read.parse import forget, parse
+from heapsyncd.markdown.read.parse import clear_cache, parse
 from heapsyncd.markdown.write.render import render
 from heapsyncd.sync.heap.gc_control import no_collection
 from heapsyncd.tree import Block, Text
@@ -69,7 +69,7 @@ def floor(sample: Sample) -> object:
     """The least that any way from one form to the other costs."""
     doc: Doc[Any] = Doc()
     doc.apply_update(sample.update)
-    return events(newlines(sample.text))
+    return events(normalise_lone_cr(sample.text))
 
 
 def to_text(sample: Sample) -> str:
@@ -124,7 +124,7 @@ def row(
         taken = [0.0, 0.0, 0.0]
         for sample in samples:
             run = work(sample)
-            forget()
+            clear_cache()
             with no_collection():
                 marks = [time.process_time()]
                 for each in (lambda s=sample: floor(s), run, run):
@@ -171,7 +171,7 @@ def single(name: str, text: str) -> None:
 
 
 def _anew(work: Callable[[], object]) -> object:
-    forget()
+    clear_cache()
     return work()
 
 

@@ -9,7 +9,7 @@ from heapsyncd.document.edit import Target, edit, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.patch.patch import patch
-from heapsyncd.markdown.read.parse import forget, parse
+from heapsyncd.markdown.read.parse import clear_cache, parse
 from heapsyncd.markdown.write.render import render
 from heapsyncd.sync.heap.gc_control import no_collection
 from heapsyncd.sync.merge.note_text import Note
@@ -103,7 +103,7 @@ def _received(replica: Replica, update: bytes, shown: str, links: Links) -> str:
 
 
 def _taken(work: Callable[[], object]) -> float:
-    forget()  # each phase meets the note anew
+    clear_cache()  # each phase meets the note anew
     start = time.process_time()
     work()
     return time.process_time() - start

@@ -148,9 +148,9 @@ def count_work() -> None:
     """Count transactions and what else is handed to threads from now on."""
     carry_out, submit = database._transaction, ThreadPoolExecutor.submit
 
-    def transaction(connection: Any, fn: Callable[..., Any], *, keep: bool) -> Any:
-        counts[f"{'write' if keep else 'read'} {_name(fn)}"] += 1
-        return carry_out(connection, fn, keep=keep)
+    def transaction(connection: Any, fn: Callable[..., Any], *, commit: bool) -> Any:
+        counts[f"{'write' if commit else 'read'} {_name(fn)}"] += 1
+        return carry_out(connection, fn, commit=commit)
 
     def counted(self: ThreadPoolExecutor, fn: Callable[..., Any], /, *a: Any, **k: Any) -> Any:
         counts[f"hop {_name(fn)}"] += 1

@@ -30,8 +30,8 @@ async def server(tmp_path: Path, device: Device) -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def heap(server: Server) -> HeapId:
+async def heap_id(server: Server) -> HeapId:
     """A heap with one note."""
-    heap = await server.add_heap("Home")
-    await server.add_block(heap, "document", "Groceries")
-    return heap
+    heap_id = await server.add_heap("Home")
+    await server.add_block(heap_id, "document", "Groceries")
+    return heap_id

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server import Server
 from tests.cli.devices import Device, eventually
@@ -23,6 +25,7 @@ async def trashed(server: Server, blocks: list[BlockId]) -> int:
     return sum(1 for d in documents if d.fields().deleted_at_ms is not None)
 
 
+@pytest.mark.slow
 async def test_without_a_daemon_the_next_pass_heeds_it(device: Device, server: Server) -> None:
     """``sync`` says what is held; a decision is kept until a pass carries it out."""
     _, blocks = await filled(device, server)
@@ -38,7 +41,7 @@ async def test_without_a_daemon_the_next_pass_heeds_it(device: Device, server: S
     assert "  N00.md\n" in listed.out
     undone = await device("deletions", "--undo")
     assert undone.code == 0
-    assert "12 deletions are taken back with the next" in undone.out
+    assert "12 deletions are brought back with the next" in undone.out
     assert (await device("sync")).code == 0
     assert len(list((device.folder / "Home").glob("*.md"))) == 16
     delete(device)

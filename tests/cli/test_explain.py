@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
 from tests.cli.devices import Device, eventually
@@ -39,7 +41,7 @@ async def test_the_chain_of_a_file(device: Device, server: Server, heap_id: Heap
     assert changed["disk"]["changed"] == "content"
     assert changed["rule"].startswith("The file was changed")
     note.unlink()
-    assert (await facts(device, str(note)))["rule"].startswith("The file is gone")
+    assert (await facts(device, str(note)))["rule"].startswith("The file is missing")
 
     new = device.folder / "Home" / "New.md"
     assert (await facts(device, str(new)))["rule"].startswith("There is no such file")
@@ -66,6 +68,7 @@ async def test_a_held_deletion_is_explained(
     assert "`heapsyncd deletions --confirm`" in done.out
 
 
+@pytest.mark.slow
 async def test_trouble_is_explained(device: Device, server: Server, heap_id: HeapId) -> None:
     """A file that is no text (any more), a symlink and what the server refuses say so; ``status``
     names each, and what is pending.
@@ -98,7 +101,7 @@ async def test_trouble_is_explained(device: Device, server: Server, heap_id: Hea
     assert found["rule"].startswith("Its edits are kept here")
     (status,) = (await device.status())["heaps"]
     assert {p["path"]: p["direction"] for p in status["pending"]}["Groceries.md"] == "up"
-    assert "to send: Groceries.md: held up by its problem" in (await device("status")).out
+    assert "to send: Groceries.md: blocked by its problem" in (await device("status")).out
     done = await device("explain", "folder/Home")
     assert done.code == 1
     assert "name a file in it" in done.err
@@ -144,6 +147,6 @@ async def test_a_path_outside_is_an_error(device: Device, server: Server, heap_i
     done = await device("explain", "elsewhere.md")
     assert done.code == 1
     assert done.err == (
-        "heapsyncd: elsewhere.md lies in no folder that is mirrored;"
-        " `heapsyncd status` lists them.\n"
+        "heapsyncd: elsewhere.md is not in a mirrored folder;"
+        " `heapsyncd status` lists the folders.\n"
     )

@@ -58,6 +58,7 @@ async def block(device: Device, server: Server, heap_id: HeapId) -> BlockId:
     return BlockId(str(split(note(device).read_text())[0].id))
 
 
+@pytest.mark.slow
 async def test_the_versions_of_a_note(device: Device, block: BlockId) -> None:
     """Each text is listed once, the latest first, and can be printed; all of it offline."""
     done = await well(device, "history", "folder/Home/Boat.md")
@@ -75,6 +76,7 @@ async def test_the_versions_of_a_note(device: Device, block: BlockId) -> None:
     assert "has no version 999" in done.err
 
 
+@pytest.mark.slow
 async def test_a_path_without_versions(device: Device, block: BlockId) -> None:
     """What is no note is an error that leads on."""
     for command in ("history", "restore"):
@@ -83,12 +85,13 @@ async def test_a_path_without_versions(device: Device, block: BlockId) -> None:
         assert "`heapsyncd trash` the deleted notes" in done.err
 
 
+@pytest.mark.slow
 async def test_restored_without_a_daemon(device: Device, server: Server, block: BlockId) -> None:
     """The file says the earlier text at once, the server with the next pass; nothing is lost."""
     number = (await versions(device))[-1]["number"]
     write(note(device), "one two three, and a word nobody has read yet\n")
     done = await well(device, "restore", "folder/Home/Boat.md", "--version", str(number))
-    assert done.out == f"{note(device)}: version {number} put back\n"
+    assert done.out == f"{note(device)}: version {number} restored\n"
     assert body(note(device)) == "one\n"
     await well(device, "sync")
     assert body(note(device)) == "one\n"
@@ -112,6 +115,7 @@ async def test_restored_beside_a_daemon(device: Device, server: Server, block: B
         assert body(note(device)) == "one two\n"
 
 
+@pytest.mark.slow
 async def test_a_note_out_of_the_trash(device: Device, server: Server, block: BlockId) -> None:
     """A deleted note is listed, its versions too; it comes back under its id with its text."""
     write(note(device), "* one\n* two\n")
@@ -130,7 +134,7 @@ async def test_a_note_out_of_the_trash(device: Device, server: Server, block: Bl
     assert (await well(device, "trash")).out == "the trash is empty\n"
     done = await device("trash", "--restore", "folder/Home/Boat.md")
     assert done.code == 1
-    assert "nothing that stood there is in the trash" in done.err
+    assert "nothing from this path is in the trash" in done.err
 
 
 async def test_a_directory_out_of_the_trash(
@@ -168,6 +172,7 @@ async def test_a_directory_out_of_the_trash(
     assert body(inner / "B.md") == "text B\n"
 
 
+@pytest.mark.slow
 async def test_a_note_deleted_elsewhere(device: Device, server: Server, block: BlockId) -> None:
     """What others deleted is in the trash as well; ``restore`` alone brings it back too."""
     state = (await server.document(block)).state()
@@ -182,6 +187,7 @@ async def test_a_note_deleted_elsewhere(device: Device, server: Server, block: B
     assert (await server.document(block)).fields().deleted_at_ms is None
 
 
+@pytest.mark.slow
 async def test_a_review_stands_until_it_is_seen(
     device: Device, server: Server, block: BlockId
 ) -> None:
@@ -198,7 +204,7 @@ async def test_a_review_stands_until_it_is_seen(
         assert '"one two three masts"' in notice
         shown = (await well(device, "status")).out
         assert f"review: {notice}" in shown
-        assert "--seen ends it" in shown
+        assert "--seen marks it as done" in shown
         seen = await well(device, "history", "folder/Home/Boat.md", "--seen")
         assert "review: " in seen.out
         assert (await device.status())["heaps"][0]["notices"] == []

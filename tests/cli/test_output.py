@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from heapsyncd.cli.output import moment, say, say_json, say_text
+from heapsyncd.cli.output import format_time, say, say_json, say_text
 from heapsyncd.ids import HeapId
 from heapsyncd.logs import printable
 from heapsyncd.server import Server
@@ -57,7 +57,7 @@ def test_a_text_is_exact_for_a_program_and_harmless_for_a_person(
 @pytest.mark.parametrize("ms", [2**53, -(2**53), 10**30])
 def test_a_time_beyond_the_calendar_is_a_number(ms: int) -> None:
     """A document may say that it was deleted in the year 287396."""
-    assert moment(ms) == f"{ms} ms"
+    assert format_time(ms) == f"{ms} ms"
 
 
 def test_what_is_logged_is_no_different() -> None:

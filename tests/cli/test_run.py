@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from heapsyncd.document.xml import nodes
 from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
@@ -52,9 +54,10 @@ async def test_the_daemon_follows_both_sides(
         await eventually(lambda: device.is_("in sync"))
         assert (await device.status())["heaps"][0]["notes"] == 3
         assert await terminate(process) == 0
-    assert "No daemon runs" in (await device("status")).out
+    assert "No daemon is running" in (await device("status")).out
 
 
+@pytest.mark.slow
 async def test_a_second_daemon_exits_5_and_a_killed_one_leaves_no_lock(
     device: Device, server: Server, heap_id: HeapId
 ) -> None:
@@ -112,6 +115,7 @@ async def test_without_a_server_the_daemon_waits(device: Device) -> None:
         assert time.monotonic() - started < 12
 
 
+@pytest.mark.slow
 async def test_a_daemon_does_not_mirror_another_server(
     device: Device, server: Server, heap_id: HeapId, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ async def test_a_proxy_that_is_none(device: Device) -> None:
     assert "proxy.example" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", [256, 48])
 async def test_more_connections_than_descriptors(device: Device, files: int) -> None:
     """Half-sent requests, more than the process may have connections: others are answered, and

@@ -120,14 +120,14 @@ async def test_sync_tells_of_odd_files_and_exits_0(
         "  minor: Home/Binary.md: not UTF-8 (byte 0xff in line 1): save the file as UTF-8",
         "  minor: Home/caf\ufffd.md: its name is not UTF-8; not synced, rename it",
         "  minor: Home/link.md: it is a symlink; not synced",
-        "  minor: Home/pipe: it is no regular file; not synced",
+        "  minor: Home/pipe: it is not a regular file; not synced",
     ]
     (told,) = (await device.status())["heaps"]
     assert [p["path"] for p in told["problems"] if p["minor"]] == [
         "Binary.md", "caf\ufffd.md", "link.md", "pipe"
     ]  # fmt: skip
     text = (await device("status")).out
-    assert "    minor: pipe: it is no regular file; not synced\n" in text
+    assert "    minor: pipe: it is not a regular file; not synced\n" in text
     async with device.daemon():  # in sync, with all of them
         assert len((await device.status())["heaps"][0]["problems"]) == 4
 

@@ -20,5 +20,5 @@ def backend(world: World) -> Backend:
 
 
 @pytest.fixture
-async def heap(world: World) -> HeapId:
+async def heap_id(world: World) -> HeapId:
     return await world.add_heap("Home")

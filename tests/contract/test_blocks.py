@@ -27,10 +27,13 @@ async def changed_since(
     raise AssertionError("the feed never ends")
 
 
-async def test_signing_in_twice_is_signing_in_once(backend: Backend) -> None:
-    """It may be asked for at any time."""
+async def test_signing_in_twice_is_signing_in_once(world: World, backend: Backend) -> None:
+    """It may be asked for at any time, also by two at once: the server hears of it once."""
+    assert await world.sign_ins() == 0
+    await asyncio.gather(backend.sign_in(), backend.sign_in())
     await backend.sign_in()
-    await backend.sign_in()
+    await backend.heaps()
+    assert await world.sign_ins() == 1
 
 
 async def test_an_unknown_key_is_refused(world: World) -> None:

@@ -10,6 +10,7 @@ from pycrdt import Doc, Map, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId, Seed
 from heapsyncd.model import BlockKind, PullAsk, Pulled
 from heapsyncd.server import Server
@@ -27,6 +28,10 @@ class World(ABC):
     @abstractmethod
     def another(self, seed: Seed) -> Backend:
         """A backend for another key; it is not entered yet."""
+
+    @abstractmethod
+    async def sign_ins(self) -> int:
+        """How often somebody has signed in at the server."""
 
     @abstractmethod
     async def add_heap(self, title: str) -> HeapId:
@@ -88,6 +93,12 @@ class HeaperWorld(World):
 
     def another(self, seed: Seed) -> Backend:
         return HeaperBackend(self.server.url, seed)
+
+    async def sign_ins(self) -> int:
+        def count(tx: Tx) -> int:
+            return int(tx.execute("SELECT count(*) FROM sessions").fetchone()[0])
+
+        return await self.server._services.db.read(count)
 
     async def add_heap(self, title: str) -> HeapId:
         return await self.server.add_heap(title)

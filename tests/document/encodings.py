@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from heapsyncd.document.encoding.state_vectors import number
+from heapsyncd.document.encoding.state_vectors import encode_varint
 
 CRASHERS = [
     [bytes.fromhex(data) for data in json.loads(line)]
@@ -29,24 +29,24 @@ Struct = tuple[bytes, int]
 
 def span(data: bytes) -> bytes:
     """A string or byte array."""
-    return number(len(data)) + data
+    return encode_varint(len(data)) + data
 
 
 def update(
     sections: Sequence[tuple[int, int, Sequence[Struct]]], deletions: bytes = b"\0"
 ) -> bytes:
     """An update of (client, clock, structs)."""
-    parts = [number(len(sections))]
+    parts = [encode_varint(len(sections))]
     for client, clock, structs in sections:
-        parts += [number(len(structs)), number(client), number(clock)]
+        parts += [encode_varint(len(structs)), encode_varint(client), encode_varint(clock)]
         parts += [data for data, _ in structs]
     return b"".join([*parts, deletions])
 
 
 def deleting(client: int, *ranges: tuple[int, int]) -> bytes:
     """The deletions of one client, as the end of an update."""
-    numbers = [number(n) for pair in ranges for n in pair]
-    return b"\1" + number(client) + number(len(ranges)) + b"".join(numbers)
+    numbers = [encode_varint(n) for pair in ranges for n in pair]
+    return b"\1" + encode_varint(client) + encode_varint(len(ranges)) + b"".join(numbers)
 
 
 def item(kind: int, content: bytes, head: bytes = b"\1\1m", flags: int = 0) -> bytes:
@@ -55,7 +55,9 @@ def item(kind: int, content: bytes, head: bytes = b"\1\1m", flags: int = 0) -> b
 
 
 IDS = st.builds(
-    lambda client, clock: number(client) + number(clock), st.sampled_from(CLIENTS), CLOCKS
+    lambda client, clock: encode_varint(client) + encode_varint(clock),
+    st.sampled_from(CLIENTS),
+    CLOCKS,
 )
 VALUES = st.recursive(
     st.sampled_from([b"\x78", b"\x79", b"\x7e", b"\x7f", b"\x7d\x05", b"\x7d\xc5\x03"])
@@ -64,15 +66,15 @@ VALUES = st.recursive(
     | st.binary(min_size=4, max_size=4).map(lambda b: b"\x7c" + b)
     | st.binary(max_size=3).map(lambda b: b"\x74" + span(b)),
     lambda inner: (
-        st.lists(inner, max_size=2).map(lambda v: b"\x75" + number(len(v)) + b"".join(v))
+        st.lists(inner, max_size=2).map(lambda v: b"\x75" + encode_varint(len(v)) + b"".join(v))
         | st.lists(st.tuples(KEYS, inner), max_size=2).map(
-            lambda v: b"\x76" + number(len(v)) + b"".join(span(k) + x for k, x in v)
+            lambda v: b"\x76" + encode_varint(len(v)) + b"".join(span(k) + x for k, x in v)
         )
     ),
     max_leaves=4,
 )
 CONTENT: st.SearchStrategy[tuple[int, bytes, int]] = st.one_of(
-    st.integers(1, 4).map(lambda n: (1, number(n), n)),
+    st.integers(1, 4).map(lambda n: (1, encode_varint(n), n)),
     st.binary(max_size=3).map(lambda b: (3, span(b), 1)),
     TEXTS.map(lambda t: (4, span(t), len(t.decode().encode("utf-16-le")) // 2)),
     JSON.map(lambda j: (5, span(j), 1)),
@@ -80,7 +82,7 @@ CONTENT: st.SearchStrategy[tuple[int, bytes, int]] = st.one_of(
     st.sampled_from([0, 1, 2, 4, 6]).map(lambda t: (7, bytes([t]), 1)),
     NAMES.map(lambda n: (7, b"\3" + span(n), 1)),
     st.lists(VALUES, min_size=1, max_size=3).map(
-        lambda v: (8, number(len(v)) + b"".join(v), len(v))
+        lambda v: (8, encode_varint(len(v)) + b"".join(v), len(v))
     ),
     st.just((9, span(b"guid") + b"\x76\0", 1)),
 )
@@ -102,8 +104,8 @@ ITEMS: st.SearchStrategy[Struct] = st.builds(
 STRUCTS: st.SearchStrategy[Struct] = (
     ITEMS
     | ITEMS
-    | st.integers(1, 4).map(lambda n: (b"\0" + number(n), n))
-    | st.integers(1, 4).map(lambda n: (b"\x0a" + number(n), n))
+    | st.integers(1, 4).map(lambda n: (b"\0" + encode_varint(n), n))
+    | st.integers(1, 4).map(lambda n: (b"\x0a" + encode_varint(n), n))
 )
 DELETIONS = st.lists(
     st.tuples(
@@ -112,7 +114,11 @@ DELETIONS = st.lists(
     ),
     max_size=2,
     unique_by=lambda found: found[0],
-).map(lambda found: number(len(found)) + b"".join(deleting(c, *ranges)[1:] for c, ranges in found))
+).map(
+    lambda found: (
+        encode_varint(len(found)) + b"".join(deleting(c, *ranges)[1:] for c, ranges in found)
+    )
+)
 SECTIONS = st.lists(
     st.tuples(
         st.sampled_from(CLIENTS),
@@ -136,3 +142,19 @@ ODD = st.builds(
     DELETIONS,
 )
 """With structs that have no length."""
+
+
+def chain(depth: int, *, beside: bool = False, clients: int = 1) -> bytes:
+    """Types in types; ``beside``: each but the outermost stands beside a text."""
+    sections: dict[int, list[tuple[bytes, int]]] = {c: [] for c in range(clients)}
+    inside, at = b"\1\1m", 0
+    for k in range(depth):
+        client = k % clients
+        if beside:
+            sections[client].append((item(4, b"\1a", inside), 1))
+            at = len(sections[client]) - 1
+            inside = encode_varint(client) + encode_varint(at)
+        flags = 0x80 if beside else 0
+        sections[client].append((item(7, b"\3\1p", inside, flags), 1))
+        inside = b"\0" + encode_varint(client) + encode_varint(len(sections[client]) - 1)
+    return update([(c, 0, s) for c, s in sections.items() if s])

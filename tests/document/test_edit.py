@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from heapsyncd.document.edit import Target, express, merge_three
+from heapsyncd.document.edit import Target, edit, express, merge_three
 from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.document.xml import nodes
 from heapsyncd.document.xml.node_kinds import digest_source
-from heapsyncd.document.xml.schema import Vocabulary
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import Atom, Block, Inline, Mark, Text, attrs, inline, marks
 from tests.document.worlds import FAMILY, KEY, KEY_2, ULID, ULID_2, build
@@ -469,26 +468,20 @@ def test_our_client_id_is_reused_only_on_a_base_that_has_all_of_it() -> None:
     assert merged.view() == doc(para("zero one two"))
 
 
-def test_the_heaps_own_spelling_of_tasks_is_used() -> None:
-    """A document that says taskList goes on saying it; the vocabulary decides for new ones."""
+def test_a_document_s_own_spelling_of_tasks_is_used() -> None:
+    """A document that says taskList goes on saying it; a new one says what the contract does."""
     task = Block("todo_list", children=(item(para("x"), checked=False),))
     body: Any = [("taskList", {}, [("taskItem", {"checked": False}, [p("y")])])]
     assert Case(body, lambda v: doc(*v.children, para("-"), task)).tags[-1] == "taskList"
     assert Case([], doc(task)).tags == ["todo_list"]
-    words = Replica.load([build(body)]).vocabulary()
-    assert words == Vocabulary(todo_list="taskList")
-    made = express([], Target(body=doc(task)), vocabulary=words).update
-    assert tags_of(Replica.load([made or EMPTY])) == ["taskList"]
 
 
-def test_images_stand_where_the_heap_has_them() -> None:
-    """In a vocabulary of block images a lone image is a block of its own."""
+def test_images_stand_where_the_document_has_them() -> None:
+    """In a document of block images a lone image is a block of its own."""
     image = Atom("image", attrs(src="i.png", alt="", title=""))
-    goal = doc(para(image), Block("heading", attrs(level=1), inline=(image,)))
-    made = express([], Target(body=goal), vocabulary=Vocabulary(block_images=True))
-    replica = Replica.load([made.update or EMPTY])
-    assert tags_of(replica) == ["image", "heading"]
-    assert replica.view() == goal
+    new = Block("heading", attrs(level=1), inline=(image,))
+    case = Case([("image", {"src": "a.png"}, [])], lambda v: doc(*v.children, para(image), new))
+    assert case.tags == ["image", "image", "heading"]
 
 
 def test_unknown_digests_are_text_and_repetitions_are_dropped() -> None:
@@ -557,3 +550,11 @@ def test_nothing_is_sent_in_pieces() -> None:
     assert update is not None
     assert not Replica.load([update]).has_pending()
     assert len(clocks(Replica.load([update]).state_vector())) == 1
+
+
+def test_a_node_that_no_document_has_is_not_as_wished() -> None:
+    """An unknown node of another document is written as text: what it shows is not the target."""
+    node = Block("opaque", attrs(label="chart", digest="00aa11"))
+    assert not edit(Replica(), Target(body=Block("doc", children=(node,)))).reads_as_target
+    text = Block("paragraph", inline=(Text("<!-- heapsyncd: chart 00aa11 -->"),))
+    assert edit(Replica(), Target(body=Block("doc", children=(text,)))).reads_as_target

@@ -7,9 +7,12 @@ import pytest
 from pycrdt import Doc, Map, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.document.edit import Target, edit, express
+from heapsyncd.document.edit import titled as first_title
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.ids import BlockId
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import FileEntry
 from tests.document.worlds import KEY, ULID, ULID_2
 
@@ -237,3 +240,36 @@ def test_two_spellings_of_a_hash_are_one_file() -> None:
     assert names == [("Name.PDF", "", False), (KEY, "x", True), ("name.pdf", "", False)]
     edit(replica, Target(drop_files=(KEY,)))
     assert [f.key for f in replica.fields().files] == ["Name.PDF", "name.pdf"]
+
+
+@pytest.mark.parametrize("client_id", [11, 12], ids=["the same life", "a later one"])
+@pytest.mark.parametrize("edits", [0, 1, 2])
+def test_first_title_without_the_document(edits: int, client_id: int) -> None:
+    """The edit that gives a document its first title is found from its state vector alone, and is
+    the one that the document itself would make.
+    """
+    replica, log = Replica(11), []
+    for k in range(edits):
+        made = edit(
+            replica, Target(body=parse(f"text {k}", NO_LINKS), add_tags=frozenset({BlockId(ULID)}))
+        )
+        log += [made.update] if made.update is not None else []
+    found = first_title(log, replica.state_vector(), "Boat 👋", client_id)
+    assert found is not None
+    later = Replica.load(log, client_id)
+    assert found == (edit(later, Target(title="Boat 👋")).update, later.state_vector())
+    assert Replica.load([*log, found[0]]).fields() == later.fields()
+    assert later.fields().title == "Boat 👋"
+
+
+@pytest.mark.parametrize("wanted", ["", " Boat", "two\nlines", "\0"])
+def test_no_first_title_that_would_show_as_another(wanted: str) -> None:
+    """What is no title as it stands is left to the document."""
+    assert first_title([], b"\0", wanted, 11) is None
+
+
+def test_no_first_title_where_there_may_be_one() -> None:
+    """A document whose updates write a title, be it one that is gone, must be asked itself."""
+    replica = Replica(11)
+    log = [edit(replica, Target(title=t)).update or EMPTY for t in ("Boat", "")]
+    assert first_title(log, replica.state_vector(), "Ship", 11) is None

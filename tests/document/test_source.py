@@ -8,7 +8,7 @@ import pytest
 from pycrdt import Array, Doc, Map, Text, XmlFragment
 
 from heapsyncd.document.edit import Target, express, express_source
-from heapsyncd.document.rebuild import fresh
+from heapsyncd.document.rebuild import rebuild
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.source import ROOT
 from heapsyncd.document.updates import merge
@@ -238,7 +238,7 @@ def test_a_list_that_is_a_text_is_not_searched() -> None:
 
 def test_a_document_made_anew_keeps_it() -> None:
     """Every part, for somebody who carries over what he does not know."""
-    assert got(fresh([put([], FULL)])) == FULL
+    assert got(rebuild([put([], FULL)])) == FULL
 
 
 def test_a_letter_is_a_few_bytes_and_documents_grow_by_little() -> None:

@@ -7,8 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heapsyncd.document.edit import Target, express
-from heapsyncd.document.encoding.cost import MOST
-from heapsyncd.document.encoding.state_vectors import Deletions, deletions, number, written
+from heapsyncd.document.encoding.cost import LIMIT
+from heapsyncd.document.encoding.state_vectors import (
+    Deletions,
+    deletions,
+    encode_deletions,
+    encode_varint,
+)
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import (
     EMPTY,
@@ -20,8 +25,7 @@ from heapsyncd.document.updates import (
 )
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.tree import Block
-from tests.document.encodings import CRASHERS, ODD, UPDATES, deleting, item, span, update
-from tests.document.test_examine import chain
+from tests.document.encodings import CRASHERS, ODD, UPDATES, chain, deleting, item, span, update
 from tests.document.victim import Victim
 from tests.document.worlds import A_BODY, edits
 
@@ -39,6 +43,7 @@ def test_what_ended_the_process_does_not(victim: Victim, updates: list[bytes]) -
         assert victim.survives(updates)
 
 
+@pytest.mark.slow
 @given(st.lists(UPDATES | UPDATES | UPDATES | ODD, min_size=1, max_size=6))
 @settings(max_examples=400, deadline=None)
 def test_the_process_survives_any_updates(victim: Victim, updates: list[bytes]) -> None:
@@ -53,6 +58,7 @@ DEEP = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("deep", "deletion"), DEEP)
 def test_deep_nodes_are_refused(victim: Victim, deep: bytes, deletion: bytes) -> None:
     """So many nodes in one another that deleting the outermost overflows yrs' stack."""
@@ -67,10 +73,10 @@ def test_deep_nodes_are_refused(victim: Victim, deep: bytes, deletion: bytes) ->
 
 def test_nodes_grow_deep_bit_by_bit(victim: Victim) -> None:
     """The same when each update adds a few levels to those that are there."""
-    whole = chain(MOST + 900)
+    whole = chain(LIMIT + 900)
     replica = Replica()
     refused = 0
-    for k in range(0, MOST + 900, 300):
+    for k in range(0, LIMIT + 900, 300):
         part = missing([cut(whole, k + 300)], vector_of([cut(whole, k)] if k else [EMPTY]))
         try:
             replica.apply(part)
@@ -83,7 +89,7 @@ def test_nodes_grow_deep_bit_by_bit(victim: Victim) -> None:
 def cut(whole: bytes, count: int) -> bytes:
     """The first structs of a chain of one client."""
     structs = [(item(7, b"\3\1p", b"\1\1m"), 1)]
-    structs += [(item(7, b"\3\1p", b"\0\0" + number(k)), 1) for k in range(count - 1)]
+    structs += [(item(7, b"\3\1p", b"\0\0" + encode_varint(k)), 1) for k in range(count - 1)]
     return update([(0, 0, structs)])
 
 
@@ -92,18 +98,21 @@ def test_wide_documents_are_not_deep() -> None:
     structs = [(item(7, b"\3\2ul", b"\1\1m"), 1)]
     at = 1
     for k in range(3_000):
-        head, flags = (number(9) + number(at - 3), 0x80) if k else (b"\0\x09\0", 0)
+        head, flags = (encode_varint(9) + encode_varint(at - 3), 0x80) if k else (b"\0\x09\0", 0)
         structs.append((item(7, b"\3\2li", head, flags), 1))
-        structs.append((item(7, b"\3\1p", b"\0\x09" + number(at)), 1))
-        structs.append((item(7, b"\6", b"\0\x09" + number(at + 1)), 1))
+        structs.append((item(7, b"\3\1p", b"\0\x09" + encode_varint(at)), 1))
+        structs.append((item(7, b"\6", b"\0\x09" + encode_varint(at + 1)), 1))
         at += 3
-    assert Replica.load([update([(9, 0, structs)])]).state_vector() == b"\1\x09" + number(at)
+    assert Replica.load([update([(9, 0, structs)])]).state_vector() == b"\1\x09" + encode_varint(
+        at
+    )
 
 
 def test_what_stands_behind_a_gap_waits() -> None:
     """It is in no state and no vector until the gap is filled, and right then."""
     letters = [(item(4, b"\1a"), 1)] + [
-        (item(4, b"\1" + bytes([97 + k]), b"\7" + number(k - 1), 0x80), 1) for k in range(1, 6)
+        (item(4, b"\1" + bytes([97 + k]), b"\7" + encode_varint(k - 1), 0x80), 1)
+        for k in range(1, 6)
     ]
     first, second, third = (update([(7, k, letters[k : k + 2])]) for k in (0, 2, 4))
     gap = update([(7, 0, [*letters[:2], (b"\x0a\2", 2), *letters[4:]])])
@@ -148,8 +157,8 @@ def each(deleted: Deletions) -> set[tuple[int, int]]:
 @given(DELETIONS, DELETIONS, DELETIONS)
 def test_without_the_deletions_of_others(all_: Deletions, one: Deletions, two: Deletions) -> None:
     """What is left are the deletions that no other update holds of which all are there."""
-    others = [b"\0" + written(d) for d in (one, two)]
-    left = without_deletions(b"\0" + written(all_), others)
+    others = [b"\0" + encode_deletions(d) for d in (one, two)]
+    left = without_deletions(b"\0" + encode_deletions(all_), others)
     gone = [each(d) for d in (one, two) if each(d) <= each(all_)]
     assert each(deletions(left[1:])) == each(all_) - set().union(*gone)
 
@@ -184,7 +193,7 @@ def test_a_list_that_holds_a_text_holds_nobody_up(victim: Victim, endless: bytes
 def behind(count: int, head: bytes, flags: int = 0) -> bytes:
     """Values told one by one, each behind the last."""
     structs = [(item(8, b"\1\x78", head, flags), 1)]
-    structs += [(item(8, b"\1\x78", b"\7" + number(k), 0x80), 1) for k in range(count - 1)]
+    structs += [(item(8, b"\1\x78", b"\7" + encode_varint(k), 0x80), 1) for k in range(count - 1)]
     return update([(7, 0, structs)])
 
 
@@ -194,14 +203,16 @@ def unrelated(count: int, client: int = 7, head: bytes = b"\1\1m\1k") -> bytes:
 
 
 COSTLY = [
-    pytest.param([unrelated(MOST + 1)], id="entries of a key"),
-    pytest.param([unrelated(MOST // 2 + 1), unrelated(MOST // 2, 9)], id="entries in two updates"),
+    pytest.param([unrelated(LIMIT + 1)], id="entries of a key"),
     pytest.param(
-        [update([(1, 0, [(item(7, b"\1"), 1)])]), unrelated(MOST + 1, 7, b"\0\1\0\1k")],
+        [unrelated(LIMIT // 2 + 1), unrelated(LIMIT // 2, 9)], id="entries in two updates"
+    ),
+    pytest.param(
+        [update([(1, 0, [(item(7, b"\1"), 1)])]), unrelated(LIMIT + 1, 7, b"\0\1\0\1k")],
         id="entries of a map in a root",
     ),
-    pytest.param([behind(MOST + 2, b"\1\1m")], id="values of a list"),
-    pytest.param([behind(MOST + 2, b"\1\1m\1k", 0x20)], id="values of a key"),
+    pytest.param([behind(LIMIT + 2, b"\1\1m")], id="values of a list"),
+    pytest.param([behind(LIMIT + 2, b"\1\1m\1k", 0x20)], id="values of a key"),
 ]
 
 
@@ -217,11 +228,13 @@ def test_what_takes_yrs_too_long_is_refused(updates: list[bytes]) -> None:
 
 def test_many_entries_of_many_keys_are_taken_in() -> None:
     """A map of thousands of keys; a key that was set thousands of times, by one who knew that."""
-    wide = [(item(8, b"\1\x78", b"\1\1m" + span(b"%d" % k), 0x20), 1) for k in range(MOST + 1)]
-    assert Replica.load([update([(7, 0, wide)])]).state_vector() == b"\1\7" + number(MOST + 1)
-    assert Replica.load([behind(3_000, b"\1\1m\1k", 0x20)]).state_vector() == b"\1\7" + number(
-        3_000
+    wide = [(item(8, b"\1\x78", b"\1\1m" + span(b"%d" % k), 0x20), 1) for k in range(LIMIT + 1)]
+    assert Replica.load([update([(7, 0, wide)])]).state_vector() == b"\1\7" + encode_varint(
+        LIMIT + 1
     )
+    assert Replica.load(
+        [behind(3_000, b"\1\1m\1k", 0x20)]
+    ).state_vector() == b"\1\7" + encode_varint(3_000)
 
 
 def test_what_waits_is_known_after_a_refusal() -> None:
@@ -229,7 +242,7 @@ def test_what_waits_is_known_after_a_refusal() -> None:
     early = update([(7, 0, [(item(4, b"\1a", b"\x09\0", 0x80), 1)])])
     replica = Replica.load([early])
     with pytest.raises(UnreadableDocument):
-        replica.apply(unrelated(MOST + 1, 3))
+        replica.apply(unrelated(LIMIT + 1, 3))
     assert replica.has_pending()
 
 

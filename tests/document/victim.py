@@ -14,9 +14,9 @@ from contextlib import suppress
 from typing import Final, Self
 
 from heapsyncd.document.edit import Target, edit
-from heapsyncd.document.rebuild import fresh
+from heapsyncd.document.rebuild import rebuild
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import early, merge, missing, vector_of
+from heapsyncd.document.updates import merge, missing, pending_part, vector_of
 from heapsyncd.errors import BlockError
 
 LIMIT_S: Final = 40
@@ -79,9 +79,9 @@ def use(updates: Sequence[bytes]) -> None:
         _try(lambda u=found: look_at(Replica.load(u)))  # type: ignore[misc]
         _try(lambda u=found: look_at(Replica.load([merge(u)])))  # type: ignore[misc]
         _try(lambda u=found: missing(u, vector_of(u[:1])))  # type: ignore[misc]
-    _try(lambda: fresh(known))
+    _try(lambda: rebuild(known))
     for update in updates:
-        _try(lambda u=update: early(u, taking.state_vector()))  # type: ignore[misc]
+        _try(lambda u=update: pending_part(u, taking.state_vector()))  # type: ignore[misc]
 
 
 def look_at(replica: Replica) -> None:

@@ -1,15 +1,24 @@
 """Notes in which no word stands twice, and people who edit them: what is lost or doubled shows."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
 from heapsyncd.document.inline.visible_text import cut
 from heapsyncd.tree import Atom, Block, BlockType, Inline, Mark, Text, attrs, inline, marks
 
 Path = tuple[int, ...]
+
+EXAMPLES = int(os.environ.get("HEAPSYNCD_EXAMPLES", "150"))
+"""More of them are for a run by hand."""
+PLAY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+RANDOMS = st.randoms(use_true_random=False)
 
 _WORD = re.compile(r"[A-Z][a-z]{3,6}\d+")
 _EDGE = re.compile(r"(?<=\w)(?!\w)|\b(?=\w)")

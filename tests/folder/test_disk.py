@@ -12,7 +12,7 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder import disk, safe_open, syscalls
 from heapsyncd.folder.disk import HeapFolder, Moved, Unsettled
 from heapsyncd.folder.ignore import NO_RULES, Ignore
-from heapsyncd.folder.snapshot import Stat
+from heapsyncd.model import Stat
 
 MAX = 1 << 20
 
@@ -87,7 +87,7 @@ async def test_links_and_special_files_are_told_and_left(folder: HeapFolder, roo
     assert {p.path for p in found.problems} == others
     assert {p.reason for p in found.problems} == {
         "it is a symlink; not synced",
-        "it is no regular file; not synced",
+        "it is not a regular file; not synced",
     }
     for path in ("to-file.md", "inside.md", "dangling.md", "to-dir/secret.md", "loop/a.md"):
         with pytest.raises(FolderTrouble, match="symlink"):
@@ -181,11 +181,11 @@ async def test_what_can_not_be_read_says_why(folder: HeapFolder, root: Path) -> 
     """Gone, a directory, too large: each its own answer."""
     (root / "d").mkdir()
     (root / "large.md").write_bytes(b"x" * 11)
-    with pytest.raises(Moved, match=r"gone\.md: it is not there any more"):
+    with pytest.raises(Moved, match=r"gone\.md: it no longer exists"):
         await folder.read("gone.md", 10)
     with pytest.raises(Moved):
         await folder.read("gone/a.md", 10)
-    with pytest.raises(UnreadableFile, match="no regular file"):
+    with pytest.raises(UnreadableFile, match="not a regular file"):
         await folder.read("d", 10)
     with pytest.raises(UnreadableFile, match="larger than 10 bytes"):
         await folder.read("large.md", 10)
@@ -332,7 +332,7 @@ async def test_a_move_never_overwrites(
     (root / "d").mkdir()
     (root / "empty").mkdir()
     for old, new in (("a.md", "b.md"), ("a.md", "d"), ("d", "empty"), ("d", "a.md")):
-        with pytest.raises(Moved, match="something else stands there"):
+        with pytest.raises(Moved, match="something else exists there"):
             await folder.move(old, new)
     with pytest.raises(Moved):
         await folder.move("gone.md", "c.md")
@@ -400,7 +400,7 @@ async def test_directories_are_made_with_those_above(folder: HeapFolder, root: P
     assert stat.agrees(await folder.make_dir("a/b/c"))
     assert stat.agrees(await stat_of(folder, "a/b/c"))
     (root / "file").touch()
-    with pytest.raises(FolderTrouble, match="a file or symlink stands where a directory"):
+    with pytest.raises(FolderTrouble, match="a file or symlink is in the place of a directory"):
         await folder.make_dir("file/d")
 
 

@@ -142,4 +142,4 @@ def test_the_rule_is_named_as_it_was_written() -> None:
     assert rules.rule("a/x.log", is_dir=False) == "*.log in .heaperignore"
     assert rules.rule("build/x.md", is_dir=False) == "build/ in .heaperignore"
     assert rules.rule("x.tmp", is_dir=False) == "*.tmp (by default)"
-    assert rules.rule(".heapsyncd", is_dir=False) == "heapsyncd's own bookkeeping"
+    assert rules.rule(".heapsyncd", is_dir=False) == "heapsyncd's own internal file"

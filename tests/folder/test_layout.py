@@ -23,11 +23,9 @@ def block(
     return Placed(BlockId(id_), kind, title, BlockId(folder) if folder else None, titled)
 
 
-def paths(
-    *blocks: Placed, current: dict[str, str] | None = None, **more: object
-) -> dict[str, str]:
+def paths(*blocks: Placed, current: dict[str, str] | None = None) -> dict[str, str]:
     now = {BlockId(k): p for k, p in (current or {}).items()}
-    return dict(place(blocks, now, **more))  # type: ignore[arg-type]
+    return dict(place(blocks, now))  # type: ignore[arg-type]
 
 
 def test_kinds_have_their_suffixes() -> None:
@@ -156,17 +154,6 @@ def test_a_file_and_a_folder_of_one_name_get_each_their_own_mark() -> None:
     assert paths(*blocks, current=found) == found
 
 
-def test_files_of_nobody_are_not_in_the_way() -> None:
-    """A path that belongs to no block is avoided, in any spelling, but drives nobody out."""
-    found = paths(
-        block("1", "Boat"),
-        block("2", "Ship"),
-        current={"2": "Ship.md"},
-        reserved=["BOAT.md", "ship.md"],
-    )
-    assert found == {"1": "Boat (2).md", "2": "Ship.md"}
-
-
 def test_circles_of_folders_are_cut_at_the_smallest_id() -> None:
     """Folders that contain each other hang from the top by the smallest of them."""
     found = paths(
@@ -230,13 +217,13 @@ def heaps(draw: st.DrawFn) -> tuple[list[Placed], dict[BlockId, str]]:
     return blocks, {BlockId(k): p for k, p in draw(st.dictionaries(ids, where)).items()}
 
 
-@given(heaps(), st.randoms(use_true_random=False), st.lists(names, max_size=2))
+@given(heaps(), st.randoms(use_true_random=False))
 def test_the_laws_of_a_layout(
-    heap: tuple[list[Placed], dict[BlockId, str]], random: object, reserved: list[str]
+    heap: tuple[list[Placed], dict[BlockId, str]], random: object
 ) -> None:
     """Every block has a path, none collides, order means nothing, a layout is its own layout."""
     blocks, current = heap
-    found = place(blocks, current, reserved)
+    found = place(blocks, current)
     assert set(found) == {b.id for b in blocks}
     keys = {collision_key(p) for p in found.values()}
     assert len(keys) == len(found)
@@ -248,5 +235,5 @@ def test_the_laws_of_a_layout(
         assert parent == "" or parent in {found[f.id] for f in blocks if f.kind == "folder"}
     shuffled = list(blocks)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert place(shuffled, current, reserved) == found
+    assert place(shuffled, current) == found
     assert place(blocks, found) == found

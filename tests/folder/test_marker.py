@@ -27,7 +27,6 @@ async def test_a_new_folder_is_marked(root: Path) -> None:
     assert await folder.marker() == HEAP
     found = json.loads((folder.root / ".heapsyncd").read_text())
     assert found == {"heap": HEAP, "title": "Home", "version": 1}
-    await HeapFolder(folder.root).open(HEAP)
 
 
 async def test_a_folder_with_files_is_marked_and_kept(root: Path) -> None:
@@ -39,13 +38,11 @@ async def test_a_folder_with_files_is_marked_and_kept(root: Path) -> None:
 
 
 async def test_another_heap_s_folder_is_refused(folder: HeapFolder, root: Path) -> None:
-    """Neither making nor opening takes over another heap's folder, and nothing is written."""
+    """Making one does not take over another heap's folder, and nothing is written."""
     other = HeapFolder(root)
-    refusal = f"mirror of another heap \\({HEAP}\\)"
+    refusal = f"mirrors another heap \\({HEAP}\\)"
     with pytest.raises(FolderTrouble, match=refusal):
         await other.create(OTHER, "Other")
-    with pytest.raises(FolderTrouble, match=refusal):
-        await other.open(OTHER)
     assert await other.marker() == HEAP
 
 
@@ -60,7 +57,6 @@ async def test_without_the_marker_nothing_is_written(folder: HeapFolder, root: P
         lambda: folder.move("a.md", "b.md"),
         lambda: folder.remove_dir("d"),
         folder.clear_temps,
-        lambda: folder.open(HEAP),
         folder.claim,
     ):
         with pytest.raises(FolderTrouble, match=r"no \.heapsyncd file, .*Nothing was deleted"):
@@ -96,7 +92,7 @@ async def test_a_newer_marker_is_told(root: Path) -> None:
     root.mkdir()
     (root / ".heapsyncd").write_text(json.dumps({"heap": HEAP, "version": 2}))
     with pytest.raises(FolderTrouble, match="newer heapsyncd"):
-        await HeapFolder(root).open(HEAP)
+        await HeapFolder(root).marker()
 
 
 async def test_a_file_in_the_folder_s_place_is_told(root: Path) -> None:

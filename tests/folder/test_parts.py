@@ -114,7 +114,7 @@ async def test_a_part_is_no_way_out(folder: HeapFolder, root: Path) -> None:
         await part.append(0, b"x")
     temp.unlink()
     os.mkfifo(temp)
-    with pytest.raises(FolderTrouble, match="no regular file"):
+    with pytest.raises(FolderTrouble, match="not a regular file"):
         await part.append(0, b"x")
     assert victim.read_text() == "theirs"
 

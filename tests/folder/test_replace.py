@@ -18,7 +18,7 @@ import pytest
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder import replace, syscalls
 from heapsyncd.folder.disk import HeapFolder, Moved, Write
-from heapsyncd.folder.snapshot import Stat
+from heapsyncd.model import Stat
 
 OLD, NEW = b"old text\n", b"new text, quite another\n"
 CALLS = [
@@ -149,7 +149,7 @@ async def test_a_file_in_the_way_is_not_overwritten(folder: HeapFolder, root: Pa
     (root / "dir.md").mkdir()
     (root / "link.md").symlink_to("nowhere.md")
     for path in ("file.md", "dir.md", "link.md"):
-        with pytest.raises(Moved, match="something new stands there"):
+        with pytest.raises(Moved, match="something new exists there"):
             await folder.write(path, NEW, None)
     assert (root / "file.md").read_bytes() == OLD
     assert not (root / "nowhere.md").exists()
@@ -246,14 +246,14 @@ async def test_a_save_right_after_is_found_later(
     folder: HeapFolder, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stat that comes back does not agree with a file that was saved meanwhile."""
-    real = replace._as_written
+    real = replace._stat_after_rename
 
     def saving(ready: replace.Staged) -> Stat:
         with (root / "a.md").open("ab") as file:
             file.write(b"more")
         return real(ready)
 
-    monkeypatch.setattr(replace, "_as_written", saving)
+    monkeypatch.setattr(replace, "_stat_after_rename", saving)
     result = await folder.write("a.md", NEW, None)
     assert not result.agrees(await stat_of(folder, "a.md"))
 

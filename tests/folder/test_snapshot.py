@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heapsyncd.folder.ignore import Ignore
-from heapsyncd.folder.snapshot import Differences, Entry, EntryKind, Snapshot, Stat, compare
+from heapsyncd.folder.snapshot import Differences, Entry, EntryKind, Snapshot, compare
+from heapsyncd.model import Stat
 
 STAT = Stat(size=5, mtime_ns=1, ctime_ns=2, inode=3, device=4)
 

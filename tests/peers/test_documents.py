@@ -16,7 +16,7 @@ from heapsyncd.tree import Atom, Block, Text, attrs
 from tests.peers.programs import Judge, decoded, faults
 from tests.peers.trees import RANDOMS, TREES, grow_tree, mutate
 from tests.peers.typists import EDITOR_DOCUMENTS, Node, grow_editor_document
-from tests.test_regressions import CASES, started
+from tests.promises.cases import CASES, started
 
 BATCH = 100
 BATCHES = 20

@@ -26,5 +26,5 @@ def client(pair: tuple[Server, Client]) -> Client:
 
 
 @pytest.fixture
-async def heap(server: Server) -> HeapId:
+async def heap_id(server: Server) -> HeapId:
     return await server.add_heap("Home")

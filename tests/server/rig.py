@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import io
 import os
 import time
@@ -282,3 +283,49 @@ def said(doc: Doc[Any]) -> str:
 
 def random_bytes(size: int) -> bytes:
     return os.urandom(size)
+
+
+class Sender:
+    """One upload of one content to one block."""
+
+    def __init__(
+        self, client: Client, heap: str, block: str, data: bytes, chunk: int = 10
+    ) -> None:
+        self.client, self.data, self.chunk = client, data, chunk
+        self.hash = hashlib.sha256(data).hexdigest()
+        self.place = f"{heap}/{block}"
+
+    async def init(self, **changes: Any) -> tuple[int, Any]:
+        body = {
+            "hash": self.hash,
+            "name": "a.bin",
+            "size": len(self.data),
+            "mime_type": "image/png",
+            "chunk_size": self.chunk,
+            **changes,
+        }
+        return await self.client.ask("POST", f"/api/upload/init/{self.place}", json=body)
+
+    async def put(self, index: int | str, data: Any = None, **options: Any) -> tuple[int, Any]:
+        if data is None:
+            start = int(index) * self.chunk
+            data = self.data[start : start + self.chunk]
+        head = {"Content-Type": "application/octet-stream"}
+        path = f"/api/upload/chunk/{self.place}/{self.hash}/{index}"
+        return await self.client.ask("PUT", path, **{"headers": head, "data": data, **options})
+
+    async def complete(self) -> tuple[int, Any]:
+        path = f"/api/upload/complete/{self.place}/{self.hash}"
+        return await self.client.ask("POST", path, json={})
+
+    async def all(self) -> None:
+        status, begun = await self.init()
+        assert status == 200
+        for index in range(begun["total_chunks"]):
+            assert (await self.put(index))[0] == 200
+        assert (await self.complete())[0] == 200
+
+    async def get(self, **head: str) -> tuple[int, bytes, Any]:
+        path = f"/api/file/{self.place}/{self.hash}"
+        async with self.client.raw("GET", path, headers=head) as answer:
+            return answer.status, await answer.read(), answer.headers

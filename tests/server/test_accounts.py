@@ -194,7 +194,7 @@ async def test_server_key(tmp_path: Path) -> None:
         await Server(tmp_path).__aenter__()
     file.chmod(0o600)
     file.write_text("nonsense")
-    with pytest.raises(ConfigError, match="holds no key"):
+    with pytest.raises(ConfigError, match="is not a key"):
         await Server(tmp_path).__aenter__()
 
 

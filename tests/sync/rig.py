@@ -3,24 +3,30 @@
 import asyncio
 import contextlib
 import inspect
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nacl.signing import SigningKey
 
 from heapsyncd.config import Account
 from heapsyncd.document.edit import Target, express
+from heapsyncd.folder import syscalls
 from heapsyncd.ids import BlockId, HeapId, Seed
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
+from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.report import Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 
 DEADLINE_S = 20.0
+TIMING = DEFAULT
+"""Of the devices that are made from now on."""
 
 
 async def until(true: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
@@ -48,6 +54,7 @@ class Device:
     poll_interval_s: float = 0.5
     files: str = "all"
     files_limit_mb: float = 10.0
+    timing: Timing = field(default_factory=lambda: TIMING)
     seed: Seed = field(default_factory=lambda: Seed(bytes(SigningKey.generate())))
     report: Report = field(default_factory=lambda: Report("home"))
 
@@ -85,6 +92,7 @@ class Device:
             stop=asyncio.Event(),
             timeout_s=timeout_s,
             ready=lambda: None,
+            timing=self.timing,
         )
 
     async def synced(self) -> None:
@@ -101,7 +109,13 @@ class Device:
         stop, ready = asyncio.Event(), asyncio.Event()
         task = asyncio.create_task(
             mirror_account(
-                self.account, state, self.report, once=False, stop=stop, ready=ready.set
+                self.account,
+                state,
+                self.report,
+                once=False,
+                stop=stop,
+                ready=ready.set,
+                timing=self.timing,
             )
         )
         try:
@@ -189,3 +203,41 @@ class World:
             return [BlockId(r[0]) for r in rows]
 
         return await self.server._services.db.read(read)
+
+
+def files(device: Device) -> dict[str, bytes]:
+    """Everything in the folder that is no note, by path."""
+    paths = (p for p in sorted(device.root.rglob("*")) if p.is_file())
+    found = {str(p.relative_to(device.root)): p for p in paths}
+    return {
+        n: p.read_bytes()
+        for n, p in found.items()
+        if not n.endswith(".md") and not any(part.startswith(".") for part in Path(n).parts)
+    }
+
+
+def ids(device: Device, root: Path | None = None) -> dict[str, str]:
+    """The id of every note, by path."""
+    root = root or device.root
+    found = {}
+    for path in sorted(root.rglob("*.md")):
+        front = split(path.read_text("utf-8"))[0]
+        assert front.id is not None
+        found[str(path.relative_to(root))] = front.id
+    return found
+
+
+def problems(device: Device, world: World) -> dict[str, str]:
+    return {p.path: p.reason for p in device.report.heaps[world.heap].problems}
+
+
+def refusing(name: str, part: str, number: int) -> Callable[..., Any]:
+    """A system call that the disk refuses for names with this part."""
+    real = getattr(syscalls, name)
+
+    def call(*args: Any) -> Any:
+        if any(isinstance(a, str) and part in a for a in args):
+            raise OSError(number, os.strerror(number))
+        return real(*args)
+
+    return call

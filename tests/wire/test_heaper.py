@@ -13,7 +13,7 @@ from heapsyncd.errors import ProtocolError
 from heapsyncd.ids import BlockId, HeapId, Token
 from heapsyncd.model import Changed, Gone, Heap, PullAsk, Push
 from heapsyncd.wire import heaper
-from heapsyncd.wire.scalars import document_name, ms, parse_document_name, skipped_bytes
+from heapsyncd.wire.scalars import document_name, ms, skipped_bytes
 
 HEAP = HeapId("01J8XYZ0ABCDEFGHJKMNPQRST0")
 A, B, C = (BlockId(f"01J8XYZ0ABCDEFGHJKMNPQRST{n}") for n in "123")
@@ -176,16 +176,9 @@ def test_the_size_of_a_push_is_an_upper_bound(updates: list[bytes]) -> None:
     assert len(heaper.encode_pushes(HEAP, pushes)) <= bound + 100
 
 
-@given(st.integers(0, 10**15 - 1))
-def test_document_names_are_read_back(version: int) -> None:
-    """Heap, block and version."""
-    assert parse_document_name(document_name(HEAP, A, version)) == (HEAP, A, version)
-
-
-@pytest.mark.parametrize("name", ["", "x", f"{HEAP}:{A}", f"{HEAP}:{A}:v", f"{HEAP}:../x:v1"])
-def test_other_names_are_none(name: str) -> None:
-    """Nothing but the one form."""
-    assert parse_document_name(name) is None
+def test_a_document_is_named_after_heap_block_and_version() -> None:
+    """The name of PROTOCOL §6, letter for letter."""
+    assert document_name(HEAP, A, 12) == f"{HEAP}:{A}:v12"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from heapsyncd.wire.following import Following
 from heapsyncd.wire.lib0 import var_string
 from heapsyncd.wire.live import EMPTY_UPDATE, HOPELESS_S, REST_S, WINDOW, LiveLink
 from heapsyncd.wire.pulse import DEAD_S, KEEP_ALIVE_S, QUIET_S
-from heapsyncd.wire.scalars import document_name, parse_document_name
+from heapsyncd.wire.scalars import document_name
 from heapsyncd.wire.values import LiveAsked, LiveEvent, LiveLost, LiveSynced, LiveUpdate
 
 HEAP = HeapId("01J8XYZ0ABCDEFGHJKMNPQRST0")
@@ -367,11 +367,10 @@ class Life(RuleBasedStateMachine):
         match frame.message:
             case hp.Auth():
                 self.server_pending.discard(frame.document)
-                parsed = parse_document_name(frame.document)
-                assert parsed is not None
+                _, block, version = frame.document.split(":")
                 if frame.document in self.server_open:
                     return
-                if parsed[2] == self.version[parsed[1]]:
+                if version == f"v{self.version[BlockId(block)]}":
                     self.server_open.add(frame.document)
                     self.tell(frame.document, hp.Authenticated("read-write"))
                 else:

@@ -196,7 +196,7 @@ async def test_an_answer_is_bounded_while_it_is_read() -> None:
         return response
 
     async with serving(handle) as rest:
-        with pytest.raises(ProtocolError, match="more than 1000"):
+        with pytest.raises(ProtocolError, match="larger than 1000"):
             await rest.call(dict[str, Any], "GET", "/api/x", most=Most(1000, 1000))
 
 

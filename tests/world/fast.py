@@ -1,43 +1,33 @@
 """The mirror's patience, cut short: games are about what happens, not about how long it takes."""
 
 import contextlib
-import importlib
-import pkgutil
 from collections.abc import Iterator
 from typing import Final
 
 import pytest
 
-from heapsyncd import sync
 from heapsyncd.backoff import Backoff
+from heapsyncd.sync.heap.timing import Timing
 
-WAITS: Final = {
-    "QUIET_S": 0.05,
-    "GONE_S": 0.15,
-    "SHRUNK_S": 0.3,
-    "AGAIN_S": 0.02,
-    "ONCE_POLL_S": 0.05,
-    "TROUBLE_AGAIN_S": 0.3,
-    "MOVING_S": 0.1,
-    "ASKED_AGAIN": Backoff(0.1, 1.0),
-}
+FAST: Final = Timing(
+    quiet_s=0.05,
+    gone_s=0.15,
+    shrunk_s=0.3,
+    again_s=0.02,
+    once_poll_s=0.05,
+    trouble_again_s=0.3,
+    moving_s=0.1,
+    large_edits=Backoff(0.1, 1.0),
+)
 
 
 @contextlib.contextmanager
 def fast(held_above: int = 10_000) -> Iterator[None]:
-    """Waits of a tenth of what people get; ``held_above``: so many deletions at once are let
-    through.
+    """Waits of a tenth of what people get, for the devices that are made meanwhile;
+    ``held_above``: so many deletions at once are let through.
     """
-    found = [
-        importlib.import_module(f"{sync.__name__}.{module.name}")
-        for module in pkgutil.iter_modules(sync.__path__)
-    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("heapsyncd.backoff.SERVER", Backoff(0.1, 1.0))
-        for name, value in (WAITS | {"FILES": held_above}).items():
-            # Wherever it is used: a name that was imported is another one.
-            users = [module for module in found if hasattr(module, name)]
-            assert users, f"nobody waits for {name} any more"
-            for module in users:
-                patch.setattr(module, name, value)
+        patch.setattr("heapsyncd.sync.heap.limits.FILES", held_above)
+        patch.setattr("tests.sync.rig.TIMING", FAST)
         yield

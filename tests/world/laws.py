@@ -95,7 +95,7 @@ async def memory_is_what_was_stored(player: Player) -> None:
                 )
             )
             told = ("born", "unsent", "wanted", "stale", "troubled")
-            for what in ("blocks", "entries", "aliases", "path_of", "notes", "homeless", *told):
+            for what in ("blocks", "entries", "aliases", "path_of", "notes", "unplaced", *told):
                 there, here = getattr(stored, what), getattr(heap.index, what)
                 assert here == there, f"{player.name}: {what} in memory {here}, stored {there}"
 

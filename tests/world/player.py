@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from heapsyncd.errors import leaves
+from heapsyncd.errors import leaf_errors
 from heapsyncd.sync.report import Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from tests.sync.rig import Device
@@ -87,7 +87,7 @@ class Player:
         self.device.report = Report("home")
         work = mirror_account(
             self.device.account, state, self.device.report, once=once, stop=self._stop,
-            timeout_s=20.0 if once else None, ready=lambda: None,
+            timeout_s=20.0 if once else None, ready=lambda: None, timing=self.device.timing,
         )  # fmt: skip
         return self.life.live(work)
 
@@ -100,7 +100,7 @@ class Player:
             if not task.cancelled():
                 raise
         except BaseException as error:
-            if not all(isinstance(e, Killed | asyncio.CancelledError) for e in leaves(error)):
+            if not all(isinstance(e, Killed | asyncio.CancelledError) for e in leaf_errors(error)):
                 raise
         finally:
             if self.life.dead:

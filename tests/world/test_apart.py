@@ -110,7 +110,7 @@ async def test_a_place_that_is_taken_still(game: Game, monkeypatch: pytest.Monke
     async def moved(self: HeapFolder, old: str, new: str) -> None:
         if old == "Plan.md" and not refused:
             refused.append(new)
-            raise Moved(old, "it was changed meanwhile")
+            raise Moved(old, "it changed in the meantime")
         await move(self, old, new)
 
     monkeypatch.setattr(HeapFolder, "move", moved)

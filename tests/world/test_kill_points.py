@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from heapsyncd.document.edit import Target
-from heapsyncd.errors import FolderTrouble, leaves
+from heapsyncd.errors import FolderTrouble, leaf_errors
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
@@ -73,7 +73,7 @@ class Stage:
         try:
             return await self.player.once(life)
         except BaseException as error:
-            if all(isinstance(e, FolderTrouble) for e in leaves(error)):
+            if all(isinstance(e, FolderTrouble) for e in leaf_errors(error)):
                 return None
             raise
 

@@ -1,1 +1,1 @@
-"""The bytes of updates and state vectors: read and judged before yrs sees them."""
+"""Examine the bytes of updates and state vectors before yrs reads them."""

@@ -1,6 +1,6 @@
-"""Common structs as regular expressions, so that ``examine`` passes over many of them at once.
+"""Match common structs as regular expressions, so that ``examine`` passes many of them at once.
 
-What matches here, ``examine.Cursor`` would pass, too: these say nothing of their own.
+An optimisation only: whatever matches here, ``examine.Cursor`` would accept as well.
 """
 
 import re
@@ -9,22 +9,22 @@ from functools import cache
 from typing import Final
 
 MANY: Final = 32
-"""So many structs are matched at once."""
+"""The number of structs that are matched at once."""
 LENGTH: Final = 127
-"""The most length that each of them has."""
+"""The largest length of a struct that is matched."""
 
 _NAME: Final = 16
-"""Bytes of the longest names and keys."""
+"""The longest names and keys that are matched, in bytes."""
 _VALUE: Final = 72
-"""Bytes of the longest strings in values and formats."""
+"""The longest strings in values and formats that are matched, in bytes."""
 
-# Numbers in their shortest spelling: clocks below 2^28, client ids below 2^53.
+# Variable-length integers in their shortest form: clocks below 2^28, client ids below 2^53.
 _CLOCK: Final = rb"(?:[\x00-\x7f]|[\x80-\xff]{1,3}[\x01-\x7f])"
 _CLIENT: Final = rb"(?:[\x00-\x7f]|[\x80-\xff]{1,6}[\x01-\x7f]|[\x80-\xff]{7}[\x01-\x0f])"
 _ID: Final = _CLIENT + _CLOCK
 
 Matcher = Callable[[bytes, int], re.Match[bytes] | None]
-"""Matches at a place."""
+"""Matches at a position of the data."""
 
 
 def _any_of(patterns: Iterable[bytes]) -> bytes:
@@ -32,12 +32,12 @@ def _any_of(patterns: Iterable[bytes]) -> bytes:
 
 
 def _span(first: int, last: int) -> bytes:
-    """A length, then so many bytes."""
+    """Match a length and as many bytes."""
     return _any_of(rb"\x%02x.{%d}" % (n, n) for n in range(first, last + 1))
 
 
 def _item(kind: int, content: bytes, *others: bytes) -> bytes:
-    """An item beside another one, beside two, or the first in its parent."""
+    """Match an item with any origins: one, both, or none (the first in its parent)."""
     heads = (
         rb"[\x%02x\x%02x]" % (0x80 | kind, 0xA0 | kind) + _ID,
         rb"[\x%02x\x%02x]" % (0xC0 | kind, 0xE0 | kind) + _ID + _ID,
@@ -66,7 +66,10 @@ def _struct() -> bytes:
 
 @cache
 def matchers() -> tuple[Matcher, Matcher]:
-    """What matches ``MANY`` structs in a row, and one; no Skips. Compiled when first asked for."""
+    """Return matchers of ``MANY`` structs in a row and of a single one; neither takes Skips.
+
+    Both are compiled on first use.
+    """
     one = _struct()
     many = one + b"{%d}+" % MANY
     return re.compile(many, re.DOTALL).match, re.compile(one, re.DOTALL).match
@@ -74,5 +77,5 @@ def matchers() -> tuple[Matcher, Matcher]:
 
 @cache
 def ranges() -> Matcher:
-    """What matches ``MANY`` deletions in a row."""
+    """Return a matcher of ``MANY`` deleted ranges in a row."""
     return re.compile(b"(?:" + _CLOCK + rb"(?!\x00)" + _CLOCK + b"){%d}+" % MANY).match

@@ -1,11 +1,11 @@
-"""What of an update costs yrs more than its length: counted here, so that it can be refused.
+"""Refuse updates whose cost in yrs is out of proportion to their length.
 
-* When a type is deleted, yrs deletes what is in it by recursion: at some 35,000 levels it
-  overflows 8 MB of stack. An editor has no use for more than a few dozen.
-* An entry of a map that names no one before it is compared with all entries of its key. An app
-  names the last one, unless it knows of none: each of its clients does so once at most.
-* Values that are told one by one, each behind the last, are put together into one struct, which
-  copies all of them each time. An app tells them as that one struct.
+* Nesting: yrs deletes what is in a type by recursion, and overflows 8 MB of stack at some 35,000
+  levels. Editors use a few dozen.
+* First entries: an entry of a map that names no predecessor is compared with all entries of its
+  key. Apps name the latest entry unless they know of none, so each client writes one at most.
+* Value runs: values that are written one struct each, each behind the last, are joined by yrs into
+  one struct, and each join copies all of them. Apps write them as one struct.
 """
 
 from bisect import bisect_right
@@ -25,70 +25,76 @@ from heapsyncd.document.encoding.examine import (
 )
 from heapsyncd.errors import UnreadableDocument
 
-MOST: Final = 10_000
-"""Of levels, of first entries of one key, and of values in a row."""
+LIMIT: Final = 10_000
+"""The most levels, first entries of one key, and values in a run."""
 FEW: Final = 5_000
-"""So many structs in an update need no closer look."""
+"""An update with at most this many structs needs no closer look."""
 
 _CLASSES: Final = bytes(
     b if b <= 1 else ord("a") if b <= 9 else ord("k") if 0x21 <= b <= 0x29 else 0xFF
     for b in range(256)
 )
 _FIRST: Final = (b"\1\0", b"a\0", b"k\0", b"k\1")
-"""How a struct begins that is the first one in its parent, or a first entry (``k``) there; and
-other bytes here and there."""
+"""The bytes that begin a struct that is first in its parent, or (``k``) a first entry there. Other
+bytes may look the same, so counting them gives an upper bound.
+"""
 _BEHIND: Final = tuple(bytes([flags | ANY]) for flags in (0x80, 0xA0, 0xC0, 0xE0))
-"""How a value begins that is behind something; and other bytes."""
+"""The bytes that begin a value with an origin. Other bytes may look the same."""
 
 
-def at_most(update: bytes) -> int:
-    """No fewer than the levels of an update, or the first entries of a key in it, told quickly."""
+def upper_bound(update: bytes) -> int:
+    """Return a quick upper bound of the levels and of the first entries of a key in an update."""
     structs = examine(update).structs
     if structs <= FEW:
         return structs
     return min(structs, sum(map(update.translate(_CLASSES).count, _FIRST)))
 
 
-def counted(update: bytes) -> int:
-    """The levels or the first entries, whichever is more, of a document that has this alone.
+def exact_cost(update: bytes) -> int:
+    """Count the levels and the first entries of a document that has only this update.
+
+    Returns:
+        The larger of the two.
 
     Raises:
-        UnreadableDocument: they are more than ``MOST``.
+        UnreadableDocument: it is more than ``LIMIT``.
     """
     found = _read(update)
     deep, entries = _deepest(found), _most_entries(found.values())
-    if deep > MOST:
-        raise UnreadableDocument(f"its nodes lie over {MOST} deep in one another")
-    if entries > MOST:
-        raise UnreadableDocument(f"a key of it has over {MOST} entries that know of no other")
+    if deep > LIMIT:
+        raise UnreadableDocument(f"its nodes are nested more than {LIMIT} deep")
+    if entries > LIMIT:
+        raise UnreadableDocument(f"one of its keys has over {LIMIT} entries without a predecessor")
     return max(deep, entries)
 
 
-def refuse_rows(update: bytes) -> None:
-    """UnreadableDocument when an update tells more than ``MOST`` values in a row one by one."""
-    if examine(update).structs <= MOST or sum(map(update.count, _BEHIND)) <= MOST:
+def check_value_runs(update: bytes) -> None:
+    """Raise UnreadableDocument when an update holds a value run longer than ``LIMIT``."""
+    if examine(update).structs <= LIMIT or sum(map(update.count, _BEHIND)) <= LIMIT:
         return
-    if max((s.row for s in _read(update).values()), default=0) > MOST:
-        raise UnreadableDocument(f"it tells over {MOST} values in a row one by one")
+    if max((s.value_run for s in _read(update).values()), default=0) > LIMIT:
+        raise UnreadableDocument(f"it has over {LIMIT} values in a row as separate structs")
 
 
 def levels(update: bytes) -> int:
-    """How many types lie in one another at most, in a document that has this update alone."""
+    """Return how many types nest at most in a document that has only this update."""
     return _deepest(_read(update))
 
 
 @dataclass(slots=True)
 class _Structs:
-    """One client's structs."""
+    """The structs of one client, in the order of their clocks."""
 
     starts: list[int] = field(default_factory=list)
-    """The clock of each."""
+    """The clock of each struct."""
     links: list[tuple[Link, ...]] = field(default_factory=list)
+    """What each struct refers to."""
     levels: list[int | None] = field(default_factory=list)
+    """The nesting level of each struct; None until it is computed."""
     entries: Counter[bytes] = field(default_factory=Counter)
-    """How many name no one before them, by their parent and key."""
-    row: int = 0
-    """The most values that are told one by one, each behind the last."""
+    """The number of first entries, by parent and key."""
+    value_run: int = 0
+    """The length of the longest value run."""
 
 
 def _read(update: bytes) -> dict[int, _Structs]:
@@ -101,24 +107,24 @@ def _read(update: bytes) -> dict[int, _Structs]:
 
 
 def _structs(cursor: Cursor, client: int, clock: int, count: int) -> _Structs:
-    found, row = _Structs(), 0
+    found, value_run = _Structs(), 0
     for _ in range(count):
         at = cursor.at
-        kind, links = cursor.head()
+        kind, links = cursor.read_head()
         if cursor.data[at] & (LINKED | PARENT_SUB) == PARENT_SUB:
             found.entries[cursor.data[at + 1 : cursor.at]] += 1
-        row = row + 1 if kind == ANY and (client, clock - 1, 0) in links else 0
-        found.row = max(found.row, row)
+        value_run = value_run + 1 if kind == ANY and (client, clock - 1, 0) in links else 0
+        found.value_run = max(found.value_run, value_run)
         found.starts.append(clock)
         found.links.append(links)
-        length = cursor.content(kind)
+        length = cursor.skip_content(kind)
         clock += length if kind != STRING else _units(cursor.data[cursor.at - length : cursor.at])
     found.levels = [None] * count
     return found
 
 
 def _units(text: bytes) -> int:
-    """How many UTF-16 units a text has."""
+    """Return the length of a text in UTF-16 units."""
     if text.isascii():
         return len(text)
     return len(text.decode(errors="replace").encode("utf-16-le")) // 2
@@ -138,12 +144,12 @@ def _deepest(found: dict[int, _Structs]) -> int:
 
 
 def _level(found: dict[int, _Structs], structs: _Structs, at: int) -> int:
-    """How many types a struct lies in, at most: what stands beside another one lies as deep."""
+    """Return how many types a struct lies in, at most. Siblings lie equally deep. Iterative."""
     stack = [(structs, at)]
     while stack:
         structs, at = stack[-1]
         if structs.levels[at] is None:
-            # Whoever comes back here goes in a circle: no document takes that in.
+            # 0 until it is known: only a circle of references reads it, and yrs refuses circles.
             structs.levels[at] = 0
             stack += [(s, k) for s, k, _ in _linked(found, structs, at) if s.levels[k] is None]
         else:
@@ -158,7 +164,7 @@ def _level(found: dict[int, _Structs], structs: _Structs, at: int) -> int:
 def _linked(
     found: dict[int, _Structs], structs: _Structs, at: int
 ) -> Iterator[tuple[_Structs, int, int]]:
-    """The structs that one builds on, and by how many levels it lies deeper."""
+    """Yield the structs that a struct refers to, and how many levels below each it lies."""
     for client, clock, step in structs.links[at]:
         other = found.get(client)
         k = bisect_right(other.starts, clock) - 1 if other is not None else -1

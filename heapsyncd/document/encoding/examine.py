@@ -1,12 +1,14 @@
-"""The wall before yrs: updates and state vectors are read here before yrs sees their bytes.
+"""Validate updates and state vectors before yrs sees their bytes.
 
 yrs trusts what it decodes. A struct without a length makes it read freed memory, deep nesting
-overflows its stack, a false count makes it reserve memory that is not there: the process ends, and
-no handler hears of it. So only what follows Yjs' update encoding, version 1, and what yrs reads as
-Yjs does, passes. What is no UTF-8 or no JSON is left to yrs, which refuses it itself.
+overflows its stack, a false count makes it reserve memory that is not there. Each ends the
+process, and no handler can catch it. So only bytes pass that follow Yjs' update encoding, version
+1, and that yrs reads as Yjs does. Invalid UTF-8 and JSON are left to yrs, which refuses them
+itself.
 
 The walk is linear and builds nothing. ``Cursor`` reads struct by struct and alone decides what is
-refused; runs of common structs are tried as one regular expression first, several times as fast.
+refused; runs of common structs are tried as one regular expression first, which is several times
+as fast.
 """
 
 from collections.abc import Mapping
@@ -18,15 +20,15 @@ from heapsyncd.document.encoding import common_structs
 from heapsyncd.errors import UnreadableDocument
 
 MOST_CLIENT: Final = 2**53 - 1
-"""JavaScript's largest safe integer, and all that yrs keeps of a client id."""
+"""The largest client id: JavaScript's largest safe integer, and all that yrs keeps of one."""
 MOST_CLOCK: Final = 2**31 - 1
-"""yrs holds clocks in 32 bits and subtracts them as signed numbers."""
+"""The largest clock: yrs holds clocks in 32 bits and subtracts them as signed numbers."""
 MOST_SECTIONS: Final = 20_000
-"""Clients in one update. When 90,000 build on one another, yrs overflows 8 MB of stack."""
+"""The most clients in one update. When 90,000 refer to one another, yrs overflows its stack."""
 MOST_DEPTH: Final = 100
-"""Values within values. yrs overflows 8 MB of stack at 13,400."""
+"""The most values nested in one another. yrs overflows 8 MB of stack at 13,400."""
 UNORDERED: Final = 10_000
-"""More deletions of one client than this must be in order: yrs sorts them in quadratic time."""
+"""The most deletions of one client that may be out of order: yrs sorts them in quadratic time."""
 
 _KIND: Final = 0x1F
 _ORIGIN, _RIGHT_ORIGIN, PARENT_SUB = 0x80, 0x40, 0x20
@@ -39,34 +41,42 @@ _NAMELESS_TYPES: Final = frozenset({0, 1, 2, 4, 6})
 _OBJECT, _ARRAY, _BYTES, _TEXT, _INTEGER = 118, 117, 116, 119, 125
 _NESTED: Final = frozenset({_OBJECT, _ARRAY})
 _SIZED: Final = {127: 0, 126: 0, 124: 4, 123: 8, 122: 8, 121: 0, 120: 0}
-"""Bytes that follow undefined, null, the floats, a big integer, false and true."""
+"""The number of bytes after the type byte of undefined, null, the floats, a big integer, false and
+true.
+"""
 _INTEGER_BYTES: Final = 8
 _CLIMB: Final = 8
-"""After so many common structs in a row, many at once are tried again."""
+"""After this many common structs in a row, ``MANY`` at once are tried again."""
 _KEPT_BYTES: Final = 1 << 16
+"""The largest update that counts as small for the cache."""
 _KEPT: Final = 64
-"""So many small updates that were examined are remembered, and the last large one: each comes to
-yrs several times."""
+"""The number of small results that are cached, and one large one: each update reaches yrs several
+times.
+"""
 
 
 Link = tuple[int, int, int]
-"""Client and clock of a struct, and how much deeper another one lies: 0 beside it, 1 in it."""
+"""Client and clock of the struct referred to, and the level of the referring one below it: 0 for a
+sibling, 1 for a child.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The structs of one client in an update, one after the other."""
+    """The consecutive structs of one client in an update."""
 
     client: int
     clock: int
-    """Of the first struct."""
+    """The clock of the first struct."""
     count: int
     start: int
-    """Where in the update its structs begin."""
+    """The offset in the update at which the structs begin."""
     end: int
+    """The offset at which they end."""
     skip: tuple[int, int] | None = None
-    """The first Skip, which stands for structs that are not there: how many structs are before
-    it, and where it begins."""
+    """The first Skip, which represents missing structs: the number of structs before it, and its
+    offset.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,41 +85,53 @@ class Examined:
 
     sections: tuple[Section, ...]
     deletions: int
-    """Where in the update its deletions begin."""
+    """The offset in the update at which the deletions begin."""
 
     @property
     def structs(self) -> int:
-        """How many structs it has."""
+        """The number of structs."""
         return sum(s.count for s in self.sections)
 
     def is_gapless(self, seen: Mapping[int, int]) -> bool:
-        """Whether its structs begin where those of a document end, or before, and have no gap."""
+        """Tell whether a document can take in all structs at once.
+
+        Args:
+            seen: the clock up to which the document has each client's structs.
+        """
         return all(s.skip is None and s.clock <= seen.get(s.client, 0) for s in self.sections)
 
 
 def examine(update: bytes) -> Examined:
-    """Read an update through; UnreadableDocument when yrs must not see it."""
+    """Examine an update; cached.
+
+    Raises:
+        UnreadableDocument: yrs must not see it.
+    """
     return _remembered(update) if len(update) <= _KEPT_BYTES else _last_large(update)
 
 
 def examine_vector(state_vector: bytes) -> dict[int, int]:
-    """Read a state vector, client id -> clock; UnreadableDocument when it is none."""
+    """Decode a state vector to clocks by client id.
+
+    Raises:
+        UnreadableDocument: the bytes are no state vector.
+    """
     cursor = Cursor(state_vector)
     try:
         clocks = dict(cursor.id() for _ in range(cursor.count()))
-        cursor.finish()
+        cursor.expect_end()
     except IndexError:
-        raise refused("it is cut off", cursor.at) from None
+        raise refusal("it is cut off", cursor.at) from None
     return clocks
 
 
-def refused(why: str, at: int) -> UnreadableDocument:
-    """The error for a place in an update."""
-    return UnreadableDocument(f"its data is not taken in: {why} (byte {at})")
+def refusal(why: str, at: int) -> UnreadableDocument:
+    """Return the error that reports a reason at an offset."""
+    return UnreadableDocument(f"its data is refused: {why} (byte {at})")
 
 
 class Cursor:
-    """Reads an update; ``at`` is where.
+    """Reads an update from offset ``at`` on.
 
     All methods raise UnreadableDocument for what is refused, and IndexError past the end.
     """
@@ -126,9 +148,9 @@ class Cursor:
         return self.data[self.at - 1]
 
     def number(self, most: int) -> int:
-        """Read a variable-length integer in its shortest spelling.
+        """Read a variable-length integer of at most ``most``, in its shortest form.
 
-        yrs shifts the bits of longer ones round, so that they are other numbers there.
+        yrs shifts the surplus bits of longer forms out of place, and so reads another number.
         """
         data, at = self.data, self.at
         byte = data[at]
@@ -144,42 +166,42 @@ class Cursor:
                 shift += 7
             self.at = at + 1
             if not 0 < byte < 0x80:
-                raise refused("a number is spelled oddly", self.at)
+                raise refusal("a number is not in its shortest form", self.at)
         if value > most:
-            raise refused(f"{value} is more than the {most} that fit", self.at)
+            raise refusal(f"{value} is more than the {most} that fit", self.at)
         return value
 
     def count(self) -> int:
-        """Read how many things follow, each of at least one byte."""
+        """Read the number of things that follow, each of at least one byte."""
         count = self.number(MOST_CLOCK)
         if count > len(self.data) - self.at:
-            raise refused(f"{count} are announced where fewer can be", self.at)
+            raise refusal(f"a count of {count} exceeds the bytes that follow", self.at)
         return count
 
-    def some(self) -> int:
-        """Read the length of a struct."""
+    def struct_length(self) -> int:
+        """Read the length of a struct, which is not 0."""
         length = self.number(MOST_CLOCK)
         if not length:
-            raise refused("a struct has no length", self.at)
+            raise refusal("a struct has no length", self.at)
         return length
 
-    def span(self) -> int:
-        """Pass over a string or byte array; how many bytes it has."""
+    def skip_bytes(self) -> int:
+        """Skip a string or byte array; returns its length in bytes."""
         length = self.count()
         self.at += length
         return length
 
     def id(self) -> tuple[int, int]:
-        """Read client and clock."""
+        """Read a client id and a clock."""
         return self.number(MOST_CLIENT), self.number(MOST_CLOCK)
 
-    def head(self) -> tuple[int, tuple[Link, ...]]:
-        """Read a struct up to its content: its kind, and what it builds on."""
+    def read_head(self) -> tuple[int, tuple[Link, ...]]:
+        """Read a struct up to its content; returns its kind and what it refers to."""
         info = self.byte()
         kind = info & _KIND
         if kind in {_GC, _SKIP}:
             if info != kind:
-                raise refused("a struct is of no known kind", self.at)
+                raise refusal("a struct has an unknown kind", self.at)
             return kind, ()
         links: tuple[Link, ...] = ()
         if info & _ORIGIN:
@@ -188,57 +210,57 @@ class Cursor:
             links += ((*self.id(), 0),)
         if not links:
             if self.number(1):
-                self.span()
+                self.skip_bytes()
             else:
                 links = ((*self.id(), 1),)
             if info & PARENT_SUB:
-                self.span()
+                self.skip_bytes()
         return kind, links
 
-    def content(self, kind: int) -> int:
-        """Pass over the content of a struct; its length, of a text in bytes."""
+    def skip_content(self, kind: int) -> int:
+        """Skip the content of a struct; returns its length (of a text: in bytes)."""
         if kind in {_GC, _SKIP, DELETED}:
-            return self.some()
+            return self.struct_length()
         if kind == STRING:
-            length = self.span()
+            length = self.skip_bytes()
             if not length:
-                raise refused("a struct has no length", self.at)
+                raise refusal("a struct has no length", self.at)
             return length
         if kind == ANY:
-            count = self.some()
-            self.values(count)
+            count = self.struct_length()
+            self.skip_values(count)
             return count
-        self._single(kind)
+        self._skip_single(kind)
         return 1
 
-    def _single(self, kind: int) -> None:
-        """Pass over content of length one."""
+    def _skip_single(self, kind: int) -> None:
+        """Skip content of length one."""
         if kind == _TYPE:
-            self._type()
+            self._skip_type()
         elif kind == FORMAT:
-            self.span()
-            self.span()
+            self.skip_bytes()
+            self.skip_bytes()
         elif kind in {EMBED, BINARY}:
-            self.span()
+            self.skip_bytes()
         elif kind == _SUBDOC:
-            self.span()
-            self.values(1)
+            self.skip_bytes()
+            self.skip_values(1)
         elif kind == _JSON:
-            raise refused("it holds content of an old kind, which yrs reads wrongly", self.at)
+            raise refusal("it holds JSON content of an old kind, which yrs misreads", self.at)
         else:
-            raise refused("a struct is of no known kind", self.at)
+            raise refusal("a struct has an unknown kind", self.at)
 
-    def _type(self) -> None:
+    def _skip_type(self) -> None:
         type_ = self.byte()
         if type_ == _XML_ELEMENT:
-            self.span()
+            self.skip_bytes()
         elif type_ == _XML_HOOK:
-            raise refused("it holds an XmlHook, which yrs reads wrongly", self.at)
+            raise refusal("it holds an XmlHook, which yrs misreads", self.at)
         elif type_ not in _NAMELESS_TYPES:
-            raise refused("it holds a type that is not known", self.at)
+            raise refusal("it holds an unknown type", self.at)
 
-    def values(self, left: int) -> None:
-        """Pass over so many values, whatever is in them."""
+    def skip_values(self, left: int) -> None:
+        """Skip a number of values with everything nested in them. Iterative."""
         outer: list[tuple[int, bool]] = []
         keyed = False
         while left or outer:
@@ -247,41 +269,41 @@ class Cursor:
                 continue
             left -= 1
             if keyed:
-                self.span()
+                self.skip_bytes()
             kind = self.byte()
             if kind in _NESTED:
                 outer.append((left, keyed))
                 if len(outer) > MOST_DEPTH:
-                    raise refused(f"values lie over {MOST_DEPTH} deep in one another", self.at)
+                    raise refusal(f"values are nested more than {MOST_DEPTH} deep", self.at)
                 left, keyed = self.count(), kind == _OBJECT
             else:
-                self._value(kind)
+                self._skip_value(kind)
 
-    def _value(self, kind: int) -> None:
+    def _skip_value(self, kind: int) -> None:
         if kind in _SIZED:
             self.at += _SIZED[kind]
         elif kind in {_TEXT, _BYTES}:
-            self.span()
+            self.skip_bytes()
         elif kind == _INTEGER:
-            self._integer()
+            self._skip_integer()
         else:
-            raise refused("it holds a value of no known kind", self.at)
+            raise refusal("it holds a value of an unknown kind", self.at)
 
-    def _integer(self) -> None:
+    def _skip_integer(self) -> None:
         for _ in range(_INTEGER_BYTES):
             if self.byte() < 0x80:
                 return
-        raise refused("a number is too long", self.at)
+        raise refusal("a number is too long", self.at)
 
-    def finish(self) -> None:
-        """Make sure that exactly everything was read.
+    def expect_end(self) -> None:
+        """Check that exactly everything was read.
 
-        An update of version 2 is an empty one of version 1 with something behind it.
+        An update of version 2 looks like an empty one of version 1 with something behind it.
         """
         if self.at != len(self.data):
             if self.at > len(self.data):
-                raise refused("it is cut off", len(self.data))
-            raise refused("something follows its end", self.at)
+                raise refusal("it is cut off", len(self.data))
+            raise refusal("something follows its end", self.at)
 
 
 def _examined(update: bytes) -> Examined:
@@ -290,9 +312,9 @@ def _examined(update: bytes) -> Examined:
         sections = _sections(cursor)
         start = cursor.at
         _deletions(cursor)
-        cursor.finish()
+        cursor.expect_end()
     except IndexError:
-        raise refused("it is cut off", len(update)) from None
+        raise refusal("it is cut off", len(update)) from None
     return Examined(sections, start)
 
 
@@ -305,17 +327,17 @@ def _sections(cursor: Cursor) -> tuple[Section, ...]:
         count = cursor.count()
         client, clock = cursor.id()
         if not count or client in sections:
-            raise refused("a client comes twice, or with nothing", cursor.at)
+            raise refusal("a client is listed twice, or without structs", cursor.at)
         start = cursor.at
         length, skip = _structs(cursor, count)
         if clock + length > MOST_CLOCK:
-            raise refused(f"a clock is beyond {MOST_CLOCK}", cursor.at)
+            raise refusal(f"a clock is beyond {MOST_CLOCK}", cursor.at)
         sections[client] = Section(client, clock, count, start, cursor.at, skip)
     return tuple(sections.values())
 
 
 def _structs(cursor: Cursor, count: int) -> tuple[int, tuple[int, int] | None]:
-    """Pass over structs; their length together, at most, and the first Skip."""
+    """Skip a section's structs; returns an upper bound of their length, and the first Skip."""
     data = cursor.data
     many, one = common_structs.matchers()
     left, length, skip = count, 0, None
@@ -334,10 +356,10 @@ def _structs(cursor: Cursor, count: int) -> tuple[int, tuple[int, int] | None]:
             good += 1
         else:
             at = cursor.at
-            kind, _ = cursor.head()
+            kind, _ = cursor.read_head()
             if kind == _SKIP and skip is None:
                 skip = count - left, at
-            length += cursor.content(kind)
+            length += cursor.skip_content(kind)
             good = 0
         left -= 1
     return length, skip
@@ -348,13 +370,13 @@ def _deletions(cursor: Cursor) -> None:
     for _ in range(cursor.count()):
         client = cursor.number(MOST_CLIENT)
         if client in seen:
-            raise refused("the deletions of a client come twice", cursor.at)
+            raise refusal("the deletions of a client are listed twice", cursor.at)
         seen.add(client)
         _ranges(cursor)
 
 
 def _ranges(cursor: Cursor) -> None:
-    """Pass over the deletions of one client."""
+    """Skip the deleted ranges of one client."""
     data, many = cursor.data, common_structs.ranges()
     count = left = cursor.count()
     end = 0
@@ -363,10 +385,10 @@ def _ranges(cursor: Cursor) -> None:
             cursor.at = found.end()
             left -= common_structs.MANY
             continue
-        clock, length = cursor.number(MOST_CLOCK), cursor.some()
+        clock, length = cursor.number(MOST_CLOCK), cursor.struct_length()
         if clock < end and count > UNORDERED:
-            raise refused("its many deletions are not in order", cursor.at)
+            raise refusal("its many deletions are not in order", cursor.at)
         end = clock + length
         if end > MOST_CLOCK:
-            raise refused(f"a clock is beyond {MOST_CLOCK}", cursor.at)
+            raise refusal(f"a clock is beyond {MOST_CLOCK}", cursor.at)
         left -= 1

@@ -1,7 +1,7 @@
-"""State vectors, snapshots and deletions as numbers.
+"""Decode, compare and encode state vectors, snapshots and deletions.
 
-yrs writes the clients of a vector in the order of a hash table, so that equal ones differ in
-bytes. Here they are put in order.
+yrs writes clients in the order of a hash table, so that equal vectors differ in bytes. The
+functions here sort them.
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,16 @@ from heapsyncd.errors import UnreadableDocument
 
 
 def clocks(state_vector: bytes) -> dict[int, int]:
-    """A state vector as client id -> clock; UnreadableDocument when it is none."""
+    """Decode a state vector to clocks by client id.
+
+    Raises:
+        UnreadableDocument: the bytes are no state vector.
+    """
     return examine_vector(state_vector)
 
 
 def is_same(one: bytes | None, other: bytes) -> bool:
-    """Whether two state vectors say the same; one that is none is never the same."""
+    """Tell whether two state vectors are equal; unreadable bytes equal only themselves."""
     if one is None or one == other:
         return one == other
     try:
@@ -26,8 +30,8 @@ def is_same(one: bytes | None, other: bytes) -> bool:
         return False
 
 
-def ordered_snapshot(snapshot: bytes) -> bytes:
-    """Bytes that are equal exactly for equal snapshots: deletions, and the state vector."""
+def canonical_snapshot(snapshot: bytes) -> bytes:
+    """Return bytes that are equal exactly for equal snapshots (deletions and state vector)."""
     numbers = _numbers(snapshot)
     deleted = []
     for _ in range(next(numbers)):
@@ -37,21 +41,28 @@ def ordered_snapshot(snapshot: bytes) -> bytes:
     return repr((sorted(deleted), sorted(seen))).encode()
 
 
-Early = bytes | tuple[int, int, int]
-"""Structs that came before what they build on, as an update; or a deletion of what has not come:
-client id, clock, length.
+Pending = bytes | tuple[int, int, int]
+"""What a document cannot use yet: structs whose dependencies are missing, as an update; or a
+deletion of structs that have not arrived, as client id, clock and length.
 """
 
 
-def beyond(update: bytes, state_vector: bytes) -> frozenset[Early]:
-    """What an update, which holds nothing that a vector has seen but for deletions, has for later:
-    all of it if it holds structs, else its deletions beyond the vector.
+def pending_beyond(update: bytes, state_vector: bytes) -> frozenset[Pending]:
+    """Return what remains pending of an update once a document took it in.
+
+    Args:
+        update: the part of it that the document does not hold, that is, the update's difference to
+            the vector. Any structs in it are pending.
+        state_vector: the document's.
+
+    Returns:
+        The whole update when it holds structs, else its deletions beyond the vector.
     """
     numbers = _numbers(update)
     if next(numbers):
         return frozenset({update})
     seen = clocks(state_vector)
-    found: list[Early] = []
+    found: list[Pending] = []
     for _ in range(next(numbers)):
         client, ranges = next(numbers), next(numbers)
         for _ in range(ranges):
@@ -62,11 +73,11 @@ def beyond(update: bytes, state_vector: bytes) -> frozenset[Early]:
 
 
 Deletions = dict[int, list[tuple[int, int]]]
-"""Of each client id the clocks that are deleted: from, and up to but without."""
+"""The deleted clock ranges of each client id: from, and up to but not including."""
 
 
 def deletions(data: bytes) -> Deletions:
-    """Read the end of a sound update, where its deletions are."""
+    """Decode the end of a valid update, where its deletions are."""
     numbers = _numbers(data)
     found: Deletions = {}
     for _ in range(next(numbers)):
@@ -76,26 +87,26 @@ def deletions(data: bytes) -> Deletions:
     return found
 
 
-def written(deleted: Deletions) -> bytes:
-    """Deletions as they stand at the end of an update."""
-    out = bytearray(number(len(deleted)))
+def encode_deletions(deleted: Deletions) -> bytes:
+    """Encode deletions as they are at the end of an update."""
+    out = bytearray(encode_varint(len(deleted)))
     for client, ranges in deleted.items():
-        out += number(client) + number(len(ranges))
+        out += encode_varint(client) + encode_varint(len(ranges))
         for start, end in ranges:
-            out += number(start) + number(end - start)
+            out += encode_varint(start) + encode_varint(end - start)
     return bytes(out)
 
 
-def without(deleted: Deletions, others: Deletions) -> Deletions:
-    """Those deletions that are not among others."""
-    left = {c: _without(sorted(r), sorted(others.get(c, ()))) for c, r in deleted.items()}
+def subtract(deleted: Deletions, others: Deletions) -> Deletions:
+    """Return the deletions that are not among the others."""
+    left = {c: _subtract(sorted(r), sorted(others.get(c, ()))) for c, r in deleted.items()}
     return {client: ranges for client, ranges in left.items() if ranges}
 
 
-def _without(
+def _subtract(
     ranges: list[tuple[int, int]], others: list[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """Both in order. What of the ranges is in none of the others."""
+    """Return the parts of the ranges that are in none of the others. Both are sorted."""
     left = []
     first = 0
     for start, end in ranges:
@@ -113,17 +124,17 @@ def _without(
     return left
 
 
-def ordered(state_vector: bytes) -> bytes:
-    """The same vector with its clients in order."""
+def sorted_vector(state_vector: bytes) -> bytes:
+    """Return an equal state vector with its clients in ascending order."""
     pairs = sorted(clocks(state_vector).items())
-    out = bytearray(number(len(pairs)))
+    out = bytearray(encode_varint(len(pairs)))
     for client, clock in pairs:
-        out += number(client) + number(clock)
+        out += encode_varint(client) + encode_varint(clock)
     return bytes(out)
 
 
-def number(value: int) -> bytes:
-    """A variable-length integer, as client ids stand in updates."""
+def encode_varint(value: int) -> bytes:
+    """Encode a variable-length integer as updates do: seven bits a byte, the lowest first."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -132,7 +143,7 @@ def number(value: int) -> bytes:
 
 
 def _numbers(data: bytes) -> Iterator[int]:
-    """Variable-length integers, seven bits a byte, the lowest first."""
+    """Decode consecutive variable-length integers."""
     value = shift = 0
     for byte in data:
         value |= (byte & 0x7F) << shift

@@ -1,1 +1,1 @@
-"""Edits of the inline content of one textblock. Pure."""
+"""Edit and merge the inline content of one textblock. Pure."""

@@ -1,9 +1,10 @@
-"""Edits of a textblock's inline content: from what stands there to what should be seen. Pure.
+"""Edit the inline content of a textblock so that it shows a goal. Pure.
 
 The new content is made of the old one's own stretches and nodes wherever they stay, so that
-writing it touches nothing else. A minimal edit is tried first and its view compared with the goal;
-where something hidden (a mark on a space, whitespace that comes to the middle) would show, the
-next rung settles it: exact marks, then no hidden characters, at last new content throughout.
+writing it touches nothing else. A minimal edit is tried first, and its view compared with the
+goal. Where something hidden would then show (a mark on a space, whitespace that is no longer at an
+edge), the next escape level is tried: exact marks, then no hidden characters, finally all content
+new.
 """
 
 from bisect import bisect_right
@@ -12,25 +13,25 @@ from dataclasses import dataclass, field
 
 from heapsyncd.diff import Hunk, text_hunks
 from heapsyncd.document.inline.formats import common, hidden, inherit
-from heapsyncd.document.inline.splice import Change, Part, Splice, settle
-from heapsyncd.document.inline.visible_text import Alphabet, Places, cut, kept, spans
+from heapsyncd.document.inline.splice import Change, Part, Splice, build_nodes
+from heapsyncd.document.inline.visible_text import Alphabet, FlatPositions, cut, kept, spans
 from heapsyncd.document.xml.nodes import Elem, Formats, Node, Run, Txt
 from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import Atom, Inline, Text
 
 Content = Sequence[Inline]
 _DONOR_TEXT = 8
-"""Inserted text at least this long takes its hidden formats from where the same text vanished."""
+"""The least length of inserted text that takes its hidden formats from equal deleted text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Donor:
-    """Text that vanishes elsewhere, with its formats; inserted text may have come from it."""
+    """Content that is deleted elsewhere in the edit; inserted text may have been moved from it."""
 
     children: Sequence[Node]
 
     def find(self, text: str) -> list[Run] | None:
-        """The runs that hold this text, None when it is not in here."""
+        """Return the runs that hold this text, with their formats; None when it is not in here."""
         runs = [r for c in self.children if isinstance(c, Txt) for r in c.runs]
         at = "".join(r.text for r in runs).find(text)
         if at < 0:
@@ -46,16 +47,16 @@ class Donor:
 
 @dataclass(frozen=True, slots=True)
 class Makers:
-    """How an edit makes what it inserts, and sees what it made."""
+    """How an edit makes nodes and views what it made."""
 
     atom: Callable[[Atom], Node]
-    """A node for an atom."""
-    revalue: Callable[[Elem, Atom], Elem | None]
-    """The same node showing another atom; None when it takes another node."""
-    seen: Callable[[Sequence[Node]], Content]
-    """The view of content."""
-    plain: Callable[[Content], Content]
-    """A goal as ``seen`` would show it."""
+    """Makes a node for an atom."""
+    with_values: Callable[[Elem, Atom], Elem | None]
+    """Returns a node with the values of another atom, or None when the atom needs another node."""
+    show: Callable[[Sequence[Node]], Content]
+    """Returns the view of content."""
+    normalise: Callable[[Content], Content]
+    """Returns a goal as ``show`` would show it."""
 
 
 def edit(
@@ -65,32 +66,32 @@ def edit(
     makers: Makers,
     donors: Sequence[Donor] = (),
 ) -> list[Node]:
-    """The children that show ``new``.
+    """Return the children that show ``new``, reusing as much of the old ones as possible.
 
     Args:
-        children: the textblock's.
+        children: the textblock's children.
         old: their view.
-        new: the goal, canonical.
-        makers: see there.
-        donors: where inserted text may have come from.
+        new: the goal, in canonical form.
+        makers: how nodes are made and viewed.
+        donors: deleted content that inserted text may have come from.
 
     Raises:
-        InvalidEdit: no content shows that (a goal that is not canonical).
+        InvalidEdit: no content shows the goal (it is not canonical).
     """
-    goal = makers.plain(new)
-    work = _Work(children, old, new, makers, donors)
-    for rung in range(3):
-        made = settle(work.parts(rung), children)
-        if makers.seen(made) == goal:
+    goal = makers.normalise(new)
+    work = _LeafEdit(children, old, new, makers, donors)
+    for level in range(3):
+        made = build_nodes(work.parts(level), children)
+        if makers.show(made) == goal:
             return made
-    made = settle(_Work((), (), new, makers, donors).parts(0), children)
-    if makers.seen(made) == goal:
+    made = build_nodes(_LeafEdit((), (), new, makers, donors).parts(0), children)
+    if makers.show(made) == goal:
         return made
-    raise InvalidEdit("a paragraph holds what a document can't show")
+    raise InvalidEdit("a paragraph contains something that a document can't show")
 
 
-def fresh(new: Content, makers: Makers) -> list[Node]:
-    """Children that show ``new``, made of nothing old."""
+def new_content(new: Content, makers: Makers) -> list[Node]:
+    """Return new children that show ``new``, without an old textblock."""
     if len(new) == 1 and isinstance(new[0], Text) and not new[0].marks:
         return [Txt([Run(new[0].text, {})])]
     parts: list[Part] = []
@@ -107,12 +108,12 @@ def fresh(new: Content, makers: Makers) -> list[Node]:
         last = parts[-1]
         assert isinstance(last, list)
         last += [(run, None) for run in runs]
-    return settle(parts, ())
+    return build_nodes(parts, ())
 
 
 @dataclass(slots=True)
-class _Work:
-    """One edit. Visible positions are of ``old``, flat ones of ``children``."""
+class _LeafEdit:
+    """One edit. Visible positions count characters of ``old``, flat ones units of ``children``."""
 
     children: Sequence[Node]
     old: Content
@@ -120,56 +121,59 @@ class _Work:
     makers: Makers
     donors: Sequence[Donor]
     hunks: list[Hunk] = field(init=False)
-    places: Places = field(init=False)
+    positions: FlatPositions = field(init=False)
     text: str = field(init=False)
 
     def __post_init__(self) -> None:
         letters = Alphabet(self.old, self.new)
         self.text = letters.string(self.old)
         self.hunks = text_hunks(self.text, letters.string(self.new))
-        self.places = Places(self.children, self.old)
+        self.positions = FlatPositions(self.children, self.old)
 
-    def parts(self, rung: int) -> list[Part]:
-        """The new content. Rung 1 sets marks exactly, rung 2 also drops what is hidden."""
-        splice = Splice(self.children, self.places.starts, self._changes(exact=rung > 0))
+    def parts(self, level: int) -> list[Part]:
+        """Build the new content at an escape level.
+
+        Level 0 is minimal, level 1 sets marks exactly, level 2 also drops hidden characters.
+        """
+        splice = Splice(self.children, self.positions.starts, self._changes(exact=level > 0))
         at = shift = 0
         for hunk in self.hunks:
-            start, end = self._range(hunk, around=rung > 0)
-            self._keep(splice, at, start, bare=rung > 1)
+            start, end = self._range(hunk, around=level > 0)
+            self._keep(splice, at, start, bare=level > 1)
             items = cut(self.new, hunk.start + shift, hunk.start + shift + len(hunk.text))
             self._insert(splice, hunk, items, (start, end))
             at, shift = end, shift + len(hunk.text) - (hunk.end - hunk.start)
-        self._keep(splice, at, self.places.starts[-1], bare=rung > 1)
+        self._keep(splice, at, self.positions.starts[-1], bare=level > 1)
         return splice.parts
 
     def _range(self, hunk: Hunk, *, around: bool) -> tuple[int, int]:
-        """The flat stretch that a hunk replaces; what is hidden inside goes with it."""
-        first, last = hunk.start == 0, hunk.end == self.places.length
-        before = 0 if first else self.places.flat(hunk.start - 1) + 1
-        after = self.places.starts[-1] if last else self.places.flat(hunk.end)
+        """Return the flat range that a hunk replaces, with the hidden characters inside it."""
+        first, last = hunk.start == 0, hunk.end == self.positions.length
+        before = 0 if first else self.positions.flat(hunk.start - 1) + 1
+        after = self.positions.starts[-1] if last else self.positions.flat(hunk.end)
         if around:
             return before, after
         if hunk.start < hunk.end:
-            return self.places.flat(hunk.start), self.places.flat(hunk.end - 1) + 1
-        # Hidden whitespace stays at its edge or beside its break: insert on its other side.
+            return self.positions.flat(hunk.start), self.positions.flat(hunk.end - 1) + 1
+        # Insert on that side of hidden whitespace where it stays at its edge or beside its break.
         at = after if (first or self._is_break(before - 1)) and not last else before
         return at, at
 
     def _is_break(self, flat: int) -> bool:
-        k = bisect_right(self.places.starts, flat) - 1
+        k = bisect_right(self.positions.starts, flat) - 1
         node = self.children[k]
-        return isinstance(node, Elem) or node.text[flat - self.places.starts[k]] in "\r\n"
+        return isinstance(node, Elem) or node.text[flat - self.positions.starts[k]] in "\r\n"
 
     def _keep(self, splice: Splice, start: int, end: int, *, bare: bool) -> None:
         if not bare:
             splice.keep(start, end)
             return
-        for _, flat, n in self.places.stretches(0, self.places.length):
+        for _, flat, n in self.positions.stretches(0, self.positions.length):
             if max(start, flat) < min(end, flat + n):
                 splice.keep(max(start, flat), min(end, flat + n))
 
     def _changes(self, *, exact: bool) -> list[Change]:
-        """Which kept stretches are to show other marks."""
+        """Return the kept stretches whose marks change, as flat ranges with the new marks."""
         out: list[Change] = []
         before, after = spans(self.old), spans(self.new)
         a = b = 0
@@ -182,7 +186,7 @@ class _Work:
                     b += 1
                 stop = min(n, before[a][1] - old_at, after[b][1] - new_at)
                 if exact or before[a][2] != after[b][2]:
-                    found = self.places.stretches(old_at + at, old_at + stop)
+                    found = self.positions.stretches(old_at + at, old_at + stop)
                     out += [(flat, flat + length, after[b][2]) for _, flat, length in found]
                 at = stop
         return out
@@ -192,23 +196,23 @@ class _Work:
     ) -> None:
         start, end = place
         if len(items) == 1 and isinstance(items[0], Atom) and hunk.end - hunk.start == 1:
-            same = splice.element(self.places.flat(hunk.start))
-            changed = self.makers.revalue(same, items[0]) if same is not None else None
+            same = splice.element(self.positions.flat(hunk.start))
+            changed = self.makers.with_values(same, items[0]) if same is not None else None
             if changed is not None:
                 splice.add(changed)
                 return
         neighbours = (splice.formats(start - 1), splice.formats(end))
-        unseen = self._unseen(splice, hunk, items, place)
+        inherited = self._hidden_formats(splice, hunk, items, place)
         for item in items:
             if isinstance(item, Atom):
                 splice.add(self.makers.atom(item))
                 continue
-            for run in self._given(item):
-                own = hidden(run.formats) or unseen
+            for run in self._runs_of(item):
+                own = hidden(run.formats) or inherited
                 splice.add_run(Run(run.text, inherit(item.marks, own, neighbours)))
 
-    def _given(self, item: Text) -> Iterator[Run]:
-        """The inserted text, in the runs it had where it vanished."""
+    def _runs_of(self, item: Text) -> Iterator[Run]:
+        """Yield inserted text in runs, with the formats of equal deleted text if there is any."""
         core = item.text.strip()
         found = None
         if len(core) >= _DONOR_TEXT:
@@ -223,13 +227,13 @@ class _Work:
         if at + len(core) < len(item.text):
             yield Run(item.text[at + len(core) :], {})
 
-    def _unseen(
+    def _hidden_formats(
         self, splice: Splice, hunk: Hunk, items: list[Inline], place: tuple[int, int]
     ) -> Formats:
-        """Hidden formats for inserted text.
+        """Return the hidden formats for inserted text.
 
-        What stood in its place had, what the word has that it continues, or what both neighbours
-        in the XmlText have.
+        They are those of the text it replaces, else of the word it continues, else those that both
+        neighbours in the same XmlText share.
         """
         start, end = place
         gone = splice.formats_in(start, end)

@@ -1,17 +1,17 @@
-"""Formats of edited text: shown marks as wished, everything markdown can't say carried along."""
+"""Compute the formats of edited text: visible marks as wanted, hidden formats carried along."""
 
 from collections.abc import Iterable, Sequence
 
 from heapsyncd.document.xml.nodes import Formats
-from heapsyncd.document.xml.schema import is_link, mark_value, marks_of, same, shown
+from heapsyncd.document.xml.schema import is_link, js_equal, mark_value, marks_of, visible_marks
 from heapsyncd.tree import Marks
 
 
 def restyle(formats: Formats, marks: Marks) -> Formats:
-    """A run's formats with exactly these marks shown; keys and values that can stay do."""
+    """Return a run's formats changed so that exactly these marks show; the rest is kept."""
     if marks_of(formats) == marks:
         return formats
-    have = shown(formats)
+    have = visible_marks(formats)
     links = [k for k, v in formats.items() if is_link(k, v)]
     wants_link = any(m.kind == "link" for m in marks)
     out = {
@@ -28,33 +28,34 @@ def restyle(formats: Formats, marks: Marks) -> Formats:
 
 
 def hidden(formats: Formats) -> Formats:
-    """The formats markdown can't say."""
+    """Return the formats that markdown cannot express."""
     if not formats:
         return formats
-    have = shown(formats)
+    have = visible_marks(formats)
     return {k: v for k, v in formats.items() if k not in have and not is_link(k, v)}
 
 
 def common(runs: Sequence[Formats]) -> Formats:
-    """The formats that all runs have with the same value."""
+    """Return the formats that all runs have with the same value."""
     if not runs:
         return {}
     first = runs[0]
-    return {k: v for k, v in first.items() if all(k in r and same(r[k], v) for r in runs[1:])}
+    return {k: v for k, v in first.items() if all(k in r and js_equal(r[k], v) for r in runs[1:])}
 
 
-def inherit(marks: Marks, unseen: Formats, neighbours: Iterable[Formats]) -> Formats:
-    """Formats for inserted text.
+def inherit(marks: Marks, inherited: Formats, neighbours: Iterable[Formats]) -> Formats:
+    """Return the formats for inserted text.
 
     Args:
-        marks: what it is to show.
-        unseen: formats markdown can't say that it inherits.
-        neighbours: runs whose marks it extends: their keys and values are copied verbatim.
+        marks: the marks that it shows.
+        inherited: the hidden formats that it takes over.
+        neighbours: formats of adjacent runs. A mark that one of them has is continued: its key and
+            value are copied verbatim.
     """
-    out = dict(unseen)
+    out = dict(inherited)
     for mark in marks:
         for formats in neighbours:
-            key = next((k for k, m in shown(formats).items() if m == mark), None)
+            key = next((k for k, m in visible_marks(formats).items() if m == mark), None)
             if key is not None:
                 out[key] = formats[key]
                 break

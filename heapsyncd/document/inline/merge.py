@@ -1,5 +1,6 @@
-"""Two sides' edits of one text in one: what stands, in which order, and where a blank is missing.
-Pure.
+"""Merge two sides' edits of one text, as a three-way merge (diff3) by characters. Pure.
+
+Yields the merged stretches in order, and tells where a blank is missing between two words.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,14 +12,14 @@ from heapsyncd.diff import Hunk
 from heapsyncd.diff.ends import common_ends
 
 _STEM: Final = 3
-"""A shorter text ends another by chance."""
+"""The least length at which a text that ends another one is more than a coincidence."""
 OLD: Final = 2
-"""The side of what both left standing."""
+"""The side of text that both sides kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Characters ``start`` to ``end`` of a side's text (0 or 1), or of the old one (``OLD``)."""
+    """Characters ``start`` to ``end`` of a side's text (0 or 1), or of the old text (``OLD``)."""
 
     side: int
     start: int
@@ -26,19 +27,19 @@ class Stretch:
 
 
 class InlineMerge:
-    """Two sides' edits of one text, as Yjs merges them.
+    """A merge of two sides' edits of one text, in the order in which Yjs would merge them.
 
     Args:
-        old: the text that both began with.
-        new: what either made of it.
-        hunks: either's difference.
+        old: the text before both edits.
+        new: the text of each side.
+        hunks: the difference of each side from the old text.
     """
 
     def __init__(self, old: str, new: Sequence[str], hunks: Sequence[Sequence[Hunk]]) -> None:
         self._texts = (*new, old)
         self._hunks = hunks
         self._at: list[dict[int, int]] = []
-        """For each side, where its hunks' texts begin in its own."""
+        """For each side: the position in its text of each hunk's text, by the hunk's end."""
         for side in hunks:
             shift = 0
             at = {}
@@ -48,18 +49,23 @@ class InlineMerge:
             self._at.append(at)
 
     def merged(self) -> list[Stretch]:
-        """What stands; the words that both begin or end a text at one place with, once."""
+        """Return the merged stretches in order.
+
+        Words that the insertions of both sides at one position share at their start or end appear
+        once.
+        """
         return list(self._stretches((0, 1), once=True))
 
     def is_glued(self) -> bool:
-        """Whether a merge by Yjs, which knows no words and may have either side's text first,
-        could make one word of two.
+        """Tell whether a merge by Yjs could join two words into one.
+
+        Yjs knows no words, and may put either side's insertion first; both orders are checked.
         """
         orders = [list(self._stretches(order, once=False)) for order in ((0, 1), (1, 0))]
         return any(self.lacks_blank(a, b) for order in orders for a, b in pairwise(order))
 
     def lacks_blank(self, left: Stretch, right: Stretch) -> bool:
-        """Whether the end of a word and the beginning of another have come side by side."""
+        """Tell whether the end of one word and the start of another have become adjacent."""
         last, first = (left.side, left.end - 1), (right.side, right.start)
         if not all(_is_word(self._texts[side], at) for side, at in (last, first)):
             return False
@@ -73,7 +79,7 @@ class InlineMerge:
         old = self._texts[OLD]
         ends = {e for side in self._hunks for h in side for e in (h.start, h.end)}
         edges = sorted({0, len(old), *ends})
-        # A text that replaces another is written behind it.
+        # The text of a hunk is inserted behind what the hunk deletes.
         written = [{h.end: h for h in side if h.text} for side in self._hunks]
         for start, end in zip(edges, [*edges[1:], len(old)], strict=True):
             found = [(s, written[s][start]) for s in order if start in written[s]]
@@ -82,7 +88,7 @@ class InlineMerge:
                 yield Stretch(OLD, start, end)
 
     def _joined(self, found: Sequence[tuple[int, Hunk]], *, once: bool) -> Iterator[Stretch]:
-        """What is written at one place."""
+        """Yield what the two sides inserted at one position."""
         whole = [(s, self._at[s][h.end], len(h.text)) for s, h in found]
         if len(found) < len(self._hunks) or not once:
             yield from (Stretch(s, at, at + n) for s, at, n in whole)
@@ -104,8 +110,10 @@ class InlineMerge:
         yield from (p for p in parts if p.start < p.end)
 
     def _is_out_of_order(self, first: Hunk, second: Hunk) -> bool:
-        """Whether the second text makes the word before it longer, and the first one does not; or
-        the first one the word behind it, and the second one does not.
+        """Tell whether the second insertion belongs before the first one.
+
+        That is when only the second one extends the word before the position, or only the first
+        one the word behind it.
         """
         old = self._texts[OLD]
 
@@ -121,8 +129,9 @@ class InlineMerge:
         return behind[0] and not behind[1]
 
     def _continued(self, one: Hunk, other: Hunk) -> int:
-        """How much made a word longer on one side and ends the word that stands for it on the
-        other: that side knew it.
+        """Return how many characters ``one`` appended to a word that ``other`` also wrote.
+
+        ``other`` replaced that word by text which ends with the same characters, so it knew them.
         """
         text, at = one.text, one.start
         goes_on = len(text) >= _STEM and text.isalnum() and _is_word(self._texts[OLD], at - 1)
@@ -130,7 +139,7 @@ class InlineMerge:
         return len(text) if goes_on and is_in else 0
 
     def _places(self, side: int, at: int) -> dict[int, int]:
-        """In which texts a character stands, and where."""
+        """Return the position of a character in each text that has it, by side."""
         if side != OLD:
             return {side: at}
         found = {OLD: at}

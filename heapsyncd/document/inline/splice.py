@@ -1,4 +1,4 @@
-"""Content put together from stretches of old content and new runs and nodes between them."""
+"""Put content together from kept stretches of old content and new runs and nodes. Pure."""
 
 import sys
 from bisect import bisect_right
@@ -10,10 +10,10 @@ from heapsyncd.document.xml.nodes import Elem, Formats, Node, Run, Txt
 from heapsyncd.tree import Marks
 
 Change = tuple[int, int, Marks]
-"""Flat ``start`` to ``end`` is to show these marks."""
+"""A flat range, and the marks it is to show."""
 
 Bit = tuple[Run, int | None]
-"""A run, and which old child it comes from (None: it is new)."""
+"""A run, and the index of the old child it comes from; None for a new one."""
 
 Part = Elem | list[Bit]
 """A node, or the text between two nodes."""
@@ -23,7 +23,7 @@ _NONE: Change = (sys.maxsize, sys.maxsize, ())
 
 
 class Splice:
-    """Collects new content from left to right. Positions are flat ones of the old children."""
+    """Collects new content from left to right. Positions are flat ones in the old children."""
 
     def __init__(
         self, children: Sequence[Node], starts: Sequence[int], changes: list[Change]
@@ -35,7 +35,7 @@ class Splice:
         self.parts: list[Part] = []
 
     def add(self, node: Node) -> None:
-        """A new node, or an old one with other values."""
+        """Append a new node, or an old one with other values."""
         if isinstance(node, Elem):
             self.parts.append(node)
         else:
@@ -43,11 +43,11 @@ class Splice:
                 self.add_run(run)
 
     def add_run(self, run: Run) -> None:
-        """New text."""
+        """Append new text."""
         self._put((run, None))
 
     def keep(self, start: int, end: int) -> None:
-        """A stretch of the old content stays."""
+        """Append a stretch of the old content."""
         while start < end:
             k = self.child(start)
             node = self._children[k]
@@ -67,12 +67,14 @@ class Splice:
             last.append(bit)
 
     def _stays_apart(self, group: list[Bit], child: int | None) -> bool:
-        """Two texts that stood side by side stay two: joining them would only cost."""
+        """Tell whether a child's text stays separate from a group: joining adjacent texts only
+        costs.
+        """
         before = next((k for _, k in reversed(group) if k is not None), None)
         return child is not None and before is not None and child == before + 1
 
     def _runs(self, k: int, start: int, end: int) -> Iterator[Run]:
-        """The runs of one text between two flat positions, with the changes of marks in them."""
+        """Yield the runs of a text between two flat positions, with changed marks applied."""
         node = self._children[k]
         assert isinstance(node, Txt)
         base = self._starts[k]
@@ -99,20 +101,20 @@ class Splice:
             start = min(b, end)
 
     def child(self, at: int) -> int:
-        """Which child a flat position is in."""
+        """Return the index of the child at a flat position."""
         return bisect_right(self._starts, at) - 1
 
     def element(self, at: int) -> Elem | None:
-        """The inline node at a flat position."""
+        """Return the inline node at a flat position; None for text."""
         node = self._children[self.child(at)]
         return node if isinstance(node, Elem) else None
 
     def formats(self, at: int) -> Formats:
-        """The formats of the character at a flat position; none at a node or outside."""
+        """Return the formats of the character at a flat position; empty at a node or outside."""
         return next(iter(self.formats_in(at, at + 1)), {}) if at >= 0 else {}
 
     def formats_in(self, start: int, end: int) -> list[Formats]:
-        """The formats of all runs in a flat stretch."""
+        """Return the formats of all runs in a flat range."""
         out = []
         end = min(end, self._starts[-1])
         while start < end:
@@ -130,14 +132,15 @@ class Splice:
         return out
 
     def in_one_text(self, a: int, b: int) -> bool:
-        """Whether two flat positions are in the same text."""
+        """Tell whether two flat positions are in the same text."""
         return a >= 0 and b < self._starts[-1] and self.child(a) == self.child(b)
 
 
-def settle(parts: Sequence[Part], children: Sequence[Node]) -> list[Node]:
-    """Decide which old text each new one stays in: the one most of it comes from.
+def build_nodes(parts: Sequence[Part], children: Sequence[Node]) -> list[Node]:
+    """Turn parts into nodes, and decide which old text each new one stays in.
 
-    What comes from another text is copied into it; a new text takes over one that would vanish.
+    A text stays in the old text that most of it comes from; what comes from other texts is copied
+    into it. A text of only new runs reuses an old text that would otherwise be deleted.
     """
     votes: Counter[tuple[int, int]] = Counter()
     for n, part in enumerate(parts):
@@ -145,33 +148,35 @@ def settle(parts: Sequence[Part], children: Sequence[Node]) -> list[Node]:
             for run, k in part:
                 if k is not None:
                     votes[n, k] += len(run.text)
-    homes: dict[int, int] = {}
+    kept_texts: dict[int, int] = {}
     for (n, k), _ in sorted(votes.items(), key=lambda v: (-v[1], v[0])):
-        if n not in homes and k not in homes.values():
-            homes[n] = k
-    _adopt(parts, children, homes)
+        if n not in kept_texts and k not in kept_texts.values():
+            kept_texts[n] = k
+    _reuse_texts(parts, children, kept_texts)
     return [
-        part if isinstance(part, Elem) else _text(part, children, homes.get(n))
+        part if isinstance(part, Elem) else _text(part, children, kept_texts.get(n))
         for n, part in enumerate(parts)
     ]
 
 
-def _adopt(parts: Sequence[Part], children: Sequence[Node], homes: dict[int, int]) -> None:
-    """Give texts without a home an old text that nobody else keeps, in order."""
+def _reuse_texts(
+    parts: Sequence[Part], children: Sequence[Node], kept_texts: dict[int, int]
+) -> None:
+    """Assign old texts that nobody keeps to parts without one, in document order."""
     position = {id(c): k for k, c in enumerate(children)}
     free = -1
-    taken = set(homes.values())
+    taken = set(kept_texts.values())
     for n, part in enumerate(parts):
         if isinstance(part, Elem):
             free = max(free, position.get(id(part), -1))
-        elif n in homes:
-            free = homes[n]
+        elif n in kept_texts:
+            free = kept_texts[n]
         else:
-            later = [homes[m] for m in range(n + 1, len(parts)) if m in homes]
+            later = [kept_texts[m] for m in range(n + 1, len(parts)) if m in kept_texts]
             stop = min([*later, *_elements_after(parts, n, position), len(children)])
             for k in range(free + 1, stop):
                 if isinstance(children[k], Txt) and k not in taken:
-                    homes[n] = free = k
+                    kept_texts[n] = free = k
                     taken.add(k)
                     break
 
@@ -180,10 +185,10 @@ def _elements_after(parts: Sequence[Part], n: int, position: dict[int, int]) -> 
     return [position[id(p)] for p in parts[n + 1 :] if isinstance(p, Elem) and id(p) in position]
 
 
-def _text(bits: list[Bit], children: Sequence[Node], home: int | None) -> Txt:
+def _text(bits: list[Bit], children: Sequence[Node], kept_text: int | None) -> Txt:
     runs: list[Run] = []
     for run, k in bits:
-        origin = run.origin if k is not None and k == home else None
+        origin = run.origin if k is not None and k == kept_text else None
         last = runs[-1] if runs else None
         if (
             last is not None
@@ -196,8 +201,8 @@ def _text(bits: list[Bit], children: Sequence[Node], home: int | None) -> Txt:
             runs[-1] = Run(last.text + run.text, last.formats, None, last.origin)
         else:
             runs.append(Run(run.text, run.formats, run.embed, origin))
-    if home is None:
+    if kept_text is None:
         return Txt(runs)
-    old = children[home]
+    old = children[kept_text]
     assert isinstance(old, Txt)
     return old if runs == old.runs else Txt(runs, old.raw)

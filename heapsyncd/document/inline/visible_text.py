@@ -1,8 +1,8 @@
-"""Inline content as one visible string, so that two of them can be compared and spliced.
+"""Represent inline content as one string of visible characters, to compare and merge it. Pure.
 
-Each atom is one character of a private plane, equal atoms the same one. Each visible character of
-a document knows its place in the *flat* content: all children of the textblock in a row, a
-character or an inline node one unit each, the hidden ones counted too.
+Each atom is one character of a private-use plane, equal atoms the same one. Each visible character
+has a position in the *flat* content: all children of the textblock in a row, hidden characters
+included, with one unit for a character or an inline node.
 """
 
 from bisect import bisect_right
@@ -16,11 +16,15 @@ from heapsyncd.document.xml.nodes import Elem, Node, Txt
 from heapsyncd.tree import Atom, Inline, Marks, Text, inline
 
 _FIRST = 0x100000
-"""The last private plane; characters of it that occur in the texts are passed over."""
+"""The start of the last private-use plane; characters that occur in the texts are not used."""
 
 
 class Alphabet:
-    """The characters that stand for atoms in the strings compared with each other."""
+    """The characters that represent atoms in strings that are compared with each other.
+
+    Args:
+        contents: all content that will be compared.
+    """
 
     def __init__(self, *contents: Iterable[Inline]) -> None:
         self._atoms: dict[Atom, str] = {}
@@ -35,7 +39,7 @@ class Alphabet:
         self._next = _FIRST
 
     def string(self, items: Iterable[Inline]) -> str:
-        """Content as a string, one character an atom."""
+        """Return content as a string, with one character for each atom."""
         return "".join(i.text if isinstance(i, Text) else self._char(i) for i in items)
 
     def _char(self, atom: Atom) -> str:
@@ -47,12 +51,12 @@ class Alphabet:
         return self._atoms[atom]
 
     def named(self) -> frozenset[str]:
-        """The characters of the atoms that say what they are: all but breaks."""
+        """Return the characters of all atoms but breaks."""
         return frozenset(c for a, c in self._atoms.items() if a.kind != "break")
 
 
 def cut(items: Sequence[Inline], start: int, end: int) -> list[Inline]:
-    """The visible characters ``start`` to ``end`` of content, an atom counting one."""
+    """Return the visible characters ``start`` to ``end`` of content; an atom counts as one."""
     out: list[Inline] = []
     at = 0
     for item in items:
@@ -67,7 +71,7 @@ def cut(items: Sequence[Inline], start: int, end: int) -> list[Inline]:
 
 
 def spans(items: Iterable[Inline]) -> list[tuple[int, int, Marks]]:
-    """The stretches of content with their marks; an atom has none."""
+    """Return the ranges of content with their marks; an atom has none."""
     out = []
     at = 0
     for item in items:
@@ -77,18 +81,18 @@ def spans(items: Iterable[Inline]) -> list[tuple[int, int, Marks]]:
     return out
 
 
-class Places:
-    """Where the visible characters of a document's content stand among its children.
+class FlatPositions:
+    """Maps the visible characters of a textblock to flat positions.
 
     Args:
         children: the textblock's children.
-        items: their view, whose paths end in the index of the child.
+        items: their view; each path ends in the index of the child.
     """
 
     def __init__(self, children: Sequence[Node], items: Iterable[Inline]) -> None:
         widths = [1 if isinstance(c, Elem) else len(c.text) for c in children]
         self.starts = list(accumulate(widths, initial=0))
-        """Flat position of each child, and of the end."""
+        """The flat position of each child, and of the end."""
         self._children = children
         self._offsets = {k: c.offsets() for k, c in enumerate(children) if isinstance(c, Txt)}
         self._seen: list[int] = []
@@ -119,12 +123,12 @@ class Places:
         return self.starts[child] + self._offsets[child].char(offset)
 
     def flat(self, at: int) -> int:
-        """The flat position of a visible character."""
+        """Return the flat position of a visible character."""
         k = bisect_right(self._seen, at) - 1
         return self._flat[k] + at - self._seen[k]
 
     def stretches(self, start: int, end: int) -> list[tuple[int, int, int]]:
-        """Visible ``start`` to ``end`` as (visible start, flat start, length), unbroken each."""
+        """Split a visible range into contiguous flat ones: (visible start, flat start, length)."""
         out = []
         k = bisect_right(self._seen, start) - 1
         while start < end:
@@ -138,7 +142,7 @@ class Places:
 
 
 def kept(hunks: Iterable[Hunk], old_length: int) -> list[tuple[int, int, int]]:
-    """What hunks leave standing: (old start, new start, length)."""
+    """Return the ranges that hunks keep: (old start, new start, length)."""
     out = []
     old = new = 0
     for hunk in hunks:
@@ -151,12 +155,12 @@ def kept(hunks: Iterable[Hunk], old_length: int) -> list[tuple[int, int, int]]:
     return out
 
 
-def without_repeats(
+def without_shared_edits(
     base: Sequence[Inline], ours: Sequence[Inline], live: Sequence[Inline]
 ) -> tuple[Inline, ...]:
-    """Our content without the text edits that the live content already has.
+    """Return our content without the text edits that the live content already has.
 
-    What remains is measured from ``base`` still; merged with ``live`` it has each edit once.
+    The result is still an edit of ``base``; merged with ``live`` it has each edit once.
     """
     letters = Alphabet(base, ours, live)
     old, new, now = (letters.string(x) for x in (base, ours, live))
@@ -179,44 +183,51 @@ def without_repeats(
 def merged(
     base: Sequence[Inline], ours: Sequence[Inline], theirs: Sequence[Inline]
 ) -> tuple[Inline, ...]:
-    """Both sides' edits of one content, as Yjs would merge them.
+    """Merge both sides' edits of one content as Yjs would.
 
-    What either deleted is gone, what either inserted is there, what both did alike is done once;
-    where two words would become one, there is a blank between them.
+    What either side deleted is gone, what either inserted is there, what both did alike is done
+    once. Where two words would become one, a blank is put between them.
     """
     letters = Alphabet(base, ours, theirs)
     old, *new = (letters.string(x) for x in (base, theirs, ours))
     hunks = [text_hunks(old, text) for text in new]
-    weave = InlineMerge(old, new, hunks)
+    merge = InlineMerge(old, new, hunks)
     sides = [(theirs, kept(hunks[0], len(old))), (ours, kept(hunks[1], len(old)))]
     out: list[Inline] = []
     last: Stretch | None = None
-    for part in weave.merged():
-        if last is not None and weave.lacks_blank(last, part):
+    for part in merge.merged():
+        if last is not None and merge.lacks_blank(last, part):
             out.append(Text(" "))
         last = part
         if part.side != OLD:
             out += cut(sides[part.side][0], part.start, part.end)
             continue
-        theirs_now, ours_now = (_now(*side, part) for side in sides)
+        theirs_now, ours_now = (_with_marks_of_side(*side, part) for side in sides)
         is_as_before = spans(ours_now) == spans(cut(base, part.start, part.end))
         out += theirs_now if is_as_before else ours_now
     return inline(out)
 
 
-def _now(
+def _with_marks_of_side(
     items: Sequence[Inline], stays: Sequence[tuple[int, int, int]], part: Stretch
 ) -> list[Inline]:
-    """A stretch of the base that stands, with the marks a side has it with."""
+    """Return a kept stretch of the base with the marks that one side gave it.
+
+    Args:
+        items: that side's content.
+        stays: the ranges it keeps, as from ``kept``.
+        part: the stretch of the base.
+    """
     for old_at, new_at, n in stays:
         if old_at <= part.start and part.end <= old_at + n:
             return cut(items, new_at + part.start - old_at, new_at + part.end - old_at)
     return []
 
 
-def meet(base: Sequence[Inline], ours: Sequence[Inline], live: Sequence[Inline]) -> bool:
-    """Whether both sides wrote at one place and Yjs would put it together badly: both began or
-    ended it with the same words but did not write the same, or two words would become one.
+def collide(base: Sequence[Inline], ours: Sequence[Inline], live: Sequence[Inline]) -> bool:
+    """Tell whether both sides wrote at one position in a way that Yjs would merge badly.
+
+    Their insertions share words at the start or end but differ, or two words would become one.
     """
     letters = Alphabet(base, ours, live)
     old, new, now = (letters.string(x) for x in (base, ours, live))
@@ -233,9 +244,9 @@ def meet(base: Sequence[Inline], ours: Sequence[Inline], live: Sequence[Inline])
 
 
 def with_additions(base: Sequence[Inline], ours: Sequence[Inline]) -> tuple[Inline, ...]:
-    """The base with what ours has more, and without none of what ours lacks."""
+    """Return the base with everything that ours adds, and with what ours deletes."""
     letters = Alphabet(base, ours)
-    # By words: a letter of another word is no addition.
+    # By words: by letters, parts of a replaced word would count as additions.
     hunks = text_hunks(letters.string(base), letters.string(ours), letters=False)
     out: list[Inline] = []
     at = shift = 0
@@ -246,10 +257,10 @@ def with_additions(base: Sequence[Inline], ours: Sequence[Inline]) -> tuple[Inli
     return inline([*out, *cut(base, at, len(letters.string(base)))])
 
 
-def without_lacking(
+def without_removed(
     base: Sequence[Inline], ours: Sequence[Inline], theirs: Sequence[Inline]
 ) -> tuple[Inline, ...]:
-    """Our content without what theirs lacks of the base."""
+    """Return our content without what theirs removed from the base."""
     letters = Alphabet(base, theirs)
     old = letters.string(base)
     stays = kept(text_hunks(old, letters.string(theirs)), len(old))

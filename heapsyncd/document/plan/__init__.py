@@ -1,1 +1,1 @@
-"""Which node an edit means, and what others did to it; decided before anything is built."""
+"""Decide which node becomes which, beside what others did to them, before anything is built."""

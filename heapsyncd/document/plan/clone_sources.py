@@ -1,7 +1,7 @@
-"""Where new blocks may be cloned from: what vanishes elsewhere, exact copies first. Pure.
+"""Find what new blocks may be cloned from: blocks that vanish elsewhere, exact copies first. Pure.
 
-Yjs can't move a node or change its kind. A clone keeps what markdown can't say of it, and takes in
-what others did to the live one meanwhile.
+Yjs cannot move a node or change its tag. A clone keeps what markdown cannot express of the old
+node, and takes in what others did to the live one meanwhile.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,60 +9,65 @@ from dataclasses import dataclass, field, replace
 
 from heapsyncd.diff import similarity
 from heapsyncd.document.inline.visible_text import merged
-from heapsyncd.document.plan.moved_text import PART
-from heapsyncd.document.plan.node_identity import Same
-from heapsyncd.document.plan.remote_changes import LEAVES, content, holds, partners
-from heapsyncd.tree import Atom, Block, Inline, Text, inline, plain
+from heapsyncd.document.plan.moved_text import MIN_PART_LETTERS
+from heapsyncd.document.plan.node_identity import NodeMap
+from heapsyncd.document.plan.remote_changes import content, has_words_of, partners
+from heapsyncd.tree import LEAVES, Atom, Block, Inline, Text, inline, plain
 
 _RETYPED = 0.5
+"""The least similarity of a deleted leaf in the same gap."""
 _MOVED = 0.6
+"""The least similarity of a deleted leaf anywhere else."""
 _MOVED_TEXT = 12
+"""The least length of a text that is looked for outside its gap."""
 _MOST_COMPARISONS = 10_000
+"""The most pairs of new and deleted leaves that are compared across gaps."""
 
 
 @dataclass(slots=True, eq=False)
-class Gone:
-    """A block of the base that the goal no longer has in its place."""
+class RemovedBlock:
+    """A block of the base that is no longer in its place in the goal."""
 
     block: Block
     live: Block | None = None
-    """What others made of it, when that differs."""
+    """What others made of it; None when that does not differ."""
     used: bool = False
+    """Whether a new block is made from it."""
     near: Sequence[Block] = ()
-    """The live blocks that others put about where it stood."""
+    """The live blocks that others inserted about where it was."""
     became: "Step | None" = None
-    """The leaf that is made from it."""
+    """The step of the leaf that is made from it."""
 
 
 @dataclass(slots=True, eq=False)
 class Step:
-    """One block of the goal. ``old``: made from it in place; ``source``: cloned from it."""
+    """How one block of the goal is made: in place from ``old``, cloned from ``source``, or new."""
 
     new: Block
     old: Block | None = None
     children: "list[Step] | None" = None
-    """None: the children are as ``new`` has them, and need no steps."""
-    source: Gone | Block | None = None
+    """The steps for the children; None when they are as in ``new`` and need no steps."""
+    source: RemovedBlock | Block | None = None
     whole: bool = False
-    """The source is cloned as it is."""
+    """Whether the source is cloned unchanged."""
     stays: bool = False
-    """``old`` is kept as it is; ``new`` is the same."""
-    instead: Block | None = None
-    """The deleted block in whose place a new one comes."""
+    """Whether ``old`` is kept unchanged; ``new`` equals it."""
+    replaces: Block | None = None
+    """The deleted block whose place this new block takes."""
     donors: list[Block] = field(default_factory=list)
-    """Leaves that vanish beside it: their text may come to stand in it."""
+    """Deleted leaves beside it, whose text may have moved into it."""
     dropped: bool = False
-    """Not made after all: others have it elsewhere."""
+    """Whether the block is not made after all, because others have its text elsewhere."""
 
     def below(self) -> list["Step"]:
-        """The steps for the children; those of a new block are made when first asked for."""
+        """Return the steps for the children; those of a new block are made on first access."""
         if self.children is None and self.old is None and not self.whole:
-            self.children = [fresh_step(c) for c in self.new.children]
+            self.children = [new_step(c) for c in self.new.children]
         return self.children or []
 
     def goal(self) -> Block:
-        """The block as it will be seen."""
-        if self.whole and isinstance(self.source, Gone) and self.source.live is not None:
+        """Return the block as the document will show it."""
+        if self.whole and isinstance(self.source, RemovedBlock) and self.source.live is not None:
             return self.source.live
         if self.children is None:
             return self.old if self.stays and self.old is not None else self.new
@@ -71,17 +76,17 @@ class Step:
 
 
 def kept_step(block: Block) -> Step:
-    """A step that changes nothing."""
+    """Return a step that changes nothing."""
     return Step(block, block, stays=True)
 
 
-def fresh_step(block: Block) -> Step:
-    """A step that makes a block and all below it anew."""
+def new_step(block: Block) -> Step:
+    """Return a step that makes a block and everything below it anew."""
     return Step(block)
 
 
 def with_content(block: Block, items: Sequence[Inline]) -> Block:
-    """The leaf with other content, in the leaf's own terms: a line's end in code is a break."""
+    """Return the leaf with other inline content; line ends become breaks outside code."""
     if block.kind == "code":
         return replace(block, text="".join(map(plain, items)))
     return replace(block, inline=inline(x for item in items for x in _lines(item)))
@@ -98,49 +103,53 @@ def _lines(item: Inline) -> Iterator[Inline]:
 
 
 @dataclass(slots=True)
-class Fresh:
-    """A new block, and what its gap holds."""
+class NewBlock:
+    """A new block, and what it may have been made from."""
 
     step: Step
-    near: list[Gone]
-    """Leaves that vanish in the same gap."""
+    near: list[RemovedBlock]
+    """The leaves that are deleted in the same gap."""
     beside: list[Block]
-    """Leaves that are edited right before and after: one of them may have been split."""
+    """Edited leaves right before and after the gap; one of them may have been split."""
 
 
-class Sources:
-    """What vanishes in one edit, and what is new in it.
+class CloneSources:
+    """The deleted and the new blocks of one edit.
 
     Args:
-        same: which node of the live document is which of the base.
+        node_map: the live node of each node of the base.
     """
 
-    def __init__(self, same: Same) -> None:
-        self._same = same
-        self.gone: list[Gone] = []
-        self.fresh: list[Fresh] = []
+    def __init__(self, node_map: NodeMap) -> None:
+        self._node_map = node_map
+        self.gone: list[RemovedBlock] = []
+        self.fresh: list[NewBlock] = []
 
-    def record(self, block: Block, live: Block | None, near: Sequence[Block] = ()) -> list[Gone]:
-        """Note a block that vanishes with all below it; returns the notes, its own first."""
-        found = [Gone(b, other, near=near) for b, other in partners(block, live, self._same)]
+    def record(
+        self, block: Block, live: Block | None, near: Sequence[Block] = ()
+    ) -> list[RemovedBlock]:
+        """Record a deleted block and all blocks below it; returns the records, its own first."""
+        found = [
+            RemovedBlock(b, other, near=near) for b, other in partners(block, live, self._node_map)
+        ]
         self.gone += found
         return found
 
-    def taken_out(self, old: Block, new: Block) -> None:
-        """Note the leaves that we took out of a block which others deleted."""
+    def record_taken_out(self, old: Block, new: Block) -> None:
+        """Record the leaves that we took out of a block which others deleted."""
         left = set(new.walk())
-        self.gone += [Gone(b) for b in old.walk() if b.kind in LEAVES and b not in left]
+        self.gone += [RemovedBlock(b) for b in old.walk() if b.kind in LEAVES and b not in left]
 
     def resolve(self) -> None:
-        """Find for every new block what it may be cloned from."""
+        """Find the source of every new block."""
         if not self.gone and not any(f.beside for f in self.fresh):
             return
-        whole: dict[Block, list[Gone]] = {}
+        whole: dict[Block, list[RemovedBlock]] = {}
         for gone in self.gone:
             whole.setdefault(gone.block, []).append(gone)
         for fresh in self.fresh:
             self._exact(fresh.step, whole)
-        words: dict[str, list[Gone]] = {}
+        words: dict[str, list[RemovedBlock]] = {}
         for gone in self.gone if self.fresh else ():
             words.setdefault(gone.block.words(), []).append(gone)
         leaves = [g for g in self.gone if g.block.kind in LEAVES]
@@ -149,7 +158,7 @@ class Sources:
         for fresh in self.fresh:
             self._inexact(fresh, words, leaves)
 
-    def _exact(self, step: Step, whole: dict[Block, list[Gone]]) -> None:
+    def _exact(self, step: Step, whole: dict[Block, list[RemovedBlock]]) -> None:
         found = next((g for g in whole.get(step.new, ()) if not g.used), None)
         if found is not None:
             step.source, step.whole, step.children = found, True, None
@@ -160,7 +169,9 @@ class Sources:
         for child in step.below():
             self._exact(child, whole)
 
-    def _inexact(self, fresh: Fresh, words: dict[str, list[Gone]], leaves: list[Gone]) -> None:
+    def _inexact(
+        self, fresh: NewBlock, words: dict[str, list[RemovedBlock]], leaves: list[RemovedBlock]
+    ) -> None:
         stack = [fresh.step]
         while stack:
             step = stack.pop()
@@ -168,45 +179,55 @@ class Sources:
                 continue
             stack += step.below()
             text = step.new.words()
-            same = [g for g in words.get(text, ()) if not g.used] if text else []
+            identical = [g for g in words.get(text, ()) if not g.used] if text else []
             if step.new.kind in LEAVES:
-                found = _leaf_source(step.new, same, fresh.near, leaves)
-                split = (b for b in (*fresh.beside, *_cut(step.new, fresh)) if holds(b, step.new))
+                found = _leaf_source(step.new, identical, fresh.near, leaves)
+                split = (
+                    b
+                    for b in (*fresh.beside, *_split_leaves(step.new, fresh))
+                    if has_words_of(b, step.new)
+                )
                 step.source = found or next(split, None)
-                _take_in(step, found)
+                _use_source(step, found)
             else:
-                # A container that moved or changed inside: its hidden attributes come along.
-                step.source = next((g for g in same if g.block.kind == step.new.kind), None)
+                # A container that moved or changed inside keeps its hidden attributes.
+                step.source = next((g for g in identical if g.block.kind == step.new.kind), None)
 
 
 def _leaf_source(
-    block: Block, same: Iterable[Gone], near: Sequence[Gone], all_leaves: Sequence[Gone]
-) -> Gone | None:
-    found = next((g for g in same if g.block.kind in LEAVES), None) or _best(block, near, _RETYPED)
+    block: Block,
+    identical: Iterable[RemovedBlock],
+    near: Sequence[RemovedBlock],
+    all_leaves: Sequence[RemovedBlock],
+) -> RemovedBlock | None:
+    """Return the deleted leaf to clone: with equal words, or similar, or containing the block."""
+    found = next((g for g in identical if g.block.kind in LEAVES), None) or _best(
+        block, near, _RETYPED
+    )
     found = found or _shrunk(block, near)
     if found is None and len(block.words()) >= _MOVED_TEXT:
         found = _best(block, all_leaves, _MOVED)
     return found
 
 
-def _shrunk(block: Block, near: Sequence[Gone]) -> Gone | None:
-    """An unused leaf in the same gap of which only a part was left."""
+def _shrunk(block: Block, near: Sequence[RemovedBlock]) -> RemovedBlock | None:
+    """Return an unused leaf of the same gap of which the block is a remaining part."""
     words = block.words().strip()
-    if len(words) < PART:
+    if len(words) < MIN_PART_LETTERS:
         return None
     return next((g for g in near if not g.used and words in g.block.words()), None)
 
 
-def _cut(block: Block, fresh: Fresh) -> Iterator[Block]:
-    """The leaves that were cut, when one part has them as its source already."""
+def _split_leaves(block: Block, fresh: NewBlock) -> Iterator[Block]:
+    """Yield the leaves of the gap that were split, and are the source of another part already."""
     words = block.words()
     for gone in fresh.near:
         if gone.became is not None and words not in gone.became.new.words():
             yield gone.block
 
 
-def _take_in(step: Step, found: Gone | None) -> None:
-    """Merge what others did to the source into what it becomes."""
+def _use_source(step: Step, found: RemovedBlock | None) -> None:
+    """Record a step's source, and merge others' edits of it into the step."""
     if found is None:
         return
     found.used = True
@@ -216,8 +237,8 @@ def _take_in(step: Step, found: Gone | None) -> None:
         step.new = with_content(step.new, items)
 
 
-def _best(block: Block, among: Sequence[Gone], least: float) -> Gone | None:
-    """The unused leaf most like a block, at least so much."""
+def _best(block: Block, among: Sequence[RemovedBlock], least: float) -> RemovedBlock | None:
+    """Return the unused leaf that is most similar to a block, at least by ``least``."""
     best, found = least, None
     for gone in among:
         if not gone.used:

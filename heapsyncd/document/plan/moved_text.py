@@ -1,7 +1,7 @@
-"""Where others took the text of leaves that they deleted. Pure.
+"""Find where others moved the text of leaves that they deleted. Pure.
 
-Yjs can't move a node: who moves, retypes, indents, splits or joins deletes nodes and makes others
-with their text. What we did to such a leaf belongs where its text now stands.
+Yjs cannot move a node: moving, retyping, indenting, splitting or joining deletes nodes and makes
+others with their text. An edit of ours to such a leaf belongs where its text is now.
 """
 
 import re
@@ -10,51 +10,54 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from heapsyncd.diff import similarity, text_hunks
-from heapsyncd.document.plan.node_identity import Path, Same
-from heapsyncd.document.plan.remote_changes import LEAVES, holds
-from heapsyncd.tree import Block
+from heapsyncd.document.plan.node_identity import NodeMap, Path
+from heapsyncd.document.plan.remote_changes import has_words_of
+from heapsyncd.tree import LEAVES, Block
 
 _WORD = re.compile(r"\w+")
-_NEAR = 0.5
-"""What came about where a text went, and is this much alike or has most of its words, is the same
-text, edited.
+_MIN_SIMILARITY_NEAR = 0.5
+"""The least similarity of a leaf inserted about where the text was; having most of its words is
+enough, too.
 """
-_FAR = 0.6
-_CHANCE = 12
-"""So many letters of words are elsewhere by no chance, if they are most of the text."""
-PART = 3
-"""Shorter texts are in others by chance."""
+_MIN_SIMILARITY = 0.6
+"""The least similarity of a leaf inserted elsewhere."""
+_MIN_SHARED_LETTERS = 12
+"""The least number of letters in shared words, if they are most of the text, that is no
+coincidence.
+"""
+MIN_PART_LETTERS = 3
+"""Shorter texts occur in others by coincidence."""
 
 
 @dataclass(slots=True)
 class MovedText:
-    """The leaves of the live document that deleted ones may have become.
+    """Finds the leaves of the live document that deleted ones may have become.
 
     Args:
         base: the base's view.
-        live: the live document's; None when there is nothing to know.
-        same: which node of the live document is which of the base.
+        live: the live document's view; None when nothing is known of it.
+        node_map: the live node of each node of the base.
     """
 
     base: Block
     live: Block | None
-    same: Same
+    node_map: NodeMap
     _new: list[Block] | None = field(init=False, default=None)
-    """Leaves that the base does not have."""
+    """Leaves that others inserted; None until they are asked for."""
     _grown: list[tuple[Block, str]] = field(init=False, default_factory=list)
     """Leaves that others edited, with the words they had."""
     _places: dict[Path, Block] | None = field(init=False, default=None)
     _taken: set[int] = field(init=False, default_factory=set)
     _found: dict[int, Block] = field(init=False, default_factory=dict)
-    """What holds all of a leaf's text, by the leaf."""
+    """The live leaf that holds all of a deleted leaf's text, by the ``id()`` of the latter."""
 
-    def is_lost(self, block: Block) -> bool:
-        """Whether others deleted a base block, or left nothing of it to be seen."""
-        return self.live is not None and block.path is not None and self.now(block) is None
+    def is_deleted(self, block: Block) -> bool:
+        """Tell whether others deleted a block of the base, or left nothing of it visible."""
+        return self.live is not None and block.path is not None and self.live_block(block) is None
 
-    def now(self, block: Block) -> Block | None:
-        """What a base block is in the live document; None when it is gone or hidden."""
-        path = self.same.get(block.path) if block.path is not None else None
+    def live_block(self, block: Block) -> Block | None:
+        """Return what a block of the base is in the live document; None when deleted or hidden."""
+        path = self.node_map.get(block.path) if block.path is not None else None
         if self.live is None or path is None:
             return None
         if self._places is None:
@@ -64,12 +67,12 @@ class MovedText:
     def find(
         self, leaf: Block, edited: Block | None = None, near: Sequence[Block] = ()
     ) -> Block | None:
-        """The live leaf that holds a deleted one's text.
+        """Return the live leaf that holds a deleted leaf's text; None when there is none.
 
         Args:
-            leaf: the deleted one.
-            edited: what we made of it: of several parts the one that we wrote in is meant.
-            near: the live blocks that came to stand about where it was.
+            leaf: the deleted leaf.
+            edited: what we made of it: if others split it, the part that we wrote in is returned.
+            near: the live blocks that others inserted about where it was.
         """
         words = leaf.words().strip()
         if id(leaf) in self._found:
@@ -81,7 +84,7 @@ class MovedText:
         free = [b for b in self._new if id(b) not in self._taken]
         found = next((b for b in free if b.words().strip() == words), None)
         found = found or self._whole(words) or _parts(leaf, edited or leaf, free)
-        found = found or _alike(leaf, free, near)
+        found = found or _most_similar(leaf, free, near)
         if found is not None and words not in found.words():
             return found
         if found is not None:
@@ -90,8 +93,8 @@ class MovedText:
         return found
 
     def _whole(self, words: str) -> Block | None:
-        """A leaf that holds all of the text among other, which it had not before."""
-        if len(words) < PART:
+        """Return a leaf that holds all of the text among other text, and did not before."""
+        if len(words) < MIN_PART_LETTERS:
             return None
         for block in self._new or ():
             if words in block.words():
@@ -100,7 +103,7 @@ class MovedText:
 
     def _arrived(self) -> Iterator[Block]:
         assert self.live is not None
-        came_from = {there: here for here, there in self.same.items()}
+        came_from = {there: here for here, there in self.node_map.items()}
         before: dict[Path | None, Block] = {
             b.path: b for b in self.base.walk() if b.path is not None
         }
@@ -110,7 +113,7 @@ class MovedText:
             path = came_from.get(block.path or ())
             old = before.get(path)
             if old == block:
-                continue  # as it was, also where single nodes were not followed
+                continue  # unchanged, so nothing below it is new
             stack += reversed(block.children)
             if block.kind not in LEAVES or block.path is None or not block.words().strip():
                 continue
@@ -121,9 +124,13 @@ class MovedText:
 
 
 def _parts(leaf: Block, edited: Block, free: list[Block]) -> Block | None:
-    """Of the pieces a text was cut into, the one we wrote in; else the longest."""
+    """Return the part of a split text that we wrote in, else the longest one."""
     words = leaf.words()
-    parts = [b for b in free if len(b.words().strip()) >= PART and b.words().strip() in words]
+    parts = [
+        b
+        for b in free
+        if len(b.words().strip()) >= MIN_PART_LETTERS and b.words().strip() in words
+    ]
     places = [h.start for h in text_hunks(words, edited.words()) if h.text.strip()]
 
     def fit(part: Block) -> tuple[int, int]:
@@ -134,21 +141,24 @@ def _parts(leaf: Block, edited: Block, free: list[Block]) -> Block | None:
     return max(parts, key=fit, default=None)
 
 
-def _alike(leaf: Block, free: list[Block], near: Sequence[Block]) -> Block | None:
-    """What is most like a text, if it is like it at all."""
+def _most_similar(leaf: Block, free: list[Block], near: Sequence[Block]) -> Block | None:
+    """Return the leaf that is most similar to a text, if any is similar enough."""
     beside = {id(b) for n in near for b in n.walk()}
     best: tuple[float, Block] | None = None
     for block in free:
         alike = similarity(leaf, block)
         is_beside = id(block) in beside
-        is_it = alike >= (_NEAR if is_beside else _FAR)
-        is_it = is_it or (holds(block, leaf) and (is_beside or _shared(leaf, block) >= _CHANCE))
+        is_it = alike >= (_MIN_SIMILARITY_NEAR if is_beside else _MIN_SIMILARITY)
+        is_it = is_it or (
+            has_words_of(block, leaf)
+            and (is_beside or _shared_letters(leaf, block) >= _MIN_SHARED_LETTERS)
+        )
         if is_it and (best is None or alike > best[0]):
             best = alike, block
     return best[1] if best else None
 
 
-def _shared(leaf: Block, block: Block) -> int:
-    """The letters of the words that both have."""
+def _shared_letters(leaf: Block, block: Block) -> int:
+    """Count the letters of the words that both have."""
     both = Counter(_WORD.findall(leaf.words())) & Counter(_WORD.findall(block.words()))
     return sum(len(word) for word in both.elements())

@@ -1,8 +1,8 @@
-"""Which node of the live document is which node of the base.
+"""Map the nodes of the base to the nodes of the live document.
 
-Yjs knows, but pycrdt does not tell: so nodes of a fork of the base are given a number as an
-attribute, the numbers are merged into a copy of the live document, and read where they arrive.
-A node that was deleted meanwhile has taken its number along.
+Yjs knows which node is which, but pycrdt does not expose it. So the nodes of a fork of the base
+are numbered by an attribute, the numbering is merged into a copy of the live document, and the
+numbers are read there. A node that was deleted meanwhile does not appear.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -15,35 +15,35 @@ from heapsyncd.document.xml import nodes
 from heapsyncd.tree import Block
 
 Path = tuple[int, ...]
-Same = Mapping[Path, Path]
-"""Path in the base -> path in the live document; a missing one is of a deleted node."""
+NodeMap = Mapping[Path, Path]
+"""Path in the base -> path in the live document; a deleted node has no entry."""
 
 _NUMBER = "heapsyncd:number"
 _FEW = 1000
-"""Bodies with at most so many blocks are followed whole."""
+"""In bodies with at most this many blocks, all nodes are numbered."""
 
 
-def same_nodes(
+def match_nodes(
     base: bytes, live: bytes, views: tuple[Block, Block], changed: Collection[int]
-) -> Same:
-    """Follow the nodes of a body.
+) -> NodeMap:
+    """Map the nodes of a body to those of its later state.
 
     Args:
         base: the state of a document.
         live: a later state of the same document.
-        views: of the two.
-        changed: the top-level nodes that matter. In a long body only they are followed, the others
-            are told by their likeness.
+        views: their views.
+        changed: the top-level nodes that matter. In a long body only they are numbered; the others
+            are matched by similarity.
     """
     before, after = views
     if len(before.children) <= _FEW:
         return _followed(base, live, None)
-    same: dict[Path, Path] = {}
+    node_map: dict[Path, Path] = {}
     for i, j in align(before.children, after.children):
         path = before.children[i].path if i is not None else None
         if path is not None and path[0] not in changed and j is not None:
-            same[path] = after.children[j].path or path
-    return same | _followed(base, live, changed)
+            node_map[path] = after.children[j].path or path
+    return node_map | _followed(base, live, changed)
 
 
 def _followed(base: bytes, live: bytes, only: Collection[int] | None) -> dict[Path, Path]:
@@ -52,17 +52,17 @@ def _followed(base: bytes, live: bytes, only: Collection[int] | None) -> dict[Pa
     later = new_doc()
     apply(later, live)
     apply(later, marked)
-    same: dict[Path, Path] = {}
+    node_map: dict[Path, Path] = {}
     with nodes.transaction(later) as txn:
         for path, node in _walk(nodes.fragment(later, txn, nodes.BODY), txn, None):
             number = node.attribute(txn, _NUMBER)
             if number is not None:
-                same[numbered[int(number)]] = path
-    return same
+                node_map[numbered[int(number)]] = path
+    return node_map
 
 
 def _marked(base: bytes, numbered: list[Path], only: Collection[int] | None) -> bytes:
-    """The update that numbers the nodes; their paths by number go into ``numbered``."""
+    """Make the update that numbers the nodes; appends each node's path to ``numbered``."""
     doc = new_doc()
     apply(doc, base)
     before = doc.get_state()

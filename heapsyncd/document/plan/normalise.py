@@ -1,4 +1,4 @@
-"""A goal made fit for one document: canonical, and naming only unknown nodes that it has."""
+"""Make a goal fit a document: canonical, and with only those unknown nodes that it has."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,40 +9,42 @@ from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import DEEPEST, Atom, Attrs, Block, Inline, Text, inline
 
 _DEEPEST = DEEPEST + 4
-"""Levels: the root, the containers, and below them a table's rows and cells."""
+"""The most levels of blocks: the root, the containers, and below them a table's rows and cells."""
 
 _MANY = 50
-"""Children; a container with fewer is compared as a whole first."""
+"""Containers with fewer children are compared as a whole first."""
 
 _COMMENT = re.compile(r"<!--[^<>]*?-->")
 _DIGEST = re.compile(r"\b[0-9a-f]{6}\b")
 
 _Name = tuple[str, object]
-"""Among blocks or inline, and the digest: a label may have been edited in the file."""
+"""Where an unknown node is (among blocks or inline), and its digest. The label is not part of it,
+since users may edit it.
+"""
 
 
-def settled(
-    goal: Block, base: Block, *, is_plain: bool = False, keep_unknown: bool = False
+def normalise(
+    goal: Block, base: Block, *, all_known: bool = False, keep_unknown: bool = False
 ) -> Block:
-    """The goal as this document can show it; what of it is as in the base is the base's own.
+    """Return the goal as this document can show it.
 
-    An unknown node may stand once; repetitions are left out. One the document does not have is
-    literal text, unless ``keep_unknown``.
+    Blocks that equal the base's are replaced by the base's own objects. An unknown node may appear
+    once; repetitions are left out. One that the document does not have becomes literal text.
 
     Args:
-        goal: what is wished for.
+        goal: the wanted view.
         base: the document's view.
-        is_plain: the base has no unknown node.
-        keep_unknown: see above.
+        all_known: the base has no unknown node.
+        keep_unknown: keep unknown nodes that the document does not have.
 
     Raises:
-        InvalidEdit: nested deeper than is shown.
+        InvalidEdit: the goal is nested deeper than a view shows.
     """
     goal = _grafted(goal, base)
     if goal is base:
         return goal
     new = _not_of(goal, base)
-    if keep_unknown or (is_plain and not any(any(_unknown_of(b)) for b in new)):
+    if keep_unknown or (all_known and not any(any(_unknown_of(b)) for b in new)):
         return goal
     known = dict(_unknown(base))
     wanted = list(_unknown(goal))
@@ -50,11 +52,15 @@ def settled(
     is_met = all(known.get(n) == a for n, a in wanted) and len(set(names)) == len(names)
     if is_met and (set(names) == set(known) or not _has_comments(goal)):
         return goal
-    return _Settler(known, set(names)).block(goal)
+    return _Normaliser(known, set(names)).block(goal)
 
 
 def _not_of(goal: Block, base: Block) -> list[Block]:
-    """The blocks of a grafted goal that are not the base's own; InvalidEdit when too deep."""
+    """Return the blocks of a grafted goal that are not the base's own objects.
+
+    Raises:
+        InvalidEdit: they are nested too deeply.
+    """
     out: list[Block] = []
     level, olds = [goal], [base]
     depth = 0
@@ -71,7 +77,7 @@ def _not_of(goal: Block, base: Block) -> list[Block]:
 
 
 def _grafted(goal: Block, base: Block) -> Block:
-    """The goal with the base's own blocks where it equals them: those are compared by identity."""
+    """Return the goal with the base's own objects where it equals them, to compare by identity."""
     new, old = goal.children, base.children
     if len(new) == len(old):
         children = [_graft(a, b) for a, b in zip(new, old, strict=True)]
@@ -91,13 +97,13 @@ def _graft(new: Block, old: Block) -> Block:
 
 
 def _unknown(tree: Block) -> Iterator[tuple[_Name, Attrs]]:
-    """The nodes markdown can't say, by name."""
+    """Yield the unknown nodes of a tree by name, with their attributes."""
     for block in tree.walk():
         yield from _unknown_of(block)
 
 
 def _unknown_of(block: Block) -> Iterator[tuple[_Name, Attrs]]:
-    """Itself, or what is in its text."""
+    """Yield the block itself, or what is in its text, if unknown."""
     if block.kind == "opaque":
         yield ("block", block.get("digest")), block.attrs
     for item in block.inline:
@@ -106,15 +112,17 @@ def _unknown_of(block: Block) -> Iterator[tuple[_Name, Attrs]]:
 
 
 def _has_comments(goal: Block) -> bool:
-    """Whether a text may be the comment of an unknown node, with words written into it."""
+    """Tell whether a text may be an unknown node's comment into which a user wrote words."""
     return any(isinstance(i, Text) and "<!--" in i.text for b in goal.walk() for i in b.inline)
 
 
-class _Settler:
+class _Normaliser:
+    """Rewrites one goal; each unknown node is used once."""
+
     def __init__(self, known: Mapping[_Name, Attrs], wanted: set[_Name]) -> None:
         self._known = known
         self._wanted = wanted
-        """What stands in the goal by its own name."""
+        """The names of the unknown nodes that the goal contains as such."""
         self._free = set(known)
 
     def block(self, block: Block) -> Block:
@@ -139,7 +147,9 @@ class _Settler:
         return replace(block, attrs=self._known[name])
 
     def _named_by(self, block: Block) -> Block | None:
-        """The unknown node whose comment, with words written behind its digest, is a paragraph."""
+        """Return the unknown node whose comment a paragraph is, with words written behind its
+        digest.
+        """
         only = block.inline[0] if len(block.inline) == 1 else None
         if block.kind != "paragraph" or not isinstance(only, Text):
             return None
@@ -150,13 +160,13 @@ class _Settler:
         return Block("opaque", self._known[name])
 
     def _name(self, where: str, comment: str) -> _Name | None:
-        """The node that a comment names, should it not stand elsewhere."""
+        """Return the node that a comment names, if the goal does not contain it elsewhere."""
         names = [(where, digest) for digest in _DIGEST.findall(comment)]
         free = [n for n in names if n in self._free and n not in self._wanted]
         return free[0] if free else None
 
     def _commented(self, item: Text) -> Iterator[Inline]:
-        """A text with the unknown nodes that comments in it name."""
+        """Yield a text with unknown nodes in place of the comments that name them."""
         at = 0
         for found in _COMMENT.finditer(item.text):
             name = self._name("inline", found[0])

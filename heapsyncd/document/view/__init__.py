@@ -1,1 +1,1 @@
-"""A document's body as the tree of what markdown can say of it."""
+"""Show a document's body as the tree of what markdown can express."""

@@ -1,7 +1,7 @@
-"""The view straight from a document's handles.
+"""Build the view straight from a document's handles.
 
-What most of a note is made of (text, lists, quotes) is shown without being read as values first;
-the rest is read and shown as ``from_nodes`` says. Both ways show the same.
+The common nodes (text, lists, quotes) are shown without reading them as values first; all others
+are read and shown by ``from_nodes``. Both ways give equal views.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 from pycrdt import Doc
 from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
 
-from heapsyncd.document.view.from_nodes import ODD, UNPLAIN, Path, Shown, View
+from heapsyncd.document.view.from_nodes import NOT_VERBATIM, SPECIAL, BodyView, Path, View
 from heapsyncd.document.xml import nodes, schema
 from heapsyncd.document.xml.node_kinds import is_checked
 from heapsyncd.document.xml.nodes import Node
@@ -19,28 +19,28 @@ from heapsyncd.tree import DEEPEST, Block, BlockType, Inline, Piece, Text, attrs
 Raw = XmlElement | XmlFragment | XmlText
 
 
-def show(doc: Doc[Any]) -> Shown:
-    """What a document's body shows."""
-    with nodes.no_collection(), nodes.transaction(doc) as txn:
-        view = Direct(txn)
+def show(doc: Doc[Any]) -> BodyView:
+    """Show a document's body."""
+    with nodes.gc_paused(), nodes.transaction(doc) as txn:
+        view = HandleView(txn)
         children = view.below(nodes.fragment(doc, txn, nodes.BODY), ())
-    return Shown(Block("doc", children=children, path=()), view.is_plain)
+    return BodyView(Block("doc", children=children, path=()), view.all_known)
 
 
-class Direct(View):
-    """One pass over a body, or a part of it."""
+class HandleView(View):
+    """One pass over a body, or over a part of it."""
 
     def __init__(self, txn: Transaction) -> None:
         super().__init__()
         self._txn = txn
 
     def below(self, parent: XmlElement | XmlFragment, path: Path) -> tuple[Block, ...]:
-        """The children of a container that show."""
+        """Show the visible children of a container."""
         found = [self.node(c, (*path, k)) for k, c in enumerate(parent.children(self._txn))]
         return tuple([block for block in found if block is not None])
 
     def node(self, raw: Raw, path: Path) -> Block | None:
-        """A node among blocks; None when it is hidden."""
+        """Show a node among blocks; None when it is hidden."""
         if type(raw) is XmlElement:
             tag = raw.tag()  # type: ignore[attr-defined]  # missing in the stubs
             if tag == "paragraph":
@@ -56,8 +56,8 @@ class Direct(View):
                 return Block("quote", (), self.below(raw, path), (), "", path)
         return self.block(self._read(raw), path)
 
-    def part(self, raw: Raw, parent: BlockType, path: Path) -> Block | None:
-        """A node of a block of some kind; None when it is hidden."""
+    def child(self, raw: Raw, parent: BlockType, path: Path) -> Block | None:
+        """Show a child of a block of the given kind; None when it is hidden."""
         if isinstance(raw, XmlElement) and parent in schema.LISTS.values():
             return self._item(raw, parent, path)
         return self.node(raw, path)
@@ -87,7 +87,7 @@ class Direct(View):
             runs: list[Any] = children[0].diff(self._txn)
             if len(runs) == 1:
                 text, formats = runs[0]
-                if type(text) is str and not formats and not UNPLAIN.search(text):
+                if type(text) is str and not formats and not NOT_VERBATIM.search(text):
                     return (Text(text, (), (Piece(0, (*path, 0), 0),)),)
             return inline(self._text(children[0], runs, (*path, 0)))
         items: list[Inline] = []
@@ -102,7 +102,7 @@ class Direct(View):
         out: list[Inline] = []
         at = 0
         for text, formats in runs:
-            if type(text) is not str or ODD.search(text):
+            if type(text) is not str or SPECIAL.search(text):
                 return self.runs(nodes.text_from(raw, runs), path)
             marks = schema.marks_of(formats) if formats else ()
             out.append(Text(text, marks, (Piece(0, path, at),)))

@@ -1,8 +1,8 @@
-"""V: a document's body as the markdown view, with where each part stands in it.
+"""Build the markdown view of a body from nodes read as values, with the path of each part.
 
-What markdown can't say is hidden (empty paragraphs, whitespace at edges, unknown marks and
-attributes, NUL) or stands as an opaque block or atom (unknown nodes, tables with unshowable
-cells). Hidden or opaque, it survives, because an edit is a difference of two views.
+What markdown cannot express is hidden (empty paragraphs, whitespace at edges, unknown marks and
+attributes, NUL) or shown as an opaque block or atom (unknown nodes, tables that a pipe table
+cannot hold). Either way it survives, because an edit is the difference of two views.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from heapsyncd.document.xml.node_kinds import (
     file_keys,
     is_checked,
     is_showable_table,
-    shown_code,
+    visible_code,
     words_of,
 )
 from heapsyncd.document.xml.nodes import Elem, Node, Txt
@@ -42,43 +42,45 @@ from heapsyncd.tree import (
 )
 
 Path = tuple[int, ...]
+"""The child indexes that lead from the root to a node."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What a body shows.
+class BodyView:
+    """The view of a body.
 
-    ``is_plain``: no unknown node is among it, whose name depends on where it stands.
+    ``all_known``: it shows no unknown node. An unknown node's name depends on its position among
+    others, so a view with one can't be updated in parts.
     """
 
     view: Block
-    is_plain: bool
+    all_known: bool
 
 
-def show_body(body: Elem) -> Shown:
-    """What a body shows that has been read."""
-    look = View()
-    children = look.blocks(body, ())
-    return Shown(Block("doc", children=children, path=()), look.is_plain)
+def show_body(body: Elem) -> BodyView:
+    """Show a body that was read."""
+    view = View()
+    children = view.blocks(body, ())
+    return BodyView(Block("doc", children=children, path=()), view.all_known)
 
 
-ODD = re.compile(r"[\n\r\0]")
-"""What is a break in a text, or hidden."""
-UNPLAIN = re.compile(r"\A\Z|\A\s|\s\Z|[\n\r\0]")
-"""What makes a text show otherwise than it stands."""
+SPECIAL = re.compile(r"[\n\r\0]")
+"""Characters of a text that show as a break, or are hidden."""
+NOT_VERBATIM = re.compile(r"\A\Z|\A\s|\s\Z|[\n\r\0]")
+"""Matches a text that does not show exactly as it is."""
 
 
 STAND_IN = "heapsyncd:opaque"
-"""Stands for an unknown node in a document that only serves to merge views."""
+"""The tag of a stand-in for an unknown node, in a scratch document that serves to merge views."""
 
 
 class View:
     """One pass over a body.
 
     Args:
-        numbered: equal unknown nodes are told apart by their order; else equal content has equal
-            digests, wherever it stands.
-        known: what nodes show, by the node's identity: these need no look.
+        numbered: number equal unknown nodes in document order, so that their digests differ. Else
+            equal content has equal digests wherever it is.
+        known: the views of nodes that need no look, by ``id()`` of the node.
     """
 
     def __init__(self, *, numbered: bool = True, known: Mapping[int, Block] | None = None) -> None:
@@ -87,12 +89,12 @@ class View:
         self._known = known or {}
 
     @property
-    def is_plain(self) -> bool:
-        """Whether no unknown node was met whose name depends on where it stands."""
+    def all_known(self) -> bool:
+        """Whether no unknown node was met so far."""
         return not self._seen
 
     def blocks(self, parent: Elem, path: Path) -> tuple[Block, ...]:
-        """The children of a container that show."""
+        """Show the visible children of a container."""
         out = []
         for k, child in enumerate(parent.children):
             block = self._known.get(id(child)) or self.block(child, (*path, k))
@@ -101,7 +103,7 @@ class View:
         return tuple(out)
 
     def block(self, node: Node, path: Path) -> Block | None:
-        """A node among blocks; None when it is hidden."""
+        """Show a node among blocks; None when it is hidden."""
         if isinstance(node, Txt):
             blank = all(r.embed is None for r in node.runs) and not node.text.strip("\0 \t\r\n")
             return None if blank else self._opaque(node, path)
@@ -124,7 +126,7 @@ class View:
             text = code_text(node)
             if text is not None:
                 info = language(schema.text_of(node.attrs.get("language")))
-                block = Block("code", attrs(info=info), text=shown_code(text), path=path)
+                block = Block("code", attrs(info=info), text=visible_code(text), path=path)
         elif tag == "blockquote" and len(path) <= DEEPEST:
             block = Block("quote", children=self.blocks(node, path), path=path)
         elif tag == "horizontalRule" and not node.children:
@@ -136,7 +138,7 @@ class View:
             if keys is not None:
                 block = Block("files", attrs(keys="\n".join(keys)), path=path)
         elif tag in schema.INLINE:
-            # An inline node among blocks: some schemas keep images there.
+            # Some schemas keep images among blocks.
             items = inline([self.atom(node, path)])
             block = Block("paragraph", inline=items, path=path)
         return block if block is not None else self._opaque(node, path)
@@ -161,7 +163,7 @@ class View:
         return Block(kind, values, tuple(children), path=path)
 
     def item(self, node: Elem, kind: BlockType, path: Path) -> Block:
-        """An item of a list of some kind."""
+        """Show an item of a list of the given kind."""
         done = attrs(checked=is_checked(node.attrs.get("checked"))) if kind == "todo_list" else ()
         return Block("item", done, self.blocks(node, path), path=path)
 
@@ -185,7 +187,10 @@ class View:
         return Block("table", children=tuple(even), path=path)
 
     def _cell(self, node: Node, path: Path) -> Block:
-        """Paragraphs after the first are parted by two breaks, whose path is the paragraph's."""
+        """Show a cell's paragraphs as one content.
+
+        Two breaks separate them; their path is that of the paragraph that follows.
+        """
         assert isinstance(node, Elem)
         items: list[Inline] = []
         for k, paragraph in enumerate(node.children):
@@ -198,7 +203,7 @@ class View:
         return Block("cell", inline=tuple(items), path=path)
 
     def inline(self, children: list[Node], path: Path) -> tuple[Inline, ...]:
-        """The canonical inline content of a paragraph, heading or cell paragraph."""
+        """Show the inline content of a paragraph, heading or cell paragraph, in canonical form."""
         if len(children) == 1 and isinstance(children[0], Txt):
             text = _plain_text(children[0])
             if text is not None:
@@ -212,7 +217,7 @@ class View:
         return inline(items)
 
     def runs(self, node: Txt, path: Path) -> list[Inline]:
-        """A text among inline content."""
+        """Show a text among inline content."""
         out: list[Inline] = []
         offsets = node.offsets()
         at = 0
@@ -227,12 +232,12 @@ class View:
         return out
 
     def atom(self, node: Elem, path: Path) -> Atom:
-        """A node among inline content."""
+        """Show a node among inline content."""
         atom = atom_of(node)
         if atom is None and node.tag == STAND_IN:
             return Atom("opaque", attrs(**node.attrs), path)
         if atom is None:
-            # In a table cell a bar would end the cell, in an inline comment a colon the label.
+            # A bar would end a table cell, and a colon the label of an inline comment.
             tag, words = (re.sub(r"[^\w .-]+", " ", t) for t in (node.tag, words_of(node)))
             label = f"{opaque_label(tag)} {words}"
             return Atom("opaque", self._name(label, digest_source(node)), path)
@@ -246,7 +251,10 @@ class View:
         return Block("opaque", self._name(label, digest_source(node)), path=path)
 
     def _name(self, label: str, content: Any) -> tuple[tuple[str, Any], ...]:
-        """Label and digest. The label is as long as it is: nothing else shows its words."""
+        """Make the label and the digest of an unknown node.
+
+        The label is not shortened: search finds a node's words only in it.
+        """
         source = json.dumps(content, default=lambda x: type(x).__name__, sort_keys=True)
         count = 0
         if self._numbered:
@@ -256,19 +264,19 @@ class View:
 
 
 def _plain_text(node: Txt) -> str | None:
-    """The text of the commonest kind: one run, nothing hidden and nothing marked in it."""
+    """Return the text of the commonest content: one unformatted run that shows verbatim."""
     if len(node.runs) != 1:
         return None
     run = node.runs[0]
     text = run.text
-    if run.formats or run.embed is not None or UNPLAIN.search(text):
+    if run.formats or run.embed is not None or NOT_VERBATIM.search(text):
         return None
     return text
 
 
 def _lines(text: str, marks: Any, path: Path, offsets: Offsets, at: int) -> list[Inline]:
-    """A run as text and breaks. A break has its path and the bytes of its newline."""
-    if not ODD.search(text):
+    """Show a run as texts and breaks. A break's span is the byte range of its newline."""
+    if not SPECIAL.search(text):
         return [Text(text, marks, (Piece(0, path, offsets.byte(at)),))]
     out: list[Inline] = []
     start = 0

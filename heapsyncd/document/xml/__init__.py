@@ -1,1 +1,1 @@
-"""A document's XML as plain values, and the names that stand for what markdown can say."""
+"""A document's XML as plain values, and the tags, marks and attributes that it uses."""

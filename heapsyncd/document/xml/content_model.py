@@ -1,18 +1,19 @@
-"""What an editor accepts: a strict subset of every Tiptap schema's content model.
+"""Check nodes against a strict subset of every Tiptap schema's content model.
 
-An editor deletes for everybody what its schema does not allow, so nothing that breaks a rule is
-ever sent. Unknown nodes are never judged: they are only kept, copied or deleted whole.
+An editor deletes for everybody what its schema does not allow, so an edit that breaks one of these
+rules is never sent. Unknown nodes are not judged: an edit only keeps, copies or deletes them
+whole.
 """
 
 from collections.abc import Iterator
 from typing import TypeGuard
 
-from heapsyncd.document.xml.nodes import Elem, Node, Txt, Unread
+from heapsyncd.document.xml.nodes import Elem, LazyElem, Node, Txt
 from heapsyncd.document.xml.schema import BLOCKS, CELLS, INLINE, ITEMS, LEAVES, NAMES, TEXTBLOCKS
 
 
 def violations(node: Node) -> list[str]:
-    """Every rule that a node or something below it breaks, as short sentences."""
+    """List every rule that a node or anything below it breaks, as short sentences."""
     out: list[str] = []
     stack = [node]
     while stack:
@@ -24,7 +25,7 @@ def violations(node: Node) -> list[str]:
 
 
 def violation(node: Node) -> list[str]:
-    """The rules that a node itself breaks."""
+    """List the rules that a node itself breaks, whatever is below it."""
     return list(_broken(node)) if _is_judged(node) else []
 
 
@@ -71,8 +72,8 @@ def _broken_container(elem: Elem) -> Iterator[str]:
     if tag.endswith(("Item", "_item")) and children and _tag(children[0]) != "paragraph":
         yield f"{tag}: does not start with a paragraph"
     for child in children:
-        if isinstance(child, Unread) and not child.is_read and elem.raw is not None:
-            continue  # an edit left it where it was
+        if isinstance(child, LazyElem) and not child.is_read and elem.raw is not None:
+            continue  # not read, so no edit moved it: its parent held it before, too
         found = _tag(child)
         if found is None:
             yield f"{tag or 'document'}: bare text"

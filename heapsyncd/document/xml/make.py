@@ -1,6 +1,6 @@
-"""New nodes for what the view wants, in the heap's vocabulary (PROTOCOL §8).
+"""Make new nodes for what the view shows, in the heap's vocabulary (PROTOCOL §8).
 
-An attribute that would say "absent" is left out, never written as null.
+An attribute whose value would mean "absent" is left out, never written as null.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 from heapsyncd.document.xml.node_kinds import atom_of
 from heapsyncd.document.xml.nodes import Elem, Node, Run, Txt
-from heapsyncd.document.xml.schema import Spoken
+from heapsyncd.document.xml.schema import DocumentVocabulary
 from heapsyncd.tree import Atom, Block
 
 _SHOWN_ATTRS = {
@@ -19,7 +19,7 @@ _SHOWN_ATTRS = {
 
 
 def atom_elem(atom: Atom) -> Elem:
-    """A node for a break, an image or a mention."""
+    """Make the inline node of a break, an image or a mention."""
     if atom.kind == "break":
         return Elem("hardBreak")
     if atom.kind == "image":
@@ -31,8 +31,11 @@ def atom_elem(atom: Atom) -> Elem:
     return Elem("reference", {"id": atom.get("id"), "label": label, "type": "mention"})
 
 
-def revalued(elem: Elem, atom: Atom) -> Elem | None:
-    """The same image or mention with other values; None when another node is needed."""
+def with_values(elem: Elem, atom: Atom) -> Elem | None:
+    """Return the node of an image or a mention with the values of another atom.
+
+    Attributes that the view does not show are kept. Returns None when the atom needs another node.
+    """
     wanted = atom_elem(atom) if atom.kind in {"image", "mention"} else None
     now = atom_of(elem)
     if wanted is None or now is None or wanted.tag != elem.tag or now.kind != atom.kind:
@@ -51,16 +54,16 @@ def revalued(elem: Elem, atom: Atom) -> Elem | None:
 _VIEW_NAME = {"blockKey": "id"}
 
 
-def block_elem(block: Block, spoken: Spoken, children: list[Node]) -> Elem:
-    """A node for a block, with its children as given."""
-    return Elem(tag_of(block, spoken), shown_attrs(block), children)
+def block_elem(block: Block, vocabulary: DocumentVocabulary, children: list[Node]) -> Elem:
+    """Make the node of a block with the given children."""
+    return Elem(tag_of(block, vocabulary), attrs_from_view(block), children)
 
 
-def tag_of(block: Block, spoken: Spoken) -> str:
-    """The name of a block's node."""
+def tag_of(block: Block, vocabulary: DocumentVocabulary) -> str:
+    """Return the tag that a block's node has in this vocabulary."""
     if block.kind == "item":
-        return "listItem" if block.get("checked") is None else spoken.words.todo_item
-    return _TAGS.get(block.kind) or spoken.words.todo_list
+        return "listItem" if block.get("checked") is None else vocabulary.names.todo_item
+    return _TAGS.get(block.kind) or vocabulary.names.todo_list
 
 
 _TAGS = {
@@ -78,8 +81,8 @@ _TAGS = {
 }
 
 
-def shown_attrs(block: Block) -> dict[str, Any]:
-    """The attributes that the view of a block stands for."""
+def attrs_from_view(block: Block) -> dict[str, Any]:
+    """Return the node attributes that a block of the view determines."""
     match block.kind:
         case "heading":
             return {"level": block.get("level")}
@@ -98,17 +101,24 @@ def shown_attrs(block: Block) -> dict[str, Any]:
 
 
 def paragraph(children: list[Node] | None = None) -> Elem:
-    """A paragraph; an empty one where a container needs something."""
+    """Make a paragraph; without children it is the empty one that some containers require."""
     return Elem("paragraph", {}, children or [])
 
 
 def code_children(text: str) -> list[Node]:
-    """A code block's content: one text without marks, or nothing."""
+    """Return a code block's children: one text without marks, or none for empty text."""
     return [Txt([Run(text, {})])] if text else []
 
 
 def with_keys(files: list[Any], old: list[str], new: list[str]) -> list[Any]:
-    """A file node's array for other keys: elements that stay keep their shape."""
+    """Return a file node's ``files`` array for other keys.
+
+    Args:
+        files: the array as it is; elements are strings or objects.
+        old: the key that each of its elements names.
+        new: the keys to name. An element that stays keeps its form, a new one copies the first
+            one's.
+    """
     elements = dict(zip(reversed(old), reversed(files), strict=True))
     pattern = files[0] if files else None
     return [elements[k] if k in elements else _like(pattern, old[0], k) for k in new]

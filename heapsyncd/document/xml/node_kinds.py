@@ -1,4 +1,4 @@
-"""What single nodes show in the markdown view, and how their content is named. Pure."""
+"""Tell what a single node shows in the markdown view. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ _CODE_STRETCH = re.compile(r"[^\r\0]+|\r(?!\n)")
 
 
 def file_keys(elem: Elem) -> list[str] | None:
-    """The ``files_v0`` keys a file node names; None when an element of it names none."""
+    """Return the ``files_v0`` keys that a file node names; None when an element names none."""
     files = elem.attrs.get("files")
     keys = [file_key(f) for f in files] if isinstance(files, list) else []
     return [k for k in keys if k is not None] if keys and None not in keys else None
 
 
 def file_key(element: Any) -> str | None:
-    """The key one element of a file node's array names: itself, or one of its values."""
+    """Return the key that an element of a file node's array names: itself or one of its values."""
     if isinstance(element, str):
         return element if element.strip() and "\n" not in element else None
     values = element.values() if isinstance(element, dict) else ()
@@ -28,7 +28,7 @@ def file_key(element: Any) -> str | None:
 
 
 def code_text(elem: Elem) -> str | None:
-    """A code block's text; None when it holds something else than text."""
+    """Return a code block's text; None when it holds anything but text."""
     parts = []
     for child in elem.children:
         if isinstance(child, Elem) or any(r.embed is not None for r in child.runs):
@@ -38,7 +38,7 @@ def code_text(elem: Elem) -> str | None:
 
 
 def code_items(children: Sequence[Node]) -> list[Text]:
-    """A code block's text as runs that know where they stand; newlines are text in it."""
+    """Return a code block's text as view texts with their positions; newlines are text in them."""
     out = []
     for k, child in enumerate(children):
         assert isinstance(child, Txt)
@@ -49,13 +49,13 @@ def code_items(children: Sequence[Node]) -> list[Text]:
     return out
 
 
-def shown_code(text: str) -> str:
-    """A code block's text as a file can hold it."""
+def visible_code(text: str) -> str:
+    """Return a code block's text as a file can hold it: one kind of line end, no NUL."""
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
 
 
 def atom_of(node: Elem) -> Atom | None:
-    """The atom an inline node is; None for one markdown can't say."""
+    """Return the atom that an inline node shows; None when markdown cannot express it."""
     tag, values = node.tag, node.attrs
     if node.children:
         return None
@@ -76,12 +76,12 @@ def atom_of(node: Elem) -> Atom | None:
 
 
 def is_checked(value: Any) -> bool:
-    """Whether a task is done, as its item's ``checked`` says."""
+    """Tell whether a task item's ``checked`` attribute means done."""
     return value is True or value == "true" or (isinstance(value, float) and value == 1)
 
 
 def is_showable_table(node: Elem) -> bool:
-    """Whether a pipe table can say it: rows of single cells that hold paragraphs."""
+    """Tell whether a pipe table can show it: rows of unmerged cells that hold only paragraphs."""
     rows = node.children
     if not rows or not all(isinstance(r, Elem) and r.tag == "tableRow" for r in rows):
         return False
@@ -100,7 +100,7 @@ def _is_showable_cell(node: Node) -> bool:
 
 
 def words_of(node: Node) -> str:
-    """All words below a node, on one line: of its texts, images and mentions."""
+    """Return all words of the texts, images and mentions below a node, on one line."""
     found = []
     stack = [node]
     while stack:
@@ -115,7 +115,7 @@ def words_of(node: Node) -> str:
 
 
 def digest_source(node: Node) -> Any:
-    """A node's content as JSON values, the same for equal content whatever its history."""
+    """Return a node's content as JSON values: equal for equal content, whatever its history."""
     out: list[Any] = []
     stack: list[Any] = [node]
     while stack:

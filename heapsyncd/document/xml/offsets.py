@@ -1,7 +1,7 @@
-"""Text positions: code points outside, UTF-8 bytes inside pycrdt.
+"""Convert text positions: code points outside, UTF-8 bytes inside pycrdt.
 
 pycrdt 0.14.13 counts text in UTF-8 bytes, and an offset inside a character corrupts the text
-without an error. All conversions are made here; ``replica.self_test`` checks that the rule holds.
+without an error. All conversions are made here; ``replica.self_test`` checks the assumption.
 """
 
 from bisect import bisect_left
@@ -9,18 +9,19 @@ from collections.abc import Collection
 from itertools import accumulate
 
 _WALKS = 8
-"""So many times the length of a text is gone over before a table is made of it."""
+"""A table is built once queries have walked the text's length this many times."""
 
 
 class Offsets:
     """Code point positions of one text and their UTF-8 byte offsets, both ways.
 
-    ASCII text, which is most text, costs nothing. Questions in order, either way, go over other
-    text once; many that jump about in it make a table.
+    ASCII text, the common case, costs nothing. Other text is walked from the last known position,
+    so queries in order, in either direction, walk it once. Many queries out of order build a
+    table.
 
     Args:
-        text: the text, each embedded object in it as one non-ASCII character.
-        objects: the positions of embedded objects, which count one.
+        text: the text, with one non-ASCII character for each embedded object.
+        objects: the positions of embedded objects; each counts one byte.
     """
 
     __slots__ = ("_at", "_byte", "_bytes", "_data", "_left", "_length", "_objects", "_text")
@@ -32,11 +33,11 @@ class Offsets:
         self._bytes: list[int] | None = None
         self._data = b""
         self._at = self._byte = 0
-        """A position that is known."""
+        """The last known position, in code points and in bytes."""
         self._left = 0 if objects else _WALKS * self._length
 
     def byte(self, at: int) -> int:
-        """The byte offset of a code point position, 0 to the text's length."""
+        """Return the byte offset of a code point position from 0 to the text's length."""
         assert 0 <= at <= self._length
         if not self._text or not at:
             return at
@@ -50,7 +51,7 @@ class Offsets:
         return self._byte
 
     def char(self, offset: int) -> int:
-        """The code point position of a byte offset that stands between two characters."""
+        """Return the code point position of a byte offset that lies between two characters."""
         if not self._text or not offset:
             return offset
         first, last = sorted((offset, self._byte))
@@ -62,7 +63,7 @@ class Offsets:
             return at
         if not self._data:
             self._data = self._text.encode("utf-8", "surrogatepass")
-        # Cut inside a character, the bytes are no text: that raises.
+        # An offset inside a character makes decoding raise.
         width = len(self._data[first:last].decode("utf-8", "surrogatepass"))
         self._at += width if offset > self._byte else -width
         self._byte = offset

@@ -1,7 +1,7 @@
-"""Names: which Yjs nodes, marks and attributes stand for which kind of the view (PROTOCOL §8).
+"""Map tags, marks and attributes of the Yjs document to kinds of the view (PROTOCOL §8).
 
-A new node: its name here, one branch in ``view.from_nodes`` to show it and one in ``make`` to make
-it.
+To add a node: its tag here, one branch in ``view.from_nodes`` to show it, one in ``make`` to
+create it.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ ITEMS = {
     "todo_list": "todo_item",
     "taskList": "taskItem",
 }
-"""Each list's own kind of item."""
+"""The item tag that belongs to each list tag."""
 
 LISTS: dict[str, BlockType] = {
     "bulletList": "bullet_list",
@@ -37,39 +37,43 @@ BLOCKS = frozenset(
     {*TEXTBLOCKS, *LISTS, "codeBlock", "blockquote", "horizontalRule", "file", "table"}
 )
 NAMES = BLOCKS | INLINE | CELLS | {"listItem", "todo_item", "taskItem", "tableRow"}
-"""Every node the contract lists, and the second spelling of task lists."""
+"""Every tag of the contract, and the second spelling of task lists."""
 
 MARKS: tuple[MarkType, ...] = ("bold", "code", "italic", "link", "strike", "underline")
-"""Marks markdown can say; a document calls them the same."""
+"""The marks that markdown can express; documents use the same names."""
 
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 FILE_KEY = re.compile(rf"(?P<hash>{SHA256.pattern})(?::(?P<size>\d{{1,15}}))?", re.ASCII)
-"""A key of ``files_v0``."""
+"""A key of ``files_v0``: a SHA-256 hash, optionally with the size in bytes."""
 
 _VALUE_LEVELS = 100
-"""So deep values are compared as they are."""
+"""Values are compared directly down to this depth, by digest below it."""
 
 _HASHED = re.compile(r"(.+)--[A-Za-z0-9+/=]{8}")
-"""How y-prosemirror names a mark that may overlap itself."""
+"""The name y-prosemirror gives a mark that may overlap itself: ``mark--hash``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Which of several names a heap uses; what an editor doesn't know it deletes for everybody."""
+    """The spellings a document uses where schemas differ; PROTOCOL §8's where it uses none.
+
+    An editor deletes, for everybody, a spelling that its own schema does not know.
+    """
 
     todo_list: str = "todo_list"
     block_images: bool = False
-    """Images stand among blocks, not inside paragraphs."""
+    """Whether images stand among blocks instead of inside paragraphs."""
 
     @property
     def todo_item(self) -> str:
-        """The item of ``todo_list``."""
+        """The item tag that belongs to ``todo_list``."""
         return ITEMS[self.todo_list]
 
-    def learn(self, body: Elem) -> "Vocabulary":
-        """What a document uses, and this vocabulary's word where it says nothing.
+    @classmethod
+    def of(cls, body: Elem) -> "Vocabulary":
+        """Return the spellings that a document uses.
 
-        A document that uses both spellings says nothing.
+        A document that uses both spellings of something counts as using none.
         """
         todo, places = set(), set()
         stack = [body]
@@ -82,47 +86,41 @@ class Vocabulary:
                         todo.add(child.tag)
                     elif child.tag == "image":
                         places.add(elem.tag not in TEXTBLOCKS)
-        return Vocabulary(
-            todo.pop() if len(todo) == 1 else self.todo_list,
-            places.pop() if len(places) == 1 else self.block_images,
+        known = cls()
+        return cls(
+            todo.pop() if len(todo) == 1 else known.todo_list,
+            places.pop() if len(places) == 1 else known.block_images,
         )
 
 
-CONTRACT = Vocabulary()
-"""The names of PROTOCOL §8."""
+class DocumentVocabulary:
+    """The vocabulary of one document, learned on first access: most edits need none."""
 
-
-class Spoken:
-    """The vocabulary that a document speaks, learned when first asked for: most edits need none.
-
-    Args:
-        known: as for ``Vocabulary.learn``.
-        body: the document's.
-    """
-
-    def __init__(self, known: Vocabulary, body: Elem) -> None:
-        self._known = known
+    def __init__(self, body: Elem) -> None:
         self._body = body
 
     @cached_property
-    def words(self) -> Vocabulary:
-        """The names."""
-        return self._known.learn(self._body)
+    def names(self) -> Vocabulary:
+        """The learned vocabulary."""
+        return Vocabulary.of(self._body)
 
 
 def marks_of(formats: Formats) -> Marks:
-    """The marks markdown can say among a run's formats."""
+    """Return the marks among a run's formats that markdown can express, sorted."""
     if not formats:
         return ()
     if len(formats) == 1:
         ((key, value),) = formats.items()
         mark = _mark(key, value)
         return () if mark is None else (mark,)
-    return tuple(sorted(set(shown(formats).values())))
+    return tuple(sorted(set(visible_marks(formats).values())))
 
 
-def shown(formats: Formats) -> dict[str, Mark]:
-    """Key by key, the formats that markdown can say. Of several links the first by key counts."""
+def visible_marks(formats: Formats) -> dict[str, Mark]:
+    """Map each format key that markdown can express to its mark.
+
+    Only the first of several links, by key, is visible.
+    """
     out: dict[str, Mark] = {}
     linked = False
     for key in sorted(formats):
@@ -149,13 +147,18 @@ def _mark(key: str, value: Any) -> Mark | None:
 
 
 def is_link(key: str, value: Any) -> bool:
-    """Whether a format is a link markdown can say (a second one on a run is hidden)."""
+    """Tell whether a format is a link that markdown can express, visible or not."""
     mark = _mark(key, value)
     return mark is not None and mark.kind == "link"
 
 
 def mark_value(mark: Mark, old: Any = None) -> dict[str, Any]:
-    """The value a mark is stored with; an older link's other attributes (target, say) are kept."""
+    """Return the value to store for a mark.
+
+    Args:
+        mark: the mark.
+        old: the value it replaces; other attributes of an old link (``target``, for one) are kept.
+    """
     if mark.kind != "link":
         return {}
     value = dict(old) if isinstance(old, Mapping) else {}
@@ -168,7 +171,7 @@ def mark_value(mark: Mark, old: Any = None) -> dict[str, Any]:
 
 
 def number(value: Any, low: int, high: int, default: int) -> int:
-    """An attribute as an integer within bounds; the default when it is none."""
+    """Return an attribute as an integer within the bounds; the default when it is no number."""
     if isinstance(value, str) and value.isdecimal() and len(value) < 12:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -177,15 +180,15 @@ def number(value: Any, low: int, high: int, default: int) -> int:
 
 
 def text_of(value: Any) -> str:
-    """An attribute as text; '' when it is none."""
+    """Return an attribute that is text, '' for anything else."""
     return value if isinstance(value, str) else ""
 
 
 def canonical(value: Any, levels: int = _VALUE_LEVELS) -> Any:
-    """A stored value in the one form that compares as JavaScript would.
+    """Return a stored value in a form that compares as JavaScript would.
 
-    Booleans are never numbers, integral floats are integers, NaN equals itself. What lies deeper
-    than ``levels`` is a digest: values may be nested deeper than Python compares.
+    Booleans are never numbers, integral floats equal integers, NaN equals itself. What lies deeper
+    than ``levels`` becomes a digest, because values may nest deeper than Python can compare.
     """
     if not levels:
         return ("deep", _digest(value))
@@ -205,7 +208,7 @@ def canonical(value: Any, levels: int = _VALUE_LEVELS) -> Any:
 
 
 def _digest(value: Any) -> str:
-    """A hash of a value, however deep, that is equal for equal ones."""
+    """Hash a value of any depth; equal values have equal hashes. Iterative."""
     digest = hashlib.sha256()
     todo = [value]
     while todo:
@@ -223,6 +226,6 @@ def _digest(value: Any) -> str:
     return digest.hexdigest()
 
 
-def same(a: Any, b: Any) -> bool:
-    """Whether two stored values are the same to JavaScript."""
+def js_equal(a: Any, b: Any) -> bool:
+    """Tell whether two stored values are equal to JavaScript."""
     return bool(canonical(a) == canonical(b))

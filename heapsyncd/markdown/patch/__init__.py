@@ -1,1 +1,1 @@
-"""A text changed to read as another tree, byte for byte as it was everywhere else."""
+"""Change a text to read as another tree and keep every other byte."""

@@ -1,4 +1,4 @@
-"""What the parts of a patch share, and how much it may rewrite just now."""
+"""The state that the parts of one patch attempt share, and how much it may rewrite."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,83 +13,97 @@ from heapsyncd.markdown.style import Style
 from heapsyncd.markdown.write.blocks import Writer
 from heapsyncd.tree import LISTS, Block
 
-WHOLE = 3
-LAST = 4
-"""Steps: 0 inside lines, 1 whole leaves, 2 with more escapes, 3 whole top-level blocks, 4 with
-every punctuation character escaped.
+STEP_BLOCK = 3
+STEP_ESCAPE_ALL = 4
+"""How coarsely a block is edited, its *step*.
+
+0: inside its lines. 1: whole leaves. 2: whole leaves with more escapes. 3 (``STEP_BLOCK``): the
+whole top-level block. 4 (``STEP_ESCAPE_ALL``): the whole block with every punctuation character
+escaped.
 """
-_FLOORS = (0, 0, 1, 0, 2)
-"""The least rung for what is written anew, by step; with 0 and 3, what stood somewhere already is
-written as it stood there.
+_MIN_ESCAPE_LEVELS = (0, 0, 1, 0, 2)
+"""The lowest escape level for new text, by step.
+
+At steps 0 and 3, a block that exists somewhere in the source is copied from there.
 """
 _BULLETS = "-*+"
 _DELIMITERS = ".)"
 
 Group = tuple[range, range, tuple[int, int] | None]
+"""Removed indexes, added indexes, and the pair of indexes that follows them and stays."""
 
 
 @dataclass(slots=True)
 class PatchContext:
-    """One try of a patch.
+    """One attempt at a patch.
 
-    ``sheet``: the source and the edits. ``links``: names and ids. ``learned``: the style for what
-    is written anew; to learn it means to read much of the body. ``trace``: of the old tree.
-    ``notes``: link definitions to read a part of the text with. ``standing``: the old blocks.
-    ``step``: see ``WHOLE``.
+    ``buffer``: the source and its edits. ``links``: names and ids. ``body_style``: returns the
+    body's style; detecting it reads much of the body. ``trace``: of the old tree. ``definitions``:
+    link definitions needed to read a part of the text. ``verbatim``: finds the source of old
+    blocks. ``step``: of the block being edited, see ``STEP_ESCAPE_ALL``.
     """
 
-    sheet: EditBuffer
+    buffer: EditBuffer
     links: Links
-    learned: Callable[[], Style]
+    body_style: Callable[[], Style]
     trace: Trace
-    notes: str
-    standing: Verbatim
+    definitions: str
+    verbatim: Verbatim
     step: int = 0
 
-    def lead(self, block: Block, prefix: bytes) -> bytes:
-        """What the lines of a block that has its own begin with, the indentation of code aside;
-        ``prefix`` is its container's, which one in a footnote gets when all else failed.
+    def line_prefix(self, block: Block, prefix: bytes) -> bytes:
+        """Return what each line of a block begins with, without a code block's own indentation.
+
+        Args:
+            block: a block that begins its own line.
+            prefix: the container's prefix. It is used for blocks in a footnote once finer steps
+                failed.
         """
-        start, lead = span_of(block)[0], self.sheet.indent(block)
-        is_code, is_noted = start in self.trace.indented, start in self.trace.noted
-        if (is_code and not is_noted) or (is_noted and self.step >= WHOLE):
+        start, line_prefix = span_of(block)[0], self.buffer.indent(block)
+        is_code, is_in_footnote = (
+            start in self.trace.indented_code,
+            start in self.trace.in_footnote,
+        )
+        if (is_code and not is_in_footnote) or (is_in_footnote and self.step >= STEP_BLOCK):
             return prefix
-        return lead.removesuffix(b"    ") if is_code else lead
+        return line_prefix.removesuffix(b"    ") if is_code else line_prefix
 
     def list_style(self, before: Block | None, after: Block | None) -> tuple[str, str]:
-        """A bullet and a number delimiter that no list beside has."""
-        style = self.learned()
+        """Return a bullet and a number delimiter that neither neighbouring list uses."""
+        style = self.body_style()
         near = [b for b in (before, after) if b is not None and b.kind.endswith("_list")]
-        marks = {self.sheet.marker(b.children[0]).decode()[-1] for b in near}
+        marks = {self.buffer.marker(b.children[0]).decode()[-1] for b in near}
         bullets = [c for c in style.bullet + _BULLETS if c not in marks]
         ends = [c for c in style.delimiter + _DELIMITERS if c not in marks]
         return bullets[0], ends[0] if ends else style.delimiter
 
     def writer_between(
-        self, before: Block | None, come: Sequence[Block], after: Block | None
+        self, before: Block | None, added: Sequence[Block], after: Block | None
     ) -> Writer:
-        """A writer for new blocks: a list at either end of them is none with the neighbour's."""
+        """Return a writer for added blocks whose lists do not continue a neighbouring list."""
         return self.writer(
-            before if come[0].kind in LISTS else None, after if come[-1].kind in LISTS else None
+            before if added[0].kind in LISTS else None, after if added[-1].kind in LISTS else None
         )
 
     def writer(self, before: Block | None = None, after: Block | None = None) -> Writer:
-        """A writer whose lists don't run into those of the neighbours."""
+        """Return a writer whose lists use other markers than the given neighbours."""
         bullet, delimiter = self.list_style(before, after)
-        width = None if self.step else self.learned().width
-        style = replace(self.learned(), bullet=bullet, delimiter=delimiter, width=width)
-        if self.step == LAST:
+        width = None if self.step else self.body_style().width
+        style = replace(self.body_style(), bullet=bullet, delimiter=delimiter, width=width)
+        if self.step == STEP_ESCAPE_ALL:
             style = replace(style, indent="")
-        if self.step not in {0, WHOLE}:
-            return Writer(self.links, style, checked=True, floor=_FLOORS[self.step])
-        return Writer(self.links, style, checked=True, standing=self.standing.lines)
+        if self.step not in {0, STEP_BLOCK}:
+            return Writer(
+                self.links, style, checked=True, min_escape_level=_MIN_ESCAPE_LEVELS[self.step]
+            )
+        return Writer(self.links, style, checked=True, verbatim=self.verbatim.lines)
 
 
 def groups(old: Sequence[Block], new: Sequence[Block]) -> Iterator[Group]:
-    """Old indexes that go, new ones that come, and then a pair that stays.
+    """Pair blocks and yield what is removed, what is added and the pair that stays.
 
-    As many blocks of the same kinds in one gap are pairs, too, however little they have in common:
-    an edit keeps more of the source than writing anew.
+    Blocks in a gap are also paired if both sides have the same kinds in the same order, however
+    little they have in common: an edit keeps more of the source than a rewrite.
     """
     i = j = 0
     pairs: list[tuple[Any, Any]] = [p for p in align(old, new) if None not in p]

@@ -1,6 +1,4 @@
-"""Which part of a body is to be patched: the sections of the blocks that changed, or, in a long
-list, of the items that changed.
-"""
+"""Find the part of a body to patch: the sections of changed blocks or, in a long list, items."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +9,8 @@ from heapsyncd.tree import LISTS, Block
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A range of a body's characters, and what it is to read as."""
+class DirtyRange:
+    """A range of a body's characters, and the blocks it must read as."""
 
     start: int
     end: int
@@ -20,13 +18,13 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
-    """A section, where it begins, and the index among the body's blocks of its first one."""
+class _PlacedSection:
+    """A section, its offset in the body, and the index of its first block in the body."""
 
     section: Section
     at: int
     first: int
-    goes_on: bool
+    continues_list: bool
 
     @property
     def end(self) -> int:
@@ -37,52 +35,58 @@ class _Placed:
         return self.first + len(self.section.blocks)
 
 
-def parts(
+def dirty_ranges(
     found: Sections, old: Sequence[Block], wanted: Sequence[Block], same: tuple[int, int]
-) -> Iterator[Part]:
-    """The parts that hold all that changed, the smallest first.
+) -> Iterator[DirtyRange]:
+    """Yield ranges that hold all changes, the smallest first.
 
     Args:
         found: the body.
         old: its blocks.
-        wanted: what they are to become.
-        same: how many are equal at either end.
+        wanted: the blocks it must become.
+        same: how many blocks are equal at the start and at the end.
     """
     placed = list(_placed(found))
     first, last = same
     if first + last + 1 == len(old) == len(wanted):
-        part = _of_list(placed, first, old[first], wanted[first])
+        part = _item_range(placed, first, old[first], wanted[first])
         if part is not None:
             yield part
-    yield _of_blocks(placed, first, len(old) - last, wanted)
+    yield _block_range(placed, first, len(old) - last, wanted)
 
 
-def _placed(found: Sections) -> Iterator[_Placed]:
+def _placed(found: Sections) -> Iterator[_PlacedSection]:
     at = done = 0
-    for section, goes_on in zip(found.found, found.goes_on, strict=True):
-        one = _Placed(section, at, done - goes_on, goes_on)
+    for section, continues_list in zip(found.found, found.continues_list, strict=True):
+        one = _PlacedSection(section, at, done - continues_list, continues_list)
         yield one
         at, done = one.end, one.stop
 
 
-def _of_blocks(placed: list[_Placed], first: int, last: int, wanted: Sequence[Block]) -> Part:
-    """The sections of the blocks ``first`` to ``last``, and of the ones beside them."""
+def _block_range(
+    placed: list[_PlacedSection], first: int, last: int, wanted: Sequence[Block]
+) -> DirtyRange:
+    """Return the range of the sections that hold the blocks ``first`` to ``last``.
+
+    The sections beside them are included.
+    """
     start = end = before = done = 0
     for one, following in zip(placed, [*placed[1:], None], strict=True):
-        if following is not None and following.goes_on:
-            continue  # a list is taken whole or not at all
+        if following is not None and following.continues_list:
+            continue  # a list that was cut is taken whole or not at all
         if one.stop < first:
             start, before = one.end, one.stop
         elif done > last:
             break
         done, end = one.stop, one.end
     total = placed[-1].stop if placed else 0
-    return Part(start, end, tuple(wanted[before : len(wanted) - (total - done)]))
+    return DirtyRange(start, end, tuple(wanted[before : len(wanted) - (total - done)]))
 
 
-def _of_list(placed: list[_Placed], k: int, old: Block, new: Block) -> Part | None:
-    """The sections of the items that changed, and of the ones beside them; None where the list is
-    not cut, or changes as a whole.
+def _item_range(placed: list[_PlacedSection], k: int, old: Block, new: Block) -> DirtyRange | None:
+    """Return the range of the sections that hold the changed items of list ``k``.
+
+    The sections beside them are included. None if the list was not cut, or changes as a whole.
     """
     if old.kind not in LISTS or old.kind != new.kind or old.attrs != new.attrs:
         return None
@@ -98,7 +102,9 @@ def _of_list(placed: list[_Placed], k: int, old: Block, new: Block) -> Part | No
     if len(cuts) == 1 or not items:
         return None
     first, last = cuts[a], cuts[b]
-    # The part of a list reads as a list that begins with its own number.
+    # A part of a list reads as a list that begins with its own number.
     piece = first.section.blocks[k - first.first].with_children(items)
     lead = first.section.blocks[: k - first.first]
-    return Part(first.at, last.end, (*lead, piece, *last.section.blocks[k - last.first + 1 :]))
+    return DirtyRange(
+        first.at, last.end, (*lead, piece, *last.section.blocks[k - last.first + 1 :])
+    )

@@ -1,4 +1,4 @@
-"""A source text under edit: its lines, and replacements collected before any is made."""
+"""A source text with its lines, and replacements that are collected and applied together."""
 
 import re
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ _TAB = 4
 
 
 class OverlapError(Exception):
-    """Two edits want the same bytes; the patch is tried again in coarser steps."""
+    """Two edits change the same bytes. The patch is tried again with coarser steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Bytes ``start`` to ``end`` become ``text``."""
+    """Replace the bytes ``start`` to ``end`` by ``text``."""
 
     start: int
     end: int
@@ -24,11 +24,11 @@ class Edit:
 
 
 class EditBuffer:
-    """The bytes of a body and the edits wished so far.
+    """The bytes of a body and the edits collected so far. Offsets refer to the original bytes.
 
     Args:
-        data: the body as it stands.
-        newline: for new lines.
+        data: the body.
+        newline: the line end for new lines.
     """
 
     def __init__(self, data: bytes, newline: bytes) -> None:
@@ -41,7 +41,11 @@ class EditBuffer:
         self.edits.append(Edit(start, end, text))
 
     def result(self) -> bytes:
-        """The bytes with all edits made; OverlapError when two touch the same bytes."""
+        """Return the bytes with all edits applied.
+
+        Raises:
+            OverlapError: two edits change the same bytes.
+        """
         out: list[bytes] = []
         at = 0
         for edit in sorted(self.edits, key=lambda e: (e.start, e.end)):
@@ -55,30 +59,33 @@ class EditBuffer:
     # Lines
 
     def line_start(self, at: int) -> int:
-        """Where the line that holds ``at`` begins."""
+        """Return the start of the line that holds ``at``."""
         return self.data.rfind(b"\n", 0, at) + 1
 
     def next_line(self, at: int) -> int:
-        """Where the line after the one that holds ``at`` begins; the end when there is none."""
+        """Return the start of the line after the one that holds ``at``, or the end of the data."""
         return self.data.find(b"\n", at) + 1 or len(self.data)
 
     def is_blank(self, start: int) -> bool:
-        """Whether the line at ``start`` holds nothing but container prefixes."""
+        """Return whether the line at ``start`` holds only container prefixes."""
         return not self.data[start : self.next_line(start)].strip(_BLANK)
 
     def indent(self, block: Block) -> bytes:
-        """What stands before the block on its first line."""
+        """Return what precedes a block on its first line."""
         start = span_of(block)[0]
         return self.data[self.line_start(start) : start]
 
     def has_own_line(self, block: Block) -> bool:
-        """Whether the block begins its line, but for indentation and quote markers."""
+        """Return whether a block begins its line, apart from indentation and quote markers."""
         return not self.indent(block).strip(b" \t>")
 
     # What a container's further lines begin with
 
     def item_prefix(self, item: Block, outer: bytes) -> bytes:
-        """The prefix of the lines inside a list item: spaces up to its content."""
+        """Return the prefix of lines inside a list item: spaces up to its content.
+
+        ``outer`` is the prefix of the container's lines, used if the item does not begin its line.
+        """
         start = span_of(item)[0]
         base = self.indent(item) if self.has_own_line(item) else outer
         line = self.line_start(start)
@@ -90,20 +97,20 @@ class EditBuffer:
         after = content - text
         if not 1 <= after <= _TAB or self.data[match.end() : match.end() + 1] in b"\r\n":
             content = text + 1
-        # A quote's marker takes one space that follows it.
+        # A quote's marker consumes one space after it.
         return base + b" " * (content - column + base.endswith(b">"))
 
     def quote_prefix(self, quote: Block, outer: bytes) -> bytes:
-        """The prefix of the lines inside a block quote."""
+        """Return the prefix of lines inside a block quote."""
         return (self.indent(quote) if self.has_own_line(quote) else outer) + b"> "
 
     def marker(self, item: Block) -> bytes:
-        """An item's bullet, or its number with the delimiter."""
+        """Return an item's bullet, or its number with the delimiter."""
         match = _MARKER.match(self.data, span_of(item)[0])
         return match[1] if match else b"-"
 
     def join(self, lines: list[str], prefix: bytes) -> bytes:
-        """Lines put behind a prefix, but for the first."""
+        """Join lines, with the prefix before each but the first."""
         first, *rest = [line.encode() for line in lines] or [b""]
         out = [first]
         for line in rest:
@@ -113,13 +120,13 @@ class EditBuffer:
 
 
 def span_of(block: Block) -> tuple[int, int]:
-    """The block's source range; every parsed block has one."""
+    """Return a block's source range. Every parsed block has one."""
     assert block.span is not None
     return block.span.start, block.span.end
 
 
 def columns(lead: bytes) -> int:
-    """How wide the start of a line is, tabs counted as they are."""
+    """Return the width of a line's start in columns, with tab stops at every fourth."""
     column = 0
     for char in lead.decode(errors="replace"):
         column += _TAB - column % _TAB if char == "\t" else 1

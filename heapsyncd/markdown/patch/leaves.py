@@ -1,4 +1,4 @@
-"""Edits inside blocks that hold text: paragraphs, headings, cells, code, attached files."""
+"""Edit blocks that hold text: paragraphs, headings, cells, code, attached files."""
 
 import re
 from typing import NamedTuple
@@ -8,119 +8,133 @@ from heapsyncd.markdown import escaping as esc
 from heapsyncd.markdown.attached_files import file_line
 from heapsyncd.markdown.patch.context import PatchContext
 from heapsyncd.markdown.patch.edit_buffer import Edit, EditBuffer, span_of
-from heapsyncd.markdown.patch.splice import Splice
-from heapsyncd.markdown.patch.verbatim import without
+from heapsyncd.markdown.patch.splice import LeafDiff
+from heapsyncd.markdown.patch.verbatim import without_prefix
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.tree import Block, Inline
 
-_LONG = 50_000
+_MAX_CHARS = 50_000
+"""A longer leaf is not read back on its own; the whole result is read back anyway."""
 _INFO = re.compile(rb"(`{3,}+|~{3,}+)([ \t]*)([^ \t\r\n]*)")
 _PREFIX = re.compile(rb"[ \t>]*")
 _HASHES = re.compile(rb"#{1,6}(?=[ \t]|\r?\n|\Z)")
 _UNDERLINE = re.compile(rb"\n[ \t>]*(=+|-+)[ \t]*\Z")
 
 
-_LADDER = [(0, False), (1, False), (0, True), (1, True)]
-_LADDER += [(rung, False) for rung in range(2, esc.RUNGS)]
+_ATTEMPTS = [(0, False), (1, False), (0, True), (1, True)]
+"""Escape levels to try, and whether the marks beside a change are rewritten with it."""
+_ATTEMPTS += [(escape_level, False) for escape_level in range(2, esc.ESCAPE_LEVELS)]
 """Rungs for changes alone, or with the marks beside them (True): plain notation first."""
 
 
-def edit_leaf(bench: PatchContext, old: Block, new: Block, prefix: bytes) -> bool:
-    """Edit inline content in its lines; False when that would not read right."""
-    sheet = bench.sheet
-    more = sheet.indent(old) if sheet.has_own_line(old) else prefix
-    level = None if old.attrs == new.attrs else _level_edit(sheet, old, new)
+def edit_leaf(context: PatchContext, old: Block, new: Block, prefix: bytes) -> bool:
+    """Edit inline content inside its lines. Returns False if the result would not read right."""
+    buffer = context.buffer
+    more = buffer.indent(old) if buffer.has_own_line(old) else prefix
+    level = None if old.attrs == new.attrs else _level_edit(buffer, old, new)
     if old.attrs != new.attrs and level is None:
         return False
-    edits = _leaf_edits(bench, old, new, more.decode())
+    edits = _leaf_edits(context, old, new, more.decode())
     if edits is None:
         return False
     for edit in edits:
-        sheet.replace(edit.start, edit.end, edit.text.replace(b"\n", sheet.newline + more))
-    sheet.edits += [level] if level else []
+        buffer.replace(edit.start, edit.end, edit.text.replace(b"\n", buffer.newline + more))
+    buffer.edits += [level] if level else []
     return True
 
 
-def _level_edit(sheet: EditBuffer, old: Block, new: Block) -> Edit | None:
-    """The change of a heading's level where its notation has the new one, too."""
+def _level_edit(buffer: EditBuffer, old: Block, new: Block) -> Edit | None:
+    """Return the edit that changes a heading's level, None if its notation lacks the new level."""
     (start, end), level = span_of(old), int(new.get("level") or 1)
-    hashes = _HASHES.match(sheet.data, start, end)
+    hashes = _HASHES.match(buffer.data, start, end)
     if hashes:
         return Edit(start, hashes.end(), b"#" * level)
-    line = _UNDERLINE.search(sheet.data, start, end)
+    line = _UNDERLINE.search(buffer.data, start, end)
     if line is None or level > 2:
         return None
     return Edit(line.start(1), line.end(1), (b"=", b"-")[level - 1] * len(line[1]))
 
 
-def _leaf_edits(bench: PatchContext, old: Block, new: Block, prefix: str) -> list[Edit] | None:
-    if bench.step:
+def _leaf_edits(context: PatchContext, old: Block, new: Block, prefix: str) -> list[Edit] | None:
+    if context.step:
         return None
-    splice = Splice(bench.sheet.data, old, new.inline, bench.trace)
-    for rung, wide in _LADDER:
-        edits = splice.edits(bench.links, bench.learned, rung, wide=wide)
-        if edits is not None and _reads_as(bench, old, new, edits, prefix):
+    splice = LeafDiff(context.buffer.data, old, new.inline, context.trace)
+    for escape_level, with_marks in _ATTEMPTS:
+        edits = splice.edits(
+            context.links, context.body_style, escape_level, with_marks=with_marks
+        )
+        if edits is not None and _reads_as(context, old, new, edits, prefix):
             return edits
     return None
 
 
-def _edited(bench: PatchContext, old: Block, edits: list[Edit]) -> str:
-    """The leaf's source with these edits made."""
+def _edited(context: PatchContext, old: Block, edits: list[Edit]) -> str:
+    """Return the leaf's source with these edits applied."""
     start, end = span_of(old)
-    part = EditBuffer(bench.sheet.data[start:end], b"\n")
+    part = EditBuffer(context.buffer.data[start:end], b"\n")
     for edit in edits:
         part.replace(edit.start - start, edit.end - start, edit.text)
     return part.result().decode()
 
 
-def _reads_as(bench: PatchContext, old: Block, new: Block, edits: list[Edit], prefix: str) -> bool:
-    """Whether the leaf alone reads as the new one with these edits.
+def _reads_as(
+    context: PatchContext, old: Block, new: Block, edits: list[Edit], prefix: str
+) -> bool:
+    """Return whether the edited leaf, read alone, is the new one.
 
-    One that reads as itself only where it stands (a lazy line, a text behind a task's box) can't
-    be judged here; nor need it be, for the whole result is read in the end anyway.
+    A leaf that reads as itself only in its place (a lazy line, text after a task's box) cannot be
+    judged alone. It passes, because the whole result is read back at the end.
     """
-    text = _edited(bench, old, edits)
-    if len(text) > _LONG or _alone(bench, old.kind, text, prefix) == (old.kind, new.inline):
+    text = _edited(context, old, edits)
+    if len(text) > _MAX_CHARS or _read_alone(context, old.kind, text, prefix) == (
+        old.kind,
+        new.inline,
+    ):
         return True
-    return _alone(bench, old.kind, _edited(bench, old, []), prefix) != (old.kind, old.inline)
+    return _read_alone(context, old.kind, _edited(context, old, []), prefix) != (
+        old.kind,
+        old.inline,
+    )
 
 
-def _alone(
-    bench: PatchContext, kind: str, text: str, prefix: str
+def _read_alone(
+    context: PatchContext, kind: str, text: str, prefix: str
 ) -> tuple[str, tuple[Inline, ...]] | None:
-    """The kind and content of a leaf's source, read as all there is; None: no leaf."""
+    """Return the kind and content of a leaf's source read alone, None if it is not one leaf."""
     if kind == "cell":
         text = f"|x|\n|-|\n|{text}|"
     elif "\n" in text:
         first, *rest = text.split("\n")
-        text = "\n".join([first, *(without(line, prefix) for line in rest)])
+        text = "\n".join([first, *(without_prefix(line, prefix) for line in rest)])
     if "[" in text:
-        text += bench.notes
-    found = parse(text, bench.links).children
+        text += context.definitions
+    found = parse(text, context.links).children
     if len(found) != 1:
         return None
     leaf = found[0].children[-1].children[0] if kind == "cell" else found[0]
     return leaf.kind, leaf.inline
 
 
-def edit_cell(bench: PatchContext, old: Block, new: Block, *, is_aligned: bool) -> None:
-    """Edit one cell of a table; ``is_aligned``: its column's pipes stand one below another."""
+def edit_cell(context: PatchContext, old: Block, new: Block, *, is_aligned: bool) -> None:
+    """Edit one table cell. ``is_aligned``: the pipes of its column line up and should stay so."""
     start, end = span_of(old)
-    raw = bench.sheet.data[start:end].decode()
-    edits = _leaf_edits(bench, old, new, "") if old.inline and new.inline else None
-    fresh = f" {bench.writer().leaf(new)}" if edits is None else ""
-    text = fresh or _edited(bench, old, edits or []).rstrip()
-    # The pipes of an aligned table stay where they are, as far as the text allows.
+    raw = context.buffer.data[start:end].decode()
+    edits = _leaf_edits(context, old, new, "") if old.inline and new.inline else None
+    fresh = f" {context.writer().leaf(new)}" if edits is None else ""
+    text = fresh or _edited(context, old, edits or []).rstrip()
+    # Keep the pipes of an aligned table in place if the text fits.
     space = len(raw) - len(raw.rstrip())
     width = len(text) + (space > 0 or edits is None)
-    if (is_aligned or space > 1) and bench.sheet.data[end : end + 1] == b"|":
+    if (is_aligned or space > 1) and context.buffer.data[end : end + 1] == b"|":
         width = max(len(raw), width)
-    bench.sheet.replace(start, end, text.ljust(width).encode())
+    context.buffer.replace(start, end, text.ljust(width).encode())
 
 
-class _Row(NamedTuple):
-    """Where a line of code stands; the first ``inside`` blanks of its text are no bytes of its
-    own: they are the rest of a tab that began in the prefix.
+class _CodeLine(NamedTuple):
+    """The range of a line of code.
+
+    The first ``inside`` spaces of its text have no bytes of their own: they are the rest of a tab
+    that began in the prefix.
     """
 
     start: int
@@ -128,89 +142,93 @@ class _Row(NamedTuple):
     inside: int = 0
 
 
-def edit_code(bench: PatchContext, old: Block, new: Block) -> bool:
-    """Edit the changed lines of code."""
-    sheet = bench.sheet
-    is_indented = span_of(old)[0] in bench.trace.indented
-    if bench.step or (is_indented and old.attrs != new.attrs):
+def edit_code(context: PatchContext, old: Block, new: Block) -> bool:
+    """Edit the changed lines of a code block. Returns False if it must be rewritten."""
+    buffer = context.buffer
+    is_indented = span_of(old)[0] in context.trace.indented_code
+    if context.step or (is_indented and old.attrs != new.attrs):
         return False
     before = old.text.split("\n") if old.text else []
     after = new.text.split("\n") if new.text else []
-    rows = _rows(sheet, old, before, is_indented=is_indented)
+    rows = _code_rows(buffer, old, before, is_indented=is_indented)
     gaps = gaps_between(matches(before, after), len(before), len(after))
-    edits = [_code_lines(sheet, rows, after, gap) for gap in gaps] if rows else [None]
-    if None in edits or (old.attrs != new.attrs and not _edit_info(bench, old, new)):
+    edits = [_code_lines(buffer, rows, after, gap) for gap in gaps] if rows else [None]
+    if None in edits or (old.attrs != new.attrs and not _edit_info(context, old, new)):
         return False
-    sheet.edits += [edit for edit in edits if edit is not None]
+    buffer.edits += [edit for edit in edits if edit is not None]
     return True
 
 
-def _rows(sheet: EditBuffer, old: Block, lines: list[str], *, is_indented: bool) -> list[_Row]:
-    """Where the code's lines stand, without their prefix; [] when that is not plain to see."""
+def _code_rows(
+    buffer: EditBuffer, old: Block, lines: list[str], *, is_indented: bool
+) -> list[_CodeLine]:
+    """Return the ranges of the code's lines without prefix, [] if the source is unclear."""
     start, end = span_of(old)
-    rows: list[_Row] = []
-    at = sheet.line_start(start) if is_indented else sheet.next_line(start)
+    rows: list[_CodeLine] = []
+    at = buffer.line_start(start) if is_indented else buffer.next_line(start)
     for line in lines:
-        stop = at + len(sheet.data[at : sheet.next_line(at)].rstrip(b"\r\n"))
-        row = _row(sheet, at, stop, line)
+        stop = at + len(buffer.data[at : buffer.next_line(at)].rstrip(b"\r\n"))
+        row = _row(buffer, at, stop, line)
         if stop > end or row is None:
             return []
         rows.append(row)
-        at = sheet.next_line(at)
+        at = buffer.next_line(at)
     return rows if is_indented or at <= end else []
 
 
-def _row(sheet: EditBuffer, at: int, stop: int, line: str) -> _Row | None:
+def _row(buffer: EditBuffer, at: int, stop: int, line: str) -> _CodeLine | None:
     raw = line.encode()
-    if sheet.data.endswith(raw, at, stop):
-        return _Row(stop - len(raw), stop)
+    if buffer.data.endswith(raw, at, stop):
+        return _CodeLine(stop - len(raw), stop)
     bare = raw.lstrip(b" ")
     start = stop - len(bare)
-    if bare and sheet.data.endswith(b"\t" + bare, at, stop):
-        return _Row(start, stop, len(raw) - len(bare))
+    if bare and buffer.data.endswith(b"\t" + bare, at, stop):
+        return _CodeLine(start, stop, len(raw) - len(bare))
     return None
 
 
-def _code_lines(sheet: EditBuffer, rows: list[_Row], after: list[str], gap: Gap) -> Edit | None:
-    """The edit for one gap; None when its lines can't stand behind the prefix that is there."""
+def _code_lines(
+    buffer: EditBuffer, rows: list[_CodeLine], after: list[str], gap: Gap
+) -> Edit | None:
+    """Return the edit for one gap, None if its lines cannot follow the existing prefix."""
     i1, i2, j1, j2 = gap
-    # A blank line may be less indented than what is around it.
+    # A blank line may lack the full prefix, so take it from a line that has text.
     full = [row for row in (*rows[i1:], *reversed(rows[:i1])) if row.start < row.end]
     model = full[0] if full else rows[min(i1, len(rows) - 1)]
-    prefix, inside = sheet.data[sheet.line_start(model.start) : model.start], " " * model.inside
+    prefix, inside = buffer.data[buffer.line_start(model.start) : model.start], " " * model.inside
     lines = after[j1:j2]
     if not all(line.startswith(inside) or not line for line in lines):
         return None
     text = b"".join(
-        (prefix + line[len(inside) :].encode() if line else prefix.rstrip()) + sheet.newline
+        (prefix + line[len(inside) :].encode() if line else prefix.rstrip()) + buffer.newline
         for line in lines
     )
-    behind = sheet.next_line(rows[-1].end)
-    low = sheet.line_start(rows[i1].start) if i1 < len(rows) else behind
-    high = sheet.line_start(rows[i2].start) if i2 < len(rows) else behind
-    if high == len(sheet.data) and text and not sheet.data.endswith(b"\n"):
+    behind = buffer.next_line(rows[-1].end)
+    low = buffer.line_start(rows[i1].start) if i1 < len(rows) else behind
+    high = buffer.line_start(rows[i2].start) if i2 < len(rows) else behind
+    if high == len(buffer.data) and text and not buffer.data.endswith(b"\n"):
         # The file's last line has no newline: it stays so.
-        text = sheet.newline * (low == high) + text.removesuffix(sheet.newline)
+        text = buffer.newline * (low == high) + text.removesuffix(buffer.newline)
     return Edit(low, high, text)
 
 
-def _edit_info(bench: PatchContext, old: Block, new: Block) -> bool:
-    """Change the language; what follows it on the fence stays."""
-    match = _INFO.match(bench.sheet.data, span_of(old)[0])
+def _edit_info(context: PatchContext, old: Block, new: Block) -> bool:
+    """Change the language of a fence. What follows it on the line stays."""
+    match = _INFO.match(context.buffer.data, span_of(old)[0])
     info = esc.info_string(str(new.get("info") or ""))
     if match is None or not info or "`" in info:
         return False
-    bench.sheet.replace(match.start(3), match.end(3), info.encode())
+    context.buffer.replace(match.start(3), match.end(3), info.encode())
     return True
 
 
-def edit_files(bench: PatchContext, old: Block, new: Block) -> bool:
-    """Edit the lines of files that came or went."""
-    sheet = bench.sheet
+def edit_files(context: PatchContext, old: Block, new: Block) -> bool:
+    """Edit the lines of attached files. Returns False if they must be rewritten."""
+    buffer = context.buffer
     start, end = span_of(old)
-    lines = sheet.data[start:end].split(b"\n")
+    lines = buffer.data[start:end].split(b"\n")
     before, after = (str(b.get("keys")).split("\n") for b in (old, new))
-    if len(lines) != len(before) or len(lines) == 1 or bench.step:
+    if len(lines) != len(before) or len(lines) == 1 or context.step:
         return False
     found = _PREFIX.match(lines[1])
     indent = found[0] if found else b""
@@ -218,8 +236,8 @@ def edit_files(bench: PatchContext, old: Block, new: Block) -> bool:
     out: list[bytes] = []
     j = 0
     for i2, j2, n in [*matches(before, after), (len(before), len(after), 0)]:
-        out += [file_line(key, bench.links).encode() for key in after[j:j2]]
+        out += [file_line(key, context.links).encode() for key in after[j:j2]]
         out += [line.rstrip() for line in bare[i2 : i2 + n]]
         j = j2 + n
-    sheet.replace(start, end, (sheet.newline + indent).join(out))
+    buffer.replace(start, end, (buffer.newline + indent).join(out))
     return True

@@ -1,4 +1,4 @@
-"""Link definitions: source that no block shows, and that no edit may lose."""
+"""Find link definitions: source that no block shows and no edit may lose."""
 
 import re
 
@@ -8,8 +8,11 @@ _DEFINITION = re.compile(rb"\[(?:[^\[\]\\]|\\.)+\]:")
 _LEAVES = frozenset({"paragraph", "heading", "code", "rule", "table", "files", "opaque"})
 
 
-def residue(data: bytes, tree: Block) -> list[Span]:
-    """Where definitions stand, one range for all between two leaves; also those without effect."""
+def link_definitions(data: bytes, tree: Block) -> list[Span]:
+    """Return the ranges of link definitions, one range for all between two leaves.
+
+    Definitions without effect (duplicates) are included.
+    """
     if b"]:" not in data:
         return []
     found: list[Span] = []
@@ -28,7 +31,7 @@ def _leaves(tree: Block) -> list[tuple[int, int]]:
 
 
 def _without_marker(text: bytes) -> bytes:
-    """Without the marker of the list item that begins on the last line."""
+    """Strip the marker of a list item that begins on the last line."""
     head, newline, last = text.rpartition(b"\n")
     if newline and re.fullmatch(rb"[ \t>]*(?:[-*+]|\d{1,9}[.)])(?:[ \t]+\[[ xX]\])?", last):
         return _without_marker(head.rstrip(b" \t\r\n>"))
@@ -36,7 +39,7 @@ def _without_marker(text: bytes) -> bytes:
 
 
 def definition_lines(data: bytes, span: Span) -> str:
-    """A range's lines without the prefix of the container they stand in."""
+    """Return the lines of a range without their container's prefix."""
     raw = data[span.start : span.end].decode().replace("\r\n", "\n").replace("\r", "\n")
     first, *rest = raw.strip().split("\n")
     return "\n".join([first, *(line.lstrip(" \t>") for line in rest)])

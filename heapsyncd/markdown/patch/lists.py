@@ -1,13 +1,13 @@
-"""Edits inside a list: items that come, go, are ticked or hold something else."""
+"""Edit a list: add, remove, tick and change items."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from heapsyncd.markdown.patch.context import WHOLE, Group, PatchContext, groups
+from heapsyncd.markdown.patch.context import STEP_BLOCK, Group, PatchContext, groups
 from heapsyncd.markdown.patch.edit_buffer import columns, span_of
-from heapsyncd.markdown.style_detection import gap_of
+from heapsyncd.markdown.style_detection import marker_gap
 from heapsyncd.markdown.write.list_tightness import is_tight
 from heapsyncd.tree import Block
 
@@ -15,96 +15,99 @@ _BOX = re.compile(rb"(?:[-*+]|\d{1,9}[.)])[ \t]+(\[[ xX]\])")
 _MAX_NUMBER = 999_999_999
 
 
-class Siblings(Protocol):
-    """What a list needs of whoever edits the blocks inside its items."""
+class SiblingEditor(Protocol):
+    """Edits the blocks inside items. ``BlockEdits`` implements it."""
 
     def edit(
         self, old: Sequence[Block], new: Sequence[Block], prefix: bytes, *, tight: bool
     ) -> None:
-        """Turn one list of blocks into another; ``tight``: a list follows text at once."""
+        """Edit one sequence of blocks into another. ``tight``: a list follows text directly."""
 
-    def delete(self, old: Sequence[Block], gone: range, prefix: bytes) -> None:
-        """Take blocks out."""
+    def delete(self, old: Sequence[Block], removed: range, prefix: bytes) -> None:
+        """Remove blocks."""
 
 
 @dataclass(slots=True)
 class ListEdit:
-    """One source list under edit; ``prefix`` is that of the container's lines."""
+    """Edits one source list. ``prefix`` is that of its container's lines."""
 
-    bench: PatchContext
-    siblings: Siblings
+    context: PatchContext
+    siblings: SiblingEditor
     items: tuple[Block, ...]
     prefix: bytes
     loose: bool = False
 
     def run(self, old: Block, new: Block) -> bool:
-        """Edit the list; False when its numbering would not come out right."""
+        """Edit the list. Returns False if its numbers would not come out right."""
         found = list(groups(self.items, new.children))
         if old.kind == "ordered_list" and not self._number(found[0], new):
             return False
         self.loose = self._is_loose()
-        for gone, come, pair in found:
-            fresh = [new.children[j] for j in come]
-            heads = [self._head(gone.start, k, new) for k in range(len(fresh))]
-            if gone and fresh:
-                self._replace(gone.start, fresh, heads)
-                gone = range(gone.start + 1, gone.stop)  # noqa: PLW2901 - the first is done
+        for removed, added, pair in found:
+            fresh = [new.children[j] for j in added]
+            heads = [self._head(removed.start, k, new) for k in range(len(fresh))]
+            if removed and fresh:
+                self._replace(removed.start, fresh, heads)
+                removed = range(removed.start + 1, removed.stop)  # noqa: PLW2901 - one was replaced
             elif fresh:
-                self._insert(gone.start, fresh, heads)
-            if gone:
-                self.siblings.delete(self.items, gone, self.prefix)
+                self._insert(removed.start, fresh, heads)
+            if removed:
+                self.siblings.delete(self.items, removed, self.prefix)
             if pair is not None and self.items[pair[0]] != new.children[pair[1]]:
                 self._item(pair[0], new.children[pair[1]])
         return True
 
     def _is_loose(self) -> bool:
-        """Whether blank lines stand between the items."""
-        sheet = self.bench.sheet
+        """Return whether blank lines separate the items."""
+        buffer = self.context.buffer
         if len(self.items) > 1:
-            return sheet.is_blank(sheet.next_line(span_of(self.items[0])[1]))
+            return buffer.is_blank(buffer.next_line(span_of(self.items[0])[1]))
         return not is_tight(Block("bullet_list", children=self.items))
 
     def _number(self, first: Group, new: Block) -> bool:
-        """Give the list's number to the item that will be the first, if its lines keep their
-        indentation.
+        """Give the list's number to the item that becomes the first.
+
+        Returns False if that would change the indentation of its other lines.
         """
-        _, come, pair = first
-        if come or pair is None:
+        _, added, pair = first
+        if added or pair is None:
             return True
-        sheet, item = self.bench.sheet, self.items[pair[0]]
+        buffer, item = self.context.buffer, self.items[pair[0]]
         start, end = span_of(item)
-        mark, number = sheet.marker(item), str(new.get("start")).encode()
+        mark, number = buffer.marker(item), str(new.get("start")).encode()
         if int(mark[:-1]) == new.get("start"):
             return True
         spaces = len(mark) - 1 - len(number)
-        if b"\n" in sheet.data[start:end] and (spaces < 0 or spaces > 1):
+        if b"\n" in buffer.data[start:end] and (spaces < 0 or spaces > 1):
             return False
-        wide = b"\n" in sheet.data[start:end] and spaces
+        wide = b"\n" in buffer.data[start:end] and spaces
         text = number + mark[-1:] + b" " * wide
-        sheet.replace(start, start + len(mark), text)
+        buffer.replace(start, start + len(mark), text)
         return True
 
     # Items that come
 
     def _head(self, i: int, k: int, new: Block) -> str:
-        """Marker and gap for the ``k``-th new item in the place of the ``i``-th."""
-        sheet, near = self.bench.sheet, self.items[i - 1 if i else 0]
-        mark, gap = sheet.marker(near).decode(), self._gap(near)
+        """Return marker and gap for the ``k``-th new item at the place of the ``i``-th."""
+        buffer, near = self.context.buffer, self.items[i - 1 if i else 0]
+        mark, gap = buffer.marker(near).decode(), self._gap(near)
         if not mark[:-1]:
             return mark + gap
-        numbers = [int(sheet.marker(item)[:-1]) for item in self.items[:3]]
+        numbers = [int(buffer.marker(item)[:-1]) for item in self.items[:3]]
         if len(numbers) > 1 and len(set(numbers)) == 1:
-            # `1. 1. 1.` is a habit, too.
+            # Some authors write `1.` before every item. Keep it.
             k = -1 if i else 0
         first = int(mark[:-1]) + 1 if i else int(new.get("start") or 0)
         return f"{min(first + k, _MAX_NUMBER)}{mark[-1]}{gap}"
 
     def _gap(self, item: Block) -> str:
+        """Return the gap after the marker of an existing item."""
         start, end = span_of(item)
-        return " " if self.bench.step else gap_of(self.bench.sheet.data[start:end])
+        return " " if self.context.step else marker_gap(self.context.buffer.data[start:end])
 
     def _lines(self, fresh: list[Block], heads: list[str]) -> list[str]:
-        writer = self.bench.writer()
+        """Return the lines of new items."""
+        writer = self.context.writer()
         lines: list[str] = []
         for item, head in zip(fresh, heads, strict=True):
             if lines and self.loose:
@@ -113,43 +116,44 @@ class ListEdit:
         return lines
 
     def _takes_tight(self, item: Block) -> bool:
-        """Whether an item can do without blank lines here."""
+        """Return whether an item can be written without blank lines here."""
         return not self.loose and is_tight(Block("bullet_list", children=(item,)))
 
     def _lead(self, item: Block) -> bytes:
-        sheet = self.bench.sheet
-        return sheet.indent(item) if sheet.has_own_line(item) else self.prefix
+        buffer = self.context.buffer
+        return buffer.indent(item) if buffer.has_own_line(item) else self.prefix
 
     def _replace(self, i: int, fresh: list[Block], heads: list[str]) -> None:
-        """Write items in the place of the ``i``-th."""
-        sheet, near = self.bench.sheet, self.items[i]
-        text = sheet.join(self._lines(fresh, heads), self._lead(near))
-        sheet.replace(*span_of(near), text)
+        """Write items in place of the ``i``-th."""
+        buffer, near = self.context.buffer, self.items[i]
+        text = buffer.join(self._lines(fresh, heads), self._lead(near))
+        buffer.replace(*span_of(near), text)
 
     def _insert(self, i: int, fresh: list[Block], heads: list[str]) -> None:
         """Write items before the ``i``-th."""
-        sheet, near = self.bench.sheet, self.items[max(i - 1, 0)]
+        buffer, near = self.context.buffer, self.items[max(i - 1, 0)]
         lead = self._lead(near)
-        text = sheet.join(self._lines(fresh, heads), lead)
-        gap = lead.rstrip() + sheet.newline if self.loose else b""
+        text = buffer.join(self._lines(fresh, heads), lead)
+        gap = lead.rstrip() + buffer.newline if self.loose else b""
         if i:
-            at = sheet.next_line(span_of(near)[1])
-            if at == len(sheet.data) and not sheet.data.endswith(b"\n"):
-                sheet.replace(at, at, sheet.newline + gap + lead + text)
+            at = buffer.next_line(span_of(near)[1])
+            if at == len(buffer.data) and not buffer.data.endswith(b"\n"):
+                buffer.replace(at, at, buffer.newline + gap + lead + text)
             else:
-                sheet.replace(at, at, gap + lead + text + sheet.newline)
-        elif sheet.has_own_line(near):
-            at = sheet.line_start(span_of(near)[0])
-            sheet.replace(at, at, lead + text + sheet.newline + gap)
+                buffer.replace(at, at, gap + lead + text + buffer.newline)
+        elif buffer.has_own_line(near):
+            at = buffer.line_start(span_of(near)[0])
+            buffer.replace(at, at, lead + text + buffer.newline + gap)
         else:
             at = span_of(near)[0]
-            sheet.replace(at, at, text + sheet.newline + gap + lead)
+            buffer.replace(at, at, text + buffer.newline + gap + lead)
 
     # Items that stay
 
     def _item(self, i: int, new: Block) -> None:
-        old, sheet = self.items[i], self.bench.sheet
-        if self.bench.step < WHOLE - 1 and self._box(old, new):
+        """Edit one item that stays."""
+        old, buffer = self.items[i], self.context.buffer
+        if self.context.step < STEP_BLOCK - 1 and self._box(old, new):
             inner = self._inner(old, new)
             if old.children:
                 tight = self._takes_tight(new)
@@ -158,45 +162,48 @@ class ListEdit:
             if not new.children:
                 return
             if new.get("checked") is None:
-                text = sheet.join(self.bench.writer().blocks(new.children), inner)
-                sheet.replace(span_of(old)[1], span_of(old)[1], b" " + text)
+                text = buffer.join(self.context.writer().blocks(new.children), inner)
+                buffer.replace(span_of(old)[1], span_of(old)[1], b" " + text)
                 return
         start, end = span_of(old)
-        sheet.edits = [e for e in sheet.edits if not (start <= e.start and e.end <= end)]
-        self._replace(i, [new], [sheet.marker(old).decode() + self._gap(old)])
+        buffer.edits = [e for e in buffer.edits if not (start <= e.start and e.end <= end)]
+        self._replace(i, [new], [buffer.marker(old).decode() + self._gap(old)])
 
     def _inner(self, old: Block, new: Block) -> bytes:
-        """The prefix of an item's further lines: that of those it has, else as is the habit."""
-        sheet, lead = self.bench.sheet, self._lead(old)
+        """Return the prefix of an item's further lines.
+
+        It is taken from its present further blocks, else from the body's style.
+        """
+        buffer, lead = self.context.buffer, self._lead(old)
         for child in old.children[1:]:
-            inner = sheet.indent(child)
-            is_plain = span_of(child)[0] not in self.bench.trace.indented
-            if is_plain and sheet.has_own_line(child) and inner.startswith(lead):
+            inner = buffer.indent(child)
+            is_plain = span_of(child)[0] not in self.context.trace.indented_code
+            if is_plain and buffer.has_own_line(child) and inner.startswith(lead):
                 return inner
-        inner = sheet.item_prefix(old, self.prefix)
+        inner = buffer.item_prefix(old, self.prefix)
         if len(new.children) <= len(old.children):
             return inner
-        habit = lead + self.bench.learned().indent.encode()
+        habit = lead + self.context.body_style().indent.encode()
         return habit if len(lead) < len(habit) and columns(habit) >= columns(inner) else inner
 
     def _box(self, old: Block, new: Block) -> bool:
-        """Tick, put or take away a task's box; False when the item must be written anew."""
+        """Tick, add or remove a task's box. Returns False if the item must be rewritten."""
         was, now = old.get("checked"), new.get("checked")
         if was is now:
             return True
-        sheet = self.bench.sheet
+        buffer = self.context.buffer
         box = b"[x]" if now else b"[ ]"
-        match = _BOX.match(sheet.data, span_of(old)[0])
+        match = _BOX.match(buffer.data, span_of(old)[0])
         if was is not None and now is not None and match:
-            sheet.replace(match.start(1), match.end(1), box)
+            buffer.replace(match.start(1), match.end(1), box)
             return True
         if not all(b.children and b.children[0].kind == "paragraph" for b in (old, new)):
             return False
         at = span_of(old.children[0])[0]
-        if was is None and b"\n" not in sheet.data[span_of(old)[0] : at]:
-            sheet.replace(at, at, box + b" ")
+        if was is None and b"\n" not in buffer.data[span_of(old)[0] : at]:
+            buffer.replace(at, at, box + b" ")
         elif match and now is None:
-            sheet.replace(match.start(1), at, b"")
+            buffer.replace(match.start(1), at, b"")
         else:
             return False
         return True

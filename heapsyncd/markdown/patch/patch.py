@@ -1,8 +1,8 @@
-"""A body changed to read as a new tree, everything else of it byte for byte as it was: ``F'``.
+"""Change a body to read as a new tree and keep every other byte (``patch`` in the laws).
 
-First the finest edits are tried: characters inside a line, lines of one block. The result is read
-back; where it is not the tree, the blocks there are written in coarser steps, at last the whole
-body. Correctness never rests on the edits being clever, only locality does.
+The finest edits are tried first: characters inside a line, lines of one block. The result is read
+back. Where it differs from the tree, blocks are edited in coarser steps, finally the whole body.
+So correctness never depends on the edits being clever; only locality does.
 """
 
 from bisect import bisect_right
@@ -13,57 +13,62 @@ from itertools import accumulate
 from heapsyncd.diff import equal_ends
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.links import Links
-from heapsyncd.markdown.patch.blocks import Relines, as_families
-from heapsyncd.markdown.patch.context import LAST, PatchContext
-from heapsyncd.markdown.patch.dirty_range import parts
+from heapsyncd.markdown.patch.blocks import BlockEdits, merge_task_lists
+from heapsyncd.markdown.patch.context import STEP_ESCAPE_ALL, PatchContext
+from heapsyncd.markdown.patch.dirty_range import dirty_ranges
 from heapsyncd.markdown.patch.edit_buffer import EditBuffer, OverlapError
-from heapsyncd.markdown.patch.link_definitions import definition_lines, residue
+from heapsyncd.markdown.patch.link_definitions import definition_lines, link_definitions
 from heapsyncd.markdown.patch.verbatim import Verbatim
 from heapsyncd.markdown.read.blocks import read
 from heapsyncd.markdown.read.parse import Section, Sections, parse
 from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.style import Style
-from heapsyncd.markdown.style_detection import learn, newline_of
+from heapsyncd.markdown.style_detection import detect_style, newline_of
 from heapsyncd.markdown.write.render import render
 from heapsyncd.tree import Block, Span
 
-_TRIES = 16
-_STUDIED = 65_536
-"""Characters: so much of a body shows its style."""
+_MAX_ATTEMPTS = 16
+"""Attempts before the whole body is rewritten."""
+_STYLE_SAMPLE = 65_536
+"""How many characters of a body are read to detect its style."""
 
 
 def patch(body: str, new: Block, links: Links) -> str:
-    """The body with the lines of changed blocks changed.
+    """Return the body with only the lines of changed blocks changed.
 
     Args:
-        body: the text as it is; ``parse(body, links)`` is the tree it shows.
-        new: the tree it is to show, canonical.
-        links: for both.
+        body: the current text; ``parse(body, links)`` is the tree it shows.
+        new: the canonical tree it must show.
+        links: used for reading and writing.
 
     Returns:
-        A body that ``parse`` reads as ``new`` (as far as ``render`` can write it at all); ``body``
-        itself when it does already. Link definitions are kept, whatever becomes of the block they
-        stand in.
+        A body that ``parse`` reads as ``new``, as far as ``render`` can write ``new`` at all.
+        ``body`` itself if it reads so already. Link definitions are kept, whatever happens to the
+        block around them.
     """
     found = Sections.of(body, links)
     old, wanted = found.blocks(), new.children
     first, last = equal_ends(old, wanted)
     if first == len(old) == len(wanted):
         return body
-    learned = cache(lambda: learn(body, (s.style(links) for s in _first(found.found, _STUDIED))))
-    for part in parts(found, old, wanted, (first, last)):
+    body_style = cache(
+        lambda: detect_style(
+            body, (s.style_hints(links) for s in _sample(found.found, _STYLE_SAMPLE))
+        )
+    )
+    for part in dirty_ranges(found, old, wanted, (first, last)):
         if part.end - part.start == len(body):
             break
         piece = body[part.start : part.end]
-        work = _Job(piece, part.wanted, links, learned, opens=not part.start)
+        work = _Patch(piece, part.wanted, links, body_style, at_start=not part.start)
         text = body[: part.start] + work.run() + body[part.end :]
-        if _reads(text, wanted, links, old, first, last):
+        if _reads_back(text, wanted, links, old, first, last):
             return text
-    return _Job(body, wanted, links, learned, opens=True).run()
+    return _Patch(body, wanted, links, body_style, at_start=True).run()
 
 
-def _first(found: Sequence[Section], most: int) -> Iterator[Section]:
-    """The sections that begin within the first characters of a body."""
+def _sample(found: Sequence[Section], most: int) -> Iterator[Section]:
+    """Yield the sections that begin within the first ``most`` characters of a body."""
     at = 0
     for section in found:
         if at > most:
@@ -72,7 +77,7 @@ def _first(found: Sequence[Section], most: int) -> Iterator[Section]:
         at += len(section.text)
 
 
-def _reads(
+def _reads_back(
     text: str,
     wanted: Sequence[Block],
     links: Links,
@@ -80,8 +85,10 @@ def _reads(
     first: int,
     last: int,
 ) -> bool:
-    """Whether a text reads as wanted; ``old`` has ``first`` and ``last`` blocks in common with it,
-    and what is read of them now is mostly those very blocks.
+    """Return whether a text reads as wanted.
+
+    The first ``first`` and the last ``last`` blocks equal those of ``old``. Cached sections yield
+    the very same objects for them, which makes the comparison fast.
     """
     blocks = parse(text, links).children
     if len(blocks) != len(wanted):
@@ -90,67 +97,73 @@ def _reads(
     return all(b is k or b == w for b, k, w in zip(blocks, known, wanted, strict=True))
 
 
-class _Job:
-    """One patch: tries, judged by reading back, each coarser where the last one was wrong."""
+class _Patch:
+    """Patches one range.
+
+    Each attempt is judged by reading the result back. Where it is wrong, the next is coarser.
+    """
 
     def __init__(
         self,
         body: str,
         wanted: Sequence[Block],
         links: Links,
-        learned: Callable[[], Style],
+        body_style: Callable[[], Style],
         *,
-        opens: bool,
+        at_start: bool,
     ) -> None:
         self._trace = Trace()
         self._body = body
         self._data = body.encode()
         self._old = read(body, links, self._trace)
-        self._trace.wraps.sort(key=lambda w: (w.outer.start, -w.outer.end))
+        self._trace.mark_ranges.sort(key=lambda w: (w.outer.start, -w.outer.end))
         self._new = Block("doc", (), tuple(wanted))
         self._links = links
-        self._learned = learned
+        self._body_style = body_style
         self._newline = newline_of(body)
-        self._opens = opens
-        self._definitions = residue(self._data, self._old)
-        self._widths = [n for _, n in as_families(self._new.children)]
+        self._at_start = at_start
+        self._definitions = link_definitions(self._data, self._old)
+        self._merged_counts = [n for _, n in merge_task_lists(self._new.children)]
         self._steps: dict[int, int] = {}
 
     def run(self) -> str:
-        for _ in range(_TRIES):
+        """Return the patched range."""
+        for _ in range(_MAX_ATTEMPTS):
             text = self._try()
             if text is None:
-                self._coarser(range(len(self._widths)))
+                self._raise_steps(range(len(self._merged_counts)))
                 continue
             found = parse(text, self._links)
-            if found == self._new and not self._opens_front(text):
+            if found == self._new and not self._became_front_matter(text):
                 return text
-            if not self._widen(found):
+            if not self._escalate(found):
                 break
-        return self._whole()
+        return self._rewrite_all()
 
     def _try(self) -> str | None:
-        """The body after one set of edits; None when they overlap."""
-        sheet = EditBuffer(self._data, self._newline.encode())
-        notes = "".join(f"\n\n{definition_lines(self._data, d)}" for d in self._definitions)
-        standing = Verbatim(sheet, self._old, self._trace, self._links, notes)
-        bench = PatchContext(sheet, self._links, self._learned, self._trace, notes, standing)
-        Relines(bench).document(self._old, self._new, self._steps)
+        """Return the body after one set of edits, None if they overlap."""
+        buffer = EditBuffer(self._data, self._newline.encode())
+        definitions = "".join(f"\n\n{definition_lines(self._data, d)}" for d in self._definitions)
+        verbatim = Verbatim(buffer, self._old, self._trace, self._links, definitions)
+        context = PatchContext(
+            buffer, self._links, self._body_style, self._trace, definitions, verbatim
+        )
+        BlockEdits(context).document(self._old, self._new, self._steps)
         try:
-            text = sheet.result().decode()
+            text = buffer.result().decode()
         except OverlapError:
             return None
-        lost = [
+        overwritten = [
             d
             for d in self._definitions
-            if any(e.start <= d.start and d.end <= e.end for e in sheet.edits)
+            if any(e.start <= d.start and d.end <= e.end for e in buffer.edits)
         ]
-        return text + self._tail(text, lost)
+        return text + self._trailing_definitions(text, overwritten)
 
     # Link definitions
 
-    def _tail(self, text: str, definitions: Iterable[Span]) -> str:
-        """Definitions for the end of a text, that stood in what was rewritten."""
+    def _trailing_definitions(self, text: str, definitions: Iterable[Span]) -> str:
+        """Return definitions to append to a text because what held them was rewritten."""
         newline = self._newline
         texts = (definition_lines(self._data, d) for d in definitions)
         lines = [text.replace("\n", newline) + newline for text in texts]
@@ -160,55 +173,65 @@ class _Job:
         gap = "" if text.endswith(newline * 2) else newline
         return end + gap + "".join(lines)
 
-    def _opens_front(self, text: str) -> bool:
-        """Whether the body would now be taken for front matter."""
-        if not self._opens or not text.startswith("---"):
+    def _became_front_matter(self, text: str) -> bool:
+        """Return whether the start of the body would now be read as front matter."""
+        if not self._at_start or not text.startswith("---"):
             return False
-        opens = bool(frontmatter.split(text)[0].raw)
-        return opens and not frontmatter.split(self._body)[0].raw
+        at_start = bool(frontmatter.split(text)[0].raw)
+        return at_start and not frontmatter.split(self._body)[0].raw
 
     # Widening
 
-    def _widen(self, found: Block) -> bool:
-        """Coarser steps where it reads wrong, then around there; False when there are none."""
+    def _escalate(self, found: Block) -> bool:
+        """Raise the steps where the text reads wrong, then around it.
+
+        Returns False if none can rise.
+        """
         first, last = equal_ends(self._new.children, found.children)
         end = max(len(self._new.children) - last, first + 1)
         inside, at = [], 0
-        for k, width in enumerate(self._widths):
+        for k, width in enumerate(self._merged_counts):
             if at < end and at + width > first:
                 inside.append(k)
             at += width
         if len(found.children) < len(self._new.children):
-            # Something ran into the block before it: it is the second that must be set apart.
-            second = self._family(first + 1)
-            if second > inside[0] and not self._steps.get(second) and self._coarser([second]):
+            # A block was read as part of the one before it. The later one must be separated.
+            second = self._merged_index(first + 1)
+            if second > inside[0] and not self._steps.get(second) and self._raise_steps([second]):
                 return True
             merged = [k for k in (*inside[1:], inside[-1] + 1) if not self._steps.get(k)]
-            if self._coarser(merged if len(inside) > 1 else merged[-1:]):
+            if self._raise_steps(merged if len(inside) > 1 else merged[-1:]):
                 return True
-        around = range(min(inside, default=len(self._widths)) - 1, max(inside, default=-1) + 2)
-        return self._coarser(inside) or self._coarser(around)
+        around = range(
+            min(inside, default=len(self._merged_counts)) - 1, max(inside, default=-1) + 2
+        )
+        return self._raise_steps(inside) or self._raise_steps(around)
 
-    def _family(self, child: int) -> int:
-        """The index among ``as_families`` of the one that holds a child."""
-        ends = list(accumulate(self._widths))
+    def _merged_index(self, child: int) -> int:
+        """Return the index in ``merge_task_lists`` of the block that holds a child."""
+        ends = list(accumulate(self._merged_counts))
         return bisect_right(ends, child)
 
-    def _coarser(self, which: Iterable[int]) -> bool:
-        """One step more for these top-level blocks; False when all are whole already."""
+    def _raise_steps(self, which: Iterable[int]) -> bool:
+        """Raise the step of these top-level blocks by one.
+
+        Returns False if all are at the last.
+        """
         raised = False
         for k in which:
             step = self._steps.get(k, 0)
-            if 0 <= k < len(self._widths) and step < LAST:
+            if 0 <= k < len(self._merged_counts) and step < STEP_ESCAPE_ALL:
                 self._steps[k] = step + 1
                 raised = True
         return raised
 
-    def _whole(self) -> str:
-        """Everything written anew, definitions at the end."""
+    def _rewrite_all(self) -> str:
+        """Return the whole body rewritten, with the definitions at the end."""
         text = ""
-        for style in (self._learned(), Style(newline=self._newline)):
-            tail = self._tail("x" + style.newline if self._new.children else "", self._definitions)
+        for style in (self._body_style(), Style(newline=self._newline)):
+            tail = self._trailing_definitions(
+                "x" + style.newline if self._new.children else "", self._definitions
+            )
             text = render(self._new, self._links, style, tail=tail)
             if parse(text, self._links) == self._new:
                 break

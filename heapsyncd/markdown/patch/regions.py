@@ -1,17 +1,17 @@
-"""What of a leaf changed, as ranges of its tokens and bytes."""
+"""Describe what changed in a leaf as ranges of tokens and bytes."""
 
 from dataclasses import dataclass
 
-from heapsyncd.markdown.patch.tokens import Row
+from heapsyncd.markdown.patch.tokens import TokenRow
 from heapsyncd.tree import Span
 
 
 @dataclass(slots=True)
 class Region:
-    """Old tokens ``a`` to ``b`` become new tokens ``c`` to ``d``.
+    """The old tokens ``a`` to ``b`` become the new tokens ``c`` to ``d``.
 
-    ``start`` to ``end`` are the bytes to replace, delimiters included; -1 for a bare insertion,
-    whose place is found last.
+    ``start`` to ``end`` are the bytes to replace, delimiters included. They are -1 for an
+    insertion, whose place is chosen last.
     """
 
     a: int
@@ -22,15 +22,15 @@ class Region:
     end: int
 
 
-def region_of(row: Row, a: int, b: int, c: int, d: int) -> Region:
-    """Tokens ``a`` to ``b`` with just their own bytes."""
+def region_of(row: TokenRow, a: int, b: int, c: int, d: int) -> Region:
+    """Return a region for the tokens ``a`` to ``b`` with exactly their own bytes."""
     if a < b:
         return Region(a, b, c, d, row.start(a), row.end(b - 1))
     return Region(a, b, c, d, -1, -1)
 
 
-def joined(row: Row, first: Region, second: Region) -> Region:
-    """Both as one; between and around what changed, old and new are the same."""
+def joined(row: TokenRow, first: Region, second: Region) -> Region:
+    """Return two regions as one. Between them, old and new content are equal."""
     a, b = min(first.a, second.a), max(first.b, second.b)
     c = first.c - max(first.a - second.a, 0)
     d = second.d + max(first.b - second.b, 0)
@@ -42,8 +42,11 @@ def joined(row: Row, first: Region, second: Region) -> Region:
     return region
 
 
-def stretch(row: Row, region: Region, outer: Span) -> None:
-    """Take in a whole range and the characters in it, which are the same in the new content."""
+def extend(row: TokenRow, region: Region, outer: Span) -> None:
+    """Extend a region to a whole source range.
+
+    The added characters are equal in the new content.
+    """
     a = min(region.a, row.index(outer.start))
     b = max(region.b, row.index(outer.end))
     region.c -= region.a - a
@@ -53,7 +56,7 @@ def stretch(row: Row, region: Region, outer: Span) -> None:
     region.end = max(region.end, outer.end)
 
 
-def is_all(row: Row, region: Region, inner: Span) -> bool:
-    """Whether the region is all there is inside a mark's delimiters."""
+def fills_mark(row: TokenRow, region: Region, inner: Span) -> bool:
+    """Return whether the region is all there is between a mark's delimiters."""
     starts_it = not region.a or row.end(region.a - 1) <= inner.start
     return starts_it and (region.b == len(row) or row.start(region.b) >= inner.end)

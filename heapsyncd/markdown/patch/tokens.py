@@ -1,6 +1,6 @@
-"""A leaf's content as a row of characters, atoms among them, each with its marks and its bytes.
+"""Represent a leaf's content as a row of characters and atoms with marks and source bytes.
 
-Rows are kept by stretches, so that a megabyte in one paragraph costs no more than its runs.
+Rows are stored in stretches, so the cost depends on the number of runs, not of characters.
 """
 
 from bisect import bisect_right
@@ -11,15 +11,16 @@ from heapsyncd.markdown.source import Trace
 from heapsyncd.tree import Atom, Inline, Marks, Piece, Text
 
 CharOf = Callable[[Atom], str]
-"""The character that stands for an atom."""
+"""Returns the character that stands for an atom."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Characters ``at`` and following of a row, up to the next stretch.
+    """A stretch of a row: the characters from index ``at`` up to the next stretch.
 
-    ``start`` to ``end`` are its bytes; when ``literal`` they are the characters' own, else the
-    stretch is one character written otherwise, or an atom. New content has no bytes (-1).
+    ``start`` to ``end`` are its source bytes. If ``literal``, they are the characters' own UTF-8.
+    Otherwise the stretch is one character written differently, or an atom. New content has no
+    bytes (-1).
     """
 
     at: int
@@ -31,19 +32,19 @@ class Stretch:
 
     @property
     def marks(self) -> Marks:
-        """The marks on all of it."""
+        """The marks on the whole stretch."""
         return self.item.marks if isinstance(self.item, Text) else ()
 
     def byte(self, k: int) -> int:
-        """Where the ``k``-th of its characters begins; ``k`` may be its length."""
+        """Return the offset of character ``k``; ``k`` may equal the length."""
         if not self.literal:
             return self.end if k else self.start
         return self.start + (k if self.text.isascii() else len(self.text[:k].encode()))
 
 
 @dataclass(slots=True)
-class Row:
-    """Content as one string, with what lies under it."""
+class TokenRow:
+    """Content as one string, with the stretches behind it."""
 
     chars: str = ""
     stretches: list[Stretch] = field(default_factory=list)
@@ -57,26 +58,26 @@ class Row:
         return self.stretches[bisect_right(self._firsts, k) - 1]
 
     def marks(self, k: int) -> Marks:
-        """The marks on the ``k``-th character."""
+        """Return the marks on character ``k``."""
         return self._at(k).marks
 
     def stretch_end(self, k: int) -> int:
-        """Where the stretch of the ``k``-th character ends."""
+        """Return the index at which the stretch of character ``k`` ends."""
         stretch = self._at(k)
         return stretch.at + len(stretch.text)
 
     def start(self, k: int) -> int:
-        """The first byte of the ``k``-th character."""
+        """Return the first byte of character ``k``."""
         stretch = self._at(k)
         return stretch.byte(k - stretch.at)
 
     def end(self, k: int) -> int:
-        """The byte behind the ``k``-th character."""
+        """Return the byte after character ``k``."""
         stretch = self._at(k)
         return stretch.byte(k - stretch.at + 1)
 
     def index(self, byte: int) -> int:
-        """The first character that begins at this byte or later."""
+        """Return the index of the first character that begins at this byte or later."""
         k = bisect_right(self._starts, byte) - 1
         if k < 0:
             return 0
@@ -89,7 +90,7 @@ class Row:
         return stretch.at + len(inside)
 
     def parts(self, a: int, b: int) -> Iterator[tuple[int, str, Inline]]:
-        """The characters ``a`` to ``b``: for each item its first index, its text there, itself."""
+        """Yield each item in the characters ``a`` to ``b``: first index, its text there, item."""
         k = max(bisect_right(self._firsts, a) - 1, 0)
         while k < len(self.stretches) and self.stretches[k].at < b:
             stretch = self.stretches[k]
@@ -99,13 +100,13 @@ class Row:
             k += 1
 
 
-def _row(stretches: list[Stretch]) -> Row:
+def _row(stretches: list[Stretch]) -> TokenRow:
     text = "".join(s.text for s in stretches)
-    return Row(text, stretches, [s.at for s in stretches], [s.start for s in stretches])
+    return TokenRow(text, stretches, [s.at for s in stretches], [s.start for s in stretches])
 
 
-def new_row(items: Sequence[Inline], char_of: CharOf) -> Row:
-    """A row of content that stands in no source."""
+def new_row(items: Sequence[Inline], char_of: CharOf) -> TokenRow:
+    """Return a row for content that is not in the source."""
     stretches, at = [], 0
     for item in items:
         text = item.text if isinstance(item, Text) else char_of(item)
@@ -114,8 +115,10 @@ def new_row(items: Sequence[Inline], char_of: CharOf) -> Row:
     return _row(stretches)
 
 
-def source_row(data: bytes, items: Sequence[Inline], trace: Trace, char_of: CharOf) -> Row | None:
-    """A row of parsed content; None when some character has no bytes of its own."""
+def source_row(
+    data: bytes, items: Sequence[Inline], trace: Trace, char_of: CharOf
+) -> TokenRow | None:
+    """Return a row for parsed content, None if a character has no bytes of its own."""
     stretches: list[Stretch] = []
     at = 0
     for item in items:
@@ -148,7 +151,7 @@ def _stretch(
     raw = text.encode()
     if data.startswith(raw, piece.offset):
         return Stretch(at, text, run, piece.offset, piece.offset + len(raw), literal=True)
-    end = trace.ends.get(piece.offset)
+    end = trace.piece_ends.get(piece.offset)
     if end is None or len(text) != 1:
         return None
     return Stretch(at, text, run, piece.offset, end)

@@ -1,4 +1,4 @@
-"""Blocks that are in the source already, to be written elsewhere just as they stand there."""
+"""Find blocks that already exist in the source, to copy them unchanged."""
 
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.patch.edit_buffer import EditBuffer, span_of
@@ -7,33 +7,34 @@ from heapsyncd.markdown.source import Trace
 from heapsyncd.tree import Block
 
 _KINDS = frozenset({"paragraph", "heading", "code", "table", "quote"})
-_LONG = 50_000
+_MAX_CHARS = 50_000
 
 
 class Verbatim:
-    """The old tree's blocks by what they are.
+    """Looks up the old tree's blocks by value.
 
     Args:
-        sheet: the source.
+        buffer: the source.
         tree: its tree.
         trace: of the tree.
         links: names and ids.
-        notes: link definitions to read a part of the text with.
+        definitions: link definitions needed to read a part of the text.
     """
 
     def __init__(
-        self, sheet: EditBuffer, tree: Block, trace: Trace, links: Links, notes: str
+        self, buffer: EditBuffer, tree: Block, trace: Trace, links: Links, definitions: str
     ) -> None:
-        self._sheet = sheet
+        self._buffer = buffer
         self._tree = tree
         self._trace = trace
         self._links = links
-        self._notes = notes
+        self._definitions = definitions
         self._found: dict[Block, Block] | None = None
 
     def lines(self, block: Block) -> list[str] | None:
-        """A block's lines as they stand, without their container's prefix; None when there is no
-        such block, or its lines alone are not it.
+        """Return a block's source lines without its container's prefix.
+
+        None if there is no such block, or if its lines read alone are a different block.
         """
         if block.kind not in _KINDS:
             return None
@@ -42,23 +43,24 @@ class Verbatim:
             self._found = {b: b for b in reversed(blocks)}
         old = self._found.get(block)
         text = None if old is None else self._text(old)
-        # A definition stays where it is, or goes to the end: it would stand twice.
-        if text is None or len(text) > _LONG or "]:" in text:
+        # Link definitions are kept separately. Copied here, they would be duplicated.
+        if text is None or len(text) > _MAX_CHARS or "]:" in text:
             return None
-        notes = self._notes if "[" in text else ""
-        is_it = parse(text + notes, self._links).children == (block,)
+        definitions = self._definitions if "[" in text else ""
+        is_it = parse(text + definitions, self._links).children == (block,)
         return text.split("\n") if is_it else None
 
     def _text(self, old: Block) -> str | None:
+        """Return a block's source without its container's prefix, None if that is unclear."""
         start, end = span_of(old)
-        first, *rest = self._sheet.data[start:end].decode().replace("\r\n", "\n").split("\n")
-        if start in self._trace.indented:
+        first, *rest = self._buffer.data[start:end].decode().replace("\r\n", "\n").split("\n")
+        if start in self._trace.indented_code:
             return None
         if not rest:
             return first
-        if self._sheet.has_own_line(old):
-            prefix = self._sheet.indent(old).decode()
-            bare = [without(line, prefix) for line in rest]
+        if self._buffer.has_own_line(old):
+            prefix = self._buffer.indent(old).decode()
+            bare = [without_prefix(line, prefix) for line in rest]
         elif old.kind == "paragraph":
             bare = [line.lstrip(" \t>") for line in rest]
         else:
@@ -66,8 +68,8 @@ class Verbatim:
         return "\n".join([first, *bare])
 
 
-def without(line: str, prefix: str) -> str:
-    """A line without its container's prefix, which a lazy one lacks."""
+def without_prefix(line: str, prefix: str) -> str:
+    """Strip the container's prefix from a line. A lazy continuation line may lack it."""
     if line.startswith(prefix):
         return line.removeprefix(prefix)
     return line.lstrip(" \t>" if prefix.strip() else " \t")

@@ -1,1 +1,1 @@
-"""Text to tree."""
+"""Read text into a tree."""

@@ -1,4 +1,4 @@
-"""One pass over a text: a body, or a section of it, to blocks that know where they stand."""
+"""Read a text in one pass into blocks that know their source positions."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -12,11 +12,11 @@ from heapsyncd.markdown.events import (
     Range,
     closing,
     events,
-    newlines,
+    normalise_lone_cr,
 )
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.read.inline import LeafReader
-from heapsyncd.markdown.read.literal import bare, html_lines, lines_of, literal_lines
+from heapsyncd.markdown.read.literal import html_lines, lines_of, literal_lines, unmarked_run
 from heapsyncd.markdown.read.tables import read_table
 from heapsyncd.markdown.source import Source, Trace
 from heapsyncd.tree import (
@@ -34,24 +34,32 @@ from heapsyncd.tree import (
 )
 
 MAX_DEPTH = DEEPEST
-"""Containers inside containers; what lies deeper is read as the text it is written with."""
+"""The deepest nesting of containers. Anything deeper is read as its own source text."""
 _CONTAINERS = frozenset({"List", "Item", "BlockQuote", "FootnoteDefinition"})
 _FENCE = re.compile(rb"[ \t]*(?:`{3,}|~{3,})[ \t]*([^ \t\r\n]*)")
 _END = {"End": "Paragraph"}
 
 
 def read(body: str, links: Links, trace: Trace | None = None) -> Block:
-    """Read a body as one piece: every block with its ``span``, every run with its ``pieces``, in
-    bytes of ``body.encode()``; ``trace`` is filled for a patch.
+    """Read a body as one piece, with source positions.
+
+    Args:
+        body: the text, without BOM and front matter.
+        links: resolves names.
+        trace: filled with what a patch needs, if given.
+
+    Returns:
+        The tree. Every block has its ``span``, every run its ``pieces``, in bytes of
+        ``body.encode()``.
     """
-    text = newlines(body)
+    text = normalise_lone_cr(body)
     source = Source(text.encode(), links, trace)
     return Reader(source, events(text)).read()
 
 
 @dataclass(slots=True)
 class Frame:
-    """An open container."""
+    """An open container: its parser name and data, its range, and the blocks read so far."""
 
     name: str
     data: Any
@@ -62,7 +70,10 @@ class Frame:
 
 
 class Reader:
-    """One pass over the events, with the open containers on a stack of its own."""
+    """Reads all events once.
+
+    Open containers are kept on an explicit stack, so depth is no limit.
+    """
 
     def __init__(self, source: Source, found: Events) -> None:
         self._source = source
@@ -72,7 +83,7 @@ class Reader:
         self._quotes = 0
 
     def read(self) -> Block:
-        """The document; once."""
+        """Read the whole document. Call it only once."""
         i = 0
         while i < len(self._events):
             event, where = self._events[i]
@@ -96,10 +107,10 @@ class Reader:
     # Structure
 
     def _start(self, value: Any, where: Range, i: int) -> int:
-        """Open a container, or read a whole leaf; the index to go on from."""
+        """Open a container or read a whole leaf. Returns the index to continue from."""
         name, data = (value, None) if type(value) is str else next(iter(value.items()))
         if name == "Paragraph":
-            return self._plain(i) or self._paragraph(i + 1, i) + 1
+            return self._one_line_paragraph(i) or self._paragraph(i + 1, i) + 1
         if name in _CONTAINERS:
             return self._open(name, data, where, i)
         if name in {"Emphasis", "Strong", "Strikethrough", "Link", "Image"}:
@@ -117,12 +128,14 @@ class Reader:
         return closing(self._events, i) + 1
 
     def _open(self, name: str, data: Any, where: Range, i: int) -> int:
-        # A list is nothing without an item.
+        """Open a container, or read it as literal text if it is nested too deep."""
+        # A list needs one more level for its items.
         if len(self._stack) + (name == "List") > MAX_DEPTH:
             self._add_lines(lines_of(self._source.data, where), where)
             return closing(self._events, i) + 1
         self._quotes += name == "BlockQuote"
-        # With a tab in the indentation, ranges begin in it, or on the line before.
+        # If the indentation holds a tab, the parser's range begins too early: in the tab or on the
+        # line before.
         start = where["start"]
         raw, lead = self._source.data, b" \t\r\n" if name == "BlockQuote" else b" \t\r\n>"
         while start < len(raw) and raw[start] in lead:
@@ -131,13 +144,17 @@ class Reader:
         return i + 1
 
     def _takes_task(self) -> bool:
-        """Whether a task marker here belongs to an item that can be a task."""
+        """Return whether a task marker here makes the open item a task.
+
+        Only bullet lists have tasks.
+        """
         return self._stack[-1].name == "Item" and self._stack[-2].data is None
 
     def _add(self, block: Block) -> None:
         self._stack[-1].children.append(block)
 
     def _close(self, frame: Frame) -> None:
+        """Turn a closed container into a block of its parent."""
         children = tuple(frame.children)
         if frame.name == "Item":
             last = children[-1].span if children else None
@@ -154,7 +171,7 @@ class Reader:
             self._footnote(frame, children)
 
     def _footnote(self, frame: Frame, children: tuple[Block, ...]) -> None:
-        """A footnote is its text behind the literal ``[^1]:``, and its other blocks after it."""
+        """Read a footnote as a paragraph with a literal ``[^1]:``, then its other blocks."""
         colon = self._source.data.index(b"]:", frame.start) + 2
         label = Text(self._source.data[frame.start : colon].decode(), (), (_at(frame.start),))
         rest: tuple[Inline, ...] = ()
@@ -167,35 +184,53 @@ class Reader:
         self._add(Block("paragraph", inline=inline((label, *rest)), span=span))
         self._stack[-1].children += children
         if self._source.trace is not None:
-            self._source.trace.noted.update(b.span.start for b in children if b.span)
+            self._source.trace.in_footnote.update(b.span.start for b in children if b.span)
 
     def _end(self, start: int, end: int) -> int:
-        """The end of the last line that holds anything."""
+        """Return the end of the last line in a range that is not blank."""
         return start + len(self._source.data[start:end].rstrip())
 
     def _span(self, where: Range) -> Span:
+        """Return a range as a span without trailing blank lines."""
         return Span(where["start"], self._end(where["start"], where["end"]))
 
     # Leaves
 
-    def _plain(self, i: int) -> int:
-        """The short way for a paragraph that is one line of bare text; 0 when it is not."""
+    def _one_line_paragraph(self, i: int) -> int:
+        """Read a paragraph that is one line of unmarked text.
+
+        Returns 0 if it is not, else the next index.
+
+        This shortcut covers most paragraphs.
+        """
         event, where = self._events[i + 1]
         if type(event) is not dict or "Text" not in event or self._events[i + 2][0] != _END:
             return 0
         text, start, end = event["Text"], where["start"], where["end"]
         if "\0" in text or self._source.data[start:end] != text.encode():
             return 0
-        content = bare(text, (_at(start),))
+        content = unmarked_run(text, (_at(start),))
         if content:
             self._add(Block("paragraph", inline=content, span=self._span(self._events[i][1])))
         return i + 3
 
     def _leaf(self, i: int) -> tuple[tuple[Inline, ...], int]:
+        """Read inline content from event ``i``.
+
+        Returns it and the index of the event that ended it.
+        """
         return self._leaves.read(i, quotes=self._quotes)
 
     def _paragraph(self, i: int, first: int) -> int:
-        """Inline events from ``i`` on, inside a Paragraph or bare in a tight item."""
+        """Read inline events as a paragraph or as attached files.
+
+        Args:
+            i: index of the first inline event.
+            first: index of the Paragraph event, or ``i`` in a tight item, where there is none.
+
+        Returns:
+            The index of the event that ended the content.
+        """
         event, where = self._events[i]
         if type(event) is dict and "TaskListMarker" in event and self._takes_task():
             self._stack[-1].checked = event["TaskListMarker"]
@@ -205,7 +240,7 @@ class Reader:
         where = self._events[first][1]
         last = self._events[end - 1][1]["end"] if is_bare and end > i else where["end"]
         if content:
-            # In a tight item the text begins behind the backslash that escapes it.
+            # In a tight item the range excludes a backslash that escapes the first character.
             start = where["start"] - self._source.data.endswith(b"\\", 0, where["start"])
             span = Span(start, self._end(start, last))
             keys = file_keys(self._events, i, end, self._source.links)
@@ -218,7 +253,7 @@ class Reader:
     def _heading(self, data: Any, where: Range, i: int) -> None:
         content, _ = self._leaf(i + 1)
         level = attrs(level=int(data["level"][1:]))
-        # Behind a box the range begins too late.
+        # After a task's box the heading's range begins too late.
         start = min(where["start"], self._events[i + 1][1]["start"])
         span = Span(start, self._span(where).end)
         self._add(Block("heading", level, inline=content, span=span))
@@ -230,12 +265,12 @@ class Reader:
         info = ""
         if data == "Indented":
             if self._source.trace is not None:
-                self._source.trace.indented.add(where["start"])
+                self._source.trace.indented_code.add(where["start"])
         else:
             match = _FENCE.match(self._source.data, where["start"])
             info = language(unescape(match[1].decode())) if match else ""
         stop = where["end"]
-        # An open fence runs to the end of its container: blank lines there are code.
+        # An unclosed fence runs to the end of its container, including blank lines.
         stop -= self._source.data.endswith(b"\n", 0, stop)
         stop -= self._source.data.endswith(b"\r", 0, stop)
         span = Span(where["start"], max(stop, where["start"]))
@@ -258,7 +293,7 @@ class Reader:
             self._add_lines(lines_of(self._source.data, where), where)
 
     def _add_lines(self, lines: list[Range], where: Range) -> None:
-        """A paragraph of literal lines with breaks between them."""
+        """Add a paragraph of literal lines with breaks between them."""
         content = literal_lines(self._source.data, lines)
         if any(isinstance(x, Text) for x in content):
             self._add(Block("paragraph", inline=content, span=self._span(where)))
@@ -269,7 +304,7 @@ def _at(offset: int) -> Piece:
 
 
 def _lists(number: int | None, items: tuple[Block, ...]) -> list[Block]:
-    """One source list as the lists a document can hold: tasks and plain items apart."""
+    """Split one source list into lists of one kind each, because a document keeps tasks apart."""
     if number is not None:
         plain = [replace(item, attrs=()) if item.attrs else item for item in items]
         return [_list("ordered_list", attrs(start=number), plain)]

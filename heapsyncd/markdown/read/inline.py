@@ -1,7 +1,7 @@
-"""The inline content of one block: events to runs and atoms, each knowing its bytes.
+"""Read the inline content of one block into runs and atoms with their source bytes.
 
-What the tree has no word for is read as the text it is written with (inline HTML, footnote
-references, unknown wikilinks, links around something that is no text): nothing is lost.
+What the tree cannot express is read as its own source text: inline HTML, footnote references,
+unknown wikilinks, links around something other than text. So no text is lost.
 """
 
 from typing import Any
@@ -16,11 +16,11 @@ from heapsyncd.markdown.events import (
 )
 from heapsyncd.markdown.read import inline_links
 from heapsyncd.markdown.read.literal import (
-    after_prefix,
-    bare,
-    line_after,
-    lines_of_code,
-    lone_text,
+    code_span_lines,
+    next_text_start,
+    single_text,
+    skip_prefix,
+    unmarked_run,
 )
 from heapsyncd.markdown.source import Source
 from heapsyncd.tree import Atom, Inline, Mark, Marks, Piece, Span, Text, attrs, inline, marks
@@ -39,15 +39,19 @@ _HANDLERS = {
     "TaskListMarker": "_on_task",
     "FootnoteReference": "_on_literal",
 }
-"""By name: bound methods would be a cycle that holds on to all events."""
+"""Method names. Bound methods would form a reference cycle that keeps all events alive."""
 
 
 class LeafReader:
-    r"""Reads inline events from an index on, until a block opens or closes.
+    """Reads inline events until a block opens or closes.
+
+    A run's text is *exact* where its source bytes are the text itself, and *rewritten* where they
+    are not (escapes, entities, line breaks). Each rewritten piece is recorded with its end in the
+    trace.
 
     Args:
         source: the text.
-        events: its events (or those of a part, ranges moved).
+        events: its events, or those of a part with ranges moved to match.
     """
 
     def __init__(self, source: Source, events: Events) -> None:
@@ -61,10 +65,11 @@ class LeafReader:
         self._pieces: list[Piece] = []
         self._length = 0
         self._next = -1
-        """Where the next byte continues the last piece; -1 when nothing can."""
+        """The offset at which a byte would continue the last piece; -1 if none can."""
         self._first = 0
         self._underlines: dict[int, bool] | None = None
         self._opened: list[Marks] = []
+        """For each open mark, the marks that were active before it."""
 
     def read(
         self, i: int, *, in_table: bool = False, quotes: int = 0
@@ -72,15 +77,15 @@ class LeafReader:
         r"""Read one leaf.
 
         Args:
-            i: the index of its first event.
-            in_table: ``\|`` is a pipe here.
-            quotes: how many block quotes are around; their markers may start a literal's lines.
+            i: index of its first event.
+            in_table: whether it is a table cell, where ``\|`` is a pipe.
+            quotes: number of enclosing block quotes; literal lines may begin with their markers.
 
         Returns:
             The content in canonical form, and the index of the event that ended it.
         """
         events = self._events
-        only = self._lone(i)
+        only = self._single_text(i)
         if only is not None:
             return only, i + 1
         self._in_table, self._quotes = in_table, quotes
@@ -99,16 +104,16 @@ class LeafReader:
             i = after
         return self._finish(), i
 
-    def _lone(self, i: int) -> tuple[Inline, ...] | None:
-        """The content of the commonest leaf, one stretch of bare text; None when it is another."""
-        return lone_text(self._source.data, self._events, i)
+    def _single_text(self, i: int) -> tuple[Inline, ...] | None:
+        """Return the content if it is one exact text without marks, else None. Most leaves are."""
+        return single_text(self._source.data, self._events, i)
 
     def _finish(self) -> tuple[Inline, ...]:
         if not self._items and not self._marks and self._words:
-            # The common case by far: one run of bare text.
+            # By far the most common case: one run without marks.
             text, pieces = "".join(self._words), tuple(self._pieces)
-            self._forget()
-            return bare(text, pieces)
+            self._clear()
+            return unmarked_run(text, pieces)
         self._flush()
         return inline(self._items)
 
@@ -117,10 +122,10 @@ class LeafReader:
     def _flush(self) -> None:
         if self._words:
             self._items.append(Text("".join(self._words), self._marks, tuple(self._pieces)))
-            self._forget()
+            self._clear()
         self._next = -1
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._words, self._pieces, self._length, self._next = [], [], 0, -1
 
     def _on_text(self, text: str, where: Range, i: int) -> int:
@@ -128,11 +133,13 @@ class LeafReader:
         return i + 1
 
     def _on_soft_break(self, _: None, where: Range, i: int) -> int:
-        self._put(" ", where["start"], line_after(self._source.data, self._events, i))
+        self._append_rewritten(
+            " ", where["start"], next_text_start(self._source.data, self._events, i)
+        )
         return i + 1
 
     def _on_hard_break(self, _: None, where: Range, i: int) -> int:
-        self._atom("break", where["start"], line_after(self._source.data, self._events, i))
+        self._atom("break", where["start"], next_text_start(self._source.data, self._events, i))
         return i + 1
 
     def _on_literal(self, _: Any, where: Range, i: int) -> int:
@@ -140,23 +147,27 @@ class LeafReader:
         return i + 1
 
     def _on_task(self, _: bool, where: Range, i: int) -> int:
-        """A box where the list has no tasks; the caller takes those of task lists itself."""
+        """Read a task box in a list without tasks as text.
+
+        The caller handles those of task lists.
+        """
         blank = self._source.data[where["end"] : where["end"] + 1] in {b" ", b"\t"}
         self._literal(where["start"], where["end"] + blank)
         return i + 1
 
     def _text(self, text: str, start: int, end: int) -> None:
-        """Text that stands literally in the source, or else one odd piece."""
+        """Add text that is exact if its source bytes equal it, else rewritten."""
         if self._source.data[start:end] != text.encode():
-            self._odd(text, start, end)
+            self._rewritten(text, start, end)
         elif "\0" in text:
             for part in text.split("\0"):
-                self._plain(part, start)
+                self._exact(part, start)
                 start += len(part.encode()) + 1
         else:
-            self._plain(text, start)
+            self._exact(text, start)
 
-    def _plain(self, text: str, start: int) -> None:
+    def _exact(self, text: str, start: int) -> None:
+        """Add text whose source bytes are the text itself."""
         if not text:
             return
         if start != self._next:
@@ -165,25 +176,29 @@ class LeafReader:
         self._length += len(text)
         self._next = start + (len(text) if text.isascii() else len(text.encode()))
 
-    def _odd(self, text: str, start: int, end: int) -> None:
-        """Text written otherwise than it reads. A newline (an entity can say it) is a break."""
+    def _rewritten(self, text: str, start: int, end: int) -> None:
+        """Add text written differently in the source.
+
+        A newline in it, from an entity, becomes a break.
+        """
         for k, part in enumerate(text.replace("\r", "\n").split("\n")):
             if k:
                 self._atom("break", start, end)
             clean = part.replace("\0", "")
             if clean:
-                self._put(clean, start, end)
+                self._append_rewritten(clean, start, end)
 
-    def _put(self, text: str, start: int, end: int) -> None:
+    def _append_rewritten(self, text: str, start: int, end: int) -> None:
+        """Add one rewritten piece with the range of its source."""
         self._pieces.append(Piece(self._length, (), start))
         self._words.append(text)
         self._length += len(text)
         self._next = -1
         if self._source.trace is not None:
-            self._source.trace.ends[start] = end
+            self._source.trace.piece_ends[start] = end
 
     def _literal(self, start: int, end: int) -> None:
-        """The source itself as text; a line end with the next line's prefix reads as a space."""
+        """Add a source range as text. A line end with the next line's prefix reads as a space."""
         data = self._source.data
         while start < end:
             newline = data.find(b"\n", start, end)
@@ -192,10 +207,11 @@ class LeafReader:
             self._literal_line(start, line_end)
             if newline < 0:
                 return
-            start = after_prefix(data, newline + 1, end, self._quotes)
-            self._odd(" ", line_end, start)
+            start = skip_prefix(data, newline + 1, end, self._quotes)
+            self._rewritten(" ", line_end, start)
 
     def _literal_line(self, start: int, end: int) -> None:
+        """Add one line of source as text, with escaped pipes resolved in a table."""
         data = self._source.data
         while self._in_table and (pipe := data.find(b"\\|", start, end)) >= 0:
             self._text(data[start:pipe].decode(), start, pipe)
@@ -209,16 +225,16 @@ class LeafReader:
         start, end = where["start"], where["end"]
         whole = self._source.data[start:end]
         ticks = len(whole) - len(whole.lstrip(b"`"))
-        lines = lines_of_code(self._source.data, start + ticks, end - ticks, text)
+        lines = code_span_lines(self._source.data, start + ticks, end - ticks, text)
         if not lines:
-            self._odd(text.replace("\n", " "), start, end)
+            self._rewritten(text.replace("\n", " "), start, end)
         for k, (first, last) in enumerate(lines):
             if k:
-                self._odd(" ", lines[k - 1][1], first)
+                self._rewritten(" ", lines[k - 1][1], first)
             self._text(self._source.data[first:last].decode(), first, last)
         self._flush()
         self._marks = before
-        self._source.wrap(start, end, ticks, ticks, CODE)
+        self._source.record_mark(start, end, ticks, ticks, CODE)
         return i + 1
 
     # Marks and atoms
@@ -228,31 +244,35 @@ class LeafReader:
         self._items.append(Atom(kind, attrs(**values), span=Span(start, end)))
 
     def _on_start(self, value: Any, where: Range, i: int) -> int:
-        """Open a mark, or read a whole link; stop where a block begins."""
+        """Open a mark or read a whole link. Stops where a block begins."""
         if type(value) is str:
             mark = inline_links.MARKS.get(value)
             if mark is None:
                 return _STOP
             two = value == "Strong" or self._source.data.startswith(b"~~", where["start"])
             width = 2 if two else 1
-            self._source.wrap(where["start"], where["end"], width, width, mark)
+            self._source.record_mark(where["start"], where["end"], width, width, mark)
             self._push(mark)
             return i + 1
         ((kind, data),) = value.items()
         return self._link(kind, data, where, i) if kind in {"Link", "Image"} else _STOP
 
     def _link(self, kind: str, data: dict[str, Any], where: Range, i: int) -> int:
+        """Read a link, an image or a wikilink. Returns the next index."""
         start, end = where["start"], where["end"]
         last = closing(self._events, i)
         if inline_links.is_literal(self._source, self._events, i):
             self._literal(start, end)
-        elif inline_links.is_wiki(data):
-            block = inline_links.target(self._source, data)
+        elif inline_links.is_wikilink(data):
+            block = inline_links.wikilink_target(self._source, data)
             has_label = data["link_type"]["WikiLink"]["has_pothole"]
             if has_label:
-                label = one_spaced(inline_links.label(self._source, self._events, i) or "") or None
+                label = (
+                    one_spaced(inline_links.wikilink_label(self._source, self._events, i) or "")
+                    or None
+                )
             else:
-                label = inline_links.spelling(self._source, data, block)
+                label = inline_links.case_label(self._source, data, block)
             self._atom("mention", start, end, id=block, label=label)
         elif kind == "Image":
             src, title = destination(data["dest_url"]), one_spaced(data["title"])
@@ -262,7 +282,7 @@ class LeafReader:
             email = "mailto:" if data["link_type"] == "Email" else ""
             mark = Mark("link", email + destination(data["dest_url"]), one_spaced(data["title"]))
             after = end - self._events[last - 1][1]["end"]
-            self._source.wrap(start, end, 1, after, mark)
+            self._source.record_mark(start, end, 1, after, mark)
             self._push(mark)
             return i + 1
         return last + 1
@@ -276,7 +296,7 @@ class LeafReader:
         if not self._opened:
             return _STOP
         self._flush()
-        # An underline may reach over the end of what it began in.
+        # A `<u>` may be closed after the end of the mark in which it began.
         underlined = inline_links.UNDERLINE in self._marks
         before = tuple(m for m in self._opened.pop() if m != inline_links.UNDERLINE)
         self._marks = marks(*before, inline_links.UNDERLINE) if underlined else before
@@ -300,6 +320,7 @@ class LeafReader:
         return i + 1
 
     def _pairs(self) -> dict[int, bool]:
+        """Return the paired underline tags of this leaf, found when first needed."""
         if self._underlines is None:
             self._underlines = inline_links.pair_underlines(
                 self._source, self._events, self._first

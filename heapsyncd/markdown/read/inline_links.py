@@ -1,4 +1,4 @@
-"""Links, images, wikilinks and underline tags: what a span of inline events means as a whole."""
+"""Interpret links, images, wikilinks and underline tags as a whole."""
 
 from typing import Any
 
@@ -12,55 +12,63 @@ MARKS = {"Emphasis": Mark("italic"), "Strong": Mark("bold"), "Strikethrough": Ma
 _BLANK = " \t\n\r\f\v\0"
 
 
-def is_wiki(data: dict[str, Any]) -> bool:
-    """Whether a link's or image's data is that of ``[[...]]``."""
+def is_wikilink(data: dict[str, Any]) -> bool:
+    """Return whether a link's or image's data belongs to ``[[...]]``."""
     return type(data["link_type"]) is dict
 
 
 def is_literal(source: Source, events: Events, i: int) -> bool:
-    """Whether the link or image that starts at ``i`` says more than the tree can.
+    """Return whether the link or image that starts at ``i`` must be read as its source text.
 
-    An unknown wikilink, a link without text, one around something that is no text.
+    True for an unknown wikilink, a link without text, and a link around something other than text.
     """
     found = start_of(events[i][0])
     assert found is not None, "asked of Start events only"
     kind, data = found
     end = closing(events, i)
-    if is_wiki(data):
-        return kind == "Image" or target(source, data) is None or label(source, events, i) is None
+    if is_wikilink(data):
+        return (
+            kind == "Image"
+            or wikilink_target(source, data) is None
+            or wikilink_label(source, events, i) is None
+        )
     inner = events[i + 1 : end]
     if kind == "Link" and not any(_has_text(e) for e, _ in inner):
         return True
     if inner:
-        # pulldown-cmark drops the words of a wikilink in an image's text: bytes that no event has.
+        # pulldown-cmark drops the words of a wikilink in an image's text: bytes without an event.
         opened = events[i][1]["start"] + (1 if kind == "Link" else 2)
         if source.data[opened : inner[0][1]["start"]] not in {b"", b"\\", b"\\\\"}:
             return True
-    return any(_is_no_text(e, in_image=kind == "Image") for e, _ in inner)
+    return any(_is_unmarkable(e, in_image=kind == "Image") for e, _ in inner)
 
 
-def target(source: Source, data: dict[str, Any]) -> str | None:
-    """The block that a wikilink means."""
+def wikilink_target(source: Source, data: dict[str, Any]) -> str | None:
+    """Return the id of the block that a wikilink refers to, None if it is unknown."""
     name = str(data["dest_url"])
     if data["link_type"]["WikiLink"]["has_pothole"]:
-        # Inside a table the pipe is escaped, and the backslash comes with the name.
+        # In a table the pipe is escaped, and the parser leaves the backslash on the name.
         name = name.removesuffix("\\")
     if is_ulid(name):
         return name
     return None if "\n" in name else source.links.block_of(name)
 
 
-def spelling(source: Source, data: dict[str, Any], block: str | None) -> str | None:
-    """The name as it was typed, where only its case differs from the block's own: a label, so that
-    ``see [[properties]]`` reads the same everywhere.
+def case_label(source: Source, data: dict[str, Any], block: str | None) -> str | None:
+    """Return the name as typed if it differs from the block's own name only in case, else None.
+
+    It becomes the label, so that ``see [[properties]]`` reads the same on every device.
     """
     typed, own = str(data["dest_url"]), source.links.name_of(block) if block else None
     same = own is not None and typed.casefold() == own.casefold()
     return typed if same and typed != own else None
 
 
-def label(source: Source, events: Events, i: int) -> str | None:
-    """The label of the wikilink at ``i``: what it reads, or its source where that has markup."""
+def wikilink_label(source: Source, events: Events, i: int) -> str | None:
+    """Return the label of the wikilink at ``i``: its text, or its source if that has markup.
+
+    None if the label spans several lines and has markup.
+    """
     end = closing(events, i)
     words: list[str] = []
     for event, _ in events[i + 1 : end]:
@@ -75,7 +83,7 @@ def label(source: Source, events: Events, i: int) -> str | None:
 
 
 def alt_text(events: Events, i: int) -> str:
-    """The text of the image at ``i``, markup taken off."""
+    """Return the text of the image at ``i`` without markup."""
     words = []
     for event, _ in events[i + 1 : closing(events, i)]:
         if type(event) is str:
@@ -86,10 +94,10 @@ def alt_text(events: Events, i: int) -> str:
 
 
 def pair_underlines(source: Source, events: Events, i: int) -> dict[int, bool]:
-    """The ``<u>`` and ``</u>`` from ``i`` to the leaf's end that belong together.
+    """Pair the ``<u>`` and ``</u>`` tags from ``i`` to the end of the leaf.
 
     Returns:
-        Their indexes, True where the text behind the tag is underlined.
+        The index of each paired tag, with True where the text after it is underlined.
     """
     paired: dict[int, bool] = {}
     waiting: list[int] = []
@@ -100,7 +108,7 @@ def pair_underlines(source: Source, events: Events, i: int) -> dict[int, bool]:
         if started is not None:
             if started[0] not in MARKS and started[0] not in {"Link", "Image"}:
                 break
-            if _is_whole(source, events, i):
+            if _is_read_whole(source, events, i):
                 i = closing(events, i)
             else:
                 depth += 1
@@ -111,12 +119,13 @@ def pair_underlines(source: Source, events: Events, i: int) -> dict[int, bool]:
         elif event == {"InlineHtml": "</u>"} and waiting:
             first = waiting.pop()
             paired[first], paired[i] = True, False
-            source.wrap(events[first][1]["start"], where["end"], 3, 4, UNDERLINE)
+            source.record_mark(events[first][1]["start"], where["end"], 3, 4, UNDERLINE)
         i += 1
-    return _running(paired)
+    return _underline_states(paired)
 
 
-def _running(paired: dict[int, bool]) -> dict[int, bool]:
+def _underline_states(paired: dict[int, bool]) -> dict[int, bool]:
+    """Turn opening and closing tags into whether the text after each is underlined."""
     out, depth = {}, 0
     for k in sorted(paired):
         depth += 1 if paired[k] else -1
@@ -124,24 +133,25 @@ def _running(paired: dict[int, bool]) -> dict[int, bool]:
     return out
 
 
-def _is_whole(source: Source, events: Events, i: int) -> bool:
-    """Whether what starts at ``i`` is read as one thing, so that no tag inside it counts."""
+def _is_read_whole(source: Source, events: Events, i: int) -> bool:
+    """Return whether what starts at ``i`` is read as one thing. Tags inside do not count."""
     found = start_of(events[i][0])
     assert found is not None, "asked of Start events only"
     kind, data = found
     if kind in MARKS:
         return False
-    return kind == "Image" or is_wiki(data) or is_literal(source, events, i)
+    return kind == "Image" or is_wikilink(data) or is_literal(source, events, i)
 
 
 def _has_text(event: Event) -> bool:
+    """Return whether an event is text or code that is not blank."""
     return type(event) is dict and bool(
         event.get("Code") or str(event.get("Text") or "").strip(_BLANK)
     )
 
 
-def _is_no_text(event: Event, *, in_image: bool) -> bool:
-    """Whether an event inside a link (or image) is something that a mark can't lie on."""
+def _is_unmarkable(event: Event, *, in_image: bool) -> bool:
+    """Return whether an event inside a link or image cannot carry a mark."""
     started = start_of(event)
     if started is not None:
         return started[0] in {"Link", "Image"}

@@ -1,4 +1,4 @@
-"""Content that is its source: bare runs, and whole lines that no node of the tree can show."""
+"""Content that equals its source: unmarked runs, and lines the tree cannot express otherwise."""
 
 from heapsyncd.markdown.events import Events, Range
 from heapsyncd.tree import Atom, Inline, Piece, Span, Text, inline
@@ -6,8 +6,8 @@ from heapsyncd.tree import Atom, Inline, Piece, Span, Text, inline
 _BLANK = " \t\f\v"
 
 
-def bare(text: str, pieces: tuple[Piece, ...]) -> tuple[Inline, ...]:
-    """The canonical form of one run without marks."""
+def unmarked_run(text: str, pieces: tuple[Piece, ...]) -> tuple[Inline, ...]:
+    """Return the canonical form of one run without marks: trimmed, () if blank."""
     run = Text(text, (), pieces)
     left = len(text) - len(text.lstrip(_BLANK))
     right = len(text.rstrip(_BLANK))
@@ -16,8 +16,8 @@ def bare(text: str, pieces: tuple[Piece, ...]) -> tuple[Inline, ...]:
     return (run.cut(left, right),) if left < right else ()
 
 
-def lone_text(data: bytes, events: Events, i: int) -> tuple[Inline, ...] | None:
-    """A leaf's content when it is one stretch of text that stands literally in the source."""
+def single_text(data: bytes, events: Events, i: int) -> tuple[Inline, ...] | None:
+    """Return a leaf's content if it is one text that equals its source bytes, else None."""
     if i + 1 >= len(events):
         return None
     (event, where), (after, _) = events[i], events[i + 1]
@@ -27,11 +27,18 @@ def lone_text(data: bytes, events: Events, i: int) -> tuple[Inline, ...] | None:
     start = where["start"]
     if text is None or "\0" in text or data[start : where["end"]] != text.encode():
         return None
-    return bare(text, (Piece(0, (), start),))
+    return unmarked_run(text, (Piece(0, (), start),))
 
 
-def after_prefix(data: bytes, at: int, end: int, quotes: int) -> int:
-    """Past the indentation and the quote markers of a paragraph's next line."""
+def skip_prefix(data: bytes, at: int, end: int, quotes: int) -> int:
+    """Return the offset after the indentation and quote markers of a paragraph's next line.
+
+    Args:
+        data: the source.
+        at: start of the line.
+        end: offset not to pass.
+        quotes: number of quote markers that belong to the prefix.
+    """
     while at < end:
         byte = data[at : at + 1]
         if byte == b">" and quotes:
@@ -42,20 +49,24 @@ def after_prefix(data: bytes, at: int, end: int, quotes: int) -> int:
     return at
 
 
-def line_after(data: bytes, events: Events, i: int) -> int:
-    """Where the text of the line behind the ``i``-th event, a break, begins: its prefix is the
-    break's, so that no edit writes in front of it or leaves it within a line.
+def next_text_start(data: bytes, events: Events, i: int) -> int:
+    """Return where the text of the line after a break begins.
+
+    The line's prefix counts as part of the break, so no edit writes before the prefix or leaves it
+    in the middle of a line. ``i`` is the index of the break's event.
     """
     end, start = events[i][1]["end"], events[i + 1][1]["start"]
-    # A backslash that escapes the first character is no event.
+    # A backslash that escapes the first character has no event of its own.
     return max(end, start - data.endswith(b"\\", end, max(start, end)))
 
 
-def lines_of_code(data: bytes, start: int, end: int, text: str) -> list[tuple[int, int]]:
-    """Where the lines of a code span's text stand, which reads their ends as spaces; [] when that
-    is not plain to see.
+def code_span_lines(data: bytes, start: int, end: int, text: str) -> list[tuple[int, int]]:
+    """Return the byte ranges of the lines of a code span's text.
+
+    A code span reads its line ends as spaces. [] if the source does not match ``text`` line by
+    line.
     """
-    # A blank at either end goes when both are there.
+    # CommonMark strips one space at each end if both are there.
     return _code_lines(data, start, end, text) or _code_lines(data, start + 1, end - 1, text)
 
 
@@ -65,7 +76,7 @@ def _code_lines(data: bytes, start: int, end: int, text: str) -> list[tuple[int,
     for whole in data[start:end].split(b"\n"):
         line = raw = whole.removesuffix(b"\r")
         if data[start - 1 : start] == b"\n":
-            # Of what stands before it, the container's prefix is no text.
+            # The whitespace before the line is text, except for the container's prefix.
             space = len(rest) - 1 - len(rest[1:].lstrip(b" \t"))
             raw = rest[1 : 1 + space] + line.lstrip(b" \t>")
         if not line.endswith(raw) or not rest.startswith(b" " + raw):
@@ -77,7 +88,7 @@ def _code_lines(data: bytes, start: int, end: int, text: str) -> list[tuple[int,
 
 
 def lines_of(data: bytes, where: Range) -> list[Range]:
-    """The lines of a range."""
+    """Split a range into its lines."""
     lines: list[Range] = []
     start = where["start"]
     while start < where["end"]:
@@ -88,7 +99,10 @@ def lines_of(data: bytes, where: Range) -> list[Range]:
 
 
 def html_lines(events: Events) -> list[Range]:
-    """The lines of an HTML block's events; behind a tab a line may come in two."""
+    """Return the lines of an HTML block.
+
+    After a tab, the parser may split a line into two events.
+    """
     lines: list[Range] = []
     ended = True
     for event, where in events:
@@ -100,7 +114,7 @@ def html_lines(events: Events) -> list[Range]:
 
 
 def literal_lines(data: bytes, lines: list[Range]) -> tuple[Inline, ...]:
-    """Lines as they are, with breaks between them."""
+    """Return lines as literal text with breaks between them."""
     items: list[Inline] = []
     end = 0
     for k, line in enumerate(lines):

@@ -1,96 +1,104 @@
-"""A body to its tree: ``P``.
+"""Parse a body into a tree (``P`` in the laws of ``README.md``).
 
-A body is read section by section, and what a section reads as is remembered: to read a body again
-after an edit costs what the edit touched.
+A body is read section by section, and sections are cached by their text. Reading a body again
+after an edit costs only what the edit touched.
 """
 
 from dataclasses import dataclass
 
-from heapsyncd.markdown.events import newlines
+from heapsyncd.markdown.events import normalise_lone_cr
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.read.blocks import MAX_DEPTH, read
-from heapsyncd.markdown.read.fast_blocks import read_placeless
-from heapsyncd.markdown.read.sections import LEAST, sections
+from heapsyncd.markdown.read.fast_blocks import read_without_spans
+from heapsyncd.markdown.read.sections import MIN_CHARS, sections
 from heapsyncd.markdown.source import Trace
-from heapsyncd.markdown.style_detection import Habits, habits
+from heapsyncd.markdown.style_detection import StyleHints, style_hints
 from heapsyncd.tree import LISTS, Block
 
-__all__ = ["MAX_DEPTH", "Section", "Sections", "forget", "parse"]
+__all__ = ["MAX_DEPTH", "Section", "Sections", "clear_cache", "parse"]
 
-_KEPT = 500_000
-"""Characters of sections that are surely remembered, or those of the body read last; at most twice
-as many are. One takes some 13 bytes.
+_CACHE_CHARS = 250_000
+"""How many characters of sections the cache surely holds.
+
+It holds more if the last body was longer, and up to twice as many. A character takes 13 bytes.
 """
-_LEAST_COUNTED = 100
-"""What a section counts beside its length, so that many short ones are bounded, too."""
+_SECTION_OVERHEAD = 100
+"""Characters that each section counts in addition to its length, which bounds their number."""
 
-Answers = dict[tuple[str, str], str | None]
+Lookups = dict[tuple[str, str], str | None]
+"""What was looked up in ``Links`` and found: (method, argument) to result."""
 
 
 @dataclass(slots=True)
 class Section:
-    """A part of a body and what it reads as, with what it asked about names for that."""
+    """A part of a body with its blocks, and the link lookups that its reading depends on."""
 
     text: str
     blocks: tuple[Block, ...]
-    answers: Answers
-    habits: Habits | None = None
+    lookups: Lookups
+    hints: StyleHints | None = None
 
-    def style(self, links: Links) -> Habits:
-        """What the section says about the style of its body, found when first asked for."""
-        if self.habits is None:
+    def style_hints(self, links: Links) -> StyleHints:
+        """Return the section's style hints, computed on first use."""
+        if self.hints is None:
             trace = Trace()
-            self.habits = habits(self.text.encode(), read(self.text, links, trace), trace)
-        return self.habits
+            self.hints = style_hints(self.text.encode(), read(self.text, links, trace), trace)
+        return self.hints
 
 
 def parse(body: str, links: Links) -> Block:
-    """Read a body (front matter and BOM already off).
+    """Parse a body, without BOM and front matter, into a tree.
 
-    Blocks and runs don't know where in the body they stand (``read`` tells). Never fails: all text
-    is some markdown.
+    Blocks and runs have no source positions; ``blocks.read`` provides them. Never fails: any text
+    is valid markdown.
     """
     return Block("doc", (), tuple(Sections.of(body, links).blocks()))
 
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """A body that was read.
+    """A body that was read in sections.
 
-    ``found``: its sections; their texts joined are the body, lone CRs as newlines. ``goes_on``:
-    for each section, whether its first block is the rest of the list that is the last one of the
+    ``found``: the sections; their joined texts are the body with lone CRs as newlines.
+    ``continues_list``: for each section, whether its first block continues the list that ends the
     section before.
     """
 
     found: list[Section]
-    goes_on: list[bool]
+    continues_list: list[bool]
 
     @classmethod
-    def of(cls, body: str, links: Links, least: int = LEAST) -> "Sections":
-        """Read a body; ``least``: as for ``sections``."""
-        room = max(_KEPT, len(body) * 5 // 4)
+    def of(cls, body: str, links: Links, min_chars: int = MIN_CHARS) -> "Sections":
+        """Read a body.
+
+        Args:
+            body: the text, without BOM and front matter.
+            links: resolves names.
+            min_chars: the least length of a section, as for ``sections``.
+        """
+        room = max(_CACHE_CHARS, len(body) * 5 // 4)
         found: list[Section] = []
-        goes_on: list[bool] = []
+        continues_list: list[bool] = []
         last: tuple[Block, ...] = ()
-        for part in sections(newlines(body), least):
+        for part in sections(normalise_lone_cr(body), min_chars):
             found.append(_section(part.text, links, room))
             blocks = found[-1].blocks
-            goes_on.append(part.goes_on and _is_one_list(last[-1:], blocks[:1]))
+            continues_list.append(part.continues_list and _is_one_list(last[-1:], blocks[:1]))
             last = blocks
-        return cls(found, goes_on)
+        return cls(found, continues_list)
 
     def blocks(self) -> list[Block]:
-        """The blocks of the whole body, lists that were cut as one."""
+        """Return the blocks of the whole body, with lists that were cut joined again."""
         out: list[Block] = []
         items: list[Block] = []
-        for section, goes_on in zip(self.found, self.goes_on, strict=True):
-            if goes_on:
+        for section, continues_list in zip(self.found, self.continues_list, strict=True):
+            if continues_list:
                 items = items or list(out[-1].children)
                 items += section.blocks[0].children
-            if items and (not goes_on or len(section.blocks) > 1):
+            if items and (not continues_list or len(section.blocks) > 1):
                 out[-1] = out[-1].with_children(items)
                 items = []
-            out += section.blocks[goes_on:]
+            out += section.blocks[continues_list:]
         if items:
             out[-1] = out[-1].with_children(items)
         return out
@@ -101,45 +109,50 @@ def _is_one_list(before: tuple[Block, ...], after: tuple[Block, ...]) -> bool:
 
 
 def _section(text: str, links: Links, room: int) -> Section:
-    known = _known.get(text, room)
-    if known is None or not _holds(known.answers, links):
-        asked = _Asked(links)
-        known = Section(text, read_placeless(text, asked), asked.answers)
-        _known.put(known, room)
+    """Return a section from the cache, or read it if it is missing or its link lookups changed."""
+    known = _cache.get(text, room)
+    if known is None or not _is_current(known.lookups, links):
+        recording = _RecordingLinks(links)
+        known = Section(text, read_without_spans(text, recording), recording.lookups)
+        _cache.put(known, room)
     return known
 
 
-class _Asked:
-    """Links that remember what they were asked."""
+class _RecordingLinks:
+    """Passes lookups on to other links and records the results."""
 
     def __init__(self, links: Links) -> None:
         self._links = links
-        self.answers: Answers = {}
+        self.lookups: Lookups = {}
 
     def name_of(self, block_id: str) -> str | None:
-        return self._ask("name_of", block_id)
+        return self._look_up("name_of", block_id)
 
     def block_of(self, name: str) -> str | None:
-        return self._ask("block_of", name)
+        return self._look_up("block_of", name)
 
     def file_name(self, key: str) -> str | None:
-        return self._ask("file_name", key)
+        return self._look_up("file_name", key)
 
     def file_key(self, name: str) -> str | None:
-        return self._ask("file_key", name)
+        return self._look_up("file_key", name)
 
-    def _ask(self, what: str, name: str) -> str | None:
-        answer: str | None = getattr(self._links, what)(name)
-        self.answers[what, name] = answer
-        return answer
-
-
-def _holds(answers: Answers, links: Links) -> bool:
-    return all(getattr(links, what)(name) == answer for (what, name), answer in answers.items())
+    def _look_up(self, what: str, name: str) -> str | None:
+        result: str | None = getattr(self._links, what)(name)
+        self.lookups[what, name] = result
+        return result
 
 
-class _Known:
-    """The sections read lately. Reading is pure: that threads share it can only cost a reading."""
+def _is_current(lookups: Lookups, links: Links) -> bool:
+    """Return whether recorded lookups would still have the same results."""
+    return all(getattr(links, what)(name) == result for (what, name), result in lookups.items())
+
+
+class _SectionCache:
+    """Holds recently read sections in two generations; a full one replaces the older.
+
+    Threads share it without a lock. Reading is pure, so a race costs at most a repeated reading.
+    """
 
     def __init__(self) -> None:
         self._young: dict[str, Section] = {}
@@ -155,7 +168,7 @@ class _Known:
 
     def put(self, section: Section, room: int) -> None:
         self._young[section.text] = section
-        self._size += len(section.text) + _LEAST_COUNTED
+        self._size += len(section.text) + _SECTION_OVERHEAD
         if self._size > room:
             self._old, self._young, self._size = self._young, {}, 0
 
@@ -163,9 +176,9 @@ class _Known:
         self._young, self._old, self._size = {}, {}, 0
 
 
-_known = _Known()
+_cache = _SectionCache()
 
 
-def forget() -> None:
-    """Free what is remembered: all is read anew from here on."""
-    _known.clear()
+def clear_cache() -> None:
+    """Drop all cached sections."""
+    _cache.clear()

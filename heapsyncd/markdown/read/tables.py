@@ -1,4 +1,4 @@
-"""Tables, with the cells that the parser leaves out."""
+"""Read tables, including the cells that the parser drops."""
 
 import re
 
@@ -14,22 +14,34 @@ _HEAD = "|x|\n|-|\n|"
 def read_table(
     source: Source, found: Events, i: int, reader: LeafReader, quotes: int
 ) -> Block | None:
-    """The table that starts at ``i``; None when it has far too many empty cells."""
+    """Read the table that starts at ``i``.
+
+    Args:
+        source: the text.
+        found: all events.
+        i: index of the table's Start event.
+        reader: reads the cells' content.
+        quotes: number of enclosing block quotes.
+
+    Returns:
+        The table, with rows filled up to equal length; None if it has more than
+        ``MOST_EMPTY_CELLS`` empty cells, to be read as literal text.
+    """
     rows: list[list[Block]] = []
     spans: list[Span] = []
     end, k = closing(found, i), i + 1
-    if _is_given_up(found[k:end]):
+    if _parser_gave_up(found[k:end]):
         return None
     while k < end:
         last = closing(found, k)
         row = found[k][1]
         cells = _cells(found, k + 1, last, reader, quotes)
-        rows.append(cells + _excess(source, row, cells, quotes))
+        rows.append(cells + _excess_cells(source, row, cells, quotes))
         spans.append(_trimmed(source, row))
         k = last + 1
     columns = max(map(len, rows))
-    filled = sum(1 for row in rows for cell in row if cell.inline)
-    if columns * len(rows) - filled > MOST_EMPTY_CELLS:
+    fill_empty_items = sum(1 for row in rows for cell in row if cell.inline)
+    if columns * len(rows) - fill_empty_items > MOST_EMPTY_CELLS:
         return None
     blocks = [
         Block("row", (), (*cells, *[_CELL] * (columns - len(cells))), span=span)
@@ -38,20 +50,23 @@ def read_table(
     return Block("table", (), tuple(blocks), span=_trimmed(source, found[i][1]))
 
 
-def _is_given_up(inside: Events) -> bool:
-    """Whether a look at the events alone says so: the parser fills rows up too, until it has had
-    enough and goes on with a paragraph.
+def _parser_gave_up(inside: Events) -> bool:
+    """Return whether the events show too many empty cells.
+
+    The parser fills rows up itself. At its own limit it stops and goes on with a paragraph.
     """
     empty = sum(1 for e, r in inside if e == {"Start": "TableCell"} and r["start"] >= r["end"])
     return empty > MOST_EMPTY_CELLS or {"Start": "Paragraph"} in (e for e, _ in inside)
 
 
 def _trimmed(source: Source, where: Range) -> Span:
+    """Return a range without trailing whitespace."""
     start = where["start"]
     return Span(start, start + len(source.data[start : where["end"]].rstrip()))
 
 
 def _cells(found: Events, i: int, end: int, reader: LeafReader, quotes: int) -> list[Block]:
+    """Read the cells of one row that the parser reports."""
     cells: list[Block] = []
     while i < end:
         where = found[i][1]
@@ -61,8 +76,8 @@ def _cells(found: Events, i: int, end: int, reader: LeafReader, quotes: int) -> 
     return cells
 
 
-def _excess(source: Source, row: Range, cells: list[Block], quotes: int) -> list[Block]:
-    """The cells beyond the table's columns, which the parser leaves out."""
+def _excess_cells(source: Source, row: Range, cells: list[Block], quotes: int) -> list[Block]:
+    """Read the cells beyond the header's columns, which the parser drops."""
     last = cells[-1].span if cells else None
     start = last.end if last else row["start"]
     rest = source.data[start : row["end"]].rstrip()
@@ -76,7 +91,7 @@ def _excess(source: Source, row: Range, cells: list[Block], quotes: int) -> list
 
 
 def _lone_cell(source: Source, start: int, end: int, quotes: int) -> Block:
-    """One cell read on its own, as if it stood in a table of one column."""
+    """Read one cell as if it stood in a table of one column."""
     moved = start - len(_HEAD)
     found = [
         (e, {"start": r["start"] + moved, "end": r["end"] + moved})

@@ -1,1 +1,1 @@
-"""Tree to text, where there is no text yet."""
+"""Write a tree as new text."""

@@ -1,4 +1,4 @@
-"""Blocks as lines: what ``render`` and ``patch`` write anew."""
+"""Write blocks as lines, for ``render`` and ``patch``."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,38 +9,43 @@ from heapsyncd.markdown.attached_files import file_line
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.read.parse import MAX_DEPTH, parse
 from heapsyncd.markdown.style import Style
-from heapsyncd.markdown.write.inline import GUARD, SpanWriter, wrap
-from heapsyncd.markdown.write.list_tightness import is_shared, is_tight
-from heapsyncd.markdown.write.safe_text import Whole, is_plain_code, is_plain_item, plain_inline
+from heapsyncd.markdown.write.inline import GUARD, InlineWriter, wrap
+from heapsyncd.markdown.write.list_tightness import is_one_source_list, is_tight
+from heapsyncd.markdown.write.safe_text import WholeBody, is_safe_code, is_safe_item, safe_inline
 from heapsyncd.tree import LISTS, Atom, Block, Inline, Text
 
 _OPENER = re.compile(r"\s*(?:[#>+=|~`\[<:_*-]|\d)")
 _TASK = re.compile(r"\[[ xX]\](?:\s|$)")
 _MAX_NUMBER = 999_999_999
-_INDENT = 4
-"""The columns of a style's indent, be it a tab or spaces."""
-_OTHER = {"-": "*", "*": "-", "+": "-", ".": ")", ")": "."}
+_INDENT_COLUMNS = 4
+"""The width in columns of ``Style.indent`` if it is not empty, be it a tab or spaces."""
+_ALTERNATIVE_MARKER = {"-": "*", "*": "-", "+": "-", ".": ")", ")": "."}
+"""The marker for a list that follows another list, which would otherwise continue it."""
 _RULE = re.compile(r"([-*])(?: *\1){2,}")
-_SURE = frozenset({"paragraph", "heading", "code", "quote", "rule", "table"})
+_SAFE_KINDS = frozenset({"paragraph", "heading", "code", "quote", "rule", "table"})
+"""Blocks that can be written so that they cannot be misread."""
 
 
 @dataclass(frozen=True, slots=True)
-class Top:
-    """A block that was written: its first line, and whether it can't be misread."""
+class WrittenBlock:
+    """A block that was written: the index of its first line, and whether it cannot be misread."""
 
     line: int
-    is_sure: bool
+    is_safe: bool
 
 
 class Writer:
-    """Writes blocks as lines without their container's prefix; remembers each leaf's rung.
+    """Writes blocks as lines without their container's prefix.
+
+    It remembers the escape level that each leaf needs, so that a caller can raise levels and write
+    again.
 
     Args:
         links: for mentions and files.
-        style: the choices.
-        checked: verify every leaf on its own already.
-        floor: the least rung for text that is not plainly safe.
-        standing: the lines of a block that is in some source already.
+        style: the notation.
+        checked: read every leaf back on its own and pick the lowest escape level that works.
+        min_escape_level: the lowest level for text that is not evidently safe.
+        verbatim: returns the source lines of a block that already exists in a source, or None.
     """
 
     def __init__(
@@ -49,74 +54,80 @@ class Writer:
         style: Style,
         *,
         checked: bool = False,
-        floor: int = 0,
-        standing: Callable[[Block], list[str] | None] = lambda _: None,
+        min_escape_level: int = 0,
+        verbatim: Callable[[Block], list[str] | None] = lambda _: None,
     ) -> None:
         self._links = links
         self._style = style
-        self._floor = floor
-        self._standing = standing
-        self._rungs: dict[int, int] = {}
-        """The least rung for a leaf, by identity."""
+        self._min_escape_level = min_escape_level
+        self._verbatim = verbatim
+        self._escape_levels: dict[int, int] = {}
+        """The lowest escape level for a leaf, by the block's identity."""
         self._kept: list[Block] = []
+        """Keeps these leaves alive, so that no other block gets the same identity."""
         self.checked = checked
-        self.is_sure = True
-        """Whether all that was written is such that it can't be misread (``safe_text``)."""
-        self.tops: list[Top] = []
-        """The blocks of a document, as they were written last."""
-        self.filled = False
-        """Whether items without text are written with something invisible in them."""
+        self.is_safe = True
+        """Whether nothing written so far can be misread (``safe_text``)."""
+        self.written: list[WrittenBlock] = []
+        """The top-level blocks of the last call of ``blocks``."""
+        self.fill_empty_items = False
+        """Whether items without text get something invisible, so that they are not misread."""
 
-    def insist(self, leaf: Block, rung: int) -> None:
-        """From now on write a leaf at this rung at least."""
-        self._rungs[id(leaf)] = max(self._rungs.get(id(leaf), 0), rung)
-        self._kept.append(leaf)  # so that its identity is not given to another block
+    def require_escape_level(self, leaf: Block, escape_level: int) -> None:
+        """Write a leaf at this escape level or higher from now on."""
+        self._escape_levels[id(leaf)] = max(self._escape_levels.get(id(leaf), 0), escape_level)
+        self._kept.append(leaf)
 
     # Blocks
 
     def blocks(self, blocks: Sequence[Block], depth: int = 0) -> list[str]:
-        """The lines of sibling blocks, a blank line between two."""
+        """Return the lines of sibling blocks, separated by blank lines.
+
+        ``depth`` counts the enclosing containers. At 0 ``written`` is filled.
+        """
         lines: list[str] = []
         last: Block | None = None
         mark = ""
         if not depth:
-            self.tops = []
+            self.written = []
         for block in blocks:
-            was_sure, self.is_sure = self.is_sure, True
+            was_safe, self.is_safe = self.is_safe, True
             is_list = block.kind in LISTS
             if is_list:
                 mark = self._marker(block, last, mark)
-            joined = is_list and is_shared(last, block) and is_tight(last) and is_tight(block)
+            joined = (
+                is_list and is_one_source_list(last, block) and is_tight(last) and is_tight(block)
+            )
             if lines and not joined:
                 lines.append("")
             start = len(lines)
-            known = None if id(block) in self._rungs else self._standing(block)
+            known = None if id(block) in self._escape_levels else self._verbatim(block)
             lines += known or (
                 self._list(block, mark, depth) if is_list else self._block(block, depth)
             )
             if not depth:
-                self.tops.append(Top(start, self.is_sure and known is None))
-            self.is_sure = self.is_sure and was_sure
+                self.written.append(WrittenBlock(start, self.is_safe and known is None))
+            self.is_safe = self.is_safe and was_safe
             last = block
         return lines
 
     def _marker(self, block: Block, last: Block | None, mark: str) -> str:
-        """The list's bullet or number delimiter, other than that of a list just before it.
+        """Return the list's bullet or number delimiter, other than that of a list just before.
 
-        Tasks and plain items next to each other share one: they read as the one list of the
-        source that they may have come from.
+        Neighbouring lists of tasks and of plain items share one: together they read as the one
+        source list they may come from.
         """
         ordered = block.kind == "ordered_list"
         first = self._style.delimiter if ordered else self._style.bullet
         if last is None or last.kind not in LISTS or ordered != (last.kind == "ordered_list"):
             return first
-        return mark if is_shared(last, block) else _OTHER[mark]
+        return mark if is_one_source_list(last, block) else _ALTERNATIVE_MARKER[mark]
 
     def _block(self, block: Block, depth: int, *, in_item: bool = False) -> list[str]:
-        """One block that is no list."""
-        self.is_sure = self.is_sure and block.kind in _SURE and depth < MAX_DEPTH - 4
+        """Return the lines of one block that is no list."""
+        self.is_safe = self.is_safe and block.kind in _SAFE_KINDS and depth < MAX_DEPTH - 4
         if depth > MAX_DEPTH + 20:
-            # Deeper than what reads back: the words at least.
+            # Too deep to read back as blocks: keep at least the words.
             return [esc.escape(w, 1) for w in block.words().split("\n")]
         match block.kind:
             case "paragraph":
@@ -140,12 +151,12 @@ class Writer:
                 return self.blocks(block.children, depth + 1)
 
     def _quote(self, block: Block, depth: int) -> list[str]:
-        self.is_sure = self.is_sure and bool(block.children)
+        self.is_safe = self.is_safe and bool(block.children)
         inner = self.blocks(block.children, depth + 1)
         return [f"> {line}" if line else ">" for line in inner] or [">"]
 
     def _code(self, block: Block, depth: int) -> list[str]:
-        self.is_sure = self.is_sure and is_plain_code(block, depth)
+        self.is_safe = self.is_safe and is_safe_code(block, depth)
         info = esc.info_string(str(block.get("info") or ""))
         char = "~" if "`" in info else self._style.fence
         runs = re.findall(re.escape(char) + "+", block.text)
@@ -158,12 +169,12 @@ class Writer:
     def _list(self, block: Block, mark: str, depth: int) -> list[str]:
         lines = self._items(block, mark, depth)
         if any(_RULE.fullmatch(line) for line in lines):
-            # Nothing but bullets on a line (`- - -`) is a rule; with another among them it is not.
+            # A line of nothing but equal bullets (`- - -`) is a rule. Another bullet avoids it.
             lines = self._items(block, "+", depth)
         return lines
 
     def _items(self, block: Block, mark: str, depth: int) -> list[str]:
-        """Items one below the other, or with blank lines between when the list is loose."""
+        """Return the lines of a list's items, separated by blank lines if the list is loose."""
         lines: list[str] = []
         tight = is_tight(block)
         number = max(int(block.get("start") or 0), 0)
@@ -177,12 +188,19 @@ class Writer:
         return lines
 
     def item(self, item: Block, head: str, *, tight: bool, depth: int = 0) -> list[str]:
-        """An item behind its marker and gap, the rest of it indented to the first line's text."""
+        """Return the lines of one item.
+
+        Args:
+            item: the item.
+            head: its marker and the gap after it.
+            tight: whether its list has no blank lines.
+            depth: number of enclosing containers.
+        """
         indent = " " * len(head)
-        if self._style.indent and len(head) <= _INDENT:
-            # Behind a quote's marker a tab may be too narrow: only reading back can tell.
-            indent, self.is_sure = self._style.indent, False
-        self.is_sure = self.is_sure and is_plain_item(item) and len(head) <= 10
+        if self._style.indent and len(head) <= _INDENT_COLUMNS:
+            # After a quote's marker a tab may be too narrow. Only reading back can tell.
+            indent, self.is_safe = self._style.indent, False
+        self.is_safe = self.is_safe and is_safe_item(item) and len(head) <= 10
         inner = self._item_blocks(item, tight=tight, depth=depth)
         checked = item.get("checked")
         if checked is not None:
@@ -190,10 +208,10 @@ class Writer:
             if item.children and item.children[0].kind in {"paragraph", "files"}:
                 inner = [f"{box} {inner[0]}", *inner[1:]]
             else:
-                alone = [f"{box} {GUARD}", ""] if self.filled else [box]
+                alone = [f"{box} {GUARD}", ""] if self.fill_empty_items else [box]
                 inner = [*alone, *inner] if inner else alone[:1]
         if not inner:
-            return [f"{head}{GUARD}" if self.filled else head.rstrip()]
+            return [f"{head}{GUARD}" if self.fill_empty_items else head.rstrip()]
         return [f"{head}{inner[0]}", *(indent + line if line else "" for line in inner[1:])]
 
     def _item_blocks(self, item: Block, *, tight: bool, depth: int) -> list[str]:
@@ -204,8 +222,8 @@ class Writer:
         if first.kind == "paragraph" and item.get("checked") is None:
             start = first.inline[0]
             if isinstance(start, Text) and _TASK.match(start.text):
-                # Text that looks like a task's box.
-                self.insist(first, 1)
+                # The text looks like a task's box: escape it.
+                self.require_escape_level(first, 1)
         if first.kind == "rule":
             lines = self._block(first, depth + 2, in_item=True)
             rest = self.blocks(children[1:], depth + 2)
@@ -218,49 +236,49 @@ class Writer:
     # Tables
 
     def _table(self, block: Block) -> list[str]:
-        self.is_sure = self.is_sure and bool(block.children)
+        self.is_safe = self.is_safe and bool(block.children)
         rows = [self.row(row) for row in block.children]
         columns = len(block.children[0].children) if block.children else 0
         return [*rows[:1], "|" + " --- |" * columns, *rows[1:]]
 
     def row(self, row: Block) -> str:
-        """The line of one row."""
-        self.is_sure = self.is_sure and bool(row.children)
+        """Return the line of one table row."""
+        self.is_safe = self.is_safe and bool(row.children)
         return "".join(["|", *(f" {self.leaf(cell)} |" for cell in row.children)])
 
     # Leaves
 
     def leaf(self, block: Block) -> str:
-        """A block's inline content at the least rung that is known, or looks, right."""
+        """Return a block's inline content at the lowest escape level known or likely to work."""
         items = block.inline
-        rung = max(self._rungs.get(id(block), 0), self._floor)
-        is_whole = not rung and not self.checked
-        whole = Whole(self._links, block.kind == "cell") if is_whole else None
-        plain = plain_inline(items, self._style, whole)
+        escape_level = max(self._escape_levels.get(id(block), 0), self._min_escape_level)
+        is_whole = not escape_level and not self.checked
+        whole = WholeBody(self._links, block.kind == "cell") if is_whole else None
+        plain = safe_inline(items, self._style, whole)
         if plain is not None:
             return plain
-        self.is_sure = False
-        if not self.checked and (rung or not _opens_block(items)):
-            return self._write(block, rung, self._style)
-        for k, style in _ladder(rung, self._style, items):
+        self.is_safe = False
+        if not self.checked and (escape_level or not _opens_block(items)):
+            return self._write(block, escape_level, self._style)
+        for k, style in _attempts(escape_level, self._style, items):
             text = self._write(block, k, style)
             if self._reads_back(block, text):
                 return text
-        return self._write(block, esc.RUNGS - 1, self._style)
+        return self._write(block, esc.ESCAPE_LEVELS - 1, self._style)
 
-    def _write(self, block: Block, rung: int, style: Style) -> str:
+    def _write(self, block: Block, escape_level: int, style: Style) -> str:
         in_table, flat = block.kind == "cell", block.kind != "paragraph"
-        writer = SpanWriter(self._links, style, rung, flat=flat, in_table=in_table)
+        writer = InlineWriter(self._links, style, escape_level, flat=flat, in_table=in_table)
         text = writer.write(block.inline)
         if block.kind == "heading":
-            return esc.closing_hashes(text, rung)
-        if block.kind == "paragraph" and rung and _is_images(block.inline):
-            # With something beside it an image is no attached file.
+            return esc.escape_closing_hashes(text, escape_level)
+        if block.kind == "paragraph" and escape_level and _is_images(block.inline):
+            # An image with something beside it is not read as an attached file.
             text += GUARD
         return wrap(text, None if flat else style.width)
 
     def _reads_back(self, block: Block, text: str) -> bool:
-        """Whether the leaf alone reads as itself."""
+        """Return whether the leaf, read alone, is the block."""
         if block.kind == "cell":
             read = parse(f"|x|\n|-|\n|{text}|", self._links).children
             return len(read) == 1 and [
@@ -272,7 +290,7 @@ class Writer:
 
 
 def _opens_block(items: Sequence[Inline]) -> bool:
-    """Whether a line of the content looks as if it might begin some other block."""
+    """Return whether a line of the content could be read as the start of another block."""
     return any(
         isinstance(item, Text)
         and _OPENER.match(item.text) is not None
@@ -285,9 +303,15 @@ def _is_images(items: Sequence[Inline]) -> bool:
     return all(isinstance(i, Atom) and i.kind in {"image", "break"} for i in items)
 
 
-def _ladder(rung: int, style: Style, items: Sequence[Inline]) -> list[tuple[int, Style]]:
-    """The rungs from one on; where there is emphasis, also with the other character for it."""
-    low, high = range(rung, min(2, esc.RUNGS)), range(max(rung, 2), esc.RUNGS)
+def _attempts(escape_level: int, style: Style, items: Sequence[Inline]) -> list[tuple[int, Style]]:
+    """Return the escape levels from one on, with the style to use for each.
+
+    If there is emphasis, each range of levels is also tried with the other emphasis character.
+    """
+    low, high = (
+        range(escape_level, min(2, esc.ESCAPE_LEVELS)),
+        range(max(escape_level, 2), esc.ESCAPE_LEVELS),
+    )
     styles = [style]
     if any(isinstance(i, Text) and any(m.kind == "italic" for m in i.marks) for i in items):
         styles.append(replace(style, emphasis="_" if style.emphasis == "*" else "*"))

@@ -1,8 +1,9 @@
-"""Delimiters that would not count where they stand, and what is put beside them so that they do.
+"""Place delimiters so that they count, by CommonMark's flanking rules.
 
-CommonMark lets ``**`` open before a letter always, before punctuation only after whitespace or
-punctuation, before whitespace never; and close likewise. So ``**(a)**b`` is no bold, and gets an
-empty comment: ``**(a)**<!---->b``. Whitespace inside becomes an entity.
+``**`` opens always before a letter, before punctuation only after whitespace or punctuation, and
+never before whitespace. It closes by the mirrored rule. So ``**(a)**b`` is not bold. It gets an
+empty comment: ``**(a)**<!---->b``. Whitespace on the inside of a delimiter is written as an
+entity.
 """
 
 import unicodedata
@@ -10,38 +11,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from heapsyncd.markdown.events import SEPARATOR
-from heapsyncd.markdown.style import SOFT
+from heapsyncd.markdown.style import SOFT_SPACE
 
 
 @dataclass(frozen=True, slots=True)
 class Delimiter:
-    """``**``, ``*``, ``_``, ``~~`` or an underline tag, opening or closing."""
+    """An opening or closing ``**``, ``*``, ``_``, ``~~`` or underline tag."""
 
     text: str
     opens: bool
 
 
 def join(parts: Sequence[str | Delimiter], before: str, after: str, *, always: bool) -> str:
-    """Text and delimiters as one text.
+    """Join text and delimiters into one text.
 
     Args:
-        parts: in order; no text is empty.
-        before: the character before, '' at a line's start.
-        after: the character behind, '' at the block's end.
-        always: set delimiters apart even where they seem to count.
+        parts: texts and delimiters in order; no text is empty.
+        before: the character before the parts, '' at the start of a line.
+        after: the character after them, '' at the end of the block.
+        always: separate delimiters from text even where they seem to count.
     """
     out: list[str] = []
     for k, part in enumerate(parts):
         last, following = _edge(parts, k - 1, before), _edge(parts, k + 1, after)
         if not isinstance(part, Delimiter):
-            out.append(_bare(parts, k, part))
+            out.append(_encode_edge_spaces(parts, k, part))
         elif part.opens:
             closed = k > 0 and isinstance(parts[k - 1], Delimiter) and not _opens(parts[k - 1])
-            apart = always or closed or _needs(part, following, last)
-            out.append(SEPARATOR + part.text if apart and last not in {"", "\n"} else part.text)
+            is_separated = always or closed or _would_not_count(part, following, last)
+            out.append(
+                SEPARATOR + part.text if is_separated and last not in {"", "\n"} else part.text
+            )
         else:
-            apart = always or _needs(part, last, following)
-            out.append(part.text + SEPARATOR if apart else part.text)
+            is_separated = always or _would_not_count(part, last, following)
+            out.append(part.text + SEPARATOR if is_separated else part.text)
     return "".join(out)
 
 
@@ -50,15 +53,15 @@ def _opens(part: str | Delimiter) -> bool:
 
 
 def _edge(parts: Sequence[str | Delimiter], k: int, outside: str) -> str:
-    """The character of the ``k``-th part that its neighbour sees."""
+    """Return part ``k`` as its neighbour sees it. A delimiter counts as punctuation."""
     if not 0 <= k < len(parts):
         return outside
     part = parts[k]
     return "*" if isinstance(part, Delimiter) else part
 
 
-def _needs(part: Delimiter, inner: str, outer: str) -> bool:
-    """Whether a delimiter between these texts would not count."""
+def _would_not_count(part: Delimiter, inner: str, outer: str) -> bool:
+    """Return whether a delimiter between these texts would be read as text."""
     if part.text.startswith("<"):
         return False
     inside, outside = (inner[:1], outer[-1:]) if part.opens else (inner[-1:], outer[:1])
@@ -68,14 +71,14 @@ def _needs(part: Delimiter, inner: str, outer: str) -> bool:
 
 
 def _is_letter(char: str) -> bool:
-    """Whether a character is neither whitespace nor punctuation nor an end."""
-    if not char or char == SOFT or char.isspace():
+    """Return whether a character is neither whitespace nor punctuation, and not missing."""
+    if not char or char == SOFT_SPACE or char.isspace():
         return False
     return unicodedata.category(char)[0] not in "PSZ"
 
 
-def _bare(parts: Sequence[str | Delimiter], k: int, text: str) -> str:
-    """The text with whitespace beside the inside of a delimiter as entities."""
+def _encode_edge_spaces(parts: Sequence[str | Delimiter], k: int, text: str) -> str:
+    """Return a text with whitespace on the inside of adjacent delimiters as entities."""
     if k and _opens(parts[k - 1]) and text[0].isspace():
         text = f"&#{ord(text[0])};{text[1:]}"
     following = parts[k + 1] if k + 1 < len(parts) else None

@@ -1,4 +1,4 @@
-"""Inline content written at one rung of the ladder."""
+"""Write inline content at one escape level."""
 
 import re
 from collections.abc import Sequence
@@ -6,40 +6,40 @@ from collections.abc import Sequence
 from heapsyncd.ids import is_ulid
 from heapsyncd.markdown import escaping as esc
 from heapsyncd.markdown.links import Links
-from heapsyncd.markdown.style import SOFT, Style
+from heapsyncd.markdown.style import SOFT_SPACE, Style
 from heapsyncd.markdown.write.delimiters import Delimiter, join
 from heapsyncd.tree import Atom, Inline, Mark, Text
 
 GUARD = "<u></u>"
-"""At the start of a line, before what would open an HTML block there; reads as nothing."""
+"""Put at the start of a line before what would open an HTML block. Reads as nothing."""
 _AUTOLINK = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>\x00-\x20]*")
-_NO_NAME = re.compile(r"[\[\]|\\\n\r\t\0]")
+_NOT_IN_NAME = re.compile(r"[\[\]|\\\n\r\t\0]")
 _NEVER_FIRST = re.compile(r"[-+*=>#|~`<:\d\\]")
 
 
-class SpanWriter:
-    """Writes one block's inline content.
+class InlineWriter:
+    """Writes the inline content of one block.
 
     Args:
         links: for mentions.
-        style: delimiters.
-        rung: see ``escaping``.
-        flat: no newline may stand in it (a heading, a cell).
-        in_table: pipes are escaped.
+        style: the notation.
+        escape_level: see ``escaping``.
+        flat: whether newlines are forbidden (in a heading or a cell).
+        in_table: whether pipes must be escaped.
     """
 
     def __init__(
         self,
         links: Links,
         style: Style,
-        rung: int,
+        escape_level: int,
         *,
         flat: bool = False,
         in_table: bool = False,
     ) -> None:
         self._links = links
         self._style = style
-        self._rung = rung
+        self._rung = escape_level
         self._flat = flat
         self._in_table = in_table
         self._delimiters = {
@@ -59,18 +59,18 @@ class SpanWriter:
         before: str = "",
         after: str = "",
     ) -> str:
-        """The items as text.
+        """Return the items as text.
 
         Args:
-            items: a block's content, or a part of it.
-            base: the marks that already lie on all of it.
-            before: the character before it on its line, '' when it begins the line.
-            after: the character that follows in the block, '' when it is the last.
+            items: the content of a block, or a part of it.
+            base: marks that already apply to all of it.
+            before: the character before it on its line, '' at the start of the line.
+            after: the character after it in the block, '' at the end of the block.
         """
         self._out = []
         self._before, self._after = before, after
         self._group(list(items), frozenset(base))
-        return join(self._out, before, after, always=self._rung == esc.RUNGS - 1)
+        return join(self._out, before, after, always=self._rung == esc.ESCAPE_LEVELS - 1)
 
     def _at_line_start(self) -> bool:
         if not self._out:
@@ -79,7 +79,10 @@ class SpanWriter:
         return isinstance(last, str) and last.endswith("\n")
 
     def _group(self, items: list[Inline], opened: frozenset[Mark]) -> None:
-        """Write the items; where marks begin, the one that reaches furthest goes outermost."""
+        """Write items.
+
+        Of the marks that begin at an item, the longest one becomes the outermost.
+        """
         i = breaks_end = 0
         while i < len(items):
             item = items[i]
@@ -123,10 +126,10 @@ class SpanWriter:
         target = esc.destination(mark.href, mark.title)
         self._out.append("[")
         self._group(items, opened)
-        self._out.append(f"]({esc.pipes(target) if self._in_table else target})")
+        self._out.append(f"]({esc.escape_pipes(target) if self._in_table else target})")
 
     def _is_autolink(self, mark: Mark, items: list[Inline]) -> bool:
-        """Whether the link is its own address, which then stands for itself."""
+        """Return whether the link's text is its own address, so that ``<address>`` says both."""
         if mark.title or len(items) != 1 or self._rung > 1:
             return False
         text = _autolink_text(items)
@@ -135,21 +138,21 @@ class SpanWriter:
     def _text(self, item: Text, items: list[Inline], i: int) -> None:
         if any(m.kind == "code" for m in item.marks):
             code = esc.code_span(item.text)
-            self._out.append(esc.pipes(code) if self._in_table else code)
+            self._out.append(esc.escape_pipes(code) if self._in_table else code)
             return
         text = esc.escape(item.text, self._rung)
         if self._rung >= 3:
-            # Only beside a delimiter or at the block's end does whitespace need this.
-            text = esc.edges(text, left=i == 0, right=i == len(items) - 1)
+            # Whitespace needs this only beside a delimiter or at the end of the block.
+            text = esc.escape_edges(text, left=i == 0, right=i == len(items) - 1)
         if self._at_line_start():
-            text = esc.line_start(text, self._rung)
+            text = esc.escape_line_start(text, self._rung)
             if text.startswith("\ufeff"):
                 text = f"&#xFEFF;{text[1:]}"
         if self._in_table:
-            text = esc.pipes(text)
+            text = esc.escape_pipes(text)
         if self._style.width and not self._flat:
-            # Beside other whitespace a line might come out blank.
-            text = re.sub(r"(?<!\s) (?!\s)", SOFT, text)
+            # A break beside other whitespace could leave a blank line.
+            text = re.sub(r"(?<!\s) (?!\s)", SOFT_SPACE, text)
         self._out.append(text)
 
     def _atom(self, atom: Atom, follower: Inline | None) -> None:
@@ -160,16 +163,19 @@ class SpanWriter:
                 self._out.append(GUARD)
             self._out.append(f"<!--{atom.get('label')}:{atom.get('digest')}-->")
         elif atom.kind == "image":
-            alt = esc.entities(esc.escape(str(atom.get("alt") or ""), self._rung), _LINE_ENDS)
+            alt = esc.to_entities(esc.escape(str(atom.get("alt") or ""), self._rung), _LINE_ENDS)
             source = str(atom.get("src") or "")
             target = esc.destination(source, str(atom.get("title") or ""))
             text = f"![{alt}]({target})"
-            self._out.append(esc.pipes(text) if self._in_table else text)
+            self._out.append(esc.escape_pipes(text) if self._in_table else text)
         else:
             self._mention(atom)
 
     def _break(self, follower: Inline | None) -> None:
-        """A newline where one can stand, else a tag; ``follower`` comes after the breaks."""
+        """Write a hard break as a newline where one is possible, else as a tag.
+
+        ``follower`` is the item after this and any further breaks.
+        """
         is_last = follower is None and not self._after
         is_comment = isinstance(follower, Atom) and follower.kind == "opaque"
         if self._flat or is_last or is_comment:
@@ -184,18 +190,18 @@ class SpanWriter:
     def _mention(self, atom: Atom) -> None:
         block = str(atom.get("id"))
         name = self._links.name_of(block)
-        if name is None or is_ulid(name) or _NO_NAME.search(name):
+        if name is None or is_ulid(name) or _NOT_IN_NAME.search(name):
             name = block
         name = name if name == block or self._links.block_of(name) == block else block
         label = atom.get("label")
         if label is None:
             self._out.append(f"[[{name}]]")
             return
-        # Backslashes count for nothing at a label's start: entities throughout.
-        text = esc.entities(str(label), _LABEL if self._rung else _LINE_ENDS)
+        # A backslash at the start of a label is not an escape, so entities are used throughout.
+        text = esc.to_entities(str(label), _LABEL if self._rung else _LINE_ENDS)
         pipe = "|"
         if self._in_table:
-            pipe, text = "\\|", esc.pipes(text)
+            pipe, text = "\\|", esc.escape_pipes(text)
         self._out.append(f"[[{name}{pipe}{text}]]")
 
 
@@ -204,7 +210,7 @@ _LABEL = re.compile(r"[\n\r\\`*_\[\]<&~|!]")
 
 
 def _reach(items: list[Inline], i: int, mark: Mark) -> int:
-    """The end of the items from ``i`` on that lie under the mark; breaks between them do too."""
+    """Return the end of the items from ``i`` on that carry the mark, with breaks between."""
     end = i
     for k in range(i, len(items)):
         item = items[k]
@@ -222,6 +228,7 @@ def _is_break(item: Inline) -> bool:
 
 
 def _autolink_text(items: list[Inline]) -> str:
+    """Return the text of an item that carries only the link's mark, else ''."""
     item = items[0]
     if isinstance(item, Text) and len(item.marks) == 1:
         return item.text
@@ -229,13 +236,13 @@ def _autolink_text(items: list[Inline]) -> str:
 
 
 def wrap(text: str, width: int | None) -> str:
-    """Turn the soft spaces into newlines or spaces so that lines keep to the width."""
+    """Replace soft spaces by newlines or spaces so that lines fit the width."""
     if width is None:
         return text
     lines = []
     for paragraph in text.split("\n"):
         line = ""
-        for k, word in enumerate(paragraph.split(SOFT)):
+        for k, word in enumerate(paragraph.split(SOFT_SPACE)):
             if k and len(line) + 1 + len(word) > width and not _NEVER_FIRST.match(word):
                 lines.append(line)
                 line = word

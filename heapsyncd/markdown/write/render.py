@@ -1,90 +1,95 @@
-"""A tree to a body: ``R``, verified by reading the result back.
+"""Write a tree as a body (``R`` in the laws of ``README.md``) and verify the result.
 
-First everything is written as plainly as it looks safe. What can't be misread (``safe_text``) is
-done then; the rest is parsed, and where it does not read as the tree the blocks in question climb
-the ladder of ``escaping``.
+Everything is first written as plainly as looks safe. What cannot be misread (``safe_text``) needs
+no check. The rest is parsed, and where it does not read as the tree, the blocks concerned are
+written at higher escape levels.
 """
 
 from collections.abc import Iterator, Sequence
 
 from heapsyncd.diff import equal_ends
-from heapsyncd.markdown.escaping import RUNGS
+from heapsyncd.markdown.escaping import ESCAPE_LEVELS
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.markdown.style import DEFAULT, Style
-from heapsyncd.markdown.write.blocks import Top, Writer
+from heapsyncd.markdown.write.blocks import Writer, WrittenBlock
 from heapsyncd.tree import Block
 
 __all__ = ["DEFAULT", "Style", "render"]
 
 
 def render(tree: Block, links: Links, style: Style = DEFAULT, *, tail: str = "") -> str:
-    """Write a document.
+    """Write a tree as a body.
 
     Args:
-        tree: canonical.
+        tree: a canonical document.
         links: for mentions and files.
-        style: the choices.
-        tail: link definitions to stand at the end, as they are.
+        style: the notation.
+        tail: link definitions to append unchanged.
 
     Returns:
-        The body, ending with one newline, '' for an empty tree. ``parse`` reads it back as the
-        same tree for every canonical tree of at most ``MAX_DEPTH`` containers one in another.
+        The body, ending with one newline; '' for an empty tree. ``parse`` reads it as the same
+        tree for every canonical tree that is at most ``MAX_DEPTH`` containers deep.
     """
     writer = Writer(links, style)
     text = ""
-    for attempt in range(RUNGS + 3):
+    for attempt in range(ESCAPE_LEVELS + 3):
         lines = [line + style.newline for line in writer.blocks(tree.children)]
         text = "".join(lines) + tail
-        if not tail and _reads(lines, writer.tops, tree.children, links):
+        if not tail and _reads_back(lines, writer.written, tree.children, links):
             break
         read = parse(text, links)
         if read == tree:
             break
-        _learn(writer, tree, read, attempt)
+        _escalate(writer, tree, read, attempt)
     return text
 
 
-def _reads(
-    lines: Sequence[str], tops: Sequence[Top], blocks: Sequence[Block], links: Links
+def _reads_back(
+    lines: Sequence[str], written: Sequence[WrittenBlock], blocks: Sequence[Block], links: Links
 ) -> bool:
-    """Whether lines read as their blocks: those that can be misread are read, each with the block
-    before it and the one behind, which can't be and so keep what is wrong from going any further.
+    """Return whether lines read as their blocks. Only blocks that can be misread are parsed.
+
+    Each is parsed with the blocks before and after it. Those cannot be misread and so stop an
+    error from reaching further.
     """
     start = 0
-    while start < len(tops):
-        if tops[start].is_sure:
+    while start < len(written):
+        if written[start].is_safe:
             start += 1
             continue
         stop = start + 1
-        while stop < len(tops) and not (tops[stop].is_sure and tops[stop - 1].is_sure):
+        while stop < len(written) and not (written[stop].is_safe and written[stop - 1].is_safe):
             stop += 1
         first = max(start - 1, 0)
-        end = tops[stop].line if stop < len(tops) else len(lines)
-        if parse("".join(lines[tops[first].line : end]), links).children != blocks[first:stop]:
+        end = written[stop].line if stop < len(written) else len(lines)
+        if parse("".join(lines[written[first].line : end]), links).children != blocks[first:stop]:
             return False
         start = stop
     return True
 
 
-def _learn(writer: Writer, tree: Block, read: Block, attempt: int) -> None:
-    """What to do otherwise next time: check each leaf, then climb where the result differs."""
+def _escalate(writer: Writer, tree: Block, read: Block, attempt: int) -> None:
+    """Choose what to write differently on the next attempt.
+
+    The first time, check each leaf. Then raise the escape level where the result differs.
+    """
     if not writer.checked:
         writer.checked = True
         return
     wanted, got = tree.children, read.children
     first, last = equal_ends(wanted, got)
-    writer.filled = writer.filled or (attempt > 1 and len(wanted) != len(got))
-    # The block before may have swallowed the first one that differs.
+    writer.fill_empty_items = writer.fill_empty_items or (attempt > 1 and len(wanted) != len(got))
+    # The first block that differs may have been read as part of the one before.
     for k in range(max(first - 1, 0), len(wanted) - last):
         same_place = got[k] if len(got) == len(wanted) else None
         for leaf, is_alone in _differing(wanted[k], same_place):
-            writer.insist(leaf, attempt)
-            writer.filled = writer.filled or (attempt > 1 and not is_alone)
+            writer.require_escape_level(leaf, attempt)
+            writer.fill_empty_items = writer.fill_empty_items or (attempt > 1 and not is_alone)
 
 
 def _differing(wanted: Block, got: Block | None) -> Iterator[tuple[Block, bool]]:
-    """The leaves that read wrong; with True where only the leaf does, not what is around it."""
+    """Yield the leaves that are read wrongly, with True if everything around the leaf is right."""
     todo = [(wanted, got)]
     while todo:
         a, b = todo.pop()

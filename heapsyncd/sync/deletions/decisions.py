@@ -1,4 +1,4 @@
-"""What is held of an account's deletions, and what a person decides on it."""
+"""List an account's held deletions, and store what a person decides on them."""
 
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -9,25 +9,31 @@ from heapsyncd.database import Database, Tx
 from heapsyncd.errors import HeapsyncdError
 
 
-async def ask(db: Database, folder: Path, decision: str | None = None) -> list[dict[str, Any]]:
-    """What is held of each heap, after a decision on all of it has been written down, if any.
+async def held_deletions(
+    db: Database, folder: Path, decision: str | None = None
+) -> list[dict[str, Any]]:
+    """Store a decision on all held deletions, if given, and return what each heap holds.
 
-    The decision is durable: a mirror carries it out when it next looks, a later one when none
-    runs now.
+    The decision is durable: a running daemon carries it out in its next pass, otherwise the next
+    one to start does.
 
     Args:
         db: the account's cache.
         folder: the account's folder.
-        decision: ``confirm``, ``undo``, or None to ask only.
+        decision: ``confirm`` or ``undo``; None only lists.
+
+    Returns:
+        The heaps with held deletions, as in ``deletions --json``.
 
     Raises:
-        HeapsyncdError: an unknown decision.
+        HeapsyncdError: the decision is unknown.
     """
     if decision is None:
         return await db.read(lambda tx: _listed(tx, folder))
     if decision not in get_args(Decision):
         raise HeapsyncdError(
-            f"{decision} is no decision on deletions; is the daemon an older one?"
+            f"The daemon does not know the decision {decision!r} on deletions. Is it an older"
+            " version? Restart it."
         )
     return await db.write(lambda tx: _decided(tx, folder, cast("Decision", decision)))
 
@@ -39,7 +45,7 @@ def _decided(tx: Tx, folder: Path, decision: Decision) -> list[dict[str, Any]]:
 
 
 def _listed(tx: Tx, folder: Path) -> list[dict[str, Any]]:
-    """The heaps that hold something, as in ``deletions --json``."""
+    """Return the heaps that hold deletions, as in ``deletions --json``."""
     found = []
     for row in heaps.load_all(tx):
         held = holds.of_heap(tx, row.id)

@@ -1,8 +1,8 @@
-"""The brakes in action: deletions held, released, confirmed and undone.
+"""Hold mass deletions, and release, confirm or undo them.
 
-A hold is durable. While it stands, entries and files stay as they are, nothing is sent or removed,
-and what else is deleted joins it. It ends by a person's word, or by itself: the file comes back,
-the server restores the block, or both sides turn out to have deleted it.
+A hold is durable. While it exists, entries and files stay as they are, nothing is sent or removed,
+and further deletions join it. A hold ends by a person's decision, or by itself: the file
+reappears, the server restores the block, or both sides turn out to have deleted it.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ from heapsyncd.sync.heap.limits import WINDOW_MS, brakes
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.layout.attachments import here
-from heapsyncd.sync.layout.placement import remove
+from heapsyncd.sync.layout.attachments import is_present
+from heapsyncd.sync.layout.placement import remove_deleted
 from heapsyncd.sync.merge import review_notices
 
 log = structlog.get_logger()
@@ -38,30 +38,34 @@ log = structlog.get_logger()
 
 
 async def vanished(heap: HeapContext, gone: Sequence[EntryRow]) -> None:
-    """Files that are gone from the folder: deleted, or held when they are too many."""
-    # One hold of the lock: an edit that is received after the look at what others wrote finds the
-    # deletion, and wins over it there.
+    """Delete the blocks of missing files; if there are too many, hold the deletions."""
+    # One critical section: an edit received after the check for unseen edits meets the deletion
+    # in the document, and wins over it there.
     async with heap.lock:
-        known = [e for e in gone if e.path in heap.index.entries and e.path not in heap.held_up]
-        known = await _without_unseen(heap, known)
-        # What the server deleted itself needs nobody's word.
+        known = [e for e in gone if e.path in heap.index.entries and e.path not in heap.holds.up]
+        known = await _without_unseen_edits(heap, known)
+        # Blocks that the server deleted too need no confirmation.
         live = [e for e in known if heap.index.is_live(e.block_id)]
         paths = [e.path for e in live if e.role != "folder"]
-        if live and await _stopped(heap, "up", paths, len(paths)):
+        if live and await _exceeds_limit(heap, "up", paths, len(paths)):
             await _hold(heap, "up", live)
             known = [e for e in known if e not in live]
         await moves.vanished(heap, known)
 
 
-async def _without_unseen(heap: HeapContext, gone: Sequence[EntryRow]) -> list[EntryRow]:
-    """The rows that are to go. What others edited, and has not stood in its file yet, comes
-    back, with the folders it stands in and its attachments: an edit wins over a deletion.
+async def _without_unseen_edits(heap: HeapContext, gone: Sequence[EntryRow]) -> list[EntryRow]:
+    """Return the entries that may be deleted; the others are restored.
+
+    A note with a remote edit that was never in its file is restored, with its folders and
+    attachments: an edit wins over a deletion.
     """
     notes = [e for e in gone if e.role == "note" and heap.index.is_live(e.block_id)]
-    newer = await heap.db.read(lambda tx: [(e, n) for e in notes if (n := _newer(tx, e))])
-    unseen = [e for e, (shown, now) in newer if await offload(_says_more, e.path, shown, now)]
-    # A content that has a newer version, which has not arrived.
-    unseen += [e for e in gone if e.role == "file" and e.digest is not None and not here(e)]
+    newer = await heap.db.read(lambda tx: [(e, n) for e in notes if (n := _unseen_update(tx, e))])
+    unseen = [
+        e for e, (shown, now) in newer if await offload(_differs_from_file, e.path, shown, now)
+    ]
+    # A file whose newer version was not downloaded yet.
+    unseen += [e for e in gone if e.role == "file" and e.digest is not None and not is_present(e)]
     if not unseen:
         return list(gone)
     blocks_back = {e.block_id for e in unseen}
@@ -82,9 +86,10 @@ async def _without_unseen(heap: HeapContext, gone: Sequence[EntryRow]) -> list[E
     return [e for e in gone if e not in back]
 
 
-def _newer(tx: Tx, entry: EntryRow) -> tuple[list[bytes], list[bytes]] | None:
-    """The updates of the state that a file shows and of the one the server has, if the file was
-    not written since.
+def _unseen_update(tx: Tx, entry: EntryRow) -> tuple[list[bytes], list[bytes]] | None:
+    """Return the updates of the state that a file shows, and those of the newest state.
+
+    None if the file shows everything that came from the server.
     """
     state, base = blocks.get(tx, entry.block_id), renditions.newest(tx, entry.block_id)
     if state is None or not state.stale or base is None or base.seq is None:
@@ -96,9 +101,10 @@ def _newer(tx: Tx, entry: EntryRow) -> tuple[list[bytes], list[bytes]] | None:
     return [*shown, *([base.extra] if base.extra else [])], [r.data for r in log_rows]
 
 
-def _says_more(path: str, shown: Sequence[bytes], now: Sequence[bytes]) -> bool:
-    """Whether a document came to say something that its file does not say; the title that a new
-    one got from its file's name is nothing new.
+def _differs_from_file(path: str, shown: Sequence[bytes], now: Sequence[bytes]) -> bool:
+    """Return whether a document has something that its file does not show.
+
+    A title that a new note got from its file's name does not count.
     """
     try:
         before, after = Replica.load(shown), Replica.load(now)
@@ -111,26 +117,31 @@ def _says_more(path: str, shown: Sequence[bytes], now: Sequence[bytes]) -> bool:
         return True
 
 
-async def removable(heap: HeapContext, gone: Sequence[BlockState]) -> list[BlockState]:
-    """Those of the blocks the server deleted whose files may go; the others are held.
+async def allowed_removals(heap: HeapContext, gone: Sequence[BlockState]) -> list[BlockState]:
+    """Return the blocks, of those the server deleted, whose files may be removed; hold the others.
 
-    The caller has the lock.
+    Hold the heap's lock.
     """
     at = {s.id: heap.index.path_of[s.id] for s in gone if s.id in heap.index.path_of}
-    rows = [heap.index.entries[p] for p in at.values() if p not in heap.held_up]
+    rows = [heap.index.entries[p] for p in at.values() if p not in heap.holds.up]
     if not rows:
         return list(gone)
     doomed = await heap.db.read(lambda tx: holds.doomed(tx, heap.id))
     paths = [e.path for e in rows if e.role != "folder"]
-    if not await _stopped(heap, "down", paths, doomed):
+    if not await _exceeds_limit(heap, "down", paths, doomed):
         return list(gone)
     await _hold(heap, "down", rows)
     held = {e.block_id for e in rows}
     return [s for s in gone if s.id not in held]
 
 
-async def take_deleted_away(heap: HeapContext, look_at: set[str]) -> None:
-    """Take away the files of blocks that the server deleted."""
+async def remove_deleted_files(heap: HeapContext, rescan: set[str]) -> None:
+    """Remove the files of all blocks that the server deleted. Hold the heap's lock.
+
+    Args:
+        heap: the heap.
+        rescan: receives the paths of files that were changed meanwhile.
+    """
     at = heap.index.path_of
     doomed = [b for b, p in at.items() if not heap.index.is_live(b) and not heap.hides(p, b)]
     if not doomed:
@@ -138,15 +149,15 @@ async def take_deleted_away(heap: HeapContext, look_at: set[str]) -> None:
     found = await heap.db.read(lambda tx: [blocks.get(tx, b) for b in doomed])
     gone = [s for s in found if s is not None and s.stale and s.deleted_at_ms is not None]
     if gone:
-        await remove(heap, await removable(heap, gone), look_at)
+        await remove_deleted(heap, await allowed_removals(heap, gone), rescan)
 
 
-async def _stopped(
+async def _exceeds_limit(
     heap: HeapContext, direction: Direction, paths: Sequence[str], count: int
 ) -> bool:
-    """Whether deletions are to be held; if not, they count for the next ones."""
+    """Return whether deletions have to be held; if not, count them for later checks."""
     size = heap.index.files()
-    standing = bool(heap.held_up if direction == "up" else heap.held_down)
+    standing = bool(heap.holds.up if direction == "up" else heap.holds.down)
     now = now_ms()
 
     def weigh(tx: Tx) -> bool:
@@ -170,51 +181,51 @@ async def _hold(heap: HeapContext, direction: Direction, rows: Sequence[EntryRow
         return held
 
     for hold in await heap.db.write(store):
-        heap.hold(hold)
+        heap.holds.add(hold)
     log.warning("deletions held", heap=heap.report.title, direction=direction, count=len(rows))
 
 
-async def settle(heap: HeapContext, present: Collection[str] = ()) -> None:
-    """End the holds that nobody has to decide on any more.
+async def release_obsolete(heap: HeapContext, present: Collection[str] = ()) -> None:
+    """End the holds that need no decision any more.
 
     Args:
         heap: the heap.
-        present: paths that were seen in the folder just now.
+        present: paths that the scan found.
     """
-    over = [h for p, h in heap.held_up.items() if p in present or p not in heap.index.entries] + [
+    over = [h for p, h in heap.holds.up.items() if p in present or p not in heap.index.entries] + [
         h
-        for i, h in heap.held_down.items()
+        for i, h in heap.holds.down.items()
         if heap.index.is_live(i) or i not in heap.index.path_of
     ]
-    await heap.release(over)
+    await heap.release_holds(over)
 
 
 # ---- carrying out -----------------------------------------------------------------------------
 
 
-async def carry_out(heap: HeapContext, look_at: set[str]) -> bool:
-    """Do what a person decided on held deletions; whether there was anything.
+async def carry_out(heap: HeapContext, rescan: set[str]) -> bool:
+    """Carry out a person's decisions on held deletions; return whether there were any.
 
-    Done before the holds are released: after a kill in between it is done again, which changes
+    The holds are released last: after a kill in between, everything is done again, which changes
     nothing.
 
     Args:
         heap: the heap.
-        look_at: gets the paths whose files are there again.
+        rescan: receives the paths whose files reappeared.
     """
-    if not heap.held_up and not heap.held_down:
+    if not heap.holds.up and not heap.holds.down:
         return False
     decided = [h for h in await heap.db.read(lambda tx: holds.of_heap(tx, heap.id)) if h.decision]
     if not decided:
         return False
     down = [h for h in decided if h.direction == "down"]
-    async with heap.lock:  # as in ``vanished``
-        up = await _still_gone(heap, [h for h in decided if h.direction == "up"], look_at)
+    async with heap.lock:  # one critical section, as in ``vanished``
+        up = await _still_gone(heap, [h for h in decided if h.direction == "up"], rescan)
         back = await _to_bring_back(heap, up)
         await _bring_back(heap, _rows(heap, back))
         await moves.vanished(heap, _rows(heap, [h for h in up if h not in back]))
-    await _remove(heap, [h for h in down if h.decision == "confirm"], look_at)
-    kept = await _restore(heap, [h for h in down if h.decision == "undo"])
+    await _remove_files(heap, [h for h in down if h.decision == "confirm"], rescan)
+    kept = await _restore_blocks(heap, [h for h in down if h.decision == "undo"])
 
     def forget(tx: Tx) -> None:
         for direction in {h.direction for h in decided}:
@@ -223,25 +234,26 @@ async def carry_out(heap: HeapContext, look_at: set[str]) -> bool:
         holds.add(tx, heap.id, [replace(h, decision=None) for h in kept])
 
     await heap.db.write(forget)
-    await heap.release([h for h in decided if h not in kept])
+    await heap.release_holds([h for h in decided if h not in kept])
     log.info("held deletions decided", heap=heap.report.title, count=len(decided))
     return True
 
 
-async def _still_gone(heap: HeapContext, held: Sequence[Hold], look_at: set[str]) -> list[Hold]:
-    """Those whose files have not come back by themselves."""
+async def _still_gone(heap: HeapContext, held: Sequence[Hold], rescan: set[str]) -> list[Hold]:
+    """Return the holds whose files have not reappeared."""
     gone = []
     for hold in held:
         if await heap.disk.stat(hold.path) is None:
             gone.append(hold)
         else:
-            look_at.add(hold.path)
+            rescan.add(hold.path)
     return gone
 
 
 async def _to_bring_back(heap: HeapContext, up: Sequence[Hold]) -> list[Hold]:
-    """Those to be undone, and those that somebody wrote to since (an edit wins over a deletion),
-    with the folders they stand in.
+    """Return the holds to undo, with the folders of their files.
+
+    These are the undone ones, and notes that somebody edited since (an edit wins over a deletion).
     """
     back = {
         h.path: h
@@ -254,14 +266,15 @@ async def _to_bring_back(heap: HeapContext, up: Sequence[Hold]) -> list[Hold]:
 
 
 def _rows(heap: HeapContext, held: Iterable[Hold]) -> list[EntryRow]:
-    """Their entries, what is in a directory before it."""
+    """Return the entries of holds, a directory after what is in it."""
     rows = [heap.index.entries[h.path] for h in held if h.path in heap.index.entries]
     return sorted(rows, key=lambda e: (-e.path.count("/"), e.path))
 
 
 async def _bring_back(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
-    """Let files be written again where they stood: notes from their renditions, other files by
-    downloading them. The caller holds the lock.
+    """Have files written again at their paths. Hold the heap's lock.
+
+    Notes are written from their documents, other files are downloaded.
     """
     fresh = []
     for row in sorted(rows, key=lambda e: (e.path.count("/"), e.path)):
@@ -269,8 +282,8 @@ async def _bring_back(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
             fresh.append(stamped(row, await heap.disk.make_dir(row.path), None))
             continue
         todo: Todo | None = None if row.role == "note" or row.todo == "upload" else "download"
-        blank = EntryRow(row.path, row.block_id, row.role, row.key, row.size)
-        # Without stamps it is not missed, and publishing writes it.
+        blank = EntryRow(row.path, row.block_id, row.role, row.key, awaited_size=row.size)
+        # Without stamps the file does not count as missing, and is published.
         fresh.append(replace(blank, digest=row.digest, todo=todo))
 
     def store(change: Change) -> None:
@@ -279,29 +292,32 @@ async def _bring_back(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
             change.update(row.block_id, stale=1)
 
     await heap.store(store)
-    heap.to_publish.set()
-    heap.to_transfer.set()
+    heap.wake.publish.set()
+    heap.wake.transfer.set()
 
 
-async def _remove(heap: HeapContext, held: Sequence[Hold], look_at: set[str]) -> None:
-    """Take away the files of blocks the server deleted."""
+async def _remove_files(heap: HeapContext, held: Sequence[Hold], rescan: set[str]) -> None:
+    """Remove the files of blocks that the server deleted."""
     states = [
         s
         for s in await heap.db.read(lambda tx: [blocks.get(tx, h.block_id) for h in held])
         if s is not None and s.deleted_at_ms is not None
     ]
     async with heap.lock:
-        await remove(heap, states, look_at)
+        await remove_deleted(heap, states, rescan)
 
 
-async def _restore(heap: HeapContext, held: Sequence[Hold]) -> list[Hold]:
-    """Take blocks out of the server's trash; those that can't be (deleted for good) stay held."""
+async def _restore_blocks(heap: HeapContext, held: Sequence[Hold]) -> list[Hold]:
+    """Restore blocks from the server's trash; return the holds where that failed.
+
+    Those blocks were deleted permanently; their deletions stay held.
+    """
     for hold in held:
         async with heap.lock:
             try:
                 await edit_fields(heap, hold.block_id, Target(deleted_at_ms=None))
             except BlockError as error:
-                log.warning("not restored", block=hold.block_id, reason=str(error))
+                log.warning("could not restore", block=hold.block_id, reason=str(error))
         await asyncio.sleep(0)
     return [
         h for h in held if h.block_id in heap.index.path_of and not heap.index.is_live(h.block_id)

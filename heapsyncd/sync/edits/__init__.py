@@ -1,1 +1,1 @@
-"""A local change becomes an update of a document, stored in the cache."""
+"""Turn changes of the folder into updates of documents, and store them."""

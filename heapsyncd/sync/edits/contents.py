@@ -1,7 +1,7 @@
-"""Contents that changed in the folder: new files, new versions, attachments renamed and moved.
+"""Store changes of contents: new files, new versions, renamed and moved attachments.
 
-A new version takes the place of the one it was made from. One that was made from an older version
-than the document has by now takes no place: both are kept.
+A new version replaces the one it was made from. If the document has a newer one by now, both are
+kept.
 """
 
 import mimetypes
@@ -19,9 +19,8 @@ from heapsyncd.document.edit import Target
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError, FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
-from heapsyncd.model import FileEntry
+from heapsyncd.model import FileEntry, Stat
 from heapsyncd.sync.edits.create import insert_block, make_block
 from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.edits.note_saved import note_reread
@@ -30,13 +29,13 @@ from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_owner
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.layout.attachments import contents_of, here
+from heapsyncd.sync.layout.attachments import contents_of, is_present
 
 log = structlog.get_logger()
 
 
 async def files_of(heap: HeapContext, block: BlockId) -> tuple[FileEntry, ...]:
-    """A block's files_v0 entries as they are now; none of one that can't be read."""
+    """Return a block's files_v0 entries as they are now; none if its document cannot be read."""
 
     def read(tx: Tx) -> tuple[BlockState | None, list[bytes]]:
         return blocks.get(tx, block), [r.data for r in blocks.log(tx, block)]
@@ -44,18 +43,19 @@ async def files_of(heap: HeapContext, block: BlockId) -> tuple[FileEntry, ...]:
     state, updates = await heap.db.read(read)
     if state is None:
         return ()
-    # Not the replica in memory, which somebody who holds the lock may be changing.
+    # Not the shared replica: whoever holds the lock may be changing it.
     try:
         with heap.at_work.on(block):
             return await offload(lambda: Replica.load(updates).fields().files)
     except BlockError as error:
-        log.warning("files not known", block=block, reason=str(error))
+        log.warning("cannot read a block's files", block=block, reason=str(error))
         return ()
 
 
 async def _digest(heap: HeapContext, path: str) -> tuple[str, Stat] | None:
-    """A file's sha256 and stat; None when it can't be told now, which becomes a problem unless it
-    will be looked at again.
+    """Return a file's sha256 and stat; None if it cannot be read now.
+
+    That becomes a problem, unless the file will be scanned again anyway.
     """
     try:
         found = await heap.disk.digest(path)
@@ -65,14 +65,18 @@ async def _digest(heap: HeapContext, path: str) -> tuple[str, Stat] | None:
         heap.problems.found("read", path, error)
         return None
     except UnreadableFile:
-        return None  # another thing by now: the next look tells what
+        return None  # no file any more: the next scan says what it is
     heap.problems.clear(path, "read", "content")
     return found
 
 
-async def file_created(heap: HeapContext, found: Found, perhaps: Sequence[BlockId] = ()) -> None:
-    """A new file that is no note: an attachment of the note whose directory it is in, else a file
-    block; one of those it ``perhaps`` is, when that has this very content.
+async def file_created(
+    heap: HeapContext, found: Found, candidates: Sequence[BlockId] = ()
+) -> None:
+    """Store a new file that is no note.
+
+    It becomes an attachment of the note whose directory it is in, or the file of one of the
+    candidate blocks that has the same content, or a new file block. Takes the heap's lock.
     """
     digested = await _digest(heap, found.path)
     if digested is None:
@@ -82,28 +86,28 @@ async def file_created(heap: HeapContext, found: Found, perhaps: Sequence[BlockI
     async with heap.lock:
         known = heap.index.entries.get(found.path)
         if known is not None:
-            await _versioned(heap, known, file, stat)
+            await _store_version(heap, known, file, stat)
         elif (owner_path := assets_owner(found.path)) is not None:
-            await _attached(heap, found.path, owner_path, file, stat)
-        elif not await _recognised(heap, perhaps, found.path, file, stat):
-            await _file_block(heap, found.path, file, stat)
-    heap.to_push.set()
-    heap.to_transfer.set()
+            await _attach(heap, found.path, owner_path, file, stat)
+        elif not await _bind_to_block(heap, candidates, found.path, file, stat):
+            await _create_file_block(heap, found.path, file, stat)
+    heap.wake.push.set()
+    heap.wake.transfer.set()
 
 
-async def _recognised(
-    heap: HeapContext, perhaps: Sequence[BlockId], path: str, file: FileEntry, stat: Stat
+async def _bind_to_block(
+    heap: HeapContext, candidates: Sequence[BlockId], path: str, file: FileEntry, stat: Stat
 ) -> bool:
-    """Whether a file is the content of a block that has no file for it."""
-    for block in perhaps:
+    """Bind a file to a candidate block that lacks exactly this content; return whether it did."""
+    for block in candidates:
         have = contents_of(heap, block).get(file.key)
-        if have is not None and have.inode is not None:
+        if have is not None and have.stat is not None:
             continue
         if file.key not in {f.key for f in await files_of(heap, block)}:
             continue
         main: Role = "attachment" if block in heap.index.path_of else "file"
         role = main if have is None else have.role
-        _, row = await _merged(heap, EntryRow(path, block, role), file, stat)
+        _, row = await _entry_for(heap, EntryRow(path, block, role), file, stat)
         gone = [] if have is None else [have.path]
 
         def store(change: Change, row: EntryRow = row, gone: Sequence[str] = gone) -> None:
@@ -112,13 +116,13 @@ async def _recognised(
             change.update(row.block_id, stale=1)
 
         await heap.store(store)
-        heap.to_publish.set()
-        log.info("recognised", path=path, block=block)
+        heap.wake.publish.set()
+        log.info("file bound to an existing block", path=path, block=block)
         return True
     return False
 
 
-async def _file_block(heap: HeapContext, path: str, file: FileEntry, stat: Stat) -> None:
+async def _create_file_block(heap: HeapContext, path: str, file: FileEntry, stat: Stat) -> None:
     parent = heap.parent_of(path)
     tags = frozenset() if parent is None else frozenset({parent})
     target = Target(add_tags=tags, put_files=(file,))
@@ -145,32 +149,30 @@ def _file_entry(path: str, sha256: str, stat: Stat) -> FileEntry:
     )
 
 
-async def _attached(
+async def _attach(
     heap: HeapContext, path: str, owner_path: str, file: FileEntry, stat: Stat
 ) -> None:
     owner = heap.index.entries.get(owner_path)
     if owner is None or owner.role != "note":
-        reason = f"no note {owner_path} to attach it to; move it out of the .assets folder"
+        reason = f"there is no note {owner_path}; move the file out of the .assets folder"
         heap.problems.found("content", path, reason)
         return
     twin = contents_of(heap, owner.block_id).get(file.key)
-    if twin is not None and here(twin) and await heap.disk.stat(twin.path) is not None:
+    if twin is not None and is_present(twin) and await heap.disk.stat(twin.path) is not None:
         name = PurePosixPath(twin.path).name
-        reason = f"the same content is attached as {name} already; this copy is not synced"
+        reason = f"the same content is already attached as {name}; this copy is not synced"
         heap.problems.found("content", path, reason, "odd")
         return
-    file, row = await _merged(heap, EntryRow(path, owner.block_id, "attachment"), file, stat)
+    file, row = await _entry_for(heap, EntryRow(path, owner.block_id, "attachment"), file, stat)
     gone = [] if twin is None else [twin.path]
     await edit_fields(heap, owner.block_id, Target(put_files=(file,)), [row], gone)
     await note_reread(heap, owner_path)
 
 
-async def _merged(
+async def _entry_for(
     heap: HeapContext, row: EntryRow, file: FileEntry, stat: Stat
 ) -> tuple[FileEntry, EntryRow]:
-    """The entry of files_v0 for a content on the disk, and what is left to do for it: nothing when
-    the server has it.
-    """
+    """Return a content's files_v0 entry and its row; it is not sent if the server has it."""
     known = {f.key: f for f in await files_of(heap, row.block_id)}.get(file.key)
     uploaded = known is not None and known.is_uploaded
     if known is not None and row.role == "file":
@@ -181,7 +183,10 @@ async def _merged(
 
 
 async def content_changed(heap: HeapContext, row: EntryRow, stat: Stat) -> None:
-    """A file's stamps changed: when its content did too, it is a new version."""
+    """Store a new version if a file's content changed, else only its new stamps.
+
+    Takes the heap's lock.
+    """
     digested = await _digest(heap, row.path)
     if digested is None:
         return
@@ -194,17 +199,17 @@ async def content_changed(heap: HeapContext, row: EntryRow, stat: Stat) -> None:
             same = stamped(now, stat, now.digest)
             await heap.store(lambda change: change.save([same]))
             return
-        await _versioned(heap, now, _file_entry(row.path, hashed, stat), stat)
-    heap.to_transfer.set()
+        await _store_version(heap, now, _file_entry(row.path, hashed, stat), stat)
+    heap.wake.transfer.set()
 
 
-async def _versioned(heap: HeapContext, row: EntryRow, file: FileEntry, stat: Stat) -> None:
-    """A new content stands where an entry is."""
-    # Two contents may have swapped their names: what stands elsewhere by now is not given up.
+async def _store_version(heap: HeapContext, row: EntryRow, file: FileEntry, stat: Stat) -> None:
+    """Store a new content for an existing entry."""
+    # Two contents may have swapped names: keep one that is at another path now.
     elsewhere = heap.index.attachments.get(row.block_id, {}).get(row.key or "", row.path)
-    replaced = row.key != file.key and here(row) and elsewhere == row.path
+    replaced = row.key != file.key and is_present(row) and elsewhere == row.path
     drop = (row.key,) if row.key and replaced else ()
-    file, new = await _merged(heap, row, file, stat)
+    file, new = await _entry_for(heap, row, file, stat)
     await edit_fields(heap, row.block_id, Target(put_files=(file,), drop_files=drop), [new])
     note = heap.index.path_of.get(row.block_id)
     if row.role == "attachment" and note is not None and note.endswith(".md"):
@@ -212,9 +217,11 @@ async def _versioned(heap: HeapContext, row: EntryRow, file: FileEntry, stat: St
 
 
 async def content_moved(heap: HeapContext, entry: EntryRow, new: EntryRow) -> Found | None:
-    """A content stands elsewhere: renamed beside its note, or gone from its block. What it is to
-    become in its new place is up to ``file_created``, when the result is not None. The caller
-    holds the lock.
+    """Store the move of a content. Hold the heap's lock.
+
+    Returns:
+        None if it was renamed beside its note. Otherwise it left its block, and the caller passes
+            the result to ``file_created``.
     """
     owner = heap.index.entries.get(assets_owner(new.path) or "")
     file = {f.key: f for f in await files_of(heap, entry.block_id)}.get(entry.key or "")
@@ -227,4 +234,5 @@ async def content_moved(heap: HeapContext, entry: EntryRow, new: EntryRow) -> Fo
     else:
         target = Target(drop_files=(entry.key,) if entry.key else ())
     await edit_fields(heap, entry.block_id, target, [], [entry.path])
-    return Found(new.path, "file", new.inode or 0, new.device or 0, new.size or 0)
+    stat = new.stat or Stat(0, 0, 0, 0, 0)
+    return Found(new.path, "file", stat.inode, stat.device, stat.size)

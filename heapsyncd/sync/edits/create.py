@@ -1,6 +1,6 @@
-"""Blocks made on this device: new notes, and the rows and first updates of all kinds."""
+"""Create blocks on this device: new notes, and the rows and first updates of all kinds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -13,9 +13,10 @@ from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, new_block_id
-from heapsyncd.model import BlockKind
+from heapsyncd.model import BlockKind, Fields
+from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.edits.note_saved import judged
-from heapsyncd.sync.edits.saved_file import Saved, target_of
+from heapsyncd.sync.edits.saved_file import Head, SavedFile, target_of
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
@@ -32,17 +33,15 @@ from heapsyncd.sync.merge.note_text import (
     shown_files,
     signed,
 )
+from heapsyncd.tree import Block
 
 log = structlog.get_logger()
-
-CREATE_BATCH = 100
-"""New notes committed together."""
 
 
 def make_block(
     heap: HeapContext, kind: BlockKind, title: str, target: Target, block: BlockId | None = None
 ) -> tuple[BlockState, bytes | None, Replica]:
-    """A new block: its row, its first update (None when the document is empty) and its replica."""
+    """Return a new block's row, first update (None if its document is empty) and replica."""
     replica = Replica(heap.client_id)
     update = edit(replica, target).update
     state = BlockState(
@@ -69,37 +68,48 @@ def insert_block(
 
 
 @dataclass(frozen=True, slots=True)
-class _Fresh:
-    """A new note on its way into the cache."""
+class _Named:
+    """A new note with its block and its name, not read yet."""
 
-    saved: Saved
+    head: Head
+    state: BlockState
+    entry: EntryRow
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """A new note that is not stored yet."""
+
+    saved: SavedFile
     note: Note
     state: BlockState
     entry: EntryRow
     target: Target
     update: bytes | None = None
     mentions: frozenset[str] = frozenset()
-    live: Replica | None = None
     draft: Draft | None = None
-    """Its text with its id; None: publishing works it out."""
+    """Its text with the id in it; None: left to publishing."""
 
 
-async def notes_created(heap: HeapContext, saved: Sequence[Saved]) -> None:
-    """New files become new notes, and get their ids. Takes the lock.
+async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewTexts) -> None:
+    """Create notes from new files, and write their ids into the files.
 
-    All are named before any is read, so that links among them find each other.
+    All notes get their names before any is read, so that links among them are found. Takes the
+    heap's lock for one batch at a time: a batch is sent while the next is read.
     """
+    tags: dict[str, BlockState] = {}
     async with heap.lock:
-        tags: dict[str, BlockState] = {}
-        named = [_name(heap, s, tags) for s in saved]
-        fresh = [f for f in named if f is not None]
-        with heap.index.expecting({f.state.id: f.entry.path for f in fresh}):
-            for start in range(0, len(fresh), CREATE_BATCH):
-                await _create(heap, fresh[start : start + CREATE_BATCH], tags)
-    if saved:
-        heap.to_publish.set()
-        heap.to_push.set()
-        heap.to_follow.set()
+        named = [_name(heap, h, tags) for h in heads if h.path not in heap.index.entries]
+    with heap.index.expecting({n.state.id: n.entry.path for n in named}):
+        for some in batches(named, lambda n: n.head.stat.size):
+            by_path = {n.head.path: n for n in some}
+            saved = await texts.of(by_path)
+            async with heap.lock:
+                fresh = [_with_text(heap, by_path[s.path], s, tags) for s in saved]
+                await _create(heap, [f for f in fresh if f is not None], tags)
+            heap.wake.publish.set()
+            heap.wake.push.set()
 
 
 async def _create(
@@ -108,37 +118,32 @@ async def _create(
     read = await offload(lambda: [_first_edit(heap, f) for f in batch])
     good = [f for f in read if isinstance(f, _Fresh)]
     drafts = [f.draft for f in good if f.draft is not None]
+    new_tags = [t for t in tags.values() if t.id not in heap.index.blocks]
 
     def store(change: Change) -> None:
-        _store_created(change, good, tags)
+        _store_created(change, good, new_tags)
         plan_texts(change.tx, drafts)
 
     await heap.store(store)
-    for fresh in good:
-        if fresh.live is not None:
-            heap.replicas.put(fresh.state.id, int(fresh.update is not None), fresh.live)
-    # What was changed meanwhile is found by publishing.
+    # Publishing finds the files that were changed meanwhile.
     await write_planned(heap, drafts, set())
     for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
         heap.problems.found("content", path, reason)
 
 
-def _name(heap: HeapContext, saved: Saved, tags: dict[str, BlockState]) -> _Fresh | None:
-    """Give a new file its block and its name; ``tags`` gets the new tag blocks, by title."""
-    if saved.path in heap.index.entries:
-        return None
-    note = judged(heap, saved)
-    if note is None:
-        return None
+def _name(
+    heap: HeapContext, head: Head, tags: dict[str, BlockState], block: BlockId | None = None
+) -> _Named:
+    """Assign a block and a name to a new file; ``tags`` receives new tag blocks by title."""
     known = {title: tag.id for title, tag in tags.items()}
-    target, new_tags = target_of(heap, front_change(None, note.front), known)
+    target, new_tags = target_of(heap, front_change(None, head.front), known)
     tags |= {tag.title: tag for tag in new_tags}
-    parent = heap.parent_of(saved.path)
+    parent = heap.parent_of(head.path)
     if parent is not None:
         target = replace(target, add_tags=target.add_tags | {parent})
-    title = note.front.title or PurePosixPath(saved.path).name.removesuffix(".md")
+    title = head.front.title or PurePosixPath(head.path).name.removesuffix(".md")
     state = BlockState(
-        new_block_id(),
+        block or new_block_id(),
         heap.id,
         "document",
         title=title,
@@ -146,12 +151,33 @@ def _name(heap: HeapContext, saved: Saved, tags: dict[str, BlockState]) -> _Fres
         born_here=True,
         stale=True,
     )
-    entry = stamped(EntryRow(saved.path, state.id, "note"), saved.stat, digest(saved.data))
-    return _Fresh(saved, note, state, entry, replace(target, title=None))
+    entry = stamped(EntryRow(head.path, state.id, "note"), head.stat, head.digest)
+    return _Named(head, state, entry, replace(target, title=None))
+
+
+def _with_text(
+    heap: HeapContext, named: _Named, saved: SavedFile, tags: dict[str, BlockState]
+) -> _Fresh | None:
+    """Return a named note with its text as it is now.
+
+    None if it is not text, has another id now, or its path is taken: the next scan finds it.
+    """
+    note = judged(heap, saved)
+    if note is None or saved.path in heap.index.entries:
+        return None
+    head = Head.of(saved, note)
+    if head.digest != named.head.digest:
+        if head.front.id != named.head.front.id:
+            heap.look_at_files()
+            return None
+        # Keep its block: links among the notes of this scan already point to it.
+        named = _name(heap, head, tags, named.state.id)
+    entry = stamped(named.entry, saved.stat, head.digest)
+    return _Fresh(saved, note, named.state, entry, named.target)
 
 
 def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
-    """The first update of a new note, or its path and what is wrong; runs in a thread."""
+    """Return a new note with its first update, or its path and the problem; runs in a thread."""
     links = NoteLinks(heap.index, None, aliases=True)
     live = Replica(heap.client_id)
     try:
@@ -159,26 +185,27 @@ def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
             Base(Note.of(b""), ()), fresh.note, live, (), links, heap.client_id, fresh.target
         )
     except BlockError as error:
-        return fresh.saved.path, f"this note could not be read: {error}"
+        return fresh.saved.path, f"this note cannot be read: {error}"
     state = replace(fresh.state, state_vector=live.state_vector())
-    fresh = replace(
-        fresh, state=state, update=reading.update, mentions=reading.mentions, live=live
-    )
-    return replace(fresh, draft=_draft(heap, fresh)) if reading.is_whole else fresh
+    fresh = replace(fresh, state=state, update=reading.update, mentions=reading.mentions)
+    if reading.is_whole:
+        fields = Fields("", tuple(sorted(fresh.target.add_tags)), ())
+        return replace(fresh, draft=_draft(heap, fresh, fields, reading.body))
+    return fresh
 
 
-def _draft(heap: HeapContext, fresh: _Fresh) -> Draft | None:
-    """The text of a file that shows its document, with the id in it; None where more than that is
-    to be written: attachments, or tags that are not known yet.
+def _draft(heap: HeapContext, fresh: _Fresh, fields: Fields, view: Block) -> Draft | None:
+    """Return the file's text with the id in it, if the file shows its document otherwise.
+
+    None if more has to be written: attachments, or tags that are not stored yet.
     """
-    assert fresh.live is not None
-    fields, view, state = fresh.live.fields(), fresh.live.view(), fresh.state
+    state = fresh.state
     known = all(t in heap.index.blocks for t in fields.tags)
     if not known or fields.files or shown_files(view):
         return None
     values = front_values(heap.index, state, fresh.saved.path, fields)
     if fresh.mentions:
-        # A link may stand under a former name.
+        # A link may use a former name.
         data = compose(fresh.note, view, values, NoteLinks(heap.index, state.id))
     else:
         data = signed(fresh.note, values)
@@ -188,10 +215,8 @@ def _draft(heap: HeapContext, fresh: _Fresh) -> Draft | None:
     )  # fmt: skip
 
 
-def _store_created(
-    change: Change, batch: Sequence[_Fresh], tags: Mapping[str, BlockState]
-) -> None:
-    for tag in tags.values():
+def _store_created(change: Change, batch: Sequence[_Fresh], tags: Iterable[BlockState]) -> None:
+    for tag in tags:
         change.insert(tag)
     for fresh in batch:
         insert_block(change, fresh.state, fresh.update, sorted(fresh.target.add_tags))

@@ -1,4 +1,4 @@
-"""Changes of what a block says beside its body: title, tags, files, deletion."""
+"""Change what a document has beside its body: title, tags, files, deletion."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,15 +7,18 @@ from pathlib import PurePosixPath
 import structlog
 
 from heapsyncd.cache import blocks, history, search
+from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.document.edit import Target, edit
+from heapsyncd.cache.history import Review
+from heapsyncd.document.edit import Target, edit, titled
 from heapsyncd.errors import BlockError
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
+from heapsyncd.model import Fields
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.layout.placement import name_changed
+from heapsyncd.sync.layout.placement import record_rename
 
 log = structlog.get_logger()
 
@@ -27,19 +30,21 @@ async def edit_fields(
     also: Sequence[EntryRow] = (),
     gone: Sequence[str] = (),
     *,
-    stood_at: EntryRow | None = None,
+    moved_from: EntryRow | None = None,
+    reviews: Sequence[Review] = (),
 ) -> None:
-    """Express a change of title, tags, files or deletion, together with the entries it goes with.
+    """Express and store a change of a document as it is now, together with entries.
 
-    The caller holds the lock.
+    Hold the heap's lock. A change other than the deletion itself restores a deleted block.
 
     Args:
         heap: the heap.
         block: the block.
         target: the change.
-        also: entries to be saved.
-        gone: paths to be forgotten.
-        stood_at: for a move, where it was.
+        also: entries to save.
+        gone: paths to remove.
+        moved_from: for a move, the entry before it.
+        reviews: notices, kept with the text that is in the note's file.
     """
     state, updates = await heap.db.read(
         lambda tx: (blocks.get(tx, block), [r.data for r in blocks.log(tx, block)])
@@ -65,8 +70,8 @@ async def edit_fields(
                 values["title"] = target.title
         change.remove(gone)
         change.save(also)
-        if stood_at is not None:
-            name_changed(change, aliases, stood_at)
+        if moved_from is not None:
+            record_rename(change, aliases, moved_from)
         if target.deleted_at_ms is not None and isinstance(target.deleted_at_ms, int):
             if gone:
                 history.retire(tx, heap.id, block, gone[0], now_ms())
@@ -77,15 +82,51 @@ async def edit_fields(
                 history.revive(tx, block, now_ms())
             values["stale"] = 1
         change.update(block, **values)
+        at = heap.index.path_of.get(block)
+        history.keep_reviews_of_file(tx, heap.id, block, at, now_ms(), reviews)
         return seq
 
     heap.replicas.put(block, await heap.store(store), live)
-    heap.to_push.set()
-    heap.to_publish.set()
+    heap.wake.push.set()
+    heap.wake.publish.set()
 
 
-async def bring_folders_back(heap: HeapContext, folder: BlockId | None) -> None:
-    """Take a folder, and those above it, out of the trash: a block in it comes back."""
+def first_title(
+    state: BlockState, rows: Sequence[LogRow], client_id: int
+) -> tuple[bytes, bytes] | None:
+    """Return the update that writes the row's title into a document that was created here.
+
+    Args:
+        state: the block's row.
+        rows: its log.
+        client_id: the author id of the edit.
+
+    Returns:
+        The update, and the document's state vector with it; None if the document has to be loaded.
+    """
+    log, vector = [r.data for r in rows if r.local], state.state_vector
+    if vector is None or not state.title or len(log) < len(rows):
+        return None
+    return titled(log, vector, state.title, client_id)
+
+
+def own_target(state: BlockState, fields: Fields, *, wins: bool) -> Target:
+    """Return what we have to change in a document that just came from the server.
+
+    Args:
+        state: the block's row.
+        fields: of the document.
+        wins: an edit wins over its deletion.
+    """
+    target = Target(deleted_at_ms=None) if wins and fields.deleted_at_ms is not None else Target()
+    if state.born_here and not fields.title and state.title:
+        # The server knows the block now and its document has no title yet (PROTOCOL §4).
+        target = replace(target, title=state.title)
+    return target
+
+
+async def restore_folders(heap: HeapContext, folder: BlockId | None) -> None:
+    """Restore a deleted folder and its parents for a block in it. Hold the heap's lock."""
     above: list[BlockId] = []
     while folder is not None and folder not in above:
         above.append(folder)
@@ -96,11 +137,11 @@ async def bring_folders_back(heap: HeapContext, folder: BlockId | None) -> None:
             try:
                 await edit_fields(heap, block, Target(deleted_at_ms=None))
             except BlockError as error:
-                log.warning("its folder stays deleted", block=block, reason=str(error))
+                log.warning("could not restore a folder", block=block, reason=str(error))
 
 
 def move_target(heap: HeapContext, block: BlockId, kind: str, old_path: str, path: str) -> Target:
-    """What a move or rename on the disk asks of the document: its title, its folder."""
+    """Return what a move or rename on disk changes in the document: its title, its folder."""
     known = heap.index.blocks[block]
     target = Target()
     old_name, new_name = (
@@ -120,10 +161,12 @@ def move_target(heap: HeapContext, block: BlockId, kind: str, old_path: str, pat
 
 
 def _folder_before(heap: HeapContext, old_path: str, known: BlockId | None) -> BlockId | None:
-    """The folder a block was moved from. Its document may name another one by now: somebody moved
-    it on the server, and a mere new name here leaves that as it is.
+    """Return the folder a block was moved from on disk.
+
+    The document may name another folder: somebody moved the note on the server, which a mere
+    rename here does not change.
     """
     directory = str(PurePosixPath(old_path).parent)
     if directory != "." and heap.index.folder_at(directory) is None:
-        return known  # the directory itself is gone or has moved
+        return known  # the directory itself was deleted or moved
     return heap.parent_of(old_path)

@@ -1,4 +1,4 @@
-"""The folder's changes carried into the cache: moves, new folders and files, deletions, adoption.
+"""Store changes of paths: moves, new folders, deletions.
 
 Each is one transaction together with the entries it concerns; the push follows from the log.
 """
@@ -16,7 +16,6 @@ from heapsyncd.folder.disk import Moved as DiskMoved
 from heapsyncd.sync.edits.contents import content_moved, file_created
 from heapsyncd.sync.edits.create import insert_block, make_block
 from heapsyncd.sync.edits.fields import edit_fields, move_target
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.observed import Found, Moved
 from heapsyncd.sync.heap.paths import assets_of, assets_owner
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
@@ -26,9 +25,10 @@ log = structlog.get_logger()
 
 
 async def moved(heap: HeapContext, move: Moved) -> bool:
-    """An entry stands elsewhere: its title and folder follow; whether it was so.
+    """Store that an entry's file moved, with the new title and folder; return whether it did.
 
-    Of a note only the name is taken: its text is to be read when all have theirs.
+    A note's text is not read here: it is read when all new names are stored. Takes the heap's
+    lock.
     """
     entry, path = move.entry, move.path
     async with heap.lock:
@@ -42,13 +42,13 @@ async def moved(heap: HeapContext, move: Moved) -> bool:
         heap.problems.moved(entry.path, path)
         if entry.role == "note":
             heap.problems.moved(assets_of(entry.path), assets_of(path))
-            await _take_assets_along(heap, entry.path, path)
+            await _move_assets(heap, entry.path, path)
             below += heap.index.below(assets_of(entry.path))
-        shifted = {e.path: replace(e, path=_shift(e.path, entry, path)) for e in below}
-        present = {p: e for p, e in shifted.items() if await _came_along(heap, e)}
-        # An edit made together with the move is read next; until that is committed the stamps say
-        # that the file is not the one we knew.
-        known = stat_of(entry)
+        new_rows = {e.path: replace(e, path=_new_path(e.path, entry, path)) for e in below}
+        present = {p: e for p, e in new_rows.items() if await _was_moved(heap, e)}
+        # An edit made together with the move is read next: until then, the entry keeps the old
+        # stamps, so that the file counts as changed.
+        known = entry.stat
         same = entry.role == "folder" or (known is not None and stat.same_content(known))
         new = replace(stamped(entry, stat, entry.digest) if same else entry, path=path)
         rows = [new, *present.values()]
@@ -67,12 +67,12 @@ async def _block_moved(
     heap: HeapContext, old: EntryRow, new: EntryRow, rows: Sequence[EntryRow], gone: Sequence[str]
 ) -> None:
     target = move_target(heap, new.block_id, new.role, old.path, new.path)
-    await edit_fields(heap, new.block_id, target, rows, gone, stood_at=old)
+    await edit_fields(heap, new.block_id, target, rows, gone, moved_from=old)
     log.info("moved", old=old.path, new=new.path)
 
 
-async def _take_assets_along(heap: HeapContext, old: str, new: str) -> None:
-    """A user renamed a note: its attachments follow, unless they are on their way already."""
+async def _move_assets(heap: HeapContext, old: str, new: str) -> None:
+    """Move the attachments of a note that the user renamed, unless the user moved them too."""
     here, there = assets_of(old), assets_of(new)
     if not heap.index.below(here) or await heap.disk.stat(there) is not None:
         return
@@ -81,27 +81,30 @@ async def _take_assets_along(heap: HeapContext, old: str, new: str) -> None:
     except DiskMoved:
         return  # the user moved them first
     except FolderTrouble as error:
-        # The next publish of the note takes them along, or says why it can't.
-        log.warning("attachments not moved along", path=here, reason=str(error))
+        # The next publish of the note moves them, or reports why it cannot.
+        log.warning("could not move attachments", path=here, reason=str(error))
 
 
-async def _came_along(heap: HeapContext, entry: EntryRow) -> bool:
-    """Whether an entry is where its directory went, and no other in its stead."""
-    if entry.inode is None:
+async def _was_moved(heap: HeapContext, entry: EntryRow) -> bool:
+    """Return whether an entry's file is at the new path, and no other file."""
+    if entry.stat is None:
         return True
     stat = await heap.disk.stat(entry.path)
-    # An attachment is known by its name, even if it was saved anew on the way.
-    return stat is not None and (entry.role == "attachment" or stat.inode == entry.inode)
+    # An attachment is identified by its name: it may have been saved meanwhile.
+    return stat is not None and (entry.role == "attachment" or stat.inode == entry.stat.inode)
 
 
-def _shift(path: str, entry: EntryRow, new: str) -> str:
+def _new_path(path: str, entry: EntryRow, new: str) -> str:
     if entry.role == "note":
         return assets_of(new) + path[len(assets_of(entry.path)) :]
     return new + path[len(entry.path) :]
 
 
 async def folder_created(heap: HeapContext, found: Found) -> None:
-    """A new directory becomes a folder block; a note's attachment directory is none."""
+    """Create a folder block for a new directory, unless it is a note's attachment directory.
+
+    Takes the heap's lock.
+    """
     if assets_owner(found.path + "/x") is not None:
         return
     async with heap.lock:
@@ -121,13 +124,14 @@ async def folder_created(heap: HeapContext, found: Found) -> None:
             change.save([row])
 
         await heap.store(store)
-    heap.to_push.set()
+    heap.wake.push.set()
     log.info("new folder", path=found.path, block=state.id)
 
 
 async def vanished(heap: HeapContext, gone: Sequence[EntryRow]) -> None:
-    """Files the user deleted: their blocks go to the server's trash, their texts into the local
-    one. The caller holds the lock.
+    """Delete the blocks of files the user deleted. Hold the heap's lock.
+
+    They go to the server's trash, their texts to the local one.
     """
     deleted = {e.block_id for e in gone if e.role != "attachment"}
     for entry in gone:
@@ -135,16 +139,16 @@ async def vanished(heap: HeapContext, gone: Sequence[EntryRow]) -> None:
             continue
         if entry.role == "attachment":
             drop = (entry.key,) if entry.key and entry.block_id not in deleted else ()
-            # Its name is kept for a text that shows it, until that is published.
-            ghost = EntryRow(entry.path, entry.block_id, "attachment", entry.key)
-            also = [ghost] if drop else []
+            # Keep the name for a text that shows it, until the note is published.
+            name_only = EntryRow(entry.path, entry.block_id, "attachment", entry.key)
+            also = [name_only] if drop else []
             await edit_fields(heap, entry.block_id, Target(drop_files=drop), also, [entry.path])
             continue
         try:
             pending = [
                 p
                 for p in heap.index.attachments.get(entry.block_id, {}).values()
-                if heap.index.entries[p].inode is None
+                if heap.index.entries[p].stat is None
             ]
             target = Target(deleted_at_ms=now_ms())
             await edit_fields(heap, entry.block_id, target, [], [entry.path, *pending])

@@ -1,9 +1,8 @@
-"""Folder to cache: saved files become edits of their documents.
+"""Turn saved files of known notes into edits of their documents.
 
-Order of writes: the files are read; then, of all notes of a batch in one transaction, the updates,
-their marks as unsent, the new renditions and the disk's stamps are committed. A kill before it
-leaves everything as it was (the files are found changed again), a kill after it leaves the edits
-to be pushed.
+Order of writes: the files are read; then the updates of all notes of a batch, their marks as
+unsent, the new renditions and the files' stamps are committed in one transaction. After a kill
+before that, the files are found changed again; after a kill behind it, the edits are pushed.
 """
 
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.errors import BlockError, UnreadableFile
-from heapsyncd.sync.edits.saved_file import Known, Reader, Saved, Taken
+from heapsyncd.sync.edits.saved_file import Reader, SavedEdit, SavedFile, StoredNote
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -24,9 +23,10 @@ from heapsyncd.sync.merge.note_text import Note, digest
 log = structlog.get_logger()
 
 
-def judged(heap: HeapContext, saved: Saved) -> Note | None:
-    """Tell what is wrong with the content of a note's file; None when it is no text: such a file
-    is left alone.
+def judged(heap: HeapContext, saved: SavedFile) -> Note | None:
+    """Report problems with the content of a note's file; return the note, None if it is not text.
+
+    A file that is not text is left alone.
     """
     heap.problems.clear(saved.path, "content")
     if isinstance(saved.note, UnreadableFile):
@@ -34,16 +34,16 @@ def judged(heap: HeapContext, saved: Saved) -> Note | None:
         return None
     front = saved.note.front
     if front.problem is not None:
-        reason = f"{front.problem}; until you correct it, its title and tags do not count"
+        reason = f"{front.problem}; until you correct it, its title and tags are ignored"
         heap.problems.found("content", saved.path, reason, "told")
     return saved.note
 
 
-async def notes_saved(heap: HeapContext, batch: Sequence[Saved]) -> None:
-    """Files of known notes were changed, each note's once; takes the lock.
+async def notes_saved(heap: HeapContext, batch: Sequence[SavedFile]) -> None:
+    """Read changed files of known notes as edits, each note once. Takes the heap's lock.
 
-    What is no text, or can't be taken in, becomes a problem and is left alone: its stamps are not
-    taken, so nobody writes over it, and each life finds it anew.
+    A file that is not text, or cannot be processed, becomes a problem and is left alone. Its
+    stamps are not stored, so nobody writes over it, and each start finds it again.
     """
     async with heap.lock:
         found = [(heap.index.entries.get(s.path), s) for s in batch]
@@ -54,8 +54,9 @@ async def notes_saved(heap: HeapContext, batch: Sequence[Saved]) -> None:
 
 
 async def note_reread(heap: HeapContext, path: str) -> None:
-    """Read a note's text again, because a name in it means something now; the caller holds the
-    lock.
+    """Read a note's last text again, because a name in it now has a meaning.
+
+    Hold the heap's lock.
     """
     entry = heap.index.entries.get(path)
     stat = heap.index.stats.get(path)
@@ -64,56 +65,59 @@ async def note_reread(heap: HeapContext, path: str) -> None:
     base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
     if base is None:
         return
-    saved = await offload(Saved.of, path, base.data, stat)
+    saved = await offload(SavedFile.of, path, base.data, stat)
     if not isinstance(saved.note, UnreadableFile):
         await _take_in(heap, [(entry, saved)], again=True)
 
 
 async def _take_in(
-    heap: HeapContext, saved: Sequence[tuple[EntryRow, Saved]], *, again: bool = False
+    heap: HeapContext, saved: Sequence[tuple[EntryRow, SavedFile]], *, again: bool = False
 ) -> None:
-    """``again``: names mean something else now, so that a text that shows the document may say
-    something new.
+    """Express and store the edits of saved files. Hold the heap's lock.
+
+    ``again``: names have other meanings now, so that even an unchanged text may be an edit.
     """
 
-    def read(tx: Tx) -> list[tuple[EntryRow, Saved, Known]]:
+    def read(tx: Tx) -> list[tuple[EntryRow, SavedFile, StoredNote]]:
         states = [(e, s, blocks.get(tx, e.block_id)) for e, s in saved]
         return [
-            (e, s, Known(b, blocks.log(tx, b.id), renditions.ring(tx, b.id)))
+            (e, s, StoredNote(b, blocks.log(tx, b.id), renditions.ring(tx, b.id)))
             for e, s, b in states
             if b is not None
         ]
 
     known = await heap.db.read(read)
-    # Taken out of the shared ones: what is changed here is put back when that is stored.
+    # Take the replicas out of the shared cache; put them back when the change is stored.
     work = [(e, s, k, heap.replicas.take(k.state.id, k.state.seq)) for e, s, k in known]
     tags: dict[str, BlockState] = {}
 
-    def express() -> list[Taken | tuple[str, BlockError]]:
-        return [Reader(heap, tags, *one, again=again).taken() for one in work]
+    def express() -> list[SavedEdit | tuple[str, BlockError]]:
+        return [Reader(heap, tags, *one, again=again).interpret() for one in work]
 
     results = await offload(express)
-    taken = [t for t in results if isinstance(t, Taken)]
+    taken = [t for t in results if isinstance(t, SavedEdit)]
     seqs = await heap.store(lambda change: [_store(change, heap, t) for t in taken])
     for one, seq in zip(taken, seqs, strict=True):
         if one.live is not None:
             heap.replicas.put(one.state.id, seq, one.live)
         if one.update is not None:
             path, size = one.saved.path, len(one.update)
-            log.info("edit read", path=path, bytes=size, older_base=one.older)
+            log.info("edit stored", path=path, bytes=size, older_base=one.older)
         if one.abandoned:
-            log.warning("deleted for good: its file becomes another note", path=one.saved.path)
+            log.warning(
+                "note deleted permanently, its file becomes a new note", path=one.saved.path
+            )
             heap.look_at_files()
-    for path, error in (t for t in results if not isinstance(t, Taken)):
+    for path, error in (t for t in results if not isinstance(t, SavedEdit)):
         heap.problems.found("content", path, f"this edit could not be sent: {error}")
     if not all(t.words is not None or t.is_touched for t in taken):
-        heap.to_publish.set()
+        heap.wake.publish.set()
     if any(t.update is not None for t in taken):
-        heap.to_push.set()
+        heap.wake.push.set()
 
 
-def _store(change: Change, heap: HeapContext, taken: Taken) -> int:
-    """Store what a saved file means; the block's position in its log."""
+def _store(change: Change, heap: HeapContext, taken: SavedEdit) -> int:
+    """Store what a saved file means; return the block's position in its log."""
     tx, state, saved, now = change.tx, taken.state, taken.saved, now_ms()
     block, seq = state.id, state.seq
     if taken.abandoned:

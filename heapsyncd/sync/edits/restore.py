@@ -1,13 +1,13 @@
-"""Earlier texts and deleted notes put back.
+"""Restore earlier versions and deleted notes.
 
-An earlier text is put back as if somebody had saved it: what stands in the file now is read first
-(and stays in the history), then the text is written and taken for an edit that is meant. A deleted
-note comes out of the server's trash under its id, with its last text as its style.
+A version is restored as if somebody had saved it. The present file is read first (and stays in the
+history), then the earlier text is written and read as an intended edit. A deleted note is restored
+from the server's trash under its id, in the style of its last text.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import structlog
@@ -18,99 +18,90 @@ from heapsyncd.cache.history import Trashed, Version
 from heapsyncd.document.edit import Target
 from heapsyncd.errors import TryLater, UserError
 from heapsyncd.folder.disk import Moved, Unsettled
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.encoding import encode
+from heapsyncd.model import Stat
 from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.edits.note_saved import notes_saved
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.limits import NOTE_BYTES
 from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.merge.note_text import Note
-from heapsyncd.sync.report import Wanted
+from heapsyncd.sync.report import RestoreRequest
 
 log = structlog.get_logger()
 
 TRIES = 5
 
 
-async def restore(heap: HeapContext, wanted: Wanted) -> list[dict[str, Any]]:
-    """Put back what is in this heap of it; what was done, for each.
+async def restore(heap: HeapContext, wanted: RestoreRequest) -> list[dict[str, Any]]:
+    """Restore what was requested in this heap; return what was done for each path.
 
     Raises:
         UserError: there is no such version.
-        TryLater: the file is being changed by somebody else.
+        TryLater: another program keeps changing the file.
     """
-    told: list[dict[str, Any]] = []
+    restored: list[dict[str, Any]] = []
     for path in inside(heap.disk.root, wanted.paths):
         entry = heap.index.entries.get(path)
         if entry is not None and entry.role == "note" and not wanted.trash:
-            told.append(await _version(heap, entry, wanted.number))
+            restored.append(await _restore_version(heap, entry, wanted.number))
             continue
         for block in await _in_trash(heap, path):
-            told += await _from_trash(heap, block)
+            restored += await _restore_trashed(heap, block)
         entry = heap.index.entries.get(path)
         if wanted.number is not None and entry is not None and entry.role == "note":
-            told = [await _version(heap, entry, wanted.number)]
-    return told
-
-
-def inside(root: Path, paths: Sequence[str]) -> list[str]:
-    """Those of the paths that lie in a heap's folder, relative to it, each once."""
-    roots = (root, root.resolve())
-    found = {
-        Path(p).relative_to(r).as_posix()
-        for p in paths
-        for r in roots
-        if Path(p).is_relative_to(r)
-    }
-    return sorted(found)
+            restored = [await _restore_version(heap, entry, wanted.number)]
+    return restored
 
 
 # ---- an earlier text --------------------------------------------------------------------------
 
 
-async def _version(heap: HeapContext, entry: EntryRow, number: int | None) -> dict[str, Any]:
-    if entry.path in heap.held_up:
-        await heap.release([heap.held_up[entry.path]])
+async def _restore_version(
+    heap: HeapContext, entry: EntryRow, number: int | None
+) -> dict[str, Any]:
+    if entry.path in heap.holds.up:
+        await heap.release_holds([heap.holds.up[entry.path]])
     for _ in range(TRIES):
         try:
             gone = await heap.disk.stat(entry.path) is None
             now, stat = await _read_now(heap, entry, gone=gone)
-            # Of a file that is gone the text that stood there last is an earlier one.
+            # If the file is missing, its last text counts as an earlier version.
             other = None if gone else now
-            version = await _choose(heap, entry, other, number)
+            version = await _choose_version(heap, entry, other, number)
             data = await offload(_with_body_of, now, version.data)
             stat = await heap.disk.write(entry.path, data, stat)
         except (Moved, Unsettled):
             continue
-        saved = await offload(Saved.of, entry.path, data, stat)
+        saved = await offload(SavedFile.of, entry.path, data, stat)
         await notes_saved(heap, [replace(saved, meant=True)])
         log.info("version restored", path=entry.path, number=version.number)
         path = str(heap.disk.root / entry.path)
         return {"path": path, "number": version.number, "made_at_ms": version.made_at_ms}
-    raise TryLater(f"{entry.path} is being changed by another program; try again in a moment.")
+    raise TryLater(f"Another program is changing {entry.path}; try again in a moment.")
 
 
 async def _read_now(heap: HeapContext, entry: EntryRow, *, gone: bool) -> tuple[bytes, Stat]:
-    """What stands in the file, read as an edit first; a file that is gone is written again."""
+    """Read the present file as an edit, and return it; a missing file is written first."""
     if gone:
         base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
         data = b"" if base is None else base.data
         stat = await heap.disk.write(entry.path, data, None)
     else:
         data, stat = await heap.disk.read(entry.path, NOTE_BYTES)
-    await notes_saved(heap, [await offload(Saved.of, entry.path, data, stat)])
+    await notes_saved(heap, [await offload(SavedFile.of, entry.path, data, stat)])
     return data, stat
 
 
-async def _choose(
+async def _choose_version(
     heap: HeapContext, entry: EntryRow, now: bytes | None, number: int | None
 ) -> Version:
     kept = await heap.db.read(lambda tx: history.versions(tx, entry.block_id))
     if number is None:
-        found = await offload(_other_body, kept, now)
+        found = await offload(_newest_other, kept, now)
     else:
         found = next((v for v in kept if v.number == number), None)
     if found is None:
@@ -121,15 +112,13 @@ async def _choose(
     return found
 
 
-def _other_body(kept: Sequence[Version], now: bytes | None) -> Version | None:
+def _newest_other(kept: Sequence[Version], now: bytes | None) -> Version | None:
     body = None if now is None else Note.of(now).body
     return next((v for v in kept if v.data and Note.of(v.data).body != body), None)
 
 
 def _with_body_of(now: bytes, version: bytes) -> bytes:
-    """An earlier body under the front matter that stands in the file: id, tags and title are
-    everybody's.
-    """
+    """Return an earlier body under the present front matter, which keeps id, tags and title."""
     note = Note.of(now)
     return encode(replace(note.source, text=note.front.raw + Note.of(version).body))
 
@@ -138,7 +127,7 @@ def _with_body_of(now: bytes, version: bytes) -> bytes:
 
 
 async def _in_trash(heap: HeapContext, path: str) -> list[Trashed]:
-    """What a path means: what stood there (the latest), or everything that stood below it."""
+    """Return the deleted notes a path means: the last one there, or all that were below it."""
     trashed = await heap.db.read(lambda tx: history.trashed(tx, heap.id))
     below = [
         t for t in trashed if path == "." or (t.path is not None and t.path.startswith(f"{path}/"))
@@ -147,18 +136,20 @@ async def _in_trash(heap: HeapContext, path: str) -> list[Trashed]:
     if not here and not below:
         name = PurePosixPath(path).name
         here = [t for t in trashed if name in {t.block_id, t.title, f"{t.title}.md"}][:1]
-    # Folders first, so that the others find them.
+    # Folders before what is in them.
     return sorted([*here, *(t for t in below if t not in here)], key=lambda t: t.kind != "folder")
 
 
-async def _from_trash(heap: HeapContext, trashed: Trashed) -> list[dict[str, Any]]:
+async def _restore_trashed(heap: HeapContext, trashed: Trashed) -> list[dict[str, Any]]:
     if heap.index.is_live(trashed.block_id):
-        return []  # it came back with another
+        return []  # it was restored with another one
     folder = heap.index.blocks[trashed.block_id].folder
-    told: list[dict[str, Any]] = []
+    restored: list[dict[str, Any]] = []
     if folder is not None and not heap.index.is_live(folder):
         known = await heap.db.read(lambda tx: history.trashed(tx, heap.id))
-        told = [one for t in known if t.block_id == folder for one in await _from_trash(heap, t)]
+        restored = [
+            one for t in known if t.block_id == folder for one in await _restore_trashed(heap, t)
+        ]
     kept = await heap.db.read(lambda tx: history.of_block(tx, trashed.block_id))
     last = next((v for v in kept if v.why == "deleted"), None)
     async with heap.lock:
@@ -167,11 +158,11 @@ async def _from_trash(heap: HeapContext, trashed: Trashed) -> list[dict[str, Any
     path = trashed.path or f"{trashed.title}.md"
     if not live:
         if last is None or not last.data:
-            raise UserError(f"{path} was deleted for good, and no text of it is kept here.")
+            raise UserError(f"{path} was deleted permanently, and no text of it is kept here.")
         path = await _as_new(heap, path, last.data)
-    log.info("taken out of the trash", path=path, block=trashed.block_id, anew=not live)
+    log.info("restored from the trash", path=path, block=trashed.block_id, as_new_note=not live)
     number = None if last is None else last.number
-    return [*told, {"path": str(heap.disk.root / path), "number": number, "made_at_ms": None}]
+    return [*restored, {"path": str(heap.disk.root / path), "number": number, "made_at_ms": None}]
 
 
 def _without_id(data: bytes) -> bytes:
@@ -181,7 +172,7 @@ def _without_id(data: bytes) -> bytes:
 
 
 async def _as_new(heap: HeapContext, path: str, data: bytes) -> str:
-    """Write a text whose block is deleted for good as the file of a new note."""
+    """Write the text of a permanently deleted block as a new note's file; return its path."""
     text = await offload(_without_id, data)
     for k in range(1, 100):
         place = PurePosixPath(path)
@@ -193,4 +184,4 @@ async def _as_new(heap: HeapContext, path: str, data: bytes) -> str:
         except Moved:
             continue
         return name
-    raise UserError(f"{path} is taken; move it away and try again.")
+    raise UserError(f"There is already a file at {path}; move it away and try again.")

@@ -1,1 +1,1 @@
-"""What the parts of one heap's mirror share: its state, its index, the unit of work."""
+"""What the parts of one heap's mirror share: its context, its index, the unit of work."""

@@ -1,7 +1,7 @@
-"""How the process shares Python's interpreter, so that the loop never stands still for long.
+"""Keep the event loop responsive while threads work: short turns, few garbage collections.
 
-Work on documents runs in threads (``offload``), but only one thread at a time has the interpreter,
-and the search for cycles of garbage holds it, whichever thread it falls to.
+Work on documents runs in threads (``offload``). Only one thread runs Python code at a time, and a
+search for garbage cycles stops all of them, whichever thread it runs in.
 """
 
 import gc
@@ -11,29 +11,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from heapsyncd.markdown.read.parse import forget
+from heapsyncd.markdown.read.parse import clear_cache
 
 HOLD_S: Final = 0.0002
-"""So long a thread keeps the interpreter while others want it. The loop gives it up at each system
-call, and with Python's own 5 ms waited for a quarter of a second in all beside work on a megabyte.
-"""
+"""How long a thread runs while others wait.
+
+The loop gives up its turn at each system call. With Python's default of 5 ms, it waited a quarter
+of a second in total beside work on a megabyte."""
 MANY: Final = 20_000
-"""Looking through so many values takes some 10 ms."""
+"""A search through this many values takes some 10 ms."""
 LOOK_S: Final = 0.01
-"""So much processor time of work makes no more new values than that by much; to list them takes up
-to half a millisecond.
-"""
+"""New values are counted at most once in this much processor time.
+
+In less time, work creates few new ones. Counting takes up to half a millisecond."""
+
+SURE_S: Final = 0.1
+"""Work this long has created many values: counting them would add a twentieth to its time."""
 
 _still = 0
-"""How many pieces of work keep the collector still."""
+"""The number of running ``no_collection`` blocks."""
+_began_s = 0.0
+"""When the first of them began, in processor time of the process."""
 _counted_at_s = 0.0
-"""When, by the processor time of the process, the new values were last counted."""
+"""When the new values were last counted, in processor time of the process."""
 _spared = False
-"""Whether anything was spared since all was last looked through."""
+"""Whether any values were excluded from collection since the last ``look_through``."""
 
 
 def settle() -> None:
-    """Set the process up for mirrors: short turns, and no look at what is there from the start."""
+    """Configure the process for mirrors: short turns, and no collection of what exists already."""
     global _spared  # noqa: PLW0603 -- see no_collection
     sys.setswitchinterval(HOLD_S)
     gc.freeze()
@@ -42,15 +48,16 @@ def settle() -> None:
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Collect no cycles while the block runs; for the loop's thread.
+    """Collect no cycles while the block runs. Use it on the loop's thread only.
 
-    The trees of a long note have no cycles, but to look for some among their hundred thousands of
-    values holds the interpreter for up to half a second. When many values came, all that there are
-    now are spared from then on, garbage included: until ``look_through``.
+    The trees of a long note have no cycles, but a search among their hundreds of thousands of
+    values stops all threads for up to half a second. If many values were created, all present ones
+    are excluded from collection, including garbage, until ``look_through``.
     """
-    global _still, _spared  # noqa: PLW0603 -- the collector is the process's own, so is this
+    global _still, _spared, _began_s  # noqa: PLW0603 -- the process's own
     if not _still:
         gc.disable()
+        _began_s = time.process_time()
     _still += 1
     try:
         yield
@@ -64,25 +71,26 @@ def no_collection() -> Iterator[None]:
 
 
 def _are_many_new() -> bool:
-    """Whether many values came since the collector last looked."""
+    """Return whether many values were created since the last collection."""
     global _counted_at_s  # noqa: PLW0603 -- see no_collection
-    # What the collector counts may be too low: it takes off what was given back. So from time to
-    # time they are counted one by one; after each piece of work that would cost more than it does.
+    # The collector's own count may be too low, since it subtracts freed values. So count them one
+    # by one from time to time; after each piece of work that would cost too much.
     now_s = time.process_time()
     if gc.get_count()[0] <= MANY and now_s - _counted_at_s < LOOK_S:
         return False
     _counted_at_s = now_s
-    return len(gc.get_objects(generation=0)) > MANY
+    return now_s - _began_s > SURE_S or len(gc.get_objects(generation=0)) > MANY
 
 
 def look_through() -> None:
-    """Collect what garbage was spared, when nobody is working: now and then, with views forgotten,
-    so that little is there to look at.
+    """Collect the garbage that was excluded, if nobody is working.
+
+    Call it now and then, after forgetting views, so that there is little to search.
     """
     global _spared  # noqa: PLW0603 -- see no_collection
     if _still or not _spared:
         return
-    forget()
+    clear_cache()
     gc.unfreeze()
     gc.collect()
     gc.freeze()

@@ -1,7 +1,7 @@
-"""The names of one heap in memory: which block stands where, and what a link's name means.
+"""The names of one heap in memory: which block is at which path, and what a link's name means.
 
-Filled from the cache once, then kept in step by whoever changes the cache. Costs grow with the
-number of blocks only in memory; every question is a dictionary look-up.
+Loaded from the cache once, then updated with each committed change. Every question is a dictionary
+look-up; only memory grows with the number of blocks.
 """
 
 import contextlib
@@ -10,23 +10,24 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from heapsyncd.cache import blocks, entries
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
+from heapsyncd.database import Tx
 from heapsyncd.folder.layout import Placed
 from heapsyncd.folder.names import collision_key
-from heapsyncd.folder.snapshot import Stat
-from heapsyncd.ids import BlockId, is_ulid
-from heapsyncd.model import BlockKind
+from heapsyncd.ids import BlockId, HeapId, is_ulid
+from heapsyncd.model import BlockKind, Stat
 from heapsyncd.sync.heap.path_tree import PathTree
-from heapsyncd.sync.heap.paths import ASIDE
+from heapsyncd.sync.heap.paths import PARKING_PREFIX
 
 _PLACED_ROLES = ("note", "folder", "file")
 _UNLINKABLE = frozenset("[]|\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What is remembered of a block for naming."""
+class BlockInfo:
+    """What the index knows of a block."""
 
     kind: BlockKind
     title: str
@@ -44,38 +45,38 @@ class Index:
         aliases: Mapping[str, BlockId] | None = None,
         unsent: Collection[BlockId] = (),
     ) -> None:
-        self.blocks: dict[BlockId, Known] = {}
+        self.blocks: dict[BlockId, BlockInfo] = {}
         self.born: set[BlockId] = set()
-        """Blocks made here that the server does not know."""
+        """Blocks created here that the server does not know."""
         self.unsent: set[BlockId] = set()
         """Blocks with edits that the server has not acknowledged."""
         self.wanted: set[BlockId] = set()
         """Blocks of which the server has a newer state."""
         self.stale: set[BlockId] = set()
-        """Blocks whose newest state the folder does not show yet."""
+        """Blocks whose newest state is not in the folder yet."""
         self.troubled: dict[BlockId, str] = {}
-        """Blocks in trouble, and why."""
+        """Blocks with problems, and the reasons."""
         self.entries: dict[str, EntryRow] = {}
         self.stats: dict[str, Stat] = {}
-        """The stamps of what is on the disk, as we last agreed with it."""
+        """The stamps of files and directories as last agreed with the disk."""
         self.remote: set[str] = set()
-        """The paths whose contents stay on the server."""
+        """Paths whose contents stay on the server."""
         self.moving: set[str] = set()
-        """The paths whose contents are to be sent or fetched."""
-        self.aside: set[str] = set()
-        """Paths under which blocks wait for a place."""
-        self.homeless: set[BlockId] = set()
-        """Live blocks that should have a place and have none."""
+        """Paths whose contents have to be sent or fetched."""
+        self.parked: set[str] = set()
+        """Temporary paths of parked blocks."""
+        self.unplaced: set[BlockId] = set()
+        """Live blocks that should have a path and have none."""
         self.notes = 0
-        """How many live notes there are."""
+        """The number of live notes."""
         self.folders: set[str] = set()
-        """Which of these paths are directories."""
+        """The paths that are directories."""
         self.path_of: dict[BlockId, str] = {}
         self.attachments: dict[BlockId, dict[str, str]] = defaultdict(dict)
-        """For each note: files_v0 key to path."""
+        """For each note, paths by files_v0 key."""
         self.aliases = dict(aliases or {})
         self.retitled: dict[BlockId, str] = {}
-        """The titles that blocks had when they got their present places, where they differ."""
+        """The titles blocks had when they got their present paths, if they have others now."""
         self.tree = PathTree()
         """The paths of all entries."""
         self._planned: dict[BlockId, str] = {}
@@ -87,8 +88,18 @@ class Index:
         for entry in entries:
             self.put(entry)
 
+    @classmethod
+    def of_heap(cls, tx: Tx, heap_id: HeapId) -> "Index":
+        """Load a heap's index from the cache."""
+        return cls(
+            blocks.of_heap(tx, heap_id),
+            entries.of_heap(tx, heap_id),
+            entries.aliases(tx, heap_id),
+            frozenset(blocks.unsent(tx, heap_id)),
+        )
+
     def know(self, block: BlockState) -> bool:
-        """A block's row is new or changed; whether that may give blocks other places."""
+        """Take over a new or changed row; return whether that may change paths."""
         live = block.deleted_at_ms is None
         old = self.blocks.get(block.id)
         if old is not None and old.title != block.title and block.id in self.path_of:
@@ -96,33 +107,33 @@ class Index:
         was_live = old is not None and old.live
         if block.kind == "document":
             self.notes += live - was_live
-        new = Known(block.kind, block.title, block.folder_id, live)
+        new = BlockInfo(block.kind, block.title, block.folder_id, live)
         self.blocks[block.id] = new
         self._house(block.id)
         return old != new
 
     def stands(self, block: BlockState, *, unsent: bool) -> None:
-        """How a block's row stands between the server and the folder is new or changed."""
-        for blocks, holds in (
+        """Take over what a block's new or changed row says about pending work and problems."""
+        for ids, holds in (
             (self.born, block.born_here),
             (self.unsent, unsent),
             (self.wanted, block.wanted > 0),
             (self.stale, block.stale),
         ):
-            (blocks.add if holds else blocks.discard)(block.id)
+            (ids.add if holds else ids.discard)(block.id)
         if block.problem is None:
             self.troubled.pop(block.id, None)
         else:
             self.troubled[block.id] = block.problem
 
     def sendable(self) -> set[BlockId]:
-        """The blocks whose unsent edits nothing holds up."""
+        """Return the blocks whose unsent edits can be sent now."""
         return self.unsent - self.born - self.wanted - self.troubled.keys()
 
     def forget(self, block: BlockId) -> None:
-        """A block is no more; its entries have been dropped."""
-        for blocks in (self.born, self.unsent, self.wanted, self.stale):
-            blocks.discard(block)
+        """Remove a block, whose entries are removed already."""
+        for ids in (self.born, self.unsent, self.wanted, self.stale):
+            ids.discard(block)
         self.troubled.pop(block, None)
         known = self.blocks.pop(block, None)
         if known is not None and known.kind == "document":
@@ -133,19 +144,19 @@ class Index:
         self.attachments.pop(block, None)
 
     def put(self, entry: EntryRow) -> None:
-        """An entry is new or changed."""
+        """Take over a new or changed entry."""
         self.drop(entry.path)
         self.entries[entry.path] = entry
         self.tree.add(entry.path)
-        stat = stat_of(entry)
+        stat = entry.stat
         if stat is not None:
             self.stats[entry.path] = stat
         if entry.todo == "remote":
             self.remote.add(entry.path)
         elif entry.todo is not None:
             self.moving.add(entry.path)
-        if entry.path.startswith(ASIDE):
-            self.aside.add(entry.path)
+        if entry.path.startswith(PARKING_PREFIX):
+            self.parked.add(entry.path)
         if entry.role == "folder":
             self.folders.add(entry.path)
         if entry.role in _PLACED_ROLES:
@@ -157,13 +168,13 @@ class Index:
             self.attachments[entry.block_id][entry.key] = entry.path
 
     def drop(self, path: str) -> EntryRow | None:
-        """An entry is gone; what it was."""
+        """Remove an entry and return it; None if there is none."""
         entry = self.entries.pop(path, None)
         if entry is None:
             return None
         self.tree.drop(path)
         self.stats.pop(path, None)
-        for paths in (self.remote, self.moving, self.aside, self.folders):
+        for paths in (self.remote, self.moving, self.parked, self.folders):
             paths.discard(path)
         if entry.role in _PLACED_ROLES:
             if self.path_of.get(entry.block_id) == path:
@@ -175,7 +186,7 @@ class Index:
         return entry
 
     def plan(self, places: Mapping[BlockId, str]) -> None:
-        """Blocks will stand there; links to those that have no file yet are written already."""
+        """Take over the future paths of blocks: links to notes without a file use them already."""
         for block in [b for b in self._planned if self._planned[b] != places.get(b)]:
             self._unplan(block)
         for block, path in places.items():
@@ -185,8 +196,9 @@ class Index:
 
     @contextlib.contextmanager
     def expecting(self, places: Mapping[BlockId, str]) -> Iterator[None]:
-        """Let links find notes that are about to be stored there. Those that are not stored at
-        the end are forgotten.
+        """Let links find notes that are about to be stored at these paths.
+
+        The paths of those that are not stored when the block ends are forgotten.
         """
         for block, path in places.items():
             self._unplan(block)
@@ -217,21 +229,21 @@ class Index:
     def _house(self, block: BlockId) -> None:
         known = self.blocks.get(block)
         if known is None or not known.live or known.kind == "tag" or block in self.path_of:
-            self.homeless.discard(block)
+            self.unplaced.discard(block)
         else:
-            self.homeless.add(block)
+            self.unplaced.add(block)
 
     def paths_of(self, block: BlockId) -> list[str]:
-        """Where a block's file and its attachments stand; nothing when it has no file."""
+        """Return the paths of a block's file and its attachments; none if it has no file."""
         path = self.path_of.get(block)
         return [] if path is None else [path, *self.attachments.get(block, {}).values()]
 
     def below(self, path: str) -> list[EntryRow]:
-        """The entries inside a directory, at any depth."""
+        """Return the entries inside a directory, at any depth."""
         return [self.entries[p] for p in self.tree.below(path)]
 
     def placed(self, among: Iterable[BlockId] | None = None) -> list[Placed]:
-        """Every live block that has, or should have, a place in the folder; or those of some."""
+        """Return every live block that has, or should have, a path; or those among some blocks."""
         found = ((i, self.blocks[i]) for i in (self.blocks if among is None else among))
         return [
             Placed(i, k.kind, k.title, k.folder, self.retitled.get(i))
@@ -240,39 +252,40 @@ class Index:
         ]
 
     def folder_at(self, path: str) -> BlockId | None:
-        """The folder block of a directory, None for the heap's root or an unknown one."""
+        """Return the folder block of a directory; None for the heap's root or an unknown one."""
         entry = self.entries.get(path)
         return entry.block_id if entry is not None and entry.role == "folder" else None
 
     def files(self) -> int:
-        """How many files the heap has in the folder."""
+        """Return the number of files in the heap's folder."""
         return len(self.entries) - len(self.folders)
 
     def is_live(self, block: BlockId) -> bool:
-        """Whether the server has the block, outside its trash."""
+        """Return whether a block is known and not deleted."""
         known = self.blocks.get(block)
         return known is not None and known.live
 
     def kind(self, block: BlockId) -> BlockKind | None:
-        """A block's kind, None when unknown."""
+        """Return a block's kind; None if it is unknown."""
         known = self.blocks.get(block)
         return None if known is None else known.kind
 
     def tag_named(self, title: str) -> BlockId | None:
-        """The live tag block with this title (the smallest id when there are several)."""
+        """Return the live tag block with this title (of several, the smallest id)."""
         found = [
             i for i, k in self.blocks.items() if k.kind == "tag" and k.live and k.title == title
         ]
         return min(found, default=None)
 
     def tag_titles(self, tags: Iterable[BlockId]) -> list[str]:
-        """Titles of the tag blocks among these, in the order given."""
+        """Return the titles of the tag blocks among these, in the given order."""
         found = (self.blocks.get(t) for t in tags)
         return [k.title for k in found if k is not None and k.kind == "tag" and k.live and k.title]
 
     def name_of(self, block: str) -> str | None:
-        """What stands in ``[[...]]`` for a block: its file's name, its path when the name is not
-        unique.
+        """Return the name for a link to a block: its file's name, or its path if ambiguous.
+
+        None if the block has no path, or none that works as a link.
         """
         path = self.path_of.get(BlockId(block)) or self._planned.get(BlockId(block))
         if path is None:
@@ -287,33 +300,20 @@ class Index:
         return None
 
     def block_of(self, name: str) -> BlockId | None:
-        """The block a link's name means; None when no or several blocks could be meant."""
+        """Return the block that a link's name means; None for no block, or several."""
         key = link_key(name)
         exact = self._by_path.get(key)
         if exact is not None:
             return exact
         candidates = self._by_stem.get(key, ())
-        # One that is not known yet is a note about to be stored.
+        # A block without a kind is a note that is about to be stored.
         notes = [c for c in candidates if self.kind(c) in {"document", None}]
         choice = notes or list(candidates)
         return choice[0] if len(choice) == 1 else None
 
 
-def stat_of(entry: EntryRow) -> Stat | None:
-    """The stamps we last agreed on; None for what has never been on the disk."""
-    if entry.inode is None or entry.size is None:
-        return None
-    return Stat(
-        size=entry.size,
-        mtime_ns=entry.mtime_ns or 0,
-        ctime_ns=entry.ctime_ns or 0,
-        inode=entry.inode,
-        device=entry.device or 0,
-    )
-
-
 def link_key(name: str) -> str:
-    """What is the same for all spellings of a link's name."""
+    """Return the key that all spellings of a link's name share."""
     return collision_key(name.strip().removesuffix(".md"))
 
 
@@ -325,11 +325,12 @@ def _link_path(path: str) -> str:
 class NoteLinks:
     """The links of one note (``markdown.links.Links``).
 
-    ``only``: names of other blocks are not recognised, so that text which merely looks like a link
-    stays text, as the document has it. ``aliases``: former names count too, for reading what a
-    user typed. ``meant``: as ``link_key`` has them, names that nobody has and what they mean in
-    this note (``note_text.recall``). ``new_files``: attachments that are not there yet, as
-    ``Index.attachments`` has them.
+    * ``only``: names of other blocks are not recognised, so that text that merely looks like a
+      link stays text, as in the document.
+    * ``aliases``: former names count too, for reading what a user typed.
+    * ``meant``: meanings in this note of names that no block has, by ``link_key``
+      (``note_text.recall``).
+    * ``new_files``: attachments that are not here yet, as in ``Index.attachments``.
     """
 
     index: Index
@@ -341,11 +342,11 @@ class NoteLinks:
     new_files: Mapping[str, str] | None = None
 
     def name_of(self, block_id: str) -> str | None:
-        """What stands in ``[[...]]`` for a block."""
+        """Return the name for a link to a block."""
         return self.index.name_of(block_id)
 
     def block_of(self, name: str) -> str | None:
-        """The block that ``[[name]]`` means here."""
+        """Return the block that ``[[name]]`` means in this note."""
         found: str | None = self.index.block_of(name)
         if found is None and self.aliases:
             found = self.index.aliases.get(link_key(name))
@@ -354,12 +355,12 @@ class NoteLinks:
         return found if self.only is None or found in self.only else None
 
     def file_name(self, key: str) -> str | None:
-        """The attachment's name for a files_v0 key."""
+        """Return the attachment's name for a files_v0 key."""
         path = self._files().get(key)
         return None if path is None else PurePosixPath(path).name
 
     def file_key(self, name: str) -> str | None:
-        """The files_v0 key of the attachment with this name."""
+        """Return the files_v0 key of the attachment with this name."""
         wanted = collision_key(PurePosixPath(name).name)
         for key, path in self._files().items():
             if self.files is not None and key not in self.files:
@@ -373,7 +374,7 @@ class NoteLinks:
         return {**stored, **self.new_files} if self.new_files else stored
 
     def restricted(self, only: Iterable[str], files: Iterable[str]) -> "NoteLinks":
-        """The same, recognising only these blocks and files, and only by their present names."""
+        """Return links that recognise only these blocks and files, by their present names."""
         return replace(
             self, only=frozenset(only), files=frozenset(files), aliases=False, meant=None
         )

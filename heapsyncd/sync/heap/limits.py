@@ -1,10 +1,10 @@
-"""When a change is so large that a person has to see it first. Pure.
+"""Decide when a change is so large that a person has to see it first. Pure.
 
-A deletion of many files at once is more often an unmounted disk, a runaway script or a broken
-server than a target. It is held, whichever side it comes from, until somebody confirms it or takes
-it back; whoever deletes in small steps is stopped by the window of an hour. Rewriting many notes
-(a formatter) loses nothing, since each text is merged and kept: it is let through, but not faster
-than people on the other side can bear, and it is told of.
+A deletion of many files at once is more often an unmounted disk, a faulty script or a broken
+server than an intention. It is held, whichever side it comes from, until somebody confirms or
+undoes it; a window of an hour catches those that come in small steps. Rewriting many notes (a
+formatter) loses nothing, because each text is merged and kept. It is let through, but no faster
+than people on the other side can bear, and it is reported.
 """
 
 from collections import deque
@@ -12,50 +12,51 @@ from dataclasses import dataclass, field
 from typing import Final
 
 NOTE_BYTES: Final = 64 << 20
-"""A larger file is no note."""
+"""A larger file is not read as a note."""
 
 FILES: Final = 10
 """More files than this, and ..."""
 SHARE: Final = 4
-"""... more than one in so many of the heap's files, are a mass change."""
+"""... more than one in this many of the heap's files, are a mass change."""
 WINDOW_MS: Final = 3_600_000
-"""Deletions that were let through no longer ago than this count too."""
+"""Deletions that were let through within this time count too."""
 
 BURST: Final = 400
-"""So many notes may be rewritten at once."""
+"""This many notes may be rewritten at once."""
 RATE_PER_S: Final = 100
-"""And so many each second after them."""
+"""And this many per second after that."""
 
 
 def is_mass(count: int, total: int) -> bool:
-    """Whether a change concerns more than FILES files and more than a quarter of them all."""
+    """Return whether a change concerns more than FILES files and more than a quarter of all."""
     return count > FILES and count * SHARE > total
 
 
 def brakes(count: int, recent: int, size: int, *, standing: bool) -> bool:
-    """Whether a deletion is held.
+    """Return whether a deletion has to be held.
 
     Args:
-        count: files it would take away; 0 when it concerns folders only.
-        recent: files deleted within the window before it.
-        size: files the heap has, those in question among them.
-        standing: whether earlier deletions are held still; then this one joins them.
+        count: the files it removes; 0 if it concerns folders only.
+        recent: the files deleted earlier within the window.
+        size: the files of the heap, including those to delete.
+        standing: earlier deletions are still held; then this one joins them.
     """
     return standing or (count > 0 and is_mass(count + recent, size + recent))
 
 
 def spread(count: int) -> list[float]:
-    """In how many seconds each of so many waiting files is looked at again: in groups, one group a
-    second, so that each look costs what it brings.
+    """Return after how many seconds each waiting file is scanned again.
+
+    They are scanned in groups, one per second, so that no scan is done for a few files.
     """
     return [1.0 + k // RATE_PER_S for k in range(count)]
 
 
 @dataclass(slots=True)
 class RewriteLimit:
-    """How many notes were rewritten lately, and whether another may be now.
+    """Limits how many notes are rewritten in a short time.
 
-    Times are of one monotonic clock, in seconds, and never go back.
+    Times are monotonic seconds of one clock, and never decrease.
     """
 
     _paths: dict[str, float] = field(default_factory=dict)
@@ -64,23 +65,23 @@ class RewriteLimit:
     _at_s: float = 0.0
 
     def left(self, now_s: float) -> int:
-        """How many more changed files may be read now."""
+        """Return how many more changed files may be read now."""
         self._tokens = min(float(BURST), self._tokens + (now_s - self._at_s) * RATE_PER_S)
         self._at_s = now_s
         return int(self._tokens)
 
     def rewritten(self, path: str, now_s: float) -> None:
-        """A note was rewritten."""
+        """Count a note that was rewritten."""
         self._tokens -= 1
         self._paths[path] = now_s
         self._order.append((now_s, path))
 
     def notice(self, size: int, now_s: float) -> str | None:
-        """What to tell when the notes rewritten within the window are a mass; None otherwise.
+        """Return a notice if the notes rewritten within the window are a mass change.
 
         Args:
-            size: files the heap has.
-            now_s: the clock.
+            size: the files of the heap.
+            now_s: the time.
         """
         while self._order and now_s - self._order[0][0] > WINDOW_MS / 1000:
             at_s, path = self._order.popleft()
@@ -90,6 +91,6 @@ class RewriteLimit:
         if not is_mass(count, size):
             return None
         return (
-            f"{count} of {size} files were rewritten within an hour, and sent; if that was no"
-            " formatter of yours, their earlier texts are kept"
+            f"{count} of {size} files were rewritten within an hour, and sent. If you did not"
+            " intend that: their earlier texts are kept in the history"
         )

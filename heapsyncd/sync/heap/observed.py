@@ -1,4 +1,4 @@
-"""What was seen in the folder, and the changes that were recognised in it. Values."""
+"""What a scan found in the folder, and the changes recognised in it. Values."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,22 +11,27 @@ from heapsyncd.sync.heap.paths import assets_owner
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A path on the disk that we did not know."""
+    """A path on disk without an entry."""
 
     path: str
     kind: Literal["file", "dir"]
     inode: int
-    """0 when it tells nothing."""
+    """0 if it identifies nothing."""
     device: int
     size: int = 0
     front_id: str | None = None
     """The id in a note's front matter."""
     digest: bytes | None = None
-    """sha256 of the content; None when nobody asked for it."""
+    """The sha256 of the content; None if it was not read."""
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """Return the device and inode, as ``Stat.number``."""
+        return self.device, self.inode
 
     @property
     def is_note(self) -> bool:
-        """Whether this becomes a note: a markdown file anywhere but among attachments."""
+        """Return whether this is a note: a markdown file that is not among attachments."""
         return (
             self.kind == "file" and self.path.endswith(".md") and assets_owner(self.path) is None
         )
@@ -34,7 +39,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """An entry stands at another path now."""
+    """An entry's file is at another path now."""
 
     entry: EntryRow
     path: str
@@ -42,39 +47,42 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """Something new. ``copy_of``: its front matter names a block that still stands elsewhere."""
+    """A new path. ``copy_of``: its front matter names a block that still has another file."""
 
     found: Found
     copy_of: BlockId | None = None
 
     @property
     def path(self) -> str:
-        """Where it stands."""
+        """Return the path."""
         return self.found.path
 
 
 @dataclass(frozen=True, slots=True)
 class Vanished:
-    """An entry is gone and nothing took its place."""
+    """An entry's file is missing, and nothing replaced it."""
 
     entry: EntryRow
 
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """The changes of the folder, in the order they are to be carried out."""
+    """The changes of the folder, in the order in which they have to be carried out."""
 
     moved: tuple[Moved, ...]
     created: tuple[Created, ...]
     """Directories before what is in them."""
     vanished: tuple[Vanished, ...]
     undecided: tuple[str, ...] = ()
-    """Directories that may be known ones, once all files are settled. Nothing is said of them,
-    and of what is below, before that."""
+    """Directories that may be known ones.
+
+    Nothing is decided about them, and about what is in them, before all files are settled."""
 
     def in_order(self) -> Iterator[Moved | Created]:
-        """Moves, and before them the new directories: what moves into one needs its block. Outer
-        directories come first, and whoever stood where a directory is now before that.
+        """Yield moves and new directories so that each can be carried out when its turn comes.
+
+        What moves into a directory needs its block first, so outer directories come first. A file
+        that was at a new directory's path moves before that.
         """
         away = {m.entry.path: m for m in self.moved if m.entry.role != "folder"}
         folders: list[Moved | Created] = [m for m in self.moved if m.entry.role == "folder"]

@@ -1,4 +1,4 @@
-"""Work on documents beside the event loop."""
+"""Run work on documents beside the event loop."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,6 +11,6 @@ T = TypeVar("T")
 
 
 async def offload(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a function in a thread, so that the loop goes on; what it raises passes."""
+    """Run a function in a thread, and return its result; its exceptions are raised here."""
     with no_collection():
         return await asyncio.to_thread(work, *args, **kwargs)

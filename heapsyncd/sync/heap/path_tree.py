@@ -1,16 +1,16 @@
-"""Paths by their directories, so that what is below one is found without looking at all."""
+"""Paths by their directories: what is below one is found without looking at all."""
 
 
 class PathTree:
-    """A set of relative paths. Directories need not be in it themselves."""
+    """A set of relative paths. Directories need not be members themselves."""
 
     def __init__(self) -> None:
         self._paths: set[str] = set()
         self._inside: dict[str, set[str]] = {}
-        """For a directory, what is in it: paths, and directories on the way to some."""
+        """For a directory, its children: paths, and directories that lead to some."""
 
     def add(self, path: str) -> None:
-        """Put a path in."""
+        """Add a path."""
         self._paths.add(path)
         while path:
             directory = path.rpartition("/")[0]
@@ -21,7 +21,7 @@ class PathTree:
             path = directory
 
     def drop(self, path: str) -> None:
-        """Take a path out; what is below it stays."""
+        """Remove a path; what is below it stays."""
         self._paths.discard(path)
         while path and path not in self._paths and not self._inside.get(path):
             self._inside.pop(path, None)
@@ -30,7 +30,7 @@ class PathTree:
             path = directory
 
     def below(self, path: str) -> list[str]:
-        """The paths below a directory, at any depth; of the directory '', all."""
+        """Return the paths below a directory at any depth, sorted; of the directory '', all."""
         found, left = [], [path]
         while left:
             inside = self._inside.get(left.pop(), ())

@@ -1,19 +1,20 @@
-"""What a path of the folder says by its name alone: attachments, and blocks that are parked."""
+"""What a path says by its name alone: attachments, and parked blocks."""
 
-from collections.abc import Mapping
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
 from heapsyncd.ids import BlockId
 
 ASSETS = ".assets"
-"""What the directory of a note's attachments ends in."""
-ASIDE = ".heapsyncd-move-"
-"""How the names begin under which blocks wait until their places are free."""
+"""The suffix of a note's attachment directory."""
+PARKING_PREFIX = ".heapsyncd-move-"
+"""The prefix of the temporary names of parked blocks."""
 
 
 def assets_owner(path: str) -> str | None:
-    """The note's path to which an attachment's path belongs: ``a/Boat.assets/p.pdf`` to
-    ``a/Boat.md``.
+    """Return the path of the note that an attachment's path belongs to; None for other paths.
+
+    ``a/Boat.assets/p.pdf`` belongs to ``a/Boat.md``.
     """
     parent = PurePosixPath(path).parent
     if parent.name.endswith(ASSETS) and len(parent.name) > len(ASSETS):
@@ -22,15 +23,27 @@ def assets_owner(path: str) -> str | None:
 
 
 def assets_of(note_path: str) -> str:
-    """The directory of a note's attachments: ``a/Boat.md`` to ``a/Boat.assets``."""
+    """Return a note's attachment directory: ``a/Boat.assets`` for ``a/Boat.md``."""
     return note_path.removesuffix(".md") + ASSETS
 
 
-def aside(block: BlockId, path: str) -> str:
-    """The hidden name under which a block waits, in the heap's root."""
-    return f"{ASIDE}{block}{PurePosixPath(path).suffix}"
+def parking_path(block: BlockId, path: str) -> str:
+    """Return the hidden path in the heap's root under which a block is parked."""
+    return f"{PARKING_PREFIX}{block}{PurePosixPath(path).suffix}"
 
 
-def stands_in_for(path: str, taken: Mapping[str, str]) -> bool:
-    """Whether something else stands at a path, or a file where a directory above it was."""
+def is_occupied(path: str, taken: Mapping[str, str]) -> bool:
+    """Return whether something else is at a path, or a file where one of its directories was."""
     return path in taken or any(taken.get(str(p)) == "file" for p in PurePosixPath(path).parents)
+
+
+def inside(root: Path, paths: Iterable[str | Path]) -> list[str]:
+    """Return the absolute paths that are in a heap's folder, relative to it, each once."""
+    roots = (root, root.resolve())
+    found = {
+        Path(p).relative_to(r).as_posix()
+        for p in paths
+        for r in roots
+        if Path(p).is_relative_to(r)
+    }
+    return sorted(found)

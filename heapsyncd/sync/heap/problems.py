@@ -1,8 +1,8 @@
-"""Troubles with the files of one heap, each known by its path and by who found it.
+"""Problems with the files of one heap, each identified by its path and by the check that found it.
 
-A finder replaces what it found itself and nothing else, so that whatever is cured is gone at its
-next look: a scan judges every path it passes, reading a file judges that file, a pass of writing
-judges all that is to be written (what failed is tried in each pass), a transfer its own path.
+A check replaces its own results and no others, so that a solved problem disappears with its next
+run. A scan judges every path it passes, reading judges the file it reads, writing judges
+everything it tries (failures are retried in each pass), a transfer its own path.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -18,38 +18,44 @@ _DISK: Final[frozenset[Finder]] = frozenset({"scan", "read", "rules", "write"})
 
 
 class Problems:
-    """The troubles as they are now; ``rows`` as the cache has them."""
+    """The present problems; ``rows`` returns them as the cache stores them."""
 
     def __init__(self, rows: Iterable[ProblemRow] = ()) -> None:
         self._rows: dict[Key, ProblemRow] = {(r.path, r.finder): r for r in rows}
+        self.kept = self.rows()
+        """The rows that are in the cache."""
         self._fresh: set[Key] = set()
-        """Found since a pass began."""
+        """Problems found since a pass began."""
 
     def found(
         self, finder: Finder, path: str, reason: str | Exception, grade: Grade = "left"
     ) -> None:
-        """There is trouble with a path; an exception that has a ``reason`` tells that."""
+        """Record a problem with a path; an exception's ``reason`` is used if it has one."""
         text = str(getattr(reason, "reason", reason)).removesuffix(".")
         self._rows[path, finder] = ProblemRow(path, finder, text, grade)
         self._fresh.add((path, finder))
 
     def clear(self, path: str, *finders: Finder) -> None:
-        """These finders find nothing there; all, when none is named."""
+        """Remove the problems with a path that these checks found; without checks, all."""
         for key in [k for k in self._rows if k[0] == path and (not finders or k[1] in finders)]:
             del self._rows[key]
 
     @contextmanager
     def anew(self, finder: Finder) -> Iterator[None]:
-        """A pass: what the finder finds within it is all there is. One that breaks off ends no
-        trouble.
+        """Replace a check's problems by those it finds inside the block.
+
+        If the block raises, the earlier ones stay.
         """
         self._fresh.clear()
         yield
         self._keep(lambda row: row.finder != finder or (row.path, finder) in self._fresh)
 
     def scanned(self, snapshot: Snapshot, scope: Collection[str] | None) -> None:
-        """Take over what a look tells: at the whole folder (None), or at some paths and what is
-        below them.
+        """Take over the problems of a scan.
+
+        Args:
+            snapshot: the result of the scan.
+            scope: the scanned paths, including everything below them; None: the whole folder.
         """
         passed = _looked_at(scope)
         self._keep(lambda row: row.finder != "scan" or not passed(row.path))
@@ -59,12 +65,12 @@ class Problems:
     def vanished(
         self, snapshot: Snapshot, scope: Collection[str] | None, known: Collection[str]
     ) -> None:
-        """What a look found no file at, or one that is ignored, has nothing to be read.
+        """Remove problems of reading files that a scan did not find, or that are ignored.
 
         Args:
-            snapshot: what the look found.
-            scope: the paths it was limited to (with what is below); None: none.
-            known: the paths whose files are missed: their deletion may be what the trouble is.
+            snapshot: the result of the scan.
+            scope: the scanned paths, including everything below them; None: the whole folder.
+            known: paths that have entries: a missing file's problem may be its deletion.
         """
 
         def is_there(path: str) -> bool:
@@ -82,38 +88,38 @@ class Problems:
         )
 
     def moved(self, old: str, new: str) -> None:
-        """What stood at a path, and below it, stands elsewhere, with what is in it."""
+        """Move problems along with the path they are about, and drop those not about contents."""
         for key in [k for k in self._rows if k[0] == old or k[0].startswith(f"{old}/")]:
             row = self._rows.pop(key)
             if row.finder in {"read", "content"}:
                 self.found(row.finder, new + row.path[len(old) :], row.reason, row.grade)
 
     def only(self, finder: Finder, paths: Collection[str]) -> None:
-        """Elsewhere than at these paths the finder has nothing to judge."""
+        """Keep a check's problems only for these paths."""
         self._keep(lambda row: row.finder != finder or row.path in paths)
 
     def at(self, path: str) -> str | None:
-        """What is wrong with a path; None when nothing is."""
-        return told(r.reason for r in self._rows.values() if r.path == path)
+        """Return what is wrong with a path; None if nothing is."""
+        return joined(r.reason for r in self._rows.values() if r.path == path)
 
     def stop(self, path: str) -> bool:
-        """Whether file and document are left as they are because of a trouble with the path."""
+        """Return whether a problem keeps a path's file and document from being synced."""
         return any(r.path == path and r.grade != "told" for r in self._rows.values())
 
     def rows(self) -> tuple[ProblemRow, ...]:
-        """All of them, by path."""
+        """Return all problems, by path."""
         return tuple(self._rows[k] for k in sorted(self._rows))
 
     def below(self, directory: str) -> set[str]:
-        """The paths in a directory that there is trouble with."""
+        """Return the paths in a directory that have problems."""
         return {p for p, _ in self._rows if p.startswith(f"{directory}/")}
 
     def unread(self, *finders: Finder) -> set[str]:
-        """The paths that the disk did not let these finders read: that may end without a sign."""
+        """Return the paths these checks could not read; that may end without a change there."""
         return {p for (p, f), r in self._rows.items() if f in finders and r.grade == "left"}
 
     def wait(self) -> bool:
-        """Whether there is trouble with the disk: it may end without a sign in the folder."""
+        """Return whether the disk causes problems; they may end without a change in the folder."""
         return any(f in _DISK and r.grade == "left" for (_, f), r in self._rows.items())
 
     def _keep(self, keep: Callable[[ProblemRow], bool]) -> None:
@@ -121,21 +127,21 @@ class Problems:
             self._rows = {k: r for k, r in self._rows.items() if keep(r)}
 
 
-def told(reasons: Iterable[str]) -> str | None:
-    """Several reasons as one, none twice; None when there is none."""
+def joined(reasons: Iterable[str]) -> str | None:
+    """Join reasons without repeating any; None if there are none."""
     return "; ".join(dict.fromkeys(reasons)) or None
 
 
 def shown(
     blocks: Iterable[Problem], rows: Iterable[ProblemRow], is_ours: Callable[[str], bool]
 ) -> list[Problem]:
-    """What ``status`` lists.
+    """Return the problems that ``status`` lists.
 
     Args:
-        blocks: the troubles of blocks.
+        blocks: the problems of blocks.
         rows: those of files.
-        is_ours: whether anything mirrored should stand at a path or below it: then something odd
-            that took its place is no minor matter.
+        is_ours: whether something mirrored should be at a path or below it: then an odd file there
+            is no minor problem.
     """
     files = [
         Problem(r.path, r.reason, r.grade == "told" or (r.grade == "odd" and not is_ours(r.path)))
@@ -145,14 +151,17 @@ def shown(
 
 
 def _above(path: str) -> Iterator[str]:
-    """The directories a path lies in, the heap's folder ('') last."""
+    """Yield the directories above a path, ending with the heap's folder ('')."""
     while path:
         path = path.rpartition("/")[0]
         yield path
 
 
 def _looked_at(scope: Collection[str] | None) -> Callable[[str], bool]:
-    """Which paths a look passed: those of its scope, what is below them and what is above."""
+    """Return a function that tells whether a scan covered a path.
+
+    It covers its scope, with what is below and above.
+    """
     if scope is None:
         return lambda _: True
     above = {a for path in scope for a in _above(path)}

@@ -1,33 +1,55 @@
-"""Which log rows were sent or acknowledged lately: others may not have seen them yet."""
+"""What was sent or acknowledged lately: others may not have seen it, and the server echoes it."""
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from heapsyncd.ids import BlockId
 
 LATELY_S: Final = 60.0
-"""For so long others may not have seen what the server acknowledged: their edits may be on the way
-to us without knowing of it."""
+"""For this long, others may not have seen what the server acknowledged.
+
+Their edits may be on the way to us, made without it."""
+UNHEARD_S: Final = 5.0
+"""For this long, the echo of a push is waited for. After that, the server sends none."""
+CROSSINGS: Final = 64
+"""At most this many crossings are kept, the latest ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """An update that removed words, by an author who could not know some of our rows.
+
+    ``rows``: these rows. ``seq``: the number of the update in the block's log. ``due_s``: when to
+    check whether the words are still missing (monotonic).
+    """
+
+    block: BlockId
+    rows: frozenset[int]
+    seq: int
+    due_s: float
 
 
 class RecentAcks:
-    """The log rows that were sent, or acknowledged, lately. Times are of one monotonic clock, in
-    seconds.
-    """
+    """The log rows that were sent or acknowledged lately. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._order: deque[tuple[float, BlockId, int]] = deque()
         self._rows: dict[BlockId, dict[int, float]] = {}
+        self._pushed: dict[tuple[BlockId, int, bytes], tuple[float, int]] = {}
+        self._unheard: dict[BlockId, dict[int, float]] = {}
+        self._crossings: deque[Crossing] = deque(maxlen=CROSSINGS)
 
     def add(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
-        """Rows are sent now, or were acknowledged."""
+        """Note rows that are sent now, or were acknowledged."""
         for row in rows:
             self._order.append((now_s, block, row))
             self._rows.setdefault(block, {})[row] = now_s
 
     def of(self, block: BlockId, now_s: float) -> frozenset[int]:
-        """A block's rows."""
+        """Return a block's rows that were noted within LATELY_S."""
         while self._order and now_s - self._order[0][0] > LATELY_S:
             at_s, old, row = self._order.popleft()
             rows = self._rows.get(old, {})
@@ -37,7 +59,76 @@ class RecentAcks:
                 self._rows.pop(old, None)
         return frozenset(self._rows.get(block, ()))
 
+    def pushed(
+        self,
+        block: BlockId,
+        sync_version: int,
+        update: bytes,
+        rows: Iterable[int],
+        now_s: float,
+    ) -> None:
+        """Note that rows are pushed now as one update, which the server sends to all followers."""
+        rows = sorted(rows)
+        for key, (at_s, _) in list(self._pushed.items()):
+            if now_s - at_s <= LATELY_S:
+                break
+            del self._pushed[key]
+        key = _key(block, sync_version, update)
+        self._pushed.pop(key, None)
+        self._pushed[key] = now_s, rows[-1]
+        self._unheard[block] = self._lately(block, now_s) | dict.fromkeys(rows, now_s)
+
+    def is_echo(self, block: BlockId, sync_version: int, update: bytes) -> bool:
+        """Return whether an update is, byte for byte, one that was pushed lately."""
+        return _key(block, sync_version, update) in self._pushed
+
+    def echoed(self, block: BlockId, sync_version: int, update: bytes) -> None:
+        """Note the echo of a push: the server reported this push and all before it."""
+        _, last = self._pushed[_key(block, sync_version, update)]
+        self.heard(block, [row for row in self._unheard.get(block, ()) if row <= last])
+
+    def heard(self, block: BlockId, rows: Iterable[int] | None = None) -> None:
+        """Note that the server reported pushed rows of a block; None: all of them."""
+        unheard = self._unheard.get(block, {})
+        for row in list(unheard if rows is None else rows):
+            unheard.pop(row, None)
+
+    def unheard(self, block: BlockId, now_s: float) -> frozenset[int]:
+        """Return a block's rows that were pushed lately, if the server did not report it since.
+
+        What arrives from there now may have been written before the push arrived.
+        """
+        return frozenset(self._lately(block, now_s))
+
+    def _lately(self, block: BlockId, now_s: float) -> dict[int, float]:
+        rows = self._unheard.pop(block, {})
+        left = {row: at_s for row, at_s in rows.items() if now_s - at_s <= UNHEARD_S}
+        if left:
+            self._unheard[block] = left
+        return left
+
+    def crossed(self, crossing: Crossing) -> None:
+        """Keep a crossing, in memory only."""
+        self._crossings.append(crossing)
+
+    def due(self, now_s: float) -> list[Crossing]:
+        """Remove and return the crossings that are due."""
+        found = [c for c in self._crossings if c.due_s <= now_s]
+        for crossing in found:
+            self._crossings.remove(crossing)
+        return found
+
+    def crossed_blocks(self) -> set[BlockId]:
+        """Return the blocks with crossings that are not due yet."""
+        return {c.block for c in self._crossings}
+
     def forget(self) -> None:
-        """Rows were merged: their numbers mean something else now."""
+        """Forget all rows: logs were compacted, and their numbers mean something else now."""
         self._order.clear()
         self._rows.clear()
+        self._unheard.clear()
+        self._crossings.clear()
+
+
+def _key(block: BlockId, sync_version: int, update: bytes) -> tuple[BlockId, int, bytes]:
+    return block, sync_version, hashlib.blake2b(update, digest_size=16).digest()

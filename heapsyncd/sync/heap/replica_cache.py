@@ -1,4 +1,4 @@
-"""The replicas in use: loaded from their logs on demand, the latest few kept."""
+"""The replicas in memory: loaded from their logs on demand, the most recently used are kept."""
 
 from collections import OrderedDict
 from itertools import islice
@@ -7,18 +7,17 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
 
 _VIEWED = 8
-"""So many of the latest keep their view: an edit's echo and what is typed on need it again."""
+"""This many of the latest keep their view: the echo of an edit and further typing need it."""
 
 
 class Replicas:
-    """At most ``limit`` loaded replicas (a replica takes some 50 kB), the least recently used
-    given up first.
+    """A cache of at most ``limit`` replicas (some 50 kB each), least recently used dropped first.
 
-    A replica is only handed out for the log position it was loaded at, so that it never lags
-    behind the cache. Used on the loop only.
+    A replica is only returned for the log position it was loaded at, so it is never outdated. Used
+    on the loop only.
 
     Args:
-        limit: see above.
+        limit: the number of replicas kept.
     """
 
     def __init__(self, limit: int = 200) -> None:
@@ -26,12 +25,12 @@ class Replicas:
         self._held: OrderedDict[BlockId, tuple[int, Replica]] = OrderedDict()
 
     def position(self, block: BlockId) -> int | None:
-        """The log position of the replica in memory, None when there is none."""
+        """Return the log position of a block's replica; None if there is none."""
         held = self._held.get(block)
         return None if held is None else held[0]
 
     def get(self, block: BlockId, seq: int) -> Replica | None:
-        """The replica at exactly this log position, None when it has to be loaded."""
+        """Return the replica at exactly this log position; None if it has to be loaded."""
         held = self._held.get(block)
         if held is None or held[0] != seq:
             return None
@@ -39,8 +38,9 @@ class Replicas:
         return held[1]
 
     def take(self, block: BlockId, seq: int) -> Replica | None:
-        """The replica at exactly this log position, for somebody who will change it: nobody else
-        gets it before it is put back.
+        """Return the replica at exactly this log position, and remove it, in order to change it.
+
+        Nobody else gets it until it is put back.
         """
         held = self._held.pop(block, None)
         return held[1] if held is not None and held[0] == seq else None
@@ -58,7 +58,7 @@ class Replicas:
             replica.forget_view()
 
     def _to_front(self, block: BlockId) -> None:
-        """Count a replica as used last; each that falls behind the viewed ones gives its up."""
+        """Mark a replica as used last, and drop the view of the one that falls behind."""
         self._held.move_to_end(block)
         for _, rests in islice(reversed(self._held.values()), _VIEWED, _VIEWED + 1):
             rests.forget_view()

@@ -1,8 +1,8 @@
 """The unit of work: what one transaction stores of a heap, and what the index learns from it.
 
-A transaction can fail at each of its statements and at its commit. So nothing in memory changes
-while one runs: a ``Change`` writes down what it stored, and ``HeapState.store`` brings the index
-up to date on the loop once the commit is through.
+A transaction can fail at each statement and at its commit. So nothing in memory changes while it
+runs: a ``Change`` records what it stored, and ``HeapContext.store`` updates the index on the loop
+after the commit.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -21,16 +21,18 @@ from heapsyncd.sync.heap.index import Index
 log = structlog.get_logger()
 
 _INDEXED: Final = frozenset({"title", "folder_id", "deleted_at_ms"})
-"""The columns of a block that the index remembers."""
+"""The columns of a block's row that the index uses for names and paths."""
 
 
 class Change:
-    """What one transaction stores of a heap. Only this writes what the index mirrors: the rows of
-    blocks, the entries and the former names. Everything else is written through ``tx``.
+    """What one transaction stores of a heap.
+
+    Only this class writes what the index mirrors: rows of blocks, entries, former names.
+    Everything else is written through ``tx``.
 
     Args:
-        tx: the transaction; it and the change are used in its thread only.
-        heap: whose blocks and entries they are.
+        tx: the transaction; use it and the change in its thread only.
+        heap_id: the heap of the blocks and entries.
     """
 
     def __init__(self, tx: Tx, heap_id: HeapId) -> None:
@@ -45,12 +47,12 @@ class Change:
     # ---- blocks ----------------------------------------------------------------------------
 
     def insert(self, block: BlockState) -> None:
-        """Add a block; one that is known already stays as it is."""
+        """Insert a block; an existing one is not changed."""
         blocks.insert(self.tx, block)
         self._blocks[block.id] = self._standing[block.id] = None
 
     def update(self, block: BlockId, **values: object) -> None:
-        """Set columns of one block, named as the fields of BlockState."""
+        """Set columns of a block, named as the fields of BlockState."""
         if values:
             blocks.update(self.tx, block, **values)
             self._standing[block] = None
@@ -58,17 +60,17 @@ class Change:
             self._blocks[block] = None
 
     def append(self, block: BlockId, data: bytes, *, local: bool) -> int:
-        """Add an update at the end of a block's log; its number."""
+        """Append an update to a block's log; return its number."""
         self._standing[block] = None
         return blocks.append(self.tx, block, data, local=local)
 
     def acknowledge(self, block: BlockId, up_to: int) -> None:
-        """The server has everything of a block up to this number."""
+        """Store that the server has a block's log up to this number."""
         blocks.acknowledge(self.tx, block, up_to)
         self._standing[block] = None
 
     def unacknowledge(self, block: BlockId) -> None:
-        """The server lost what it had of a block: everything is to be sent again."""
+        """Store that the server lost what it had of a block: everything is sent again."""
         blocks.unacknowledge(self.tx, block)
         self._standing[block] = None
 
@@ -80,24 +82,25 @@ class Change:
         self._standing[block] = None
 
     def quarantine(self, block: BlockId, data: bytes, reason: str, now_ms: int) -> None:
-        """Keep an update that can't be loaded, and say so at the block."""
+        """Store an update that cannot be loaded, with the reason as the block's problem."""
         blocks.quarantine(self.tx, block, data, reason, now_ms)
         self._standing[block] = None
 
     def abandon(self, block: BlockState, paths: Sequence[str]) -> bool:
-        """The server deleted a block for good. When there are edits here that nobody has seen,
-        the block is forgotten and its files become another's: they are found as new ones.
+        """Handle a permanent deletion on the server of a block that has unseen edits here.
+
+        The block is forgotten, and its files are found as new notes.
 
         Args:
-            block: its row as it is.
-            paths: of its files; when there are none, there is nothing to keep.
+            block: its present row.
+            paths: of its files; without any there is nothing to keep.
 
         Returns:
-            Whether it is forgotten.
+            Whether the block was forgotten.
         """
         if not paths or not blocks.has_unsent(self.tx, block.id):
             return False
-        log.warning("deleted for good and edited here: it becomes another note", path=paths[0])
+        log.warning("permanently deleted but edited here, becomes a new note", path=paths[0])
         self.forget(block.id, paths)
         return True
 
@@ -111,10 +114,10 @@ class Change:
         self._forgotten.add(block)
 
     def describe(self, block: BlockState, fields: Fields) -> dict[str, object]:
-        """The columns of a block's row that its document decides, for ``update``; stores its tags.
+        """Store a block's tags, and return the columns its document decides, for ``update``.
 
         Args:
-            block: its row as it is.
+            block: its present row.
             fields: of its newest document.
         """
         blocks.set_tags(self.tx, block.id, fields.tags)
@@ -122,14 +125,14 @@ class Change:
         if deleted is None:
             deleted = fields.permanently_deleted_at_ms
         return {
-            # Until the document has a title, the row's is the best hint (PROTOCOL §4).
+            # As long as the document has no title, use the row's (PROTOCOL §4).
             "title": fields.title or block.title,
             "folder_id": blocks.folder_among_tags(self.tx, block.id),
             "deleted_at_ms": deleted,
         }
 
     def touch_related(self, block: BlockId) -> None:
-        """A tag or folder changed: publish what carries it again, in the folder it has now."""
+        """Have the blocks of a changed tag or folder published again, in their present folder."""
         for other in blocks.tagged(self.tx, block):
             folder = blocks.folder_among_tags(self.tx, other)
             self.update(other, folder_id=folder, stale=1)
@@ -137,15 +140,15 @@ class Change:
     # ---- entries and names -------------------------------------------------------------------
 
     def save(self, rows: Iterable[EntryRow]) -> None:
-        """Insert entries or bring them up to date."""
+        """Insert or update entries."""
         rows = list(rows)
         entries.save(self.tx, self._heap, rows)
         for row in rows:
-            self._entries.pop(row.path, None)  # the order of the changes is kept
+            self._entries.pop(row.path, None)  # keep the order of the changes
             self._entries[row.path] = row
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Forget entries."""
+        """Remove entries."""
         paths = list(paths)
         entries.remove(self.tx, self._heap, paths)
         for path in paths:
@@ -153,14 +156,14 @@ class Change:
             self._entries[path] = None
 
     def add_alias(self, name: str, block: BlockId) -> None:
-        """Remember a former name, a collision key, of a note."""
+        """Store a former name (a collision key) of a note."""
         entries.add_alias(self.tx, self._heap, name, block)
         self._aliases[name] = block
 
     # ---- the end -----------------------------------------------------------------------------
 
     def stored(self) -> "Stored":
-        """What the index has to learn once this is committed."""
+        """Return what the index has to learn after the commit."""
         rows = ((blocks.get(self.tx, b), b in self._blocks) for b in self._standing)
         found = [(r, blocks.has_unsent(self.tx, r.id), new) for r, new in rows if r is not None]
         return Stored(found, self._entries, self._aliases, self._forgotten)
@@ -170,11 +173,11 @@ class Stored:
     """What a committed change means for the index.
 
     Args:
-        rows: of the blocks that were changed; of each whether something of it is unsent, and
-            whether it is to be known anew.
-        paths: the entries that were changed; None: forgotten.
+        rows: the changed blocks; for each, whether it has unsent updates, and whether its name or
+            path may have changed.
+        paths: the changed entries; None: removed.
         aliases: new former names.
-        forgotten: blocks that are no more.
+        forgotten: removed blocks.
     """
 
     def __init__(
@@ -188,7 +191,7 @@ class Stored:
         self._forgotten = forgotten
 
     def apply(self, index: Index) -> bool:
-        """Bring the index up to date; whether blocks may have other places now."""
+        """Update the index; return whether blocks may get other paths."""
         moved = False
         for row, unsent, new in self._rows:
             index.stands(row, unsent=unsent)

@@ -1,1 +1,1 @@
-"""Where blocks and their contents stand in the folder; never what a document says."""
+"""Paths of blocks and their attachments in the folder; never a document's body."""

@@ -1,9 +1,9 @@
-"""Where the contents of a block stand in the folder: ``X.assets/`` of a note, the place of a block
-that is only a file.
+"""Place a block's contents: a note's files in ``X.assets/``, a file block's at its path.
 
-Names follow from the document alone, so that every device gives the same ones: of several contents
-with one name (a file changed on two devices at once) the smallest key has the name and the others
-its variants. A content that a newer one replaced is replaced on the disk when that has arrived.
+Paths follow from the document alone, so that every device derives the same ones. Of several
+contents with one name (a file changed on two devices at once), the smallest key gets the name and
+the others get variants of it. A content that a newer one replaces stays on the disk until the
+newer one is downloaded.
 """
 
 import hashlib
@@ -19,38 +19,38 @@ from heapsyncd.folder.disk import Moved
 from heapsyncd.folder.names import collision_key, safe_name, split_suffix, variants
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
-from heapsyncd.sync.heap.index import stat_of
-from heapsyncd.sync.heap.paths import ASIDE, assets_of
+from heapsyncd.sync.heap.paths import PARKING_PREFIX, assets_of
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 
-Holder = Literal["note", "file"]
+OwnerRole = Literal["note", "file"]
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
-    """A block whose contents stand in the folder.
+class AttachmentOwner:
+    """A block whose contents are files in the folder.
 
-    ``path``: of the note, or of the file. ``shown``: the keys that the note's text shows.
+    ``path``: of the note, or of the file block. ``shown``: the keys of the files that the note's
+    text shows.
     """
 
     id: BlockId
-    role: Holder
+    role: OwnerRole
     path: str
     files: tuple[FileEntry, ...]
     shown: frozenset[str] = frozenset()
 
 
-def wanted_paths(holding: Holding, known: Mapping[str, str]) -> dict[str, str]:
-    """The path of each content, by key; pure.
+def attachment_paths(owner: AttachmentOwner, known: Mapping[str, str]) -> dict[str, str]:
+    """Return the path of each content, by key. Pure.
 
     Args:
-        holding: the block.
-        known: where contents stand now, by key: a name that the user gave is kept as it is.
+        owner: the block.
+        known: the present paths, by key; a name that the user gave is kept.
     """
-    files = sorted(holding.files, key=lambda f: f.key)
-    if holding.role == "file":
-        at = PurePosixPath(holding.path)
+    files = sorted(owner.files, key=lambda f: f.key)
+    if owner.role == "file":
+        at = PurePosixPath(owner.path)
         spellings = variants(at.name, split_suffix(at.name)[1])
         return {f.key: str(at.with_name(n)) for f, n in zip(files, spellings, strict=False)}
     groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -67,17 +67,17 @@ def wanted_paths(holding: Holding, known: Mapping[str, str]) -> dict[str, str]:
                 free = variants(name, split_suffix(name)[1])
                 names[key] = next(n for n in free if collision_key(n) not in taken)
                 taken.add(collision_key(names[key]))
-    folder = assets_of(holding.path)
+    folder = assets_of(owner.path)
     return {key: f"{folder}/{name}" for key, name in names.items()}
 
 
-def here(entry: EntryRow) -> bool:
-    """Whether the file on the disk has the content that the entry names."""
+def is_present(entry: EntryRow) -> bool:
+    """Return whether the file on disk has the content that the entry names."""
     return entry.digest is not None and (entry.key or "").lower().startswith(entry.digest.hex())
 
 
 def contents_of(heap: HeapContext, block: BlockId) -> dict[str, EntryRow]:
-    """The entries of a block's contents, by key."""
+    """Return the entries of a block's contents, by key."""
     paths = [*heap.index.attachments.get(block, {}).values()]
     main = heap.index.path_of.get(block)
     if main is not None:
@@ -86,106 +86,112 @@ def contents_of(heap: HeapContext, block: BlockId) -> dict[str, EntryRow]:
     return {e.key: e for e in rows if e is not None and e.key is not None}
 
 
-async def show_files(
-    heap: HeapContext, holding: Holding, look_at: set[str]
+async def place_attachments(
+    heap: HeapContext, owner: AttachmentOwner, rescan: set[str]
 ) -> tuple[list[EntryRow], bool]:
-    """Move and take away contents as the document says; the entries that are new or changed, for
-    the caller to commit, and whether the disk let all be done. The caller holds the lock.
+    """Move and remove content files as the document says. Hold the heap's lock.
 
     Args:
         heap: the heap.
-        holding: the block.
-        look_at: gets the paths whose files turned out to be others than known.
+        owner: the block.
+        rescan: receives the paths whose files were not as expected.
+
+    Returns:
+        The entries that are new or changed, for the caller to commit, and whether everything could
+            be done on the disk.
     """
-    known = contents_of(heap, holding.id)
-    if not known and not holding.files:
+    known = contents_of(heap, owner.id)
+    if not known and not owner.files:
         return [], True
-    wanted = wanted_paths(holding, {k: e.path for k, e in known.items()})
-    heirs = {p for k, p in wanted.items() if k not in known}
+    wanted = attachment_paths(owner, {k: e.path for k, e in known.items()})
+    replaced = {p for k, p in wanted.items() if k not in known}
     done = True
     for key, entry in known.items():
-        if key not in wanted and entry.path not in heirs and entry.path not in heap.held_up:
-            done &= await _take_away(heap, entry, look_at, named=key in holding.shown)
+        if key not in wanted and entry.path not in replaced and entry.path not in heap.holds.up:
+            done &= await _remove(heap, entry, rescan, is_mentioned=key in owner.shown)
     try:
-        await _rearrange(heap, {k: e for k, e in known.items() if k in wanted}, wanted)
+        await _move_to_names(heap, {k: e for k, e in known.items() if k in wanted}, wanted)
     except Moved as error:
-        look_at.add(error.path)
+        rescan.add(error.path)
     except FolderTrouble as error:
-        reason = f"its files could not be put in place: {error.reason}"
-        heap.problems.found("write", holding.path, reason)
+        reason = f"its attachments could not be moved to their names: {error.reason}"
+        heap.problems.found("write", owner.path, reason)
         done = False
-    return _rows(heap, holding, wanted), done
+    return _rows(heap, owner, wanted), done
 
 
-def _rows(heap: HeapContext, holding: Holding, wanted: Mapping[str, str]) -> list[EntryRow]:
+def _rows(heap: HeapContext, owner: AttachmentOwner, wanted: Mapping[str, str]) -> list[EntryRow]:
     rows = []
-    known = contents_of(heap, holding.id)
+    known = contents_of(heap, owner.id)
     first = min(wanted, default="")
-    for file in holding.files:
-        role: Role = "file" if holding.role == "file" and file.key == first else "attachment"
+    for file in owner.files:
+        role: Role = "file" if owner.role == "file" and file.key == first else "attachment"
         before = known.get(file.key)
         if before is None:
-            stands = heap.index.entries.get(wanted[file.key])
-            if stands is not None and (stands.block_id != holding.id or stands.key in wanted):
-                continue  # somebody else stands there still: the next time
-            before = stands or EntryRow(wanted[file.key], holding.id, role)
+            occupant = heap.index.entries.get(wanted[file.key])
+            if occupant is not None and (occupant.block_id != owner.id or occupant.key in wanted):
+                continue  # another content is still at this path: retry in the next pass
+            before = occupant or EntryRow(wanted[file.key], owner.id, role)
         row = replace(before, key=file.key, role=role)
-        # By the hash of its document: a key need not be one.
+        # Compare the hash that the document states: a key need not contain one.
         if row.digest is None or row.digest.hex() != file.hash:
             row = replace(row, todo=todo_of(heap, file, row))
-        if row.inode is None:
-            row = replace(row, size=file.size_bytes)
+        if row.stat is None:
+            row = replace(row, awaited_size=file.size_bytes)
         if row != heap.index.entries.get(row.path):
             rows.append(row)
     return rows
 
 
 def todo_of(heap: HeapContext, file: FileEntry, entry: EntryRow) -> Todo | None:
-    """What is to be done for a content that is not here. What is here in an older version is kept
-    current whatever its size.
+    """Return what to do for a content that is not present; None: nothing.
+
+    A content present in an older version is kept up to date whatever its size.
     """
-    if not file.is_uploaded or heap.ignore.match(entry.path, False):
+    if not file.is_uploaded or heap.layout.ignore.match(entry.path, False):
         return None
-    if entry.inode is None and entry.todo != "download" and heap.on_demand(file.size_bytes):
+    if entry.stat is None and entry.todo != "download" and heap.on_demand(file.size_bytes):
         return "remote"
     return "download"
 
 
-async def _take_away(
-    heap: HeapContext, entry: EntryRow, look_at: set[str], *, named: bool
+async def _remove(
+    heap: HeapContext, entry: EntryRow, rescan: set[str], *, is_mentioned: bool
 ) -> bool:
-    """The document has this content no more; whether the disk let it go. A file that says
-    something else by now stays: it is read as a new one.
+    """Remove a content that is no longer in the document; returns False if the disk refused.
+
+    A file that was changed meanwhile stays, and is scanned as a new one.
 
     Args:
         heap: the heap.
-        entry: the content's.
-        look_at: gets the path of a file that stays.
-        named: the text still shows it: its name is kept, so that the text stays as it is.
+        entry: the content's entry.
+        rescan: receives the path of a file that stays.
+        is_mentioned: the text still shows the content: its name is kept, so that the text stays as
+            it is.
     """
-    stat = stat_of(entry)
-    ghost = EntryRow(entry.path, entry.block_id, "attachment", entry.key)
-    if named and entry == ghost:
+    stat = entry.stat
+    name_only = EntryRow(entry.path, entry.block_id, "attachment", entry.key)
+    if is_mentioned and entry == name_only:
         return True
     try:
         if entry.todo == "upload":
-            look_at.add(entry.path)
+            rescan.add(entry.path)
         elif stat is not None:
             await heap.disk.remove(entry.path, stat)
             await heap.disk.remove_dir(str(PurePosixPath(entry.path).parent))
     except Moved:
-        look_at.add(entry.path)
+        rescan.add(entry.path)
     except FolderTrouble as error:
         heap.problems.found("write", entry.path, error)
         return False
-    await _commit(heap, [entry.path], [ghost] if named else [])
+    await _commit(heap, [entry.path], [name_only] if is_mentioned else [])
     return True
 
 
-async def _rearrange(
+async def _move_to_names(
     heap: HeapContext, known: Mapping[str, EntryRow], wanted: Mapping[str, str]
 ) -> None:
-    """Take contents to their names; where that goes round in a circle, one steps aside."""
+    """Move contents to their names; a cycle is broken by parking one of them."""
     left = {k: e for k, e in known.items() if e.path != wanted[k]}
     while left:
         free = [k for k in left if wanted[k] not in heap.index.entries]
@@ -193,20 +199,21 @@ async def _rearrange(
             for key in free:
                 await _move(heap, left.pop(key), wanted[key])
             continue
-        strays = [e for k in left if _is_stray(heap, e := heap.index.entries[wanted[k]])]
-        if strays:
-            await _move(heap, strays[0], _aside(strays[0]))
+        misplaced = [e for k in left if _is_misplaced(heap, e := heap.index.entries[wanted[k]])]
+        if misplaced:
+            await _move(heap, misplaced[0], _parking_path(misplaced[0]))
             continue
         blocked = [k for k, e in left.items() if e.path in wanted.values()]
         if not blocked:
             return
         entry = left[blocked[0]]
-        left[blocked[0]] = await _move(heap, entry, _aside(entry))
+        left[blocked[0]] = await _move(heap, entry, _parking_path(entry))
 
 
-def _is_stray(heap: HeapContext, entry: EntryRow) -> bool:
-    """Whether an attachment stands in the directory of another note than its own (two notes have
-    swapped their names): it goes when its own note is written.
+def _is_misplaced(heap: HeapContext, entry: EntryRow) -> bool:
+    """Return whether an attachment is in the directory of another note than its own.
+
+    That happens when two notes swap names; it moves when its own note is written.
     """
     note = heap.index.path_of.get(entry.block_id)
     return (
@@ -217,15 +224,15 @@ def _is_stray(heap: HeapContext, entry: EntryRow) -> bool:
     )
 
 
-def _aside(entry: EntryRow) -> str:
-    # Not the key itself, which may be anything.
+def _parking_path(entry: EntryRow) -> str:
+    # The hash, for a key may contain anything.
     distinct = hashlib.sha256((entry.key or "").encode("utf-8", "replace")).hexdigest()[:16]
-    name = f"{ASIDE}{entry.block_id}-{distinct}"
+    name = f"{PARKING_PREFIX}{entry.block_id}-{distinct}"
     return str(PurePosixPath(entry.path).with_name(name))
 
 
 async def _move(heap: HeapContext, entry: EntryRow, path: str) -> EntryRow:
-    known = stat_of(entry)
+    known = entry.stat
     old, new = (str(PurePosixPath(p).parent) for p in (entry.path, path))
     if known is not None:
         if old != new:
@@ -236,7 +243,7 @@ async def _move(heap: HeapContext, entry: EntryRow, path: str) -> EntryRow:
     now = await heap.disk.stat(path)
     after = replace(entry, path=path)
     if known is not None and now is not None and now.same_content(known):
-        after = replace(after, ctime_ns=now.ctime_ns)
+        after = replace(after, stat=replace(known, ctime_ns=now.ctime_ns))
     await _commit(heap, [entry.path], [after])
     return after
 

@@ -1,4 +1,4 @@
-"""A heap's directory before it is mirrored: found again, and its ignore rules read."""
+"""Find a heap's directory and read its ignore rules, before it is mirrored."""
 
 import asyncio
 from pathlib import Path
@@ -10,11 +10,11 @@ from heapsyncd.folder.ignore import IGNORE_FILE, Ignore
 from heapsyncd.ids import HeapId
 
 IGNORE_BYTES: Final = 1 << 20
-"""A larger ``.heaperignore`` is a mistake."""
+"""A larger ``.heaperignore`` is not read."""
 
 
 async def read_ignore(disk: HeapFolder) -> Ignore:
-    """The heap's ignore rules: its ``.heaperignore`` on top of the defaults."""
+    """Return the heap's ignore rules: its ``.heaperignore`` on top of the defaults."""
     try:
         data, _ = await disk.read(IGNORE_FILE, IGNORE_BYTES)
     except (Moved, Unsettled):
@@ -23,7 +23,10 @@ async def read_ignore(disk: HeapFolder) -> Ignore:
 
 
 async def find_folder(account_folder: Path, heap_id: HeapId) -> str | None:
-    """The directory that is marked as this heap's mirror already (the cache was lost)."""
+    """Return the name of the directory marked as this heap's mirror; None if there is none.
+
+    Needed when the cache was lost.
+    """
 
     def directories() -> list[Path]:
         return (

@@ -1,12 +1,11 @@
-"""What ``.heaperignore`` says, and what it means for what is mirrored when it changes.
+"""Read ``.heaperignore``, and apply its changes to what is mirrored.
 
-A change never looks like a deletion: what is ignored now is left as it is on both sides, and what
-is not ignored any more and has no file here comes back from the server.
+A change never counts as a deletion. What becomes ignored is left as it is on both sides. What is
+no longer ignored and has no file here is written again.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -22,48 +21,43 @@ from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.heap_folder import IGNORE_BYTES
 from heapsyncd.sync.layout.placement import plan_places
 
-QUIET_S: Final = 0.3
-"""Rules are taken when they have stayed the same for this long."""
-GONE_S: Final = 1.0
-"""A file of rules is gone when it stays away for this long: editors move it about."""
-
 log = structlog.get_logger()
 
 
 @dataclass
-class Rules:
-    """The rules of one heap's folder, kept current. Made by ``load``."""
+class IgnoreRules:
+    """The rules of one heap's folder, kept up to date. Made by ``load``."""
 
     heap: HeapContext
     text: str | None
-    """As last taken; None before the first time."""
-    _seen: str | None = None
+    """The rules in force; None before the first reading."""
+    _candidate: str | None = None
     _since: float = 0.0
 
     @classmethod
-    async def load(cls, heap: HeapContext) -> "Rules":
-        """The rules that were last taken, in this life or an earlier one."""
+    async def load(cls, heap: HeapContext) -> "IgnoreRules":
+        """Return the rules that were last applied, by this process or an earlier one."""
         text = await heap.db.read(lambda tx: heaps.get_meta(tx, _key(heap.id)))
-        heap.ignore = Ignore.parse(text)
+        heap.layout.ignore = Ignore.parse(text)
         rules = cls(heap, text)
-        heap.unmoved = rules._unmoved(heap.ignore)
+        heap.layout.unmoved = rules._ignored_transfers(heap.layout.ignore)
         return rules
 
     async def reread(self, now: float) -> float | None:
-        """Look at the file. Taken rules are in ``heap.ignore``.
+        """Read the file and apply changed rules to ``heap.layout.ignore``.
 
         Args:
             now: monotonic seconds.
 
         Returns:
-            None: nothing new; 0.0: new rules were taken, look at everything; else in how many
-            seconds to look again: until then nothing can be said of any file.
+            None: nothing changed. 0.0: new rules were applied; scan the whole folder. Any other
+                number: seconds after which to call again; judge no file until then.
         """
         try:
             data, _ = await self.heap.disk.read(IGNORE_FILE, IGNORE_BYTES)
             text = data.decode("utf-8", "replace")
         except Unsettled:
-            return QUIET_S
+            return self.heap.timing.quiet_s
         except Moved:
             text = ""
         except UnreadableFile as error:
@@ -71,49 +65,57 @@ class Rules:
             return None
         self.heap.problems.clear(IGNORE_FILE, "rules")
         if text == self.text:
-            self._seen = None
+            self._candidate = None
             return None
-        if self._seen != text:
-            self._seen, self._since = text, now
-        left = self._since + (QUIET_S if text else GONE_S) - now
+        if self._candidate != text:
+            self._candidate, self._since = text, now
+        timing = self.heap.timing
+        left = self._since + (timing.quiet_s if text else timing.gone_s) - now
         if left > 0 and self.text is not None:
             return left
-        await self._take(text)
+        await self._apply(text)
         return 0.0
 
-    async def _take(self, text: str) -> None:
-        heap, old = self.heap, self.heap.ignore
+    async def _apply(self, text: str) -> None:
+        heap, old = self.heap, self.heap.layout.ignore
         new = Ignore.parse(text)
         async with heap.lock:
-            places = heap.places or await plan_places(heap)
+            places = heap.layout.places or await plan_places(heap)
             at = {**places, **heap.index.path_of}
-            shown = [
+            revealed = [
                 b for b, p in at.items() if heap.hides(p, b, old) and not heap.hides(p, b, new)
             ]
-            gone = [p for p in self._unmasked(old, new) if await heap.disk.stat(p) is None]
+            gone = [
+                p for p in self._no_longer_ignored(old, new) if await heap.disk.stat(p) is None
+            ]
 
-            back = {*shown, *(heap.index.entries[p].block_id for p in gone)}
+            to_publish = {*revealed, *(heap.index.entries[p].block_id for p in gone)}
 
             def store(change: Change) -> None:
                 heaps.set_meta(change.tx, _key(heap.id), text)
                 change.remove(gone)
-                for block in back:
-                    _show(change, block)
+                for block in to_publish:
+                    _publish_again(change, block)
 
             await heap.store(store)
-            heap.hidden.difference_update(shown)
-            heap.ignore, self.text, self._seen = new, text, None
-            heap.unmoved = self._unmoved(new)
-        heap.to_publish.set()
-        heap.to_transfer.set()
-        log.info("rules taken", heap=heap.report.title, shown=len(shown), back=len(gone))
+            heap.layout.hidden.difference_update(revealed)
+            heap.layout.ignore, self.text, self._candidate = new, text, None
+            heap.layout.unmoved = self._ignored_transfers(new)
+        heap.wake.publish.set()
+        heap.wake.transfer.set()
+        log.info(
+            "ignore rules applied",
+            heap=heap.report.title,
+            revealed=len(revealed),
+            missing=len(gone),
+        )
 
-    def _unmoved(self, rules: Ignore) -> set[str]:
-        """The contents that were to be sent or fetched and are ignored."""
+    def _ignored_transfers(self, rules: Ignore) -> set[str]:
+        """Return the paths of pending transfers that the rules ignore."""
         return {p for p in self.heap.index.moving if rules.match(p, False)}
 
-    def _unmasked(self, old: Ignore, new: Ignore) -> list[str]:
-        """The entries on the disk that are ignored no more."""
+    def _no_longer_ignored(self, old: Ignore, new: Ignore) -> list[str]:
+        """Return the paths of files on disk that only the old rules ignored."""
         index = self.heap.index
         return [
             p
@@ -122,7 +124,7 @@ class Rules:
         ]
 
 
-def _show(change: Change, block: BlockId) -> None:
+def _publish_again(change: Change, block: BlockId) -> None:
     state = blocks.get(change.tx, block)
     if state is not None and state.seq:
         change.update(block, stale=1)
@@ -132,15 +134,15 @@ def _key(heap_id: HeapId) -> str:
     return f"ignore:{heap_id}"
 
 
-def taken(tx: Tx, heap_id: HeapId) -> Ignore:
-    """The rules that were last taken."""
+def stored_rules(tx: Tx, heap_id: HeapId) -> Ignore:
+    """Return the rules that were last applied."""
     return Ignore.parse(heaps.get_meta(tx, _key(heap_id)))
 
 
-async def unhidden(
+async def without_hidden(
     heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str]
 ) -> list[BlockState]:
-    """Those of the blocks whose places are not ignored; the others are left as they are."""
+    """Return the blocks whose paths are not ignored; the others are left as they are."""
     at = {s.id: heap.index.path_of.get(s.id) or places.get(s.id) for s in states}
     hidden = [s for s in states if (p := at[s.id]) is not None and heap.hides(p, s.id)]
     if not hidden:
@@ -151,5 +153,5 @@ async def unhidden(
             change.update(state.id, stale=0)
 
     await heap.store(store)
-    heap.hidden.update(s.id for s in hidden if s.deleted_at_ms is None)
+    heap.layout.hidden.update(s.id for s in hidden if s.deleted_at_ms is None)
     return [s for s in states if s not in hidden]

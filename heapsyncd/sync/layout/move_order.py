@@ -1,22 +1,16 @@
-"""Decide first: which moves take every block to its place. A pure function of places.
-
-``arrange`` compares where blocks stand with where they should stand and orders the moves so that
-none overwrites another.
-"""
+"""Plan the moves that take every block to its path. A pure function of paths."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.heap.paths import aside
+from heapsyncd.sync.heap.paths import parking_path
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Move a block's file or directory. Each step's target is free when the steps before it are
-    done.
-    """
+    """Move a block's file or directory; the target is free once the earlier steps are done."""
 
     block: BlockId
     old: str
@@ -24,25 +18,25 @@ class Step:
 
 
 def arrange(current: Mapping[BlockId, str], desired: Mapping[BlockId, str]) -> list[Step]:
-    """Order the moves that take every block from its current to its desired path.
+    """Return, in order, the moves from current to desired paths; none overwrites another block.
 
-    Parents come before what is in them, and a directory moves with everything in it. Who stands on
-    another's target is taken to its own place first, or, where that goes round in a circle, aside
-    to a hidden name in the heap's root.
+    Directories come before what is in them, and a directory moves with everything in it. A block
+    on another's target is moved to its own target first. In a cycle it is parked under a hidden
+    name in the heap's root.
 
     Args:
-        current: where blocks stand; only blocks that are in ``desired`` too are moved.
-        desired: where they should stand; the directory of each path is the root or another desired
+        current: where blocks are; only blocks that are also in ``desired`` are moved.
+        desired: where they should be; the directory of each path is the root or another desired
             path.
     """
     mover = _Mover({b: p for b, p in current.items() if b in desired}, desired)
     for block in sorted(mover.where, key=lambda b: (desired[b].count("/"), desired[b])):
-        mover.settle(block, frozenset())
+        mover.place(block, frozenset())
     return mover.steps
 
 
 class _Mover:
-    """A model of the folder in which the moves are tried out."""
+    """A model of the folder on which the moves are tried."""
 
     def __init__(self, where: dict[BlockId, str], desired: Mapping[BlockId, str]) -> None:
         self.where = where
@@ -51,31 +45,36 @@ class _Mover:
         self._at = {p: b for b, p in where.items()}
         self._final: set[BlockId] = set()
 
-    def settle(self, block: BlockId, above: frozenset[BlockId]) -> None:
-        """Take a block to its place; ``above`` wait for it, its parent is there."""
+    def place(self, block: BlockId, above: frozenset[BlockId]) -> None:
+        """Move a block to its target, where its parent already is.
+
+        Args:
+            block: the block.
+            above: blocks that wait for this one to move away.
+        """
         target = self._desired[block]
         if block in self._final:
             return
         if self.where[block] != target:
             if target in self._at:
-                self._clear(target, above | {block})
+                self._free(target, above | {block})
             if target.startswith(self.where[block] + "/"):
-                self._aside(block)
-            self._go(block, target)
+                self._park(block)
+            self._move(block, target)
         self._final.add(block)
 
-    def _clear(self, target: str, waiting: frozenset[BlockId]) -> None:
+    def _free(self, target: str, waiting: frozenset[BlockId]) -> None:
         holder = self._at[target]
         parent = str(PurePosixPath(self._desired[holder]).parent)
         if holder not in waiting and (parent == "." or self._at.get(parent) in self._final):
-            self.settle(holder, waiting)
+            self.place(holder, waiting)
         if target in self._at:
-            self._aside(self._at[target])
+            self._park(self._at[target])
 
-    def _aside(self, block: BlockId) -> None:
-        self._go(block, aside(block, self.where[block]))
+    def _park(self, block: BlockId) -> None:
+        self._move(block, parking_path(block, self.where[block]))
 
-    def _go(self, block: BlockId, new: str) -> None:
+    def _move(self, block: BlockId, new: str) -> None:
         old = self.where[block]
         self.steps.append(Step(block, old, new))
         for path in [old, *(p for p in self._at if p.startswith(old + "/"))]:

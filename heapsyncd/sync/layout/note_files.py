@@ -1,6 +1,7 @@
-"""Notes' files, written in three steps: the texts are stored as planned, written, and stored as
-what stands in the files. A kill between any two is known to the next life by the plan: an edit
-of a text that was written finds its base, and one that was not written is published again.
+"""Write notes' files in three steps: store the texts as planned, write, store them as written.
+
+After a kill between two steps, the plan tells the next start what may be in the file. An edit of a
+text that was written finds its base; a text that was not written is published again.
 """
 
 from collections.abc import Container, Iterable, Sequence
@@ -12,9 +13,8 @@ from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.disk import Moved, Write
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.heap.index import stat_of
+from heapsyncd.model import Stat
 from heapsyncd.sync.heap.paths import assets_of
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -23,33 +23,33 @@ from heapsyncd.sync.merge.note_text import digest
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A note's next text, and what goes into the cache with it."""
+    """A note's next text, and what is stored with it."""
 
     block: BlockId
     seq: int
-    """The position in the block's log whose state it shows."""
+    """The position in the block's log of the state that the text shows."""
     path: str
     data: bytes
     title: str
     words: str
-    """What the note is found by."""
+    """The text for the search index."""
     mentions: frozenset[str]
     base: Rendition | None
-    """What stands in the file."""
+    """The rendition that is in the file now."""
 
     @property
     def is_new(self) -> bool:
-        """Whether the file has to be written."""
+        """Return whether the file has to be written."""
         return self.base is None or self.base.data != self.data
 
 
 def _write(heap: HeapContext, draft: Draft) -> Write:
     entry = heap.index.entries.get(draft.path)
-    return Write(draft.path, draft.data, stat_of(entry) if entry is not None else None)
+    return Write(draft.path, draft.data, entry.stat if entry is not None else None)
 
 
 def plan_texts(tx: Tx, drafts: Sequence[Draft]) -> None:
-    """Store what is about to be written."""
+    """Store the texts that are about to be written."""
     for draft in drafts:
         renditions.add(
             tx,
@@ -66,25 +66,26 @@ def plan_texts(tx: Tx, drafts: Sequence[Draft]) -> None:
 async def write_planned(
     heap: HeapContext,
     planned: Sequence[Draft],
-    look_at: set[str],
+    rescan: set[str],
     unchanged: Sequence[Draft] = (),
     attachments: Sequence[EntryRow] = (),
     left: Container[BlockId] = (),
 ) -> None:
-    """Write texts that were planned, and store what stands in the files now; the caller holds the
-    lock. A file that can't be written, or was changed meanwhile, is still to be published.
+    """Write planned texts, and store what the files contain now. Hold the heap's lock.
+
+    A note whose file cannot be written, or was changed meanwhile, stays to be published.
 
     Args:
         heap: the heap.
         planned: the texts.
-        look_at: gets the paths that are to be looked at again.
-        unchanged: what the files show already.
-        attachments: entries that go with them.
-        left: the notes whose attachments are to be put in place once more.
+        rescan: receives the paths to scan again.
+        unchanged: drafts that their files already show.
+        attachments: entries to store with them.
+        left: the notes whose attachments are not all in place: they stay to be published.
     """
     results = await heap.disk.write_many([_write(heap, d) for d in planned]) if planned else []
     failed = [d.block for d, r in zip(planned, results, strict=True) if isinstance(r, Exception)]
-    written = _written(heap, zip(planned, results, strict=True), look_at)
+    written = _written(heap, zip(planned, results, strict=True), rescan)
 
     def store(change: Change) -> None:
         tx = change.tx
@@ -104,22 +105,22 @@ async def write_planned(
 
     await heap.store(store)
     if attachments:
-        heap.to_transfer.set()
+        heap.wake.transfer.set()
 
 
 def _written(
-    heap: HeapContext, results: Iterable[tuple[Draft, Stat | Exception]], look_at: set[str]
+    heap: HeapContext, results: Iterable[tuple[Draft, Stat | Exception]], rescan: set[str]
 ) -> list[tuple[Draft, EntryRow]]:
-    """The texts that stand in their files now, with their entries; of the others is told."""
+    """Return the texts that were written, with their entries; report the others as problems."""
     written: list[tuple[Draft, EntryRow]] = []
     for draft, result in results:
         if isinstance(result, Moved):
-            look_at.add(draft.path)
+            rescan.add(draft.path)
         elif isinstance(result, FolderTrouble):
             heap.problems.found("write", draft.path, result)
         elif not isinstance(result, Exception):
             row = heap.index.entries.get(draft.path) or EntryRow(draft.path, draft.block, "note")
             written.append((draft, stamped(row, result, digest(draft.data))))
             if heap.problems.below(assets_of(draft.path)):
-                look_at.add(draft.path)  # attachments stood there without it
+                rescan.add(draft.path)  # its attachments were found before the note
     return written

@@ -1,8 +1,8 @@
-"""Small files that stand for contents which stay on the server until somebody asks for them.
+"""Small files that stand for contents kept on the server until somebody asks for them.
 
-Named ``plan.pdf.heapsyncd-remote``: no rule of ``.heaperignore`` makes such a name a file to sync,
-so that none is ever read or sent. They follow from the entries; one that is lost comes back with
-the next start.
+They are named ``plan.pdf.heapsyncd-remote``. No rule of ``.heaperignore`` can include such names,
+so they are never read or sent. They follow from the entries; a lost one is written again at the
+next start.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ _MOST_BYTES: Final = 8192
 
 
 def placeholder_of(path: str) -> str:
-    """The placeholder's path for a content's; distinct for distinct ones."""
+    """Return the placeholder's path for a content's path; different for different paths."""
     at = PurePosixPath(path)
     room = _NAME_BYTES - len(PLACEHOLDER)
     name = at.name.encode()
@@ -32,7 +32,7 @@ def placeholder_of(path: str) -> str:
 
 
 def text_of(path: str, size_bytes: int | None) -> bytes:
-    """What a placeholder says."""
+    """Return the text of a placeholder."""
     size = "" if size_bytes is None else f" ({size_bytes / 1e6:.1f} MB)"
     name = PurePosixPath(path).name
     return (
@@ -41,17 +41,17 @@ def text_of(path: str, size_bytes: int | None) -> bytes:
     ).encode()
 
 
-async def settle_placeholders(heap: HeapContext) -> None:
-    """Make the placeholders that are missing, take away those that stand for nothing (more)."""
+async def update_placeholders(heap: HeapContext) -> None:
+    """Write the missing placeholders, remove those no longer needed. Hold the heap's lock."""
     wanted = {placeholder_of(p): p for p in heap.index.remote}
-    if heap.placeholders is None:
+    if heap.layout.placeholders is None:
         found = (await heap.disk.scan(ONLY_PLACEHOLDERS)).entries.values()
-        heap.placeholders = {e.path for e in found if e.kind == "file"}
-    if wanted.keys() == heap.placeholders:
+        heap.layout.placeholders = {e.path for e in found if e.kind == "file"}
+    if wanted.keys() == heap.layout.placeholders:
         return
-    for path in sorted(heap.placeholders - wanted.keys()):
+    for path in sorted(heap.layout.placeholders - wanted.keys()):
         await drop_placeholder(heap, path)
-    for path in sorted(wanted.keys() - heap.placeholders):
+    for path in sorted(wanted.keys() - heap.layout.placeholders):
         entry = heap.index.entries[wanted[path]]
         try:
             await heap.disk.make_dir(str(PurePosixPath(path).parent)) if "/" in path else None
@@ -60,13 +60,13 @@ async def settle_placeholders(heap: HeapContext) -> None:
         except (Moved, FolderTrouble) as error:
             heap.problems.found("write", path, error)
             continue
-        heap.placeholders.add(path)
+        heap.layout.placeholders.add(path)
 
 
 async def drop_placeholder(heap: HeapContext, path: str) -> None:
-    """Take a placeholder away, if it is one; a note's empty directory of attachments with it."""
-    if heap.placeholders is not None:
-        heap.placeholders.discard(path)
+    """Remove a placeholder, if it is one, and the note's attachment directory if that is empty."""
+    if heap.layout.placeholders is not None:
+        heap.layout.placeholders.discard(path)
     try:
         data, stat = await heap.disk.read(path, _MOST_BYTES)
         if data.startswith(_FIRST):
@@ -75,4 +75,4 @@ async def drop_placeholder(heap: HeapContext, path: str) -> None:
             if parent.name.endswith(ASSETS):
                 await heap.disk.remove_dir(str(parent))
     except (Moved, Unsettled, FolderTrouble, UnreadableFile):
-        return  # gone, or not ours
+        return  # gone, or not a placeholder

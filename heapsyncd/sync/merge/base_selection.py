@@ -1,9 +1,8 @@
-"""Which earlier text a saved file derives from: the stale save recognised (document/README, "stale
-saves").
+"""Choose which earlier text a saved file was edited from (document/README, "stale saves").
 
-An editor that loaded an older text saves over a newer one. Seen against the newest rendition that
-looks like deleting what arrived meanwhile; seen against the rendition it was loaded from it is
-only the author's edit. Pure.
+An editor that still holds an older text saves over a newer one. Compared with the newest
+rendition, that save looks as if the author had deleted what arrived meanwhile. Compared with the
+rendition the editor had loaded, it is only the author's edit. Pure.
 """
 
 import re
@@ -18,28 +17,30 @@ from heapsyncd.diff.sequences import shared_ends
 from heapsyncd.markdown import frontmatter
 
 RECENT_MS = 600_000
-"""Only renditions that were replaced no longer ago than this are candidates."""
-MARGIN = 2
-"""An older base must be nearer by so many tokens ..."""
-UNSEEN_MS = 30_000
-"""... unless the newest text was written no longer ago than this: then it need not be farther."""
-MISSING_SHARE = 0.9
-"""Of the tokens that arrived since an older rendition, so many must be missing in the file."""
+"""A rendition that was replaced longer ago than this is no candidate."""
+MIN_MARGIN_TOKENS = 2
+"""An older base must be closer to the saved text by at least this many tokens ..."""
+FRESH_MS = 30_000
+"""... unless the newest text was written at most this long ago: then being equally close is
+enough."""
+MIN_MISSING_SHARE = 0.9
+"""The share of tokens that arrived since an older rendition and must be missing in the saved text.
+"""
 
-ALIKE = 0.5
-"""How much of two texts must agree for one to be the other, edited."""
-LOOK_BACK = 8
-"""So many candidates are compared at most."""
+MIN_SIMILARITY = 0.5
+"""How similar two texts must be (0 to 1) for one to count as an edit of the other."""
+MAX_CANDIDATES = 8
+"""The number of candidates compared at most."""
 
-_STEM = 3
-"""What two words share of fewer letters they share by chance."""
+_MIN_STEM = 3
+"""Shorter common beginnings or ends of two words are chance."""
 _TOKEN = re.compile(r"\[\[[^\[\]\n]*\]\]|\w+|\s+|[^\w\s]")
-"""A link is one word: two have their brackets in common, and nothing else."""
+"""A link is one token: two links always share their brackets, which says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The base of an edit. ``older``: not the newest rendition."""
+    """The base of an edit. ``older``: it is not the newest rendition."""
 
     rendition: Rendition
     older: bool = False
@@ -48,40 +49,47 @@ class Choice:
 def choose(
     ring: Sequence[Rendition], data: bytes, now_ms: int, *, is_blind: bool = False
 ) -> Choice:
-    """The rendition a saved text derives from.
+    """Choose the rendition that a saved text was edited from.
+
+    When in doubt, text is kept: an older base brings back what arrived since, the newest one could
+    delete it.
 
     Args:
-        ring: the kept renditions, newest first, at least one.
-        data: the saved file.
-        now_ms: the clock that stamped the renditions.
-        is_blind: its author did not see the file, where others may have saved meanwhile.
-
-    In doubt text is kept: choosing an older base lets what arrived since come back, choosing the
-    newest could remove it.
+        ring: the stored renditions, newest first, at least one.
+        data: the bytes of the saved file.
+        now_ms: the time, by the clock that stamped the renditions.
+        is_blind: the author did not see the file in which others may have saved meanwhile.
     """
     newest = ring[0]
-    recent = list(islice(_candidates(ring, now_ms, is_blind=is_blind), LOOK_BACK))
+    recent = list(islice(_candidates(ring, now_ms, is_blind=is_blind), MAX_CANDIDATES))
     for older in recent:
         if older.data == data:
-            # The same text once more after it was put right: its author means it.
+            # Saved again after the stale save was corrected: now the author means it.
             again = any(r.origin == "stale" and r.data == data for r in ring)
             return Choice(newest) if again else Choice(older, older=True)
     if not recent:
         return Choice(newest)
     tokens = _tokens(data)
-    margin = MARGIN if now_ms - newest.made_at_ms > UNSEEN_MS else 0
+    margin = MIN_MARGIN_TOKENS if now_ms - newest.made_at_ms > FRESH_MS else 0
     best, most = newest, _cost(_tokens(newest.data), tokens) - margin
     for older in recent:
         cost = _cost(_tokens(older.data), tokens)
         if cost <= most and _lacks_all_since(ring, older, tokens):
-            best, most = older, cost  # of two as near, the earlier: what came since returns
+            best, most = older, cost  # a tie goes to the older base, which keeps more text
     return Choice(best, older=best is not newest)
 
 
 def was_written(planned: Rendition, before: Rendition | None, data: bytes) -> bool:
-    """Whether a file derives from the text that was about to be written when the daemon was
-    killed, rather than from the one that stood there before. Where that is not known (a lost
-    cache) a text that lacks any word of it was not: against it they would be deleted.
+    """Return whether a file derives from a planned text instead of the text before it.
+
+    Called after the daemon was killed between planning and writing. Without a text before (a lost
+    cache), a file that lacks any word of the planned text does not derive from it: if it did,
+    those words would be deleted.
+
+    Args:
+        planned: the text that was about to be written.
+        before: the text that was in the file before; None: not known.
+        data: the bytes of the file now.
     """
     if planned.data == data:
         return True
@@ -90,25 +98,27 @@ def was_written(planned: Rendition, before: Rendition | None, data: bytes) -> bo
         here = _counts(tokens)
         return all(here.get(t, 0) >= n for t, n in _counts(new).items() if not t.isspace())
     old = _tokens(before.data)
-    # What has all of its words, longer perhaps, is nearer by letters than by tokens.
-    return _cost(new, tokens) < _cost(old, tokens) or _has_arrived(old, new, tokens)
+    # A text with all arrived words, some extended, can be far by tokens and still derive from it.
+    return _cost(new, tokens) < _cost(old, tokens) or _contains_arrived(old, new, tokens)
 
 
 def is_alike(before: bytes, data: bytes) -> bool:
-    """Whether most of one text's words stand in another, front matter left out; what had none may
-    have become anything.
+    """Return whether a text is similar enough to be an edit of another; ignores front matter.
+
+    A text without words may have become anything, so it is like every other.
     """
     old, new = (
         [t for t in _TOKEN.findall(frontmatter.split(text)[1]) if not t.isspace()]
         for text in (before.decode("utf-8", "replace"), data.decode("utf-8", "replace"))
     )
-    return not old or Indel.normalized_similarity(old, new) >= ALIKE
+    return not old or Indel.normalized_similarity(old, new) >= MIN_SIMILARITY
 
 
 def _candidates(ring: Sequence[Rendition], now_ms: int, *, is_blind: bool) -> Iterator[Rendition]:
-    """The earlier texts an editor may still hold: those that the daemon wrote over. Whoever saved
-    over a text himself knew it (unless he is blind); behind his save it takes words that arrived
-    for a text to count.
+    """Yield the earlier texts an editor may still hold: those that the daemon wrote over.
+
+    Someone who saved over a text himself had seen it (unless ``is_blind``). Behind such a save a
+    text counts only if words arrived with it.
     """
     saved = False
     for newer, older in pairwise(ring):
@@ -125,9 +135,11 @@ def _body(rendition: Rendition) -> str:
 
 
 def _lacks_all_since(ring: Sequence[Rendition], older: Rendition, saved: Sequence[str]) -> bool:
-    """Whether a saved text knows nothing of what came since a rendition. What the daemon wrote
-    counts as a whole; each save in between by itself, however small beside that: who keeps what
-    was saved since has seen what stood there, and means it.
+    """Return whether a saved text contains nothing of what came after a rendition.
+
+    Everything the daemon wrote counts together; each save in between also counts alone, however
+    small. An author who kept what was saved in between has seen the text then, so what he removed
+    was meant.
     """
     since = ring[: ring.index(older) + 1]
     texts = [_tokens(r.data) for r in since]
@@ -142,7 +154,7 @@ def _tokens(data: bytes) -> list[str]:
 
 
 def _cost(old: Sequence[str], new: Sequence[str]) -> int:
-    """Tokens to insert and delete, counted on what differs only."""
+    """Count the tokens to insert and delete, after cutting off common ends."""
     start = 0
     while start < min(len(old), len(new)) and old[start] == new[start]:
         start += 1
@@ -152,14 +164,14 @@ def _cost(old: Sequence[str], new: Sequence[str]) -> int:
     return int(Indel.distance(old[start : len(old) - end], new[start : len(new) - end]))
 
 
-def _has_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[str]) -> bool:
-    """Whether words arrived between two renditions, and all of them are in the saved text."""
+def _contains_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[str]) -> bool:
+    """Return whether words arrived between two renditions and the saved text has all of them."""
     words = [t for t in _difference(before, last)[0] if not t.isspace()]
-    return bool(words) and not any(_absent(words, before, saved))
+    return bool(words) and not any(_unseen(words, before, saved))
 
 
-def _absent(words: Iterable[str], before: Sequence[str], saved: Sequence[str]) -> Iterator[bool]:
-    """Of words that arrived since a rendition, whether a saved text knows nothing of each."""
+def _unseen(words: Iterable[str], before: Sequence[str], saved: Sequence[str]) -> Iterator[bool]:
+    """Yield for each arrived word whether the saved text knows nothing of it."""
     here, base = _counts(saved), _counts(before)
     new = [t for t in here if t not in base]
     for word in words:
@@ -167,41 +179,47 @@ def _absent(words: Iterable[str], before: Sequence[str], saved: Sequence[str]) -
 
 
 def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[str]) -> bool:
-    """Whether what changed between two renditions is (nearly) absent from the saved text. Words
-    that arrived tell; where none did, those that went must be back.
+    """Return whether (nearly) nothing of what changed between two renditions is in the saved text.
+
+    The words that arrived decide. If none arrived, those that were removed must be there again.
     """
     arrived, lost = _difference(before, last)
     words = [t for t in arrived if not t.isspace()]
     gone = [t for t in lost if not t.isspace()]
     if words:
-        return _share(_absent(words, before, saved)) >= MISSING_SHARE
+        return _share(_unseen(words, before, saved)) >= MIN_MISSING_SHARE
     here, base = _counts(saved), _counts(before)
-    return not gone or _share(here.get(t, 0) >= base.get(t, 0) for t in gone) >= MISSING_SHARE
+    return not gone or _share(here.get(t, 0) >= base.get(t, 0) for t in gone) >= MIN_MISSING_SHARE
 
 
 def _is_seen(word: str, new: Iterable[str], base: Iterable[str]) -> bool:
-    """Whether a word that arrived was seen: it was made longer (Boat, Boats), or most of it that
-    came (``S`` of ``BoatS``) is in another word now.
+    """Return whether the author saw a word that arrived.
+
+    He did if he extended it (Boat to Boats), or if most of it that arrived (``S`` of ``BoatS``) is
+    part of another new word.
     """
-    word = _shown(word)
-    if len(word) < _STEM:
+    word = _extendable_part(word)
+    if len(word) < _MIN_STEM:
         return False
-    first, last = word[:_STEM], word[-_STEM:]
-    for other in map(_shown, new):
+    first, last = word[:_MIN_STEM], word[-_MIN_STEM:]
+    for other in map(_extendable_part, new):
         if not (other.startswith(first) or other.endswith(last)):
             continue
         if other.startswith(word) or other.endswith(word):
             return True
         head, tail = shared_ends(word, other)[0], shared_ends(word[::-1], other[::-1])[0]
         for part in (word[:head], word[len(word) - tail :]):
-            is_most = len(part) >= _STEM and 2 * len(part) >= len(word)
+            is_most = len(part) >= _MIN_STEM and 2 * len(part) >= len(word)
             if is_most and not any(part in t for t in base):
                 return True
     return False
 
 
-def _shown(token: str) -> str:
-    """What may be made longer of a token: of a link its label; one to Boat2 is none to Boat."""
+def _extendable_part(token: str) -> str:
+    """Return the part of a token that may be extended: for a link only its label.
+
+    A link to Boat2 is no extended link to Boat.
+    """
     return token[2:-2].partition("|")[2] if token.startswith("[[") else token
 
 

@@ -1,7 +1,7 @@
-"""A document that comes empty from the server though it had content: a load that failed there.
+"""Detect a document that the server returns empty after a failed load.
 
-Within one ``sync_version`` nothing can be lost so: states are merged. A new version replaces the
-old one (PROTOCOL §7), and an empty one would blank the file. Pure.
+Within one ``sync_version`` states are merged and no content can vanish like this. A new version
+replaces the old one (PROTOCOL §7), so an empty one would empty the file. Pure.
 """
 
 from collections.abc import Sequence
@@ -10,17 +10,18 @@ from typing import Final
 from heapsyncd.document.replica import Replica
 
 BLANKED: Final = (
-    "the server sends it without title and text, though it had both; what is here is kept. If it"
-    " is to be empty, empty the file; else look at it on the server"
+    "The server returned this note empty. The local copy is kept. To empty it, clear the file;"
+    " otherwise check the server."
 )
+"""The problem shown for such a note."""
 
 
 def blanked(acknowledged: Sequence[bytes], ours: Sequence[bytes], state: bytes) -> bool:
-    """Whether the full state of a new version lacks what everybody knew.
+    """Return whether the full state of a new version lacks the title and text everybody knew.
 
     Args:
         acknowledged: the updates of the old version that the server had.
-        ours: those, and our unsent ones: a note that was emptied here may be empty.
+        ours: the same with our unsent ones: a note that was emptied here may be empty.
         state: the new version.
     """
     new = Replica.load([state])

@@ -1,6 +1,4 @@
-"""A base for two texts whose own is not known, or not well enough: what they have in common.
-Pure.
-"""
+"""Make a synthetic base for two texts whose base is unknown: the text both have. Pure."""
 
 import re
 from collections import Counter
@@ -13,164 +11,190 @@ from heapsyncd.diff.sequences import matches
 from heapsyncd.document.edit import merge_three
 from heapsyncd.document.inline.visible_text import Alphabet, cut
 from heapsyncd.document.plan.clone_sources import with_content
-from heapsyncd.document.plan.remote_changes import CONTAINERS, LEAVES, content
-from heapsyncd.sync.merge.unmatched_text import UnmatchedSpan, by_word, goes_on, meetings
-from heapsyncd.tree import Atom, Block, Inline, Text, attrs, inline
+from heapsyncd.document.plan.remote_changes import content
+from heapsyncd.sync.merge.unmatched_text import (
+    UnmatchedSpan,
+    by_word,
+    is_extended_by,
+    matching_spans,
+)
+from heapsyncd.tree import CONTAINERS, LEAVES, Atom, Block, Inline, Text, attrs, inline
 
-ALIKE: Final = 2
-"""What became another block has at most so many times the words ..."""
-MUCH: Final = 5
-"""... or so many letters of it are in the other in order: that is no chance."""
-_LETTERS: Final = 3
-"""Two people may both write a shorter word, or number."""
+MAX_WORD_RATIO: Final = 2
+"""A text counts as the older state of another that has at most this many times its words ..."""
+MIN_LETTERS: Final = 5
+"""... or if it has at least this many letters: more than two texts share by chance."""
+_MIN_WORD_LETTERS: Final = 3
+"""Two people may write the same shorter word or number by chance."""
 _WORD: Final = re.compile(r"\w+")
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")
 
 
-def common(ours: Block, theirs: Block) -> Block:
-    """A base for two texts that share no known one: what stands in both, so that a merge keeps all
-    of either.
+def common_base(ours: Block, theirs: Block) -> Block:
+    """Return a base for two texts that share no known one: what both contain.
 
-    The base has their shape: against it they only added, and what stands elsewhere here we moved.
+    A three-way merge against it keeps all text of either side. The base has the block structure of
+    ``theirs``: seen from it, they only added, and what is elsewhere in ``ours`` we moved.
     """
-    if ours == theirs or _is_grown(ours, theirs):
+    if ours == theirs or _is_extension(ours, theirs):
         return ours
-    found = _Common(Alphabet(*(content(b) for side in (ours, theirs) for b in side.walk())))
+    found = _BaseBuilder(Alphabet(*(content(b) for side in (ours, theirs) for b in side.walk())))
     top = _Node(ours, theirs)
-    found.children(top)
-    found.strays()
-    made = _made(top)
+    found.pair_children(top)
+    found.match_unmatched()
+    made = _build(top)
     return ours.with_children(made.children if made else ())
 
 
-def merged(before: Block, ours: Block, theirs: Block) -> Block:
-    """Merge two trees that share no history. What both have and the base has not counts as known
-    to both, should it else stand twice: theirs may hold an edit of ours, edited further.
+def merge_unrelated(before: Block, ours: Block, theirs: Block) -> Block:
+    """Merge two trees that share no history.
+
+    Text that both have and the base lacks counts as known to both if it would otherwise appear
+    twice: their text may contain our edit, edited further.
+
+    Args:
+        before: the nearest known base.
+        ours: the tree with our edits.
+        theirs: the tree with their edits.
     """
     body = merge_three(before, ours, theirs)
-    both = common(ours, theirs)
-    known = merge_three(common(both, before), before, both)
+    both = common_base(ours, theirs)
+    known = merge_three(common_base(both, before), before, both)
     if known == before or body in (ours, theirs):
         return body
     again = merge_three(known, ours, theirs)
     text, shorter = body.words(), again.words()
-    is_all_there = all(w in shorter for w in said(ours) | said(theirs) if w in text)
-    # What returns of the base (nobody knows any more who took it away) may make it longer.
+    is_all_there = all(w in shorter for w in word_counts(ours) | word_counts(theirs) if w in text)
+    # Words of the base may return, since it is unknown who deleted them: longer, yet better.
     is_better = len(shorter) < len(text) or _repeats(again) < _repeats(body)
     return again if is_better and is_all_there else body
 
 
 def _repeats(body: Block) -> int:
-    """How many words of a body stood in it before."""
-    words = said(body)
+    """Count the words of a body that occur earlier in it."""
+    words = word_counts(body)
     return words.total() - len(words)
 
 
 def are_both_newer(before: Block, ours: Block, theirs: Block) -> bool:
-    """Whether two texts have words in common that their base has not: the cache is older than the
-    file (it was put back from a backup), which shows some of what the document got since.
+    """Return whether two texts share words that their base lacks.
+
+    Then the cache is older than the file (it was restored from a backup): the file already shows
+    some of what the document received since.
     """
-    known = said(before)
-    return any(len(w) >= _LETTERS for w in (said(ours) - known) & (said(theirs) - known))
+    known = word_counts(before)
+    return any(
+        len(w) >= _MIN_WORD_LETTERS
+        for w in (word_counts(ours) - known) & (word_counts(theirs) - known)
+    )
 
 
-def said(body: Block) -> Counter[str]:
-    """The words of a body."""
+def word_counts(body: Block) -> Counter[str]:
+    """Count the words of a body."""
     return Counter(_WORD.findall(body.words()))
 
 
-def is_said_in(words: Counter[str], body: Block) -> bool:
-    """Whether a body has all of these words, longer perhaps."""
-    there = said(body)
-    return all(any(goes_on(word, other) for other in there) for word in words)
+def contains_words(words: Counter[str], body: Block) -> bool:
+    """Return whether a body has all of these words, possibly extended."""
+    there = word_counts(body)
+    return all(any(is_extended_by(word, other) for other in there) for word in words)
 
 
 @dataclass(slots=True)
 class _Node:
-    """A block of theirs, as the base may have it."""
+    """A block of the base under construction, placed as in ``theirs``."""
 
-    like: Block
-    """Ours, where it stands for it: what they made of its attributes they changed."""
+    ours: Block
+    """Our block of the pair: its attributes are taken, so that changes of theirs count as changes.
+    """
     theirs: Block
-    below: "list[_Node | Block]" = field(default_factory=list)
+    children: "list[_Node | Block]" = field(default_factory=list)
     parts: list[tuple[int, int, list[Inline]]] = field(default_factory=list)
-    """Of a leaf's content what is in both: where it begins and ends in theirs, and what it is."""
-    stands: bool = False
-    """Whether the base has it even with nothing in it."""
+    """For a leaf, the content in both: start and end in theirs, and the items."""
+    keep_empty: bool = False
+    """Whether the base contains the block even without content."""
 
 
-class _Common:
+class _BaseBuilder:
+    """Pairs the blocks of two trees and collects what both contain.
+
+    Args:
+        letters: maps inline content to characters; knows both trees.
+    """
+
     def __init__(self, letters: Alphabet) -> None:
         self._letters = letters
         self._ours: list[UnmatchedSpan] = []
         self._theirs: list[UnmatchedSpan] = []
         self._nodes: dict[int, _Node] = {}
-        self._place = 0
+        self._position = 0
 
-    def children(self, node: _Node) -> None:
-        """What the children of two blocks that stand for one another have in common."""
-        ours, theirs = node.like.children, node.theirs.children
+    def pair_children(self, node: _Node) -> None:
+        """Pair the children of two paired blocks."""
+        ours, theirs = node.ours.children, node.theirs.children
         gap: tuple[list[Block], list[Block]] = ([], [])
         for i, j in align(ours, theirs):
             if i is None or j is None:
                 side, block = (0, ours[i]) if i is not None else (1, theirs[j or 0])
                 gap[side].append(block)
                 continue
-            node.below += self._gap(*gap)
+            node.children += self._unpaired_run(*gap)
             gap = ([], [])
-            node.below += self._both(ours[i], theirs[j])
-        node.below += self._gap(*gap)
+            node.children += self._paired(ours[i], theirs[j])
+        node.children += self._unpaired_run(*gap)
 
-    def _both(self, ours: Block, theirs: Block) -> "list[_Node | Block]":
-        """What two blocks have in common that stand for one another."""
-        same = ours if ours == theirs else _fewer_files(ours, theirs)
+    def _paired(self, ours: Block, theirs: Block) -> "list[_Node | Block]":
+        """Return what two paired blocks have in common."""
+        same = ours if ours == theirs else _contained_files(ours, theirs)
         if same is not None:
-            self._place += 1
+            self._position += 1
             return [same]
         if ours.kind != theirs.kind or not _is_filled(ours) or not _is_filled(theirs):
-            return list(self._gap([ours], [theirs]))
+            return list(self._unpaired_run([ours], [theirs]))
         node = _Node(ours, theirs)
         if ours.children:
-            self.children(node)
+            self.pair_children(node)
         elif ours.kind in LEAVES:
-            # An empty paragraph is no part of a text: words put into it by both would become one.
-            node.stands = ours.kind != "paragraph"
-            self._place += 1
-            self._leaf(node)
+            # An empty paragraph in the base would join what both sides typed into theirs.
+            node.keep_empty = ours.kind != "paragraph"
+            self._position += 1
+            self._pair_leaves(node)
         return [node]
 
-    def _leaf(self, node: _Node) -> None:
-        ours, theirs = (self._string(b) for b in (node.like, node.theirs))
+    def _pair_leaves(self, node: _Node) -> None:
+        ours, theirs = (self._string(b) for b in (node.ours, node.theirs))
         self._nodes[id(node.theirs)] = node
         at = shift = 0
-        hunks = _around(ours, by_word(ours, theirs), self._letters.named())
+        hunks = _split_at_atoms(ours, by_word(ours, theirs), self._letters.named())
         for hunk in [*hunks, Hunk(len(ours), len(ours), "")]:
             if at < hunk.start:
                 known = cut(content(node.theirs), at + shift, hunk.start + shift)
-                items = _with_atoms_of(known, cut(content(node.like), at, hunk.start))
+                items = _with_their_links(known, cut(content(node.ours), at, hunk.start))
                 node.parts.append((at + shift, hunk.start + shift, items))
             start = hunk.start + shift
-            self._ours.append(UnmatchedSpan(node.like, ours[hunk.start : hunk.end], hunk.start))
+            self._ours.append(UnmatchedSpan(node.ours, ours[hunk.start : hunk.end], hunk.start))
             self._theirs.append(UnmatchedSpan(node.theirs, hunk.text, start))
             at, shift = hunk.end, shift + len(hunk.text) - (hunk.end - hunk.start)
 
-    def _gap(self, ours: Sequence[Block], theirs: Sequence[Block]) -> "Iterator[_Node | Block]":
-        """What stands in one place and for nothing of the other side."""
-        if old := _older(ours, theirs):
+    def _unpaired_run(
+        self, ours: Sequence[Block], theirs: Sequence[Block]
+    ) -> "Iterator[_Node | Block]":
+        """Return the base's blocks for adjacent blocks without partners on the other side."""
+        if old := _older_of(ours, theirs):
             yield from old
             return
-        self._ours += [s for b in ours for s in self._whole(b)]
+        self._ours += [s for b in ours for s in self._spans_of(b)]
         for block in theirs:
-            yield self._alone(block)
-            self._theirs += self._whole(block)
+            yield self._unpaired(block)
+            self._theirs += self._spans_of(block)
 
-    def _whole(self, block: Block) -> Iterator[UnmatchedSpan]:
+    def _spans_of(self, block: Block) -> Iterator[UnmatchedSpan]:
         for leaf in block.walk():
             if leaf.kind in LEAVES:
-                yield UnmatchedSpan(leaf, self._string(leaf), place=self._place)
+                yield UnmatchedSpan(leaf, self._string(leaf), position=self._position)
 
     def _string(self, leaf: Block) -> str:
-        """A leaf's content; two links under one label are the same, whatever note they mean."""
+        """Return a leaf's content as characters; links with one label are equal."""
         return self._letters.string(
             Atom("mention", attrs(label=i.get("label")))
             if isinstance(i, Atom) and i.kind == "mention" and i.get("label")
@@ -178,32 +202,35 @@ class _Common:
             for i in content(leaf)
         )
 
-    def _alone(self, block: Block) -> _Node:
-        node = _Node(block, block, [self._alone(c) for c in block.children])
-        node.stands = block.kind == "cell"
+    def _unpaired(self, block: Block) -> _Node:
+        node = _Node(block, block, [self._unpaired(c) for c in block.children])
+        node.keep_empty = block.kind == "cell"
         self._nodes[id(block)] = node
         return node
 
-    def strays(self) -> None:
-        """What both have, but in blocks that don't stand for one another, is in the base where
-        they have it: else a merge would have it twice.
+    def match_unmatched(self) -> None:
+        """Add text that both sides have in blocks that are not paired.
+
+        It goes to its place in theirs; without it a merge would contain it twice.
         """
-        for block, start, end in meetings(self._ours, self._theirs):
+        for block, start, end in matching_spans(self._ours, self._theirs):
             items = cut(content(block), start, end)
             self._nodes[id(block)].parts.append((start, end, items))
 
 
-def _with_atoms_of(theirs: Iterable[Inline], ours: Iterable[Inline]) -> list[Inline]:
-    """What two sides have in common, as ours has it but for links that mean another note there:
-    then we changed that.
+def _with_their_links(theirs: Iterable[Inline], ours: Iterable[Inline]) -> list[Inline]:
+    """Return the common items as ours has them, but links with the target they have in theirs.
+
+    A different target in ours then counts as our change.
     """
     atoms = (i for i in theirs if isinstance(i, Atom))
     return [next(atoms) if isinstance(i, Atom) else i for i in ours]
 
 
-def _around(old: str, hunks: Iterable[Hunk], atoms: Collection[str]) -> Iterator[Hunk]:
-    """The hunks, parted where both sides have an atom: the same link in two texts that stand for
-    one another is one, however little else they have in common.
+def _split_at_atoms(old: str, hunks: Iterable[Hunk], atoms: Collection[str]) -> Iterator[Hunk]:
+    """Split hunks where both sides have the same atom.
+
+    The same link in two paired texts is one link, however little else they share.
     """
     for hunk in hunks:
         here = [(ch, hunk.start + k) for k, ch in enumerate(old[hunk.start : hunk.end])]
@@ -217,20 +244,20 @@ def _around(old: str, hunks: Iterable[Hunk], atoms: Collection[str]) -> Iterator
         yield Hunk(start, hunk.end, hunk.text[begins:])
 
 
-def _made(node: _Node) -> Block | None:
-    """The base's block; None when nothing of it is in both."""
-    if node.like.kind in LEAVES:
-        items = inline(_apart(sorted(node.parts, key=lambda p: p[0])))
-        return with_content(node.like, items) if items or node.stands else None
-    below = [b if isinstance(b, Block) else _made(b) for b in node.below]
+def _build(node: _Node) -> Block | None:
+    """Return the base's block for a node; None if both sides share nothing of it."""
+    if node.ours.kind in LEAVES:
+        items = inline(_join_parts(sorted(node.parts, key=lambda p: p[0])))
+        return with_content(node.ours, items) if items or node.keep_empty else None
+    below = [b if isinstance(b, Block) else _build(b) for b in node.children]
     children = [b for b in below if b is not None]
-    if node.like.kind == "row" and not any(c.inline for c in children):
+    if node.ours.kind == "row" and not any(c.inline for c in children):
         return None
-    return node.like.with_children(children) if children else None
+    return node.ours.with_children(children) if children else None
 
 
-def _apart(parts: Iterable[tuple[int, int, list[Inline]]]) -> Iterator[Inline]:
-    """The parts of a leaf in a row; words between which others stood stay two."""
+def _join_parts(parts: Iterable[tuple[int, int, list[Inline]]]) -> Iterator[Inline]:
+    """Yield a leaf's parts in order; where other text was left out, a space separates words."""
     last: tuple[int, str] = (0, " ")
     for start, end, items in parts:
         ends = [i.text for i in (items[0], items[-1]) if isinstance(i, Text)]
@@ -240,69 +267,76 @@ def _apart(parts: Iterable[tuple[int, int, list[Inline]]]) -> Iterator[Inline]:
         last = end, ends[-1][-1:] if ends else " "
 
 
-def _is_grown(ours: Block, theirs: Block) -> bool:
-    """Whether they made theirs of ours by adding to it. Not so the other way: what is no word, as
-    whether a task is done, they may have changed since.
+def _is_extension(ours: Block, theirs: Block) -> bool:
+    """Return whether theirs was made from ours by additions only.
+
+    Not used the other way round: what is not a word, such as whether a task is done, they may have
+    changed since.
     """
-    a, b = _Said(ours.children), _Said(theirs.children)
-    return a.tokens != b.tokens and a.grew_into(b)
+    a, b = _WordSummary(ours.children), _WordSummary(theirs.children)
+    return a.tokens != b.tokens and a.is_extended_by(b)
 
 
-def _older(ours: Sequence[Block], theirs: Sequence[Block]) -> Sequence[Block]:
-    """Of blocks that stand in one place those of which the others were made: they hold every word
-    of them, and not many more, or in order.
+def _older_of(ours: Sequence[Block], theirs: Sequence[Block]) -> Sequence[Block]:
+    """Return which of two runs of blocks at one position is the older state of the other.
+
+    It is the one whose words are all in the other, which has not many more or has them in order.
+    Empty if neither is.
     """
-    a, b = _Said(ours), _Said(theirs)
-    for old, said, others in ((theirs, b, a), (ours, a, b)):
-        if said.is_in(others) or said.grew_into(others):
+    a, b = _WordSummary(ours), _WordSummary(theirs)
+    for old, word_counts, others in ((theirs, b, a), (ours, a, b)):
+        if word_counts.is_contained_in(others) or word_counts.is_extended_by(others):
             return old
     return []
 
 
-def _fewer_files(ours: Block, theirs: Block) -> Block | None:
-    """Of two groups of files that of which the other holds all; None: there is no such."""
+def _contained_files(ours: Block, theirs: Block) -> Block | None:
+    """Return the group of files that the other group contains; None if neither does."""
     if not ours.kind == theirs.kind == "files":
         return None
     a, b = (frozenset(str(block.get("keys")).split("\n")) for block in (ours, theirs))
     return ours if a <= b else theirs if b <= a else None
 
 
-class _Said:
-    """What blocks say.
+class _WordSummary:
+    """The words and objects of consecutive blocks, for comparing.
 
     Args:
-        blocks: in a row.
+        blocks: the blocks, in order.
     """
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         below = [b for block in blocks for b in block.walk()]
         self.tokens = [t for b in below if b.kind in LEAVES for t in _TOKEN.findall(b.words())]
         self._words = Counter(t for t in self.tokens if _WORD.match(t))
-        self._things: Counter[object] = Counter(b for b in below if _is_thing(b))
-        self._things.update(
+        self._objects: Counter[object] = Counter(b for b in below if _is_opaque(b))
+        self._objects.update(
             i for b in below for i in b.inline if isinstance(i, Atom) and i.kind != "break"
         )
 
-    def is_in(self, other: "_Said") -> bool:
-        """Whether the other has all of these words, and not many more."""
-        return self._may_be_in(other) and self._words <= other._words  # noqa: SLF001
+    def is_contained_in(self, other: "_WordSummary") -> bool:
+        """Return whether the other has all of these words, and not many more."""
+        return self._is_significant_in(other) and self._words <= other._words  # noqa: SLF001
 
-    def grew_into(self, other: "_Said") -> bool:
-        """Whether the other has all of these words in order, where some may have become longer."""
+    def is_extended_by(self, other: "_WordSummary") -> bool:
+        """Return whether the other has all of these words in order; some may be extended."""
         left = iter(other.tokens)
-        may_be = self._may_be_in(other) or self._may_be_in(other, much=True)
-        return may_be and all(any(goes_on(t, o) for o in left) for t in self.tokens)
+        may_be = self._is_significant_in(other) or self._is_significant_in(other, is_long=True)
+        return may_be and all(any(is_extended_by(t, o) for o in left) for t in self.tokens)
 
-    def _may_be_in(self, other: "_Said", *, much: bool = False) -> bool:
-        """Whether that would be no chance: the other says not much more, or this says ``much``."""
-        if not self._words or not self._things <= other._things:  # noqa: SLF001
+    def _is_significant_in(self, other: "_WordSummary", *, is_long: bool = False) -> bool:
+        """Return whether containment would be no chance.
+
+        Either the other has not many more words or, with ``is_long``, these have enough letters.
+        """
+        if not self._words or not self._objects <= other._objects:  # noqa: SLF001
             return False
-        if much:
-            return sum(map(len, self._words)) >= MUCH
-        return other._words.total() <= ALIKE * self._words.total()  # noqa: SLF001
+        if is_long:
+            return sum(map(len, self._words)) >= MIN_LETTERS
+        return other._words.total() <= MAX_WORD_RATIO * self._words.total()  # noqa: SLF001
 
 
-def _is_thing(block: Block) -> bool:
+def _is_opaque(block: Block) -> bool:
     return block.kind not in LEAVES and block.kind not in CONTAINERS
 
 

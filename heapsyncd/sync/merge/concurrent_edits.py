@@ -1,10 +1,9 @@
-"""Edits made apart, brought together: no word is lost because the other side deleted what it was
-typed into, and none stands twice because both sides wrote it. Pure.
+"""Merge edits made without knowing of each other, losing and doubling no word. Pure.
 
-Yjs drops what is typed into a node that somebody else deletes meanwhile, and keeps what both sides
-wrote alike twice. The document stage knows better (document/README, "an edit wins over a
-deletion", "convergent edits") while it expresses an edit; here the same is done for an edit that
-was expressed already when the other side's came in.
+Yjs drops text typed into a node that somebody else deletes meanwhile, and keeps text twice that
+both sides wrote. While an edit is being expressed, the document stage avoids both
+(document/README, "an edit wins over a deletion", "convergent edits"). This module does the same
+for an edit that was already expressed when the other side's edit came in.
 """
 
 from bisect import bisect_left
@@ -17,65 +16,64 @@ from heapsyncd.document.edit import Target, express
 from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, vector_of, without_deletions
-from heapsyncd.sync.merge.common_base import merged, said
+from heapsyncd.sync.merge.common_base import merge_unrelated, word_counts
 from heapsyncd.tree import Block
 
 LARGE_BYTES: Final = 500_000
-"""A larger log is looked through for what only we have seen, not for what was sent: that would
-take a good part of a second for every letter that somebody else types.
-"""
+"""In a larger log only unsent edits are protected, not sent ones.
+
+Looking through it would take a good part of a second for every letter that somebody else types."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConcurrentEdits:
-    """Our edits that the other side may not have seen, beside what both knew.
+    """Our edits that the other side may not have seen, on top of what both knew.
 
     Args:
-        log: our log, in order: number and update of each row.
-        unsent: the rows that the server has not acknowledged: only we have seen them, but for
-            those that are on their way.
-        sent: the rows sent lately, acknowledged or not.
+        log: our log in order: the number and the update of each row.
+        unsent: the rows that the server has not acknowledged. Only we have seen them, except those
+            on their way.
+        sent: the rows sent recently, acknowledged or not.
     """
 
     log: Sequence[tuple[int, bytes]]
     unsent: frozenset[int]
     sent: frozenset[int]
 
-    def together(self, update: bytes, live: Replica) -> Block | None:
-        """The body that has both sides' words, each once, when merging lost some of them or has
-        some twice; None otherwise.
+    def merge(self, update: bytes, live: Replica) -> Block | None:
+        """Return the body with both sides' words, each once; None if the plain merge is that.
 
-        What only we have seen is looked after by us. What was sent and then deleted by others is
-        theirs to look after, and ours is what others typed where we deleted: only one side may,
-        else the words come back twice, or are both taken for the second.
+        Exactly one peer restores lost text, or it would come back twice: the author restores its
+        own unsent edits; the deleter restores remote text typed into what it deleted.
 
         Args:
-            update: what came in.
-            live: the document with it.
+            update: the incoming update.
+            live: the document with the update applied.
 
         Raises:
-            UnreadableDocument, InvalidEdit: they can't be brought together.
+            UnreadableDocument, InvalidEdit: the edits cannot be merged.
         """
         if not self.unsent and sum(len(data) for _, data in self.log) > LARGE_BYTES:
             return None
-        arrived = self._arrived(update)
-        unseen = self._unseen(update, sorted((self.unsent | self.sent) - arrived))
+        arrived = self._rows_in(update)
+        unseen = self._unseen_rows(update, sorted((self.unsent | self.sent) - arrived))
         for rows in (unseen, self.unsent - arrived):
             shared = [data for seq, data in self.log if seq not in rows]
-            # What we deleted comes back with an answer, and is no deletion of theirs.
+            # An answer repeats all deletions, ours included: those are not theirs.
             sent = rows & self.sent
             theirs = without_deletions(update, [data for seq, data in self.log if seq in sent])
             there = Replica.load([*shared, theirs])
             if not there.has_pending():
                 is_ours = rows <= self.unsent
-                found = self._together(shared, theirs, there, live.view(), is_ours=is_ours)
+                found = self._merge(shared, theirs, there, live.view(), is_ours=is_ours)
                 if found is not None or is_ours or not self.unsent:
                     return found
         return None
 
-    def _unseen(self, update: bytes, mine: Sequence[int]) -> frozenset[int]:
-        """Our rows that an update does not build on: they may not have seen them. Rows are sent
-        in order.
+    def _unseen_rows(self, update: bytes, mine: Sequence[int]) -> frozenset[int]:
+        """Return the rows of ``mine`` (sent in this order) that an update does not depend on.
+
+        Its author may not have seen them.
         """
 
         def can_do(k: int) -> bool:
@@ -85,9 +83,10 @@ class ConcurrentEdits:
 
         return frozenset(mine[bisect_left(range(len(mine)), True, key=can_do) :])
 
-    def _arrived(self, update: bytes) -> frozenset[int]:
-        """Our rows that the update holds itself, for it is a whole state, acknowledged or not:
-        theirs has what is in them, then. Rows are sent in order.
+    def _rows_in(self, update: bytes) -> frozenset[int]:
+        """Return our rows that the update itself contains, because it is a full state.
+
+        The other side has seen them. Rows are sent in order.
         """
         mine = self.unsent | self.sent
         if not mine:
@@ -105,7 +104,7 @@ class ConcurrentEdits:
             return any(n > held.get(c, 0) for c, n in upto(k).items())
 
         count = bisect_left(range(1, len(rows) + 1), True, key=is_missing)
-        # A row that only deletes does not show.
+        # A row that only deletes adds nothing to a state vector: assume the update lacks it.
         while count and upto(count) == upto(count - 1):
             count -= 1
         return frozenset(rows[:count])
@@ -113,7 +112,7 @@ class ConcurrentEdits:
     def _vector(self, chosen: Callable[[int], bool]) -> dict[int, int]:
         return clocks(vector_of([data for seq, data in self.log if chosen(seq)] or [EMPTY]))
 
-    def _together(
+    def _merge(
         self,
         shared: Sequence[bytes],
         update: bytes,
@@ -122,35 +121,81 @@ class ConcurrentEdits:
         *,
         is_ours: bool,
     ) -> Block | None:
-        """``is_ours``: what is not shared nobody but us can have seen."""
+        """Redo both edits from what both knew, if that gives a better body; None otherwise.
+
+        Args:
+            shared: the updates both knew.
+            update: the incoming update.
+            theirs: the document with both.
+            both: the view of the plain merge.
+            is_ours: nobody but us can have seen the rows that are not shared.
+        """
         ours = Replica.load([data for _, data in self.log]).view()
         known = Replica.load(shared).view()
-        before, now = said(known), said(both)
-        typed = said(theirs.view()) - before
+        before, now = word_counts(known), word_counts(both)
+        typed = word_counts(theirs.view()) - before
         if self.unsent:
-            typed |= said(ours) - before
-        twice = doubled(both, ours, theirs.view()) if is_ours else Counter()
+            typed |= word_counts(ours) - before
+        duplicated = duplicated_words(both, ours, theirs.view()) if is_ours else Counter()
         lost = typed - now
-        if not lost and not twice:
+        if not is_ours and all(now[word] for word in lost):
+            lost = Counter()  # already written again by their author
+        if not lost and not duplicated:
             return None
         made = express(shared, Target(body=ours), live=theirs).update
         found = Replica.load([*shared, update, made or EMPTY]).view()
-        # What both changed letter by letter reads otherwise in either order: that is no loss.
-        if lost - said(found) != lost or _has_more(found, both, lost):
+        # Letters that both sides changed combine differently in each order: that is no loss.
+        if lost - word_counts(found) != lost or _has_more(found, both, lost):
             return found
-        if (fewer := now - said(found)) and fewer <= twice:
+        if (fewer := now - word_counts(found)) and fewer <= duplicated:
             return found
-        # What nobody typed, both took elsewhere, each in another way.
-        copied = twice - ((said(ours) | said(theirs.view())) - before)
-        body = merged(known, ours, theirs.view()) if copied else known
-        return body if (fewer := now - said(body)) and fewer <= copied else None
+        # Doubled words that nobody typed were moved by both sides, in different ways.
+        copied = duplicated - ((word_counts(ours) | word_counts(theirs.view())) - before)
+        body = merge_unrelated(known, ours, theirs.view()) if copied else known
+        return body if (fewer := now - word_counts(body)) and fewer <= copied else None
+
+
+def written_again(
+    log: Sequence[tuple[int, bytes]], ours: frozenset[int], seq: int
+) -> Block | None:
+    """Return the body with our words that an update removed without its author knowing them.
+
+    None if they came back since, or if the log has these rows no more.
+
+    Args:
+        log: the whole log in order: the number and the update of each row.
+        ours: our rows that the author of the update could not know.
+        seq: the number of the update.
+
+    Raises:
+        UnreadableDocument, InvalidEdit: the edits cannot be merged.
+    """
+    rows = dict(log)
+    if not ours | {seq} <= rows.keys():
+        return None
+    before = [row for row in log if row[0] < seq]
+    now = Replica.load([data for n, data in log if n <= seq])
+    body = ConcurrentEdits(before, ours, frozenset()).merge(rows[seq], now)
+    if body is None:
+        return None
+    known, had = now.view(), Replica.load([data for _, data in before])
+    lacked = Replica.load([data for n, data in before if n not in ours])
+    lost = word_counts(body) - word_counts(known)
+    # Letters of ours may be part of another word now.
+    lost = lost & (word_counts(had.view()) - word_counts(lacked.view())) or lost
+    for data in (data for n, data in log if n > seq):
+        if not lost - word_counts(now.view()):
+            return None  # they came back, so a later removal was made with them in sight
+        now.apply(data)
+    return merge_unrelated(known, body, now.view()) if lost - word_counts(now.view()) else None
 
 
 def _has_more(found: Block, both: Block, lost: Counter[str]) -> bool:
-    """Whether letters of lost words are in a merge, and no others more: as parts of other words,
-    perhaps.
+    """Return whether a merge has more letters of the lost words and more of nothing else.
+
+    The lost words may have become parts of other words.
     """
-    more = _letters(said(found)) - _letters(said(both))
+    more = _letters(word_counts(found)) - _letters(word_counts(both))
     return bool(more) and more <= _letters(lost)
 
 
@@ -158,6 +203,6 @@ def _letters(words: Counter[str]) -> Counter[str]:
     return Counter(letter for word in words.elements() for letter in word)
 
 
-def doubled(both: Block, ours: Block, theirs: Block) -> Counter[str]:
-    """The words that a merge has oftener than either side: both wrote them, it may be the same."""
-    return said(both) - (said(ours) | said(theirs))
+def duplicated_words(both: Block, ours: Block, theirs: Block) -> Counter[str]:
+    """Count the words that a merge has more often than either side: both may have written them."""
+    return word_counts(both) - (word_counts(ours) | word_counts(theirs))

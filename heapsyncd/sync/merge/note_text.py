@@ -1,9 +1,8 @@
-"""A file's text and a document's state, each expressed in terms of the other. Pure: values in,
-values out.
+"""Convert between a note's file and its document. Pure: values in, values out.
 
-``read`` turns a saved file into an edit, measured from the rendition its author saw; ``compose``
-turns a document's state into a file, in the file's own style; ``reexpress`` carries unpushed edits
-over to a compacted document.
+``read_body`` turns a saved file into an edit, measured from the rendition its author saw.
+``compose`` turns a document's state into a file in the file's own style. ``reexpress`` carries
+unsent edits over to a compacted document.
 """
 
 import hashlib
@@ -29,25 +28,31 @@ from heapsyncd.markdown.read.parse import parse
 from heapsyncd.markdown.write.render import render
 from heapsyncd.model import Fields
 from heapsyncd.sync.heap.index import Index, NoteLinks, link_key
-from heapsyncd.sync.merge.common_base import are_both_newer, common, is_said_in, merged, said
+from heapsyncd.sync.merge.common_base import (
+    are_both_newer,
+    common_base,
+    contains_words,
+    merge_unrelated,
+    word_counts,
+)
 from heapsyncd.sync.merge.undelete import deletion
 from heapsyncd.tree import Atom, Block, Text
 
 _NAMED: Final = re.compile(r"\[\[([^\[\]|\\\n]+)")
-"""A name as it stands in a text."""
+"""A link's name in a text."""
 _STEP: Final = re.compile(rf"{_NAMED.pattern}|(\w+)")
 _UNKNOWN: Final = "?"
-"""What is put before a name that means no block, in the place of its id."""
+"""Prefix of a name that belongs to no block, used in the place of an id."""
 
 
 def digest(data: bytes) -> bytes:
-    """What recognises a text: its sha256."""
+    """Return the sha256 by which a text is recognised."""
     return hashlib.sha256(data).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A note's file, taken apart."""
+    """A note's file, split into its parts."""
 
     source: SourceText
     front: frontmatter.Front
@@ -55,7 +60,7 @@ class Note:
 
     @classmethod
     def of(cls, data: bytes) -> "Note":
-        """Take a file's bytes apart; UnreadableFile when they are no text."""
+        """Split a file's bytes; raises UnreadableFile if they are not text."""
         source = decode(data)
         front, body = frontmatter.split(source.text)
         return cls(source, front, body)
@@ -73,11 +78,12 @@ class Base:
 class Reading:
     """What a saved file means.
 
-    ``update`` None: the document stays as it is. ``is_whole``: the base with the update shows the
-    file. ``is_made``: the replica holds it already.
+    ``update`` None: the document does not change. ``is_whole``: base plus update shows exactly the
+    file. ``is_made``: the replica already contains the update.
     """
 
     update: bytes | None
+    body: Block
     mentions: frozenset[str]
     is_whole: bool
     is_made: bool = False
@@ -90,12 +96,14 @@ class FrontChange:
     added_tags: tuple[str, ...] = ()
     removed_tags: tuple[str, ...] = ()
     title: str | None = None
-    """A title the user wrote; None: none, or the one that stood there."""
+    """A new title the user wrote; None: none, or the same as before."""
 
 
 def front_change(old: frontmatter.Front | None, new: frontmatter.Front) -> FrontChange:
-    """Compare two front matters. One that vanished as a whole says nothing (its block keeps tags
-    and title).
+    """Compare two front matters.
+
+    Front matter that vanished as a whole, or is broken, changes nothing: the block keeps its tags
+    and title.
     """
     if not new.raw or new.problem:
         return FrontChange()
@@ -110,12 +118,12 @@ def front_change(old: frontmatter.Front | None, new: frontmatter.Front) -> Front
 
 
 def names_in(data: bytes) -> list[str]:
-    """The names that stand in ``[[...]]`` in a file, be it a link or not."""
+    """Return the names inside ``[[...]]`` in a file, whether they are links or not."""
     return _NAMED.findall(data.decode("utf-8", "replace"))
 
 
 def mentions(body: Block) -> frozenset[str]:
-    """The ids of all blocks a body links to."""
+    """Return the ids of all blocks a body links to."""
     return frozenset(
         str(item.get("id"))
         for block in body.walk()
@@ -127,8 +135,10 @@ def mentions(body: Block) -> frozenset[str]:
 def recall(
     base: Base | None, note: Note, live: Replica, updates: Sequence[bytes], links: NoteLinks
 ) -> NoteLinks:
-    """The links, knowing what names mean here that no block has (any more): the note linked to was
-    renamed or deleted, and this text was not written since. All else is as for ``read_body``.
+    """Return the links with meanings added for names in this text that no block has any more.
+
+    The note linked to was renamed or deleted, and this text was not written since. Such a name
+    means the block that the document mentions at the same place. Arguments as for ``read_body``.
     """
     shown = tuple(updates) if base is None else base.updates
     body = note.body if base is None else base.note.body
@@ -144,9 +154,11 @@ def recall(
 
 
 def _meanings(here: Sequence["_Step"], there: Sequence["_Step"]) -> dict[str, str]:
-    """What names in a text that nobody has mean: each stands where the document that the text
-    shows mentions a block that the text has nowhere else. What could mean two blocks, or be one
-    of two names, means nothing; nor does what is text in the document.
+    """Match unknown names in a text to blocks that the document mentions at the same place.
+
+    Left out are blocks that the text mentions elsewhere, names that could mean two blocks (or a
+    block two names), and names that are plain text in the document. Returns block ids by
+    ``link_key``.
     """
     found = matches([s.word for s in here], [s.word for s in there])
     texts = {s.word for s in there}
@@ -166,9 +178,10 @@ def _meanings(here: Sequence["_Step"], there: Sequence["_Step"]) -> dict[str, st
 def _facing(
     here: Sequence["_Step | None"], there: Sequence["_Step | None"], words: tuple[bool, bool]
 ) -> Iterator[tuple["_Step", "_Step"]]:
-    """The names and blocks of a gap that stand for one another: all, where they are as many; else
-    those under one label, and those next to the words (None in the gap) before and behind it, if
-    there are such ``words``.
+    """Yield the names and blocks of a gap that correspond (None: any other word).
+
+    If there are equally many, all correspond in order. Otherwise those with the same label do, and
+    those next to the words around the gap; ``words``: whether there are such before and behind it.
     """
     names, blocks = ([s for s in side if s is not None] for side in (here, there))
     if len(names) == len(blocks):
@@ -185,7 +198,7 @@ def _facing(
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A word of a body or a link in it: the id of its block, or a name that means none."""
+    """A word of a body, or a link: its block's id, or a name that means none."""
 
     word: str
     label: str | None = None
@@ -205,7 +218,7 @@ def _steps(body: Block) -> Iterator[_Step]:
 
 
 class _AnyName:
-    """Links to which every name means something."""
+    """Links that resolve every name; unknown ones to a marked name."""
 
     def __init__(self, links: NoteLinks) -> None:
         self._links = links
@@ -217,7 +230,7 @@ class _AnyName:
 
 
 def shown_files(body: Block) -> frozenset[str]:
-    """The files_v0 keys of all files a body shows."""
+    """Return the files_v0 keys of all files that a body shows."""
     found = (b.get("keys") for b in body.walk() if b.kind == "files")
     return frozenset(key for keys in found for key in str(keys).split("\n"))
 
@@ -231,30 +244,30 @@ def read_body(
     client_id: int,
     target: Target,
 ) -> Reading:
-    """The edit that a saved file means.
+    """Turn a saved file into an edit of its document.
 
     Args:
         base: the rendition its author saw; None for a note that never had a file.
         note: the saved file.
         live: the replica as it is now.
         updates: the log that ``live`` was loaded from.
-        links: how ``[[names]]`` are to be understood.
-        client_id: this process's id; used only where that is safe.
-        target: what else is to change (tags, title); its body is filled in here.
+        links: how ``[[names]]`` resolve.
+        client_id: this process's id, used only where that is safe.
+        target: other changes to make (tags, title); its body is filled in here.
 
     Raises:
-        InvalidEdit: an editor would not accept the result; the replica is not to be used any more.
+        InvalidEdit: an editor would not accept the result; discard the replica.
     """
     ours = parse(note.body, links)
     is_now = base is not None and base.updates == tuple(updates)
     body, origin, is_apart = ours, updates, False
     if base is None:
         theirs = live.view()
-        body, is_apart = merge_three(common(ours, theirs), ours, theirs), True
+        body, is_apart = merge_three(common_base(ours, theirs), ours, theirs), True
     elif not is_now:
         before, theirs = parse(base.note.body, links), live.view()
         if base.updates is None or are_both_newer(before, ours, theirs):
-            body, is_apart = merged(before, ours, theirs), True
+            body, is_apart = merge_unrelated(before, ours, theirs), True
         else:
             origin = base.updates
     target = replace(target, body=body)
@@ -262,12 +275,12 @@ def read_body(
         edit(live, target) if is_now else express(origin, target, live=live, client_id=client_id)
     )
     is_whole = made.reads_as_target and not is_apart
-    return Reading(made.update, mentions(ours), is_whole, is_made=is_now)
+    return Reading(made.update, ours, mentions(ours), is_whole, is_made=is_now)
 
 
 @dataclass(frozen=True, slots=True)
 class FrontValues:
-    """What the front matter is to say. ``title`` None: the file's name carries it."""
+    """What the front matter should contain. ``title`` None: the file's name carries it."""
 
     id: BlockId
     title: str | None
@@ -275,13 +288,13 @@ class FrontValues:
 
 
 def front_values(index: Index, block: BlockState, path: str, fields: Fields) -> FrontValues:
-    """What the front matter of a note's file is to say.
+    """Return what the front matter of a note's file should contain.
 
     Args:
         index: for the tags' titles.
         block: the note's row.
-        path: where its file stands.
-        fields: of its document.
+        path: the file's path.
+        fields: of the note's document.
     """
     title = fields.title or block.title
     name = PurePosixPath(path).name.removesuffix(".md")
@@ -290,14 +303,13 @@ def front_values(index: Index, block: BlockState, path: str, fields: Fields) -> 
 
 
 def compose(base: Note | None, view: Block, values: FrontValues, links: NoteLinks) -> bytes:
-    """The file that shows a document's state: the base's bytes, patched only where the document
-    differs.
+    """Return the file that shows a document: the base's bytes, patched where the two differ.
 
     Args:
-        base: the text that stands in the file; None for a new file.
+        base: the text that is in the file; None for a new file.
         view: the document's markdown view.
         values: for the front matter.
-        links: how ids become names; only blocks that the view mentions are recognised in the base.
+        links: how ids become names; only blocks the view mentions are recognised in the base.
     """
     links = links.restricted(mentions(view), shown_files(view))
     tags = values.tags or None
@@ -311,7 +323,7 @@ def compose(base: Note | None, view: Block, values: FrontValues, links: NoteLink
 
 
 def signed(note: Note, values: FrontValues) -> bytes:
-    """A note's file with its front matter brought up to date, where it is sound."""
+    """Return a note's file with its front matter up to date, unless that is broken."""
     front, source = note.front.raw, note.source
     if note.front.problem is None:
         front = frontmatter.update(
@@ -325,15 +337,13 @@ def signed(note: Note, values: FrontValues) -> bytes:
 
 
 def shows(note: Note, view: Block, links: NoteLinks) -> bool:
-    """Whether a file's body shows a document's state (rule I2)."""
+    """Return whether a file's body shows a document's state (rule I2)."""
     return parse(note.body, links.restricted(mentions(view), shown_files(view))) == view
 
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """The log of a compacted document: the server's state, and our unpushed edits said anew (None:
-    there are none).
-    """
+    """A compacted document: the server's state, and our unsent edits (None: none)."""
 
     state: bytes
     local: bytes | None
@@ -342,17 +352,17 @@ class Compacted:
 def reexpress(
     acknowledged: Sequence[bytes], everything: Sequence[bytes], state: bytes, client_id: int
 ) -> Compacted:
-    """Say unpushed edits of an old history as edits of a fresh document (PROTOCOL §7).
+    """Express unsent edits of an old history as edits of a fresh document (PROTOCOL §7).
+
+    The three-way base is what the server had. An edit the server applied without our knowing is
+    not made twice; ``state`` then has all words of at least the first unsent edit, possibly
+    extended.
 
     Args:
-        acknowledged: the old log as far as the server had it.
+        acknowledged: the old log, up to what the server had.
         everything: the whole old log.
         state: the fresh document's full state.
-        client_id: for the new edit.
-
-    The three-way base is what the server had. An edit that it had applied without our knowing, so
-    that ``state`` has all words of the first at least, is made once, also where others have gone
-    on from it.
+        client_id: the author id of the new edit.
     """
     old = ours = Replica.load(acknowledged)
     if len(acknowledged) < len(everything):
@@ -363,16 +373,16 @@ def reexpress(
     before, after, now = old.fields(), ours.fields(), fresh.fields()
     known, here, there = old.view(), ours.view(), fresh.view()
     first = Replica.load(everything[: len(acknowledged) + 1]).view()
-    had = said(first) - said(known)
-    may_have = bool(had) and is_said_in(had, there)
-    body = (merged if may_have else merge_three)(known, here, there)
+    had = word_counts(first) - word_counts(known)
+    may_have = bool(had) and contains_words(had, there)
+    body = (merge_unrelated if may_have else merge_three)(known, here, there)
     target = fields_target(before, after, now, body)
     target = replace(target, deleted_at_ms=deletion(old, ours, fresh))
     return Compacted(state, express([state], target, live=fresh, client_id=client_id).update)
 
 
 def fields_target(before: Fields, after: Fields, now: Fields, body: Block) -> Target:
-    """Our changes of the fields, as targets on a document that says ``now``."""
+    """Return our changes of the fields as a target for a document whose fields are ``now``."""
     old_files = {f.key: f for f in before.files}
     new_files = {f.key: f for f in after.files}
     target = Target(

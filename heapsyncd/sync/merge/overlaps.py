@@ -1,41 +1,40 @@
-"""Where two people changed the same words at once. Pure.
+"""Find where two people changed the same words at once. Pure.
 
-A merge keeps what both typed, and can read oddly where they typed in one place: somebody should
-look at it.
+A merge keeps what both typed. Where they typed in one place the result can read oddly, and a
+person should look at it.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from heapsyncd.diff import align, text_hunks
-from heapsyncd.tree import Block
+from heapsyncd.tree import LEAVES, Block
 
 Range = tuple[int, int]
-_LEAVES = frozenset({"paragraph", "heading", "code", "cell"})
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """One block's text on either side and as it reads now; empty where a side deleted it."""
+    """One block's text on either side and after the merge; empty where a side deleted it."""
 
     ours: str
     theirs: str
     merged: str
     start: int | None = None
-    """The byte at which our text begins in the file's body; None when there is none."""
+    """The byte offset of our text in the file's body; None if it has none."""
 
 
 def overlaps(before: Block, ours: Block, theirs: Block, merged: Block) -> list[Overlap]:
-    """The blocks in which our changes and theirs touch.
+    """Return the blocks in which our changes and theirs touch.
+
+    Changes of two different words of a sentence do not touch. Changes at one place or of the same
+    words do, unless both are the same.
 
     Args:
-        before: what both sides knew.
-        ours: with our changes alone.
-        theirs: with theirs alone.
+        before: the tree both sides knew.
+        ours: with our changes only.
+        theirs: with their changes only.
         merged: with both.
-
-    Changes of two words of a sentence are none; at one place, or of the same words, they are,
-    unless both are the same.
     """
     if ours in (before, merged) or theirs == before:
         return []
@@ -59,7 +58,7 @@ def overlaps(before: Block, ours: Block, theirs: Block, merged: Block) -> list[O
 def _deleted_here(
     old: Sequence[Block], here: Sequence[Block], there: Sequence[Block], now: Sequence[Block]
 ) -> Iterator[Overlap]:
-    """What we deleted and they changed: their text stays."""
+    """Yield the blocks that we deleted and they changed: their text stays."""
     ours, theirs = _partners(old, here), _partners(old, there)
     for i, j in theirs.items():
         if i not in ours and there[j] != old[i] and there[j] in now:
@@ -67,7 +66,7 @@ def _deleted_here(
 
 
 def _leaves(block: Block) -> list[Block]:
-    return [b for b in block.walk() if b.kind in _LEAVES]
+    return [b for b in block.walk() if b.kind in LEAVES]
 
 
 def _partners(one: Sequence[Block], other: Sequence[Block]) -> dict[int, int]:
@@ -79,7 +78,7 @@ def _text(block: Block | None) -> str:
 
 
 def _touch(known: Block, ours: Block, merged: Block) -> bool:
-    """Whether what they changed of our text meets what we changed of the known one."""
+    """Return whether a change of theirs touches one of ours."""
     before, text = _text(known), _text(ours)
     foreign = text_hunks(text, _text(merged))
     return any(
@@ -88,7 +87,7 @@ def _touch(known: Block, ours: Block, merged: Block) -> bool:
 
 
 def _changed(before: str, after: str) -> Iterator[Range]:
-    """The ranges of a text that differ from the one before."""
+    """Yield the ranges of ``after`` that differ from ``before``."""
     shift = 0
     for hunk in text_hunks(before, after):
         start = hunk.start + shift

@@ -1,9 +1,8 @@
-"""A document that a restored server has in an earlier ``sync_version``: what it forgot is said
-again. Pure.
+"""Repeat our text on a document that a restored server has in an earlier ``sync_version``. Pure.
 
-The two share no history, and what the server had then is not known any more: it may have been
-edited since it was put back. So what stands in both texts is taken for the base, and all of either
-is kept; a text that was deleted after the backup was made returns.
+The two documents share no history. What the server had at the backup is not known any more, and it
+may have been edited since. So the text that is in both is taken for the base, and everything else
+of either is kept; text that was deleted after the backup returns.
 """
 
 from collections.abc import Sequence
@@ -13,30 +12,29 @@ from heapsyncd.document.edit import express, merge_three
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
 from heapsyncd.model import Fields
-from heapsyncd.sync.merge.common_base import common
+from heapsyncd.sync.merge.common_base import common_base
 from heapsyncd.sync.merge.note_text import Compacted, fields_target, reexpress
 
 
-def restate(
+def rebase(
     acknowledged: Sequence[bytes], everything: Sequence[bytes], state: bytes, client_id: int
 ) -> Compacted:
-    """Say what the server acknowledged, and then our unpushed edits, as edits of an earlier
-    document.
+    """Express our acknowledged text, then our unsent edits, as edits of an earlier document.
 
     Args:
-        acknowledged: the log of the later version as far as the server had it.
-        everything: that whole log.
+        acknowledged: the log of the later version, up to what the server acknowledged.
+        everything: the whole log of the later version.
         state: the earlier document's full state.
-        client_id: for the new edits.
+        client_id: the author id of the new edits.
     """
     ours, fresh = Replica.load(acknowledged), Replica.load([state])
     here, there = ours.view(), fresh.view()
-    body = merge_three(common(here, there), here, there)
+    body = merge_three(common_base(here, there), here, there)
     now = fresh.fields()
     target = fields_target(_before(ours.fields(), now), ours.fields(), now, body)
-    told = express([state], target, live=fresh, client_id=client_id).update
-    since = [state] if told is None else [state, told]
-    edits = [told] if told is not None else []
+    repeated = express([state], target, live=fresh, client_id=client_id).update
+    since = [state] if repeated is None else [state, repeated]
+    edits = [repeated] if repeated is not None else []
     if len(acknowledged) < len(everything):
         unsent = reexpress(acknowledged, everything, merge(since), client_id).local
         edits += [unsent] if unsent is not None else []
@@ -44,8 +42,9 @@ def restate(
 
 
 def _before(ours: Fields, now: Fields) -> Fields:
-    """What the fields were: as they are there, so that what we say of them counts. A title of
-    theirs is kept if we have none, and so is every file.
+    """Return the base of the fields: the server's, so that every value of ours counts as a change.
+
+    A title of theirs stays if we have none; files that only they have stay too.
     """
     keys = {f.key for f in ours.files}
     return replace(now, title="", files=tuple(f for f in now.files if f.key in keys))

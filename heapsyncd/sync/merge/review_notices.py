@@ -1,7 +1,7 @@
-"""What a person should look at after a merge: found, and said in a sentence. Pure.
+"""What a person should review after a merge, as sentences. Pure.
 
-``cache.history`` keeps it with the text it is about. Nothing of it stands in a file; it stands in
-``status`` until somebody looked at the note's ``history``.
+``cache.history`` stores each notice with the text it is about. Notices are never written into a
+file; ``status`` shows them until somebody looks at the note's ``history``.
 """
 
 from collections.abc import Sequence
@@ -21,38 +21,43 @@ from heapsyncd.tree import Block
 
 log = structlog.get_logger()
 
-SHOWN = 3
-"""So many overlaps of one merge are told in words."""
+MAX_SHOWN = 3
+"""At most this many overlaps of one merge are spelled out."""
 QUOTED_CHARS = 80
 
 
 STALE = Review(
     "stale",
-    "it was saved from an earlier text; what had come since was kept. If that was meant to go,"
-    " remove it once more",
+    "Your editor saved an outdated copy. Newer changes were kept; delete them again if that was"
+    " intended.",
 )
-KEPT = Review("kept", "it was deleted on the server and edited here: it was kept")
-
+KEPT = Review("kept", "It was deleted on the server while you edited it here. The note was kept.")
 BACK = Review(
     "kept",
-    "it was deleted while somebody else, who did not know, edited it: it is back, with the edit",
+    "It was deleted while somebody else edited it. The note was restored with that edit.",
 )
 UNSEEN = Review(
-    "kept", "it was deleted here while somebody else edited it: it was kept, with the edit"
+    "kept",
+    "Its file was deleted here before somebody else's edit was shown. The note was kept.",
+)
+CROSSED = Review(
+    "kept",
+    "Somebody deleted a part of it without knowing what you had just written there. Your words"
+    " were restored; delete them again if that was intended.",
 )
 
 
-def take_in(
+def apply_edit(
     live: Replica, update: bytes | None, base: Base | None, note: Note, links: NoteLinks
 ) -> tuple[Review, ...]:
-    """Apply a saved file's edit to the replica, and say where it met others' changes.
+    """Apply a saved file's edit to the replica, and return where it overlaps others' changes.
 
     Args:
-        live: the replica.
+        live: the replica; changed.
         update: the edit; None: there is none.
-        base: what the edit is measured from; None: nothing has come since.
+        base: the text the edit is measured from; None: nothing has arrived since.
         note: the saved file.
-        links: how it was read.
+        links: how the file's links were resolved.
     """
     theirs = live.view() if base is not None else None
     if update is not None:
@@ -62,42 +67,55 @@ def take_in(
     before, merged = parse(base.note.body, links), live.view()
     if not overlaps(before, parse(note.body, links), theirs, merged):
         return ()
-    # Once more, knowing where in the file: that takes longer, and is seldom asked for.
+    # Parse again with positions for the line numbers: slower, and rarely needed.
     found = overlaps(before, read(note.body, links), theirs, merged)
     above = note.front.raw.count("\n")
     body = note.body.encode()
     lines = [None if o.start is None else above + body.count(b"\n", 0, o.start) + 1 for o in found]
-    return _told(found, lines)
+    return _notice(found, lines)
 
 
-def met(rows: Sequence[LogRow], update: bytes, ours: Block, merged: Replica) -> tuple[Review, ...]:
-    """Where an update from the server met our unsent edits.
+def overlap_notices(
+    rows: Sequence[LogRow], update: bytes, ours: Block, merged: Replica
+) -> tuple[Review, ...]:
+    """Return where an update from the server overlaps our unsent edits.
 
     Args:
-        rows: the log without it.
-        update: what came.
-        ours: the view before it came.
+        rows: the log without the update.
+        update: what came in.
+        ours: the view before it came in.
         merged: the replica with it.
     """
     sent = [r.data for r in rows if not r.local]
     try:
-        return compared(Replica.load(sent), ours, Replica.load([*sent, update]), merged)
+        return overlap_notices_between(
+            Replica.load(sent), ours, Replica.load([*sent, update]), merged
+        )
     except BlockError as error:
-        log.debug("overlaps not looked for", reason=str(error))
+        log.debug("could not look for overlaps", reason=str(error))
         return ()
 
 
-def compared(before: Replica, ours: Block, theirs: Replica, merged: Replica) -> tuple[Review, ...]:
-    """Where two documents that came from one met in a third."""
+def overlap_notices_between(
+    before: Replica, ours: Block, theirs: Replica, merged: Replica
+) -> tuple[Review, ...]:
+    """Return where the changes of two documents overlap in a third.
+
+    Args:
+        before: the document both came from.
+        ours: the view of ours.
+        theirs: theirs.
+        merged: with both.
+    """
     found = overlaps(before.view(), ours, theirs.view(), merged.view())
-    return _told(found, [None] * len(found))
+    return _notice(found, [None] * len(found))
 
 
-def _told(found: Sequence[Overlap], lines: Sequence[int | None]) -> tuple[Review, ...]:
+def _notice(found: Sequence[Overlap], lines: Sequence[int | None]) -> tuple[Review, ...]:
     if not found:
         return ()
-    said = [_sentence(o, n) for o, n in zip(found[:SHOWN], lines, strict=False)]
-    if (more := len(found) - SHOWN) > 0:
+    said = [_sentence(o, n) for o, n in zip(found[:MAX_SHOWN], lines, strict=False)]
+    if (more := len(found) - MAX_SHOWN) > 0:
         said.append(f"and {more} more places")
     return (Review("overlap", "; ".join(said)),)
 

@@ -1,4 +1,4 @@
-"""Why a file is as it is: what the cache and the disk say of it, and the rule that applies now.
+"""Explain a file's state: what the cache and the disk say, and the rule that applies now.
 
 Works offline and beside a running daemon; changes nothing.
 """
@@ -14,11 +14,10 @@ from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble, UnreadableFile, UserError
 from heapsyncd.folder.disk import HeapFolder, Moved, Unsettled
-from heapsyncd.folder.snapshot import Stat
 from heapsyncd.ids import BlockId
+from heapsyncd.model import Stat
 from heapsyncd.sync.cache_file import cache_path, open_cache
-from heapsyncd.sync.heap.index import stat_of
-from heapsyncd.sync.heap.problems import told
+from heapsyncd.sync.heap.problems import joined
 from heapsyncd.sync.layout.heap_folder import read_ignore
 
 Facts = Mapping[str, Any]
@@ -26,15 +25,15 @@ Facts = Mapping[str, Any]
 
 
 async def explain(account: Account, state_dir: Path, path: Path) -> dict[str, Any] | None:
-    """The facts about one path; None when it lies in no mirrored heap of this account.
+    """Return the facts about a path; None if it is in no mirrored heap of this account.
 
     Args:
         account: the account; its folder absolute.
-        state_dir: where its cache lives.
+        state_dir: the directory of its cache.
         path: absolute; the file need not exist.
 
     Raises:
-        FolderTrouble: the cache or the folder can't be read.
+        FolderTrouble: the cache or the folder cannot be read.
         UserError: the path is a heap's folder itself.
     """
     if not cache_path(account, state_dir).exists():
@@ -82,7 +81,7 @@ def _cached(tx: Tx, heap: HeapRow, path: str) -> dict[str, Any]:
             "decision": held.decision,
         },
         **block,
-        "problem": told(r.reason for r in rows) or block["problem"],
+        "problem": joined(r.reason for r in rows) or block["problem"],
         "held_up": any(r.grade != "told" for r in rows) or block["problem"] is not None,
     }
 
@@ -124,7 +123,7 @@ def _block(tx: Tx, block: BlockId) -> dict[str, Any]:
 
 async def _disk(disk: HeapFolder, path: str, entry: EntryRow | None) -> dict[str, Any]:
     now = await disk.stat(path)
-    agreed = None if entry is None else stat_of(entry)
+    agreed = None if entry is None else entry.stat
     is_dir = entry is not None and entry.role == "folder"
     ignored = (await read_ignore(disk)).rule(path, is_dir)
     return {
@@ -144,8 +143,8 @@ def _stamps(stat: Stat | None) -> dict[str, int] | None:
 async def _changed(
     disk: HeapFolder, path: str, entry: EntryRow | None, now: Stat | None
 ) -> str | None:
-    """``gone``, ``content``, ``stamps only``, ``no``; None when there is nothing to compare."""
-    agreed = None if entry is None else stat_of(entry)
+    """Return ``gone``, ``content``, ``stamps only`` or ``no``; None without a known state."""
+    agreed = None if entry is None else entry.stat
     if entry is None or agreed is None:
         return None
     if now is None:
@@ -163,7 +162,7 @@ async def _changed(
 
 
 def rule(facts: Facts) -> str:
-    """The rule that applies to a file now, in a sentence. Pure; the first that fits."""
+    """Return the rule that applies to a file now, as a sentence. Pure; the first that fits."""
     if facts["hold"] is not None:
         return _held(facts["hold"])
     if facts["disk"]["ignored_by"] is not None:
@@ -183,20 +182,20 @@ _AGREED = (
 
 def _held(hold: Facts) -> str:
     if hold["decision"] is not None:
-        return f"Its deletion was held, and is decided ({hold['decision']}): that is done next."
+        return f"Its held deletion is decided ({hold['decision']}): that is carried out next."
     other = "the server" if hold["deleted"] == "here" else "the file"
     return (
-        f"It was deleted {hold['deleted']} together with very many others, so that {other} is left"
-        " as it is until `heapsyncd deletions --confirm` or `--undo`."
+        f"It was deleted {hold['deleted']} together with very many others. So {other} is left as"
+        " it is until you run `heapsyncd deletions --confirm` or `--undo`."
     )
 
 
 def _troubled(facts: Facts) -> str:
     if facts["block"] is None:
-        return "It is not synced until its problem is mended; then it becomes a block."
+        return "It is not synced until its problem is solved; then it becomes a block."
     if facts["server"]["unsent_updates"]:
-        return "Its edits are kept here, and sent when its problem is over; nothing is lost."
-    return "File and document are left as they are on either side until its problem is mended."
+        return "Its edits are kept here and sent when its problem is solved; nothing is lost."
+    return "File and document are left as they are until its problem is solved."
 
 
 def _unknown(facts: Facts) -> str:
@@ -205,29 +204,28 @@ def _unknown(facts: Facts) -> str:
             return (
                 "It was deleted and is in the trash: `heapsyncd trash --restore` brings it back."
             )
-        return "There is no such file, and nothing is known of one."
-    return (
-        "It is new: it becomes a block as soon as a daemon, or `heapsyncd sync`, has looked at it."
-    )
+        return "There is no such file, and none is known."
+    return "It is new: it becomes a block when a daemon, or `heapsyncd sync`, has scanned it."
 
 
 def _changed_here(facts: Facts) -> str | None:
     changed, deleted = facts["disk"]["changed"], facts["server"]["deleted_at_ms"] is not None
     if changed == "gone":
         return (
-            "The file is gone: unless it turns up elsewhere, the block goes to the server's trash."
+            "The file is missing: unless it is found elsewhere, the block goes to the server's"
+            " trash."
         )
     if changed == "content" and deleted:
-        return "It was deleted on the server and edited here: the edit wins, the block comes back."
+        return "It was deleted on the server and edited here: the edit wins, it is restored."
     if changed == "content":
         return (
-            "The file was changed: its difference from the base becomes an edit, merged with what"
-            " arrived since."
+            "The file was changed: its difference from the base becomes an edit, which is merged"
+            " with what arrived since."
         )
     if deleted:
-        return "It was deleted on the server: the file is taken away, its text stays in the trash."
+        return "It was deleted on the server: the file is removed, its text stays in the trash."
     if facts["todo"] is not None:
-        return f"Its content is to be {facts['todo']}ed; that goes on where it stopped."
+        return f"Its content is to be {facts['todo']}ed; an interrupted transfer is resumed."
     return None
 
 
@@ -237,7 +235,7 @@ def _changed_there(facts: Facts) -> str | None:
         return "The server announced a newer state: it is pulled and merged."
     if server["unsent_updates"] or not server["sync_version"]:
         return (
-            "It has edits that the server has not acknowledged: they are sent until it has, and"
+            "It has edits that the server has not acknowledged: they are sent again until it does;"
             " sending twice is harmless."
         )
     if facts["stale"]:

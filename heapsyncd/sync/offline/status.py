@@ -1,42 +1,42 @@
-"""What can be said while no daemon runs: what the cache knows."""
+"""Status, search and held deletions from the cache, while no daemon runs."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from heapsyncd.cache import blocks, entries, heaps, history, holds, pending, problems, search
+from heapsyncd.cache import heaps, history, holds, pending, problems, search
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
-from heapsyncd.model import Problem
 from heapsyncd.sync.cache_file import cache_path, open_cache
-from heapsyncd.sync.deletions.decisions import ask
-from heapsyncd.sync.heap.problems import shown as all_problems
-from heapsyncd.sync.layout.ignore_rules import taken
-from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Report, shown
+from heapsyncd.sync.deletions.decisions import held_deletions
+from heapsyncd.sync.heap.index import Index
+from heapsyncd.sync.heap.status_report import count
+from heapsyncd.sync.layout.ignore_rules import stored_rules
+from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Report, pending_as_dicts
 from heapsyncd.sync.runtime.open_heap import unmatched
 
 
 async def cached_status(account: Account, state_dir: Path) -> dict[str, Any]:
-    """The account's object of ``status --json``; "offline", since nobody is connected.
+    """Return the account's object of ``status --json``; its state is "offline".
 
     Raises:
-        FolderTrouble: the cache can't be read.
+        FolderTrouble: the cache cannot be read.
     """
     report = Report(account.name)
     if cache_path(account, state_dir).exists():
         async with await open_cache(account, state_dir) as db:
             report.heaps = await db.read(lambda tx: _heaps(tx, account))
         known = [(heap.title, heap.id) for heap in report.heaps.values()]
-        report.unmatched = unmatched(account, known, all_there_are=False)
+        report.unmatched = unmatched(account, known, is_complete=False)
     return report.snapshot()
 
 
 async def search_cache(
     account: Account, state_dir: Path, query: str, heap: str | None, limit: int
 ) -> list[search.Hit]:
-    """The notes of an account that have all words of the query, best first.
+    """Return an account's notes that contain all words of the query, best first.
 
     Raises:
-        FolderTrouble: the cache can't be read.
+        FolderTrouble: the cache cannot be read.
     """
     if not cache_path(account, state_dir).exists():
         return []
@@ -47,42 +47,27 @@ async def search_cache(
 async def cached_deletions(
     account: Account, state_dir: Path, decision: str | None = None
 ) -> list[dict[str, Any]]:
-    """As ``decisions.ask``, of an account whose mirror does not run.
+    """Return what is held, after storing a decision if given (see ``decisions.held_deletions``).
 
     Raises:
-        FolderTrouble: the cache can't be used.
+        FolderTrouble: the cache cannot be used.
     """
     if not cache_path(account, state_dir).exists():
         return []
     async with await open_cache(account, state_dir) as db:
-        return await ask(db, account.folder, decision)
+        return await held_deletions(db, account.folder, decision)
 
 
 def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
     found = {}
     for row in heaps.load_all(tx):
         report = HeapReport(row.id, row.title, str(account.folder / row.folder))
-        report.notes = blocks.notes(tx, row.id)
-        report.pending_up, report.pending_down = pending.counts(tx, row.id)
-        report.held_deletions = holds.count(tx, row.id)
+        index, ignore = Index.of_heap(tx, row.id), stored_rules(tx, row.id)
+        moving = [index.entries[p] for p in sorted(index.moving) if not ignore.match(p, False)]
+        count(report, index, holds.of_heap(tx, row.id), problems.load(tx, row.id), moving, {})
         report.notices = history.notices(tx, row.id)
-        listed = entries.of_heap(tx, row.id)
-        paths = {e.block_id: e.path for e in listed if e.role != "attachment"}
-        report.pending = shown(pending.pending(tx, row.id, PENDING_SHOWN), paths)
-        ignore = taken(tx, row.id)
-        for entry in listed:
-            if entry.todo in {"upload", "download"} and not ignore.match(entry.path, False):
-                report.transfers.append(
-                    {"path": entry.path, "direction": entry.todo, "size": entry.size, "done": 0}
-                )
-        ours = {a for e in listed for a in (e.path, *map(str, PurePosixPath(e.path).parents))}
-        report.problems = all_problems(
-            (
-                Problem(paths.get(i, title), reason)
-                for i, title, reason in blocks.problems(tx, row.id)
-            ),
-            problems.load(tx, row.id),
-            ours.__contains__,
+        report.pending = pending_as_dicts(
+            pending.pending(tx, row.id, PENDING_SHOWN), index.path_of
         )
         found[row.id] = report
     return found

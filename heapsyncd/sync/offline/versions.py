@@ -1,4 +1,4 @@
-"""A note's versions and the trash, as the cache has them; putting back without a daemon."""
+"""A note's versions and the trash, from the cache; restoring while no daemon runs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,27 +17,27 @@ from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Heap
 from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache
-from heapsyncd.sync.edits.restore import inside, restore
-from heapsyncd.sync.layout.ignore_rules import Rules
+from heapsyncd.sync.edits.restore import restore
+from heapsyncd.sync.heap.paths import inside
+from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.publish import publish
-from heapsyncd.sync.report import Report, Wanted
+from heapsyncd.sync.report import Report, RestoreRequest
 from heapsyncd.sync.runtime.open_heap import open_heap
 
 
 async def versions(
     account: Account, state_dir: Path, paths: Sequence[str], *, seen: bool = False
 ) -> dict[str, Any] | None:
-    """The document of ``history --json`` for the note at a path; None when no note stands or stood
-    there.
+    """Return the document of ``history --json`` for a path; None if no note is or was there.
 
     Args:
         account: the account.
-        state_dir: where its cache lives.
+        state_dir: the directory of its cache.
         paths: absolute; the spellings of one path.
-        seen: whether the note's notices have been looked at.
+        seen: mark the note's notices as seen.
 
     Raises:
-        FolderTrouble: the cache can't be used.
+        FolderTrouble: the cache cannot be used.
     """
     found = await _found(account, state_dir, paths, seen=seen)
     if found is None:
@@ -57,7 +57,7 @@ async def versions(
 async def text(
     account: Account, state_dir: Path, paths: Sequence[str], number: int
 ) -> bytes | None:
-    """One version's text; None when there is no such version."""
+    """Return one version's text; None if there is no such version."""
     found = await _found(account, state_dir, paths)
     if found is None:
         return None
@@ -65,7 +65,7 @@ async def text(
 
 
 async def trash(account: Account, state_dir: Path) -> list[dict[str, Any]]:
-    """What is in the trash of each heap, the latest first, as in ``trash --json``."""
+    """Return the trash of each heap, the latest first, as in ``trash --json``."""
     if not cache_path(account, state_dir).exists():
         return []
 
@@ -93,17 +93,20 @@ async def trash(account: Account, state_dir: Path) -> list[dict[str, Any]]:
         return await db.read(read)
 
 
-async def restore_alone(account: Account, state_dir: Path, wanted: Wanted) -> list[dict[str, Any]]:
-    """As ``restore``, of an account whose mirror does not run: the files are written now, the
-    server hears of it from the next mirror. The caller holds the state's lock.
+async def restore_alone(
+    account: Account, state_dir: Path, wanted: RestoreRequest
+) -> list[dict[str, Any]]:
+    """Restore as ``edits.restore`` while no mirror runs; hold the lock of the state directory.
+
+    Files are written now; the next mirror tells the server.
 
     Raises:
-        UserError, FolderTrouble: it can't be done.
+        UserError, FolderTrouble: it cannot be done.
     """
     if not cache_path(account, state_dir).exists():
         return []
     assert account.seed is not None
-    told: list[dict[str, Any]] = []
+    restored: list[dict[str, Any]] = []
     backend = HeaperBackend(account.server, account.seed)  # never connected
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
@@ -114,16 +117,16 @@ async def restore_alone(account: Account, state_dir: Path, wanted: Wanted) -> li
             heap = Heap(row.id, row.title)
             state = await open_heap(account, db, backend, Report(account.name), heap, at_work)
             stack.push_async_callback(state.disk.close)
-            await Rules.load(state)
-            told += await restore(state, wanted)
+            await IgnoreRules.load(state)
+            restored += await restore(state, wanted)
             await publish(state, set())
-    return told
+    return restored
 
 
 async def _found(
     account: Account, state_dir: Path, paths: Sequence[str], *, seen: bool = False
 ) -> tuple[HeapRow, str, str, list[Version]] | None:
-    """The heap, the path in it, the note's title, and its versions, newest first."""
+    """Return the heap, the path in it, the note's title, and its versions, newest first."""
     if not cache_path(account, state_dir).exists():
         return None
 
@@ -145,7 +148,7 @@ async def _found(
 
 
 def _block_at(tx: Tx, row: HeapRow, path: str) -> BlockId | None:
-    """The block of the note that stands at a path, or that stood there last."""
+    """Return the block whose note is at a path, or was there last."""
     for entry in entries.of_heap(tx, row.id):
         if entry.path == path:
             return entry.block_id

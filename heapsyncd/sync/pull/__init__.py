@@ -1,1 +1,1 @@
-"""Server to cache: the delta feed, pulls, the live link, and what an update from there means."""
+"""Server to cache: the delta feed, pulls, the live feed, and what they bring."""

@@ -1,6 +1,4 @@
-"""Keep logs short: what is acknowledged and older than every kept rendition is merged into one
-row.
-"""
+"""Compact update logs: merge acknowledged rows older than every rendition into one."""
 
 import asyncio
 
@@ -14,25 +12,30 @@ from heapsyncd.ids import BlockId, HeapId
 
 log = structlog.get_logger()
 
-LONG = 64
-"""A log with more rows than this is folded."""
+MAX_ROWS = 64
+"""A log with more rows than this is compacted."""
 
 
-async def fold_logs(db: Database, heap_id: HeapId, lock: asyncio.Lock) -> int:
-    """Fold the heap's long logs; how many were. ``lock`` keeps others off them meanwhile.
+async def compact_logs(db: Database, heap_id: HeapId, lock: asyncio.Lock) -> int:
+    """Compact long update logs. Returns the number of logs compacted.
 
-    Merging keeps every operation, also those that wait for others; encoding a loaded document anew
-    would not (document/README).
+    Merging keeps every operation, also those that wait for missing ones; encoding a loaded
+    document again would not (document/README).
+
+    Args:
+        db: the account's cache.
+        heap_id: the heap.
+        lock: the heap's lock; taken for each log.
     """
-    long = await db.read(lambda tx: blocks.long_logs(tx, heap_id, LONG))
-    folded = 0
+    long = await db.read(lambda tx: blocks.long_logs(tx, heap_id, MAX_ROWS))
+    compacted = 0
     for block in long:
         async with lock:
-            folded += await _fold(db, block)
-    return folded
+            compacted += await _compact(db, block)
+    return compacted
 
 
-async def _fold(db: Database, block: BlockId) -> bool:
+async def _compact(db: Database, block: BlockId) -> bool:
     def read(tx: Tx) -> tuple[int | None, list[blocks.LogRow]]:
         return renditions.oldest_seq(tx, block), blocks.log(tx, block)
 
@@ -47,7 +50,7 @@ async def _fold(db: Database, block: BlockId) -> bool:
     try:
         merged = await asyncio.to_thread(merge, [r.data for r in old])
     except BlockError as error:
-        log.warning("log not folded", block=block, reason=str(error))
+        log.warning("log not compacted", block=block, reason=str(error))
         return False
     await db.write(lambda tx: blocks.fold(tx, block, old[-1].seq, merged))
     return True

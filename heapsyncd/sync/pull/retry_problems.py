@@ -1,13 +1,14 @@
-"""Blocks in trouble are asked for again now and then: the trouble may be over."""
+"""Retry blocks with problems now and then: their cause may be gone."""
 
 from heapsyncd.cache import blocks
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 
 
-async def ask_again(heap: HeapContext) -> None:
-    """Have blocks in trouble that the server knows pulled and published once more: the trouble
-    may be over. Until both is done they are pending.
+async def retry_problems(heap: HeapContext) -> None:
+    """Have blocks with problems pulled and published again. They count as pending until then.
+
+    Blocks that the server does not know are left out.
     """
     troubled = list(heap.index.troubled)
 
@@ -15,7 +16,7 @@ async def ask_again(heap: HeapContext) -> None:
         states = [blocks.get(change.tx, b) for b in troubled]
         known = [s for s in states if s is not None and (s.sync_version > 0 or not s.born_here)]
         for state in known:
-            # One of which nothing could be received yet has nothing to be published.
+            # A block without any received update has nothing to publish.
             stale = state.stale or state.seq > 0
             change.update(state.id, wanted=max(state.wanted, state.sync_version, 1), stale=stale)
         return len(known)
@@ -23,4 +24,4 @@ async def ask_again(heap: HeapContext) -> None:
     if not troubled:
         return
     if await heap.store(store):
-        heap.to_pull.set()
+        heap.wake.pull.set()

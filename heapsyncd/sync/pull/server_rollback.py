@@ -1,7 +1,7 @@
-"""A server that went back in time (it was restored from a backup) is told again what it forgot.
+"""Send a server that was restored from a backup what it lost.
 
-Nothing is deleted here because it is absent there: what the server deleted for good it says. What
-it acknowledged once and does not have any more counts as never sent.
+Nothing is deleted here because it is missing there: permanent deletions are announced. What the
+server acknowledged once and does not have any more counts as never sent.
 """
 
 from collections.abc import Container, Iterable, Sequence
@@ -20,27 +20,31 @@ from heapsyncd.sync.heap.unit_of_work import Change
 log = structlog.get_logger()
 
 
-async def tell_again(
-    heap: HeapContext, older: Iterable[BlockId], told: Container[BlockId] | None
+async def resend_forgotten(
+    heap: HeapContext, older: Iterable[BlockId], listed: Container[BlockId] | None
 ) -> bool:
-    """Let everything be sent again that the server forgot; whether there is any.
+    """Have everything sent again that the server lost; return whether there is anything.
 
     Args:
         heap: the heap.
-        older: blocks that it has in an earlier state; they are marked as unsent already.
-        told: every block the server has, as its delta feed lists them from its beginning; None:
-            that is not known.
+        older: blocks that the server has in an earlier state; already marked as unsent.
+        listed: every block the server has, according to a complete delta feed; None: not known.
     """
-    unknown = [] if told is None else await _unknown(heap, told)
-    again = {*unknown, *older}
-    if not again:
+    forgotten = [] if listed is None else await _forgotten(heap, listed)
+    resend = {*forgotten, *older}
+    if not resend:
         return False
-    log.warning("the server forgot", heap=heap.report.title, blocks=len(unknown), of=len(again))
-    contents = [_to_upload(e) for e in heap.index.entries.values() if e.block_id in again]
+    log.warning(
+        "server lost data",
+        heap=heap.report.title,
+        missing_blocks=len(forgotten),
+        blocks=len(resend),
+    )
+    contents = [_to_upload(e) for e in heap.index.entries.values() if e.block_id in resend]
     uploads = [e for e in contents if e is not None]
 
     def store(change: Change) -> None:
-        for block in unknown:
+        for block in forgotten:
             change.unacknowledge(block)
             blocks.release(change.tx, block)
             change.update(
@@ -50,32 +54,33 @@ async def tell_again(
 
     async with heap.lock:
         await heap.store(store)
-    heap.to_push.set()
-    heap.to_transfer.set()
+    heap.wake.push.set()
+    heap.wake.transfer.set()
     return True
 
 
-async def _unknown(heap: HeapContext, told: Container[BlockId]) -> list[BlockId]:
-    """The blocks that the server knew once and does not know now."""
+async def _forgotten(heap: HeapContext, listed: Container[BlockId]) -> list[BlockId]:
+    """Return the blocks that the server once knew and does not know now."""
     absent = [
         s.id
         for s in await heap.db.read(lambda tx: blocks.of_heap(tx, heap.id))
-        if s.sync_version > 0 and s.deleted_at_ms is None and s.id not in told
+        if s.sync_version > 0 and s.deleted_at_ms is None and s.id not in listed
     ]
-    # A list may be wrong; what is asked for by its id is not.
+    # Ask for each by its id: a list may be incomplete.
     return [b for b in absent if await heap.backend.row(heap.id, b) is None]
 
 
 def _to_upload(entry: EntryRow) -> EntryRow | None:
-    """A content that is here; the server says itself if it has it still."""
-    if entry.role in {"file", "attachment"} and entry.inode is not None and entry.todo is None:
+    """Return a present content's entry, marked for upload; the server skips what it has."""
+    if entry.role in {"file", "attachment"} and entry.stat is not None and entry.todo is None:
         return replace(entry, todo="upload")
     return None
 
 
 def is_behind(state_vector: bytes, acknowledged: Sequence[bytes]) -> bool:
-    """Whether the server's document lacks something that it once acknowledged (deletions do not
-    show).
+    """Return whether the server's document lacks something it once acknowledged.
+
+    Lost deletions are not detected: state vectors do not include them.
     """
     if not acknowledged:
         return False

@@ -1,1 +1,1 @@
-"""Cache to server: updates, contents of files, and contents that stay there until asked for."""
+"""Cache to server: updates, contents of files, and contents kept there until requested."""

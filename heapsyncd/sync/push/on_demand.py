@@ -1,6 +1,4 @@
-"""Contents that stay on the server until somebody asks for them: what a path means, and how far
-each is.
-"""
+"""Contents that stay on the server until requested: which a path means, and their progress."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,9 +11,11 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.placeholders import placeholder_of
 
 
-def asked(rows: Iterable[EntryRow], path: str) -> list[EntryRow]:
-    """The contents a path means: the file, its placeholder, a note's attachments, or everything in
-    a directory (``.``: in the heap).
+def contents_at(rows: Iterable[EntryRow], path: str) -> list[EntryRow]:
+    """Return the contents a path means.
+
+    That is the file, its placeholder, a note's attachments, or everything in a directory (``.``:
+    in the heap).
     """
     inside = ("" if path == "." else f"{path}/", f"{assets_of(path)}/")
     return [
@@ -27,36 +27,32 @@ def asked(rows: Iterable[EntryRow], path: str) -> list[EntryRow]:
 
 
 async def fetch(heap: HeapContext, paths: Sequence[str]) -> list[dict[str, Any]]:
-    """Have the contents at these paths fetched, if they are not here; how far each is. Asking
-    again is how to look on.
+    """Mark the contents at these paths for download, and return the progress of each.
+
+    Repeat the call to follow the progress. Paths are relative to the heap's folder.
     """
     async with heap.lock:
-        found = {e.path: e for p in paths for e in asked(heap.index.entries.values(), p)}
+        found = {e.path: e for p in paths for e in contents_at(heap.index.entries.values(), p)}
         wanted = [replace(e, todo="download") for e in found.values() if e.todo == "remote"]
         if wanted:
             await heap.store(lambda change: change.save(wanted))
             found |= {e.path: e for e in wanted}
-            heap.to_transfer.set()
-            heap.to_publish.set()
+            heap.wake.transfer.set()
+            heap.wake.publish.set()
     if wanted:
         await heap.count()
     return [
         {
             **progress_of(heap.disk.root, e, heap.problems.at(e.path)),
-            "done": heap.moved_bytes.get(e.path, 0),
+            "done": heap.transfers.moved_bytes.get(e.path, 0),
         }
         for e in found.values()
     ]
 
 
-def inside(root: Path, paths: Sequence[Path]) -> list[str]:
-    """Those of the paths that lie in a heap's folder, relative to it."""
-    return [p.relative_to(root).as_posix() for p in paths if p.is_relative_to(root)]
-
-
 def progress_of(root: Path, entry: EntryRow, problem: str | None) -> dict[str, Any]:
-    """How far a content is, as ``fetch --json`` says it."""
-    waits = entry.todo in {"download", "remote"} or entry.inode is None
+    """Return a content's progress as in ``fetch --json``."""
+    waits = entry.todo in {"download", "remote"} or entry.stat is None
     if entry.todo is None and waits:
         problem = problem or "the server does not have its content yet"
     return {

@@ -1,4 +1,4 @@
-"""Cache to server: unacknowledged updates are pushed, and what the server says to them is heeded.
+"""Push unacknowledged updates to the server, and store what it answers.
 
 Sending twice is harmless: an update stays marked as unsent until its acknowledgement over HTTP is
 committed.
@@ -15,14 +15,15 @@ from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
 from heapsyncd.document.updates import merge
-from heapsyncd.errors import BlockError, PeerError, RequestRefused, leaves
+from heapsyncd.errors import BlockError, PeerError, RequestRefused, leaf_errors
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Push, PushResult
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.pull.server_rollback import tell_again
+from heapsyncd.sync.pull.server_rollback import resend_forgotten
 from heapsyncd.sync.push.oversized import sent_live
+from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
@@ -30,7 +31,7 @@ BATCH = 200
 INSERT_BATCH = 50
 INSERTS_AT_ONCE = 8
 REFUSED_MOST = 8
-"""When so many edits were refused one by one, it is not for what is in them."""
+"""If this many edits are refused one by one, the cause is not their content."""
 _ITS_CONTENT = frozenset({400, 409, 413, 415, 422})
 
 
@@ -42,64 +43,79 @@ class _Unsent:
 
 
 async def push(heap: HeapContext) -> bool:
-    """Create what the server does not know, send what is unsent; whether there was anything."""
+    """Create the blocks the server does not know, and send what is unsent.
+
+    Returns:
+        Whether there was anything to send.
+
+    Raises:
+        TryLater, SignInRefused, PeerError: the server cannot be reached or refuses; what was
+            acknowledged is stored.
+    """
     sent = await _insert_born(heap)
     while True:
         batch = await _unsent(heap)
         if not batch:
             return sent
-        if not heap.current.is_set():
-            heap.to_push.set()
+        if not heap.link.current.is_set():
+            heap.wake.push.set()
             return sent
         refused: dict[BlockId, str] = {}
         _note(heap, batch)
+        for one in batch:
+            heap.link.recent_acks.pushed(
+                one.state.id, one.state.sync_version, one.update, one.rows, time.monotonic()
+            )
         results = await _put_back(heap, batch, await _send(heap, batch, refused))
-        # Noted before: an update that comes in right after the commit may not know of them.
+        # Note them before the commit: an update received right after it may not include them.
         taken = {r.id for r in results if r.status == "ok"}
         _note(heap, [u for u in batch if u.state.id in taken])
         await heap.store(
             lambda change, b=batch, r=results, why=refused: _answered(change, b, r, why)  # type: ignore[misc]
         )
+        if any(u.rows[0] == 1 for u in batch):
+            heap.wake.follow.set()  # blocks created here can be followed now
         sent = True
         if len(answered := {r.id for r in results}) < len(batch):
-            # Asked again and again at once, it would go on like that for ever.
+            # Stop here: repeating the request at once would never end.
             raise PeerError(
                 f"POST /api/sync/push: the answer names {len(answered)} of {len(batch)} blocks"
             )
         if any(r.status == "stale" for r in results):
-            heap.to_pull.set()
+            heap.wake.pull.set()
         if not_found := {r.id for r in results if r.status == "not_found"}:
-            heap.in_doubt = True  # what else does it not know?
-            heap.out_of_touch()  # deleted for good, perhaps: its feed tells
-            heap.to_pull.set()
-            await tell_again(heap, (), heap.index.blocks.keys() - not_found)
+            heap.link.in_doubt = True  # it may lack more
+            heap.link.lost()  # perhaps deleted permanently: the delta feed says so
+            heap.wake.pull.set()
+            await resend_forgotten(heap, (), heap.index.blocks.keys() - not_found)
         if any(r.status != "ok" for r in results):
-            return sent  # not again at once: a pull or a person comes first
+            return sent  # retrying at once is useless: a pull or a person has to act first
 
 
 def _note(heap: HeapContext, batch: Sequence[_Unsent]) -> None:
     now_s = time.monotonic()
     for unsent in batch:
-        heap.sent.add(unsent.state.id, unsent.rows, now_s)
+        heap.link.recent_acks.add(unsent.state.id, unsent.rows, now_s)
 
 
 def unsent(heap: HeapContext) -> bool:
-    """Whether there is anything to push."""
+    """Return whether there is anything to push."""
     return bool(heap.index.sendable() or heap.index.born)
 
 
 async def _put_back(
     heap: HeapContext, batch: Sequence[_Unsent], results: Sequence[PushResult]
 ) -> list[PushResult]:
-    """The results; a version that the server does not know yet, but once did, is as stale as one
-    that it has left behind: it was put back from a backup.
+    """Return the results; an "invalid" for a version the server had before becomes "stale".
+
+    The server was restored from a backup: it has an earlier version than it once acknowledged.
     """
     versions = {u.state.id: u.state.sync_version for u in batch}
     out: list[PushResult] = []
     for result in results:
         known = versions.get(result.id, 0)
         if result.status == "invalid" and result.sync_version < known:
-            # An answer may say any number; the row is what a pull goes by.
+            # Trust the block's row, which pulls use, and not the number in the answer.
             row = await heap.backend.row(heap.id, result.id)
             if row is not None and row.sync_version < known:
                 result = PushResult(result.id, "stale", row.sync_version)  # noqa: PLW2901
@@ -110,8 +126,10 @@ async def _put_back(
 async def _send(
     heap: HeapContext, batch: Sequence[_Unsent], refused: dict[BlockId, str]
 ) -> list[PushResult]:
-    """Push a batch. A request that is refused for what is in it is taken apart, so that one edit
-    never holds up the others: what alone is refused gets the reason in ``refused``.
+    """Push a batch, and return the results.
+
+    A request that is refused because of its content is split, so that one edit never blocks the
+    others. A single edit that is refused gets its reason in ``refused``.
     """
     try:
         return await heap.backend.push(
@@ -130,13 +148,13 @@ async def _send(
             return [PushResult(one.state.id, "ok", version)]
         refused[one.state.id] = (
             f"the server refuses its edits, {len(one.update)} bytes ({error}); the file is kept,"
-            " and they are offered again later"
+            " and they are sent again later"
         )
         return [PushResult(one.state.id, "invalid", version)]
 
 
 async def _insert_born(heap: HeapContext) -> bool:
-    """Let the server know the blocks made here, folders and tags before what is in them."""
+    """Create blocks that were made here on the server: folders and tags first."""
     if not heap.index.born:
         return False
     born = await heap.db.read(lambda tx: blocks.born(tx, heap.id, 1 << 30))
@@ -163,23 +181,22 @@ async def _insert(heap: HeapContext, batch: Sequence[BlockState]) -> None:
 
     def store(change: Change) -> None:
         for block, version in known.items():
-            # Pulled before its edits are sent: the server may have written the title itself.
+            # Pull before sending edits: the server may have written the title itself.
             change.update(BlockId(block), sync_version=version, wanted=version, problem=None)
         for block, reason in refused.items():
             change.update(BlockId(block), problem=reason)
 
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for state in batch:
                 group.create_task(one(state))
     except BaseExceptionGroup as errors:
-        # The first reason stands for all: they share one server. Creating again is harmless.
-        raise leaves(errors)[0] from None
+        # They share one server, so raise the first error. Creating again is harmless.
+        raise leaf_errors(errors)[0] from None
     finally:
         await heap.store(store)
         if known:
-            heap.to_pull.set()
-            heap.to_follow.set()  # now it has a version to be followed under
+            heap.wake.pull.set()
 
 
 async def _unsent(heap: HeapContext) -> list[_Unsent]:
@@ -197,7 +214,7 @@ async def _unsent(heap: HeapContext) -> list[_Unsent]:
     unsent = []
     for (state, rows), update in zip(found, merged, strict=True):
         if isinstance(update, BlockError):
-            log.warning("unsent updates can't be merged", block=state.id, error=str(update))
+            log.warning("cannot merge unsent updates", block=state.id, error=str(update))
         else:
             unsent.append(_Unsent(state, tuple(r.seq for r in rows), update))
     return unsent

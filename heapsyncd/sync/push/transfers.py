@@ -1,5 +1,6 @@
-"""Contents of files, up and down. What is left to do stands in the entries, so a restart goes on
-where it stopped.
+"""Upload and download contents of files; pending transfers are in the entries.
+
+So a restart resumes them.
 """
 
 import asyncio
@@ -15,36 +16,33 @@ from typing import Final
 import structlog
 
 from heapsyncd.backends.contract import FileChanged
-from heapsyncd.backoff import Backoff
 from heapsyncd.cache import blocks
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaves
+from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaf_errors
 from heapsyncd.folder.disk import Moved, Part
-from heapsyncd.folder.snapshot import Stat
-from heapsyncd.model import FileEntry
+from heapsyncd.model import FileEntry, Stat
 from heapsyncd.sync.edits.contents import files_of
-from heapsyncd.sync.heap.index import stat_of
 from heapsyncd.sync.heap.state import HeapContext, PutOff, stamped
 from heapsyncd.sync.report import Progress
+from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
 AT_ONCE: Final = 3
-"""Transfers side by side."""
+"""The number of parallel transfers."""
 WRITE_BYTES: Final = 4 << 20
-"""So much of a download is gathered before it is written; measured: less costs more hand-overs
-between threads than it saves memory."""
+"""A download is written in pieces of this size.
+
+Measured: with smaller ones, switching threads costs more than the memory is worth."""
 EMPTY: Final = hashlib.sha256().hexdigest()
-"""The one content of no bytes."""
-REFUSED_AGAIN: Final = Backoff(60.0, 3600.0)
-"""How soon a refused transfer is tried again."""
+"""The sha256 of no bytes."""
 TRIES: Final = 3
-"""So often a content with a wrong hash is downloaded before it is given up."""
+"""How often a content with a wrong hash is downloaded before giving up."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A file of the folder, as an upload reads it."""
+    """A file of the folder, as the source of an upload."""
 
     heap: HeapContext
     path: str
@@ -53,26 +51,30 @@ class _Source:
 
     @property
     def hash(self) -> str:
-        """sha256, hex."""
+        """Return the sha256, in hex."""
         return self.file.hash
 
     @property
     def name(self) -> str:
-        """The attachment's name."""
+        """Return the attachment's name."""
         return self.file.name
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes there are."""
+        """Return the number of bytes."""
         return self.file.size_bytes
 
     @property
     def mime_type(self) -> str:
-        """For instance ``image/png``."""
+        """Return the type, such as ``image/png``."""
         return self.file.mime_type
 
     async def read(self, offset: int, length: int) -> bytes:
-        """A piece of the file; FileChanged when it is not the file any more that was hashed."""
+        """Return a piece of the file.
+
+        Raises:
+            FileChanged: the file is not the one that was hashed.
+        """
         try:
             return await self.heap.disk.read_piece(self.path, offset, length, self.expected)
         except Moved as error:
@@ -80,11 +82,12 @@ class _Source:
 
 
 async def transfer(heap: HeapContext) -> bool:
-    """Carry out every transfer that is due; whether any was done. Trouble with one file is a
-    problem, not the end.
+    """Do every transfer that is due; return whether any was completed.
+
+    A failure with one file is stored as a problem and does not stop the others.
 
     Raises:
-        TryLater: the server can't be reached; what was done is kept.
+        TryLater: the server cannot be reached; what was done is kept.
     """
     now = time.monotonic()
     todo = [e for e in heap.moving() if not _is_put_off(heap, e, now)]
@@ -96,12 +99,12 @@ async def transfer(heap: HeapContext) -> bool:
             done.append(await _transfer(heap, entry))
 
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for entry in todo:
                 group.create_task(one(entry))
     except BaseExceptionGroup as errors:
-        # The first reason stands for all: they share one server.
-        raise leaves(errors)[0] from None
+        # They share one server, so raise the first error.
+        raise leaf_errors(errors)[0] from None
     return any(done)
 
 
@@ -128,33 +131,33 @@ async def _transfer(heap: HeapContext, entry: EntryRow) -> bool:
 
 
 def _put_off(heap: HeapContext, entry: EntryRow, *, for_good: bool = False) -> None:
-    """Try a refused content again later, and each time twice as much later."""
-    before = heap.put_off.get(entry.path)
+    """Schedule another try of a refused content, each time after twice the time."""
+    before = heap.transfers.put_off.get(entry.path)
     times = before.times + 1 if before is not None and before.key == entry.key else 1
-    wait_s = math.inf if for_good else REFUSED_AGAIN.bound_s(times)
-    heap.put_off[entry.path] = PutOff(entry.key or "", times, time.monotonic() + wait_s)
+    wait_s = math.inf if for_good else heap.timing.refused_transfer.bound_s(times)
+    heap.transfers.put_off[entry.path] = PutOff(entry.key or "", times, time.monotonic() + wait_s)
 
 
 def _is_put_off(heap: HeapContext, entry: EntryRow, now: float) -> bool:
-    found = heap.put_off.get(entry.path)
+    found = heap.transfers.put_off.get(entry.path)
     return found is not None and found.key == entry.key and now < found.not_before
 
 
 def _refused(entry: EntryRow, file: FileEntry, error: RequestRefused) -> str:
-    """What a refusal means, for people."""
+    """Return what a refusal means, for people."""
     if error.status == 413:
         return (
-            f"the server takes no file as large as this one ({file.size_bytes / 1e6:.1f} MB):"
+            f"the server accepts no file as large as this one ({file.size_bytes / 1e6:.1f} MB):"
             f" {error}. Make it smaller, or name it in .heaperignore."
         )
-    return f"its {entry.todo} was refused, and is tried again later: {error}"
+    return f"its {entry.todo} was refused, and is retried later: {error}"
 
 
 async def _upload(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool:
     state = await heap.db.read(lambda tx: blocks.get(tx, entry.block_id))
-    expected = stat_of(entry)
+    expected = entry.stat
     if state is None or state.sync_version == 0 or expected is None:
-        return False  # the server does not know the block yet: after the next push
+        return False  # the server does not know the block yet: wait for the next push
     pending = await heap.db.read(lambda tx: any(r.local for r in blocks.log(tx, entry.block_id)))
     if pending:
         return False  # its files_v0 entry goes first (PROTOCOL §9)
@@ -162,24 +165,24 @@ async def _upload(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool:
     source = _Source(heap, entry.path, expected, file)
 
     def progress(sent: int, total: int) -> None:
-        _tell(heap, entry.path, sent, total)
+        _report_progress(heap, entry.path, sent, total)
 
     try:
         await heap.backend.upload(heap.id, entry.block_id, source, progress=progress)
     except FileChanged:
-        return False  # the folder's watch brings the new content
+        return False  # the watch will report the new content
     await _commit(heap, replace(entry, todo=None))
     return True
 
 
 async def _download(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool:
-    """Fetch a content; one with a wrong hash is thrown away, and after some tries given up."""
-    lacks = "names no sha256 of it" if not file.hash else ""
+    """Download a content; one with a wrong hash is discarded, and given up after some tries."""
+    missing = "names no sha256 of it" if not file.hash else ""
     if file.hash and not file.size_bytes and file.hash != EMPTY:
-        lacks = "does not say how large it is"  # and what the server sends may have no end
-    if lacks:
+        missing = "does not say how large it is"  # a download without a limit might never end
+    if missing:
         _put_off(heap, entry, for_good=True)
-        reason = f"its document {lacks}, so that it can't be fetched; attach it anew"
+        reason = f"its document {missing}, so it cannot be downloaded; attach it again"
         heap.problems.found("transfer", entry.path, reason)
         return False
     try:
@@ -187,9 +190,9 @@ async def _download(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool
             stat = await _fetch(heap, entry, file)
             if stat is not None:
                 break
-            log.warning("wrong hash", path=entry.path, sha256=file.hash)
+            log.warning("download has a wrong hash", path=entry.path, sha256=file.hash)
     except Moved as error:
-        reason = f"{error.reason}; rename what stands there and it arrives"
+        reason = f"{error.reason}; rename that file, and this one is downloaded"
         heap.problems.found("transfer", entry.path, reason)
         return False
     if stat is None:
@@ -197,18 +200,20 @@ async def _download(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool
         heap.problems.found(
             "transfer",
             entry.path,
-            f"what the server sent has another sha256 than it should, {TRIES} times; what stood"
-            " here is kept. It is tried again when the file changes or heapsyncd starts anew",
+            f"the server sent a file with a wrong sha256, {TRIES} times; the file that was here is"
+            " kept. The download is retried when the file changes or heapsyncd restarts",
         )
         return False
-    heap.problems.clear(entry.path, "content")  # what stood there is known now
+    heap.problems.clear(entry.path, "content")  # about the file that is replaced now
     await _commit(heap, stamped(replace(entry, todo=None), stat, bytes.fromhex(file.hash)))
     return True
 
 
 async def _fetch(heap: HeapContext, entry: EntryRow, file: FileEntry) -> Stat | None:
-    """Fetch a content into a part beside its place, going on where an earlier try stopped; None
-    when its hash is wrong.
+    """Download a content into a part file beside it, resuming an interrupted try.
+
+    Returns:
+        The stat of the finished file; None if its hash is wrong.
     """
     parent = str(PurePosixPath(entry.path).parent)
     if parent != ".":
@@ -222,19 +227,19 @@ async def _fetch(heap: HeapContext, entry: EntryRow, file: FileEntry) -> Stat | 
         pieces = heap.backend.download(heap.id, entry.block_id, file.hash, file.size_bytes, offset)
         async with aclosing(pieces):
             async for end in _write(part, offset, pieces):
-                _tell(heap, entry.path, end, file.size_bytes)
+                _report_progress(heap, entry.path, end, file.size_bytes)
     elif not offset:
         await part.append(0, b"")
-    return await part.finish(stat_of(entry))
+    return await part.finish(entry.stat)
 
 
 async def _write(part: Part, offset: int, pieces: AsyncIterator[bytes]) -> AsyncIterator[int]:
-    """Write what arrives, while more arrives; how far it is, now and then."""
+    """Write pieces while more arrive; yields the position reached from time to time."""
     waiting: list[bytes] = []
     size = 0
     writing: asyncio.Future[None] | None = None
     try:
-        async for piece in _and_end(pieces):
+        async for piece in _with_end(pieces):
             if piece is not None:
                 waiting.append(piece)
                 size += len(piece)
@@ -250,14 +255,14 @@ async def _write(part: Part, offset: int, pieces: AsyncIterator[bytes]) -> Async
             await writing
 
 
-async def _and_end(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]:
+async def _with_end(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]:
     async for piece in pieces:
         yield piece
     yield None
 
 
-def _tell(heap: HeapContext, path: str, done: int, total: int) -> None:
-    heap.moved_bytes[path] = done
+def _report_progress(heap: HeapContext, path: str, done: int, total: int) -> None:
+    heap.transfers.moved_bytes[path] = done
     for row in heap.report.transfers:
         if row["path"] == path:
             row["done"] = done
@@ -269,8 +274,8 @@ async def _commit(heap: HeapContext, entry: EntryRow) -> None:
         now = heap.index.entries.get(entry.path)
         if now is None or now.key != entry.key:
             return  # it was replaced, renamed or deleted meanwhile
-        # What stands there is known by its content now, whatever was wrong with it before.
+        # The file's content is known now, whatever was wrong with it before.
         heap.problems.clear(entry.path, "transfer", "content", "read")
         await heap.store(lambda change: change.save([entry]))
-        heap.moved_bytes.pop(entry.path, None)
-        heap.put_off.pop(entry.path, None)
+        heap.transfers.moved_bytes.pop(entry.path, None)
+        heap.transfers.put_off.pop(entry.path, None)

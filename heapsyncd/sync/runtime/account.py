@@ -1,6 +1,4 @@
-"""One account kept mirrored: its heaps found, each with its own mirror, and the verdict of one
-pass.
-"""
+"""Mirror one account: find its heaps, mirror each, and give the verdict of a single pass."""
 
 import asyncio
 import time
@@ -8,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -31,30 +29,23 @@ from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
 from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache, recognise
-from heapsyncd.sync.deletions.decisions import ask
+from heapsyncd.sync.deletions.decisions import held_deletions
 from heapsyncd.sync.edits.restore import restore
 from heapsyncd.sync.heap import gc_control
-from heapsyncd.sync.layout.ignore_rules import Rules
-from heapsyncd.sync.push.on_demand import fetch, inside
-from heapsyncd.sync.report import HeapReport, Report, Verdict, Wanted
+from heapsyncd.sync.heap.paths import inside
+from heapsyncd.sync.heap.timing import DEFAULT, Timing
+from heapsyncd.sync.layout.ignore_rules import IgnoreRules
+from heapsyncd.sync.push.on_demand import fetch
+from heapsyncd.sync.report import HeapReport, Report, RestoreRequest, Verdict
 from heapsyncd.sync.runtime.heap import HeapMirror
-from heapsyncd.sync.runtime.open_heap import chosen, open_heap, unmatched
+from heapsyncd.sync.runtime.open_heap import is_selected, open_heap, unmatched
 from heapsyncd.sync.runtime.suspend import SuspendDetector
 from heapsyncd.sync.scan.scanner import Scanner
+from heapsyncd.tasks import TaskGroup
 
 _T = TypeVar("_T")
 
 log = structlog.get_logger()
-
-HEAPS_AGAIN_S: Final = 60.0
-"""How often the list of heaps is asked for."""
-GIVE_UP_S: Final = 30.0
-"""A single pass ends when the server was away for this long, or one kind of work with it."""
-BEAT_S: Final = 2.0
-"""How often the heaps' loops, and a suspend, are looked for."""
-ONCE_POLL_S: Final = 0.5
-END_S: Final = 3.0
-"""How long after a single pass the heaps may finish what they are at; then they are cancelled."""
 
 
 async def mirror_account(
@@ -66,23 +57,25 @@ async def mirror_account(
     stop: asyncio.Event,
     timeout_s: float | None = None,
     ready: Callable[[], None],
+    timing: Timing = DEFAULT,
 ) -> Verdict:
-    """Mirror an account until ``stop`` is set; with ``once`` for one full pass both ways.
+    """Mirror an account until ``stop`` is set, or, with ``once``, for one full pass both ways.
 
     Args:
         account: with its key.
-        state_dir: where its cache lives; must exist.
-        report: kept current.
+        state_dir: the directory of its cache; must exist.
+        report: kept up to date.
         once: end when everything is in sync, or nothing more can be done.
-        stop: asks for the ordered end.
-        timeout_s: ends a single pass; what is left then is in the verdict.
-        ready: called when the first look at every heap is through (or the server is away).
+        stop: ends the mirror in an orderly way.
+        timeout_s: ends a single pass; the verdict says what is left.
+        ready: called when the first scan of every heap is complete (or the server is away).
+        timing: the waits and pauses.
 
     Raises:
         SignInRefused, OtherServer, Unreachable and their like: only with ``once``; the daemon
-            waits them out.
+            retries.
         ConfigError: a newer heapsyncd wrote the cache.
-        FolderTrouble: the cache can't be used.
+        FolderTrouble: the cache cannot be used.
     """
     self_test()
     gc_control.settle()
@@ -93,11 +86,13 @@ async def mirror_account(
         backend: Backend = await stack.enter_async_context(
             HeaperBackend(account.server, account.seed, partial(recognise, db, account))
         )
-        mirror = AccountMirror(account, db, backend, report, stop, ready, at_work, once=once)
+        mirror = AccountMirror(
+            account, db, backend, report, stop, ready, at_work, timing, once=once
+        )
         stack.push_async_callback(mirror.close)
-        for ask in ("deletions", "fetch", "restore", "recount"):
-            setattr(report, ask, getattr(mirror, ask))
-            stack.callback(setattr, report, ask, None)
+        for name in ("deletions", "fetch", "restore", "recount"):
+            setattr(report, name, getattr(mirror, name))
+            stack.callback(setattr, report, name, None)
         if not once:
             await mirror.run()
             return Verdict(report.state, 0)
@@ -105,13 +100,11 @@ async def mirror_account(
 
 
 class _Stopped(Exception):
-    """Told to stop while the server was asked."""
+    """The mirror was stopped during a request."""
 
 
 class AccountMirror:
-    """The heaps of one account, each mirrored by itself, so that trouble with one never holds up
-    the others.
-    """
+    """Mirrors the heaps of one account independently: problems of one never block others."""
 
     def __init__(
         self,
@@ -122,13 +115,14 @@ class AccountMirror:
         stop: asyncio.Event,
         ready: Callable[[], None],
         at_work: AtWork,
+        timing: Timing,
         *,
         once: bool,
     ) -> None:
         self._account, self._db, self._backend = account, db, backend
         self._report, self._stop, self._ready = report, stop, ready
         self._once = once
-        self._at_work = at_work
+        self._at_work, self._timing = at_work, timing
         self._end = asyncio.Event()
         self._claimed: list[HeapFolder] = []
         self._suspends = SuspendDetector()
@@ -136,54 +130,56 @@ class AccountMirror:
         self.mirrors: dict[HeapId, HeapMirror] = {}
 
     async def close(self) -> None:
-        """Let others have the folders."""
+        """Release the folders."""
         for disk in self._claimed:
             await disk.close()
 
     async def run(self) -> None:
-        """Mirror until told to stop, server or not."""
-        async with asyncio.TaskGroup() as group:
+        """Mirror until stopped, whether or not the server can be reached."""
+        async with TaskGroup() as group:
             for row in await self._db.read(heaps.load_all):
                 if self._stop.is_set():
                     break
-                if row.mirrored and self._chosen(row.title, row.id):
+                if row.mirrored and self._is_selected(row.title, row.id):
                     await self._start(group, Heap(row.id, row.title))
             lane = Lane(self._backend.contact)
             while not self._stop.is_set():
                 try:
-                    await self._find_heaps(group)
+                    await self._list_heaps(group)
                     lane.worked()
                 except _Stopped:
                     break
                 except (TryLater, SignInRefused, PeerError) as error:
                     lane.failed(error)
-                    self._note(error)
+                    self._report_error(error)
                     self._ready()
-                await self._rest(lane.pause_s() if lane.failures else HEAPS_AGAIN_S, *lane.ends())
+                again_s = lane.pause_s() if lane.failures else self._timing.heaps_again_s
+                await self._rest(again_s, *lane.wake_events())
             self._at_work.end()
             self._end.set()
 
     async def _rest(self, wait_s: float, *events: asyncio.Event) -> None:
-        """Wait for the time to be over or one of the events, telling now and then that the heaps'
-        loops get on, as long as they do.
+        """Wait for a time or an event, and feed the watchdog while the heaps' loops make progress.
+
+        Ends early after a suspend, when every connection is renewed.
         """
         end = time.monotonic() + wait_s
         events = (self._stop, *events)
         while not any(e.is_set() for e in events) and time.monotonic() < end:
             if all(m.alive for m in self.mirrors.values()):
                 self._report.alive()
-            await first_of(*events, timeout_s=min(BEAT_S, wait_s))
+            await first_of(*events, timeout_s=min(self._timing.beat_s, wait_s))
             if (slept_s := self._suspends.over()) is not None:
-                log.info("awake again", account=self._account.name, slept_s=round(slept_s))
+                log.info("suspend ended", account=self._account.name, slept_s=round(slept_s))
                 for mirror in self.mirrors.values():
-                    mirror.state.out_of_touch()
+                    mirror.state.link.lost()
                 await self._backend.renew()
                 for mirror in self.mirrors.values():
                     mirror.wake()
                 return
 
     async def once(self, timeout_s: float | None) -> Verdict:
-        """One full pass both ways."""
+        """Do one full pass both ways."""
         started = time.monotonic()
         end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
         late = Verdict("offline", 4, (f"{self._account.server} did not answer in time",))
@@ -192,26 +188,26 @@ class AccountMirror:
                 await self._unless_stopped(self._backend.sign_in())
         except (TimeoutError, _Stopped):
             return late
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             try:
                 async with asyncio.timeout_at(end):
                     with suppress(_Stopped):
-                        await self._find_heaps(group)
+                        await self._list_heaps(group)
             except TimeoutError:
                 verdict = late
             else:
                 verdict = await self._until_settled(started, timeout_s)
-                with suppress(FolderTrouble):  # it was told already
+                with suppress(FolderTrouble):  # already in the verdict
                     await self.recount()
             await self._end_heaps()
         return verdict
 
     async def _end_heaps(self) -> None:
-        """End the heaps' tasks in order; what waits for the server still is not waited for."""
+        """End the heaps' tasks; cancel those that do not end in time."""
         self._at_work.end()
         self._end.set()
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=END_S)
+            _, late = await asyncio.wait(self._tasks, timeout=self._timing.end_s)
             for task in late:
                 task.cancel()
 
@@ -227,7 +223,8 @@ class AccountMirror:
                 return Verdict(
                     "sign-in needed", SignInRefused.exit_code, (str(self._report.error),)
                 )
-            away = next((e for m in mirrors if (e := m.away(GIVE_UP_S)) is not None), None)
+            answers = [m.away(self._timing.give_up_s) for m in mirrors]
+            away = next((a for a in answers if a is not None), None)
             if away is not None:
                 self._report.connected, self._report.error = False, str(away)
                 return self._verdict(mirrors)
@@ -237,61 +234,63 @@ class AccountMirror:
 
     def _verdict(self, mirrors: Sequence[HeapMirror]) -> Verdict:
         left = [line for report in self._report.heaps.values() for line in report.left()]
-        told = tuple(line for report in self._report.heaps.values() for line in report.told())
+        minor = tuple(line for report in self._report.heaps.values() for line in report.minor())
         if self._report.unmatched is not None:
             left.append(self._report.unmatched)
         unsettled = [m.state.report.title for m in mirrors if not m.settled]
         if not self._report.connected:
             reason = self._report.error or f"{self._account.server} can't be reached"
-            return Verdict("offline", TryLater.exit_code, (reason, *left), told)
+            return Verdict("offline", TryLater.exit_code, (reason, *left), minor)
         if not left and not unsettled:
-            return Verdict("in sync", 0, (), told)
+            return Verdict("in sync", 0, (), minor)
         rest = left or [f"{title}: not finished yet" for title in unsettled]
-        return Verdict(self._report.state if left else "syncing", 1, tuple(rest), told)
+        return Verdict(self._report.state if left else "syncing", 1, tuple(rest), minor)
 
     async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
-        """What is held, after a decision, if any; it is carried out at once."""
-        found = await ask(self._db, self._account.folder, decision)
+        """Store a decision on held deletions, if given, and return what is held.
+
+        The heaps carry a decision out at once.
+        """
+        found = await held_deletions(self._db, self._account.folder, decision)
         for mirror in self.mirrors.values():
-            mirror.state.to_publish.set()
+            mirror.state.wake.publish.set()
         return found
 
     async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
-        """Have contents fetched (``fetch.fetch``); ``paths`` are absolute."""
-        wanted = [Path(p) for p in paths]
+        """Mark contents for download, and return their progress; ``paths`` are absolute."""
         found: list[dict[str, Any]] = []
         for mirror in self.mirrors.values():
-            here = inside(mirror.state.disk.root, wanted)
+            here = inside(mirror.state.disk.root, paths)
             if here:
                 found += await fetch(mirror.state, here)
         return found
 
-    async def restore(self, wanted: Wanted) -> list[dict[str, Any]]:
-        """Put earlier texts and deleted notes back (``restore.restore``)."""
+    async def restore(self, wanted: RestoreRequest) -> list[dict[str, Any]]:
+        """Restore earlier versions and deleted notes (see ``edits.restore``)."""
         return [
-            told
+            item
             for mirror in self.mirrors.values()
-            for told in await restore(mirror.state, wanted)
+            for item in await restore(mirror.state, wanted)
         ]
 
     async def recount(self) -> None:
-        """Bring the report up to date with the cache."""
+        """Update the report from the cache."""
         for mirror in self.mirrors.values():
             await mirror.state.recount()
 
-    def _note(self, error: HeapsyncdError) -> None:
+    def _report_error(self, error: HeapsyncdError) -> None:
         self._report.error = str(error)
         self._report.refused = isinstance(error, SignInRefused)
         if isinstance(error, TryLater):
             self._report.connected = False
-        log.warning("heaps not listed", account=self._account.name, reason=str(error))
+        log.warning("could not list heaps", account=self._account.name, reason=str(error))
 
-    def _chosen(self, title: str, heap_id: HeapId) -> bool:
-        return chosen(self._account, title, heap_id)
+    def _is_selected(self, title: str, heap_id: HeapId) -> bool:
+        return is_selected(self._account, title, heap_id)
 
-    async def _unless_stopped(self, asked: Coroutine[Any, Any, _T]) -> _T:
-        """What the server answers; _Stopped when told to stop first: it may take its time."""
-        answer = asyncio.create_task(asked)
+    async def _unless_stopped(self, request: Coroutine[Any, Any, _T]) -> _T:
+        """Return the result of a request; raises _Stopped if the mirror is stopped first."""
+        answer = asyncio.create_task(request)
         stop = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait((answer, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -303,61 +302,66 @@ class AccountMirror:
                 task.cancel()
             await asyncio.gather(answer, stop, return_exceptions=True)
 
-    async def _find_heaps(self, group: asyncio.TaskGroup) -> None:
+    async def _list_heaps(self, group: TaskGroup) -> None:
         found = await self._unless_stopped(self._backend.heaps())
         self._report.connected, self._report.refused, self._report.error = True, False, None
         missing = unmatched(self._account, [(h.title, h.id) for h in found])
         if missing != self._report.unmatched and missing is not None:
-            log.warning("heaps not found", account=self._account.name, reason=missing)
+            log.warning("configured heaps not found", account=self._account.name, reason=missing)
         self._report.unmatched = missing
         for heap in sorted(found, key=lambda h: h.id):
-            if heap.id in self.mirrors or heap.encrypted or not self._chosen(heap.title, heap.id):
+            if (
+                heap.id in self.mirrors
+                or heap.encrypted
+                or not self._is_selected(heap.title, heap.id)
+            ):
                 continue
             await self._start(group, heap)
         if not self.mirrors:
             self._report.ready = True
             self._ready()
 
-    async def _start(self, group: asyncio.TaskGroup, heap: Heap) -> None:
+    async def _start(self, group: TaskGroup, heap: Heap) -> None:
         try:
             state = await open_heap(
-                self._account, self._db, self._backend, self._report, heap, self._at_work
-            )
+                self._account, self._db, self._backend, self._report, heap,
+                self._at_work, self._timing,
+            )  # fmt: skip
         except FolderTrouble as error:
-            ails = {"folder": str(error)}
-            report = HeapReport(heap.id, heap.title, str(self._account.folder), ails=ails)
+            blockers = {"folder": str(error)}
+            report = HeapReport(heap.id, heap.title, str(self._account.folder), blockers=blockers)
             self._report.heaps[heap.id] = report
-            log.warning("heap not opened", heap=heap.title, reason=str(error))
+            log.warning("could not open heap", heap=heap.title, reason=str(error))
             self._ready()
             return
         self._claimed.append(state.disk)
         mirror = HeapMirror(
             state,
-            Scanner(state, await Rules.load(state)),
-            ONCE_POLL_S if self._once else self._account.poll_interval_s,
+            Scanner(state, await IgnoreRules.load(state)),
+            self._timing.once_poll_s if self._once else self._account.poll_interval_s,
             "off" if self._once else self._account.live,
             self._end,
-            self._looked,
+            self._on_first_scan,
         )
         self.mirrors[heap.id] = mirror
         self._tasks.append(group.create_task(mirror.run(), name=f"heap {heap.title}"))
 
-    def _looked(self) -> None:
-        if all(m.first_look for m in self.mirrors.values()):
+    def _on_first_scan(self) -> None:
+        if all(m.first_scan_done for m in self.mirrors.values()):
             self._report.ready = True
             self._ready()
 
 
 async def list_heaps(account: Account, state_dir: Path, code: str = "") -> list[tuple[Heap, bool]]:
-    """The heaps an account can see, and whether the configuration mirrors each.
+    """List the heaps an account can see, and whether the configuration mirrors each.
 
     Args:
         account: with its key.
-        state_dir: where its cache lives, if there is one.
+        state_dir: the directory of its cache, if there is one.
         code: for the first sign-in to a new embedded server.
 
     Raises:
-        OtherServer: there is a cache, and it belongs to another server.
+        OtherServer: the existing cache belongs to another server.
     """
     assert account.seed is not None
     async with AsyncExitStack() as stack:
@@ -369,4 +373,4 @@ async def list_heaps(account: Account, state_dir: Path, code: str = "") -> list[
         await stack.enter_async_context(backend)
         await backend.sign_in()
         found = await backend.heaps()
-    return [(h, chosen(account, h.title, h.id) and not h.encrypted) for h in found]
+    return [(h, is_selected(account, h.title, h.id) and not h.encrypted) for h in found]

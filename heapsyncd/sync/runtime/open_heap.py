@@ -1,4 +1,4 @@
-"""A heap of an account made ready to be mirrored: its folder chosen, claimed, its state loaded."""
+"""Prepare a heap for mirroring: choose and claim its folder, load its state."""
 
 import json
 from collections.abc import Sequence
@@ -16,11 +16,12 @@ from heapsyncd.folder.names import collision_key, safe_name, unique
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
 from heapsyncd.sync.heap.state import HeapContext
+from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.heap_folder import find_folder
 from heapsyncd.sync.report import HeapReport, Report
 
-HEAPS_TOLD: Final = 10
-"""So many titles are named where a heap is not found."""
+MAX_TITLES: Final = 10
+"""At most this many titles are named when a heap is not found."""
 
 
 async def open_heap(
@@ -30,12 +31,14 @@ async def open_heap(
     report: Report,
     heap: Heap,
     at_work: AtWork,
+    timing: Timing = DEFAULT,
 ) -> HeapContext:
-    """The state of a heap, its folder made (if it was never mirrored) and claimed: close the
-    state's ``disk`` in the end.
+    """Return the context of a heap, its folder claimed, and created if it was never mirrored.
+
+    The caller closes the context's ``disk``, which releases the folder.
 
     Raises:
-        FolderTrouble: the folder can't be used.
+        FolderTrouble: the folder cannot be used.
         StateLocked: another daemon mirrors into it.
     """
     rows = {r.id: r for r in await db.read(heaps.load_all)}
@@ -53,37 +56,41 @@ async def open_heap(
     await disk.claim()
     try:
         await disk.clear_temps()
-        told = HeapReport(heap.id, heap.title, str(disk.root))
-        state = HeapContext(heap.id, db, disk, backend, told, report, at_work)
+        heap_report = HeapReport(heap.id, heap.title, str(disk.root))
+        state = HeapContext(heap.id, db, disk, backend, heap_report, report, at_work, timing)
         if account.files == "on-demand":
-            state.files_limit_bytes = int(account.files_limit_mb * 1e6)
+            state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
         await state.load_index()
     except BaseException:
         await disk.close()
         raise
-    report.heaps[heap.id] = told
+    report.heaps[heap.id] = heap_report
     return state
 
 
-def chosen(account: Account, title: str, heap_id: HeapId) -> bool:
-    """Whether the configuration asks for a heap, by id or by a glob of titles."""
+def is_selected(account: Account, title: str, heap_id: HeapId) -> bool:
+    """Return whether the configuration asks for a heap, by its id or a glob of titles."""
     return any(_matches(pattern, title, heap_id) for pattern in account.heaps)
 
 
 def unmatched(
-    account: Account, heaps: Sequence[tuple[str, HeapId]], *, all_there_are: bool = True
+    account: Account, heaps: Sequence[tuple[str, HeapId]], *, is_complete: bool = True
 ) -> str | None:
-    """Which of the configuration's patterns match none of these heaps, and what to do; None: all
-    match, or ask for whatever there is.
+    """Return which patterns of the configuration match no heap, and what to do; None if all match.
+
+    Args:
+        account: whose ``heaps`` are the patterns; ``*`` always matches.
+        heaps: title and id of each heap.
+        is_complete: these are all heaps the account can see, and worth listing.
     """
     empty = [p for p in account.heaps if p != "*" and not any(_matches(p, t, i) for t, i in heaps)]
     if not empty:
         return None
     titles = sorted({" ".join(title.split()) for title, _ in heaps})
-    there = f"there are: {', '.join(titles[:HEAPS_TOLD]) or 'none'}; "
+    there = f"there are: {', '.join(titles[:MAX_TITLES]) or 'none'}; "
     return (
         f"`heaps` of [accounts.{account.name}]: {', '.join(map(json.dumps, empty))} matches no"
-        f" heap; {there if all_there_are else ''}`heapsyncd heaps` lists them, correct the"
+        f" heap; {there if is_complete else ''}`heapsyncd heaps` lists them. Correct the"
         " configuration"
     )
 

@@ -1,6 +1,4 @@
-"""What to do when the server can't be reached, refuses, or talks nonsense: say so, wait, try
-again.
-"""
+"""Retry work with the server that failed: report the reason, wait, try again."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,11 +7,11 @@ from typing import Final, Literal
 import structlog
 
 from heapsyncd.backoff import Lane
-from heapsyncd.errors import PeerError, SignInRefused, TryLater, meant
+from heapsyncd.errors import PeerError, SignInRefused, TryLater, expected_error
 from heapsyncd.sync.heap.state import HeapContext
 
 Work = Literal["send", "receive", "transfer", "follow"]
-_SUFFERS: Final[Mapping[Work, str]] = {
+_CONSEQUENCES: Final[Mapping[Work, str]] = {
     "send": "edits are not sent",
     "receive": "changes are not received",
     "transfer": "files are not transferred",
@@ -25,32 +23,32 @@ log = structlog.get_logger()
 
 
 class RetryPolicy(Lane):
-    """One kind of work of one heap, tried again and again.
+    """The retries of one kind of work of one heap.
 
     Args:
-        heap: whose report tells of the trouble.
-        work: what was tried, for the log.
-        proves: whether success shows that the server can be reached (it may have had nothing to
-            do).
+        heap: whose report shows the failure.
+        work: the kind of work.
+        proves: success proves that the server can be reached; other work may have had nothing to
+            do.
     """
 
     def __init__(self, heap: HeapContext, work: Work, *, proves: bool = False) -> None:
         super().__init__(heap.backend.contact)
         self.work = work
         self.trying = False
-        """An attempt is being made: what it meets may not be all."""
+        """Whether an attempt is running: the report may be incomplete."""
         self.since_s: float | None = None
-        """Since when, on the monotonic clock, no attempt worked; None: the last one did."""
+        """Since when no attempt succeeded (monotonic); None: the last one did."""
         self._heap = heap
         self._proves = proves
 
     async def attempt(self, step: Callable[[], Awaitable[object]]) -> bool:
-        """Do the step; whether it worked. After a failure ``pause_s`` says how long to wait."""
-        self.trying, breaks = True, self._heap.breaks
+        """Run the step; return whether it succeeded. After a failure, wait for ``pause_s``."""
+        self.trying, breaks = True, self._heap.link.breaks
         try:
             await step()
         except (TryLater, SignInRefused, PeerError, BaseExceptionGroup) as error:
-            cause = meant(error)
+            cause = expected_error(error)
             if not isinstance(cause, TryLater | SignInRefused | PeerError):
                 raise
             self.failed(cause)
@@ -58,10 +56,10 @@ class RetryPolicy(Lane):
         finally:
             self.trying = False
         if self.failures:
-            log.info("works again", heap=self._heap.report.title, work=self.work)
+            log.info("server work succeeds again", heap=self._heap.report.title, work=self.work)
         self.worked()
         self.since_s = None
-        self._heap.report.ails.pop(self.work, None)
+        self._heap.report.blockers.pop(self.work, None)
         if self._proves:
             account = self._heap.account
             account.connected, account.refused, account.error = True, False, None
@@ -69,18 +67,23 @@ class RetryPolicy(Lane):
         return True
 
     def failed(self, error: Exception) -> None:
-        """The last attempt failed: say so."""
+        """Report a failed attempt: for the whole account, or for this heap only."""
         super().failed(error)
         self.since_s = self.since_s or time.monotonic()
-        self._heap.report.ails.pop(self.work, None)
-        self._heap.out_of_touch()
-        self._heap.in_doubt = True
+        self._heap.report.blockers.pop(self.work, None)
+        self._heap.link.lost()
+        self._heap.link.in_doubt = True
         account = self._heap.account
         if isinstance(error, SignInRefused):
             account.refused, account.error = True, str(error)
         elif isinstance(error, TryLater):
             account.connected, account.error = False, str(error)
         else:
-            # This heap alone: the others go on.
-            self._heap.report.ails[self.work] = f"{_SUFFERS[self.work]}: {error}"
-        log.warning("failed", heap=self._heap.report.title, work=self.work, reason=str(error))
+            # Only this heap is affected: the others go on.
+            self._heap.report.blockers[self.work] = f"{_CONSEQUENCES[self.work]}: {error}"
+        log.warning(
+            "server work failed",
+            heap=self._heap.report.title,
+            work=self.work,
+            reason=str(error),
+        )

@@ -1,4 +1,4 @@
-"""A suspend noticed: the clock that goes on meanwhile against the one that does not."""
+"""Detect a suspend by two clocks, of which only one goes on meanwhile."""
 
 import time
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from typing import Final
 from heapsyncd.wire.clock import boot_clock_s
 
 SLEPT_S: Final = 5.0
-"""A shorter suspend does not matter: nothing gives a link up within it."""
+"""A shorter suspend is ignored: no connection is given up within it."""
 
 
 @dataclass
 class SuspendDetector:
-    """Asked now and then whether the machine was suspended since it was last asked."""
+    """Tells, when asked, whether the machine was suspended since the last time."""
 
     awake_s: Callable[[], float] = time.monotonic
     always_s: Callable[[], float] = boot_clock_s
@@ -23,7 +23,7 @@ class SuspendDetector:
         self._ahead_s = self.always_s() - self.awake_s()
 
     def over(self) -> float | None:
-        """For how many seconds it was; None when it was not (for long)."""
+        """Return the length of a suspend in seconds; None if there was none (of some length)."""
         ahead_s = self.always_s() - self.awake_s()
         slept_s, self._ahead_s = ahead_s - self._ahead_s, ahead_s
         return slept_s if slept_s > SLEPT_S else None

@@ -1,5 +1,7 @@
-"""New files that turn out to be blocks we know: a lost cache, a restored file, a folder that was
-full when it was first mirrored.
+"""Bind new files to existing blocks where these are known.
+
+That is so after a lost cache, for restored files, and when a full folder is mirrored for the first
+time.
 """
 
 import re
@@ -29,7 +31,8 @@ from heapsyncd.markdown.write.render import render
 from heapsyncd.sync.edits.contents import file_created
 from heapsyncd.sync.edits.create import notes_created
 from heapsyncd.sync.edits.moves import folder_created
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.edits.new_texts import NewTexts
+from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.observed import Found
 from heapsyncd.sync.heap.offload import offload
@@ -39,21 +42,21 @@ from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.placement import commit_entries, plan_places
 from heapsyncd.sync.merge.base_selection import is_alike
 from heapsyncd.sync.merge.note_text import shows
-from heapsyncd.sync.pull.delta_feed import from_trash
+from heapsyncd.sync.pull.delta_feed import insert_trashed
 from heapsyncd.sync.pull.pull import pull
 
 log = structlog.get_logger()
 
-_MARK: Final = re.compile(r" \([0-9]{1,7}\)\Z")
+_COPY_NUMBER: Final = re.compile(r" \([0-9]{1,7}\)\Z")
+"""The number that made a name unique."""
 
 
 class Unplaced:
-    """The folders and files among the blocks that have no place, as new directories and files may
-    turn out to be.
+    """Folder and file blocks without a path, for which new directories and files are candidates.
 
     Args:
         heap: the heap.
-        found: all that is new.
+        found: everything that is new in the folder.
     """
 
     def __init__(self, heap: HeapContext, found: Sequence[Found]) -> None:
@@ -61,11 +64,11 @@ class Unplaced:
         self._folders: dict[BlockId | None, list[Placed]] = defaultdict(list)
         self._files: dict[tuple[BlockId | None, str], list[BlockId]] = defaultdict(list)
         self._votes: dict[str, Counter[BlockId | None]] = defaultdict(Counter)
-        """For a directory, the folders of the notes in it."""
+        """For a directory, how many notes in it belong to each folder block."""
         index = heap.index
         if not found:
             return
-        for block in index.placed(sorted(index.homeless)):
+        for block in index.placed(sorted(index.unplaced)):
             if block.kind == "document":
                 continue
             folder = block.folder if block.folder and index.is_live(block.folder) else None
@@ -78,8 +81,8 @@ class Unplaced:
             if known is not None:
                 self._votes[str(PurePosixPath(item.path).parent)][known.folder] += 1
 
-    async def directory(self, found: Found) -> None:
-        """A new directory becomes the folder it shows, else a new one. Outer ones come first."""
+    async def bind_directory(self, found: Found) -> None:
+        """Bind a new directory to the folder block it shows, or create one; outer ones first."""
         votes, index = self._votes[found.path], self._heap.index
         name = PurePosixPath(found.path).name
         choice = [
@@ -91,9 +94,9 @@ class Unplaced:
             await folder_created(self._heap, found)
             return
         best = min(choice, key=lambda b: (-votes[b.id], not carries(name, b.title), b.id))
-        await self._folder_adopted(found, best.id)
+        await self._bind_folder(found, best.id)
 
-    async def _folder_adopted(self, found: Found, block: BlockId) -> None:
+    async def _bind_folder(self, found: Found, block: BlockId) -> None:
         heap = self._heap
         async with heap.lock:
             stat = await heap.disk.stat(found.path)
@@ -101,24 +104,25 @@ class Unplaced:
                 return
             row = stamped(EntryRow(found.path, block, "folder"), stat, None)
             await commit_entries(heap, block, [row])
-            heap.rearrange = True
-        heap.to_publish.set()
-        log.info("recognised", path=found.path, block=block)
+            heap.layout.rearrange = True
+        heap.wake.publish.set()
+        log.info("directory bound to an existing block", path=found.path, block=block)
 
-    def files(self, found: Found) -> list[BlockId]:
-        """The file blocks that a new file may be, by its place and name."""
+    def file_candidates(self, found: Found) -> list[BlockId]:
+        """Return the file blocks that a new file may be, by its directory and name."""
         at = PurePosixPath(found.path)
         stem, suffix = split_suffix(at.name)
         parent = self._heap.parent_of(found.path)
-        names = {collision_key(n) for n in (at.name, _MARK.sub("", stem) + suffix)}
+        names = {collision_key(n) for n in (at.name, _COPY_NUMBER.sub("", stem) + suffix)}
         return [b for n in sorted(names) for b in self._files.get((parent, n), ())]
 
 
 def _by_id(
     heap: HeapContext, found: Sequence[Found], copies: Mapping[str, BlockId | None]
 ) -> dict[str, BlockId]:
-    """Which new files are notes we know that have no file, by the id in them; of several copies
-    the one under the note's title, and in its folder.
+    """Match new files to known notes without a file by the id in them; block id by path.
+
+    Of several copies, the one with the note's title wins, then the one in its folder.
     """
     result: dict[BlockId, str] = {}
 
@@ -137,25 +141,36 @@ def _by_id(
 
 
 async def _by_place(
-    heap: HeapContext, found: Sequence[Found], texts: Mapping[str, Saved]
+    heap: HeapContext, found: Sequence[Found], texts: NewTexts
 ) -> dict[str, BlockId]:
-    """Which new files without an id are notes we know that have no file, by place and content;
-    while the folder is mirrored for the first time (a lost cache, it may be) content that is alike
-    will do, for an editor may have saved a text without the id.
+    """Match new files without an id to known notes without a file, by path and content.
+
+    While the folder is mirrored for the first time (perhaps after a lost cache), similar content
+    is enough: an editor may have saved the text without the id.
     """
-    at = {p: b for b, p in heap.places.items() if b in heap.index.homeless}
+    at = {p: b for b, p in heap.layout.places.items() if b in heap.index.unplaced}
     rows = await heap.db.read(heaps.load_all)
-    loosely = not any(r.id == heap.id and r.mirrored for r in rows)
+    allows_similar = not any(r.id == heap.id and r.mirrored for r in rows)
     result: dict[str, BlockId] = {}
     for item in found:
         block = None if item.front_id else at.get(item.path)
-        if block and await _says(heap, texts[item.path], block, loosely=loosely):
-            result[item.path] = block
+        for saved in await texts.of([item.path]) if block else []:
+            if block and await _has_text_of(heap, saved, block, allows_similar=allows_similar):
+                result[item.path] = block
     return result
 
 
-async def _says(heap: HeapContext, saved: Saved, block: BlockId, *, loosely: bool) -> bool:
-    """Whether a file says what a block's document says; ``loosely``: or most of it."""
+async def _has_text_of(
+    heap: HeapContext, saved: SavedFile, block: BlockId, *, allows_similar: bool
+) -> bool:
+    """Return whether a file says what a block's document says.
+
+    Args:
+        heap: the heap.
+        saved: the file.
+        block: the block.
+        allows_similar: most of the text is enough.
+    """
 
     def read(tx: Tx) -> tuple[BlockState | None, list[bytes], bool]:
         was_written = bool(renditions.ring(tx, block))
@@ -166,24 +181,24 @@ async def _says(heap: HeapContext, saved: Saved, block: BlockId, *, loosely: boo
     if state is None or state.deleted_at_ms is not None or isinstance(note, UnreadableFile):
         return False
     try:
-        # Not the replica in memory, which somebody who holds the lock may be changing.
+        # Not the shared replica: whoever holds the lock may be changing it.
         with heap.at_work.on(block):
             view = await offload(lambda: Replica.load(updates).view())
         links = NoteLinks(heap.index, block, aliases=True)
         if await offload(shows, note, view, links):
             return True
-        if was_written or not (loosely and view.words()):
-            # Against a text that was written, or was about to be, all it lacks would be deleted.
+        if was_written or not (allows_similar and view.words()):
+            # With a known base, text that the file lacks would count as deleted.
             return False
         return await offload(lambda: is_alike(render(view, links).encode(), saved.data))
     except BlockError:
         return False
 
 
-async def _adopt(heap: HeapContext, known: Mapping[str, BlockId]) -> list[str]:
-    """Files are those of blocks we know; the paths of those that are to be read.
+async def _bind(heap: HeapContext, known: Mapping[str, BlockId]) -> list[str]:
+    """Bind untracked files to existing blocks; return the paths to read.
 
-    They have no stamps yet: a file that is not read in this life is found again in the next.
+    The entries have no stamps yet: after a kill the next start finds and reads the files.
     """
     async with heap.lock:
         rows = [
@@ -199,56 +214,61 @@ async def _adopt(heap: HeapContext, known: Mapping[str, BlockId]) -> list[str]:
 
         if rows:
             await heap.store(store)
-            heap.rearrange = True
+            heap.layout.rearrange = True
     for row in rows:
-        log.info("recognised", path=row.path, block=row.block_id)
+        log.info("file bound to an existing block", path=row.path, block=row.block_id)
     return [row.path for row in rows]
 
 
-async def _look_in_trash(heap: HeapContext, notes: Sequence[Found]) -> None:
-    """Notes may have been deleted elsewhere while nobody knew them here (a lost cache): then their
-    files follow, unless they say something else.
+async def _fetch_from_trash(heap: HeapContext, notes: Sequence[Found]) -> None:
+    """Fetch notes that are in the server's trash, if new files name them.
+
+    They were deleted elsewhere while this cache did not know them (it was lost): their files are
+    removed too, unless they contain something else.
     """
     try:
-        if await from_trash(heap, [BlockId(n.front_id) for n in notes if n.front_id]):
+        if await insert_trashed(heap, [BlockId(n.front_id) for n in notes if n.front_id]):
             await pull(heap)
     except (TryLater, PeerError, SignInRefused) as error:
-        log.warning("the trash can't be asked", heap=heap.report.title, reason=str(error))
+        log.warning("cannot read the trash", heap=heap.report.title, reason=str(error))
 
 
-async def take_in(
+async def bind_or_create(
     heap: HeapContext,
-    homeless: Unplaced,
+    unplaced: Unplaced,
     found: Sequence[Found],
     copies: Mapping[str, BlockId | None],
-    texts: Mapping[str, Saved],
+    texts: NewTexts,
 ) -> list[str]:
-    """New files get their blocks; the paths of the notes we knew, which are to be read.
+    """Bind new files to existing blocks or create blocks for them.
 
-    All names first: a text that is read before the note it links to has a name would lose the
-    link, and have it twice once it is merged with its document.
+    Names come first: a note that is read before the note it links to has a name would lose the
+    link, and contain it twice once it is merged with its document.
 
     Args:
         heap: the heap.
-        homeless: what they may turn out to be.
-        found: without directories, which are known already.
-        copies: for a path, the block that its front matter names and that still stands elsewhere.
-        texts: the notes' texts, by path.
+        unplaced: the candidates for new files.
+        found: the new files; directories are bound already.
+        copies: for a path, the block that its front matter names and that still has another file.
+        texts: the notes' files, by path.
+
+    Returns:
+        The paths bound to existing notes, which have to be read.
     """
     notes = [f for f in found if f.is_note]
-    adopted: list[str] = []
+    bound: list[str] = []
     if notes:
-        await _look_in_trash(heap, notes)
-        adopted += await _adopt(heap, _by_id(heap, notes, copies))
-        if heap.index.homeless:
+        await _fetch_from_trash(heap, notes)
+        bound += await _bind(heap, _by_id(heap, notes, copies))
+        if heap.index.unplaced:
             async with heap.lock:
-                await plan_places(heap)  # links name those without a file, too
+                await plan_places(heap)  # links also name notes without a file
             left = [n for n in notes if n.path not in heap.index.entries]
-            adopted += await _adopt(heap, await _by_place(heap, left, texts))
-    known = frozenset(adopted)
-    await notes_created(heap, [texts[n.path] for n in notes if n.path not in known])
+            bound += await _bind(heap, await _by_place(heap, left, texts))
+    known = frozenset(bound)
+    await notes_created(heap, [texts.heads[n.path] for n in notes if n.path not in known], texts)
     # Attachments after the notes they belong to.
     for item in found:
         if not item.is_note:
-            await file_created(heap, item, homeless.files(item))
-    return adopted
+            await file_created(heap, item, unplaced.file_candidates(item))
+    return bound

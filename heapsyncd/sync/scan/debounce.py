@@ -1,116 +1,94 @@
-"""Where to look, and what has been seen of files that are not settled yet."""
+"""Which paths to scan and when, and whether a file is settled: no longer being written."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Final, TypeVar
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.ignore import IGNORE_FILE
-from heapsyncd.folder.snapshot import Entry, Stat
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.folder.snapshot import Entry
+from heapsyncd.model import Stat
+from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.index import link_key
 from heapsyncd.sync.heap.limits import NOTE_BYTES
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.merge.note_text import names_in
 
-QUIET_S = 0.3
-"""A file written in place is read when it has been quiet for this long."""
-ARRIVED_S = 10.0
-"""New files that do not become quiet are waited for no longer than this: by the first look, and by
-texts that link to them.
-"""
-SHRUNK_S = 3.0
-"""A file that lost most of its text is believed after this long."""
-AGAIN_S = 0.1
-"""When a path is looked at that was not as expected."""
 
-BATCH: Final = 64
-BATCH_BYTES: Final = 1 << 20
-"""So many files, or bytes of them, are read and taken in together."""
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """New notes that are not settled: the keys of their names, and the first due time."""
 
-T = TypeVar("T")
-
-
-def batches(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """What is taken in together, in order; ``size``: bytes of one."""
-    batch: list[T] = []
-    left = BATCH_BYTES
-    for item in items:
-        if batch and (len(batch) == BATCH or size(item) > left):
-            yield batch
-            batch, left = [], BATCH_BYTES
-        batch.append(item)
-        left -= size(item)
-    if batch:
-        yield batch
+    keys: frozenset[str]
+    due: float
 
 
 @dataclass
 class Debounce:
-    """Paths to look at: at once (``paths``, ``everything``), or when they are due."""
+    """Paths to scan: now (``paths``, ``everything``) or when they are due."""
 
     heap: HeapContext
     everything: bool = field(default=True, init=False)
     paths: set[str] = field(default_factory=set, init=False)
     _due: dict[str, float] = field(default_factory=dict, init=False)
     _seen: dict[str, tuple[Stat | None, float]] = field(default_factory=dict, init=False)
-    """The stat that a path had (None: it was gone), and since when."""
+    """The last stat of an unsettled path (None: it was missing), and since when (monotonic)."""
     _not_before: float = field(default=0.0, init=False)
-    _put_off: dict[str, float] = field(default_factory=dict, init=False)
-    """Texts that wait for names, and since when."""
+    _waiting: dict[str, float] = field(default_factory=dict, init=False)
+    """Notes that wait for new files they link to, and since when."""
 
     def hint(self, paths: Iterable[str], *, everything: bool = False) -> None:
-        """Look at these paths (and all below them), or at the whole folder."""
+        """Scan these paths with everything below them, or the whole folder, in the next scan."""
         self.paths.update(paths)
         self.everything = self.everything or everything
 
-    def look_again(self, paths: Iterable[str]) -> None:
-        """Look at these paths soon: they changed while something was to be done to them. What is
-        known to be in trouble waits for its cure.
+    def rescan_soon(self, paths: Iterable[str]) -> None:
+        """Scan these paths soon: they changed while they were being processed.
+
+        Paths with a known problem are left out; they are retried by other means.
         """
         for path in paths:
             if not self.heap.problems.stop(path):
-                self._due.setdefault(path, time.monotonic() + AGAIN_S)
+                self._due.setdefault(path, time.monotonic() + self.heap.timing.again_s)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is left to look at."""
+        """Return whether nothing is left to scan."""
         return not (self.everything or self.paths or self._due)
 
     def next_due_s(self) -> float | None:
-        """In how many seconds an unsettled path is due again; None when there is none."""
+        """Return the seconds until a path is due; None when nothing is waiting."""
         if self.everything or self.paths:
             return max(0.0, self._not_before - time.monotonic())
         if not self._due:
             return None
         return max(0.0, min(self._due.values()) - time.monotonic())
 
-    def _settled(
+    def _is_settled(
         self, entry: Entry, row: EntryRow | None, now: float, owner: str | None = None
     ) -> bool:
-        """Whether a file is to be read now; if not, it is looked at again when it may be.
+        """Return whether to read a file now; otherwise schedule another scan of it.
 
         Args:
-            entry: what was found.
-            row: what was known of the path.
+            entry: what the scan found.
+            row: the path's entry, if it had one.
             now: monotonic.
-            owner: the note whose attachment it would be: not read before that is.
+            owner: the note an attachment belongs to: the attachment is read after it.
         """
         stat, since = self._seen.get(entry.path, (None, now))
         if stat != entry.stat:
             since = now
         self._seen[entry.path] = (entry.stat, since)
-        wait = QUIET_S
-        replaced = row is not None and row.inode != entry.stat.inode
+        wait = self.heap.timing.quiet_s
+        replaced = row is not None and (row.stat is None or row.stat.inode != entry.stat.inode)
         if replaced or time.time_ns() - entry.stat.mtime_ns > 2_000_000_000:
             wait = 0.0
-        if row is not None and row.role == "note" and _shrunk(row.size or 0, entry.stat.size):
-            wait = SHRUNK_S
+        if row is not None and row.role == "note" and _has_shrunk(row.size or 0, entry.stat.size):
+            wait = self.heap.timing.shrunk_s
         owner_due = self._due.get(owner or "")
         if now - since >= wait and owner_due is None:
             del self._seen[entry.path]
@@ -118,8 +96,8 @@ class Debounce:
         self._due[entry.path] = owner_due or since + wait
         return False
 
-    async def _read(self, paths: Iterable[str]) -> list[Saved]:
-        """Read notes' files; those that can't be read now are left out, and looked at again."""
+    async def _read(self, paths: Iterable[str]) -> list[SavedFile]:
+        """Read notes' files; files that cannot be read now are left out and scanned again."""
         heap, paths = self.heap, list(paths)
         read: list[tuple[str, bytes, Stat]] = []
         for path, result in zip(
@@ -127,7 +105,7 @@ class Debounce:
         ):
             match result:
                 case Unsettled():
-                    self._due[path] = time.monotonic() + QUIET_S
+                    self._due[path] = time.monotonic() + heap.timing.quiet_s
                 case Moved():
                     self.paths.add(path)
                 case FolderTrouble():
@@ -141,11 +119,11 @@ class Debounce:
                 case (data, stat):
                     heap.problems.clear(path, "read")
                     read.append((path, data, stat))
-        return await offload(lambda: [Saved.of(*one) for one in read]) if read else []
+        return await offload(lambda: [SavedFile.of(*one) for one in read]) if read else []
 
     @property
     def arriving(self) -> bool:
-        """Whether there are new files that are not settled enough to be read."""
+        """Return whether there are new files that are not settled."""
         return bool(self._unsettled())
 
     def _unsettled(self) -> list[str]:
@@ -153,21 +131,27 @@ class Debounce:
         waiting = (p for p in self._due if p not in index.entries)
         return [p for p in waiting if seen.get(p, (None, 0.0))[0] is not None]
 
-    def _names_to_come(self, saved: Saved, now: float) -> bool:
-        """Whether a text names a new file that is not settled yet: then it is read when that is,
-        for until then the name means nothing; but it does not wait for ever.
+    def _coming(self) -> _Coming:
+        """Return the new notes that are not settled, without texts that wait themselves."""
+        paths = [p for p in self._unsettled() if p.endswith(".md") and p not in self._waiting]
+        keys = frozenset(link_key(k) for p in paths for k in (p, PurePosixPath(p).name))
+        return _Coming(keys, min((self._due[p] for p in paths), default=0.0))
+
+    def _waits_for_names(self, saved: SavedFile, coming: _Coming, now: float) -> bool:
+        """Return whether a text has to wait for a new file it links to, for ``arrived_s`` at most.
+
+        Until that file is read, the link's name means nothing.
         """
-        coming = [p for p in self._unsettled() if p.endswith(".md") and p not in self._put_off]
-        keys = {link_key(k) for p in coming for k in (p, PurePosixPath(p).name)}
+        keys = coming.keys
         named = names_in(saved.data) if keys else []
         if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
             return False
-        if now - self._put_off.setdefault(saved.path, now) > ARRIVED_S:
+        if now - self._waiting.setdefault(saved.path, now) > self.heap.timing.arrived_s:
             return False
-        self._due[saved.path] = min(self._due[p] for p in coming)
+        self._due[saved.path] = coming.due
         self._seen[saved.path] = (saved.stat, 0.0)
         return True
 
 
-def _shrunk(before: int, now: int) -> bool:
+def _has_shrunk(before: int, now: int) -> bool:
     return now == 0 < before or (before > 400 and now < before // 5)

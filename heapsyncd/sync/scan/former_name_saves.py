@@ -1,9 +1,9 @@
-"""Notes saved under the name they had before: an editor that kept one open while it was renamed or
-deleted writes to the old path, where another note may stand by now.
+"""Handle a note that an editor saves at its old path after it was renamed or deleted.
 
-The id in the text says whose it is. It is put where that note stands, to be read as an edit of it,
-or beside when it stands nowhere any more (an edit wins over a deletion), and the other note's text
-is put back. Neither is taken for a new text of the other.
+Another note may be at that path by now. The id in the text says whose it is. The text is moved to
+that note's file and read as an edit of it, or to a new file if the note has none any more (an edit
+wins over a deletion). The other note's text is restored. So neither is read as an edit of the
+other.
 """
 
 from dataclasses import replace
@@ -16,7 +16,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import UnreadableFile
 from heapsyncd.folder.names import collision_key, variants
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.state import HeapContext, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge.note_text import digest
@@ -24,28 +24,30 @@ from heapsyncd.sync.merge.note_text import digest
 log = structlog.get_logger()
 
 
-async def taken_home(heap: HeapContext, entry: EntryRow, saved: Saved) -> Saved | None:
-    """Take a text that belongs to another note than stands there to that note.
+async def move_to_renamed_note(
+    heap: HeapContext, entry: EntryRow, saved: SavedFile
+) -> SavedFile | None:
+    """Move a text that belongs to another note than the path's to that note.
 
-    That note's own file is written first: after a kill in between all of it is done again.
+    That note's file is written first: after a kill in between, everything is done again.
 
     Returns:
-        The text where it was taken, to be read there, in a new file perhaps; None when it belongs
-        where it is, or nobody can tell.
+        The save at its new path, to be read there (perhaps as a new file); None if it belongs
+            where it is, or that is not known.
 
     Raises:
-        Moved: either note's file has an edit that is not read yet. Until it is, this text is not
-            to be read either: it would replace another note's.
-        FolderTrouble: a file can't be written.
+        Moved: one of the two files has an edit that was not read yet. Do not read this text before
+            that is: it would replace the other note's.
+        FolderTrouble: a file cannot be written.
     """
     async with heap.lock:
-        home = await _home(heap, entry, saved)
-        if home is None:
+        target = await _target_path(heap, entry, saved)
+        if target is None:
             return None
         base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
         if base is None:
             return None
-        there = await heap.disk.write(home, saved.data, heap.index.stats.get(home))
+        new_stat = await heap.disk.write(target, saved.data, heap.index.stats.get(target))
         stat = await heap.disk.write(entry.path, base.data, saved.stat)
         row = stamped(entry, stat, digest(base.data))
 
@@ -54,14 +56,15 @@ async def taken_home(heap: HeapContext, entry: EntryRow, saved: Saved) -> Saved 
             change.update(entry.block_id, stale=1)
 
         await heap.store(store)
-    heap.to_publish.set()
-    log.info("saved under a former name", path=entry.path, home=home)
-    return replace(saved, path=home, stat=there, is_blind=True)
+    heap.wake.publish.set()
+    log.info("saved under a former name", path=entry.path, target=target)
+    return replace(saved, path=target, stat=new_stat, is_blind=True)
 
 
-async def _home(heap: HeapContext, entry: EntryRow, saved: Saved) -> str | None:
-    """The place of the note whose text this is, when that note was here before; a free name, when
-    it has none.
+async def _target_path(heap: HeapContext, entry: EntryRow, saved: SavedFile) -> str | None:
+    """Return the path of the note whose text this is, if that note had this path before.
+
+    A free path if the note has no file; None if the text belongs to no such note.
     """
     if isinstance(saved.note, UnreadableFile):
         return None
@@ -73,9 +76,9 @@ async def _home(heap: HeapContext, entry: EntryRow, saved: Saved) -> str | None:
     former = heap.index.aliases.get(collision_key(place.name.removesuffix(".md")))
     if block not in {last, former}:
         return None
-    home = heap.index.path_of.get(block)
-    if home is not None:
-        return home if home in heap.index.stats else None
+    target = heap.index.path_of.get(block)
+    if target is not None:
+        return target if target in heap.index.stats else None
     for name in variants(place.name):
         path = str(place.with_name(name))
         if path not in heap.index.entries and await heap.disk.stat(path) is None:

@@ -1,14 +1,17 @@
-"""Notes and files whose places others took: swapped or moved over one another.
+"""Park notes and files whose paths were taken by others: swapped, or moved over one another.
 
-The id in a note says which one it is, other files are known by their inode. When it is not the one
-that stood there, and that other one is not at its own place any more, then files were
-moved, not written anew: who stood there waits aside, until it is found elsewhere or believed
-deleted. So it is when a text without an id, unlike the old one, or that of a note without a file
-stands where a note was whose id is in a new file: the note was renamed, and another was begun
-under its name (or made elsewhere, since the backup was made that the cache was put back from).
+A note is identified by the id in it, another file by its inode. If the file at a path is another
+block's, and that block's own path is empty or replaced too, then files were moved, not saved. A
+note whose path was taken by another is parked under a temporary name until the scan finds its file
+or confirms its deletion.
+
+The same applies when a note's path has a text without an id that is unlike the old one, or the
+text of a note without a file, while the old note's id is in a new file. The note was renamed, and
+another one was begun under its name (or made elsewhere after the backup that the cache was
+restored from).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from heapsyncd.cache import renditions
@@ -17,27 +20,26 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import Moved, Unsettled
 from heapsyncd.folder.snapshot import Differences, Entry
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.heap.observed import Found
 from heapsyncd.sync.heap.offload import offload
-from heapsyncd.sync.heap.paths import aside
+from heapsyncd.sync.heap.paths import parking_path
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge.base_selection import is_alike
 from heapsyncd.sync.merge.note_text import Note
-from heapsyncd.sync.scan.debounce import batches
 
 
-async def displaced(
+async def park_displaced(
     heap: HeapContext, seen: Differences, max_bytes: int, waiting: Collection[str]
 ) -> list[Entry]:
-    """Those of the known files that are other blocks now. Who stood there has stepped aside.
+    """Park the entries whose files are other blocks now, and return these files.
 
     Args:
         heap: the heap.
-        seen: what a look found.
+        seen: the result of the scan.
         max_bytes: a larger file is no note.
-        waiting: paths that are not settled yet.
+        waiting: paths that are not settled.
     """
     index, texts = heap.index, _Texts(heap, max_bytes)
     replaced = {e.path: e for e in seen.modified if _is_replaced(heap, e)}
@@ -46,9 +48,9 @@ async def displaced(
     elsewhere = {e.stat.inode: e.stat for e in others}
     found = {}
     if len(away) > 1:
-        await texts.look(p for p in replaced if index.entries[p].role == "note")
+        await texts.read_ids(p for p in replaced if index.entries[p].role == "note")
     for path, entry in replaced.items():
-        # What stood there was taken elsewhere, it was not merely saved anew.
+        # The old file was moved elsewhere, not just replaced by a save.
         known = index.stats[path]
         left = known.same_content(elsewhere.get(known.inode, entry.stat))
         if len(away) < 2 and not left:
@@ -57,32 +59,36 @@ async def displaced(
         if row.role == "note":
             block = await texts.id_in(path)
             left = left and block != row.block_id
-            home = None if block is None else index.path_of.get(block)
-            if home in replaced and await texts.id_in(home) == block:
-                home = None  # that one was merely saved too: this is a copy of it
-            if home in away and home != path and await _is_copy(heap, row.block_id, home):
-                home = None  # it had that id before, in an editor that has not seen its own yet
+            last_path = None if block is None else index.path_of.get(block)
+            if last_path in replaced and await texts.id_in(last_path) == block:
+                last_path = None  # the original was saved in its place: this is a copy
+            if (
+                last_path in away
+                and last_path != path
+                and await _is_copy(heap, row.block_id, last_path)
+            ):
+                last_path = None  # a copy, saved by an editor that has not seen its own id yet
         else:
-            home = next((p for p in away if _is_file(heap, p, entry)), None)
-        if left or (home is not None and home != path and home in away):
+            last_path = next((p for p in away if _was_file_at(heap, p, entry)), None)
+        if left or (last_path is not None and last_path != path and last_path in away):
             found[path] = entry
-    for old in await _left_behind(heap, seen, waiting, texts):
+    for old in await _replaced_notes(heap, seen, waiting, texts):
         found.setdefault(old.path, old)
-    await _step_aside(heap, [index.entries[p] for p in found])
+    await _park(heap, [index.entries[p] for p in found])
     return list(found.values())
 
 
 async def _is_copy(heap: HeapContext, block: BlockId, original: str) -> bool:
-    """Whether a note began as a copy of another one's file, with that one's id in it."""
+    """Return whether a note began as a copy of another note's file, with that id in it."""
     other = heap.index.entries[original].block_id
     ring = await heap.db.read(lambda tx: renditions.ring(tx, block))
     return await offload(lambda: any(_id_of(r.data) == other for r in ring))
 
 
-async def _left_behind(
+async def _replaced_notes(
     heap: HeapContext, seen: Differences, waiting: Collection[str], texts: "_Texts"
 ) -> list[Entry]:
-    """Other texts that stand where notes were whose ids are in new files."""
+    """Return other texts at the paths of notes whose ids are in new files."""
     stats = heap.index.stats
     new = {e.path for e in seen.created if e.kind == "file"} | {*waiting} - stats.keys()
     new = {path for path in new if path.endswith(".md")}
@@ -90,26 +96,27 @@ async def _left_behind(
         return []
     old: dict[BlockId, Entry] = {}
     for path in {e.path for e in seen.modified} | (stats.keys() & waiting):
-        entry = await _rewritten(heap, path, texts)
+        entry = await _other_text_at(heap, path, texts)
         if entry is not None:
             old[heap.index.entries[path].block_id] = entry
-    # Only then are the new files looked into: they may be many.
+    # Read the new files only if needed: they may be many.
     ids = {await texts.id_in(p) for p in new} if old else set()
     return [entry for block, entry in old.items() if block in ids]
 
 
-async def _rewritten(heap: HeapContext, path: str, texts: "_Texts") -> Entry | None:
-    """What stands in a note's place, when it is quite another text and has no id, or that of a
-    note that has no file.
+async def _other_text_at(heap: HeapContext, path: str, texts: "_Texts") -> Entry | None:
+    """Return the file at a note's path if it is another text.
+
+    That is a very different text without an id, or the text of a note that has no file.
     """
     row, known = heap.index.entries[path], heap.index.stats[path]
-    if row.role != "note" or path in heap.held_up:
+    if row.role != "note" or path in heap.holds.up:
         return None
     stat = await heap.disk.stat(path)
     if stat is None or stat.agrees(known):
         return None
     block = await texts.id_in(path)
-    if block in heap.index.homeless:
+    if block in heap.index.unplaced:
         return Entry(path, "file", stat)
     if block is not None:
         return None
@@ -123,15 +130,15 @@ async def _rewritten(heap: HeapContext, path: str, texts: "_Texts") -> Entry | N
 
 @dataclass(slots=True)
 class _Texts:
-    """Notes' texts on the disk, and the ids in them, each looked at once."""
+    """Notes' files on disk and the ids in them, each read once."""
 
     heap: HeapContext
     max_bytes: int
     _read: dict[str, bytes | None] = field(default_factory=dict)
     _ids: dict[str, BlockId | None] = field(default_factory=dict)
 
-    async def look(self, paths: Iterable[str]) -> None:
-        """Read the ids in many files, a batch at a time."""
+    async def read_ids(self, paths: Iterable[str]) -> None:
+        """Read the ids in many files, in batches."""
         stats, disk = self.heap.index.stats, self.heap.disk
         left = [p for p in paths if p not in self._ids]
         for some in batches(left, lambda path: stats[path].size if path in stats else 0):
@@ -141,7 +148,7 @@ class _Texts:
             self._ids |= zip(some, ids, strict=True)
 
     async def of(self, path: str) -> bytes | None:
-        """The bytes; None when they can't be read now."""
+        """Return a file's bytes; None if it cannot be read now."""
         if path not in self._read:
             try:
                 self._read[path] = (await self.heap.disk.read(path, self.max_bytes))[0]
@@ -150,33 +157,38 @@ class _Texts:
         return self._read[path]
 
     async def id_in(self, path: str) -> BlockId | None:
-        """The id in the front matter."""
-        await self.look([path])
+        """Return the id in the front matter; None if there is none."""
+        await self.read_ids([path])
         return self._ids[path]
 
 
-async def named(
-    heap: HeapContext, found: Sequence[Found], gone: Iterable[EntryRow], texts: Mapping[str, Saved]
+async def with_likely_ids(
+    heap: HeapContext, found: Sequence[Found], gone: Iterable[EntryRow], texts: NewTexts
 ) -> list[Found]:
-    """The new files, each with the id of the note it is by its text, where the note is gone and
-    its id was never written into it: renamed and saved anew it has nothing else to be known by.
+    """Return the new files; those that are like a missing note's text get that note's id.
+
+    Only for notes whose id was never written into their file: renamed and saved at once, nothing
+    else identifies them.
     """
     inodes = {(f.device, f.inode) for f in found}
-    notes = [e for e in gone if e.role == "note" and (e.device, e.inode) not in inodes]
-    new = [f for f in found if f.path in texts and f.front_id is None]
+    notes = [
+        e for e in gone if e.role == "note" and (e.stat is None or e.stat.number not in inodes)
+    ]
+    new = [f for f in found if f.path in texts.heads and f.front_id is None]
     if not notes or not new:
         return list(found)
     bases = await heap.db.read(lambda tx: [(e, renditions.newest(tx, e.block_id)) for e in notes])
     known = [(e.block_id, b.data) for e, b in bases if b is not None]
     left = await offload(lambda: {b: data for b, data in known if _id_of(data) is None})
     ids: dict[str, BlockId] = {}
-    for file in new:
-        data = texts[file.path].data
-        for block, base in left.items():
-            if await offload(lambda a=base, b=data: is_alike(a, b) and is_alike(b, a)):  # type: ignore[misc]
-                ids[file.path] = block
-                del left[block]
-                break
+    for some in batches(new, lambda file: file.size):
+        for saved in await texts.of(f.path for f in some):
+            for block, base in left.items():
+                a, b = base, saved.data
+                if await offload(lambda a=a, b=b: is_alike(a, b) and is_alike(b, a)):  # type: ignore[misc]
+                    ids[saved.path] = block
+                    del left[block]
+                    break
     return [replace(f, front_id=ids.get(f.path, f.front_id)) for f in found]
 
 
@@ -196,23 +208,23 @@ def _is_replaced(heap: HeapContext, entry: Entry) -> bool:
     row = heap.index.entries[entry.path]
     return (
         row.role in {"note", "file"}
-        and row.inode != entry.stat.inode
-        and entry.path not in heap.held_up
+        and (row.stat is None or row.stat.inode != entry.stat.inode)
+        and entry.path not in heap.holds.up
     )
 
 
-def _is_file(heap: HeapContext, path: str, entry: Entry) -> bool:
-    """Whether what stood at a path is what was found."""
+def _was_file_at(heap: HeapContext, path: str, entry: Entry) -> bool:
+    """Return whether the found file is the one that was at a path."""
     known = heap.index.stats.get(path)
     row = heap.index.entries[path]
     return row.role == "file" and known is not None and entry.stat.same_content(known)
 
 
-async def _step_aside(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
+async def _park(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
     if not rows:
         return
     async with heap.lock:
-        moved = [replace(r, path=aside(r.block_id, r.path)) for r in rows]
+        moved = [replace(r, path=parking_path(r.block_id, r.path)) for r in rows]
 
         def store(change: Change) -> None:
             change.remove(r.path for r in rows)

@@ -1,7 +1,8 @@
-"""Files that lost their text while no daemon ran: a power cut leaves them empty, or full of NULs.
+"""Restore files that lost their text while no daemon ran.
 
-At a start such a file is no edit: the text that stood there is written again. Somebody may have
-emptied it, though: an empty file that was put right once is believed the second time.
+After a power failure such a file is empty or full of NULs. At a start that is no edit: the last
+text is written again. Somebody may have emptied the file on purpose, though: one that was restored
+and is empty again stays empty.
 """
 
 from typing import Final
@@ -11,7 +12,7 @@ import structlog
 from heapsyncd.cache import history, renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.folder.disk import Moved
-from heapsyncd.sync.edits.saved_file import Saved
+from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.merge.note_text import digest
@@ -19,19 +20,28 @@ from heapsyncd.sync.merge.note_text import digest
 log = structlog.get_logger()
 
 BELIEVED_MS: Final = 7 * 86_400_000
-"""For so long after a file was put right it may be emptied without a daemon."""
+"""For this long after a file was restored, emptying it while no daemon runs counts as an edit."""
 _NOTICE: Final = (
-    "it was {} when heapsyncd started, as after a power cut: its text was put back."
-    " If you emptied it, do so once more"
+    "It was {} when heapsyncd started, as after a power failure. Its text was restored; if you"
+    " emptied it on purpose, do so once more."
 )
 
 
-async def mended(heap: HeapContext, entry: EntryRow, saved: Saved) -> bool:
-    """Write a note's text again if its file was damaged before this life began; whether it was.
+async def restore_truncated(
+    heap: HeapContext, entry: EntryRow, saved: SavedFile, began_ns: int
+) -> bool:
+    """Write a note's text again if its file lost it before this process began; return whether so.
 
-    Written first, then committed: after a kill in between the file shows its base, and is no edit.
+    The file is written first, then the entry is stored: after a kill in between, the file shows
+    its base and is no edit.
+
+    Args:
+        heap: the heap.
+        entry: the note's entry.
+        saved: the file as it is.
+        began_ns: when this process began, by the clock that stamps files.
     """
-    if saved.data.strip(b"\0") or saved.stat.ctime_ns >= heap.began_ns:
+    if saved.data.strip(b"\0") or saved.stat.ctime_ns >= began_ns:
         return False
     async with heap.lock:
         base, kept = await heap.db.read(
@@ -47,7 +57,7 @@ async def mended(heap: HeapContext, entry: EntryRow, saved: Saved) -> bool:
         try:
             stat = await heap.disk.write(entry.path, base.data, saved.stat)
         except Moved:
-            return True  # somebody is writing it: the watch tells
+            return True  # somebody is writing it: the watch will report that
         row = stamped(entry, stat, digest(base.data))
         what = "full of NUL bytes" if saved.data else "empty"
 
@@ -59,5 +69,5 @@ async def mended(heap: HeapContext, entry: EntryRow, saved: Saved) -> bool:
 
         await heap.store(store)
         heap.problems.clear(entry.path, "content")
-    log.warning("a damaged file was put right", path=entry.path, bytes=len(saved.data))
+    log.warning("truncated file restored", path=entry.path, bytes=len(saved.data))
     return True

@@ -1,0 +1,66 @@
+"""How long a mirror waits for what: one value, passed down from the account."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from heapsyncd.backoff import Backoff
+
+_REFUSED: Final = Backoff(60.0, 3600.0)
+_LARGE: Final = Backoff(1.0, 600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Waits in seconds, and the pauses between tries."""
+
+    # ---- the folder ----
+    quiet_s: float = 0.3
+    """A file written in place is read when it did not change for this long."""
+    shrunk_s: float = 3.0
+    """A file that lost most of its text is read when it stayed that way for this long."""
+    arrived_s: float = 10.0
+    """The first scan, and texts that link to new files, wait at most this long for them to settle.
+    """
+    gone_s: float = 1.0
+    """A path counts as deleted when it is missing for this long: editors move files about."""
+    gone_most_s: float = 10.0
+    """The longest wait for that.
+
+    Deletions are confirmed only when no others follow, so that a mass deletion is seen as one."""
+    again_s: float = 0.1
+    """A path that was not as expected is scanned again after this."""
+    trouble_again_s: float = 5.0
+    """How soon work that the folder or the disk refused is retried."""
+    audit_s: float = 600.0
+    """How often the whole folder is compared, in case the watch missed a change."""
+    late_s: float = 5.0
+    """A working watch has reported a change by then."""
+
+    # ---- the server ----
+    news_s: float = 3.0
+    """At a start, edits wait at most this long for the server's news."""
+    moving_s: float = 1.0
+    """The delta feed is polled at least this often while there are changes."""
+    follow_again_s: float = 1.0
+    """How soon a live connection that ended is opened again."""
+    transfer_again_s: float = 30.0
+    """How often to check for transfers that were put off."""
+    refused_transfer: Backoff = _REFUSED
+    """The pauses before a refused transfer is retried."""
+    large_edits: Backoff = _LARGE
+    """The pauses between checks whether the server has the edits that are too large for a push."""
+
+    # ---- the account ----
+    heaps_again_s: float = 60.0
+    """How often the server is asked for the list of heaps."""
+    beat_s: float = 2.0
+    """How often to check that the heaps' loops make progress, and for a suspend."""
+    once_poll_s: float = 0.5
+    """The time between polls in a single pass."""
+    give_up_s: float = 30.0
+    """A single pass ends when the server, or one kind of work with it, failed for this long."""
+    end_s: float = 3.0
+    """After a single pass the heaps have this long to finish; then their tasks are cancelled."""
+
+
+DEFAULT: Final = Timing()

@@ -1,0 +1,215 @@
+"""A heap of new notes: each is read, made and sent once, a batch at a time."""
+
+import gc
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.document.replica import Replica
+from heapsyncd.ids import BlockId
+from heapsyncd.model import BlockRow
+from heapsyncd.sync import publish
+from heapsyncd.sync.edits.new_texts import BATCH, NewTexts
+from heapsyncd.sync.edits.saved_file import SavedFile
+from heapsyncd.sync.pull import receive
+from heapsyncd.tree import Atom
+from heapsyncd.wire.feed import Feed
+from tests.sync.rig import Device, World, until
+
+MANY = 2 * BATCH + 10
+
+Turn = Callable[[int, Sequence[str]], Awaitable[None]]
+
+
+@pytest.fixture
+def at_each_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Turn], None]:
+    """Have something done before the texts of each batch are handed out, with its number and
+    paths.
+    """
+
+    def have(turn: Turn) -> None:
+        real, times = NewTexts.of, 0
+
+        async def of(self: NewTexts, paths: Iterable[str]) -> list[SavedFile]:
+            nonlocal times
+            times, paths = times + 1, list(paths)
+            await turn(times, paths)
+            return await real(self, paths)
+
+        monkeypatch.setattr(NewTexts, "of", of)
+
+    return have
+
+
+def write_notes(device: Device) -> None:
+    """Many notes, each with a link to the next one and the last with one to the first."""
+    device.root.mkdir(parents=True)
+    for k in range(MANY):
+        text = f"Text of {k}.\n\n- to [[{name(k + 1)}]]\n"
+        (device.root / f"{name(k)}.md").write_text(text, "utf-8")
+
+
+def name(k: int) -> str:
+    """Of a note."""
+    return f"Note {k % MANY:03}"
+
+
+async def mentioned(world: World, block: BlockId) -> list[object]:
+    """The ids that a note's document links to."""
+    view = (await world.server.document(block)).view()
+    items = [i for b in view.walk() for i in b.inline if isinstance(i, Atom)]
+    return [i.get("id") for i in items]
+
+
+async def test_no_document_is_loaded_and_none_is_sent_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was just made is known: for its title, its id and the server's answer no document is
+    built; nor is its text sent over the live connection, which a push does.
+    """
+    loaded, answered = [], []
+    load, real = Replica.load.__func__, Feed.answer  # type: ignore[attr-defined]
+
+    def loading(cls: type[Replica], *args: Any) -> Replica:
+        by = sys._getframe(1).f_globals["__name__"]
+        if by in {receive.__name__, publish.__name__}:
+            loaded.append(by)
+        return load(cls, *args)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Replica, "load", classmethod(loading))
+
+    def answer(self: Feed, block: BlockId, update: bytes) -> None:
+        answered.append(update)
+        real(self, block, update)
+
+    monkeypatch.setattr(Feed, "answer", answer)
+    device = world.device()
+    write_notes(device)
+    async with device.running():
+        await device.in_sync()
+        titles = await world.titles()
+        assert set(titles) == {name(k) for k in range(MANY)}
+        await until(lambda: all(world.server.followers(b) for b in titles.values()), "followed")
+        await until(lambda: len(answered) >= MANY, "what the server asks is answered")
+        await device.in_sync()
+    assert not loaded
+    assert set(answered) == {b"\0\0"}
+    for title, block in titles.items():
+        document = await world.server.document(block)
+        assert document.fields().title == title
+        assert device.id_of(f"{title}.md") == block
+    assert await mentioned(world, titles[name(0)]) == [titles[name(1)]]
+    assert await mentioned(world, titles[name(MANY - 1)]) == [titles[name(0)]]
+    other = world.device("b")
+    await other.synced()
+    assert other.notes() == device.notes()
+
+
+async def test_an_edit_after_the_upload_is_measured_from_what_is_known(world: World) -> None:
+    """The text of a new note shows its document with the title, too: an edit of it is a small
+    one, and merges with another's.
+    """
+    device = world.device()
+    await device.synced()
+    (device.root / "Boat.md").write_text("one two three\n", "utf-8")
+    await device.synced()
+    block = device.id_of("Boat.md")
+    await world.change(block, body="one two three four\n")
+    path = device.root / "Boat.md"
+    path.write_text(path.read_text("utf-8").replace("one", "One"), "utf-8")
+    await device.synced()
+    assert await world.text(block) == "One two three four"
+
+
+async def test_the_first_are_sent_while_the_last_are_read(
+    world: World, at_each_batch: Callable[[Turn], None]
+) -> None:
+    """Notes are on the server with all of their text while others have none yet; and never are the
+    texts of all held.
+    """
+    held = []
+
+    async def turn(batch: int, paths: Sequence[str]) -> None:
+        held.append(sum(isinstance(o, SavedFile) for o in gc.get_objects()))
+        if batch == 3:
+
+            async def is_there() -> bool:
+                block = (await world.titles()).get(name(0))
+                return block is not None and (await world.text(block)).startswith("Text of 0.")
+
+            await until(is_there, "the first note on the server")
+            assert name(MANY - 1) not in await world.titles()
+
+    at_each_batch(turn)
+    device = world.device()
+    write_notes(device)
+    await device.synced()
+    assert len(held) == 3
+    assert max(held) <= 2 * BATCH
+    assert set(await world.titles()) == {name(k) for k in range(MANY)}
+
+
+async def test_a_text_that_is_saved_before_its_turn(
+    world: World, at_each_batch: Callable[[Turn], None]
+) -> None:
+    """A note that was saved anew since it was named is made of the new text, title and tags, and
+    is the one that links mean. What is another note by its id by then is none of these.
+    """
+    device = world.device()
+    write_notes(device)
+    (device.root / f"{name(0)}.md").write_text(f"[[{name(MANY - 1)}]] [[{name(MANY - 2)}]]\n")
+
+    async def turn(batch: int, paths: Sequence[str]) -> None:
+        if batch == 3:
+            assert f"{name(MANY - 1)}.md" in paths
+            new = "---\ntitle: Another\ntags: [late]\n---\nnew text\n"
+            replaced(device, name(MANY - 1), new)
+            first = device.id_of(f"{name(0)}.md")
+            replaced(device, name(MANY - 2), f"---\nid: {first}\n---\ncopy\n")
+
+    at_each_batch(turn)
+    async with device.running():
+        await device.in_sync()
+        await until(lambda: len(device.notes()) == MANY, "all of them")
+        await device.in_sync()
+    titles = await world.titles()
+    late = (await world.titles("tag"))["late"]
+    document = await world.server.document(titles["Another"])
+    assert document.view().words() == "new text"
+    assert document.fields().tags == (late,)
+    assert (await mentioned(world, titles[name(0)]))[0] == titles["Another"]
+    assert await world.text(titles[name(MANY - 2)]) == "copy"
+    assert len(titles) == MANY
+
+
+def replaced(device: Device, title: str, text: str) -> None:
+    """Save a note as editors do: all at once."""
+    beside = device.root / f".{title}.new"
+    beside.write_text(text, "utf-8")
+    beside.replace(device.root / f"{title}.md")
+
+
+async def test_a_title_that_the_server_wrote_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new note gets its title after the server was asked for its document: one that is there by
+    then is not written a second time.
+    """
+    real = HeaperBackend.insert
+
+    async def insert(self: HeaperBackend, *args: Any) -> BlockRow:
+        row = await real(self, *args)
+        await world.change(row.id, title="Theirs")
+        return row
+
+    device = world.device()
+    await device.synced()
+    monkeypatch.setattr(HeaperBackend, "insert", insert)
+    (device.root / "Ours.md").write_text("text\n", "utf-8")
+    await device.synced()
+    (block,) = (await world.titles()).values()
+    assert (await world.server.document(block)).fields().title == "Theirs"
+    assert device.notes() == {"Theirs.md": "text\n"}

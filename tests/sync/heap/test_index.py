@@ -1,0 +1,132 @@
+"""The index after any changes is the index of what is there after them."""
+
+from dataclasses import dataclass, field, replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.entries import EntryRow
+from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.model import Stat
+from heapsyncd.sync.heap.index import Index
+
+HEAP = HeapId("01HEAP00000000000000000000")
+IDS = [BlockId(f"01BLOCK000000000000000000{k}") for k in range(5)]
+PATHS = ["Boat.md", "boat.md", "a/Boat.md", "a/Car.md", "Car.md", "a", "b", "Boat.assets/p.png"]
+
+blocks = st.builds(
+    BlockState,
+    st.sampled_from(IDS),
+    st.just(HEAP),
+    st.sampled_from(["document", "folder", "tag", "file"]),
+    wanted=st.integers(0, 1),
+    title=st.sampled_from(["Boat", "Car"]),
+    deleted_at_ms=st.sampled_from([None, None, 1]),
+    born_here=st.booleans(),
+    stale=st.booleans(),
+    problem=st.sampled_from([None, None, "it is too deep"]),
+)
+entries = st.builds(
+    EntryRow,
+    st.sampled_from(PATHS),
+    st.sampled_from(IDS),
+    st.sampled_from(["note", "folder", "file", "attachment"]),
+    key=st.sampled_from(["k1", "k2"]),
+    stat=st.sampled_from([None, Stat(1, 2, 3, 7, 9)]),
+    todo=st.sampled_from([None, None, "upload", "download", "remote"]),
+)
+changes = st.lists(
+    st.tuples(blocks | entries | st.sampled_from(PATHS), st.booleans()), max_size=25
+)
+
+
+@dataclass
+class Told:
+    """An index that is told of each change, and what it was told."""
+
+    index: Index = field(default_factory=Index)
+    blocks: dict[BlockId, BlockState] = field(default_factory=dict)
+    entries: dict[str, EntryRow] = field(default_factory=dict)
+
+    def take(self, step: BlockState | EntryRow | str, *, unsent: bool) -> None:
+        """A row that is new or changed; a path or a block that is gone."""
+        match step:
+            case BlockState():
+                known = self.blocks.get(step.id)
+                block = step if known is None else replace(step, kind=known.kind)
+                self.blocks[block.id] = block
+                self.index.know(block)
+                self.index.stands(block, unsent=unsent)
+            case EntryRow():
+                self._leave(step)
+                self.entries[step.path] = step
+                self.index.put(step)
+            case _:
+                self.entries.pop(step, None)
+                self.index.drop(step)
+
+    def _leave(self, entry: EntryRow) -> None:
+        """A block has one place, a key of it one file: where either stood before is given up."""
+        is_placed = entry.role != "attachment"
+        for path, other in list(self.entries.items()):
+            same_place = is_placed and other.role != "attachment"
+            same_key = not is_placed and other.role == "attachment" and other.key == entry.key
+            if other.block_id == entry.block_id and (same_place or same_key):
+                del self.entries[path]
+                self.index.drop(path)
+
+
+def facts(index: Index) -> dict[str, object]:
+    """What can be asked of an index."""
+    names = (
+        *("blocks", "born", "wanted", "stale", "troubled", "entries", "stats", "remote", "moving"),
+        *("unplaced", "notes", "folders", "path_of"),
+    )
+    return {
+        **{name: getattr(index, name) for name in names},
+        "attachments": {b: a for b, a in index.attachments.items() if a},
+        "files": index.files(),
+        "below": {p: sorted(e.path for e in index.below(p)) for p in ("a", "b", "Boat.assets")},
+        "links": {b: index.name_of(b) for b in IDS},
+        "folder_at": {p: index.folder_at(p) for p in PATHS},
+    }
+
+
+@settings(max_examples=200)
+@given(changes)
+def test_kept_in_step_is_made_anew(
+    steps: list[tuple[BlockState | EntryRow | str, bool]],
+) -> None:
+    """Nothing of a row that changed or went is left behind, and nothing of one that came lacks."""
+    told = Told()
+    for step, unsent in steps:
+        told.take(step, unsent=unsent)
+    fresh = Index(told.blocks.values(), told.entries.values())
+    assert facts(told.index) == facts(fresh)
+
+
+@given(st.lists(entries, max_size=12))
+def test_a_name_means_the_block_that_has_it(found: list[EntryRow]) -> None:
+    """What is written for a block in a link means that block, in any spelling."""
+    told = Told()
+    for entry in found:
+        told.take(entry, unsent=False)
+    for block in IDS:
+        name = told.index.name_of(block)
+        if name is not None:
+            assert {told.index.block_of(n) for n in (name, name.upper(), f" {name}.md ")} == {
+                block
+            }
+
+
+@given(st.lists(blocks, max_size=12))
+def test_a_forgotten_block_leaves_nothing(found: list[BlockState]) -> None:
+    """Once every block is forgotten the index is as a new one."""
+    told = Told()
+    for block in found:
+        told.take(block, unsent=True)
+    for block_id in IDS:
+        told.index.forget(block_id)
+    assert facts(told.index) == facts(Index())
+    assert told.index.sendable() == set()

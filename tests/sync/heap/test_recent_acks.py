@@ -1,0 +1,109 @@
+"""What was pushed lately is known again when the server sends it back."""
+
+from heapsyncd.ids import BlockId
+from heapsyncd.sync.heap.recent_acks import (
+    CROSSINGS,
+    LATELY_S,
+    UNHEARD_S,
+    Crossing,
+    RecentAcks,
+)
+
+NOTE, OTHER = BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTV"), BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTW")
+
+
+def test_an_echo_is_known_by_its_bytes() -> None:
+    """The same bytes for the same version of the same note, and nothing else."""
+    sent = RecentAcks()
+    sent.pushed(NOTE, 1, b"update", [1], 0.0)
+    assert sent.is_echo(NOTE, 1, b"update")
+    assert not sent.is_echo(NOTE, 1, b"another")
+    assert not sent.is_echo(NOTE, 2, b"update")
+    assert not sent.is_echo(OTHER, 1, b"update")
+
+
+def test_old_pushes_are_forgotten() -> None:
+    """Memory is bounded: what was pushed long ago is dropped at the next push, what was pushed
+    again since is not.
+    """
+    sent = RecentAcks()
+    sent.pushed(NOTE, 1, b"old", [1], 0.0)
+    sent.pushed(NOTE, 1, b"twice", [1], 0.0)
+    sent.pushed(NOTE, 1, b"twice", [1], LATELY_S)
+    sent.pushed(NOTE, 1, b"new", [1], LATELY_S + 1)
+    assert not sent.is_echo(NOTE, 1, b"old")
+    assert sent.is_echo(NOTE, 1, b"twice")
+    assert sent.is_echo(NOTE, 1, b"new")
+
+
+def test_a_push_is_unheard_until_the_server_tells_of_it() -> None:
+    """Or until it has had time enough to tell."""
+    sent = RecentAcks()
+    assert not sent.unheard(NOTE, 0.0)
+    sent.pushed(NOTE, 1, b"update", [1], 0.0)
+    assert sent.unheard(NOTE, UNHEARD_S) == {1}
+    assert not sent.unheard(OTHER, UNHEARD_S)
+    sent.echoed(NOTE, 1, b"update")
+    assert not sent.unheard(NOTE, UNHEARD_S)
+    sent.pushed(NOTE, 1, b"more", [2], 1.0)
+    assert not sent.unheard(NOTE, 2.0 + UNHEARD_S)
+    sent.pushed(NOTE, 1, b"most", [3, 4], 2.0 + UNHEARD_S)
+    assert sent.unheard(NOTE, 2.0 + UNHEARD_S) == {3, 4}
+
+
+def test_crossings_are_due_once() -> None:
+    """Each at its time; the memory of them is bounded, and ends when logs are compacted."""
+    sent = RecentAcks()
+    first, second = (Crossing(NOTE, frozenset({k}), k + 1, float(k)) for k in (1, 2))
+    sent.crossed(first)
+    sent.crossed(second)
+    assert sent.due(0.0) == []
+    assert sent.due(1.0) == [first]
+    assert sent.crossed_blocks() == {NOTE}
+    assert sent.due(3.0) == [second]
+    assert sent.due(3.0) == []
+    assert sent.crossed_blocks() == set()
+    for _ in range(2 * CROSSINGS):
+        sent.crossed(first)
+    assert len(sent.due(1.0)) == CROSSINGS
+    sent.crossed(first)
+    sent.forget()
+    assert sent.due(1.0) == []
+
+
+def test_an_echo_tells_of_its_push_and_those_before() -> None:
+    """Another push may be on its way when the echo of one comes."""
+    sent = RecentAcks()
+    for k, update in enumerate((b"first", b"second", b"third"), 1):
+        sent.pushed(NOTE, 1, update, [k], 0.0)
+    sent.echoed(NOTE, 1, b"second")
+    assert sent.unheard(NOTE, 0.0) == {3}
+    sent.echoed(NOTE, 1, b"first")
+    assert sent.unheard(NOTE, 0.0) == {3}
+    sent.heard(NOTE, [3, 4])
+    sent.heard(OTHER)
+    assert not sent.unheard(NOTE, 0.0)
+    sent.pushed(NOTE, 1, b"fourth", [4], 0.0)
+    sent.heard(NOTE)
+    assert not sent.unheard(NOTE, 0.0)
+
+
+def test_sent_lately() -> None:
+    """Acknowledged rows are remembered for a while, each by its own time."""
+    sent = RecentAcks()
+    sent.add(NOTE, [1, 2], 0.0)
+    sent.add(NOTE, [3], LATELY_S)
+    assert sent.of(NOTE, LATELY_S) == {1, 2, 3}
+    assert sent.of(NOTE, LATELY_S + 1) == {3}
+    sent.forget()
+    assert sent.of(NOTE, LATELY_S + 1) == frozenset()
+
+
+def test_a_row_sent_twice() -> None:
+    """A push that is sent again, its answer having been lost, does no harm."""
+    sent = RecentAcks()
+    sent.add(NOTE, [1], 0.0)
+    sent.add(NOTE, [1], 1.0)
+    assert sent.of(NOTE, 2.0) == {1}
+    assert sent.of(NOTE, LATELY_S + 0.5) == {1}
+    assert sent.of(NOTE, LATELY_S + 5) == frozenset()

@@ -1,0 +1,69 @@
+"""Long logs become short without a word lost, and bases stay what they were."""
+
+import asyncio
+
+import pytest
+
+from heapsyncd.cache import blocks, renditions
+from heapsyncd.cache.schema import SCHEMA
+from heapsyncd.database import Database
+from heapsyncd.document.edit import Target, express
+from heapsyncd.document.replica import Replica
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.read.parse import parse
+from heapsyncd.sync.pull.log_compaction import MAX_ROWS, compact_logs
+from tests.sync.rig import World
+
+
+def fingerprint(updates: list[bytes]) -> bytes:
+    """Of the state that the updates make."""
+    return Replica.load(updates).fingerprint()
+
+
+@pytest.mark.slow
+async def test_fold(world: World) -> None:
+    """Folding keeps the document, what is unsent, and the state of every kept rendition."""
+    device = world.device()
+    block = await world.add("Note", "start\n")
+    await device.synced()
+    path = device.base / "state" / "home.sqlite3"
+    async with await Database.open(path, SCHEMA) as db:
+        for k in range(2 * MAX_ROWS):
+            rows = await db.read(lambda tx: blocks.log(tx, block))
+            words = "start" + "".join(f" w{n}" for n in range(k + 1))
+            made = express([r.data for r in rows], Target(body=parse(words, NO_LINKS)))
+            assert made.update is not None
+            local = k == 2 * MAX_ROWS - 1
+            update = made.update
+            await db.write(lambda tx, u=update, i=local: blocks.append(tx, block, u, local=i))  # type: ignore[misc]
+        seq = MAX_ROWS + 10
+
+        def base(tx: object) -> None:
+            renditions.drop(tx, block)  # type: ignore[arg-type]
+            renditions.add(
+                tx,  # type: ignore[arg-type]
+                block,
+                seq=seq,
+                extra=None,
+                data=b"x",
+                digest=b"",
+                now_ms=0,
+                origin="written",
+            )
+
+        await db.write(base)
+        before = [r.data for r in await db.read(lambda tx: blocks.log(tx, block))]
+        at_base = [r.data for r in await db.read(lambda tx: blocks.log(tx, block, seq))]
+        assert await compact_logs(db, world.heap, asyncio.Lock()) == 1
+        after = await db.read(lambda tx: blocks.log(tx, block))
+        base_after = await db.read(lambda tx: blocks.log(tx, block, seq))
+        assert len(after) < len(before) - MAX_ROWS
+        assert after[-1].local
+        assert (
+            Replica.load([r.data for r in after]).fingerprint()
+            == Replica.load(before).fingerprint()
+        )
+        assert (
+            Replica.load([r.data for r in base_after]).fingerprint()
+            == Replica.load(at_base).fingerprint()
+        )

@@ -1,0 +1,30 @@
+"""Blocks are equal by value and type, at any depth."""
+
+from heapsyncd.tree import (
+    Block,
+    Text,
+    attrs,
+)
+
+
+def test_true_is_not_one() -> None:
+    """Attributes are equal when value and type are."""
+    assert Block("item", attrs(checked=True)) != Block("item", attrs(checked=1))
+    assert Block("item", attrs(checked=True)) == Block("item", attrs(checked=True))
+
+
+def _deep(levels: int, text: str) -> Block:
+    block = Block("paragraph", inline=(Text(text),))
+    for _ in range(levels):
+        block = Block("quote", children=(block,))
+    return block
+
+
+def test_depth_costs_no_recursion() -> None:
+    """Trees far deeper than Python's stack can be compared, hashed, walked and read."""
+    a, b, c = _deep(20_000, "x"), _deep(20_000, "x"), _deep(20_000, "y")
+    assert a == b
+    assert a != c
+    assert hash(a) == hash(b)
+    assert a.words() == "x"
+    assert sum(1 for _ in a.walk()) == 20_001
