@@ -1,5 +1,6 @@
 """What a person should look at: changes that met, saves of an old text, edits of deleted notes."""
 
+import asyncio
 import shutil
 
 import pytest
@@ -37,6 +38,26 @@ async def test_saved_over_what_came(world: World) -> None:
     assert notice.startswith(f'Note.md: line {line}: changed here to "the sail is red" and else')
     assert '"the sail is torn"' in notice
     assert device.report.heaps[world.heap].notices == [notice]
+
+
+async def test_a_review_stays_told_while_the_mirror_goes_on(world: World) -> None:
+    """What was looked up for ``status`` is in the report once, also after the next change."""
+    device = world.device()
+    block = await world.add("Note", "the sail\n")
+    await device.synced()
+    change(device, "the sail", "the sail is red")
+    await world.change(block, body="the sail is torn\n")
+    await device.synced()
+    told = await notices(device)
+    async with device.running():
+        await device.in_sync()
+        recount, report = device.report.recount, device.report.heaps[world.heap]
+        assert recount is not None
+        await asyncio.gather(recount(), recount())
+        assert report.notices == told
+        await world.add("Other", "text\n")
+        await until(lambda: report.notes == 2, "another note is counted")
+        assert report.notices == told
 
 
 async def test_unsent_edits_meet_what_comes(world: World, tmp_path: object) -> None:

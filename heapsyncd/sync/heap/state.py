@@ -187,6 +187,8 @@ class HeapContext:
     problems: Problems = field(default_factory=Problems)
     """Problems with files."""
     rewrites: RewriteLimit = field(default_factory=RewriteLimit)
+    _reviews: tuple[str, ...] = field(default=(), init=False)
+    """What a person should look at, as last looked up."""
 
     async def load_index(self) -> None:
         """Load the index, the holds and the problems from the cache."""
@@ -286,7 +288,7 @@ class HeapContext:
             self.problems.kept = found
         held, moved = self.holds.values(), self.transfers.moved_bytes
         count(self.report, self.index, held, found, moving, moved)
-        self.report.notices = self._notices()
+        self.report.notices = [*self._notices(), *self._reviews]
         # Blocks with crossings may still change.
         crossed = self.link.recent_acks.crossed_blocks()
         self.report.pending_down += len(crossed - self.index.wanted - self.index.stale)
@@ -310,7 +312,9 @@ class HeapContext:
             )
         )
         self.report.pending = pending_as_dicts(waiting, self.index.path_of)
-        self.report.notices += reviews
+        # Reviews stay reported when only the numbers are counted again, as any task may do.
+        self._reviews = tuple(reviews)
+        self.report.notices = [*self._notices(), *self._reviews]
 
     def moving(self) -> list[EntryRow]:
         """Return the contents to send or fetch, by path, without ignored ones."""
