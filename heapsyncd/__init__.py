@@ -28,9 +28,9 @@ Three stages are divided into parts. Each part imports itself and earlier parts,
   ``deletions`` (holds), ``push`` (cache to server), ``publish`` (cache to folder), ``scan``
   (folder to edits), ``runtime`` (lifetimes), ``offline`` (answers without a daemon).
 * ``document/``: ``xml``, ``encoding``, ``updates``, ``view``, ``inline``, ``plan``, ``construct``,
-  ``fields``, ``replica``; then ``edit plain_text rebuild``.
-* ``markdown/``: ``events escaping style links frontmatter encoding``, ``source attached_files``,
-  ``style_detection``, ``read``, ``write``, ``patch``.
+  ``fields``, ``source``, ``replica``; then ``edit plain_text rebuild``.
+* ``markdown/``: ``events escaping style links frontmatter encoding``, ``source attached_files
+  front_lines``, ``style_detection``, ``read``, ``write``, ``patch``.
 
 The rules (``tests/test_shape.py`` enforces them)
 =================================================
@@ -48,8 +48,8 @@ The glossary
 * *view*: the tree of what markdown can express of a document (``tree``).
 * *rendition*: a file text that the daemon wrote or accepted, with the document state it shows. An
   edit is measured against a rendition, its *base*, usually the newest.
-* *source*: the exact text of a note's file, kept in its document. The mirror does not write it
-  yet.
+* *source*: the exact text of a note's file, kept in its document. The mirror does not write or
+  show it yet.
 * *version*: a numbered text of a note that is kept. The *history* lists versions.
 * *cursor*: the position up to which the delta feed was read. *unsent*: not yet acknowledged by the
   server.

@@ -141,18 +141,18 @@ class Fields:
 
 
 LineBreaks = Literal["space", "break"]
-"""What a line end inside a paragraph means: a space, or a break as some programs show it."""
+"""What a line end inside a paragraph means: a space, or a line break."""
 
 FENCES = ("---\n", "---\n")
-"""The lines around front matter, as they are mostly written."""
+"""The usual lines around front matter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
     """The raw lines of one key of the front matter, with the comments above it.
 
-    ``is_exact``: no two people's edits of them are merged, for merged lines would not be read as
-    these are (broken YAML).
+    ``is_exact``: edits of two authors must not be merged, because merged lines would be normalised
+    to others than these (broken YAML).
     """
 
     text: str
@@ -161,15 +161,18 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A note's file as its author wrote it; it travels with the document (PROTOCOL §8)."""
+    """The text of a note's file as its author wrote it, to be kept in its document (PROTOCOL §8).
+
+    Our own keys of the front matter are not in it, only their places.
+    """
 
     body: str
-    """What follows the front matter, line ends as they are."""
+    """What follows the front matter, with its line ends."""
     front: Mapping[str, Lines] = field(default_factory=dict)
     """The user's front matter, cut at its keys (``markdown.front_lines``)."""
     order: tuple[str, ...] = ()
-    """The keys of ``front`` in the file's order, ours among them where they stand elsewhere than
-    they would by themselves.
+    """The keys of ``front`` in the file's order. Our own keys are named only where they are not at
+    their default places.
     """
     fences: tuple[str, str] = FENCES
     bom: bool = False
@@ -178,7 +181,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class StoredSource:
-    """What a document has of its source. ``problem``: why what stands there is no source."""
+    """The source found in a document. Both are None when the document has none.
+
+    ``problem``: for people, why the root does not hold a valid source.
+    """
 
     source: Source | None = None
     problem: str | None = None

@@ -62,16 +62,21 @@ def text_hunks(old: str, new: str, *, letters: bool = True) -> list[Hunk]:
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a text with their ends: LF, CR LF or CR, and nothing else, ends a line."""
+    """Split a text into lines with their ends. Only LF, CR LF and CR end a line."""
     return [line for line in _LINE.findall(text) if line]
 
 
 def line_hunks(old: str, new: str, *, whole: bool = False) -> list[Hunk]:
-    """What turns old into new, lines first. Only within a line that is like the one in whose place
-    it stands are words and letters kept, as ``text_hunks`` does: what somebody else types into a
-    line that went does not end up in one that has some letters in common with it.
+    """Return the hunks that turn old into new, comparing lines first.
 
-    ``whole``: lines are replaced as a whole.
+    Inside a changed line, words and letters are kept as by ``text_hunks``, but only where the new
+    line is an edit of the old one. Unlike with ``text_hunks``, a line is never made of letters of
+    an unrelated line: another author's edit of that one would end up in it.
+
+    Args:
+        old: the text before.
+        new: the text after.
+        whole: replace changed lines as a whole.
     """
     skip, rest = shared_ends(old, new)
     skip = max(old.rfind("\n", 0, skip), old.rfind("\r", 0, max(0, skip - 1))) + 1
@@ -81,7 +86,7 @@ def line_hunks(old: str, new: str, *, whole: bool = False) -> list[Hunk]:
     found = [(i, j, n, True) for i, j, n in matches(a, b)]
     if not whole:
         gaps = gaps_between([m[:3] for m in found], len(a), len(b))
-        pairs = [pair for gap in gaps for pair in _alike_lines(a, b, gap)]
+        pairs = [pair for gap in gaps for pair in _edited_lines(a, b, gap)]
         found = sorted([*found, *((i, j, 1, False) for i, j in pairs)])
     out: list[Hunk] = []
     i = j = 0
@@ -95,23 +100,27 @@ def line_hunks(old: str, new: str, *, whole: bool = False) -> list[Hunk]:
     return out
 
 
-def _alike_lines(a: list[str], b: list[str], gap: Gap) -> list[tuple[int, int]]:
-    """The lines of a gap that were edited, in order; of many each with the one in its place."""
+def _edited_lines(a: list[str], b: list[str], gap: Gap) -> list[tuple[int, int]]:
+    """Pair the old and new lines of a gap that are edits of one another, in order.
+
+    The pairs have the greatest total similarity. In a large gap, only lines at the same distance
+    from its start are compared.
+    """
     i1, i2, j1, j2 = gap
     if (i2 - i1) * (j2 - j1) > _LINE_PAIRS:
         straight = zip(range(i1, i2), range(j1, j2), strict=False)
-        return [(i, j) for i, j in straight if _alike(a[i], b[j])]
+        return [(i, j) for i, j in straight if _similar_chars(a[i], b[j])]
     n, m = i2 - i1, j2 - j1
-    worth = [[_alike(a[i1 + i], b[j1 + j]) for j in range(m)] for i in range(n)]
+    score = [[_similar_chars(a[i1 + i], b[j1 + j]) for j in range(m)] for i in range(n)]
     best = [[0.0] * (m + 1) for _ in range(n + 1)]
     for i in reversed(range(n)):
         for j in reversed(range(m)):
-            paired = worth[i][j] + best[i + 1][j + 1] if worth[i][j] else 0.0
+            paired = score[i][j] + best[i + 1][j + 1] if score[i][j] else 0.0
             best[i][j] = max(paired, best[i + 1][j], best[i][j + 1])
     out = []
     i = j = 0
     while i < n and j < m:
-        if worth[i][j] and best[i][j] == worth[i][j] + best[i + 1][j + 1]:
+        if score[i][j] and best[i][j] == score[i][j] + best[i + 1][j + 1]:
             out.append((i1 + i, j1 + j))
             i, j = i + 1, j + 1
         elif best[i][j] == best[i + 1][j]:
@@ -121,14 +130,14 @@ def _alike_lines(a: list[str], b: list[str], gap: Gap) -> list[tuple[int, int]]:
     return out
 
 
-def _alike(old: str, new: str) -> float:
-    """What it is worth to take a line for another one, edited; 0: it is none."""
-    most = max(len(old), len(new))
+def _similar_chars(old: str, new: str) -> float:
+    """Estimate how many characters two lines share; 0 if new is not an edit of old."""
+    longer = max(len(old), len(new))
     if len(old) * len(new) > _LETTER_CELLS:
-        return float(most)
-    alike = float(Indel.normalized_similarity(old.strip(), new.strip()))
-    is_longer = old.strip() and (new.strip().startswith(old.strip()) or old.strip() in new)
-    return alike * most if alike >= _WORD_SIMILAR or is_longer else 0.0
+        return float(longer)
+    similarity = float(Indel.normalized_similarity(old.strip(), new.strip()))
+    contains_old = old.strip() and (new.strip().startswith(old.strip()) or old.strip() in new)
+    return similarity * longer if similarity >= _WORD_SIMILAR or contains_old else 0.0
 
 
 def with_hunks(old: str, hunks: Iterable[Hunk]) -> str:

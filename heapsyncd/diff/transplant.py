@@ -1,4 +1,4 @@
-"""What an author changed in one text, changed in another."""
+"""Apply the edits that an author made to one text to another text."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,29 +6,32 @@ from heapsyncd.diff.sequences import Gap
 from heapsyncd.diff.text import Hunk, line_hunks
 
 
-def transplanted(seen: str, saved: str, onto: str) -> str:
-    """A text with the edits that made one text of another.
+def transplant(seen: str, saved: str, onto: str) -> str:
+    """Return ``onto`` with the edits that turn ``seen`` into ``saved``.
+
+    Where an edit overlaps a difference between ``seen`` and ``onto``, the place becomes as it is
+    in ``saved``.
 
     Args:
-        seen: what the author had before him.
-        saved: what he made of it.
-        onto: the text that is to have his edits; much of it is as in ``seen``.
-
-    Where he edited what ``onto`` has otherwise, it gets the place as he left it.
+        seen: the text that the author edited.
+        saved: the text after the edits.
+        onto: the text to edit; it has much in common with ``seen``.
     """
     if seen == onto:
         return saved
     out: list[str] = []
     at = 0
-    for start, end, first, last in _places(line_hunks(seen, saved), line_hunks(seen, onto)):
+    for start, end, first, last in _replacements(line_hunks(seen, saved), line_hunks(seen, onto)):
         out += [onto[at:first], saved[start:end]]
         at = last
     return "".join([*out, onto[at:]])
 
 
-def _places(own: Sequence[Hunk], other: Sequence[Hunk]) -> Iterator[Gap]:
-    """Of each edit the stretch of the saved text, and the one it takes the place of. Edits that
-    meet with a difference, or are the same, are one with it.
+def _replacements(own: Sequence[Hunk], other: Sequence[Hunk]) -> Iterator[Gap]:
+    """Yield for each edit its range in ``saved``, then the range in ``onto`` that it replaces.
+
+    Edits and differences that overlap, or are equal, form one range. ``own``: the edits;
+    ``other``: the differences; both in ascending order.
     """
     i = k = shift_own = shift_other = 0
     while i < len(own):
@@ -42,7 +45,7 @@ def _places(own: Sequence[Hunk], other: Sequence[Hunk]) -> Iterator[Gap]:
                 end = max(end, own[i].end)
                 shift_own += _growth(own[i])
                 i += 1
-            elif k < len(other) and (other[k] in own[first:i] or _meets(other[k], start, end)):
+            elif k < len(other) and (other[k] in own[first:i] or _overlaps(other[k], start, end)):
                 start, end = min(start, other[k].start), max(end, other[k].end)
                 shift_other += _growth(other[k])
                 k += 1
@@ -55,8 +58,8 @@ def _growth(hunk: Hunk) -> int:
     return len(hunk.text) - (hunk.end - hunk.start)
 
 
-def _meets(other: Hunk, start: int, end: int) -> bool:
-    """Whether a difference lies in a stretch, or crosses one of its edges."""
+def _overlaps(other: Hunk, start: int, end: int) -> bool:
+    """Tell whether a difference overlaps a range, or encloses an empty one."""
     if start == end:
         return other.start < start < other.end
     return other.start < end and start < other.end

@@ -20,7 +20,7 @@ from heapsyncd.document.encoding.state_vectors import clocks, encode_varint
 from heapsyncd.document.plan.node_identity import NodeMap, match_nodes
 from heapsyncd.document.plan.normalise import normalise
 from heapsyncd.document.plan.reapply_lost import EditToReapply, with_reapplied, with_text_appended
-from heapsyncd.document.replica import Replica, new_client_id
+from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, merge, pycrdt_errors
 from heapsyncd.document.view.from_nodes import BodyView, Path
 from heapsyncd.document.xml import nodes
@@ -151,46 +151,41 @@ def titled(
 
 
 def express_source(
-    base: Sequence[bytes] | None,
+    base: Sequence[bytes],
     change: Callable[[Source | None], Source | None],
     *,
     live: Replica | None = None,
     client_id: int | None = None,
     most_bytes: int = 1 << 30,
 ) -> bytes | None:
-    """Express a note's source as the smallest edit of the one that the document has at ``base``.
+    """Express a change of a note's source as the smallest edit of the document at ``base``.
 
-    It is to travel in one update with the edit of the body that it belongs to (``merge``), but is
-    issued under an id of its own, the one behind ``client_id``: what is typed into a text in a row
-    takes few bytes only while nothing else is issued in between.
+    The update is to be merged with the edit of the body that belongs to it. It is issued under the
+    id after ``client_id``: Yjs stores text typed in a row compactly only while the same id issues
+    nothing else in between.
 
     Args:
-        base: the updates of the state the edit is measured from; None: ``live`` is that state.
-        change: makes of the source at the base all of the one that is to be; None: none is.
-        live: the document as it is now; what others did alike is not done twice.
-        client_id: as for ``express``.
-        most_bytes: a longer source counts as none.
+        base: the updates of the state that the change is measured from.
+        change: returns the wanted source for the source at the base; None: leave it as it is.
+        live: the document as it is now. Edits that it already has are not made again.
+        client_id: the id before the one to issue the edit under, as for ``express``.
+        most_bytes: a longer source is refused.
 
     Returns:
-        The update; None when there is nothing to do, or what stands there is no source: it is
-        left alone.
+        The update; None when nothing changes, or when the root does not hold a valid source, which
+        is then left as it is.
 
     Raises:
         UnreadableDocument: the base can't be loaded.
     """
-    own_id = None if client_id is None else client_id + 1
-    if base is None:
-        assert live is not None, "there is a state to start from"
-        fork, live = live.copy(new_client_id() if own_id is None else own_id), None
-    else:
-        fork = _fork(base, live, own_id)
+    fork = _fork(base, live, None if client_id is None else client_id + 1)
     stored = fork.source(most_bytes)
     wanted = change(stored.source) if stored.problem is None else None
     if wanted is None or wanted == stored.source:
         return None
-    there = None if live is None else live.source(most_bytes).source
+    now = None if live is None else live.source(most_bytes).source
     with pycrdt_errors():
-        return _issue(fork, lambda _: source.write(fork.doc, stored.source, wanted, there))
+        return _issue(fork, lambda _: source.write(fork.doc, stored.source, wanted, now))
 
 
 def merge_three(base: Block, ours: Block, theirs: Block) -> Block:
@@ -315,22 +310,22 @@ def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
     old_title = nodes.read_lazily(fork.doc, nodes.TITLE)
     changed: list[Path] = []
 
-    def carry_out(txn: Transaction) -> None:
+    def make(txn: Transaction) -> None:
         changed.extend(write(old, new, txn))
         verify(old, new, txn)
         if target.title is not None:
             write(old_title, title.with_title(old_title, target.title), txn)
         _write_fields(fork.doc, target)
 
-    return _issue(fork, carry_out, changed)
+    return _issue(fork, make, changed)
 
 
 def _issue(
-    fork: Replica, carry_out: Callable[[Transaction], None], changed: Sequence[Path] = ()
+    fork: Replica, make: Callable[[Transaction], None], changed: Sequence[Path] = ()
 ) -> bytes | None:
-    """Carry something out in one transaction; returns its update, or None if nothing changed.
+    """Make a change in one transaction; returns its update, or None if nothing changed.
 
-    ``changed`` receives the nodes of the body that were changed.
+    ``changed``: the nodes of the body that the change touched, filled while it is made.
     """
     updates: list[bytes] = []
     deletions: list[bytes] = []
@@ -344,7 +339,7 @@ def _issue(
     watch = doc._doc.observe(keep)  # noqa: SLF001 -- the wrapper keeps each callback
     try:
         with nodes.transaction(doc) as txn:
-            carry_out(txn)
+            make(txn)
     except BaseException:
         fork.invalidate()
         raise

@@ -40,7 +40,7 @@ def root_map(doc: Doc[Any], name: str) -> Map[Any]:
 
 def plain_map(doc: Doc[Any], name: str) -> dict[str, Any]:
     """Return a root map as plain values."""
-    return {k: _plain(v) for k, v in _members(root_map(doc, name)).items()}
+    return {k: _plain(v) for k, v in members(root_map(doc, name)).items()}
 
 
 def _plain(value: Any) -> Any:
@@ -50,10 +50,11 @@ def _plain(value: Any) -> Any:
     """
     if not isinstance(value, Map):
         return value
-    return {k: v for k, v in _members(value).items() if not isinstance(v, BaseType)}
+    return {k: v for k, v in members(value).items() if not isinstance(v, BaseType)}
 
 
-def _members(shared: Map[Any]) -> dict[str, Any]:
+def members(shared: Map[Any]) -> dict[str, Any]:
+    """Return the members of a map; shared types among them stay shared."""
     found = {}
     for key in shared.keys():  # noqa: SIM118 -- no dict
         # yrs lists a key that holds a format, but returns no value for it.

@@ -19,7 +19,6 @@ from heapsyncd.document.encoding.state_vectors import (
 )
 from heapsyncd.document.updates import (
     apply,
-    copied,
     merge,
     new_doc,
     pending_part,
@@ -120,18 +119,6 @@ class Replica:
     def doc(self) -> "Doc[Any]":
         """The pycrdt document, for use in ``document`` only."""
         return self._doc
-
-    def copy(self, client_id: int) -> "Replica":
-        """Return a copy to be edited under another client id.
-
-        While something of that id is pending, the copy gets a fresh one.
-        """
-        if self.has_pending_of(client_id):
-            client_id = new_client_id()
-        made = Replica(client_id)
-        made._doc = copied(self._doc, client_id)
-        made._cost_bound = self._cost_bound
-        return made
 
     def apply(self, update: bytes) -> bool:
         """Take in an update; returns whether the document changed (by a deletion alone, too).
@@ -293,7 +280,7 @@ class Replica:
             return source.size(self._doc)
 
     def source(self, most_bytes: int) -> StoredSource:
-        """Return the source kept in the document; a longer one is refused."""
+        """Return the source kept in the document, as ``source.read`` does."""
         with pycrdt_errors():
             return source.read(self._doc, most_bytes)
 

@@ -99,15 +99,7 @@ def apply(doc: "Doc[Any]", update: bytes) -> bool:
 
 def without_pending(doc: "Doc[Any]") -> "Doc[Any]":
     """Return a copy of the document without what it could not use yet."""
-    return copied(doc, doc.client_id)
-
-
-def copied(doc: "Doc[Any]", client_id: int) -> "Doc[Any]":
-    """Return a copy of the document under another client id, without what it could not use yet.
-
-    What yrs has taken in was examined before and is not examined again.
-    """
-    new = new_doc(client_id)
+    new = new_doc(doc.client_id)
     with pycrdt_errors():
         new.apply_update(doc.get_update())
     return new

@@ -1,12 +1,12 @@
-"""Front matter cut at its keys into raw lines, and put together again.
+"""Cut front matter at its keys into raw lines, and join it again.
 
-It is cut by lines, not by YAML, so that broken YAML stays exact too. A chunk is a line ``key:`` at
-the margin with what follows it; comments and blank lines belong to what stands below them. Chunks
-of two authors merge by line; what such a merge leaves behind (a key without its first line, or
-with two of them) is put right when it is read, by everybody alike.
+It is cut by lines and not by YAML, so that broken YAML stays byte for byte. A chunk is a line
+``key:`` at the margin with all lines up to the next one; comments and blank lines belong to the
+key below them. Two authors' edits of one chunk merge by lines. A merge can leave a chunk without
+its first line, or with two of them; every reader normalises it to the same lines.
 
-Two keys in the file are ours, ``id`` and ``title``, and stand beside the user's: where he has a
-key of that name, ours has another. They are no chunks, only places among them.
+Two keys in the file are ours, ``id`` and ``title``. Where the user has a key of that name, ours is
+called ``heaper_id`` or ``heaper_title``. Our keys are not chunks: only their places are kept.
 """
 
 import re
@@ -22,29 +22,32 @@ from heapsyncd.model import FENCES, Lines, Source
 
 OUR_ID: Final = "#id"
 OUR_TITLE: Final = "#title"
-"""The places of our keys, and the names of their chunks where they are written in an own way. No
-key begins with ``#``: that is a comment.
+"""Our keys in ``Source.order``, and in ``Source.front`` where somebody wrote them differently than
+we do (quotes, comments). A user's key can't begin with ``#``: that would be a comment.
 """
 _START: Final = "#start"
-"""What stands before the first key and is no comment."""
+"""Lines before the first key, unless they are comments."""
 _END: Final = "#end"
 """Comments and blank lines below the last key."""
 ID_KEYS: Final = ("id", "heaper_id")
 TITLE_KEYS: Final = ("title", "heaper_title")
 _OURS: Final = {OUR_ID: ID_KEYS, OUR_TITLE: TITLE_KEYS}
-"""What our keys are called: the first one that the user has not."""
+"""The names that our keys may have; the first one that the user does not use is taken."""
 
 _KEY = re.compile(
     r"(?![\s#]|[-?](?:\s|\Z))([^\r\n:]++(?::(?![ \t\r\n]|\Z)[^\r\n:]*+)*+):(?:\s|\Z)"
 )
 _AGAIN = re.compile(r"#[0-9]++:")
-"""Before the name of a key that the file has more than once."""
+"""The prefix of the second and later chunks of one key, with their number."""
 _FAST: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 @dataclass(frozen=True, slots=True)
 class OurKeys:
-    """What our keys in a note's front matter say. ``title`` None: the file's name carries it."""
+    """The values of our keys in a note's front matter.
+
+    ``title``: None where the file's name already is the title.
+    """
 
     id: str
     title: str | None
@@ -53,10 +56,11 @@ class OurKeys:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Which keys of a file are ours.
+    """What tells which keys of a file are ours.
 
-    ``is_id``: whether a value is an id that we wrote there, or the id of a block here.
-    ``title``: under which key we wrote the title; None: we did not, a ``title`` is the user's.
+    ``is_id``: tells whether a value is an id that we wrote into the file, or the id of a block in
+    this heap. ``title``: the key under which we wrote the title; None if we did not, so that a
+    ``title`` is the user's.
     """
 
     is_id: Callable[[str], bool]
@@ -65,9 +69,10 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """A file's front matter, the user's apart from ours.
+    """A file's front matter, the user's keys separate from ours.
 
-    ``id``, ``title``: what our keys say; None where they are absent.
+    ``front``, ``order``, ``fences``: as in ``Source``. ``id``, ``title``: the values of our keys;
+    None where they are absent.
     """
 
     front: Mapping[str, Lines]
@@ -78,11 +83,11 @@ class Keys:
 
 
 def cut(raw: str, owner: Owner) -> Keys:
-    """Take a file's front matter apart.
+    """Cut a file's front matter into chunks.
 
     Args:
-        raw: the block with both fences, as ``frontmatter.split`` has it; '' for none.
-        owner: which keys are ours.
+        raw: the block with both fences, as ``frontmatter.split`` returns it; '' for none.
+        owner: tells which keys are ours.
     """
     if not raw:
         return Keys({}, (), FENCES)
@@ -100,39 +105,40 @@ def cut(raw: str, owner: Owner) -> Keys:
         if place is not None:
             own = _our_line(_free(_OURS[place], users), values[place], _end_of(opening))
         if text != own:
-            front[place or name] = Lines(text, is_exact=settled(place or name, text) != text)
-    if _is_sound("".join(inner)):
+            front[place or name] = Lines(text, is_exact=normalise(place or name, text) != text)
+    if _is_mapping("".join(inner)):
         order = _without_default_places(order)
     return Keys(front, tuple(order), (opening, closing), values.get(OUR_ID), values.get(OUR_TITLE))
 
 
-def joined(source: Source, ours: OurKeys, newline: str) -> str:
-    """The front matter of a note's file, with both fences; '' when nothing is in it.
+def join(source: Source, ours: OurKeys, newline: str) -> str:
+    """Return the front matter of a note's file, with both fences; '' when it would be empty.
 
     Args:
-        source: with the user's lines; merged ones are put right.
-        ours: what our keys are to say.
-        newline: for a block that the source does not have.
+        source: contains the user's chunks, which are normalised.
+        ours: the values of our keys.
+        newline: the line end of a block that the source does not have.
     """
-    chunks = standing(source)
+    chunks = user_chunks(source)
     has_block = bool(chunks) or source.fences != FENCES or bool(source.order)
     newline = _end_of(source.fences[0]) if has_block else newline
     users = {_key_of(name) for name in chunks if not name.startswith("#") or _AGAIN.match(name)}
-    says = {OUR_ID: ours.id, OUR_TITLE: ours.title}
-    own = {p: _own(p, chunks.pop(p, None), users, says[p], newline) for p in _OURS}
+    values = {OUR_ID: ours.id, OUR_TITLE: ours.title}
+    own = {p: _own(p, chunks.pop(p, None), users, values[p], newline) for p in _OURS}
     end = chunks.pop(_END, "")
     placed = [k for k in dict.fromkeys(source.order) if k in chunks or k in own]
     rest = sorted(chunks.keys() - set(placed))
     users_text = "".join(chunks.get(k) or own.get(k, "") for k in [*placed, *rest]) + end
     opening, closing = source.fences if has_block else (f"---{newline}", f"---{newline}")
-    if users_text.strip() and not _is_sound(users_text):
-        block = opening + users_text + closing  # what can't be read is not changed
+    if users_text.strip() and not _is_mapping(users_text):
+        block = opening + users_text + closing  # broken YAML is not edited
         if frontmatter.split(block)[0].raw == block:
             return block
-        # Merged, it begins with what is no key, and would be text: our key stands before it.
+        # After a merge it does not begin with a key, so the block would be read as text. Our key
+        # before it makes it front matter.
         users_text = "".join(chunks.get(k, "") for k in [*placed, *rest]) + end
         return opening + own[OUR_ID] + users_text + closing
-    # Of a key that is there twice a reader takes the last.
+    # YAML readers take the last of two equal keys, so that one has to show the tags.
     last = max(
         (k for k in chunks if _key_of(k) == "tags"), key=lambda k: (len(k), k), default=None
     )
@@ -142,43 +148,44 @@ def joined(source: Source, ours: OurKeys, newline: str) -> str:
     return opening + inner + closing if inner or (has_block and source.fences != FENCES) else ""
 
 
-def standing(source: Source) -> dict[str, str]:
-    """The user's chunks by key, merged ones put right; those that were taken out are not there."""
+def user_chunks(source: Source) -> dict[str, str]:
+    """Return the chunks of a source by name, normalised; those that read well byte for byte."""
     front = {k: source.front[k] for k in sorted(source.front)}
     texts = {k: lines.text for k, lines in front.items()}
     is_clean = all(lines.is_exact or _is_clean(k, lines.text) for k, lines in front.items())
-    if is_clean and _is_sound("".join(texts.values())):
+    if is_clean and _is_mapping("".join(texts.values())):
         return texts
-    return {k: v.text if v.is_exact else settled(k, v.text) for k, v in front.items()}
+    return {k: v.text if v.is_exact else normalise(k, v.text) for k, v in front.items()}
 
 
-def settled(name: str, text: str) -> str:
-    """A chunk as it is read: of lines that two authors' edits left, those that make sense.
+def normalise(name: str, text: str) -> str:
+    """Return a chunk without what a merge of two authors' edits left wrong in it.
 
-    Lines whose key was taken away while somebody wrote below it get it again; of two first lines
-    the last counts. Comments are kept.
+    A chunk that lost its first line, because one author removed the key while another added a line
+    below it, gets that line again. Of two first lines the last counts. Comments are kept. The
+    result is a fixed point; a chunk that no reading makes valid YAML is returned unchanged.
     """
-    text = _ended(text)
+    text = _with_line_end(text)
     if name in {_END, _START}:
         return text
     if name in {OUR_ID, OUR_TITLE}:
         lines = lines_of(text)
         last = max((k for k, line in enumerate(lines) if not _is_comment(line)), default=-1)
         return "".join(v for k, v in enumerate(lines) if k == last or _is_comment(v))
-    if _is_clean(name, text) and _is_sound(text):
+    if _is_clean(name, text) and _is_mapping(text):
         return text
     key, lines = _key_of(name), lines_of(text)
     if all(_is_comment(line) for line in lines):
         return text
     heads = [k for k, line in enumerate(lines) if _head(line) == key]
     for kept in _readings(key, lines, heads):
-        if _is_sound(made := "".join(kept)):
+        if _is_mapping(made := "".join(kept)):
             return made
     return text
 
 
 def _readings(key: str, lines: Sequence[str], heads: Sequence[int]) -> Iterator[list[str]]:
-    """What merged lines may mean, the likeliest first."""
+    """Yield the possible meanings of a merged chunk's lines, the most likely first."""
     if not heads:
         first = next(k for k, line in enumerate(lines) if not _is_comment(line))
         yield [*lines[:first], f"{key}:{_end_of(lines[0])}", *lines[first:]]
@@ -203,7 +210,7 @@ def _readings(key: str, lines: Sequence[str], heads: Sequence[int]) -> Iterator[
 
 
 def _cut(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Cut lines before their keys: pairs of a key and all its lines."""
+    """Yield each key with its chunk; ``_START`` and ``_END`` for lines that belong to no key."""
     name, chunk, waiting = _START, list[str](), list[str]()
     for line in lines:
         key = _head(line)
@@ -223,7 +230,7 @@ def _cut(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _named(pairs: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Chunks under names that occur once."""
+    """Yield the chunks under unique names: the second one of ``key`` is called ``#2:key``."""
     count: dict[str, int] = {}
     for key, text in pairs:
         count[key] = count.get(key, 0) + 1
@@ -246,7 +253,7 @@ def _is_comment(line: str) -> bool:
 
 
 def _is_clean(name: str, text: str) -> bool:
-    """Whether a chunk has the lines of its key alone, the first one first."""
+    """Tell whether a chunk is whole: one key line, its own, above the rest; a line end below."""
     if name in {_END, _START}:
         return True
     key = _OURS.get(name, (_key_of(name),))
@@ -256,8 +263,8 @@ def _is_clean(name: str, text: str) -> bool:
     return heads == [first] and _head(first) in key and text.endswith(("\n", "\r"))
 
 
-def _is_sound(text: str) -> bool:
-    """Whether lines are a mapping in YAML, and few enough to be read."""
+def _is_mapping(text: str) -> bool:
+    """Tell whether lines are a YAML mapping (or empty), and few enough to be parsed."""
     if len(text) > frontmatter.MAX_CHARS:
         return False
     try:
@@ -266,7 +273,7 @@ def _is_sound(text: str) -> bool:
         return False
 
 
-def _ended(text: str) -> str:
+def _with_line_end(text: str) -> str:
     return text if not text or text.endswith(("\n", "\r")) else f"{text}\n"
 
 
@@ -278,7 +285,7 @@ def _end_of(line: str) -> str:
 
 
 def _our_id(chunks: Mapping[str, str], owner: Owner) -> str | None:
-    """The chunk that holds our id. A value that nobody here knows is the user's own."""
+    """Return the name of the chunk with our id; an unknown id is the user's."""
     for name in chunks:
         if _key_of(name) in ID_KEYS:
             value = _value(chunks[name])
@@ -293,7 +300,7 @@ def _our_title(chunks: Mapping[str, str], owner: Owner) -> str | None:
 
 
 def _value(text: str) -> str | None:
-    """What one chunk says, when that is one word or text."""
+    """Return the value of a chunk if it is a string that is not blank."""
     try:
         values = yaml.load(text, Loader=_FAST)  # noqa: S506 - strings only
     except (yaml.YAMLError, ValueError, RecursionError, TypeError):
@@ -311,7 +318,11 @@ def _our_line(key: str | None, value: str | None, newline: str) -> str:
 def _own(
     place: str, text: str | None, users: Collection[str], value: str | None, newline: str
 ) -> str:
-    """One of our keys: as somebody wrote it where it says that, else below its comments."""
+    """Return the lines of one of our keys.
+
+    They stay as somebody wrote them where they have the right value. Otherwise only their comments
+    are kept.
+    """
     comments = ""
     if text is not None:
         first = next((line for line in lines_of(text) if not _is_comment(line)), "")
@@ -326,7 +337,7 @@ def _free(keys: Sequence[str], users: Collection[str]) -> str | None:
 
 
 def _tags_text(text: str | None, tags: Sequence[str], newline: str) -> str:
-    """The lines of the tags: as written where they say the same, else changed in their style."""
+    """Return the lines of the tags: unchanged if they name these, else edited in their style."""
     if text is None:
         empty = frontmatter.split("")[0]
         block = frontmatter.update(empty, id=None, title=None, tags=tags, newline=newline)
@@ -339,7 +350,7 @@ def _tags_text(text: str | None, tags: Sequence[str], newline: str) -> str:
 
 
 def _without_default_places(order: list[str]) -> list[str]:
-    """The order without our keys where they stand as they would by themselves."""
+    """Return the order without our keys where they are at their default places, the first ones."""
     if order[:1] == [OUR_ID]:
         order = order[1:]
     elif OUR_ID in order:

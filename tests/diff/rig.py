@@ -21,7 +21,7 @@ LINES = st.lists(
     ),
     max_size=12,
 ).map("".join)
-"""Texts of whole lines, with every kind of line end."""
+"""Texts made of lines, with every kind of line end."""
 
 
 def para(text: str, kind: str = "paragraph") -> Block:

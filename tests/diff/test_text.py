@@ -82,7 +82,7 @@ def test_long_texts_are_compared_exactly(old: str, new: str) -> None:
 
 @given(LINES | ANY, LINES | ANY, st.booleans())
 def test_line_hunks_turn_old_into_new(old: str, new: str, whole: bool) -> None:
-    """In order, and never a part of a line where lines are replaced as a whole."""
+    """They are in order; with ``whole`` they never cut a line."""
     hunks = line_hunks(old, new, whole=whole)
     assert with_hunks(old, hunks) == new
     assert all(a.end <= b.start for a, b in itertools.pairwise(hunks))
@@ -92,13 +92,13 @@ def test_line_hunks_turn_old_into_new(old: str, new: str, whole: bool) -> None:
 
 
 def test_lines_end_as_files_do() -> None:
-    """With LF, CR LF or CR; other separators are text."""
+    """LF, CR LF and CR end a line; other separators are text."""
     assert lines_of("a\nb\r\nc\rd\u2028e\x0bf") == ["a\n", "b\r\n", "c\r", "d\u2028e\x0bf"]
     assert lines_of("") == []
 
 
-def test_no_letters_of_a_line_are_taken_for_another() -> None:
-    """What is put in the place of a line that went is not made of its letters."""
+def test_a_line_is_not_made_of_letters_of_an_unrelated_one() -> None:
+    """A line that takes the place of another is inserted whole; an edited line keeps its words."""
     old, new = "[word][ref]\n\ntext\n", "[ref]: http://example.org/\n\ntext\n"
     assert line_hunks(old, new) == [Hunk(0, 12, "[ref]: http://example.org/\n")]
     assert line_hunks("a word\n", "a new word\n") == [Hunk(2, 2, "new ")]

@@ -1,9 +1,9 @@
-"""An author's edits of one text, applied to another."""
+"""Edits of one text, applied to another."""
 
 import pytest
 from hypothesis import given
 
-from heapsyncd.diff.transplant import transplanted
+from heapsyncd.diff.transplant import transplant
 from tests.diff.rig import ANY, LINES
 
 
@@ -20,13 +20,13 @@ from tests.diff.rig import ANY, LINES
     ],
 )
 def test_edits_are_made_in_another_text(seen: str, saved: str, onto: str, made: str) -> None:
-    """Beside what that one has otherwise; where they meet it becomes as the author left it."""
-    assert transplanted(seen, saved, onto) == made
+    """They are made beside the differences; where both overlap, the saved text wins."""
+    assert transplant(seen, saved, onto) == made
 
 
 @given(LINES | ANY, LINES | ANY, LINES | ANY)
-def test_transplanting_is_exact_at_its_ends(seen: str, saved: str, onto: str) -> None:
-    """No edit changes nothing; onto what was seen it is the saved text."""
-    assert transplanted(seen, seen, onto) == onto
-    assert transplanted(seen, saved, seen) == saved
-    assert transplanted(seen, onto, onto) == onto or seen == onto
+def test_transplanting_nothing_or_onto_the_seen_text(seen: str, saved: str, onto: str) -> None:
+    """Without an edit nothing changes; onto the seen text the result is the saved text."""
+    assert transplant(seen, seen, onto) == onto
+    assert transplant(seen, saved, seen) == saved
+    assert transplant(seen, onto, onto) == onto or seen == onto

@@ -1,4 +1,4 @@
-"""The source's root in a document: written small, merged, read with care."""
+"""The root of the source: written with few bytes, merged, and read as foreign data."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -28,7 +28,7 @@ FULL = Source(
 
 
 def put(base: Sequence[bytes], source: Source, client_id: int | None = None) -> bytes:
-    """The update that makes a document's source this one."""
+    """Return the update that writes a source into a document."""
     live = Replica.load(base)
     update = express_source(base, lambda _: source, live=live, client_id=client_id)
     assert update is not None
@@ -42,7 +42,7 @@ def got(*updates: bytes) -> Source | None:
 
 
 def test_a_source_is_read_as_it_was_written() -> None:
-    """All of it; what is as usual takes no room."""
+    """Every part; default values are not stored."""
     assert got(put([], FULL)) == FULL
     plain = Source("words\n")
     assert got(put([], plain)) == plain
@@ -51,8 +51,8 @@ def test_a_source_is_read_as_it_was_written() -> None:
     assert list(doc.get(ROOT, type=Map)) == ["body"]
 
 
-def test_a_document_without_one_has_none() -> None:
-    """Asking for it changes nothing, and what comes later is found."""
+def test_a_document_without_a_source() -> None:
+    """Reading changes nothing, and a source that arrives later is found."""
     replica = Replica.load([express([], Target(title="x")).update or b""])
     before = replica.state()
     assert replica.source(MOST) == StoredSource()
@@ -61,10 +61,10 @@ def test_a_document_without_one_has_none() -> None:
     assert replica.source(MOST).source == FULL
 
 
-def test_the_same_again_is_no_edit() -> None:
-    """Nor is no source."""
+def test_an_unchanged_source_is_no_edit() -> None:
+    """Neither is none."""
     start = put([], FULL)
-    assert express_source([start], lambda stands: stands) is None
+    assert express_source([start], lambda current: current) is None
     assert express_source([start], lambda _: None) is None
 
 
@@ -80,8 +80,8 @@ def test_the_same_again_is_no_edit() -> None:
         Source("x\r"),
     ],
 )
-def test_one_becomes_another_and_that_one_it_again(new: Source) -> None:
-    """Every part of it, in both directions."""
+def test_a_source_is_changed_and_changed_back(new: Source) -> None:
+    """In every part."""
     log = [put([], FULL)]
     log.append(put(log, new))
     assert got(*log) == new
@@ -89,8 +89,8 @@ def test_one_becomes_another_and_that_one_it_again(new: Source) -> None:
     assert got(*log) == FULL
 
 
-def test_made_twice_at_once_one_is_left() -> None:
-    """Nothing is doubled, and keys that only one made are all there."""
+def test_two_devices_create_the_source_at_once() -> None:
+    """The body is not doubled, and keys that only one device wrote are kept."""
     one = Source("same\n", {"a": Lines("a: 1\n"), "b": Lines("b: 1\n")}, ("a", "b"))
     other = Source("same\n", {"a": Lines("a: 1\n"), "c": Lines("c: 1\n")}, ("a", "c"))
     found = got(put([], one, 5), put([], other, 9))
@@ -100,7 +100,7 @@ def test_made_twice_at_once_one_is_left() -> None:
 
 
 def merged(base: Source, one: Source, other: Source) -> Source:
-    """What two who did not know of one another make of a source, in either order."""
+    """Return the source after two concurrent changes, the same in either order."""
     start = put([], base)
     updates = [put([start], source, k) for source, k in ((one, 5), (other, 9))]
     found = got(start, *updates)
@@ -109,8 +109,8 @@ def merged(base: Source, one: Source, other: Source) -> Source:
     return found
 
 
-def test_edits_of_two_merge_by_letters_and_lines() -> None:
-    """Of the body, and of the lines of a key."""
+def test_concurrent_edits_merge() -> None:
+    """The body by letters, the keys of the front matter by lines."""
     base = Source("one two\n\nthree\n", {"l": Lines("l:\n  - a\n  - b\n")})
     one = Source("one NEW two\n\nthree\n", {"l": Lines("l:\n  - a\n  - N\n  - b\n")})
     other = Source("one two\n\nthree more\n", {"l": Lines("l:\n  - b\n")})
@@ -119,8 +119,8 @@ def test_edits_of_two_merge_by_letters_and_lines() -> None:
     assert found.front["l"].text == "l:\n  - N\n  - b\n"
 
 
-def test_a_last_line_without_an_end_stays_a_line() -> None:
-    """What somebody else writes behind it does not become one word with it."""
+def test_text_appended_to_an_open_end_is_a_line_of_its_own() -> None:
+    """It does not join the last line."""
     base = Source("a\n\nb\n\n[c]: /u\n")
     found = merged(base, Source("a\n\nb\n\n[c]: /u"), Source(f"{base.body}NEW\n"))
     assert found.body == "a\n\nb\n\n[c]: /u\nNEW"
@@ -128,24 +128,24 @@ def test_a_last_line_without_an_end_stays_a_line() -> None:
     assert "NEW" in found.body.split()
 
 
-def test_an_end_of_the_text_that_is_left_over_is_put_right() -> None:
-    """Two took and gave it at once, or somebody else wrote it."""
+def test_a_wrong_open_end_is_corrected() -> None:
+    """It is left by two concurrent changes, or foreign."""
     for text in ("\n", "x", ""):
         start = foreign(lambda root, t=text: root.update({"body": Text(t), "open_end": True}))  # type: ignore[misc]
         for wanted in ("a", "a\n", "a\r\n"):
             assert got(start, put([start], Source(wanted))) == Source(wanted)
 
 
-def test_a_line_written_into_a_key_that_goes_stays() -> None:
-    """A key is taken out by emptying it."""
+def test_a_line_added_to_a_removed_key_is_kept() -> None:
+    """Removing a key only empties its text."""
     base = Source("", {"l": Lines("l:\n  - a\n")}, ("l",))
     found = merged(base, Source("", {"l": Lines("l:\n  - a\n  - N\n")}, ("l",)), Source(""))
     assert found.front["l"].text == "  - N\n"
     assert merged(base, Source(""), Source("")) == Source("")
 
 
-def test_what_others_did_alike_is_not_done_again() -> None:
-    """Where it is known to be there."""
+def test_an_edit_that_the_live_document_has_is_not_made_again() -> None:
+    """Neither in the body nor in the front matter."""
     base, wanted = Source("teh\n", {"l": Lines("l:\n")}), Source("the\n", {"l": Lines("l: 1\n")})
     log = [put([], base)]
     theirs = put(log, wanted, 5)
@@ -199,8 +199,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_what_is_no_source_is_refused_and_left_alone(what: str) -> None:
-    """With a reason; nothing is written over it."""
+def test_an_invalid_source_is_refused_and_left_as_it_is(what: str) -> None:
+    """There is a reason, and nothing is written over it."""
     update = BAD[what]
     found = Replica.load([update]).source(MOST)
     assert found.source is None
@@ -221,14 +221,14 @@ ODD = {
 
 
 @pytest.mark.parametrize("what", ODD)
-def test_what_means_nothing_is_passed_over(what: str) -> None:
-    """The rest of it counts."""
+def test_a_part_without_meaning_is_ignored(what: str) -> None:
+    """The rest is read."""
     update, source = ODD[what]
     assert got(update) == source
 
 
-def test_a_list_that_is_a_text_is_not_searched() -> None:
-    """yrs would never come back from a list with an emoji in it."""
+def test_an_array_with_an_emoji_is_not_searched() -> None:
+    """yrs would never return."""
     update = foreign(lambda root: root.update({"body": Text("x👋y")}))
     at = update.index(b"body") + len(b"body")
     assert update[at] == 2
@@ -236,14 +236,15 @@ def test_a_list_that_is_a_text_is_not_searched() -> None:
     assert Replica.load([disguised]).source(MOST).problem
 
 
-def test_a_document_made_anew_keeps_it() -> None:
-    """Every part, for somebody who carries over what he does not know."""
+def test_a_rebuilt_document_keeps_its_source() -> None:
+    """Every part."""
     assert got(rebuild([put([], FULL)])) == FULL
 
 
-def test_a_letter_is_a_few_bytes_and_documents_grow_by_little() -> None:
-    """Each save of a letter, the body's edit with it: median under 60 bytes, none over 200; typing
-    on, a document grows by less than 8 bytes a save beyond the letters, of which it has two.
+@pytest.mark.slow
+def test_a_saved_letter_is_small() -> None:
+    """An update with body and source has less than 60 bytes at the median and 200 at most. The
+    document grows by less than 8 bytes a save, the two letters not counted.
     """
     random = Random(7)
     body = "".join(f"* item {k} with __some__ words\n\n" for k in range(40))
@@ -253,7 +254,7 @@ def test_a_letter_is_a_few_bytes_and_documents_grow_by_little() -> None:
     sizes = []
     at = 0
     for k in range(200):
-        if k % 5 == 0:  # elsewhere
+        if k % 5 == 0:  # go to another place
             ends = [i for i, ch in enumerate(body) if ch == " " and body[i - 1].isalnum()]
             at = random.choice(ends)
         body = f"{body[:at]}x{body[at:]}"

@@ -1,4 +1,4 @@
-"""Front matter as raw lines: cut and put together exactly, merges of it put right."""
+"""Front matter as raw lines: cut and joined exactly, normalised after a merge."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from heapsyncd.diff import lines_of
-from heapsyncd.markdown.front_lines import Keys, OurKeys, Owner, cut, joined, settled, standing
+from heapsyncd.markdown.front_lines import Keys, OurKeys, Owner, cut, join, normalise, user_chunks
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.model import Lines, Source
 from tests.doubling import doubling
@@ -32,10 +32,10 @@ def own(raw: str, title: str | None = None) -> Keys:
 
 
 def again(raw: str, ours: OurKeys | None = None, title: str | None = None) -> str:
-    """A block, cut and put together for its note."""
+    """Cut a block and join it again for its note."""
     keys = own(raw, title)
     says = ours or OurKeys(keys.id or ID, keys.title, split(raw)[0].tags or ())
-    return joined(Source("", keys.front, keys.order, keys.fences), says, "\n")
+    return join(Source("", keys.front, keys.order, keys.fences), says, "\n")
 
 
 @example(["a: 1", ID_LINE, "# end"], ["\n"], "---", "---")
@@ -47,7 +47,7 @@ def again(raw: str, ours: OurKeys | None = None, title: str | None = None) -> st
 def test_any_block_comes_back_byte_for_byte(
     lines: Sequence[str], ends: Sequence[str], opening: str, closing: str
 ) -> None:
-    """Whatever a user wrote, with our id somewhere in it or where it can't be."""
+    """With our id anywhere in it, whatever the user wrote; without, only our id is added."""
     end = ends[0]
     inner = "".join(line + ends[k % len(ends)] for k, line in enumerate(lines))
     raw = f"{opening}{end}{inner}{closing}{end}"
@@ -58,7 +58,7 @@ def test_any_block_comes_back_byte_for_byte(
     is_broken = (split(raw)[0].problem or "").startswith("front matter")
     if own(raw).id is not None or is_broken:
         assert written == raw
-    else:  # it gets our id, and no other line is touched
+    else:
         left = [line for line in lines_of(written) if ID not in line]
         assert left == [line for line in lines_of(raw) if ID not in line]
 
@@ -79,20 +79,20 @@ def test_any_block_comes_back_byte_for_byte(
         ("#end", "# c\n\n", "# c\n\n"),
     ],
 )
-def test_what_two_authors_left_of_a_key(name: str, text: str, read: str) -> None:
-    """Of two first lines the last counts, a lost one is there again, comments stay."""
-    assert settled(name, text) == read
+def test_a_merged_chunk_is_normalised(name: str, text: str, read: str) -> None:
+    """Of two first lines the last counts, a lost one is restored, comments are kept."""
+    assert normalise(name, text) == read
 
 
 @given(st.lists(LINES, max_size=6).map(lambda v: "".join(f"{line}\n" for line in v)))
-def test_what_is_put_right_once_stays(text: str) -> None:
-    """Everybody reads the same, however often it was written."""
-    once = settled("a", text)
-    assert settled("a", once) == once
+def test_normalising_twice_changes_nothing(text: str) -> None:
+    """All readers get the same lines, however often they were written."""
+    once = normalise("a", text)
+    assert normalise("a", once) == once
 
 
-def test_a_user_has_his_own_id_and_title() -> None:
-    """What no block here has is his; ours stand beside under other names, or nowhere."""
+def test_a_users_own_id_and_title_are_kept() -> None:
+    """An unknown id is the user's; ours are written under other names, or not at all."""
     raw = "---\nid: my-zettel\ntitle: Mine\n---\n"
     assert own(raw).id is None
     assert set(own(raw).front) == {"id", "title"}
@@ -106,8 +106,8 @@ def test_a_user_has_his_own_id_and_title() -> None:
     assert again(full) == full
 
 
-def test_our_title_is_no_line_of_the_users() -> None:
-    """Where we wrote it, and only there: editing it says another title."""
+def test_our_title_is_not_a_line_of_the_user() -> None:
+    """A title is ours only where we wrote it."""
     written = again("", OurKeys(ID, "A: b", ()))
     assert own(written, "title").title == "A: b"
     assert own(written, "title").front == {}
@@ -127,32 +127,32 @@ def test_our_title_is_no_line_of_the_users() -> None:
         ("tags: [a]\ntags: [b]", ("b", "c"), "tags: [a]\ntags: [b, c]"),
     ],
 )
-def test_tags_are_written_as_they_stand(raw: str, tags: tuple[str, ...], written: str) -> None:
-    """Relations decide what they are, the lines how they look."""
+def test_tags_keep_their_style(raw: str, tags: tuple[str, ...], written: str) -> None:
+    """The relations say which tags there are, the lines how they are written."""
     block = f"---\n{ID_LINE}\n{raw}\n---\n"
     assert again(block, OurKeys(ID, None, tags)) == f"---\n{ID_LINE}\n{written}\n---\n"
 
 
-def test_keys_that_no_order_names_come_last() -> None:
-    """Two added keys at once, or the order is odd: nothing is lost, all see the same."""
+def test_keys_missing_from_the_order_come_last() -> None:
+    """Also where two authors added keys at once: nothing is lost, all devices show the same."""
     front = {key: Lines(f"{key}: 1\n") for key in "cab"} | {"#end": Lines("# end\n")}
     says = OurKeys(ID, None, ())
-    written = joined(Source("", front, ("none", "b", "b")), says, "\n")
+    written = join(Source("", front, ("none", "b", "b")), says, "\n")
     assert written == f"---\n{ID_LINE}\nb: 1\na: 1\nc: 1\n# end\n---\n"
 
 
-def test_merged_lines_are_put_right_where_they_stand() -> None:
-    """Of all keys, the sound ones byte for byte."""
+def test_only_the_merged_chunks_of_a_source_are_normalised() -> None:
+    """The others stay byte for byte."""
     front = {
         "a": Lines("a: 1\na: 2\n"),
         "b": Lines("b: [1,  2]\n"),
         "c": Lines("c: [", is_exact=True),
     }
-    assert standing(Source("", front)) == {"a": "a: 2\n", "b": "b: [1,  2]\n", "c": "c: ["}
+    assert user_chunks(Source("", front)) == {"a": "a: 2\n", "b": "b: [1,  2]\n", "c": "c: ["}
 
 
 def test_long_front_matter_takes_its_length() -> None:
-    """Cutting, putting right and writing are linear."""
+    """Cutting, normalising and joining take linear time."""
 
     def work(size: int) -> Callable[[], object]:
         raw = "---\n" + "".join(f"key{k}: v\n# c\n" for k in range(size)) + "---\n"
@@ -161,9 +161,9 @@ def test_long_front_matter_takes_its_length() -> None:
     assert doubling(work, 4000) < 3
 
 
-def test_merged_lines_that_would_be_text_stay_front_matter() -> None:
-    """A block that begins with no key is none: our key stands before it."""
+def test_merged_lines_stay_front_matter() -> None:
+    """A block that does not begin with a key would be text: our key is written first."""
     front = {"@a": Lines("@a: 1\n"), "b": Lines("b: [\n")}
-    written = joined(Source("", front, ("@a", "b")), OurKeys(ID, None, ()), "\n")
+    written = join(Source("", front, ("@a", "b")), OurKeys(ID, None, ()), "\n")
     assert written == f"---\n{ID_LINE}\n@a: 1\nb: [\n---\n"
     assert split(written)[0].raw == written

@@ -9,7 +9,7 @@
 //   typed       for the first and the last textblock, each on a fresh copy: {path, changed, bytes}, `path` the child
 //               indexes of the typed-in Yjs element, `changed` the paths of all nodes that differ afterwards
 //   json        the ProseMirror document, on request
-//   state       the Yjs document as it is with the editor open, on request
+//   state       the Yjs document while the editor is open, on request
 import { initProseMirrorDoc } from 'y-prosemirror';
 import * as Y from 'yjs';
 

@@ -128,8 +128,8 @@ def test_an_edit_keeps_what_markdown_cannot_say(judge: Judge, document: Node, te
 
 @settings(max_examples=50, deadline=None)
 @given(tree=TREES, body=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
-def test_a_source_is_nothing_to_an_editor(judge: Judge, tree: Block, body: str) -> None:
-    """The document opens without an update, and comes back from Yjs with its source."""
+def test_an_editor_leaves_a_source_as_it_is(judge: Judge, tree: Block, body: str) -> None:
+    """The document opens without an update, and Yjs returns it with its source."""
     source = Source(body, {"a": Lines("a: 1\n"), "b": Lines("b: [", is_exact=True)}, ("b", "a"))
     document = written(tree)
     update = express_source(document, lambda _: source)

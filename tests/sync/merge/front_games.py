@@ -1,4 +1,4 @@
-"""Two people who edit one note's front matter at once."""
+"""A game in which two people edit one note's front matter at once."""
 
 from dataclasses import dataclass, field
 from random import Random
@@ -16,7 +16,7 @@ KEYS = ["aliases", "status", "cssclasses", "publish", "summary", "related"]
 
 @dataclass
 class Author:
-    """Somebody who edits keys; what he writes is his alone."""
+    """A person who edits keys; every word that they write is unique."""
 
     name: str
     random: Random
@@ -89,7 +89,7 @@ def front_of(data: bytes) -> dict[str, list[str]]:
 
 @dataclass
 class FrontGame:
-    """Both edit what they had before them; then each has the other's edit."""
+    """Both edit the same file, then each gets the other's update."""
 
     random: Random
     base: dict[str, list[str]] = field(init=False)
@@ -123,7 +123,7 @@ class FrontGame:
         return isinstance(yaml.safe_load("".join(lines_of(raw)[1:-1])), dict)
 
     def wrong(self) -> list[str]:
-        """Keys that one side alone changed, and that do not say what it left them at."""
+        """Return the keys that only one side changed and that do not have its value."""
         ours, theirs = self.sides
         return [
             key
@@ -134,10 +134,10 @@ class FrontGame:
         ]
 
     def lost(self, mark: str) -> set[str]:
-        """Comments, or items, that a side wrote or both left, and that are gone.
+        """Return the comments, or list items, that a side added or both kept, and that are lost.
 
-        Not of a key that both made, and no items of one that a side made another thing than a
-        list: of these one is left.
+        Keys that both sides created are not counted, because only one of two survives. Neither
+        are items of a key that is not a list on every side.
         """
         both = (self.sides[0].keys() & self.sides[1].keys()) - self.base.keys()
         if mark != "#":
@@ -158,5 +158,5 @@ def _is_list(lines: list[str]) -> bool:
 
 
 def _says(lines: list[str] | None) -> list[str] | None:
-    """A key without comments: those belong to what stands below them, which may be gone."""
+    """Return a key's lines without comments, which belong to the line below them."""
     return None if lines is None else [v for v in lines if not v.strip().startswith("#")]

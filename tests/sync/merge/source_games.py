@@ -1,4 +1,4 @@
-"""Devices that mirror one note, an app, and people who save files: for the laws of the source."""
+"""A game for the laws of the source: devices mirror one note, an app and people edit it."""
 
 import re
 from collections import Counter
@@ -16,7 +16,7 @@ from heapsyncd.markdown.front_lines import OurKeys, Owner
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import Source
-from heapsyncd.sync.merge.note_source import NoteFile, shown_file, source_update, stored
+from heapsyncd.sync.merge.note_source import read_source, shown_file, source_of_file, source_update
 from heapsyncd.tree import Block
 from tests.document.writers import WRITING, Writer
 
@@ -26,10 +26,10 @@ WORD = re.compile(r"[A-Z][a-z]{3,6}\d+")
 
 
 def taken(data: bytes, ours: OurKeys = OURS) -> Source:
-    """A file's source, its id being ours."""
+    """Return the source of a file whose id is ours."""
     text = decode(data)
     front, body = frontmatter.split(text.text)
-    return NoteFile.of(text, front.raw, body, Owner(lambda value: value == ours.id)).source
+    return source_of_file(text, front.raw, body, Owner(lambda value: value == ours.id))
 
 
 def body_of(data: bytes) -> str:
@@ -37,10 +37,10 @@ def body_of(data: bytes) -> str:
 
 
 def shown(updates: Sequence[bytes], ours: OurKeys = OURS) -> bytes:
-    """The file of a state."""
+    """Return the file that shows a state."""
     replica = Replica.load(updates)
     view = replica.view()
-    return shown_file(stored(replica, view, NO_LINKS).source, view, ours, NO_LINKS)
+    return shown_file(read_source(replica, view, NO_LINKS).source, view, ours, NO_LINKS)
 
 
 def saved(
@@ -51,7 +51,7 @@ def saved(
     client_id: int,
     ours: OurKeys = OURS,
 ) -> bytes | None:
-    """The one update that a saved file means: what it changes of the tree, and of the source."""
+    """Return the update for a saved file: the edits of the body and of the source, merged."""
     target = Target(body=parse(body_of(data), NO_LINKS))
     tree = express(origin, target, live=live, client_id=client_id).update
     before = None if seen is None else taken(seen, ours)
@@ -64,7 +64,10 @@ def saved(
 
 @dataclass
 class Device:
-    """A device with one note: its log, its file, and the files an editor may still hold."""
+    """A device with one note: its log, and the files it has shown with the log of each.
+
+    An editor may still have an earlier file open.
+    """
 
     client_id: int
     log: list[bytes] = field(default_factory=list)
@@ -75,11 +78,11 @@ class Device:
         return self.seen[-1][0]
 
     def show(self) -> None:
-        """Write the file of the state."""
+        """Write the file of the current state."""
         self.seen.append((shown(self.log), tuple(self.log)))
 
     def save(self, change: Callable[[bytes], bytes], ago: int = 0) -> bytes | None:
-        """Save what somebody made of the file, or of one that stood there earlier."""
+        """Save a change of the file, or of the file ``ago`` states earlier."""
         text, origin = self.seen[max(0, len(self.seen) - 1 - ago)]
         update = saved(origin, text, change(text), Replica.load(self.log), self.client_id)
         if update is not None:
@@ -90,12 +93,12 @@ class Device:
 
 @dataclass
 class Person:
-    """Somebody who edits files: types, takes out, moves and restyles lines."""
+    """A person who edits files: types, removes, moves and restyles lines."""
 
     who: Writer
 
     def edited(self, data: bytes) -> bytes:
-        """The file after a few edits."""
+        """Return the file after a few edits."""
         source = decode(data)
         front, body = frontmatter.split(source.text)
         lines = body.splitlines(keepends=True)
@@ -171,14 +174,14 @@ STYLED = """{front}{a}
 
 
 def styled_note(who: Writer, front: str = "") -> bytes:
-    """A file in a style that no rendering has."""
+    """Return a file in a style that differs from any rendering."""
     words = {letter: who.word() for letter in "abcdefghijk"}
     return STYLED.format(front=front, **words).encode()
 
 
 @dataclass
 class Game:
-    """Two devices, an app and a late follower; what each said is delivered in any order."""
+    """Two devices and an app; their updates are delivered in any order."""
 
     random: Random
     uses_app: bool = True
@@ -236,7 +239,7 @@ class Game:
 
     @property
     def files(self) -> list[bytes]:
-        """The file of each device, and of one that has only now got all."""
+        """The files of both devices, and of devices that got everything only now."""
         late = self.said.copy()
         self.random.shuffle(late)
         return [*(d.file for d in self.devices), shown([merge(late)]), shown(self.said)]
@@ -246,14 +249,14 @@ class Game:
         return Replica.load(self.said).view()
 
     def doubled(self) -> list[str]:
-        """Words that stand more often in the file than in the tree."""
+        """Return the words that the file has more often than the tree."""
         there = Counter(WORD.findall(self.tree.words()))
         here = Counter(WORD.findall(body_of(self.files[0])))
         return sorted(word for word, n in (here - there).items() if here[word] > 1 and n)
 
 
 def compacted(log: Sequence[bytes], *, keeps_source: bool) -> bytes:
-    """A document made anew by a server, which may know nothing of the source."""
+    """Return the document as a server makes it anew, with or without its source."""
     if keeps_source:
         return rebuild(log)
     view = Replica.load(log).view()

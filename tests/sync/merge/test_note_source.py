@@ -1,15 +1,13 @@
-"""A note's file and the source that travels with its document: pure laws, no engine."""
+"""A note's file and the source kept in its document: laws of the pure functions."""
 
 import json
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import given
 
 from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
@@ -19,14 +17,15 @@ from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import Lines, StoredSource
 from heapsyncd.sync.merge.note_source import (
-    carried,
-    is_lacking,
+    apply_changes,
+    lacks_source,
     owner_of_title,
+    read_source,
     shown_file,
     source_after,
-    stored,
+    source_update,
 )
-from tests.document.writers import Writer
+from tests.document.writers import PLAY, RANDOMS, Writer
 from tests.sync.merge.front_games import FrontGame
 from tests.sync.merge.source_games import (
     ID,
@@ -42,19 +41,15 @@ from tests.sync.merge.source_games import (
 )
 
 DATA = Path(__file__).parents[2] / "data" / "markdown"
-EXAMPLES = int(os.environ.get("HEAPSYNCD_EXAMPLES", "40"))
-"""More of them are for a run by hand."""
-PLAY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-RANDOMS = st.randoms(use_true_random=False)
 
 
 def says(data: bytes) -> OurKeys:
-    """What our keys say for a file: its tags are the note's."""
+    """Return the values of our keys for a file whose tags are the note's."""
     return OurKeys(ID, None, frontmatter.split(data.decode().removeprefix("\ufeff"))[0].tags or ())
 
 
 def started(data: bytes) -> tuple[list[bytes], bytes]:
-    """A note made of a file: its log, and the file with our id in it."""
+    """Make a note of a file; return its log, and the file with our id in it."""
     ours = says(data)
     update = saved([], b"", data, Replica(101), 101, ours)
     log = [] if update is None else [update]
@@ -62,7 +57,7 @@ def started(data: bytes) -> tuple[list[bytes], bytes]:
 
 
 def unmarked(data: bytes) -> bytes:
-    """A file without our line, and without the block that only it made."""
+    """Return a file without our id, and without front matter that would be empty then."""
     text = re.sub(rf"^(id|heaper_id): {ID}\r?\n", "", data.decode(), flags=re.MULTILINE)
     return re.sub(r"\A(\ufeff?)---\r?\n---\r?\n", r"\1", text).encode()
 
@@ -70,8 +65,8 @@ def unmarked(data: bytes) -> bytes:
 # ---- the file of a state ----------------------------------------------------------------------
 
 
-def test_every_example_is_the_same_file_elsewhere() -> None:
-    """Of CommonMark and GFM, byte for byte but for our id."""
+def test_every_example_is_shown_byte_for_byte() -> None:
+    """All examples of CommonMark and GFM; only our id is added."""
     files = [json.loads((DATA / name).read_text()) for name in ("commonmark.json", "gfm.json")]
     texts = [e["markdown"] for file in files for e in file["examples"]]
     texts = [text for text in texts if "\0" not in text]
@@ -84,16 +79,16 @@ def test_every_example_is_the_same_file_elsewhere() -> None:
     assert wrong == []
 
 
-def test_a_note_that_a_rendering_shows_has_no_source() -> None:
-    """Documents made in the app, and files like them, stay as small as they were."""
+def test_a_note_whose_file_is_a_rendering_has_no_source() -> None:
+    """Its document does not grow."""
     data = f"---\nid: {ID}\ntags: [a]\n---\n# Title\n\nWords **here**.\n\n- a\n- b\n".encode()
     log, file = started(data)
     assert file == data
     assert Replica.load(log).source(1 << 20) == StoredSource()
 
 
-def test_another_word_in_the_app_changes_its_own_line() -> None:
-    """The source is patched, and nothing is written back."""
+def test_a_word_typed_in_the_app_changes_only_itself() -> None:
+    """The file is the source patched; nothing else of it changes."""
     log, file = started(styled_note(Writer("B", Random(1)), "---\nstatus: x\n---\n"))
     for word in parse(body_of(file), NO_LINKS).words().split():
         typed = f"typed{word}"
@@ -103,8 +98,8 @@ def test_another_word_in_the_app_changes_its_own_line() -> None:
         assert shown([*log, update]) == file.replace(word.encode(), typed.encode(), 1)
 
 
-def test_a_save_after_that_writes_its_own_words_alone() -> None:
-    """Not those of the app, which another device would write, too."""
+def test_a_save_writes_only_its_own_words_into_the_source() -> None:
+    """It does not write the app's, because two devices would both write them."""
     log, file = started(styled_note(Writer("B", Random(1))))
     words = parse(body_of(file), NO_LINKS).words().split()
     target = parse(body_of(file).replace(words[0], f"{words[0]} typed", 1), NO_LINKS)
@@ -116,15 +111,15 @@ def test_a_save_after_that_writes_its_own_words_alone() -> None:
         update = device.save(lambda text, w=word, e=edited: text.replace(w.encode(), e, 1))  # type: ignore[misc]
         assert update is not None
         log.append(update)
-    found = stored(Replica.load(log), Replica.load(log).view(), NO_LINKS).source
+    found = read_source(Replica.load(log), Replica.load(log).view(), NO_LINKS).source
     assert found is not None
     assert "typed" not in found.body
     assert found.body.count("saved") == 2
     assert shown(log).count(b"typed") == 1
 
 
-def test_what_the_app_deleted_leaves_the_source_with_the_next_save() -> None:
-    """Until then it can be read there."""
+def test_the_next_save_removes_what_the_app_deleted_from_the_source() -> None:
+    """Until then the source contains it."""
     log, file = started(styled_note(Writer("B", Random(1))))
     view = parse(body_of(file), NO_LINKS)
     gone = view.children[0].words().split()[0]
@@ -139,44 +134,44 @@ def test_what_the_app_deleted_leaves_the_source_with_the_next_save() -> None:
     assert device.file.endswith(b"more\n")
 
 
-def test_a_long_source_is_refused_for_a_short_note() -> None:
-    """A rendering is shown, and the reason told."""
+def test_a_source_too_long_for_its_note_is_refused() -> None:
+    """There is a reason, and the file is a rendering."""
     log, _ = started(b"* one\n" * 2)
     device = Device(201, log)
     device.show()
     huge = "\n[x]: /u\n" * 20_000
     device.save(lambda text: text + huge.encode())
     replica = Replica.load(log)
-    found = stored(replica, replica.view(), NO_LINKS)
+    found = read_source(replica, replica.view(), NO_LINKS)
     assert found.source is None
     assert found.problem
     assert b"- one" in shown(log)
 
 
-# ---- put back, and bases that are not known ---------------------------------------------------
+# ---- without a source, or without a base -------------------------------------------------------
 
 
-def test_a_compaction_that_drops_the_source_is_made_good() -> None:
-    """By a device whose file is no rendering; two at once leave one."""
+def test_a_source_that_a_server_dropped_is_put_back() -> None:
+    """By a device whose file is not a rendering; two devices at once do not double it."""
     log, file = started(styled_note(Writer("B", Random(2)), "---\na: 1\n---\n"))
     state = compacted(log, keeps_source=False)
     replica = Replica.load([state])
-    view, found = replica.view(), stored(replica, replica.view(), NO_LINKS)
-    assert is_lacking(found, taken(file), view, OURS, NO_LINKS)
-    assert not is_lacking(found, None, view, OURS, NO_LINKS)
+    view, found = replica.view(), read_source(replica, replica.view(), NO_LINKS)
+    assert lacks_source(found, taken(file), view, OURS, NO_LINKS)
+    assert not lacks_source(found, None, view, OURS, NO_LINKS)
     rendering = shown_file(None, view, OURS, NO_LINKS)
-    assert not is_lacking(found, taken(rendering), view, OURS, NO_LINKS)
+    assert not lacks_source(found, taken(rendering), view, OURS, NO_LINKS)
     back = [saved([state], file, file, Replica.load([state]), k) for k in (401, 501)]
     assert shown([state, *(u for u in back if u is not None)]) == file
     kept = Replica.load([compacted(log, keeps_source=True)])
-    assert not is_lacking(stored(kept, view, NO_LINKS), taken(file), view, OURS, NO_LINKS)
+    assert not lacks_source(read_source(kept, view, NO_LINKS), taken(file), view, OURS, NO_LINKS)
 
 
-def test_without_a_base_every_key_of_both_is_kept() -> None:
-    """Of a key that says two things the document's counts; items of a list are joined."""
-    stands = taken(b"---\na: 1\nl:\n  - x\n  - y\nonly: d\n---\n* words\n")
+def test_without_a_base_the_keys_of_both_are_kept() -> None:
+    """Lists get the items of both; of other values the document's is kept."""
+    current = taken(b"---\na: 1\nl:\n  - x\n  - y\nonly: d\n---\n* words\n")
     file = taken(b"---\na: 2\nl:\n  - x\n  - z\n# c\nmine: f\n---\n* words\n")
-    found = source_after(None, file, stands, OURS, NO_LINKS)
+    found = source_after(None, file, current, OURS, NO_LINKS)
     assert found is not None
     text = shown_file(found, parse("* words\n", NO_LINKS), OURS, NO_LINKS).decode()
     assert text == (
@@ -184,11 +179,37 @@ def test_without_a_base_every_key_of_both_is_kept() -> None:
     )
 
 
+def test_without_a_base_the_document_keeps_its_words() -> None:
+    """The saved body is taken only if the document shows it."""
+    log, file = started(b"* one\n* two\n")
+    replica = Replica.load(log)
+    other = taken(file.replace(b"two", b"three") + b"\n***\n")
+    assert (
+        source_update(
+            log, None, other, OURS, NO_LINKS, live=replica, client_id=5, after=replica.view()
+        )
+        is None
+    )
+    update = source_update(log, None, other, OURS, NO_LINKS, live=replica, client_id=5)
+    assert update is not None
+    found = Replica.load([*log, update]).source(1 << 20).source
+    assert found is not None
+    assert found.body == other.body
+
+
+def test_other_line_breaks_need_a_source() -> None:
+    """Also where the file is a rendering: every device has to read it in the same way."""
+    file = taken(b"words\n")
+    assert source_after(None, file, None, OURS, NO_LINKS) is None
+    broken = replace(file, line_breaks="break")
+    assert source_after(None, broken, None, OURS, NO_LINKS) == broken
+
+
 # ---- whose keys -------------------------------------------------------------------------------
 
 
-def test_whose_a_title_is() -> None:
-    """Ours where it stood in the file and is not in the source; a new file's is the user's."""
+def test_who_owns_a_title() -> None:
+    """We do, if it is in the file but not in the source; in a new file the user does."""
     front = frontmatter.split("---\ntitle: A\n---\n")[0]
     assert owner_of_title(front, None) == "title"
     assert owner_of_title(front, taken(b"---\nb: 1\n---\n")) == "title"
@@ -345,10 +366,8 @@ text
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_no_line_of_any_program_changes(name: str) -> None:
-    """The same file on a second device; five saves of an open editor are five edits of one note,
-    and a word from there changes its line alone.
-    """
+def test_front_matter_of_other_programs_is_kept(name: str) -> None:
+    """A second device shows the same file, and saves from both change only what was typed."""
     data = FILES[name].encode()
     ours = says(data)
     log, file = started(data)
@@ -376,35 +395,38 @@ def test_no_line_of_any_program_changes(name: str) -> None:
 
 def check(game: Game) -> None:
     files = game.files
-    assert len(set(files)) == 1, "all show the same bytes"
-    assert parse(body_of(files[0]), NO_LINKS) == game.tree, "they read as the document"
-    assert game.doubled() == [], "no word stands twice in the file alone"
+    assert len(set(files)) == 1, "all devices show the same bytes"
+    assert parse(body_of(files[0]), NO_LINKS) == game.tree, "the file reads as the document"
+    assert game.doubled() == [], "the file has no word more often than the tree"
     replica = Replica.load(game.said)
-    assert stored(replica, replica.view(), NO_LINKS).problem is None
+    assert read_source(replica, replica.view(), NO_LINKS).problem is None
 
 
+@pytest.mark.slow
 @PLAY
 @given(RANDOMS)
-def test_devices_and_the_app_agree_in_bytes(random: Random) -> None:
-    """Saves, stale saves and the app's edits, delivered in any order."""
+def test_devices_and_the_app_converge(random: Random) -> None:
+    """To the same bytes, after saves, stale saves and the app's edits in any order."""
     game = Game(random)
     game.play(random.randint(3, 10))
     check(game)
 
 
+@pytest.mark.slow
 @PLAY
 @given(RANDOMS)
-def test_devices_alone_agree_in_bytes(random: Random) -> None:
-    """Without the app."""
+def test_devices_converge_without_the_app(random: Random) -> None:
+    """To the same bytes."""
     game = Game(random, uses_app=False)
     game.play(random.randint(3, 10))
     check(game)
 
 
+@pytest.mark.slow
 @PLAY
 @given(RANDOMS)
-def test_two_who_edit_front_matter_lose_nothing(random: Random) -> None:
-    """It stays YAML; what one changed is as he left it; comments and items of both stay."""
+def test_concurrent_edits_of_front_matter_lose_nothing(random: Random) -> None:
+    """It stays valid YAML, with comments and items of both and with what one side changed."""
     game = FrontGame(random)
     assert len(set(game.files)) == 1
     assert game.is_valid()
@@ -413,22 +435,22 @@ def test_two_who_edit_front_matter_lose_nothing(random: Random) -> None:
     assert game.lost("- ") == set()
 
 
-def test_unsent_edits_are_carried_to_a_document_made_anew() -> None:
-    """What its author changed, and nothing that others did there meanwhile."""
+def test_unsent_edits_are_applied_to_a_document_made_anew() -> None:
+    """Others' edits of it are kept."""
     before = taken(b"---\na: 1\nl:\n  - x\n---\n* one\n* two\n")
     ours = taken(b"---\na: 2\nl:\n  - x\n---\n* one\n* two OURS\n")
     there = taken(b"---\na: 1\nl:\n  - x\n  - y\n---\n* one THEIRS\n* two\n")
-    found = carried(before, ours, there)
+    found = apply_changes(before, ours, there)
     assert found == taken(b"---\na: 2\nl:\n  - x\n  - y\n---\n* one THEIRS\n* two OURS\n")
 
 
-def test_front_matter_shows_as_it_was_saved() -> None:
-    """Also over lines that a merge left, which the author never saw."""
-    stands = replace(taken(b"* x\n"), front={"a": Lines("a: 1\na: 2\n")}, order=("a",))
+def test_front_matter_is_shown_as_it_was_saved() -> None:
+    """Also where the source has merged lines that the author did not see."""
+    current = replace(taken(b"* x\n"), front={"a": Lines("a: 1\na: 2\n")}, order=("a",))
     view = parse("* x\n", NO_LINKS)
-    seen = shown_file(stands, view, OURS, NO_LINKS)
+    seen = shown_file(current, view, OURS, NO_LINKS)
     assert b"\na: 2\n" in seen
     new = seen.replace(b"a: 2\n", b"a: 2\nb: 1\n")
-    found = source_after(taken(seen), taken(new), stands, OURS, NO_LINKS)
+    found = source_after(taken(seen), taken(new), current, OURS, NO_LINKS)
     assert found is not None
     assert shown_file(found, view, OURS, NO_LINKS) == new
