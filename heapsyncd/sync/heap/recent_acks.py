@@ -43,7 +43,7 @@ class RecentAcks:
         self._crossings: deque[Crossing] = deque(maxlen=CROSSINGS)
 
     def add(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
-        """Note rows that are sent now, or were acknowledged."""
+        """Note rows that are sent now."""
         for row in rows:
             self._order.append((now_s, block, row))
             self._rows.setdefault(block, {})[row] = now_s
@@ -69,6 +69,7 @@ class RecentAcks:
     ) -> None:
         """Note that rows are pushed now as one update, which the server sends to all followers."""
         rows = sorted(rows)
+        self.add(block, rows, now_s)
         for key, (at_s, _) in list(self._pushed.items()):
             if now_s - at_s <= LATELY_S:
                 break
@@ -77,6 +78,16 @@ class RecentAcks:
         self._pushed.pop(key, None)
         self._pushed[key] = now_s, rows[-1]
         self._unheard[block] = self._lately(block, now_s) | dict.fromkeys(rows, now_s)
+
+    def acknowledged(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
+        """Note that pushed rows were acknowledged: their echo is waited for from now on.
+
+        The answer to a push may take longer than UNHEARD_S.
+        """
+        rows = list(rows)
+        self.add(block, rows, now_s)
+        unheard = self._unheard.get(block, {})
+        unheard |= dict.fromkeys(unheard.keys() & rows, now_s)
 
     def is_echo(self, block: BlockId, sync_version: int, update: bytes) -> bool:
         """Return whether an update is, byte for byte, one that was pushed lately."""

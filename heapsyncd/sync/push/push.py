@@ -6,7 +6,7 @@ committed.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -61,15 +61,10 @@ async def push(heap: HeapContext) -> bool:
             heap.wake.push.set()
             return sent
         refused: dict[BlockId, str] = {}
-        _note(heap, batch)
-        for one in batch:
-            heap.link.recent_acks.pushed(
-                one.state.id, one.state.sync_version, one.update, one.rows, time.monotonic()
-            )
+        _note_pushed(heap, batch)
         results = await _put_back(heap, batch, await _send(heap, batch, refused))
         # Note them before the commit: an update received right after it may not include them.
-        taken = {r.id for r in results if r.status == "ok"}
-        _note(heap, [u for u in batch if u.state.id in taken])
+        _note_acknowledged(heap, batch, {r.id for r in results if r.status == "ok"})
         await heap.store(
             lambda change, b=batch, r=results, why=refused: _answered(change, b, r, why)  # type: ignore[misc]
         )
@@ -92,10 +87,20 @@ async def push(heap: HeapContext) -> bool:
             return sent  # retrying at once is useless: a pull or a person has to act first
 
 
-def _note(heap: HeapContext, batch: Sequence[_Unsent]) -> None:
+def _note_pushed(heap: HeapContext, batch: Sequence[_Unsent]) -> None:
     now_s = time.monotonic()
-    for unsent in batch:
-        heap.link.recent_acks.add(unsent.state.id, unsent.rows, now_s)
+    for one in batch:
+        version = one.state.sync_version
+        heap.link.recent_acks.pushed(one.state.id, version, one.update, one.rows, now_s)
+
+
+def _note_acknowledged(
+    heap: HeapContext, batch: Sequence[_Unsent], accepted: Container[BlockId]
+) -> None:
+    now_s = time.monotonic()
+    for one in batch:
+        if one.state.id in accepted:
+            heap.link.recent_acks.acknowledged(one.state.id, one.rows, now_s)
 
 
 def unsent(heap: HeapContext) -> bool:

@@ -51,6 +51,18 @@ def test_a_push_is_unheard_until_the_server_tells_of_it() -> None:
     assert sent.unheard(NOTE, 2.0 + UNHEARD_S) == {3, 4}
 
 
+def test_the_echo_of_a_slow_push_is_waited_for_from_its_answer_on() -> None:
+    """An answer may take longer than an echo; what was echoed before it stays heard."""
+    sent = RecentAcks()
+    sent.pushed(NOTE, 1, b"slow", [1], 0.0)
+    sent.pushed(OTHER, 1, b"echoed", [1], 0.0)
+    sent.echoed(OTHER, 1, b"echoed")
+    for block in (NOTE, OTHER):
+        sent.acknowledged(block, [1], UNHEARD_S + 3.0)
+    assert sent.unheard(NOTE, UNHEARD_S + 4.0) == {1}
+    assert not sent.unheard(OTHER, UNHEARD_S + 4.0)
+
+
 def test_crossings_are_due_once() -> None:
     """Each at its time; the memory of them is bounded, and ends when logs are compacted."""
     sent = RecentAcks()
