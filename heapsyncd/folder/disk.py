@@ -20,12 +20,12 @@ from heapsyncd.folder.ignore import Ignore
 from heapsyncd.folder.parts import Part
 from heapsyncd.folder.replace import Result, Write
 from heapsyncd.folder.snapshot import Snapshot
-from heapsyncd.folder.trouble import Moved, Unsettled, translated
+from heapsyncd.folder.trouble import FileBusy, PathChanged, translated
 from heapsyncd.folder.walk import scan, stat_of
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Stat
 
-__all__ = ["HeapFolder", "Moved", "Part", "Result", "Unsettled", "Write"]
+__all__ = ["FileBusy", "HeapFolder", "Part", "PathChanged", "Result", "Write"]
 
 T = TypeVar("T")
 _PIECE_BYTES = 1 << 20
@@ -38,9 +38,9 @@ class HeapFolder:
     heap, it must be that heap's marker. So an empty mount point or another heap's folder is never
     filled.
 
-    Every method raises FolderTrouble if the folder is missing or the disk refuses, and Moved if a
-    path is not in the state that the caller expects. Then nothing was done, and the caller must
-    look again.
+    Every method raises FolderTrouble if the folder is missing or the disk refuses, and PathChanged
+    if a path is not in the state that the caller expects. Then nothing was done, and the caller
+    must look again.
     """
 
     def __init__(self, root: Path) -> None:
@@ -95,23 +95,23 @@ class HeapFolder:
         """Read a file. Returns its bytes and the stat that belongs to them.
 
         Raises:
-            Moved: it no longer exists.
-            Unsettled: it changed while it was read.
+            PathChanged: it no longer exists.
+            FileBusy: it changed while it was read.
             UnreadableFile: it is larger than ``max_bytes`` or not a regular file.
         """
         return await asyncio.to_thread(self._with_open_file, path, lambda fd: _read(fd, max_bytes))
 
     async def read_many(
         self, paths: Sequence[str], max_bytes: int
-    ) -> "list[tuple[bytes, Stat] | FolderTrouble | UnreadableFile | Moved | Unsettled]":
+    ) -> "list[tuple[bytes, Stat] | FolderTrouble | UnreadableFile | PathChanged | FileBusy]":
         """Read several files in one thread. Each result is what ``read`` returns or raises."""
 
         def one(
             path: str,
-        ) -> "tuple[bytes, Stat] | FolderTrouble | UnreadableFile | Moved | Unsettled":
+        ) -> "tuple[bytes, Stat] | FolderTrouble | UnreadableFile | PathChanged | FileBusy":
             try:
                 return self._with_open_file(path, lambda fd: _read(fd, max_bytes))
-            except (FolderTrouble, UnreadableFile, Moved, Unsettled) as error:
+            except (FolderTrouble, UnreadableFile, PathChanged, FileBusy) as error:
                 return error
 
         return await asyncio.to_thread(lambda: [one(path) for path in paths])
@@ -120,7 +120,7 @@ class HeapFolder:
         """Read a piece of a file for an upload. The result is shorter only at the end of the file.
 
         Raises:
-            Moved: the file does not match ``expect``.
+            PathChanged: the file does not match ``expect``.
         """
 
         def piece(fd: int) -> tuple[bytes, Stat]:
@@ -129,7 +129,7 @@ class HeapFolder:
 
         data, found = await asyncio.to_thread(self._with_open_file, path, piece)
         if not found.agrees(expect):
-            raise Moved(path, "it changed in the meantime")
+            raise PathChanged(path, "it changed in the meantime")
         return data
 
     async def digest(self, path: str) -> tuple[str, Stat]:
@@ -159,8 +159,8 @@ class HeapFolder:
         """Write several files, with one wait for the disk.
 
         Returns:
-            For each write, in order: the new stat, or the Moved or FolderTrouble that prevented
-            it. Trouble with one file does not stop the others.
+            For each write, in order: the new stat, or the PathChanged or FolderTrouble that
+            prevented it. Trouble with one file does not stop the others.
         """
         return await self._change(lambda: replace.write_all(self.root, writes))
 
@@ -174,7 +174,7 @@ class HeapFolder:
         A change of case only also works on file systems that ignore case.
 
         Raises:
-            Moved: the old path does not exist, or the new one is taken.
+            PathChanged: the old path does not exist, or the new one is taken.
         """
         await self._change(lambda: places.move(self.root, old, new))
 
@@ -185,7 +185,7 @@ class HeapFolder:
     async def remove(self, path: str, expect: Stat) -> None:
         """Remove a file that matches ``expect``.
 
-        Raises Moved if it does not, or no longer exists.
+        Raises PathChanged if it does not, or no longer exists.
         """
         await self._change(lambda: places.remove(self.root, path, expect))
 
@@ -224,9 +224,9 @@ class HeapFolder:
                     finally:
                         os.close(fd)
             except FileNotFoundError as error:
-                raise Moved(path, "it no longer exists") from error
+                raise PathChanged(path, "it no longer exists") from error
         if not (stat_of(before).agrees(after) and after.agrees(now)):
-            raise Unsettled(path)
+            raise FileBusy(path)
         return result, now
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder import replace, safe_open, syscalls
-from heapsyncd.folder.trouble import Moved, translated
+from heapsyncd.folder.trouble import PathChanged, translated
 from heapsyncd.folder.walk import stat_of
 from heapsyncd.model import Stat
 
@@ -33,7 +33,7 @@ class Part:
     earlier process wrote is hashed from the disk.
 
     Raises:
-        Moved: the directory no longer exists.
+        PathChanged: the directory no longer exists.
         FolderTrouble: the disk refuses.
     """
 
@@ -76,8 +76,8 @@ class Part:
             The file's stat; None if the digest is wrong, and then the part is deleted.
 
         Raises:
-            Moved: the path is not as expected and does not hold this content already. The part
-                stays.
+            PathChanged: the path is not as expected and does not hold this content already. The
+            part stays.
         """
         return await asyncio.to_thread(self._finish, expect, mode)
 
@@ -100,7 +100,7 @@ class Part:
                 with safe_open.parent_of(self._root, self._path) as place:
                     yield place
             except FileNotFoundError as error:
-                raise Moved(self._path, "its directory no longer exists") from error
+                raise PathChanged(self._path, "its directory no longer exists") from error
 
     def _finish(self, expect: Stat | None, mode: int | None) -> Stat | None:
         with self._parent() as (dir_fd, name):
@@ -122,7 +122,7 @@ class Part:
             elif syscalls.exists(name, dir_fd):
                 there = _stat_if_same(name, dir_fd, self._sha256, found.size)
                 if there is None:
-                    raise Moved(self._path, "something new exists there")
+                    raise PathChanged(self._path, "something new exists there")
                 replace.discard(self._temp, dir_fd)
                 return there
             ready = replace.Staged(self._path, dir_fd, self._temp, name, expect, found)

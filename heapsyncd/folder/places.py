@@ -12,7 +12,7 @@ from heapsyncd.folder import replace, safe_open, syscalls
 from heapsyncd.folder.ignore import TEMP
 from heapsyncd.folder.names import collision_key, split_suffix, variants
 from heapsyncd.folder.parts import PART_PREFIX
-from heapsyncd.folder.trouble import Moved, translated
+from heapsyncd.folder.trouble import PathChanged, translated
 from heapsyncd.folder.walk import MAX_DEPTH, stat_of
 from heapsyncd.model import Stat
 
@@ -21,14 +21,14 @@ from heapsyncd.model import Stat
 def place(root: Path, path: str) -> Iterator[tuple[int, str]]:
     """Yield the open directory of a path and its last name.
 
-    Raises Moved if anything is missing.
+    Raises PathChanged if anything is missing.
     """
     with translated(path):
         try:
             with safe_open.parent_of(root, path) as found:
                 yield found
         except FileNotFoundError as error:
-            raise Moved(path, "it no longer exists") from error
+            raise PathChanged(path, "it no longer exists") from error
 
 
 def look(root: Path, path: str) -> Stat | None:
@@ -36,7 +36,7 @@ def look(root: Path, path: str) -> Stat | None:
     try:
         with place(root, path) as (dir_fd, name):
             return stat_of(syscalls.lstat(name, dir_fd))
-    except Moved:
+    except PathChanged:
         return None
 
 
@@ -44,12 +44,12 @@ def move(root: Path, old: str, new: str) -> None:
     """Rename or move, never over an existing file or directory."""
     with place(root, old) as (old_dir, old_name), place(root, new) as (new_dir, new_name):
         if not syscalls.exists(old_name, old_dir):
-            raise Moved(old, "it no longer exists")
+            raise PathChanged(old, "it no longer exists")
         try:
             syscalls.rename_new(old_name, old_dir, new_name, new_dir)
         except FileExistsError as error:
             if not _is_same_name(old_name, old_dir, new_name, new_dir):
-                raise Moved(new, "something else exists there") from error
+                raise PathChanged(new, "something else exists there") from error
             _change_spelling(old_name, new_name, old_dir)
         syscalls.fsync(new_dir)
         if not _same(old_dir, new_dir):
@@ -94,7 +94,7 @@ def remove(root: Path, path: str, expect: Stat) -> None:
                 expect.size,
                 expect.mtime_ns,
             ):
-                raise Moved(path, "it changed in the meantime")
+                raise PathChanged(path, "it changed in the meantime")
             syscalls.unlink(temp, dir_fd)
         except BaseException:
             replace.restore_name(temp, name, dir_fd)
@@ -113,7 +113,7 @@ def remove_dir(root: Path, path: str) -> bool:
                     return False
                 raise
             syscalls.fsync(dir_fd)
-    except Moved:
+    except PathChanged:
         return True
     return True
 

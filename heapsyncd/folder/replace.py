@@ -21,7 +21,7 @@ from pathlib import Path
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder import safe_open, syscalls
 from heapsyncd.folder.names import variants
-from heapsyncd.folder.trouble import Moved, trouble
+from heapsyncd.folder.trouble import PathChanged, trouble
 from heapsyncd.folder.walk import stat_of
 from heapsyncd.model import Stat
 
@@ -54,7 +54,7 @@ class Staged:
     """The stat of the temporary."""
 
 
-Result = Stat | Moved | FolderTrouble
+Result = Stat | PathChanged | FolderTrouble
 
 
 def new_temp_name() -> str:
@@ -116,17 +116,17 @@ def commit(ready: Staged) -> Stat:
     """Check the old file and rename the temporary into place.
 
     Raises:
-        Moved: the path is not as expected. Nothing changed and the temporary is gone.
+        PathChanged: the path is not as expected. Nothing changed and the temporary is gone.
         OSError: the same, for another reason.
     """
     try:
         swapped = _rename_into_place(ready)
     except FileExistsError as error:
         discard(ready.temp, ready.dir_fd)
-        raise Moved(ready.path, "something new exists there") from error
+        raise PathChanged(ready.path, "something new exists there") from error
     except FileNotFoundError as error:
         discard(ready.temp, ready.dir_fd)
-        raise Moved(ready.path, "it no longer exists") from error
+        raise PathChanged(ready.path, "it no longer exists") from error
     except BaseException:
         discard(ready.temp, ready.dir_fd)
         raise
@@ -136,13 +136,13 @@ def commit(ready: Staged) -> Stat:
 
 
 def check_unchanged(path: str, name: str, dir_fd: int, expect: Stat) -> None:
-    """Raise Moved unless the file exists and matches ``expect``."""
+    """Raise PathChanged unless the file exists and matches ``expect``."""
     try:
         found = syscalls.lstat(name, dir_fd)
     except FileNotFoundError as error:
-        raise Moved(path, "it no longer exists") from error
+        raise PathChanged(path, "it no longer exists") from error
     if not stat.S_ISREG(found.st_mode) or not stat_of(found).agrees(expect):
-        raise Moved(path, "it changed in the meantime")
+        raise PathChanged(path, "it changed in the meantime")
 
 
 def discard(temp: str, dir_fd: int) -> None:
@@ -196,7 +196,7 @@ def _check_replaced(ready: Staged) -> None:
         restore_name(ready.temp, ready.name, ready.dir_fd)
     else:
         discard(ready.temp, ready.dir_fd)
-    raise Moved(ready.path, "it changed in the meantime")
+    raise PathChanged(ready.path, "it changed in the meantime")
 
 
 def _stat_after_rename(ready: Staged) -> Stat:
@@ -266,10 +266,10 @@ def _errors_to_results(results: dict[int, Result], k: int, path: str) -> Iterato
     try:
         yield
     except FileNotFoundError:
-        results[k] = Moved(path, "its directory no longer exists")
+        results[k] = PathChanged(path, "its directory no longer exists")
     except OSError as error:
         results[k] = trouble(path, error)
-    except (Moved, FolderTrouble) as reason:
+    except (PathChanged, FolderTrouble) as reason:
         results[k] = reason
 
 

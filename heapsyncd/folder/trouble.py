@@ -28,7 +28,7 @@ _ADVICE = {
 """What happened and what to do, by errno."""
 
 
-class Moved(Exception):
+class PathChanged(Exception):
     """A path is not in the expected state, so nothing was done.
 
     Look again. ``str`` is for people.
@@ -40,7 +40,7 @@ class Moved(Exception):
         self.reason = what
 
 
-class Unsettled(Exception):
+class FileBusy(Exception):
     """A file changed while it was read. Try again in a moment. ``str`` is for people."""
 
     def __init__(self, path: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder import disk, safe_open, syscalls
-from heapsyncd.folder.disk import HeapFolder, Moved, Unsettled
+from heapsyncd.folder.disk import FileBusy, HeapFolder, PathChanged
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.model import Stat
 
@@ -181,9 +181,9 @@ async def test_what_can_not_be_read_says_why(folder: HeapFolder, root: Path) -> 
     """Gone, a directory, too large: each its own answer."""
     (root / "d").mkdir()
     (root / "large.md").write_bytes(b"x" * 11)
-    with pytest.raises(Moved, match=r"gone\.md: it no longer exists"):
+    with pytest.raises(PathChanged, match=r"gone\.md: it no longer exists"):
         await folder.read("gone.md", 10)
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await folder.read("gone/a.md", 10)
     with pytest.raises(UnreadableFile, match="not a regular file"):
         await folder.read("d", 10)
@@ -213,7 +213,7 @@ async def test_a_file_that_changes_while_read_is_unsettled(
         return result
 
     monkeypatch.setattr(disk, "_read", interrupted)
-    with pytest.raises((Unsettled, Moved)):
+    with pytest.raises((FileBusy, PathChanged)):
         await folder.read("a.md", MAX)
 
 
@@ -224,7 +224,7 @@ async def test_pieces_are_of_one_file(folder: HeapFolder, root: Path) -> None:
     assert await folder.read_piece("a.bin", 4, 3, stat) == b"456"
     assert await folder.read_piece("a.bin", 8, 5, stat) == b"89"
     (root / "a.bin").write_bytes(b"9876543210")
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await folder.read_piece("a.bin", 4, 3, stat)
 
 
@@ -332,11 +332,11 @@ async def test_a_move_never_overwrites(
     (root / "d").mkdir()
     (root / "empty").mkdir()
     for old, new in (("a.md", "b.md"), ("a.md", "d"), ("d", "empty"), ("d", "a.md")):
-        with pytest.raises(Moved, match="something else exists there"):
+        with pytest.raises(PathChanged, match="something else exists there"):
             await folder.move(old, new)
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await folder.move("gone.md", "c.md")
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await folder.move("a.md", "gone/c.md")
     assert names(root) == {"a.md", "b.md", "d", "empty"}
     assert (root / "b.md").read_text() == "b"
@@ -386,7 +386,7 @@ async def test_twins_by_case_are_not_one_file(folder: HeapFolder, root: Path) ->
     """Two names, even of one inode, are two where the file system tells case apart."""
     (root / "boat.md").write_text("a")
     os.link(root / "boat.md", root / "Boat.md")
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await folder.move("boat.md", "Boat.md")
     assert names(root) == {"boat.md", "Boat.md"}
 
@@ -422,13 +422,13 @@ async def test_only_the_expected_file_is_removed(folder: HeapFolder, root: Path)
     (root / "a.md").write_text("one")
     stat = await stat_of(folder, "a.md")
     (root / "a.md").write_text("three")
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await folder.remove("a.md", stat)
     await folder.remove("a.md", await stat_of(folder, "a.md"))
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await folder.remove("a.md", stat)
     (root / "a.md").mkdir()
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await folder.remove("a.md", await stat_of(folder, "a.md"))
     assert names(root) == {"a.md"}
 
@@ -451,7 +451,7 @@ async def test_a_save_just_before_the_removal_is_given_back(
         real(old, old_dir, new, new_dir)
 
     monkeypatch.setattr(syscalls, "rename_new", saving)
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await folder.remove("a.md", stat)
     assert names(root) == {"a.md"}
     assert (root / "a.md").read_text() == "saved"

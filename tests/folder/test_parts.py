@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from heapsyncd.errors import FolderTrouble
-from heapsyncd.folder.disk import HeapFolder, Moved
+from heapsyncd.folder.disk import HeapFolder, PathChanged
 
 DATA = bytes(range(256)) * 40
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -59,12 +59,12 @@ async def test_the_place_is_looked_at_last(folder: HeapFolder, root: Path) -> No
     await part.append(0, DATA)
     (root / "a.bin").write_bytes(b"mine")
     (root / "a.bin").chmod(0o600)
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await part.finish(None)
     stale = await folder.stat("a.bin")
     assert stale is not None
     (root / "a.bin").write_bytes(b"mine too")
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await part.finish(stale)
     assert (root / "a.bin").read_bytes() == b"mine too"
     assert await part.size() == len(DATA)
@@ -79,7 +79,7 @@ async def test_the_same_content_that_stands_there_already(folder: HeapFolder, ro
     await part.append(0, DATA)
     (root / "other.bin").write_bytes(DATA)
     (root / "a.bin").symlink_to(root / "other.bin")
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await part.finish(None)
     (root / "a.bin").unlink()
     (root / "a.bin").write_bytes(DATA)
@@ -121,5 +121,5 @@ async def test_a_part_is_no_way_out(folder: HeapFolder, root: Path) -> None:
 
 async def test_a_part_needs_its_directory(folder: HeapFolder) -> None:
     """A directory that is gone is not made again by a download."""
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await folder.part("gone/a.bin", SHA).append(0, b"x")

@@ -17,7 +17,7 @@ import pytest
 
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder import replace, syscalls
-from heapsyncd.folder.disk import HeapFolder, Moved, Write
+from heapsyncd.folder.disk import HeapFolder, PathChanged, Write
 from heapsyncd.model import Stat
 
 OLD, NEW = b"old text\n", b"new text, quite another\n"
@@ -149,7 +149,7 @@ async def test_a_file_in_the_way_is_not_overwritten(folder: HeapFolder, root: Pa
     (root / "dir.md").mkdir()
     (root / "link.md").symlink_to("nowhere.md")
     for path in ("file.md", "dir.md", "link.md"):
-        with pytest.raises(Moved, match="something new exists there"):
+        with pytest.raises(PathChanged, match="something new exists there"):
             await folder.write(path, NEW, None)
     assert (root / "file.md").read_bytes() == OLD
     assert not (root / "nowhere.md").exists()
@@ -176,7 +176,7 @@ async def test_what_changed_since_is_not_overwritten(
         elif change == "dir":
             path.mkdir()
     before = {p.name: p.lstat().st_ino for p in root.iterdir()}
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await folder.write("a.md", NEW, expect)
     assert {p.name: p.lstat().st_ino for p in root.iterdir()} == before
 
@@ -208,7 +208,7 @@ async def test_a_save_after_the_last_look_is_not_lost(
     if change == "delete" and call == "rename_new":
         await folder.write("a.md", NEW, expect)  # nothing was there, and nothing is
         return
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await folder.write("a.md", NEW, expect)
     if change == "delete":
         assert not (root / "a.md").exists()
@@ -236,7 +236,7 @@ async def test_what_can_not_be_exchanged_back_is_kept_beside(
         return real(one, other, dir_fd)
 
     monkeypatch.setattr(syscalls, "exchange", racing)
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await folder.write("a.md", NEW, expect)
     assert (root / "a.md").read_bytes() == b"mine"
     assert not temps(root)
@@ -269,7 +269,7 @@ async def test_file_systems_without_exchange_replace_too(
     monkeypatch.setattr(syscalls, "_renameat2", unknown)
     expect = await folder.write("a.md", OLD, None)
     await folder.write("a.md", NEW, expect)
-    with pytest.raises(Moved):
+    with pytest.raises(PathChanged):
         await folder.write("a.md", OLD, None)
     assert (root / "a.md").read_bytes() == NEW
     assert (root / "a.md").stat().st_nlink == 1
@@ -310,7 +310,7 @@ async def test_one_file_s_trouble_does_not_stop_the_others(folder: HeapFolder, r
     (root / "link").symlink_to("/tmp")
     paths = ["a.md", "there.md", "../out.md", "link/x.md", "gone/x.md", "x" * 300 + ".md", "b.md"]
     results = await folder.write_many([Write(p, NEW, None) for p in paths])
-    kinds = [Stat, Moved, FolderTrouble, FolderTrouble, Moved, FolderTrouble, Stat]
+    kinds = [Stat, PathChanged, FolderTrouble, FolderTrouble, PathChanged, FolderTrouble, Stat]
     assert [type(r) for r in results] == kinds
     assert {p.name for p in root.iterdir()} == {".heapsyncd", "a.md", "b.md", "there.md", "link"}
     assert await folder.write_many([]) == []

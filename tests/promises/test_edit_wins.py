@@ -18,6 +18,7 @@ from heapsyncd.sync.edits import moves
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.offline.status import cached_status
 from heapsyncd.sync.pull import pull, receive
+from heapsyncd.sync.pull.absorb import Incoming
 from tests.server.rig import with_map
 from tests.sync.proxy import Proxy, before, dropped
 from tests.sync.rig import Device, World, until
@@ -264,7 +265,7 @@ class Crossing:
         self.is_heard = asyncio.Event()
         self.echoes = 0
         self._device, self._is_crossed = device, False
-        self._held: list[receive.Incoming] = []
+        self._held: list[Incoming] = []
         self._push, self._receive = HeaperBackend.push, receive.receive
 
         async def push(
@@ -279,9 +280,7 @@ class Crossing:
         patch.setattr(HeaperBackend, "push", push)
         patch.setattr(pull, "receive", self._after_the_answer)
 
-    async def _after_the_answer(
-        self, heap: HeapContext, items: Sequence[receive.Incoming]
-    ) -> None:
+    async def _after_the_answer(self, heap: HeapContext, items: Sequence[Incoming]) -> None:
         if heap.disk.root != self._device.root:
             await self._receive(heap, items)
             return
@@ -298,7 +297,7 @@ class Crossing:
         if self._is_crossed:
             self.is_heard.set()
 
-    def _echoes(self, heap: HeapContext, items: Sequence[receive.Incoming]) -> int:
+    def _echoes(self, heap: HeapContext, items: Sequence[Incoming]) -> int:
         return sum(receive._is_echo(heap, item) for item in items)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from heapsyncd.folder.disk import HeapFolder, Unsettled, Write
+from heapsyncd.folder.disk import FileBusy, HeapFolder, Write
 from tests.sync.rig import Device, World
 
 
@@ -72,8 +72,8 @@ async def test_a_plan_of_an_earlier_life(world: World, monkeypatch: pytest.Monke
     monkeypatch.setattr(HeapFolder, "write_many", write)
     await world.change(block, body="alpha\n\nREMOTE NEWS\n")
 
-    async def unsettled(_: HeapFolder, paths: Sequence[str], __: int) -> list[Unsettled]:
-        return [Unsettled(path) for path in paths]
+    async def unsettled(_: HeapFolder, paths: Sequence[str], __: int) -> list[FileBusy]:
+        return [FileBusy(path) for path in paths]
 
     monkeypatch.setattr(HeapFolder, "read_many", unsettled)
     await device.once(timeout_s=2)

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from heapsyncd.ids import HeapId
+from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server import Server
-from tests.server.rig import Client, serving
+from tests.server.rig import Client, name_of, paragraph, serving
 
 
 @pytest.fixture
@@ -28,3 +28,13 @@ def client(pair: tuple[Server, Client]) -> Client:
 @pytest.fixture
 async def heap_id(server: Server) -> HeapId:
     return await server.add_heap("Home")
+
+
+@pytest.fixture
+async def block(server: Server, heap_id: HeapId) -> BlockId:
+    return await server.add_block(heap_id, "document", "", paragraph("here"))
+
+
+@pytest.fixture
+def name(heap_id: HeapId, block: BlockId) -> str:
+    return name_of(heap_id, block)

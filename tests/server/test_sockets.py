@@ -25,16 +25,6 @@ from tests.server.rig import (
 )
 
 
-@pytest.fixture
-async def block(server: Server, heap_id: HeapId) -> BlockId:
-    return await server.add_block(heap_id, "document", "", paragraph("here"))
-
-
-@pytest.fixture
-def name(heap_id: HeapId, block: BlockId) -> str:
-    return name_of(heap_id, block)
-
-
 async def test_open(client: Client, name: str) -> None:
     """A signed-in document is sent in full, and asked for what the client has."""
     async with client.live() as live:

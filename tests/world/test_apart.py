@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from heapsyncd.document.edit import Target
-from heapsyncd.folder.disk import HeapFolder, Moved
+from heapsyncd.folder.disk import HeapFolder, PathChanged
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from tests.sync.rig import until
@@ -110,7 +110,7 @@ async def test_a_place_that_is_taken_still(game: Game, monkeypatch: pytest.Monke
     async def moved(self: HeapFolder, old: str, new: str) -> None:
         if old == "Plan.md" and not refused:
             refused.append(new)
-            raise Moved(old, "it changed in the meantime")
+            raise PathChanged(old, "it changed in the meantime")
         await move(self, old, new)
 
     monkeypatch.setattr(HeapFolder, "move", moved)

@@ -23,7 +23,7 @@ from heapsyncd.errors import BlockError
 from heapsyncd.folder.names import carries
 from heapsyncd.sync.edits import moves
 from heapsyncd.sync.edits.fields import edit_fields
-from heapsyncd.sync.heap.limits import WINDOW_MS, brakes
+from heapsyncd.sync.heap.limits import WINDOW_MS, must_hold
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -162,7 +162,7 @@ async def _exceeds_limit(
 
     def weigh(tx: Tx) -> bool:
         recent = holds.recent(tx, heap.id, direction, now - WINDOW_MS)
-        if brakes(count, recent, size, standing=standing):
+        if must_hold(count, recent, size, standing=standing):
             return True
         holds.let_through(tx, heap.id, direction, paths, now)
         return False

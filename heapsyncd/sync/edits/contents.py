@@ -18,7 +18,7 @@ from heapsyncd.database import Tx
 from heapsyncd.document.edit import Target
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError, FolderTrouble, UnreadableFile
-from heapsyncd.folder.disk import Moved, Unsettled
+from heapsyncd.folder.disk import FileBusy, PathChanged
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry, Stat
 from heapsyncd.sync.edits.create import insert_block, make_block
@@ -59,7 +59,7 @@ async def _digest(heap: HeapContext, path: str) -> tuple[str, Stat] | None:
     """
     try:
         found = await heap.disk.digest(path)
-    except (Unsettled, Moved):
+    except (FileBusy, PathChanged):
         return None
     except FolderTrouble as error:
         heap.problems.found("read", path, error)

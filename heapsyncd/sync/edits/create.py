@@ -168,7 +168,7 @@ def _with_text(
     head = Head.of(saved, note)
     if head.digest != named.head.digest:
         if head.front.id != named.head.front.id:
-            heap.look_at_files()
+            heap.request_rescan()
             return None
         # Keep its block: links among the notes of this scan already point to it.
         named = _name(heap, head, tags, named.state.id)

@@ -12,7 +12,7 @@ import structlog
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.document.edit import Target
 from heapsyncd.errors import BlockError, FolderTrouble
-from heapsyncd.folder.disk import Moved as DiskMoved
+from heapsyncd.folder.disk import PathChanged
 from heapsyncd.sync.edits.contents import content_moved, file_created
 from heapsyncd.sync.edits.create import insert_block, make_block
 from heapsyncd.sync.edits.fields import edit_fields, move_target
@@ -78,7 +78,7 @@ async def _move_assets(heap: HeapContext, old: str, new: str) -> None:
         return
     try:
         await heap.disk.move(here, there)
-    except DiskMoved:
+    except PathChanged:
         return  # the user moved them first
     except FolderTrouble as error:
         # The next publish of the note moves them, or reports why it cannot.

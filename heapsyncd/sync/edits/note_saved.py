@@ -107,7 +107,7 @@ async def _take_in(
             log.warning(
                 "note deleted permanently, its file becomes a new note", path=one.saved.path
             )
-            heap.look_at_files()
+            heap.request_rescan()
     for path, error in (t for t in results if not isinstance(t, SavedEdit)):
         heap.problems.found("content", path, f"this edit could not be sent: {error}")
     if not all(t.words is not None or t.is_touched for t in taken):

@@ -17,7 +17,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.history import Trashed, Version
 from heapsyncd.document.edit import Target
 from heapsyncd.errors import TryLater, UserError
-from heapsyncd.folder.disk import Moved, Unsettled
+from heapsyncd.folder.disk import FileBusy, PathChanged
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.encoding import encode
 from heapsyncd.model import Stat
@@ -74,7 +74,7 @@ async def _restore_version(
             version = await _choose_version(heap, entry, other, number)
             data = await offload(_with_body_of, now, version.data)
             stat = await heap.disk.write(entry.path, data, stat)
-        except (Moved, Unsettled):
+        except (PathChanged, FileBusy):
             continue
         saved = await offload(SavedFile.of, entry.path, data, stat)
         await notes_saved(heap, [replace(saved, meant=True)])
@@ -181,7 +181,7 @@ async def _as_new(heap: HeapContext, path: str, data: bytes) -> str:
             if place.parent.name:
                 await heap.disk.make_dir(str(place.parent))
             await heap.disk.write(name, text, None)
-        except Moved:
+        except PathChanged:
             continue
         return name
     raise UserError(f"There is already a file at {path}; move it away and try again.")

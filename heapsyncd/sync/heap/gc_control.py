@@ -35,7 +35,7 @@ _began_s = 0.0
 _counted_at_s = 0.0
 """When the new values were last counted, in processor time of the process."""
 _spared = False
-"""Whether any values were excluded from collection since the last ``look_through``."""
+"""Whether any values were excluded from collection since the last ``collect_everything``."""
 
 
 def settle() -> None:
@@ -52,7 +52,7 @@ def no_collection() -> Iterator[None]:
 
     The trees of a long note have no cycles, but a search among their hundreds of thousands of
     values stops all threads for up to half a second. If many values were created, all present ones
-    are excluded from collection, including garbage, until ``look_through``.
+    are excluded from collection, including garbage, until ``collect_everything``.
     """
     global _still, _spared, _began_s  # noqa: PLW0603 -- the process's own
     if not _still:
@@ -82,7 +82,7 @@ def _are_many_new() -> bool:
     return now_s - _began_s > SURE_S or len(gc.get_objects(generation=0)) > MANY
 
 
-def look_through() -> None:
+def collect_everything() -> None:
     """Collect the garbage that was excluded, if nobody is working.
 
     Call it now and then, after forgetting views, so that there is little to search.

@@ -83,8 +83,8 @@ class Index:
         self._by_stem: dict[str, set[BlockId]] = defaultdict(set)
         self._by_path: dict[str, BlockId] = {}
         for block in blocks:
-            self.know(block)
-            self.stands(block, unsent=block.id in unsent)
+            self.add_block(block)
+            self.set_status(block, unsent=block.id in unsent)
         for entry in entries:
             self.put(entry)
 
@@ -98,7 +98,7 @@ class Index:
             frozenset(blocks.unsent(tx, heap_id)),
         )
 
-    def know(self, block: BlockState) -> bool:
+    def add_block(self, block: BlockState) -> bool:
         """Take over a new or changed row; return whether that may change paths."""
         live = block.deleted_at_ms is None
         old = self.blocks.get(block.id)
@@ -112,7 +112,7 @@ class Index:
         self._house(block.id)
         return old != new
 
-    def stands(self, block: BlockState, *, unsent: bool) -> None:
+    def set_status(self, block: BlockState, *, unsent: bool) -> None:
         """Take over what a block's new or changed row says about pending work and problems."""
         for ids, holds in (
             (self.born, block.born_here),

@@ -32,7 +32,7 @@ def is_mass(count: int, total: int) -> bool:
     return count > FILES and count * SHARE > total
 
 
-def brakes(count: int, recent: int, size: int, *, standing: bool) -> bool:
+def must_hold(count: int, recent: int, size: int, *, standing: bool) -> bool:
     """Return whether a deletion has to be held.
 
     Args:

@@ -41,7 +41,7 @@ class Problems:
             del self._rows[key]
 
     @contextmanager
-    def anew(self, finder: Finder) -> Iterator[None]:
+    def new_pass(self, finder: Finder) -> Iterator[None]:
         """Replace a check's problems by those it finds inside the block.
 
         If the block raises, the earlier ones stay.

@@ -20,7 +20,7 @@ from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Stat
-from heapsyncd.sync.heap.gc_control import look_through
+from heapsyncd.sync.heap.gc_control import collect_everything
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import RewriteLimit
 from heapsyncd.sync.heap.offload import offload
@@ -239,7 +239,7 @@ class HeapContext:
         else:
             self.wake.pull.set()
 
-    def look_at_files(self) -> None:
+    def request_rescan(self) -> None:
         """Have the whole folder scanned: files without a block are found as new ones."""
         self.wake.scan_all = self.report.reading = True
         self.wake.publish.set()
@@ -267,7 +267,7 @@ class HeapContext:
         self.link.recent_acks.forget()
         if not self.lock.locked():
             self.replicas.forget_views()
-        look_through()
+        collect_everything()
 
     async def release_holds(self, held: Sequence[Hold]) -> None:
         """End these holds."""

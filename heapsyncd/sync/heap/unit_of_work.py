@@ -194,9 +194,9 @@ class Stored:
         """Update the index; return whether blocks may get other paths."""
         moved = False
         for row, unsent, new in self._rows:
-            index.stands(row, unsent=unsent)
+            index.set_status(row, unsent=unsent)
             if new:
-                moved = index.know(row) or moved
+                moved = index.add_block(row) or moved
         for path, entry in self._paths.items():
             if entry is None:
                 index.drop(path)

@@ -15,7 +15,7 @@ from typing import Literal
 
 from heapsyncd.cache.entries import EntryRow, Role, Todo
 from heapsyncd.errors import FolderTrouble
-from heapsyncd.folder.disk import Moved
+from heapsyncd.folder.disk import PathChanged
 from heapsyncd.folder.names import collision_key, safe_name, split_suffix, variants
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
@@ -111,7 +111,7 @@ async def place_attachments(
             done &= await _remove(heap, entry, rescan, is_mentioned=key in owner.shown)
     try:
         await _move_to_names(heap, {k: e for k, e in known.items() if k in wanted}, wanted)
-    except Moved as error:
+    except PathChanged as error:
         rescan.add(error.path)
     except FolderTrouble as error:
         reason = f"its attachments could not be moved to their names: {error.reason}"
@@ -179,7 +179,7 @@ async def _remove(
         elif stat is not None:
             await heap.disk.remove(entry.path, stat)
             await heap.disk.remove_dir(str(PurePosixPath(entry.path).parent))
-    except Moved:
+    except PathChanged:
         rescan.add(entry.path)
     except FolderTrouble as error:
         heap.problems.found("write", entry.path, error)

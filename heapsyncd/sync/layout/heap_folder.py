@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from heapsyncd.errors import FolderTrouble
-from heapsyncd.folder.disk import HeapFolder, Moved, Unsettled
+from heapsyncd.folder.disk import FileBusy, HeapFolder, PathChanged
 from heapsyncd.folder.ignore import IGNORE_FILE, Ignore
 from heapsyncd.ids import HeapId
 
@@ -17,7 +17,7 @@ async def read_ignore(disk: HeapFolder) -> Ignore:
     """Return the heap's ignore rules: its ``.heaperignore`` on top of the defaults."""
     try:
         data, _ = await disk.read(IGNORE_FILE, IGNORE_BYTES)
-    except (Moved, Unsettled):
+    except (PathChanged, FileBusy):
         return Ignore.parse(None)
     return Ignore.parse(data.decode("utf-8", "replace"))
 

@@ -13,7 +13,7 @@ from heapsyncd.cache import blocks, heaps
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
 from heapsyncd.errors import UnreadableFile
-from heapsyncd.folder.disk import Moved, Unsettled
+from heapsyncd.folder.disk import FileBusy, PathChanged
 from heapsyncd.folder.ignore import IGNORE_FILE, Ignore
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.sync.heap.state import HeapContext
@@ -56,9 +56,9 @@ class IgnoreRules:
         try:
             data, _ = await self.heap.disk.read(IGNORE_FILE, IGNORE_BYTES)
             text = data.decode("utf-8", "replace")
-        except Unsettled:
+        except FileBusy:
             return self.heap.timing.quiet_s
-        except Moved:
+        except PathChanged:
             text = ""
         except UnreadableFile as error:
             self.heap.problems.found("rules", IGNORE_FILE, error)

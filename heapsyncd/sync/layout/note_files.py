@@ -12,7 +12,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble
-from heapsyncd.folder.disk import Moved, Write
+from heapsyncd.folder.disk import PathChanged, Write
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Stat
 from heapsyncd.sync.heap.paths import assets_of
@@ -114,7 +114,7 @@ def _written(
     """Return the texts that were written, with their entries; report the others as problems."""
     written: list[tuple[Draft, EntryRow]] = []
     for draft, result in results:
-        if isinstance(result, Moved):
+        if isinstance(result, PathChanged):
             rescan.add(draft.path)
         elif isinstance(result, FolderTrouble):
             heap.problems.found("write", draft.path, result)

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from heapsyncd.errors import FolderTrouble, UnreadableFile
-from heapsyncd.folder.disk import Moved, Unsettled
+from heapsyncd.folder.disk import FileBusy, PathChanged
 from heapsyncd.folder.ignore import ONLY_PLACEHOLDERS, PLACEHOLDER
 from heapsyncd.sync.heap.paths import ASSETS
 from heapsyncd.sync.heap.state import HeapContext
@@ -57,7 +57,7 @@ async def update_placeholders(heap: HeapContext) -> None:
             await heap.disk.make_dir(str(PurePosixPath(path).parent)) if "/" in path else None
             if await heap.disk.stat(path) is None:
                 await heap.disk.write(path, text_of(entry.path, entry.size), None)
-        except (Moved, FolderTrouble) as error:
+        except (PathChanged, FolderTrouble) as error:
             heap.problems.found("write", path, error)
             continue
         heap.layout.placeholders.add(path)
@@ -74,5 +74,5 @@ async def drop_placeholder(heap: HeapContext, path: str) -> None:
             parent = PurePosixPath(path).parent
             if parent.name.endswith(ASSETS):
                 await heap.disk.remove_dir(str(parent))
-    except (Moved, Unsettled, FolderTrouble, UnreadableFile):
+    except (PathChanged, FileBusy, FolderTrouble, UnreadableFile):
         return  # gone, or not a placeholder

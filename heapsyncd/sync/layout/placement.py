@@ -12,7 +12,7 @@ from heapsyncd.cache import entries, history, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble
-from heapsyncd.folder.disk import Moved
+from heapsyncd.folder.disk import PathChanged
 from heapsyncd.folder.layout import place
 from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
@@ -51,7 +51,7 @@ async def put_in_place(heap: HeapContext, rescan: set[str]) -> None:
             await _move(heap, step.old, step.new, rescan)
             if step.old.endswith(".md") and assets_of(step.old) != assets_of(step.new):
                 await _move_assets(heap, step.old, step.new, rescan)
-        except (Moved, FolderTrouble) as error:
+        except (PathChanged, FolderTrouble) as error:
             rescan.add(step.old)
             if await heap.disk.stat(step.old) is not None:
                 heap.problems.found("write", step.old, f"it could not be moved: {error.reason}")
@@ -84,7 +84,7 @@ async def _move_assets(heap: HeapContext, old_note: str, new_note: str, rescan: 
         return
     try:
         await _move(heap, old, new, rescan)
-    except (Moved, FolderTrouble) as error:
+    except (PathChanged, FolderTrouble) as error:
         reason = f"the attachments could not be moved with their note: {error.reason}"
         heap.problems.found("write", old, reason)
 
@@ -164,7 +164,7 @@ async def _remove_path(heap: HeapContext, state: BlockState, path: str, rescan: 
         return False  # not empty yet: its notes are removed or moved first
     try:
         await _unlink(heap, entry, owned)
-    except Moved:
+    except PathChanged:
         rescan.add(path)
         return False
     except FolderTrouble as error:
@@ -190,7 +190,7 @@ async def _unlink(heap: HeapContext, entry: EntryRow, owned: Sequence[EntryRow])
     known, found = entry.stat, await heap.disk.stat(entry.path)
     if known is not None and found is not None and not found.agrees(known):
         # An edit that was not read yet keeps its attachments.
-        raise Moved(entry.path, "it was changed meanwhile")
+        raise PathChanged(entry.path, "it was changed meanwhile")
     for one in [e for e in owned if e.todo == "remote"]:
         await drop_placeholder(heap, placeholder_of(one.path))
     for one in reversed(owned):

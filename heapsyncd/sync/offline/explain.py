@@ -13,7 +13,7 @@ from heapsyncd.cache.heaps import HeapRow
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble, UnreadableFile, UserError
-from heapsyncd.folder.disk import HeapFolder, Moved, Unsettled
+from heapsyncd.folder.disk import FileBusy, HeapFolder, PathChanged
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Stat
 from heapsyncd.sync.cache_file import cache_path, open_cache
@@ -153,7 +153,7 @@ async def _changed(
         return "no"
     try:
         found, _ = await disk.digest(path)
-    except (FolderTrouble, Moved, Unsettled, UnreadableFile):
+    except (FolderTrouble, PathChanged, FileBusy, UnreadableFile):
         return "content"
     return "stamps only" if entry.digest == bytes.fromhex(found) else "content"
 

@@ -91,7 +91,7 @@ async def _read(heap: HeapContext, result: _FeedResult) -> bool:
                 )
             result.older |= older
             if abandoned:
-                heap.look_at_files()
+                heap.request_rescan()
         news = news or changed
         moved, heap.link.cursor_ms = page.cursor_ms > heap.link.cursor_ms, page.cursor_ms
         # Stop at a page that leads nowhere: a faulty server could keep us here for ever.

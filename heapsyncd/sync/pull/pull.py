@@ -31,7 +31,8 @@ from heapsyncd.model import PullAsk
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.pull.receive import Incoming, receive
+from heapsyncd.sync.pull.absorb import Incoming
+from heapsyncd.sync.pull.receive import receive
 from heapsyncd.sync.pull.server_rollback import is_behind
 from heapsyncd.tasks import TaskGroup
 

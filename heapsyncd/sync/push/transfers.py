@@ -19,7 +19,7 @@ from heapsyncd.backends.contract import FileChanged
 from heapsyncd.cache import blocks
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaf_errors
-from heapsyncd.folder.disk import Moved, Part
+from heapsyncd.folder.disk import Part, PathChanged
 from heapsyncd.model import FileEntry, Stat
 from heapsyncd.sync.edits.contents import files_of
 from heapsyncd.sync.heap.state import HeapContext, PutOff, stamped
@@ -77,7 +77,7 @@ class _Source:
         """
         try:
             return await self.heap.disk.read_piece(self.path, offset, length, self.expected)
-        except Moved as error:
+        except PathChanged as error:
             raise FileChanged(f"{self.path} changed while it was sent") from error
 
 
@@ -191,7 +191,7 @@ async def _download(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool
             if stat is not None:
                 break
             log.warning("download has a wrong hash", path=entry.path, sha256=file.hash)
-    except Moved as error:
+    except PathChanged as error:
         reason = f"{error.reason}; rename that file, and this one is downloaded"
         heap.problems.found("transfer", entry.path, reason)
         return False

@@ -210,7 +210,7 @@ class HeapMirror:
         was_idle = self.scanner.idle
         again: set[str] = set()
         shut = state.problems.unread("scan")
-        with state.problems.anew("write"):
+        with state.problems.new_pass("write"):
             decided = await carry_out(state, again)
             await (self.scanner.scan_first() if first else self.scanner.scan())
             wrote = await publish(state, again, everything=first) or decided

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
-from heapsyncd.folder.disk import Moved, Unsettled
+from heapsyncd.folder.disk import FileBusy, PathChanged
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry
 from heapsyncd.model import Stat
@@ -104,9 +104,9 @@ class Debounce:
             paths, await heap.disk.read_many(paths, NOTE_BYTES) if paths else [], strict=True
         ):
             match result:
-                case Unsettled():
+                case FileBusy():
                     self._due[path] = time.monotonic() + heap.timing.quiet_s
-                case Moved():
+                case PathChanged():
                     self.paths.add(path)
                 case FolderTrouble():
                     heap.problems.found("read", path, result)

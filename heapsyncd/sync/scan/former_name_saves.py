@@ -36,9 +36,8 @@ async def move_to_renamed_note(
             where it is, or that is not known.
 
     Raises:
-        Moved: one of the two files has an edit that was not read yet. Do not read this text before
-            that is: it would replace the other note's.
-        FolderTrouble: a file cannot be written.
+        PathChanged: one of the two files has an edit that was not read yet. Do not read this text
+        before that is: it would replace the other note's. FolderTrouble: a file cannot be written.
     """
     async with heap.lock:
         target = await _target_path(heap, entry, saved)

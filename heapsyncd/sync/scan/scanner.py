@@ -16,7 +16,7 @@ import structlog
 from heapsyncd.cache import renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import BlockError, FolderTrouble
-from heapsyncd.folder.disk import Moved
+from heapsyncd.folder.disk import PathChanged
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry, Snapshot, compare
 from heapsyncd.sync.deletions import holds
@@ -26,8 +26,7 @@ from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.edits.note_saved import judged, notes_saved
 from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.limits import NOTE_BYTES, spread
-from heapsyncd.sync.heap.observed import Created, Found
-from heapsyncd.sync.heap.observed import Moved as MovedEntry
+from heapsyncd.sync.heap.observed import Created, Found, Moved
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_of, assets_owner, is_occupied
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
@@ -180,7 +179,7 @@ class Scanner(Debounce):
                 continue
             try:
                 moved_save = await move_to_renamed_note(self.heap, row, saved)
-            except Moved as moved:
+            except PathChanged as moved:
                 self.rescan_soon({moved.path, saved.path})
                 continue
             except FolderTrouble as error:
@@ -322,7 +321,7 @@ class Scanner(Debounce):
         """Return whether a note is unknown, so that it is read right away."""
         return found.inode not in by_inode and found.front_id not in self.heap.index.blocks
 
-    async def _move(self, step: MovedEntry) -> bool:
+    async def _move(self, step: Moved) -> bool:
         """Store the move of an entry; returns whether it was stored."""
         try:
             return await moves.moved(self.heap, step)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from heapsyncd.cache import renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
-from heapsyncd.folder.disk import Moved, Unsettled
+from heapsyncd.folder.disk import FileBusy, PathChanged
 from heapsyncd.folder.snapshot import Differences, Entry
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.edits.new_texts import NewTexts, batches
@@ -152,7 +152,7 @@ class _Texts:
         if path not in self._read:
             try:
                 self._read[path] = (await self.heap.disk.read(path, self.max_bytes))[0]
-            except (Moved, Unsettled, FolderTrouble, UnreadableFile):
+            except (PathChanged, FileBusy, FolderTrouble, UnreadableFile):
                 self._read[path] = None
         return self._read[path]
 

@@ -11,7 +11,7 @@ import structlog
 
 from heapsyncd.cache import history, renditions
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.folder.disk import Moved
+from heapsyncd.folder.disk import PathChanged
 from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -56,7 +56,7 @@ async def restore_truncated(
             return False
         try:
             stat = await heap.disk.write(entry.path, base.data, saved.stat)
-        except Moved:
+        except PathChanged:
             return True  # somebody is writing it: the watch will report that
         row = stamped(entry, stat, digest(base.data))
         what = "full of NUL bytes" if saved.data else "empty"

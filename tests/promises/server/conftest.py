@@ -1,5 +1,5 @@
 """What the embedded server promises whoever calls it."""
 
-from tests.server.conftest import client, heap_id, pair, server
+from tests.server.conftest import block, client, heap_id, name, pair, server
 
-__all__ = ["client", "heap_id", "pair", "server"]
+__all__ = ["block", "client", "heap_id", "name", "pair", "server"]

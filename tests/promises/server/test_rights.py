@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 from pycrdt import Doc
 
 from heapsyncd.ids import BlockId, HeapId
@@ -23,16 +22,6 @@ from tests.server.rig import (
     serving,
     with_map,
 )
-
-
-@pytest.fixture
-async def block(server: Server, heap_id: HeapId) -> BlockId:
-    return await server.add_block(heap_id, "document", "", paragraph("here"))
-
-
-@pytest.fixture
-def name(heap_id: HeapId, block: BlockId) -> str:
-    return name_of(heap_id, block)
 
 
 async def is_shut(live: Live, name: str, server: Server, block: BlockId, doc: Doc[Any]) -> None:

@@ -20,7 +20,7 @@ from heapsyncd.markdown.patch.patch import patch
 from heapsyncd.markdown.read.blocks import read
 from heapsyncd.markdown.read.parse import clear_cache, parse
 from heapsyncd.markdown.write.render import render
-from heapsyncd.sync.heap.gc_control import LOOK_S, MANY, SURE_S, look_through, no_collection
+from heapsyncd.sync.heap.gc_control import LOOK_S, MANY, SURE_S, collect_everything, no_collection
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.offline.versions import restore_alone
 from heapsyncd.sync.report import RestoreRequest
@@ -61,7 +61,7 @@ async def test_many_values_are_spared_and_garbage_among_them_is_found_later() ->
     assert gc.get_freeze_count() > before + len(kept)
     gc.collect()
     assert knot() is not None
-    look_through()
+    collect_everything()
     assert knot() is None
 
 
@@ -135,11 +135,11 @@ async def test_nobody_looks_through_while_somebody_works() -> None:
         await asyncio.sleep(0)
         knot = weakref.ref(Knot())
         assert not gc.isenabled()
-        look_through()
+        collect_everything()
         assert knot() is not None
         go.set()
     assert gc.isenabled()
-    look_through()
+    collect_everything()
     assert knot() is None
     assert len(kept) > MANY
 

@@ -56,8 +56,8 @@ class Told:
                 known = self.blocks.get(step.id)
                 block = step if known is None else replace(step, kind=known.kind)
                 self.blocks[block.id] = block
-                self.index.know(block)
-                self.index.stands(block, unsent=unsent)
+                self.index.add_block(block)
+                self.index.set_status(block, unsent=unsent)
             case EntryRow():
                 self._leave(step)
                 self.entries[step.path] = step

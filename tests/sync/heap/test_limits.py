@@ -1,4 +1,4 @@
-"""The limits of the brakes, as laws."""
+"""The limits of mass changes, as laws."""
 
 import pytest
 from hypothesis import given
@@ -9,8 +9,8 @@ from heapsyncd.sync.heap.limits import (
     FILES,
     RATE_PER_S,
     RewriteLimit,
-    brakes,
     is_mass,
+    must_hold,
     spread,
 )
 
@@ -33,22 +33,22 @@ counts = st.integers(0, 500)
 def test_the_limit(count: int, total: int, held: bool) -> None:
     """More than ten files and more than a quarter of the heap, both."""
     assert is_mass(count, total) is held
-    assert brakes(count, 0, total, standing=False) is held
+    assert must_hold(count, 0, total, standing=False) is held
 
 
 @given(counts, counts, counts, st.booleans())
 def test_more_is_never_less(count: int, recent: int, rest: int, standing: bool) -> None:
     """What is held stays held when more is deleted, now or before, or less is left."""
-    if brakes(count, recent, count + rest, standing=standing):
-        assert brakes(count + 1, recent, count + 1 + rest, standing=standing)
-        assert brakes(count, recent + 1, count + rest, standing=standing)
-        assert brakes(count, recent, count + rest // 2, standing=standing)
+    if must_hold(count, recent, count + rest, standing=standing):
+        assert must_hold(count + 1, recent, count + 1 + rest, standing=standing)
+        assert must_hold(count, recent + 1, count + rest, standing=standing)
+        assert must_hold(count, recent, count + rest // 2, standing=standing)
 
 
 @given(counts, counts, counts)
 def test_a_standing_hold_takes_everything_in(count: int, recent: int, rest: int) -> None:
     """While deletions are held none goes through, however small."""
-    assert brakes(count, recent, count + rest, standing=True)
+    assert must_hold(count, recent, count + rest, standing=True)
 
 
 @given(st.integers(11, 300), st.integers(1, 10))
@@ -57,7 +57,7 @@ def test_small_steps_are_stopped(size: int, step: int) -> None:
     gone = 0
     while gone < size:
         now = min(step, size - gone)
-        if brakes(now, gone, size - gone, standing=False):
+        if must_hold(now, gone, size - gone, standing=False):
             break
         gone += now
     assert not is_mass(gone, size)

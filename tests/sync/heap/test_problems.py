@@ -29,7 +29,7 @@ def test_a_pass_replaces_what_its_finder_found(
 ) -> None:
     """What it finds again or anew is all of its own; what others found stays."""
     problems = Problems(before)
-    with problems.anew(finder):
+    with problems.new_pass(finder):
         for path in now:
             problems.found(finder, path, "now.")
     others = [row for row in before if row.finder != finder]

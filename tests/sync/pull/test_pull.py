@@ -14,7 +14,9 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
 from heapsyncd.sync import publish
 from heapsyncd.sync.heap.state import HeapContext
+from heapsyncd.sync.pull import absorb as absorbing
 from heapsyncd.sync.pull import pull, receive
+from heapsyncd.sync.pull.absorb import Absorbed, Incoming
 from heapsyncd.sync.push.push import push
 from tests.sync.rig import World, until
 
@@ -95,14 +97,14 @@ async def test_answers_that_say_nothing_new_load_nothing(
             loaded.append(args)
             return Replica.load(*args)
 
-    real = receive._absorb
+    real = absorbing.absorb
 
     def absorb(*args: Any) -> Any:
         absorbed.append(args[-1].id)
         return real(*args)
 
-    monkeypatch.setattr(receive, "Replica", Seen)
-    monkeypatch.setattr(receive, "_absorb", absorb)
+    monkeypatch.setattr(absorbing, "Replica", Seen)
+    monkeypatch.setattr(receive, "absorb", absorb)
     transactions.clear()
     async with device.running():
         await until(lambda: set(absorbed) >= set(made), "an answer for each note")
@@ -121,17 +123,15 @@ async def test_the_echo_of_our_own_push_costs_nothing(
     block = await world.add("Note", "text\n")
     device = world.device()
     device.poll_interval_s = 3600.0
-    heard: list[receive.Incoming] = []
-    looked_at: list[receive.Incoming] = []
+    heard: list[Incoming] = []
+    looked_at: list[Incoming] = []
     real, real_round = receive.receive, receive._round
 
-    async def noted(heap: HeapContext, items: Sequence[receive.Incoming]) -> None:
+    async def noted(heap: HeapContext, items: Sequence[Incoming]) -> None:
         heard.extend(items)
         await real(heap, items)
 
-    async def noted_round(
-        heap: HeapContext, items: Sequence[receive.Incoming]
-    ) -> list[receive.Absorbed]:
+    async def noted_round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]:
         looked_at.extend(items)
         return await real_round(heap, items)
 
