@@ -2,7 +2,7 @@
 stamps.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -125,4 +125,19 @@ def add_alias(tx: Tx, heap_id: HeapId, name: str, block: BlockId) -> None:
     tx.execute(
         "INSERT OR REPLACE INTO alias (heap_id, name, block_id) VALUES (?, ?, ?)",
         (heap_id, name, block),
+    )
+
+
+def reserved(tx: Tx, heap_id: HeapId) -> dict[str, BlockId]:
+    """Return the blocks that were chosen for new files, by path."""
+    rows = tx.execute("SELECT path, block_id FROM reserved WHERE heap_id = ?", (heap_id,))
+    return {p: BlockId(b) for p, b in rows}
+
+
+def reserve(tx: Tx, heap_id: HeapId, places: Mapping[str, BlockId]) -> None:
+    """Replace the blocks that are chosen for new files, by path."""
+    tx.execute("DELETE FROM reserved WHERE heap_id = ?", (heap_id,))
+    tx.executemany(
+        "INSERT INTO reserved (heap_id, path, block_id) VALUES (?, ?, ?)",
+        [(heap_id, p, b) for p, b in places.items()],
     )

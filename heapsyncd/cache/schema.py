@@ -192,4 +192,13 @@ SCHEMA: Final = (
       AND (heap_id, path) IN (SELECT heap_id, path FROM file_problem);
     DROP TABLE file_problem_old;
     """,
+    """
+    -- Blocks chosen for new files that are not stored yet: links in stored texts mean them.
+    CREATE TABLE reserved (
+      heap_id   TEXT NOT NULL REFERENCES heap(id) ON DELETE CASCADE,
+      path      TEXT NOT NULL,
+      block_id  TEXT NOT NULL,
+      PRIMARY KEY (heap_id, path)
+    ) WITHOUT ROWID;
+    """,
 )

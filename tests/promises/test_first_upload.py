@@ -213,3 +213,40 @@ async def test_a_title_that_the_server_wrote_stays(
     (block,) = (await world.titles()).values()
     assert (await world.server.document(block)).fields().title == "Theirs"
     assert device.notes() == {"Theirs.md": "text\n"}
+
+
+async def test_links_survive_a_kill_between_batches(
+    world: World, monkeypatch: pytest.MonkeyPatch, at_each_batch: Callable[[Turn], None]
+) -> None:
+    """A link to a note that was named, but not stored when the process was killed, is one to the
+    note that its file becomes, and stays as its author wrote it.
+    """
+
+    class Killed(BaseException):
+        pass
+
+    async def turn(batch: int, paths: Sequence[str]) -> None:
+        if batch == 2:
+            raise Killed
+
+    device = world.device()
+    write_notes(device)
+    before = device.notes()
+    with monkeypatch.context() as patch:
+        real = NewTexts.of
+        at_each_batch(turn)
+        with pytest.raises(BaseExceptionGroup):
+            await device.once()
+        patch.setattr(NewTexts, "of", real)
+        await device.synced()
+    titles = await world.titles()
+    for k in range(MANY):
+        assert await mentioned(world, titles[name(k)]) == [titles[name(k + 1)]]
+    for k in range(BATCH - 2, BATCH + 2):
+        linked = titles[name(k + 1)]
+        body = f"Text of {k}, changed.\n\n- to [[{linked}]]\n"
+        await world.change(titles[name(k)], body=body)
+    await device.synced()
+    for k in range(BATCH - 2, BATCH + 2):
+        assert f"[[{name(k + 1)}]]" in device.notes()[f"{name(k)}.md"]
+    assert len(device.notes()) == len(before)

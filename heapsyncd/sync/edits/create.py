@@ -98,11 +98,24 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
     All notes get their names before any is read, so that links among them are found. Takes the
     heap's lock for one batch at a time: a batch is sent while the next is read.
     """
+    if not heads:
+        return
     tags: dict[str, BlockState] = {}
+    reserved = await heap.db.read(lambda tx: entries.reserved(tx, heap.id))
     async with heap.lock:
-        named = [_name(heap, h, tags) for h in heads if h.path not in heap.index.entries]
+        named = [
+            _name(heap, h, tags, _free(heap, reserved.get(h.path)))
+            for h in heads
+            if h.path not in heap.index.entries
+        ]
+    groups = list(batches(named, lambda n: n.head.stat.size))
+    if len(groups) > 1:
+        # A text of the first batch may link to a note of a later one: after a kill in between,
+        # the later file still has to become the block that the link means.
+        places = {n.head.path: n.state.id for n in named}
+        await heap.db.write(lambda tx: entries.reserve(tx, heap.id, places))
     with heap.index.expecting({n.state.id: n.entry.path for n in named}):
-        for some in batches(named, lambda n: n.head.stat.size):
+        for some in groups:
             by_path = {n.head.path: n for n in some}
             saved = await texts.of(by_path)
             async with heap.lock:
@@ -110,6 +123,13 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
                 await _create(heap, [f for f in fresh if f is not None], tags)
             heap.wake.publish.set()
             heap.wake.push.set()
+    if reserved or len(groups) > 1:
+        await heap.db.write(lambda tx: entries.reserve(tx, heap.id, {}))
+
+
+def _free(heap: HeapContext, block: BlockId | None) -> BlockId | None:
+    """Return a reserved block unless another file has become it meanwhile."""
+    return None if block is None or block in heap.index.blocks else block
 
 
 async def _create(
