@@ -1,4 +1,4 @@
-"""Edge: files of our own: written whole or not at all, and locked by one process."""
+"""Edge: heapsyncd's own files (keys, configuration, locks): written whole, locked by one."""
 
 import contextlib
 import fcntl
@@ -7,21 +7,25 @@ import secrets
 from pathlib import Path
 
 PRIVATE = 0o600
-"""The mode of what only its owner may read."""
+"""The mode of a file that only its owner may read."""
 
 
 def write_whole(path: Path, text: str, mode: int = PRIVATE, *, replace: bool = False) -> bool:
-    """Write a file (and the directories above it) so that it is never there in part, whatever ends
-    the process; whether it was written.
+    """Write a file atomically, and create the directories above it.
+
+    A process that is killed leaves the old file or the new one, never a part.
 
     Args:
-        path: where.
-        text: all of it.
-        mode: less what the umask takes away.
-        replace: put it in the place of what stands there, which is kept otherwise.
+        path: the file.
+        text: its content, written as UTF-8.
+        mode: its permission bits, reduced by the umask.
+        replace: replace an existing file; otherwise it is kept.
+
+    Returns:
+        Whether the file was written.
 
     Raises:
-        OSError: it can't be written; nothing is left behind.
+        OSError: it cannot be written; nothing is left behind.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not replace and os.path.lexists(path):
@@ -36,13 +40,11 @@ def write_whole(path: Path, text: str, mode: int = PRIVATE, *, replace: bool = F
             os.fsync(out.fileno())
         if replace:
             beside.replace(path)
-        else:
-            path.hardlink_to(beside)
-    except FileExistsError:
-        return False
+        elif not _link_new(beside, path):
+            return False
     finally:
         beside.unlink(missing_ok=True)
-    # A name that the disk does not have yet is lost with the power, and the key with it.
+    # Without this, a power cut can lose the new name, and a key with it.
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
@@ -51,12 +53,27 @@ def write_whole(path: Path, text: str, mode: int = PRIVATE, *, replace: bool = F
     return True
 
 
+def _link_new(beside: Path, path: Path) -> bool:
+    """Give a complete file its name unless the name is taken; return whether it got it."""
+    try:
+        path.hardlink_to(beside)
+    except FileExistsError:
+        return False
+    except OSError:
+        # File systems such as FAT have no hard links, and cannot tell two writers apart.
+        if os.path.lexists(path):
+            return False
+        beside.replace(path)
+    return True
+
+
 def lock(descriptor: int) -> bool:
-    """Lock an open file for this process; False: another one has it. The kernel frees it when the
-    descriptor is closed or the process ends, however it ends.
+    """Lock an open file for this process; return False if another process holds the lock.
+
+    The kernel releases the lock when the descriptor is closed or the process ends.
 
     Raises:
-        OSError: its file system can't lock.
+        OSError: the file system does not support locks.
     """
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,5 +1,6 @@
 """Files of our own: whole or absent, and locked by one."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -32,6 +33,20 @@ def test_a_file_is_private_and_kept(tmp_path: Path) -> None:
     assert write_whole(path, "three", replace=True)
     assert path.read_text() == "three"
     assert [p.name for p in path.parent.iterdir()] == ["key"]
+
+
+def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is written all the same, and one that exists is kept."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    path = tmp_path / "key"
+    assert write_whole(path, "one")
+    assert not write_whole(path, "two")
+    assert path.read_text() == "one"
+    assert [p.name for p in tmp_path.iterdir()] == ["key"]
 
 
 def test_a_file_is_never_there_in_part(tmp_path: Path) -> None:
