@@ -161,6 +161,15 @@ def unsent(tx: Tx, heap_id: HeapId) -> list[BlockId]:
     return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]
 
 
+def never_sent(tx: Tx, heap_id: HeapId) -> set[BlockId]:
+    """Return the blocks of which the server has not acknowledged even the first log row."""
+    sql = (
+        "SELECT block_id FROM log INDEXED BY log_local JOIN block ON block.id = block_id"
+        " WHERE local > 0 AND log.seq = 1 AND heap_id = ?"
+    )
+    return {BlockId(r[0]) for r in tx.execute(sql, (heap_id,))}
+
+
 def has_unsent(tx: Tx, block: BlockId) -> bool:
     """Tell whether a block has log rows that the server has not acknowledged."""
     sql = "SELECT 1 FROM log INDEXED BY log_local WHERE block_id = ? AND local > 0 LIMIT 1"

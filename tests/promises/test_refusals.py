@@ -263,6 +263,14 @@ async def test_edits_too_large_for_a_push(world: World, monkeypatch: pytest.Monk
     async with device.running():
         await until(lambda: device.report.ready, "ready")
         await device.in_sync()
+        (device.root / "Later.md").write_text(f"later {text}\n")
+
+        async def is_there() -> bool:
+            found = (await world.titles()).get("Later")
+            return found is not None and await world.text(found) == f"later {text.strip()}"
+
+        await until(is_there, "a new note while it runs")
+        await device.in_sync()
     assert await world.text(block) == f"text\n{text.strip()}"
     assert await world.text((await world.titles())["New"]) == text.strip()
 

@@ -195,7 +195,9 @@ async def _update_followed(heap: HeapContext, feed: LiveFeed, limit: int) -> Non
     versions: dict[BlockId, int] = {}
     while True:
         heap.wake.follow.clear()
-        states = await heap.db.read(lambda tx: blocks.of_heap(tx, heap.id))
+        states, never_sent = await heap.db.read(
+            lambda tx: (blocks.of_heap(tx, heap.id), blocks.never_sent(tx, heap.id))
+        )
         live = [
             s
             for s in states
@@ -203,7 +205,9 @@ async def _update_followed(heap: HeapContext, feed: LiveFeed, limit: int) -> Non
             and s.sync_version > 0
             and s.state_vector
             # A block created here is titled and pushed first; opened now, it would be sent twice.
+            # One that no push takes is sent by opening it.
             and not s.born_here
+            and (s.id not in never_sent or s.problem is not None)
         ]
         live.sort(key=lambda s: -s.announced_ms)
         chosen = {s.id: s.sync_version for s in live[:limit]}

@@ -68,7 +68,7 @@ async def push(heap: HeapContext) -> bool:
         await heap.store(
             lambda change, b=batch, r=results, why=refused: _answered(change, b, r, why)  # type: ignore[misc]
         )
-        if any(u.rows[0] == 1 for u in batch):
+        if refused or any(u.rows[0] == 1 for u in batch):
             heap.wake.follow.set()  # blocks created here can be followed now
         sent = True
         if len(answered := {r.id for r in results}) < len(batch):
