@@ -14,7 +14,8 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.errors import BlockError, UnreadableFile
-from heapsyncd.sync.edits.saved_file import Reader, SavedEdit, SavedFile, StoredNote
+from heapsyncd.sync.edits.saved_edit import Reader, SavedEdit
+from heapsyncd.sync.edits.saved_file import SavedFile, StoredNote
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
