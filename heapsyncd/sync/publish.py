@@ -25,7 +25,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.model import Fields, Source, StoredSource
 from heapsyncd.sync.deletions.holds import allowed_removals, remove_deleted_files
-from heapsyncd.sync.edits.note_saved import note_reread
+from heapsyncd.sync.edits.note_saved import notes_reread
 from heapsyncd.sync.edits.saved_file import StoredNote, note_files
 from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.limits import RATE_PER_S
@@ -232,14 +232,16 @@ async def _put_back(heap: HeapContext, published: Sequence[Draft]) -> None:
     lacking = [d for d in published if d.lacks_source]
     # Notes that lost their sources together are put back at a limited rate.
     new_s = now + random.uniform(0, heap.timing.put_back_s) + len(due) / RATE_PER_S  # noqa: S311
+    ready = []
     for draft in lacking:
-        _, at_s = due.get(draft.block, (0, new_s))
+        _, at_s = due.setdefault(draft.block, (draft.seq, new_s))
         if at_s <= now:
-            await note_reread(heap, draft.path)
-            due.pop(draft.block, None)
+            ready.append(draft.path)
+            del due[draft.block]
         else:
             due[draft.block] = draft.seq, at_s
-    if any(d.block in due for d in lacking):
+    await notes_reread(heap, ready)
+    if len(ready) < len(lacking):
         asyncio.get_running_loop().call_later(new_s - now, heap.wake.publish.set)
 
 
