@@ -116,6 +116,8 @@ class Layout:
     """Paths whose contents are not sent or fetched because they are ignored."""
     placeholders: set[str] | None = None
     """The placeholders on disk; None before the first scan for them."""
+    audited: BlockId | None = None
+    """The last note that an audit compared with its file; None: it begins with the first."""
     unsourced: dict[BlockId, tuple[int, float]] = field(default_factory=dict)
     """Notes whose documents have lost their source: the state where that was seen (the number of
     its last log row), and when to put the source of the file back (monotonic seconds)."""

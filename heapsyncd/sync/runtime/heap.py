@@ -18,7 +18,7 @@ from heapsyncd.sync.deletions.holds import carry_out, release_obsolete
 from heapsyncd.sync.edits.note_saved import reread_once
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.placeholders import update_placeholders
-from heapsyncd.sync.publish import publish
+from heapsyncd.sync.publish import audit_notes, publish
 from heapsyncd.sync.pull.crossed_edits import write_again
 from heapsyncd.sync.pull.delta_feed import poll
 from heapsyncd.sync.pull.log_compaction import compact_logs
@@ -186,6 +186,7 @@ class HeapMirror:
                     self._rearm.set()
                 self.scanner.hint((), everything=True)
                 await retry_problems(self.state)
+                await audit_notes(self.state)
                 await compact_logs(self.state.db, self.state.id, self.state.lock)
                 self.state.tidy()
             due = self.scanner.next_due_s()
