@@ -51,7 +51,7 @@ ALLOWED = {
     "control": set(),
     "statelock": set(),
     "notify": set(),
-    "supervisor": {"sync.runtime.account", "sync.report"},
+    "supervisor": {"sync.runtime.account", "sync.heap.timing", "sync.report"},
     "daemon": {
         "control",
         "supervisor",
@@ -59,6 +59,7 @@ ALLOWED = {
         "notify",
         "statelock",
         "sync.runtime.account",
+        "sync.heap.timing",
         "sync.report",
     },
     "cli": {
