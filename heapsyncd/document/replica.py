@@ -10,13 +10,13 @@ from pycrdt import Doc, XmlFragment, XmlText
 from pycrdt._pycrdt import Snapshot
 
 from heapsyncd.document import fields, source
-from heapsyncd.document.encoding.cost import LIMIT, exact_cost, upper_bound
 from heapsyncd.document.encoding.state_vectors import (
     Pending,
     canonical_snapshot,
     encode_varint,
     sorted_vector,
 )
+from heapsyncd.document.encoding.structure_limits import LIMIT, exact_cost, upper_bound
 from heapsyncd.document.updates import (
     apply,
     merge,
@@ -82,7 +82,7 @@ class Replica:
         off until the next update comes, because a large one is slow to check.
         """
         self._cost_bound = 0
-        """An upper bound of its levels and first entries (``encoding.cost``)."""
+        """An upper bound of its levels and first entries (``encoding.structure_limits``)."""
         self._shown: BodyView | None = None
         self._changes = Changes()
         """What changed in the body since ``_shown``."""

@@ -17,7 +17,7 @@ from typing import TypeVar
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder import marker, places, replace, safe_open
 from heapsyncd.folder.ignore import Ignore
-from heapsyncd.folder.parts import Part
+from heapsyncd.folder.partial_downloads import Part
 from heapsyncd.folder.replace import Result, Write
 from heapsyncd.folder.snapshot import Snapshot
 from heapsyncd.folder.trouble import FileBusy, PathChanged, translated

@@ -22,7 +22,7 @@ from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields
 from heapsyncd.sync.deletions.holds import allowed_removals, remove_deleted_files
-from heapsyncd.sync.heap.index import NoteLinks
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.attachments import AttachmentOwner, place_attachments

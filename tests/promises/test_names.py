@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.layout import Placed, place
 from heapsyncd.folder.names import carries, collision_key
-from heapsyncd.folder.parts import Part
+from heapsyncd.folder.partial_downloads import Part
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
-from heapsyncd.sync.heap.index import Index, NoteLinks
+from heapsyncd.sync.heap.index import Index
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.merge.note_text import FrontValues, Note, compose
 from tests.sync.rig import World, ids, until
 

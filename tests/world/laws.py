@@ -15,7 +15,8 @@ from heapsyncd.ids import BlockId
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.sync.cache_file import open_cache
-from heapsyncd.sync.heap.index import Index, NoteLinks
+from heapsyncd.sync.heap.index import Index
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.merge.note_text import Note, recall, shows
 from heapsyncd.tree import Inline, Text
 from heapsyncd.tree.nodes import plain

@@ -19,7 +19,7 @@ from heapsyncd.errors import BlockError, UnreadableFile
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.markdown.frontmatter import Front
 from heapsyncd.model import Fields, Stat
-from heapsyncd.sync.heap.index import NoteLinks
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.layout.attachments import AttachmentOwner, attachment_paths
 from heapsyncd.sync.merge import review_notices

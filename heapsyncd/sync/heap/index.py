@@ -7,7 +7,7 @@ look-up; only memory grows with the number of blocks.
 import contextlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from heapsyncd.cache import blocks, entries
@@ -319,62 +319,3 @@ def link_key(name: str) -> str:
 
 def _link_path(path: str) -> str:
     return path.removesuffix(".md")
-
-
-@dataclass(frozen=True)
-class NoteLinks:
-    """The links of one note (``markdown.links.Links``).
-
-    * ``only``: names of other blocks are not recognised, so that text that merely looks like a
-      link stays text, as in the document.
-    * ``aliases``: former names count too, for reading what a user typed.
-    * ``meant``: meanings in this note of names that no block has, by ``link_key``
-      (``note_text.recall``).
-    * ``new_files``: attachments that are not here yet, as in ``Index.attachments``.
-    """
-
-    index: Index
-    note: BlockId | None
-    only: frozenset[str] | None = None
-    files: frozenset[str] | None = None
-    aliases: bool = False
-    meant: Mapping[str, str] | None = None
-    new_files: Mapping[str, str] | None = None
-
-    def name_of(self, block_id: str) -> str | None:
-        """Return the name for a link to a block."""
-        return self.index.name_of(block_id)
-
-    def block_of(self, name: str) -> str | None:
-        """Return the block that ``[[name]]`` means in this note."""
-        found: str | None = self.index.block_of(name)
-        if found is None and self.aliases:
-            found = self.index.aliases.get(link_key(name))
-        if found is None and self.meant is not None:
-            found = self.meant.get(link_key(name))
-        return found if self.only is None or found in self.only else None
-
-    def file_name(self, key: str) -> str | None:
-        """Return the attachment's name for a files_v0 key."""
-        path = self._files().get(key)
-        return None if path is None else PurePosixPath(path).name
-
-    def file_key(self, name: str) -> str | None:
-        """Return the files_v0 key of the attachment with this name."""
-        wanted = collision_key(PurePosixPath(name).name)
-        for key, path in self._files().items():
-            if self.files is not None and key not in self.files:
-                continue
-            if collision_key(PurePosixPath(path).name) == wanted:
-                return key
-        return None
-
-    def _files(self) -> Mapping[str, str]:
-        stored = {} if self.note is None else self.index.attachments.get(self.note, {})
-        return {**stored, **self.new_files} if self.new_files else stored
-
-    def restricted(self, only: Iterable[str], files: Iterable[str]) -> "NoteLinks":
-        """Return links that recognise only these blocks and files, by their present names."""
-        return replace(
-            self, only=frozenset(only), files=frozenset(files), aliases=False, meant=None
-        )

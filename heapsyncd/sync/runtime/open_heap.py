@@ -7,7 +7,7 @@ from typing import Final
 
 from heapsyncd.backends.contract import Backend
 from heapsyncd.cache import heaps
-from heapsyncd.cache.atwork import AtWork
+from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.cache.heaps import HeapRow
 from heapsyncd.config import Account
 from heapsyncd.database import Database
