@@ -8,7 +8,6 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from heapsyncd.cache import blocks, entries
 from heapsyncd.cache.blocks import BlockState
@@ -82,6 +81,8 @@ class Index:
         self._planned: dict[BlockId, str] = {}
         self._by_stem: dict[str, set[BlockId]] = defaultdict(set)
         self._by_path: dict[str, BlockId] = {}
+        self._tags: dict[str, set[BlockId]] = defaultdict(set)
+        """The live tag blocks, by title."""
         for block in blocks:
             self.add_block(block)
             self.set_status(block, unsent=block.id in unsent)
@@ -108,7 +109,10 @@ class Index:
         if block.kind == "document":
             self.notes += live - was_live
         new = BlockInfo(block.kind, block.title, block.folder_id, live)
+        self._untag(block.id)
         self.blocks[block.id] = new
+        if live and block.kind == "tag":
+            self._tags[block.title].add(block.id)
         self._house(block.id)
         return old != new
 
@@ -135,6 +139,7 @@ class Index:
         for ids in (self.born, self.unsent, self.wanted, self.stale):
             ids.discard(block)
         self.troubled.pop(block, None)
+        self._untag(block)
         known = self.blocks.pop(block, None)
         if known is not None and known.kind == "document":
             self.notes -= known.live
@@ -210,6 +215,14 @@ class Index:
             for block in places:
                 self._unplan(block)
 
+    def _untag(self, block: BlockId) -> None:
+        known = self.blocks.get(block)
+        if known is not None and known.kind == "tag" and known.live:
+            tags = self._tags[known.title]
+            tags.discard(block)
+            if not tags:
+                del self._tags[known.title]
+
     def _unplan(self, block: BlockId) -> None:
         path = self._planned.pop(block, None)
         if path is not None:
@@ -218,13 +231,13 @@ class Index:
     def _name(self, block: BlockId, path: str) -> None:
         name = _link_path(path)
         self._by_path[collision_key(name)] = block
-        self._by_stem[collision_key(PurePosixPath(name).name)].add(block)
+        self._by_stem[collision_key(_last_part(name))].add(block)
 
     def _unname(self, block: BlockId, path: str) -> None:
         name = _link_path(path)
         if self._by_path.get(collision_key(name)) == block:
             del self._by_path[collision_key(name)]
-        self._by_stem[collision_key(PurePosixPath(name).name)].discard(block)
+        self._by_stem[collision_key(_last_part(name))].discard(block)
 
     def _house(self, block: BlockId) -> None:
         known = self.blocks.get(block)
@@ -272,10 +285,7 @@ class Index:
 
     def tag_named(self, title: str) -> BlockId | None:
         """Return the live tag block with this title (of several, the smallest id)."""
-        found = [
-            i for i, k in self.blocks.items() if k.kind == "tag" and k.live and k.title == title
-        ]
-        return min(found, default=None)
+        return min(self._tags.get(title, ()), default=None)
 
     def tag_titles(self, tags: Iterable[BlockId]) -> list[str]:
         """Return the titles of the tag blocks among these, in the given order."""
@@ -293,7 +303,7 @@ class Index:
         full = _link_path(path)
         if _UNLINKABLE & set(full) or is_ulid(full):
             return None
-        stem = PurePosixPath(full).name
+        stem = _last_part(full)
         for name in (stem, full):
             if self.block_of(name) == block:
                 return name
@@ -319,3 +329,7 @@ def link_key(name: str) -> str:
 
 def _link_path(path: str) -> str:
     return path.removesuffix(".md")
+
+
+def _last_part(path: str) -> str:
+    return path.rpartition("/")[2]
