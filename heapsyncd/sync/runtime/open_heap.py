@@ -53,7 +53,7 @@ async def open_heap(
     if not row.mirrored:
         await disk.create(heap.id, heap.title)
     await db.write(lambda tx: heaps.save(tx, row))
-    await disk.claim()
+    await disk.claim(heap.id)
     try:
         await disk.clear_temps()
         heap_report = HeapReport(heap.id, heap.title, str(disk.root))
