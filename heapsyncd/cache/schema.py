@@ -201,4 +201,8 @@ SCHEMA: Final = (
       PRIMARY KEY (heap_id, path)
     ) WITHOUT ROWID;
     """,
+    """
+    -- The text of each such file, by which it is known if it is renamed before it is stored.
+    ALTER TABLE reserved ADD COLUMN digest BLOB;
+    """,
 )
