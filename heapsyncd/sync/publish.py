@@ -27,8 +27,8 @@ from heapsyncd.model import Fields, Source, StoredSource
 from heapsyncd.sync.deletions.holds import allowed_removals, remove_deleted_files
 from heapsyncd.sync.edits.note_saved import notes_reread
 from heapsyncd.sync.edits.saved_file import StoredNote, note_files
-from heapsyncd.sync.heap.index import NoteLinks
 from heapsyncd.sync.heap.limits import RATE_PER_S
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change

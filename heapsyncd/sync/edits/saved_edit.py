@@ -16,7 +16,7 @@ from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError
 from heapsyncd.model import Fields
 from heapsyncd.sync.edits.saved_file import SavedFile, StoredNote, note_files, target_of
-from heapsyncd.sync.heap.index import NoteLinks
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.layout.attachments import AttachmentOwner, attachment_paths
 from heapsyncd.sync.merge import review_notices

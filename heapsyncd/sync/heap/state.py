@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from heapsyncd.backends.contract import Backend, LiveFeed
 from heapsyncd.cache import history, holds, pending, problems
-from heapsyncd.cache.atwork import AtWork
 from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.holds import Hold
 from heapsyncd.database import Database, Tx

@@ -27,7 +27,8 @@ from heapsyncd.markdown.front_lines import OurKeys, Owner
 from heapsyncd.markdown.read.blocks import read
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import Fields
-from heapsyncd.sync.heap.index import Index, NoteLinks, link_key
+from heapsyncd.sync.heap.index import Index, link_key
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.merge.common_base import (
     are_both_newer,
     common_base,
@@ -36,7 +37,7 @@ from heapsyncd.sync.merge.common_base import (
     word_counts,
 )
 from heapsyncd.sync.merge.note_source import NoteFile, rebased_source
-from heapsyncd.sync.merge.undelete import deletion
+from heapsyncd.sync.merge.undelete_note import deletion
 from heapsyncd.tree import Atom, Block, Text
 
 _NAMED: Final = re.compile(r"\[\[([^\[\]|\\\n]+)")

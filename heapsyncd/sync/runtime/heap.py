@@ -26,10 +26,10 @@ from heapsyncd.sync.pull.pull import follow, pull
 from heapsyncd.sync.pull.retry_problems import retry_problems
 from heapsyncd.sync.push.oversized import check_oversized
 from heapsyncd.sync.push.push import push, unsent
-from heapsyncd.sync.push.transfers import transfer
 from heapsyncd.sync.runtime.retry import RetryPolicy
 from heapsyncd.sync.scan.scanner import Scanner
 from heapsyncd.sync.scan.watch_audit import missed
+from heapsyncd.sync.transfers.transfers import transfer
 from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
