@@ -109,7 +109,7 @@ LEVELS = {
         {"edit", "plain_text", "rebuild"},
     ),
     "markdown": (
-        {"events", "escaping", "style", "links", "frontmatter", "encoding"},
+        {"events", "escaping", "style", "line_ends", "links", "frontmatter", "encoding"},
         {"source", "attached_files", "front_lines"},
         {"style_detection"},
         {"read"},

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from heapsyncd.markdown.links import Links
+from heapsyncd.model import LineBreaks
 from heapsyncd.tree import Mark, Span
 
 
@@ -36,11 +37,15 @@ class Trace:
 
 @dataclass(slots=True)
 class Source:
-    """A text as bytes, how its names resolve, and an optional ``trace`` to record positions in."""
+    """A text as bytes, how its names resolve, and an optional ``trace`` to record positions in.
+
+    ``line_breaks``: what a line end inside a paragraph means.
+    """
 
     data: bytes
     links: Links
     trace: Trace | None = None
+    line_breaks: LineBreaks = "space"
 
     def record_mark(self, start: int, end: int, before: int, after: int, mark: Mark) -> None:
         """Record a mark's range in the trace.

@@ -15,6 +15,7 @@ from heapsyncd.markdown.read.blocks import Frame, Reader
 from heapsyncd.markdown.read.inline import CODE, LeafReader
 from heapsyncd.markdown.read.literal import unmarked_run
 from heapsyncd.markdown.source import Source
+from heapsyncd.model import LineBreaks
 from heapsyncd.tree import Block, Inline, Text, attrs, marks
 
 _SPECIAL = re.compile(r"[\n\r\0]")
@@ -22,17 +23,21 @@ _ITEM = {"End": "Item"}
 _PARAGRAPH = {"End": "Paragraph"}
 
 
-def read_without_spans(body: str, links: Links) -> tuple[Block, ...]:
+def read_without_spans(
+    body: str, links: Links, line_breaks: LineBreaks = "space"
+) -> tuple[Block, ...]:
     """Read the blocks of a body without spans and pieces.
 
     Args:
         body: a text without lone CRs.
         links: resolves names.
+        line_breaks: what a line end inside a paragraph means.
 
     Returns:
         The blocks that ``blocks.read`` finds, equal but without positions.
     """
-    return _FastReader(Source(body.encode(), links), events(body)).read().children
+    source = Source(body.encode(), links, line_breaks=line_breaks)
+    return _FastReader(source, events(body)).read().children
 
 
 class _FastLeafReader(LeafReader):

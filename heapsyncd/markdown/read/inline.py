@@ -17,6 +17,7 @@ from heapsyncd.markdown.events import (
 from heapsyncd.markdown.read import inline_links
 from heapsyncd.markdown.read.literal import (
     code_span_lines,
+    meaningful_line_ends,
     next_text_start,
     single_text,
     skip_prefix,
@@ -58,6 +59,7 @@ class LeafReader:
         self._source = source
         self._events = events
         self._in_table = False
+        self._is_flat = False
         self._quotes = 0
         self._items: list[Inline] = []
         self._marks: Marks = ()
@@ -68,17 +70,20 @@ class LeafReader:
         """The offset at which a byte would continue the last piece; -1 if none can."""
         self._first = 0
         self._underlines: dict[int, bool] | None = None
+        self._breaks: frozenset[int] | None = None
+        """The line ends of the leaf that mean a break, found when first needed."""
         self._opened: list[Marks] = []
         """For each open mark, the marks that were active before it."""
 
     def read(
-        self, i: int, *, in_table: bool = False, quotes: int = 0
+        self, i: int, *, in_table: bool = False, is_flat: bool = False, quotes: int = 0
     ) -> tuple[tuple[Inline, ...], int]:
         r"""Read one leaf.
 
         Args:
             i: index of its first event.
             in_table: whether it is a table cell, where ``\|`` is a pipe.
+            is_flat: whether its line ends are always spaces (in a heading).
             quotes: number of enclosing block quotes; literal lines may begin with their markers.
 
         Returns:
@@ -88,8 +93,8 @@ class LeafReader:
         only = self._single_text(i)
         if only is not None:
             return only, i + 1
-        self._in_table, self._quotes = in_table, quotes
-        self._items, self._marks, self._underlines = [], (), None
+        self._in_table, self._is_flat, self._quotes = in_table, is_flat, quotes
+        self._items, self._marks, self._underlines, self._breaks = [], (), None, None
         self._first = i
         while i < len(events):
             event, where = events[i]
@@ -133,14 +138,27 @@ class LeafReader:
         return i + 1
 
     def _on_soft_break(self, _: None, where: Range, i: int) -> int:
-        self._append_rewritten(
-            " ", where["start"], next_text_start(self._source.data, self._events, i)
-        )
+        self._line_end(where["start"], next_text_start(self._source.data, self._events, i))
         return i + 1
 
     def _on_hard_break(self, _: None, where: Range, i: int) -> int:
         self._atom("break", where["start"], next_text_start(self._source.data, self._events, i))
         return i + 1
+
+    def _line_end(self, start: int, end: int) -> None:
+        """Add a line end, with what precedes the next line's text: a space or a break."""
+        if not self._is_flat and self._is_break(start):
+            self._atom("break", start, end)
+        else:
+            self._append_rewritten(" ", start, end)
+
+    def _is_break(self, at: int) -> bool:
+        """Return whether the line end at ``at`` means a break."""
+        if self._source.line_breaks == "break":
+            return True
+        if self._breaks is None:
+            self._breaks = meaningful_line_ends(self._source.data, self._events, self._first)
+        return bool(self._breaks) and self._source.data.find(b"\n", at) in self._breaks
 
     def _on_literal(self, _: Any, where: Range, i: int) -> int:
         self._literal(where["start"], where["end"])
@@ -198,7 +216,7 @@ class LeafReader:
             self._source.trace.piece_ends[start] = end
 
     def _literal(self, start: int, end: int) -> None:
-        """Add a source range as text. A line end with the next line's prefix reads as a space."""
+        """Add a source range as text."""
         data = self._source.data
         while start < end:
             newline = data.find(b"\n", start, end)
@@ -208,7 +226,7 @@ class LeafReader:
             if newline < 0:
                 return
             start = skip_prefix(data, newline + 1, end, self._quotes)
-            self._rewritten(" ", line_end, start)
+            self._line_end(line_end, start)
 
     def _literal_line(self, start: int, end: int) -> None:
         """Add one line of source as text, with escaped pipes resolved in a table."""

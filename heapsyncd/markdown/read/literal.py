@@ -1,6 +1,7 @@
 """Content that equals its source: unmarked runs, and lines the tree cannot express otherwise."""
 
-from heapsyncd.markdown.events import Events, Range
+from heapsyncd.markdown.events import Events, Range, start_of
+from heapsyncd.markdown.line_ends import may_mean_breaks, meaningful
 from heapsyncd.tree import Atom, Inline, Piece, Span, Text, inline
 
 _BLANK = " \t\f\v"
@@ -58,6 +59,50 @@ def next_text_start(data: bytes, events: Events, i: int) -> int:
     end, start = events[i][1]["end"], events[i + 1][1]["start"]
     # A backslash that escapes the first character has no event of its own.
     return max(end, start - data.endswith(b"\\", end, max(start, end)))
+
+
+_INLINE = frozenset({"Emphasis", "Strong", "Strikethrough", "Link", "Image"})
+
+
+def leaf_end(events: Events, i: int) -> int:
+    """Return the index of the event that ends the leaf whose content begins at ``i``."""
+    depth = 0
+    while i < len(events):
+        event = events[i][0]
+        started = start_of(event)
+        if started is not None:
+            if started[0] not in _INLINE:
+                break
+            depth += 1
+        elif type(event) is dict and "End" in event:
+            depth -= 1
+            if depth < 0:
+                break
+        elif event == "Rule":
+            break
+        i += 1
+    return i
+
+
+def meaningful_line_ends(data: bytes, events: Events, first: int) -> frozenset[int]:
+    """Return the offsets of a leaf's newlines that mean a break, however they are written.
+
+    ``first`` is the index of its first event.
+    """
+    start, end = events[first][1]["start"], events[leaf_end(events, first) - 1][1]["end"]
+    # A backslash that escapes the first character has no event of its own.
+    start -= data.endswith(b"\\", 0, start)
+    text = data[start:end].decode()
+    if not may_mean_breaks(text):
+        return frozenset()
+    lines = text.split("\n")
+    means = meaningful([lines[0], *(line.lstrip(" \t>") for line in lines[1:])])
+    found, at = set(), start - 1
+    for line, is_break in zip(lines[:-1], means, strict=False):
+        at += len(line.encode()) + 1
+        if is_break:
+            found.add(at)
+    return frozenset(found)
 
 
 def code_span_lines(data: bytes, start: int, end: int, text: str) -> list[tuple[int, int]]:

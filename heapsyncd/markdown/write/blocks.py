@@ -9,7 +9,7 @@ from heapsyncd.markdown.attached_files import file_line
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.read.parse import MAX_DEPTH, parse
 from heapsyncd.markdown.style import Style
-from heapsyncd.markdown.write.inline import GUARD, InlineWriter, wrap
+from heapsyncd.markdown.write.inline import GUARD, InlineWriter, lay_out
 from heapsyncd.markdown.write.list_tightness import is_one_source_list, is_tight
 from heapsyncd.markdown.write.safe_text import WholeBody, is_safe_code, is_safe_item, safe_inline
 from heapsyncd.tree import LISTS, Atom, Block, Inline, Text
@@ -275,17 +275,17 @@ class Writer:
         if block.kind == "paragraph" and escape_level and _is_images(block.inline):
             # An image with something beside it is not read as an attached file.
             text += GUARD
-        return wrap(text, None if flat else style.width)
+        return text if flat else lay_out(text, style)
 
     def _reads_back(self, block: Block, text: str) -> bool:
         """Return whether the leaf, read alone, is the block."""
         if block.kind == "cell":
-            read = parse(f"|x|\n|-|\n|{text}|", self._links).children
+            read = parse(f"|x|\n|-|\n|{text}|", self._links, self._style.line_breaks).children
             return len(read) == 1 and [
                 cell.inline for row in read[0].children[1:] for cell in row.children
             ] == [block.inline]
         head = "# " if block.kind == "heading" else ""
-        read = parse(head + text, self._links).children
+        read = parse(head + text, self._links, self._style.line_breaks).children
         return len(read) == 1 and (read[0].kind, read[0].inline) == (block.kind, block.inline)
 
 
