@@ -109,7 +109,16 @@ LEVELS = {
         {"edit", "plain_text", "rebuild"},
     ),
     "markdown": (
-        {"events", "escaping", "style", "line_ends", "links", "frontmatter", "encoding"},
+        {
+            "events",
+            "escaping",
+            "style",
+            "line_ends",
+            "formulas",
+            "links",
+            "frontmatter",
+            "encoding",
+        },
         {"source", "attached_files", "front_lines"},
         {"style_detection"},
         {"read"},

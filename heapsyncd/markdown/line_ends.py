@@ -11,12 +11,12 @@ from collections.abc import Sequence
 _CALLOUT = re.compile(r"\[![^\[\]\s][^\[\]]*\][+-]?(?:\s|\Z)")
 _PROPERTY = re.compile(r"[*_]{0,3}\w[\w /-]{0,60}?[*_]{0,3}::(?:\s|\Z)")
 _COMMENT = re.compile("%%")
-_HINTS = ("::", "%%", "[!")
+_HINTS = (b"::", b"%%", b"[!")
 
 
-def may_mean_breaks(text: str) -> bool:
-    """Return whether any line end of a text may mean a break. False is certain."""
-    return any(hint in text for hint in _HINTS)
+def may_mean_breaks(data: bytes) -> bool:
+    """Return whether any line end of a source may mean a break. False is certain."""
+    return any(hint in data for hint in _HINTS)
 
 
 def meaningful(lines: Sequence[str]) -> list[bool]:

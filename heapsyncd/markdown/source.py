@@ -26,13 +26,14 @@ class Trace:
     ``piece_ends``: for text whose source differs from what it reads as (an escape, an entity, a
     line break), the end of each piece by its start. ``mark_ranges``: the ranges of all marks.
     ``indented_code``: starts of indented code blocks. ``in_footnote``: starts of the blocks of a
-    footnote after its first paragraph.
+    footnote after its first paragraph. ``formulas``: the ranges of formulas.
     """
 
     piece_ends: dict[int, int] = field(default_factory=dict)
     mark_ranges: list[MarkRange] = field(default_factory=list)
     indented_code: set[int] = field(default_factory=set)
     in_footnote: set[int] = field(default_factory=set)
+    formulas: list[Span] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -121,6 +121,7 @@ class _Patch:
         self._body = body
         self._data = body.encode()
         self._old = read(body, links, self._trace, line_breaks)
+        self._trace.formulas.sort(key=lambda f: f.start)
         self._trace.mark_ranges.sort(key=lambda w: (w.outer.start, -w.outer.end))
         self._new = Block("doc", (), tuple(wanted))
         self._parse = partial(parse, links=links, line_breaks=line_breaks)

@@ -266,6 +266,10 @@ class LeafDiff:
             return None if "`" in text else esc.escape_pipes(text) if in_table else text
         # Text that adds no marks depends on no style, so the body's style need not be detected.
         bare = all(isinstance(i, Text) and set(i.marks) <= set(cut[2]) for i in items)
+        if escape_level == 0 and self._is_in_formula(cut[0], cut[1]):
+            # A formula is edited as the text it is. Reading it back tells of anything else.
+            text = "".join(i.text if isinstance(i, Text) else "\n" for i in items)
+            return esc.escape_pipes(text) if in_table else text
         style = replace(DEFAULT if bare else body_style(), width=None)
         flat = self._old.kind != "paragraph"
         writer = InlineWriter(links, style, escape_level, flat=flat, in_table=in_table)
@@ -277,6 +281,12 @@ class LeafDiff:
         )
         is_bare = self._bare_breaks or style.line_breaks == "break"
         return written.replace(LINE_BREAK, "\n" if is_bare else f"{style.hard_break}\n")
+
+    def _is_in_formula(self, start: int, end: int) -> bool:
+        """Return whether a byte range lies inside a formula, between its dollars."""
+        formulas = self._trace.formulas
+        k = bisect_left(formulas, start, key=lambda f: f.start) - 1
+        return k >= 0 and end < formulas[k].end
 
     def _char_before(self, at: int) -> str:
         assert self._old.span is not None, "every parsed block has its span"

@@ -19,6 +19,7 @@ from heapsyncd.model import LineBreaks
 from heapsyncd.tree import Block, Inline, Text, attrs, marks
 
 _SPECIAL = re.compile(r"[\n\r\0]")
+_SPECIAL_INLINE = re.compile(r"[\n\r\0$]")
 _ITEM = {"End": "Item"}
 _PARAGRAPH = {"End": "Paragraph"}
 
@@ -50,7 +51,7 @@ class _FastLeafReader(LeafReader):
         return _only_text(found[0][0])
 
     def _on_text(self, text: str, where: Range, i: int) -> int:
-        if _SPECIAL.search(text):
+        if _SPECIAL_INLINE.search(text):
             return super()._on_text(text, where, i)
         self._words.append(text)
         return i + 1

@@ -16,6 +16,7 @@ from heapsyncd.markdown.events import (
 )
 from heapsyncd.markdown.read import inline_links
 from heapsyncd.markdown.read.literal import (
+    Formulas,
     code_span_lines,
     meaningful_line_ends,
     next_text_start,
@@ -59,7 +60,7 @@ class LeafReader:
         self._source = source
         self._events = events
         self._in_table = False
-        self._is_flat = False
+        self._is_flat = self._is_formula = False
         self._quotes = 0
         self._items: list[Inline] = []
         self._marks: Marks = ()
@@ -72,6 +73,7 @@ class LeafReader:
         self._underlines: dict[int, bool] | None = None
         self._breaks: frozenset[int] | None = None
         """The line ends of the leaf that mean a break, found when first needed."""
+        self._formulas: Formulas | None = None
         self._opened: list[Marks] = []
         """For each open mark, the marks that were active before it."""
 
@@ -94,7 +96,8 @@ class LeafReader:
         if only is not None:
             return only, i + 1
         self._in_table, self._is_flat, self._quotes = in_table, is_flat, quotes
-        self._items, self._marks, self._underlines, self._breaks = [], (), None, None
+        self._items, self._marks = [], ()
+        self._underlines = self._breaks = self._formulas = None
         self._first = i
         while i < len(events):
             event, where = events[i]
@@ -134,8 +137,44 @@ class LeafReader:
         self._words, self._pieces, self._length, self._next = [], [], 0, -1
 
     def _on_text(self, text: str, where: Range, i: int) -> int:
+        if "$" in text:
+            return self._text_with_formulas(text, i)
         self._text(text, where["start"], where["end"])
         return i + 1
+
+    def _text_with_formulas(self, text: str, i: int) -> int:
+        """Read a text with the formulas that begin in it. Returns the next index."""
+        data, where, formulas = self._source.data, self._events[i][1], self._leaf_formulas()
+        start = at = where["start"]
+        while (dollar := data.find(b"$", at, where["end"])) >= 0:
+            end = formulas.end_of(dollar)
+            at = dollar + 1 if end is None else end
+            if end is None:
+                continue
+            self._text(data[start:dollar].decode(), start, dollar)
+            self._formula(dollar, end)
+            start = end
+            # What the parser found inside is part of the formula.
+            while "Text" not in self._events[i][0] or self._events[i][1]["end"] < end:
+                i += 1
+            where = self._events[i][1]
+        rest = text if start == where["start"] else data[start : where["end"]].decode()
+        self._text(rest, start, where["end"])
+        return i + 1
+
+    def _formula(self, start: int, end: int) -> None:
+        """Add a formula as its source text."""
+        if self._source.trace is not None:
+            self._source.trace.formulas.append(Span(start, end))
+        self._is_formula = True
+        self._literal(start, end)
+        self._is_formula = False
+
+    def _leaf_formulas(self) -> Formulas:
+        """Return the formulas of this leaf, found when first needed."""
+        if self._formulas is None:
+            self._formulas = Formulas(self._source.data, self._events, self._first)
+        return self._formulas
 
     def _on_soft_break(self, _: None, where: Range, i: int) -> int:
         self._line_end(where["start"], next_text_start(self._source.data, self._events, i))
@@ -154,7 +193,7 @@ class LeafReader:
 
     def _is_break(self, at: int) -> bool:
         """Return whether the line end at ``at`` means a break."""
-        if self._source.line_breaks == "break":
+        if self._source.line_breaks == "break" or self._is_formula:
             return True
         if self._breaks is None:
             self._breaks = meaningful_line_ends(self._source.data, self._events, self._first)
@@ -341,6 +380,6 @@ class LeafReader:
         """Return the paired underline tags of this leaf, found when first needed."""
         if self._underlines is None:
             self._underlines = inline_links.pair_underlines(
-                self._source, self._events, self._first
+                self._source, self._events, self._first, self._leaf_formulas().hold
             )
         return self._underlines

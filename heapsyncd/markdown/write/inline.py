@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from heapsyncd.ids import is_ulid
 from heapsyncd.markdown import escaping as esc
+from heapsyncd.markdown.formulas import Formula, with_formulas
 from heapsyncd.markdown.line_ends import meaningful
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.style import LINE_BREAK, SOFT_SPACE, Style
@@ -15,6 +16,8 @@ GUARD = "<u></u>"
 """Put at the start of a line before what would open an HTML block. Reads as nothing."""
 _AUTOLINK = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>\x00-\x20]*")
 _NOT_IN_NAME = re.compile(r"[\[\]|\\\n\r\t\0]")
+_NO_FORMULAS = 2
+"""From this escape level on, formulas are text, escaped like other text."""
 _NEVER_FIRST = re.compile(r"[-+*=>#|~`<:\d\\]")
 
 
@@ -51,6 +54,7 @@ class InlineWriter:
         }
         self._out: list[str | Delimiter] = []
         self._before = self._after = ""
+        self._has_dollars = False
 
     def write(
         self,
@@ -70,6 +74,10 @@ class InlineWriter:
         """
         self._out = []
         self._before, self._after = before, after
+        dollars = sum(i.text.count("$") for i in items if isinstance(i, Text))
+        self._has_dollars = dollars > 1 or bool(before or after)
+        if dollars > 1 and self._rung < _NO_FORMULAS:
+            items = with_formulas(items, is_flat=self._flat)
         self._group(list(items), frozenset(base))
         return join(self._out, before, after, always=self._rung == esc.ESCAPE_LEVELS - 1)
 
@@ -141,7 +149,12 @@ class InlineWriter:
             code = esc.code_span(item.text)
             self._out.append(esc.escape_pipes(code) if self._in_table else code)
             return
+        if isinstance(item, Formula):
+            self._out.append(esc.escape_pipes(item.text) if self._in_table else item.text)
+            return
         text = esc.escape(item.text, self._rung)
+        if self._rung == 1 and self._has_dollars:
+            text = esc.escape_dollars(text)
         if self._rung >= 3:
             # Whitespace needs this only beside a delimiter or at the end of the block.
             text = esc.escape_edges(text, left=i == 0, right=i == len(items) - 1)
