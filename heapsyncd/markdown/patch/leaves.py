@@ -133,9 +133,9 @@ def edit_cell(context: PatchContext, old: Block, new: Block, *, is_aligned: bool
     raw = context.buffer.data[start:end].decode()
     edits = _leaf_edits(context, old, new, "") if old.inline and new.inline else None
     fresh = f" {context.writer().leaf(new)}" if edits is None else ""
-    text = fresh or _edited(context, old, edits or []).rstrip()
+    text = fresh or _edited(context, old, edits or []).rstrip(" \t")
     # Keep the pipes of an aligned table in place if the text fits.
-    space = len(raw) - len(raw.rstrip())
+    space = len(raw) - len(raw.rstrip(" \t"))
     width = len(text) + (space > 0 or edits is None)
     if (is_aligned or space > 1) and context.buffer.data[end : end + 1] == b"|":
         width = max(len(raw), width)

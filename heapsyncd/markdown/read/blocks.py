@@ -183,7 +183,11 @@ class Reader:
         if children and children[0].kind == "paragraph":
             first, children = children[0], children[1:]
             rest = (Text(" ", (), (_at(colon),)), *first.inline)
-            end = first.span.end if first.span else end
+            if first.span is not None:
+                end = first.span.end
+                if self._source.trace is not None:
+                    # The text may begin on the next line.
+                    self._source.trace.piece_ends[colon] = first.span.start
         span = Span(frame.start, end)
         self._add(Block("paragraph", inline=inline((label, *rest)), span=span))
         self._stack[-1].children += children

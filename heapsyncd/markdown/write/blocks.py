@@ -201,6 +201,8 @@ class Writer:
             # After a quote's marker a tab may be too narrow. Only reading back can tell.
             indent, self.is_safe = self._style.indent, False
         self.is_safe = self.is_safe and is_safe_item(item) and len(head) <= 10
+        if not head[0].isdigit():
+            self._escape_box(item)
         inner = self._item_blocks(item, tight=tight, depth=depth)
         checked = item.get("checked")
         if checked is not None:
@@ -214,16 +216,19 @@ class Writer:
             return [f"{head}{GUARD}" if self.fill_empty_items else head.rstrip()]
         return [f"{head}{inner[0]}", *(indent + line if line else "" for line in inner[1:])]
 
+    def _escape_box(self, item: Block) -> None:
+        """Escape text of a bullet list's plain item that looks like a task's box."""
+        first = item.children[0] if item.children else None
+        if first is not None and first.kind == "paragraph" and item.get("checked") is None:
+            start = first.inline[0]
+            if isinstance(start, Text) and _TASK.match(start.text):
+                self.require_escape_level(first, 1)
+
     def _item_blocks(self, item: Block, *, tight: bool, depth: int) -> list[str]:
         children = item.children
         if not children:
             return []
         first = children[0]
-        if first.kind == "paragraph" and item.get("checked") is None:
-            start = first.inline[0]
-            if isinstance(start, Text) and _TASK.match(start.text):
-                # The text looks like a task's box: escape it.
-                self.require_escape_level(first, 1)
         if first.kind == "rule":
             lines = self._block(first, depth + 2, in_item=True)
             rest = self.blocks(children[1:], depth + 2)
