@@ -201,4 +201,9 @@ SCHEMA: Final = (
       PRIMARY KEY (heap_id, path)
     ) WITHOUT ROWID;
     """,
+    """
+    -- The files are to be read once more: an older version sent less of what is in them.
+    ALTER TABLE heap ADD COLUMN reread INTEGER NOT NULL DEFAULT 0;
+    UPDATE heap SET reread = mirrored;
+    """,
 )

@@ -155,8 +155,8 @@ async def test_the_first_are_sent_while_the_last_are_read(
 async def test_a_text_that_is_saved_before_its_turn(
     world: World, at_each_batch: Callable[[Turn], None]
 ) -> None:
-    """A note that was saved anew since it was named is made of the new text, title and tags, and
-    is the one that links mean. What is another note by its id by then is none of these.
+    """A note that was saved anew since it was named is made of the new text and tags, and is the
+    one that links mean. What is another note by its id by then is none of these.
     """
     device = world.device()
     write_notes(device)
@@ -165,7 +165,7 @@ async def test_a_text_that_is_saved_before_its_turn(
     async def turn(batch: int, paths: Sequence[str]) -> None:
         if batch == 3:
             assert f"{name(MANY - 1)}.md" in paths
-            new = "---\ntitle: Another\ntags: [late]\n---\nnew text\n"
+            new = "---\ntags: [late]\n---\nnew text\n"
             replaced(device, name(MANY - 1), new)
             first = device.id_of(f"{name(0)}.md")
             replaced(device, name(MANY - 2), f"---\nid: {first}\n---\ncopy\n")
@@ -177,10 +177,10 @@ async def test_a_text_that_is_saved_before_its_turn(
         await device.in_sync()
     titles = await world.titles()
     late = (await world.titles("tag"))["late"]
-    document = await world.server.document(titles["Another"])
+    document = await world.server.document(titles[name(MANY - 1)])
     assert document.view().words() == "new text"
     assert document.fields().tags == (late,)
-    assert (await mentioned(world, titles[name(0)]))[0] == titles["Another"]
+    assert (await mentioned(world, titles[name(0)]))[0] == titles[name(MANY - 1)]
     assert await world.text(titles[name(MANY - 2)]) == "copy"
     assert len(titles) == MANY
 

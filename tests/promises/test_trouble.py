@@ -377,7 +377,7 @@ async def test_a_note_that_can_not_be_written_as_text(
     await device.synced()
     await world.change(block, body="text more\n")
     with monkeypatch.context() as patch:
-        patch.setattr("heapsyncd.sync.publish.compose", _no_text)
+        patch.setattr("heapsyncd.sync.publish.shown_file", _no_text)
         for _ in range(3):
             verdict = await device.once()
             assert verdict.exit_code == 1

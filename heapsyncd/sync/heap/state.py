@@ -116,6 +116,9 @@ class Layout:
     """Paths whose contents are not sent or fetched because they are ignored."""
     placeholders: set[str] | None = None
     """The placeholders on disk; None before the first scan for them."""
+    unsourced: dict[BlockId, tuple[int, float]] = field(default_factory=dict)
+    """Notes whose documents have lost their source: the state where that was seen (the number of
+    its last log row), and when to put the source of the file back (monotonic seconds)."""
 
 
 @dataclass
@@ -174,6 +177,8 @@ class HeapContext:
     account: Report
     at_work: AtWork
     timing: Timing = DEFAULT
+    carries_source: bool = True
+    """Whether documents carry the sources of their files (setting ``source``)."""
     index: Index = field(default_factory=Index)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)

@@ -45,6 +45,8 @@ class Timing:
     """How soon a live connection that ended is opened again."""
     transfer_again_s: float = 30.0
     """How often to check for transfers that were put off."""
+    put_back_s: float = 5.0
+    """A lost source is put back within this time, at random: other devices may do it too."""
     refused_transfer: Backoff = _REFUSED
     """The pauses before a refused transfer is retried."""
     large_edits: Backoff = _LARGE

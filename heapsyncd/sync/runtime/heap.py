@@ -15,6 +15,7 @@ from heapsyncd.config import Live
 from heapsyncd.errors import FolderTrouble, TryLater
 from heapsyncd.folder.watch import watch
 from heapsyncd.sync.deletions.holds import carry_out, release_obsolete
+from heapsyncd.sync.edits.note_saved import reread_once
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.placeholders import update_placeholders
 from heapsyncd.sync.publish import publish
@@ -225,6 +226,7 @@ class HeapMirror:
         if first:
             self.first_scan_done = True
             await state.db.write(lambda tx: heaps.set_mirrored(tx, state.id))
+            await reread_once(state)
             state.wake.push.set()
             state.wake.transfer.set()
             await state.count()

@@ -57,7 +57,10 @@ async def open_heap(
     try:
         await disk.clear_temps()
         heap_report = HeapReport(heap.id, heap.title, str(disk.root))
-        state = HeapContext(heap.id, db, disk, backend, heap_report, report, at_work, timing)
+        carries = account.source == "document"
+        state = HeapContext(
+            heap.id, db, disk, backend, heap_report, report, at_work, timing, carries
+        )
         if account.files == "on-demand":
             state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
         await state.load_index()
