@@ -138,6 +138,9 @@ HOSTILE = [
         "---\na: b\n---".replace("\n", " "),
     ),
     *(
+        "<kbd>x</kbd>",
+        "</div>",
+        "<!-- c -->",
         "[!note] ",
         "[!tip]- ",
         "key:: ",

@@ -12,6 +12,7 @@ from heapsyncd.markdown.style import Style
 from heapsyncd.markdown.write.inline import GUARD, InlineWriter, lay_out
 from heapsyncd.markdown.write.list_tightness import is_one_source_list, is_tight
 from heapsyncd.markdown.write.safe_text import WholeBody, is_safe_code, is_safe_item, safe_inline
+from heapsyncd.markdown.write.verbatim_text import html_text
 from heapsyncd.tree import LISTS, Atom, Block, Inline, Text
 
 _OPENER = re.compile(r"\s*(?:[#>+=|~`\[<:_*-]|\d)")
@@ -273,6 +274,9 @@ class Writer:
 
     def _write(self, block: Block, escape_level: int, style: Style) -> str:
         in_table, flat = block.kind == "cell", block.kind != "paragraph"
+        html = None if flat or escape_level else html_text(block.inline)
+        if html is not None:
+            return html
         writer = InlineWriter(self._links, style, escape_level, flat=flat, in_table=in_table)
         text = writer.write(block.inline)
         if block.kind == "heading":

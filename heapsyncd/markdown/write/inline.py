@@ -5,19 +5,19 @@ from collections.abc import Sequence
 
 from heapsyncd.ids import is_ulid
 from heapsyncd.markdown import escaping as esc
-from heapsyncd.markdown.formulas import Formula, with_formulas
 from heapsyncd.markdown.line_ends import meaningful
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.style import LINE_BREAK, SOFT_SPACE, Style
 from heapsyncd.markdown.write.delimiters import Delimiter, join
+from heapsyncd.markdown.write.verbatim_text import Verbatim, with_formulas, with_tags
 from heapsyncd.tree import Atom, Inline, Mark, Text
 
 GUARD = "<u></u>"
 """Put at the start of a line before what would open an HTML block. Reads as nothing."""
 _AUTOLINK = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>\x00-\x20]*")
 _NOT_IN_NAME = re.compile(r"[\[\]|\\\n\r\t\0]")
-_NO_FORMULAS = 2
-"""From this escape level on, formulas are text, escaped like other text."""
+_NOTHING_VERBATIM = 2
+"""From this escape level on, formulas and tags are escaped like other text."""
 _NEVER_FIRST = re.compile(r"[-+*=>#|~`<:\d\\]")
 
 
@@ -76,8 +76,10 @@ class InlineWriter:
         self._before, self._after = before, after
         dollars = sum(i.text.count("$") for i in items if isinstance(i, Text))
         self._has_dollars = dollars > 1 or bool(before or after)
-        if dollars > 1 and self._rung < _NO_FORMULAS:
-            items = with_formulas(items, is_flat=self._flat)
+        if self._rung < _NOTHING_VERBATIM:
+            if dollars > 1:
+                items = with_formulas(items, is_flat=self._flat)
+            items = with_tags(items)
         self._group(list(items), frozenset(base))
         return join(self._out, before, after, always=self._rung == esc.ESCAPE_LEVELS - 1)
 
@@ -149,7 +151,7 @@ class InlineWriter:
             code = esc.code_span(item.text)
             self._out.append(esc.escape_pipes(code) if self._in_table else code)
             return
-        if isinstance(item, Formula):
+        if isinstance(item, Verbatim):
             self._out.append(esc.escape_pipes(item.text) if self._in_table else item.text)
             return
         text = esc.escape(item.text, self._rung)
