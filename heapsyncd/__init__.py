@@ -30,8 +30,8 @@ Three stages are divided into parts. Each part imports itself and earlier parts,
   (answers without a daemon).
 * ``document/``: ``xml``, ``encoding``, ``updates``, ``view``, ``inline``, ``plan``, ``construct``,
   ``fields``, ``source``, ``replica``; then ``edit plain_text rebuild``.
-* ``markdown/``: ``events escaping style links frontmatter encoding``, ``source attached_files
-  front_lines``, ``style_detection``, ``read``, ``write``, ``patch``.
+* ``markdown/``: ``events escaping style line_ends formulas links frontmatter encoding``, ``source
+  attached_files front_lines``, ``style_detection``, ``read``, ``write``, ``patch``.
 
 The rules (``tests/test_shape.py`` enforces them)
 =================================================

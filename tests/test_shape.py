@@ -111,7 +111,16 @@ LEVELS = {
         {"edit", "plain_text", "rebuild"},
     ),
     "markdown": (
-        {"events", "escaping", "style", "links", "frontmatter", "encoding"},
+        {
+            "events",
+            "escaping",
+            "style",
+            "line_ends",
+            "formulas",
+            "links",
+            "frontmatter",
+            "encoding",
+        },
         {"source", "attached_files", "front_lines"},
         {"style_detection"},
         {"read"},
