@@ -26,6 +26,7 @@ Section = tuple[str, ...]
 Kind = Literal["heaper"]
 Live = Literal["all", "recent", "off"]
 Files = Literal["all", "on-demand"]
+Source = Literal["document", "local"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "console", "json"]
 
@@ -57,6 +58,8 @@ class Account:
     """Whether every file is downloaded, or large ones only on demand."""
     files_limit_mb: float = 10.0
     """With ``on-demand``, larger files (in 10^6 bytes) are downloaded only when asked for."""
+    source: Source = "document"
+    """Whether a file's exact text goes with its document, or stays on this device."""
     seed: Seed | None = field(default=None, repr=False)
     """The key; None until ``cli/settings.py`` has read it."""
 
@@ -132,6 +135,7 @@ ACCOUNT: Final[Mapping[str, Setting]] = {
     "files_limit_mb": Setting(
         Annotated[float, msgspec.Meta(ge=0, le=1e9)], "a number of megabytes, 0 or more"
     ),
+    "source": Setting(Source, '"document" or "local"'),
 }
 LOG: Final[Mapping[str, Setting]] = {
     "level": Setting(Level, '"debug", "info", "warning" or "error"'),
@@ -179,6 +183,7 @@ def render_account(account: Account) -> str:
         "poll_interval": account.poll_interval_s,
         "files": account.files,
         "files_limit_mb": account.files_limit_mb,
+        "source": account.source,
     }
     # JSON's strings, lists and numbers are valid TOML, except that TOML requires DEL escaped.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
@@ -219,7 +224,9 @@ class _Reader:
         if not isinstance(table, dict):
             raise self._error(("accounts",), name, f"write it as a section, [accounts.{name}]")
         self._check(table, ACCOUNT, where)
-        optional: dict[str, Any] = {key: table[key] for key in ("live", "files") if key in table}
+        optional: dict[str, Any] = {
+            key: table[key] for key in ("live", "files", "source") if key in table
+        }
         if "heaps" in table:
             optional["heaps"] = tuple(table["heaps"])
         if "poll_interval" in table:

@@ -46,6 +46,19 @@ def set_mirrored(tx: Tx, heap_id: HeapId) -> None:
     tx.execute("UPDATE heap SET mirrored = 1 WHERE id = ?", (heap_id,))
 
 
+def must_reread(tx: Tx, heap_id: HeapId) -> bool:
+    """Return whether the files have to be read once more, because the cache is from an older
+    version.
+    """
+    row = tx.execute("SELECT reread FROM heap WHERE id = ?", (heap_id,)).fetchone()
+    return row is not None and bool(row[0])
+
+
+def set_reread(tx: Tx, heap_id: HeapId) -> None:
+    """Record that they were."""
+    tx.execute("UPDATE heap SET reread = 0 WHERE id = ?", (heap_id,))
+
+
 def get_meta(tx: Tx, key: str) -> str | None:
     """Return a fact about the account's cache (``server``, ``public_key``); None if never set."""
     row = tx.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

@@ -201,4 +201,13 @@ SCHEMA: Final = (
       PRIMARY KEY (heap_id, path)
     ) WITHOUT ROWID;
     """,
+    """
+    -- The files are to be read once more: an older version sent less of what is in them.
+    ALTER TABLE heap ADD COLUMN reread INTEGER NOT NULL DEFAULT 0;
+    UPDATE heap SET reread = mirrored;
+    """,
+    """
+    -- The digests of these files: one that is renamed before it is stored is known by its text.
+    ALTER TABLE reserved ADD COLUMN digest BLOB;
+    """,
 )

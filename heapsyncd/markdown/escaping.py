@@ -20,6 +20,7 @@ _ENTITY = re.compile(r"&(?=#?\w+;)")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _MINIMAL = re.compile(r"[\\`*\[\]<~]|!$|\b_|_\b|(?<=\W)_|_(?=\W)|^_|_$|&(?=#?\w+;)")
 _ALL = re.compile(rf"[{PUNCTUATION}]")
+_CLOSING_DOLLAR = re.compile(r"(?<!\s)\$(?!\d)")
 _LINE_START = re.compile(r"(#{1,6}(?=\s|$)|[-+](?=\s|$)|[>=]|-+$|[:|])|(\d{1,9})([.)])")
 _EDGE = re.compile(r"\A\s++|(?<!\s)\s++\Z")
 _UNSAFE = re.compile(r"[\n\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029\ufeff]")
@@ -42,6 +43,11 @@ def escape(text: str, escape_level: int) -> str:
     else:
         text = _ALL.sub(_backslash, text)
     return to_entities(text, _UNSAFE) if escape_level > 2 else text
+
+
+def escape_dollars(text: str) -> str:
+    """Escape the dollars that could end a formula. Without an end, none begins."""
+    return _CLOSING_DOLLAR.sub(r"\\$", text)
 
 
 def escape_edges(text: str, *, left: bool, right: bool) -> str:

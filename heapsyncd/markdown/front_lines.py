@@ -18,6 +18,7 @@ import yaml
 
 from heapsyncd.diff import lines_of
 from heapsyncd.markdown import frontmatter
+from heapsyncd.markdown.frontmatter import ID_KEYS
 from heapsyncd.model import FENCES, Lines, Source
 
 OUR_ID: Final = "#id"
@@ -29,7 +30,6 @@ _START: Final = "#start"
 """Lines before the first key, unless they are comments."""
 _END: Final = "#end"
 """Comments and blank lines below the last key."""
-ID_KEYS: Final = ("id", "heaper_id")
 TITLE_KEYS: Final = ("title", "heaper_title")
 _OURS: Final = {OUR_ID: ID_KEYS, OUR_TITLE: TITLE_KEYS}
 """The names that our keys may have; the first one that the user does not use is taken."""
@@ -46,10 +46,11 @@ _FAST: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 class OurKeys:
     """The values of our keys in a note's front matter.
 
-    ``title``: None where the file's name already is the title.
+    ``id``: None for a file that is to have none. ``title``: None where the file's name already is
+    the title.
     """
 
-    id: str
+    id: str | None
     title: str | None
     tags: tuple[str, ...]
 
@@ -340,12 +341,12 @@ def _tags_text(text: str | None, tags: Sequence[str], newline: str) -> str:
     """Return the lines of the tags: unchanged if they name these, else edited in their style."""
     if text is None:
         empty = frontmatter.split("")[0]
-        block = frontmatter.update(empty, id=None, title=None, tags=tags, newline=newline)
+        block = frontmatter.with_tags(empty, tags, newline)
     else:
         front, _ = frontmatter.split(f"---{newline}{text}---{newline}")
         if front.tags is None or set(front.tags) == set(tags):
             return text
-        block = frontmatter.update(front, id=None, title=None, tags=tags)
+        block = frontmatter.with_tags(front, tags)
     return "".join(lines_of(block)[1:-1])
 
 

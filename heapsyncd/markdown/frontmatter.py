@@ -1,9 +1,8 @@
 """Read front matter as YAML and edit it by line.
 
 Front matter is a block at the very start of a text, enclosed by ``---`` lines and holding a YAML
-mapping. heapsyncd owns three keys: ``id``, ``title`` and ``tags``. Edits touch only the lines of
-these keys. Every other key, comment, order and quoting belongs to the user and stays byte for
-byte.
+mapping. What of it is ours and what is the user's is decided in ``front_lines``. Edits touch only
+the lines of the keys they are about; every other line stays byte for byte.
 """
 
 import json
@@ -14,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from heapsyncd.ids import is_ulid
+
 _OPENING = re.compile(r"---[ \t]*(\r\n|\n|\r)")
 _CLOSING = re.compile(r"(?<=[\r\n])---[ \t]*(?:\r\n|\n|\r|\Z)")
 """Searched separately from the opening: a single pattern for both backtracks badly on CRLF."""
@@ -22,6 +23,9 @@ _PLAIN = re.compile(r"\w(?:[\w ./()+&'-]*[\w.)+'])?")
 _TYPED = re.compile(
     r"(?i:true|false|yes|no|on|off|null|y|n|~)|[-+.\d][\d_,.:eExXoOa-fA-F+-]*|\d{4}-\d\d?-\d\d?.*"
 )
+ID_KEYS = ("id", "heaper_id")
+"""The keys that may hold a block's id: the first one that the user does not use for himself."""
+_ID_LINE = re.compile(r"^(?:heaper_)?id:[ \t]*([0-9A-Z]{26})[ \t]*$", re.MULTILINE)
 MAX_CHARS = 65_536
 """Longer front matter is kept but not parsed:
 
@@ -33,19 +37,19 @@ YAML is slow, and nobody writes this much by hand.
 class Front:
     """The front matter of a text.
 
-    ``id``, ``title``: None if the key is absent or empty. ``tags``: None if the key is absent.
+    ``id``: the block id in it, whose block need not be known; None if there is none. A user's own
+    ``id`` is no ULID. ``tags``: None if the key is absent.
     ``raw``: the exact block with both fences and the final newline, '' if there is none.
     ``problem``: for people, why the block cannot be used; such a block is never edited.
     """
 
     id: str | None
-    title: str | None
     tags: tuple[str, ...] | None
     raw: str
     problem: str | None
 
 
-NONE = Front(None, None, None, "", None)
+NONE = Front(None, None, "", None)
 
 
 def split(text: str) -> tuple[Front, str]:
@@ -72,16 +76,16 @@ def _read(raw: str, inner: str) -> Front | None:
         return Front(
             None,
             None,
-            None,
             raw,
             f"front matter is too long to be read (limit: {MAX_CHARS} characters)",
         )
     try:
         values = yaml.load(inner, Loader=_FastLoader)  # noqa: S506 - strings, lists and dicts only
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
-        if _KEY_LINE.match(inner):
-            return Front(None, None, None, raw, _explain(error))
-        return None
+        if not _KEY_LINE.match(inner):
+            return None
+        ids = [line for line in _ID_LINE.findall(inner) if is_ulid(line)]
+        return Front(ids[-1] if ids else None, None, raw, _explain(error))
     if values is None or (values == "" and not inner.strip()):
         values = {}
     if not isinstance(values, dict):
@@ -92,7 +96,9 @@ def _read(raw: str, inner: str) -> Front | None:
         problem = (
             None if tags is not None else "`tags` in the front matter must be a list of words"
         )
-    return Front(_scalar(values.get("id")), _scalar(values.get("title")), tags, raw, problem)
+    ids = [v for v in (_scalar(values.get(key)) for key in ID_KEYS) if v and is_ulid(v)]
+    # The user may have an ``id`` that happens to be a ULID: then ours is the second.
+    return Front(ids[-1] if ids else None, tags, raw, problem)
 
 
 _FastLoader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -118,58 +124,37 @@ def _tags(value: object) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(w for w in words if w))
 
 
-def update(
-    front: Front,
-    *,
-    id: str | None,  # noqa: A002 - the key's name
-    title: str | None,
-    tags: Sequence[str] | None,
-    newline: str = "\n",
-) -> str:
-    """Return the front matter with new values, touching only the lines of the owned keys.
+def with_tags(front: Front, tags: Sequence[str], newline: str = "\n") -> str:
+    """Return the front matter with other tags, touching only the lines of ``tags``.
 
     Args:
         front: the result of ``split``.
-        id: the block's id; None removes the key.
-        title: the true title if the file's name cannot express it; None removes the key.
-        tags: the tags in any order; tags already in the file keep their order. None removes the
-            key. An empty list empties an existing key.
+        tags: in any order; tags already in the file keep their order. None of them empties an
+            existing key, and adds no new one.
         newline: line end for a block that is created.
 
     Returns:
         The new raw block, '' if it would be empty. ``front.raw`` unchanged if the block has a
         problem or its notation cannot be edited safely.
     """
-    wanted = None if tags is None else tuple(dict.fromkeys(tags))
+    wanted = tuple(dict.fromkeys(tags))
     if front.problem:
         return front.raw
     if not front.raw:
-        lines = [key_line("id", id), key_line("title", title), _tags_line(wanted or None)]
-        text = "".join(line + newline for line in lines if line)
-        return f"---{newline}{text}---{newline}" if text else ""
+        return f"---{newline}{_tags_line(wanted)}{newline}---{newline}" if wanted else ""
+    if set(front.tags or ()) == set(wanted):
+        return front.raw
     editor = _Editor(front.raw)
     try:
-        if front.tags is None or wanted is None or set(front.tags) != set(wanted):
-            editor.set_tags(front.tags, wanted)
-        if front.title != title:
-            editor.set_scalar("title", title)
-        if front.id != id:
-            editor.set_scalar("id", id)
+        editor.set_tags(front.tags, wanted)
     except (yaml.YAMLError, RecursionError):
-        return (
-            front.raw
-        )  # libyaml accepts texts that the pure Python reader, needed for exact marks, rejects
+        # libyaml accepts texts that the pure Python reader, needed for exact marks, rejects.
+        return front.raw
     raw = editor.text()
-    return raw if _reads_as(raw, id, title, wanted) else front.raw
-
-
-def _reads_as(raw: str, id_: str | None, title: str | None, tags: tuple[str, ...] | None) -> bool:
-    """Return whether the edited block reads as intended. Guards against any editing mistake."""
-    front, rest = split(raw)
-    if not raw:
-        return id_ is None and title is None and not tags
-    same_tags = set(front.tags or ()) == set(tags or ())
-    return not rest and (front.id, front.title, same_tags) == (id_, title, True)
+    found, rest = split(raw)
+    # Guards against any editing mistake.
+    reads_well = not rest and set(found.tags or ()) == set(wanted) and found.id == front.id
+    return raw if reads_well else front.raw
 
 
 def key_line(key: str, value: str | None) -> str:
@@ -177,8 +162,8 @@ def key_line(key: str, value: str | None) -> str:
     return "" if value is None else f"{key}: {_quoted(value)}"
 
 
-def _tags_line(tags: tuple[str, ...] | None) -> str:
-    return "" if tags is None else f"tags: [{', '.join(map(_quoted, tags))}]"
+def _tags_line(tags: tuple[str, ...]) -> str:
+    return f"tags: [{', '.join(map(_quoted, tags))}]"
 
 
 def _quoted(value: str) -> str:
@@ -205,29 +190,12 @@ class _Editor:
         """Return the whole block, '' if nothing is left inside it."""
         return self._head + self._inner + self._tail if self._inner.strip() else ""
 
-    def set_scalar(self, key: str, value: str | None) -> None:
-        node = self._find(key)
-        if value is None:
-            self._drop(node)
-        elif node is None:
-            self._insert(key_line(key, value), first=key == "id")
-        elif isinstance(node[1], yaml.ScalarNode) and node[1].style not in {"|", ">"}:
-            start, end = node[1].start_mark.index, node[1].end_mark.index
-            blank = " " if self._inner[start - 1 : start] == ":" else ""
-            self._inner = self._inner[:start] + blank + _quoted(value) + self._inner[end:]
-        else:
-            self._replace(node, key_line(key, value))
-
-    def set_tags(self, old: tuple[str, ...] | None, new: tuple[str, ...] | None) -> None:
+    def set_tags(self, old: tuple[str, ...] | None, new: tuple[str, ...]) -> None:
         node = self._find("tags")
-        if new is None:
-            self._drop(node)
-            return
         kept = [t for t in old or () if t in new]
         added = [t for t in new if t not in kept]
         if node is None:
-            if new:
-                self._insert(_tags_line(new), first=False)
+            self._inner += _tags_line(new) + self._newline
         elif kept and isinstance(node[1], yaml.SequenceNode) and not node[1].flow_style:
             self._edit_rows(node[1], set(kept), added)
         else:
@@ -274,17 +242,6 @@ class _Editor:
         cut = self._inner.find("\n", stop)
         return start, len(self._inner) if cut < 0 else cut + 1
 
-    def _drop(self, pair: tuple[yaml.Node, yaml.Node] | None) -> None:
-        if pair is not None:
-            start, end = self._span(pair)
-            self._inner = self._inner[:start] + self._inner[end:]
-
     def _replace(self, pair: tuple[yaml.Node, yaml.Node], line: str) -> None:
         start, end = self._span(pair)
         self._inner = self._inner[:start] + line + self._newline + self._inner[end:]
-
-    def _insert(self, line: str, *, first: bool) -> None:
-        if first:
-            self._inner = line + self._newline + self._inner
-        else:
-            self._inner += line + self._newline

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from heapsyncd.markdown.links import Links
+from heapsyncd.model import LineBreaks
 from heapsyncd.tree import Mark, Span
 
 
@@ -25,22 +26,27 @@ class Trace:
     ``piece_ends``: for text whose source differs from what it reads as (an escape, an entity, a
     line break), the end of each piece by its start. ``mark_ranges``: the ranges of all marks.
     ``indented_code``: starts of indented code blocks. ``in_footnote``: starts of the blocks of a
-    footnote after its first paragraph.
+    footnote after its first paragraph. ``formulas``: the ranges of formulas.
     """
 
     piece_ends: dict[int, int] = field(default_factory=dict)
     mark_ranges: list[MarkRange] = field(default_factory=list)
     indented_code: set[int] = field(default_factory=set)
     in_footnote: set[int] = field(default_factory=set)
+    formulas: list[Span] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Source:
-    """A text as bytes, how its names resolve, and an optional ``trace`` to record positions in."""
+    """A text as bytes, how its names resolve, and an optional ``trace`` to record positions in.
+
+    ``line_breaks``: what a line end inside a paragraph means.
+    """
 
     data: bytes
     links: Links
     trace: Trace | None = None
+    line_breaks: LineBreaks = "space"
 
     def record_mark(self, start: int, end: int, before: int, after: int, mark: Mark) -> None:
         """Record a mark's range in the trace.

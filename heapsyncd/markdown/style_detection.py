@@ -114,9 +114,10 @@ def _block_hints(block: Block, data: bytes, text: bytes) -> list[tuple[str, str]
     if block.kind == "rule" and not text.startswith(b"-"):
         return [("rule", text.decode().strip())]
     breaks = (i.span for i in block.inline if isinstance(i, Atom) and i.kind == "break" and i.span)
-    first = next(breaks, None)
-    spaces = first is not None and data.startswith(b"  ", first.start)
-    return [("hard_break", "  ")] if spaces else []
+    notations = (data[span.start : span.start + 2] for span in breaks)
+    # A break may also be a bare line end or a tag.
+    said = next((n for n in notations if n == b"  " or n.startswith(b"\\")), b"")
+    return [("hard_break", "  ")] if said == b"  " else []
 
 
 def marker_gap(item: bytes) -> str:

@@ -7,24 +7,31 @@ changed since the plan was made is left alone and read first.
 """
 
 import asyncio
+import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from heapsyncd.cache import blocks, renditions
-from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
-from heapsyncd.model import Fields
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.model import Fields, Source, StoredSource
 from heapsyncd.sync.deletions.holds import allowed_removals, remove_deleted_files
-from heapsyncd.sync.heap.index import NoteLinks
+from heapsyncd.sync.edits.note_saved import notes_reread
+from heapsyncd.sync.edits.saved_file import StoredNote, note_files
+from heapsyncd.sync.heap.limits import RATE_PER_S
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
+from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.attachments import AttachmentOwner, place_attachments
 from heapsyncd.sync.layout.ignore_rules import without_hidden
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
@@ -35,12 +42,21 @@ from heapsyncd.sync.layout.placement import (
     put_in_place,
     remove_deleted,
 )
-from heapsyncd.sync.merge.note_text import Note, compose, front_values, mentions, shown_files
+from heapsyncd.sync.merge.note_source import (
+    lacks_source,
+    read_source,
+    searched,
+    shown_file,
+    source_to_show,
+)
+from heapsyncd.sync.merge.note_text import Note, mentions, our_keys, shown_files, shows
 from heapsyncd.tree import Block
 
 log = structlog.get_logger()
 
 BATCH = 200
+AUDITED = 50
+"""How many notes an audit compares: their documents are loaded for it."""
 
 
 async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = False) -> bool:
@@ -76,7 +92,11 @@ async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = Fal
             if not batch:
                 return bool(done)
             tried.update(batch)
-            states = [s for s in fresh if heap.index.path_of.get(s.id) not in rescan]
+            states = [
+                s
+                for s in fresh
+                if heap.index.path_of.get(s.id) not in rescan and not _waits(heap, s)
+            ]
             await _publish_batch(heap, states, rescan)
         done += len(states)
         if everything:
@@ -102,6 +122,44 @@ async def _publish_batch(
     await make_folders(heap, live, places)
     await _write_files(heap, [s for s in live if s.kind == "file"], places, rescan)
     await _write_notes(heap, [s for s in live if s.kind == "document"], places, rescan)
+
+
+async def audit_notes(heap: HeapContext) -> None:
+    """Compare some notes' files with their documents; publish those that show something else.
+
+    Each call takes the next ones, so that all are compared in time. Takes the heap's lock.
+    """
+    index = heap.index
+    notes = [b for b in sorted(index.path_of) if index.kind(b) == "document" and index.is_live(b)]
+    some = [b for b in notes if b > (heap.layout.audited or "")][:AUDITED]
+    heap.layout.audited = some[-1] if len(some) == AUDITED else None
+    async with heap.lock:
+        settled = [b for b in some if b not in index.stale and b not in index.troubled]
+        states = await heap.db.read(lambda tx: [blocks.get(tx, b) for b in settled])
+        loaded = await _load(heap, [s for s in states if s is not None], {})
+        found = await offload(lambda: [n for n in loaded if _is_wrong(heap, n)])
+        if not found:
+            return
+
+        def store(change: Change) -> None:
+            for note in found:
+                change.update(note.state.id, stale=1)
+
+        await heap.store(store)
+    log.warning("files did not show their documents", paths=[n.path for n in found][:3])
+    heap.wake.publish.set()
+
+
+def _is_wrong(heap: HeapContext, note: "_Loaded") -> bool:
+    """Return whether a note's file shows something else than its document; runs in a thread."""
+    draft = _compose(heap, note, ())
+    if not isinstance(draft, Draft) or note.base is None or not draft.is_new:
+        return False
+    source, file = note.source.source, Note.of(note.base.data)
+    if source is not None and Note.of(draft.data).body == source.body:
+        return True
+    # An older version may have patched it differently: that is no reason to rewrite it.
+    return not shows(file, note.view, NoteLinks(heap.index, note.state.id))
 
 
 def _is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
@@ -156,6 +214,9 @@ class _Loaded:
     view: Block
     files: frozenset[str]
     """The keys of the files that the view shows."""
+    source: StoredSource
+    agreed: Source | None
+    """The source of the file, if the document's is not shown; None: there is no file."""
     base: Rendition | None
 
 
@@ -183,7 +244,52 @@ async def _write_notes(
         # Store the texts as planned first: after a kill in between, an edit finds its base.
         await heap.db.write(lambda tx: plan_texts(tx, changed))
     rows = [row for changed_rows in attachments.values() for row in changed_rows]
+    for note in loaded:
+        heap.problems.clear(note.path, "source")
+        if note.source.problem is not None:
+            reason = f"the text stored with the note by another device: {note.source.problem}"
+            heap.problems.found("source", note.path, reason, "told")
+    # Those without a source stay to be published until it is put back, also after a kill.
+    left |= {d.block for d in drafts if d.lacks_source}
     await write_planned(heap, changed, rescan, unchanged, rows, left)
+    await _put_back(heap, drafts)
+
+
+async def _put_back(heap: HeapContext, published: Sequence[Draft]) -> None:
+    """Write the sources of files back into documents that lost theirs. Hold the heap's lock.
+
+    A server that makes a document anew may drop what it does not know, and documents from before
+    this feature have no source. Whoever still has the file as it was written puts its source back.
+    Other devices do the same, so each waits for a random time first.
+
+    Args:
+        heap: the heap.
+        published: the notes that were just published.
+    """
+    now, due = time.monotonic(), heap.layout.unsourced
+    for draft in published:
+        if not draft.lacks_source:
+            due.pop(draft.block, None)
+    lacking = [d for d in published if d.lacks_source]
+    # Notes that lost their sources together are put back at a limited rate.
+    new_s = now + random.uniform(0, heap.timing.put_back_s) + len(due) / RATE_PER_S  # noqa: S311
+    ready = []
+    for draft in lacking:
+        _, at_s = due.setdefault(draft.block, (draft.seq, new_s))
+        if at_s <= now:
+            ready.append(draft.path)
+            del due[draft.block]
+        else:
+            due[draft.block] = draft.seq, at_s
+    await notes_reread(heap, ready)
+    if len(ready) < len(lacking):
+        asyncio.get_running_loop().call_later(new_s - now, heap.wake.publish.set)
+
+
+def _waits(heap: HeapContext, state: BlockState) -> bool:
+    """Return whether nothing is left of a note but to put its source back later."""
+    seq, due_s = heap.layout.unsourced.get(state.id, (None, 0.0))
+    return seq == state.seq and time.monotonic() < due_s
 
 
 async def _load(
@@ -191,25 +297,32 @@ async def _load(
 ) -> list[_Loaded]:
     """Return the notes with their replicas' content; failures become problems."""
 
-    def read(tx: Tx) -> list[tuple[BlockState, list[bytes], Rendition | None]]:
-        return [
-            (s, [r.data for r in blocks.log(tx, s.id)], renditions.newest(tx, s.id))
-            for s in states
-        ]
+    def read(tx: Tx) -> list[tuple[BlockState, list[LogRow], Rendition | None]]:
+        return [(s, blocks.log(tx, s.id), renditions.newest(tx, s.id)) for s in states]
 
     def one(
-        state: BlockState, updates: Sequence[bytes], base: Rendition | None
+        state: BlockState, rows: Sequence[LogRow], base: Rendition | None
     ) -> tuple[Replica, _Loaded] | tuple[BlockId, str]:
         path = heap.index.path_of.get(state.id) or places.get(state.id)
         if path is None:
             return state.id, "no path in the folder was found for this note"
         try:
             with heap.at_work.on(state.id):
-                replica = held.get(state.id) or Replica.load(updates, heap.client_id)
+                replica = held.get(state.id) or Replica.load(
+                    [r.data for r in rows], heap.client_id
+                )
                 fields, view = replica.fields(), replica.view()
+                source = read_source(replica, replica.view, NO_LINKS)
+                agreed = None
+                if base is not None and (source.source is None or not heap.carries_source):
+                    known = StoredNote(state, rows, [base])
+                    file = known.base(base)
+                    _, agreed = note_files(heap.index, known, file, file.note, fields, None)
         except BlockError as error:
             return state.id, str(error)
-        return replica, _Loaded(state, path, fields, view, shown_files(view), base)
+        kept = None if agreed is None else agreed.source
+        loaded = _Loaded(state, path, fields, view, shown_files(view), source, kept, base)
+        return replica, loaded
 
     found = await heap.db.read(read)
     kept = ((s.id, heap.replicas.get(s.id, s.seq)) for s, _, _ in found)
@@ -230,15 +343,21 @@ def _compose(
 ) -> Draft | tuple[BlockId, str]:
     """Return the note's next text, or the block and its problem; runs in a thread."""
     state = note.state
-    values = front_values(heap.index, state, note.path, note.fields)
+    ours = our_keys(heap.index, state, note.path, note.fields)
     new_files = {e.key: e.path for e in attachments if e.key is not None}
-    links = NoteLinks(heap.index, state.id, new_files=new_files)
+    linked = mentions(note.view)
+    links = NoteLinks(heap.index, state.id, new_files=new_files).restricted(linked, note.files)
+    source, carries = note.source.source, heap.carries_source
+    if note.agreed is not None:
+        source = source_to_show(note.source, note.agreed, carries=carries)
     try:
-        base = Note.of(note.base.data) if note.base else None
-        data = compose(base, note.view, values, links)
+        data = shown_file(source, note.view, ours, links)
+        lacks = bool(note.agreed and carries) and lacks_source(
+            note.source, data, note.view, ours, links
+        )
     except BlockError as error:
         return state.id, str(error)
     return Draft(
-        state.id, state.seq, note.path, data, note.fields.title, note.view.all_words(),
-        mentions(note.view), note.base,
+        state.id, state.seq, note.path, data, note.fields.title, searched(note.view, source),
+        linked, note.base, lacks,
     )  # fmt: skip

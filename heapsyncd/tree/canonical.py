@@ -36,23 +36,22 @@ def inline(items: Iterable[Inline]) -> tuple[Inline, ...]:
 def _is_canonical(items: tuple[Inline, ...]) -> bool:
     """Tell whether content is obviously canonical; False is inconclusive."""
     marks: Marks | None = None
+    is_edge, ends_blank = True, False
     for item in items:
         if not isinstance(item, Text):
-            if item.kind == "break":
+            is_edge = item.kind == "break"
+            if is_edge and ends_blank:
                 return False
-            marks = None
+            marks, ends_blank = None, False
             continue
         text = item.text
         if item.marks == marks or not text:
             return False
-        if item.marks and (text[0] in _BLANK or text[-1] in _BLANK):
+        marks, ends_blank = item.marks, text[-1] in _BLANK
+        if (marks and ends_blank) or ((marks or is_edge) and text[0] in _BLANK):
             return False
-        marks = item.marks
-    if not items:
-        return True
-    first, last = items[0], items[-1]
-    starts_blank = isinstance(first, Text) and first.text[0] in _BLANK
-    return not starts_blank and not (isinstance(last, Text) and last.text[-1] in _BLANK)
+        is_edge = False
+    return not ends_blank
 
 
 def _is_code(marks: Marks) -> bool:

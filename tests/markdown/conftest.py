@@ -59,7 +59,7 @@ def golden() -> Callable[[str], list[list[str]]]:
     def read(name: str) -> list[list[str]]:
         parts = (DATA / name).read_text().split("\n.\n")
         assert parts[-1].strip() == ""
-        size = 4 if name == "patching.txt" else 3
+        size = 4 if name.startswith("patching") else 3
         cases = [parts[i : i + size] for i in range(0, len(parts) - 1, size)]
         return [[case[0].strip(), *(p + "\n" if p else "" for p in case[1:])] for case in cases]
 
@@ -136,6 +136,23 @@ HOSTILE = [
         "|a|",
         "![[plan.pdf]]",
         "---\na: b\n---".replace("\n", " "),
+    ),
+    *(
+        "<kbd>x</kbd>",
+        "</div>",
+        "<!-- c -->",
+        "[!note] ",
+        "[!tip]- ",
+        "key:: ",
+        "k::",
+        "%%",
+        "%% x",
+        "$",
+        "$$",
+        "$a*b$",
+        "$x_1$",
+        "\\$",
+        "5$",
     ),
 ]
 words = st.one_of(st.sampled_from(["word", "foo bar", "a", "b c"]), st.sampled_from(HOSTILE))

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.markdown.frontmatter import NONE, Front, split, update
+from heapsyncd.markdown.frontmatter import NONE, Front, key_line, split, with_tags
 from tests.doubling import doubling
 
 ID = "01J8XYZ0ABCDEFGHJKMNPQRSTV"
@@ -16,10 +16,29 @@ ID = "01J8XYZ0ABCDEFGHJKMNPQRSTV"
 
 def test_the_block_and_the_body_are_the_text() -> None:
     """The raw block with its fences, and the body behind it, exactly."""
-    front, body = split("---\nid: X\ntags: [Research, Client A]\n---\n\nText\n")
-    assert front == Front("X", None, ("Research", "Client A"), front.raw, None)
-    assert front.raw + body == "---\nid: X\ntags: [Research, Client A]\n---\n\nText\n"
+    front, body = split(f"---\nid: {ID}\ntags: [Research, Client A]\n---\n\nText\n")
+    assert front == Front(ID, ("Research", "Client A"), front.raw, None)
+    assert front.raw + body == f"---\nid: {ID}\ntags: [Research, Client A]\n---\n\nText\n"
     assert body == "\nText\n"
+
+
+@pytest.mark.parametrize(
+    ("inner", "found"),
+    [
+        (f"id: {ID}", ID),
+        (f"id: '{ID}'  # ours", ID),
+        (f"id: my-own\nheaper_id: {ID}", ID),
+        (f"id: 01J8XYZ0ABCDEFGHJKMNPQRSTW\nheaper_id: {ID}", ID),
+        (f"id: {ID}\na: [", ID),
+        ("id: my-own", None),
+        ("id: 202411301200", None),
+        ("id:\n  - a", None),
+        ("a: b", None),
+    ],
+)
+def test_the_id_in_it(inner: str, found: str | None) -> None:
+    """A block's id is a ULID; a user's own ``id`` is his. Broken YAML still says whose it is."""
+    assert split(f"---\n{inner}\n---\n")[0].id == found
 
 
 @pytest.mark.parametrize(
@@ -69,7 +88,7 @@ def test_a_block_that_cannot_be_read_is_kept(inner: str) -> None:
     front, body = split(f"---\n{inner}\n---\nbody")
     assert front.problem
     assert body == "body"
-    assert update(front, id=ID, title="t", tags=["x"]) == front.raw
+    assert with_tags(front, ["x"]) == front.raw
 
 
 @pytest.mark.parametrize(
@@ -82,82 +101,55 @@ def test_deep_nesting_does_no_harm(inner: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "target", "after"),
+    ("before", "tags", "after"),
     [
-        ("", {"id": ID}, f"---\nid: {ID}\n---\n"),
-        ("", {"id": ID, "tags": ["a b", "c: d"]}, f'---\nid: {ID}\ntags: [a b, "c: d"]\n---\n'),
-        ("", {}, ""),
-        ("", {"tags": []}, ""),
-        ("---\na: 1 # x\n---\n", {"id": ID}, f"---\nid: {ID}\na: 1 # x\n---\n"),
-        ("---\nid: X  # mine\nb: 2\n---\n", {"id": ID}, f"---\nid: {ID}  # mine\nb: 2\n---\n"),
-        ("---\nid: X\n# c\n\n---\n", {"id": "X"}, "---\nid: X\n# c\n\n---\n"),
-        ("---\nid:   'X'\n---\n", {"id": "X"}, "---\nid:   'X'\n---\n"),
+        ("", ["a b", "c: d"], '---\ntags: [a b, "c: d"]\n---\n'),
+        ("", [], ""),
+        ("", ["2024", "1e3"], '---\ntags: ["2024", "1e3"]\n---\n'),
+        ("---\na: 1 # x\n---\n", ["t"], "---\na: 1 # x\ntags: [t]\n---\n"),
+        ("---\ntags: [b, a]\n---\n", ["a", "b"], "---\ntags: [b, a]\n---\n"),
+        ("---\nz: 1\ntags: [a, b] # t\n---\n", ["a"], "---\nz: 1\ntags: [a]\n---\n"),
         (
-            "",
-            {"title": "yes", "tags": ["2024", "1e3"]},
-            '---\ntitle: "yes"\ntags: ["2024", "1e3"]\n---\n',
+            "---\ntags:\n  - a # one\n  - 'b'\n  - c\nz: 1\n---\n",
+            ["a", "c", "new"],
+            "---\ntags:\n  - a # one\n  - c\n  - new\nz: 1\n---\n",
         ),
-        ("---\nid:\na: b\n---\n", {"id": "X"}, "---\nid: X\na: b\n---\n"),
-        ("---\nid: X\n---\n", {"id": "X", "title": "a/b?"}, '---\nid: X\ntitle: "a/b?"\n---\n'),
-        ("---\nid: X\ntitle: t\nz: 1\n---\n", {"id": "X"}, "---\nid: X\nz: 1\n---\n"),
-        (
-            "---\ntitle: >\n  a\n  b\nid: X\n---\n",
-            {"id": "X", "title": "c"},
-            "---\ntitle: c\nid: X\n---\n",
-        ),
-        (
-            "---\nid: X\ntags: [b, a]\n---\n",
-            {"id": "X", "tags": ["a", "b"]},
-            "---\nid: X\ntags: [b, a]\n---\n",
-        ),
-        (
-            "---\nid: X\ntags: [a, b] # t\n---\n",
-            {"id": "X", "tags": ["a"]},
-            "---\nid: X\ntags: [a]\n---\n",
-        ),
-        (
-            "---\ntags:\n  - a # one\n  - 'b'\n  - c\nid: X\n---\n",
-            {"id": "X", "tags": ["a", "c", "new"]},
-            "---\ntags:\n  - a # one\n  - c\n  - new\nid: X\n---\n",
-        ),
-        ("---\nid: X\ntags: [a]\n---\n", {"id": "X", "tags": []}, "---\nid: X\ntags: []\n---\n"),
-        ("---\nid: X\ntags:\n- a\n---\n", {"id": "X"}, "---\nid: X\n---\n"),
-        ("---\r\nid: X\r\n---\r\n", {"id": "Q"}, "---\r\nid: Q\r\n---\r\n"),
-        ("---\r\nb: 1\r\n---\r\n", {"id": "Q"}, "---\r\nid: Q\r\nb: 1\r\n---\r\n"),
-        ("---\nid: X\n---", {"id": "Q"}, "---\nid: Q\n---"),
-        ("---\ntitle: t\n---\n", {}, ""),
+        ("---\ntags: [a]\n---\n", [], "---\ntags: []\n---\n"),
+        ("---\ntags:\n---\n", [], "---\ntags:\n---\n"),
+        ("---\r\nb: 1\r\n---\r\n", ["t"], "---\r\nb: 1\r\ntags: [t]\r\n---\r\n"),
     ],
 )
-def test_update_touches_only_its_own_lines(
-    before: str, target: dict[str, object], after: str
-) -> None:
-    """Keys are added, changed and removed; comments, order, quoting and other keys stay."""
-    front, _ = split(before)
-    values = {"id": None, "title": None, "tags": None, **target}
-    assert update(front, **values) == after  # type: ignore[arg-type]
+def test_other_tags_touch_only_their_lines(before: str, tags: list[str], after: str) -> None:
+    """They are added, changed and emptied; comments, order, quoting and other keys stay."""
+    assert with_tags(split(before)[0], tags) == after
 
 
 def test_a_notation_without_room_for_lines_is_left_alone() -> None:
     """A flow mapping can't be edited by line and stays as it is."""
     front, _ = split("---\n{a: 1}\n---\n")
-    assert update(front, id="X", title=None, tags=None) == front.raw
+    assert with_tags(front, ["x"]) == front.raw
 
 
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 tags = words.map(lambda w: " ".join(w.split())).filter(bool)
-titles = words.map(str.strip).filter(bool)
 
 
-@given(titles, st.lists(tags, max_size=4, unique=True), st.sampled_from(["\n", "\r\n"]))
-def test_any_title_and_tags_read_back(title: str, names: list[str], newline: str) -> None:
-    """Whatever a title or tag holds is quoted so that it reads as itself."""
-    raw = update(NONE, id=ID, title=title, tags=names, newline=newline)
+@given(st.lists(tags, max_size=4, unique=True), st.sampled_from(["\n", "\r\n"]))
+def test_any_tags_read_back(names: list[str], newline: str) -> None:
+    """Whatever a tag holds is quoted so that it reads as itself."""
+    raw = with_tags(NONE, names, newline)
     front, rest = split(raw + "body")
-    assert (front.id, front.title, front.tags or (), rest) == (ID, title, tuple(names), "body")
-    typed = yaml.safe_load(raw.split("---")[1] if "---" not in title + "".join(names) else "{}")
+    assert (front.tags or (), rest) == (tuple(names), "body")
+    typed = yaml.safe_load(raw.split("---")[1] if names and "---" not in "".join(names) else "{}")
     assert all(isinstance(v, str) for v in typed.get("tags", []))
-    again = update(front, id=ID, title=title, tags=names)
-    assert again == raw
+    assert with_tags(front, names) == raw
+
+
+@given(words.map(str.strip).filter(bool))
+def test_any_value_reads_back(value: str) -> None:
+    """Whatever a value holds is quoted so that it reads as itself, and as a string."""
+    line = key_line("title", value)
+    assert yaml.safe_load(line) == {"title": value}
 
 
 simple = st.text("ab é:#'\"[]{},-!&*", min_size=1, max_size=6).map(str.strip).filter(bool)
@@ -173,7 +165,7 @@ def test_tags_change_to_any_others(old: list[str], new: list[str]) -> None:
     for lines in (flow, rows.rstrip("\n")):
         front, _ = split(f"---\nid: {ID}\n{lines}\nz: 1\n---\n")
         assert front.tags == tuple(old)
-        raw = update(front, id=ID, title=None, tags=new)
+        raw = with_tags(front, new)
         assert set(split(raw)[0].tags or ()) == set(new)
         assert raw.endswith("z: 1\n---\n")
 
@@ -210,5 +202,5 @@ def test_any_block_is_read_in_linear_time(first: str, pump: str, end: str, openi
 def test_any_block_can_be_edited_or_stays(inner: list[str]) -> None:
     """Where the exact reader takes less than the quick one, the block stays as it is."""
     front, _ = split(f"---\n{''.join(inner)}\n---\n")
-    raw = update(front, id=ID, title="x", tags=["q"])
-    assert raw == front.raw or split(raw)[0].id == ID
+    raw = with_tags(front, ["q"])
+    assert raw == front.raw or split(raw)[0].tags == ("q",)

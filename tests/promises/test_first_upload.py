@@ -155,8 +155,8 @@ async def test_the_first_are_sent_while_the_last_are_read(
 async def test_a_text_that_is_saved_before_its_turn(
     world: World, at_each_batch: Callable[[Turn], None]
 ) -> None:
-    """A note that was saved anew since it was named is made of the new text, title and tags, and
-    is the one that links mean. What is another note by its id by then is none of these.
+    """A note that was saved anew since it was named is made of the new text and tags, and is the
+    one that links mean. What is another note by its id by then is none of these.
     """
     device = world.device()
     write_notes(device)
@@ -165,7 +165,7 @@ async def test_a_text_that_is_saved_before_its_turn(
     async def turn(batch: int, paths: Sequence[str]) -> None:
         if batch == 3:
             assert f"{name(MANY - 1)}.md" in paths
-            new = "---\ntitle: Another\ntags: [late]\n---\nnew text\n"
+            new = "---\ntags: [late]\n---\nnew text\n"
             replaced(device, name(MANY - 1), new)
             first = device.id_of(f"{name(0)}.md")
             replaced(device, name(MANY - 2), f"---\nid: {first}\n---\ncopy\n")
@@ -177,10 +177,10 @@ async def test_a_text_that_is_saved_before_its_turn(
         await device.in_sync()
     titles = await world.titles()
     late = (await world.titles("tag"))["late"]
-    document = await world.server.document(titles["Another"])
+    document = await world.server.document(titles[name(MANY - 1)])
     assert document.view().words() == "new text"
     assert document.fields().tags == (late,)
-    assert (await mentioned(world, titles[name(0)]))[0] == titles["Another"]
+    assert (await mentioned(world, titles[name(0)]))[0] == titles[name(MANY - 1)]
     assert await world.text(titles[name(MANY - 2)]) == "copy"
     assert len(titles) == MANY
 
@@ -250,3 +250,44 @@ async def test_links_survive_a_kill_between_batches(
     for k in range(BATCH - 2, BATCH + 2):
         assert f"[[{name(k + 1)}]]" in device.notes()[f"{name(k)}.md"]
     assert len(device.notes()) == len(before)
+
+
+@pytest.mark.parametrize("linked_from", ["before the kill", "after it"])
+async def test_links_survive_a_rename_after_a_kill_between_batches(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    at_each_batch: Callable[[Turn], None],
+    linked_from: str,
+) -> None:
+    """A note that was named, but not stored when the process was killed, gets another name before
+    the next start: links by its former name mean it, and show the new one.
+    """
+
+    class Killed(BaseException):
+        pass
+
+    async def turn(batch: int, paths: Sequence[str]) -> None:
+        if batch == 2:
+            raise Killed
+
+    device = world.device()
+    write_notes(device)
+    with monkeypatch.context() as patch:
+        real = NewTexts.of
+        at_each_batch(turn)
+        with pytest.raises(BaseExceptionGroup):
+            await device.once()
+        stored = {p.stem for p in device.root.glob("*.md") if p.read_text().startswith("---")}
+        linking = next(
+            k
+            for k in range(MANY)
+            if (name(k) in stored) == (linked_from == "before the kill")
+            and name(k + 1) not in stored
+        )
+        (device.root / f"{name(linking + 1)}.md").rename(device.root / "Renamed.md")
+        patch.setattr(NewTexts, "of", real)
+        await device.synced()
+    titles = await world.titles()
+    assert len(titles) == MANY
+    assert await mentioned(world, titles[name(linking)]) == [titles["Renamed"]]
+    assert "[[Renamed]]" in device.notes()[f"{name(linking)}.md"]

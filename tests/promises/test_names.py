@@ -19,14 +19,15 @@ from hypothesis import strategies as st
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.layout import Placed, place
 from heapsyncd.folder.names import carries, collision_key
-from heapsyncd.folder.parts import Part
+from heapsyncd.folder.partial_downloads import Part
 from heapsyncd.ids import BlockId
+from heapsyncd.markdown.front_lines import OurKeys, Owner
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
-from heapsyncd.sync.heap.index import Index, NoteLinks
-from heapsyncd.sync.merge.note_text import FrontValues, Note, compose
+from heapsyncd.sync.merge.note_source import shown_file
+from heapsyncd.sync.merge.note_text import Note
 from tests.sync.rig import World, ids, until
 
 COMPOSED, DECOMPOSED = "Caf\u00e9", "Cafe\u0301"
@@ -70,9 +71,10 @@ def test_titles_and_back(titles: list[str]) -> None:
     assert len({collision_key(p) for p in places.values()}) == len(titles)
     for block, title in blocks.items():
         name = Path(places[block]).name.removesuffix(".md")
-        values = FrontValues(block, None if carries(name, title) else title, ())
-        front = Note.of(compose(None, parse("", NO_LINKS), values, NoteLinks(Index(), None))).front
-        assert (name if front.title is None else front.title) == title or not title
+        ours = OurKeys(block, None if carries(name, title) else title, ())
+        file = Note.of(shown_file(None, parse("", NO_LINKS), ours, NO_LINKS))
+        written = file.file(Owner(block.__eq__, "title")).title
+        assert (name if written is None else written) == title or not title
 
 
 async def test_hostile_titles(world: World) -> None:

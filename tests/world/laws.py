@@ -12,11 +12,22 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.folder.ignore import TEMP
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
+from heapsyncd.markdown.front_lines import TITLE_KEYS
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.sync.cache_file import open_cache
-from heapsyncd.sync.heap.index import Index, NoteLinks
-from heapsyncd.sync.merge.note_text import Note, recall, shows
+from heapsyncd.sync.heap.index import Index
+from heapsyncd.sync.heap.note_links import NoteLinks
+from heapsyncd.sync.merge.note_source import read_source, shown_file
+from heapsyncd.sync.merge.note_text import (
+    Note,
+    mentions,
+    our_keys,
+    owner,
+    recall,
+    shown_files,
+    shows,
+)
 from heapsyncd.tree import Inline, Text
 from heapsyncd.tree.nodes import plain
 from tests.sync.rig import Device
@@ -160,9 +171,10 @@ async def _folder_shows(
     """
     state = player.device.base / "state"
     async with await open_cache(player.device.account, state) as db:
-        index = await db.read(
-            lambda tx: Index(blocks.of_heap(tx, game.heap), entries.of_heap(tx, game.heap))
+        rows, held = await db.read(
+            lambda tx: (list(blocks.of_heap(tx, game.heap)), list(entries.of_heap(tx, game.heap)))
         )
+        index, states = Index(rows, held), {row.id: row for row in rows}
         versions = await db.read(lambda tx: [v for b in kinds for v in history.of_block(tx, b)])
     found: dict[BlockId, str] = {}
     for path in player.notes():
@@ -181,10 +193,16 @@ async def _folder_shows(
         assert shows(note, view, links) or parse(note.body, known) == view, (
             f"{player.name}: {path} does not show\n{view.words()}"
         )
-        front = split(data.decode("utf-8-sig"))[0]
+        source = read_source(live[block], live[block].view, links).source
+        if source is not None:
+            ours = our_keys(index, states[block], path, fields)
+            alone = links.restricted(mentions(view), shown_files(view))
+            exact = shown_file(source, view, ours, alone)
+            assert data == exact, f"{player.name}: {path} is not what its source shows: {exact!r}"
         name = PurePosixPath(path).name.removesuffix(".md")
         title = fields.title or (await game.server.row(block)).title
-        assert title == front.title or carries(name, title), f"{path} for {title}"
+        written = {note.file(owner(index, block, key)).title for key in TITLE_KEYS}
+        assert title in written or carries(name, title), f"{path} for {title}"
         folders = [t for t in fields.tags if kinds.get(t) == "folder"]
         folder = min((f for f in folders if index.path_of.get(f)), default=None)
         above = str(PurePosixPath(path).parent)

@@ -37,7 +37,8 @@ Group = tuple[range, range, tuple[int, int] | None]
 class PatchContext:
     """One attempt at a patch.
 
-    ``buffer``: the source and its edits. ``links``: names and ids. ``body_style``: returns the
+    ``buffer``: the source and its edits. ``links``: names and ids. ``parse``: reads a text as the
+    source is read. ``body_style``: returns the
     body's style; detecting it reads much of the body. ``trace``: of the old tree. ``definitions``:
     link definitions needed to read a part of the text. ``verbatim``: finds the source of old
     blocks. ``step``: of the block being edited, see ``STEP_ESCAPE_ALL``.
@@ -45,6 +46,7 @@ class PatchContext:
 
     buffer: EditBuffer
     links: Links
+    parse: Callable[[str], Block]
     body_style: Callable[[], Style]
     trace: Trace
     definitions: str

@@ -10,8 +10,7 @@ from heapsyncd.markdown.patch.context import PatchContext
 from heapsyncd.markdown.patch.edit_buffer import Edit, EditBuffer, span_of
 from heapsyncd.markdown.patch.splice import LeafDiff
 from heapsyncd.markdown.patch.verbatim import without_prefix
-from heapsyncd.markdown.read.parse import parse
-from heapsyncd.tree import Block, Inline
+from heapsyncd.tree import Atom, Block, Inline
 
 _MAX_CHARS = 50_000
 """A longer leaf is not read back on its own; the whole result is read back anyway."""
@@ -59,11 +58,20 @@ def _leaf_edits(context: PatchContext, old: Block, new: Block, prefix: str) -> l
     if context.step:
         return None
     splice = LeafDiff(context.buffer.data, old, new.inline, context.trace)
+    breaks = [i for i in new.inline if isinstance(i, Atom) and i.kind == "break"]
+    if breaks and old.kind == "paragraph":
+        # A line end may be a break by itself, but only what was read back can tell.
+        edits = splice.edits(context.links, context.body_style, 0, bare_breaks=True)
+        if edits is not None and _reads_alone_as(context, old, new, edits, prefix):
+            return edits
     for escape_level, with_marks in _ATTEMPTS:
         edits = splice.edits(
             context.links, context.body_style, escape_level, with_marks=with_marks
         )
-        if edits is not None and _reads_as(context, old, new, edits, prefix):
+        if edits is not None and (
+            _reads_alone_as(context, old, new, edits, prefix)
+            or not _can_read_alone(context, old, prefix)
+        ):
             return edits
     return None
 
@@ -77,21 +85,25 @@ def _edited(context: PatchContext, old: Block, edits: list[Edit]) -> str:
     return part.result().decode()
 
 
-def _reads_as(
+def _reads_alone_as(
     context: PatchContext, old: Block, new: Block, edits: list[Edit], prefix: str
 ) -> bool:
-    """Return whether the edited leaf, read alone, is the new one.
-
-    A leaf that reads as itself only in its place (a lazy line, text after a task's box) cannot be
-    judged alone. It passes, because the whole result is read back at the end.
-    """
+    """Return whether the edited leaf, read alone, is the new one."""
     text = _edited(context, old, edits)
-    if len(text) > _MAX_CHARS or _read_alone(context, old.kind, text, prefix) == (
+    return len(text) <= _MAX_CHARS and _read_alone(context, old.kind, text, prefix) == (
         old.kind,
         new.inline,
-    ):
-        return True
-    return _read_alone(context, old.kind, _edited(context, old, []), prefix) != (
+    )
+
+
+def _can_read_alone(context: PatchContext, old: Block, prefix: str) -> bool:
+    """Return whether a leaf can be judged by reading it alone.
+
+    If not (a lazy line, text after a task's box, a long leaf), the whole result tells: it is read
+    back at the end.
+    """
+    text = _edited(context, old, [])
+    return len(text) <= _MAX_CHARS and _read_alone(context, old.kind, text, prefix) == (
         old.kind,
         old.inline,
     )
@@ -108,7 +120,7 @@ def _read_alone(
         text = "\n".join([first, *(without_prefix(line, prefix) for line in rest)])
     if "[" in text:
         text += context.definitions
-    found = parse(text, context.links).children
+    found = context.parse(text).children
     if len(found) != 1:
         return None
     leaf = found[0].children[-1].children[0] if kind == "cell" else found[0]
@@ -121,9 +133,9 @@ def edit_cell(context: PatchContext, old: Block, new: Block, *, is_aligned: bool
     raw = context.buffer.data[start:end].decode()
     edits = _leaf_edits(context, old, new, "") if old.inline and new.inline else None
     fresh = f" {context.writer().leaf(new)}" if edits is None else ""
-    text = fresh or _edited(context, old, edits or []).rstrip()
+    text = fresh or _edited(context, old, edits or []).rstrip(" \t")
     # Keep the pipes of an aligned table in place if the text fits.
-    space = len(raw) - len(raw.rstrip())
+    space = len(raw) - len(raw.rstrip(" \t"))
     width = len(text) + (space > 0 or edits is None)
     if (is_aligned or space > 1) and context.buffer.data[end : end + 1] == b"|":
         width = max(len(raw), width)

@@ -7,7 +7,8 @@ So correctness never depends on the edits being clever; only locality does.
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from itertools import accumulate
 
 from heapsyncd.diff import equal_ends
@@ -25,6 +26,7 @@ from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.style import Style
 from heapsyncd.markdown.style_detection import detect_style, newline_of
 from heapsyncd.markdown.write.render import render
+from heapsyncd.model import LineBreaks
 from heapsyncd.tree import Block, Span
 
 _MAX_ATTEMPTS = 16
@@ -33,38 +35,42 @@ _STYLE_SAMPLE = 65_536
 """How many characters of a body are read to detect its style."""
 
 
-def patch(body: str, new: Block, links: Links) -> str:
+def patch(body: str, new: Block, links: Links, line_breaks: LineBreaks = "space") -> str:
     """Return the body with only the lines of changed blocks changed.
 
     Args:
-        body: the current text; ``parse(body, links)`` is the tree it shows.
+        body: the current text; ``parse(body, links, line_breaks)`` is the tree it shows.
         new: the canonical tree it must show.
         links: used for reading and writing.
+        line_breaks: what a line end inside a paragraph means.
 
     Returns:
         A body that ``parse`` reads as ``new``, as far as ``render`` can write ``new`` at all.
         ``body`` itself if it reads so already. Link definitions are kept, whatever happens to the
         block around them.
     """
-    found = Sections.of(body, links)
+    found = Sections.of(body, links, line_breaks)
     old, wanted = found.blocks(), new.children
     first, last = equal_ends(old, wanted)
     if first == len(old) == len(wanted):
         return body
-    body_style = cache(
-        lambda: detect_style(
-            body, (s.style_hints(links) for s in _sample(found.found, _STYLE_SAMPLE))
-        )
-    )
+    body_style = cache(lambda: _style_of(found, body, links, line_breaks))
+    work = partial(_Patch, links=links, line_breaks=line_breaks, body_style=body_style)
     for part in dirty_ranges(found, old, wanted, (first, last)):
         if part.end - part.start == len(body):
             break
         piece = body[part.start : part.end]
-        work = _Patch(piece, part.wanted, links, body_style, at_start=not part.start)
-        text = body[: part.start] + work.run() + body[part.end :]
-        if _reads_back(text, wanted, links, old, first, last):
+        patched = work(piece, part.wanted, at_start=not part.start).run()
+        text = body[: part.start] + patched + body[part.end :]
+        if _is_as_wanted(parse(text, links, line_breaks).children, wanted, old, first, last):
             return text
-    return _Patch(body, wanted, links, body_style, at_start=True).run()
+    return work(body, wanted, at_start=True).run()
+
+
+def _style_of(found: Sections, body: str, links: Links, line_breaks: LineBreaks) -> Style:
+    """Return the style in which a body is written."""
+    hints = (s.style_hints(links) for s in _sample(found.found, _STYLE_SAMPLE))
+    return replace(detect_style(body, hints), line_breaks=line_breaks)
 
 
 def _sample(found: Sequence[Section], most: int) -> Iterator[Section]:
@@ -77,20 +83,18 @@ def _sample(found: Sequence[Section], most: int) -> Iterator[Section]:
         at += len(section.text)
 
 
-def _reads_back(
-    text: str,
+def _is_as_wanted(
+    blocks: Sequence[Block],
     wanted: Sequence[Block],
-    links: Links,
     old: Sequence[Block],
     first: int,
     last: int,
 ) -> bool:
-    """Return whether a text reads as wanted.
+    """Return whether a text was read as the blocks wanted.
 
     The first ``first`` and the last ``last`` blocks equal those of ``old``. Cached sections yield
     the very same objects for them, which makes the comparison fast.
     """
-    blocks = parse(text, links).children
     if len(blocks) != len(wanted):
         return False
     known = [*old[:first], *wanted[first : len(wanted) - last], *old[len(old) - last :]]
@@ -107,18 +111,22 @@ class _Patch:
         self,
         body: str,
         wanted: Sequence[Block],
-        links: Links,
-        body_style: Callable[[], Style],
         *,
+        links: Links,
+        line_breaks: LineBreaks,
+        body_style: Callable[[], Style],
         at_start: bool,
     ) -> None:
         self._trace = Trace()
         self._body = body
         self._data = body.encode()
-        self._old = read(body, links, self._trace)
+        self._old = read(body, links, self._trace, line_breaks)
+        self._trace.formulas.sort(key=lambda f: f.start)
         self._trace.mark_ranges.sort(key=lambda w: (w.outer.start, -w.outer.end))
         self._new = Block("doc", (), tuple(wanted))
+        self._parse = partial(parse, links=links, line_breaks=line_breaks)
         self._links = links
+        self._line_breaks = line_breaks
         self._body_style = body_style
         self._newline = newline_of(body)
         self._at_start = at_start
@@ -133,7 +141,7 @@ class _Patch:
             if text is None:
                 self._raise_steps(range(len(self._merged_counts)))
                 continue
-            found = parse(text, self._links)
+            found = self._parse(text)
             if found == self._new and not self._became_front_matter(text):
                 return text
             if not self._escalate(found):
@@ -144,9 +152,15 @@ class _Patch:
         """Return the body after one set of edits, None if they overlap."""
         buffer = EditBuffer(self._data, self._newline.encode())
         definitions = "".join(f"\n\n{definition_lines(self._data, d)}" for d in self._definitions)
-        verbatim = Verbatim(buffer, self._old, self._trace, self._links, definitions)
+        verbatim = Verbatim(buffer, self._old, self._trace, self._parse, definitions)
         context = PatchContext(
-            buffer, self._links, self._body_style, self._trace, definitions, verbatim
+            buffer,
+            self._links,
+            self._parse,
+            self._body_style,
+            self._trace,
+            definitions,
+            verbatim,
         )
         BlockEdits(context).document(self._old, self._new, self._steps)
         try:
@@ -232,7 +246,7 @@ class _Patch:
             tail = self._trailing_definitions(
                 "x" + style.newline if self._new.children else "", self._definitions
             )
-            text = render(self._new, self._links, style, tail=tail)
-            if parse(text, self._links) == self._new:
+            text = render(self._new, self._links, style, self._line_breaks, tail=tail)
+            if self._parse(text) == self._new:
                 break
         return text

@@ -16,7 +16,7 @@ from heapsyncd.markdown.patch.edit_buffer import Edit
 from heapsyncd.markdown.patch.regions import Region, extend, fills_mark, joined, region_of
 from heapsyncd.markdown.patch.tokens import TokenRow, new_row, source_row
 from heapsyncd.markdown.source import MarkRange, Trace
-from heapsyncd.markdown.style import DEFAULT, Style
+from heapsyncd.markdown.style import DEFAULT, LINE_BREAK, Style
 from heapsyncd.markdown.write.inline import InlineWriter
 from heapsyncd.tree import Atom, Block, Inline, Mark, Marks, Text
 
@@ -49,7 +49,7 @@ class LeafDiff:
         self._atoms: dict[tuple[str, object], str] = {}
         self._old_row = source_row(data, old.inline, trace, self._char)
         self._new_row = new_row(new, self._char)
-        self._with_marks = False
+        self._with_marks = self._bare_breaks = False
         assert old.span is not None, "every parsed block has its span"
         ends = (old.span.start, old.span.end)
         first, last = (
@@ -64,6 +64,7 @@ class LeafDiff:
         escape_level: int,
         *,
         with_marks: bool = False,
+        bare_breaks: bool = False,
     ) -> list[Edit] | None:
         """Return the edits, None if the source is not understood.
 
@@ -72,11 +73,12 @@ class LeafDiff:
             body_style: returns the style for new text.
             escape_level: for new text.
             with_marks: rewrite the marks beside a change with it.
+            bare_breaks: write a break as a line end without a notation.
 
         Returns:
             The edits. After a newline in an edit's text the caller must add the line's prefix.
         """
-        self._with_marks = with_marks
+        self._with_marks, self._bare_breaks = with_marks, bare_breaks
         row = self._old_row
         regions = self._regions(row) if row is not None else None
         if row is None or regions is None:
@@ -264,15 +266,27 @@ class LeafDiff:
             return None if "`" in text else esc.escape_pipes(text) if in_table else text
         # Text that adds no marks depends on no style, so the body's style need not be detected.
         bare = all(isinstance(i, Text) and set(i.marks) <= set(cut[2]) for i in items)
+        if escape_level == 0 and self._is_in_formula(cut[0], cut[1]):
+            # A formula is edited as the text it is. Reading it back tells of anything else.
+            text = "".join(i.text if isinstance(i, Text) else "\n" for i in items)
+            return esc.escape_pipes(text) if in_table else text
         style = replace(DEFAULT if bare else body_style(), width=None)
         flat = self._old.kind != "paragraph"
         writer = InlineWriter(links, style, escape_level, flat=flat, in_table=in_table)
-        return writer.write(
+        written = writer.write(
             items,
             cut[2],
             before=self._char_before(cut[0]),
             after=self._char_after(cut[1]) if region.b < len(row) else "",
         )
+        is_bare = self._bare_breaks or style.line_breaks == "break"
+        return written.replace(LINE_BREAK, "\n" if is_bare else f"{style.hard_break}\n")
+
+    def _is_in_formula(self, start: int, end: int) -> bool:
+        """Return whether a byte range lies inside a formula, between its dollars."""
+        formulas = self._trace.formulas
+        k = bisect_left(formulas, start, key=lambda f: f.start) - 1
+        return k >= 0 and end < formulas[k].end
 
     def _char_before(self, at: int) -> str:
         assert self._old.span is not None, "every parsed block has its span"

@@ -1,8 +1,8 @@
 """Find blocks that already exist in the source, to copy them unchanged."""
 
-from heapsyncd.markdown.links import Links
+from collections.abc import Callable
+
 from heapsyncd.markdown.patch.edit_buffer import EditBuffer, span_of
-from heapsyncd.markdown.read.parse import parse
 from heapsyncd.markdown.source import Trace
 from heapsyncd.tree import Block
 
@@ -17,17 +17,22 @@ class Verbatim:
         buffer: the source.
         tree: its tree.
         trace: of the tree.
-        links: names and ids.
+        parse: reads a text as the source is read.
         definitions: link definitions needed to read a part of the text.
     """
 
     def __init__(
-        self, buffer: EditBuffer, tree: Block, trace: Trace, links: Links, definitions: str
+        self,
+        buffer: EditBuffer,
+        tree: Block,
+        trace: Trace,
+        parse: Callable[[str], Block],
+        definitions: str,
     ) -> None:
         self._buffer = buffer
         self._tree = tree
         self._trace = trace
-        self._links = links
+        self._parse = parse
         self._definitions = definitions
         self._found: dict[Block, Block] | None = None
 
@@ -47,7 +52,7 @@ class Verbatim:
         if text is None or len(text) > _MAX_CHARS or "]:" in text:
             return None
         definitions = self._definitions if "[" in text else ""
-        is_it = parse(text + definitions, self._links).children == (block,)
+        is_it = self._parse(text + definitions).children == (block,)
         return text.split("\n") if is_it else None
 
     def _text(self, old: Block) -> str | None:

@@ -19,6 +19,7 @@ from heapsyncd.markdown.read.inline import LeafReader
 from heapsyncd.markdown.read.literal import html_lines, lines_of, literal_lines, unmarked_run
 from heapsyncd.markdown.read.tables import read_table
 from heapsyncd.markdown.source import Source, Trace
+from heapsyncd.model import LineBreaks
 from heapsyncd.tree import (
     DEEPEST,
     Attrs,
@@ -40,20 +41,23 @@ _FENCE = re.compile(rb"[ \t]*(?:`{3,}|~{3,})[ \t]*([^ \t\r\n]*)")
 _END = {"End": "Paragraph"}
 
 
-def read(body: str, links: Links, trace: Trace | None = None) -> Block:
+def read(
+    body: str, links: Links, trace: Trace | None = None, line_breaks: LineBreaks = "space"
+) -> Block:
     """Read a body as one piece, with source positions.
 
     Args:
         body: the text, without BOM and front matter.
         links: resolves names.
         trace: filled with what a patch needs, if given.
+        line_breaks: what a line end inside a paragraph means.
 
     Returns:
         The tree. Every block has its ``span``, every run its ``pieces``, in bytes of
         ``body.encode()``.
     """
     text = normalise_lone_cr(body)
-    source = Source(text.encode(), links, trace)
+    source = Source(text.encode(), links, trace, line_breaks)
     return Reader(source, events(text)).read()
 
 
@@ -179,7 +183,11 @@ class Reader:
         if children and children[0].kind == "paragraph":
             first, children = children[0], children[1:]
             rest = (Text(" ", (), (_at(colon),)), *first.inline)
-            end = first.span.end if first.span else end
+            if first.span is not None:
+                end = first.span.end
+                if self._source.trace is not None:
+                    # The text may begin on the next line.
+                    self._source.trace.piece_ends[colon] = first.span.start
         span = Span(frame.start, end)
         self._add(Block("paragraph", inline=inline((label, *rest)), span=span))
         self._stack[-1].children += children
@@ -251,7 +259,7 @@ class Reader:
         return max(end, i + 1) if is_bare else end
 
     def _heading(self, data: Any, where: Range, i: int) -> None:
-        content, _ = self._leaf(i + 1)
+        content, _ = self._leaves.read(i + 1, is_flat=True, quotes=self._quotes)
         level = attrs(level=int(data["level"][1:]))
         # After a task's box the heading's range begins too late.
         start = min(where["start"], self._events[i + 1][1]["start"])

@@ -15,24 +15,30 @@ from heapsyncd.markdown.read.blocks import Frame, Reader
 from heapsyncd.markdown.read.inline import CODE, LeafReader
 from heapsyncd.markdown.read.literal import unmarked_run
 from heapsyncd.markdown.source import Source
+from heapsyncd.model import LineBreaks
 from heapsyncd.tree import Block, Inline, Text, attrs, marks
 
 _SPECIAL = re.compile(r"[\n\r\0]")
+_SPECIAL_INLINE = re.compile(r"[\n\r\0$]")
 _ITEM = {"End": "Item"}
 _PARAGRAPH = {"End": "Paragraph"}
 
 
-def read_without_spans(body: str, links: Links) -> tuple[Block, ...]:
+def read_without_spans(
+    body: str, links: Links, line_breaks: LineBreaks = "space"
+) -> tuple[Block, ...]:
     """Read the blocks of a body without spans and pieces.
 
     Args:
         body: a text without lone CRs.
         links: resolves names.
+        line_breaks: what a line end inside a paragraph means.
 
     Returns:
         The blocks that ``blocks.read`` finds, equal but without positions.
     """
-    return _FastReader(Source(body.encode(), links), events(body)).read().children
+    source = Source(body.encode(), links, line_breaks=line_breaks)
+    return _FastReader(source, events(body)).read().children
 
 
 class _FastLeafReader(LeafReader):
@@ -45,7 +51,7 @@ class _FastLeafReader(LeafReader):
         return _only_text(found[0][0])
 
     def _on_text(self, text: str, where: Range, i: int) -> int:
-        if _SPECIAL.search(text):
+        if _SPECIAL_INLINE.search(text):
             return super()._on_text(text, where, i)
         self._words.append(text)
         return i + 1

@@ -16,7 +16,9 @@ from heapsyncd.markdown.events import (
 )
 from heapsyncd.markdown.read import inline_links
 from heapsyncd.markdown.read.literal import (
+    Formulas,
     code_span_lines,
+    meaningful_line_ends,
     next_text_start,
     single_text,
     skip_prefix,
@@ -58,6 +60,7 @@ class LeafReader:
         self._source = source
         self._events = events
         self._in_table = False
+        self._is_flat = self._is_formula = False
         self._quotes = 0
         self._items: list[Inline] = []
         self._marks: Marks = ()
@@ -68,17 +71,21 @@ class LeafReader:
         """The offset at which a byte would continue the last piece; -1 if none can."""
         self._first = 0
         self._underlines: dict[int, bool] | None = None
+        self._breaks: frozenset[int] | None = None
+        """The line ends of the leaf that mean a break, found when first needed."""
+        self._formulas: Formulas | None = None
         self._opened: list[Marks] = []
         """For each open mark, the marks that were active before it."""
 
     def read(
-        self, i: int, *, in_table: bool = False, quotes: int = 0
+        self, i: int, *, in_table: bool = False, is_flat: bool = False, quotes: int = 0
     ) -> tuple[tuple[Inline, ...], int]:
         r"""Read one leaf.
 
         Args:
             i: index of its first event.
             in_table: whether it is a table cell, where ``\|`` is a pipe.
+            is_flat: whether its line ends are always spaces (in a heading).
             quotes: number of enclosing block quotes; literal lines may begin with their markers.
 
         Returns:
@@ -88,8 +95,9 @@ class LeafReader:
         only = self._single_text(i)
         if only is not None:
             return only, i + 1
-        self._in_table, self._quotes = in_table, quotes
-        self._items, self._marks, self._underlines = [], (), None
+        self._in_table, self._is_flat, self._quotes = in_table, is_flat, quotes
+        self._items, self._marks = [], ()
+        self._underlines = self._breaks = self._formulas = None
         self._first = i
         while i < len(events):
             event, where = events[i]
@@ -129,18 +137,67 @@ class LeafReader:
         self._words, self._pieces, self._length, self._next = [], [], 0, -1
 
     def _on_text(self, text: str, where: Range, i: int) -> int:
+        if "$" in text:
+            return self._text_with_formulas(text, i)
         self._text(text, where["start"], where["end"])
         return i + 1
 
+    def _text_with_formulas(self, text: str, i: int) -> int:
+        """Read a text with the formulas that begin in it. Returns the next index."""
+        data, where, formulas = self._source.data, self._events[i][1], self._leaf_formulas()
+        start = at = where["start"]
+        while (dollar := data.find(b"$", at, where["end"])) >= 0:
+            end = formulas.end_of(dollar)
+            at = dollar + 1 if end is None else end
+            if end is None:
+                continue
+            self._text(data[start:dollar].decode(), start, dollar)
+            self._formula(dollar, end)
+            start = end
+            # What the parser found inside is part of the formula.
+            while "Text" not in self._events[i][0] or self._events[i][1]["end"] < end:
+                i += 1
+            where = self._events[i][1]
+        rest = text if start == where["start"] else data[start : where["end"]].decode()
+        self._text(rest, start, where["end"])
+        return i + 1
+
+    def _formula(self, start: int, end: int) -> None:
+        """Add a formula as its source text."""
+        if self._source.trace is not None:
+            self._source.trace.formulas.append(Span(start, end))
+        self._is_formula = True
+        self._literal(start, end)
+        self._is_formula = False
+
+    def _leaf_formulas(self) -> Formulas:
+        """Return the formulas of this leaf, found when first needed."""
+        if self._formulas is None:
+            self._formulas = Formulas(self._source.data, self._events, self._first)
+        return self._formulas
+
     def _on_soft_break(self, _: None, where: Range, i: int) -> int:
-        self._append_rewritten(
-            " ", where["start"], next_text_start(self._source.data, self._events, i)
-        )
+        self._line_end(where["start"], next_text_start(self._source.data, self._events, i))
         return i + 1
 
     def _on_hard_break(self, _: None, where: Range, i: int) -> int:
         self._atom("break", where["start"], next_text_start(self._source.data, self._events, i))
         return i + 1
+
+    def _line_end(self, start: int, end: int) -> None:
+        """Add a line end, with what precedes the next line's text: a space or a break."""
+        if not self._is_flat and self._is_break(start):
+            self._atom("break", start, end)
+        else:
+            self._append_rewritten(" ", start, end)
+
+    def _is_break(self, at: int) -> bool:
+        """Return whether the line end at ``at`` means a break."""
+        if self._source.line_breaks == "break" or self._is_formula:
+            return True
+        if self._breaks is None:
+            self._breaks = meaningful_line_ends(self._source.data, self._events, self._first)
+        return bool(self._breaks) and self._source.data.find(b"\n", at) in self._breaks
 
     def _on_literal(self, _: Any, where: Range, i: int) -> int:
         self._literal(where["start"], where["end"])
@@ -198,7 +255,7 @@ class LeafReader:
             self._source.trace.piece_ends[start] = end
 
     def _literal(self, start: int, end: int) -> None:
-        """Add a source range as text. A line end with the next line's prefix reads as a space."""
+        """Add a source range as text."""
         data = self._source.data
         while start < end:
             newline = data.find(b"\n", start, end)
@@ -208,7 +265,7 @@ class LeafReader:
             if newline < 0:
                 return
             start = skip_prefix(data, newline + 1, end, self._quotes)
-            self._rewritten(" ", line_end, start)
+            self._line_end(line_end, start)
 
     def _literal_line(self, start: int, end: int) -> None:
         """Add one line of source as text, with escaped pipes resolved in a table."""
@@ -323,6 +380,6 @@ class LeafReader:
         """Return the paired underline tags of this leaf, found when first needed."""
         if self._underlines is None:
             self._underlines = inline_links.pair_underlines(
-                self._source, self._events, self._first
+                self._source, self._events, self._first, self._leaf_formulas().hold
             )
         return self._underlines

@@ -1,5 +1,6 @@
 """Interpret links, images, wikilinks and underline tags as a whole."""
 
+from collections.abc import Callable
 from typing import Any
 
 from heapsyncd.ids import is_ulid
@@ -93,8 +94,16 @@ def alt_text(events: Events, i: int) -> str:
     return "".join(words).replace("\0", "")
 
 
-def pair_underlines(source: Source, events: Events, i: int) -> dict[int, bool]:
+def pair_underlines(
+    source: Source, events: Events, i: int, is_formula: Callable[[int], bool]
+) -> dict[int, bool]:
     """Pair the ``<u>`` and ``</u>`` tags from ``i`` to the end of the leaf.
+
+    Args:
+        source: the text.
+        events: its events.
+        i: the index of the leaf's first event.
+        is_formula: whether an offset lies inside a formula, where tags are text.
 
     Returns:
         The index of each paired tag, with True where the text after it is underlined.
@@ -114,6 +123,8 @@ def pair_underlines(source: Source, events: Events, i: int) -> dict[int, bool]:
                 depth += 1
         elif type(event) is dict and "End" in event:
             depth -= 1
+        elif is_formula(where["start"]):
+            pass
         elif event == {"InlineHtml": "<u>"}:
             waiting.append(i)
         elif event == {"InlineHtml": "</u>"} and waiting:

@@ -1,6 +1,10 @@
 """Content that equals its source: unmarked runs, and lines the tree cannot express otherwise."""
 
-from heapsyncd.markdown.events import Events, Range
+from bisect import bisect_right
+
+from heapsyncd.markdown import formulas
+from heapsyncd.markdown.events import Events, Range, start_of
+from heapsyncd.markdown.line_ends import may_mean_breaks, meaningful
 from heapsyncd.tree import Atom, Inline, Piece, Span, Text, inline
 
 _BLANK = " \t\f\v"
@@ -58,6 +62,93 @@ def next_text_start(data: bytes, events: Events, i: int) -> int:
     end, start = events[i][1]["end"], events[i + 1][1]["start"]
     # A backslash that escapes the first character has no event of its own.
     return max(end, start - data.endswith(b"\\", end, max(start, end)))
+
+
+_INLINE = frozenset({"Emphasis", "Strong", "Strikethrough", "Link", "Image"})
+
+
+def leaf_end(events: Events, i: int) -> int:
+    """Return the index of the event that ends the leaf whose content begins at ``i``."""
+    depth = 0
+    while i < len(events):
+        event = events[i][0]
+        started = start_of(event)
+        if started is not None:
+            if started[0] not in _INLINE:
+                break
+            depth += 1
+        elif type(event) is dict and "End" in event:
+            depth -= 1
+            if depth < 0:
+                break
+        elif event == "Rule":
+            break
+        i += 1
+    return i
+
+
+def meaningful_line_ends(data: bytes, events: Events, first: int) -> frozenset[int]:
+    """Return the offsets of a leaf's newlines that mean a break, however they are written.
+
+    ``first`` is the index of its first event.
+    """
+    start = events[first][1]["start"]
+    blank = data.find(b"\n\n", start)
+    if not may_mean_breaks(data[start : blank if blank >= 0 else len(data)]):
+        return frozenset()
+    end = events[leaf_end(events, first) - 1][1]["end"]
+    # A backslash that escapes the first character has no event of its own.
+    start -= data.endswith(b"\\", 0, start)
+    lines = data[start:end].decode().split("\n")
+    means = meaningful([lines[0], *(line.lstrip(" \t>") for line in lines[1:])])
+    found, at = set(), start - 1
+    for line, is_break in zip(lines[:-1], means, strict=False):
+        at += len(line.encode()) + 1
+        if is_break:
+            found.add(at)
+    return frozenset(found)
+
+
+class Formulas:
+    """The formulas of one leaf: from dollar to dollar inside one mark, whatever is between.
+
+    Args:
+        data: the source.
+        events: all events.
+        first: the index of the leaf's first event.
+    """
+
+    def __init__(self, data: bytes, events: Events, first: int) -> None:
+        found: list[tuple[int, int]] = []
+        levels: list[list[tuple[int, int]]] = [[]]
+        for event, where in events[first : leaf_end(events, first)]:
+            if type(event) is not dict:
+                continue
+            if "Text" in event:
+                # An escaped character begins an event, behind its backslash.
+                start = where["start"] + data.endswith(b"\\", 0, where["start"])
+                levels[-1] += formulas.dollars(data, start, where["end"])
+            elif "Start" in event:
+                levels.append([])
+            elif "End" in event:
+                found += formulas.paired(data, levels.pop())
+        found += formulas.paired(data, levels.pop())
+        self._ends: dict[int, int] = {}
+        last = -1
+        for start, end in sorted(found):
+            # Inside a formula, dollars in another mark are no formula.
+            if end > last:
+                self._ends[start] = last = end
+        self._starts = list(self._ends)
+
+    def end_of(self, start: int) -> int | None:
+        """Return the end of the formula that begins at this offset, None if none does."""
+        return self._ends.get(start)
+
+    def hold(self, at: int) -> bool:
+        """Return whether an offset lies inside a formula."""
+        k = bisect_right(self._starts, at) - 1
+        return k >= 0 and at < self._ends[self._starts[k]]
 
 
 def code_span_lines(data: bytes, start: int, end: int, text: str) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from heapsyncd.markdown.read.fast_blocks import read_without_spans
 from heapsyncd.markdown.read.sections import MIN_CHARS, sections
 from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.style_detection import StyleHints, style_hints
+from heapsyncd.model import LineBreaks
 from heapsyncd.tree import LISTS, Block
 
 __all__ = ["MAX_DEPTH", "Section", "Sections", "clear_cache", "parse"]
@@ -27,6 +28,8 @@ _SECTION_OVERHEAD = 100
 
 Lookups = dict[tuple[str, str], str | None]
 """What was looked up in ``Links`` and found: (method, argument) to result."""
+_Key = tuple[LineBreaks, str]
+"""How a section is read, and its text."""
 
 
 @dataclass(slots=True)
@@ -34,6 +37,7 @@ class Section:
     """A part of a body with its blocks, and the link lookups that its reading depends on."""
 
     text: str
+    line_breaks: LineBreaks
     blocks: tuple[Block, ...]
     lookups: Lookups
     hints: StyleHints | None = None
@@ -42,17 +46,23 @@ class Section:
         """Return the section's style hints, computed on first use."""
         if self.hints is None:
             trace = Trace()
-            self.hints = style_hints(self.text.encode(), read(self.text, links, trace), trace)
+            tree = read(self.text, links, trace, self.line_breaks)
+            self.hints = style_hints(self.text.encode(), tree, trace)
         return self.hints
 
 
-def parse(body: str, links: Links) -> Block:
+def parse(body: str, links: Links, line_breaks: LineBreaks = "space") -> Block:
     """Parse a body, without BOM and front matter, into a tree.
 
     Blocks and runs have no source positions; ``blocks.read`` provides them. Never fails: any text
     is valid markdown.
+
+    Args:
+        body: the text.
+        links: resolves names.
+        line_breaks: what a line end inside a paragraph means.
     """
-    return Block("doc", (), tuple(Sections.of(body, links).blocks()))
+    return Block("doc", (), tuple(Sections.of(body, links, line_breaks).blocks()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +78,20 @@ class Sections:
     continues_list: list[bool]
 
     @classmethod
-    def of(cls, body: str, links: Links, min_chars: int = MIN_CHARS) -> "Sections":
+    def of(
+        cls,
+        body: str,
+        links: Links,
+        line_breaks: LineBreaks = "space",
+        *,
+        min_chars: int = MIN_CHARS,
+    ) -> "Sections":
         """Read a body.
 
         Args:
             body: the text, without BOM and front matter.
             links: resolves names.
+            line_breaks: what a line end inside a paragraph means.
             min_chars: the least length of a section, as for ``sections``.
         """
         room = max(_CACHE_CHARS, len(body) * 5 // 4)
@@ -81,7 +99,7 @@ class Sections:
         continues_list: list[bool] = []
         last: tuple[Block, ...] = ()
         for part in sections(normalise_lone_cr(body), min_chars):
-            found.append(_section(part.text, links, room))
+            found.append(_section(part.text, links, line_breaks, room))
             blocks = found[-1].blocks
             continues_list.append(part.continues_list and _is_one_list(last[-1:], blocks[:1]))
             last = blocks
@@ -108,12 +126,13 @@ def _is_one_list(before: tuple[Block, ...], after: tuple[Block, ...]) -> bool:
     return bool(before and after) and before[0].kind == after[0].kind in LISTS
 
 
-def _section(text: str, links: Links, room: int) -> Section:
+def _section(text: str, links: Links, line_breaks: LineBreaks, room: int) -> Section:
     """Return a section from the cache, or read it if it is missing or its link lookups changed."""
-    known = _cache.get(text, room)
+    known = _cache.get((line_breaks, text), room)
     if known is None or not _is_current(known.lookups, links):
         recording = _RecordingLinks(links)
-        known = Section(text, read_without_spans(text, recording), recording.lookups)
+        blocks = read_without_spans(text, recording, line_breaks)
+        known = Section(text, line_breaks, blocks, recording.lookups)
         _cache.put(known, room)
     return known
 
@@ -155,19 +174,19 @@ class _SectionCache:
     """
 
     def __init__(self) -> None:
-        self._young: dict[str, Section] = {}
-        self._old: dict[str, Section] = {}
+        self._young: dict[_Key, Section] = {}
+        self._old: dict[_Key, Section] = {}
         self._size = 0
 
-    def get(self, text: str, room: int) -> Section | None:
-        found = self._young.get(text)
-        if found is None and text in self._old:
-            found = self._old[text]
+    def get(self, key: _Key, room: int) -> Section | None:
+        found = self._young.get(key)
+        if found is None and key in self._old:
+            found = self._old[key]
             self.put(found, room)
         return found
 
     def put(self, section: Section, room: int) -> None:
-        self._young[section.text] = section
+        self._young[section.line_breaks, section.text] = section
         self._size += len(section.text) + _SECTION_OVERHEAD
         if self._size > room:
             self._old, self._young, self._size = self._young, {}, 0

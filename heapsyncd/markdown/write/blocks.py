@@ -9,9 +9,10 @@ from heapsyncd.markdown.attached_files import file_line
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.read.parse import MAX_DEPTH, parse
 from heapsyncd.markdown.style import Style
-from heapsyncd.markdown.write.inline import GUARD, InlineWriter, wrap
+from heapsyncd.markdown.write.inline import GUARD, InlineWriter, lay_out
 from heapsyncd.markdown.write.list_tightness import is_one_source_list, is_tight
 from heapsyncd.markdown.write.safe_text import WholeBody, is_safe_code, is_safe_item, safe_inline
+from heapsyncd.markdown.write.verbatim_text import html_text
 from heapsyncd.tree import LISTS, Atom, Block, Inline, Text
 
 _OPENER = re.compile(r"\s*(?:[#>+=|~`\[<:_*-]|\d)")
@@ -201,6 +202,8 @@ class Writer:
             # After a quote's marker a tab may be too narrow. Only reading back can tell.
             indent, self.is_safe = self._style.indent, False
         self.is_safe = self.is_safe and is_safe_item(item) and len(head) <= 10
+        if not head[0].isdigit():
+            self._escape_box(item)
         inner = self._item_blocks(item, tight=tight, depth=depth)
         checked = item.get("checked")
         if checked is not None:
@@ -214,16 +217,19 @@ class Writer:
             return [f"{head}{GUARD}" if self.fill_empty_items else head.rstrip()]
         return [f"{head}{inner[0]}", *(indent + line if line else "" for line in inner[1:])]
 
+    def _escape_box(self, item: Block) -> None:
+        """Escape text of a bullet list's plain item that looks like a task's box."""
+        first = item.children[0] if item.children else None
+        if first is not None and first.kind == "paragraph" and item.get("checked") is None:
+            start = first.inline[0]
+            if isinstance(start, Text) and _TASK.match(start.text):
+                self.require_escape_level(first, 1)
+
     def _item_blocks(self, item: Block, *, tight: bool, depth: int) -> list[str]:
         children = item.children
         if not children:
             return []
         first = children[0]
-        if first.kind == "paragraph" and item.get("checked") is None:
-            start = first.inline[0]
-            if isinstance(start, Text) and _TASK.match(start.text):
-                # The text looks like a task's box: escape it.
-                self.require_escape_level(first, 1)
         if first.kind == "rule":
             lines = self._block(first, depth + 2, in_item=True)
             rest = self.blocks(children[1:], depth + 2)
@@ -268,6 +274,9 @@ class Writer:
 
     def _write(self, block: Block, escape_level: int, style: Style) -> str:
         in_table, flat = block.kind == "cell", block.kind != "paragraph"
+        html = None if flat or escape_level else html_text(block.inline)
+        if html is not None:
+            return html
         writer = InlineWriter(self._links, style, escape_level, flat=flat, in_table=in_table)
         text = writer.write(block.inline)
         if block.kind == "heading":
@@ -275,17 +284,17 @@ class Writer:
         if block.kind == "paragraph" and escape_level and _is_images(block.inline):
             # An image with something beside it is not read as an attached file.
             text += GUARD
-        return wrap(text, None if flat else style.width)
+        return text if flat else lay_out(text, style)
 
     def _reads_back(self, block: Block, text: str) -> bool:
         """Return whether the leaf, read alone, is the block."""
         if block.kind == "cell":
-            read = parse(f"|x|\n|-|\n|{text}|", self._links).children
+            read = parse(f"|x|\n|-|\n|{text}|", self._links, self._style.line_breaks).children
             return len(read) == 1 and [
                 cell.inline for row in read[0].children[1:] for cell in row.children
             ] == [block.inline]
         head = "# " if block.kind == "heading" else ""
-        read = parse(head + text, self._links).children
+        read = parse(head + text, self._links, self._style.line_breaks).children
         return len(read) == 1 and (read[0].kind, read[0].inline) == (block.kind, block.inline)
 
 

@@ -5,15 +5,19 @@ from collections.abc import Sequence
 
 from heapsyncd.ids import is_ulid
 from heapsyncd.markdown import escaping as esc
+from heapsyncd.markdown.line_ends import meaningful
 from heapsyncd.markdown.links import Links
-from heapsyncd.markdown.style import SOFT_SPACE, Style
+from heapsyncd.markdown.style import LINE_BREAK, SOFT_SPACE, Style
 from heapsyncd.markdown.write.delimiters import Delimiter, join
+from heapsyncd.markdown.write.verbatim_text import Verbatim, with_formulas, with_tags
 from heapsyncd.tree import Atom, Inline, Mark, Text
 
 GUARD = "<u></u>"
 """Put at the start of a line before what would open an HTML block. Reads as nothing."""
 _AUTOLINK = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>\x00-\x20]*")
 _NOT_IN_NAME = re.compile(r"[\[\]|\\\n\r\t\0]")
+_NOTHING_VERBATIM = 2
+"""From this escape level on, formulas and tags are escaped like other text."""
 _NEVER_FIRST = re.compile(r"[-+*=>#|~`<:\d\\]")
 
 
@@ -50,6 +54,7 @@ class InlineWriter:
         }
         self._out: list[str | Delimiter] = []
         self._before = self._after = ""
+        self._has_dollars = False
 
     def write(
         self,
@@ -59,7 +64,7 @@ class InlineWriter:
         before: str = "",
         after: str = "",
     ) -> str:
-        """Return the items as text.
+        """Return the items as text, in which ``lay_out`` then places the line ends.
 
         Args:
             items: the content of a block, or a part of it.
@@ -69,6 +74,12 @@ class InlineWriter:
         """
         self._out = []
         self._before, self._after = before, after
+        dollars = sum(i.text.count("$") for i in items if isinstance(i, Text))
+        self._has_dollars = dollars > 1 or bool(before or after)
+        if self._rung < _NOTHING_VERBATIM:
+            if dollars > 1:
+                items = with_formulas(items, is_flat=self._flat)
+            items = with_tags(items)
         self._group(list(items), frozenset(base))
         return join(self._out, before, after, always=self._rung == esc.ESCAPE_LEVELS - 1)
 
@@ -140,7 +151,12 @@ class InlineWriter:
             code = esc.code_span(item.text)
             self._out.append(esc.escape_pipes(code) if self._in_table else code)
             return
+        if isinstance(item, Verbatim):
+            self._out.append(esc.escape_pipes(item.text) if self._in_table else item.text)
+            return
         text = esc.escape(item.text, self._rung)
+        if self._rung == 1 and self._has_dollars:
+            text = esc.escape_dollars(text)
         if self._rung >= 3:
             # Whitespace needs this only beside a delimiter or at the end of the block.
             text = esc.escape_edges(text, left=i == 0, right=i == len(items) - 1)
@@ -172,7 +188,7 @@ class InlineWriter:
             self._mention(atom)
 
     def _break(self, follower: Inline | None) -> None:
-        """Write a hard break as a newline where one is possible, else as a tag.
+        """Write a break as a line end where one is possible, else as a tag.
 
         ``follower`` is the item after this and any further breaks.
         """
@@ -182,10 +198,14 @@ class InlineWriter:
             if self._at_line_start() and not self._flat:
                 self._out.append(GUARD)
             self._out.append("<br>")
-        elif self._style.hard_break == "  " and not self._at_line_start():
-            self._out.append("  \n")
-        else:
+        elif self._at_line_start():
+            # A line end alone would leave a blank line.
             self._out.append("\\\n")
+        elif self._rung > 1:
+            # The text is hard to write. The full notation is always a break.
+            self._out.append(f"{self._style.hard_break}\n")
+        else:
+            self._out.append(LINE_BREAK)
 
     def _mention(self, atom: Atom) -> None:
         block = str(atom.get("id"))
@@ -235,18 +255,50 @@ def _autolink_text(items: list[Inline]) -> str:
     return ""
 
 
-def wrap(text: str, width: int | None) -> str:
-    """Replace soft spaces by newlines or spaces so that lines fit the width."""
-    if width is None:
+_END = re.compile(f"({LINE_BREAK}|\n)")
+
+
+def lay_out(text: str, style: Style) -> str:
+    """Replace the soft spaces and the line breaks of a written block by what they are there.
+
+    No line is wrapped where the line end would mean a break, and a break that the line end means
+    already gets no notation.
+    """
+    if SOFT_SPACE not in text:
         return text
+    rows = _rows(text, style.width if style.line_breaks == "space" else None)
+    means = meaningful([row for row, _ in rows])
+    if any(end == SOFT_SPACE and is_break for (_, end), is_break in zip(rows, means, strict=True)):
+        rows = _rows(text, None)
+        means = meaningful([row for row, _ in rows])
+    out: list[str] = []
+    for (row, end), is_break in zip(rows, means, strict=True):
+        is_said = end != LINE_BREAK or is_break or style.line_breaks == "break"
+        out += [row, "" if is_said else style.hard_break, "\n"]
+    return "".join(out[:-1])
+
+
+def _rows(text: str, width: int | None) -> list[tuple[str, str]]:
+    """Cut a text into lines, each with what ends it: a soft space, a line break or a newline."""
+    rows: list[tuple[str, str]] = []
+    parts = _END.split(text)
+    for part, end in zip(parts[::2], [*parts[1::2], "\n"], strict=True):
+        *wrapped, last = _filled(part, width)
+        rows += [(line, SOFT_SPACE) for line in wrapped]
+        rows.append((last, end))
+    return rows
+
+
+def _filled(text: str, width: int | None) -> list[str]:
+    """Cut a line at soft spaces so that its parts fit the width."""
+    if width is None:
+        return [text.replace(SOFT_SPACE, " ")]
     lines = []
-    for paragraph in text.split("\n"):
-        line = ""
-        for k, word in enumerate(paragraph.split(SOFT_SPACE)):
-            if k and len(line) + 1 + len(word) > width and not _NEVER_FIRST.match(word):
-                lines.append(line)
-                line = word
-            else:
-                line = f"{line} {word}" if k else word
-        lines.append(line)
-    return "\n".join(lines)
+    line = ""
+    for k, word in enumerate(text.split(SOFT_SPACE)):
+        if k and len(line) + 1 + len(word) > width and not _NEVER_FIRST.match(word):
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if k else word
+    return [*lines, line]

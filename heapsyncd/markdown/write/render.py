@@ -6,6 +6,7 @@ written at higher escape levels.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from heapsyncd.diff import equal_ends
 from heapsyncd.markdown.escaping import ESCAPE_LEVELS
@@ -13,32 +14,42 @@ from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.markdown.style import DEFAULT, Style
 from heapsyncd.markdown.write.blocks import Writer, WrittenBlock
+from heapsyncd.model import LineBreaks
 from heapsyncd.tree import Block
 
 __all__ = ["DEFAULT", "Style", "render"]
 
 
-def render(tree: Block, links: Links, style: Style = DEFAULT, *, tail: str = "") -> str:
+def render(
+    tree: Block,
+    links: Links,
+    style: Style = DEFAULT,
+    line_breaks: LineBreaks = "space",
+    *,
+    tail: str = "",
+) -> str:
     """Write a tree as a body.
 
     Args:
         tree: a canonical document.
         links: for mentions and files.
         style: the notation.
+        line_breaks: what a line end inside a paragraph means.
         tail: link definitions to append unchanged.
 
     Returns:
         The body, ending with one newline; '' for an empty tree. ``parse`` reads it as the same
         tree for every canonical tree that is at most ``MAX_DEPTH`` containers deep.
     """
+    style = replace(style, line_breaks=line_breaks)
     writer = Writer(links, style)
     text = ""
     for attempt in range(ESCAPE_LEVELS + 3):
         lines = [line + style.newline for line in writer.blocks(tree.children)]
         text = "".join(lines) + tail
-        if not tail and _reads_back(lines, writer.written, tree.children, links):
+        if not tail and _reads_back(lines, writer.written, tree, links, line_breaks):
             break
-        read = parse(text, links)
+        read = parse(text, links, line_breaks)
         if read == tree:
             break
         _escalate(writer, tree, read, attempt)
@@ -46,7 +57,11 @@ def render(tree: Block, links: Links, style: Style = DEFAULT, *, tail: str = "")
 
 
 def _reads_back(
-    lines: Sequence[str], written: Sequence[WrittenBlock], blocks: Sequence[Block], links: Links
+    lines: Sequence[str],
+    written: Sequence[WrittenBlock],
+    tree: Block,
+    links: Links,
+    line_breaks: LineBreaks,
 ) -> bool:
     """Return whether lines read as their blocks. Only blocks that can be misread are parsed.
 
@@ -63,7 +78,8 @@ def _reads_back(
             stop += 1
         first = max(start - 1, 0)
         end = written[stop].line if stop < len(written) else len(lines)
-        if parse("".join(lines[written[first].line : end]), links).children != blocks[first:stop]:
+        part = "".join(lines[written[first].line : end])
+        if parse(part, links, line_breaks).children != tree.children[first:stop]:
             return False
         start = stop
     return True

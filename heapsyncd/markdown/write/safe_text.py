@@ -91,6 +91,9 @@ def safe_inline(
     """
     if not items or style.width:
         return None
+    if len(items) > 1 and any("$" in i.text for i in items if isinstance(i, Text)):
+        # What is inside a formula is text: no mark, no mention.
+        return None
     out: list[str] = []
     before = " "
     for k, item in enumerate(items):

@@ -23,7 +23,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry, Stat
 from heapsyncd.sync.edits.create import insert_block, make_block
 from heapsyncd.sync.edits.fields import edit_fields
-from heapsyncd.sync.edits.note_saved import note_reread
+from heapsyncd.sync.edits.note_saved import notes_reread
 from heapsyncd.sync.heap.observed import Found
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_owner
@@ -166,7 +166,7 @@ async def _attach(
     file, row = await _entry_for(heap, EntryRow(path, owner.block_id, "attachment"), file, stat)
     gone = [] if twin is None else [twin.path]
     await edit_fields(heap, owner.block_id, Target(put_files=(file,)), [row], gone)
-    await note_reread(heap, owner_path)
+    await notes_reread(heap, [owner_path])
 
 
 async def _entry_for(
@@ -213,7 +213,7 @@ async def _store_version(heap: HeapContext, row: EntryRow, file: FileEntry, stat
     await edit_fields(heap, row.block_id, Target(put_files=(file,), drop_files=drop), [new])
     note = heap.index.path_of.get(row.block_id)
     if row.role == "attachment" and note is not None and note.endswith(".md"):
-        await note_reread(heap, note)
+        await notes_reread(heap, [note])
 
 
 async def content_moved(heap: HeapContext, entry: EntryRow, new: EntryRow) -> Found | None:

@@ -1,5 +1,6 @@
 """Create blocks on this device: new notes, and the rows and first updates of all kinds."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -8,30 +9,33 @@ import structlog
 
 from heapsyncd.cache import blocks, entries, renditions
 from heapsyncd.cache.blocks import BlockState
-from heapsyncd.cache.entries import EntryRow
+from heapsyncd.cache.entries import EntryRow, Reserved
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, new_block_id
-from heapsyncd.model import BlockKind, Fields
+from heapsyncd.markdown.front_lines import OurKeys
+from heapsyncd.model import BlockKind, Fields, Source
 from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.edits.note_saved import judged
 from heapsyncd.sync.edits.saved_file import Head, SavedFile, target_of
-from heapsyncd.sync.heap.index import NoteLinks
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
+from heapsyncd.sync.layout.placement import remember_name
+from heapsyncd.sync.merge.note_source import searched, shown_file, source_update
 from heapsyncd.sync.merge.note_text import (
     Base,
     Note,
-    compose,
     digest,
     front_change,
-    front_values,
+    joined,
+    our_keys,
+    owner,
     read_body,
     shown_files,
-    signed,
 )
 from heapsyncd.tree import Block
 
@@ -102,19 +106,21 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
         return
     tags: dict[str, BlockState] = {}
     reserved = await heap.db.read(lambda tx: entries.reserved(tx, heap.id))
+    chosen = await _chosen(heap, heads, reserved)
     async with heap.lock:
         named = [
-            _name(heap, h, tags, _free(heap, reserved.get(h.path)))
+            _name(heap, h, tags, chosen[h.path].block_id if h.path in chosen else None)
             for h in heads
             if h.path not in heap.index.entries
         ]
     groups = list(batches(named, lambda n: n.head.stat.size))
-    if len(groups) > 1:
-        # A text of the first batch may link to a note of a later one: after a kill in between,
-        # the later file still has to become the block that the link means.
-        places = {n.head.path: n.state.id for n in named}
-        await heap.db.write(lambda tx: entries.reserve(tx, heap.id, places))
     with heap.index.expecting({n.state.id: n.entry.path for n in named}):
+        await _remember_renamed(heap, chosen)
+        if len(groups) > 1:
+            # A text of the first batch may link to a note of a later one: after a kill in
+            # between, the later file still has to become the block that the link means.
+            places = [Reserved(n.head.path, n.state.id, n.head.digest) for n in named]
+            await heap.db.write(lambda tx: entries.reserve(tx, heap.id, places))
         for some in groups:
             by_path = {n.head.path: n for n in some}
             saved = await texts.of(by_path)
@@ -124,12 +130,36 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
             heap.wake.publish.set()
             heap.wake.push.set()
     if reserved or len(groups) > 1:
-        await heap.db.write(lambda tx: entries.reserve(tx, heap.id, {}))
+        await heap.db.write(lambda tx: entries.reserve(tx, heap.id, ()))
 
 
-def _free(heap: HeapContext, block: BlockId | None) -> BlockId | None:
-    """Return a reserved block unless another file has become it meanwhile."""
-    return None if block is None or block in heap.index.blocks else block
+async def _chosen(
+    heap: HeapContext, heads: Sequence[Head], reserved: Sequence[Reserved]
+) -> dict[str, Reserved]:
+    """Return the blocks that were chosen for new files before a kill, by the files' paths now.
+
+    A file that is gone from its path was renamed if exactly one new file has its text.
+    """
+    left = {r.path: r for r in reserved if r.block_id not in heap.index.blocks}
+    found = {h.path: left.pop(h.path) for h in heads if h.path in left}
+    gone = [r for r in left.values() if r.digest and await heap.disk.stat(r.path) is None]
+    new = [h for h in heads if h.path not in found]
+    texts: Counter[bytes | None] = Counter(h.digest for h in new)
+    before = Counter(r.digest for r in gone)
+    renamed = {r.digest: r for r in gone if before[r.digest] == texts[r.digest] == 1}
+    return found | {h.path: renamed[h.digest] for h in new if h.digest in renamed}
+
+
+async def _remember_renamed(heap: HeapContext, chosen: Mapping[str, Reserved]) -> None:
+    """Let texts that link to a new file by the name it had before a kill still mean it."""
+    renamed = [r for path, r in chosen.items() if path != r.path]
+
+    def store(change: Change) -> None:
+        for old in renamed:
+            remember_name(change, heap.index.aliases, old.path, old.block_id)
+
+    if renamed:
+        await heap.store(store)
 
 
 async def _create(
@@ -161,18 +191,17 @@ def _name(
     parent = heap.parent_of(head.path)
     if parent is not None:
         target = replace(target, add_tags=target.add_tags | {parent})
-    title = head.front.title or PurePosixPath(head.path).name.removesuffix(".md")
     state = BlockState(
         block or new_block_id(),
         heap.id,
         "document",
-        title=title,
+        title=PurePosixPath(head.path).name.removesuffix(".md"),
         folder_id=heap.folder_of(tuple(sorted(target.add_tags))),
         born_here=True,
         stale=True,
     )
     entry = stamped(EntryRow(head.path, state.id, "note"), head.stat, head.digest)
-    return _Named(head, state, entry, replace(target, title=None))
+    return _Named(head, state, entry, target)
 
 
 def _with_text(
@@ -198,40 +227,47 @@ def _with_text(
 
 def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
     """Return a new note with its first update, or its path and the problem; runs in a thread."""
-    links = NoteLinks(heap.index, None, aliases=True)
+    links, state = NoteLinks(heap.index, None, aliases=True), fresh.state
     live = Replica(heap.client_id)
+    # The tags may not be stored yet.
+    ours = OurKeys(state.id, None, fresh.note.front.tags or ())
+    source = fresh.note.file(owner(heap.index, state.id)).source
+    update: bytes | None = None
     try:
         reading = read_body(
             Base(Note.of(b""), ()), fresh.note, live, (), links, heap.client_id, fresh.target
         )
+        if heap.carries_source:
+            update = source_update(
+                (), None, source, ours, links, reading.body, live=live, client_id=heap.client_id
+            )
+            if update is not None:
+                live.apply(update)
     except BlockError as error:
         return fresh.saved.path, f"this note cannot be read: {error}"
-    state = replace(fresh.state, state_vector=live.state_vector())
-    fresh = replace(fresh, state=state, update=reading.update, mentions=reading.mentions)
+    state = replace(state, state_vector=live.state_vector())
+    update = joined([reading.update, update])
+    fresh = replace(fresh, state=state, update=update, mentions=reading.mentions)
     if reading.is_whole:
-        fields = Fields("", tuple(sorted(fresh.target.add_tags)), ())
-        return replace(fresh, draft=_draft(heap, fresh, fields, reading.body))
+        return replace(fresh, draft=_draft(heap, fresh, source, reading.body))
     return fresh
 
 
-def _draft(heap: HeapContext, fresh: _Fresh, fields: Fields, view: Block) -> Draft | None:
+def _draft(heap: HeapContext, fresh: _Fresh, source: Source, view: Block) -> Draft | None:
     """Return the file's text with the id in it, if the file shows its document otherwise.
 
     None if more has to be written: attachments, or tags that are not stored yet.
     """
-    state = fresh.state
-    known = all(t in heap.index.blocks for t in fields.tags)
-    if not known or fields.files or shown_files(view):
+    state, tags = fresh.state, tuple(sorted(fresh.target.add_tags))
+    if not all(t in heap.index.blocks for t in tags) or shown_files(view):
         return None
-    values = front_values(heap.index, state, fresh.saved.path, fields)
-    if fresh.mentions:
-        # A link may use a former name.
-        data = compose(fresh.note, view, values, NoteLinks(heap.index, state.id))
-    else:
-        data = signed(fresh.note, values)
+    ours = our_keys(heap.index, state, fresh.saved.path, Fields("", tags, ()))
+    links = NoteLinks(heap.index, state.id).restricted(fresh.mentions, ())
+    # A link may use a former name.
+    data = shown_file(source, view, ours, links, is_shown=not fresh.mentions)
     return Draft(
         state.id, int(fresh.update is not None), fresh.saved.path, data, state.title,
-        view.all_words(), fresh.mentions, None,
+        searched(view, source), fresh.mentions, None,
     )  # fmt: skip
 
 

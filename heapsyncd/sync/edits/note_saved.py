@@ -5,16 +5,18 @@ unsent, the new renditions and the files' stamps are committed in one transactio
 before that, the files are found changed again; after a kill behind it, the edits are pushed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, history, renditions, search
+from heapsyncd.cache import blocks, entries, heaps, history, renditions, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.errors import BlockError, UnreadableFile
-from heapsyncd.sync.edits.saved_file import Reader, SavedEdit, SavedFile, StoredNote
+from heapsyncd.sync.edits.new_texts import batches
+from heapsyncd.sync.edits.saved_edit import Reader, SavedEdit
+from heapsyncd.sync.edits.saved_file import SavedFile, StoredNote
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -53,21 +55,40 @@ async def notes_saved(heap: HeapContext, batch: Sequence[SavedFile]) -> None:
             await _take_in(heap, good)
 
 
-async def note_reread(heap: HeapContext, path: str) -> None:
-    """Read a note's last text again, because a name in it now has a meaning.
+async def notes_reread(heap: HeapContext, paths: Iterable[str]) -> None:
+    """Read the last texts of notes again, because they mean something else now.
 
-    Hold the heap's lock.
+    A name in them may have become a note, or their documents have lost their sources. Hold the
+    heap's lock.
     """
-    entry = heap.index.entries.get(path)
-    stat = heap.index.stats.get(path)
-    if entry is None or stat is None:
+    rows = [heap.index.entries.get(path) for path in paths]
+    notes = [e for e in rows if e is not None and heap.index.is_live(e.block_id)]
+    found = await heap.db.read(lambda tx: [(e, renditions.newest(tx, e.block_id)) for e in notes])
+    known = [
+        (e, heap.index.stats[e.path], base.data)
+        for e, base in found
+        if base is not None and e.path in heap.index.stats
+    ]
+    files = await offload(lambda: [(e, SavedFile.of(e.path, d, stat)) for e, stat, d in known])
+    texts = [(e, saved) for e, saved in files if not isinstance(saved.note, UnreadableFile)]
+    if texts:
+        await _take_in(heap, texts, again=True)
+
+
+async def reread_once(heap: HeapContext) -> None:
+    """Read all notes again if the cache is from a version that sent less of their files.
+
+    Takes the heap's lock for each batch. After a kill, it is done again.
+    """
+    if not await heap.db.read(lambda tx: heaps.must_reread(tx, heap.id)):
         return
-    base = await heap.db.read(lambda tx: renditions.newest(tx, entry.block_id))
-    if base is None:
-        return
-    saved = await offload(SavedFile.of, path, base.data, stat)
-    if not isinstance(saved.note, UnreadableFile):
-        await _take_in(heap, [(entry, saved)], again=True)
+    stats = heap.index.stats
+    paths = [p for p, e in heap.index.entries.items() if e.role == "note"]
+    for some in batches(paths, lambda path: stats[path].size if path in stats else 0):
+        async with heap.lock:
+            await notes_reread(heap, some)
+    await heap.db.write(lambda tx: heaps.set_reread(tx, heap.id))
+    log.info("read the notes again for a new version", heap=heap.report.title, notes=len(paths))
 
 
 async def _take_in(

@@ -18,8 +18,7 @@ from heapsyncd.cache.history import Trashed, Version
 from heapsyncd.document.edit import Target
 from heapsyncd.errors import TryLater, UserError
 from heapsyncd.folder.disk import FileBusy, PathChanged
-from heapsyncd.markdown import frontmatter
-from heapsyncd.markdown.encoding import encode
+from heapsyncd.markdown.front_lines import OurKeys, Owner
 from heapsyncd.model import Stat
 from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.edits.note_saved import notes_saved
@@ -28,7 +27,8 @@ from heapsyncd.sync.heap.limits import NOTE_BYTES
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.heap.state import HeapContext
-from heapsyncd.sync.merge.note_text import Note
+from heapsyncd.sync.merge.note_source import file_of, owner_of_title
+from heapsyncd.sync.merge.note_text import Note, owner
 from heapsyncd.sync.report import RestoreRequest
 
 log = structlog.get_logger()
@@ -72,7 +72,7 @@ async def _restore_version(
             # If the file is missing, its last text counts as an earlier version.
             other = None if gone else now
             version = await _choose_version(heap, entry, other, number)
-            data = await offload(_with_body_of, now, version.data)
+            data = await offload(_put_back, heap, entry, now, version.data)
             stat = await heap.disk.write(entry.path, data, stat)
         except (PathChanged, FileBusy):
             continue
@@ -113,14 +113,24 @@ async def _choose_version(
 
 
 def _newest_other(kept: Sequence[Version], now: bytes | None) -> Version | None:
-    body = None if now is None else Note.of(now).body
-    return next((v for v in kept if v.data and Note.of(v.data).body != body), None)
+    present = None if now is None else _without_id(now)
+    return next((v for v in kept if v.data and _without_id(v.data) != present), None)
 
 
-def _with_body_of(now: bytes, version: bytes) -> bytes:
-    """Return an earlier body under the present front matter, which keeps id, tags and title."""
-    note = Note.of(now)
-    return encode(replace(note.source, text=note.front.raw + Note.of(version).body))
+def _put_back(heap: HeapContext, entry: EntryRow, now: bytes, version: bytes) -> bytes:
+    """Return an earlier file with its front matter; only our id and title are those of now."""
+    note, present, block = Note.of(version), Note.of(now), entry.block_id
+
+    def title() -> str:
+        return heap.index.blocks[block].title
+
+    key = owner_of_title(present.front.raw, None, title)
+    # If the name can't carry the title now, it could not earlier: another title was ours, too.
+    earlier = owner_of_title(note.front.raw, None, title if key is None else None)
+    ours = owner(heap.index, block, earlier)
+    now_title = present.file(owner(heap.index, block, key)).title
+    keys = OurKeys(block, now_title, note.front.tags or ())
+    return file_of(note.file(ours).source, keys)
 
 
 # ---- the trash --------------------------------------------------------------------------------
@@ -166,9 +176,10 @@ async def _restore_trashed(heap: HeapContext, trashed: Trashed) -> list[dict[str
 
 
 def _without_id(data: bytes) -> bytes:
+    """Return a file without the id in it."""
     note = Note.of(data)
-    raw = frontmatter.update(note.front, id=None, title=note.front.title, tags=note.front.tags)
-    return encode(replace(note.source, text=raw + note.body))
+    source = note.file(Owner(lambda value: value == note.front.id)).source
+    return file_of(source, OurKeys(None, None, note.front.tags or ()))
 
 
 async def _as_new(heap: HeapContext, path: str, data: bytes) -> str:

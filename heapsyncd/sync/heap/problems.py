@@ -14,6 +14,7 @@ from heapsyncd.folder.snapshot import Snapshot
 from heapsyncd.model import Problem
 
 Key = tuple[str, Finder]
+_FILE: Final[frozenset[Finder]] = frozenset({"read", "content", "source"})
 _DISK: Final[frozenset[Finder]] = frozenset({"scan", "read", "rules", "write"})
 
 
@@ -82,16 +83,14 @@ class Problems:
 
         passed = _looked_at(scope)
         self._keep(
-            lambda row: (
-                row.finder not in {"read", "content"} or not passed(row.path) or is_there(row.path)
-            )
+            lambda row: row.finder not in _FILE or not passed(row.path) or is_there(row.path)
         )
 
     def moved(self, old: str, new: str) -> None:
         """Move problems along with the path they are about, and drop those not about contents."""
         for key in [k for k in self._rows if k[0] == old or k[0].startswith(f"{old}/")]:
             row = self._rows.pop(key)
-            if row.finder in {"read", "content"}:
+            if row.finder in _FILE:
                 self.found(row.finder, new + row.path[len(old) :], row.reason, row.grade)
 
     def only(self, finder: Finder, paths: Collection[str]) -> None:

@@ -36,6 +36,8 @@ class Draft:
     mentions: frozenset[str]
     base: Rendition | None
     """The rendition that is in the file now."""
+    lacks_source: bool = False
+    """Whether the document has no source although the file is no rendering."""
 
     @property
     def is_new(self) -> bool:

@@ -7,7 +7,7 @@ and never the app's edits: two devices would both write them, and the text would
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from heapsyncd.diff import line_hunks, lines_of, with_hunks
@@ -16,12 +16,11 @@ from heapsyncd.diff.transplant import transplant
 from heapsyncd.document.edit import express_source
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.source import ALLOWED_BYTES
-from heapsyncd.markdown import front_lines, frontmatter
+from heapsyncd.markdown import front_lines
 from heapsyncd.markdown.encoding import SourceText, encode
 from heapsyncd.markdown.front_lines import TITLE_KEYS, OurKeys, Owner, normalise
-from heapsyncd.markdown.links import Links
+from heapsyncd.markdown.links import NO_LINKS, Links
 from heapsyncd.markdown.patch.patch import patch
-from heapsyncd.markdown.read.parse import parse
 from heapsyncd.markdown.style_detection import newline_of
 from heapsyncd.markdown.write.render import render
 from heapsyncd.model import Lines, Source, StoredSource
@@ -33,28 +32,39 @@ _RENDERINGS: Final = 4
 """
 
 
-def source_of_file(text: SourceText, front: str, body: str, owner: Owner) -> Source:
-    """Return the source that a file is.
+@dataclass(frozen=True, slots=True)
+class NoteFile:
+    """A note's file as what the user wrote and what we did.
 
-    Args:
-        text: the file.
-        front: its front matter with the fences.
-        body: what follows the front matter.
-        owner: tells which keys are ours (``owner_of_title`` for the title).
+    ``title``: the value of our ``title`` key; None if it has none.
     """
-    keys = front_lines.cut(front, owner)
-    return Source(body, keys.front, keys.order, keys.fences, text.bom)
+
+    source: Source
+    title: str | None
+
+    @classmethod
+    def of(cls, text: SourceText, front: str, body: str, owner: Owner) -> "NoteFile":
+        """Take a file apart.
+
+        Args:
+            text: the file.
+            front: its front matter with the fences.
+            body: what follows the front matter.
+            owner: tells which keys are ours (``owner_of_title`` for the title).
+        """
+        keys = front_lines.cut(front, owner)
+        return cls(Source(body, keys.front, keys.order, keys.fences, text.bom), keys.title)
 
 
-def read_source(replica: Replica, view: Block, links: Links) -> StoredSource:
+def read_source(replica: Replica, view: Callable[[], Block], links: Links) -> StoredSource:
     """Return the source of a document; one that is too long for the note is refused.
 
     Args:
         replica: the document.
-        view: the view of its body.
+        view: returns the view of its body.
         links: how ids become names, for the size of the rendering.
     """
-    return replica.source(_most_bytes(replica.source_size(), lambda: view, links))
+    return replica.source(_most_bytes(replica.source_size(), view, links))
 
 
 def _most_bytes(size: int, view: Callable[[], Block], links: Links) -> int:
@@ -68,22 +78,32 @@ def _most_bytes(size: int, view: Callable[[], Block], links: Links) -> int:
     return ALLOWED_BYTES + _RENDERINGS * len(render(view(), links).encode())
 
 
-def owner_of_title(front: frontmatter.Front | None, source: Source | None) -> str | None:
+def owner_of_title(
+    front: str, source: Source | None, title: Callable[[], str] | None = None
+) -> str | None:
     """Return the key under which we wrote the title into a file; None if we did not.
 
     Args:
-        front: the front matter of the file that we wrote; None for a new file, whose title is the
-            user's.
-        source: the source of the state that the file shows; a key in it is the user's.
+        front: the front matter of a file of the note, with the fences.
+        source: the document's source; a key in it is the user's.
+        title: given if the file may not be ours, or the document has lost its source: returns the
+            title that we would have written. Another one is the user's.
     """
-    if front is None or not front.raw:
+    if not front:
         return None
     users = front_lines.user_chunks(source) if source is not None else {}
-    found = front_lines.cut(front.raw, Owner(lambda _: False)).front
-    return next((key for key in TITLE_KEYS if key in found and key not in users), None)
+    found = front_lines.cut(front, Owner(lambda _: False)).front
+    for key in TITLE_KEYS:
+        if key in found and key not in users:
+            owner = Owner(lambda _: False, key)
+            is_ours = title is None or front_lines.cut(front, owner).title == title().strip()
+            return key if is_ours else None
+    return None
 
 
-def shown_file(source: Source | None, view: Block, ours: OurKeys, links: Links) -> bytes:
+def shown_file(
+    source: Source | None, view: Block, ours: OurKeys, links: Links, *, is_shown: bool = False
+) -> bytes:
     """Return the file that shows a state.
 
     Args:
@@ -93,13 +113,40 @@ def shown_file(source: Source | None, view: Block, ours: OurKeys, links: Links) 
         view: the view of the document's body.
         ours: the values of our keys.
         links: how ids become names, restricted to the ids in ``view``.
+        is_shown: the source's body is known to show the view.
     """
-    body = render(view, links) if source is None else patch(source.body, view, links)
-    front = front_lines.join(source or Source(body), ours, newline_of(body))
-    if body and front and not front.endswith(("\n", "\r")):
-        front += newline_of(body)
-    bom = source is not None and source.bom
-    return encode(SourceText(bom, front + body, ""))
+    if source is None:
+        return file_of(Source(render(view, links)), ours)
+    if is_shown:
+        return file_of(source, ours)
+    return file_of(replace(source, body=patch(source.body, view, links)), ours)
+
+
+def source_to_show(stored: StoredSource, agreed: Source, *, carries: bool) -> Source:
+    """Return the source that a file which exists here is made from.
+
+    Args:
+        stored: what the document has. It may lack a source, or have an invalid one: then the
+            file's own style is kept.
+        agreed: the source of the file.
+        carries: documents carry sources here (setting ``source``).
+    """
+    return agreed if stored.source is None or not carries else stored.source
+
+
+def searched(view: Block, source: Source | None) -> str:
+    """Return the text of a note that is searched: its body and the user's front matter."""
+    front = source.front.values() if source is not None else ()
+    return "\n".join([view.all_words(), *(lines.text for lines in front)])
+
+
+def file_of(source: Source, ours: OurKeys) -> bytes:
+    """Return the file that a source is."""
+    newline = newline_of(source.body)
+    front = front_lines.join(source, ours, newline)
+    if source.body and front and not front.endswith(("\n", "\r")):
+        front += newline
+    return encode(SourceText(source.bom, front + source.body, ""))
 
 
 def source_after(
@@ -108,6 +155,7 @@ def source_after(
     current: Source | None,
     ours: OurKeys,
     links: Links,
+    view: Block,
     after: Block | None = None,
 ) -> Source | None:
     """Return the source that a document is to have after a save; None: it is to have none.
@@ -122,11 +170,11 @@ def source_after(
         current: the document's source in the state that ``seen`` shows, or now.
         ours: the values of our keys after the save.
         links: how names in the saved file become ids.
+        view: the view of the saved file.
         after: the view of the document after the save; None: it shows the saved file.
     """
-    view = parse(saved.body, links)
     if current is None:
-        is_rendering = shown_file(None, view, ours, links) == shown_file(saved, view, ours, links)
+        is_rendering = shown_file(None, view, ours, links) == file_of(saved, ours)
         return None if is_rendering and saved.line_breaks == "space" else saved
     if seen is None:
         return _united(saved, current, is_shown=after is None or after == view)
@@ -239,6 +287,7 @@ def source_update(
     saved: Source,
     ours: OurKeys,
     links: Links,
+    view: Block,
     *,
     live: Replica,
     client_id: int,
@@ -252,6 +301,7 @@ def source_update(
         saved: as for ``source_after``.
         ours: as for ``source_after``.
         links: as for ``source_after``.
+        view: as for ``source_after``.
         live: the document as it is now, with or without the edit of the body.
         client_id: as for ``express``.
         after: as for ``source_after``.
@@ -259,15 +309,51 @@ def source_update(
     most = _most_bytes(max(live.source_size(), len(saved.body)), live.view, links)
     return express_source(
         origin,
-        lambda current: source_after(seen, saved, current, ours, links, after),
+        lambda current: source_after(seen, saved, current, ours, links, view, after),
         live=live,
         client_id=client_id,
         most_bytes=most,
     )
 
 
+def rebased_source(
+    old: Replica | None,
+    ours: Replica,
+    fresh: Replica,
+    updates: Sequence[bytes],
+    client_id: int,
+) -> bytes | None:
+    """Return the update that carries changes of the source over to another history.
+
+    Args:
+        old: the document that the server had; None: not known, everything of ours is carried over.
+        ours: the document with our changes.
+        fresh: the document of the other history.
+        updates: the updates that ``fresh`` was loaded from.
+        client_id: as for ``express``.
+    """
+    seen = None if old is None else _source_of(old)
+    saved = _source_of(ours)
+    if saved is None or saved == seen:
+        return None
+
+    def change(current: Source | None) -> Source:
+        if current is None:
+            return saved
+        if seen is None:
+            return _united(saved, current, is_shown=old is None)
+        return apply_changes(seen, saved, current)
+
+    most = _most_bytes(max(fresh.source_size(), ours.source_size()), ours.view, NO_LINKS)
+    return express_source(updates, change, live=fresh, client_id=client_id, most_bytes=most)
+
+
+def _source_of(replica: Replica) -> Source | None:
+    return read_source(replica, replica.view, NO_LINKS).source
+
+
 def lacks_source(
-    found: StoredSource, agreed: Source | None, view: Block, ours: OurKeys, links: Links
+    found: StoredSource, data: bytes, view: Block, ours: OurKeys, links: Links
 ) -> bool:
     """Tell whether a document has no source although the file of this device is not a rendering.
 
@@ -275,12 +361,9 @@ def lacks_source(
 
     Args:
         found: the source found in the document.
-        agreed: the source of the file that device and document last agreed on; None if there was
-            none.
+        data: the file that shows the document in the style of this device's file.
         view: the view of the document's body.
         ours: the values of our keys.
         links: how ids become names, restricted to the ids in ``view``.
     """
-    if agreed is None or found != StoredSource():
-        return False
-    return shown_file(agreed, view, ours, links) != shown_file(None, view, ours, links)
+    return found == StoredSource() and data != shown_file(None, view, ours, links)

@@ -1,14 +1,14 @@
 """Convert between a note's file and its document. Pure: values in, values out.
 
 ``read_body`` turns a saved file into an edit, measured from the rendition its author saw.
-``compose`` turns a document's state into a file in the file's own style. ``reexpress`` carries
-unsent edits over to a compacted document.
+``reexpress`` carries unsent edits over to a compacted document. The file of a state is made in
+``note_source``.
 """
 
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import PurePosixPath
@@ -18,16 +18,17 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.diff.sequences import gaps_between, matches
 from heapsyncd.document.edit import Target, edit, express, merge_three
 from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import merge
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
-from heapsyncd.markdown.encoding import SourceText, decode, encode
-from heapsyncd.markdown.patch.patch import patch
+from heapsyncd.markdown.encoding import SourceText, decode
+from heapsyncd.markdown.front_lines import OurKeys, Owner
 from heapsyncd.markdown.read.blocks import read
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.markdown.write.render import render
 from heapsyncd.model import Fields
-from heapsyncd.sync.heap.index import Index, NoteLinks, link_key
+from heapsyncd.sync.heap.index import Index, link_key
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.merge.common_base import (
     are_both_newer,
     common_base,
@@ -35,7 +36,8 @@ from heapsyncd.sync.merge.common_base import (
     merge_unrelated,
     word_counts,
 )
-from heapsyncd.sync.merge.undelete import deletion
+from heapsyncd.sync.merge.note_source import NoteFile, rebased_source
+from heapsyncd.sync.merge.undelete_note import deletion
 from heapsyncd.tree import Atom, Block, Text
 
 _NAMED: Final = re.compile(r"\[\[([^\[\]|\\\n]+)")
@@ -64,6 +66,10 @@ class Note:
         source = decode(data)
         front, body = frontmatter.split(source.text)
         return cls(source, front, body)
+
+    def file(self, owner: Owner) -> NoteFile:
+        """Tell what of the file is the user's; ``owner``: which keys are ours."""
+        return NoteFile.of(self.source, self.front.raw, self.body, owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +102,34 @@ class FrontChange:
     added_tags: tuple[str, ...] = ()
     removed_tags: tuple[str, ...] = ()
     title: str | None = None
-    """A new title the user wrote; None: none, or the same as before."""
+    """A new title that the user wrote in the place of ours; None: none, or the same as before."""
 
 
-def front_change(old: frontmatter.Front | None, new: frontmatter.Front) -> FrontChange:
+def front_change(
+    old: frontmatter.Front | None,
+    new: frontmatter.Front,
+    old_title: str | None = None,
+    new_title: str | None = None,
+) -> FrontChange:
     """Compare two front matters.
 
     Front matter that vanished as a whole, or is broken, changes nothing: the block keeps its tags
     and title.
+
+    Args:
+        old: the front matter of the base; None for a new note.
+        new: the saved one.
+        old_title: the value of our ``title`` key in the base.
+        new_title: in the saved file.
     """
     if not new.raw or new.problem:
         return FrontChange()
     before = (old.tags or ()) if old is not None else ()
     now = new.tags or ()
-    title = new.title if new.title != (old.title if old is not None else None) else None
     return FrontChange(
         tuple(t for t in now if t not in before),
         tuple(t for t in before if t not in now),
-        title,
+        new_title if new_title != old_title else None,
     )
 
 
@@ -278,62 +294,39 @@ def read_body(
     return Reading(made.update, ours, mentions(ours), is_whole, is_made=is_now)
 
 
-@dataclass(frozen=True, slots=True)
-class FrontValues:
-    """What the front matter should contain. ``title`` None: the file's name carries it."""
-
-    id: BlockId
-    title: str | None
-    tags: tuple[str, ...]
-
-
-def front_values(index: Index, block: BlockState, path: str, fields: Fields) -> FrontValues:
-    """Return what the front matter of a note's file should contain.
+def our_keys(
+    index: Index,
+    block: BlockState,
+    path: str,
+    fields: Fields,
+    new_tags: Iterable[BlockState] = (),
+) -> OurKeys:
+    """Return the values of our keys in the front matter of a note's file.
 
     Args:
         index: for the tags' titles.
         block: the note's row.
         path: the file's path.
         fields: of the note's document.
+        new_tags: tags that are not in the index yet.
     """
     title = fields.title or block.title
     name = PurePosixPath(path).name.removesuffix(".md")
     shown = None if carries(name, title) else title
-    return FrontValues(block.id, shown, tuple(index.tag_titles(fields.tags)))
+    titles = index.tag_titles(fields.tags)
+    titles += [tag.title for tag in new_tags if tag.id in fields.tags]
+    return OurKeys(block.id, shown, tuple(dict.fromkeys(titles)))
 
 
-def compose(base: Note | None, view: Block, values: FrontValues, links: NoteLinks) -> bytes:
-    """Return the file that shows a document: the base's bytes, patched where the two differ.
+def owner(index: Index, block: BlockId, title_key: str | None = None) -> Owner:
+    """Return what tells which keys of a note's file are ours.
 
     Args:
-        base: the text that is in the file; None for a new file.
-        view: the document's markdown view.
-        values: for the front matter.
-        links: how ids become names; only blocks the view mentions are recognised in the base.
+        index: knows the blocks: the id of another one is in a copy of its file.
+        block: the note.
+        title_key: ``owner_of_title``.
     """
-    links = links.restricted(mentions(view), shown_files(view))
-    tags = values.tags or None
-    if base is None:
-        body = render(view, links)
-        front = frontmatter.update(
-            frontmatter.split("")[0], id=values.id, title=values.title, tags=tags
-        )
-        return (front + body).encode()
-    return signed(replace(base, body=patch(base.body, view, links)), values)
-
-
-def signed(note: Note, values: FrontValues) -> bytes:
-    """Return a note's file with its front matter up to date, unless that is broken."""
-    front, source = note.front.raw, note.source
-    if note.front.problem is None:
-        front = frontmatter.update(
-            note.front,
-            id=values.id,
-            title=values.title,
-            tags=values.tags or None,
-            newline=source.newline,
-        )
-    return encode(SourceText(source.bom, front + note.body, source.newline))
+    return Owner(lambda value: value == block or value in index.blocks, title_key)
 
 
 def shows(note: Note, view: Block, links: NoteLinks) -> bool:
@@ -378,7 +371,15 @@ def reexpress(
     body = (merge_unrelated if may_have else merge_three)(known, here, there)
     target = fields_target(before, after, now, body)
     target = replace(target, deleted_at_ms=deletion(old, ours, fresh))
-    return Compacted(state, express([state], target, live=fresh, client_id=client_id).update)
+    update = express([state], target, live=fresh, client_id=client_id).update
+    source = rebased_source(old, ours, fresh, [state], client_id)
+    return Compacted(state, joined([update, source]))
+
+
+def joined(updates: Iterable[bytes | None]) -> bytes | None:
+    """Return updates as one; None if there are none."""
+    parts = [u for u in updates if u is not None]
+    return merge(parts) if len(parts) > 1 else parts[0] if parts else None
 
 
 def fields_target(before: Fields, after: Fields, now: Fields, body: Block) -> Target:

@@ -13,7 +13,8 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
 from heapsyncd.model import Fields
 from heapsyncd.sync.merge.common_base import common_base
-from heapsyncd.sync.merge.note_text import Compacted, fields_target, reexpress
+from heapsyncd.sync.merge.note_source import rebased_source
+from heapsyncd.sync.merge.note_text import Compacted, fields_target, joined, reexpress
 
 
 def rebase(
@@ -32,7 +33,9 @@ def rebase(
     body = merge_three(common_base(here, there), here, there)
     now = fresh.fields()
     target = fields_target(_before(ours.fields(), now), ours.fields(), now, body)
-    repeated = express([state], target, live=fresh, client_id=client_id).update
+    text = express([state], target, live=fresh, client_id=client_id).update
+    source = rebased_source(None, ours, fresh, [state], client_id)
+    repeated = joined([text, source])
     since = [state] if repeated is None else [state, repeated]
     edits = [repeated] if repeated is not None else []
     if len(acknowledged) < len(everything):

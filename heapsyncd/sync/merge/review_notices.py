@@ -14,7 +14,7 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.markdown.read.blocks import read
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.sync.heap.index import NoteLinks
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.merge.note_text import Base, Note
 from heapsyncd.sync.merge.overlaps import Overlap, overlaps
 from heapsyncd.tree import Block

@@ -33,7 +33,7 @@ from heapsyncd.sync.edits.create import notes_created
 from heapsyncd.sync.edits.moves import folder_created
 from heapsyncd.sync.edits.new_texts import NewTexts
 from heapsyncd.sync.edits.saved_file import SavedFile
-from heapsyncd.sync.heap.index import NoteLinks
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.observed import Found
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_owner

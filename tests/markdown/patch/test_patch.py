@@ -14,6 +14,7 @@ from heapsyncd.markdown.read.blocks import read
 from heapsyncd.markdown.read.parse import clear_cache, parse
 from heapsyncd.markdown.style import Style
 from heapsyncd.markdown.write.render import render
+from heapsyncd.model import LineBreaks
 from heapsyncd.tree import Block, Text
 from tests.markdown.rig import changed_lines, leaves, one_word_changed, put
 from tests.steps import steps
@@ -31,6 +32,14 @@ def test_golden_cases(golden: Golden, heap: "Heap") -> None:
         wanted = parse(target, heap)
         assert patch(source, wanted, heap) == patched, title
         assert parse(patched, heap) == wanted, title
+
+
+def test_golden_cases_of_line_breaks(golden: Golden, heap: "Heap") -> None:
+    """Where every line end is a break, each edit changes the source as the data file shows."""
+    for title, source, target, patched in golden("patching-breaks.txt"):
+        wanted = parse(target, heap, "break")
+        assert patch(source, wanted, heap, "break") == patched, title
+        assert parse(patched, heap, "break") == wanted, title
 
 
 def lines_of(source: str, block: Block) -> range:
@@ -191,25 +200,36 @@ parts = st.sampled_from(
             "[^1]",
         ),
         *("\n[a]: /u\n", "[a]", "\\", "  \n", "\t", "é", "<br>", "\n[^1]: "),
+        *("\n> [!note] ", "\nk:: v", "%%", "$", "$$", "$x*y$", "\n[^2]:\n    "),
     ]
 )
 sources = st.lists(parts, max_size=20).map("".join)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(data=st.data(), source=sources, windows=st.booleans())
+@given(
+    data=st.data(),
+    source=sources,
+    windows=st.booleans(),
+    line_breaks=st.sampled_from(["space", "break"]),
+)
 def test_any_edit_of_any_source(
-    data: st.DataObject, source: str, windows: bool, edited: Edited, heap: "Heap"
+    data: st.DataObject,
+    source: str,
+    windows: bool,
+    line_breaks: LineBreaks,
+    edited: Edited,
+    heap: "Heap",
 ) -> None:
     """Whatever the source and the edit, the patched text reads as the edited tree."""
     source = source.replace("\n", "\r\n") if windows else source
-    tree = read(source, heap)
-    assert patch(source, tree, heap) == source
+    tree = read(source, heap, None, line_breaks)
+    assert patch(source, tree, heap, line_breaks) == source
     wanted = edited(data, tree)
-    if parse(render(wanted, heap), heap) == wanted:
-        after = patch(source, wanted, heap)
-        assert parse(after, heap) == wanted
-        assert patch(after, wanted, heap) == after
+    if parse(render(wanted, heap, line_breaks=line_breaks), heap, line_breaks) == wanted:
+        after = patch(source, wanted, heap, line_breaks)
+        assert parse(after, heap, line_breaks) == wanted
+        assert patch(after, wanted, heap, line_breaks) == after
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -222,9 +242,10 @@ def test_any_edit_of_any_tree(
     style = data.draw(
         st.builds(Style, st.sampled_from("-*+"), st.sampled_from(".)"), st.sampled_from("`~"))
     )
-    source = render(tree, heap, style)
+    line_breaks: LineBreaks = data.draw(st.sampled_from(["space", "break"]))
+    source = render(tree, heap, style, line_breaks)
     wanted = edited(data, tree)
-    assert parse(patch(source, wanted, heap), heap) == wanted
+    assert parse(patch(source, wanted, heap, line_breaks), heap, line_breaks) == wanted
 
 
 def test_the_same_tree_is_the_same_text(spec: list[str]) -> None:

@@ -15,6 +15,7 @@ from heapsyncd.markdown.read.blocks import read
 from heapsyncd.markdown.read.fast_blocks import read_without_spans
 from heapsyncd.markdown.read.parse import MAX_DEPTH, Sections, parse
 from heapsyncd.markdown.read.sections import MIN_CHARS, sections
+from heapsyncd.model import LineBreaks
 from heapsyncd.tree import Atom, Block, Text
 from tests.markdown.rig import outline
 from tests.steps import steps
@@ -29,6 +30,15 @@ def test_golden_cases(golden: Golden, heap: "Heap") -> None:
     """Every construct of the mapping reads as the tree that the data file shows."""
     for title, source, tree in golden("reading.txt"):
         assert "\n".join(outline(parse(source, heap))) == tree.rstrip("\n"), title
+
+
+def test_golden_cases_of_line_breaks(golden: Golden, heap: "Heap") -> None:
+    """Where every line end is a break, lines read as the data file shows."""
+    for title, source, tree in golden("reading-breaks.txt"):
+        assert "\n".join(outline(parse(source, heap, "break"))) == tree.rstrip("\n"), title
+
+
+modes: st.SearchStrategy[LineBreaks] = st.sampled_from(["space", "break"])
 
 
 def everything(tree: Block) -> str:
@@ -117,6 +127,11 @@ PARTS = st.one_of(
                 "![[",
                 "<br>",
                 "<!---->",
+                "[!note] ",
+                "k:: v",
+                "%%",
+                "$",
+                "$$",
                 "\u00a0",
                 "é",
                 "\x0c",
@@ -145,6 +160,7 @@ ITEM_LINES = st.sampled_from(
     """
 - a|- b|- c|- [ ] t|- [x] u|1. a|2. b|10. c|11) d||  in|  - nested|   three|    four| one|lazy
 -   wide|    in wide|  ```|  text|```|- ```|  ~~~|* star|* * *|- - -|-|- -|---|+ p|14. e|  <pre>
+- k:: v|  $a|  b$|  %%|> [!n] t
 - <div>|<pre>|  > q|> q|- # h|- > q|\tt|- **b**|- `x|  y`|  ===|===|  1. in|  - ```|      five|# h
 """.replace("\n", "|").split("|")
 )
@@ -181,31 +197,35 @@ def test_spans_and_pieces_are_right(source: str) -> None:
 @given(
     sources
     | st.text(st.characters(exclude_categories=["Cs"]))
-    | st.lists(LINES | ITEM_LINES, max_size=14).map("\n".join)
+    | st.lists(LINES | ITEM_LINES, max_size=14).map("\n".join),
+    modes,
 )
 @settings(max_examples=400)
-@example("`a\0b` a\0b\n\n- a\0b\n- `a\nb\0`\n")
-@example("- &#10;\n- a&#13;b\n\n`x`&#10;`y`\n")
-@example("1. [ ] x\n\n- [x] y\n- [ ]  \n- \n")
-@example("".join(f"{'> ' * n}- x\n\n***\n\n" for n in range(MAX_DEPTH - 3, MAX_DEPTH + 2)))
-def test_reading_without_places_reads_the_same(source: str) -> None:
+@example("`a\0b` a\0b\n\n- a\0b\n- `a\nb\0`\n", "space")
+@example("- &#10;\n- a&#13;b\n\n`x`&#10;`y`\n", "space")
+@example("1. [ ] x\n\n- [x] y\n- [ ]  \n- \n", "break")
+@example("> [!a] b\n> k:: v\n- %%c\n  d%% $e\\\n  f$\n", "space")
+@example(
+    "".join(f"{'> ' * n}- x\n\n***\n\n" for n in range(MAX_DEPTH - 3, MAX_DEPTH + 2)), "space"
+)
+def test_reading_without_places_reads_the_same(source: str, line_breaks: LineBreaks) -> None:
     """It finds the same blocks, and knows of none where it stands."""
     text = normalise_lone_cr(source)
-    found = Block("doc", children=read_without_spans(text, NO_LINKS))
-    assert found.children == read(text, NO_LINKS).children
+    found = Block("doc", children=read_without_spans(text, NO_LINKS, line_breaks))
+    assert found.children == read(text, NO_LINKS, None, line_breaks).children
     for block in found.walk():
         assert block.span is None
         for item in block.inline:
             assert not item.pieces if isinstance(item, Text) else item.span is None
 
 
-@given(sources)
-def test_line_ends_make_no_difference(source: str) -> None:
+@given(sources, modes)
+def test_line_ends_make_no_difference(source: str, line_breaks: LineBreaks) -> None:
     """CRLF, LF and lone CR read the same."""
     unix = source.replace("\r\n", "\n")
-    tree = parse(unix, NO_LINKS)
-    assert parse(unix.replace("\n", "\r\n"), NO_LINKS) == tree
-    assert parse(unix.replace("\n", "\r"), NO_LINKS) == tree
+    tree = parse(unix, NO_LINKS, line_breaks)
+    assert parse(unix.replace("\n", "\r\n"), NO_LINKS, line_breaks) == tree
+    assert parse(unix.replace("\n", "\r"), NO_LINKS, line_breaks) == tree
 
 
 def test_nul_is_no_text() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from heapsyncd.markdown.read.parse import parse
 from heapsyncd.markdown.style import DEFAULT, Style
 from heapsyncd.markdown.write.blocks import Writer
 from heapsyncd.markdown.write.render import render
+from heapsyncd.model import LineBreaks
 from heapsyncd.tree import Atom, Block, Mark, Text, attrs, inline
 
 if TYPE_CHECKING:
@@ -38,6 +40,14 @@ def test_golden_cases(golden: Golden, heap: "Heap") -> None:
         assert parse(written, heap) == tree, title
 
 
+def test_golden_cases_of_line_breaks(golden: Golden, heap: "Heap") -> None:
+    """Where every line end is a break, lines are written as the data file shows."""
+    for title, source, written in golden("writing-breaks.txt"):
+        tree = parse(source, heap, "break")
+        assert render(tree, heap, line_breaks="break") == written, title
+        assert parse(written, heap, "break") == tree, title
+
+
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(data=st.data())
 def test_any_tree_reads_back(
@@ -59,17 +69,20 @@ def test_any_tree_reads_back(
             st.sampled_from(["\n", "\r\n"]),
         )
     )
-    text = render(tree, heap, style)
-    assert parse(text, heap) == tree
+    line_breaks: LineBreaks = data.draw(st.sampled_from(["space", "break"]))
+    text = render(tree, heap, style, line_breaks)
+    assert parse(text, heap, line_breaks) == tree
     assert not split(text)[0].raw, "a body is never front matter"
     assert text.endswith("\n") or not tree.children
 
 
 def test_the_specification_reads_back(spec: list[str]) -> None:
     """Every example, read and written, reads the same."""
-    for source in spec:
-        tree = parse(source, NO_LINKS)
-        assert parse(render(tree, NO_LINKS), NO_LINKS) == tree, source
+    modes: list[LineBreaks] = ["space", "break"]
+    for source, line_breaks in product(spec, modes):
+        tree = parse(source, NO_LINKS, line_breaks)
+        text = render(tree, NO_LINKS, line_breaks=line_breaks)
+        assert parse(text, NO_LINKS, line_breaks) == tree, source
 
 
 quiet = st.sampled_from(
@@ -86,6 +99,9 @@ quiet = st.sampled_from(
             "don't",
             '"q"',
             "$ ^ {x}",
+            "5$",
+            "k:: ",
+            "%%",
             ": ",
             "; ",
         ),
@@ -110,7 +126,9 @@ quiet = st.sampled_from(
 risky = st.sampled_from(
     """[[Other]]
 [[Boat]]|[[Boat¦b]]|[[a¦b]]|[[|[|]|[ ]|[x] |[ ] |![|![[plan.pdf]]|](|]:|[^1]|#|¦|`|<
->|&|&amp;|&#35;|_|a_b|__|~|~~|*|**|\\|[a]|[!tip]|[a]:|1)|2.""".replace("\n", "|").split("|")
+>|&|&amp;|&#35;|_|a_b|__|~|~~|*|**|\\|[a]|[!tip]|[a]:|1)|2.|$a|b$|$$|$x*y$""".replace(
+        "\n", "|"
+    ).split("|")
 ).map(lambda t: t.replace("¦", "|"))
 quiet_runs = st.builds(
     Text,

@@ -16,7 +16,7 @@ from heapsyncd.markdown.front_lines import OurKeys, Owner
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import Source
-from heapsyncd.sync.merge.note_source import read_source, shown_file, source_of_file, source_update
+from heapsyncd.sync.merge.note_source import NoteFile, read_source, shown_file, source_update
 from heapsyncd.tree import Block
 from tests.document.writers import WRITING, Writer
 
@@ -29,7 +29,7 @@ def taken(data: bytes, ours: OurKeys = OURS) -> Source:
     """Return the source of a file whose id is ours."""
     text = decode(data)
     front, body = frontmatter.split(text.text)
-    return source_of_file(text, front.raw, body, Owner(lambda value: value == ours.id))
+    return NoteFile.of(text, front.raw, body, Owner(lambda value: value == ours.id)).source
 
 
 def body_of(data: bytes) -> str:
@@ -40,7 +40,7 @@ def shown(updates: Sequence[bytes], ours: OurKeys = OURS) -> bytes:
     """Return the file that shows a state."""
     replica = Replica.load(updates)
     view = replica.view()
-    return shown_file(read_source(replica, view, NO_LINKS).source, view, ours, NO_LINKS)
+    return shown_file(read_source(replica, replica.view, NO_LINKS).source, view, ours, NO_LINKS)
 
 
 def saved(
@@ -52,11 +52,11 @@ def saved(
     ours: OurKeys = OURS,
 ) -> bytes | None:
     """Return the update for a saved file: the edits of the body and of the source, merged."""
-    target = Target(body=parse(body_of(data), NO_LINKS))
-    tree = express(origin, target, live=live, client_id=client_id).update
+    view = parse(body_of(data), NO_LINKS)
+    tree = express(origin, Target(body=view), live=live, client_id=client_id).update
     before = None if seen is None else taken(seen, ours)
     source = source_update(
-        origin, before, taken(data, ours), ours, NO_LINKS, live=live, client_id=client_id
+        origin, before, taken(data, ours), ours, NO_LINKS, view, live=live, client_id=client_id
     )
     parts = [u for u in (tree, source) if u is not None]
     return merge(parts) if parts else None

@@ -112,7 +112,7 @@ def test_a_save_writes_only_its_own_words_into_the_source() -> None:
         update = device.save(lambda text, w=word, e=edited: text.replace(w.encode(), e, 1))  # type: ignore[misc]
         assert update is not None
         log.append(update)
-    found = read_source(Replica.load(log), Replica.load(log).view(), NO_LINKS).source
+    found = read_source(Replica.load(log), Replica.load(log).view, NO_LINKS).source
     assert found is not None
     assert "typed" not in found.body
     assert found.body.count("saved") == 2
@@ -143,7 +143,7 @@ def test_a_source_too_long_for_its_note_is_refused() -> None:
     huge = "\n[x]: /u\n" * 20_000
     device.save(lambda text: text + huge.encode())
     replica = Replica.load(log)
-    found = read_source(replica, replica.view(), NO_LINKS)
+    found = read_source(replica, replica.view, NO_LINKS)
     assert found.source is None
     assert found.problem
     assert b"- one" in shown(log)
@@ -157,22 +157,21 @@ def test_a_source_that_a_server_dropped_is_put_back() -> None:
     log, file = started(styled_note(Writer("B", Random(2)), "---\na: 1\n---\n"))
     state = compacted(log, keeps_source=False)
     replica = Replica.load([state])
-    view, found = replica.view(), read_source(replica, replica.view(), NO_LINKS)
-    assert lacks_source(found, taken(file), view, OURS, NO_LINKS)
-    assert not lacks_source(found, None, view, OURS, NO_LINKS)
+    view, found = replica.view(), read_source(replica, replica.view, NO_LINKS)
+    assert lacks_source(found, file, view, OURS, NO_LINKS)
     rendering = shown_file(None, view, OURS, NO_LINKS)
-    assert not lacks_source(found, taken(rendering), view, OURS, NO_LINKS)
+    assert not lacks_source(found, rendering, view, OURS, NO_LINKS)
     back = [saved([state], file, file, Replica.load([state]), k) for k in (401, 501)]
     assert shown([state, *(u for u in back if u is not None)]) == file
     kept = Replica.load([compacted(log, keeps_source=True)])
-    assert not lacks_source(read_source(kept, view, NO_LINKS), taken(file), view, OURS, NO_LINKS)
+    assert not lacks_source(read_source(kept, kept.view, NO_LINKS), file, view, OURS, NO_LINKS)
 
 
 def test_without_a_base_the_keys_of_both_are_kept() -> None:
     """Lists get the items of both; of other values the document's is kept."""
     current = taken(b"---\na: 1\nl:\n  - x\n  - y\nonly: d\n---\n* words\n")
     file = taken(b"---\na: 2\nl:\n  - x\n  - z\n# c\nmine: f\n---\n* words\n")
-    found = source_after(None, file, current, OURS, NO_LINKS)
+    found = source_after(None, file, current, OURS, NO_LINKS, parse(file.body, NO_LINKS))
     assert found is not None
     text = shown_file(found, parse("* words\n", NO_LINKS), OURS, NO_LINKS).decode()
     assert text == (
@@ -185,13 +184,10 @@ def test_without_a_base_the_document_keeps_its_words() -> None:
     log, file = started(b"* one\n* two\n")
     replica = Replica.load(log)
     other = taken(file.replace(b"two", b"three") + b"\n***\n")
-    assert (
-        source_update(
-            log, None, other, OURS, NO_LINKS, live=replica, client_id=5, after=replica.view()
-        )
-        is None
-    )
-    update = source_update(log, None, other, OURS, NO_LINKS, live=replica, client_id=5)
+    view, now = parse(other.body, NO_LINKS), replica.view()
+    args = (log, None, other, OURS, NO_LINKS, view)
+    assert source_update(*args, live=replica, client_id=5, after=now) is None
+    update = source_update(*args, live=replica, client_id=5)
     assert update is not None
     found = Replica.load([*log, update]).source(1 << 20).source
     assert found is not None
@@ -201,22 +197,25 @@ def test_without_a_base_the_document_keeps_its_words() -> None:
 def test_other_line_breaks_need_a_source() -> None:
     """Also where the file is a rendering: every device has to read it in the same way."""
     file = taken(b"words\n")
-    assert source_after(None, file, None, OURS, NO_LINKS) is None
+    view = parse(file.body, NO_LINKS)
+    assert source_after(None, file, None, OURS, NO_LINKS, view) is None
     broken = replace(file, line_breaks="break")
-    assert source_after(None, broken, None, OURS, NO_LINKS) == broken
+    assert source_after(None, broken, None, OURS, NO_LINKS, view) == broken
 
 
 # ---- whose keys -------------------------------------------------------------------------------
 
 
 def test_who_owns_a_title() -> None:
-    """We do, if it is in the file but not in the source; in a new file the user does."""
-    front = frontmatter.split("---\ntitle: A\n---\n")[0]
+    """We do, if it is in the file but not in the source; in other files if it is the title."""
+    front = "---\ntitle: A\n---\n"
     assert owner_of_title(front, None) == "title"
     assert owner_of_title(front, taken(b"---\nb: 1\n---\n")) == "title"
     assert owner_of_title(front, taken(b"---\ntitle: A\n---\n")) is None
-    assert owner_of_title(None, None) is None
-    both = frontmatter.split("---\nheaper_title: A/b\ntitle: A\n---\n")[0]
+    assert owner_of_title("", None) is None
+    assert owner_of_title(front, None, lambda: " A") == "title"
+    assert owner_of_title(front, None, lambda: "B") is None
+    both = "---\nheaper_title: A/b\ntitle: A\n---\n"
     assert owner_of_title(both, taken(b"---\ntitle: A\n---\n")) == "heaper_title"
 
 
@@ -258,7 +257,7 @@ def check(game: Game) -> None:
     assert parse(body_of(files[0]), NO_LINKS) == game.tree, "the file reads as the document"
     assert game.doubled() == [], "the file has no word more often than the tree"
     replica = Replica.load(game.said)
-    assert read_source(replica, replica.view(), NO_LINKS).problem is None
+    assert read_source(replica, replica.view, NO_LINKS).problem is None
 
 
 @pytest.mark.slow
@@ -310,6 +309,6 @@ def test_front_matter_is_shown_as_it_was_saved() -> None:
     seen = shown_file(current, view, OURS, NO_LINKS)
     assert b"\na: 2\n" in seen
     new = seen.replace(b"a: 2\n", b"a: 2\nb: 1\n")
-    found = source_after(taken(seen), taken(new), current, OURS, NO_LINKS)
+    found = source_after(taken(seen), taken(new), current, OURS, NO_LINKS, view)
     assert found is not None
     assert shown_file(found, view, OURS, NO_LINKS) == new

@@ -2,12 +2,14 @@
 
 An edit wins over a deletion that its author did not know of. Pure.
 
-Theory ====== Nobody edits a note in the trash. So words that reach a document after its deletion
-were written by somebody who did not know of the deletion. Nor had the deleter seen the words: what
-he had seen was on the server earlier, and so came here earlier. Whoever has the deletion and sees
-the words arrive undoes it. In Yjs that is the same change however many peers make it: all
-converge, and nobody answers anybody. The decision uses what is stored (the block's row says that
-it is deleted), in the transaction that stores the words, so that a kill loses both or neither.
+Theory
+======
+Nobody edits a note in the trash. So words that reach a document after its deletion were written by
+somebody who did not know of the deletion. Nor had the deleter seen the words: what he had seen was
+on the server earlier, and so came here earlier. Whoever has the deletion and sees the words arrive
+undoes it. In Yjs that is the same change however many peers make it: all converge, and nobody
+answers anybody. The decision uses what is stored (the block's row says that it is deleted), in the
+transaction that stores the words, so that a kill loses both or neither.
 
 A later deletion is a different one, made with the words in sight: it stays.
 """
@@ -22,23 +24,35 @@ from typing import Final
 
 from heapsyncd.document.edit import UNSET, Unset
 from heapsyncd.document.replica import Replica
+from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.model import Fields
+from heapsyncd.sync.merge.note_source import read_source
 
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclass(frozen=True, slots=True)
 class NoteContent:
-    """What a document contains, as far as it counts against a deletion."""
+    """What a document contains, as far as it counts against a deletion.
+
+    ``source``: the tokens of the file's exact text, which has more than the document (comments,
+    front matter); None without one.
+    """
 
     fields: Fields
     tokens: Counter[str]
+    source: Counter[str] | None = None
 
     @classmethod
     def of(cls, replica: Replica) -> "NoteContent":
         """Return what a replica contains now."""
         fields = replica.fields()
-        return cls(fields, Counter(_TOKEN.findall(f"{fields.title}\n{replica.view().words()}")))
+        tokens = _counted(f"{fields.title}\n{replica.view().words()}")
+        source = read_source(replica, replica.view, NO_LINKS).source
+        if source is None:
+            return cls(fields, tokens)
+        front = (lines.text for lines in source.front.values())
+        return cls(fields, tokens, _counted("\n".join([source.body, *front])))
 
     def adds_to(self, *before: "NoteContent") -> bool:
         """Return whether there are words or attachments that none of the earlier states had.
@@ -47,7 +61,12 @@ class NoteContent:
         """
         keys = {f.key for b in before for f in b.fields.files}
         known: Counter[str] = reduce(or_, (b.tokens for b in before))
-        return bool(self.tokens - known) or any(f.key not in keys for f in self.fields.files)
+        if self.tokens - known or any(f.key not in keys for f in self.fields.files):
+            return True
+        sources = [b.source for b in before if b.source is not None]
+        if self.source is None or len(sources) < len(before):
+            return False  # a source that is put back is nothing that somebody wrote
+        return bool(self.source - reduce(or_, sources) - known)
 
     def must_be_restored(self, before: "NoteContent") -> bool:
         """Return whether what was added since takes a deleted document out of the trash.
@@ -58,6 +77,10 @@ class NoteContent:
             before: its content when the deletion was known.
         """
         return is_same_deletion(before.fields, self.fields) and self.adds_to(before)
+
+
+def _counted(text: str) -> Counter[str]:
+    return Counter(_TOKEN.findall(text))
 
 
 def is_same_deletion(before: Fields, after: Fields) -> bool:
