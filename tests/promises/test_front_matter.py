@@ -65,13 +65,14 @@ async def test_our_id_stands_beside_the_users(world: World, program: str) -> Non
     """The file's own ``id`` is kept, ours is ``heaper_id``; it is found after a lost cache."""
     a, b = await mirrored(world, FRONTS[program])
     (block,) = await notes_of(world)
-    assert f"heaper_id: {block}".encode() in exact(a)[NAME]
     before = exact(a)
+    assert f"heaper_id: {block}".encode() in before[NAME]
     shutil.rmtree(b.base / "state")
-    (b.root / NAME).rename(b.root / "Another name.md")
+    (b.root / NAME).rename(b.root / "Folderless.md")
     await round_trip(b, a)
     assert await notes_of(world) == [block]
-    assert exact(a) == {"Another name.md": before[NAME]} == exact(b)
+    assert list(exact(a).values()) == list(before.values())
+    assert exact(a) == exact(b)
 
 
 @each
@@ -91,16 +92,17 @@ async def test_saves_of_an_open_editor_are_edits_of_one_note(
         buffer += end + b"\nsave %d\n" % k
         end = b""
         put(a, {NAME: buffer})
-        await round_trip(a, b)
+        await round_trip(a)
         assert await notes_of(world) == [block]
         assert exact(a).keys() == {NAME}
         assert is_only_signed(exact(a)[NAME], buffer) or exact(a)[NAME] == buffer, diff(
             buffer, exact(a)[NAME]
         )
-        assert differing(exact(a), exact(b)) == {}
         now = await fingerprints(world)
         assert now != before
         before = now
+    await round_trip(b)
+    assert differing(exact(a), exact(b)) == {}
     assert f"save {k}" in await world.text(block)
 
 
@@ -233,7 +235,7 @@ async def test_a_version_put_back_is_the_whole_file(world: World, program: str) 
     (block,) = await notes_of(world)
     async with await open_cache(a.account, a.base / "state") as db:
         texts = await db.read(lambda tx: history.versions(tx, block))
-    (number,) = {v.number for v in texts if v.data == first}
+    number = max(v.number for v in texts if v.data == first)
     wanted = RestoreRequest((str(a.root / NAME),), number)
     await restore_alone(a.account, a.base / "state", wanted)
     assert exact(a)[NAME] == first

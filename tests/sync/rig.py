@@ -82,7 +82,7 @@ class Device:
             files=self.files,  # type: ignore[arg-type]
             files_limit_mb=self.files_limit_mb,
             seed=self.seed,
-            **({"source": self.source} if self.source != "document" else {}),  # type: ignore[arg-type]
+            source=self.source,  # type: ignore[arg-type]
         )
 
     async def once(self, timeout_s: float = DEADLINE_S) -> Verdict:

@@ -13,7 +13,6 @@ from heapsyncd.folder.ignore import TEMP
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.front_lines import TITLE_KEYS
-from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.heap.index import Index
