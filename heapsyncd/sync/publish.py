@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -26,7 +26,7 @@ from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.model import Fields, Source, StoredSource
 from heapsyncd.sync.deletions.holds import allowed_removals, remove_deleted_files
 from heapsyncd.sync.edits.note_saved import notes_reread
-from heapsyncd.sync.edits.saved_file import StoredNote, note_files
+from heapsyncd.sync.edits.saved_file import StoredNote, note_files, with_line_breaks
 from heapsyncd.sync.heap.limits import RATE_PER_S
 from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.offload import offload
@@ -49,7 +49,14 @@ from heapsyncd.sync.merge.note_source import (
     shown_file,
     source_to_show,
 )
-from heapsyncd.sync.merge.note_text import Note, mentions, our_keys, shown_files, shows
+from heapsyncd.sync.merge.note_text import (
+    Note,
+    line_breaks,
+    mentions,
+    our_keys,
+    shown_files,
+    shows,
+)
 from heapsyncd.tree import Block
 
 log = structlog.get_logger()
@@ -159,7 +166,9 @@ def _is_wrong(heap: HeapContext, note: "_Loaded") -> bool:
     if source is not None and Note.of(draft.data).body == source.body:
         return True
     # An older version may have patched it differently: that is no reason to rewrite it.
-    return not shows(file, note.view, NoteLinks(heap.index, note.state.id))
+    links = NoteLinks(heap.index, note.state.id)
+    mode = line_breaks(source, file.body, note.view, links)
+    return not shows(replace(file, line_breaks=mode), note.view, links)
 
 
 def _is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
@@ -317,7 +326,9 @@ async def _load(
                 if base is not None and (source.source is None or not heap.carries_source):
                     known = StoredNote(state, rows, [base])
                     file = known.base(base)
-                    _, agreed = note_files(heap.index, known, file, file.note, fields, None)
+                    links = NoteLinks(heap.index, state.id)
+                    _, shown = with_line_breaks(file, file.note, source.source, view, links)
+                    _, agreed = note_files(heap.index, known, file, shown, fields, None)
         except BlockError as error:
             return state.id, str(error)
         kept = None if agreed is None else agreed.source

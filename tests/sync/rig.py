@@ -59,6 +59,7 @@ class Device:
     files: str = "all"
     files_limit_mb: float = 10.0
     source: str = "document"
+    line_breaks: str = "space"
     timing: Timing = field(default_factory=lambda: TIMING)
     seed: Seed = field(default_factory=lambda: Seed(bytes(SigningKey.generate())))
     report: Report = field(default_factory=lambda: Report("home"))
@@ -83,6 +84,7 @@ class Device:
             files_limit_mb=self.files_limit_mb,
             seed=self.seed,
             source=self.source,  # type: ignore[arg-type]
+            line_breaks=self.line_breaks,  # type: ignore[arg-type]
         )
 
     async def once(self, timeout_s: float = DEADLINE_S) -> Verdict:

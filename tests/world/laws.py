@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -13,7 +14,6 @@ from heapsyncd.folder.ignore import TEMP
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.front_lines import TITLE_KEYS
-from heapsyncd.markdown.read.parse import parse
 from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.note_links import NoteLinks
@@ -187,12 +187,14 @@ async def _folder_shows(
         links = NoteLinks(index, block)
         data = (player.root / path).read_bytes()
         # A link to a note that was deleted since may have its name still.
+        source = read_source(live[block], live[block].view, links).source
         note = Note.of(data)
+        if source is not None:
+            note = replace(note, line_breaks=source.line_breaks)
         known = recall(None, note, live[block], (), links)
-        assert shows(note, view, links) or parse(note.body, known) == view, (
+        assert shows(note, view, links) or note.view(known) == view, (
             f"{player.name}: {path} does not show\n{view.words()}"
         )
-        source = read_source(live[block], live[block].view, links).source
         if source is not None:
             ours = our_keys(index, states[block], path, fields)
             alone = links.restricted(mentions(view), shown_files(view))

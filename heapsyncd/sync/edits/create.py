@@ -222,6 +222,7 @@ def _with_text(
         # Keep its block: links among the notes of this scan already point to it.
         named = _name(heap, head, tags, named.state.id)
     entry = stamped(named.entry, saved.stat, head.digest)
+    note = replace(note, line_breaks=heap.line_breaks)
     return _Fresh(saved, note, named.state, entry, named.target)
 
 

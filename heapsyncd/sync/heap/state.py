@@ -19,7 +19,7 @@ from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import Stat
+from heapsyncd.model import LineBreaks, Stat
 from heapsyncd.sync.heap.gc_control import collect_everything
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import RewriteLimit
@@ -181,6 +181,8 @@ class HeapContext:
     timing: Timing = DEFAULT
     carries_source: bool = True
     """Whether documents carry the sources of their files (setting ``source``)."""
+    line_breaks: LineBreaks = "space"
+    """What line ends in the paragraphs of new notes mean (setting ``line_breaks``)."""
     index: Index = field(default_factory=Index)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)

@@ -59,8 +59,9 @@ async def open_heap(
         heap_report = HeapReport(heap.id, heap.title, str(disk.root))
         carries = account.source == "document"
         state = HeapContext(
-            heap.id, db, disk, backend, heap_report, report, at_work, timing, carries
-        )
+            heap.id, db, disk, backend, heap_report, report, at_work, timing, carries,
+            account.line_breaks,
+        )  # fmt: skip
         if account.files == "on-demand":
             state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
         await state.load_index()
