@@ -20,6 +20,7 @@ import msgspec
 
 from heapsyncd.errors import ConfigError
 from heapsyncd.ids import Seed
+from heapsyncd.model import LineBreaks
 
 Section = tuple[str, ...]
 """A section's name in parts, () for the top level."""
@@ -60,6 +61,8 @@ class Account:
     """With ``on-demand``, larger files (in 10^6 bytes) are downloaded only when asked for."""
     source: Source = "document"
     """Whether a file's exact text goes with its document, or stays on this device."""
+    line_breaks: LineBreaks = "space"
+    """What a line end inside a paragraph means in notes that are created here."""
     seed: Seed | None = field(default=None, repr=False)
     """The key; None until ``cli/settings.py`` has read it."""
 
@@ -136,6 +139,7 @@ ACCOUNT: Final[Mapping[str, Setting]] = {
         Annotated[float, msgspec.Meta(ge=0, le=1e9)], "a number of megabytes, 0 or more"
     ),
     "source": Setting(Source, '"document" or "local"'),
+    "line_breaks": Setting(LineBreaks, '"space" or "break"'),
 }
 LOG: Final[Mapping[str, Setting]] = {
     "level": Setting(Level, '"debug", "info", "warning" or "error"'),
@@ -184,6 +188,7 @@ def render_account(account: Account) -> str:
         "files": account.files,
         "files_limit_mb": account.files_limit_mb,
         "source": account.source,
+        "line_breaks": account.line_breaks,
     }
     # JSON's strings, lists and numbers are valid TOML, except that TOML requires DEL escaped.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
@@ -225,7 +230,7 @@ class _Reader:
             raise self._error(("accounts",), name, f"write it as a section, [accounts.{name}]")
         self._check(table, ACCOUNT, where)
         optional: dict[str, Any] = {
-            key: table[key] for key in ("live", "files", "source") if key in table
+            key: table[key] for key in ("live", "files", "source", "line_breaks") if key in table
         }
         if "heaps" in table:
             optional["heaps"] = tuple(table["heaps"])

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -19,12 +19,10 @@ from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
 from heapsyncd.supervisor import Mirror, Supervisor, note_failure
+from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.report import Progress, Report, RestoreRequest, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from heapsyncd.tasks import TaskGroup
-
-CLOSE_LIMIT_S: Final = 10.0
-"""How long mirrors may take to finish their current action. Then they are cancelled."""
 
 _log = structlog.get_logger("heapsyncd.daemon")
 
@@ -35,11 +33,12 @@ async def run_once(
     timeout_s: float | None = None,
     progress: Callable[[Progress], None] | None = None,
     mirror: Mirror = mirror_account,
+    timing: Timing = DEFAULT,
 ) -> dict[str, Verdict]:
     """Take every account through one full pass, concurrently. Returns a verdict for each.
 
     An account's trouble becomes its verdict. SIGTERM and SIGINT end the pass in order, within
-    CLOSE_LIMIT_S. A second one ends it at once.
+    ``timing.close_s``. A second one ends it at once.
 
     Raises:
         StateLocked: a daemon holds this state.
@@ -58,6 +57,7 @@ async def run_once(
                 stop=stop,
                 timeout_s=timeout_s,
                 ready=lambda: None,
+                timing=timing,
             )
         except Exception as error:
             cause = expected_error(error)
@@ -75,7 +75,7 @@ async def run_once(
 
     async def limit() -> None:
         await stop.wait()
-        _cancel((await asyncio.wait(tasks, timeout=CLOSE_LIMIT_S))[1])
+        _cancel((await asyncio.wait(tasks, timeout=timing.close_s))[1])
 
     with (
         hold_state(config.state_dir),
@@ -109,6 +109,7 @@ class Daemon:
         load: reads the configuration again (SIGHUP). If it raises, the old configuration stays.
         notifier: reports to systemd.
         mirror: mirrors one account.
+        timing: the waits and pauses.
     """
 
     def __init__(
@@ -118,11 +119,13 @@ class Daemon:
         *,
         notifier: Notifier,
         mirror: Mirror = mirror_account,
+        timing: Timing = DEFAULT,
     ) -> None:
         self._config = config
         self._load = load
         self._notifier = notifier
         self._mirror = mirror
+        self._timing = timing
         self._supervisors: dict[str, Supervisor] = {}
         self._tasks: dict[Supervisor, asyncio.Task[None]] = {}
         self._requests: asyncio.Queue[signal.Signals] = asyncio.Queue()
@@ -174,7 +177,9 @@ class Daemon:
     def _start(self, account: Account, group: TaskGroup) -> None:
         report = Report(account.name, beat=lambda: self._beat(account.name))
         state_dir = self._config.state_dir
-        supervisor = Supervisor(account, state_dir, report, self._announce_ready, self._mirror)
+        supervisor = Supervisor(
+            account, state_dir, report, self._announce_ready, self._mirror, self._timing
+        )
         self._supervisors[account.name] = supervisor
         self._notifier.expect(account.name)
         self._tasks[supervisor] = group.create_task(supervisor.run(), name=account.name)
@@ -185,7 +190,8 @@ class Daemon:
         for supervisor in supervisors:
             supervisor.stop()
             self._notifier.forget(supervisor.account.name)
-        late = (await asyncio.wait(tasks, timeout=CLOSE_LIMIT_S))[1] if tasks else set()
+        limit_s = self._timing.close_s
+        late = (await asyncio.wait(tasks, timeout=limit_s))[1] if tasks else set()
         for task in late:
             _log.warning("mirror cancelled: it did not finish in time", account=task.get_name())
         _cancel(late)

@@ -5,19 +5,15 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import structlog
 
-from heapsyncd.backoff import Backoff, first_of
+from heapsyncd.backoff import first_of
 from heapsyncd.config import Account
 from heapsyncd.errors import ConfigError, HeapsyncdError, SignInRefused, TryLater, expected_error
+from heapsyncd.sync.heap.timing import Timing
 from heapsyncd.sync.report import Report, Verdict
-
-PAUSES: Final = Backoff(5.0, 300.0, min_share=0.5)
-"""How long to pause after trouble that ended the mirror."""
-STABLE_S: Final = 600.0
-"""After this long without trouble, pauses start short again."""
 
 _log = structlog.get_logger("heapsyncd.daemon")
 
@@ -35,6 +31,7 @@ class Mirror(Protocol):
         stop: asyncio.Event,
         timeout_s: float | None = None,
         ready: Callable[[], None],
+        timing: Timing,
     ) -> Verdict:
         """Mirror until ``stop`` is set, or with ``once`` for one pass. Raises on trouble."""
         ...
@@ -50,6 +47,7 @@ class Supervisor:
         ready: called, possibly many times, once the first scan is planned or the account is in
             trouble. An account in trouble must not keep the others waiting.
         mirror: mirrors the account.
+        timing: the waits and pauses.
     """
 
     def __init__(
@@ -59,6 +57,7 @@ class Supervisor:
         report: Report,
         ready: Callable[[], None],
         mirror: Mirror,
+        timing: Timing,
     ) -> None:
         self.account = account
         self.report = report
@@ -66,6 +65,7 @@ class Supervisor:
         self._state_dir = state_dir
         self._on_ready = ready
         self._mirror = mirror
+        self._timing = timing
         self._stop = asyncio.Event()
         self._retry_now = asyncio.Event()
 
@@ -90,8 +90,9 @@ class Supervisor:
             self.report.error, self.report.refused = None, False
             await self._mirror_once()
             self._set_ready()
-            failures = 1 if time.monotonic() - started_s > STABLE_S else failures + 1
-            await self._pause(PAUSES.pause_s(failures, random.random()))  # noqa: S311 - jitter
+            failures = 1 if time.monotonic() - started_s > self._timing.stable_s else failures + 1
+            chance = random.random()  # noqa: S311 - jitter
+            await self._pause(self._timing.restart.pause_s(failures, chance))
 
     async def _mirror_once(self) -> None:
         """Run the mirror once and record what ended it."""
@@ -103,6 +104,7 @@ class Supervisor:
                 once=False,
                 stop=self._stop,
                 ready=self._set_ready,
+                timing=self._timing,
             )
         except Exception as error:
             # A bug in one account's mirror must not end the others.

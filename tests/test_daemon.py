@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from heapsyncd import control, daemon, supervisor
+from heapsyncd import control
 from heapsyncd.backoff import Backoff
 from heapsyncd.config import Account, Config
 from heapsyncd.daemon import Daemon, run_once
@@ -22,6 +22,7 @@ from heapsyncd.errors import (
     Unreachable,
 )
 from heapsyncd.notify import Notifier
+from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.report import Report, Verdict
 
 DEADLINE_S = 10
@@ -67,6 +68,7 @@ class Script:
         stop: asyncio.Event,
         timeout_s: float | None = None,
         ready: Callable[[], None],
+        timing: Timing,
     ) -> Verdict:
         await self.say(f"{account.name} begins")
         if planned := self.raises.get(account.name):
@@ -100,7 +102,11 @@ class Service:
 
 @asynccontextmanager
 async def running(
-    script: Script, state_dir: Path, *names: str, load: Callable[[], Config] | None = None
+    script: Script,
+    state_dir: Path,
+    *names: str,
+    load: Callable[[], Config] | None = None,
+    timing: Timing = DEFAULT,
 ) -> AsyncIterator[Service]:
     """A daemon, ended with SIGTERM."""
     told: list[str] = []
@@ -113,7 +119,11 @@ async def running(
 
     started = config(state_dir, *names)
     service = Daemon(
-        started, load or (lambda: started), notifier=Notifier(hear), mirror=script.mirror
+        started,
+        load or (lambda: started),
+        notifier=Notifier(hear),
+        mirror=script.mirror,
+        timing=timing,
     )
     task = asyncio.create_task(service.run())
     try:
@@ -155,27 +165,23 @@ async def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
         assert await states(tmp_path) == {"a": "in sync"}
 
 
-async def test_trouble_of_one_account_leaves_the_others_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_trouble_of_one_account_leaves_the_others_alone(tmp_path: Path) -> None:
     """It is said in the status, does not hold up READY, and is tried again after a pause."""
-    monkeypatch.setattr(supervisor, "PAUSES", Backoff(0.01, 0.1))
+    timing = Timing(restart=Backoff(0.01, 0.1))
     refused, bug = SignInRefused("ask the operator"), RuntimeError("a bug")
     script = Script(raises={"a": [refused, bug, Unreachable("down")]})
-    async with running(script, tmp_path, "a", "b") as service:
+    async with running(script, tmp_path, "a", "b", timing=timing) as service:
         await script.heard("a ready", "b ready")
         assert script.events.count("a begins") == 4
         assert script.events.count("b begins") == 1
         assert service.told.count("READY=1") == 1
 
 
-async def test_a_refused_account_waits_for_sighup(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_refused_account_waits_for_sighup(tmp_path: Path) -> None:
     """The status asks for a sign-in; SIGHUP ends the pause at once."""
-    monkeypatch.setattr(supervisor, "PAUSES", Backoff(1000.0, 1000.0, min_share=1.0))
+    timing = Timing(restart=Backoff(1000.0, 1000.0, min_share=1.0))
     script = Script(raises={"a": [SignInRefused("ask the operator")]})
-    async with running(script, tmp_path, "a") as service:
+    async with running(script, tmp_path, "a", timing=timing) as service:
         await script.heard("a begins")
         async with asyncio.timeout(DEADLINE_S):
             await service.ready.wait()
@@ -184,6 +190,14 @@ async def test_a_refused_account_waits_for_sighup(
         os.kill(os.getpid(), signal.SIGHUP)
         await script.heard("a ready")
         assert await states(tmp_path) == {"a": "in sync"}
+
+
+async def test_pauses_start_short_again_after_a_stable_time(tmp_path: Path) -> None:
+    """Trouble after a long time without any is first trouble again."""
+    timing = Timing(restart=Backoff(0.01, 3600.0, min_share=1.0), stable_s=0.0)
+    script = Script(raises={"a": [Unreachable("down") for _ in range(12)]})
+    async with running(script, tmp_path, "a", timing=timing):
+        await script.heard("a ready")
 
 
 async def test_sighup_touches_only_what_changed(tmp_path: Path) -> None:
@@ -223,13 +237,10 @@ async def test_a_wrong_configuration_is_not_taken_up(
     assert script.events == ["a begins", "a ready", "a ends"]
 
 
-async def test_a_mirror_that_does_not_end_is_cancelled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_mirror_that_does_not_end_is_cancelled(tmp_path: Path) -> None:
     """After the written limit the close goes on without it."""
-    monkeypatch.setattr(daemon, "CLOSE_LIMIT_S", 0.05)
     script = Script(stubborn={"a"})
-    async with running(script, tmp_path, "a", "b"):
+    async with running(script, tmp_path, "a", "b", timing=Timing(close_s=0.05)):
         await script.heard("a ready", "b ready")
     assert script.events[-2:] == ["b ends", "a cancelled"]
 
@@ -238,7 +249,7 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
     """Whoever presses Ctrl-C twice is not kept waiting for the limit."""
     script = Script(stubborn={"a"})
     async with (
-        asyncio.timeout(daemon.CLOSE_LIMIT_S / 2),
+        asyncio.timeout(DEFAULT.close_s / 2),
         running(script, tmp_path, "a") as service,
     ):
         await script.heard("a ready")
@@ -249,19 +260,18 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("signals", [1, 2])
-async def test_a_pass_that_does_not_end_is_cancelled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signals: int
-) -> None:
+async def test_a_pass_that_does_not_end_is_cancelled(tmp_path: Path, signals: int) -> None:
     """After SIGTERM within the limit, after a second one at once; it was not in sync."""
-    if signals == 1:
-        monkeypatch.setattr(daemon, "CLOSE_LIMIT_S", 0.05)
+    timing = Timing(close_s=0.05) if signals == 1 else DEFAULT
     script = Script(stubborn={"a"})
-    running_pass = asyncio.create_task(run_once(config(tmp_path, "a", "b"), mirror=script.mirror))
+    running_pass = asyncio.create_task(
+        run_once(config(tmp_path, "a", "b"), mirror=script.mirror, timing=timing)
+    )
     await script.heard("a ready", "b ends")
     for _ in range(signals):
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.sleep(0)
-    async with asyncio.timeout(daemon.CLOSE_LIMIT_S + DEADLINE_S):
+    async with asyncio.timeout(DEFAULT.close_s + DEADLINE_S):
         verdicts = await running_pass
     assert (verdicts["a"].state, verdicts["a"].exit_code) == ("syncing", 1)
     assert "stopped before" in verdicts["a"].left[0]

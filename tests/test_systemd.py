@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from heapsyncd.cli.main import COMMANDS
-from heapsyncd.daemon import CLOSE_LIMIT_S
 from heapsyncd.errors import ConfigError, StateLocked, Unreachable
+from heapsyncd.sync.heap.timing import DEFAULT
 
 UNIT = (Path(__file__).parents[1] / "systemd" / "heapsyncd.service").read_text()
 
@@ -33,7 +33,7 @@ def test_it_starts_the_daemon_and_waits_for_ready() -> None:
 
 def test_systemd_waits_longer_than_the_daemon_does() -> None:
     """The ordered close has its whole limit before systemd kills."""
-    assert int(setting("TimeoutStopSec")) >= 2 * CLOSE_LIMIT_S
+    assert int(setting("TimeoutStopSec")) >= 2 * DEFAULT.close_s
 
 
 def test_what_no_restart_mends_is_not_restarted() -> None:

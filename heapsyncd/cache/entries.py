@@ -2,7 +2,7 @@
 stamps.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -128,16 +128,26 @@ def add_alias(tx: Tx, heap_id: HeapId, name: str, block: BlockId) -> None:
     )
 
 
-def reserved(tx: Tx, heap_id: HeapId) -> dict[str, BlockId]:
-    """Return the blocks that were chosen for new files, by path."""
-    rows = tx.execute("SELECT path, block_id FROM reserved WHERE heap_id = ?", (heap_id,))
-    return {p: BlockId(b) for p, b in rows}
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A block that was chosen for a new file which is not stored yet."""
+
+    path: str
+    block_id: BlockId
+    digest: bytes | None
+    """Of the file's text; None if an older version chose the block."""
 
 
-def reserve(tx: Tx, heap_id: HeapId, places: Mapping[str, BlockId]) -> None:
-    """Replace the blocks that are chosen for new files, by path."""
+def reserved(tx: Tx, heap_id: HeapId) -> list[Reserved]:
+    """Return the blocks that were chosen for new files."""
+    sql = "SELECT path, block_id, digest FROM reserved WHERE heap_id = ?"
+    return [Reserved(p, BlockId(b), d) for p, b, d in tx.execute(sql, (heap_id,))]
+
+
+def reserve(tx: Tx, heap_id: HeapId, chosen: Iterable[Reserved]) -> None:
+    """Replace the blocks that are chosen for new files."""
     tx.execute("DELETE FROM reserved WHERE heap_id = ?", (heap_id,))
     tx.executemany(
-        "INSERT INTO reserved (heap_id, path, block_id) VALUES (?, ?, ?)",
-        [(heap_id, p, b) for p, b in places.items()],
+        "INSERT INTO reserved (heap_id, path, block_id, digest) VALUES (?, ?, ?, ?)",
+        [(heap_id, r.path, r.block_id, r.digest) for r in chosen],
     )

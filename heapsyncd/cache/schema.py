@@ -206,4 +206,8 @@ SCHEMA: Final = (
     ALTER TABLE heap ADD COLUMN reread INTEGER NOT NULL DEFAULT 0;
     UPDATE heap SET reread = mirrored;
     """,
+    """
+    -- The digests of these files: one that is renamed before it is stored is known by its text.
+    ALTER TABLE reserved ADD COLUMN digest BLOB;
+    """,
 )

@@ -84,6 +84,7 @@ def render(facts: Mapping[str, Any]) -> Iterator[str]:
     else:
         yield f"block    {facts['role']} of {block['kind']} {block['id']} {block['title']!r}"
     yield from _base(facts)
+    yield from _text(facts["text"])
     yield from _disk(facts["disk"])
     yield from _server(facts)
     if facts["now"] is not None:
@@ -103,6 +104,17 @@ def _base(facts: Mapping[str, Any]) -> Iterator[str]:
         f"base     {format_time(base['made_at_ms'])}, {base['size']} bytes, sha256"
         f" {base['sha256'][:12]}, {base['kept']} kept"
     )
+
+
+def _text(text: Mapping[str, Any] | None) -> Iterator[str]:
+    words = {
+        "exact": "as it was saved, from the document",
+        "patched": "as it was saved, with the lines of what was changed in the document since",
+        "rendering": "made from the document, which has no text as it was saved",
+    }
+    if text is not None:
+        problem = "" if text["problem"] is None else f" that can be used: {text['problem']}"
+        yield f"text     {words[text['kind']]}{problem}"
 
 
 def _disk(disk: Mapping[str, Any]) -> Iterator[str]:

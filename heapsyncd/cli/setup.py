@@ -102,11 +102,15 @@ def _new_account(
         folder = Path(DEFAULT_FOLDER)
         if terminal:
             folder = click.prompt("The folder of the mirror", default=folder, type=_FILE)
+    folder = folder.expanduser().absolute()
+    # Obsidian shows line ends as breaks, and so its users write them.
+    is_vault = any(folder.glob(".obsidian")) or any(folder.glob("*/.obsidian"))
     account = Account(
         name=name,
         kind=kind,
         server=server,
-        folder=folder.expanduser().absolute(),
+        folder=folder,
+        line_breaks="break" if is_vault else "space",
         key_file=(key_file or path.parent / f"{name}.key").expanduser().absolute(),
     )
     if not config.ACCOUNT_NAME.fullmatch(name):

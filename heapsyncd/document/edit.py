@@ -17,9 +17,13 @@ from heapsyncd.document.construct.checked_body import changed_tops, make_checked
 from heapsyncd.document.construct.clones import Clones, LoadedBody
 from heapsyncd.document.encoding.slim import slim
 from heapsyncd.document.encoding.state_vectors import clocks, encode_varint
+from heapsyncd.document.plan.edits_in_deleted_blocks import (
+    EditToReapply,
+    with_reapplied,
+    with_text_appended,
+)
 from heapsyncd.document.plan.node_identity import NodeMap, match_nodes
 from heapsyncd.document.plan.normalise import normalise
-from heapsyncd.document.plan.reapply_lost import EditToReapply, with_reapplied, with_text_appended
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, merge, pycrdt_errors
 from heapsyncd.document.view.from_nodes import BodyView, Path

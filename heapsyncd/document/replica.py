@@ -10,13 +10,13 @@ from pycrdt import Doc, XmlFragment, XmlText
 from pycrdt._pycrdt import Snapshot
 
 from heapsyncd.document import fields, source
-from heapsyncd.document.encoding.cost import LIMIT, exact_cost, upper_bound
 from heapsyncd.document.encoding.state_vectors import (
     Pending,
     canonical_snapshot,
     encode_varint,
     sorted_vector,
 )
+from heapsyncd.document.encoding.structure_limits import LIMIT, exact_cost, upper_bound
 from heapsyncd.document.updates import (
     apply,
     merge,
@@ -82,10 +82,12 @@ class Replica:
         off until the next update comes, because a large one is slow to check.
         """
         self._cost_bound = 0
-        """An upper bound of its levels and first entries (``encoding.cost``)."""
+        """An upper bound of its levels and first entries (``encoding.structure_limits``)."""
         self._shown: BodyView | None = None
         self._changes = Changes()
         """What changed in the body since ``_shown``."""
+        self._fields: Fields | None = None
+        """The fields as last read; None after each change."""
 
     @classmethod
     def load(cls, updates: Iterable[bytes], client_id: int | None = None) -> "Replica":
@@ -164,12 +166,14 @@ class Replica:
     def _drop_pending(self) -> None:
         """Replace the document by one without what it cannot use yet."""
         self._doc = without_pending(self._doc)
+        self._fields = None
         self.forget_view()
 
     def _take(self, update: bytes) -> "Taken":
         self._set_aside_pending()
         self._check_cost([update])
         fired: list[object] = []
+        self._fields = None
         watch = self._doc._doc.observe(fired.append)  # noqa: SLF001 -- the wrapper keeps each callback
         try:
             follow = self._shown is not None and len(update) <= MOST_BYTES
@@ -224,6 +228,7 @@ class Replica:
 
     def _rebuild(self) -> None:
         self._doc = new_doc(self._doc.client_id)
+        self._fields = None
         merged = merge(self._log)
         apply(self._doc, merged)
         self.forget_view()
@@ -270,9 +275,11 @@ class Replica:
         return any(name in u for u in self._waiting)
 
     def fields(self) -> Fields:
-        """Return the fields beside the body."""
-        with pycrdt_errors():
-            return fields.read(self._doc)
+        """Return the fields beside the body; cached until the document changes."""
+        if self._fields is None:
+            with pycrdt_errors():
+                self._fields = fields.read(self._doc)
+        return self._fields
 
     def source_size(self) -> int:
         """Return how many bytes of source the document holds, without reading it."""
@@ -307,11 +314,13 @@ class Replica:
             paths: the paths of the nodes of the body that it changed.
         """
         self._keep(update)
+        self._fields = None
         self._changes.note_all(paths, lambda path: path)
 
     def invalidate(self) -> None:
         """Make every further use raise UnreadableDocument: an edit of ``doc`` broke off."""
         self._doc = _Invalidated()  # type: ignore[assignment]  # it only raises
+        self._fields = None
         self.forget_view()
 
     def forget_view(self) -> None:

@@ -1,8 +1,8 @@
 """Pass updates and state vectors to yrs: the one module that does.
 
 What is no valid encoding, or costs yrs too much, is refused before yrs reads it (``examine``,
-``encoding.cost``). And no document of yrs' is allowed to hold what it cannot use yet, because yrs
-then follows pointers to structs that it has freed:
+``structure_limits``). And no document of yrs' is allowed to hold what it cannot use yet, because
+yrs then follows pointers to structs that it has freed:
 
 * Structs behind a gap are not passed on. yrs would take them in at once, and free the wrong ones
   when what lies between arrives together with some of them.
@@ -21,7 +21,6 @@ from typing import Any, Final
 
 from pycrdt import Doc, get_state, get_update, merge_updates
 
-from heapsyncd.document.encoding.cost import check_value_runs
 from heapsyncd.document.encoding.examine import Examined, examine, examine_vector
 from heapsyncd.document.encoding.state_vectors import (
     Pending,
@@ -33,6 +32,7 @@ from heapsyncd.document.encoding.state_vectors import (
     sorted_vector,
     subtract,
 )
+from heapsyncd.document.encoding.structure_limits import check_value_runs
 from heapsyncd.errors import UnreadableDocument
 
 _MERGE_BATCH: Final = 20

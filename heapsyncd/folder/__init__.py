@@ -1,6 +1,6 @@
 """Mirror a heap to files: names, layout, ignore rules, scans, watching and all writing.
 
 Pure modules: ``names``, ``layout``, ``ignore``, ``snapshot``. Edges: ``disk`` (which uses
-``walk``, ``replace``, ``parts``, ``places``, ``marker``, ``safe_open``, ``syscalls`` and
-``trouble``) and ``watch``. ``README.md`` beside this file has the design.
+``walk``, ``replace``, ``partial_downloads``, ``places``, ``marker``, ``safe_open``, ``syscalls``
+and ``trouble``) and ``watch``. ``README.md`` beside this file has the design.
 """

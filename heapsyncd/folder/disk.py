@@ -17,7 +17,7 @@ from typing import TypeVar
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder import marker, places, replace, safe_open
 from heapsyncd.folder.ignore import Ignore
-from heapsyncd.folder.parts import Part
+from heapsyncd.folder.partial_downloads import Part
 from heapsyncd.folder.replace import Result, Write
 from heapsyncd.folder.snapshot import Snapshot
 from heapsyncd.folder.trouble import FileBusy, PathChanged, translated
@@ -34,7 +34,7 @@ _PIECE_BYTES = 1 << 20
 class HeapFolder:
     """The folder of one heap.
 
-    Nothing is written unless the marker is present. Once ``create`` or ``open`` has named the
+    Nothing is written unless the marker is present. Once ``create`` or ``claim`` has named the
     heap, it must be that heap's marker. So an empty mount point or another heap's folder is never
     filled.
 
@@ -61,14 +61,18 @@ class HeapFolder:
         """Return the heap that the folder mirrors, None if there is no marker or no folder."""
         return await asyncio.to_thread(marker.read, self.root)
 
-    async def claim(self) -> None:
-        """Lock the folder against daemons that use another state directory, until ``close``.
+    async def claim(self, heap_id: HeapId) -> None:
+        """Lock the heap's folder against daemons that use another state directory.
+
+        The lock is held until ``close``.
 
         Raises:
+            FolderTrouble: the folder belongs to another heap.
             StateLocked: another process holds the lock.
         """
         if self._claim is None:
-            self._claim = await asyncio.to_thread(marker.claim, self.root)
+            self._claim = await asyncio.to_thread(marker.claim, self.root, heap_id)
+            self._heap = heap_id
 
     async def close(self) -> None:
         """Release the lock taken by ``claim``."""

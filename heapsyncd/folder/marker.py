@@ -96,15 +96,16 @@ def check(root: Path, heap_id: HeapId | None) -> None:
         )
 
 
-def claim(root: Path) -> int:
-    """Lock the marker for this process. Returns the descriptor to close when done.
+def claim(root: Path, heap_id: HeapId) -> int:
+    """Lock the heap's marker for this process. Returns the descriptor to close when done.
 
     The lock ends with the process, however it ends.
 
     Raises:
+        FolderTrouble: the marker is missing or another heap's.
         StateLocked: another process holds it.
     """
-    check(root, None)
+    check(root, heap_id)
     with translated(str(root / MARKER)), safe_open.parent_of(root, MARKER) as (dir_fd, name):
         fd = safe_open.open_file(name, dir_fd)
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from heapsyncd.folder import replace, safe_open, syscalls
 from heapsyncd.folder.ignore import TEMP
 from heapsyncd.folder.names import collision_key, split_suffix, variants
-from heapsyncd.folder.parts import PART_PREFIX
+from heapsyncd.folder.partial_downloads import PART_PREFIX
 from heapsyncd.folder.trouble import PathChanged, translated
 from heapsyncd.folder.walk import MAX_DEPTH, stat_of
 from heapsyncd.model import Stat

@@ -14,7 +14,7 @@ The modules:
   tests do to a running server.
 * ``app`` the application: who may call what; ``routes`` the JSON routes, ``uploads`` and
   ``downloads`` those of files; ``input`` strict reading, ``refusal`` answers that are errors.
-* ``door`` how many connections there may be, and what one may send before signing in;
+* ``connections`` how many connections there may be, and what one may send before signing in;
   ``addresses`` by which address a request is counted; ``throttle`` how often one may try to sign
   in.
 * ``accounts`` who may sign in, ``challenges`` what they have to sign, ``tokens`` what they get,

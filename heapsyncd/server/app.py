@@ -14,7 +14,7 @@ from yarl import URL
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.server import downloads, routes, uploads
 from heapsyncd.server.addresses import is_loopback
-from heapsyncd.server.door import connection_of
+from heapsyncd.server.connections import connection_of
 from heapsyncd.server.input import LIMITS
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.services import SERVICES, Services

@@ -23,8 +23,8 @@ from heapsyncd.server.addresses import is_loopback, networks
 from heapsyncd.server.admin import Admin
 from heapsyncd.server.app import Protocol, make_app, sockets_of
 from heapsyncd.server.blobs import Blobs
+from heapsyncd.server.connections import BACKLOG, Door, max_connections
 from heapsyncd.server.documents import Documents
-from heapsyncd.server.door import BACKLOG, Door, max_connections
 from heapsyncd.server.heaps import Heaps
 from heapsyncd.server.large_documents import LargeDocuments
 from heapsyncd.server.limits import Limits

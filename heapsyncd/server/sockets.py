@@ -23,8 +23,8 @@ from aiohttp import WSMsgType, web
 
 from heapsyncd.errors import FolderTrouble, ProtocolError
 from heapsyncd.server.accounts import Account, SignedIn
+from heapsyncd.server.connections import Connection
 from heapsyncd.server.document_session import DocumentSession, Ticket, scope_of
-from heapsyncd.server.door import Connection
 from heapsyncd.server.outbox import Outbox
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.rooms import Address

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -26,11 +26,12 @@ from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.model import Fields, Source, StoredSource
 from heapsyncd.sync.deletions.holds import allowed_removals, remove_deleted_files
 from heapsyncd.sync.edits.note_saved import notes_reread
-from heapsyncd.sync.edits.saved_file import StoredNote, note_files
-from heapsyncd.sync.heap.index import NoteLinks
+from heapsyncd.sync.edits.saved_file import StoredNote, note_files, with_line_breaks
 from heapsyncd.sync.heap.limits import RATE_PER_S
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
+from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.attachments import AttachmentOwner, place_attachments
 from heapsyncd.sync.layout.ignore_rules import without_hidden
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
@@ -48,12 +49,21 @@ from heapsyncd.sync.merge.note_source import (
     shown_file,
     source_to_show,
 )
-from heapsyncd.sync.merge.note_text import mentions, our_keys, shown_files
+from heapsyncd.sync.merge.note_text import (
+    Note,
+    line_breaks,
+    mentions,
+    our_keys,
+    shown_files,
+    shows,
+)
 from heapsyncd.tree import Block
 
 log = structlog.get_logger()
 
 BATCH = 200
+AUDITED = 50
+"""How many notes an audit compares: their documents are loaded for it."""
 
 
 async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = False) -> bool:
@@ -119,6 +129,46 @@ async def _publish_batch(
     await make_folders(heap, live, places)
     await _write_files(heap, [s for s in live if s.kind == "file"], places, rescan)
     await _write_notes(heap, [s for s in live if s.kind == "document"], places, rescan)
+
+
+async def audit_notes(heap: HeapContext) -> None:
+    """Compare some notes' files with their documents; publish those that show something else.
+
+    Each call takes the next ones, so that all are compared in time. Takes the heap's lock.
+    """
+    index = heap.index
+    notes = [b for b in sorted(index.path_of) if index.kind(b) == "document" and index.is_live(b)]
+    some = [b for b in notes if b > (heap.layout.audited or "")][:AUDITED]
+    heap.layout.audited = some[-1] if len(some) == AUDITED else None
+    async with heap.lock:
+        settled = [b for b in some if b not in index.stale and b not in index.troubled]
+        states = await heap.db.read(lambda tx: [blocks.get(tx, b) for b in settled])
+        loaded = await _load(heap, [s for s in states if s is not None], {})
+        found = await offload(lambda: [n for n in loaded if _is_wrong(heap, n)])
+        if not found:
+            return
+
+        def store(change: Change) -> None:
+            for note in found:
+                change.update(note.state.id, stale=1)
+
+        await heap.store(store)
+    log.warning("files did not show their documents", paths=[n.path for n in found][:3])
+    heap.wake.publish.set()
+
+
+def _is_wrong(heap: HeapContext, note: "_Loaded") -> bool:
+    """Return whether a note's file shows something else than its document; runs in a thread."""
+    draft = _compose(heap, note, ())
+    if not isinstance(draft, Draft) or note.base is None or not draft.is_new:
+        return False
+    source, file = note.source.source, Note.of(note.base.data)
+    if source is not None and Note.of(draft.data).body == source.body:
+        return True
+    # An older version may have patched it differently: that is no reason to rewrite it.
+    links = NoteLinks(heap.index, note.state.id)
+    mode = line_breaks(source, file.body, note.view, links)
+    return not shows(replace(file, line_breaks=mode), note.view, links)
 
 
 def _is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
@@ -276,7 +326,9 @@ async def _load(
                 if base is not None and (source.source is None or not heap.carries_source):
                     known = StoredNote(state, rows, [base])
                     file = known.base(base)
-                    _, agreed = note_files(heap.index, known, file, file.note, fields, None)
+                    links = NoteLinks(heap.index, state.id)
+                    _, shown = with_line_breaks(file, file.note, source.source, view, links)
+                    _, agreed = note_files(heap.index, known, file, shown, fields, None)
         except BlockError as error:
             return state.id, str(error)
         kept = None if agreed is None else agreed.source

@@ -4,7 +4,7 @@ They are never changed once made. They are not ``frozen`` because making a froze
 times as long, and a note consists of some hundreds of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -229,13 +229,22 @@ class Block:
         """
         if not self.children:
             return _own_words(self)
-        return "\n".join([t for t in map(_own_words, self.walk()) if t])
+        return _words_of(self.walk())
 
     def all_words(self) -> str:
         """Return ``words`` and the words in the labels of nodes that markdown cannot express."""
-        opaque = [item for block in self.walk() for item in (block, *block.inline)]
-        unsaid = [words for item in opaque if (words := _unsaid_words(item))]
-        return "\n".join([self.words(), *unsaid])
+        blocks = list(self.walk())
+        unsaid = [
+            words
+            for block in blocks
+            for item in (block, *block.inline)
+            if (words := _unsaid_words(item))
+        ]
+        return "\n".join([_words_of(blocks), *unsaid])
+
+
+def _words_of(blocks: Iterable[Block]) -> str:
+    return "\n".join([t for t in map(_own_words, blocks) if t])
 
 
 def _own_words(block: Block) -> str:

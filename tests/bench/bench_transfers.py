@@ -34,7 +34,7 @@ from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.config import Account
 from heapsyncd.ids import BlockId, HeapId, new_block_id
 from heapsyncd.server import Server
-from heapsyncd.sync.push import transfers
+from heapsyncd.sync.transfers import transfers
 from tests.sync.rig import Device
 
 MIB = 1 << 20

@@ -5,7 +5,11 @@ from typing import Any
 
 import pytest
 
-from heapsyncd.ids import HeapId
+from heapsyncd.document.edit import Target, express
+from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.markdown.frontmatter import split
+from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
 from tests.cli.devices import Device, eventually
 
@@ -50,6 +54,27 @@ async def test_the_chain_of_a_file(device: Device, server: Server, heap_id: Heap
     ignored = await facts(device, str(new.with_name("x.tmp")))
     assert ignored["disk"]["ignored_by"] == "*.tmp (by default)"
     assert ignored["rule"].startswith("It is ignored")
+
+
+async def test_how_a_file_is_made(device: Device, server: Server, heap_id: HeapId) -> None:
+    """As it was saved, patched where the app changed something, or made from the document."""
+    device.configure(server.url)
+    assert (await device("sync")).code == 0
+    assert (await facts(device, "folder/Home/Groceries.md"))["text"]["kind"] == "rendering"
+    note = device.folder / "Home" / "Styled.md"
+    note.write_text("* one\n* two\n")
+    assert (await device("sync")).code == 0
+    assert (await facts(device, str(note)))["text"] == {"kind": "exact", "problem": None}
+    block = BlockId(split(note.read_text())[0].id or "")
+    document = await server.document(block)
+    body = parse("- one by the app\n- two\n", NO_LINKS)
+    update = express([document.state()], Target(body=body)).update
+    assert update is not None
+    await server.apply(block, update)
+    assert (await device("sync")).code == 0
+    assert note.read_text().endswith("* one by the app\n* two\n")
+    assert (await facts(device, str(note)))["text"]["kind"] == "patched"
+    assert "text     as it was saved, with the lines" in (await device("explain", str(note))).out
 
 
 async def test_a_held_deletion_is_explained(

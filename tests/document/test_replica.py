@@ -269,6 +269,26 @@ def _paragraphs(*texts: str) -> Block:
     return Block("doc", (), tuple(Block("paragraph", inline=(Text(t),)) for t in texts))
 
 
+def test_fields_are_those_of_the_present_state() -> None:
+    """Read before, they are right after an edit, an update, one that waited, and a bad one."""
+    replica = Replica.load([BASE])
+    seen = [replica.fields().title]
+    edit(replica, Target(title="edited"))
+    seen.append(replica.fields().title)
+    first = express([replica.state()], Target(title="taken")).update
+    assert first is not None
+    second = express([replica.state(), first], Target(title="waited")).update
+    assert second is not None
+    assert not replica.apply(second)
+    seen.append(replica.fields().title)
+    replica.apply(first)
+    seen.append(replica.fields().title)
+    with pytest.raises(UnreadableDocument):
+        replica.apply(b"\1\1\7\0\4\1\1t\xff")
+    seen.append(replica.fields().title)
+    assert seen == ["", "edited", "edited", "waited", "waited"]
+
+
 def test_what_waits_is_told_by_who_issued_it() -> None:
     """A second edit without the first waits; only its author's id is not safe to go on with."""
     first = express([BASE], Target(body=doc("one", "two", "x")), client_id=9).update or EMPTY

@@ -1,11 +1,11 @@
 """The root of the source: written with few bytes, merged, and read as foreign data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
 import pytest
-from pycrdt import Array, Doc, Map, Text, XmlFragment
+from pycrdt import Array, Doc, Map, Text
 
 from heapsyncd.document.edit import Target, express, express_source
 from heapsyncd.document.rebuild import rebuild
@@ -15,8 +15,8 @@ from heapsyncd.document.updates import merge
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import Lines, Source, StoredSource
+from tests.document.foreign_sources import BAD, MOST, foreign, with_key
 
-MOST = 1 << 20
 FULL = Source(
     "* a 👋\r\n* b\r\n",
     {"aliases": Lines("aliases:\n  - x\n  - y\n"), "odd": Lines("odd: [\n", is_exact=True)},
@@ -136,6 +136,13 @@ def test_a_wrong_open_end_is_corrected() -> None:
             assert got(start, put([start], Source(wanted))) == Source(wanted)
 
 
+def test_a_body_stored_without_a_line_end_is_edited() -> None:
+    """What is added below it does not join its last line."""
+    start = foreign(lambda root: root.update({"body": Text("x")}))
+    assert got(start, put([start], Source("x\nmore\n"))) == Source("x\nmore\n")
+    assert got(start, put([start], Source("y"))) == Source("y")
+
+
 def test_a_line_added_to_a_removed_key_is_kept() -> None:
     """Removing a key only empties its text."""
     base = Source("", {"l": Lines("l:\n  - a\n")}, ("l",))
@@ -152,50 +159,6 @@ def test_an_edit_that_the_live_document_has_is_not_made_again() -> None:
     live = Replica.load([*log, theirs])
     ours = express_source(log, lambda _: wanted, live=live, client_id=9)
     assert got(*log, theirs, *([ours] if ours else [])) == wanted
-
-
-def foreign(fill: Callable[[Map[Any]], object]) -> bytes:
-    doc: Doc[Any] = Doc()
-    root: Map[Any] = doc.get(ROOT, type=Map)
-    with doc.transaction():
-        fill(root)
-    return doc.get_update()
-
-
-def other_root(kind: type, fill: Callable[[Any], object]) -> bytes:
-    doc: Doc[Any] = Doc()
-    fill(doc.get(ROOT, type=kind))
-    return doc.get_update()
-
-
-def with_key(key: str, value: Any) -> bytes:
-    def fill(root: Map[Any]) -> None:
-        root["body"] = Text("x")
-        root[key] = value
-
-    return foreign(fill)
-
-
-BAD = {
-    "a root text": other_root(Text, lambda text: text.insert(0, "x")),
-    "a root list": other_root(Array, lambda array: array.append("x")),
-    "a tree": other_root(XmlFragment, lambda root: root.children.append("x")),
-    "a string for its body": foreign(lambda root: root.update({"body": "x"})),
-    "a list for its body": foreign(lambda root: root.update({"body": Array(["x"])})),
-    "a map for its body": foreign(lambda root: root.update({"body": Map({"x": 1})})),
-    "no body": foreign(lambda root: root.update({"order": Text("x\n")})),
-    "a number of lines": with_key("front:a", 5.0),
-    "a list of lines": with_key("front:a", Array(["a: 1\n"])),
-    "a map of lines": with_key("front:a", Map({"a": "1"})),
-    "a line that is a fence": with_key("front:a", Text("---\n")),
-    "a fence among lines": with_key("front:a", "a: 1\n---\nb\n"),
-    "a NUL": with_key("front:a", Text("\0")),
-    "a list for its order": with_key("order", Array(["a"])),
-    "a word for its fences": with_key("fences", "---"),
-    "one fence that is none": with_key("fences", ["---\n", "x\n"]),
-    "a fence of two lines": with_key("fences", ["---\n", "---\n---\n"]),
-    "too long": foreign(lambda root: root.update({"body": Text("x" * MOST)})),
-}
 
 
 @pytest.mark.parametrize("what", BAD)

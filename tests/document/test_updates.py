@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heapsyncd.document.edit import Target, express
-from heapsyncd.document.encoding.cost import LIMIT
 from heapsyncd.document.encoding.state_vectors import (
     Deletions,
     deletions,
     encode_deletions,
     encode_varint,
 )
+from heapsyncd.document.encoding.structure_limits import LIMIT
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import (
     EMPTY,

@@ -57,7 +57,7 @@ async def test_without_the_marker_nothing_is_written(folder: HeapFolder, root: P
         lambda: folder.move("a.md", "b.md"),
         lambda: folder.remove_dir("d"),
         folder.clear_temps,
-        folder.claim,
+        lambda: folder.claim(HEAP),
     ):
         with pytest.raises(FolderTrouble, match=r"no \.heapsyncd file, .*Nothing was deleted"):
             await call()
@@ -76,6 +76,21 @@ async def test_a_swapped_folder_is_noticed(folder: HeapFolder, root: Path) -> No
     other.root.rename(root)
     with pytest.raises(FolderTrouble, match="another heap"):
         await folder.write("a.md", b"x", None)
+
+
+async def test_a_known_folder_is_that_of_its_heap(folder: HeapFolder, root: Path) -> None:
+    """One that was mirrored before is claimed for its heap: another's in its place is refused, at
+    the start and later on.
+    """
+    again = HeapFolder(root)
+    with pytest.raises(FolderTrouble, match=f"mirrors another heap \\({HEAP}\\)"):
+        await again.claim(OTHER)
+    await again.claim(HEAP)
+    root.rename(root.with_name("away"))
+    await HeapFolder(root).create(OTHER, "Other")
+    with pytest.raises(FolderTrouble, match="another heap"):
+        await again.write("a.md", b"x", None)
+    await again.close()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"heap": "x", "version": 1}', "null"])
@@ -106,22 +121,22 @@ async def test_a_file_in_the_folder_s_place_is_told(root: Path) -> None:
 async def test_a_folder_has_one_daemon(folder: HeapFolder, root: Path) -> None:
     """A claimed folder is refused to others until it is closed, or its process is gone."""
     other = HeapFolder(root)
-    await folder.claim()
-    await folder.claim()
+    await folder.claim(HEAP)
+    await folder.claim(HEAP)
     with pytest.raises(StateLocked, match="Another heapsyncd mirrors into"):
-        await other.claim()
+        await other.claim(HEAP)
     await folder.close()
-    await other.claim()
+    await other.claim(HEAP)
     await other.close()
     script = """
         import asyncio, os, signal, sys
         from pathlib import Path
         from heapsyncd.folder.disk import HeapFolder
-        asyncio.run(HeapFolder(Path(sys.argv[1])).claim())
+        asyncio.run(HeapFolder(Path(sys.argv[1])).claim(sys.argv[2]))
         os.kill(os.getpid(), signal.SIGKILL)
     """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(root)]
+    command = [sys.executable, "-c", textwrap.dedent(script), str(root), HEAP]
     done = await asyncio.to_thread(subprocess.run, command, check=False, timeout=30)
     assert done.returncode == -9
-    await folder.claim()
+    await folder.claim(HEAP)
     await folder.close()

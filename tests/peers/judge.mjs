@@ -10,6 +10,9 @@
 //               indexes of the typed-in Yjs element, `changed` the paths of all nodes that differ afterwards
 //   json        the ProseMirror document, on request
 //   state       the Yjs document while the editor is open, on request
+//
+// typed {update} -> {update}          the document after a character was typed in the first textblock
+// structs {update, root} -> {structs: [[client, clock, length, deleted], ...]}   all that is in a root
 import { initProseMirrorDoc } from 'y-prosemirror';
 import * as Y from 'yjs';
 
@@ -61,6 +64,16 @@ function type(updates, which, images) {
 }
 
 const texts = type => (type instanceof Y.XmlText ? [type] : type.toArray().flatMap(texts));
+
+/** What is in a root, at any depth, deleted or not: ids and lengths. */
+function structsOf(ydoc, root) {
+  const type = ydoc.getMap(root);
+  const rootOf = parent => { while (parent?._item) parent = parent._item.parent; return parent; };
+  const all = [...ydoc.store.clients.values()].flat().filter(struct => struct instanceof Y.Item);
+  const found = all.filter(item => rootOf(item.parent) === type);
+  const ids = found.map(({ id, length, deleted }) => [id.client, id.clock, length, deleted]);
+  return ids.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+}
 
 /** Node.check() but for one thing: code beside other marks on a run is kept by editors, whose own commands don't make it. */
 function check(node) {
@@ -117,6 +130,17 @@ serve({
   judge: ({ documents, images = 'inline', json = false, state = false }) => ({
     verdicts: documents.map(updates => judge(updates.map(bytes), images, json, state)),
   }),
+
+  typed: ({ update, images = 'inline' }) => {
+    const ydoc = load([bytes(update)]);
+    const editor = new HeadlessEditor(ydoc, { images });
+    const [block] = editor.textblocks();
+    if (block) editor.dispatch(editor.state.tr.insertText('x', block.start + block.node.content.size));
+    editor.destroy();
+    return { update: base64(Y.encodeStateAsUpdate(ydoc)) };
+  },
+
+  structs: ({ update, root }) => ({ structs: structsOf(load([bytes(update)]), root) }),
 
   /** The Yjs update of a ProseMirror document as an editor itself writes it. */
   write: ({ json, images = 'inline' }) => {

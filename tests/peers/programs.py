@@ -119,6 +119,17 @@ class Judge:
         """The update an editor writes for ProseMirror JSON."""
         return decoded(self._ask(op="write", json=document)["update"])
 
+    def typed(self, update: bytes) -> bytes:
+        """A document after a character was typed in its first textblock."""
+        return decoded(self._ask(op="typed", update=encoded(update))["update"])
+
+    def structs(self, update: bytes, root: str) -> list[list[int]]:
+        """The ids and lengths of all that is in a root of a document."""
+        found: list[list[int]] = self._ask(op="structs", update=encoded(update), root=root)[
+            "structs"
+        ]
+        return found
+
     def _ask(self, **request: Any) -> dict[str, Any]:
         self._stdin.write(json.dumps({"id": 0, **request}) + "\n")
         self._stdin.flush()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from heapsyncd.document.encoding.cost import LIMIT, exact_cost
 from heapsyncd.document.encoding.examine import examine
 from heapsyncd.document.encoding.state_vectors import clocks
+from heapsyncd.document.encoding.structure_limits import LIMIT, exact_cost
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
 from tests.document.encodings import CRASHERS, ODD, UPDATES

@@ -17,7 +17,7 @@ from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.errors import RequestRefused
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import PLACEHOLDER
-from heapsyncd.folder.parts import Part
+from heapsyncd.folder.partial_downloads import Part
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import FileEntry
 from heapsyncd.server import Limits, Server

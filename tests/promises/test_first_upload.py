@@ -250,3 +250,44 @@ async def test_links_survive_a_kill_between_batches(
     for k in range(BATCH - 2, BATCH + 2):
         assert f"[[{name(k + 1)}]]" in device.notes()[f"{name(k)}.md"]
     assert len(device.notes()) == len(before)
+
+
+@pytest.mark.parametrize("linked_from", ["before the kill", "after it"])
+async def test_links_survive_a_rename_after_a_kill_between_batches(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    at_each_batch: Callable[[Turn], None],
+    linked_from: str,
+) -> None:
+    """A note that was named, but not stored when the process was killed, gets another name before
+    the next start: links by its former name mean it, and show the new one.
+    """
+
+    class Killed(BaseException):
+        pass
+
+    async def turn(batch: int, paths: Sequence[str]) -> None:
+        if batch == 2:
+            raise Killed
+
+    device = world.device()
+    write_notes(device)
+    with monkeypatch.context() as patch:
+        real = NewTexts.of
+        at_each_batch(turn)
+        with pytest.raises(BaseExceptionGroup):
+            await device.once()
+        stored = {p.stem for p in device.root.glob("*.md") if p.read_text().startswith("---")}
+        linking = next(
+            k
+            for k in range(MANY)
+            if (name(k) in stored) == (linked_from == "before the kill")
+            and name(k + 1) not in stored
+        )
+        (device.root / f"{name(linking + 1)}.md").rename(device.root / "Renamed.md")
+        patch.setattr(NewTexts, "of", real)
+        await device.synced()
+    titles = await world.titles()
+    assert len(titles) == MANY
+    assert await mentioned(world, titles[name(linking)]) == [titles["Renamed"]]
+    assert "[[Renamed]]" in device.notes()[f"{name(linking)}.md"]

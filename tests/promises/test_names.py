@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.layout import Placed, place
 from heapsyncd.folder.names import carries, collision_key
-from heapsyncd.folder.parts import Part
+from heapsyncd.folder.partial_downloads import Part
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.front_lines import OurKeys, Owner
 from heapsyncd.markdown.frontmatter import split

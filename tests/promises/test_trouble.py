@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from heapsyncd.server.loaded_documents import Batch
 from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.timing import Timing
+from heapsyncd.sync.merge.note_text import digest
 from heapsyncd.sync.runtime import heap as heap_module
 from heapsyncd.sync.runtime.suspend import SuspendDetector
 from heapsyncd.sync.scan import watch_audit
@@ -225,6 +227,32 @@ async def test_a_watch_that_went_blind_is_noticed(
         append(device.root / "Note.md", "\nseen\n")
         await asyncio.wait_for(sent("seen"), 20)
         await until(lambda: any(h and "Note.md" in h.paths for h in told), "a hint")
+
+
+async def test_an_audit_finds_a_file_that_shows_something_else(world: World) -> None:
+    """A file that is not what its document shows, although the cache has it as agreed, is written
+    again; one in another style is left alone.
+    """
+    device = world.device()
+    device.timing = Timing(audit_s=0.5)
+    for k in range(3):
+        await world.add(f"Note {k}", "- one\n- two\n")
+    await device.synced()
+    wrong, styled = device.root / "Note 0.md", device.root / "Note 1.md"
+    for path, old, new in ((wrong, b"two", b"three"), (styled, b"- ", b"* ")):
+        data = path.read_bytes().replace(old, new)
+        path.write_bytes(data)
+        values = (zlib.compress(data), digest(data), device.id_of(path.name))
+        async with await open_cache(device.account, device.base / "state") as cache:
+            await cache.write(
+                lambda tx, v=values: tx.execute(  # type: ignore[misc]
+                    "UPDATE rendition SET text = ?, digest = ? WHERE block_id = ?", v
+                )
+            )
+    async with device.running():
+        await until(lambda: b"two" in wrong.read_bytes(), "the file is written again")
+        await device.in_sync()
+    assert b"* one\n* two\n" in styled.read_bytes()
 
 
 async def test_an_audit_of_a_quiet_folder_finds_nothing(

@@ -5,15 +5,19 @@ import contextlib
 import inspect
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from nacl.signing import SigningKey
+from pycrdt import Doc
 
 from heapsyncd.config import Account
+from heapsyncd.document import rebuild
 from heapsyncd.document.edit import Target, express
+from heapsyncd.document.replica import Replica
 from heapsyncd.folder import syscalls
 from heapsyncd.ids import BlockId, HeapId, Seed
 from heapsyncd.markdown.frontmatter import split
@@ -54,6 +58,8 @@ class Device:
     poll_interval_s: float = 0.5
     files: str = "all"
     files_limit_mb: float = 10.0
+    source: str = "document"
+    line_breaks: str = "space"
     timing: Timing = field(default_factory=lambda: TIMING)
     seed: Seed = field(default_factory=lambda: Seed(bytes(SigningKey.generate())))
     report: Report = field(default_factory=lambda: Report("home"))
@@ -77,6 +83,8 @@ class Device:
             files=self.files,  # type: ignore[arg-type]
             files_limit_mb=self.files_limit_mb,
             seed=self.seed,
+            source=self.source,  # type: ignore[arg-type]
+            line_breaks=self.line_breaks,  # type: ignore[arg-type]
         )
 
     async def once(self, timeout_s: float = DEADLINE_S) -> Verdict:
@@ -182,6 +190,12 @@ class World:
         assert made.update is not None
         await self.server.apply(block, made.update)
 
+    async def compact_to_known_roots(self, block: BlockId) -> None:
+        """Give a document another history, as a server may that knows nothing of the source."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("heapsyncd.server.admin.rebuild", _without_source)
+            await self.server.compact(block)
+
     async def text(self, block: BlockId) -> str:
         """A document's text."""
         return (await self.server.document(block)).view().words()
@@ -203,6 +217,18 @@ class World:
             return [BlockId(r[0]) for r in rows]
 
         return await self.server._services.db.read(read)
+
+
+def _without_source(updates: Iterable[bytes]) -> bytes:
+    """Make a document anew with the roots that an app knows."""
+    state = Replica.load(list(updates)).state()
+    made: Doc[Any] = Doc()
+    with made.transaction():
+        for name, kind in rebuild._KINDS.items():
+            old: Doc[Any] = Doc()
+            old.apply_update(state)
+            rebuild._fill(made.get(name, type=kind), old.get(name, type=kind))
+    return made.get_update()
 
 
 def files(device: Device) -> dict[str, bytes]:

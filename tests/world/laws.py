@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -13,10 +14,9 @@ from heapsyncd.folder.ignore import TEMP
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.front_lines import TITLE_KEYS
-from heapsyncd.markdown.frontmatter import split
-from heapsyncd.markdown.read.parse import parse
 from heapsyncd.sync.cache_file import open_cache
-from heapsyncd.sync.heap.index import Index, NoteLinks
+from heapsyncd.sync.heap.index import Index
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.merge.note_source import read_source, shown_file
 from heapsyncd.sync.merge.note_text import (
     Note,
@@ -29,8 +29,9 @@ from heapsyncd.sync.merge.note_text import (
 )
 from heapsyncd.tree import Inline, Text
 from heapsyncd.tree.nodes import plain
+from tests.sync.rig import Device
 from tests.world.player import Player
-from tests.world.text import TOKEN, tokens
+from tests.world.text import TOKEN, id_in, tokens
 
 _NO_LINK: Final = re.compile(f"({TOKEN.pattern})?" + r"\[\[[^\[\]]*\]\]")
 
@@ -51,6 +52,9 @@ async def hold(game: "Game") -> None:
     for player in game.players:
         kept |= await _folder_shows(game, player, live, kinds)
         versions |= await _versions(player, kinds)
+    _same_bytes(game.players)
+    if game.is_exact:
+        await _a_later_device_shows_them(game)
     _nothing_doubled(game, live)
     for block, replica in live.items():
         _links_are_links(game, block, replica)
@@ -110,6 +114,43 @@ async def memory_is_what_was_stored(player: Player) -> None:
                 assert here == there, f"{player.name}: {what} in memory {here}, stored {there}"
 
 
+def _same_bytes(players: Sequence[Player]) -> None:
+    """Every note is the same file on every device."""
+    first, *others = (_by_note(player) for player in players)
+    for player, files in zip(players[1:], others, strict=True):
+        # A device may call one of two notes of equal titles otherwise, and links to it as well.
+        paths = [{b: p for b, (p, _) in some.items()} for some in (first, files)]
+        hidden = re.compile(b"(?!)") if paths[0] == paths[1] else _NAMES
+        for block in first.keys() | files.keys():
+            one, other = (hidden.sub(b"", some[block][1]) for some in (first, files))
+            assert one == other, (
+                f"{paths} on {players[0].name}:\n{one!r}\n{player.name}:\n{other!r}"
+            )
+
+
+_NAMES: Final = re.compile(rb"\[\[[^\[\]]*\]\]|^(heaper_)?title: .*\n", re.MULTILINE)
+
+
+def _by_note(player: Player) -> dict[str, tuple[str, bytes]]:
+    found = {}
+    for path in player.notes():
+        data = (player.root / path).read_bytes()
+        found[id_in(data.decode()) or path] = (path, data)
+    return found
+
+
+async def _a_later_device_shows_them(game: "Game") -> None:
+    """A device that comes now shows the same bytes, and sends nothing."""
+    before = [(await game.server.document(b)).fingerprint() for b in await game.world.blocks()]
+    late = Player("late", Device(game.server, game.base / "late"))
+    verdict = await late.once()
+    assert verdict is not None
+    assert verdict.exit_code == 0, verdict
+    _same_bytes([game.players[0], late])
+    now = [(await game.server.document(b)).fingerprint() for b in await game.world.blocks()]
+    assert now == before, "a later device sent something"
+
+
 def _nothing_doubled(game: "Game", live: dict[BlockId, Replica]) -> None:
     everywhere: Counter[str] = Counter()
     for block, replica in live.items():
@@ -136,7 +177,7 @@ async def _folder_shows(
         versions = await db.read(lambda tx: [v for b in kinds for v in history.of_block(tx, b)])
     found: dict[BlockId, str] = {}
     for path in player.notes():
-        note_id = split(player.read(path).removeprefix("\ufeff"))[0].id
+        note_id = id_in(player.read(path))
         assert note_id is not None, f"{player.name}: {path} has no id"
         assert BlockId(note_id) not in found, f"{player.name}: {path} and {found}"
         found[BlockId(note_id)] = path
@@ -146,12 +187,14 @@ async def _folder_shows(
         links = NoteLinks(index, block)
         data = (player.root / path).read_bytes()
         # A link to a note that was deleted since may have its name still.
+        source = read_source(live[block], live[block].view, links).source
         note = Note.of(data)
+        if source is not None:
+            note = replace(note, line_breaks=source.line_breaks)
         known = recall(None, note, live[block], (), links)
-        assert shows(note, view, links) or parse(note.body, known) == view, (
+        assert shows(note, view, links) or note.view(known) == view, (
             f"{player.name}: {path} does not show\n{view.words()}"
         )
-        source = read_source(live[block], live[block].view, links).source
         if source is not None:
             ours = our_keys(index, states[block], path, fields)
             alone = links.restricted(mentions(view), shown_files(view))

@@ -21,6 +21,7 @@ import pytest
 
 from heapsyncd.database import Database, Tx
 from heapsyncd.folder import marker, syscalls
+from heapsyncd.ids import HeapId
 from heapsyncd.sync import cache_file
 from heapsyncd.sync.heap.state import HeapContext
 
@@ -118,9 +119,9 @@ def _wrapped(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
     return step
 
 
-def _claimed(call: Callable[[Path], int]) -> Callable[[Path], int]:
-    def claim(root: Path) -> int:
-        fd = call(root)
+def _claimed(call: Callable[[Path, HeapId], int]) -> Callable[[Path, HeapId], int]:
+    def claim(root: Path, heap_id: HeapId) -> int:
+        fd = call(root, heap_id)
         life = _LIFE.get()
         if life is not None:
             life.claims.append(fd)

@@ -58,6 +58,15 @@ WEIGHTS: Final = {
     "settle": 3,
 }
 """How often each verb comes, relative to the others."""
+EXACT: Final = WEIGHTS | {
+    "styled_note": 4,
+    "restyle": 8,
+    "edit_front": 8,
+    "compact_to_known_roots": 4,
+    "lose_cache": 3,
+    "new_note": 1,
+}
+"""The same in games of notes that people write in their own styles, with front matter."""
 LINKED: Final = WEIGHTS | {
     "link": 10,
     "app_link": 6,
@@ -83,13 +92,16 @@ NOTES: Final = 3
 
 LINKED_FROM: Final = 100_000
 CONTESTS_FROM: Final = 200_000
-"""The first seeds of the games of linked notes, and of the contests. Those before them stay what
-they are, so that a game that went wrong once can be played for ever."""
+EXACT_FROM: Final = 300_000
+"""The first seeds of the games of linked notes, of the contests, and of exact files. Those before
+them stay what they are, so that a game that went wrong once can be played for ever."""
 
 
 def moves_of(seed: int, length: int = 40) -> list[Move]:
     """The moves of a seed."""
     rng = random.Random(seed)
+    if seed >= EXACT_FROM:
+        return _drawn(rng, EXACT, length)
     if seed >= CONTESTS_FROM:
         return _contest(rng, length)
     return _drawn(rng, WEIGHTS if seed < LINKED_FROM else LINKED, length)

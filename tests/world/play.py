@@ -21,9 +21,20 @@ from heapsyncd.server import Server
 from heapsyncd.server.limits import Limits
 from tests.sync.rig import Device, World, until
 from tests.world import laws
-from tests.world.moves import CONTESTS_FROM, Move
+from tests.world.moves import CONTESTS_FROM, EXACT_FROM, Move
 from tests.world.player import Player
-from tests.world.text import STARTS, change, is_label, link, tokens, word
+from tests.world.text import (
+    STARTS,
+    STYLED,
+    change,
+    front_changed,
+    id_in,
+    is_label,
+    link,
+    restyled,
+    tokens,
+    word,
+)
 
 ROUNDS = 10
 """So many rounds of passes are enough for everything to come to rest."""
@@ -83,7 +94,9 @@ class Game:
         rng = random.Random(self.seed)
         most = rng.choice((2, 2, 3) if self.is_contest else (1, 2, 2, 3))
         names, starts = "abc"[:most], rng.sample(STARTS, 3)
-        async with self.begun(names, starts):
+        async with self.begun(names, starts[: 1 if self.is_exact else 3]):
+            if self.is_exact:
+                await self._write(rng.sample(STYLED, 3))
             for number, move in enumerate(moves):
                 self._now = f"{number} {move.verb}"
                 await getattr(self, move.verb)(move)
@@ -116,7 +129,19 @@ class Game:
     @property
     def is_contest(self) -> bool:
         """Whether it is about edits against deletions."""
-        return self.seed >= CONTESTS_FROM
+        return CONTESTS_FROM <= self.seed < EXACT_FROM
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is about files in their authors' own styles."""
+        return self.seed >= EXACT_FROM
+
+    async def _write(self, texts: Iterable[str]) -> None:
+        """The first device writes notes, and all mirror them."""
+        for title, text in zip(TITLES[1:], texts, strict=False):
+            self.players[0].save(f"{title}.md", text, 0)
+        for player in self.players:
+            await player.once()
 
     @property
     def server(self) -> Server:
@@ -203,7 +228,7 @@ class Game:
 
     async def _link(self, player: Player, path: str, target: str, how: int) -> None:
         front, body = split(player.read(path))
-        meant = Link(player.name, target, split(player.read(target))[0].id)
+        meant = Link(player.name, target, id_in(player.read(target)))
         new = self.word(player.name, path, "to", target)
         self.links[new] = meant
         if not is_label(how):
@@ -237,6 +262,34 @@ class Game:
                 player.save(
                     path, change(text, self.word(player.name, path), move.how), move.how % 2
                 )
+
+    async def styled_note(self, move: Move) -> None:
+        """A new file in somebody's own style."""
+        player = self._player(move)
+        path = f"Styled{move.how}.md"
+        if player.root.is_dir() and not (player.root / path).exists():
+            front, body = split(STYLED[move.which % len(STYLED)])
+            text = change(body, self.word(player.name, path), move.how)
+            player.save(path, front.raw + text, move.how)
+
+    async def restyle(self, move: Move) -> None:
+        """Write a note's words in another style."""
+        if (chosen := self._note(move)) is not None:
+            player, path = chosen
+            with contextlib.suppress(FileNotFoundError):
+                front, body = split(player.read(path))
+                player.save(path, front.raw + restyled(body, move.how), move.how)
+                self._tell(player.name, path)
+
+    async def edit_front(self, move: Move) -> None:
+        """Change a note's front matter."""
+        if (chosen := self._note(move)) is not None:
+            player, path = chosen
+            with contextlib.suppress(FileNotFoundError):
+                front, body = split(player.read(path))
+                raw = front_changed(front.raw, len(self.told), move.how)
+                player.save(path, raw + body, move.how)
+                self._tell(player.name, path)
 
     async def rename(self, move: Move) -> None:
         """Give a file another name."""
@@ -288,7 +341,7 @@ class Game:
 
     async def _forget(self, player: Player, path: str, text: str) -> set[str]:
         """A person deleted a file, and with it what stood in it; the words."""
-        words, block = set(tokens(text)), split(text)[0].id or ""
+        words, block = set(tokens(text)), id_in(text) or ""
         await self._excuse(words, player)
         self.dropped |= words
         self.gone.add(block)
@@ -424,6 +477,12 @@ class Game:
         """The server gives a document another history."""
         if (block := await self._chosen(move)) is not None:
             await self.server.compact(block)
+            self._tell(block)
+
+    async def compact_to_known_roots(self, move: Move) -> None:
+        """The server gives a document another history, and leaves out what no app knows."""
+        if (block := await self._chosen(move)) is not None:
+            await self.world.compact_to_known_roots(block)
             self._tell(block)
 
     # ---- devices, the server, and time --------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from tests.world.__main__ import trouble
-from tests.world.moves import LINKED_FROM, moves_of
+from tests.world.moves import EXACT_FROM, LINKED_FROM, moves_of
 
 SEEDS: Final = int(os.environ.get("HEAPSYNCD_WORLD_SEEDS", "6"))
 
@@ -41,6 +41,14 @@ def test_world(seed: int) -> None:
 def test_linked(seed: int) -> None:
     """The same while notes link to one another and caches get lost, or old: each link is one, and
     stands once.
+    """
+    played(seed)
+
+
+@pytest.mark.parametrize("seed", [*range(EXACT_FROM, EXACT_FROM + SEEDS)])
+def test_exact(seed: int) -> None:
+    """The same with notes in their authors' styles: each is the same file on every device, and on
+    one that comes when all is quiet.
     """
     played(seed)
 

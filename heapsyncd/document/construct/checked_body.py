@@ -11,9 +11,9 @@ from heapsyncd.document.construct.body import Body
 from heapsyncd.document.construct.clones import Clones
 from heapsyncd.document.construct.fast_blocks import DeferredElem
 from heapsyncd.document.plan.clone_sources import Step, new_step
+from heapsyncd.document.plan.edits_in_deleted_blocks import EditToReapply
 from heapsyncd.document.plan.node_identity import NodeMap
 from heapsyncd.document.plan.plan import plan
-from heapsyncd.document.plan.reapply_lost import EditToReapply
 from heapsyncd.document.view.from_nodes import View
 from heapsyncd.document.xml.content_model import violation, violations
 from heapsyncd.document.xml.nodes import Elem, changed_nodes

@@ -1,7 +1,7 @@
 """Keep one copy of what both sides moved, retyped, split or joined: the others' copy. Pure.
 
 Both sides would clone a text out of its node, which gives two copies. Ours is not made, and what
-we wrote in it is applied to theirs (``reapply_lost``).
+we wrote in it is applied to theirs (``edits_in_deleted_blocks``).
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -16,9 +16,9 @@ from heapsyncd.document.plan.clone_sources import (
     new_step,
     with_content,
 )
+from heapsyncd.document.plan.edits_in_deleted_blocks import EditToReapply
 from heapsyncd.document.plan.moved_text import MIN_PART_LETTERS, MovedText
 from heapsyncd.document.plan.node_identity import Path
-from heapsyncd.document.plan.reapply_lost import EditToReapply
 from heapsyncd.document.plan.remote_changes import (
     adds_content,
     content,

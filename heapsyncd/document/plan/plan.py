@@ -3,7 +3,7 @@
 The inputs are three views: the base, the goal, and optionally the live document, which may hold
 edits that the base does not. What both sides did alike is left out. What one side edited and the
 other deleted stays: our deletion is not made, and our edit of what others deleted is recorded to
-be applied again (``reapply_lost``).
+be applied again (``edits_in_deleted_blocks``).
 """
 
 from dataclasses import dataclass, field
@@ -20,9 +20,9 @@ from heapsyncd.document.plan.clone_sources import (
     with_content,
 )
 from heapsyncd.document.plan.deduplicate import Deduplicate
+from heapsyncd.document.plan.edits_in_deleted_blocks import EditToReapply
 from heapsyncd.document.plan.moved_text import MovedText
 from heapsyncd.document.plan.node_identity import NodeMap
-from heapsyncd.document.plan.reapply_lost import EditToReapply
 from heapsyncd.document.plan.remote_changes import (
     RemoteChanges,
     adds_content,

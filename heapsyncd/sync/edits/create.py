@@ -1,5 +1,6 @@
 """Create blocks on this device: new notes, and the rows and first updates of all kinds."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -8,7 +9,7 @@ import structlog
 
 from heapsyncd.cache import blocks, entries, renditions
 from heapsyncd.cache.blocks import BlockState
-from heapsyncd.cache.entries import EntryRow
+from heapsyncd.cache.entries import EntryRow, Reserved
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
@@ -18,11 +19,12 @@ from heapsyncd.model import BlockKind, Fields, Source
 from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.edits.note_saved import judged
 from heapsyncd.sync.edits.saved_file import Head, SavedFile, target_of
-from heapsyncd.sync.heap.index import NoteLinks
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
+from heapsyncd.sync.layout.placement import remember_name
 from heapsyncd.sync.merge.note_source import searched, shown_file, source_update
 from heapsyncd.sync.merge.note_text import (
     Base,
@@ -104,19 +106,21 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
         return
     tags: dict[str, BlockState] = {}
     reserved = await heap.db.read(lambda tx: entries.reserved(tx, heap.id))
+    chosen = await _chosen(heap, heads, reserved)
     async with heap.lock:
         named = [
-            _name(heap, h, tags, _free(heap, reserved.get(h.path)))
+            _name(heap, h, tags, chosen[h.path].block_id if h.path in chosen else None)
             for h in heads
             if h.path not in heap.index.entries
         ]
     groups = list(batches(named, lambda n: n.head.stat.size))
-    if len(groups) > 1:
-        # A text of the first batch may link to a note of a later one: after a kill in between,
-        # the later file still has to become the block that the link means.
-        places = {n.head.path: n.state.id for n in named}
-        await heap.db.write(lambda tx: entries.reserve(tx, heap.id, places))
     with heap.index.expecting({n.state.id: n.entry.path for n in named}):
+        await _remember_renamed(heap, chosen)
+        if len(groups) > 1:
+            # A text of the first batch may link to a note of a later one: after a kill in
+            # between, the later file still has to become the block that the link means.
+            places = [Reserved(n.head.path, n.state.id, n.head.digest) for n in named]
+            await heap.db.write(lambda tx: entries.reserve(tx, heap.id, places))
         for some in groups:
             by_path = {n.head.path: n for n in some}
             saved = await texts.of(by_path)
@@ -126,12 +130,36 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
             heap.wake.publish.set()
             heap.wake.push.set()
     if reserved or len(groups) > 1:
-        await heap.db.write(lambda tx: entries.reserve(tx, heap.id, {}))
+        await heap.db.write(lambda tx: entries.reserve(tx, heap.id, ()))
 
 
-def _free(heap: HeapContext, block: BlockId | None) -> BlockId | None:
-    """Return a reserved block unless another file has become it meanwhile."""
-    return None if block is None or block in heap.index.blocks else block
+async def _chosen(
+    heap: HeapContext, heads: Sequence[Head], reserved: Sequence[Reserved]
+) -> dict[str, Reserved]:
+    """Return the blocks that were chosen for new files before a kill, by the files' paths now.
+
+    A file that is gone from its path was renamed if exactly one new file has its text.
+    """
+    left = {r.path: r for r in reserved if r.block_id not in heap.index.blocks}
+    found = {h.path: left.pop(h.path) for h in heads if h.path in left}
+    gone = [r for r in left.values() if r.digest and await heap.disk.stat(r.path) is None]
+    new = [h for h in heads if h.path not in found]
+    texts: Counter[bytes | None] = Counter(h.digest for h in new)
+    before = Counter(r.digest for r in gone)
+    renamed = {r.digest: r for r in gone if before[r.digest] == texts[r.digest] == 1}
+    return found | {h.path: renamed[h.digest] for h in new if h.digest in renamed}
+
+
+async def _remember_renamed(heap: HeapContext, chosen: Mapping[str, Reserved]) -> None:
+    """Let texts that link to a new file by the name it had before a kill still mean it."""
+    renamed = [r for path, r in chosen.items() if path != r.path]
+
+    def store(change: Change) -> None:
+        for old in renamed:
+            remember_name(change, heap.index.aliases, old.path, old.block_id)
+
+    if renamed:
+        await heap.store(store)
 
 
 async def _create(
@@ -194,6 +222,7 @@ def _with_text(
         # Keep its block: links among the notes of this scan already point to it.
         named = _name(heap, head, tags, named.state.id)
     entry = stamped(named.entry, saved.stat, head.digest)
+    note = replace(note, line_breaks=heap.line_breaks)
     return _Fresh(saved, note, named.state, entry, named.target)
 
 

@@ -15,8 +15,14 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError
 from heapsyncd.model import Fields
-from heapsyncd.sync.edits.saved_file import SavedFile, StoredNote, note_files, target_of
-from heapsyncd.sync.heap.index import NoteLinks
+from heapsyncd.sync.edits.saved_file import (
+    SavedFile,
+    StoredNote,
+    note_files,
+    target_of,
+    with_line_breaks,
+)
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.layout.attachments import AttachmentOwner, attachment_paths
 from heapsyncd.sync.merge import review_notices
@@ -139,7 +145,7 @@ class Reader:
         return rest, bool(plans), None
 
     def _express(self, live: Replica, ring: Sequence[Rendition]) -> SavedEdit:
-        heap, state, saved, note = self._heap, self._known.state, self._saved, self._note
+        heap, state, saved = self._heap, self._known.state, self._saved
         known = SavedEdit(self._entry, saved, state, live)
         if _is_gone_for_good(state, live):
             return replace(known, live=None, abandoned=True)
@@ -150,7 +156,7 @@ class Reader:
             # After a lost cache, a file that is exactly the source was not edited: what it has
             # and the document lacks was deleted by the app.
             return replace(known, mentions=mentions(live.view()))
-        base, file = save.base, save.file
+        base, file, note = save.base, save.file, self._note
         change = front_change(
             base.note.front if base else None, note.front, (save.seen or file).title, file.title
         )
@@ -168,14 +174,15 @@ class Reader:
         return self._done(known, save, is_whole=True)
 
     def _compared(self, live: Replica, ring: Sequence[Rendition]) -> "_Save":
-        heap, state, note, before = self._heap, self._known.state, self._note, live.fields()
+        heap, state, before = self._heap, self._known.state, live.fields()
         new_files = _awaited(heap, self._entry, before)
         links = NoteLinks(heap.index, state.id, aliases=True, new_files=new_files)
         blind = self._saved.is_blind
         chosen = choose(ring, self._saved.data, now_ms(), is_blind=blind) if ring else None
         base = self._known.base(chosen.rendition) if chosen else None
         source = read_source(live, live.view, links).source
-        seen, file = note_files(heap.index, self._known, base, note, before, source)
+        base, self._note = with_line_breaks(base, self._note, source, live.view(), links)
+        seen, file = note_files(heap.index, self._known, base, self._note, before, source)
         is_source = base is None and file.source == source
         return _Save(live, before, links, chosen, base, seen, file, is_source=is_source)
 

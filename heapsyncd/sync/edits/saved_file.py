@@ -1,7 +1,7 @@
 """What a saved file of a note contains: its parts, whose keys they are, what it asks for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -14,6 +14,7 @@ from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.markdown.frontmatter import Front
 from heapsyncd.model import Fields, Source, Stat
 from heapsyncd.sync.heap.index import Index
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.merge.note_source import (
     NoteFile,
@@ -24,8 +25,10 @@ from heapsyncd.sync.merge.note_text import (
     FrontChange,
     Note,
     digest,
+    line_breaks,
     owner,
 )
+from heapsyncd.tree import Block
 
 NO_TAGS: Final[Mapping[str, BlockId]] = MappingProxyType({})
 
@@ -111,6 +114,25 @@ def target_of(
         title=change.title or None, add_tags=frozenset(added), remove_tags=frozenset(removed)
     )
     return target, new_tags
+
+
+def with_line_breaks(
+    base: Base | None, note: Note, source: Source | None, view: Block, links: NoteLinks
+) -> tuple[Base | None, Note]:
+    """Return a base and a saved file that know what their line ends mean.
+
+    Args:
+        base: the rendition that the author edited; None if it is not known.
+        note: the saved file.
+        source: the document's.
+        view: the document's.
+        links: how names become ids.
+    """
+    shown = note if base is None else base.note
+    mode = line_breaks(source, shown.body, view, links)
+    if base is not None:
+        base = replace(base, note=replace(base.note, line_breaks=mode))
+    return base, replace(note, line_breaks=mode)
 
 
 def note_files(

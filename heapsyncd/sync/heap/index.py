@@ -7,8 +7,7 @@ look-up; only memory grows with the number of blocks.
 import contextlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from dataclasses import dataclass
 
 from heapsyncd.cache import blocks, entries
 from heapsyncd.cache.blocks import BlockState
@@ -82,6 +81,8 @@ class Index:
         self._planned: dict[BlockId, str] = {}
         self._by_stem: dict[str, set[BlockId]] = defaultdict(set)
         self._by_path: dict[str, BlockId] = {}
+        self._tags: dict[str, set[BlockId]] = defaultdict(set)
+        """The live tag blocks, by title."""
         for block in blocks:
             self.add_block(block)
             self.set_status(block, unsent=block.id in unsent)
@@ -108,7 +109,10 @@ class Index:
         if block.kind == "document":
             self.notes += live - was_live
         new = BlockInfo(block.kind, block.title, block.folder_id, live)
+        self._untag(block.id)
         self.blocks[block.id] = new
+        if live and block.kind == "tag":
+            self._tags[block.title].add(block.id)
         self._house(block.id)
         return old != new
 
@@ -135,6 +139,7 @@ class Index:
         for ids in (self.born, self.unsent, self.wanted, self.stale):
             ids.discard(block)
         self.troubled.pop(block, None)
+        self._untag(block)
         known = self.blocks.pop(block, None)
         if known is not None and known.kind == "document":
             self.notes -= known.live
@@ -210,6 +215,14 @@ class Index:
             for block in places:
                 self._unplan(block)
 
+    def _untag(self, block: BlockId) -> None:
+        known = self.blocks.get(block)
+        if known is not None and known.kind == "tag" and known.live:
+            tags = self._tags[known.title]
+            tags.discard(block)
+            if not tags:
+                del self._tags[known.title]
+
     def _unplan(self, block: BlockId) -> None:
         path = self._planned.pop(block, None)
         if path is not None:
@@ -218,13 +231,13 @@ class Index:
     def _name(self, block: BlockId, path: str) -> None:
         name = _link_path(path)
         self._by_path[collision_key(name)] = block
-        self._by_stem[collision_key(PurePosixPath(name).name)].add(block)
+        self._by_stem[collision_key(_last_part(name))].add(block)
 
     def _unname(self, block: BlockId, path: str) -> None:
         name = _link_path(path)
         if self._by_path.get(collision_key(name)) == block:
             del self._by_path[collision_key(name)]
-        self._by_stem[collision_key(PurePosixPath(name).name)].discard(block)
+        self._by_stem[collision_key(_last_part(name))].discard(block)
 
     def _house(self, block: BlockId) -> None:
         known = self.blocks.get(block)
@@ -272,10 +285,7 @@ class Index:
 
     def tag_named(self, title: str) -> BlockId | None:
         """Return the live tag block with this title (of several, the smallest id)."""
-        found = [
-            i for i, k in self.blocks.items() if k.kind == "tag" and k.live and k.title == title
-        ]
-        return min(found, default=None)
+        return min(self._tags.get(title, ()), default=None)
 
     def tag_titles(self, tags: Iterable[BlockId]) -> list[str]:
         """Return the titles of the tag blocks among these, in the given order."""
@@ -293,7 +303,7 @@ class Index:
         full = _link_path(path)
         if _UNLINKABLE & set(full) or is_ulid(full):
             return None
-        stem = PurePosixPath(full).name
+        stem = _last_part(full)
         for name in (stem, full):
             if self.block_of(name) == block:
                 return name
@@ -321,60 +331,5 @@ def _link_path(path: str) -> str:
     return path.removesuffix(".md")
 
 
-@dataclass(frozen=True)
-class NoteLinks:
-    """The links of one note (``markdown.links.Links``).
-
-    * ``only``: names of other blocks are not recognised, so that text that merely looks like a
-      link stays text, as in the document.
-    * ``aliases``: former names count too, for reading what a user typed.
-    * ``meant``: meanings in this note of names that no block has, by ``link_key``
-      (``note_text.recall``).
-    * ``new_files``: attachments that are not here yet, as in ``Index.attachments``.
-    """
-
-    index: Index
-    note: BlockId | None
-    only: frozenset[str] | None = None
-    files: frozenset[str] | None = None
-    aliases: bool = False
-    meant: Mapping[str, str] | None = None
-    new_files: Mapping[str, str] | None = None
-
-    def name_of(self, block_id: str) -> str | None:
-        """Return the name for a link to a block."""
-        return self.index.name_of(block_id)
-
-    def block_of(self, name: str) -> str | None:
-        """Return the block that ``[[name]]`` means in this note."""
-        found: str | None = self.index.block_of(name)
-        if found is None and self.aliases:
-            found = self.index.aliases.get(link_key(name))
-        if found is None and self.meant is not None:
-            found = self.meant.get(link_key(name))
-        return found if self.only is None or found in self.only else None
-
-    def file_name(self, key: str) -> str | None:
-        """Return the attachment's name for a files_v0 key."""
-        path = self._files().get(key)
-        return None if path is None else PurePosixPath(path).name
-
-    def file_key(self, name: str) -> str | None:
-        """Return the files_v0 key of the attachment with this name."""
-        wanted = collision_key(PurePosixPath(name).name)
-        for key, path in self._files().items():
-            if self.files is not None and key not in self.files:
-                continue
-            if collision_key(PurePosixPath(path).name) == wanted:
-                return key
-        return None
-
-    def _files(self) -> Mapping[str, str]:
-        stored = {} if self.note is None else self.index.attachments.get(self.note, {})
-        return {**stored, **self.new_files} if self.new_files else stored
-
-    def restricted(self, only: Iterable[str], files: Iterable[str]) -> "NoteLinks":
-        """Return links that recognise only these blocks and files, by their present names."""
-        return replace(
-            self, only=frozenset(only), files=frozenset(files), aliases=False, meant=None
-        )
+def _last_part(path: str) -> str:
+    return path.rpartition("/")[2]

@@ -70,10 +70,8 @@ class RecentAcks:
         """Note that rows are pushed now as one update, which the server sends to all followers."""
         rows = sorted(rows)
         self.add(block, rows, now_s)
-        for key, (at_s, _) in list(self._pushed.items()):
-            if now_s - at_s <= LATELY_S:
-                break
-            del self._pushed[key]
+        while self._pushed and now_s - next(iter(self._pushed.values()))[0] > LATELY_S:
+            del self._pushed[next(iter(self._pushed))]
         key = _key(block, sync_version, update)
         self._pushed.pop(key, None)
         self._pushed[key] = now_s, rows[-1]

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from heapsyncd.backends.contract import Backend, LiveFeed
 from heapsyncd.cache import history, holds, pending, problems
-from heapsyncd.cache.atwork import AtWork
 from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.holds import Hold
 from heapsyncd.database import Database, Tx
@@ -19,7 +19,7 @@ from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import Stat
+from heapsyncd.model import LineBreaks, Stat
 from heapsyncd.sync.heap.gc_control import collect_everything
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import RewriteLimit
@@ -116,6 +116,8 @@ class Layout:
     """Paths whose contents are not sent or fetched because they are ignored."""
     placeholders: set[str] | None = None
     """The placeholders on disk; None before the first scan for them."""
+    audited: BlockId | None = None
+    """The last note that an audit compared with its file; None: it begins with the first."""
     unsourced: dict[BlockId, tuple[int, float]] = field(default_factory=dict)
     """Notes whose documents have lost their source: the state where that was seen (the number of
     its last log row), and when to put the source of the file back (monotonic seconds)."""
@@ -179,6 +181,8 @@ class HeapContext:
     timing: Timing = DEFAULT
     carries_source: bool = True
     """Whether documents carry the sources of their files (setting ``source``)."""
+    line_breaks: LineBreaks = "space"
+    """What line ends in the paragraphs of new notes mean (setting ``line_breaks``)."""
     index: Index = field(default_factory=Index)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)

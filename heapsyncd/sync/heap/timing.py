@@ -1,4 +1,4 @@
-"""How long a mirror waits for what: one value, passed down from the account."""
+"""How long the daemon and its mirrors wait for what: one value, passed down from the daemon."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,6 +7,7 @@ from heapsyncd.backoff import Backoff
 
 _REFUSED: Final = Backoff(60.0, 3600.0)
 _LARGE: Final = Backoff(1.0, 600.0)
+_RESTART: Final = Backoff(5.0, 300.0, min_share=0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,14 @@ class Timing:
     """A single pass ends when the server, or one kind of work with it, failed for this long."""
     end_s: float = 3.0
     """After a single pass the heaps have this long to finish; then their tasks are cancelled."""
+
+    # ---- the daemon ----
+    restart: Backoff = _RESTART
+    """The pauses before a mirror that ended in trouble is started again."""
+    stable_s: float = 600.0
+    """After this long without trouble, these pauses start short again."""
+    close_s: float = 10.0
+    """At the end, mirrors have this long to finish their action; then they are cancelled."""
 
 
 DEFAULT: Final = Timing()

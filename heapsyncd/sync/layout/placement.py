@@ -129,13 +129,18 @@ async def _store_move(
 
 
 def record_rename(change: Change, aliases: Container[str], old: EntryRow) -> None:
-    """Remember a block's former name for links, and publish the notes that link to it again."""
-    name = PurePosixPath(old.path).name.removesuffix(".md")
-    if collision_key(name) not in aliases and not name.startswith(PARKING_PREFIX):
-        change.add_alias(collision_key(name), old.block_id)
-    for note in entries.mentioning(change.tx, old.block_id):
-        change.update(note, stale=1)
+    """Remember a block's former name for links; publish it and the notes that link to it again."""
+    remember_name(change, aliases, old.path, old.block_id)
     change.update(old.block_id, stale=1)
+
+
+def remember_name(change: Change, aliases: Container[str], old_path: str, block: BlockId) -> None:
+    """Remember a block's former name for links, and publish the notes that link to it again."""
+    name = PurePosixPath(old_path).name.removesuffix(".md")
+    if collision_key(name) not in aliases and not name.startswith(PARKING_PREFIX):
+        change.add_alias(collision_key(name), block)
+    for note in entries.mentioning(change.tx, block):
+        change.update(note, stale=1)
 
 
 # ---- deletions, folders, files --------------------------------------------------------------

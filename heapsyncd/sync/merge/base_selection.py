@@ -69,12 +69,11 @@ def choose(
             return Choice(newest) if again else Choice(older, older=True)
     if not recent:
         return Choice(newest)
-    tokens = _tokens(data)
     margin = MIN_MARGIN_TOKENS if now_ms - newest.made_at_ms > FRESH_MS else 0
-    best, most = newest, _cost(_tokens(newest.data), tokens) - margin
+    best, most = newest, _cost(newest.data, data) - margin
     for older in recent:
-        cost = _cost(_tokens(older.data), tokens)
-        if cost <= most and _lacks_all_since(ring, older, tokens):
+        cost = _cost(older.data, data)
+        if cost <= most and _lacks_all_since(ring, older, _tokens(data)):
             best, most = older, cost  # a tie goes to the older base, which keeps more text
     return Choice(best, older=best is not newest)
 
@@ -99,7 +98,8 @@ def was_written(planned: Rendition, before: Rendition | None, data: bytes) -> bo
         return all(here.get(t, 0) >= n for t, n in _counts(new).items() if not t.isspace())
     old = _tokens(before.data)
     # A text with all arrived words, some extended, can be far by tokens and still derive from it.
-    return _cost(new, tokens) < _cost(old, tokens) or _contains_arrived(old, new, tokens)
+    is_nearer = _cost(planned.data, data) < _cost(before.data, data)
+    return is_nearer or _contains_arrived(old, new, tokens)
 
 
 def is_alike(before: bytes, data: bytes) -> bool:
@@ -153,15 +153,26 @@ def _tokens(data: bytes) -> list[str]:
     return _TOKEN.findall(data.decode("utf-8", "replace"))
 
 
-def _cost(old: Sequence[str], new: Sequence[str]) -> int:
-    """Count the tokens to insert and delete, after cutting off common ends."""
-    start = 0
-    while start < min(len(old), len(new)) and old[start] == new[start]:
-        start += 1
-    end = 0
-    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
-        end += 1
-    return int(Indel.distance(old[start : len(old) - end], new[start : len(new) - end]))
+def _cost(old: bytes, new: bytes) -> int:
+    """Count the tokens to insert and delete to make one text of the other."""
+    # Most saves change a few lines: only these are cut into tokens.
+    a, b = _different_lines(old.decode("utf-8", "replace"), new.decode("utf-8", "replace"))
+    return int(Indel.distance(_TOKEN.findall(a), _TOKEN.findall(b)))
+
+
+def _different_lines(a: str, b: str) -> tuple[str, str]:
+    """Return two texts without the lines that they share at their starts and ends.
+
+    They are cut before a newline that ends a word or a sign in both: a token begins there.
+    """
+    start = shared_ends(a, b)[0]
+    while (start := a.rfind("\n", 0, start)) > 0 and a[start - 1].isspace():
+        pass
+    a, b = a[max(start, 0) :], b[max(start, 0) :]
+    end = len(a) - shared_ends(a[::-1], b[::-1])[0]
+    while (end := a.find("\n", end + 1)) > 0 and a[end - 1].isspace():
+        pass
+    return (a, b) if end < 0 else (a[:end], b[: len(b) - len(a) + end])
 
 
 def _contains_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[str]) -> bool:

@@ -23,7 +23,7 @@ from heapsyncd.markdown.links import NO_LINKS, Links
 from heapsyncd.markdown.patch.patch import patch
 from heapsyncd.markdown.style_detection import newline_of
 from heapsyncd.markdown.write.render import render
-from heapsyncd.model import Lines, Source, StoredSource
+from heapsyncd.model import LineBreaks, Lines, Source, StoredSource
 from heapsyncd.tree import Block
 
 _RENDERINGS: Final = 4
@@ -43,7 +43,14 @@ class NoteFile:
     title: str | None
 
     @classmethod
-    def of(cls, text: SourceText, front: str, body: str, owner: Owner) -> "NoteFile":
+    def of(
+        cls,
+        text: SourceText,
+        front: str,
+        body: str,
+        owner: Owner,
+        line_breaks: LineBreaks = "space",
+    ) -> "NoteFile":
         """Take a file apart.
 
         Args:
@@ -51,9 +58,11 @@ class NoteFile:
             front: its front matter with the fences.
             body: what follows the front matter.
             owner: tells which keys are ours (``owner_of_title`` for the title).
+            line_breaks: what a line end in a paragraph means.
         """
         keys = front_lines.cut(front, owner)
-        return cls(Source(body, keys.front, keys.order, keys.fences, text.bom), keys.title)
+        source = Source(body, keys.front, keys.order, keys.fences, text.bom, line_breaks)
+        return cls(source, keys.title)
 
 
 def read_source(replica: Replica, view: Callable[[], Block], links: Links) -> StoredSource:
@@ -119,7 +128,8 @@ def shown_file(
         return file_of(Source(render(view, links)), ours)
     if is_shown:
         return file_of(source, ours)
-    return file_of(replace(source, body=patch(source.body, view, links)), ours)
+    body = patch(source.body, view, links, source.line_breaks)
+    return file_of(replace(source, body=body), ours)
 
 
 def source_to_show(stored: StoredSource, agreed: Source, *, carries: bool) -> Source:
@@ -180,7 +190,9 @@ def source_after(
         return _united(saved, current, is_shown=after is None or after == view)
     made = apply_changes(seen, saved, current)
     if made.body != saved.body:
-        body = _showing(saved.body, made.body, lambda text: patch(text, view, links))
+        body = _showing(
+            saved.body, made.body, lambda text: patch(text, view, links, saved.line_breaks)
+        )
         made = replace(made, body=body)
     newline = newline_of(saved.body)
     if front_lines.join(made, ours, newline) != front_lines.join(saved, ours, newline):

@@ -24,10 +24,12 @@ from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.encoding import SourceText, decode
 from heapsyncd.markdown.front_lines import OurKeys, Owner
+from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.read.blocks import read
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.model import Fields
-from heapsyncd.sync.heap.index import Index, NoteLinks, link_key
+from heapsyncd.model import Fields, LineBreaks, Source
+from heapsyncd.sync.heap.index import Index, link_key
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.merge.common_base import (
     are_both_newer,
     common_base,
@@ -36,7 +38,7 @@ from heapsyncd.sync.merge.common_base import (
     word_counts,
 )
 from heapsyncd.sync.merge.note_source import NoteFile, rebased_source
-from heapsyncd.sync.merge.undelete import deletion
+from heapsyncd.sync.merge.undelete_note import deletion
 from heapsyncd.tree import Atom, Block, Text
 
 _NAMED: Final = re.compile(r"\[\[([^\[\]|\\\n]+)")
@@ -58,6 +60,8 @@ class Note:
     source: SourceText
     front: frontmatter.Front
     body: str
+    line_breaks: LineBreaks = "space"
+    """What a line end in a paragraph of the body means."""
 
     @classmethod
     def of(cls, data: bytes) -> "Note":
@@ -68,7 +72,11 @@ class Note:
 
     def file(self, owner: Owner) -> NoteFile:
         """Tell what of the file is the user's; ``owner``: which keys are ours."""
-        return NoteFile.of(self.source, self.front.raw, self.body, owner)
+        return NoteFile.of(self.source, self.front.raw, self.body, owner, self.line_breaks)
+
+    def view(self, links: Links) -> Block:
+        """Return what the body says."""
+        return parse(self.body, links, self.line_breaks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +172,8 @@ def recall(
     there = list(_steps(view))
     ids = Counter(s.word for s in there if s.is_block)
     if base is None or ids - Counter(block or name for name, block in known):
-        return replace(links, meant=_meanings(list(_steps(read(body, _AnyName(links)))), there))
+        here = read(body, _AnyName(links), line_breaks=note.line_breaks)
+        return replace(links, meant=_meanings(list(_steps(here)), there))
     return links
 
 
@@ -273,14 +282,14 @@ def read_body(
     Raises:
         InvalidEdit: an editor would not accept the result; discard the replica.
     """
-    ours = parse(note.body, links)
+    ours = note.view(links)
     is_now = base is not None and base.updates == tuple(updates)
     body, origin, is_apart = ours, updates, False
     if base is None:
         theirs = live.view()
         body, is_apart = merge_three(common_base(ours, theirs), ours, theirs), True
     elif not is_now:
-        before, theirs = parse(base.note.body, links), live.view()
+        before, theirs = base.note.view(links), live.view()
         if base.updates is None or are_both_newer(before, ours, theirs):
             body, is_apart = merge_unrelated(before, ours, theirs), True
         else:
@@ -330,7 +339,28 @@ def owner(index: Index, block: BlockId, title_key: str | None = None) -> Owner:
 
 def shows(note: Note, view: Block, links: NoteLinks) -> bool:
     """Return whether a file's body shows a document's state (rule I2)."""
-    return parse(note.body, links.restricted(mentions(view), shown_files(view))) == view
+    return note.view(links.restricted(mentions(view), shown_files(view))) == view
+
+
+def line_breaks(source: Source | None, body: str, view: Block, links: Links) -> LineBreaks:
+    """Return what a line end in a paragraph of a note's file means.
+
+    Args:
+        source: the document's source, which says it.
+        body: of the file that shows the document, which may have lost its source.
+        view: of the document.
+        links: how names become ids.
+    """
+    if source is not None:
+        return source.line_breaks
+    has_breaks = any(
+        isinstance(item, Atom) and item.kind == "break"
+        for block in view.walk()
+        for item in block.inline
+    )
+    if not has_breaks or parse(body, links) == view:
+        return "space"
+    return "break" if parse(body, links, "break") == view else "space"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,7 @@ from heapsyncd.cache.history import Review
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
 from heapsyncd.markdown.read.blocks import read
-from heapsyncd.markdown.read.parse import parse
-from heapsyncd.sync.heap.index import NoteLinks
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.merge.note_text import Base, Note
 from heapsyncd.sync.merge.overlaps import Overlap, overlaps
 from heapsyncd.tree import Block
@@ -64,11 +63,11 @@ def apply_edit(
         live.apply(update)
     if update is None or base is None or theirs is None:
         return ()
-    before, merged = parse(base.note.body, links), live.view()
-    if not overlaps(before, parse(note.body, links), theirs, merged):
+    before, merged = base.note.view(links), live.view()
+    if not overlaps(before, note.view(links), theirs, merged):
         return ()
     # Parse again with positions for the line numbers: slower, and rarely needed.
-    found = overlaps(before, read(note.body, links), theirs, merged)
+    found = overlaps(before, read(note.body, links, line_breaks=note.line_breaks), theirs, merged)
     above = note.front.raw.count("\n")
     body = note.body.encode()
     lines = [None if o.start is None else above + body.count(b"\n", 0, o.start) + 1 for o in found]

@@ -3,7 +3,8 @@
 Works offline and beside a running daemon; changes nothing.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.heaps import HeapRow
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
-from heapsyncd.errors import FolderTrouble, UnreadableFile, UserError
+from heapsyncd.document.replica import Replica
+from heapsyncd.errors import BlockError, FolderTrouble, UnreadableFile, UserError
 from heapsyncd.folder.disk import FileBusy, HeapFolder, PathChanged
 from heapsyncd.ids import BlockId
+from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.model import Stat
 from heapsyncd.sync.cache_file import cache_path, open_cache
 from heapsyncd.sync.heap.problems import joined
 from heapsyncd.sync.layout.heap_folder import read_ignore
+from heapsyncd.sync.merge.note_source import read_source
+from heapsyncd.sync.merge.note_text import Note
 
 Facts = Mapping[str, Any]
 """The document of ``explain --json``."""
@@ -50,6 +55,8 @@ async def explain(account: Account, state_dir: Path, path: Path) -> dict[str, An
                 inside = path.relative_to(root).as_posix()
                 facts = await db.read(lambda tx, r=row, p=inside: _cached(tx, r, p))  # type: ignore[misc]
                 entry: EntryRow | None = facts.pop("entry")
+                log, shown = facts.pop("log"), facts.pop("shown")
+                facts["text"] = await asyncio.to_thread(_text, log, shown) if log else None
                 facts["disk"] = await _disk(HeapFolder(root), inside, entry)
                 whole = {"account": account.name, "folder": str(root), **facts}
                 return {**whole, "rule": rule(whole)}
@@ -86,7 +93,10 @@ def _cached(tx: Tx, heap: HeapRow, path: str) -> dict[str, Any]:
     }
 
 
-_NO_BLOCK: Facts = {"block": None, "base": None, "server": None, "stale": False, "problem": None}
+_NO_BLOCK: Facts = {
+    "block": None, "base": None, "server": None, "stale": False, "problem": None,
+    "log": [], "shown": None,
+}  # fmt: skip
 
 
 def _block(tx: Tx, block: BlockId) -> dict[str, Any]:
@@ -94,8 +104,11 @@ def _block(tx: Tx, block: BlockId) -> dict[str, Any]:
     if state is None:
         return dict(_NO_BLOCK)
     ring = renditions.ring(tx, block)
-    unsent = [r for r in blocks.log(tx, block) if r.local]
+    rows = blocks.log(tx, block)
+    unsent = [r for r in rows if r.local]
     return {
+        "log": [r.data for r in rows] if state.kind == "document" else [],
+        "shown": ring[0].data if ring else None,
         "block": {"id": state.id, "kind": state.kind, "title": state.title},
         "base": None
         if not ring
@@ -116,6 +129,24 @@ def _block(tx: Tx, block: BlockId) -> dict[str, Any]:
         "stale": state.stale,
         "problem": state.problem,
     }
+
+
+def _text(log: Sequence[bytes], shown: bytes | None) -> dict[str, Any] | None:
+    """Return how the file is made from the document; None if that cannot be said.
+
+    ``kind``: ``exact``: the text as it was saved, from the document; ``patched``: that text, with
+    the lines of what was changed in the document since; ``rendering``: the document has no text.
+    ``problem``: why its text is not used.
+    """
+    try:
+        replica = Replica.load(log)
+        stored = read_source(replica, replica.view, NO_LINKS)
+        body = None if shown is None else Note.of(shown).body
+    except (BlockError, UnreadableFile):
+        return None
+    if stored.source is None:
+        return {"kind": "rendering", "problem": stored.problem}
+    return {"kind": "exact" if body == stored.source.body else "patched", "problem": None}
 
 
 # ---- what the disk says -----------------------------------------------------------------------

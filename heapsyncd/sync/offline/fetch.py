@@ -11,7 +11,7 @@ from heapsyncd.database import Tx
 from heapsyncd.sync.cache_file import cache_path, open_cache
 from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.heap.problems import Problems
-from heapsyncd.sync.push.on_demand import contents_at, progress_of
+from heapsyncd.sync.transfers.on_demand import contents_at, progress_of
 
 
 async def mark(

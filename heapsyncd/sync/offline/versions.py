@@ -9,7 +9,7 @@ from typing import Any
 
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.cache import blocks, entries, heaps, history
-from heapsyncd.cache.atwork import AtWork
+from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.cache.heaps import HeapRow
 from heapsyncd.cache.history import Version
 from heapsyncd.config import Account

@@ -24,7 +24,7 @@ from heapsyncd.sync.merge.common_base import word_counts
 from heapsyncd.sync.merge.concurrent_edits import ConcurrentEdits
 from heapsyncd.sync.merge.note_text import reexpress
 from heapsyncd.sync.merge.rebase import rebase
-from heapsyncd.sync.merge.undelete import NoteContent, is_deleted_elsewhere
+from heapsyncd.sync.merge.undelete_note import NoteContent, is_deleted_elsewhere
 from heapsyncd.sync.pull.server_rollback import is_behind
 from heapsyncd.tree import Block
 
@@ -236,7 +236,7 @@ def _crossed(
 def _wins(
     found: Before, item: Incoming, trashed: NoteContent | None, replica: Replica
 ) -> tuple[bool, tuple[Review, ...]]:
-    """Return whether an edit wins over a deletion (``undelete``), and the notices about it.
+    """Return whether an edit wins over a deletion (``undelete_note``), and the notices about it.
 
     Args:
         found: the block before the update.

@@ -1,1 +1,1 @@
-"""Cache to server: updates, contents of files, and contents kept there until requested."""
+"""Cache to server: updates."""

@@ -14,7 +14,7 @@ from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.backoff import Lane, first_of
 from heapsyncd.cache import heaps
-from heapsyncd.cache.atwork import AtWork
+from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.config import Account
 from heapsyncd.database import Database
 from heapsyncd.document.replica import self_test
@@ -35,12 +35,12 @@ from heapsyncd.sync.heap import gc_control
 from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
-from heapsyncd.sync.push.on_demand import fetch
 from heapsyncd.sync.report import HeapReport, Report, RestoreRequest, Verdict
 from heapsyncd.sync.runtime.heap import HeapMirror
 from heapsyncd.sync.runtime.open_heap import is_selected, open_heap, unmatched
 from heapsyncd.sync.runtime.suspend import SuspendDetector
 from heapsyncd.sync.scan.scanner import Scanner
+from heapsyncd.sync.transfers.on_demand import fetch
 from heapsyncd.tasks import TaskGroup
 
 _T = TypeVar("_T")

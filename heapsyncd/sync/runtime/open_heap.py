@@ -7,7 +7,7 @@ from typing import Final
 
 from heapsyncd.backends.contract import Backend
 from heapsyncd.cache import heaps
-from heapsyncd.cache.atwork import AtWork
+from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.cache.heaps import HeapRow
 from heapsyncd.config import Account
 from heapsyncd.database import Database
@@ -53,14 +53,15 @@ async def open_heap(
     if not row.mirrored:
         await disk.create(heap.id, heap.title)
     await db.write(lambda tx: heaps.save(tx, row))
-    await disk.claim()
+    await disk.claim(heap.id)
     try:
         await disk.clear_temps()
         heap_report = HeapReport(heap.id, heap.title, str(disk.root))
         carries = account.source == "document"
         state = HeapContext(
-            heap.id, db, disk, backend, heap_report, report, at_work, timing, carries
-        )
+            heap.id, db, disk, backend, heap_report, report, at_work, timing, carries,
+            account.line_breaks,
+        )  # fmt: skip
         if account.files == "on-demand":
             state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
         await state.load_index()

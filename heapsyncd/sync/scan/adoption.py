@@ -32,8 +32,8 @@ from heapsyncd.sync.edits.contents import file_created
 from heapsyncd.sync.edits.create import notes_created
 from heapsyncd.sync.edits.moves import folder_created
 from heapsyncd.sync.edits.new_texts import NewTexts
-from heapsyncd.sync.edits.saved_file import SavedFile
-from heapsyncd.sync.heap.index import NoteLinks
+from heapsyncd.sync.edits.saved_file import SavedFile, with_line_breaks
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.observed import Found
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_owner
@@ -41,6 +41,7 @@ from heapsyncd.sync.heap.state import HeapContext, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.placement import commit_entries, plan_places
 from heapsyncd.sync.merge.base_selection import is_alike
+from heapsyncd.sync.merge.note_source import read_source
 from heapsyncd.sync.merge.note_text import shows
 from heapsyncd.sync.pull.delta_feed import insert_trashed
 from heapsyncd.sync.pull.pull import pull
@@ -183,9 +184,12 @@ async def _has_text_of(
     try:
         # Not the shared replica: whoever holds the lock may be changing it.
         with heap.at_work.on(block):
-            view = await offload(lambda: Replica.load(updates).view())
+            replica = await offload(Replica.load, updates)
+            view = await offload(replica.view)
         links = NoteLinks(heap.index, block, aliases=True)
-        if await offload(shows, note, view, links):
+        source = await offload(read_source, replica, replica.view, links)
+        _, text = await offload(with_line_breaks, None, note, source.source, view, links)
+        if await offload(shows, text, view, links):
             return True
         if was_written or not (allows_similar and view.words()):
             # With a known base, text that the file lacks would count as deleted.

@@ -11,7 +11,6 @@ from typing import Final
 import pytest
 
 from heapsyncd.cache.schema import SCHEMA
-from heapsyncd.daemon import CLOSE_LIMIT_S
 from heapsyncd.database import Database
 from heapsyncd.document.edit import Target, express
 from heapsyncd.folder.ignore import TEMP
@@ -19,6 +18,7 @@ from heapsyncd.ids import HeapId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
+from heapsyncd.sync.heap.timing import DEFAULT
 from tests.cli.devices import DEADLINE_S, Device, ending, eventually, terminate
 
 pytestmark = pytest.mark.timeout(180)
@@ -171,7 +171,7 @@ async def test_stopped_while_the_server_does_not_answer(
         async with ending(process):
             await asyncio.wait_for(came.wait(), DEADLINE_S)
             process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(CLOSE_LIMIT_S / 2):
+            async with asyncio.timeout(DEFAULT.close_s / 2):
                 _, err = await process.communicate()
         assert process.returncode == code, err
         assert b"Traceback" not in err
@@ -191,7 +191,7 @@ async def test_stopped_while_the_server_falls_silent(
             await asyncio.wait_for(came.wait(), DEADLINE_S)
             process.send_signal(signal.SIGTERM)
             process.send_signal(signal.SIGINT)
-            async with asyncio.timeout(CLOSE_LIMIT_S / 2):
+            async with asyncio.timeout(DEFAULT.close_s / 2):
                 _, err = await process.communicate()
         assert b"Traceback" not in err
         assert process.returncode in ({0} if command == "run" else {1, 4})
@@ -228,7 +228,7 @@ async def test_stopped_in_the_midst(device: Device, server: Server, moment: str)
     reading = asyncio.create_task(process.stderr.read())
     async with ending(process):
         await eventually(reached)
-        async with asyncio.timeout(CLOSE_LIMIT_S + 5):
+        async with asyncio.timeout(DEFAULT.close_s + 5):
             assert await terminate(process) == 0
     await reading
     done = await device("sync")

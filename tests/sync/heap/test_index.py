@@ -89,6 +89,7 @@ def facts(index: Index) -> dict[str, object]:
         "files": index.files(),
         "below": {p: sorted(e.path for e in index.below(p)) for p in ("a", "b", "Boat.assets")},
         "links": {b: index.name_of(b) for b in IDS},
+        "tags": {t: index.tag_named(t) for t in ("Boat", "Car")},
         "folder_at": {p: index.folder_at(p) for p in PATHS},
     }
 

@@ -26,6 +26,7 @@ from heapsyncd.sync.merge.note_source import (
     source_update,
 )
 from tests.document.writers import PLAY, RANDOMS, Writer
+from tests.promises.samples import FRONTS
 from tests.sync.merge.front_games import FrontGame
 from tests.sync.merge.source_games import (
     ID,
@@ -218,156 +219,14 @@ def test_who_owns_a_title() -> None:
     assert owner_of_title(both, taken(b"---\ntitle: A\n---\n")) == "heaper_title"
 
 
-FILES = {
-    "dendron": """---
-id: 9eXZ2s4mdRvmbjjLmFdpp
-title: Careers
-desc: ''
-updated: 1635
-nav_order: 9.2
----
-
-- [[tags.scope]] x
-""",
-    "jekyll": """---
-layout: docs
-title: Assets
-permalink: /docs/assets/
----
-
-* {{ page.title }}
-{% include x.html %}
-""",
-    "hugo": """---
-title: "My Post"
-date: 2024-01-02T03:04:05Z
-draft: true
-tags: ['a', "b c"]
-categories:
-- x
-params:
-  author: J
----
-{{< figure src="x" >}}
-""",
-    "hugo with TOML": """+++
-title = 'x'
-date = 2024-01-02
-+++
-
-Text
-""",
-    "zettelkasten": """---
-id: 202101011200
-title: A thought
-tags: [zettel, deep]
----
-# A thought
-
-see [[202101011201]]
-""",
-    "mkdocs": """---
-hide:
-  - navigation
-title: Material for MkDocs
----
-
-!!! note "x"
-    text
-
-=== "tab"
-
-    more
-""",
-    "obsidian": """---
-aliases:
-  - one
-  - 'two: three'
-cssclasses: [wide]
-tags:
-
-publish: true
-created: 2024-01-01 # day
----
-> [!note]
-> text
-
-status:: open
-due:: 2024
-
-%%
-hidden
-%%
-""",
-    "logseq": """title:: Apr 19th, 2021
-alias:: [[x]]
-
-- one
-  id:: 6283
-\t- two
-  collapsed:: true
-""",
-    "kanban": """---
-
-kanban-plugin: board
-
----
-
-## Todo
-
-- [ ] x
-
-
-
-
-%% kanban:settings
-```
-{"kanban-plugin":"board"}
-```
-%%
-""",
-    "excalidraw": """---
-
-excalidraw-plugin: parsed
-tags: [excalidraw]
-
----
-==⚠  Switch to EXCALIDRAW VIEW ==
-
-
-# Text Elements
-Hello ^abc123
-
-%%
-# Drawing
-```json
-{
-\t"type": "excalidraw"
-}
-```
-%%
-""",
-    "broken YAML": """---
-title: a: b
-list: [x
-# note
-  - odd
----
-text
-""",
-    "broken YAML, Windows": "\ufeff---\r\ntitle: 'x\r\nok: 1\r\n---\r\n* text\r\n",
-    "a key twice": "---\na: 1\nb: 2\na: 3\n---\ntext\n",
-    "only comments": "---\n# nothing\n---\ntext\n",
-    "an own id and heaper_id": "---\nid: a\nheaper_id: b\n---\ntext\n",
-    "our id, in an own spelling": f"---\na: 1\n# which\nid: '{ID}' # mine\nb: 2\n---\n* x\n",
-    "no end": "---\na: 1\n---",
-}
+OWN_SPELLING = f"---\na: 1\n# which\nid: '{ID}' # mine\nb: 2\n---\n* x\n"
+FILES = FRONTS | {"our id, in an own spelling": OWN_SPELLING.encode()}
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_front_matter_of_other_programs_is_kept(name: str) -> None:
     """A second device shows the same file, and saves from both change only what was typed."""
-    data = FILES[name].encode()
+    data = FILES[name]
     ours = says(data)
     log, file = started(data)
     lines = [line for line in file.splitlines(keepends=True) if ID.encode() not in line]

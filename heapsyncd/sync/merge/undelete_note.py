@@ -2,12 +2,14 @@
 
 An edit wins over a deletion that its author did not know of. Pure.
 
-Theory ====== Nobody edits a note in the trash. So words that reach a document after its deletion
-were written by somebody who did not know of the deletion. Nor had the deleter seen the words: what
-he had seen was on the server earlier, and so came here earlier. Whoever has the deletion and sees
-the words arrive undoes it. In Yjs that is the same change however many peers make it: all
-converge, and nobody answers anybody. The decision uses what is stored (the block's row says that
-it is deleted), in the transaction that stores the words, so that a kill loses both or neither.
+Theory
+======
+Nobody edits a note in the trash. So words that reach a document after its deletion were written by
+somebody who did not know of the deletion. Nor had the deleter seen the words: what he had seen was
+on the server earlier, and so came here earlier. Whoever has the deletion and sees the words arrive
+undoes it. In Yjs that is the same change however many peers make it: all converge, and nobody
+answers anybody. The decision uses what is stored (the block's row says that it is deleted), in the
+transaction that stores the words, so that a kill loses both or neither.
 
 A later deletion is a different one, made with the words in sight: it stays.
 """

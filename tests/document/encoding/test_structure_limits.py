@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from heapsyncd.document.encoding.cost import levels
+from heapsyncd.document.encoding.structure_limits import levels
 from tests.document.encodings import chain, item, update
 from tests.document.worlds import build
 

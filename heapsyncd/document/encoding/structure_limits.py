@@ -1,4 +1,4 @@
-"""Refuse updates whose cost in yrs is out of proportion to their length.
+"""Refuse updates nested too deep, and others that cost yrs more than their length suggests.
 
 * Nesting: yrs deletes what is in a type by recursion, and overflows 8 MB of stack at some 35,000
   levels. Editors use a few dozen.

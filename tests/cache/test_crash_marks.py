@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from heapsyncd.cache.atwork import DEATHS, AtWork
+from heapsyncd.cache.crash_marks import DEATHS, AtWork
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import new_block_id
 

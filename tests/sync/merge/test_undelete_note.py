@@ -12,7 +12,7 @@ from heapsyncd.document.updates import EMPTY
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import Fields
-from heapsyncd.sync.merge.undelete import NoteContent, deletion
+from heapsyncd.sync.merge.undelete_note import NoteContent, deletion
 
 WORDS = st.lists(st.sampled_from(["boat", "sea", "tulip", "!"]), max_size=6)
 TIMES = st.sampled_from([None, 1, 2])

@@ -1,0 +1,73 @@
+"""The meaning of ``[[links]]`` and ``![[files]]`` in a note, by the names of its heap now.
+
+Documents hold ids, so a rename changes no document that links to the note. The files of those are
+marked stale (``placement``) and written again with the new name. Where a user types a former name
+of a note, it still means the note.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from heapsyncd.folder.names import collision_key
+from heapsyncd.ids import BlockId
+from heapsyncd.sync.heap.index import Index, link_key
+
+
+@dataclass(frozen=True)
+class NoteLinks:
+    """The links of one note (``markdown.links.Links``).
+
+    * ``only``: names of other blocks are not recognised, so that text that merely looks like a
+      link stays text, as in the document.
+    * ``aliases``: former names count too, for reading what a user typed.
+    * ``meant``: meanings in this note of names that no block has, by ``link_key``
+      (``note_text.recall``).
+    * ``new_files``: attachments that are not here yet, as in ``Index.attachments``.
+    """
+
+    index: Index
+    note: BlockId | None
+    only: frozenset[str] | None = None
+    files: frozenset[str] | None = None
+    aliases: bool = False
+    meant: Mapping[str, str] | None = None
+    new_files: Mapping[str, str] | None = None
+
+    def name_of(self, block_id: str) -> str | None:
+        """Return the name for a link to a block."""
+        return self.index.name_of(block_id)
+
+    def block_of(self, name: str) -> str | None:
+        """Return the block that ``[[name]]`` means in this note."""
+        found: str | None = self.index.block_of(name)
+        if found is None and self.aliases:
+            found = self.index.aliases.get(link_key(name))
+        if found is None and self.meant is not None:
+            found = self.meant.get(link_key(name))
+        return found if self.only is None or found in self.only else None
+
+    def file_name(self, key: str) -> str | None:
+        """Return the attachment's name for a files_v0 key."""
+        path = self._files().get(key)
+        return None if path is None else PurePosixPath(path).name
+
+    def file_key(self, name: str) -> str | None:
+        """Return the files_v0 key of the attachment with this name."""
+        wanted = collision_key(PurePosixPath(name).name)
+        for key, path in self._files().items():
+            if self.files is not None and key not in self.files:
+                continue
+            if collision_key(PurePosixPath(path).name) == wanted:
+                return key
+        return None
+
+    def _files(self) -> Mapping[str, str]:
+        stored = {} if self.note is None else self.index.attachments.get(self.note, {})
+        return {**stored, **self.new_files} if self.new_files else stored
+
+    def restricted(self, only: Iterable[str], files: Iterable[str]) -> "NoteLinks":
+        """Return links that recognise only these blocks and files, by their present names."""
+        return replace(
+            self, only=frozenset(only), files=frozenset(files), aliases=False, meant=None
+        )
