@@ -86,7 +86,9 @@ def write(doc: Doc[Any], old: Source | None, new: Source, live: Source | None = 
         now = _text(root[_BODY])
         hunks = line_hunks(now, _with_line_end(new.body))
         if live is not None:
-            hunks = without_convergent(hunks, line_hunks(now, _with_line_end(live.body)))
+            # A body that another program stored without a line end has none in ``live`` either.
+            theirs = live.body if _lacks_line_end(now) else _with_line_end(live.body)
+            hunks = without_convergent(hunks, line_hunks(now, theirs))
         _edit(root[_BODY], now, hunks)
     for key in sorted(before.front.keys() | new.front.keys()):
         _write_lines(root, _FRONT + key, before.front.get(key), new.front.get(key), live, key)

@@ -136,6 +136,13 @@ def test_a_wrong_open_end_is_corrected() -> None:
             assert got(start, put([start], Source(wanted))) == Source(wanted)
 
 
+def test_a_body_stored_without_a_line_end_is_edited() -> None:
+    """What is added below it does not join its last line."""
+    start = foreign(lambda root: root.update({"body": Text("x")}))
+    assert got(start, put([start], Source("x\nmore\n"))) == Source("x\nmore\n")
+    assert got(start, put([start], Source("y"))) == Source("y")
+
+
 def test_a_line_added_to_a_removed_key_is_kept() -> None:
     """Removing a key only empties its text."""
     base = Source("", {"l": Lines("l:\n  - a\n")}, ("l",))

@@ -182,7 +182,6 @@ alias:: [[x]]
     "Nothing": b"",
     "One word": b"word",
     "Templates": b"{{title}} <% tp.date.now() %> {% include x.html %} {{< figure src=\"x\" >}}\n* ${x} @{y}\n",
-    "Text that looks like ours": b"<!-- heapsyncd: embed abc123 -->\n\n* text <!--embed:abc123-->\n",
     "Colons": b"---\nnot: closed\n\n* text below a rule\n",
 }  # fmt: skip
 """Bodies of every kind; some have front matter too."""

@@ -114,6 +114,13 @@ async def test_a_save_over_the_apps_word_keeps_both(world: World) -> None:
     assert differing(edited, exact(c)) == {}
 
 
+async def test_text_that_looks_like_a_node_of_ours(world: World) -> None:
+    """It is escaped, since the note has no such node; all devices show that."""
+    a, b = await mirrored(world, {"Note.md": b"* text <!--embed:abc123-->\n"})
+    assert exact(a)["Note.md"].endswith(b"* text \\<!--embed:abc123-->\n")
+    assert differing(exact(a), exact(b)) == {}
+
+
 async def test_files_on_running_devices(world: World) -> None:
     """The same while both mirrors run: a file, an edit elsewhere, a word from the app."""
     a, b = world.device("a"), world.device("b")
