@@ -405,7 +405,7 @@ FAULTS: Final = {
     70: (
         "a download with a wrong hash: thrown away, the old file kept",
         "promises/test_files.py::test_wrong_hash",
-        "folder/test_parts.py::test_a_wrong_digest_makes_no_file",
+        "folder/test_partial_downloads.py::test_a_wrong_digest_makes_no_file",
     ),
     71: (
         "a note that shows an attachment which is not there yet, or not any more: intact",

@@ -253,7 +253,7 @@ DOCUMENTS: Final = {
     ),
     "X2": (
         "values and nodes lie only so deep in one another",
-        "document/encoding/test_cost.py::test_levels",
+        "document/encoding/test_structure_limits.py::test_levels",
         "document/test_updates.py::test_deep_nodes_are_refused",
         "document/test_updates.py::test_nodes_grow_deep_bit_by_bit",
     ),

@@ -513,3 +513,32 @@ async def test_links_made_in_the_app(world: World) -> None:
     for device in (one, two, one):
         await device.synced()
     assert one.notes()["App.md"] == two.notes()["App.md"] == "to [[Car]] and [[Car|her]]\n"
+
+
+async def test_a_name_never_means_a_folder(world: World) -> None:
+    """Not in another case either: the text stays, and becomes a link once there is a note. What
+    an app linked to a folder stays linked there, whoever edits the note.
+    """
+    one, two = world.device("a"), world.device("b")
+    folder = await world.add_named("folder", "Images")
+    linked_in_app = await world.add("From the app", f"in [[{folder}]]\n")
+    await one.synced()
+    (one.root / "Note.md").write_text("see [[images]] and [[Images]]\n")
+    await one.synced()
+    await two.synced()
+    block = one.id_of("Note.md")
+    assert mentions((await world.server.document(block)).view()) == frozenset()
+    assert one.notes()["Note.md"] == two.notes()["Note.md"] == "see [[images]] and [[Images]]\n"
+
+    shown = one.notes()["From the app.md"]
+    path = one.root / "From the app.md"
+    path.write_text(path.read_text() + "\nmore\n")
+    await one.synced()
+    await two.synced()
+    assert mentions((await world.server.document(linked_in_app)).view()) == {folder}
+    assert two.notes()["From the app.md"] == one.notes()["From the app.md"] == f"{shown}\nmore\n"
+
+    (one.root / "Images.md").write_text("a note\n")
+    (one.root / "Note.md").write_text((one.root / "Note.md").read_text() + "\nnow\n")
+    await one.synced()
+    assert mentions((await world.server.document(block)).view()) == {one.id_of("Images.md")}

@@ -23,10 +23,10 @@ from heapsyncd.sync.merge.note_text import (
     mentions,
     our_keys,
     owner,
-    recall,
     shown_files,
     shows,
 )
+from heapsyncd.sync.merge.renamed_links import recall
 from heapsyncd.tree import Inline, Text
 from heapsyncd.tree.nodes import plain
 from tests.sync.rig import Device

@@ -92,7 +92,8 @@ class InlineWriter:
     def _group(self, items: list[Inline], opened: frozenset[Mark]) -> None:
         """Write items.
 
-        Of the marks that begin at an item, the longest one becomes the outermost.
+        Of the marks that begin at an item, the longest one becomes the outermost, of equally long
+        ones the link.
         """
         i = breaks_end = 0
         while i < len(items):
@@ -110,10 +111,8 @@ class InlineWriter:
                 if mark in opened or mark.kind == "code":
                     continue
                 stop = _reach(items, i, mark)
-                if mark.kind == "link" or stop > end:
+                if stop > end or (mark.kind == "link" and stop == end):
                     best, end = mark, stop
-                if mark.kind == "link":
-                    break
             if best is None:
                 self._text(item, items, i)
                 i += 1

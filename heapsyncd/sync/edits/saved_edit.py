@@ -43,10 +43,10 @@ from heapsyncd.sync.merge.note_text import (
     mentions,
     our_keys,
     read_body,
-    recall,
     shown_files,
     shows,
 )
+from heapsyncd.sync.merge.renamed_links import recall
 from heapsyncd.tree import Block
 
 

@@ -309,16 +309,22 @@ class Index:
                 return name
         return None
 
-    def block_of(self, name: str) -> BlockId | None:
-        """Return the block that a link's name means; None for no block, or several."""
+    def block_of(self, name: str, *, folders: bool = True) -> BlockId | None:
+        """Return the block that a link's name means; None for no block, or several.
+
+        Args:
+            name: the name, or a path.
+            folders: a folder may be meant.
+        """
         key = link_key(name)
         exact = self._by_path.get(key)
-        if exact is not None:
+        if exact is not None and (folders or self.kind(exact) != "folder"):
             return exact
         candidates = self._by_stem.get(key, ())
         # A block without a kind is a note that is about to be stored.
         notes = [c for c in candidates if self.kind(c) in {"document", None}]
-        choice = notes or list(candidates)
+        others = [c for c in candidates if folders or self.kind(c) != "folder"]
+        choice = notes or others
         return choice[0] if len(choice) == 1 else None
 
 

@@ -22,7 +22,7 @@ class NoteLinks:
       link stays text, as in the document.
     * ``aliases``: former names count too, for reading what a user typed.
     * ``meant``: meanings in this note of names that no block has, by ``link_key``
-      (``note_text.recall``).
+      (``renamed_links.recall``).
     * ``new_files``: attachments that are not here yet, as in ``Index.attachments``.
     """
 
@@ -40,7 +40,8 @@ class NoteLinks:
 
     def block_of(self, name: str) -> str | None:
         """Return the block that ``[[name]]`` means in this note."""
-        found: str | None = self.index.block_of(name)
+        # Whoever types a name means a note. A link to a folder is made in an app.
+        found: str | None = self.index.block_of(name, folders=self.only is not None)
         if found is None and self.aliases:
             found = self.index.aliases.get(link_key(name))
         if found is None and self.meant is not None:

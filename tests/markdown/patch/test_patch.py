@@ -312,6 +312,7 @@ def test_new_text_is_never_front_matter() -> None:
         "|a cell|b|\n",
         "    code\n",
         "> q\n\n",
+        "$a$ <b>c</b> %%\nd::\n",
     ],
 )
 def test_size_costs_no_more_than_its_share(unit: str) -> None:

@@ -294,6 +294,11 @@ def test_a_table_that_is_mostly_padding_is_text() -> None:
         "a<br>",
         "[[",
         "[^1]: x\n",
+        "$a ",
+        "$a$ *b* $",
+        "$$ ",
+        "a:: b\n",
+        "%%\n",
     ],
     ids=lambda s: repr(s[:12]),
 )
