@@ -6,6 +6,7 @@ is not written back into the source. A save writes only its author's own changes
 and never the app's edits: two devices would both write them, and the text would be doubled.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -30,6 +31,10 @@ _RENDERINGS: Final = 4
 """A long source may have this many times the bytes of its document's rendering, and
 ``ALLOWED_BYTES``.
 """
+
+_NEVER_RENDERED: Final = re.compile(r"\r|\t|\n\n\n|\A\n|[^\n]\Z|^===|[ ]$", re.MULTILINE)
+"""Notations in a body that no rendering contains, except in code."""
+_BULLET: Final = re.compile(r"^ *([*+-])[ \n]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +193,9 @@ def source_after(
             also if it then does not show the saved file.
     """
     if current is None:
-        is_rendering = shown_file(None, view, ours, links) == file_of(saved, ours)
-        return None if is_rendering and saved.line_breaks == "space" else saved
+        if saved.line_breaks != "space" or _is_styled(saved.body):
+            return saved
+        return None if shown_file(None, view, ours, links) == file_of(saved, ours) else saved
     if seen is None:
         return _united(saved, current, is_shown=after is None or after == view)
     made = apply_changes(seen, saved, current)
@@ -200,10 +206,25 @@ def source_after(
             saved.body, made.body, lambda text: patch(text, view, links, saved.line_breaks)
         )
         made = replace(made, body=body)
+    theirs = replace(made, front=saved.front, order=saved.order, fences=saved.fences)
     newline = newline_of(saved.body)
-    if front_lines.join(made, ours, newline) != front_lines.join(saved, ours, newline):
-        made = replace(made, front=saved.front, order=saved.order, fences=saved.fences)
-    return made
+    if made == theirs or front_lines.join(made, ours, newline) == front_lines.join(
+        theirs, ours, newline
+    ):
+        return made
+    return theirs
+
+
+def _is_styled(body: str) -> bool:
+    """Return whether a body is certainly no rendering; rendering it takes longer than reading it.
+
+    False also where that is not certain.
+    """
+    if "```" in body:
+        return False
+    first = _BULLET.search(body)
+    # Of two lists in a row, the second one is rendered with other bullets.
+    return bool(_NEVER_RENDERED.search(body)) or (first is not None and first[1] != "-")
 
 
 def apply_changes(seen: Source, saved: Source, current: Source) -> Source:

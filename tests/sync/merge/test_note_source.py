@@ -25,7 +25,9 @@ from heapsyncd.sync.merge.note_source import (
     source_after,
     source_update,
 )
+from heapsyncd.tree import Block
 from tests.document.writers import PLAY, RANDOMS, Writer
+from tests.markdown.conftest import documents
 from tests.promises.samples import FRONTS
 from tests.sync.merge.front_games import FrontGame
 from tests.sync.merge.source_games import (
@@ -192,6 +194,15 @@ def test_without_a_base_the_document_keeps_its_words() -> None:
     found = Replica.load([*log, update]).source(1 << 20).source
     assert found is not None
     assert found.body == other.body
+
+
+@given(documents)
+def test_a_rendering_needs_no_source(tree: Block) -> None:
+    """Neither a note in our own style, nor one made in the app and saved here."""
+    rendering = taken(shown_file(None, tree, OURS, NO_LINKS))
+    view = parse(rendering.body, NO_LINKS)
+    again = taken(shown_file(None, view, OURS, NO_LINKS))
+    assert source_after(None, again, None, OURS, NO_LINKS, view) is None
 
 
 def test_other_line_breaks_need_a_source() -> None:
