@@ -3,6 +3,7 @@
 import pytest
 
 from heapsyncd.ids import BlockId
+from heapsyncd.tree import Atom
 from tests.promises.exact import (
     differing,
     exact,
@@ -169,6 +170,22 @@ async def test_every_example_of_the_specifications(world: World) -> None:
     await round_trip(a, b, c)
     assert differing(exact(a), exact(b)) == {}
     assert differing(exact(a), exact(c)) == {}
+
+
+async def test_links_to_a_note_named_like_a_folder(world: World) -> None:
+    """They are links to the note, and keep their spelling."""
+    files = {
+        "Home.md": b"* [[Images]], [[images]] and [[Images|pictures]]\n",
+        "Notes/Images.md": b"* a note\n",
+        "Images/Boat.md": b"* [[Home]]\n",
+    }
+    a, b = await mirrored(world, files)
+    assert [k for k, v in exact(a).items() if not is_only_signed(v, files[k])] == []
+    assert differing(exact(a), exact(b)) == {}
+    shown = (await world.server.document(a.id_of("Home.md"))).view()
+    assert [i.get("id") for leaf in shown.walk() for i in leaf.inline if isinstance(i, Atom)] == [
+        a.id_of("Notes/Images.md")
+    ] * 3
 
 
 STYLES = {
