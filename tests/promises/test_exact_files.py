@@ -169,3 +169,35 @@ async def test_every_example_of_the_specifications(world: World) -> None:
     await round_trip(a, b, c)
     assert differing(exact(a), exact(b)) == {}
     assert differing(exact(a), exact(c)) == {}
+
+
+STYLES = {
+    "bullets": lambda data: data.replace(b"- one", b"* one").replace(b"- two", b"* two"),
+    "a key": lambda data: data.replace(b"\n---\n", b"\nstatus: open\n---\n", 1),
+    "blank lines at the end": lambda data: data + b"\n\n",
+    "Windows": lambda data: data.replace(b"\n", b"\r\n"),
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_a_note_of_the_app_written_in_another_style(world: World, style: str) -> None:
+    """Its document has no source until then; others show the style as well."""
+    await world.add("Note", "# Title\n\n- one\n- two\n")
+    a, b = world.device("a"), world.device("b")
+    await round_trip(a, b)
+    restyled = STYLES[style](exact(a)["Note.md"])
+    put(a, {"Note.md": restyled})
+    await round_trip(a, b)
+    assert exact(a)["Note.md"] == restyled
+    assert differing(exact(a), exact(b)) == {}
+
+
+async def test_styles_changed_on_both_sides_at_once(world: World) -> None:
+    """Both changes stay, as those of words do."""
+    a, b = await mirrored(world, {"Bullets.md": BODIES["Bullets"]})
+    data = exact(a)["Bullets.md"]
+    put(a, {"Bullets.md": data.replace(b"* star", b"- star")})
+    put(b, {"Bullets.md": data + b"\n\n"})
+    await round_trip(a, b, a)
+    assert exact(a)["Bullets.md"] == data.replace(b"* star", b"- star") + b"\n\n"
+    assert differing(exact(a), exact(b)) == {}

@@ -30,6 +30,12 @@ _VALUE = re.compile(rb"^(?!id|heaper_id|tags)([a-z_-]+:)[ \t]+[^\r\n]+$", re.MUL
 
 WITH_VALUES = [name for name, data in FRONTS.items() if _VALUE.search(data.rpartition(b"---")[0])]
 
+FEW = [
+    name if name in {"dendron", "obsidian"} else pytest.param(name, marks=pytest.mark.slow)
+    for name in FRONTS
+]
+"""The quick tests take two of them."""
+
 each = pytest.mark.parametrize("program", FRONTS)
 
 
@@ -75,7 +81,7 @@ async def test_our_id_stands_beside_the_users(world: World, program: str) -> Non
     assert exact(a) == exact(b)
 
 
-@each
+@pytest.mark.parametrize("program", FEW)
 @pytest.mark.parametrize("keeps_id", [True, False], ids=["with our id", "without our id"])
 async def test_saves_of_an_open_editor_are_edits_of_one_note(
     world: World, program: str, *, keeps_id: bool

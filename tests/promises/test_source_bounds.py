@@ -67,7 +67,7 @@ async def test_odd_parts_lose_nothing(world: World, what: str) -> None:
     await round_trip(a, b, a)
     assert b"one line" in exact(a)[NAME], "its body reads otherwise, and the tree counts"
     assert differing(exact(a), exact(b)) == {}
-    edited = exact(b)[NAME] + b"\nmore\n"
+    edited = exact(b)[NAME] + b"\n\nmore\n"
     put(b, {NAME: edited})
     await round_trip(b, a)
     assert differing(exact(a), exact(b)) == {}
@@ -115,20 +115,15 @@ async def test_a_source_that_is_spoiled_later(world: World, kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("megabytes", [40, 100])
-async def test_a_huge_source(world: World, megabytes: int) -> None:
-    """The other notes are mirrored as ever; this one is a rendering, or a problem."""
+async def test_a_huge_source(world: World) -> None:
+    """The other notes are mirrored as ever; this one is a rendering."""
     await world.add("Other", "other\n")
-    block = await odd(
-        world, foreign(lambda root: root.update({"body": Text("x" * (megabytes << 20))}))
-    )
+    block = await odd(world, foreign(lambda root: root.update({"body": Text("x" * (30 << 20))})))
     a = world.device("a")
-    a.poll_interval_s = 5.0
     await a.once(timeout_s=120)
     assert exact(a)["Other.md"].endswith(b"other\n")
-    assert NAME not in exact(a) or exact(a)[NAME].endswith(RENDERING)
-    assert NAME in exact(a) or megabytes == 100
-    assert len(await said(a, "Note")) == 1
+    assert exact(a)[NAME].endswith(RENDERING)
+    assert len(await said(a, NAME)) == 1
     assert await world.text(block) == "one line"
 
 

@@ -172,6 +172,8 @@ def source_after(
     links: Links,
     view: Block,
     after: Block | None = None,
+    *,
+    is_now: bool = False,
 ) -> Source | None:
     """Return the source that a document is to have after a save; None: it is to have none.
 
@@ -187,6 +189,8 @@ def source_after(
         links: how names in the saved file become ids.
         view: the view of the saved file.
         after: the view of the document after the save; None: it shows the saved file.
+        is_now: ``current`` is the document's source now. What others changed in it since is kept,
+            also if it then does not show the saved file.
     """
     if current is None:
         if saved.line_breaks != "space" or _is_styled(saved.body):
@@ -195,6 +199,8 @@ def source_after(
     if seen is None:
         return _united(saved, current, is_shown=after is None or after == view)
     made = apply_changes(seen, saved, current)
+    if is_now:
+        return made
     if made.body != saved.body:
         body = _showing(
             saved.body, made.body, lambda text: patch(text, view, links, saved.line_breaks)
@@ -325,6 +331,7 @@ def source_update(
     live: Replica,
     client_id: int,
     after: Block | None = None,
+    is_now: bool = False,
 ) -> bytes | None:
     """Return the update of the source for a saved file; None when nothing changes.
 
@@ -338,11 +345,14 @@ def source_update(
         live: the document as it is now, with or without the edit of the body.
         client_id: as for ``express``.
         after: as for ``source_after``.
+        is_now: as for ``source_after``.
     """
     most = _most_bytes(max(live.source_size(), len(saved.body)), live.view, links)
     return express_source(
         origin,
-        lambda current: source_after(seen, saved, current, ours, links, view, after),
+        lambda current: source_after(
+            seen, saved, current, ours, links, view, after, is_now=is_now
+        ),
         live=live,
         client_id=client_id,
         most_bytes=most,
