@@ -251,6 +251,8 @@ class Reader:
         heap, state, live, base = self._heap, self._known.state, save.live, save.base
         if not heap.carries_source:
             return None
+        if base is None and not live.source_size():
+            return None  # publishing finds out what a document lacks, when all names are known
         origin = None if base is None else base.updates
         ours = our_keys(heap.index, state, self._entry.path, live.fields(), new_tags)
         seen = None if save.seen is None else save.seen.source

@@ -220,7 +220,7 @@ def _is_styled(body: str) -> bool:
 
     False also where that is not certain.
     """
-    if "```" in body:
+    if "```" in body or "~~~" in body:
         return False
     first = _BULLET.search(body)
     # Of two lists in a row, the second one is rendered with other bullets.

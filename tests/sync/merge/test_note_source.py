@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
@@ -25,7 +25,7 @@ from heapsyncd.sync.merge.note_source import (
     source_after,
     source_update,
 )
-from heapsyncd.tree import Block
+from heapsyncd.tree import Block, attrs
 from tests.document.writers import PLAY, RANDOMS, Writer
 from tests.markdown.conftest import documents
 from tests.promises.samples import FRONTS
@@ -196,6 +196,7 @@ def test_without_a_base_the_document_keeps_its_words() -> None:
     assert found.body == other.body
 
 
+@example(Block("doc", children=(Block("code", attrs(info="a`b"), text="    "),)))
 @given(documents)
 def test_a_rendering_needs_no_source(tree: Block) -> None:
     """Neither a note in our own style, nor one made in the app and saved here."""
