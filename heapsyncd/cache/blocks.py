@@ -98,15 +98,6 @@ def stale(tx: Tx, heap_id: HeapId) -> list[BlockId]:
     return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]
 
 
-def set_notes_stale(tx: Tx, heap_id: HeapId) -> None:
-    """Have every note that has a file published once more."""
-    tx.execute(
-        "UPDATE block SET stale = 1 WHERE heap_id = ? AND deleted_at_ms IS NULL"
-        " AND id IN (SELECT block_id FROM entry WHERE heap_id = ? AND role = 'note')",
-        (heap_id, heap_id),
-    )
-
-
 def still_stale(tx: Tx, ids: Iterable[BlockId]) -> list[BlockState]:
     """Return those of some blocks that are ``stale``."""
     sql = f"SELECT {_COLUMNS} FROM block WHERE id = ? AND {_STALE}"  # noqa: S608

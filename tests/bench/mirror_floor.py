@@ -11,7 +11,8 @@ from heapsyncd.markdown.front_lines import OurKeys, Owner
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.read.parse import clear_cache, parse
 from heapsyncd.sync.heap.gc_control import no_collection
-from heapsyncd.sync.merge.note_source import read_source, shown_file, source_update
+from heapsyncd.sync.merge.note_file import shown_file
+from heapsyncd.sync.merge.note_source import read_source, source_update
 from heapsyncd.sync.merge.note_text import Note, joined
 from tests.bench.notes import reworded
 

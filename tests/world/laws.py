@@ -17,7 +17,8 @@ from heapsyncd.markdown.front_lines import TITLE_KEYS
 from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.note_links import NoteLinks
-from heapsyncd.sync.merge.note_source import read_source, shown_file
+from heapsyncd.sync.merge.note_file import shown_file
+from heapsyncd.sync.merge.note_source import read_source
 from heapsyncd.sync.merge.note_text import (
     Note,
     mentions,

@@ -27,14 +27,8 @@ from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.layout.attachments import AttachmentOwner, attachment_paths
 from heapsyncd.sync.merge import review_notices
 from heapsyncd.sync.merge.base_selection import Choice, choose, was_written
-from heapsyncd.sync.merge.note_source import (
-    NoteFile,
-    read_source,
-    searched,
-    shown_file,
-    source_to_show,
-    source_update,
-)
+from heapsyncd.sync.merge.note_file import NoteFile, searched, shown_file, source_to_show
+from heapsyncd.sync.merge.note_source import read_source, source_update
 from heapsyncd.sync.merge.note_text import (
     Base,
     Note,

@@ -6,11 +6,11 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from heapsyncd.backends.contract import Backend
-from heapsyncd.cache import blocks, heaps
+from heapsyncd.cache import heaps
 from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.cache.heaps import HeapRow
 from heapsyncd.config import Account
-from heapsyncd.database import Database, Tx
+from heapsyncd.database import Database
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.names import collision_key, safe_name, unique
 from heapsyncd.ids import HeapId
@@ -48,11 +48,11 @@ async def open_heap(
         name = await find_folder(account.folder, heap.id)
         if name is None:
             name = unique(safe_name(heap.title), lambda n: collision_key(n) in taken)
-        row = HeapRow(heap.id, heap.title, name, 0, mirrored=False)
+        row = HeapRow(heap.id, heap.title, name, 0, mirrored=False, source=account.source)
     disk = HeapFolder(account.folder / row.folder)
     if not row.mirrored:
         await disk.create(heap.id, heap.title)
-    await db.write(lambda tx: _store(tx, row, account.source))
+    await db.write(lambda tx: heaps.save(tx, row))
     await disk.claim(heap.id)
     try:
         await disk.clear_temps()
@@ -70,19 +70,6 @@ async def open_heap(
         raise
     report.heaps[heap.id] = heap_report
     return state
-
-
-def _store(tx: Tx, row: HeapRow, source: str) -> None:
-    """Store a heap, and publish its notes if documents are to carry the sources of files from now.
-
-    Publishing finds the documents that lack the source of a file which exists here.
-    """
-    heaps.save(tx, row)
-    key = f"source {row.id}"
-    if heaps.get_meta(tx, key) != source:
-        heaps.set_meta(tx, key, source)
-        if source == "document":
-            blocks.set_notes_stale(tx, row.id)
 
 
 def is_selected(account: Account, title: str, heap_id: HeapId) -> bool:

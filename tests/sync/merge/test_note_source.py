@@ -16,12 +16,10 @@ from heapsyncd.markdown.front_lines import OurKeys
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import Lines, StoredSource
+from heapsyncd.sync.merge.note_file import lacks_source, owner_of_title, shown_file
 from heapsyncd.sync.merge.note_source import (
     apply_changes,
-    lacks_source,
-    owner_of_title,
     read_source,
-    shown_file,
     source_after,
     source_update,
 )
