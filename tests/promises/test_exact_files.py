@@ -1,5 +1,7 @@
 """A note's file is the same file on every device: the bytes that its author wrote."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from heapsyncd.ids import BlockId
@@ -17,6 +19,14 @@ from tests.promises.exact import (
 )
 from tests.promises.samples import BODIES, FRONTS, example_files
 from tests.sync.rig import Device, World, until
+from tests.world.fast import fast
+
+
+@pytest.fixture(autouse=True)
+def _fast() -> Iterator[None]:
+    with fast():
+        yield
+
 
 SAMPLES = {f"{name}.md": data for name, data in {**BODIES, **FRONTS}.items()}
 

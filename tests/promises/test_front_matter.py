@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -24,6 +24,14 @@ from tests.promises.exact import (
 )
 from tests.promises.samples import FRONTS
 from tests.sync.rig import Device, World
+from tests.world.fast import fast
+
+
+@pytest.fixture(autouse=True)
+def _fast() -> Iterator[None]:
+    with fast():
+        yield
+
 
 NAME = "journals.2021_04_19.md"
 _VALUE = re.compile(rb"^(?!id|heaper_id|tags)([a-z_-]+:)[ \t]+[^\r\n]+$", re.MULTILINE)

@@ -1,5 +1,6 @@
 """The stored text of a file is foreign data: what can't be one is refused, and nothing is lost."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,14 @@ from heapsyncd.sync.offline.status import cached_status
 from tests.document.foreign_sources import BAD, foreign, with_key
 from tests.promises.exact import differing, exact, fingerprints, put, round_trip, source_of
 from tests.sync.rig import Device, World
+from tests.world.fast import fast
+
+
+@pytest.fixture(autouse=True)
+def _fast() -> Iterator[None]:
+    with fast():
+        yield
+
 
 NAME = "Note.md"
 RENDERING = b"one line\n"
