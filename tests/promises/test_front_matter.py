@@ -221,6 +221,27 @@ async def test_one_key_edited_on_both_sides_at_once(world: World) -> None:
         assert any(value in text for text in await versions_of(device, block))
 
 
+@pytest.mark.parametrize("keeps_roots", [True, False])
+async def test_keys_edited_on_both_sides_of_a_compaction(
+    world: World, *, keeps_roots: bool
+) -> None:
+    """The state that the author saw is gone; both edits stay all the same."""
+    a, b = await mirrored(world, BOTH)
+    (block,) = await notes_of(world)
+    put(a, {NAME: exact(a)[NAME].replace(b"draft", b"done")})
+    put(b, {NAME: exact(b)[NAME].replace(b"publish: true", b"publish: false")})
+    await round_trip(b)
+    if keeps_roots:
+        await world.server.compact(block)
+    else:
+        await world.compact_to_known_roots(block)
+        await round_trip(b)
+    await round_trip(a, b, a)
+    expected = BOTH.replace(b"draft", b"done").replace(b"publish: true", b"publish: false")
+    assert is_only_signed(exact(a)[NAME], expected), diff(expected, exact(a)[NAME])
+    assert differing(exact(a), exact(b)) == {}
+
+
 async def versions_of(device: Device, block: BlockId) -> list[bytes]:
     async with await open_cache(device.account, device.base / "state") as db:
         return [v.data for v in await db.read(lambda tx: history.versions(tx, block))]
