@@ -17,17 +17,17 @@ from heapsyncd.markdown.front_lines import TITLE_KEYS
 from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.note_links import NoteLinks
+from heapsyncd.sync.merge.link_meanings import mentions
 from heapsyncd.sync.merge.note_file import shown_file
 from heapsyncd.sync.merge.note_source import read_source
 from heapsyncd.sync.merge.note_text import (
     Note,
-    mentions,
     our_keys,
     owner,
+    recall,
     shown_files,
     shows,
 )
-from heapsyncd.sync.merge.renamed_links import recall
 from heapsyncd.tree import Inline, Text
 from heapsyncd.tree.nodes import plain
 from tests.sync.rig import Device
