@@ -14,7 +14,8 @@ HeapsyncdError
 ├── TryLater                  nobody; time solves it
 │   ├── Unreachable           no connection, time-out, name not found       exit 4
 │   ├── TooFast               429, with the time to wait                    exit 4
-│   └── ServerTrouble         5xx, a broken or cut-off answer               exit 4
+│   ├── ServerTrouble         5xx, a broken or cut-off answer               exit 4
+│   └── OutcomeUnknown        a creation whose answer was lost              exit 4
 └── BlockError                trouble with one block; a Problem, never stops a heap
     ├── UnreadableDocument    yrs can't load it
     ├── UnreadableFile        not UTF-8, contains NUL, or too large
@@ -126,6 +127,13 @@ class ServerTrouble(TryLater):
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class OutcomeUnknown(TryLater):
+    """Something was to be created, and no valid answer came: the server may have created it.
+
+    Repeating it could create it twice, so the caller looks for it first.
+    """
 
 
 class BlockError(HeapsyncdError):
