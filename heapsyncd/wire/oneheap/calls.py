@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -53,12 +54,61 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rena
     tags: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A part of all items that can be read page by page, newest first."""
+
+    wanted: Search
+    kind: str | None = None
+    """The collection whose list route is used; None: a search."""
+
+
 class Calls:
     """The calls, each one request unless it says otherwise; they raise as ``Client.call`` does."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._priority: tuple[str, ...] = _PRIORITY
+        self._searchable = frozenset(KINDS)
+
+    async def learn_types(self) -> None:
+        """Learn which types a search takes; one request, more if it does not take all.
+
+        Call it once before ``listings``: only two types are documented (ONEHEAP §8).
+        """
+        if not await self._takes(tuple(KINDS)):
+            self._searchable = frozenset([kind for kind in KINDS if await self._takes((kind,))])
+
+    def listings(self, *, archived: bool) -> tuple[Listing, ...]:
+        """Return what all live items are read from, or all archived ones.
+
+        It is one search, or several parts if the service does not take all types at once.
+        """
+        condition = True if archived else None
+        if self._searchable == frozenset(KINDS):
+            return (Listing(Search(types=tuple(KINDS), archived=condition)),)
+        return tuple(
+            Listing(
+                Search(types=(kind.name,), archived=condition), kind.name if by_route else None
+            )
+            for kind in KINDS.values()
+            if (by_route := kind.is_listed and not archived) or kind.name in self._searchable
+        )
+
+    async def page(self, listing: Listing, offset: int = 0, limit: int = MAX_PAGE) -> Page:
+        """Return one page of a listing, newest first; not urgent."""
+        if listing.kind is not None:
+            return await self.listed(listing.kind, offset, limit)
+        return await self.search(listing.wanted, offset, limit)
+
+    async def _takes(self, types: tuple[str, ...]) -> bool:
+        try:
+            await self.search(Search(types=types), limit=1)
+        except RequestRefused as error:
+            if error.status == 400 and "types" in refused_fields(error):
+                return False
+            raise
+        return True
 
     async def search(
         self,

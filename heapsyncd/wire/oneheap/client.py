@@ -170,22 +170,39 @@ class Client:
         checked = asked.checked(arguments or {})
         asked.fill(*ids)
         for left in reversed(range(_TRIES)):
-            token = await self._session.token()
             try:
-                answer = await self._attempt(asked, ids, checked, token, most, is_urgent=is_urgent)
+                # A token is taken when it is sent: one that waits in a queue may expire there.
+                async with self._slots:
+                    return await self._signed_in(asked, ids, checked, most, is_urgent=is_urgent)
             except Unauthorised:
-                self._session.reject(token)
-            except RequestRefused:
-                self._session.worked(token)
-                raise
+                continue
             except TooFast as error:
                 # Refused by the server, so it was not done; how long to wait is known now.
                 if not left or error.retry_after_s is not None:
                     raise TooFast(str(error), error.retry_after_s or self._wait_s()) from error
-            else:
-                self._session.worked(token)
-                return answer
         raise SignInRefused(f"the service rejects every token that it gave {self._email}")
+
+    async def _signed_in(
+        self,
+        asked: Route,
+        ids: tuple[str, ...],
+        arguments: Mapping[str, object],
+        most: Most,
+        *,
+        is_urgent: bool,
+    ) -> Envelope:
+        """Make a request with a token, and report to the session how it was taken."""
+        token = await self._session.token()
+        try:
+            answer = await self._attempt(asked, ids, arguments, token, most, is_urgent=is_urgent)
+        except Unauthorised:
+            self._session.reject(token)
+            raise
+        except RequestRefused:
+            self._session.worked(token)
+            raise
+        self._session.worked(token)
+        return answer
 
     async def _attempt(
         self,
@@ -236,15 +253,14 @@ class Client:
         is_urgent: bool = True,
     ) -> Envelope:
         """Make one request once; raises Stale when its connection was closed by ``renew``."""
-        async with self._slots:
-            await self._admit(is_urgent=is_urgent)
-            client = self._rest.client
-            try:
-                return await self._once(asked, asked.fill(*ids), arguments, token, most)
-            except Unreachable as error:
-                if client is self._rest.client:
-                    raise
-                raise Stale(str(error)) from error
+        await self._admit(is_urgent=is_urgent)
+        client = self._rest.client
+        try:
+            return await self._once(asked, asked.fill(*ids), arguments, token, most)
+        except Unreachable as error:
+            if client is self._rest.client:
+                raise
+            raise Stale(str(error)) from error
 
     async def _admit(self, *, is_urgent: bool) -> None:
         """Wait until the rate limit allows a request, and count it."""
@@ -272,11 +288,11 @@ class Client:
         headers = {"Auth-Method": "token"}
         if token is not None:
             headers["Auth-Token"] = token.reveal()
-        body = encode_body(arguments) if asked.method == "POST" else None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
         is_counted = False
         try:
+            body = encode_body(arguments) if asked.method == "POST" else None
+            if body is not None:
+                headers["Content-Type"] = "application/json"
             async with translated(where):
                 async with asyncio.timeout(CALL_S + len(body or b"") / SLOWEST_BYTES_S):
                     raw = await self._rest.client.request(

@@ -145,12 +145,33 @@ async def test_the_lists(service: Oneheap, calls: Calls) -> None:
         await calls.listed("day")
 
 
-async def test_types_that_a_search_refuses(service: Oneheap, calls: Calls) -> None:
-    """The refusal names the argument."""
-    service.known_types = {"note", "task"}
-    with pytest.raises(RequestRefused, match="types") as error:
-        await calls.search(Search(types=("note", "day")))
-    assert refused_fields(error.value) == {"types"}
+@pytest.mark.parametrize("known", [set(KINDS), {"note", "task"}, set(KINDS) - {"day", "note"}])
+async def test_everything_is_listed(service: Oneheap, calls: Calls, known: set[str]) -> None:
+    """By one search, or by the list routes and one search a type: all but what no route has."""
+    service.known_types = known
+    for kind in KINDS:
+        service.add(kind)
+        service.archive(service.add(kind))
+    await calls.learn_types()
+    assert len(service.seen("POST", "/Searches/")) == (1 if known == set(KINDS) else 9)
+    listed = {"note", "task", "appointment", "box"}
+    for archived, expected in ((False, known | listed), (True, known)):
+        listings = calls.listings(archived=archived)
+        assert len(listings) == 1 if known == set(KINDS) else len(expected)
+        pages = [await calls.page(listing, 0, 3) for listing in listings]
+        rest = [await calls.page(listing, 3) for listing in listings]
+        found = [item for page in (*pages, *rest) for item in page.items]
+        assert sorted(item.type for item in found) == sorted(expected)
+        assert {item.archived for item in found} == {archived}
+        assert sum(page.count or 0 for page in pages) == len(expected)
+
+
+async def test_another_refusal_says_nothing_about_types(service: Oneheap, calls: Calls) -> None:
+    """It is raised."""
+    service.fail("refuse", "POST", "/Searches/", status=400, fields=["limit"])
+    with pytest.raises(RequestRefused) as error:
+        await calls.learn_types()
+    assert refused_fields(error.value) == {"limit"}
 
 
 @pytest.mark.parametrize("kind", ["note", "task", "appointment", "day", "comment"])

@@ -92,6 +92,7 @@ async def test_a_token_that_ended_is_renewed_once_for_all(
     end(service)
     assert await asyncio.gather(*(notes(client) for _ in range(20))) == [0] * 20
     assert len(service.seen(*AUTH)) == 2
+    assert len(service.seen("GET", "/Notes/")) <= 1 + 6 + 20
 
 
 async def test_a_creation_is_repeated_after_a_sign_in(service: Oneheap, client: Client) -> None:
