@@ -8,6 +8,7 @@ sign-in's body only; connections, certificates and bounds are those of ``wire.re
 import asyncio
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -57,6 +58,17 @@ _TRIES = 3
 """Of a request, for tokens that end and limits that are reached meanwhile."""
 _MAX_TOKEN_CHARS = 4096
 _NOTHING_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A documented request that may be sent."""
+
+    route: Route
+    path: str
+    arguments: Mapping[str, object]
+    most: Most = USUAL
+    is_urgent: bool = True
 
 
 class TooLarge(ProtocolError):
@@ -125,7 +137,7 @@ class Client:
         if token is not None:
             self._session.forget()
             try:
-                await self._on_live(route("DELETE", "/Authentications/"), (), {}, token, USUAL)
+                await self._on_live(_request("DELETE", "/Authentications/"), token)
             except Unauthorised:
                 return  # It had expired.
 
@@ -167,13 +179,14 @@ class Client:
                 "it was not sent",
                 501,
             )
-        checked = asked.checked(arguments or {})
-        asked.fill(*ids)
+        request = _Request(
+            asked, asked.fill(*ids), asked.checked(arguments or {}), most, is_urgent
+        )
         for left in reversed(range(_TRIES)):
             try:
                 # A token is taken when it is sent: one that waits in a queue may expire there.
                 async with self._slots:
-                    return await self._signed_in(asked, ids, checked, most, is_urgent=is_urgent)
+                    return await self._signed_in(request)
             except Unauthorised:
                 continue
             except TooFast as error:
@@ -182,19 +195,11 @@ class Client:
                     raise TooFast(str(error), error.retry_after_s or self._wait_s()) from error
         raise SignInRefused(f"the service rejects every token that it gave {self._email}")
 
-    async def _signed_in(
-        self,
-        asked: Route,
-        ids: tuple[str, ...],
-        arguments: Mapping[str, object],
-        most: Most,
-        *,
-        is_urgent: bool,
-    ) -> Envelope:
+    async def _signed_in(self, request: _Request) -> Envelope:
         """Make a request with a token, and report to the session how it was taken."""
         token = await self._session.token()
         try:
-            answer = await self._attempt(asked, ids, arguments, token, most, is_urgent=is_urgent)
+            answer = await self._attempt(request, token)
         except Unauthorised:
             self._session.reject(token)
             raise
@@ -204,35 +209,25 @@ class Client:
         self._session.worked(token)
         return answer
 
-    async def _attempt(
-        self,
-        asked: Route,
-        ids: tuple[str, ...],
-        arguments: Mapping[str, object],
-        token: Token,
-        most: Most,
-        *,
-        is_urgent: bool,
-    ) -> Envelope:
+    async def _attempt(self, request: _Request, token: Token) -> Envelope:
         """Make a request, again if that is harmless; tell when its outcome is unknown."""
         try:
-            return await self._on_live(asked, ids, arguments, token, most, is_urgent=is_urgent)
+            return await self._on_live(request, token)
         except Stale:
-            if not asked.is_repeatable:
-                raise _unknown(asked) from None
-            return await self._on_live(asked, ids, arguments, token, most, is_urgent=is_urgent)
+            if not request.route.is_repeatable:
+                raise _unknown(request) from None
+            return await self._on_live(request, token)
         except RequestRefused:
             raise
         except (Unreachable, ServerTrouble, PeerError) as error:
-            if asked.is_repeatable or isinstance(error.__cause__, _NOTHING_SENT):
+            if request.route.is_repeatable or isinstance(error.__cause__, _NOTHING_SENT):
                 raise
-            raise _unknown(asked) from error
+            raise _unknown(request) from error
 
     async def _sign_in(self) -> Token:
         arguments = {"email": self._email, "password": self._password.reveal()}
-        asked = route("POST", "/Authentications/")
         try:
-            answer = await self._on_live(asked, (), arguments, None, USUAL)
+            answer = await self._on_live(_request("POST", "/Authentications/", arguments), None)
         except TooFast as error:
             raise TooFast(str(error), error.retry_after_s or self._wait_s()) from error
         found: Any = answer.objects[0].get("token") if answer.objects else None
@@ -242,21 +237,12 @@ class Client:
             raise ProtocolError("the service's sign-in answer contains a token no header can hold")
         return Token(found)
 
-    async def _on_live(
-        self,
-        asked: Route,
-        ids: tuple[str, ...],
-        arguments: Mapping[str, object],
-        token: Token | None,
-        most: Most,
-        *,
-        is_urgent: bool = True,
-    ) -> Envelope:
+    async def _on_live(self, request: _Request, token: Token | None) -> Envelope:
         """Make one request once; raises Stale when its connection was closed by ``renew``."""
-        await self._admit(is_urgent=is_urgent)
+        await self._admit(is_urgent=request.is_urgent)
         client = self._rest.client
         try:
-            return await self._once(asked, asked.fill(*ids), arguments, token, most)
+            return await self._once(request, token)
         except Unreachable as error:
             if client is self._rest.client:
                 raise
@@ -276,29 +262,23 @@ class Client:
         # No await stands between the last look and this: nobody else can take the same place.
         self.budget = self.budget.sent()
 
-    async def _once(
-        self,
-        asked: Route,
-        path: str,
-        arguments: Mapping[str, object],
-        token: Token | None,
-        most: Most,
-    ) -> Envelope:
-        where = f"{asked.method} {path} at {self._rest.url.host}"
+    async def _once(self, request: _Request, token: Token | None) -> Envelope:
+        method, path, arguments = request.route.method, request.path, request.arguments
+        where = f"{method} {path} at {self._rest.url.host}"
         headers = {"Auth-Method": "token"}
         if token is not None:
             headers["Auth-Token"] = token.reveal()
         is_counted = False
         try:
-            body = encode_body(arguments) if asked.method == "POST" else None
+            body = encode_body(arguments) if method == "POST" else None
             if body is not None:
                 headers["Content-Type"] = "application/json"
             async with translated(where):
                 async with asyncio.timeout(CALL_S + len(body or b"") / SLOWEST_BYTES_S):
                     raw = await self._rest.client.request(
-                        asked.method,
+                        method,
                         self._rest.address(path),
-                        params=encode_query(arguments) if asked.method == "GET" else None,
+                        params=encode_query(arguments) if method == "GET" else None,
                         data=io.BytesIO(body) if body is not None else None,
                         headers=headers,
                         allow_redirects=False,
@@ -307,7 +287,7 @@ class Client:
                 async with raw:
                     is_counted = True
                     self._count(raw)
-                    return await self._read(where, raw, token, most)
+                    return await self._read(where, raw, token, request.most)
         finally:
             if not is_counted:
                 self.budget = self.budget.lost()
@@ -344,8 +324,12 @@ class Client:
         return self.budget.wait_s(self._clock_s(), is_urgent=True) or None
 
 
-def _unknown(asked: Route) -> OutcomeUnknown:
+def _request(method: str, path: str, arguments: Mapping[str, object] | None = None) -> _Request:
+    return _Request(route(method, path), path, arguments or {})
+
+
+def _unknown(request: _Request) -> OutcomeUnknown:
     return OutcomeUnknown(
-        f"{asked.method} {asked.path}: no valid answer came, so it may have been done; "
+        f"{request.route.method} {request.path}: no valid answer came, so it may have been done; "
         "it is looked for before it is repeated"
     )

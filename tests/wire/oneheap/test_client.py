@@ -78,6 +78,8 @@ async def test_what_is_not_documented_is_not_sent(service: Oneheap, client: Clie
         await client.call("POST", "/Notes/", arguments={"title": "x"})
     with pytest.raises(ValueError, match="not a documented route"):
         await client.call("GET", "/Days/")
+    with pytest.raises(ValueError, match="takes 1 ids"):
+        await client.call("GET", "/Notes/:id/")
     with pytest.raises(RequestRefused, match="not implemented yet"):
         await client.call("POST", "/Keys/", arguments={"name": "x"})
     assert service.requests == []
@@ -347,6 +349,14 @@ async def test_who_waits_for_answers_goes_on_with_them(
     assert await asyncio.gather(*tasks[:3]) == [0, 0, 0]
     assert client.budget.in_flight == 0
     assert service.refused == 0
+
+
+async def test_what_can_not_be_encoded_is_not_in_flight(client: Client) -> None:
+    """A mistake of the caller's costs no request."""
+    await client.sign_in()
+    with pytest.raises(TypeError):
+        await client.call("POST", "/Notes/", arguments={"tags": [object()]})
+    assert client.budget.in_flight == 0
 
 
 async def test_a_cancelled_request_is_not_in_flight(service: Oneheap, client: Client) -> None:
