@@ -17,7 +17,8 @@ from heapsyncd.markdown.front_lines import TITLE_KEYS
 from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.note_links import NoteLinks
-from heapsyncd.sync.merge.note_source import read_source, shown_file
+from heapsyncd.sync.merge.note_file import shown_file
+from heapsyncd.sync.merge.note_source import read_source
 from heapsyncd.sync.merge.note_text import (
     Note,
     mentions,
@@ -176,8 +177,12 @@ async def _folder_shows(
         index, states = Index(rows, held), {row.id: row for row in rows}
         versions = await db.read(lambda tx: [v for b in kinds for v in history.of_block(tx, b)])
     found: dict[BlockId, str] = {}
+    at = {path: block for block, path in index.path_of.items()}
     for path in player.notes():
         note_id = id_in(player.read(path))
+        if game.is_exact and note_id not in kinds:
+            # The id of a note that nobody ever sent is taken for the user's after a lost cache.
+            note_id = at.get(path)
         assert note_id is not None, f"{player.name}: {path} has no id"
         assert BlockId(note_id) not in found, f"{player.name}: {path} and {found}"
         found[BlockId(note_id)] = path

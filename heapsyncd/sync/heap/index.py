@@ -314,15 +314,17 @@ class Index:
 
         Args:
             name: the name, or a path.
-            folders: a folder may be meant.
+            folders: a folder may be meant, where no note has this name.
         """
         key = link_key(name)
         exact = self._by_path.get(key)
-        if exact is not None and (folders or self.kind(exact) != "folder"):
+        if exact is not None and self.kind(exact) != "folder":
             return exact
         candidates = self._by_stem.get(key, ())
         # A block without a kind is a note that is about to be stored.
         notes = [c for c in candidates if self.kind(c) in {"document", None}]
+        if exact is not None and folders and not notes:
+            return exact
         others = [c for c in candidates if folders or self.kind(c) != "folder"]
         choice = notes or others
         return choice[0] if len(choice) == 1 else None

@@ -33,7 +33,8 @@ from heapsyncd.sync.merge.common_base import (
     merge_unrelated,
     word_counts,
 )
-from heapsyncd.sync.merge.note_source import NoteFile, rebased_source
+from heapsyncd.sync.merge.note_file import NoteFile
+from heapsyncd.sync.merge.note_source import rebased_source
 from heapsyncd.sync.merge.undelete_note import deletion
 from heapsyncd.tree import Atom, Block
 
