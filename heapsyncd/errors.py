@@ -76,7 +76,7 @@ class PeerError(HeapsyncdError):
 
 
 class NotHeaper(PeerError):
-    """The server that answered is not a Heaper server. It sent HTML instead of JSON, say."""
+    """What answered is no server of the configured kind. It sent HTML instead of JSON, say."""
 
     exit_code = 4
 
@@ -86,7 +86,7 @@ class ProtocolError(PeerError):
 
 
 class RequestRefused(PeerError):
-    """The server refused one request: 403, 404, 409, 413 or 422.
+    """The server refused one request: 403, 404, 409, 413 or 422, of a oneheap service also 400.
 
     Args:
         message: for people.

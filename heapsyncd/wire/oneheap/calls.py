@@ -166,23 +166,27 @@ class Calls:
     async def found(self, ids: Sequence[str]) -> list[Item]:
         """Return those of the items that exist, live or archived.
 
-        Two requests for each 500 ids. What is unreadable exists, too, and raises ProtocolError.
+        One request for each 500 ids, another one if not all of them are live. What is unreadable
+        exists, too, and raises ProtocolError.
         """
-        items: list[Item] = []
+        items: dict[str, Item] = {}
         for start in range(0, len(ids), MAX_PAGE):
-            part = tuple(ids[start : start + MAX_PAGE])
+            part = ids[start : start + MAX_PAGE]
             for archived in (None, True):
-                async for page in self.pages(Search(ids=part, archived=archived)):
+                left = tuple(id_ for id_ in part if id_ not in items)
+                if not left:
+                    break
+                async for page in self.pages(Search(ids=left, archived=archived)):
                     if page.unreadable:
                         raise ProtocolError(page.unreadable[0].reason)
-                    items += page.items
-        return items
+                    items |= {item.id: item for item in page.items if item.id in left}
+        return list(items.values())
 
     async def item(self, kind: str, id_: str) -> Item | None:
-        """Return an item, None if it does not exist; a comment takes two requests (ONEHEAP §6)."""
+        """Return an item, None if it does not exist."""
         known = KINDS[kind]
         if not known.is_readable:
-            found = [item for item in await self.found([id_]) if item.id == id_]
+            found = await self.found([id_])
             return found[0] if found else None
         try:
             envelope = await self._client.call(

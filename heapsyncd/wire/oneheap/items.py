@@ -143,7 +143,7 @@ class Kind:
     is_listed: bool = False
     """Whether the collection has a route that lists it."""
     is_readable: bool = True
-    """Whether a route reads one item."""
+    """Whether a route reads one item and nothing else; if not, it is searched for its id."""
     detaches: bool = True
     """Whether a route removes an attachment from its owner."""
 
@@ -156,7 +156,8 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind("appointment", "Appointments", Appointment, is_listed=True),
         Kind("box", "Boxes", Box, is_listed=True),
         Kind("day", "Days", Day, detaches=False),
-        Kind("file", "Files", File),
+        # The route that reads a file answers its whole content as well.
+        Kind("file", "Files", File, is_readable=False),
         Kind("sticky", "Stickies", Sticky),
         Kind("comment", "Comments", Comment, is_readable=False),
     )

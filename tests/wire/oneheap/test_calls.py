@@ -136,6 +136,16 @@ async def test_conditions_of_a_search(service: Oneheap, calls: Calls) -> None:
     assert [item.id for item in await calls.found([old, "gone", inside])] == [inside, old]
 
 
+async def test_a_file_is_read_without_its_content(service: Oneheap, calls: Calls) -> None:
+    """The route that reads one would answer all of it."""
+    id_ = service.add("file", name="a", data="SGk=")
+    found = await calls.item("file", id_)
+    assert isinstance(found, File)
+    assert found.size == 2
+    assert service.seen("GET", f"/Files/{id_}/") == []
+    assert len(service.seen("POST", "/Searches/")) == 1
+
+
 async def test_the_lists(service: Oneheap, calls: Calls) -> None:
     """Four collections have one."""
     for kind in ("note", "task", "appointment", "box"):
