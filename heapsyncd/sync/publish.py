@@ -43,12 +43,12 @@ from heapsyncd.sync.layout.placement import (
     put_in_place,
     remove_deleted,
 )
+from heapsyncd.sync.merge.link_meanings import mentions
 from heapsyncd.sync.merge.note_file import lacks_source, searched, shown_file, source_to_show
 from heapsyncd.sync.merge.note_source import read_source
 from heapsyncd.sync.merge.note_text import (
     Note,
     line_breaks,
-    mentions,
     our_keys,
     shown_files,
     shows,

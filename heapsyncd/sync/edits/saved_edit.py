@@ -27,6 +27,7 @@ from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.layout.attachments import AttachmentOwner, attachment_paths
 from heapsyncd.sync.merge import review_notices
 from heapsyncd.sync.merge.base_selection import Choice, choose, was_written
+from heapsyncd.sync.merge.link_meanings import mentions
 from heapsyncd.sync.merge.note_file import NoteFile, searched, shown_file, source_to_show
 from heapsyncd.sync.merge.note_source import read_source, source_update
 from heapsyncd.sync.merge.note_text import (
@@ -34,13 +35,12 @@ from heapsyncd.sync.merge.note_text import (
     Note,
     front_change,
     joined,
-    mentions,
     our_keys,
     read_body,
+    recall,
     shown_files,
     shows,
 )
-from heapsyncd.sync.merge.renamed_links import recall
 from heapsyncd.tree import Block
 
 

@@ -232,7 +232,7 @@ class HeapContext:
         """
 
         def run(tx: Tx) -> tuple[T, Stored]:
-            change = Change(tx, self.id)
+            change = Change(tx, self.id, self.index)
             return work(change), change.stored()
 
         result, _ = await self.db.write(run, lambda stored: self._follow(stored[1]))

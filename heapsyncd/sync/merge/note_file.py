@@ -15,6 +15,7 @@ from heapsyncd.markdown.patch.patch import patch
 from heapsyncd.markdown.style_detection import newline_of
 from heapsyncd.markdown.write.render import render
 from heapsyncd.model import LineBreaks, Source, StoredSource
+from heapsyncd.sync.merge.link_meanings import with_dead_names, with_names
 from heapsyncd.tree import Block
 
 
@@ -92,7 +93,8 @@ def shown_file(
         return file_of(Source(render(view, links)), ours)
     if is_shown:
         return file_of(source, ours)
-    body = patch(source.body, view, links, source.line_breaks)
+    links = with_dead_names(links, source.body, source.line_breaks, view)
+    body = patch(with_names(source.body, links), view, links, source.line_breaks)
     return file_of(replace(source, body=body), ours)
 
 
