@@ -50,15 +50,24 @@ class Budget:
     resets_at_s: float = -math.inf
     """The reset by our clock, or somewhat later."""
     in_flight: int = 0
+    uncertain: int = 0
+    """Requests that got no answer, and may be missing in ``remaining``."""
+    settled: int = 0
+    """Those of them that the next answer knows about."""
 
     def sent(self) -> "Budget":
         """Return the budget with one more request in flight."""
-        return replace(self, in_flight=self.in_flight + 1)
+        # With nothing in flight, all answers to come are to requests sent after those lost ones.
+        settled = self.settled if self.in_flight else self.uncertain
+        return replace(self, in_flight=self.in_flight + 1, settled=settled)
 
     def lost(self) -> "Budget":
         """Return the budget after a request that got no answer: the server may have counted it."""
-        left = None if self.remaining is None else max(self.remaining - 1, 0)
-        return replace(self, remaining=left, in_flight=self.in_flight - 1)
+        return replace(self, in_flight=self.in_flight - 1, uncertain=self.uncertain + 1)
+
+    def unsent(self) -> "Budget":
+        """Return the budget after a request that found no connection."""
+        return replace(self, in_flight=self.in_flight - 1)
 
     def answered(self, rate: Rate, now_s: float, *, is_refused: bool = False) -> "Budget":
         """Return the budget after an answer to a request that was in flight.
@@ -84,7 +93,14 @@ class Budget:
                 resets_at_s = min(resets_at_s, self.resets_at_s)
             elif not is_refused and (rate.reset_s or 0.0) < (self.reset_s or 0.0):
                 return budget  # A late answer from before the last reset.
-        return replace(budget, remaining=left, reset_s=rate.reset_s, resets_at_s=resets_at_s)
+        return replace(
+            budget,
+            remaining=left,
+            reset_s=rate.reset_s,
+            resets_at_s=resets_at_s,
+            uncertain=self.uncertain - self.settled,
+            settled=0,
+        )
 
     def available(self, now_s: float, *, is_urgent: bool) -> float:
         """Return how many requests may be sent now; infinite while nothing is known.
@@ -116,11 +132,12 @@ class Budget:
         return max(usual_s, left_s / times if times else left_s)
 
     def _left(self, now_s: float, *, is_urgent: bool) -> float:
-        left = self.remaining if self._is_known(now_s) else self.limit
-        if left is None:
-            return math.inf
         # Of a limit below ten nothing is kept: polling could not begin.
-        return left - (0 if is_urgent else (self.limit or 0) // _RESERVE_SHARE)
+        reserve = 0 if is_urgent else (self.limit or 0) // _RESERVE_SHARE
+        if self.remaining is not None and now_s < self.resets_at_s:
+            return self.remaining - self.uncertain - reserve
+        # What was lost before the reset no longer counts.
+        return math.inf if self.limit is None else self.limit - reserve
 
     def _is_known(self, now_s: float) -> bool:
         """Whether ``remaining`` still holds, because its reset is ahead."""

@@ -71,9 +71,17 @@ def test_an_unreadable_reset() -> None:
 
 def test_an_answer_without_numbers_counts_as_one_request() -> None:
     """A proxy answered, or nobody: the server may have counted it."""
-    assert after(rate(5), Rate()).remaining == 4
-    assert after(rate(5)).sent().lost().remaining == 4
-    assert after(Rate()) == Budget()
+    assert after(rate(5), Rate()).available(0.0, is_urgent=True) == 4
+    assert after(rate(5)).sent().lost().available(0.0, is_urgent=True) == 4
+    assert after(rate(5)).sent().unsent() == after(rate(5))
+    assert math.isinf(after(Rate()).available(0.0, is_urgent=True))
+
+
+def test_a_lost_request_counts_until_an_answer_knows_of_it() -> None:
+    """That is an answer to a request that was sent later; one that was under way may not know."""
+    budget = after(rate(5)).sent().sent().lost().answered(rate(4), 0.0)
+    assert budget.available(0.0, is_urgent=True) == 3
+    assert budget.sent().answered(rate(2), 0.0).available(0.0, is_urgent=True) == 2
 
 
 def test_a_regular_task_is_stretched() -> None:

@@ -268,11 +268,12 @@ class Client:
         headers = {"Auth-Method": "token"}
         if token is not None:
             headers["Auth-Token"] = token.reveal()
-        is_counted = False
+        finish: Callable[[Budget], Budget] | None = Budget.unsent
         try:
             body = encode_body(arguments) if method == "POST" else None
             if body is not None:
                 headers["Content-Type"] = "application/json"
+            finish = Budget.lost
             async with translated(where):
                 async with asyncio.timeout(CALL_S + len(body or b"") / SLOWEST_BYTES_S):
                     raw = await self._rest.client.request(
@@ -285,12 +286,16 @@ class Client:
                         read_bufsize=READ_AHEAD_BYTES,
                     )
                 async with raw:
-                    is_counted = True
+                    finish = None
                     self._count(raw)
                     return await self._read(where, raw, token, request.most)
+        except Unreachable as error:
+            if isinstance(error.__cause__, _NOTHING_SENT):
+                finish = Budget.unsent
+            raise
         finally:
-            if not is_counted:
-                self.budget = self.budget.lost()
+            if finish is not None:
+                self.budget = finish(self.budget)
             self._answered.set()
             self._answered = asyncio.Event()
 

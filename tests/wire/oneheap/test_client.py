@@ -20,6 +20,7 @@ from heapsyncd.errors import (
     Unreachable,
 )
 from heapsyncd.wire.answers import Most
+from heapsyncd.wire.clock import boot_clock_s
 from heapsyncd.wire.oneheap import client as client_module
 from heapsyncd.wire.oneheap.client import Client, TooLarge
 from heapsyncd.wire.oneheap.signin import Password
@@ -217,8 +218,10 @@ async def test_a_creation_that_was_never_sent(service: Oneheap, client: Client) 
         await client.call("POST", "/Notes/", arguments={"name": "a"})
     await service.__aexit__(None, None, None)
     await client.renew()
+    before = client.budget
     with pytest.raises(Unreachable):
         await client.call("POST", "/Notes/", arguments={"name": "a"})
+    assert client.budget == before
     async with service:
         await client.call("POST", "/Notes/", arguments={"name": "a"})
 
@@ -324,11 +327,10 @@ async def test_a_429_at_the_sign_in(service: Oneheap, client: Client) -> None:
 async def test_an_answer_without_the_headers(service: Oneheap, client: Client) -> None:
     """It counts as one request."""
     await notes(client)
-    remaining = client.budget.remaining
-    assert remaining is not None
+    available = client.budget.available(boot_clock_s(), is_urgent=True)
     service.fail("bare")
     await notes(client)
-    assert client.budget.remaining == remaining - 1
+    assert client.budget.available(boot_clock_s(), is_urgent=True) == available - 1
     assert client.budget.in_flight == 0
 
 
@@ -362,15 +364,15 @@ async def test_what_can_not_be_encoded_is_not_in_flight(client: Client) -> None:
 async def test_a_cancelled_request_is_not_in_flight(service: Oneheap, client: Client) -> None:
     """It may have been counted by the service, though."""
     await client.sign_in()
+    available = client.budget.available(boot_clock_s(), is_urgent=True)
     service.gate = asyncio.Event()
     task = asyncio.create_task(notes(client))
     await until(lambda: service.waiting == 1)
-    remaining = client.budget.remaining
-    assert remaining is not None
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (client.budget.in_flight, client.budget.remaining) == (0, remaining - 1)
+    assert client.budget.in_flight == 0
+    assert client.budget.available(boot_clock_s(), is_urgent=True) == available - 1
     service.gate.set()
 
 
