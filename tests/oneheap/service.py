@@ -126,6 +126,8 @@ class Oneheap:
         trace: TracebackType | None,
     ) -> None:
         assert self._runner is not None
+        if self.gate is not None:
+            self.gate.set()  # A test that failed leaves nobody waiting.
         await self._runner.cleanup()
 
     @property
