@@ -167,6 +167,7 @@ EDGES = {
     "folder.syscalls": {"ctypes", "os"},
     "folder.walk": {"os"},
     "folder.watch": {"concurrent", "os", "watchfiles"},
+    "wire.oneheap.client": {"aiohttp"},
     "wire.rest": {"aiohttp"},
     "wire.websocket": {"aiohttp"},
     "server": {"aiohttp", "os", "shutil"},
