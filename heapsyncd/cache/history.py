@@ -155,7 +155,7 @@ def revive(tx: Tx, block: BlockId, now_ms: int) -> Version | None:
         digest = hashlib.sha256(last.data).digest()
         renditions.add(
             tx, block, seq=None, extra=None, data=last.data, digest=digest, now_ms=now_ms,
-            origin="written",
+            origin="written", line_breaks="space",
         )  # fmt: skip
     return last
 

@@ -2,10 +2,11 @@
 
 import zlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId
+from heapsyncd.model import LineBreaks
 
 KEEP = 8
 """The least number of renditions of a block that are kept."""
@@ -38,17 +39,22 @@ class Rendition:
     """The SHA-256 of ``data``."""
     made_at_ms: int
     origin: Origin = "written"
+    line_breaks: LineBreaks = "space"
+    """What a line end in a paragraph of the text means."""
 
 
-def _rendition(row: tuple[int, int | None, bytes | None, bytes, bytes, int, Origin]) -> Rendition:
-    number, seq, extra, packed, digest, made_at_ms, origin = row
-    return Rendition(number, seq, extra, zlib.decompress(packed), digest, made_at_ms, origin)
+_COLUMNS = "number, seq, extra, text, digest, made_at_ms, origin, line_breaks"
+
+
+def _rendition(row: tuple[Any, ...]) -> Rendition:
+    number, seq, extra, packed, *rest = row
+    return Rendition(number, seq, extra, zlib.decompress(packed), *rest)
 
 
 def newest(tx: Tx, block: BlockId) -> Rendition | None:
     """Return the base, without planned ones; None when the block never had a file."""
     row = tx.execute(
-        "SELECT number, seq, extra, text, digest, made_at_ms, origin FROM rendition"
+        f"SELECT {_COLUMNS} FROM rendition"  # noqa: S608
         " WHERE block_id = ? AND origin <> 'planned' ORDER BY number DESC LIMIT 1",
         (block,),
     ).fetchone()
@@ -58,8 +64,7 @@ def newest(tx: Tx, block: BlockId) -> Rendition | None:
 def ring(tx: Tx, block: BlockId) -> list[Rendition]:
     """Return all kept renditions, newest first."""
     rows = tx.execute(
-        "SELECT number, seq, extra, text, digest, made_at_ms, origin FROM rendition"
-        " WHERE block_id = ? ORDER BY number DESC",
+        f"SELECT {_COLUMNS} FROM rendition WHERE block_id = ? ORDER BY number DESC",  # noqa: S608
         (block,),
     )
     return [_rendition(r) for r in rows]
@@ -75,6 +80,7 @@ def add(
     digest: bytes,
     now_ms: int,
     origin: Origin,
+    line_breaks: LineBreaks,
 ) -> None:
     """Make a text the block's newest rendition, and drop the oldest beyond the limits.
 
@@ -85,9 +91,9 @@ def add(
         drop_plans(tx, block)
     number = next_number(tx, block)
     tx.execute(
-        "INSERT INTO rendition (block_id, number, seq, extra, text, digest, made_at_ms, origin)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (block, number, seq, extra, zlib.compress(data, 1), digest, now_ms, origin),
+        f"INSERT INTO rendition (block_id, {_COLUMNS})"  # noqa: S608
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (block, number, seq, extra, zlib.compress(data, 1), digest, now_ms, origin, line_breaks),
     )
     tx.execute(
         "DELETE FROM rendition WHERE block_id = ? AND number <= ?"

@@ -204,6 +204,8 @@ SCHEMA: Final = (
     """
     -- The setting `source` with which the files were read last; older versions sent less of them.
     ALTER TABLE heap ADD COLUMN source TEXT NOT NULL DEFAULT '';
+    -- What a line end in a paragraph of the text means (model.LineBreaks).
+    ALTER TABLE rendition ADD COLUMN line_breaks TEXT NOT NULL DEFAULT 'space';
     """,
     """
     -- The digests of these files: one that is renamed before it is stored is known by its text.

@@ -110,6 +110,7 @@ def _text(text: Mapping[str, Any] | None) -> Iterator[str]:
     words = {
         "exact": "as it was saved, from the document",
         "patched": "as it was saved, with the lines of what was changed in the document since",
+        "local": 'in the style of this device\'s file: `source` is "local"',
         "rendering": "made from the document, which has no text as it was saved",
     }
     if text is not None:

@@ -173,7 +173,7 @@ def express_source(
         change: returns the wanted source for the source at the base; None: leave it as it is.
         live: the document as it is now. Edits that it already has are not made again.
         client_id: the id before the one to issue the edit under, as for ``express``.
-        most_bytes: a longer source is refused.
+        most_bytes: a longer source is refused, and a first one not written.
 
     Returns:
         The update; None when nothing changes, or when the root does not hold a valid source, which
@@ -187,6 +187,8 @@ def express_source(
     wanted = change(stored.source) if stored.problem is None else None
     if wanted is None or wanted == stored.source:
         return None
+    if stored.source is None and source.length(wanted) > most_bytes:
+        return None  # no device would use it
     now = None if live is None else live.source(most_bytes).source
     with pycrdt_errors():
         return _issue(fork, lambda _: source.write(fork.doc, stored.source, wanted, now))

@@ -34,8 +34,10 @@ _BODY, _ORDER, _BOM, _FENCES, _BREAKS = "body", "order", "bom", "fences", "line_
 _OPEN: Final = "open_end"
 _FRONT: Final = "front:"
 
-ALLOWED_BYTES: Final = 65_536
-"""A source may always have this size, however short its note is."""
+ALLOWED_BYTES: Final = 1 << 20
+"""A source may always have this size, however short its note is: some files have little but link
+definitions or front matter.
+"""
 
 
 class _InvalidSource(Exception):
@@ -64,8 +66,18 @@ def read(doc: Doc[Any], most_bytes: int) -> StoredSource:
 
 
 def size(doc: Doc[Any]) -> int:
-    """Return the size of a document's source in bytes, without reading its texts."""
-    return sum(len(key) + _length(value) for key, value in members(root_map(doc, ROOT)).items())
+    """Return the size of a document's source in bytes, without reading its texts.
+
+    It has nearly the size of the file: its body and the lines of its front matter.
+    """
+    found = members(root_map(doc, ROOT)).items()
+    return sum(_length(value) for key, value in found if key != _ORDER)
+
+
+def length(source: Source) -> int:
+    """Return the size of a source in bytes, as ``size`` does for a stored one."""
+    texts = (source.body, *(lines.text for lines in source.front.values()))
+    return sum(len(text.encode("utf-8", "replace")) for text in texts)
 
 
 def write(doc: Doc[Any], old: Source | None, new: Source, live: Source | None = None) -> None:

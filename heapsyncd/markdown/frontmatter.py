@@ -37,19 +37,19 @@ YAML is slow, and nobody writes this much by hand.
 class Front:
     """The front matter of a text.
 
-    ``id``: the block id in it, whose block need not be known; None if there is none. A user's own
-    ``id`` is no ULID. ``tags``: None if the key is absent.
+    ``ids``: the ULIDs in it that may be the note's block; the blocks need not be known. ``tags``:
+    None if the key is absent.
     ``raw``: the exact block with both fences and the final newline, '' if there is none.
     ``problem``: for people, why the block cannot be used; such a block is never edited.
     """
 
-    id: str | None
+    ids: tuple[str, ...]
     tags: tuple[str, ...] | None
     raw: str
     problem: str | None
 
 
-NONE = Front(None, None, "", None)
+NONE = Front((), None, "", None)
 
 
 def split(text: str) -> tuple[Front, str]:
@@ -74,7 +74,7 @@ def _read(raw: str, inner: str) -> Front | None:
     """Parse the block. Returns None if it is no front matter but text between two rules."""
     if len(inner) > MAX_CHARS:
         return Front(
-            None,
+            (),
             None,
             raw,
             f"front matter is too long to be read (limit: {MAX_CHARS} characters)",
@@ -84,8 +84,8 @@ def _read(raw: str, inner: str) -> Front | None:
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
         if not _KEY_LINE.match(inner):
             return None
-        ids = [line for line in _ID_LINE.findall(inner) if is_ulid(line)]
-        return Front(ids[-1] if ids else None, None, raw, _explain(error))
+        ids = tuple(line for line in _ID_LINE.findall(inner) if is_ulid(line))
+        return Front(ids, None, raw, _explain(error))
     if values is None or (values == "" and not inner.strip()):
         values = {}
     if not isinstance(values, dict):
@@ -96,9 +96,8 @@ def _read(raw: str, inner: str) -> Front | None:
         problem = (
             None if tags is not None else "`tags` in the front matter must be a list of words"
         )
-    ids = [v for v in (_scalar(values.get(key)) for key in ID_KEYS) if v and is_ulid(v)]
-    # The user may have an ``id`` that happens to be a ULID: then ours is the second.
-    return Front(ids[-1] if ids else None, tags, raw, problem)
+    found = (_scalar(values.get(key)) for key in ID_KEYS)
+    return Front(tuple(v for v in found if v and is_ulid(v)), tags, raw, problem)
 
 
 _FastLoader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -153,7 +152,7 @@ def with_tags(front: Front, tags: Sequence[str], newline: str = "\n") -> str:
     raw = editor.text()
     found, rest = split(raw)
     # Guards against any editing mistake.
-    reads_well = not rest and set(found.tags or ()) == set(wanted) and found.id == front.id
+    reads_well = not rest and set(found.tags or ()) == set(wanted) and found.ids == front.ids
     return raw if reads_well else front.raw
 
 

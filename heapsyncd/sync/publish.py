@@ -7,6 +7,7 @@ changed since the plan was made is left alone and read first.
 """
 
 import asyncio
+import heapq
 import math
 import random
 import time
@@ -27,7 +28,7 @@ from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.model import Fields, Source, StoredSource
 from heapsyncd.sync.deletions.holds import allowed_removals, remove_deleted_files
 from heapsyncd.sync.edits.note_saved import notes_reread
-from heapsyncd.sync.edits.saved_file import StoredNote, note_files, with_line_breaks
+from heapsyncd.sync.edits.saved_file import StoredNote, note_files
 from heapsyncd.sync.heap.limits import RATE_PER_S
 from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.offload import offload
@@ -45,10 +46,9 @@ from heapsyncd.sync.layout.placement import (
 )
 from heapsyncd.sync.merge.link_meanings import mentions
 from heapsyncd.sync.merge.note_file import lacks_source, searched, shown_file, source_to_show
-from heapsyncd.sync.merge.note_source import read_source
+from heapsyncd.sync.merge.note_source import is_too_long, read_source
 from heapsyncd.sync.merge.note_text import (
     Note,
-    line_breaks,
     our_keys,
     shown_files,
     shows,
@@ -133,8 +133,14 @@ async def audit_notes(heap: HeapContext) -> None:
     Each call takes the next ones, so that all are compared in time. Takes the heap's lock.
     """
     index = heap.index
-    notes = [b for b in sorted(index.path_of) if index.kind(b) == "document" and index.is_live(b)]
-    some = [b for b in notes if b > (heap.layout.audited or "")][:AUDITED]
+    some = heapq.nsmallest(
+        AUDITED,
+        (
+            b
+            for b in index.path_of
+            if b > (heap.layout.audited or "") and index.kind(b) == "document" and index.is_live(b)
+        ),
+    )
     heap.layout.audited = some[-1] if len(some) == AUDITED else None
     async with heap.lock:
         settled = [b for b in some if b not in index.stale and b not in index.troubled]
@@ -159,11 +165,11 @@ def _is_wrong(heap: HeapContext, note: "_Loaded") -> bool:
     if not isinstance(draft, Draft) or note.base is None or not draft.is_new:
         return False
     source, file = note.source.source, Note.of(note.base.data)
+    mode = note.base.line_breaks if source is None else source.line_breaks
     if source is not None and Note.of(draft.data).body == source.body:
         return True
     # An older version may have patched it differently: that is no reason to rewrite it.
     links = NoteLinks(heap.index, note.state.id)
-    mode = line_breaks(source, file.body, note.view, links)
     return not shows(replace(file, line_breaks=mode), note.view, links)
 
 
@@ -251,8 +257,11 @@ async def _write_notes(
     rows = [row for changed_rows in attachments.values() for row in changed_rows]
     for note in loaded:
         heap.problems.clear(note.path, "source")
+        if note.agreed and heap.carries_source and is_too_long(note.agreed, note.view):
+            reason = "its exact text is too long for the document: other devices show a rendering"
+            heap.problems.found("source", note.path, reason, "told")
         if note.source.problem is not None:
-            reason = f"the text stored with the note by another device: {note.source.problem}"
+            reason = f"its exact text in the document can't be used: {note.source.problem}"
             heap.problems.found("source", note.path, reason, "told")
     # Those without a source stay to be published until it is put back, also after a kill.
     left |= {d.block for d in drafts if d.lacks_source}
@@ -277,7 +286,8 @@ async def _put_back(heap: HeapContext, published: Sequence[Draft]) -> None:
             due.pop(draft.block, None)
     lacking = [d for d in published if d.lacks_source]
     # Notes that lost their sources together are put back at a limited rate.
-    new_s = now + random.uniform(0, heap.timing.put_back_s) + len(due) / RATE_PER_S  # noqa: S311
+    waiting = sum(1 for _, at_s in due.values() if at_s < math.inf)
+    new_s = now + random.uniform(0, heap.timing.put_back_s) + waiting / RATE_PER_S  # noqa: S311
     ready = []
     for draft in lacking:
         _, at_s = due.get(draft.block, (0, math.inf))
@@ -286,7 +296,9 @@ async def _put_back(heap: HeapContext, published: Sequence[Draft]) -> None:
             ready.append(draft.path)
             at_s = math.inf  # in this state, do not try again
         due[draft.block] = draft.seq, at_s
-    await notes_reread(heap, ready)
+    if ready:
+        await notes_reread(heap, ready)
+        heap.wake.publish.set()  # also if one could not be read: it is not to stay stale
     if len(ready) < len(lacking):
         asyncio.get_running_loop().call_later(new_s - now, heap.wake.publish.set)
 
@@ -322,9 +334,7 @@ async def _load(
                 if base is not None and (source.source is None or not heap.carries_source):
                     known = StoredNote(state, rows, [base])
                     file = known.base(base)
-                    links = NoteLinks(heap.index, state.id)
-                    _, shown = with_line_breaks(file, file.note, source.source, view, links)
-                    _, agreed = note_files(heap.index, known, file, shown, fields, None)
+                    _, agreed = note_files(heap.index, known, file, file.note, fields, None)
         except BlockError as error:
             return state.id, str(error)
         kept = None if agreed is None else agreed.source
@@ -367,5 +377,5 @@ def _compose(
         return state.id, str(error)
     return Draft(
         state.id, state.seq, note.path, data, note.fields.title, searched(note.view, source),
-        linked, note.base, lacks,
+        linked, note.base, "space" if source is None else source.line_breaks, lacks,
     )  # fmt: skip

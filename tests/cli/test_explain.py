@@ -65,7 +65,7 @@ async def test_how_a_file_is_made(device: Device, server: Server, heap_id: HeapI
     note.write_text("* one\n* two\n")
     assert (await device("sync")).code == 0
     assert (await facts(device, str(note)))["text"] == {"kind": "exact", "problem": None}
-    block = BlockId(split(note.read_text())[0].id or "")
+    block = BlockId(split(note.read_text())[0].ids[-1])
     document = await server.document(block)
     body = parse("- one by the app\n- two\n", NO_LINKS)
     update = express([document.state()], Target(body=body)).update

@@ -55,7 +55,7 @@ async def block(device: Device, server: Server, heap_id: HeapId) -> BlockId:
     for text in ("one\n", "one two\n", "one two three\n"):
         write(note(device), text)
         await well(device, "sync")
-    return BlockId(str(split(note(device).read_text())[0].id))
+    return BlockId(str(split(note(device).read_text())[0].ids[-1]))
 
 
 @pytest.mark.slow
@@ -127,7 +127,7 @@ async def test_a_note_out_of_the_trash(device: Device, server: Server, block: Bl
     assert str(note(device)) in listed.out
     assert (await versions(device))[0]["why"] == "deleted"
     await well(device, "trash", "--restore", "folder/Home/Boat.md")
-    assert split(note(device).read_text())[0].id == block
+    assert split(note(device).read_text())[0].ids[-1] == block
     assert body(note(device)) == "* one\n* two\n"
     await well(device, "sync")
     assert (await server.document(block)).fields().deleted_at_ms is None

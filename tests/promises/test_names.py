@@ -455,7 +455,7 @@ class Play:
 
     def _write(self, note: Path, new: Path, what: str) -> None:
         self.words += 1
-        block = split(note.read_text())[0].id
+        block = split(note.read_text())[0].ids[-1]
         if what == "edit" and block in self.texts:
             note.write_text(f"{note.read_text()}\nword{self.words}\n")
             self.texts[block] += f" word{self.words}"

@@ -152,9 +152,7 @@ class Device:
 
     def id_of(self, path: str) -> BlockId:
         """The id in a note's front matter."""
-        found = split((self.root / path).read_text("utf-8"))[0].id
-        assert found is not None
-        return BlockId(found)
+        return BlockId(split((self.root / path).read_text("utf-8"))[0].ids[-1])
 
 
 @dataclass
@@ -248,8 +246,7 @@ def ids(device: Device, root: Path | None = None) -> dict[str, str]:
     found = {}
     for path in sorted(root.rglob("*.md")):
         front = split(path.read_text("utf-8"))[0]
-        assert front.id is not None
-        found[str(path.relative_to(root))] = front.id
+        found[str(path.relative_to(root))] = front.ids[-1]
     return found
 
 

@@ -217,7 +217,7 @@ def _with_text(
         return None
     head = Head.of(saved, note)
     if head.digest != named.head.digest:
-        if head.front.id != named.head.front.id:
+        if head.front.ids != named.head.front.ids:
             heap.request_rescan()
             return None
         # Keep its block: links among the notes of this scan already point to it.
@@ -269,7 +269,7 @@ def _draft(heap: HeapContext, fresh: _Fresh, source: Source, view: Block) -> Dra
     data = shown_file(source, view, ours, links, is_shown=not fresh.mentions)
     return Draft(
         state.id, int(fresh.update is not None), fresh.saved.path, data, state.title,
-        searched(view, source), fresh.mentions, None,
+        searched(view, source), fresh.mentions, None, line_breaks=source.line_breaks,
     )  # fmt: skip
 
 
@@ -287,6 +287,7 @@ def _store_created(change: Change, batch: Sequence[_Fresh], tags: Iterable[Block
             digest=digest(fresh.saved.data),
             now_ms=now_ms(),
             origin="saved",
+            line_breaks=fresh.note.line_breaks,
         )
         change.save([fresh.entry])
         entries.mention(change.tx, fresh.state.id, fresh.mentions)

@@ -76,10 +76,10 @@ async def notes_reread(heap: HeapContext, paths: Iterable[str]) -> None:
 
 
 async def reread_once(heap: HeapContext) -> None:
-    """Read all notes again if less of their files was sent until now.
+    """Read all notes again after an upgrade from a version that sent no exact texts.
 
-    By an older version, or with another setting. Takes the heap's lock for each batch. After a
-    kill, it is done again.
+    Also if the setting ``source`` has become "document". Takes the heap's lock for each batch.
+    After a kill, it is done again.
     """
     source = "document" if heap.carries_source else "local"
     rows = await heap.db.read(heaps.load_all)
@@ -100,7 +100,8 @@ async def _take_in(
 ) -> None:
     """Express and store the edits of saved files. Hold the heap's lock.
 
-    ``again``: names have other meanings now, so that even an unchanged text may be an edit.
+    ``again``: even an unchanged text may be an edit: names mean something else now, or the
+    document has lost its source.
     """
 
     def read(tx: Tx) -> list[tuple[EntryRow, SavedFile, StoredNote]]:
@@ -170,6 +171,7 @@ def _store(change: Change, heap: HeapContext, taken: SavedEdit) -> int:
         digest=hashed,
         now_ms=now,
         origin="stale" if taken.older else "saved",
+        line_breaks=taken.line_breaks,
     )
     history.keep_reviews(tx, heap.id, block, saved.path, saved.data, now, taken.reviews)
     entries.mention(tx, block, taken.mentions)

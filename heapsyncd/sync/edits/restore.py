@@ -18,6 +18,7 @@ from heapsyncd.cache.history import Trashed, Version
 from heapsyncd.document.edit import Target
 from heapsyncd.errors import TryLater, UserError
 from heapsyncd.folder.disk import FileBusy, PathChanged
+from heapsyncd.ids import BlockId
 from heapsyncd.markdown.front_lines import OurKeys, Owner
 from heapsyncd.model import Stat
 from heapsyncd.sync.edits.fields import edit_fields
@@ -113,8 +114,11 @@ async def _choose_version(
 
 
 def _newest_other(kept: Sequence[Version], now: bytes | None) -> Version | None:
-    present = None if now is None else _without_id(now)
-    return next((v for v in kept if v.data and _without_id(v.data) != present), None)
+    def other(version: Version) -> bool:
+        block = version.block_id
+        return now is None or _without_id(version.data, block) != _without_id(now, block)
+
+    return next((v for v in kept if v.data and other(v)), None)
 
 
 def _put_back(heap: HeapContext, entry: EntryRow, now: bytes, version: bytes) -> bytes:
@@ -169,22 +173,22 @@ async def _restore_trashed(heap: HeapContext, trashed: Trashed) -> list[dict[str
     if not live:
         if last is None or not last.data:
             raise UserError(f"{path} was deleted permanently, and no text of it is kept here.")
-        path = await _as_new(heap, path, last.data)
+        path = await _as_new(heap, path, last.data, trashed.block_id)
     log.info("restored from the trash", path=path, block=trashed.block_id, as_new_note=not live)
     number = None if last is None else last.number
     return [*restored, {"path": str(heap.disk.root / path), "number": number, "made_at_ms": None}]
 
 
-def _without_id(data: bytes) -> bytes:
-    """Return a file without the id in it."""
+def _without_id(data: bytes, block: BlockId) -> bytes:
+    """Return a note's file without its id."""
     note = Note.of(data)
-    source = note.file(Owner(lambda value: value == note.front.id)).source
+    source = note.file(Owner(lambda value: value == block)).source
     return file_of(source, OurKeys(None, None, note.front.tags or ()))
 
 
-async def _as_new(heap: HeapContext, path: str, data: bytes) -> str:
+async def _as_new(heap: HeapContext, path: str, data: bytes, block: BlockId) -> str:
     """Write the text of a permanently deleted block as a new note's file; return its path."""
-    text = await offload(_without_id, data)
+    text = await offload(_without_id, data, block)
     for k in range(1, 100):
         place = PurePosixPath(path)
         name = path if k == 1 else str(place.with_name(f"{place.stem} ({k}){place.suffix}"))

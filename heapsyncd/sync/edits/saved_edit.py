@@ -14,7 +14,7 @@ from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError
-from heapsyncd.model import Fields, Source
+from heapsyncd.model import Fields, LineBreaks, Source
 from heapsyncd.sync.edits.saved_file import (
     SavedFile,
     StoredNote,
@@ -29,7 +29,7 @@ from heapsyncd.sync.merge import review_notices
 from heapsyncd.sync.merge.base_selection import Choice, choose, was_written
 from heapsyncd.sync.merge.link_meanings import mentions
 from heapsyncd.sync.merge.note_file import NoteFile, searched, shown_file, source_to_show
-from heapsyncd.sync.merge.note_source import read_source, source_update
+from heapsyncd.sync.merge.note_source import is_too_long, read_source, source_update
 from heapsyncd.sync.merge.note_text import (
     Base,
     Note,
@@ -59,6 +59,8 @@ class SavedEdit:
     mentions: frozenset[str] = frozenset()
     new_tags: tuple[BlockState, ...] = ()
     reviews: tuple[Review, ...] = ()
+    line_breaks: LineBreaks = "space"
+    """What a line end in a paragraph of the file means."""
     older: bool = False
     """Whether it is an earlier text, saved over a newer one."""
     had_plans: bool = False
@@ -83,7 +85,8 @@ class Reader:
         saved: its file.
         known: what the cache has of it.
         held: its replica, if it was in memory.
-        again: names have other meanings now, so that even an unchanged text may be an edit.
+        again: even an unchanged text may be an edit: names mean something else now, or the
+            document has lost its source.
     """
 
     def __init__(
@@ -146,6 +149,7 @@ class Reader:
         if saved.meant or self._again:
             ring = ring[:1]
         save = self._compared(live, ring)
+        known = replace(known, line_breaks=self._note.line_breaks)
         if save.is_source and not self._again:
             # After a lost cache, a file that is exactly the source was not edited: what it has
             # and the document lacks was deleted by the app.
@@ -216,7 +220,8 @@ class Reader:
             reviews += review_notices.front_notices(seen, file, save.source, now)
         taken = SavedEdit(
             self._entry, self._saved, state, live, update, None, None, reading.mentions,
-            tuple(new_tags), self._reviews(reviews, chosen), chosen is not None and chosen.older,
+            tuple(new_tags), self._reviews(reviews, chosen), note.line_breaks,
+            chosen is not None and chosen.older,
         )  # fmt: skip
         if chosen is None or base is None or base.updates is None or not reading.is_whole:
             # The edit was merged without a common history or with edits of others: the file
@@ -270,8 +275,8 @@ class Reader:
             live.apply(update)
         return update
 
-    def _shown(self, save: "_Save", fields: Fields, *, is_whole: bool = False) -> bytes:
-        """Return the file that publishing would write.
+    def _shown(self, save: "_Save", fields: Fields, *, is_whole: bool = False) -> bytes | None:
+        """Return the file that publishing would write; None if it has something to report, too.
 
         Args:
             save: the save.
@@ -282,6 +287,8 @@ class Reader:
         view = live.view()
         links = save.links.restricted(mentions(view), shown_files(view))
         stored = read_source(live, live.view, links)
+        if stored.problem is not None or is_too_long(agreed, view):
+            return None
         source = source_to_show(stored, agreed, carries=heap.carries_source)
         ours = our_keys(heap.index, self._known.state, self._entry.path, fields)
         is_shown = is_whole and source.body == agreed.body

@@ -81,11 +81,12 @@ class StoredNote:
 
     def base(self, rendition: Rendition) -> Base:
         """Return a rendition as the base of an edit."""
+        note = replace(Note.of(rendition.data), line_breaks=rendition.line_breaks)
         if rendition.seq is None:
-            return Base(Note.of(rendition.data), None)
+            return Base(note, None)
         rows = [r.data for r in self.rows if r.seq <= rendition.seq]
         extra = [rendition.extra] if rendition.extra else []
-        return Base(Note.of(rendition.data), (*rows, *extra))
+        return Base(note, (*rows, *extra))
 
 
 def target_of(
@@ -125,8 +126,12 @@ def with_line_breaks(
         view: the document's.
         links: how names become ids.
     """
-    shown = note if base is None else base.note
-    mode = line_breaks(source, shown.body, view, links)
+    if source is not None:
+        mode = source.line_breaks
+    elif base is not None:
+        mode = base.note.line_breaks
+    else:
+        mode = line_breaks(note.body, view, links)
     if base is not None:
         base = replace(base, note=replace(base.note, line_breaks=mode))
     return base, replace(note, line_breaks=mode)

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TypeVar
@@ -342,6 +342,15 @@ class HeapContext:
     def step(self, work: str, done: int, total: int) -> None:
         """Report progress."""
         self.account.step(Progress(f"{self.report.title}: {work}", done, total))
+
+    def block_in(self, ids: Iterable[str]) -> BlockId | None:
+        """Return the block that a file is by the ids in its front matter; None for none known.
+
+        A ULID of no block in this heap is the user's: he copied the file from elsewhere.
+        """
+        known, trashed = self.index.blocks, self.link.in_trash
+        found = (BlockId(i) for i in ids)
+        return next((block for block in found if block in known or block in trashed), None)
 
     def folder_of(self, tags: tuple[BlockId, ...]) -> BlockId | None:
         """Return the folder among a block's tags; of several, the smallest id (PROTOCOL §8)."""

@@ -14,7 +14,7 @@ from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.disk import PathChanged, Write
 from heapsyncd.ids import BlockId
-from heapsyncd.model import Stat
+from heapsyncd.model import LineBreaks, Stat
 from heapsyncd.sync.heap.paths import assets_of
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -36,6 +36,7 @@ class Draft:
     mentions: frozenset[str]
     base: Rendition | None
     """The rendition that is in the file now."""
+    line_breaks: LineBreaks = "space"
     lacks_source: bool = False
     """Whether the document has no source although the file is no rendering."""
 
@@ -62,6 +63,7 @@ def plan_texts(tx: Tx, drafts: Sequence[Draft]) -> None:
             digest=digest(draft.data),
             now_ms=now_ms(),
             origin="planned",
+            line_breaks=draft.line_breaks,
         )
 
 

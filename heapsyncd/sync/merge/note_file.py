@@ -70,8 +70,8 @@ def owner_of_title(
     for key in TITLE_KEYS:
         if key in found and key not in users:
             owner = Owner(lambda _: False, key)
-            is_ours = title is None or front_lines.cut(front, owner).title == title().strip()
-            return key if is_ours else None
+            if title is None or front_lines.cut(front, owner).title == title().strip():
+                return key
     return None
 
 

@@ -14,7 +14,7 @@ from heapsyncd.diff.sequences import gaps_between, matches
 from heapsyncd.diff.transplant import transplant
 from heapsyncd.document.edit import express_source
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.source import ALLOWED_BYTES
+from heapsyncd.document.source import ALLOWED_BYTES, length
 from heapsyncd.markdown import front_lines
 from heapsyncd.markdown.front_lines import OurKeys, normalise
 from heapsyncd.markdown.links import NO_LINKS, Links
@@ -44,6 +44,12 @@ def read_source(replica: Replica, view: Callable[[], Block], links: Links) -> St
         links: how ids become names, for the size of the rendering.
     """
     return replica.source(_most_bytes(replica.source_size(), view, links))
+
+
+def is_too_long(source: Source, view: Block) -> bool:
+    """Return whether a source is too long to be stored with its note."""
+    size = length(source)
+    return size > _most_bytes(size, lambda: view, NO_LINKS)
 
 
 def _most_bytes(size: int, view: Callable[[], Block], links: Links) -> int:
@@ -242,7 +248,7 @@ def source_update(
         after: as for ``source_after``.
         is_now: as for ``source_after``.
     """
-    most = _most_bytes(max(live.source_size(), len(saved.body)), live.view, links)
+    most = _most_bytes(max(live.source_size(), length(saved)), live.view, links)
     return express_source(
         origin,
         lambda current: source_after(

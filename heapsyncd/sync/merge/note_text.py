@@ -22,7 +22,7 @@ from heapsyncd.markdown.encoding import SourceText, decode
 from heapsyncd.markdown.front_lines import OurKeys, Owner
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.model import Fields, LineBreaks, Source
+from heapsyncd.model import Fields, LineBreaks
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.merge.common_base import (
@@ -254,17 +254,14 @@ def shows(note: Note, view: Block, links: NoteLinks) -> bool:
     return note.view(with_dead_names(present, note.body, note.line_breaks, view)) == view
 
 
-def line_breaks(source: Source | None, body: str, view: Block, links: Links) -> LineBreaks:
-    """Return what a line end in a paragraph of a note's file means.
+def line_breaks(body: str, view: Block, links: Links) -> LineBreaks:
+    """Return what a line end in a paragraph of a file means of which nothing else is known.
 
     Args:
-        source: the document's source, which says it.
-        body: of the file that shows the document, which may have lost its source.
-        view: of the document.
+        body: of the file.
+        view: of its document.
         links: how names become ids.
     """
-    if source is not None:
-        return source.line_breaks
     has_breaks = any(
         isinstance(item, Atom) and item.kind == "break"
         for block in view.walk()

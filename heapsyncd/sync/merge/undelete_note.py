@@ -29,13 +29,14 @@ from heapsyncd.model import Fields
 from heapsyncd.sync.merge.note_source import read_source
 
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")
+_WORD: Final = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
 class NoteContent:
     """What a document contains, as far as it counts against a deletion.
 
-    ``source``: the tokens of the file's exact text, which has more than the document (comments,
+    ``source``: the words of the file's exact text, which has more than the document (comments,
     front matter); None without one.
     """
 
@@ -51,8 +52,9 @@ class NoteContent:
         source = read_source(replica, replica.view, NO_LINKS).source
         if source is None:
             return cls(fields, tokens)
-        front = (lines.text for lines in source.front.values())
-        return cls(fields, tokens, _counted("\n".join([source.body, *front])))
+        front = (v.text for k, v in source.front.items() if k != "tags" and k[:1] != "#")
+        words = _WORD.findall("\n".join([source.body, *front]))
+        return cls(fields, tokens, Counter(words))
 
     def adds_to(self, *before: "NoteContent") -> bool:
         """Return whether there are words or attachments that none of the earlier states had.

@@ -56,7 +56,8 @@ async def explain(account: Account, state_dir: Path, path: Path) -> dict[str, An
                 facts = await db.read(lambda tx, r=row, p=inside: _cached(tx, r, p))  # type: ignore[misc]
                 entry: EntryRow | None = facts.pop("entry")
                 log, shown = facts.pop("log"), facts.pop("shown")
-                facts["text"] = await asyncio.to_thread(_text, log, shown) if log else None
+                local = account.source == "local"
+                facts["text"] = await asyncio.to_thread(_text, log, shown, local) if log else None
                 facts["disk"] = await _disk(HeapFolder(root), inside, entry)
                 whole = {"account": account.name, "folder": str(root), **facts}
                 return {**whole, "rule": rule(whole)}
@@ -131,11 +132,12 @@ def _block(tx: Tx, block: BlockId) -> dict[str, Any]:
     }
 
 
-def _text(log: Sequence[bytes], shown: bytes | None) -> dict[str, Any] | None:
+def _text(log: Sequence[bytes], shown: bytes | None, local: bool) -> dict[str, Any] | None:
     """Return how the file is made from the document; None if that cannot be said.
 
     ``kind``: ``exact``: the text as it was saved, from the document; ``patched``: that text, with
-    the lines of what was changed in the document since; ``rendering``: the document has no text.
+    the lines of what was changed in the document since; ``rendering``: the document has no text;
+    ``local``: it is not to have one, and the file keeps its own style.
     ``problem``: why its text is not used.
     """
     try:
@@ -144,6 +146,8 @@ def _text(log: Sequence[bytes], shown: bytes | None) -> dict[str, Any] | None:
         body = None if shown is None else Note.of(shown).body
     except (BlockError, UnreadableFile):
         return None
+    if local:
+        return {"kind": "local", "problem": None}
     if stored.source is None:
         return {"kind": "rendering", "problem": stored.problem}
     return {"kind": "exact" if body == stored.source.body else "patched", "problem": None}

@@ -15,7 +15,6 @@ from heapsyncd.cache import history, renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import UnreadableFile
 from heapsyncd.folder.names import collision_key, variants
-from heapsyncd.ids import BlockId
 from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.state import HeapContext, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
@@ -67,8 +66,8 @@ async def _target_path(heap: HeapContext, entry: EntryRow, saved: SavedFile) -> 
     """
     if isinstance(saved.note, UnreadableFile):
         return None
-    block = BlockId(saved.note.front.id or "")
-    if block == entry.block_id or heap.index.kind(block) != "document":
+    block = heap.block_in(saved.note.front.ids)
+    if block is None or block == entry.block_id or heap.index.kind(block) != "document":
         return None
     place = PurePosixPath(entry.path)
     last = await heap.db.read(lambda tx: history.last_at(tx, heap.id, entry.path))

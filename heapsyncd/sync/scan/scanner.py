@@ -19,6 +19,7 @@ from heapsyncd.errors import BlockError, FolderTrouble
 from heapsyncd.folder.disk import PathChanged
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry, Snapshot, compare
+from heapsyncd.ids import BlockId
 from heapsyncd.sync.deletions import holds
 from heapsyncd.sync.edits import moves
 from heapsyncd.sync.edits.contents import content_changed
@@ -371,7 +372,7 @@ class Scanner(Debounce):
             known = None if before is None else before.stat
             return base if known is not None and entry.stat.same_content(known) else None
         head = texts.add(saved, note)
-        front_id = note.front.id
+        front_id = self.heap.block_in(note.front.ids)
         inode, before = saved.stat.inode, by_inode.get(saved.stat.inode)
         if front_id is None and before is not None and not await self._is_edited(before, saved):
             inode = 0  # reused by another file
@@ -387,9 +388,10 @@ class Scanner(Debounce):
         one from the same template, whose file got the number of the deleted one.
         """
         base = await self.heap.db.read(lambda tx: renditions.newest(tx, before.block_id))
-        return base is None or await offload(_may_become, base.data, saved.data)
+        block = before.block_id
+        return base is None or await offload(_may_become, base.data, saved.data, block)
 
 
-def _may_become(before: bytes, now: bytes) -> bool:
-    """Return whether a text without an id may be an edit of a note's last text."""
-    return Note.of(before).front.id is None and is_alike(before, now)
+def _may_become(before: bytes, now: bytes, block: BlockId) -> bool:
+    """Return whether a text without a note's id may be an edit of its last text."""
+    return block not in Note.of(before).front.ids and is_alike(before, now)

@@ -49,6 +49,7 @@ async def test_fold(world: World) -> None:
                 digest=b"",
                 now_ms=0,
                 origin="written",
+                line_breaks="space",
             )
 
         await db.write(base)
