@@ -193,23 +193,25 @@ def _stands_in(hunk: Hunk, other: Hunk) -> bool:
 def _merge_words(region: str, first: str, second: str) -> str | None:
     """Merge two versions of the same lines by words; None if their edits touch."""
     a, b = (text_hunks(region, text, letters=False) for text in (first, second))
-    if _has_all(first, a, second, b):
+    if _has_all(region, first, a, second, b):
         return first
-    if _has_all(second, b, first, a):
+    if _has_all(region, second, b, first, a):
         return second
     edits = sorted([*a, *without_convergent(b, a)], key=lambda h: (h.start, h.end))
     return None if _touch(edits) else with_hunks(region, edits)
 
 
-def _has_all(text: str, own: _Hunks, other: str, edits: _Hunks) -> bool:
-    """Tell whether a text has all edits that made another one: it deletes as much, and differs
-    from that one elsewhere.
+def _has_all(region: str, text: str, own: _Hunks, other: str, edits: _Hunks) -> bool:
+    """Tell whether a text, made by its ``own`` edits of the region, has all edits that made
+    another one: it deletes as much, and differs from that one elsewhere.
 
     Comparing the edits does not tell, for one edit has several spellings.
     """
     made, shift = [], 0
     for h in edits:
-        if not any(o.start <= h.start and h.end <= o.end for o in own) and h.start < h.end:
+        gone = region[h.start : h.end]
+        words = h.start + len(gone) - len(gone.lstrip()), h.start + len(gone.rstrip())
+        if gone.strip() and not any(o.start <= words[0] and words[1] <= o.end for o in own):
             return False
         made.append(Hunk(h.start + shift, h.start + shift + len(h.text), ""))
         shift += len(h.text) - (h.end - h.start)

@@ -108,7 +108,7 @@ def test_the_order_of_authors_is_the_order_of_lines_only(texts: tuple[str, str, 
 def test_merging_again_changes_nothing(texts: tuple[str, str, str]) -> None:
     """When the answer to a write was lost, the server's text already has one's own edits.
 
-    Where one inserted or deleted lines beside edited ones, a line may stand twice: nothing is lost.
+    Beside inserted, deleted or contested lines one may stand twice; nothing is lost then either.
     """
     base, first, second = texts
     merged = merge_texts(base, first, second)
