@@ -110,7 +110,7 @@ KINDS: Final[Mapping[ItemType, Kind]] = {
     "box": Kind("Boxes", "description", (), _BOX, _BOX),
 }
 
-NEW_TYPES: Final = frozenset({"note", "task", "appointment", "day", "sticky"})
+NEW_TYPES: Final[tuple[ItemType, ...]] = ("appointment", "day", "note", "sticky", "task")
 """What a new file's ``type`` may say. Comments, files and boxes are told by their places."""
 
 
