@@ -180,9 +180,8 @@ def test_a_final_line_end_is_no_change() -> None:
     for shown, saved in (("text", "text\n"), ("text\n", "text"), ("a\r\nb", "a\r\nb\r\n")):
         note = Item("n", "note", "N", shown)
         assert read_file(f"---\nid: n\n---\n{saved}".encode(), note, around(note)).item == note
-    assert read_file(
-        b"---\nid: n\n---\ntext\n\n", Item("n", "note", "N", "text"), Around("N")
-    ) != (Item("n", "note", "N", "text"))
+    note = Item("n", "note", "N", "text")
+    assert read_file(b"---\nid: n\n---\ntext\n\n", note, around(note)).item != note
 
 
 @pytest.mark.parametrize(
