@@ -49,8 +49,8 @@ The glossary
 * *view*: the tree of what markdown can express of a document (``tree``).
 * *rendition*: a file text that the daemon wrote or accepted, with the document state it shows. An
   edit is measured against a rendition, its *base*, usually the newest.
-* *source*: the exact text of a note's file, kept in its document. The mirror does not write or
-  show it yet.
+* *source*: the exact text of a note's file, kept in its document. *rendering*: a file made from
+  the document alone.
 * *item*: what a server without CRDTs has instead of a block: a text and typed fields. *contested
   lines*: lines that two authors changed, so that both versions stand.
 * *version*: a numbered text of a note that is kept. The *history* lists versions.

@@ -108,10 +108,10 @@ def mention(tx: Tx, block: BlockId, targets: Iterable[str]) -> None:
     )
 
 
-def mentioning(tx: Tx, target: BlockId) -> list[BlockId]:
-    """Return the notes that link to a block."""
-    rows = tx.execute("SELECT block_id FROM mention WHERE target = ?", (target,))
-    return [BlockId(r[0]) for r in rows]
+def mentioning(tx: Tx, targets: Iterable[BlockId]) -> set[BlockId]:
+    """Return the notes that link to one of some blocks."""
+    sql = "SELECT block_id FROM mention WHERE target = ?"
+    return {BlockId(r[0]) for target in targets for r in tx.execute(sql, (target,))}
 
 
 def aliases(tx: Tx, heap_id: HeapId) -> dict[str, BlockId]:

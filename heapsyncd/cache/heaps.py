@@ -18,21 +18,24 @@ class HeapRow:
     """The server time up to which the delta feed was read; 0 at first."""
     mirrored: bool
     """Whether the first mirror is complete, so that a missing marker is a problem."""
+    source: str = ""
+    """The setting ``source`` with which all notes were read last; '' by an older version."""
 
 
 def load_all(tx: Tx) -> list[HeapRow]:
     """Return every heap, by id."""
-    rows = tx.execute("SELECT id, title, folder, cursor_ms, mirrored FROM heap ORDER BY id")
-    return [HeapRow(HeapId(i), t, f, c, bool(m)) for i, t, f, c, m in rows]
+    sql = "SELECT id, title, folder, cursor_ms, mirrored, source FROM heap ORDER BY id"
+    return [HeapRow(HeapId(i), t, f, c, bool(m), s) for i, t, f, c, m, s in tx.execute(sql)]
 
 
 def save(tx: Tx, heap: HeapRow) -> None:
     """Insert a heap, or update its title, folder and state."""
     tx.execute(
-        "INSERT INTO heap (id, title, folder, cursor_ms, mirrored) VALUES (?, ?, ?, ?, ?)"
+        "INSERT INTO heap (id, title, folder, cursor_ms, mirrored, source)"
+        " VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET title = excluded.title, folder = excluded.folder,"
-        " cursor_ms = excluded.cursor_ms, mirrored = excluded.mirrored",
-        (heap.id, heap.title, heap.folder, heap.cursor_ms, heap.mirrored),
+        " cursor_ms = excluded.cursor_ms, mirrored = excluded.mirrored, source = excluded.source",
+        (heap.id, heap.title, heap.folder, heap.cursor_ms, heap.mirrored, heap.source),
     )
 
 
@@ -46,17 +49,9 @@ def set_mirrored(tx: Tx, heap_id: HeapId) -> None:
     tx.execute("UPDATE heap SET mirrored = 1 WHERE id = ?", (heap_id,))
 
 
-def must_reread(tx: Tx, heap_id: HeapId) -> bool:
-    """Return whether the files have to be read once more, because the cache is from an older
-    version.
-    """
-    row = tx.execute("SELECT reread FROM heap WHERE id = ?", (heap_id,)).fetchone()
-    return row is not None and bool(row[0])
-
-
-def set_reread(tx: Tx, heap_id: HeapId) -> None:
-    """Record that they were."""
-    tx.execute("UPDATE heap SET reread = 0 WHERE id = ?", (heap_id,))
+def set_source(tx: Tx, heap_id: HeapId, source: str) -> None:
+    """Record that all notes were read with this setting of ``source``."""
+    tx.execute("UPDATE heap SET source = ? WHERE id = ?", (source, heap_id))
 
 
 def get_meta(tx: Tx, key: str) -> str | None:

@@ -202,9 +202,8 @@ SCHEMA: Final = (
     ) WITHOUT ROWID;
     """,
     """
-    -- The files are to be read once more: an older version sent less of what is in them.
-    ALTER TABLE heap ADD COLUMN reread INTEGER NOT NULL DEFAULT 0;
-    UPDATE heap SET reread = mirrored;
+    -- The setting `source` with which the files were read last; older versions sent less of them.
+    ALTER TABLE heap ADD COLUMN source TEXT NOT NULL DEFAULT '';
     """,
     """
     -- The digests of these files: one that is renamed before it is stored is known by its text.

@@ -7,7 +7,7 @@ note and a directory have one ``X``, it belongs to the note.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -45,7 +45,7 @@ class Spot:
 
     ``box``: the name of the box's directory, '' at the top. ``owner``: the path of what an
     attachment, comment or sidecar belongs to, '' for an item of its own; that of a note lacks its
-    ``.md``. ``is_nested``: it is in a directory that is no box, and is not synced.
+    ``.md``. ``is_nested``: it is where nothing is synced, as in a directory inside a box.
     """
 
     role: Role
@@ -57,14 +57,12 @@ class Spot:
 
 def box_name(name: str) -> str:
     """Return the directory's name for a box, before it is made unique."""
-    found = _not_owned(_with_room(safe_name(name)))
-    return f"{found}{SUBSTITUTE}" if collision_key(found) == collision_key(ARCHIVE) else found
+    return _not_reserved(_with_room(safe_name(name)))
 
 
 def is_box_name(directory: str) -> bool:
     """Tell whether a directory at the top can be a box."""
-    folded = directory.casefold()
-    return not folded.endswith(_OWNED) and collision_key(directory) != collision_key(ARCHIVE)
+    return _owned_suffix(directory) is None and not _is_archive(directory)
 
 
 def item_title(item: Item) -> str:
@@ -101,7 +99,7 @@ def file_name(item: Item) -> str:
         return box_name(item.name)
     if item.type == "file":
         # A file must not pass for a note or a sidecar; a directory of something owned neither.
-        name = _not_owned(_with_room(safe_name(item.filename or item.name)))
+        name = _not_reserved(_with_room(safe_name(item.filename or item.name)))
         return f"{name}{SUBSTITUTE}" if name.casefold().endswith(NOTE_SUFFIX) else name
     return safe_name(item_title(item), suffix=NOTE_SUFFIX)
 
@@ -174,42 +172,47 @@ def sidecar_place(path: str) -> str:
     return path + NOTE_SUFFIX
 
 
-def spot_of(path: str, files: Iterable[str] | None = None) -> Spot:
+def spot_of(path: str, files: Container[str] = frozenset()) -> Spot:
     """Return what a path says by its place.
 
     Args:
-        path: relative to the mirror, of a file.
+        path: of a file, relative to the mirror.
         files: the paths of the items that are files; beside one, ``X.md`` is a sidecar.
     """
     at = PurePosixPath(path)
-    parts = list(at.parts[:-1])
-    archived = bool(parts) and collision_key(parts[0]) == collision_key(ARCHIVE)
+    parts = at.parts[:-1]
+    archived = bool(parts) and _is_archive(parts[0])
     inner = parts[1:] if archived else parts
     box = inner[0] if inner and is_box_name(inner[0]) else ""
     rest = inner[1:] if box else inner
-    is_nested = any(not part.casefold().endswith(_OWNED) for part in rest)
-    known = frozenset(files or ())
-    parent = at.parent
-    if rest and parent.name.casefold().endswith(_OWNED):
-        role: Role = "attachment"
-        suffix = next(s for s in _OWNED if parent.name.casefold().endswith(s))
-        if suffix == COMMENTS_SUFFIX and path.endswith(NOTE_SUFFIX):
-            role = "comment"
-        elif path.endswith(NOTE_SUFFIX) and path.removesuffix(NOTE_SUFFIX) in known:
-            return Spot("sidecar", box, archived, path.removesuffix(NOTE_SUFFIX), is_nested)
-        owner = str(parent.with_name(parent.name[: -len(suffix)]))
-        return Spot(role, box, archived, owner, is_nested)
-    if path.endswith(NOTE_SUFFIX) and path.removesuffix(NOTE_SUFFIX) in known:
+    is_nested = any(_owned_suffix(part) is None for part in rest)
+    is_markdown = path.endswith(NOTE_SUFFIX)
+    if is_markdown and path.removesuffix(NOTE_SUFFIX) in files:
         return Spot("sidecar", box, archived, path.removesuffix(NOTE_SUFFIX), is_nested)
-    return Spot("item", box, archived, "", is_nested)
+    suffix = _owned_suffix(rest[-1]) if rest else None
+    if suffix is None:
+        return Spot("item", box, archived, "", is_nested)
+    owner = str(at.parent)[: -len(suffix)]
+    if suffix == ASSETS_SUFFIX:
+        return Spot("attachment", box, archived, owner, is_nested)
+    # Among comments, other files have no place.
+    return Spot("comment", box, archived, owner, is_nested or not is_markdown)
+
+
+def _owned_suffix(directory: str) -> str | None:
+    return next((s for s in _OWNED if directory.casefold().endswith(s)), None)
+
+
+def _is_archive(name: str) -> bool:
+    return collision_key(name) == collision_key(ARCHIVE)
 
 
 def _stem(path: str) -> str:
     return path.removesuffix(NOTE_SUFFIX)
 
 
-def _not_owned(name: str) -> str:
-    return f"{name}{SUBSTITUTE}" if name.casefold().endswith(_OWNED) else name
+def _not_reserved(name: str) -> str:
+    return name if is_box_name(name) else f"{name}{SUBSTITUTE}"
 
 
 def _with_room(name: str) -> str:

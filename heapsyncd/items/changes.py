@@ -157,7 +157,8 @@ def merge_items(base: Item, ours: Item, theirs: Item) -> MergedItem:
 
     Texts merge by lines, the server's version of contested ones first; tags and reminders as
     ordered sets. Of another field that only one side changed, that side's value counts; if both
-    did, ours. What only the server sets is as in ``theirs``.
+    did, ours. What only the server sets is as in ``theirs``. Contested lines of a description in
+    front matter are named like an overruled field.
     """
     made: dict[str, Any] = {}
     contested: list[Contested] = []
@@ -167,7 +168,10 @@ def merge_items(base: Item, ours: Item, theirs: Item) -> MergedItem:
         if attribute in _TEXTS:
             merged = merge_texts(was, their, our)
             made[attribute] = merged.text
-            contested += merged.contested
+            if attribute == KINDS[theirs.type].text:
+                contested += merged.contested
+            elif merged.contested:
+                overruled.append(Overruled(attribute, our, their))
         elif attribute in _LISTS:
             made[attribute] = merge_lists(was, our, their)
         else:

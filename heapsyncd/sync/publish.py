@@ -7,6 +7,7 @@ changed since the plan was made is left alone and read first.
 """
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -42,17 +43,12 @@ from heapsyncd.sync.layout.placement import (
     put_in_place,
     remove_deleted,
 )
-from heapsyncd.sync.merge.note_source import (
-    lacks_source,
-    read_source,
-    searched,
-    shown_file,
-    source_to_show,
-)
+from heapsyncd.sync.merge.link_meanings import mentions
+from heapsyncd.sync.merge.note_file import lacks_source, searched, shown_file, source_to_show
+from heapsyncd.sync.merge.note_source import read_source
 from heapsyncd.sync.merge.note_text import (
     Note,
     line_breaks,
-    mentions,
     our_keys,
     shown_files,
     shows,
@@ -284,12 +280,12 @@ async def _put_back(heap: HeapContext, published: Sequence[Draft]) -> None:
     new_s = now + random.uniform(0, heap.timing.put_back_s) + len(due) / RATE_PER_S  # noqa: S311
     ready = []
     for draft in lacking:
-        _, at_s = due.setdefault(draft.block, (draft.seq, new_s))
+        _, at_s = due.get(draft.block, (0, math.inf))
+        at_s = min(at_s, new_s)  # an attempt in another state does not count
         if at_s <= now:
             ready.append(draft.path)
-            del due[draft.block]
-        else:
-            due[draft.block] = draft.seq, at_s
+            at_s = math.inf  # in this state, do not try again
+        due[draft.block] = draft.seq, at_s
     await notes_reread(heap, ready)
     if len(ready) < len(lacking):
         asyncio.get_running_loop().call_later(new_s - now, heap.wake.publish.set)
@@ -298,7 +294,7 @@ async def _put_back(heap: HeapContext, published: Sequence[Draft]) -> None:
 def _waits(heap: HeapContext, state: BlockState) -> bool:
     """Return whether nothing is left of a note but to put its source back later."""
     seq, due_s = heap.layout.unsourced.get(state.id, (None, 0.0))
-    return seq == state.seq and time.monotonic() < due_s
+    return seq == state.seq and time.monotonic() < due_s < math.inf
 
 
 async def _load(
@@ -363,7 +359,8 @@ def _compose(
         source = source_to_show(note.source, note.agreed, carries=carries)
     try:
         data = shown_file(source, note.view, ours, links)
-        lacks = bool(note.agreed and carries) and lacks_source(
+        was_tried = heap.layout.unsourced.get(state.id) == (state.seq, math.inf)
+        lacks = bool(note.agreed and carries and not was_tried) and lacks_source(
             note.source, data, note.view, ours, links
         )
     except BlockError as error:

@@ -5,18 +5,20 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from heapsyncd.document.edit import Target, edit, express
+from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
+from heapsyncd.markdown.front_lines import OurKeys, Owner
 from heapsyncd.markdown.links import Links
-from heapsyncd.markdown.patch.patch import patch
 from heapsyncd.markdown.read.parse import clear_cache, parse
-from heapsyncd.markdown.write.render import render
 from heapsyncd.sync.heap.gc_control import no_collection
-from heapsyncd.sync.merge.note_text import Note
-from heapsyncd.tree import Block
+from heapsyncd.sync.merge.note_file import shown_file
+from heapsyncd.sync.merge.note_source import read_source, source_update
+from heapsyncd.sync.merge.note_text import Note, joined
 from tests.bench.notes import reworded
 
 EMPTY = b"\0\0"
+_ID = "01J8XYZ0ABCDEFGHJKMNPQRSTV"
+_OWNER = Owner(lambda value: value == _ID)
 
 
 @dataclass(slots=True)
@@ -24,13 +26,13 @@ class Floor:
     """Milliseconds a note."""
 
     upload: float = 0.0
-    """Decode, parse, express on an empty document."""
+    """Decode, parse, express on an empty document, with the source."""
     mirror: float = 0.0
-    """Load, view, render."""
+    """Load, view, make the file."""
     send: float = 0.0
-    """Load, view, decode, parse, express: one word was changed."""
+    """Load, view, decode, parse, express with the source: one word was changed."""
     receive: float = 0.0
-    """Apply, view, patch: the same word, in a replica that is in memory."""
+    """Apply, view, make the file: the same word, in a replica that is in memory."""
 
 
 @dataclass(frozen=True)
@@ -75,31 +77,44 @@ def floor_of(notes: Mapping[str, str], links: Links) -> Floor:
 def _add(floor: Floor, text: str, links: Links) -> None:
     data, changed = text.encode(), reworded(text, 0, "changed").encode()
     made: list[bytes] = []
-    floor.upload += _taken(
-        lambda: made.append(express([], Target(body=_read(data, links))).update or EMPTY)
-    )
+    floor.upload += _taken(lambda: made.append(_created(data, links)))
     update = made[0]
     here = Replica.load([update])
-    shown = render(here.view(), links)
+    ours = OurKeys(_ID, None, Note.of(data).front.tags or ())
+    shown = _shown(here, ours, links)
     here.forget_view()
-    floor.mirror += _taken(lambda: render(Replica.load([update]).view(), links))
-    floor.send += _taken(lambda: made.append(_changed(update, changed, links)))
-    floor.receive += _taken(lambda: _received(here, made[1], shown, links))
+    floor.mirror += _taken(lambda: _shown(Replica.load([update]), ours, links))
+    floor.send += _taken(lambda: made.append(_changed(update, shown, changed, ours, links)))
+    floor.receive += _taken(lambda: _received(here, made[1], ours, links))
 
 
-def _read(data: bytes, links: Links) -> Block:
-    return parse(Note.of(data).body, links)
+def _created(data: bytes, links: Links) -> bytes:
+    note, live = Note.of(data), Replica(1)
+    body = parse(note.body, links)
+    ours, source = OurKeys(_ID, None, note.front.tags or ()), note.file(_OWNER).source
+    tree = edit(live, Target(body=body)).update
+    more = source_update((), None, source, ours, links, body, live=live, client_id=1)
+    return joined([tree, more]) or EMPTY
 
 
-def _changed(update: bytes, data: bytes, links: Links) -> bytes:
-    replica = Replica.load([update])
-    replica.view()
-    return edit(replica, Target(body=_read(data, links))).update or EMPTY
+def _changed(update: bytes, seen: bytes, data: bytes, ours: OurKeys, links: Links) -> bytes:
+    live, note, base = Replica.load([update], 3), Note.of(data), Note.of(seen)
+    live.view()
+    body = parse(note.body, links)
+    tree = edit(live, Target(body=body)).update
+    before, source = base.file(_OWNER).source, note.file(_OWNER).source
+    more = source_update([update], before, source, ours, links, body, live=live, client_id=3)
+    return joined([tree, more]) or EMPTY
 
 
-def _received(replica: Replica, update: bytes, shown: str, links: Links) -> str:
+def _received(replica: Replica, update: bytes, ours: OurKeys, links: Links) -> bytes:
     replica.apply(update)
-    return patch(shown, replica.view(), links)
+    return _shown(replica, ours, links)
+
+
+def _shown(replica: Replica, ours: OurKeys, links: Links) -> bytes:
+    source = read_source(replica, replica.view, links).source
+    return shown_file(source, replica.view(), ours, links)
 
 
 def _taken(work: Callable[[], object]) -> float:

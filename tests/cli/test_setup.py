@@ -35,6 +35,20 @@ async def test_setup_writes_a_configuration_that_works(
     assert (folder / "Home" / "Groceries.md").exists()
 
 
+async def test_setup_for_an_obsidian_vault(device: Device, server: Server) -> None:
+    """Its line ends are breaks, as Obsidian shows them; elsewhere they are spaces."""
+    for name, made in (("vault", "Heaps/Home/.obsidian"), ("plain", "Other/Home")):
+        (device.base / made).mkdir(parents=True)
+        folder = device.base / made.partition("/")[0]
+        await device(
+            *("setup", "--account", name, "--server", server.url, "--folder", str(folder)),
+            *("--key-file", str(device.base / f"{name}.key")),
+        )
+    accounts = tomllib.loads(device.config.read_text())["accounts"]
+    assert accounts["vault"]["line_breaks"] == "break"
+    assert accounts["plain"]["line_breaks"] == "space"
+
+
 async def test_setup_makes_a_key_and_says_who_has_to_accept_it(
     device: Device, server: Server, heap_id: HeapId
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_place_says_where_an_item_is(item: Item, box: str | None, archived: bo
         (Item("", "file", "A photo", filename="photo.jpg"), "photo.jpg"),
         (Item("", "file", "notes.md"), "notes.md_"),
         (Item("", "box", "archive"), "archive_"),
+        (Item("", "file", "Archive"), "Archive_"),
         (Item("", "box", "x.comments"), "x.comments_"),
     ],
 )
@@ -134,6 +135,9 @@ def test_first_words_are_few_and_plain() -> None:
         ("Projects/sub/x.md", Spot("item", "Projects", False, "", True)),
         ("Projects.comments/c.md", Spot("comment", "", False, "Projects")),
         ("Archive/Projects/Old.md", Spot("item", "Projects", True)),
+        ("P/Boat.comments/x.pdf", Spot("comment", "P", False, "P/Boat", True)),
+        ("Archive/P/Boat.assets/sub/x", Spot("item", "P", True, "", True)),
+        ("P/Boat.assets/plan.pdf.md", Spot("sidecar", "P", False, "P/Boat.assets/plan.pdf")),
         (
             "P/Boat.comments/c.assets/p.pdf",
             Spot("attachment", "P", False, "P/Boat.comments/c"),
@@ -143,7 +147,7 @@ def test_first_words_are_few_and_plain() -> None:
 )
 def test_what_a_path_says(path: str, spot: Spot) -> None:
     """Attachments, comments and sidecars of anything; deeper directories are not synced."""
-    assert spot_of(path, ["Projects/photo.jpg"]) == spot
+    assert spot_of(path, {"Projects/photo.jpg", "P/Boat.assets/plan.pdf"}) == spot
 
 
 def test_a_title_could_have_made_a_name() -> None:

@@ -123,6 +123,10 @@ def test_a_merge_takes_both_sides() -> None:
     both = merge_items(base, replace(base, body="1\ntwo\n"), replace(base, body="I\ntwo\n"))
     assert both.item.body == "I\n1\ntwo\n"
     assert both.contested == (Contested(1, "I\n", "1\n"),)
+    texts = [replace(TASK, description=text) for text in ("a", "b", "c")]
+    described = merge_items(*texts)
+    assert described.item.description == "c\nb"
+    assert described.overruled == (Overruled("description", "b", "c"),)
 
 
 LISTS = st.lists(st.sampled_from("abcdef"), max_size=6, unique=True)

@@ -1,8 +1,11 @@
 """A note's file is the same file on every device: the bytes that its author wrote."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from heapsyncd.ids import BlockId
+from heapsyncd.tree import Atom
 from tests.promises.exact import (
     differing,
     exact,
@@ -16,6 +19,14 @@ from tests.promises.exact import (
 )
 from tests.promises.samples import BODIES, FRONTS, example_files
 from tests.sync.rig import Device, World, until
+from tests.world.fast import fast
+
+
+@pytest.fixture(autouse=True)
+def _fast() -> Iterator[None]:
+    with fast():
+        yield
+
 
 SAMPLES = {f"{name}.md": data for name, data in {**BODIES, **FRONTS}.items()}
 
@@ -169,3 +180,51 @@ async def test_every_example_of_the_specifications(world: World) -> None:
     await round_trip(a, b, c)
     assert differing(exact(a), exact(b)) == {}
     assert differing(exact(a), exact(c)) == {}
+
+
+async def test_links_to_a_note_named_like_a_folder(world: World) -> None:
+    """They are links to the note, and keep their spelling."""
+    files = {
+        "Home.md": b"* [[Images]], [[images]] and [[Images|pictures]]\n",
+        "Notes/Images.md": b"* a note\n",
+        "Images/Boat.md": b"* [[Home]]\n",
+    }
+    a, b = await mirrored(world, files)
+    assert [k for k, v in exact(a).items() if not is_only_signed(v, files[k])] == []
+    assert differing(exact(a), exact(b)) == {}
+    shown = (await world.server.document(a.id_of("Home.md"))).view()
+    assert [i.get("id") for leaf in shown.walk() for i in leaf.inline if isinstance(i, Atom)] == [
+        a.id_of("Notes/Images.md")
+    ] * 3
+
+
+STYLES = {
+    "bullets": lambda data: data.replace(b"- one", b"* one").replace(b"- two", b"* two"),
+    "a key": lambda data: data.replace(b"\n---\n", b"\nstatus: open\n---\n", 1),
+    "blank lines at the end": lambda data: data + b"\n\n",
+    "Windows": lambda data: data.replace(b"\n", b"\r\n"),
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_a_note_of_the_app_written_in_another_style(world: World, style: str) -> None:
+    """Its document has no source until then; others show the style as well."""
+    await world.add("Note", "# Title\n\n- one\n- two\n")
+    a, b = world.device("a"), world.device("b")
+    await round_trip(a, b)
+    restyled = STYLES[style](exact(a)["Note.md"])
+    put(a, {"Note.md": restyled})
+    await round_trip(a, b)
+    assert exact(a)["Note.md"] == restyled
+    assert differing(exact(a), exact(b)) == {}
+
+
+async def test_styles_changed_on_both_sides_at_once(world: World) -> None:
+    """Both changes stay, as those of words do."""
+    a, b = await mirrored(world, {"Bullets.md": BODIES["Bullets"]})
+    data = exact(a)["Bullets.md"]
+    put(a, {"Bullets.md": data.replace(b"* star", b"- star")})
+    put(b, {"Bullets.md": data + b"\n\n"})
+    await round_trip(a, b, a)
+    assert exact(a)["Bullets.md"] == data.replace(b"* star", b"- star") + b"\n\n"
+    assert differing(exact(a), exact(b)) == {}

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -24,11 +24,25 @@ from tests.promises.exact import (
 )
 from tests.promises.samples import FRONTS
 from tests.sync.rig import Device, World
+from tests.world.fast import fast
+
+
+@pytest.fixture(autouse=True)
+def _fast() -> Iterator[None]:
+    with fast():
+        yield
+
 
 NAME = "journals.2021_04_19.md"
 _VALUE = re.compile(rb"^(?!id|heaper_id|tags)([a-z_-]+:)[ \t]+[^\r\n]+$", re.MULTILINE)
 
 WITH_VALUES = [name for name, data in FRONTS.items() if _VALUE.search(data.rpartition(b"---")[0])]
+
+FEW = [
+    name if name in {"dendron", "obsidian"} else pytest.param(name, marks=pytest.mark.slow)
+    for name in FRONTS
+]
+"""The quick tests take two of them."""
 
 each = pytest.mark.parametrize("program", FRONTS)
 
@@ -75,7 +89,7 @@ async def test_our_id_stands_beside_the_users(world: World, program: str) -> Non
     assert exact(a) == exact(b)
 
 
-@each
+@pytest.mark.parametrize("program", FEW)
 @pytest.mark.parametrize("keeps_id", [True, False], ids=["with our id", "without our id"])
 async def test_saves_of_an_open_editor_are_edits_of_one_note(
     world: World, program: str, *, keeps_id: bool
@@ -205,6 +219,27 @@ async def test_one_key_edited_on_both_sides_at_once(world: World) -> None:
     (block,) = await notes_of(world)
     for device, value in ((a, b"mine"), (b, b"theirs")):
         assert any(value in text for text in await versions_of(device, block))
+
+
+@pytest.mark.parametrize("keeps_roots", [True, False])
+async def test_keys_edited_on_both_sides_of_a_compaction(
+    world: World, *, keeps_roots: bool
+) -> None:
+    """The state that the author saw is gone; both edits stay all the same."""
+    a, b = await mirrored(world, BOTH)
+    (block,) = await notes_of(world)
+    put(a, {NAME: exact(a)[NAME].replace(b"draft", b"done")})
+    put(b, {NAME: exact(b)[NAME].replace(b"publish: true", b"publish: false")})
+    await round_trip(b)
+    if keeps_roots:
+        await world.server.compact(block)
+    else:
+        await world.compact_to_known_roots(block)
+        await round_trip(b)
+    await round_trip(a, b, a)
+    expected = BOTH.replace(b"draft", b"done").replace(b"publish: true", b"publish: false")
+    assert is_only_signed(exact(a)[NAME], expected), diff(expected, exact(a)[NAME])
+    assert differing(exact(a), exact(b)) == {}
 
 
 async def versions_of(device: Device, block: BlockId) -> list[bytes]:

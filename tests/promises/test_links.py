@@ -14,7 +14,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.sync.heap.timing import Timing
-from heapsyncd.sync.merge.note_text import mentions
+from heapsyncd.sync.merge.link_meanings import mentions
 from tests.sync.rig import Device, World, until
 
 LINKED = {
@@ -409,6 +409,78 @@ async def test_an_older_cache_of_a_note_that_went_on(
     assert one.notes() == {"Note.md": wanted.replace("\n", "\n\n") + "\n"}
 
 
+@pytest.mark.slow
+async def test_an_older_cache_of_a_word_made_longer(world: World) -> None:
+    """A cache put back from a backup does not know a word of the file that an unread edit extends:
+    the word stands once.
+    """
+    one = world.device()
+    block = await world.add("Note", "one line\n")
+    await one.synced()
+    state, backup = one.base / "state", one.base / "backup"
+    shutil.copytree(state, backup)
+    path = one.root / "Note.md"
+    path.write_text(path.read_text().replace("line", "line harbour"))
+    await one.synced()
+    path.write_text(path.read_text().replace("harbour", "harbourmaster"))
+    lose(one)
+    backup.rename(state)
+    await one.synced()
+    assert await world.text(block) == "one line harbourmaster"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("label", ["", "|the ship"])
+async def test_an_older_cache_that_knows_no_name(world: World, label: str) -> None:
+    """A cache put back from a backup does not know a name that the file shows: the link is the one
+    that the document has, and stands once.
+    """
+    one = world.device()
+    boat, note = await world.add("Boat", "afloat\n"), await world.add("Note", "")
+    await one.synced()
+    state, backup = one.base / "state", one.base / "backup"
+    shutil.copytree(state, backup)
+    (one.root / "Boat.md").rename(one.root / "Ship.md")
+    await world.change(note, body=f"see harbour [[{boat}{label}]]\n")
+    await one.synced()
+    assert one.notes()["Note.md"] == f"see harbour [[Ship{label}]]\n"
+    (one.root / "Ship.md").rename(one.root / "Ark.md")
+    await world.change(note, body=f"see harbour [[{boat}{label}]] cranes\n")
+    lose(one)
+    backup.rename(state)
+    path = one.root / "Note.md"
+    path.write_text(path.read_text() + "\nunread\n")
+    await one.synced()
+    assert one.notes()["Note.md"] == f"see harbour [[Ark{label}]] cranes\n\nunread\n"
+    assert await links_of(world, note) == {boat}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("label", ["", "|the ship"])
+async def test_an_older_cache_that_knows_a_name(world: World, label: str) -> None:
+    """A cache put back from a backup knows a name that no note had when the link was read: what is
+    plain text in the document becomes a link, and stands once.
+    """
+    one = world.device()
+    boat, note = await world.add("Boat", "afloat\n"), await world.add("Note", "one line\n")
+    await one.synced()
+    state, backup = one.base / "state", one.base / "backup"
+    shutil.copytree(state, backup)
+    await world.change(boat, title="Ship")
+    lose(one)
+    (one.root / "Boat.md").unlink()
+    path = one.root / "Note.md"
+    path.write_text(path.read_text().replace("line", f"line harbour[[Boat{label}]]"))
+    await one.synced()
+    assert await links_of(world, note) == frozenset()
+    lose(one)
+    backup.rename(state)
+    path.write_text(path.read_text() + "\nunread\n")
+    await one.synced()
+    assert one.notes()["Note.md"] == f"one line harbour[[Ship{label}]]\n\nunread\n"
+    assert await links_of(world, note) == {boat}
+
+
 def _typed(path: Path, text: str) -> None:
     path.write_text(path.read_text() + text)
 
@@ -486,6 +558,55 @@ async def test_an_edit_beside_a_link_to_a_deleted_note(world: World) -> None:
     for device in (one, two, one):
         await device.synced()
     assert await links_of(world, plan) == meant
+
+
+@pytest.mark.slow
+async def test_a_deleted_note_keeps_its_name_in_a_text(world: World) -> None:
+    """A text that links to a note which is deleted stays as it was written, on every device and
+    through edits from elsewhere. A new note of that name is what the next save links to.
+    """
+    one, two = await linked(world)
+    (one.root / "Note.md").write_text("* see [[Car|her]]\n")
+    await one.synced()
+    car, note = one.id_of("Car.md"), one.id_of("Note.md")
+    (one.root / "Car.md").unlink()
+    for device in (one, two, one):
+        await device.synced()
+    await world.change(note, body=f"- see [[{car}|her]] more\n")
+    three = world.device("c")
+    for device in (one, two, three):
+        await device.synced()
+        assert device.notes()["Note.md"] == "* see [[Car|her]] more\n"
+    assert await links_of(world, note) == {car}
+    (one.root / "Car.md").write_text("another\n")
+    for device in (one, two):
+        await device.synced()
+        assert device.notes()["Note.md"] == "* see [[Car|her]] more\n"
+    _typed(one.root / "Note.md", "* unread\n")
+    for device in (one, two):
+        await device.synced()
+        assert device.notes()["Note.md"] == "* see [[Car|her]] more\n* unread\n"
+    assert await links_of(world, note) == {one.id_of("Car.md")}
+
+
+async def test_a_note_that_comes_back_under_another_name(world: World) -> None:
+    """Links to a note that was restored from the trash show the name it has now, also where they
+    were made meanwhile and had no name to show.
+    """
+    one, two = world.device("a"), world.device("b")
+    boat = await world.add("Boat", "afloat\n")
+    note = await world.add("Note", f"see [[{boat}]]\n")
+    await one.synced()
+    await world.change(boat, deleted_at_ms=1_760_000_000_000)
+    await one.synced()
+    await world.add("Log", f"see [[{boat}]]\n")
+    await one.synced()
+    assert one.notes() == {"Log.md": f"see [[{boat}]]\n", "Note.md": "see [[Boat]]\n"}
+    await world.change(boat, title="Ship", deleted_at_ms=None)
+    for device in (one, two):
+        await device.synced()
+        assert device.notes()["Note.md"] == device.notes()["Log.md"] == "see [[Ship]]\n"
+    assert await links_of(world, note) == {boat}
 
 
 async def test_a_link_by_a_former_name(world: World) -> None:

@@ -1,6 +1,7 @@
 """A device without its cache has its files: what they say is no edit, and none of it is sent."""
 
 import shutil
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.promises.exact import (
 )
 from tests.promises.samples import BODIES, FRONTS
 from tests.sync.rig import Device, World
+from tests.world.fast import fast
 
 PARAGRAPHS = b"""---
 status: draft
@@ -31,6 +33,14 @@ with its two lines.
 
 Fourth &amp; last.
 """
+
+
+@pytest.fixture(autouse=True)
+def _fast() -> Iterator[None]:
+    with fast():
+        yield
+
+
 FILES = {
     "Paragraphs.md": PARAGRAPHS,
     "Bullets.md": BODIES["Bullets"],

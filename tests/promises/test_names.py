@@ -26,7 +26,7 @@ from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
-from heapsyncd.sync.merge.note_source import shown_file
+from heapsyncd.sync.merge.note_file import shown_file
 from heapsyncd.sync.merge.note_text import Note
 from tests.sync.rig import World, ids, until
 

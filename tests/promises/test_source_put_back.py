@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,6 +18,14 @@ from tests.promises.exact import (
 )
 from tests.promises.samples import BODIES, FRONTS
 from tests.sync.rig import Device, World, until
+from tests.world.fast import fast
+
+
+@pytest.fixture(autouse=True)
+def _fast() -> Iterator[None]:
+    with fast():
+        yield
+
 
 FILES = {
     "Bullets.md": BODIES["Bullets"],

@@ -1,5 +1,9 @@
 """``source = "local"``: a file's exact text stays on its device."""
 
+from collections.abc import Iterator
+
+import pytest
+
 from tests.promises.exact import (
     differing,
     exact,
@@ -11,6 +15,14 @@ from tests.promises.exact import (
 )
 from tests.promises.samples import BODIES, FRONTS
 from tests.sync.rig import Device, World
+from tests.world.fast import fast
+
+
+@pytest.fixture(autouse=True)
+def _fast() -> Iterator[None]:
+    with fast():
+        yield
+
 
 FILES = {
     "Bullets.md": BODIES["Bullets"],

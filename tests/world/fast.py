@@ -17,6 +17,7 @@ FAST: Final = Timing(
     once_poll_s=0.05,
     trouble_again_s=0.3,
     moving_s=0.1,
+    put_back_s=0.5,
     large_edits=Backoff(0.1, 1.0),
 )
 

@@ -544,7 +544,13 @@ class Game:
         for to in [t for t in self.links.values() if t.who == player.name]:
             if not (player.root / to.path).exists():
                 await self._let_go(to.path, player)
-        on_disks = {w for p in self.players for n in p.notes() for w in tokens(p.read(n))}
+        on_disks: set[str] = set()
+
+        def read() -> bool:
+            on_disks.update(w for p in self.players for n in p.notes() for w in tokens(p.read(n)))
+            return True
+
+        await until(read, "every file is read, none of which a mirror moves meanwhile")
         if self._server is not None:
             self.excused |= self.spoken - on_disks - await self._in_documents()
         else:

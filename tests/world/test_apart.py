@@ -80,12 +80,15 @@ async def test_both_know_nothing_of_each_other(game: Game) -> None:
     assert (await game.world.text(block)).count(word) == 1
 
 
-async def test_a_number_used_again(game: Game) -> None:
-    """A new file that got the inode of a deleted one is a new note."""
+@pytest.mark.parametrize("text", ["quite another text, {}\n", f"{START}\n{{}}\n"])
+async def test_a_number_used_again(game: Game, text: str) -> None:
+    """A new file that got the inode of a deleted one is a new note, also if both began as the same
+    template.
+    """
     a, _ = game.players
     (block,) = await game.world.blocks()
     word = game.word(a.name)
-    (a.root / "Boat.md").write_text(f"quite another text, {word}\n")
+    (a.root / "Boat.md").write_text(text.format(word))
     (a.root / "Boat.md").rename(a.root / "New.md")
     await quiet(game)
     assert (await game.server.document(block)).fields().deleted_at_ms is not None

@@ -4,7 +4,7 @@ yrs writes clients in the order of a hash table, so that equal vectors differ in
 functions here sort them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from heapsyncd.document.encoding.examine import examine_vector
@@ -126,7 +126,12 @@ def _subtract(
 
 def sorted_vector(state_vector: bytes) -> bytes:
     """Return an equal state vector with its clients in ascending order."""
-    pairs = sorted(clocks(state_vector).items())
+    return encode_vector(clocks(state_vector))
+
+
+def encode_vector(known: Mapping[int, int]) -> bytes:
+    """Encode clocks by client id as a state vector, the clients in ascending order."""
+    pairs = sorted(known.items())
     out = bytearray(encode_varint(len(pairs)))
     for client, clock in pairs:
         out += encode_varint(client) + encode_varint(clock)

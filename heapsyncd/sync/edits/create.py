@@ -25,7 +25,8 @@ from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
 from heapsyncd.sync.layout.placement import remember_name
-from heapsyncd.sync.merge.note_source import searched, shown_file, source_update
+from heapsyncd.sync.merge.note_file import searched, shown_file
+from heapsyncd.sync.merge.note_source import source_update
 from heapsyncd.sync.merge.note_text import (
     Base,
     Note,

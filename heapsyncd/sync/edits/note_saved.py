@@ -76,19 +76,23 @@ async def notes_reread(heap: HeapContext, paths: Iterable[str]) -> None:
 
 
 async def reread_once(heap: HeapContext) -> None:
-    """Read all notes again if the cache is from a version that sent less of their files.
+    """Read all notes again if less of their files was sent until now.
 
-    Takes the heap's lock for each batch. After a kill, it is done again.
+    By an older version, or with another setting. Takes the heap's lock for each batch. After a
+    kill, it is done again.
     """
-    if not await heap.db.read(lambda tx: heaps.must_reread(tx, heap.id)):
+    source = "document" if heap.carries_source else "local"
+    rows = await heap.db.read(heaps.load_all)
+    if any(row.id == heap.id and row.source == source for row in rows):
         return
     stats = heap.index.stats
     paths = [p for p, e in heap.index.entries.items() if e.role == "note"]
-    for some in batches(paths, lambda path: stats[path].size if path in stats else 0):
-        async with heap.lock:
-            await notes_reread(heap, some)
-    await heap.db.write(lambda tx: heaps.set_reread(tx, heap.id))
-    log.info("read the notes again for a new version", heap=heap.report.title, notes=len(paths))
+    if heap.carries_source:
+        for some in batches(paths, lambda path: stats[path].size if path in stats else 0):
+            async with heap.lock:
+                await notes_reread(heap, some)
+        log.info("notes read again", heap=heap.report.title, notes=len(paths))
+    await heap.db.write(lambda tx: heaps.set_source(tx, heap.id, source))
 
 
 async def _take_in(

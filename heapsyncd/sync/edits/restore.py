@@ -27,7 +27,7 @@ from heapsyncd.sync.heap.limits import NOTE_BYTES
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.heap.state import HeapContext
-from heapsyncd.sync.merge.note_source import file_of, owner_of_title
+from heapsyncd.sync.merge.note_file import file_of, owner_of_title
 from heapsyncd.sync.merge.note_text import Note, owner
 from heapsyncd.sync.report import RestoreRequest
 

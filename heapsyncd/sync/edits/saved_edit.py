@@ -27,26 +27,20 @@ from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.layout.attachments import AttachmentOwner, attachment_paths
 from heapsyncd.sync.merge import review_notices
 from heapsyncd.sync.merge.base_selection import Choice, choose, was_written
-from heapsyncd.sync.merge.note_source import (
-    NoteFile,
-    read_source,
-    searched,
-    shown_file,
-    source_to_show,
-    source_update,
-)
+from heapsyncd.sync.merge.link_meanings import mentions
+from heapsyncd.sync.merge.note_file import NoteFile, searched, shown_file, source_to_show
+from heapsyncd.sync.merge.note_source import read_source, source_update
 from heapsyncd.sync.merge.note_text import (
     Base,
     Note,
     front_change,
     joined,
-    mentions,
     our_keys,
     read_body,
+    recall,
     shown_files,
     shows,
 )
-from heapsyncd.sync.merge.renamed_links import recall
 from heapsyncd.tree import Block
 
 
@@ -167,11 +161,23 @@ class Reader:
                 target = replace(target, deleted_at_ms=None)  # an edit wins over a deletion
             return self._body_edit(save, target, new_tags)
         known = replace(known, seq=state.seq, mentions=mentions(live.view()))
-        if self._shown(save, save.before) != saved.data:  # an edit of the source alone
-            update = self._source_update(replace(save, base=None), live.view(), new_tags)
+        if self._is_restyled(save):
+            if base is not None and base.updates is not None:
+                return self._body_edit(save, target, new_tags)
+            update = self._source_update(save, live.view(), new_tags)
             known = replace(known, update=update, seq=state.seq + (update is not None))
         # Otherwise we wrote the file before a kill, or both sides made the same edit.
         return self._done(known, save, is_whole=True)
+
+    def _is_restyled(self, save: "_Save") -> bool:
+        """Return whether a file that shows the document is another one than the document's."""
+        live, view = save.live, save.live.view()
+        links = save.links.restricted(mentions(view), shown_files(view))
+        stored = read_source(live, live.view, links)
+        if not self._heap.carries_source or stored.problem is not None:
+            return False
+        ours = our_keys(self._heap.index, self._known.state, self._entry.path, save.before)
+        return shown_file(stored.source, view, ours, links) != self._saved.data
 
     def _compared(self, live: Replica, ring: Sequence[Rendition]) -> "_Save":
         heap, state, before = self._heap, self._known.state, live.fields()
@@ -232,20 +238,20 @@ class Reader:
         """Return the update of the source, after applying it.
 
         Args:
-            save: the save; the edit is measured from its base's state, without one from now.
+            save: the save; the edit is measured from the state of its base, if that is known.
             body: what the saved file reads as.
             new_tags: tags that are not in the index yet.
         """
         heap, state, live, base = self._heap, self._known.state, save.live, save.base
         if not heap.carries_source:
             return None
-        origin = [r.data for r in self._known.rows]
-        if base is not None and base.updates is not None:
-            origin = list(base.updates)
+        if base is None and not live.source_size():
+            return None  # publishing finds out what a document lacks, when all names are known
+        origin = None if base is None else base.updates
         ours = our_keys(heap.index, state, self._entry.path, live.fields(), new_tags)
         seen = None if save.seen is None else save.seen.source
         update = source_update(
-            origin,
+            [r.data for r in self._known.rows] if origin is None else origin,
             seen,
             save.file.source,
             ours,
@@ -254,6 +260,7 @@ class Reader:
             live=live,
             client_id=heap.client_id,
             after=live.view() if seen is None else None,
+            is_now=origin is None,
         )
         if update is not None:
             live.apply(update)

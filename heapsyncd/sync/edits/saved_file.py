@@ -16,10 +16,7 @@ from heapsyncd.model import Fields, Source, Stat
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.state import HeapContext
-from heapsyncd.sync.merge.note_source import (
-    NoteFile,
-    owner_of_title,
-)
+from heapsyncd.sync.merge.note_file import NoteFile, owner_of_title
 from heapsyncd.sync.merge.note_text import (
     Base,
     FrontChange,

@@ -20,7 +20,7 @@ from heapsyncd.model import BlockKind, Stat
 from heapsyncd.sync.heap.path_tree import PathTree
 from heapsyncd.sync.heap.paths import PARKING_PREFIX
 
-_PLACED_ROLES = ("note", "folder", "file")
+PLACED_ROLES = ("note", "folder", "file")
 _UNLINKABLE = frozenset("[]|\n")
 
 
@@ -164,7 +164,7 @@ class Index:
             self.parked.add(entry.path)
         if entry.role == "folder":
             self.folders.add(entry.path)
-        if entry.role in _PLACED_ROLES:
+        if entry.role in PLACED_ROLES:
             self._unplan(entry.block_id)
             self.path_of[entry.block_id] = entry.path
             self._name(entry.block_id, entry.path)
@@ -181,7 +181,7 @@ class Index:
         self.stats.pop(path, None)
         for paths in (self.remote, self.moving, self.parked, self.folders):
             paths.discard(path)
-        if entry.role in _PLACED_ROLES:
+        if entry.role in PLACED_ROLES:
             if self.path_of.get(entry.block_id) == path:
                 del self.path_of[entry.block_id]
             self._unname(entry.block_id, path)
@@ -190,14 +190,19 @@ class Index:
             del self.attachments[entry.block_id][entry.key]
         return entry
 
-    def plan(self, places: Mapping[BlockId, str]) -> None:
-        """Take over the future paths of blocks: links to notes without a file use them already."""
+    def plan(self, places: Mapping[BlockId, str]) -> list[BlockId]:
+        """Take over the future paths of blocks: links to notes without a file use them already.
+
+        Returns:
+            The blocks that have another future path now.
+        """
         for block in [b for b in self._planned if self._planned[b] != places.get(b)]:
             self._unplan(block)
-        for block, path in places.items():
-            if block not in self.path_of and block not in self._planned:
-                self._planned[block] = path
-                self._name(block, path)
+        new = [b for b in places if b not in self.path_of and b not in self._planned]
+        for block in new:
+            self._planned[block] = places[block]
+            self._name(block, places[block])
+        return new
 
     @contextlib.contextmanager
     def expecting(self, places: Mapping[BlockId, str]) -> Iterator[None]:
@@ -292,12 +297,16 @@ class Index:
         found = (self.blocks.get(t) for t in tags)
         return [k.title for k in found if k is not None and k.kind == "tag" and k.live and k.title]
 
+    def path_for_links(self, block: BlockId) -> str | None:
+        """Return the path that links to a block are named after: its present or its future one."""
+        return self.path_of.get(block) or self._planned.get(block)
+
     def name_of(self, block: str) -> str | None:
         """Return the name for a link to a block: its file's name, or its path if ambiguous.
 
         None if the block has no path, or none that works as a link.
         """
-        path = self.path_of.get(BlockId(block)) or self._planned.get(BlockId(block))
+        path = self.path_for_links(BlockId(block))
         if path is None:
             return None
         full = _link_path(path)
@@ -314,15 +323,17 @@ class Index:
 
         Args:
             name: the name, or a path.
-            folders: a folder may be meant.
+            folders: a folder may be meant, where no note has this name.
         """
         key = link_key(name)
         exact = self._by_path.get(key)
-        if exact is not None and (folders or self.kind(exact) != "folder"):
+        if exact is not None and self.kind(exact) != "folder":
             return exact
         candidates = self._by_stem.get(key, ())
         # A block without a kind is a note that is about to be stored.
         notes = [c for c in candidates if self.kind(c) in {"document", None}]
+        if exact is not None and folders and not notes:
+            return exact
         others = [c for c in candidates if folders or self.kind(c) != "folder"]
         choice = notes or others
         return choice[0] if len(choice) == 1 else None

@@ -22,7 +22,7 @@ class NoteLinks:
       link stays text, as in the document.
     * ``aliases``: former names count too, for reading what a user typed.
     * ``meant``: meanings in this note of names that no block has, by ``link_key``
-      (``renamed_links.recall``).
+      (``note_text.recall``).
     * ``new_files``: attachments that are not here yet, as in ``Index.attachments``.
     """
 

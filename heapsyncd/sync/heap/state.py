@@ -120,7 +120,8 @@ class Layout:
     """The last note that an audit compared with its file; None: it begins with the first."""
     unsourced: dict[BlockId, tuple[int, float]] = field(default_factory=dict)
     """Notes whose documents have lost their source: the state where that was seen (the number of
-    its last log row), and when to put the source of the file back (monotonic seconds)."""
+    its last log row), and when to put the source of the file back (monotonic seconds; infinite:
+    that was tried)."""
 
 
 @dataclass
@@ -231,7 +232,7 @@ class HeapContext:
         """
 
         def run(tx: Tx) -> tuple[T, Stored]:
-            change = Change(tx, self.id)
+            change = Change(tx, self.id, self.index)
             return work(change), change.stored()
 
         result, _ = await self.db.write(run, lambda stored: self._follow(stored[1]))

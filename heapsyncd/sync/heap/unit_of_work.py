@@ -16,7 +16,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields
-from heapsyncd.sync.heap.index import Index
+from heapsyncd.sync.heap.index import PLACED_ROLES, Index
 
 log = structlog.get_logger()
 
@@ -33,11 +33,13 @@ class Change:
     Args:
         tx: the transaction; use it and the change in its thread only.
         heap_id: the heap of the blocks and entries.
+        index: as it was before.
     """
 
-    def __init__(self, tx: Tx, heap_id: HeapId) -> None:
+    def __init__(self, tx: Tx, heap_id: HeapId, index: Index) -> None:
         self.tx = tx
         self._heap = heap_id
+        self._index = index
         self._blocks: dict[BlockId, None] = {}
         self._standing: dict[BlockId, None] = {}
         self._entries: dict[str, EntryRow | None] = {}
@@ -155,6 +157,20 @@ class Change:
             self._entries.pop(path, None)
             self._entries[path] = None
 
+    def republish_links_to(self, targets: Iterable[BlockId]) -> None:
+        """Have the notes published again that link to blocks whose names change."""
+        for note in entries.mentioning(self.tx, targets):
+            self.update(note, stale=1)
+
+    def _renamed(self) -> set[BlockId]:
+        """Return the blocks that links have another name for now, or none any more."""
+        index = self._index
+        before = {p: index.entries.get(p) for p in self._entries}
+        found = {e.block_id for e in before.values() if e is not None and e.role in PLACED_ROLES}
+        saved = (e for e in self._entries.values() if e is not None and e.role in PLACED_ROLES)
+        now = {e.block_id: e.path for e in saved}
+        return {b for b in found | now.keys() if now.get(b) != index.path_for_links(b)}
+
     def add_alias(self, name: str, block: BlockId) -> None:
         """Store a former name (a collision key) of a note."""
         entries.add_alias(self.tx, self._heap, name, block)
@@ -164,6 +180,7 @@ class Change:
 
     def stored(self) -> "Stored":
         """Return what the index has to learn after the commit."""
+        self.republish_links_to(self._renamed())
         rows = ((blocks.get(self.tx, b), b in self._blocks) for b in self._standing)
         found = [(r, blocks.has_unsent(self.tx, r.id), new) for r, new in rows if r is not None]
         return Stored(found, self._entries, self._aliases, self._forgotten)

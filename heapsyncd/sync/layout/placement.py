@@ -31,7 +31,11 @@ async def plan_places(heap: HeapContext) -> dict[BlockId, str]:
     """
     # In a thread: it goes through the whole heap.
     heap.layout.places = await offload(lambda: place(heap.index.placed(), heap.index.path_of))
-    heap.index.plan(heap.layout.places)
+    new = heap.index.plan(heap.layout.places)
+    linking = await heap.db.read(lambda tx: entries.mentioning(tx, new)) if new else set()
+    if linking:
+        # A text may have come before the note it links to, or that note came back.
+        await heap.store(lambda change: change.republish_links_to(new))
     return heap.layout.places
 
 
@@ -139,8 +143,7 @@ def remember_name(change: Change, aliases: Container[str], old_path: str, block:
     name = PurePosixPath(old_path).name.removesuffix(".md")
     if collision_key(name) not in aliases and not name.startswith(PARKING_PREFIX):
         change.add_alias(collision_key(name), block)
-    for note in entries.mentioning(change.tx, block):
-        change.update(note, stale=1)
+    change.republish_links_to([block])
 
 
 # ---- deletions, folders, files --------------------------------------------------------------

@@ -97,9 +97,14 @@ def was_written(planned: Rendition, before: Rendition | None, data: bytes) -> bo
         here = _counts(tokens)
         return all(here.get(t, 0) >= n for t, n in _counts(new).items() if not t.isspace())
     old = _tokens(before.data)
-    # A text with all arrived words, some extended, can be far by tokens and still derive from it.
-    is_nearer = _cost(planned.data, data) < _cost(before.data, data)
-    return is_nearer or _contains_arrived(old, new, tokens)
+    unseen = list(_unseen(_words(_difference(old, new)[0]), old, tokens))
+    if unseen and not any(unseen):
+        return True  # it may be far by tokens, but has all arrived words, some extended
+    # A few words of an arrived text may be in the file by chance. If most are missing, the author
+    # has not seen it: an edit measured from it would delete the rest.
+    if 2 * sum(unseen) > len(unseen):
+        return False
+    return _cost(planned.data, data) < _cost(before.data, data)
 
 
 def is_alike(before: bytes, data: bytes) -> bool:
@@ -175,10 +180,8 @@ def _different_lines(a: str, b: str) -> tuple[str, str]:
     return (a, b) if end < 0 else (a[:end], b[: len(b) - len(a) + end])
 
 
-def _contains_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[str]) -> bool:
-    """Return whether words arrived between two renditions and the saved text has all of them."""
-    words = [t for t in _difference(before, last)[0] if not t.isspace()]
-    return bool(words) and not any(_unseen(words, before, saved))
+def _words(tokens: Iterable[str]) -> list[str]:
+    return [t for t in tokens if not t.isspace()]
 
 
 def _unseen(words: Iterable[str], before: Sequence[str], saved: Sequence[str]) -> Iterator[bool]:
@@ -195,8 +198,7 @@ def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[s
     The words that arrived decide. If none arrived, those that were removed must be there again.
     """
     arrived, lost = _difference(before, last)
-    words = [t for t in arrived if not t.isspace()]
-    gone = [t for t in lost if not t.isspace()]
+    words, gone = _words(arrived), _words(lost)
     if words:
         return _share(_unseen(words, before, saved)) >= MIN_MISSING_SHARE
     here, base = _counts(saved), _counts(before)

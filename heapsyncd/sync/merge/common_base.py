@@ -36,9 +36,10 @@ def common_base(ours: Block, theirs: Block) -> Block:
     A three-way merge against it keeps all text of either side. The base has the block structure of
     ``theirs``: seen from it, they only added, and what is elsewhere in ``ours`` we moved.
     """
-    if ours == theirs or _is_extension(ours, theirs):
+    if ours == theirs or _is_extension(ours.children, theirs.children):
         return ours
-    found = _BaseBuilder(Alphabet(*(content(b) for side in (ours, theirs) for b in side.walk())))
+    letters = Alphabet(*(content(b) for side in (ours, theirs) for b in side.walk()))
+    found = _BaseBuilder(letters, ours)
     top = _Node(ours, theirs)
     found.pair_children(top)
     found.match_unmatched()
@@ -80,13 +81,14 @@ def are_both_newer(before: Block, ours: Block, theirs: Block) -> bool:
     """Return whether two texts share words that their base lacks.
 
     Then the cache is older than the file (it was restored from a backup): the file already shows
-    some of what the document received since.
+    some of what the document received since. Either side may have extended such a word.
     """
     known = word_counts(before)
-    return any(
-        len(w) >= _MIN_WORD_LETTERS
-        for w in (word_counts(ours) - known) & (word_counts(theirs) - known)
-    )
+    new, other = (word_counts(side) - known for side in (ours, theirs))
+    if any(len(word) >= _MIN_WORD_LETTERS for word in new & other):
+        return True
+    long, others = ([w for w in side if len(w) >= MIN_LETTERS] for side in (new, other))
+    return any(is_extended_by(a, b) or is_extended_by(b, a) for a in long for b in others)
 
 
 def word_counts(body: Block) -> Counter[str]:
@@ -115,15 +117,21 @@ class _Node:
     """Whether the base contains the block even without content."""
 
 
+_Pair = tuple[Block | None, Block | None]
+"""Aligned blocks of ours and theirs; None: there is no such block."""
+
+
 class _BaseBuilder:
     """Pairs the blocks of two trees and collects what both contain.
 
     Args:
         letters: maps inline content to characters; knows both trees.
+        ours: our tree.
     """
 
-    def __init__(self, letters: Alphabet) -> None:
+    def __init__(self, letters: Alphabet, ours: Block) -> None:
         self._letters = letters
+        self._words = word_counts(ours)
         self._ours: list[UnmatchedSpan] = []
         self._theirs: list[UnmatchedSpan] = []
         self._nodes: dict[int, _Node] = {}
@@ -132,16 +140,44 @@ class _BaseBuilder:
     def pair_children(self, node: _Node) -> None:
         """Pair the children of two paired blocks."""
         ours, theirs = node.ours.children, node.theirs.children
-        gap: tuple[list[Block], list[Block]] = ([], [])
+        run: list[_Pair] = []
         for i, j in align(ours, theirs):
-            if i is None or j is None:
-                side, block = (0, ours[i]) if i is not None else (1, theirs[j or 0])
-                gap[side].append(block)
-                continue
-            node.children += self._unpaired_run(*gap)
-            gap = ([], [])
-            node.children += self._paired(ours[i], theirs[j])
-        node.children += self._unpaired_run(*gap)
+            a, b = None if i is None else ours[i], None if j is None else theirs[j]
+            if a is not None and a == b:
+                node.children += [*self._run(run), *self._paired(a, b)]
+                run = []
+            else:
+                run.append((a, b))
+        node.children += self._run(run)
+
+    def _run(self, pairs: "Sequence[_Pair]") -> "list[_Node | Block]":
+        """Return the base's blocks for what is between two equal blocks.
+
+        If theirs only grew there, it stands as it is: two devices that know no base must not both
+        make something of it.
+        """
+        if not pairs:
+            return []
+        ours, theirs = ([b for b in side if b is not None] for side in zip(*pairs, strict=True))
+        if _is_extension(ours, theirs) and not self._has_elsewhere(ours, theirs):
+            self._position += 1
+            return list(ours)
+        found: list[_Node | Block] = []
+        gap: tuple[list[Block], list[Block]] = ([], [])
+        for a, b in pairs:
+            if a is not None and b is not None:
+                found += [*self._unpaired_run(*gap), *self._paired(a, b)]
+                gap = ([], [])
+            elif a is not None:
+                gap[0].append(a)
+            elif b is not None:
+                gap[1].append(b)
+        return [*found, *self._unpaired_run(*gap)]
+
+    def _has_elsewhere(self, ours: Sequence[Block], theirs: Sequence[Block]) -> bool:
+        """Return whether words that these blocks of theirs have more are elsewhere in ours."""
+        here, there = (sum((word_counts(b) for b in side), Counter()) for side in (ours, theirs))
+        return bool((there - here) & (self._words - here))
 
     def _paired(self, ours: Block, theirs: Block) -> "list[_Node | Block]":
         """Return what two paired blocks have in common."""
@@ -267,13 +303,13 @@ def _join_parts(parts: Iterable[tuple[int, int, list[Inline]]]) -> Iterator[Inli
         last = end, ends[-1][-1:] if ends else " "
 
 
-def _is_extension(ours: Block, theirs: Block) -> bool:
-    """Return whether theirs was made from ours by additions only.
+def _is_extension(ours: Sequence[Block], theirs: Sequence[Block]) -> bool:
+    """Return whether theirs were made from ours by additions only.
 
     Not used the other way round: what is not a word, such as whether a task is done, they may have
     changed since.
     """
-    a, b = _WordSummary(ours.children), _WordSummary(theirs.children)
+    a, b = _WordSummary(ours), _WordSummary(theirs)
     return a.tokens != b.tokens and a.is_extended_by(b)
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from heapsyncd.document.edit import Target, express
-from heapsyncd.document.encoding.state_vectors import clocks
+from heapsyncd.document.encoding.state_vectors import clocks, encode_vector
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import EMPTY, vector_of, without_deletions
+from heapsyncd.document.updates import EMPTY, missing, vector_of, without_deletions
 from heapsyncd.sync.merge.common_base import merge_unrelated, word_counts
 from heapsyncd.tree import Block
 
@@ -59,9 +59,7 @@ class ConcurrentEdits:
         unseen = self._unseen_rows(update, sorted((self.unsent | self.sent) - arrived))
         for rows in (unseen, self.unsent - arrived):
             shared = [data for seq, data in self.log if seq not in rows]
-            # An answer repeats all deletions, ours included: those are not theirs.
-            sent = rows & self.sent
-            theirs = without_deletions(update, [data for seq, data in self.log if seq in sent])
+            theirs = self._without_ours(update, shared, rows & self.sent)
             there = Replica.load([*shared, theirs])
             if not there.has_pending():
                 is_ours = rows <= self.unsent
@@ -69,6 +67,25 @@ class ConcurrentEdits:
                 if found is not None or is_ours or not self.unsent:
                     return found
         return None
+
+    def _without_ours(self, update: bytes, shared: Sequence[bytes], sent: frozenset[int]) -> bytes:
+        """Return an update without what it repeats of our rows.
+
+        An answer contains all deletions, ours included, and a server may send our edit and theirs
+        as one update. What we wrote is not theirs; with our insertions but not our deletions, what
+        we replaced would stand beside what we put for it.
+
+        Args:
+            update: the incoming update.
+            shared: the updates both knew.
+            sent: our other rows that the server may have.
+        """
+        if not sent:
+            return update
+        known, had = self._vector(lambda _: True), clocks(vector_of(shared or [EMPTY]))
+        ours = {c: n for c, n in known.items() if n > had.get(c, 0)}
+        theirs = missing([update], encode_vector(ours)) if ours else update
+        return without_deletions(theirs, [data for seq, data in self.log if seq in sent])
 
     def _unseen_rows(self, update: bytes, mine: Sequence[int]) -> frozenset[int]:
         """Return the rows of ``mine`` (sent in this order) that an update does not depend on.

@@ -1,14 +1,12 @@
-"""Convert between a note's file and the source kept in its document. Pure.
+"""What a save changes in the source of a note's document. Pure.
 
-The file that shows a state is a function of the state alone, so that all devices show the same
-bytes: the source if it reads as the document, otherwise the source patched until it does. A patch
-is not written back into the source. A save writes only its author's own changes into the source,
-and never the app's edits: two devices would both write them, and the text would be doubled.
+A save writes only its author's own changes into the source, and never the app's edits, with which
+other devices patch it, too: two devices would both write them, and the text would be doubled.
 """
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from heapsyncd.diff import line_hunks, lines_of, with_hunks
@@ -18,13 +16,13 @@ from heapsyncd.document.edit import express_source
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.source import ALLOWED_BYTES
 from heapsyncd.markdown import front_lines
-from heapsyncd.markdown.encoding import SourceText, encode
-from heapsyncd.markdown.front_lines import TITLE_KEYS, OurKeys, Owner, normalise
+from heapsyncd.markdown.front_lines import OurKeys, normalise
 from heapsyncd.markdown.links import NO_LINKS, Links
 from heapsyncd.markdown.patch.patch import patch
 from heapsyncd.markdown.style_detection import newline_of
 from heapsyncd.markdown.write.render import render
-from heapsyncd.model import LineBreaks, Lines, Source, StoredSource
+from heapsyncd.model import Lines, Source, StoredSource
+from heapsyncd.sync.merge.note_file import file_of, shown_file
 from heapsyncd.tree import Block
 
 _RENDERINGS: Final = 4
@@ -32,42 +30,9 @@ _RENDERINGS: Final = 4
 ``ALLOWED_BYTES``.
 """
 
-_NEVER_RENDERED: Final = re.compile(r"\r|\t|\n\n\n|\A\n|[^\n]\Z|^===|[ ]$", re.MULTILINE)
+_NEVER_RENDERED: Final = re.compile(r"\r|\n\n\n|\A\n|[^\n]\Z|^===|[ ]$", re.MULTILINE)
 """Notations in a body that no rendering contains, except in code."""
-_BULLET: Final = re.compile(r"^ *([*+-])[ \n]", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class NoteFile:
-    """A note's file as what the user wrote and what we did.
-
-    ``title``: the value of our ``title`` key; None if it has none.
-    """
-
-    source: Source
-    title: str | None
-
-    @classmethod
-    def of(
-        cls,
-        text: SourceText,
-        front: str,
-        body: str,
-        owner: Owner,
-        line_breaks: LineBreaks = "space",
-    ) -> "NoteFile":
-        """Take a file apart.
-
-        Args:
-            text: the file.
-            front: its front matter with the fences.
-            body: what follows the front matter.
-            owner: tells which keys are ours (``owner_of_title`` for the title).
-            line_breaks: what a line end in a paragraph means.
-        """
-        keys = front_lines.cut(front, owner)
-        source = Source(body, keys.front, keys.order, keys.fences, text.bom, line_breaks)
-        return cls(source, keys.title)
+_BULLET: Final = re.compile(r"^ *[*+][ \n]", re.MULTILINE)
 
 
 def read_source(replica: Replica, view: Callable[[], Block], links: Links) -> StoredSource:
@@ -92,78 +57,6 @@ def _most_bytes(size: int, view: Callable[[], Block], links: Links) -> int:
     return ALLOWED_BYTES + _RENDERINGS * len(render(view(), links).encode())
 
 
-def owner_of_title(
-    front: str, source: Source | None, title: Callable[[], str] | None = None
-) -> str | None:
-    """Return the key under which we wrote the title into a file; None if we did not.
-
-    Args:
-        front: the front matter of a file of the note, with the fences.
-        source: the document's source; a key in it is the user's.
-        title: given if the file may not be ours, or the document has lost its source: returns the
-            title that we would have written. Another one is the user's.
-    """
-    if not front:
-        return None
-    users = front_lines.user_chunks(source) if source is not None else {}
-    found = front_lines.cut(front, Owner(lambda _: False)).front
-    for key in TITLE_KEYS:
-        if key in found and key not in users:
-            owner = Owner(lambda _: False, key)
-            is_ours = title is None or front_lines.cut(front, owner).title == title().strip()
-            return key if is_ours else None
-    return None
-
-
-def shown_file(
-    source: Source | None, view: Block, ours: OurKeys, links: Links, *, is_shown: bool = False
-) -> bytes:
-    """Return the file that shows a state.
-
-    Args:
-        source: the document's source; None: the file is a rendering. A document may lack its
-            source (it is older than the feature, or a server made it anew). A device whose file
-            still has one passes the source of that file.
-        view: the view of the document's body.
-        ours: the values of our keys.
-        links: how ids become names, restricted to the ids in ``view``.
-        is_shown: the source's body is known to show the view.
-    """
-    if source is None:
-        return file_of(Source(render(view, links)), ours)
-    if is_shown:
-        return file_of(source, ours)
-    body = patch(source.body, view, links, source.line_breaks)
-    return file_of(replace(source, body=body), ours)
-
-
-def source_to_show(stored: StoredSource, agreed: Source, *, carries: bool) -> Source:
-    """Return the source that a file which exists here is made from.
-
-    Args:
-        stored: what the document has. It may lack a source, or have an invalid one: then the
-            file's own style is kept.
-        agreed: the source of the file.
-        carries: documents carry sources here (setting ``source``).
-    """
-    return agreed if stored.source is None or not carries else stored.source
-
-
-def searched(view: Block, source: Source | None) -> str:
-    """Return the text of a note that is searched: its body and the user's front matter."""
-    front = source.front.values() if source is not None else ()
-    return "\n".join([view.all_words(), *(lines.text for lines in front)])
-
-
-def file_of(source: Source, ours: OurKeys) -> bytes:
-    """Return the file that a source is."""
-    newline = newline_of(source.body)
-    front = front_lines.join(source, ours, newline)
-    if source.body and front and not front.endswith(("\n", "\r")):
-        front += newline
-    return encode(SourceText(source.bom, front + source.body, ""))
-
-
 def source_after(
     seen: Source | None,
     saved: Source,
@@ -172,6 +65,8 @@ def source_after(
     links: Links,
     view: Block,
     after: Block | None = None,
+    *,
+    is_now: bool = False,
 ) -> Source | None:
     """Return the source that a document is to have after a save; None: it is to have none.
 
@@ -187,6 +82,8 @@ def source_after(
         links: how names in the saved file become ids.
         view: the view of the saved file.
         after: the view of the document after the save; None: it shows the saved file.
+        is_now: ``current`` is the document's source now. What others changed in it since is kept,
+            also if it then does not show the saved file.
     """
     if current is None:
         if saved.line_breaks != "space" or _is_styled(saved.body):
@@ -195,6 +92,8 @@ def source_after(
     if seen is None:
         return _united(saved, current, is_shown=after is None or after == view)
     made = apply_changes(seen, saved, current)
+    if is_now:
+        return made
     if made.body != saved.body:
         body = _showing(
             saved.body, made.body, lambda text: patch(text, view, links, saved.line_breaks)
@@ -214,11 +113,13 @@ def _is_styled(body: str) -> bool:
 
     False also where that is not certain.
     """
-    if "```" in body:
+    if "```" in body or "~~~" in body:
         return False
-    first = _BULLET.search(body)
-    # Of two lists in a row, the second one is rendered with other bullets.
-    return bool(_NEVER_RENDERED.search(body)) or (first is not None and first[1] != "-")
+    if _NEVER_RENDERED.search(body):
+        return True
+    found = _BULLET.search(body)
+    # Of two lists in a row, the second one is rendered with other bullets than ``-``.
+    return found is not None and "-" not in body[: found.start()]
 
 
 def apply_changes(seen: Source, saved: Source, current: Source) -> Source:
@@ -325,6 +226,7 @@ def source_update(
     live: Replica,
     client_id: int,
     after: Block | None = None,
+    is_now: bool = False,
 ) -> bytes | None:
     """Return the update of the source for a saved file; None when nothing changes.
 
@@ -338,11 +240,14 @@ def source_update(
         live: the document as it is now, with or without the edit of the body.
         client_id: as for ``express``.
         after: as for ``source_after``.
+        is_now: as for ``source_after``.
     """
     most = _most_bytes(max(live.source_size(), len(saved.body)), live.view, links)
     return express_source(
         origin,
-        lambda current: source_after(seen, saved, current, ours, links, view, after),
+        lambda current: source_after(
+            seen, saved, current, ours, links, view, after, is_now=is_now
+        ),
         live=live,
         client_id=client_id,
         most_bytes=most,
@@ -383,20 +288,3 @@ def rebased_source(
 
 def _source_of(replica: Replica) -> Source | None:
     return read_source(replica, replica.view, NO_LINKS).source
-
-
-def lacks_source(
-    found: StoredSource, data: bytes, view: Block, ours: OurKeys, links: Links
-) -> bool:
-    """Tell whether a document has no source although the file of this device is not a rendering.
-
-    The device should then put the source of its file back.
-
-    Args:
-        found: the source found in the document.
-        data: the file that shows the document in the style of this device's file.
-        view: the view of the document's body.
-        ours: the values of our keys.
-        links: how ids become names, restricted to the ids in ``view``.
-    """
-    return found == StoredSource() and data != shown_file(None, view, ours, links)

@@ -6,11 +6,10 @@
 """
 
 import hashlib
-import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Final
 
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.document.edit import Target, edit, express, merge_three
@@ -33,12 +32,18 @@ from heapsyncd.sync.merge.common_base import (
     merge_unrelated,
     word_counts,
 )
-from heapsyncd.sync.merge.note_source import NoteFile, rebased_source
+from heapsyncd.sync.merge.link_meanings import (
+    mention_counts,
+    mentions,
+    names_in,
+    with_dead_names,
+    with_meanings,
+    with_our_links,
+)
+from heapsyncd.sync.merge.note_file import NoteFile
+from heapsyncd.sync.merge.note_source import rebased_source
 from heapsyncd.sync.merge.undelete_note import deletion
 from heapsyncd.tree import Atom, Block
-
-NAMED: Final = re.compile(r"\[\[([^\[\]|\\\n]+)")
-"""A link's name in a text."""
 
 
 def digest(data: bytes) -> bytes:
@@ -133,19 +138,29 @@ def front_change(
     )
 
 
-def names_in(data: bytes) -> list[str]:
-    """Return the names inside ``[[...]]`` in a file, whether they are links or not."""
-    return NAMED.findall(data.decode("utf-8", "replace"))
+def recall(
+    base: Base | None, note: Note, live: Replica, updates: Sequence[bytes], links: NoteLinks
+) -> NoteLinks:
+    """Return the links with meanings added for names in this text that no block has any more.
 
-
-def mentions(body: Block) -> frozenset[str]:
-    """Return the ids of all blocks a body links to."""
-    return frozenset(
-        str(item.get("id"))
-        for block in body.walk()
-        for item in block.inline
-        if isinstance(item, Atom) and item.kind == "mention"
-    )
+    The note linked to was renamed or deleted, and this text was not written since. Such a name
+    means the block that the document mentions at the same place: in the state that the text shows,
+    or now if the cache is older than the text. Arguments as for ``read_body``.
+    """
+    shown = tuple(updates) if base is None else base.updates
+    body = note.body if base is None else base.note.body
+    known = [(n, links.block_of(n)) for n in names_in(body)]
+    if shown is not None and not all(block for _, block in known):
+        view = live.view() if shown == tuple(updates) else Replica.load(shown).view()
+        shows = Counter(block or name for name, block in known)
+        if base is None or mention_counts(view) - shows:
+            links = with_meanings(links, body, note.line_breaks, view)
+    if base is None or all(links.block_of(n) for n in names_in(note.body)):
+        return links
+    before, ours, now = base.note.view(links), note.view(links), live.view()
+    if not are_both_newer(before, ours, now):
+        return links
+    return with_meanings(links, note.body, note.line_breaks, now)
 
 
 def shown_files(body: Block) -> frozenset[str]:
@@ -181,11 +196,12 @@ def read_body(
     is_now = base is not None and base.updates == tuple(updates)
     body, origin, is_apart = ours, updates, False
     if base is None:
-        theirs = live.view()
+        theirs = with_our_links(live.view(), ours, links)
         body, is_apart = merge_three(common_base(ours, theirs), ours, theirs), True
     elif not is_now:
         before, theirs = base.note.view(links), live.view()
         if base.updates is None or are_both_newer(before, ours, theirs):
+            theirs = with_our_links(theirs, ours, links)
             body, is_apart = merge_unrelated(before, ours, theirs), True
         else:
             origin = base.updates
@@ -234,7 +250,8 @@ def owner(index: Index, block: BlockId, title_key: str | None = None) -> Owner:
 
 def shows(note: Note, view: Block, links: NoteLinks) -> bool:
     """Return whether a file's body shows a document's state (rule I2)."""
-    return note.view(links.restricted(mentions(view), shown_files(view))) == view
+    present: Links = links.restricted(mentions(view), shown_files(view))
+    return note.view(with_dead_names(present, note.body, note.line_breaks, view)) == view
 
 
 def line_breaks(source: Source | None, body: str, view: Block, links: Links) -> LineBreaks:

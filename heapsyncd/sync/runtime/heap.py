@@ -215,6 +215,9 @@ class HeapMirror:
         with state.problems.new_pass("write"):
             decided = await carry_out(state, again)
             await (self.scanner.scan_first() if first else self.scanner.scan())
+            if first:
+                # Before publishing: a new version may read files otherwise than an older one.
+                await reread_once(state)
             wrote = await publish(state, again, everything=first) or decided
             await release_obsolete(state)
             async with state.lock:
@@ -227,7 +230,6 @@ class HeapMirror:
         if first:
             self.first_scan_done = True
             await state.db.write(lambda tx: heaps.set_mirrored(tx, state.id))
-            await reread_once(state)
             state.wake.push.set()
             state.wake.transfer.set()
             await state.count()

@@ -48,7 +48,7 @@ async def open_heap(
         name = await find_folder(account.folder, heap.id)
         if name is None:
             name = unique(safe_name(heap.title), lambda n: collision_key(n) in taken)
-        row = HeapRow(heap.id, heap.title, name, 0, mirrored=False)
+        row = HeapRow(heap.id, heap.title, name, 0, mirrored=False, source=account.source)
     disk = HeapFolder(account.folder / row.folder)
     if not row.mirrored:
         await disk.create(heap.id, heap.title)

@@ -16,7 +16,7 @@ from heapsyncd.sync.heap.index import link_key
 from heapsyncd.sync.heap.limits import NOTE_BYTES
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
-from heapsyncd.sync.merge.note_text import names_in
+from heapsyncd.sync.merge.link_meanings import names_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class Debounce:
         Until that file is read, the link's name means nothing.
         """
         keys = coming.keys
-        named = names_in(saved.data) if keys else []
+        named = names_in(saved.data.decode("utf-8", "replace")) if keys else []
         if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
             return False
         if now - self._waiting.setdefault(saved.path, now) > self.heap.timing.arrived_s:

@@ -31,6 +31,7 @@ from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_of, assets_owner, is_occupied
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.merge.base_selection import is_alike
+from heapsyncd.sync.merge.note_text import Note
 from heapsyncd.sync.scan.adoption import Unplaced, bind_or_create
 from heapsyncd.sync.scan.debounce import Debounce
 from heapsyncd.sync.scan.former_name_saves import move_to_renamed_note
@@ -380,6 +381,15 @@ class Scanner(Debounce):
         )  # fmt: skip
 
     async def _is_edited(self, before: EntryRow, saved: SavedFile) -> bool:
-        """Return whether a text may be an edit of the missing note's file."""
+        """Return whether a text without an id may be an edit of the missing note's file.
+
+        Who renames a file keeps its id. Without it, a text that is like the note's is rather a new
+        one from the same template, whose file got the number of the deleted one.
+        """
         base = await self.heap.db.read(lambda tx: renditions.newest(tx, before.block_id))
-        return base is None or await offload(is_alike, base.data, saved.data)
+        return base is None or await offload(_may_become, base.data, saved.data)
+
+
+def _may_become(before: bytes, now: bytes) -> bool:
+    """Return whether a text without an id may be an edit of a note's last text."""
+    return Note.of(before).front.id is None and is_alike(before, now)

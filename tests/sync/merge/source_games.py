@@ -16,7 +16,8 @@ from heapsyncd.markdown.front_lines import OurKeys, Owner
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import Source
-from heapsyncd.sync.merge.note_source import NoteFile, read_source, shown_file, source_update
+from heapsyncd.sync.merge.note_file import NoteFile, shown_file
+from heapsyncd.sync.merge.note_source import read_source, source_update
 from heapsyncd.tree import Block
 from tests.document.writers import WRITING, Writer
 

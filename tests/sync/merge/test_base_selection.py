@@ -122,6 +122,16 @@ def test_a_word_made_longer() -> None:
     assert not was_written(planned, before, b"clouds\n\nsee Log")
 
 
+def test_a_word_in_common_by_chance() -> None:
+    """Most of what arrived is missing: whoever had seen it would have deleted it. A text is nearer
+    to the plan all the same, where there was nothing before.
+    """
+    planned, before = ring(("see HARBOUR[[Plan]]\n", "planned"), ("", "written"))
+    assert not was_written(planned, before, b"see [[Plan|her]]\n")
+    planned, before = ring(("see the boat, to Oslo", "planned"), ("clouds", "written"))
+    assert was_written(planned, before, b"see the boat, to Rome")
+
+
 @pytest.mark.parametrize(
     ("saved", "written"),
     [(b"clouds and boat", True), (b"clouds", False), (b"clouds boat", True)],

@@ -5,7 +5,7 @@ import pytest
 from heapsyncd.document.edit import merge_three
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.sync.merge.common_base import common_base, merge_unrelated
+from heapsyncd.sync.merge.common_base import are_both_newer, common_base, merge_unrelated
 from heapsyncd.tree import Atom, Block, Text, attrs
 
 
@@ -86,6 +86,35 @@ def test_one_that_only_grew(*, theirs_grew: bool) -> None:
     )
     ours, theirs = (old, new) if theirs_grew else (new, old)
     assert merge_three(common_base(ours, theirs), ours, theirs) == new
+
+
+def test_a_part_that_only_grew() -> None:
+    """The same for a part of it, with another change of ours elsewhere."""
+    item, rest = "- [ ] amber birch\n- [x] cloud\n", "\n---\n\nember fjord"
+    grown = "- [MORE ] amber birch\n- [x] cloud\n"
+    ours, theirs, wanted = (
+        parse(text, NO_LINKS)
+        for text in (f"{item}{rest} OURS\n", f"{grown}{rest}\n", f"{grown}{rest} OURS\n")
+    )
+    assert merge_three(common_base(ours, theirs), ours, theirs) == wanted
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "newer"),
+    [
+        ("one two harbour", "one two harbour", True),
+        ("one two harbourmaster", "one two harbour", True),
+        ("one two harbour", "one two harbourmaster", True),
+        ("one two harbour", "one two cranes", False),
+        ("one two card", "one two car", False),
+    ],
+)
+def test_both_know_more_than_the_base(ours: str, theirs: str, *, newer: bool) -> None:
+    """A word that both have, possibly extended, tells that the base is too old; two may extend a
+    short one by chance.
+    """
+    base, ours_, theirs_ = (parse(f"{text}\n", NO_LINKS) for text in ("one two", ours, theirs))
+    assert are_both_newer(base, ours_, theirs_) is newer
 
 
 def test_what_they_did_without_a_word() -> None:

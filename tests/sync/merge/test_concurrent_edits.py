@@ -91,6 +91,17 @@ def test_taken_elsewhere_on_both_sides() -> None:
     assert [words.count(word) for word in ("TYPED", "HERE", "MORE", "THERE")] == [1, 1, 1, 1]
 
 
+def test_ours_and_theirs_in_one_update() -> None:
+    """A server may send our edit and theirs as one: what it repeats of ours is not theirs."""
+    start = edit([], "delta, amber and *birch* too\n")
+    mine = edit([start], "deltaHERE amber and *birch* too\n")
+    theirs = edit([start], "delta, amber and *birch* too\n\nTHERE\n")
+    both = merge([mine, theirs])
+    log = [(1, start), (2, mine)]
+    live = Replica.load([start, mine, both])
+    assert ConcurrentEdits(log, frozenset(), frozenset({2})).merge(both, live) is None
+
+
 def test_they_have_seen_what_was_sent() -> None:
     """Whoever deletes what he has seen means it; what he could not see is looked after."""
     sent = edit(START, TYPED)

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
@@ -16,16 +16,14 @@ from heapsyncd.markdown.front_lines import OurKeys
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import Lines, StoredSource
+from heapsyncd.sync.merge.note_file import lacks_source, owner_of_title, shown_file
 from heapsyncd.sync.merge.note_source import (
     apply_changes,
-    lacks_source,
-    owner_of_title,
     read_source,
-    shown_file,
     source_after,
     source_update,
 )
-from heapsyncd.tree import Block
+from heapsyncd.tree import Block, attrs
 from tests.document.writers import PLAY, RANDOMS, Writer
 from tests.markdown.conftest import documents
 from tests.promises.samples import FRONTS
@@ -196,6 +194,7 @@ def test_without_a_base_the_document_keeps_its_words() -> None:
     assert found.body == other.body
 
 
+@example(Block("doc", children=(Block("code", attrs(info="a`b"), text="    "),)))
 @given(documents)
 def test_a_rendering_needs_no_source(tree: Block) -> None:
     """Neither a note in our own style, nor one made in the app and saved here."""

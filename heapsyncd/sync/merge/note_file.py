@@ -1,0 +1,142 @@
+"""Convert between a note's file and its source. Pure.
+
+The file that shows a state is a function of the state alone, so that all devices show the same
+bytes: the source if it reads as the document, otherwise the source patched until it does.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from heapsyncd.markdown import front_lines
+from heapsyncd.markdown.encoding import SourceText, encode
+from heapsyncd.markdown.front_lines import TITLE_KEYS, OurKeys, Owner
+from heapsyncd.markdown.links import Links
+from heapsyncd.markdown.patch.patch import patch
+from heapsyncd.markdown.style_detection import newline_of
+from heapsyncd.markdown.write.render import render
+from heapsyncd.model import LineBreaks, Source, StoredSource
+from heapsyncd.sync.merge.link_meanings import with_dead_names, with_names
+from heapsyncd.tree import Block
+
+
+@dataclass(frozen=True, slots=True)
+class NoteFile:
+    """A note's file as what the user wrote and what we did.
+
+    ``title``: the value of our ``title`` key; None if it has none.
+    """
+
+    source: Source
+    title: str | None
+
+    @classmethod
+    def of(
+        cls,
+        text: SourceText,
+        front: str,
+        body: str,
+        owner: Owner,
+        line_breaks: LineBreaks = "space",
+    ) -> "NoteFile":
+        """Take a file apart.
+
+        Args:
+            text: the file.
+            front: its front matter with the fences.
+            body: what follows the front matter.
+            owner: tells which keys are ours (``owner_of_title`` for the title).
+            line_breaks: what a line end in a paragraph means.
+        """
+        keys = front_lines.cut(front, owner)
+        source = Source(body, keys.front, keys.order, keys.fences, text.bom, line_breaks)
+        return cls(source, keys.title)
+
+
+def owner_of_title(
+    front: str, source: Source | None, title: Callable[[], str] | None = None
+) -> str | None:
+    """Return the key under which we wrote the title into a file; None if we did not.
+
+    Args:
+        front: the front matter of a file of the note, with the fences.
+        source: the document's source; a key in it is the user's.
+        title: given if the file may not be ours, or the document has lost its source: returns the
+            title that we would have written. Another one is the user's.
+    """
+    if not front:
+        return None
+    users = front_lines.user_chunks(source) if source is not None else {}
+    found = front_lines.cut(front, Owner(lambda _: False)).front
+    for key in TITLE_KEYS:
+        if key in found and key not in users:
+            owner = Owner(lambda _: False, key)
+            is_ours = title is None or front_lines.cut(front, owner).title == title().strip()
+            return key if is_ours else None
+    return None
+
+
+def shown_file(
+    source: Source | None, view: Block, ours: OurKeys, links: Links, *, is_shown: bool = False
+) -> bytes:
+    """Return the file that shows a state.
+
+    Args:
+        source: the document's source; None: the file is a rendering. A document may lack its
+            source (it is older than the feature, or a server made it anew). A device whose file
+            still has one passes the source of that file.
+        view: the view of the document's body.
+        ours: the values of our keys.
+        links: how ids become names, restricted to the ids in ``view``.
+        is_shown: the source's body is known to show the view.
+    """
+    if source is None:
+        return file_of(Source(render(view, links)), ours)
+    if is_shown:
+        return file_of(source, ours)
+    links = with_dead_names(links, source.body, source.line_breaks, view)
+    body = patch(with_names(source.body, links), view, links, source.line_breaks)
+    return file_of(replace(source, body=body), ours)
+
+
+def source_to_show(stored: StoredSource, agreed: Source, *, carries: bool) -> Source:
+    """Return the source that a file which exists here is made from.
+
+    Args:
+        stored: what the document has. It may lack a source, or have an invalid one: then the
+            file's own style is kept.
+        agreed: the source of the file.
+        carries: documents carry sources here (setting ``source``).
+    """
+    return agreed if stored.source is None or not carries else stored.source
+
+
+def searched(view: Block, source: Source | None) -> str:
+    """Return the text of a note that is searched: its body and the user's front matter."""
+    front = source.front.values() if source is not None else ()
+    return "\n".join([view.all_words(), *(lines.text for lines in front)])
+
+
+def file_of(source: Source, ours: OurKeys) -> bytes:
+    """Return the file that a source is."""
+    newline = newline_of(source.body)
+    front = front_lines.join(source, ours, newline)
+    if source.body and front and not front.endswith(("\n", "\r")):
+        front += newline
+    return encode(SourceText(source.bom, front + source.body, ""))
+
+
+def lacks_source(
+    found: StoredSource, data: bytes, view: Block, ours: OurKeys, links: Links
+) -> bool:
+    """Tell whether a document has no source although the file of this device is not a rendering.
+
+    The device should then put the source of its file back.
+
+    Args:
+        found: the source found in the document.
+        data: the file that shows the document in the style of this device's file.
+        view: the view of the document's body.
+        ours: the values of our keys.
+        links: how ids become names, restricted to the ids in ``view``.
+    """
+    return found == StoredSource() and data != shown_file(None, view, ours, links)
