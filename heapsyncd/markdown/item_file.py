@@ -28,6 +28,7 @@ _MOST_CHARS: Final = 8_000
 is too long is not read at all."""
 _NOT_YAML: Final = re.compile("[\ufffe\uffff]")
 """Characters that YAML refuses and the quotes of ``frontmatter`` leave as they are."""
+_PLAIN: Final = re.compile(r"[0-9]{1,3}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\+0000")
 _COMMENT: Final = re.compile(r"[^\r\n:]*:[ \t]+#[^\r\n]*\S")
 
 
@@ -217,18 +218,28 @@ def _comments_above(text: str) -> str:
 def _lines(key: str, value: Written, newline: str) -> str:
     """Return the lines of a key. A list stands in one line if it is of words."""
     if isinstance(value, str):
-        return f"{key}: {_scalar(value)}{newline}"
+        is_text = FIELDS[key].notation == "text"
+        return f"{key}: {_quoted(value) if is_text else _scalar(value)}{newline}"
     if key == "tags":
-        return f"{key}: [{', '.join(_scalar(str(v)) for v in value)}]{newline}"
+        return f"{key}: [{', '.join(_quoted(str(v)) for v in value)}]{newline}"
     rows = [{"": v} if isinstance(v, str) else v for v in value]
     out = [f"{key}:"]
     for row in rows:
-        pairs = [f"{name}: {_scalar(v)}" if name else _scalar(v) for name, v in row.items()]
+        pairs = [
+            f"{name}: {_scalar(v) if name == 'date' else _quoted(v)}" if name else _scalar(v)
+            for name, v in row.items()
+        ]
         out += [f"  {'  ' if k else '- '}{pair}" for k, pair in enumerate(pairs)]
     return newline.join([*out, ""])
 
 
 def _scalar(value: str) -> str:
+    """Write a number or date plainly, as people do, and anything else as a text."""
+    return value if _PLAIN.fullmatch(value) else _quoted(value)
+
+
+def _quoted(value: str) -> str:
+    """Write a text as a YAML scalar that every reader sees as a text."""
     line = frontmatter.key_line("", value).removeprefix(": ")
     return _NOT_YAML.sub(lambda m: f"\\u{ord(m[0]):04x}", line)
 

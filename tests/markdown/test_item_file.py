@@ -29,10 +29,10 @@ id: t1
 type: task
 tags: [boat, spring]
 location: "007"
-progress: "50"
-dateEnd: "2026-12-01T12:00:00+0000"
+progress: 50
+dateEnd: 2026-12-01T12:00:00+0000
 reminders:
-  - "2026-12-01T12:00:00+0000"
+  - 2026-12-01T12:00:00+0000
 parent: "[[Paint]]"
 ---
 Two coats.
@@ -108,7 +108,7 @@ def test_a_users_lines_stay() -> None:
     onto = USERS.replace(b"# mine\n", b"# mine\nid: t1\ntype: task\n")
     assert write_file(item, around(item), onto) == onto
     changed = write_file(replace(item, progress=60), around(item), onto)
-    assert changed == onto.replace(b"progress: 50 # half", b'progress: "60"')
+    assert changed == onto.replace(b"progress: 50 # half", b"progress: 60")
     found = read_file(onto, item, around(item))
     assert found.item == item
     assert [(r.key, r.line, r.is_unknown) for r in found.remarks] == [
