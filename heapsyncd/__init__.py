@@ -6,7 +6,8 @@ Data passes through five stages. None of them knows another::
 
     wire  ->  cache  ->  document  ->  markdown  ->  folder          (and back)
 
-* ``wire/``: the protocols of the server. Carries updates as opaque bytes (``wire/PROTOCOL.md``).
+* ``wire/``: the protocols of the servers. Carries updates as opaque bytes (``wire/PROTOCOL.md``);
+  ``wire/oneheap/`` speaks to a service without CRDTs (``wire/ONEHEAP.md``).
 * ``cache/``: the SQLite file. Stores updates as opaque bytes.
 * ``document/``: the meaning of a block's Yjs document. The only importer of pycrdt
   (``document/README.md``).

@@ -14,7 +14,8 @@ HeapsyncdError
 ├── TryLater                  nobody; time solves it
 │   ├── Unreachable           no connection, time-out, name not found       exit 4
 │   ├── TooFast               429, with the time to wait                    exit 4
-│   └── ServerTrouble         5xx, a broken or cut-off answer               exit 4
+│   ├── ServerTrouble         5xx, a broken or cut-off answer               exit 4
+│   └── OutcomeUnknown        a creation whose answer was lost              exit 4
 └── BlockError                trouble with one block; a Problem, never stops a heap
     ├── UnreadableDocument    yrs can't load it
     ├── UnreadableFile        not UTF-8, contains NUL, or too large
@@ -75,7 +76,7 @@ class PeerError(HeapsyncdError):
 
 
 class NotHeaper(PeerError):
-    """The server that answered is not a Heaper server. It sent HTML instead of JSON, say."""
+    """What answered is no server of the configured kind. It sent HTML instead of JSON, say."""
 
     exit_code = 4
 
@@ -85,7 +86,7 @@ class ProtocolError(PeerError):
 
 
 class RequestRefused(PeerError):
-    """The server refused one request: 403, 404, 409, 413 or 422.
+    """The server refused one request: 403, 404, 409, 413 or 422, of a oneheap service also 400.
 
     Args:
         message: for people.
@@ -126,6 +127,13 @@ class ServerTrouble(TryLater):
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class OutcomeUnknown(TryLater):
+    """Something was to be created, and no valid answer came: the server may have created it.
+
+    Repeating it could create it twice, so the caller looks for it first.
+    """
 
 
 class BlockError(HeapsyncdError):

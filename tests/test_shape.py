@@ -168,6 +168,7 @@ EDGES = {
     "folder.syscalls": {"ctypes", "os"},
     "folder.walk": {"os"},
     "folder.watch": {"concurrent", "os", "watchfiles"},
+    "wire.oneheap.client": {"aiohttp"},
     "wire.rest": {"aiohttp"},
     "wire.websocket": {"aiohttp"},
     "server": {"aiohttp", "os", "shutil"},

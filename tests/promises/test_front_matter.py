@@ -9,6 +9,7 @@ import pytest
 from heapsyncd.cache import history
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.cache_file import open_cache
+from heapsyncd.sync.offline.status import cached_status
 from heapsyncd.sync.offline.versions import restore_alone
 from heapsyncd.sync.report import RestoreRequest
 from tests.promises.exact import (
@@ -180,6 +181,25 @@ async def test_keys_edited_on_both_sides_at_once(world: World) -> None:
     )
     expected = BOTH.replace(b"draft", b"done").replace(b"publish: true", b"publish: false")
     assert is_only_signed(shown, expected), diff(expected, shown)
+
+
+async def test_one_value_changed_on_both_sides_at_once(world: World) -> None:
+    """One of them stands; whose edit met the other's is told, and his file is in the history."""
+    a, b = await mirrored(world, BOTH)
+    put(a, {NAME: exact(a)[NAME].replace(b"draft", b"done")})
+    put(b, {NAME: exact(b)[NAME].replace(b"draft", b"dropped")})
+    await round_trip(a, b, a)
+    assert differing(exact(a), exact(b)) == {}
+    lines = exact(a)[NAME].splitlines()
+    (status,) = [line for line in lines if line.startswith(b"status:")]
+    assert status in {b"status: done", b"status: dropped"}
+    shown = await cached_status(b.account, b.base / "state")
+    (notice,) = shown["heaps"][0]["notices"]
+    assert "changed here to" in notice
+    assert "dropped" in notice
+    async with await open_cache(b.account, b.base / "state") as cache:
+        kept = await cache.read(lambda tx: history.versions(tx, b.id_of(NAME)))
+    assert any(b"status: dropped" in version.data for version in kept)
 
 
 async def test_items_and_comments_added_on_both_sides_at_once(world: World) -> None:

@@ -14,7 +14,7 @@ from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError
-from heapsyncd.model import Fields
+from heapsyncd.model import Fields, Source
 from heapsyncd.sync.edits.saved_file import (
     SavedFile,
     StoredNote,
@@ -190,7 +190,7 @@ class Reader:
         base, self._note = with_line_breaks(base, self._note, source, live.view(), links)
         seen, file = note_files(heap.index, self._known, base, self._note, before, source)
         is_source = base is None and file.source == source
-        return _Save(live, before, links, chosen, base, seen, file, is_source=is_source)
+        return _Save(live, before, links, chosen, base, seen, file, source, is_source=is_source)
 
     def _body_edit(
         self, save: "_Save", target: Target, new_tags: Sequence[BlockState]
@@ -210,6 +210,10 @@ class Reader:
         update = _undeleted(live, reading.update)
         source = self._source_update(replace(save, links=links), reading.body, new_tags)
         update = joined([update, source])
+        if source is not None and save.seen is not None and not reading.is_made:
+            now = read_source(live, live.view, links).source
+            seen, file = save.seen.source, save.file.source
+            reviews += review_notices.front_notices(seen, file, save.source, now)
         taken = SavedEdit(
             self._entry, self._saved, state, live, update, None, None, reading.mentions,
             tuple(new_tags), self._reviews(reviews, chosen), chosen is not None and chosen.older,
@@ -317,6 +321,8 @@ class _Save:
     seen: NoteFile | None
     """The file of ``base``."""
     file: NoteFile
+    source: Source | None
+    """The document's before the save."""
     is_source: bool
     """Whether the file is exactly the document's source, and nothing else is known of it."""
 

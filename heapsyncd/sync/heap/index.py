@@ -80,7 +80,7 @@ class Index:
         """The paths of all entries."""
         self._planned: dict[BlockId, str] = {}
         self._by_stem: dict[str, set[BlockId]] = defaultdict(set)
-        self._by_path: dict[str, BlockId] = {}
+        self._by_path: dict[str, set[tuple[str, BlockId]]] = defaultdict(set)
         self._tags: dict[str, set[BlockId]] = defaultdict(set)
         """The live tag blocks, by title."""
         for block in blocks:
@@ -235,13 +235,12 @@ class Index:
 
     def _name(self, block: BlockId, path: str) -> None:
         name = _link_path(path)
-        self._by_path[collision_key(name)] = block
+        self._by_path[collision_key(name)].add((path, block))
         self._by_stem[collision_key(_last_part(name))].add(block)
 
     def _unname(self, block: BlockId, path: str) -> None:
         name = _link_path(path)
-        if self._by_path.get(collision_key(name)) == block:
-            del self._by_path[collision_key(name)]
+        self._by_path[collision_key(name)].discard((path, block))
         self._by_stem[collision_key(_last_part(name))].discard(block)
 
     def _house(self, block: BlockId) -> None:
@@ -326,14 +325,16 @@ class Index:
             folders: a folder may be meant, where no note has this name.
         """
         key = link_key(name)
-        exact = self._by_path.get(key)
-        if exact is not None and self.kind(exact) != "folder":
-            return exact
+        # Of paths that differ only in case, the first one has the name, on every device.
+        exact = [block for _, block in sorted(self._by_path.get(key, ()))]
+        for block in exact:
+            if self.kind(block) != "folder":
+                return block
         candidates = self._by_stem.get(key, ())
         # A block without a kind is a note that is about to be stored.
         notes = [c for c in candidates if self.kind(c) in {"document", None}]
-        if exact is not None and folders and not notes:
-            return exact
+        if exact and folders and not notes:
+            return exact[0]
         others = [c for c in candidates if folders or self.kind(c) != "folder"]
         choice = notes or others
         return choice[0] if len(choice) == 1 else None

@@ -5,6 +5,7 @@ file; ``status`` shows them until somebody looks at the note's ``history``.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -12,11 +13,14 @@ from heapsyncd.cache.blocks import LogRow
 from heapsyncd.cache.history import Review
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError
+from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.blocks import read
+from heapsyncd.model import Source
 from heapsyncd.sync.heap.note_links import NoteLinks
+from heapsyncd.sync.merge.note_source import read_source
 from heapsyncd.sync.merge.note_text import Base, Note
 from heapsyncd.sync.merge.overlaps import Overlap, overlaps
-from heapsyncd.tree import Block
+from heapsyncd.tree import Block, Text, inline
 
 log = structlog.get_logger()
 
@@ -44,6 +48,19 @@ CROSSED = Review(
     "Somebody deleted a part of it without knowing what you had just written there. Your words"
     " were restored; delete them again if that was intended.",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class NoteState:
+    """What a document says: the view of its body, and its source."""
+
+    view: Block
+    source: Source | None
+
+    @classmethod
+    def of(cls, replica: Replica) -> "NoteState":
+        """Return what a replica says now."""
+        return cls(replica.view(), read_source(replica, replica.view, NO_LINKS).source)
 
 
 def apply_edit(
@@ -74,15 +91,32 @@ def apply_edit(
     return _notice(found, lines)
 
 
+def front_notices(
+    before: Source | None, ours: Source | None, theirs: Source | None, merged: Source | None
+) -> tuple[Review, ...]:
+    """Return where the changes of two front matters overlap in a third; arguments as below."""
+    if ours is None or merged is None or ours.front == merged.front:
+        return ()
+    found = overlaps(*(_front_tree(source) for source in (before, ours, theirs, merged)))
+    return _notice(found, [None] * len(found))
+
+
+def _front_tree(source: Source | None) -> Block:
+    """Return front matter as a paragraph for each key, to be compared like a text."""
+    front = source.front if source is not None else {}
+    texts = (inline([Text(" ".join(front[key].text.split()))]) for key in sorted(front))
+    return Block("doc", children=tuple(Block("paragraph", inline=text) for text in texts))
+
+
 def overlap_notices(
-    rows: Sequence[LogRow], update: bytes, ours: Block, merged: Replica
+    rows: Sequence[LogRow], update: bytes, ours: NoteState, merged: Replica
 ) -> tuple[Review, ...]:
     """Return where an update from the server overlaps our unsent edits.
 
     Args:
         rows: the log without the update.
         update: what came in.
-        ours: the view before it came in.
+        ours: the state before it came in.
         merged: the replica with it.
     """
     sent = [r.data for r in rows if not r.local]
@@ -96,18 +130,20 @@ def overlap_notices(
 
 
 def overlap_notices_between(
-    before: Replica, ours: Block, theirs: Replica, merged: Replica
+    before: Replica, ours: NoteState, theirs: Replica, merged: Replica
 ) -> tuple[Review, ...]:
     """Return where the changes of two documents overlap in a third.
 
     Args:
         before: the document both came from.
-        ours: the view of ours.
+        ours: ours.
         theirs: theirs.
         merged: with both.
     """
-    found = overlaps(before.view(), ours, theirs.view(), merged.view())
-    return _notice(found, [None] * len(found))
+    found = overlaps(before.view(), ours.view, theirs.view(), merged.view())
+    sources = (NoteState.of(r).source for r in (before, theirs, merged))
+    first, other, last = sources
+    return _notice(found, [None] * len(found)) + front_notices(first, ours.source, other, last)
 
 
 def _notice(found: Sequence[Overlap], lines: Sequence[int | None]) -> tuple[Review, ...]:

@@ -24,6 +24,7 @@ from heapsyncd.sync.merge.common_base import word_counts
 from heapsyncd.sync.merge.concurrent_edits import ConcurrentEdits
 from heapsyncd.sync.merge.note_text import reexpress
 from heapsyncd.sync.merge.rebase import rebase
+from heapsyncd.sync.merge.review_notices import NoteState
 from heapsyncd.sync.merge.undelete_note import NoteContent, is_deleted_elsewhere
 from heapsyncd.sync.pull.server_rollback import is_behind
 from heapsyncd.tree import Block
@@ -199,7 +200,7 @@ def _append(found: Before, held: Replica | None, item: Incoming, client_id: int)
         return Absorbed(found.state, item.sync_version, replica=held, forgot=forgot)
     replica = held or Replica.load([r.data for r in found.rows], client_id)
     new: list[tuple[bytes, bool]] = []
-    ours = replica.view() if found.unsent or item.unheard else None
+    ours = NoteState.of(replica) if found.unsent or item.unheard else None
     trashed = NoteContent.of(replica) if found.state.deleted_at_ms is not None else None
     taken = replica.take(item.update)
     if taken.is_news:
@@ -224,10 +225,12 @@ def _append(found: Before, held: Replica | None, item: Incoming, client_id: int)
 
 
 def _crossed(
-    found: Before, item: Incoming, ours: Block | None, replica: Replica
+    found: Before, item: Incoming, ours: NoteState | None, replica: Replica
 ) -> frozenset[int]:
     """Return our log rows of which an update removed words that crossed it on the way."""
-    if not item.unheard or ours is None or not word_counts(ours) - word_counts(replica.view()):
+    if not item.unheard or ours is None:
+        return frozenset()
+    if not word_counts(ours.view) - word_counts(replica.view()):
         return frozenset()
     # Unsent rows build on them.
     return item.unheard | {r.seq for r in found.rows if r.local}
@@ -273,7 +276,8 @@ def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: in
     fields, returns = replica.fields(), False
     reviews: tuple[Review, ...] = ()
     if made.local is not None:
-        ours, theirs = Replica.load([r.data for r in rows]).view(), Replica.load([item.update])
+        ours = NoteState.of(Replica.load([r.data for r in rows]))
+        theirs = Replica.load([item.update])
         reviews = review_notices.overlap_notices_between(Replica.load(old), ours, theirs, replica)
         returns = fields.deleted_at_ms is None and theirs.fields().deleted_at_ms is not None
     if state.deleted_at_ms is not None:
