@@ -36,8 +36,8 @@ OF_THE_PROJECT = {"dependencies", "faults", "readme", "regexes", "security", "sh
 """The test modules at the top whose subject is the project itself."""
 
 VALUES = {
-    "backoff", "config", "database", "diff", "errors", "ids", "model", "own_files", "tasks",
-    "tree",
+    "backoff", "config", "database", "diff", "errors", "ids", "items", "model", "own_files",
+    "tasks", "tree",
 }  # fmt: skip
 STAGES = {"wire", "cache", "document", "markdown", "folder"}
 ALLOWED = {
@@ -122,6 +122,7 @@ LEVELS = {
             "encoding",
         },
         {"source", "attached_files", "front_lines"},
+        {"item_file"},
         {"style_detection"},
         {"read"},
         {"write"},
