@@ -54,5 +54,5 @@ BAD = {
     "a word for its fences": with_key("fences", "---"),
     "one fence that is none": with_key("fences", ["---\n", "x\n"]),
     "a fence of two lines": with_key("fences", ["---\n", "---\n---\n"]),
-    "too long": foreign(lambda root: root.update({"body": Text("x" * MOST)})),
+    "too long": foreign(lambda root: root.update({"body": Text("x" * 2 * MOST)})),
 }

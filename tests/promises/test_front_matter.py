@@ -183,6 +183,21 @@ async def test_keys_edited_on_both_sides_at_once(world: World) -> None:
     assert is_only_signed(shown, expected), diff(expected, shown)
 
 
+async def test_an_id_of_another_heap(world: World) -> None:
+    """A note that was copied from there keeps that key, and is known by the place it had."""
+    foreign = "01J8XYZ0ABCDEFGHJKMNPQRSTV"
+    data = f"---\nid: 202401011200\nheaper_id: {foreign}\n---\ntext of the note\n".encode()
+    a, b = await mirrored(world, data)
+    assert exact(a)[NAME] == exact(b)[NAME]
+    assert f"heaper_id: {foreign}\n".encode() in exact(a)[NAME]
+    before = await world.titles()
+    (a.root / "Sub").mkdir()
+    (a.root / NAME).rename(a.root / "Sub" / NAME)
+    await round_trip(a, b)
+    assert await world.titles() == before, "it is the same note"
+    assert exact(b).keys() == {f"Sub/{NAME}"}
+
+
 async def test_one_value_changed_on_both_sides_at_once(world: World) -> None:
     """One of them stands; whose edit met the other's is told, and his file is in the history."""
     a, b = await mirrored(world, BOTH)

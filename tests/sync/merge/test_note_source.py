@@ -11,6 +11,7 @@ from hypothesis import example, given
 
 from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
+from heapsyncd.document.source import ALLOWED_BYTES
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.front_lines import OurKeys
 from heapsyncd.markdown.links import NO_LINKS
@@ -140,7 +141,7 @@ def test_a_source_too_long_for_its_note_is_refused() -> None:
     log, _ = started(b"* one\n" * 2)
     device = Device(201, log)
     device.show()
-    huge = "\n[x]: /u\n" * 20_000
+    huge = "\n[x]: /u\n" * (ALLOWED_BYTES // 8)
     device.save(lambda text: text + huge.encode())
     replica = Replica.load(log)
     found = read_source(replica, replica.view, NO_LINKS)
@@ -225,6 +226,8 @@ def test_who_owns_a_title() -> None:
     assert owner_of_title("", None) is None
     assert owner_of_title(front, None, lambda: " A") == "title"
     assert owner_of_title(front, None, lambda: "B") is None
+    beside = "---\ntitle: Mine\nheaper_title: A/b\n---\n"
+    assert owner_of_title(beside, None, lambda: "A/b") == "heaper_title"
     both = "---\nheaper_title: A/b\ntitle: A\n---\n"
     assert owner_of_title(both, taken(b"---\ntitle: A\n---\n")) == "heaper_title"
 
