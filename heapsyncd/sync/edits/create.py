@@ -125,11 +125,14 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
         for some in groups:
             by_path = {n.head.path: n for n in some}
             saved = await texts.of(by_path)
-            async with heap.lock:
-                fresh = [_with_text(heap, by_path[s.path], s, tags) for s in saved]
-                await _create(heap, [f for f in fresh if f is not None], tags)
-            heap.wake.publish.set()
-            heap.wake.push.set()
+            try:
+                async with heap.lock:
+                    fresh = [_with_text(heap, by_path[s.path], s, tags) for s in saved]
+                    await _create(heap, [f for f in fresh if f is not None], tags)
+            finally:
+                # Also if the disk refused a file when its block was stored already.
+                heap.wake.publish.set()
+                heap.wake.push.set()
     if reserved or len(groups) > 1:
         await heap.db.write(lambda tx: entries.reserve(tx, heap.id, ()))
 
