@@ -334,7 +334,7 @@ async def _load(
                 if base is not None and (source.source is None or not heap.carries_source):
                     known = StoredNote(state, rows, [base])
                     file = known.base(base)
-                    _, agreed = note_files(heap.index, known, file, file.note, fields, None)
+                    _, agreed = note_files(heap.index, known, path, file, file.note, fields, None)
         except BlockError as error:
             return state.id, str(error)
         kept = None if agreed is None else agreed.source

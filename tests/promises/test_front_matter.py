@@ -183,6 +183,29 @@ async def test_keys_edited_on_both_sides_at_once(world: World) -> None:
     assert is_only_signed(shown, expected), diff(expected, shown)
 
 
+@pytest.mark.parametrize("source", ["local", "document"])
+async def test_a_title_that_is_the_files_name(world: World, source: str) -> None:
+    """The user's `title` stays where and as it is, also while the document says nothing of it."""
+    data = b'---\ndate: 2024\ntitle: "Note"  # mine\n---\ntext\n'
+    a = world.device("a")
+    a.source = source
+    await a.synced()
+    put(a, {"Note.md": data})
+    await round_trip(a, a)
+    block = a.id_of("Note.md")
+    if source == "document":
+        await world.compact_to_known_roots(block)
+    await world.change(block, body="text by the app\n")
+    await round_trip(a, a)
+    assert is_only_signed(exact(a)["Note.md"], data.replace(b"text", b"text by the app"))
+    put(a, {"Note.md": exact(a)["Note.md"].replace(b"2024", b"2025")})
+    await round_trip(a)
+    wanted = RestoreRequest((str(a.root / "Note.md"),), 1)
+    await restore_alone(a.account, a.base / "state", wanted)
+    await round_trip(a)
+    assert is_only_signed(exact(a)["Note.md"], data)
+
+
 async def test_an_id_of_another_heap(world: World) -> None:
     """A note that was copied from there keeps that key, and is known by the place it had."""
     foreign = "01J8XYZ0ABCDEFGHJKMNPQRSTV"

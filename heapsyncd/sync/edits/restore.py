@@ -29,7 +29,7 @@ from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.merge.note_file import file_of, owner_of_title
-from heapsyncd.sync.merge.note_text import Note, owner
+from heapsyncd.sync.merge.note_text import Note, owner, shown_title
 from heapsyncd.sync.report import RestoreRequest
 
 log = structlog.get_logger()
@@ -73,7 +73,7 @@ async def _restore_version(
             # If the file is missing, its last text counts as an earlier version.
             other = None if gone else now
             version = await _choose_version(heap, entry, other, number)
-            data = await offload(_put_back, heap, entry, now, version.data)
+            data = await offload(_with_present_keys, heap, entry, now, version.data)
             stat = await heap.disk.write(entry.path, data, stat)
         except (PathChanged, FileBusy):
             continue
@@ -121,12 +121,12 @@ def _newest_other(kept: Sequence[Version], now: bytes | None) -> Version | None:
     return next((v for v in kept if v.data and other(v)), None)
 
 
-def _put_back(heap: HeapContext, entry: EntryRow, now: bytes, version: bytes) -> bytes:
+def _with_present_keys(heap: HeapContext, entry: EntryRow, now: bytes, version: bytes) -> bytes:
     """Return an earlier file with its front matter; only our id and title are those of now."""
     note, present, block = Note.of(version), Note.of(now), entry.block_id
 
-    def title() -> str:
-        return heap.index.blocks[block].title
+    def title() -> str | None:
+        return shown_title(entry.path, heap.index.blocks[block].title)
 
     key = owner_of_title(present.front.raw, None, title)
     # If the name can't carry the title now, it could not earlier: another title was ours, too.

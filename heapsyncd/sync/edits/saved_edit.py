@@ -192,7 +192,8 @@ class Reader:
         base = self._known.base(chosen.rendition) if chosen else None
         source = read_source(live, live.view, links).source
         base, self._note = with_line_breaks(base, self._note, source, live.view(), links)
-        seen, file = note_files(heap.index, self._known, base, self._note, before, source)
+        path = self._entry.path
+        seen, file = note_files(heap.index, self._known, path, base, self._note, before, source)
         is_source = base is None and file.source == source
         return _Save(live, before, links, chosen, base, seen, file, source, is_source=is_source)
 

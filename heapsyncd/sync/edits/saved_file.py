@@ -24,6 +24,7 @@ from heapsyncd.sync.merge.note_text import (
     digest,
     line_breaks,
     owner,
+    shown_title,
 )
 from heapsyncd.tree import Block
 
@@ -140,6 +141,7 @@ def with_line_breaks(
 def note_files(
     index: Index,
     known: StoredNote,
+    path: str,
     base: Base | None,
     note: Note,
     fields: Fields,
@@ -150,18 +152,19 @@ def note_files(
     Args:
         index: knows the blocks.
         known: the note.
+        path: its file's.
         base: the rendition that the author edited; None if it is not known.
         note: the saved file.
         fields: the document's now.
         source: the document's now.
     """
-    title = fields.title or known.state.title
 
-    def written() -> str:
+    def written() -> str | None:
         """Return the title that we would have written into the base."""
-        if base is None or base.updates is None:
-            return title
-        return Replica.load(base.updates).fields().title or title
+        title = fields.title or known.state.title
+        if base is not None and base.updates is not None:
+            title = Replica.load(base.updates).fields().title or title
+        return shown_title(path, title)
 
     is_certain = base is not None and source is not None
     front = (base.note if base is not None else note).front.raw

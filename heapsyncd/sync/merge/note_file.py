@@ -53,7 +53,7 @@ class NoteFile:
 
 
 def owner_of_title(
-    front: str, source: Source | None, title: Callable[[], str] | None = None
+    front: str, source: Source | None, title: Callable[[], str | None] | None = None
 ) -> str | None:
     """Return the key under which we wrote the title into a file; None if we did not.
 
@@ -61,7 +61,7 @@ def owner_of_title(
         front: the front matter of a file of the note, with the fences.
         source: the document's source; a key in it is the user's.
         title: given if the file may not be ours, or the document has lost its source: returns the
-            title that we would have written. Another one is the user's.
+            title that we would have written, None for none. Another one is the user's.
     """
     if not front:
         return None
@@ -70,7 +70,10 @@ def owner_of_title(
     for key in TITLE_KEYS:
         if key in found and key not in users:
             owner = Owner(lambda _: False, key)
-            if title is None or front_lines.cut(front, owner).title == title().strip():
+            if title is None:
+                return key
+            written = title()
+            if written is not None and front_lines.cut(front, owner).title == written.strip():
                 return key
     return None
 

@@ -229,12 +229,16 @@ def our_keys(
         fields: of the note's document.
         new_tags: tags that are not in the index yet.
     """
-    title = fields.title or block.title
-    name = PurePosixPath(path).name.removesuffix(".md")
-    shown = None if carries(name, title) else title
+    shown = shown_title(path, fields.title or block.title)
     titles = index.tag_titles(fields.tags)
     titles += [tag.title for tag in new_tags if tag.id in fields.tags]
     return OurKeys(block.id, shown, tuple(dict.fromkeys(titles)))
+
+
+def shown_title(path: str, title: str) -> str | None:
+    """Return the title that is written into a note's file; None if the file's name carries it."""
+    name = PurePosixPath(path).name.removesuffix(".md")
+    return None if carries(name, title) else title
 
 
 def owner(index: Index, block: BlockId, title_key: str | None = None) -> Owner:
