@@ -306,8 +306,10 @@ class HeapMirror:
         while not self.stop.is_set():
             await first_of(self.state.wake.push, self.stop)
             policy.trying = True  # waiting for the news counts
-            if not self._has_live_link and unsent(self.state):
-                self.state.link.lost()  # the last poll may be old: poll before each push
+            # The last poll may be old: poll before each push. A server that never tells of its
+            # changes compares versions itself, and a push over a newer one is "stale".
+            if self.state.dialect.live and not self._has_live_link and unsent(self.state):
+                self.state.link.lost()
             await self._until_current()
             if self.stop.is_set():
                 return

@@ -1,0 +1,273 @@
+"""A mirror of a server without CRDTs, which makes a fresh document of every change."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from heapsyncd.server import Server
+from tests.sync.compacting import Compacting, CompactingDevice
+from tests.sync.rig import until
+from tests.world.fast import fast
+
+TASK = "---\ntype: task\ntags: [b, a]\nprogress: 50\n---\n* one\n* two\n"
+
+
+@pytest.fixture(autouse=True)
+def _fast() -> Iterator[None]:
+    with fast():
+        yield
+
+
+@pytest.fixture
+def remote() -> Compacting:
+    return Compacting()
+
+
+@pytest.fixture
+def device(remote: Compacting, tmp_path: Path) -> CompactingDevice:
+    server = cast("Server", SimpleNamespace(url="https://compacting.invalid"))
+    return CompactingDevice(server, tmp_path, remote=remote)
+
+
+def read(device: CompactingDevice, path: str) -> str:
+    return (device.root / path).read_text("utf-8")
+
+
+def edit(device: CompactingDevice, path: str, old: str, new: str) -> None:
+    text = read(device, path)
+    assert old in text
+    (device.root / path).write_text(text.replace(old, new), "utf-8")
+
+
+def with_id(remote: Compacting, block: str, text: str = "") -> str:
+    """A file's text with the server's id in its front matter."""
+    item = remote.items[block]  # type: ignore[index]
+    text = text or item.text
+    front = text.removeprefix("---\n") if text.startswith("---\n") else f"---\n{text}"
+    return f"---\nid: {item.public_id}\n{front}"
+
+
+async def test_files_show_the_servers_ids_and_texts(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """The heap is the account's folder itself; ids, tags and texts are the server's."""
+    box = remote.add("Projects", kind="folder")
+    boat = remote.add("Boat", TASK, box)
+    loose = remote.add("Loose", "See [[Boat]].\n")
+    await device.synced()
+    assert (device.root / ".heapsyncd").exists()
+    assert read(device, "Projects/Boat.md") == with_id(remote, boat)
+    assert read(device, "Loose.md") == with_id(remote, loose)
+    assert not remote.calls["push"]
+
+
+async def test_edits_are_sent_once(remote: Compacting, device: CompactingDevice) -> None:
+    """What was sent comes back as a fresh document, and nothing of it is sent again."""
+    boat = remote.add("Boat", TASK)
+    await device.synced()
+    edit(device, "Boat.md", "two", "three")
+    edit(device, "Boat.md", "tags: [b, a]", "tags:\n- a  # mine\n- [c]")
+    await device.synced()
+    text = TASK.replace("two", "three").replace("tags: [b, a]", "tags:\n- a  # mine\n- [c]")
+    assert remote.texts() == {"Boat": text}
+    assert read(device, "Boat.md") == with_id(remote, boat)
+    before = (remote.calls["edit"], remote.calls["pull"])
+    await device.synced()
+    assert (remote.calls["edit"], remote.calls["pull"]) == before
+    assert before[0] == 1
+    assert not [r for r in remote.items.values() if r.kind == "tag"]
+
+
+async def test_a_new_note_gets_the_servers_id(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """Its file shows no id before the server gave it one; a ULID in it is the user's."""
+    await device.synced()
+    text = "---\ntags: [x]\nid: 01ARZ3NDEKTSV4RRFFQ69G5FAV\n---\nHello *there*\n"
+    (device.root / "New.md").write_text(text)
+    await device.synced()
+    await device.synced()
+    (block,) = remote.items
+    assert remote.texts() == {"New": text}
+    shown = text.replace("---\ntags", f"---\nheaper_id: {remote.items[block].public_id}\ntags")
+    assert read(device, "New.md") == shown
+    assert remote.calls["edit"] == 1
+
+
+async def test_a_moved_file_is_known_by_the_servers_id(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """Also when its text changed, and its inode: the id in it is enough."""
+    box = remote.add("Projects", kind="folder")
+    boat = remote.add("Boat", TASK)
+    await device.synced()
+    text = read(device, "Boat.md").replace("two", "other")
+    (device.root / "Boat.md").unlink()
+    (device.root / "Projects/Ship.md").write_text(text)
+    await device.synced()
+    item = remote.items[boat]
+    assert (item.title, item.folder, len(remote.items)) == ("Ship", box, 2)
+    assert item.text == TASK.replace("two", "other")
+
+
+async def test_a_copy_of_a_file_is_a_new_note(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """The copy loses the id of its original."""
+    boat = remote.add("Boat", TASK)
+    await device.synced()
+    shutil.copy(device.root / "Boat.md", device.root / "Copy.md")
+    await device.synced()
+    await device.synced()
+    assert remote.texts() == {"Boat": TASK, "Copy": TASK}
+    copied = next(b for b in remote.items if b != boat)
+    assert read(device, "Copy.md") == with_id(remote, copied)
+
+
+async def test_names_in_texts_are_never_rewritten(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """``[[Name]]`` and ``![[file]]`` stay text when the note or file is renamed."""
+    remote.add("Boat", TASK)
+    loose = remote.add("Loose", "See [[Boat]], [[01ARZ3NDEKTSV4RRFFQ69G5FAV]], ![[p.pdf]].\n")
+    await device.synced()
+    (device.root / "Boat.md").rename(device.root / "Ship.md")
+    edit(device, "Loose.md", "See", "Now see")
+    await device.synced()
+    assert remote.items[loose].text == (
+        "Now see [[Boat]], [[01ARZ3NDEKTSV4RRFFQ69G5FAV]], ![[p.pdf]].\n"
+    )
+    assert read(device, "Loose.md") == with_id(remote, loose)
+
+
+@pytest.mark.parametrize("first", ["here", "there"])
+async def test_edits_of_both_sides_are_merged_as_files(
+    remote: Compacting, device: CompactingDevice, first: str
+) -> None:
+    """Lines of front matter and of the body, whichever edit is read first."""
+    boat = remote.add("Boat", TASK)
+    await device.synced()
+    ours, theirs = ("two", "two and a half"), ("progress: 50", "progress: 70\npriority: 5")
+    if first == "here":
+        edit(device, "Boat.md", *ours)
+        remote.change(boat, text=TASK.replace(*theirs))
+    else:
+        remote.change(boat, text=TASK.replace(*theirs))
+        edit(device, "Boat.md", *ours)
+    await device.synced()
+    assert remote.texts() == {"Boat": TASK.replace(*theirs).replace(*ours)}
+    assert read(device, "Boat.md") == with_id(remote, boat)
+
+
+async def test_a_push_that_came_too_late_is_merged(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """The server says "stale"; contested lines both stand, with a notice."""
+    boat = remote.add("Boat", "one\ntwo\n")
+    async with device.running():
+        await device.in_sync()
+        remote.change(boat, text="one\nTWO there\n")
+        edit(device, "Boat.md", "two", "two here")
+        await until(lambda: "here" in remote.items[boat].text, "the edit is on the server")
+        await device.in_sync()
+        await until(
+            lambda: read(device, "Boat.md") == with_id(remote, boat), "the file shows the merge"
+        )
+    assert remote.items[boat].text == "one\nTWO there\ntwo here\n"
+    await device.synced()
+    (notice,) = device.report.heaps[remote.heap].notices
+    assert "both changed it" in notice
+
+
+async def test_an_edit_that_the_server_has_already(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """Nothing is unsent then: its answer to the push was lost."""
+    boat = remote.add("Boat", TASK)
+    await device.synced()
+    edit(device, "Boat.md", "two", "three")
+    remote.change(boat, text=TASK.replace("two", "three"))
+    await device.synced()
+    assert not remote.calls["edit"]
+    assert read(device, "Boat.md") == with_id(remote, boat)
+
+
+async def test_a_lost_cache_keeps_both_texts(remote: Compacting, device: CompactingDevice) -> None:
+    """The file's own lines and the server's both stand; no note is doubled."""
+    boat = remote.add("Boat", TASK)
+    other = remote.add("Other", TASK)
+    await device.synced()
+    shutil.rmtree(device.base / "state")
+    edit(device, "Boat.md", "* two", "* two here\n* more")
+    edit(device, "Boat.md", "progress: 50", "progress: 50\npriority: 3")
+    remote.change(boat, text=TASK.replace("* one", "* one there"))
+    await device.synced()
+    text = remote.items[boat].text
+    assert all(word in text for word in ("one there", "two here", "more", "priority: 3"))
+    assert text.count("progress: 50") == 1
+    assert read(device, "Boat.md") == with_id(remote, boat)
+    assert remote.items[other].version == 1
+    assert len(remote.items) == 2
+
+
+async def test_a_note_that_was_emptied_on_the_server(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """An empty text is a fact here, and no failed load."""
+    boat = remote.add("Boat", "one\n")
+    await device.synced()
+    remote.change(boat, text="", title="")
+    await device.synced()
+    bodies = list(device.notes().values())
+    assert bodies == [""]
+
+
+async def test_a_deletion_and_an_edit(remote: Compacting, device: CompactingDevice) -> None:
+    """The edit wins over a deletion that comes with a fresh document."""
+    boat = remote.add("Boat", TASK)
+    await device.synced()
+    edit(device, "Boat.md", "two", "three")
+    remote.change(boat, deleted_at_ms=5)
+    await device.synced()
+    assert remote.texts() == {"Boat": TASK.replace("two", "three")}
+    assert read(device, "Boat.md") == with_id(remote, boat)
+
+
+async def test_a_deletion_for_good_and_an_edit(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """The file becomes a new note, without the id of the deleted one."""
+    boat = remote.add("Boat", TASK)
+    await device.synced()
+    remote.answer = lambda _: ("stale", ())
+    async with device.running():
+        edit(device, "Boat.md", "two", "three")
+        await until(lambda: remote.calls["push"], "the edit was tried")
+        remote.answer = lambda _: ("ok", ())
+        remote.change(boat, is_gone=True)
+        await until(lambda: len(remote.items) == 2, "there is a new note")
+        await device.in_sync()
+        new = next(b for b in remote.items if b != boat)
+        await until(lambda: read(device, "Boat.md") == with_id(remote, new), "it has a new id")
+    assert remote.texts() == {"Boat": TASK.replace("two", "three")}
+
+
+Act = Callable[[Compacting, CompactingDevice], None]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_restart_sends_nothing(
+    remote: Compacting, device: CompactingDevice, times: int
+) -> None:
+    """Nothing is put back or read again: the documents of this server decide."""
+    remote.add("Boat", TASK)
+    remote.add("Plain", "just text\n")
+    await device.synced()
+    (device.root / "New.md").write_text("* styled\n")
+    for _ in range(times):
+        await device.synced()
+    assert remote.calls["edit"] == 1
