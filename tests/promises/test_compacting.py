@@ -1,7 +1,7 @@
 """A mirror of a server without CRDTs, which makes a fresh document of every change."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -256,9 +256,6 @@ async def test_a_deletion_for_good_and_an_edit(
     assert remote.texts() == {"Boat": TASK.replace("two", "three")}
 
 
-Act = Callable[[Compacting, CompactingDevice], None]
-
-
 @pytest.mark.parametrize("times", [1, 3])
 async def test_a_restart_sends_nothing(
     remote: Compacting, device: CompactingDevice, times: int
@@ -271,3 +268,44 @@ async def test_a_restart_sends_nothing(
     for _ in range(times):
         await device.synced()
     assert remote.calls["edit"] == 1
+
+
+async def test_a_document_without_a_source_is_a_rendering(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """The file is a function of the document, whatever the device had: nothing is put back."""
+    boat = remote.add("Boat", "* one\n* two\n")
+    await device.synced()
+    remote.change(boat, has_source=False)
+    await device.synced()
+    assert read(device, "Boat.md") == with_id(remote, boat, "- one\n- two\n")
+    assert not remote.calls["push"]
+
+
+async def test_what_the_server_does_not_take(remote: Compacting, device: CompactingDevice) -> None:
+    """Its remarks are minor problems of the file until the next push of the note."""
+    remote.add("Boat", TASK)
+    await device.synced()
+    remote.answer = lambda item: ("ok", ("line 3: `due` is unknown", "line 4: so is this"))
+    edit(device, "Boat.md", "* two", "* two\n* three")
+    verdict = await device.once()
+    said = "Boat.md: line 3: `due` is unknown; line 4: so is this"
+    assert (verdict.exit_code, len(verdict.minor)) == (0, 1)
+    assert said in verdict.minor[0]
+    (device.root / "Boat.md").rename(device.root / "Ship.md")
+    remote.answer = lambda _: ("ok", ())
+    assert (await device.once()).minor == ()
+
+
+async def test_a_push_that_the_server_refuses(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """Its own reasons are shown, and the file is kept."""
+    remote.add("Boat", TASK)
+    await device.synced()
+    remote.answer = lambda item: ("forbidden", ("it is shared by somebody, read-only",))
+    edit(device, "Boat.md", "* two", "* three")
+    verdict = await device.once()
+    assert verdict.exit_code == 1
+    assert "it is shared by somebody, read-only" in " ".join(verdict.left)
+    assert "* three" in read(device, "Boat.md")

@@ -74,6 +74,7 @@ class Item:
     files: dict[str, FileEntry] = field(default_factory=dict)
     deleted_at_ms: int | None = None
     is_gone: bool = False
+    has_source: bool = True
     version: int = 0
     changed: int = 0
     document: bytes = EMPTY
@@ -119,7 +120,7 @@ class Compacting:
         made = express([], target).update or EMPTY
         source = note.file(Owner(lambda _: False)).source
         live = Replica.load([made])
-        sent = express_source([made], lambda _: source, live=live) if item.text else None
+        sent = express_source([made], lambda _: source, live=live) if item.has_source else None
         item.document = made if sent is None else merge([made, sent])
 
     def attach(self, block: BlockId, name: str, data: bytes) -> str:
