@@ -8,9 +8,14 @@ from typing import cast
 
 import pytest
 
+from heapsyncd.errors import StateLocked, UserError, leaf_errors
+from heapsyncd.ids import BlockId
 from heapsyncd.server import Server
+from heapsyncd.sync.offline.explain import explain
+from heapsyncd.sync.offline.status import cached_status
+from heapsyncd.sync.offline.versions import versions as history
 from tests.sync.compacting import Compacting, CompactingDevice
-from tests.sync.rig import until
+from tests.sync.rig import files, until
 from tests.world.fast import fast
 
 TASK = "---\ntype: task\ntags: [b, a]\nprogress: 50\n---\n* one\n* two\n"
@@ -309,3 +314,99 @@ async def test_a_push_that_the_server_refuses(
     assert verdict.exit_code == 1
     assert "it is shared by somebody, read-only" in " ".join(verdict.left)
     assert "* three" in read(device, "Boat.md")
+
+
+async def test_commands_know_the_accounts_folder(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """A heap at the account's root: explain, status and history, without a daemon."""
+    remote.add("Boat", TASK)
+    await device.synced()
+    state, path = device.base / "state", device.root / "Boat.md"
+    facts = await explain(device.account, state, path)
+    assert facts is not None
+    assert (facts["path"], facts["folder"]) == ("Boat.md", str(device.root))
+    assert facts["text"] == {"kind": "exact", "problem": None}
+    with pytest.raises(UserError, match="is the folder of the heap"):
+        await explain(device.account, state, device.root)
+    (heap,) = (await cached_status(device.account, state))["heaps"]
+    assert (heap["folder"], heap["notes"]) == (str(device.root), 1)
+    assert await history(device.account, state, [str(path)]) is not None
+    other = CompactingDevice(device.server, device.base / "b", remote=remote)
+    (other.base).mkdir()
+    (other.base / "folder").symlink_to(device.root)
+    async with device.running():
+        with pytest.raises(ExceptionGroup) as found:
+            await other.once()
+    assert isinstance(leaf_errors(found.value)[0], StateLocked)
+
+
+# ---- contents of which the server knows no hash ------------------------------------------------
+
+
+async def attached(remote: Compacting, device: CompactingDevice) -> BlockId:
+    """A note with an attachment, and a file of its own, both mirrored."""
+    boat = remote.add("Boat", TASK)
+    remote.attach(boat, "plan.pdf", b"plan one")
+    photo = remote.add("photo.jpg", kind="file")
+    remote.attach(photo, "photo.jpg", b"photo")
+    await device.synced()
+    assert files(device) == {"Boat.assets/plan.pdf": b"plan one", "photo.jpg": b"photo"}
+    return boat
+
+
+async def test_contents_are_downloaded_once(remote: Compacting, device: CompactingDevice) -> None:
+    """A new version of the server replaces the file; a quiet pass changes nothing."""
+    boat = await attached(remote, device)
+    await device.synced()
+    assert remote.calls["download"] == 2
+    remote.change(boat, files={})
+    remote.attach(boat, "plan.pdf", b"plan two!")
+    await device.synced()
+    assert files(device)["Boat.assets/plan.pdf"] == b"plan two!"
+    assert (remote.calls["download"], remote.calls["push"]) == (3, 0)
+
+
+async def test_a_changed_content_is_uploaded(remote: Compacting, device: CompactingDevice) -> None:
+    """In the place of the version it was made from."""
+    boat = await attached(remote, device)
+    (device.root / "Boat.assets/plan.pdf").write_bytes(b"changed here")
+    (device.root / "new.bin").write_bytes(b"new")
+    await device.synced()
+    await device.synced()
+    (file,) = remote.items[boat].files.values()
+    assert (file.name, remote.contents[file.hash]) == ("plan.pdf", b"changed here")
+    assert files(device) == {
+        "Boat.assets/plan.pdf": b"changed here", "photo.jpg": b"photo", "new.bin": b"new",
+    }  # fmt: skip
+    assert remote.calls["download"] == 2
+
+
+async def test_contents_after_a_lost_cache(remote: Compacting, device: CompactingDevice) -> None:
+    """Equal ones are adopted; of the same size but different, both are kept."""
+    boat = await attached(remote, device)
+    shutil.rmtree(device.base / "state")
+    (device.root / "photo.jpg").write_bytes(b"PHOTO")
+    await device.synced()
+    await device.synced()
+    assert files(device) == {
+        "Boat.assets/plan.pdf": b"plan one", "photo.jpg": b"photo", "photo (2).jpg": b"PHOTO",
+    }  # fmt: skip
+    assert len(remote.items[boat].files) == 1
+    made = [i for i in remote.items.values() if i.kind == "file"]
+    assert sorted(i.title for i in made) == ["photo (2).jpg", "photo.jpg"]
+
+
+async def test_an_edit_before_a_newer_version_is_here(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """Neither version replaces the other."""
+    boat = await attached(remote, device)
+    remote.change(boat, files={})
+    remote.attach(boat, "plan.pdf", b"plan two!")
+    (device.root / "Boat.assets/plan.pdf").write_bytes(b"changed here")
+    await device.synced()
+    await device.synced()
+    kept = {d for name, d in files(device).items() if name.startswith("Boat.assets/")}
+    assert kept == {b"plan two!", b"changed here"}
+    assert {remote.contents[f.hash] for f in remote.items[boat].files.values()} == kept

@@ -222,6 +222,7 @@ class Compacting:
         size_bytes: int,
         offset: int = 0,
     ) -> AsyncGenerator[bytes, None]:
+        self.calls["download"] += 1
         yield self.contents[hash][offset:size_bytes]
 
 
