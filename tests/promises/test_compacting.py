@@ -11,6 +11,8 @@ import pytest
 from heapsyncd.errors import StateLocked, UserError, leaf_errors
 from heapsyncd.ids import BlockId
 from heapsyncd.server import Server
+from heapsyncd.sync import publish
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.offline.explain import explain
 from heapsyncd.sync.offline.status import cached_status
 from heapsyncd.sync.offline.versions import versions as history
@@ -81,9 +83,9 @@ async def test_edits_are_sent_once(remote: Compacting, device: CompactingDevice)
     assert remote.texts() == {"Boat": text}
     assert read(device, "Boat.md") == with_id(remote, boat)
     before = (remote.calls["edit"], remote.calls["pull"])
+    assert before[0] == 1
     await device.synced()
     assert (remote.calls["edit"], remote.calls["pull"]) == before
-    assert before[0] == 1
     assert not [r for r in remote.items.values() if r.kind == "tag"]
 
 
@@ -149,6 +151,21 @@ async def test_names_in_texts_are_never_rewritten(
     assert read(device, "Loose.md") == with_id(remote, loose)
 
 
+async def test_a_title_that_no_file_name_can_carry(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """It is a key of ours as long as it is needed; editing it renames the item."""
+    boat = remote.add("A/B: c", TASK)
+    await device.synced()
+    title = read(device, "A_B_ c.md").splitlines()[2]
+    assert title == 'title: "A/B: c"'
+    edit(device, "A_B_ c.md", title, "title: Boat")
+    await device.synced()
+    assert (remote.items[boat].title, remote.items[boat].text) == ("Boat", TASK)
+    await device.synced()
+    assert read(device, "Boat.md") == with_id(remote, boat)
+
+
 @pytest.mark.parametrize("first", ["here", "there"])
 async def test_edits_of_both_sides_are_merged_as_files(
     remote: Compacting, device: CompactingDevice, first: str
@@ -198,6 +215,31 @@ async def test_an_edit_that_the_server_has_already(
     remote.change(boat, text=TASK.replace("two", "three"))
     await device.synced()
     assert not remote.calls["edit"]
+    assert read(device, "Boat.md") == with_id(remote, boat)
+
+
+async def test_a_save_before_a_newer_text_is_shown(
+    remote: Compacting, device: CompactingDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The editor had the old text; the new document is stored, and not in the file yet."""
+    boat = remote.add("Boat", TASK)
+    await device.synced()
+    real = publish.publish
+    saved = False
+
+    async def late(heap: HeapContext, rescan: set[str], *, everything: bool = False) -> bool:
+        nonlocal saved
+        if not saved and boat in heap.index.stale and heap.index.path_of.get(boat):
+            saved = True
+            edit(device, "Boat.md", "two", "two here")
+            rescan.add("Boat.md")
+        return await real(heap, rescan, everything=everything)
+
+    monkeypatch.setattr("heapsyncd.sync.runtime.heap.publish", late)
+    remote.change(boat, text=TASK.replace("50", "70"))
+    await device.synced()
+    assert saved
+    assert remote.texts() == {"Boat": TASK.replace("50", "70").replace("two", "two here")}
     assert read(device, "Boat.md") == with_id(remote, boat)
 
 

@@ -97,6 +97,8 @@ def merge_by_files(
     Raises:
         UnreadableFile: the merged file is not text.
     """
+    if ours in {base, theirs}:
+        return FileMerge(None, None, ())
     made = merge(_common_file(ours, theirs) if base is None else base, ours, theirs)
     if made.data == theirs:
         return FileMerge(None, None, made.notices)

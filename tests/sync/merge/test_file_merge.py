@@ -58,7 +58,8 @@ def test_a_document_shows_the_file_it_was_made_of(lines: Sequence[str], end: str
 def edited(before: bytes, text: str) -> list[bytes]:
     """The log of a document whose file was changed to a text."""
     live = Replica.load([before])
-    made = merge_by_files(lambda *_: MergedFile(text.encode()), b"", b"", shown_by(live))
+    shown = shown_by(live)
+    made = merge_by_files(lambda *_: MergedFile(text.encode()), shown, text.encode(), shown)
     update = made.apply_to(live, [before], Target())
     return [before] if update is None else [before, update]
 
@@ -116,12 +117,7 @@ def test_line_breaks_stay_what_they_mean(mode: str) -> None:
     """The merged file means by a line end what the server's document means."""
     fresh = document("a\nb\n")
     live = Replica.load([fresh])
-    made = merge_by_files(
-        lambda *_: MergedFile(b"a\nb\nc\n"),
-        b"",
-        b"",
-        shown_by(live),
-        mode,  # type: ignore[arg-type]
-    )
+    theirs, ours = shown_by(live), b"a\nb\nc\n"
+    made = merge_by_files(merge, theirs, ours, theirs, mode)  # type: ignore[arg-type]
     assert made.source is not None
     assert made.source.line_breaks == mode
