@@ -10,13 +10,14 @@ import pytest
 
 from heapsyncd.errors import StateLocked, UserError, leaf_errors
 from heapsyncd.ids import BlockId
+from heapsyncd.model import PushStatus
 from heapsyncd.server import Server
 from heapsyncd.sync import publish
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.offline.explain import explain
 from heapsyncd.sync.offline.status import cached_status
 from heapsyncd.sync.offline.versions import versions as history
-from tests.sync.compacting import Compacting, CompactingDevice
+from tests.sync.compacting import Compacting, CompactingDevice, Item
 from tests.sync.rig import files, until
 from tests.world.fast import fast
 
@@ -87,6 +88,42 @@ async def test_edits_are_sent_once(remote: Compacting, device: CompactingDevice)
     await device.synced()
     assert (remote.calls["edit"], remote.calls["pull"]) == before
     assert not [r for r in remote.items.values() if r.kind == "tag"]
+
+
+async def test_tags_make_no_blocks(remote: Compacting, device: CompactingDevice) -> None:
+    """They are lines of the front matter, in their own order and notation."""
+    remote.add("Boat", TASK)
+    await device.synced()
+    edit(device, "Boat.md", "tags: [b, a]", "tags: [z, b, c]  # mine")
+    (device.root / "New.md").write_text("---\ntags:\n- z\n- new\n---\n")
+    await device.synced()
+    assert remote.texts() == {
+        "Boat": TASK.replace("tags: [b, a]", "tags: [z, b, c]  # mine"),
+        "New": "---\ntags:\n- z\n- new\n---\n",
+    }
+    assert {item.kind for item in remote.items.values()} == {"document"}
+
+
+async def test_a_push_needs_no_poll_before_it(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """One follows it, whatever the interval: it brings what the server made of the edit."""
+    device.poll_interval_s = 600.0
+    remote.add("Boat", TASK)
+    async with device.running():
+        await device.in_sync()
+        before, seen = remote.calls["changes"], list[int]()
+
+        def count(_: Item) -> tuple[PushStatus, tuple[str, ...]]:
+            seen.append(remote.calls["changes"])
+            return "ok", ()
+
+        remote.answer = count
+        edit(device, "Boat.md", "two", "three")
+        await until(lambda: seen, "the edit is pushed")
+        (device.root / "New.md").write_text("new\n")
+        await until(lambda: "id:" in read(device, "New.md"), "the new note has its id")
+    assert seen[0] == before
 
 
 async def test_a_new_note_gets_the_servers_id(
@@ -231,15 +268,18 @@ async def test_a_save_before_a_newer_text_is_shown(
         nonlocal saved
         if not saved and boat in heap.index.stale and heap.index.path_of.get(boat):
             saved = True
-            edit(device, "Boat.md", "two", "two here")
+            edit(device, "Boat.md", "* two", "* two here")
             rescan.add("Boat.md")
         return await real(heap, rescan, everything=everything)
 
     monkeypatch.setattr("heapsyncd.sync.runtime.heap.publish", late)
-    remote.change(boat, text=TASK.replace("50", "70"))
+    remote.change(boat, text=TASK.replace("50", "70").replace("two", "two there"))
     await device.synced()
     assert saved
-    assert remote.texts() == {"Boat": TASK.replace("50", "70").replace("two", "two here")}
+    text = TASK.replace("50", "70").replace("* two", "* two there\n* two here")
+    assert remote.texts() == {"Boat": text}
+    (notice,) = device.report.heaps[remote.heap].notices
+    assert "both changed it" in notice
     assert read(device, "Boat.md") == with_id(remote, boat)
 
 
@@ -250,12 +290,13 @@ async def test_a_lost_cache_keeps_both_texts(remote: Compacting, device: Compact
     await device.synced()
     shutil.rmtree(device.base / "state")
     edit(device, "Boat.md", "* two", "* two here\n* more")
-    edit(device, "Boat.md", "progress: 50", "progress: 50\npriority: 3")
-    remote.change(boat, text=TASK.replace("* one", "* one there"))
+    edit(device, "Boat.md", "progress: 50", "progress: 60\npriority: 3")
+    remote.change(boat, text=TASK.replace("* one", "* one there").replace("50", "70"))
     await device.synced()
     text = remote.items[boat].text
     assert all(word in text for word in ("one there", "two here", "more", "priority: 3"))
-    assert text.count("progress: 50") == 1
+    assert all(value in text for value in ("progress: 60", "progress: 70"))
+    assert text.count("type: task") == 1
     assert read(device, "Boat.md") == with_id(remote, boat)
     assert remote.items[other].version == 1
     assert len(remote.items) == 2
