@@ -110,7 +110,8 @@ class PushResult:
     status: PushStatus
     sync_version: int
     remarks: tuple[str, ...] = ()
-    """What of an accepted update the server does not take, each for people. It stays in the file.
+    """For people: what of an accepted update the server does not take (it stays in the file), or
+    why it does not accept the update.
     """
 
 

@@ -68,6 +68,7 @@ async def push(heap: HeapContext) -> bool:
         await heap.store(
             lambda change, b=batch, r=results, why=refused: _answered(change, b, r, why)  # type: ignore[misc]
         )
+        _report_remarks(heap, results)
         if refused or any(u.rows[0] == 1 for u in batch):
             heap.wake.follow.set()  # blocks created here can be followed now
         sent = True
@@ -101,6 +102,17 @@ def _note_acknowledged(
     for one in batch:
         if one.state.id in accepted:
             heap.link.recent_acks.acknowledged(one.state.id, one.rows, now_s)
+
+
+def _report_remarks(heap: HeapContext, results: Sequence[PushResult]) -> None:
+    """Report what the server does not take of the edits it accepted, until the next push."""
+    for result in results:
+        path = heap.index.path_of.get(result.id)
+        if path is None:
+            continue
+        heap.problems.clear(path, "push")
+        if result.status == "ok" and result.remarks:
+            heap.problems.found("push", path, "; ".join(result.remarks), "told")
 
 
 def unsent(heap: HeapContext) -> bool:
@@ -256,4 +268,5 @@ def _answered(
         elif result.status == "stale":
             change.update(block, wanted=result.sync_version)
         else:
-            change.update(block, problem=refused.get(block) or _REASONS[result.status])
+            reason = refused.get(block) or "; ".join(result.remarks) or _REASONS[result.status]
+            change.update(block, problem=reason)

@@ -335,11 +335,12 @@ class AccountMirror:
             self._ready()
             return
         self._claimed.append(state.disk)
+        is_live = self._backend.dialect.live and not self._once
         mirror = HeapMirror(
             state,
             Scanner(state, await IgnoreRules.load(state)),
             self._timing.once_poll_s if self._once else self._account.poll_interval_s,
-            "off" if self._once else self._account.live,
+            self._account.live if is_live else "off",
             self._end,
             self._on_first_scan,
         )

@@ -1,7 +1,7 @@
 """Prepare a heap for mirroring: choose and claim its folder, load its state."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -20,6 +20,8 @@ from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.heap_folder import find_folder
 from heapsyncd.sync.report import HeapReport, Report
 
+AT_ROOT: Final = "."
+"""The folder of a heap that is mirrored to the account's folder itself."""
 MAX_TITLES: Final = 10
 """At most this many titles are named when a heap is not found."""
 
@@ -43,11 +45,12 @@ async def open_heap(
     """
     rows = {r.id: r for r in await db.read(heaps.load_all)}
     row = rows.get(heap.id)
+    # What the server's merges can't keep must not be in the files alone (``Dialect.merge_files``).
+    carries = account.source == "document" or backend.dialect.merge_files is not None
     if row is None:
-        taken = {collision_key(r.folder) for r in rows.values()}
-        name = await find_folder(account.folder, heap.id)
-        if name is None:
-            name = unique(safe_name(heap.title), lambda n: collision_key(n) in taken)
+        name = AT_ROOT
+        if not backend.dialect.at_root:
+            name = await _choose_folder(account, heap, rows.values())
         row = HeapRow(heap.id, heap.title, name, 0, mirrored=False, source=account.source)
     disk = HeapFolder(account.folder / row.folder)
     if not row.mirrored:
@@ -57,10 +60,9 @@ async def open_heap(
     try:
         await disk.clear_temps()
         heap_report = HeapReport(heap.id, heap.title, str(disk.root))
-        carries = account.source == "document"
         state = HeapContext(
             heap.id, db, disk, backend, heap_report, report, at_work, timing, carries,
-            account.line_breaks,
+            account.line_breaks, backend.dialect,
         )  # fmt: skip
         if account.files == "on-demand":
             state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
@@ -70,6 +72,13 @@ async def open_heap(
         raise
     report.heaps[heap.id] = heap_report
     return state
+
+
+async def _choose_folder(account: Account, heap: Heap, others: Iterable[HeapRow]) -> str:
+    """Return the name of a new heap's directory: the one with its marker, or a free one."""
+    taken = {collision_key(r.folder) for r in others}
+    found = await find_folder(account.folder, heap.id)
+    return found or unique(safe_name(heap.title), lambda n: collision_key(n) in taken)
 
 
 def is_selected(account: Account, title: str, heap_id: HeapId) -> bool:
