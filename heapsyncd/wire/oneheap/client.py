@@ -25,7 +25,7 @@ from heapsyncd.errors import (
     TooFast,
     Unreachable,
 )
-from heapsyncd.ids import Token
+from heapsyncd.ids import Password, Token
 from heapsyncd.wire.answers import USUAL, Most
 from heapsyncd.wire.budget import Budget
 from heapsyncd.wire.clock import boot_clock_s
@@ -38,7 +38,7 @@ from heapsyncd.wire.oneheap.envelope import (
     read_rate,
 )
 from heapsyncd.wire.oneheap.routes import Route, Standing, route
-from heapsyncd.wire.oneheap.signin import Password, Session
+from heapsyncd.wire.oneheap.signin import Session
 from heapsyncd.wire.rest import (
     CALL_S,
     READ_AHEAD_BYTES,
