@@ -14,7 +14,8 @@ HeapId = NewType("HeapId", str)
 BlockId = NewType("BlockId", str)
 """A block's ULID."""
 
-_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+ULID_PATTERN = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
+_ULID = re.compile(ULID_PATTERN)
 SEED_BYTES = 32
 HIDDEN = "…"
 _SECRET_TEXT = re.compile(

@@ -7,7 +7,7 @@ import click
 
 from heapsyncd import logs
 from heapsyncd.cli.output import say
-from heapsyncd.cli.settings import Options, load_with_keys, pass_options
+from heapsyncd.cli.settings import Options, load_with_secrets, pass_options
 from heapsyncd.cli.sync import worst_exit_code
 from heapsyncd.config import Account, Config
 from heapsyncd.errors import HeapsyncdError
@@ -17,7 +17,7 @@ from heapsyncd.errors import HeapsyncdError
 @pass_options
 def command(options: Options) -> int:
     """List the heaps that the accounts can see, and which are mirrored."""
-    config = load_with_keys(options.path)
+    config = load_with_secrets(options.path)
     logs.configure(config.log, level=options.level)
     return asyncio.run(_heaps(config))
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import structlog
 
 from heapsyncd.backends.contract import Backend
-from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.backends.factory import list_places, open_backend
 from heapsyncd.backoff import Lane, first_of
 from heapsyncd.cache import heaps
 from heapsyncd.cache.crash_marks import AtWork
@@ -27,7 +27,7 @@ from heapsyncd.errors import (
 )
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import HeapId
-from heapsyncd.model import Heap
+from heapsyncd.model import Heap, Place
 from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache, recognise
 from heapsyncd.sync.deletions.decisions import held_deletions
 from heapsyncd.sync.edits.restore import restore
@@ -62,7 +62,7 @@ async def mirror_account(
     """Mirror an account until ``stop`` is set, or, with ``once``, for one full pass both ways.
 
     Args:
-        account: with its key.
+        account: with its key or password.
         state_dir: the directory of its cache; must exist.
         report: kept up to date.
         once: end when everything is in sync, or nothing more can be done.
@@ -79,13 +79,11 @@ async def mirror_account(
     """
     self_test()
     gc_control.settle()
-    assert account.seed is not None
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
         at_work = stack.enter_context(AtWork.open(marks_path(account, state_dir)))
-        backend: Backend = await stack.enter_async_context(
-            HeaperBackend(account.server, account.seed, partial(recognise, db, account))
-        )
+        backend = await open_backend(account, db, partial(recognise, db, account))
+        await stack.enter_async_context(backend)
         mirror = AccountMirror(
             account, db, backend, report, stop, ready, at_work, timing, once=once
         )
@@ -352,25 +350,23 @@ class AccountMirror:
             self._ready()
 
 
-async def list_heaps(account: Account, state_dir: Path, code: str = "") -> list[tuple[Heap, bool]]:
-    """List the heaps an account can see, and whether the configuration mirrors each.
+async def list_heaps(
+    account: Account, state_dir: Path, code: str = ""
+) -> list[tuple[Place, bool]]:
+    """List the heaps or boxes an account can see, and whether the configuration mirrors each.
 
     Args:
-        account: with its key.
+        account: with its key or password.
         state_dir: the directory of its cache, if there is one.
         code: for the first sign-in to a new embedded server.
 
     Raises:
-        OtherServer: the existing cache belongs to another server.
+        OtherServer: the existing cache belongs to another server or account.
     """
-    assert account.seed is not None
     async with AsyncExitStack() as stack:
         known = None
         if cache_path(account, state_dir).exists():
             db = await stack.enter_async_context(await open_cache(account, state_dir))
             known = partial(recognise, db, account)
-        backend = HeaperBackend(account.server, account.seed, known, code)
-        await stack.enter_async_context(backend)
-        await backend.sign_in()
-        found = await backend.heaps()
-    return [(h, is_selected(account, h.title, h.id) and not h.encrypted) for h in found]
+        found = await list_places(account, known, code)
+    return [(p, is_selected(account, p.title, p.id) and p.is_readable) for p in found]

@@ -72,8 +72,8 @@ async def open_heap(
     return state
 
 
-def is_selected(account: Account, title: str, heap_id: HeapId) -> bool:
-    """Return whether the configuration asks for a heap, by its id or a glob of titles."""
+def is_selected(account: Account, title: str, heap_id: str) -> bool:
+    """Return whether the configuration asks for a heap or box, by its id or a glob of titles."""
     return any(_matches(pattern, title, heap_id) for pattern in account.heaps)
 
 
@@ -99,5 +99,5 @@ def unmatched(
     )
 
 
-def _matches(pattern: str, title: str, heap_id: HeapId) -> bool:
+def _matches(pattern: str, title: str, heap_id: str) -> bool:
     return pattern == heap_id or fnmatchcase(title, pattern)
