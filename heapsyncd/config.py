@@ -81,6 +81,11 @@ class Account:
     password: Password | None = field(default=None, repr=False)
     """The password; None until it has been read, and for an account with a key."""
 
+    @property
+    def selects_boxes(self) -> bool:
+        """Whether ``heaps`` selects boxes of the account's one heap, which is always mirrored."""
+        return self.kind == "oneheap"
+
 
 def plaintext_warning(server: str) -> str | None:
     """Return a warning if traffic to a server can be read on the way, else None.

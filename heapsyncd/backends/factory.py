@@ -55,20 +55,9 @@ async def list_places(
         assert account.seed is not None
         async with HeaperBackend(account.server, account.seed, recognise, code) as backend:
             await backend.sign_in()
-            return [Place(h.id, h.title, not h.encrypted) for h in await backend.heaps()]
+            return await backend.places()
     assert account.password is not None
     if recognise is not None:
         await recognise(None)
     async with Client(account.server, account.email, account.password) as client:
-        return await _boxes(Calls(client))
-
-
-async def _boxes(calls: Calls) -> list[Place]:
-    found: dict[str, str] = {}
-    offset = 0
-    while True:
-        page = await calls.listed("box", offset)
-        found |= {item.id: item.name for item in page.items}
-        offset += page.received
-        if not page.received or (page.count is not None and offset >= page.count):
-            return [Place(id_, name) for id_, name in found.items()]
+        return await Calls(client).boxes()

@@ -284,7 +284,7 @@ class AccountMirror:
         log.warning("could not list heaps", account=self._account.name, reason=str(error))
 
     def _is_selected(self, title: str, heap_id: HeapId) -> bool:
-        return is_selected(self._account, title, heap_id)
+        return self._account.selects_boxes or is_selected(self._account, title, heap_id)
 
     async def _unless_stopped(self, request: Coroutine[Any, Any, _T]) -> _T:
         """Return the result of a request; raises _Stopped if the mirror is stopped first."""
@@ -303,10 +303,7 @@ class AccountMirror:
     async def _list_heaps(self, group: TaskGroup) -> None:
         found = await self._unless_stopped(self._backend.heaps())
         self._report.connected, self._report.refused, self._report.error = True, False, None
-        missing = unmatched(self._account, [(h.title, h.id) for h in found])
-        if missing != self._report.unmatched and missing is not None:
-            log.warning("configured heaps not found", account=self._account.name, reason=missing)
-        self._report.unmatched = missing
+        await self._check_patterns(found)
         for heap in sorted(found, key=lambda h: h.id):
             if (
                 heap.id in self.mirrors
@@ -318,6 +315,18 @@ class AccountMirror:
         if not self.mirrors:
             self._report.ready = True
             self._ready()
+
+    async def _check_patterns(self, found: Sequence[Heap]) -> None:
+        """Report which patterns of ``heaps`` match nothing."""
+        places: Sequence[Heap | Place] = found
+        if self._account.selects_boxes:
+            # Nothing is asked for the usual pattern, which matches always.
+            has_names = any(pattern != "*" for pattern in self._account.heaps)
+            places = await self._unless_stopped(self._backend.places()) if has_names else ()
+        missing = unmatched(self._account, [(place.title, place.id) for place in places])
+        if missing != self._report.unmatched and missing is not None:
+            log.warning("configured heaps not found", account=self._account.name, reason=missing)
+        self._report.unmatched = missing
 
     async def _start(self, group: TaskGroup, heap: Heap) -> None:
         try:
