@@ -1,4 +1,4 @@
-"""``heaps``: list the heaps that the accounts can see."""
+"""``heaps``: list the heaps, or boxes, that the accounts can see."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,10 @@ from heapsyncd.errors import HeapsyncdError
 @click.command("heaps")
 @pass_options
 def command(options: Options) -> int:
-    """List the heaps that the accounts can see, and which are mirrored."""
+    """List the heaps that the accounts can see, and which are mirrored.
+
+    Of a oneheap account, list its boxes.
+    """
     config = load_with_secrets(options.path)
     logs.configure(config.log, level=options.level)
     return asyncio.run(_heaps(config))
@@ -42,5 +45,5 @@ async def _print_heaps(account: Account, state_dir: Path) -> int:
     for heap, mirrored in found:
         say(f"  {'mirrored' if mirrored else 'not mirrored':<12}  {heap.id}  {heap.title}")
     if not found:
-        say("  no heaps yet; create one in the app")
+        say(f"  no {'boxes' if account.selects_boxes else 'heaps'} yet; create one in the app")
     return 0

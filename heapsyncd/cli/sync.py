@@ -27,9 +27,10 @@ LEFT_LINES: Final = 8
 def command(options: Options, timeout_s: float | None) -> int:
     """Sync once in both directions, then exit: 0 if folder and server agree.
 
-    Other exit codes: 3 the server refuses the key, 4 it cannot be reached, 1 something is left,
-    which is listed. What is never mirrored (symlinks, special files, notes and names that are not
-    UTF-8) is listed too. It only counts as left if it took the place of something mirrored.
+    Other exit codes: 3 the server refuses the account, 4 it cannot be reached, 1 something is
+    left, which is listed. What is never mirrored (symlinks, special files, notes and names that
+    are not UTF-8) is listed too. It only counts as left if it took the place of something
+    mirrored.
     """
     config = load_with_secrets(options.path)
     logs.configure(config.log, level=options.level)

@@ -318,3 +318,15 @@ async def test_setup_says_what_an_account_needs(
     assert done.code == 2
     assert says in done.err
     assert list(device.base.iterdir()) == []
+
+
+async def test_a_password_is_for_one_service(device: Device, service: Oneheap) -> None:
+    """The file of another account's password, or of its key, is not sent to a second server."""
+    device.configure("http://127.0.0.1:1")
+    done = await device(
+        *("setup", "--kind", "oneheap", "--account", "team", "--email", EMAIL),
+        *("--server", service.url, "--password-file", str(device.key)),
+    )
+    assert done.code == 2
+    assert f"{device.key} is the key for http://127.0.0.1:1" in done.err
+    assert service.requests == []
