@@ -43,6 +43,8 @@ class BlockRow:
     title: str = ""
     sync_version: int = 1
     deleted_at_ms: int | None = None
+    public_id: str = ""
+    """As in ``Fields``."""
 
 
 @dataclass(frozen=True, slots=True)
