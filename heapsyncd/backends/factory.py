@@ -3,9 +3,9 @@
 from heapsyncd.backends.account import Recognise
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.backends.oneheap.backend import OneheapBackend
 from heapsyncd.config import Account
 from heapsyncd.database import Database
-from heapsyncd.errors import ConfigError
 from heapsyncd.model import Place
 from heapsyncd.wire.oneheap.calls import Calls
 from heapsyncd.wire.oneheap.client import Client
@@ -13,7 +13,7 @@ from heapsyncd.wire.oneheap.client import Client
 
 async def open_backend(
     account: Account,
-    db: Database,  # noqa: ARG001 - for the backend that is to come
+    db: Database,
     recognise: Recognise | None = None,
 ) -> Backend:
     """Return the backend of an account; its context is not entered yet.
@@ -33,8 +33,13 @@ async def open_backend(
     assert account.password is not None
     if recognise is not None:
         await recognise(None)
-    raise ConfigError(
-        f'[accounts.{account.name}]: `kind` "oneheap" can be set up, but not be mirrored yet.'
+    return OneheapBackend(
+        account.server,
+        account.email,
+        account.password,
+        db,
+        boxes=account.heaps,
+        poll_interval_s=account.poll_interval_s,
     )
 
 
