@@ -7,15 +7,16 @@ reappears, the server restores the block, or both sides turn out to have deleted
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import structlog
 
 from heapsyncd.cache import blocks, history, holds, renditions
-from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.cache.entries import EntryRow, Todo
 from heapsyncd.cache.holds import Direction, Hold
+from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Target
 from heapsyncd.document.replica import Replica
@@ -24,12 +25,17 @@ from heapsyncd.folder.names import carries
 from heapsyncd.sync.edits import moves
 from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.heap.limits import WINDOW_MS, must_hold
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.attachments import is_present
 from heapsyncd.sync.layout.placement import remove_deleted
 from heapsyncd.sync.merge import review_notices
+from heapsyncd.sync.merge.link_meanings import mentions
+from heapsyncd.sync.merge.note_file import shown_file
+from heapsyncd.sync.merge.note_source import read_source
+from heapsyncd.sync.merge.note_text import Note, our_keys, shown_files, shows
 
 log = structlog.get_logger()
 
@@ -60,10 +66,8 @@ async def _without_unseen_edits(heap: HeapContext, gone: Sequence[EntryRow]) -> 
     attachments: an edit wins over a deletion.
     """
     notes = [e for e in gone if e.role == "note" and heap.index.is_live(e.block_id)]
-    newer = await heap.db.read(lambda tx: [(e, n) for e in notes if (n := _unseen_update(tx, e))])
-    unseen = [
-        e for e, (shown, now) in newer if await offload(_differs_from_file, e.path, shown, now)
-    ]
+    newer = await heap.db.read(lambda tx: [n for e in notes if (n := _newer(tx, e))])
+    unseen = [n.entry for n in newer if await offload(_differs_from_file, heap, n)]
     # A file whose newer version was not downloaded yet.
     files = [e for e in gone if e.role == "file" and e.digest is not None]
     unseen += [e for e in files if not is_present(heap, e)]
@@ -87,35 +91,65 @@ async def _without_unseen_edits(heap: HeapContext, gone: Sequence[EntryRow]) -> 
     return [e for e in gone if e not in back]
 
 
-def _unseen_update(tx: Tx, entry: EntryRow) -> tuple[list[bytes], list[bytes]] | None:
-    """Return the updates of the state that a file shows, and those of the newest state.
+@dataclass(frozen=True, slots=True)
+class _Newer:
+    """A note with updates from the server that are newer than its file.
 
-    None if the file shows everything that came from the server.
+    ``rows``: its log. ``base``: what its file shows.
     """
+
+    entry: EntryRow
+    state: BlockState
+    base: Rendition
+    rows: list[LogRow]
+
+
+def _newer(tx: Tx, entry: EntryRow) -> _Newer | None:
+    """Return a note with its newer state; None if its file shows all that came from the server."""
     state, base = blocks.get(tx, entry.block_id), renditions.newest(tx, entry.block_id)
-    if state is None or not state.stale or base is None or base.seq is None:
+    if state is None or not state.stale or base is None:
         return None
-    log_rows = blocks.log(tx, entry.block_id)
-    if not any(r.seq > base.seq and not r.local for r in log_rows):
+    rows = blocks.log(tx, entry.block_id)
+    if base.seq is not None and not any(r.seq > base.seq and not r.local for r in rows):
         return None
-    shown = [r.data for r in log_rows if r.seq <= base.seq]
-    return [*shown, *([base.extra] if base.extra else [])], [r.data for r in log_rows]
+    return _Newer(entry, state, base, rows)
 
 
-def _differs_from_file(path: str, shown: Sequence[bytes], now: Sequence[bytes]) -> bool:
+def _differs_from_file(heap: HeapContext, note: _Newer) -> bool:
     """Return whether a document has something that its file does not show.
 
     A title that a new note got from its file's name does not count.
     """
     try:
-        before, after = Replica.load(shown), Replica.load(now)
+        after = Replica.load([r.data for r in note.rows])
+        if note.base.seq is None:
+            return _shows_another_file(heap, note, after)
+        shown = [r.data for r in note.rows if r.seq <= note.base.seq]
+        before = Replica.load([*shown, *([note.base.extra] if note.base.extra else [])])
         title = after.fields().title
-        if not carries(PurePosixPath(path).name.removesuffix(".md"), title):
+        if not carries(PurePosixPath(note.entry.path).name.removesuffix(".md"), title):
             title = before.fields().title
         same = replace(before.fields(), title=title) == after.fields()
         return not same or before.view() != after.view()
     except BlockError:
         return True
+
+
+def _shows_another_file(heap: HeapContext, note: _Newer, replica: Replica) -> bool:
+    """Return whether a document that the server made anew shows another file than was there.
+
+    It shares no history with the file's state, so that only the texts can be compared.
+    """
+    view, links = replica.view(), NoteLinks(heap.index, note.state.id)
+    was = replace(Note.of(note.base.data), line_breaks=note.base.line_breaks)
+    source = read_source(replica, replica.view, links).source
+    if source is None:
+        return not shows(was, view, links)
+    ours = our_keys(heap.index, note.state, note.entry.path, replica.fields())
+    if ours.id not in heap.index.ids_in(was.front):
+        ours = replace(ours, id=None)  # the id came after the file, and is no edit
+    alone = links.restricted(mentions(view), shown_files(view))
+    return shown_file(source, view, ours, alone) != note.base.data
 
 
 async def allowed_removals(heap: HeapContext, gone: Sequence[BlockState]) -> list[BlockState]:
