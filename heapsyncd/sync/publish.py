@@ -174,10 +174,19 @@ def _is_wrong(heap: HeapContext, note: "_Loaded") -> bool:
 
 
 def _is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
-    """Return whether no other block is at a block's path; one that is could not be moved yet."""
-    path = heap.index.path_of.get(state.id) or places.get(state.id)
-    entry = heap.index.entries.get(path or "")
-    return entry is None or entry.block_id == state.id
+    """Return whether a block can be written at its path.
+
+    No other block is there, which could not be moved yet, and all directories of a new file are
+    where they should be. If one could not be moved, as it is missing, the scan tells what became
+    of it.
+    """
+    index = heap.index
+    path = index.path_of.get(state.id) or places.get(state.id)
+    entry = index.entries.get(path or "")
+    if entry is not None:
+        return entry.block_id == state.id
+    at = ((index.path_of.get(b), places.get(b)) for b in index.folders_from(state.folder_id))
+    return all(here is None or to is None or here == to for here, to in at)
 
 
 # ---- files ------------------------------------------------------------

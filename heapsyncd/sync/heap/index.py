@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from heapsyncd.cache import blocks, entries
+from heapsyncd.cache import blocks, entries, remote_items
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
@@ -45,6 +45,7 @@ class Index:
         aliases: Mapping[str, BlockId] | None = None,
         unsent: Collection[BlockId] = (),
         dialect: Dialect = HEAPER,
+        former_ids: Mapping[str, BlockId] | None = None,
     ) -> None:
         self.dialect = dialect
         """How the heap's server differs from a Heaper server."""
@@ -88,7 +89,7 @@ class Index:
         self._tags: dict[str, set[BlockId]] = defaultdict(set)
         """The live tag blocks, by title."""
         self._public_ids: dict[BlockId, str] = {}
-        self._by_public_id: dict[str, BlockId] = {}
+        self._by_public_id: dict[str, BlockId] = dict(former_ids or {})
         """Also by former ids, and of blocks that were forgotten: files may still show these."""
         for block in blocks:
             self.add_block(block)
@@ -105,6 +106,7 @@ class Index:
             entries.aliases(tx, heap_id),
             frozenset(blocks.unsent(tx, heap_id)),
             dialect,
+            remote_items.gone_ids(tx, heap_id) if dialect.public_ids else None,
         )
 
     def add_block(self, block: BlockState) -> bool:
@@ -288,6 +290,15 @@ class Index:
     def files(self) -> int:
         """Return the number of files in the heap's folder."""
         return len(self.entries) - len(self.folders)
+
+    def folders_from(self, folder: BlockId | None) -> list[BlockId]:
+        """Return a folder and those that it is in, from the inside."""
+        found: list[BlockId] = []
+        while folder is not None and folder not in found:
+            found.append(folder)
+            known = self.blocks.get(folder)
+            folder = None if known is None else known.folder
+        return found
 
     def is_live(self, block: BlockId) -> bool:
         """Return whether a block is known and not deleted."""
