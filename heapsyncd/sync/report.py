@@ -166,6 +166,12 @@ class Report:
     recount: Callable[[], Awaitable[None]] | None = None
     """Update this report from the cache; None while no mirror runs."""
 
+    full_pass: Callable[[float | None], Awaitable["Verdict"]] | None = None
+    """Do a full pass both ways, within a number of seconds; None while no mirror runs."""
+
+    steps: dict[str, Progress] = field(default_factory=dict)
+    """The unfinished steps of longer work with notes, by label."""
+
     @property
     def state(self) -> State:
         """Return the account's state; "in sync" only if connected and every heap is in sync."""
@@ -190,9 +196,23 @@ class Report:
         }
 
     def step(self, progress: Progress) -> None:
-        """Pass a step of progress on."""
+        """Pass a step of progress on, and keep it until its work is complete."""
+        if progress.unit == "notes":  # transfers are kept with their heaps
+            self.steps[progress.label] = progress
+            if progress.done >= progress.total:
+                del self.steps[progress.label]
         if self.progress:
             self.progress(progress)
+
+    def unfinished(self) -> list[Progress]:
+        """Return how far the longer work is, for those who did not follow each step."""
+        moving = [
+            Progress(f"{heap.title}: {row['path']}", row["done"], row["size"] or 0, "bytes")
+            for heap in self.heaps.values()
+            for row in heap.transfers
+            if row["done"]
+        ]
+        return [*self.steps.values(), *moving]
 
     def alive(self) -> None:
         """Report that the sync loops make progress."""

@@ -36,6 +36,7 @@ from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.report import HeapReport, Report, RestoreRequest, Verdict
+from heapsyncd.sync.runtime.full_pass import until_settled
 from heapsyncd.sync.runtime.heap import HeapMirror
 from heapsyncd.sync.runtime.open_heap import is_selected, open_heap, unmatched
 from heapsyncd.sync.runtime.suspend import SuspendDetector
@@ -90,7 +91,7 @@ async def mirror_account(
             account, db, backend, report, stop, ready, at_work, timing, once=once
         )
         stack.push_async_callback(mirror.close)
-        for name in ("deletions", "fetch", "restore", "recount"):
+        for name in ("deletions", "fetch", "restore", "recount", "full_pass"):
             setattr(report, name, getattr(mirror, name))
             stack.callback(setattr, report, name, None)
         if not once:
@@ -124,13 +125,18 @@ class AccountMirror:
         self._once = once
         self._at_work, self._timing = at_work, timing
         self._end = asyncio.Event()
+        self._list_now = asyncio.Event()
+        self._listings: list[asyncio.Future[HeapsyncdError | None]] = []
+        """Passes that wait until the heaps are listed; they get the error of a failed listing."""
         self._claimed: list[HeapFolder] = []
         self._suspends = SuspendDetector()
         self._tasks: list[asyncio.Task[None]] = []
         self.mirrors: dict[HeapId, HeapMirror] = {}
 
     async def close(self) -> None:
-        """Release the folders."""
+        """End the passes that are waited for, and release the folders."""
+        self._end.set()
+        _answer(self._listings, None)
         for disk in self._claimed:
             await disk.close()
 
@@ -144,17 +150,23 @@ class AccountMirror:
                     await self._start(group, Heap(row.id, row.title))
             lane = Lane(self._backend.contact)
             while not self._stop.is_set():
+                self._list_now.clear()
+                asked, self._listings = self._listings, []
+                failure: HeapsyncdError | None = None
                 try:
                     await self._list_heaps(group)
                     lane.worked()
                 except _Stopped:
+                    self._listings += asked
                     break
                 except (TryLater, SignInRefused, PeerError) as error:
+                    failure = error
                     lane.failed(error)
                     self._report_error(error)
                     self._ready()
+                _answer(asked, failure)
                 again_s = lane.pause_s() if lane.failures else self._timing.heaps_again_s
-                await self._rest(again_s, *lane.wake_events())
+                await self._rest(again_s, self._list_now, *lane.wake_events())
             self._at_work.end()
             self._end.set()
 
@@ -180,23 +192,23 @@ class AccountMirror:
 
     async def once(self, timeout_s: float | None) -> Verdict:
         """Do one full pass both ways."""
-        started = time.monotonic()
         end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
-        late = Verdict("offline", 4, (f"{self._account.server} did not answer in time",))
         try:
             async with asyncio.timeout_at(end):
                 await self._unless_stopped(self._backend.sign_in())
         except (TimeoutError, _Stopped):
-            return late
+            return self._late()
         async with TaskGroup() as group:
             try:
                 async with asyncio.timeout_at(end):
                     with suppress(_Stopped):
                         await self._list_heaps(group)
             except TimeoutError:
-                verdict = late
+                verdict = self._late()
             else:
-                verdict = await self._until_settled(started, timeout_s)
+                verdict = await until_settled(
+                    self.mirrors, self._report, self._timing, self._stop, end=end
+                )
                 with suppress(FolderTrouble):  # already in the verdict
                     await self.recount()
             await self._end_heaps()
@@ -211,40 +223,34 @@ class AccountMirror:
             for task in late:
                 task.cancel()
 
-    async def _until_settled(self, started: float, timeout_s: float | None) -> Verdict:
-        while True:
-            mirrors = list(self.mirrors.values())
-            if all(m.settled for m in mirrors):
-                return self._verdict(mirrors)
-            if all(m.settled or m.stuck for m in mirrors) or self._stop.is_set():
-                return self._verdict(mirrors)
-            now = time.monotonic()
-            if self._report.refused:
-                return Verdict(
-                    "sign-in needed", SignInRefused.exit_code, (str(self._report.error),)
-                )
-            answers = [m.away(self._timing.give_up_s) for m in mirrors]
-            away = next((a for a in answers if a is not None), None)
-            if away is not None:
-                self._report.connected, self._report.error = False, str(away)
-                return self._verdict(mirrors)
-            if timeout_s is not None and now - started > timeout_s:
-                return self._verdict(mirrors)
-            await first_of(self._stop, timeout_s=0.02)
+    async def full_pass(self, timeout_s: float | None) -> Verdict:
+        """Do one full pass both ways while the mirror runs, as a process that starts would.
 
-    def _verdict(self, mirrors: Sequence[HeapMirror]) -> Verdict:
-        left = [line for report in self._report.heaps.values() for line in report.left()]
-        minor = tuple(line for report in self._report.heaps.values() for line in report.minor())
-        if self._report.unmatched is not None:
-            left.append(self._report.unmatched)
-        unsettled = [m.state.report.title for m in mirrors if not m.settled]
-        if not self._report.connected:
-            reason = self._report.error or f"{self._account.server} can't be reached"
-            return Verdict("offline", TryLater.exit_code, (reason, *left), minor)
-        if not left and not unsettled:
-            return Verdict("in sync", 0, (), minor)
-        rest = left or [f"{title}: not finished yet" for title in unsettled]
-        return Verdict(self._report.state if left else "syncing", 1, tuple(rest), minor)
+        Raises:
+            HeapsyncdError: the server did not list the heaps.
+        """
+        end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+        listed: asyncio.Future[HeapsyncdError | None] = asyncio.get_running_loop().create_future()
+        self._listings.append(listed)
+        self._list_now.set()
+        try:
+            async with asyncio.timeout_at(end):
+                error = await listed
+        except TimeoutError:
+            return self._late()
+        if error is not None:
+            raise error
+        for mirror in self.mirrors.values():
+            await mirror.begin_pass()
+        verdict = await until_settled(
+            self.mirrors, self._report, self._timing, self._stop, self._end, end=end
+        )
+        with suppress(FolderTrouble):  # already in the verdict
+            await self.recount()
+        return verdict
+
+    def _late(self) -> Verdict:
+        return Verdict("offline", 4, (f"{self._account.server} did not answer in time",))
 
     async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
         """Store a decision on held deletions, if given, and return what is held.
@@ -350,6 +356,14 @@ class AccountMirror:
         if all(m.first_scan_done for m in self.mirrors.values()):
             self._report.ready = True
             self._ready()
+
+
+def _answer(
+    asked: Sequence[asyncio.Future[HeapsyncdError | None]], failure: HeapsyncdError | None
+) -> None:
+    for listed in asked:
+        if not listed.done():  # whoever asked may be gone
+            listed.set_result(failure)
 
 
 async def list_heaps(account: Account, state_dir: Path, code: str = "") -> list[tuple[Heap, bool]]:
