@@ -16,10 +16,10 @@ import structlog
 
 from heapsyncd import control
 from heapsyncd.config import Account, Config
-from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error
+from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error, for_people
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
-from heapsyncd.supervisor import Mirror, Supervisor, note_failure
+from heapsyncd.supervisor import Mirror, Supervisor
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.report import Progress, Report, RestoreRequest, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
@@ -67,8 +67,8 @@ async def run_once(
             cause = expected_error(error)
             if cause is None:
                 raise
-            note_failure(report, cause)
-            return Verdict(report.state, cause.exit_code, (str(cause),))
+            report.failed(cause)
+            return Verdict(report.state, cause.exit_code, (for_people(cause),))
 
     tasks: list[asyncio.Task[Verdict]] = []
 

@@ -11,7 +11,7 @@ import structlog
 
 from heapsyncd.backoff import first_of
 from heapsyncd.config import Account
-from heapsyncd.errors import ConfigError, HeapsyncdError, SignInRefused, TryLater, expected_error
+from heapsyncd.errors import ConfigError, HeapsyncdError, expected_error, for_people
 from heapsyncd.sync.heap.timing import Timing
 from heapsyncd.sync.report import Report, Verdict
 
@@ -101,8 +101,8 @@ class Supervisor:
                 None if end_s is None else max(0.0, end_s - time.monotonic())
             )
         except HeapsyncdError as error:
-            note_failure(self.report, error)
-            return Verdict(self.report.state, error.exit_code, (str(error),))
+            self.report.failed(error)
+            return Verdict(self.report.state, error.exit_code, (for_people(error),))
 
     async def run(self) -> None:
         """Mirror until ``stop``.
@@ -145,7 +145,7 @@ class Supervisor:
                     f"internal error: {type(error).__name__}; the log has the details"
                 )
             else:
-                note_failure(self.report, cause)
+                self.report.failed(cause)
                 _log.warning("mirror stopped", account=self.account.name, reason=str(cause))
 
     async def _pause(self, pause_s: float) -> None:
@@ -161,10 +161,3 @@ class Supervisor:
     def _set_ready(self) -> None:
         self.ready = True
         self._on_ready()
-
-
-def note_failure(report: Report, error: HeapsyncdError) -> None:
-    """Record in the report what ended the mirror."""
-    report.error = str(error)
-    report.refused = isinstance(error, SignInRefused)
-    report.connected = report.connected and not isinstance(error, TryLater)

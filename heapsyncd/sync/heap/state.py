@@ -30,7 +30,14 @@ from heapsyncd.sync.heap.replica_cache import Replicas
 from heapsyncd.sync.heap.status_report import count
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.heap.unit_of_work import Change, Stored
-from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, pending_as_dicts
+from heapsyncd.sync.report import (
+    PENDING_SHOWN,
+    HeapReport,
+    Progress,
+    Report,
+    Speed,
+    pending_as_dicts,
+)
 
 T = TypeVar("T")
 
@@ -162,6 +169,8 @@ class TransferState:
     """Refused transfers, by path."""
     moved_bytes: dict[str, int] = field(default_factory=dict)
     """The progress of transfers, by path."""
+    speeds: dict[str, Speed] = field(default_factory=dict)
+    """The speeds of running transfers, by path."""
 
 
 @dataclass
@@ -297,7 +306,7 @@ class HeapContext:
             await self.db.write(lambda tx: problems.save(tx, self.id, found))
             self.problems.kept = found
         held, moved = self.holds.values(), self.transfers.moved_bytes
-        count(self.report, self.index, held, found, moving, moved)
+        count(self.report, self.index, held, found, moving, moved, self.transfers.speeds)
         self.report.notices = [*self._notices(), *self._reviews]
         # Blocks with crossings may still change.
         crossed = self.link.recent_acks.crossed_blocks()

@@ -34,10 +34,12 @@ from heapsyncd.sync.edits.restore import restore
 from heapsyncd.sync.heap import gc_control
 from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
+from heapsyncd.sync.layout.heap_folder import belongs_to_no_heap
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.report import HeapReport, Report, RestoreRequest, Verdict
 from heapsyncd.sync.runtime.full_pass import until_settled
 from heapsyncd.sync.runtime.heap import HeapMirror
+from heapsyncd.sync.runtime.last_sync import LastSync
 from heapsyncd.sync.runtime.open_heap import is_selected, open_heap, unmatched
 from heapsyncd.sync.runtime.suspend import SuspendDetector
 from heapsyncd.sync.scan.scanner import Scanner
@@ -128,6 +130,7 @@ class AccountMirror:
         self._list_now = asyncio.Event()
         self._listings: list[asyncio.Future[HeapsyncdError | None]] = []
         """Passes that wait until the heaps are listed; they get the error of a failed listing."""
+        self._last_sync = LastSync(db, report)
         self._claimed: list[HeapFolder] = []
         self._suspends = SuspendDetector()
         self._tasks: list[asyncio.Task[None]] = []
@@ -135,6 +138,7 @@ class AccountMirror:
 
     async def close(self) -> None:
         """End the passes that are waited for, and release the folders."""
+        await self._last_sync.store()
         self._end.set()
         _answer(self._listings, None)
         for disk in self._claimed:
@@ -142,11 +146,12 @@ class AccountMirror:
 
     async def run(self) -> None:
         """Mirror until stopped, whether or not the server can be reached."""
+        await self._last_sync.load()
         async with TaskGroup() as group:
             for row in await self._db.read(heaps.load_all):
                 if self._stop.is_set():
                     break
-                if row.mirrored and self._is_selected(row.title, row.id):
+                if row.mirrored and is_selected(self._account, row.title, row.id):
                     await self._start(group, Heap(row.id, row.title))
             lane = Lane(self._backend.contact)
             while not self._stop.is_set():
@@ -162,13 +167,21 @@ class AccountMirror:
                 except (TryLater, SignInRefused, PeerError) as error:
                     failure = error
                     lane.failed(error)
-                    self._report_error(error)
+                    self._report.failed(error)
+                    log.warning(
+                        "could not list heaps", account=self._account.name, reason=str(error)
+                    )
                     self._ready()
                 _answer(asked, failure)
                 again_s = lane.pause_s() if lane.failures else self._timing.heaps_again_s
                 await self._rest(again_s, self._list_now, *lane.wake_events())
             self._at_work.end()
             self._end.set()
+
+    async def _look_around(self) -> None:
+        """Report what is in the account's folder beside its heaps."""
+        names = [Path(heap.folder).name for heap in self._report.heaps.values()]
+        self._report.problems = await belongs_to_no_heap(self._account, names)
 
     async def _rest(self, wait_s: float, *events: asyncio.Event) -> None:
         """Wait for a time or an event, and feed the watchdog while the heaps' loops make progress.
@@ -180,6 +193,10 @@ class AccountMirror:
         while not any(e.is_set() for e in events) and time.monotonic() < end:
             if all(m.alive for m in self.mirrors.values()):
                 self._report.alive()
+            await self._last_sync.note(
+                is_in_sync=self._report.state == "in sync"
+                and all(m.settled for m in self.mirrors.values())
+            )
             await first_of(*events, timeout_s=min(self._timing.beat_s, wait_s))
             if (slept_s := self._suspends.over()) is not None:
                 log.info("suspend ended", account=self._account.name, slept_s=round(slept_s))
@@ -206,11 +223,7 @@ class AccountMirror:
             except TimeoutError:
                 verdict = self._late()
             else:
-                verdict = await until_settled(
-                    self.mirrors, self._report, self._timing, self._stop, end=end
-                )
-                with suppress(FolderTrouble):  # already in the verdict
-                    await self.recount()
+                verdict = await self._settle(end)
             await self._end_heaps()
         return verdict
 
@@ -242,9 +255,13 @@ class AccountMirror:
             raise error
         for mirror in self.mirrors.values():
             await mirror.begin_pass()
+        return await self._settle(end)
+
+    async def _settle(self, end: float | None) -> Verdict:
         verdict = await until_settled(
             self.mirrors, self._report, self._timing, self._stop, self._end, end=end
         )
+        await self._last_sync.note(is_in_sync=verdict.exit_code == 0)
         with suppress(FolderTrouble):  # already in the verdict
             await self.recount()
         return verdict
@@ -280,19 +297,10 @@ class AccountMirror:
         ]
 
     async def recount(self) -> None:
-        """Update the report from the cache."""
+        """Update the report from the cache and the account's folder."""
+        await self._look_around()
         for mirror in self.mirrors.values():
             await mirror.state.recount()
-
-    def _report_error(self, error: HeapsyncdError) -> None:
-        self._report.error = str(error)
-        self._report.refused = isinstance(error, SignInRefused)
-        if isinstance(error, TryLater):
-            self._report.connected = False
-        log.warning("could not list heaps", account=self._account.name, reason=str(error))
-
-    def _is_selected(self, title: str, heap_id: HeapId) -> bool:
-        return is_selected(self._account, title, heap_id)
 
     async def _unless_stopped(self, request: Coroutine[Any, Any, _T]) -> _T:
         """Return the result of a request; raises _Stopped if the mirror is stopped first."""
@@ -319,10 +327,11 @@ class AccountMirror:
             if (
                 heap.id in self.mirrors
                 or heap.encrypted
-                or not self._is_selected(heap.title, heap.id)
+                or not is_selected(self._account, heap.title, heap.id)
             ):
                 continue
             await self._start(group, heap)
+        await self._look_around()
         if not self.mirrors:
             self._report.ready = True
             self._ready()

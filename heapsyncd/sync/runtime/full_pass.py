@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from heapsyncd.backoff import first_of
-from heapsyncd.errors import SignInRefused, TryLater
+from heapsyncd.errors import SignInRefused, TryLater, Unreachable
 from heapsyncd.ids import HeapId
 from heapsyncd.sync.heap.timing import Timing
 from heapsyncd.sync.report import Report, Verdict
@@ -40,7 +40,7 @@ async def until_settled(
         answers = [m.away(timing.give_up_s) for m in heaps]
         away = next((a for a in answers if a is not None), None)
         if away is not None:
-            report.connected, report.error = False, str(away)
+            report.failed(away)
             return verdict(heaps, report)
         await first_of(*stops, timeout_s=LOOK_S)
 
@@ -48,12 +48,12 @@ async def until_settled(
 def verdict(mirrors: Sequence[HeapMirror], report: Report) -> Verdict:
     """Return the result of a pass that ends now."""
     left = [line for heap in report.heaps.values() for line in heap.left()]
-    minor = tuple(line for heap in report.heaps.values() for line in heap.minor())
+    minor = tuple(report.minor())
     if report.unmatched is not None:
         left.append(report.unmatched)
     unsettled = [m.state.report.title for m in mirrors if not m.settled]
     if not report.connected:
-        reason = report.error or "the server can't be reached"
+        reason = report.error or Unreachable.plain
         return Verdict("offline", TryLater.exit_code, (reason, *left), minor)
     if not left and not unsettled:
         return Verdict("in sync", 0, (), minor)

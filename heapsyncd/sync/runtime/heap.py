@@ -110,7 +110,7 @@ class HeapMirror:
             )
         )
 
-    def away(self, for_s: float) -> Exception | None:
+    def away(self, for_s: float) -> TryLater | None:
         """Return the server's last error if one kind of work kept failing for ``for_s`` seconds.
 
         It does not matter whether other work succeeded. None if no work failed that long.

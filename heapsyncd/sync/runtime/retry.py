@@ -74,10 +74,8 @@ class RetryPolicy(Lane):
         self._heap.link.lost()
         self._heap.link.in_doubt = True
         account = self._heap.account
-        if isinstance(error, SignInRefused):
-            account.refused, account.error = True, str(error)
-        elif isinstance(error, TryLater):
-            account.connected, account.error = False, str(error)
+        if isinstance(error, SignInRefused | TryLater):
+            account.failed(error)
         else:
             # Only this heap is affected: the others go on.
             self._heap.report.blockers[self.work] = f"{_CONSEQUENCES[self.work]}: {error}"
