@@ -244,4 +244,16 @@ SCHEMA: Final = (
       PRIMARY KEY (heap_id, file_id)
     ) WITHOUT ROWID;
     """,
+    """
+    -- What came and went lately: see activity.
+    CREATE TABLE activity (
+      id         INTEGER PRIMARY KEY,
+      heap_id    TEXT NOT NULL,
+      at_ms      INTEGER NOT NULL,
+      direction  TEXT NOT NULL,                   -- up or down
+      what       TEXT NOT NULL,                   -- see activity.What
+      path       TEXT NOT NULL,
+      latency_ms INTEGER                          -- NULL: not known
+    );
+    """,
 )

@@ -236,13 +236,15 @@ class Report:
             "heaps": [h.as_dict() for h in self.heaps.values()],
         }
 
-    def failed(self, error: HeapsyncdError) -> None:
-        """Take over why the account is not synced."""
+    def failed(self, error: HeapsyncdError) -> bool:
+        """Take over why the account is not synced; return whether it was until now."""
+        is_new = self.error is None
         self.error = for_people(error)
         self.summary = error.plain if isinstance(error, TryLater) else self.error
         self.refused = isinstance(error, SignInRefused)
         if isinstance(error, TryLater):
             self.connected = False
+        return is_new
 
     def minor(self) -> list[str]:
         """Return the minor problems of the account and its heaps, one line each."""

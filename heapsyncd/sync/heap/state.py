@@ -29,6 +29,7 @@ from heapsyncd.sync.heap.recent_acks import RecentAcks
 from heapsyncd.sync.heap.replica_cache import Replicas
 from heapsyncd.sync.heap.status_report import count
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
+from heapsyncd.sync.heap.traffic import Traffic
 from heapsyncd.sync.heap.unit_of_work import Change, Stored
 from heapsyncd.sync.report import (
     PENDING_SHOWN,
@@ -206,6 +207,7 @@ class HeapContext:
     problems: Problems = field(default_factory=Problems)
     """Problems with files."""
     rewrites: RewriteLimit = field(default_factory=RewriteLimit)
+    traffic: Traffic = field(default_factory=Traffic)
     _reviews: tuple[str, ...] = field(default=(), init=False)
     """What a person should look at, as last looked up."""
 
@@ -241,7 +243,7 @@ class HeapContext:
         """
 
         def run(tx: Tx) -> tuple[T, Stored]:
-            change = Change(tx, self.id, self.index)
+            change = Change(tx, self.id, self.index, self.traffic, now_ms())
             return work(change), change.stored()
 
         result, _ = await self.db.write(run, lambda stored: self._follow(stored[1]))
@@ -250,6 +252,7 @@ class HeapContext:
     def _follow(self, stored: Stored) -> None:
         if stored.apply(self.index):
             self.layout.rearrange = True
+        stored.follow(self.traffic, self.report.title)
 
     def in_touch(self, breaks: int) -> None:
         """Note that news was received; ``breaks`` is the count when it was requested."""

@@ -126,11 +126,10 @@ class AccountMirror:
         self._report, self._stop, self._ready = report, stop, ready
         self._once = once
         self._at_work, self._timing = at_work, timing
-        self._end = asyncio.Event()
-        self._list_now = asyncio.Event()
+        self._end, self._list_now = asyncio.Event(), asyncio.Event()
         self._listings: list[asyncio.Future[HeapsyncdError | None]] = []
         """Passes that wait until the heaps are listed; they get the error of a failed listing."""
-        self._last_sync = LastSync(db, report)
+        self._last_sync = LastSync(db, report, is_told=not once)
         self._claimed: list[HeapFolder] = []
         self._suspends = SuspendDetector()
         self._tasks: list[asyncio.Task[None]] = []
@@ -167,10 +166,12 @@ class AccountMirror:
                 except (TryLater, SignInRefused, PeerError) as error:
                     failure = error
                     lane.failed(error)
-                    self._report.failed(error)
-                    log.warning(
-                        "could not list heaps", account=self._account.name, reason=str(error)
-                    )
+                    if self._report.failed(error):
+                        log.warning(
+                            "could not list heaps",
+                            account=self._report.name,
+                            reason=self._report.error,
+                        )
                     self._ready()
                 _answer(asked, failure)
                 again_s = lane.pause_s() if lane.failures else self._timing.heaps_again_s

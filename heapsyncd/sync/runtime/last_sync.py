@@ -4,11 +4,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
 from heapsyncd.cache import heaps
 from heapsyncd.database import Database
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.sync.heap.state import now_ms
 from heapsyncd.sync.report import Report
+
+log = structlog.get_logger()
 
 AGAIN_MS: Final = 600_000
 """While everything stays in sync, the time is stored again after this."""
@@ -24,6 +28,8 @@ class LastSync:
 
     db: Database
     report: Report
+    is_told: bool
+    """Whether the log tells when it becomes true."""
     _was_in_sync: bool = False
     _stored_ms: int = 0
 
@@ -36,6 +42,8 @@ class LastSync:
         if is_in_sync:
             self.report.in_sync_ms = now_ms()
         is_new, self._was_in_sync = is_in_sync and not self._was_in_sync, is_in_sync
+        if is_new and self.is_told:
+            log.info("in sync", account=self.report.name)
         if is_new or (self.report.in_sync_ms or 0) > self._stored_ms + AGAIN_MS:
             await self.store()
 
