@@ -44,7 +44,7 @@ class Supervisor:
     """Runs one account in the daemon.
 
     Args:
-        account: what to mirror, including the key.
+        account: what to mirror, including the key or password.
         state_dir: the directory of its cache.
         report: updated by the mirror, and by the supervisor while the mirror is down.
         ready: called, possibly many times, once the first scan is planned or the account is in
@@ -96,6 +96,7 @@ class Supervisor:
                 reason = self.report.error or "the account did not start in time"
                 return Verdict(self.report.state, self._exit_code, (reason,))
             await first_of(self._stop, timeout_s=LOOK_S)
+        self.report.waited_for += 1
         try:
             return await self.report.full_pass(
                 None if end_s is None else max(0.0, end_s - time.monotonic())
@@ -103,6 +104,8 @@ class Supervisor:
         except HeapsyncdError as error:
             self.report.failed(error)
             return Verdict(self.report.state, error.exit_code, (for_people(error),))
+        finally:
+            self.report.waited_for -= 1
 
     async def run(self) -> None:
         """Mirror until ``stop``.

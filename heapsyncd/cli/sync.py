@@ -10,7 +10,7 @@ import click
 
 from heapsyncd import control, logs
 from heapsyncd.cli.output import say
-from heapsyncd.cli.settings import Options, load, load_with_keys, pass_options
+from heapsyncd.cli.settings import Options, load, load_with_secrets, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import StateLocked
 from heapsyncd.sync.report import Progress, Verdict
@@ -34,9 +34,10 @@ def command(options: Options, timeout_s: float | None) -> int:
     If the daemon is running, it does the pass: everything saved before is on the server after a 0.
     Ctrl-C ends only the waiting.
 
-    Other exit codes: 3 the server refuses the key, 4 it cannot be reached, 1 something is left,
-    which is listed. What is never mirrored (symlinks, special files, notes and names that are not
-    UTF-8) is listed too. It only counts as left if it took the place of something mirrored.
+    Other exit codes: 3 the server refuses the account, 4 it cannot be reached, 1 something is
+    left, which is listed. What is never mirrored (symlinks, special files, notes and names that
+    are not UTF-8) is listed too. It only counts as left if it took the place of something
+    mirrored.
     """
     config = load(options.path)
     logs.configure(config.log, level=options.level)
@@ -60,7 +61,7 @@ async def _sync(
     from heapsyncd.daemon import run_once
 
     try:
-        return await run_once(load_with_keys(path), timeout_s=timeout_s, progress=progress)
+        return await run_once(load_with_secrets(path), timeout_s=timeout_s, progress=progress)
     except StateLocked:
         # A daemon that has just started may answer now. Another `sync` never does.
         verdicts = await _ask_daemon(config, timeout_s, progress)

@@ -204,6 +204,9 @@ class Report:
     full_pass: Callable[[float | None], Awaitable["Verdict"]] | None = None
     """Do a full pass both ways, within a number of seconds; None while no mirror runs."""
 
+    waited_for: int = 0
+    """How many commands wait for a full pass: it is not to wait for a poll."""
+
     steps: dict[str, Progress] = field(default_factory=dict)
     """The unfinished steps of longer work with notes, by label."""
 

@@ -5,7 +5,7 @@ the folder shows it. What is under way is known in memory only: after a restart,
 acknowledged later has no latency.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -44,6 +44,7 @@ class Traffic:
         index: Index,
         rows: Iterable[tuple[BlockState, bool]],
         paths: Mapping[str, EntryRow | None],
+        completed: Collection[tuple[Direction, BlockId]],
         now_ms: int,
     ) -> dict[tuple[Direction, BlockId] | str, Event]:
         """Return what a transaction completes: by direction and block, contents by path.
@@ -52,6 +53,8 @@ class Traffic:
             index: as it was before the transaction.
             rows: the changed blocks; for each, whether it has unsent updates.
             paths: the changed entries; None: removed.
+            completed: the blocks that may have nothing under way any more. The index does not say
+                it: another transaction may have completed them before it was updated.
             now_ms: the time of the events.
         """
         found: dict[tuple[Direction, BlockId] | str, Event] = {}
@@ -59,8 +62,9 @@ class Traffic:
             e.block_id: e.path for e in paths.values() if e is not None and e.role in PLACED_ROLES
         }
         for row, is_unsent in rows:
-            went = row.id in index.unsent and not is_unsent and not row.born_here
-            came = ("down", row.id) in self.under_way and not row.stale
+            went = ("up", row.id) in completed and not is_unsent and not row.born_here
+            down: tuple[Direction, BlockId] = ("down", row.id)
+            came = down in completed and down in self.under_way and not row.stale
             path = placed.get(row.id) or index.path_of.get(row.id)
             for direction, is_done in (("up", went), ("down", came)):
                 event = self._event(row, direction, path, now_ms) if is_done else None  # type: ignore[arg-type]

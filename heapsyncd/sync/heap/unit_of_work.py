@@ -22,8 +22,8 @@ from heapsyncd.sync.heap.traffic import Traffic, UnderWay
 
 log = structlog.get_logger()
 
-_INDEXED: Final = frozenset({"title", "folder_id", "deleted_at_ms"})
-"""The columns of a block's row that the index uses for names and paths."""
+_INDEXED: Final = frozenset({"title", "folder_id", "deleted_at_ms", "public_id"})
+"""The columns of a block's row that the index uses for names, ids and paths."""
 
 
 class Change:
@@ -45,6 +45,8 @@ class Change:
     ) -> None:
         self.tx = tx
         self._traffic, self._now_ms = traffic, now_ms
+        self._completed: set[tuple[Direction, BlockId]] = set()
+        """What was unsent, or not yet in the folder, before this transaction."""
         self._begun: dict[tuple[Direction, BlockId], UnderWay] = {}
         self._heap = heap_id
         self._index = index
@@ -66,6 +68,10 @@ class Change:
     def update(self, block: BlockId, **values: object) -> None:
         """Set columns of a block, named as the fields of BlockState."""
         if values:
+            if not values.get("stale", True):
+                before = blocks.get(self.tx, block)
+                if before is not None and before.stale:
+                    self._completed.add(("down", block))
             blocks.update(self.tx, block, **values)
             self._standing[block] = None
         if _INDEXED & values.keys():
@@ -83,6 +89,8 @@ class Change:
 
     def acknowledge(self, block: BlockId, up_to: int) -> None:
         """Store that the server has a block's log up to this number."""
+        if blocks.has_unsent(self.tx, block):
+            self._completed.add(("up", block))
         blocks.acknowledge(self.tx, block, up_to)
         self._standing[block] = None
 
@@ -146,6 +154,7 @@ class Change:
             "title": fields.title or block.title,
             "folder_id": blocks.folder_among_tags(self.tx, block.id),
             "deleted_at_ms": deleted,
+            "public_id": fields.public_id,
         }
 
     def touch_related(self, block: BlockId) -> None:
@@ -199,7 +208,9 @@ class Change:
         rows = ((blocks.get(self.tx, b), b in self._blocks) for b in self._standing)
         found = [(r, blocks.has_unsent(self.tx, r.id), new) for r, new in rows if r is not None]
         states = [(row, unsent) for row, unsent, _ in found]
-        done = self._traffic.arrived(self._index, states, self._entries, self._now_ms)
+        done = self._traffic.arrived(
+            self._index, states, self._entries, self._completed, self._now_ms
+        )
         if done:
             activity.add(self.tx, self._heap, done.values())
         return Stored(found, self._entries, self._aliases, self._forgotten, self._begun, done)

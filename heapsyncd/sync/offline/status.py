@@ -29,9 +29,10 @@ async def cached_status(account: Account, state_dir: Path) -> dict[str, Any]:
                 lambda tx: (_heaps(tx, account), heaps.in_sync_ms(tx))
             )
         known = [(heap.title, heap.id) for heap in report.heaps.values()]
-        report.unmatched = unmatched(account, known, is_complete=False)
-        names = [Path(heap.folder).name for heap in report.heaps.values()]
-        report.problems = await belongs_to_no_heap(account, names)
+        if not account.selects_boxes:
+            report.unmatched = unmatched(account, known, is_complete=False)
+            names = [Path(heap.folder).name for heap in report.heaps.values()]
+            report.problems = await belongs_to_no_heap(account, names)
     return report.snapshot()
 
 

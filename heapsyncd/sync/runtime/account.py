@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import structlog
 
 from heapsyncd.backends.contract import Backend
-from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.backends.factory import list_places, open_backend
 from heapsyncd.backoff import Lane, first_of
 from heapsyncd.cache import heaps
 from heapsyncd.cache.crash_marks import AtWork
@@ -27,7 +27,7 @@ from heapsyncd.errors import (
 )
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import HeapId
-from heapsyncd.model import Heap
+from heapsyncd.model import Heap, Place
 from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache, recognise
 from heapsyncd.sync.deletions.decisions import held_deletions
 from heapsyncd.sync.edits.restore import restore
@@ -37,7 +37,7 @@ from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.heap_folder import belongs_to_no_heap
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.report import HeapReport, Report, RestoreRequest, Verdict
-from heapsyncd.sync.runtime.full_pass import until_settled
+from heapsyncd.sync.runtime.full_pass import Listing, until_settled
 from heapsyncd.sync.runtime.heap import HeapMirror
 from heapsyncd.sync.runtime.last_sync import LastSync
 from heapsyncd.sync.runtime.open_heap import is_selected, open_heap, unmatched
@@ -65,7 +65,7 @@ async def mirror_account(
     """Mirror an account until ``stop`` is set, or, with ``once``, for one full pass both ways.
 
     Args:
-        account: with its key.
+        account: with its key or password.
         state_dir: the directory of its cache; must exist.
         report: kept up to date.
         once: end when everything is in sync, or nothing more can be done.
@@ -82,13 +82,11 @@ async def mirror_account(
     """
     self_test()
     gc_control.settle()
-    assert account.seed is not None
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
         at_work = stack.enter_context(AtWork.open(marks_path(account, state_dir)))
-        backend: Backend = await stack.enter_async_context(
-            HeaperBackend(account.server, account.seed, partial(recognise, db, account))
-        )
+        backend = await open_backend(account, db, partial(recognise, db, account))
+        await stack.enter_async_context(backend)
         mirror = AccountMirror(
             account, db, backend, report, stop, ready, at_work, timing, once=once
         )
@@ -126,9 +124,8 @@ class AccountMirror:
         self._report, self._stop, self._ready = report, stop, ready
         self._once = once
         self._at_work, self._timing = at_work, timing
-        self._end, self._list_now = asyncio.Event(), asyncio.Event()
-        self._listings: list[asyncio.Future[HeapsyncdError | None]] = []
-        """Passes that wait until the heaps are listed; they get the error of a failed listing."""
+        self._end = asyncio.Event()
+        self._listing = Listing()
         self._last_sync = LastSync(db, report, is_told=not once)
         self._claimed: list[HeapFolder] = []
         self._suspends = SuspendDetector()
@@ -139,7 +136,8 @@ class AccountMirror:
         """End the passes that are waited for, and release the folders."""
         await self._last_sync.store()
         self._end.set()
-        _answer(self._listings, None)
+        self._listing.begins()
+        self._listing.ended()
         for disk in self._claimed:
             await disk.close()
 
@@ -150,18 +148,16 @@ class AccountMirror:
             for row in await self._db.read(heaps.load_all):
                 if self._stop.is_set():
                     break
-                if row.mirrored and is_selected(self._account, row.title, row.id):
+                if row.mirrored and self._is_selected(row.title, row.id):
                     await self._start(group, Heap(row.id, row.title))
             lane = Lane(self._backend.contact)
             while not self._stop.is_set():
-                self._list_now.clear()
-                asked, self._listings = self._listings, []
+                self._listing.begins()
                 failure: HeapsyncdError | None = None
                 try:
                     await self._list_heaps(group)
                     lane.worked()
                 except _Stopped:
-                    self._listings += asked
                     break
                 except (TryLater, SignInRefused, PeerError) as error:
                     failure = error
@@ -173,16 +169,17 @@ class AccountMirror:
                             reason=self._report.error,
                         )
                     self._ready()
-                _answer(asked, failure)
+                self._listing.ended(failure)
                 again_s = lane.pause_s() if lane.failures else self._timing.heaps_again_s
-                await self._rest(again_s, self._list_now, *lane.wake_events())
+                await self._rest(again_s, self._listing.asked, *lane.wake_events())
             self._at_work.end()
             self._end.set()
 
     async def _look_around(self) -> None:
         """Report what is in the account's folder beside its heaps."""
-        names = [Path(heap.folder).name for heap in self._report.heaps.values()]
-        self._report.problems = await belongs_to_no_heap(self._account, names)
+        if not self._account.selects_boxes:  # there the folder itself is the mirror
+            names = [Path(heap.folder).name for heap in self._report.heaps.values()]
+            self._report.problems = await belongs_to_no_heap(self._account, names)
 
     async def _rest(self, wait_s: float, *events: asyncio.Event) -> None:
         """Wait for a time or an event, and feed the watchdog while the heaps' loops make progress.
@@ -244,16 +241,13 @@ class AccountMirror:
             HeapsyncdError: the server did not list the heaps.
         """
         end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
-        listed: asyncio.Future[HeapsyncdError | None] = asyncio.get_running_loop().create_future()
-        self._listings.append(listed)
-        self._list_now.set()
         try:
             async with asyncio.timeout_at(end):
-                error = await listed
+                await self._listing.again()
         except TimeoutError:
             return self._late()
-        if error is not None:
-            raise error
+        if self._stop.is_set() or self._end.is_set():
+            return Verdict("syncing", 1, ("the daemon stops",))
         for mirror in self.mirrors.values():
             await mirror.begin_pass()
         return await self._settle(end)
@@ -262,6 +256,8 @@ class AccountMirror:
         verdict = await until_settled(
             self.mirrors, self._report, self._timing, self._stop, self._end, end=end
         )
+        if self._end.is_set() or (self._stop.is_set() and not self._once):
+            return verdict  # the cache is being closed
         await self._last_sync.note(is_in_sync=verdict.exit_code == 0)
         with suppress(FolderTrouble):  # already in the verdict
             await self.recount()
@@ -303,6 +299,9 @@ class AccountMirror:
         for mirror in self.mirrors.values():
             await mirror.state.recount()
 
+    def _is_selected(self, title: str, heap_id: HeapId) -> bool:
+        return self._account.selects_boxes or is_selected(self._account, title, heap_id)
+
     async def _unless_stopped(self, request: Coroutine[Any, Any, _T]) -> _T:
         """Return the result of a request; raises _Stopped if the mirror is stopped first."""
         answer = asyncio.create_task(request)
@@ -320,15 +319,12 @@ class AccountMirror:
     async def _list_heaps(self, group: TaskGroup) -> None:
         found = await self._unless_stopped(self._backend.heaps())
         self._report.connected, self._report.refused, self._report.error = True, False, None
-        missing = unmatched(self._account, [(h.title, h.id) for h in found])
-        if missing != self._report.unmatched and missing is not None:
-            log.warning("configured heaps not found", account=self._account.name, reason=missing)
-        self._report.unmatched = missing
+        await self._check_patterns(found)
         for heap in sorted(found, key=lambda h: h.id):
             if (
                 heap.id in self.mirrors
                 or heap.encrypted
-                or not is_selected(self._account, heap.title, heap.id)
+                or not self._is_selected(heap.title, heap.id)
             ):
                 continue
             await self._start(group, heap)
@@ -336,6 +332,18 @@ class AccountMirror:
         if not self.mirrors:
             self._report.ready = True
             self._ready()
+
+    async def _check_patterns(self, found: Sequence[Heap]) -> None:
+        """Report which patterns of ``heaps`` match nothing."""
+        places: Sequence[Heap | Place] = found
+        if self._account.selects_boxes:
+            # Nothing is asked for the usual pattern, which matches always.
+            has_names = any(pattern != "*" for pattern in self._account.heaps)
+            places = await self._unless_stopped(self._backend.places()) if has_names else ()
+        missing = unmatched(self._account, [(place.title, place.id) for place in places])
+        if missing != self._report.unmatched and missing is not None:
+            log.warning("configured heaps not found", account=self._account.name, reason=missing)
+        self._report.unmatched = missing
 
     async def _start(self, group: TaskGroup, heap: Heap) -> None:
         try:
@@ -351,11 +359,12 @@ class AccountMirror:
             self._ready()
             return
         self._claimed.append(state.disk)
+        is_live = self._backend.dialect.live and not self._once
         mirror = HeapMirror(
             state,
             Scanner(state, await IgnoreRules.load(state)),
             self._timing.once_poll_s if self._once else self._account.poll_interval_s,
-            "off" if self._once else self._account.live,
+            self._account.live if is_live else "off",
             self._end,
             self._on_first_scan,
         )
@@ -368,33 +377,23 @@ class AccountMirror:
             self._ready()
 
 
-def _answer(
-    asked: Sequence[asyncio.Future[HeapsyncdError | None]], failure: HeapsyncdError | None
-) -> None:
-    for listed in asked:
-        if not listed.done():  # whoever asked may be gone
-            listed.set_result(failure)
-
-
-async def list_heaps(account: Account, state_dir: Path, code: str = "") -> list[tuple[Heap, bool]]:
-    """List the heaps an account can see, and whether the configuration mirrors each.
+async def list_heaps(
+    account: Account, state_dir: Path, code: str = ""
+) -> list[tuple[Place, bool]]:
+    """List the heaps or boxes an account can see, and whether the configuration mirrors each.
 
     Args:
-        account: with its key.
+        account: with its key or password.
         state_dir: the directory of its cache, if there is one.
         code: for the first sign-in to a new embedded server.
 
     Raises:
-        OtherServer: the existing cache belongs to another server.
+        OtherServer: the existing cache belongs to another server or account.
     """
-    assert account.seed is not None
     async with AsyncExitStack() as stack:
         known = None
         if cache_path(account, state_dir).exists():
             db = await stack.enter_async_context(await open_cache(account, state_dir))
             known = partial(recognise, db, account)
-        backend = HeaperBackend(account.server, account.seed, known, code)
-        await stack.enter_async_context(backend)
-        await backend.sign_in()
-        found = await backend.heaps()
-    return [(h, is_selected(account, h.title, h.id) and not h.encrypted) for h in found]
+        found = await list_places(account, known, code)
+    return [(p, is_selected(account, p.title, p.id) and p.is_readable) for p in found]

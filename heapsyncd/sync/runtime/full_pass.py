@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from heapsyncd.backoff import first_of
-from heapsyncd.errors import SignInRefused, TryLater, Unreachable
+from heapsyncd.errors import HeapsyncdError, SignInRefused, TryLater, Unreachable
 from heapsyncd.ids import HeapId
 from heapsyncd.sync.heap.timing import Timing
 from heapsyncd.sync.report import Report, Verdict
@@ -12,6 +12,41 @@ from heapsyncd.sync.runtime.heap import HeapMirror
 
 LOOK_S = 0.02
 """How often to look whether the pass is complete."""
+
+
+class Listing:
+    """Lets passes wait until the account's heaps are listed again."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self._waiting: list[asyncio.Future[HeapsyncdError | None]] = []
+        self._served: list[asyncio.Future[HeapsyncdError | None]] = []
+
+    async def again(self) -> None:
+        """Wait for a listing that begins after this.
+
+        Raises:
+            HeapsyncdError: the heaps could not be listed.
+        """
+        listed: asyncio.Future[HeapsyncdError | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(listed)
+        self.asked.set()
+        error = await listed
+        if error is not None:
+            raise error
+
+    def begins(self) -> None:
+        """Note that a listing begins."""
+        self.asked.clear()
+        self._served += self._waiting
+        self._waiting = []
+
+    def ended(self, failure: HeapsyncdError | None = None) -> None:
+        """Note that a listing ended, or that there will be none any more."""
+        for listed in self._served:
+            if not listed.done():  # whoever asked may be gone
+                listed.set_result(failure)
+        self._served = []
 
 
 async def until_settled(
