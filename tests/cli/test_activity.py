@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import pty
+import sys
 import time
 
 from heapsyncd.ids import HeapId
@@ -61,6 +64,30 @@ async def test_what_came_and_went_is_told(device: Device, server: Server, heap_i
         assert said in told, told
     assert "block=" not in told
     assert "edit stored" not in told
+
+
+async def test_the_log_on_a_terminal_is_plain_text(
+    device: Device, server: Server, heap_id: HeapId
+) -> None:
+    """By itself it is for people there, and without colours: NO_COLOR and TERM are no matter."""
+    device.configure(server.url)
+    device.env.pop("NO_COLOR")
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "heapsyncd.cli", "--config", str(device.config), "run"),
+        env={**device.env, "TERM": "xterm"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    async with ending(process):
+        await eventually(lambda: device.is_("in sync"))
+        assert await terminate(process) == 0
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "Home: Groceries.md arrived (new)\r\n" in shown
+    assert "\x1b" not in shown
+    assert "=" not in shown
 
 
 async def test_a_span_limits_what_is_shown(
