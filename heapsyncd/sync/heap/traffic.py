@@ -62,14 +62,15 @@ class Traffic:
             e.block_id: e.path for e in paths.values() if e is not None and e.role in PLACED_ROLES
         }
         for row, is_unsent in rows:
-            went = ("up", row.id) in completed and not is_unsent and not row.born_here
+            up: tuple[Direction, BlockId] = ("up", row.id)
             down: tuple[Direction, BlockId] = ("down", row.id)
-            came = down in completed and down in self.under_way and not row.stale
+            went = not is_unsent and not row.born_here
+            came = down in self.under_way and not row.stale
             path = placed.get(row.id) or index.path_of.get(row.id)
-            for direction, is_done in (("up", went), ("down", came)):
-                event = self._event(row, direction, path, now_ms) if is_done else None  # type: ignore[arg-type]
-                if event is not None:
-                    found[event.direction, row.id] = event
+            for key in [k for k, is_done in ((up, went), (down, came)) if is_done]:
+                event = self._event(row, key[0], path, now_ms)
+                if event is not None and key in completed:
+                    found[key] = event
         for path, entry in paths.items():
             before = index.entries.get(path)
             if before is None or entry is None or entry.role not in CONTENT_ROLES:

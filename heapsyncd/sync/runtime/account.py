@@ -207,6 +207,7 @@ class AccountMirror:
 
     async def once(self, timeout_s: float | None) -> Verdict:
         """Do one full pass both ways."""
+        await self._last_sync.load()
         end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
         try:
             async with asyncio.timeout_at(end):
