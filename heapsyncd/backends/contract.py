@@ -28,6 +28,7 @@ from heapsyncd.model import (
     Dialect,
     FileEntry,
     Heap,
+    Place,
     PullAnswer,
     PullAsk,
     Push,
@@ -144,6 +145,9 @@ class Backend(Protocol):
 
     async def heaps(self) -> list[Heap]:
         """Return all heaps that the account can see."""
+
+    async def places(self) -> list[Place]:
+        """Return what ``heaps`` in the configuration selects from: the heaps, or their boxes."""
 
     def rows(self, heap_id: HeapId) -> AsyncIterator[list[BlockRow]]:
         """Yield the rows of all live blocks, page by page.

@@ -77,7 +77,8 @@ async def push(heap: HeapContext) -> bool:
             raise PeerError(
                 f"POST /api/sync/push: the answer names {len(answered)} of {len(batch)} blocks"
             )
-        if any(r.status == "stale" for r in results):
+        versions = {u.state.id: u.state.sync_version for u in batch}
+        if any(r.status == "stale" or r.sync_version > versions.get(r.id, 0) for r in results):
             heap.wake.pull.set()
         if not_found := {r.id for r in results if r.status == "not_found"}:
             heap.link.in_doubt = True  # it may lack more
@@ -265,6 +266,9 @@ def _answered(
             continue
         if result.status == "ok":
             change.acknowledge(block, unsent.rows[-1])
+            if result.sync_version > unsent.state.sync_version:
+                # The server made a new document of what it accepted.
+                change.update(block, wanted=result.sync_version)
         elif result.status == "stale":
             change.update(block, wanted=result.sync_version)
         else:

@@ -13,7 +13,6 @@ from heapsyncd.config import Account
 from heapsyncd.database import Database
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.names import collision_key, safe_name, unique
-from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
@@ -81,32 +80,33 @@ async def _choose_folder(account: Account, heap: Heap, others: Iterable[HeapRow]
     return found or unique(safe_name(heap.title), lambda n: collision_key(n) in taken)
 
 
-def is_selected(account: Account, title: str, heap_id: HeapId) -> bool:
-    """Return whether the configuration asks for a heap, by its id or a glob of titles."""
+def is_selected(account: Account, title: str, heap_id: str) -> bool:
+    """Return whether the configuration asks for a heap or box, by its id or a glob of titles."""
     return any(_matches(pattern, title, heap_id) for pattern in account.heaps)
 
 
 def unmatched(
-    account: Account, heaps: Sequence[tuple[str, HeapId]], *, is_complete: bool = True
+    account: Account, heaps: Sequence[tuple[str, str]], *, is_complete: bool = True
 ) -> str | None:
-    """Return which patterns of the configuration match no heap, and what to do; None if all match.
+    """Return which patterns of the configuration match nothing, and what to do; None if all match.
 
     Args:
         account: whose ``heaps`` are the patterns; ``*`` always matches.
-        heaps: title and id of each heap.
-        is_complete: these are all heaps the account can see, and worth listing.
+        heaps: title and id of each heap, or of each box if the patterns select boxes.
+        is_complete: these are all that the account can see, and worth listing.
     """
     empty = [p for p in account.heaps if p != "*" and not any(_matches(p, t, i) for t, i in heaps)]
     if not empty:
         return None
     titles = sorted({" ".join(title.split()) for title, _ in heaps})
     there = f"there are: {', '.join(titles[:MAX_TITLES]) or 'none'}; "
+    what = "box" if account.selects_boxes else "heap"
     return (
         f"`heaps` of [accounts.{account.name}]: {', '.join(map(json.dumps, empty))} matches no"
-        f" heap; {there if is_complete else ''}`heapsyncd heaps` lists them. Correct the"
+        f" {what}; {there if is_complete else ''}`heapsyncd heaps` lists them. Correct the"
         " configuration"
     )
 
 
-def _matches(pattern: str, title: str, heap_id: HeapId) -> bool:
+def _matches(pattern: str, title: str, heap_id: str) -> bool:
     return pattern == heap_id or fnmatchcase(title, pattern)
