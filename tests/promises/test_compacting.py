@@ -107,7 +107,7 @@ async def test_tags_make_no_blocks(remote: Compacting, device: CompactingDevice)
 async def test_a_push_needs_no_poll_before_it(
     remote: Compacting, device: CompactingDevice
 ) -> None:
-    """One follows it, whatever the interval: it brings what the server made of the edit."""
+    """What the server made of the edit is pulled at once, whatever the interval."""
     device.poll_interval_s = 600.0
     remote.add("Boat", TASK)
     async with device.running():

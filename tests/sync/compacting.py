@@ -189,7 +189,7 @@ class Compacting:
                 push.id, title=now.title, text=data.decode(), folder=min(now.tags, default=None),
                 deleted_at_ms=now.deleted_at_ms, files={f.key: f for f in now.files},
             )  # fmt: skip
-        return PushResult(push.id, status, push.sync_version, remarks)
+        return PushResult(push.id, status, item.version, remarks)
 
     async def insert(self, _: HeapId, block: BlockId, kind: BlockKind, title: str) -> BlockRow:
         self.items.setdefault(block, Item(kind, title, version=1))
