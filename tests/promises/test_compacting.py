@@ -386,6 +386,17 @@ async def test_what_the_server_does_not_take(remote: Compacting, device: Compact
     assert (await device.once()).minor == ()
 
 
+async def test_what_the_server_does_not_take_of_a_folder(
+    remote: Compacting, device: CompactingDevice
+) -> None:
+    """Said of the directory, in each pass until it is pushed again."""
+    remote.answer = lambda item: ("ok", ("it has no color",) if item.kind == "folder" else ())
+    await device.synced()
+    (device.root / "Box").mkdir()
+    for _ in range(2):
+        assert (await device.once()).minor == ("All/Box: it has no color",)
+
+
 async def test_a_push_that_the_server_refuses(
     remote: Compacting, device: CompactingDevice
 ) -> None:
