@@ -78,13 +78,18 @@ class Change:
             self._blocks[block] = None
 
     def append(self, block: BlockId, data: bytes, *, local: bool) -> int:
-        """Append an update to a block's log; return its number."""
+        """Append an update to a block's log; return its number.
+
+        A local one is sent also if the server refused the ones before it: it may be the cure.
+        """
         self._standing[block] = None
         # The server may write the title of a block that was made here: that is no news.
         if local or block not in self._index.born:
             path = self._index.path_of.get(block)
             change = UnderWay(self._now_ms, path, is_new=not local and path is None)
             self._begun.setdefault(("up" if local else "down", block), change)
+        if local:
+            blocks.may_be_accepted(self.tx, block)
         return blocks.append(self.tx, block, data, local=local)
 
     def acknowledge(self, block: BlockId, up_to: int) -> None:
