@@ -25,17 +25,15 @@ from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
 from heapsyncd.sync.layout.placement import remember_name
+from heapsyncd.sync.merge.link_meanings import mentions
 from heapsyncd.sync.merge.note_file import searched, shown_file
-from heapsyncd.sync.merge.note_source import source_update
+from heapsyncd.sync.merge.note_source import first_source
 from heapsyncd.sync.merge.note_text import (
-    Base,
     Note,
     digest,
     front_change,
-    joined,
     our_keys,
     owner,
-    read_body,
     shown_files,
 )
 from heapsyncd.tree import Block
@@ -237,24 +235,16 @@ def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
     # The tags may not be stored yet.
     ours = OurKeys(state.id, None, fresh.note.front.tags or ())
     source = fresh.note.file(owner(heap.index, state.id)).source
-    update: bytes | None = None
     try:
-        reading = read_body(
-            Base(Note.of(b""), ()), fresh.note, live, (), links, heap.client_id, fresh.target
-        )
-        if heap.carries_source:
-            update = source_update(
-                (), None, source, ours, links, reading.body, live=live, client_id=heap.client_id
-            )
-            if update is not None:
-                live.apply(update)
+        view = fresh.note.view(links)
+        carried = first_source(source, ours, links, view) if heap.carries_source else None
+        made = edit(live, replace(fresh.target, body=view, first_source=carried))
     except BlockError as error:
         return fresh.saved.path, f"this note cannot be read: {error}"
     state = replace(state, state_vector=live.state_vector())
-    update = joined([reading.update, update])
-    fresh = replace(fresh, state=state, update=update, mentions=reading.mentions)
-    if reading.is_whole:
-        return replace(fresh, draft=_draft(heap, fresh, source, reading.body))
+    fresh = replace(fresh, state=state, update=made.update, mentions=mentions(view))
+    if made.reads_as_target:
+        return replace(fresh, draft=_draft(heap, fresh, source, view))
     return fresh
 
 
