@@ -211,4 +211,8 @@ SCHEMA: Final = (
     -- The digests of these files: one that is renamed before it is stored is known by its text.
     ALTER TABLE reserved ADD COLUMN digest BLOB;
     """,
+    """
+    -- Which blocks changed last is asked often, and must not take longer in a larger heap.
+    CREATE INDEX block_newest ON block (heap_id, announced_ms);
+    """,
 )

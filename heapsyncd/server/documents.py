@@ -169,7 +169,8 @@ class Documents:
     async def _large_blocks(self, jobs: Sequence[_Job[Any]]) -> dict[BlockId, None]:
         """Return the documents that are large, counting what the jobs add, in the jobs' order."""
         sizes: dict[BlockId, int] = {job.block: 0 for job in jobs}
-        known = {b: h.state_bytes + h.log_bytes for b, h in self._held.items() if b in sizes}
+        held = {b: self._held[b] for b in sizes if b in self._held}
+        known = {b: h.state_bytes + h.log_bytes for b, h in held.items()}
         absent = [b for b in sizes if b in self._index and b not in known]
         if absent:
             known |= await self._db.read(lambda tx: data.sizes(tx, absent))

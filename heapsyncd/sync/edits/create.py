@@ -107,11 +107,13 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
     reserved = await heap.db.read(lambda tx: entries.reserved(tx, heap.id))
     chosen = await _chosen(heap, heads, reserved)
     async with heap.lock:
-        named = [
-            _name(heap, h, tags, chosen[h.path].block_id if h.path in chosen else None)
-            for h in heads
-            if h.path not in heap.index.entries
-        ]
+        named = await offload(
+            lambda: [
+                _name(heap, h, tags, chosen[h.path].block_id if h.path in chosen else None)
+                for h in heads
+                if h.path not in heap.index.entries
+            ]
+        )
     groups = list(batches(named, lambda n: n.head.stat.size))
     with heap.index.expecting({n.state.id: n.entry.path for n in named}):
         await _remember_renamed(heap, chosen)

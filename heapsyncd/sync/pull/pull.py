@@ -47,7 +47,7 @@ BURST_BYTES = 1 << 20
 GATHER_S = 0.02
 """The shortest time between two bursts of live events."""
 CHOSEN_AGAIN_S = 0.3
-"""The shortest time between two selections of what to follow: each goes through the whole heap."""
+"""The shortest time between two selections of what to follow: each reads as many rows."""
 
 
 async def pull(heap: HeapContext, *, everything: bool = False) -> None:
@@ -189,23 +189,9 @@ async def _update_followed(heap: HeapContext, feed: LiveFeed, limit: int) -> Non
     versions: dict[BlockId, int] = {}
     while True:
         heap.wake.follow.clear()
-        states, never_sent = await heap.db.read(
-            lambda tx: (blocks.of_heap(tx, heap.id), blocks.never_sent(tx, heap.id))
-        )
-        live = [
-            s
-            for s in states
-            if s.deleted_at_ms is None
-            and s.sync_version > 0
-            and s.state_vector
-            # A block created here is titled and pushed first; opened now, it would be sent twice.
-            # One that no push takes is sent by opening it.
-            and not s.born_here
-            and (s.id not in never_sent or s.problem is not None)
-        ]
-        live.sort(key=lambda s: -s.announced_ms)
-        chosen = {s.id: s.sync_version for s in live[:limit]}
-        heap.link.follows_all = len(live) <= limit
+        found = await heap.db.read(lambda tx: blocks.followable(tx, heap.id, limit + 1))
+        chosen = dict(list(found.items())[:limit])
+        heap.link.follows_all = len(found) <= limit
         if chosen.keys() != versions.keys():
             feed.follow(chosen)
         for block, version in chosen.items():
@@ -214,6 +200,16 @@ async def _update_followed(heap: HeapContext, feed: LiveFeed, limit: int) -> Non
         versions = chosen
         await asyncio.sleep(CHOSEN_AGAIN_S)
         await heap.wake.follow.wait()
+        while not heap.link.follows_all and _are_many_coming(heap):
+            # One is as new as the other: do not open and close each in turn.
+            heap.wake.follow.clear()
+            await heap.wake.follow.wait()
+
+
+def _are_many_coming(heap: HeapContext) -> bool:
+    """Return whether a whole heap is being uploaded or mirrored."""
+    index = heap.index
+    return len((index.born | index.wanted) - index.troubled.keys()) > PULL_BLOCKS
 
 
 @dataclass(slots=True)

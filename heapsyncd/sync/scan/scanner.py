@@ -226,7 +226,7 @@ class Scanner(Debounce):
             return _Remaining(texts)
         found, waiting = await self._examine_new(created, candidates.values(), texts, now)
         found = await with_likely_ids(self.heap, found, candidates.values(), texts)
-        plan = recognise(candidates.values(), found, index.path_of, waiting)
+        plan = await offload(recognise, candidates.values(), found, index.path_of, waiting)
         for path in plan.undecided:
             self._due[path] = now + self.heap.timing.quiet_s
         taken = {c.path: c.found.kind for c in plan.created}
@@ -283,7 +283,9 @@ class Scanner(Debounce):
         waiting: list[Found] = []
         whole: list[tuple[Entry, Found]] = []
         # Notes before their attachments, which wait for them.
-        for entry in sorted(created, key=lambda e: assets_owner(e.path) is not None):
+        for k, entry in enumerate(sorted(created, key=lambda e: bool(assets_owner(e.path)))):
+            if not k % 500:
+                await asyncio.sleep(0)  # a whole heap may be new
             stat = entry.stat
             if entry.kind == "dir":
                 found.append(Found(entry.path, "dir", stat.inode, stat.device))
