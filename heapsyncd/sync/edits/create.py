@@ -1,6 +1,6 @@
 """Create blocks on this device: new notes, and the rows and first updates of all kinds."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -114,15 +114,19 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
                 if h.path not in heap.index.entries
             ]
         )
-    groups = list(batches(named, lambda n: n.head.stat.size))
+    groups = deque(batches(named, lambda n: n.head.stat.size))
+    is_long = len(groups) > 1
     with heap.index.expecting({n.state.id: n.entry.path for n in named}):
         await _remember_renamed(heap, chosen)
-        if len(groups) > 1:
+        if is_long:
             # A text of the first batch may link to a note of a later one: after a kill in
             # between, the later file still has to become the block that the link means.
             places = [Reserved(n.head.path, n.state.id, n.head.digest) for n in named]
             await heap.db.write(lambda tx: entries.reserve(tx, heap.id, places))
-        for some in groups:
+            del places
+        del named  # a whole heap may be new: keep only what is left
+        while groups:
+            some = groups.popleft()
             by_path = {n.head.path: n for n in some}
             saved = await texts.of(by_path)
             try:
@@ -133,7 +137,7 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
                 # Also if the disk refused a file when its block was stored already.
                 heap.wake.publish.set()
                 heap.wake.push.set()
-    if reserved or len(groups) > 1:
+    if reserved or is_long:
         await heap.db.write(lambda tx: entries.reserve(tx, heap.id, ()))
 
 
@@ -179,10 +183,20 @@ async def _create(
         plan_texts(change.tx, drafts)
 
     await heap.store(store)
+    _log_created(good)
     # Publishing finds the files that were changed meanwhile.
     await write_planned(heap, drafts, set())
     for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
         heap.problems.found("content", path, reason)
+
+
+def _log_created(batch: Sequence[_Fresh]) -> None:
+    """Log new notes: a line for a single one, or for a batch, which a whole heap has many of."""
+    if len(batch) > 1:
+        log.info("new notes", count=len(batch), first=batch[0].saved.path)
+    write = log.info if len(batch) == 1 else log.debug
+    for fresh in batch:
+        write("new note", path=fresh.saved.path, block=fresh.state.id)
 
 
 def _name(
@@ -286,4 +300,3 @@ def _store_created(change: Change, batch: Sequence[_Fresh], tags: Iterable[Block
         )
         change.save([fresh.entry])
         entries.mention(change.tx, fresh.state.id, fresh.mentions)
-        log.info("new note", path=fresh.saved.path, block=fresh.state.id)
