@@ -32,7 +32,8 @@ Three stages are divided into parts. Each part imports itself and earlier parts,
 * ``document/``: ``xml``, ``encoding``, ``updates``, ``view``, ``inline``, ``plan``, ``construct``,
   ``fields``, ``source``, ``replica``; then ``edit plain_text rebuild``.
 * ``markdown/``: ``events escaping style line_ends formulas links frontmatter encoding``, ``source
-  attached_files front_lines``, ``item_file``, ``style_detection``, ``read``, ``write``, ``patch``.
+  attached_files front_lines``, ``item_file``, ``item_merge``, ``style_detection``, ``read``,
+  ``write``, ``patch``.
 
 The rules (``tests/test_shape.py`` enforces them)
 =================================================

@@ -123,6 +123,7 @@ LEVELS = {
         },
         {"source", "attached_files", "front_lines"},
         {"item_file"},
+        {"item_merge"},
         {"style_detection"},
         {"read"},
         {"write"},

@@ -25,6 +25,7 @@ from heapsyncd.model import (
     BlockKind,
     BlockRow,
     ChangePage,
+    Dialect,
     FileEntry,
     Heap,
     PullAnswer,
@@ -118,6 +119,7 @@ class Backend(Protocol):
     """
 
     contact: Contact
+    dialect: Dialect
 
     async def __aenter__(self) -> Self: ...
 

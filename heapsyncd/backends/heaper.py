@@ -12,6 +12,7 @@ from heapsyncd.backoff import Lane
 from heapsyncd.errors import RequestRefused
 from heapsyncd.ids import BlockId, HeapId, Seed
 from heapsyncd.model import (
+    HEAPER,
     BlockKind,
     BlockRow,
     ChangePage,
@@ -55,6 +56,7 @@ class HeaperBackend:
         self._rest = Rest(server)
         self._account = HeaperAccount(self._rest, seed, recognise, code)
         self.contact = self._rest.contact
+        self.dialect = HEAPER
 
     async def __aenter__(self) -> Self:
         await self._rest.__aenter__()

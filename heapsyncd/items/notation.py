@@ -201,8 +201,9 @@ def _reminder(value: object) -> Reminder:
 
 
 def _parent(value: object, known: Item, around: Around) -> str | None:
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
-        value = f"[[{value[0][0]}]]" if len(value[0]) == 1 else value  # the quotes are missing
+    match value:
+        case [[str(name)]]:  # the quotes are missing
+            value = f"[[{name}]]"
     text = _string(value).strip()
     if text in _NOTHING:
         return None
