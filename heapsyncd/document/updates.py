@@ -138,6 +138,12 @@ def merge(updates: Sequence[bytes]) -> bytes:
         return merge_updates(*found)
 
 
+def joined(updates: Iterable[bytes | None]) -> bytes | None:
+    """Return updates as one; None if there are none."""
+    parts = [u for u in updates if u is not None]
+    return merge(parts) if len(parts) > 1 else parts[0] if parts else None
+
+
 def _merged_unread(updates: Sequence[bytes]) -> bytes:
     """Merge updates for yrs to read next, which refuses what ``examine`` does not.
 

@@ -156,7 +156,7 @@ def _number(value: object) -> int | None:
         return None
     if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) > _MOST:
         raise ValueError(f"must be a whole number from 0 to {_MOST}")
-    return int(text)
+    return int(text) or None
 
 
 def _date(field: Field, value: object, known: Item, around: Around) -> datetime | None:

@@ -47,12 +47,12 @@ class OurKeys:
     """The values of our keys in a note's front matter.
 
     ``id``: None for a file that is to have none. ``title``: None where the file's name already is
-    the title.
+    the title. ``tags``: None where ``tags`` is a key of the user's.
     """
 
     id: str | None
     title: str | None
-    tags: tuple[str, ...]
+    tags: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +140,12 @@ def join(source: Source, ours: OurKeys, newline: str) -> str:
         users_text = "".join(chunks.get(k, "") for k in [*placed, *rest]) + end
         return opening + own[OUR_ID] + users_text + closing
     # YAML readers take the last of two equal keys, so that one has to show the tags.
-    last = max((k for k in chunks if key_of(k) == "tags"), key=lambda k: (len(k), k), default=None)
-    chunks[last or "tags"] = _tags_text(chunks.get(last or "tags"), ours.tags, newline)
-    keys = _with_default_places(placed, rest)
+    if ours.tags is not None:
+        last = max(
+            (k for k in chunks if key_of(k) == "tags"), key=lambda k: (len(k), k), default=None
+        )
+        chunks[last or "tags"] = _tags_text(chunks.get(last or "tags"), ours.tags, newline)
+    keys = [k for k in _with_default_places(placed, rest) if k in chunks or k in own]
     inner = "".join(own[k] if k in own else chunks[k] for k in keys) + end
     return opening + inner + closing if inner or (has_block and source.fences != FENCES) else ""
 

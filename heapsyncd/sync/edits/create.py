@@ -234,7 +234,8 @@ def _with_text(
         return None
     head = Head.of(saved, note)
     if head.digest != named.head.digest:
-        if head.front.ids != named.head.front.ids:
+        ids_in = heap.index.ids_in
+        if ids_in(head.front) != ids_in(named.head.front):
             heap.request_rescan()
             return None
         # Keep its block: links among the notes of this scan already point to it.
@@ -249,7 +250,8 @@ def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
     links, state = NoteLinks(heap.index, None, aliases=True), fresh.state
     live = Replica(heap.client_id)
     # The tags may not be stored yet.
-    ours = OurKeys(state.id, None, fresh.note.front.tags or ())
+    tags = (fresh.note.front.tags or ()) if heap.dialect.tag_blocks else None
+    ours = OurKeys(heap.index.shown_id(state.id), None, tags)
     source = fresh.note.file(owner(heap.index, state.id)).source
     try:
         view = fresh.note.view(links)
