@@ -82,8 +82,7 @@ class Index:
         self.aliases = dict(aliases or {})
         self.retitled: dict[BlockId, str] = {}
         """The titles blocks had when they got their present paths, if they have others now."""
-        self.tree = PathTree()
-        """The paths of all entries."""
+        self.tree = PathTree()  # of all entries
         self._planned: dict[BlockId, str] = {}
         self._by_stem: dict[str, set[BlockId]] = defaultdict(set)
         self._by_path: dict[str, set[tuple[str, BlockId]]] = defaultdict(set)
