@@ -244,4 +244,8 @@ SCHEMA: Final = (
       PRIMARY KEY (heap_id, file_id)
     ) WITHOUT ROWID;
     """,
+    """
+    -- Which blocks changed last is asked often, and must not take longer in a larger heap.
+    CREATE INDEX block_newest ON block (heap_id, announced_ms);
+    """,
 )
