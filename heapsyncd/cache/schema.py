@@ -245,6 +245,10 @@ SCHEMA: Final = (
     ) WITHOUT ROWID;
     """,
     """
+    -- Which blocks changed last is asked often, and must not take longer in a larger heap.
+    CREATE INDEX block_newest ON block (heap_id, announced_ms);
+    """,
+    """
     -- What came and went lately: see activity.
     CREATE TABLE activity (
       id         INTEGER PRIMARY KEY,
