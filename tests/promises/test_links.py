@@ -623,6 +623,22 @@ async def test_a_link_by_a_former_name(world: World) -> None:
         assert device.notes()["Trips/Plan.md"].endswith("\nagain [[Auto|her]]\n")
 
 
+async def test_a_link_by_a_former_path(world: World) -> None:
+    """Typed with a folder's name before it was renamed elsewhere, a link means the note in it."""
+    one, two = await linked(world)
+    oslo, boat = one.id_of("Trips/Oslo.md"), one.id_of("Boat.md")
+    (two.root / "Trips").rename(two.root / "Travel")
+    await two.synced()
+    await one.synced()
+    _typed(one.root / "Car.md", "\nagain [[Trips/Oslo|there]], not [[Trips/None]], [[Trips]]\n")
+    for device in (one, two, one):
+        await device.synced()
+    assert await links_of(world, one.id_of("Car.md")) == {boat, oslo}
+    for device in (one, two):
+        said = "\nagain [[Oslo|there]], not [[Trips/None]], [[Trips]]\n"
+        assert device.notes()["Car.md"].endswith(said)
+
+
 async def test_links_made_in_the_app(world: World) -> None:
     """Mentions of notes in a document that the cache never saw are named alike on all devices."""
     one, two = await linked(world)

@@ -43,7 +43,7 @@ class NoteLinks:
         # Whoever types a name means a note. A link to a folder is made in an app.
         found: str | None = self.index.block_of(name, folders=self.only is not None)
         if found is None and self.aliases:
-            found = self.index.aliases.get(link_key(name))
+            found = self.index.former_block_of(name)
         if found is None and self.meant is not None:
             found = self.meant.get(link_key(name))
         return found if self.only is None or found in self.only else None
