@@ -211,4 +211,13 @@ SCHEMA: Final = (
     -- The digests of these files: one that is renamed before it is stored is known by its text.
     ALTER TABLE reserved ADD COLUMN digest BLOB;
     """,
+    """
+    -- Updates that removed words which their authors could not know: see blocks.Crossing.
+    CREATE TABLE crossing (
+      block_id  TEXT NOT NULL REFERENCES block(id) ON DELETE CASCADE,
+      seq       INTEGER NOT NULL,                 -- the update's number in the log
+      ours      INTEGER NOT NULL,                 -- the number of one of our rows
+      PRIMARY KEY (block_id, seq, ours)
+    ) WITHOUT ROWID;
+    """,
 )

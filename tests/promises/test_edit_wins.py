@@ -385,6 +385,29 @@ async def test_a_deletion_of_a_part_that_crosses_a_push(
     assert await world.text(block) == "nothing"
 
 
+async def test_a_deletion_of_a_part_that_crosses_a_push_before_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon ends before it has written the words again: the next start does."""
+    block = await world.add("Note", LIST)
+    device = world.device()
+    device.poll_interval_s = 3600.0
+    crossing = Crossing(monkeypatch, device)
+    async with device.running():
+        await device.in_sync()
+        await until(lambda: world.server.followers(block), "followed")
+        crossing.change = partial(world.change, block, body=WITHOUT["item deleted"])
+        edit(device, "cloud", "TYPED cloud")
+        await until(crossing.is_heard.is_set, "the deletion is heard")
+        await until(lambda: not says(device, "TYPED"), "the deletion is written")
+    assert "TYPED" not in await world.text(block)
+    await device.synced()
+    assert says(device, "TYPED")
+    assert (await world.text(block)).split().count("TYPED") == 1
+    await device.synced()
+    assert (await world.text(block)).split().count("TYPED") == 1
+
+
 @pytest.mark.parametrize("left", WITHOUT.values(), ids=WITHOUT)
 async def test_another_device_deletes_a_part_across_a_push(
     world: World, monkeypatch: pytest.MonkeyPatch, left: str

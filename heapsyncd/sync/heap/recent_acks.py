@@ -3,7 +3,6 @@
 import hashlib
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from heapsyncd.ids import BlockId
@@ -14,22 +13,6 @@ LATELY_S: Final = 60.0
 Their edits may be on the way to us, made without it."""
 UNHEARD_S: Final = 5.0
 """For this long, the echo of a push is waited for. After that, the server sends none."""
-CROSSINGS: Final = 64
-"""At most this many crossings are kept, the latest ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Crossing:
-    """An update that removed words, by an author who could not know some of our rows.
-
-    ``rows``: these rows. ``seq``: the number of the update in the block's log. ``due_s``: when to
-    check whether the words are still missing (monotonic).
-    """
-
-    block: BlockId
-    rows: frozenset[int]
-    seq: int
-    due_s: float
 
 
 class RecentAcks:
@@ -40,7 +23,7 @@ class RecentAcks:
         self._rows: dict[BlockId, dict[int, float]] = {}
         self._pushed: dict[tuple[BlockId, int, bytes], tuple[float, int]] = {}
         self._unheard: dict[BlockId, dict[int, float]] = {}
-        self._crossings: deque[Crossing] = deque(maxlen=CROSSINGS)
+        self._crossed: dict[BlockId, float] = {}
 
     def add(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
         """Note rows that are sent now."""
@@ -116,27 +99,26 @@ class RecentAcks:
             self._unheard[block] = left
         return left
 
-    def crossed(self, crossing: Crossing) -> None:
-        """Keep a crossing, in memory only."""
-        self._crossings.append(crossing)
+    def crossed(self, block: BlockId, due_s: float) -> None:
+        """Note when to look at a block's crossings (``cache.blocks.Crossing``)."""
+        self._crossed[block] = due_s
 
-    def due(self, now_s: float) -> list[Crossing]:
-        """Remove and return the crossings that are due."""
-        found = [c for c in self._crossings if c.due_s <= now_s]
-        for crossing in found:
-            self._crossings.remove(crossing)
+    def due(self, now_s: float) -> list[BlockId]:
+        """Remove and return the blocks whose crossings are due."""
+        found = [b for b, due_s in self._crossed.items() if due_s <= now_s]
+        for block in found:
+            del self._crossed[block]
         return found
 
     def crossed_blocks(self) -> set[BlockId]:
         """Return the blocks with crossings that are not due yet."""
-        return {c.block for c in self._crossings}
+        return set(self._crossed)
 
     def forget(self) -> None:
         """Forget all rows: logs were compacted, and their numbers mean something else now."""
         self._order.clear()
         self._rows.clear()
         self._unheard.clear()
-        self._crossings.clear()
 
 
 def _key(block: BlockId, sync_version: int, update: bytes) -> tuple[BlockId, int, bytes]:

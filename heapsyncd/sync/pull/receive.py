@@ -11,7 +11,7 @@ from dataclasses import replace
 import structlog
 
 from heapsyncd.cache import blocks, history, renditions
-from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.blocks import BlockState, Crossing
 from heapsyncd.database import Tx
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.ids import BlockId, HeapId
@@ -108,7 +108,7 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
         elif one.replica is not None:
             heap.replicas.put(one.state.id, seq, one.replica)
             if one.crossed:
-                remember(heap, one.state.id, one.crossed, seq + 1 - len(one.rows))
+                remember(heap, [one.state.id])
         was_live = one.state.sync_version and one.state.deleted_at_ms is None
         if one.restart or not was_live:
             heap.wake.follow.set()
@@ -162,6 +162,8 @@ def _store(change: Change, heap: HeapContext, absorbed: Absorbed) -> int | None:
     else:
         for data, local in absorbed.rows:
             change.append(block, data, local=local)
+    if absorbed.crossed:
+        blocks.add_crossing(tx, Crossing(block, now.seq + 1, absorbed.crossed))
     if absorbed.vector is not None:
         renditions.shown_too(tx, block, now.seq, now.seq + 1)
     change.update(block, **_columns(change, now, absorbed))

@@ -1,13 +1,7 @@
 """What was pushed lately is known again when the server sends it back."""
 
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.heap.recent_acks import (
-    CROSSINGS,
-    LATELY_S,
-    UNHEARD_S,
-    Crossing,
-    RecentAcks,
-)
+from heapsyncd.sync.heap.recent_acks import LATELY_S, UNHEARD_S, RecentAcks
 
 NOTE, OTHER = BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTV"), BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTW")
 
@@ -64,23 +58,17 @@ def test_the_echo_of_a_slow_push_is_waited_for_from_its_answer_on() -> None:
 
 
 def test_crossings_are_due_once() -> None:
-    """Each at its time; the memory of them is bounded, and ends when logs are compacted."""
+    """Each block's at its last time."""
     sent = RecentAcks()
-    first, second = (Crossing(NOTE, frozenset({k}), k + 1, float(k)) for k in (1, 2))
-    sent.crossed(first)
-    sent.crossed(second)
+    sent.crossed(NOTE, 1.0)
+    sent.crossed(OTHER, 1.0)
+    sent.crossed(OTHER, 2.0)
     assert sent.due(0.0) == []
-    assert sent.due(1.0) == [first]
-    assert sent.crossed_blocks() == {NOTE}
-    assert sent.due(3.0) == [second]
+    assert sent.due(1.0) == [NOTE]
+    assert sent.crossed_blocks() == {OTHER}
+    assert sent.due(3.0) == [OTHER]
     assert sent.due(3.0) == []
     assert sent.crossed_blocks() == set()
-    for _ in range(2 * CROSSINGS):
-        sent.crossed(first)
-    assert len(sent.due(1.0)) == CROSSINGS
-    sent.crossed(first)
-    sent.forget()
-    assert sent.due(1.0) == []
 
 
 def test_an_echo_tells_of_its_push_and_those_before() -> None:
