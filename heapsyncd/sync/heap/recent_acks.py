@@ -52,13 +52,19 @@ class RecentAcks:
     ) -> None:
         """Note that rows are pushed now as one update, which the server sends to all followers."""
         rows = sorted(rows)
-        self.add(block, rows, now_s)
+        self.sent(block, rows, now_s)
         while self._pushed and now_s - next(iter(self._pushed.values()))[0] > LATELY_S:
             del self._pushed[next(iter(self._pushed))]
         key = _key(block, sync_version, update)
         self._pushed.pop(key, None)
         self._pushed[key] = now_s, rows[-1]
-        self._unheard[block] = self._lately(block, now_s) | dict.fromkeys(rows, now_s)
+
+    def sent(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
+        """Note that unsent rows are sent now, which the server has not reported yet."""
+        rows = list(rows)
+        self.add(block, rows, now_s)
+        if rows:
+            self._unheard[block] = self._lately(block, now_s) | dict.fromkeys(rows, now_s)
 
     def acknowledged(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
         """Note that pushed rows were acknowledged: their echo is waited for from now on.

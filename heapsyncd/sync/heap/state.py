@@ -85,6 +85,10 @@ class ServerLink:
     The next pull asks for their full states."""
     in_trash: set[BlockId] = field(default_factory=set)
     """Blocks in the server's trash that the cache does not know."""
+    choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a push chooses what to send, and while updates are received.
+
+    An update is merged according to what of ours others can have."""
     recent_acks: RecentAcks = field(default_factory=RecentAcks)
     live: LiveFeed | None = None
     """The live connection, while there is one."""

@@ -34,11 +34,15 @@ class ConcurrentEdits:
         unsent: the rows that the server has not acknowledged. Only we have seen them, except those
             on their way.
         sent: the rows sent recently, acknowledged or not.
+        on_their_way: unsent rows that are being sent. A device that deleted what they say writes
+            it again when it receives them, so it is not written here. What nobody else writes is
+            looked after later (``written_again``).
     """
 
     log: Sequence[tuple[int, bytes]]
     unsent: frozenset[int]
     sent: frozenset[int]
+    on_their_way: frozenset[int] = frozenset()
 
     def merge(self, update: bytes, live: Replica) -> Block | None:
         """Return the body with both sides' words, each once; None if the plain merge is that.
@@ -151,8 +155,8 @@ class ConcurrentEdits:
         known = Replica.load(shared).view()
         before, now = word_counts(known), word_counts(both)
         typed = word_counts(theirs.view()) - before
-        if self.unsent:
-            typed |= word_counts(ours) - before
+        if self.unsent - self.on_their_way:
+            typed |= word_counts(ours) - before - self._words_on_their_way(known)
         duplicated = duplicated_words(both, ours, theirs.view()) if is_ours else Counter()
         lost = typed - now
         if not is_ours and all(now[word] for word in lost):
@@ -170,6 +174,14 @@ class ConcurrentEdits:
         copied = duplicated - ((word_counts(ours) | word_counts(theirs.view())) - before)
         body = merge_unrelated(known, ours, theirs.view()) if copied else known
         return body if (fewer := now - word_counts(body)) and fewer <= copied else None
+
+    def _words_on_their_way(self, known: Block) -> Counter[str]:
+        """Count the words that the rows on their way brought."""
+        if not self.on_their_way:
+            return Counter()
+        mine = self.unsent - self.on_their_way
+        sent = Replica.load([data for seq, data in self.log if seq not in mine])
+        return word_counts(sent.view()) - word_counts(known)
 
 
 def written_again(

@@ -115,14 +115,15 @@ class Before:
             return False
         return brings_nothing(update, vector, (r.data for r in self.rows))
 
-    def together(self, update: bytes, merged: Replica) -> Block | None:
+    def together(self, item: Incoming, merged: Replica) -> Block | None:
         """Return the body that merges concurrent edits; None if the plain merge is enough."""
         unsent = frozenset(r.seq for r in self.rows if r.local)
         if not (unsent or self.sent) or merged.has_pending():
             return None
         log_rows = [(r.seq, r.data) for r in self.rows]
         try:
-            return ConcurrentEdits(log_rows, unsent, self.sent).merge(update, merged)
+            apart = ConcurrentEdits(log_rows, unsent, self.sent, unsent & item.unheard)
+            return apart.merge(item.update, merged)
         except BlockError as error:
             log.warning("cannot merge concurrent edits", block=self.state.id, reason=str(error))
             return None
@@ -208,7 +209,7 @@ def _append(found: Before, held: Replica | None, item: Incoming, client_id: int)
     wins, reviews = _wins(found, item, trashed, replica)
     target = own_target(found.state, replica.fields(), wins=wins)
     if new and (wins or replica.fields().deleted_at_ms is None):
-        target = replace(target, body=found.together(item.update, replica))
+        target = replace(target, body=found.together(item, replica))
     if target != Target():
         made = edit(replica, target)
         if made.update is not None:
