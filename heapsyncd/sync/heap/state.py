@@ -73,6 +73,8 @@ class ServerLink:
 
     Nothing is sent before that, on any path: a deletion has to be known before an edit is pushed
     over it, and an edit before a deletion is."""
+    was_current: bool = False
+    """Whether its news was received in this run."""
     breaks: int = 0
     """How often the server was lost; news requested before the last time is outdated."""
     cursor_ms: int | None = None
@@ -248,6 +250,7 @@ class HeapContext:
 
     def in_touch(self, breaks: int) -> None:
         """Note that news was received; ``breaks`` is the count when it was requested."""
+        self.link.was_current = True
         if breaks == self.link.breaks:
             self.link.current.set()
         else:

@@ -10,6 +10,7 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import FileBusy, PathChanged
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry
+from heapsyncd.ids import is_ulid
 from heapsyncd.model import Stat
 from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.index import link_key
@@ -149,6 +150,21 @@ class Debounce:
         if now - self._waiting.setdefault(saved.path, now) > self.heap.timing.arrived_s:
             return False
         self._due[saved.path] = coming.due
+        self._seen[saved.path] = (saved.stat, 0.0)
+        return True
+
+    def _waits_for_news(self, saved: SavedFile, now: float) -> bool:
+        """Return whether a new file has to wait until the server is heard for the first time.
+
+        It has an id that the cache does not know: it is another heap's, or the cache is older than
+        the note.
+        """
+        note = saved.note
+        if self.heap.link.was_current or isinstance(note, UnreadableFile):
+            return False
+        if not any(is_ulid(i) for i in note.front.ids) or self.heap.block_in(note.front.ids):
+            return False
+        self._due[saved.path] = now + self.heap.timing.moving_s
         self._seen[saved.path] = (saved.stat, 0.0)
         return True
 

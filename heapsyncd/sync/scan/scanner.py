@@ -306,6 +306,8 @@ class Scanner(Debounce):
                 if known is None:
                     continue
                 is_new = entry.path in texts.heads and self._is_new(known, by_inode)
+                if is_new and saved and self._waits_for_news(saved, now):
+                    continue
                 waits = is_new and saved and self._waits_for_names(saved, coming, now)
                 (waiting if waits else found).append(known)
         return found, waiting
