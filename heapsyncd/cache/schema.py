@@ -219,5 +219,8 @@ SCHEMA: Final = (
       ours      INTEGER NOT NULL,                 -- the number of one of our rows
       PRIMARY KEY (block_id, seq, ours)
     ) WITHOUT ROWID;
+    -- When a row was made on this device; NULL: elsewhere, or long ago.
+    ALTER TABLE log ADD COLUMN made_at_ms INTEGER;
+    CREATE INDEX log_made ON log (made_at_ms) WHERE made_at_ms IS NOT NULL;
     """,
 )

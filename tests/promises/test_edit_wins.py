@@ -264,6 +264,9 @@ class Crossing:
         """Whether nothing is heard before."""
         self.is_on_its_way = False
         """Whether it is heard of before the push arrives."""
+        self.is_lost = False
+        """Whether it is never heard of."""
+        self.is_sent = asyncio.Event()
         self.is_heard = asyncio.Event()
         self.echoes = 0
         self._device, self._is_crossed = device, False
@@ -294,6 +297,9 @@ class Crossing:
         if self._is_crossed and not self.is_heard.is_set():
             if not self.is_on_its_way:
                 await until(lambda: not heap.index.unsent, "the edit is acknowledged")
+            self.is_sent.set()
+            if self.is_lost:
+                await asyncio.Event().wait()
             items = self._held = [*self._held, *items]
             if self.is_in_one_burst and not self._echoes(heap, items):
                 return
@@ -450,6 +456,47 @@ async def test_a_deletion_of_a_part_that_crosses_a_push_before_the_end(
     assert says(device, "TYPED")
     assert (await world.text(block)).split().count("TYPED") == 1
     await device.synced()
+    assert (await world.text(block)).split().count("TYPED") == 1
+
+
+@pytest.mark.parametrize("ended", ["the author", "the other device"])
+async def test_a_deletion_of_a_part_that_crosses_a_push_before_a_kill(
+    world: World, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    """The daemon ends before it hears of the deletion, or that which deleted before it hears of
+    the words: the next start writes them again, once.
+    """
+    block = await world.add("Note", LIST)
+    device, other = world.device(), world.device("b")
+    device.poll_interval_s = 3600.0
+    crossing = Crossing(monkeypatch, device)
+
+    async def delete() -> None:
+        if ended == "the author":
+            await world.change(block, body=WITHOUT["item deleted"])
+            return
+        async with other.running():
+            await other.in_sync()
+            edit(other, LIST, WITHOUT["item deleted"])
+            await until(is_deleted, "the deletion is sent")
+            await other.in_sync()
+
+    async def is_deleted() -> bool:
+        return "cloud" not in await world.text(block)
+
+    await other.synced()
+    async with device.running():
+        await device.in_sync()
+        await until(lambda: world.server.followers(block), "followed")
+        crossing.is_lost = True
+        crossing.change = delete
+        edit(device, "cloud", "TYPED cloud")
+        await until(crossing.is_sent.is_set, "the edit is sent")
+    crossing.is_lost = False
+    crossing.is_heard.set()
+    for again in (other, device, other) if ended == "the other device" else (device, other):
+        await again.synced()
+        assert says(again, "TYPED")
     assert (await world.text(block)).split().count("TYPED") == 1
 
 

@@ -13,6 +13,8 @@ LATELY_S: Final = 60.0
 Their edits may be on the way to us, made without it."""
 UNHEARD_S: Final = 5.0
 """For this long, the echo of a push is waited for. After that, the server sends none."""
+RESUMED_S: Final = 10.0
+"""For this long, what the last run made counts as unheard, until the first news."""
 
 
 class RecentAcks:
@@ -23,6 +25,7 @@ class RecentAcks:
         self._rows: dict[BlockId, dict[int, float]] = {}
         self._pushed: dict[tuple[BlockId, int, bytes], tuple[float, int]] = {}
         self._unheard: dict[BlockId, dict[int, float]] = {}
+        self._resumed: dict[BlockId, dict[int, float]] = {}
         self._crossed: dict[BlockId, float] = {}
 
     def add(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
@@ -98,6 +101,20 @@ class RecentAcks:
         """
         return frozenset(self._lately(block, now_s))
 
+    def resume(self, block: BlockId, row: int, made_s: float) -> None:
+        """Note a row that the last run made, and may have sent."""
+        self.add(block, [row], made_s)
+        self._resumed.setdefault(block, {})[row] = made_s
+
+    def resumed(self, block: BlockId, now_s: float) -> frozenset[int]:
+        """Return a block's rows of which the last run may not have heard any more."""
+        rows = self._resumed.get(block, {})
+        return frozenset(row for row, made_s in rows.items() if now_s - made_s <= RESUMED_S)
+
+    def caught_up(self) -> None:
+        """Note that the server's news was received: nothing of the last run is unheard."""
+        self._resumed.clear()
+
     def _lately(self, block: BlockId, now_s: float) -> dict[int, float]:
         rows = self._unheard.pop(block, {})
         left = {row: at_s for row, at_s in rows.items() if now_s - at_s <= UNHEARD_S}
@@ -125,6 +142,7 @@ class RecentAcks:
         self._order.clear()
         self._rows.clear()
         self._unheard.clear()
+        self._resumed.clear()
 
 
 def _key(block: BlockId, sync_version: int, update: bytes) -> tuple[BlockId, int, bytes]:

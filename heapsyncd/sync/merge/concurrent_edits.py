@@ -63,7 +63,7 @@ class ConcurrentEdits:
         unseen = self._unseen_rows(update, sorted((self.unsent | self.sent) - arrived))
         for rows in (unseen, self.unsent - arrived):
             shared = [data for seq, data in self.log if seq not in rows]
-            theirs = self._without_ours(update, shared, rows & self.sent)
+            theirs = self.without_ours(update, shared, rows & self.sent)
             there = Replica.load([*shared, theirs])
             if not there.has_pending():
                 is_ours = rows <= self.unsent
@@ -72,7 +72,7 @@ class ConcurrentEdits:
                     return found
         return None
 
-    def _without_ours(self, update: bytes, shared: Sequence[bytes], sent: frozenset[int]) -> bytes:
+    def without_ours(self, update: bytes, shared: Sequence[bytes], sent: frozenset[int]) -> bytes:
         """Return an update without what it repeats of our rows.
 
         An answer contains all deletions, ours included, and a server may send our edit and theirs
@@ -204,7 +204,10 @@ def written_again(
         return None
     before = [row for row in log if row[0] < seq]
     now = Replica.load([data for n, data in log if n <= seq])
-    body = ConcurrentEdits(before, ours, frozenset()).merge(rows[seq], now)
+    apart = ConcurrentEdits(before, ours, frozenset())
+    shared = [data for n, data in before if n not in ours]
+    # A whole state contains ours, too, whatever its authors have seen.
+    body = apart.merge(apart.without_ours(rows[seq], shared, ours), now)
     if body is None:
         return None
     known, had = now.view(), Replica.load([data for _, data in before])

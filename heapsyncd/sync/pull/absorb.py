@@ -42,6 +42,7 @@ class Incoming:
     * ``known``: up to which number of our log the server had everything when it was asked.
     * ``unheard``: our rows that were pushed and that the server did not report before this update
       (the acknowledgement overtakes what the live link brings). Set by ``receive``.
+    * ``resumed``: the same of rows that the last run of the daemon may have pushed.
     """
 
     id: BlockId
@@ -51,6 +52,7 @@ class Incoming:
     asked: int = 0
     known: int = 0
     unheard: frozenset[int] = frozenset()
+    resumed: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ def _append(found: Before, held: Replica | None, item: Incoming, client_id: int)
         return Absorbed(found.state, item.sync_version, replica=held, forgot=forgot)
     replica = held or Replica.load([r.data for r in found.rows], client_id)
     new: list[tuple[bytes, bool]] = []
-    ours = NoteState.of(replica) if found.unsent or item.unheard else None
+    ours = NoteState.of(replica) if found.unsent or item.unheard or item.resumed else None
     trashed = NoteContent.of(replica) if found.state.deleted_at_ms is not None else None
     taken = replica.take(item.update)
     if taken.is_news:
@@ -229,12 +231,13 @@ def _crossed(
     found: Before, item: Incoming, ours: NoteState | None, replica: Replica
 ) -> frozenset[int]:
     """Return our log rows of which an update removed words that crossed it on the way."""
-    if not item.unheard or ours is None:
+    unheard = item.unheard | item.resumed
+    if not unheard or ours is None:
         return frozenset()
     if not word_counts(ours.view) - word_counts(replica.view()):
         return frozenset()
     # Unsent rows build on them.
-    return item.unheard | {r.seq for r in found.rows if r.local}
+    return unheard | {r.seq for r in found.rows if r.local}
 
 
 def _wins(

@@ -20,7 +20,8 @@ from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.heap.offload import offload
-from heapsyncd.sync.heap.state import HeapContext
+from heapsyncd.sync.heap.recent_acks import LATELY_S
+from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.merge import review_notices
 from heapsyncd.sync.merge.concurrent_edits import written_again
 from heapsyncd.tree import Block
@@ -32,8 +33,18 @@ CROSSED_S: Final = 2.0
 
 
 async def resume(heap: HeapContext) -> None:
-    """Wait anew for crossings that the last run did not look at any more; call it once."""
-    remember(heap, await heap.db.read(lambda tx: blocks.crossed(tx, heap.id)))
+    """Take over what the last run left, which may have been killed; call it once.
+
+    Crossings are waited for anew. The latest edits may have been sent, but not reported.
+    """
+    since_ms = now_ms() - int(LATELY_S * 1000)
+    crossed, made = await heap.db.read(
+        lambda tx: (blocks.crossed(tx, heap.id), blocks.made_since(tx, heap.id, since_ms))
+    )
+    remember(heap, crossed)
+    for block, row, at_ms in made:
+        age_s = max(0.0, (now_ms() - at_ms) / 1000)
+        heap.link.recent_acks.resume(block, row, time.monotonic() - age_s)
 
 
 def remember(heap: HeapContext, crossed: Iterable[BlockId]) -> None:
@@ -50,6 +61,7 @@ async def write_again(heap: HeapContext) -> bool:
 
     Call it right after the server's news was received. Takes the heap's lock.
     """
+    heap.link.recent_acks.caught_up()
     due = heap.link.recent_acks.due(time.monotonic())
     for block in due:
         async with heap.lock:

@@ -38,7 +38,14 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
         return
     async with heap.lock, heap.link.choosing:
         # What was pushed while we waited was not reported before the update either.
-        left = [replace(item, unheard=item.unheard | _unheard(heap, item.id)) for item in new]
+        left = [
+            replace(
+                item,
+                unheard=item.unheard | _unheard(heap, item.id),
+                resumed=heap.link.recent_acks.resumed(item.id, time.monotonic()),
+            )
+            for item in new
+        ]
         while left:
             # Each round holds a block once, so that its second update is measured from its first.
             once = {item.id: item for item in reversed(left)}

@@ -1,7 +1,7 @@
 """What was pushed lately is known again when the server sends it back."""
 
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.heap.recent_acks import LATELY_S, UNHEARD_S, RecentAcks
+from heapsyncd.sync.heap.recent_acks import LATELY_S, RESUMED_S, UNHEARD_S, RecentAcks
 
 NOTE, OTHER = BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTV"), BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTW")
 
@@ -107,3 +107,17 @@ def test_a_row_sent_twice() -> None:
     assert sent.of(NOTE, 2.0) == {1}
     assert sent.of(NOTE, LATELY_S + 0.5) == {1}
     assert sent.of(NOTE, LATELY_S + 5) == frozenset()
+
+
+def test_what_the_last_run_made() -> None:
+    """It may not have been reported, until there is news or some time has passed."""
+    sent = RecentAcks()
+    sent.resume(NOTE, 1, 0.0)
+    sent.resume(NOTE, 2, 1.0)
+    assert sent.of(NOTE, 2.0) == {1, 2}
+    assert sent.resumed(NOTE, 2.0) == {1, 2}
+    assert sent.resumed(NOTE, RESUMED_S + 0.5) == {2}
+    assert not sent.resumed(OTHER, 2.0)
+    sent.caught_up()
+    assert not sent.resumed(NOTE, 2.0)
+    assert sent.of(NOTE, 2.0) == {1, 2}
