@@ -14,7 +14,8 @@ Their edits may be on the way to us, made without it."""
 UNHEARD_S: Final = 5.0
 """For this long, the echo of a push is waited for. After that, the server sends none."""
 RESUMED_S: Final = 10.0
-"""For this long, what the last run made counts as unheard, until the first news."""
+"""For this long, what was not heard when a run or a live link ended counts as unheard still, until
+the next news."""
 
 
 class RecentAcks:
@@ -107,12 +108,17 @@ class RecentAcks:
         self._resumed.setdefault(block, {})[row] = made_s
 
     def resumed(self, block: BlockId, now_s: float) -> frozenset[int]:
-        """Return a block's rows of which the last run may not have heard any more."""
+        """Return a block's rows of which the last run, or live link, may not have heard."""
         rows = self._resumed.get(block, {})
         return frozenset(row for row, made_s in rows.items() if now_s - made_s <= RESUMED_S)
 
+    def interrupted(self, now_s: float) -> None:
+        """Note that the live link ended: it will not report what is unheard now."""
+        for block in list(self._unheard):
+            self._resumed.setdefault(block, {}).update(self._lately(block, now_s))
+
     def caught_up(self) -> None:
-        """Note that the server's news was received: nothing of the last run is unheard."""
+        """Note that the server's news was received since a start, or since the live link ended."""
         self._resumed.clear()
 
     def _lately(self, block: BlockId, now_s: float) -> dict[int, float]:

@@ -42,7 +42,7 @@ class Incoming:
     * ``known``: up to which number of our log the server had everything when it was asked.
     * ``unheard``: our rows that were pushed and that the server did not report before this update
       (the acknowledgement overtakes what the live link brings). Set by ``receive``.
-    * ``resumed``: the same of rows that the last run of the daemon may have pushed.
+    * ``resumed``: the same of rows pushed in the last run, or before the live link ended.
     """
 
     id: BlockId

@@ -188,6 +188,7 @@ async def follow(heap: HeapContext, limit: int) -> None:
                 await _handle(heap, questions, _burst(feed, event))
         finally:
             heap.link.live = None
+            heap.link.recent_acks.interrupted(time.monotonic())
 
 
 async def _update_followed(heap: HeapContext, feed: LiveFeed, limit: int) -> None:

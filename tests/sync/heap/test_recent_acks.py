@@ -121,3 +121,15 @@ def test_what_the_last_run_made() -> None:
     sent.caught_up()
     assert not sent.resumed(NOTE, 2.0)
     assert sent.of(NOTE, 2.0) == {1, 2}
+
+
+def test_what_a_live_link_did_not_report_before_it_ended() -> None:
+    """It counts like what the last run made."""
+    sent = RecentAcks()
+    sent.pushed(NOTE, 1, b"old", [1], 0.0)
+    sent.pushed(NOTE, 1, b"first", [2], UNHEARD_S)
+    sent.pushed(OTHER, 1, b"second", [1], UNHEARD_S)
+    sent.echoed(OTHER, 1, b"second")
+    sent.interrupted(UNHEARD_S + 1.0)
+    assert sent.resumed(NOTE, UNHEARD_S + 2.0) == {2}
+    assert not sent.resumed(OTHER, UNHEARD_S + 2.0)
