@@ -1,6 +1,6 @@
 """Frozen values that cross the borders between stages."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,6 +21,16 @@ class Heap:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What an entry of ``heaps`` in the configuration can select: a heap, or a box."""
+
+    id: str
+    title: str
+    is_readable: bool = True
+    """Whether it can be mirrored at all."""
+
+
+@dataclass(frozen=True, slots=True)
 class BlockRow:
     """A block's row on the server.
 
@@ -33,6 +43,8 @@ class BlockRow:
     title: str = ""
     sync_version: int = 1
     deleted_at_ms: int | None = None
+    public_id: str = ""
+    """As in ``Fields``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +121,10 @@ class PushResult:
     id: BlockId
     status: PushStatus
     sync_version: int
+    remarks: tuple[str, ...] = ()
+    """For people: what of an accepted update the server does not take (it stays in the file), or
+    why it does not accept the update.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +154,8 @@ class Fields:
     """Sorted by key."""
     deleted_at_ms: int | None = None
     permanently_deleted_at_ms: int | None = None
+    public_id: str = ""
+    """The id that the server gave the block, where files show that one (``Dialect``); else ''."""
 
 
 LineBreaks = Literal["space", "break"]
@@ -188,6 +206,47 @@ class StoredSource:
 
     source: Source | None = None
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MergedFile:
+    """Three versions of a note's file merged into one.
+
+    ``notices``: what a person should review, each for people.
+    """
+
+    data: bytes
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a kind of server differs from a Heaper server, as far as a mirror has to know."""
+
+    public_ids: bool = False
+    """Whether files show the ids that the server gave (``Fields.public_id``) instead of ours. A
+    block has none until the server made it.
+    """
+    tag_blocks: bool = True
+    """Whether tags are blocks. Otherwise ``tags`` in front matter is a key like any of the user's.
+    """
+    mentions: bool = True
+    """Whether ``[[Name]]`` in a note mentions a block. Otherwise it is text."""
+    content_hashes: bool = True
+    """Whether ``FileEntry.hash`` is the sha256 of the content. Otherwise it only tells one version
+    of a content from another.
+    """
+    at_root: bool = False
+    """Whether the account has one heap, which is mirrored to the account's folder itself."""
+    live: bool = True
+    """Whether the server tells changes as they happen."""
+    merge_files: Callable[[bytes, bytes, bytes], MergedFile] | None = None
+    """Merges the base, our version and the server's version of a note's file, where documents of
+    two ``sync_version``s are to be merged by the files they show. None: they are merged as trees.
+    """
+
+
+HEAPER = Dialect()
 
 
 @dataclass(frozen=True, slots=True)

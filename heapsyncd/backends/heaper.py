@@ -12,11 +12,13 @@ from heapsyncd.backoff import Lane
 from heapsyncd.errors import RequestRefused
 from heapsyncd.ids import BlockId, HeapId, Seed
 from heapsyncd.model import (
+    HEAPER,
     BlockKind,
     BlockRow,
     ChangePage,
     FileEntry,
     Heap,
+    Place,
     PullAnswer,
     PullAsk,
     Push,
@@ -55,6 +57,7 @@ class HeaperBackend:
         self._rest = Rest(server)
         self._account = HeaperAccount(self._rest, seed, recognise, code)
         self.contact = self._rest.contact
+        self.dialect = HEAPER
 
     async def __aenter__(self) -> Self:
         await self._rest.__aenter__()
@@ -83,6 +86,10 @@ class HeaperBackend:
         shape = cast("Any", heaper.Heaps)
         answer = await self._account.post(shape, "/api/heaps", heaper.encode(), heaper.ROWS_MOST)
         return heaper.decode_heaps(answer)
+
+    async def places(self) -> list[Place]:
+        """Return the heaps."""
+        return [Place(h.id, h.title, not h.encrypted) for h in await self.heaps()]
 
     async def rows(self, heap_id: HeapId) -> AsyncIterator[list[BlockRow]]:
         """Yield the rows of all live blocks, page by page."""

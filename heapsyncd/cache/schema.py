@@ -212,6 +212,39 @@ SCHEMA: Final = (
     ALTER TABLE reserved ADD COLUMN digest BLOB;
     """,
     """
+    -- The id that the server gave the block, where files show that one: see Fields.public_id.
+    ALTER TABLE block ADD COLUMN public_id TEXT NOT NULL DEFAULT '';
+
+    -- Of a service without CRDTs: its items as last seen, each with the document that is its
+    -- block. See remote_items.
+    CREATE TABLE remote_item (
+      heap_id   TEXT NOT NULL,
+      block_id  TEXT NOT NULL PRIMARY KEY,
+      part      TEXT NOT NULL,                    -- see remote_items.Part
+      item_id   TEXT NOT NULL,                    -- '' until the service made the item
+      type      TEXT NOT NULL,
+      item      BLOB NOT NULL,                    -- the service's JSON; empty for none
+      version   INTEGER NOT NULL,                 -- the block's sync_version
+      changed   INTEGER NOT NULL,                 -- its place in the feed of changes
+      document  BLOB NOT NULL,                    -- the document of this version
+      gone      TEXT NOT NULL,                    -- see remote_items.Gone
+      intent    BLOB NOT NULL                     -- a creation whose outcome is unknown
+    ) WITHOUT ROWID;
+    CREATE INDEX remote_item_item ON remote_item (heap_id, item_id, part);
+    CREATE INDEX remote_item_changed ON remote_item (heap_id, changed);
+
+    -- Contents of its files: which of our keys of files_v0 each one has.
+    CREATE TABLE remote_file (
+      heap_id   TEXT NOT NULL,
+      file_id   TEXT NOT NULL,
+      owner_id  TEXT NOT NULL,                    -- the item it is attached to, or the file item
+      key       TEXT NOT NULL,                    -- of files_v0
+      size      INTEGER NOT NULL,
+      modified  TEXT NOT NULL,
+      PRIMARY KEY (heap_id, file_id)
+    ) WITHOUT ROWID;
+    """,
+    """
     -- Updates that removed words which their authors could not know: see blocks.Crossing.
     CREATE TABLE crossing (
       block_id  TEXT NOT NULL REFERENCES block(id) ON DELETE CASCADE,

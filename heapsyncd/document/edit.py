@@ -48,7 +48,7 @@ class Target:
     """What a document is to become; what is left out stays as it is.
 
     ``title`` is the whole new title. ``deleted_at_ms`` moves the block to the trash at that time,
-    and None takes it out of the trash.
+    and None takes it out of the trash. ``public_id``: as in ``Fields``.
     """
 
     body: Block | None = None
@@ -58,6 +58,7 @@ class Target:
     put_files: tuple[FileEntry, ...] = ()
     drop_files: tuple[str, ...] = ()
     deleted_at_ms: int | Unset | None = UNSET
+    public_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,3 +371,5 @@ def _write_fields(doc: Any, target: Target) -> None:
         fields.put_file(doc, file)
     if not isinstance(target.deleted_at_ms, Unset):
         fields.put_deletion(doc, target.deleted_at_ms)
+    if target.public_id is not None:
+        fields.put_public_id(doc, target.public_id)

@@ -6,7 +6,7 @@ Reading is tolerant: a value that does not have the contract's form is ignored, 
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from pycrdt import Doc, Map
 from pycrdt._base import BaseType
@@ -16,6 +16,9 @@ from heapsyncd.document.xml import nodes
 from heapsyncd.document.xml.schema import FILE_KEY, SHA256, js_equal
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Fields, FileEntry
+
+_PUBLIC_ID: Final = "public_id"
+"""Only documents that a backend makes of a service's items have it."""
 
 
 def read(doc: Doc[Any]) -> Fields:
@@ -29,6 +32,7 @@ def read(doc: Doc[Any]) -> Fields:
         files=_files(plain_map(doc, nodes.FILES)),
         deleted_at_ms=_integer(meta.get("deleted_at")),
         permanently_deleted_at_ms=_integer(meta.get("permanently_deleted_at")),
+        public_id=_text(meta.get(_PUBLIC_ID)),
     )
 
 
@@ -170,3 +174,8 @@ def put_deletion(doc: Doc[Any], at_ms: int | None) -> None:
         del meta["deleted_at"]
     else:
         meta["deleted_at"] = at_ms
+
+
+def put_public_id(doc: Doc[Any], value: str) -> None:
+    """Write the id that the server gave the block."""
+    root_map(doc, nodes.META)[_PUBLIC_ID] = value
