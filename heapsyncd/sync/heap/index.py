@@ -375,21 +375,6 @@ class Index:
         choice = notes or others
         return choice[0] if len(choice) == 1 else None
 
-    def former_block_of(self, name: str) -> BlockId | None:
-        """Return the note that had a name before, or a path before a folder was renamed."""
-        key = link_key(name)
-        found = self.aliases.get(key)
-        if found is not None and self.kind(found) != "folder":
-            return found
-        parts = key.split("/")
-        for at, part in enumerate(parts[:-1]):
-            folder = self.path_of.get(self.aliases.get(part, BlockId("")))
-            if folder in self.folders:
-                found = self.block_of("/".join([folder, *parts[at + 1 :]]), folders=False)
-                if found is not None:
-                    return found
-        return None
-
 
 def link_key(name: str) -> str:
     """Return the key that all spellings of a link's name share."""

@@ -10,7 +10,6 @@ from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import FileBusy, PathChanged
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry
-from heapsyncd.ids import is_ulid
 from heapsyncd.model import Stat
 from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.index import link_key
@@ -162,7 +161,8 @@ class Debounce:
         note = saved.note
         if self.heap.link.was_current or isinstance(note, UnreadableFile):
             return False
-        if not any(is_ulid(i) for i in note.front.ids) or self.heap.block_in(note.front.ids):
+        ids = self.heap.index.ids_in(note.front)
+        if not any(ids) or self.heap.block_in(ids) is not None:
             return False
         self._due[saved.path] = now + self.heap.timing.moving_s
         self._seen[saved.path] = (saved.stat, 0.0)

@@ -374,14 +374,13 @@ class Scanner(Debounce):
             before = by_inode.get(entry.stat.inode)
             known = None if before is None else before.stat
             return base if known is not None and entry.stat.same_content(known) else None
-        head = texts.add(saved, note)
         front_id = self.heap.block_in(self.heap.index.ids_in(note.front))
         inode, before = saved.stat.inode, by_inode.get(saved.stat.inode)
         if front_id is None and before is not None and not await self._is_edited(before, saved):
             inode = 0  # reused by another file
         return Found(
             entry.path, "file", inode, saved.stat.device, saved.stat.size,
-            front_id, head.digest,
+            front_id, texts.add(saved, note).digest,
         )  # fmt: skip
 
     async def _is_edited(self, before: EntryRow, saved: SavedFile) -> bool:
@@ -391,8 +390,7 @@ class Scanner(Debounce):
         one from the same template, whose file got the number of the deleted one.
         """
         base = await self.heap.db.read(lambda tx: renditions.newest(tx, before.block_id))
-        block = before.block_id
-        index = self.heap.index
+        block, index = before.block_id, self.heap.index
         return base is None or await offload(_may_become, index, base.data, saved.data, block)
 
 
