@@ -1,8 +1,9 @@
 """Park notes and files whose paths were taken by others: swapped, or moved over one another.
 
 A note is identified by the id in it, another file by its inode. If the file at a path is another
-block's, and that block's own path is empty or replaced too, then files were moved, not saved. A
-note whose path was taken by another is parked under a temporary name until the scan finds its file
+block's, and that block's own path is empty or replaced too, then files were moved, not saved
+(unless that note is in another new file: then an editor saved it under a former name). A note
+whose path was taken by another is parked under a temporary name until the scan finds its file
 or confirms its deletion.
 
 The same applies when a note's path has a text without an id that is unlike the old one, or the
