@@ -176,13 +176,20 @@ def unsent(tx: Tx, heap_id: HeapId) -> list[BlockId]:
     return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]
 
 
-def never_sent(tx: Tx, heap_id: HeapId) -> set[BlockId]:
-    """Return the blocks of which the server has not acknowledged even the first log row."""
+def followable(tx: Tx, heap_id: HeapId, limit: int) -> dict[BlockId, int]:
+    """Return the versions of the blocks that changed last, of those that can be followed.
+
+    A block created here is titled and pushed first: opened before that, it would be sent twice.
+    One that no push takes is sent by opening it.
+    """
     sql = (
-        "SELECT block_id FROM log INDEXED BY log_local JOIN block ON block.id = block_id"
-        " WHERE local > 0 AND log.seq = 1 AND heap_id = ?"
+        "SELECT id, sync_version FROM block WHERE heap_id = ? AND deleted_at_ms IS NULL"
+        " AND sync_version > 0 AND length(state_vector) > 0 AND born_here = 0"
+        " AND (problem IS NOT NULL OR NOT EXISTS"
+        " (SELECT 1 FROM log WHERE block_id = id AND log.seq = 1 AND local > 0))"
+        " ORDER BY announced_ms DESC LIMIT ?"
     )
-    return {BlockId(r[0]) for r in tx.execute(sql, (heap_id,))}
+    return {BlockId(block): version for block, version in tx.execute(sql, (heap_id, limit))}
 
 
 def has_unsent(tx: Tx, block: BlockId, after: int = 0) -> bool:

@@ -245,6 +245,10 @@ SCHEMA: Final = (
     ) WITHOUT ROWID;
     """,
     """
+    -- Which blocks changed last is asked often, and must not take longer in a larger heap.
+    CREATE INDEX block_newest ON block (heap_id, announced_ms);
+    """,
+    """
     -- Updates that removed words which their authors could not know: see blocks.Crossing.
     CREATE TABLE crossing (
       block_id  TEXT NOT NULL REFERENCES block(id) ON DELETE CASCADE,

@@ -173,8 +173,8 @@ async def remove_deleted_files(heap: HeapContext, rescan: set[str]) -> None:
         heap: the heap.
         rescan: receives the paths of files that were changed meanwhile.
     """
-    at = heap.index.path_of
-    doomed = [b for b, p in at.items() if not heap.index.is_live(b) and not heap.hides(p, b)]
+    index = heap.index
+    doomed = [b for b in sorted(index.doomed) if not heap.hides(index.path_of[b], b)]
     if not doomed:
         return
     found = await heap.db.read(lambda tx: [blocks.get(tx, b) for b in doomed])

@@ -70,6 +70,8 @@ class Index:
         """Temporary paths of parked blocks."""
         self.unplaced: set[BlockId] = set()
         """Live blocks that should have a path and have none."""
+        self.doomed: set[BlockId] = set()
+        """Blocks that are not live and still have a path."""
         self.notes = 0
         """The number of live notes."""
         self.folders: set[str] = set()
@@ -80,8 +82,7 @@ class Index:
         self.aliases = dict(aliases or {})
         self.retitled: dict[BlockId, str] = {}
         """The titles blocks had when they got their present paths, if they have others now."""
-        self.tree = PathTree()
-        """The paths of all entries."""
+        self.tree = PathTree()  # of all entries
         self._planned: dict[BlockId, str] = {}
         self._by_stem: dict[str, set[BlockId]] = defaultdict(set)
         self._by_path: dict[str, set[tuple[str, BlockId]]] = defaultdict(set)
@@ -256,11 +257,11 @@ class Index:
         self._by_stem[collision_key(_last_part(name))].discard(block)
 
     def _house(self, block: BlockId) -> None:
-        known = self.blocks.get(block)
-        if known is None or not known.live or known.kind == "tag" or block in self.path_of:
-            self.unplaced.discard(block)
-        else:
-            self.unplaced.add(block)
+        known, has_path = self.blocks.get(block), block in self.path_of
+        is_live = known is not None and known.live
+        should = known is not None and is_live and known.kind != "tag"
+        (self.unplaced.add if should and not has_path else self.unplaced.discard)(block)
+        (self.doomed.add if has_path and not is_live else self.doomed.discard)(block)
 
     def paths_of(self, block: BlockId) -> list[str]:
         """Return the paths of a block's file and its attachments; none if it has no file."""

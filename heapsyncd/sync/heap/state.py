@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import TypeVar
 
 from heapsyncd.backends.contract import Backend, LiveFeed
@@ -367,8 +366,8 @@ class HeapContext:
 
     def parent_of(self, path: str) -> BlockId | None:
         """Return the folder block of the directory a path is in; None for the root."""
-        parent = str(PurePosixPath(path).parent)
-        return None if parent == "." else self.index.folder_at(parent)
+        parent = path.rpartition("/")[0]
+        return self.index.folder_at(parent) if parent else None
 
 
 def stamped(entry: EntryRow, stat: Stat, digest: bytes | None) -> EntryRow:

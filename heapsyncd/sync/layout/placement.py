@@ -20,7 +20,7 @@ from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import PARKING_PREFIX, assets_of
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.layout.move_order import arrange
+from heapsyncd.sync.layout.move_order import Step, arrange
 from heapsyncd.sync.layout.placeholders import drop_placeholder, placeholder_of
 
 
@@ -47,9 +47,13 @@ async def put_in_place(heap: HeapContext, rescan: set[str]) -> None:
         rescan: receives the paths that were not as expected.
     """
     places = await plan_places(heap)
-    # Blocks whose deletion is held have no file to move.
-    live = {b: p for b, p in heap.index.path_of.items() if b in places and p not in heap.holds.up}
-    for step in arrange(live, places):
+
+    def steps() -> list[Step]:
+        # Blocks whose deletion is held have no file to move.
+        known = heap.index.path_of.items()
+        return arrange({b: p for b, p in known if p not in heap.holds.up}, places)
+
+    for step in await offload(steps):  # it goes through the whole heap, too
         try:
             await make_parents(heap, step.new, places)
             await _move(heap, step.old, step.new, rescan)

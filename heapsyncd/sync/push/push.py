@@ -28,7 +28,7 @@ from heapsyncd.tasks import TaskGroup
 log = structlog.get_logger()
 
 BATCH = 200
-INSERT_BATCH = 50
+INSERT_BATCH = 100
 INSERTS_AT_ONCE = 8
 REFUSED_MOST = 8
 """If this many edits are refused one by one, the cause is not their content."""

@@ -108,12 +108,14 @@ async def _replaced_notes(
 ) -> list[Entry]:
     """Return other texts at the paths of notes whose ids are in new files."""
     stats = heap.index.stats
-    new = {e.path for e in seen.created if e.kind == "file"} | {*waiting} - stats.keys()
+    # No operations of whole sets: ``stats`` has every file of the heap.
+    unknown = {path for path in waiting if path not in stats}
+    new = {e.path for e in seen.created if e.kind == "file"} | unknown
     new = {path for path in new if path.endswith(".md")}
     if not new:
         return []
     old: dict[BlockId, Entry] = {}
-    for path in {e.path for e in seen.modified} | (stats.keys() & waiting):
+    for path in {e.path for e in seen.modified} | (set(waiting) - unknown):
         entry = await _other_text_at(heap, path, texts)
         if entry is not None:
             old[heap.index.entries[path].block_id] = entry
