@@ -249,7 +249,7 @@ SCHEMA: Final = (
     CREATE INDEX block_newest ON block (heap_id, announced_ms);
     """,
     """
-    -- Updates that removed words which their authors could not know: see blocks.Crossing.
+    -- Updates that removed words which their authors could not know: see crossings.Crossing.
     CREATE TABLE crossing (
       block_id  TEXT NOT NULL REFERENCES block(id) ON DELETE CASCADE,
       seq       INTEGER NOT NULL,                 -- the update's number in the log

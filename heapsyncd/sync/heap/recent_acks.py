@@ -129,7 +129,7 @@ class RecentAcks:
         return left
 
     def crossed(self, block: BlockId, due_s: float) -> None:
-        """Note when to look at a block's crossings (``cache.blocks.Crossing``)."""
+        """Note when to look at a block's crossings (``cache.crossings.Crossing``)."""
         self._crossed[block] = due_s
 
     def due(self, now_s: float) -> list[BlockId]:

@@ -12,8 +12,9 @@ from typing import Final
 
 import structlog
 
-from heapsyncd.cache import blocks
-from heapsyncd.cache.blocks import BlockState, Crossing
+from heapsyncd.cache import blocks, crossings
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.crossings import Crossing
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Target
 from heapsyncd.errors import BlockError
@@ -39,7 +40,10 @@ async def resume(heap: HeapContext) -> None:
     """
     since_ms = now_ms() - int(LATELY_S * 1000)
     crossed, made = await heap.db.read(
-        lambda tx: (blocks.crossed(tx, heap.id), blocks.made_since(tx, heap.id, since_ms))
+        lambda tx: (
+            crossings.all_blocks(tx, heap.id),
+            blocks.made_since(tx, heap.id, since_ms),
+        )
     )
     remember(heap, crossed)
     for block, row, at_ms in made:
@@ -65,7 +69,7 @@ async def write_again(heap: HeapContext) -> bool:
     due = heap.link.recent_acks.due(time.monotonic())
     for block in due:
         async with heap.lock:
-            for crossing in await heap.db.read(lambda tx, b=block: blocks.crossings(tx, b)):  # type: ignore[misc]
+            for crossing in await heap.db.read(lambda tx, b=block: crossings.of_block(tx, b)):  # type: ignore[misc]
                 await _write_again(heap, crossing)
     return bool(due)
 
@@ -94,4 +98,4 @@ async def _write_again(heap: HeapContext, crossing: Crossing) -> None:
             block=block,
             reason=str(error),
         )
-    await heap.db.write(lambda tx: blocks.remove_crossing(tx, crossing))
+    await heap.db.write(lambda tx: crossings.remove(tx, crossing))

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import structlog
 
-from heapsyncd.cache import blocks, history, renditions
-from heapsyncd.cache.blocks import BlockState, Crossing
+from heapsyncd.cache import blocks, crossings, history, renditions
+from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.crossings import Crossing
 from heapsyncd.database import Tx
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.ids import BlockId, HeapId
@@ -171,7 +172,7 @@ def _store(change: Change, heap: HeapContext, absorbed: Absorbed) -> int | None:
         for data, local in absorbed.rows:
             change.append(block, data, local=local)
     if absorbed.crossed:
-        blocks.add_crossing(tx, Crossing(block, now.seq + 1, absorbed.crossed))
+        crossings.add(tx, Crossing(block, now.seq + 1, absorbed.crossed))
     if absorbed.vector is not None:
         renditions.shown_too(tx, block, now.seq, now.seq + 1)
     change.update(block, **_columns(change, now, absorbed))
