@@ -234,18 +234,31 @@ def _lines(manager: Manager, state: Mapping[str, str]) -> Iterator[str]:
     starts = f"starts {begins}" if enabled else f"does not start {begins}"
     yield f"{manager.unit}: {_activity(state)} ({starts})"
     words, failed = state["StatusText"], state["Result"] not in {"success", ""}
-    if words and (failed or state["ActiveState"] not in {"inactive", "failed"}):
+    runs = state["ActiveState"] not in {"inactive", "failed"} and not failed
+    # Of a daemon that was killed, the last words are about a time before.
+    if words and (runs or state["Result"] == "exit-code"):
         yield f"  {words}"
     if failed:
         log = manager.command("journalctl", "--unit", manager.unit, "--lines", "20")
         yield f"  its log: {log}"
 
 
+_FAILURES: Final[Mapping[str, str]] = {
+    "signal": "killed",
+    "core-dump": "crashed",
+    "watchdog": "it hung",
+    "timeout": "took too long",
+    "oom-kill": "killed, because memory ran out",
+    "start-limit-hit": "started too often",
+}
+"""systemd's results in plain words."""
+
+
 def _activity(state: Mapping[str, str]) -> str:
     """Return what the service is doing, since when, or how it failed."""
     result, code = state["Result"], state["ExecMainStatus"]
-    why = f"exit code {code}" if result == "exit-code" else result
-    if code == "203":
+    why = f"exit code {code}" if result == "exit-code" else _FAILURES.get(result, result)
+    if result == "exit-code" and code == "203":
         why = "its program is not there; run `heapsyncd service install` again"
     match state["ActiveState"], state["SubState"]:
         case (("active" | "reloading"), _):
@@ -256,6 +269,8 @@ def _activity(state: Mapping[str, str]) -> str:
             return "starting"
         case "failed", _:
             return f"failed since {state['InactiveEnterTimestamp']}: {why}"
+        case "deactivating", _:
+            return "stopping"
         case "inactive", _:
             return "not running"
         case other, _:
@@ -268,4 +283,5 @@ def _advice(manager: Manager) -> Iterator[str]:
         yield "It stops when you log out. To keep it running, from the machine's start on:"
         yield "  loginctl enable-linger"
     log = manager.command("journalctl", "--unit", manager.unit, "--follow")
-    yield f"Follow it with `heapsyncd status --watch` and `{log}`."
+    who = f" as {manager.user}" if manager.user else ""
+    yield f"Follow it with `heapsyncd status --watch`{who} and `{log}`."

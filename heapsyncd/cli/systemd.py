@@ -193,8 +193,9 @@ def quoted(word: str) -> str:
     word = word.replace("%", "%%")
     if _PLAIN.fullmatch(word):
         return word
-    escaped = word.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-    return f'"{escaped}"'
+    escaped = word.replace("\\", r"\\").replace('"', r"\"")
+    # A line end of any kind would begin another setting.
+    return '"' + "".join(c if c.isprintable() else _hex(c) for c in escaped) + '"'
 
 
 def command_line(command: Sequence[str]) -> str:
@@ -252,6 +253,10 @@ def program() -> list[str]:
 def unwritable(error: OSError) -> FolderTrouble:
     """Return the error for a unit that cannot be written or removed."""
     return FolderTrouble(f"{error.filename} can't be changed: {error.strerror}.")
+
+
+def _hex(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def _first_line(text: str) -> str:

@@ -19,7 +19,8 @@ from heapsyncd.errors import UserError
         (["/100%/heapsyncd", "run"], '"/100%%/heapsyncd" run'),
         (["/$x/heapsyncd", "$x"], '"/$x/heapsyncd" "$$x"'),
         (["/p", 'say "hi" \\now'], r'/p "say \"hi\" \\now"'),
-        (["/p", "two\nlines"], r'/p "two\nlines"'),
+        (["/p", "two\nlines\r\u2028"], r'/p "two\x0alines\x0d\xe2\x80\xa8"'),
+        (["/p", "not \udcff utf-8"], r'/p "not \xff utf-8"'),
         (["/p", "für"], '/p "für"'),
     ],
 )  # fmt: skip

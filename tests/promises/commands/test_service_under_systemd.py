@@ -223,6 +223,20 @@ def test_a_reload_is_waited_for_and_told(host: Machine) -> None:
     assert host.shows(UNIT, "MainPID") == process
 
 
+def test_a_killed_daemon_comes_back(host: Machine) -> None:
+    """Until then it is said that it was killed, and nothing of a state that is not known."""
+    host.run(heapsyncd(), "service", "install")
+    note_arrives(host, "Before.md")
+    drop_in(host, "RestartSec=8\n")
+    host.run("systemctl", "--user", "kill", "--signal=KILL", UNIT)
+    eventually(lambda: host.shows(UNIT, "SubState") == "auto-restart", host.log)
+    told = host.run(heapsyncd(), "service", "status", check=False)
+    assert (told.returncode, "killed" in told.stdout) == (1, True)
+    assert "in sync" not in told.stdout
+    eventually(lambda: host.shows(UNIT, "ActiveState") == "active", host.log)
+    note_arrives(host, "After.md")
+
+
 def test_it_stops_cleanly_at_any_moment(host: Machine) -> None:
     """From the first instant of a start on, a stop ends it at once, and not as a failure."""
     host.run(heapsyncd(), "service", "install")
@@ -241,7 +255,7 @@ def test_it_stops_cleanly_at_any_moment(host: Machine) -> None:
 def test_the_watchdog_ends_a_daemon_that_hangs(host: Machine) -> None:
     """The sync loops keep it fed; once they stand still the daemon is started anew."""
     host.run(heapsyncd(), "service", "install")
-    drop_in(host, "WatchdogSec=4\nTimeoutAbortSec=1\nRestartSec=100ms\n")
+    drop_in(host, "WatchdogSec=4\nTimeoutAbortSec=1\nRestartSec=8\n")
     host.run("systemctl", "--user", "restart", UNIT)
     process = host.shows(UNIT, "MainPID")
     began = host.shows(UNIT, "WatchdogTimestampMonotonic")
@@ -250,6 +264,10 @@ def test_the_watchdog_ends_a_daemon_that_hangs(host: Machine) -> None:
     )
     assert host.shows(UNIT, "MainPID") == process
     host.run("kill", "-STOP", process)
+    eventually(lambda: host.shows(UNIT, "Result") == "watchdog", host.log)
+    told = host.run(heapsyncd(), "service", "status", check=False)
+    assert (told.returncode, "it hung" in told.stdout) == (1, True)
+    assert "in sync" not in told.stdout
     eventually(lambda: host.shows(UNIT, "NRestarts") == "1", host.log)
     eventually(lambda: host.shows(UNIT, "ActiveState") == "active", host.log)
     assert host.shows(UNIT, "MainPID") not in {process, "0"}
