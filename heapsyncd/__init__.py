@@ -17,10 +17,11 @@ Data passes through five stages. None of them knows another::
   (``folder/README.md``).
 
 ``sync/`` connects the stages and makes all decisions (``sync/README.md``). ``backends/`` adapts a
-kind of server to what ``sync/`` expects. ``server/`` is the embedded Heaper-compatible server.
-``cli/`` has the commands. ``daemon``, with ``supervisor control notify statelock logs``, runs
-accounts and ends them in order. Every module may import the value modules ``ids model errors
-config tree diff items database backoff own_files tasks``.
+kind of server to what ``sync/`` expects: ``factory`` chooses by the account's kind; ``oneheap/``
+makes documents of items, for which it may import all stages and ``sync.merge``. ``server/`` is the
+embedded Heaper-compatible server. ``cli/`` has the commands. ``daemon``, with ``supervisor control
+notify statelock logs``, runs accounts and ends them in order. Every module may import the value
+modules ``ids model errors config tree diff items database backoff own_files tasks``.
 
 Three stages are divided into parts. Each part imports itself and earlier parts, nothing else:
 
@@ -32,7 +33,8 @@ Three stages are divided into parts. Each part imports itself and earlier parts,
 * ``document/``: ``xml``, ``encoding``, ``updates``, ``view``, ``inline``, ``plan``, ``construct``,
   ``fields``, ``source``, ``replica``; then ``edit plain_text rebuild``.
 * ``markdown/``: ``events escaping style line_ends formulas links frontmatter encoding``, ``source
-  attached_files front_lines``, ``item_file``, ``style_detection``, ``read``, ``write``, ``patch``.
+  attached_files front_lines``, ``item_file``, ``item_merge``, ``style_detection``, ``read``,
+  ``write``, ``patch``.
 
 The rules (``tests/test_shape.py`` enforces them)
 =================================================
@@ -52,7 +54,8 @@ The glossary
   edit is measured against a rendition, its *base*, usually the newest.
 * *source*: the exact text of a note's file, kept in its document. *rendering*: a file made from
   the document alone.
-* *item*: what a server without CRDTs has instead of a block: a text and typed fields. *contested
+* *item*: what a server without CRDTs has instead of a block: a text and typed fields. *box*: what
+  it keeps items in, a directory in the mirror. *contested
   lines*: lines that two authors changed, so that both versions stand.
 * *version*: a numbered text of a note that is kept. The *history* lists versions.
 * *cursor*: the position up to which the delta feed was read. *unsent*: not yet acknowledged by the

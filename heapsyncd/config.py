@@ -1,7 +1,8 @@
 """The configuration as frozen values. Pure: text in, values or a ConfigError out.
 
-``cli/settings.py`` reads the file and the keys. The tables of settings below are the only place
-that defines which keys exist. ``config.example.toml`` explains each of them to users.
+``cli/settings.py`` reads the file, and the accounts' keys and passwords. The tables of settings
+below are the only place that defines which settings a kind of account has, and what they are if
+left out. ``config.example.toml`` explains each of them to users.
 """
 
 import difflib
@@ -11,7 +12,7 @@ import posixpath
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -19,12 +20,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from heapsyncd.errors import ConfigError
-from heapsyncd.ids import Seed
+from heapsyncd.ids import ULID_PATTERN, Password, Seed
 from heapsyncd.model import LineBreaks
 
 Section = tuple[str, ...]
 """A section's name in parts, () for the top level."""
-Kind = Literal["heaper"]
+Kind = Literal["heaper", "oneheap"]
 Live = Literal["all", "recent", "off"]
 Files = Literal["all", "on-demand"]
 Source = Literal["document", "local"]
@@ -33,8 +34,18 @@ Format = Literal["auto", "console", "json"]
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 
+
+def _list_of(entry: Any) -> Any:
+    return Annotated[tuple[entry, ...], msgspec.Meta(min_length=1)]
+
+
 ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """Account names become part of file names (cache, key, credential)."""
+
+SECRET: Final[Mapping[Kind, str]] = {"heaper": "key", "oneheap": "password"}
+"""What an account of each kind signs in with. It names the setting ``key_file``, and the default
+file and the credential ``<account>.key``.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +57,13 @@ class Account:
     server: str
     """Origin, with the path prefix if any, without a trailing slash."""
     folder: Path
-    """Absolute. Contains one subfolder per heap."""
-    key_file: Path
-    """Absolute. The file of the ed25519 seed, unless systemd provides it as a credential."""
+    """Absolute. Contains one subfolder per heap; of a oneheap account, one per box."""
+    secret_file: Path
+    """Absolute. The file of the key or password, unless systemd provides it as a credential."""
+    email: str = ""
+    """Who signs in with a password; "" for an account that is its key."""
     heaps: tuple[str, ...] = ("*",)
-    """What to mirror: titles, ids, or globs of titles."""
+    """What to mirror: titles, ids, or globs of titles; of a oneheap account, globs of boxes."""
     live: Live = "all"
     """Which notes are followed over the live connection."""
     poll_interval_s: float = 5.0
@@ -64,7 +77,14 @@ class Account:
     line_breaks: LineBreaks = "space"
     """What a line end inside a paragraph means in notes that are created here."""
     seed: Seed | None = field(default=None, repr=False)
-    """The key; None until ``cli/settings.py`` has read it."""
+    """The key; None until ``cli/settings.py`` has read it, and for an account with a password."""
+    password: Password | None = field(default=None, repr=False)
+    """The password; None until it has been read, and for an account with a key."""
+
+    @property
+    def selects_boxes(self) -> bool:
+        """Whether ``heaps`` selects boxes of the account's one heap, which is always mirrored."""
+        return self.kind == "oneheap"
 
 
 def plaintext_warning(server: str) -> str | None:
@@ -112,6 +132,10 @@ class Setting:
     type: Any
     must_be: str
     required: bool = False
+    default: Any = None
+    """The value if the key is left out, where it is not the one of ``Account``."""
+    field: str = ""
+    """The field of ``Account``, if its name is not the key's."""
 
 
 TOP: Final[Mapping[str, Setting]] = {
@@ -119,28 +143,69 @@ TOP: Final[Mapping[str, Setting]] = {
     "accounts": Setting(dict[str, Any], "written as sections, [accounts.NAME]", required=True),
     "log": Setting(dict[str, Any], "written as a section, [log]"),
 }
-ACCOUNT: Final[Mapping[str, Setting]] = {
-    "kind": Setting(Kind, '"heaper"', required=True),
-    "server": Setting(str, 'the server\'s address in quotes, "https://…"', required=True),
-    "folder": Setting(str, "a path in quotes", required=True),
-    "key_file": Setting(str, "a path in quotes"),
-    "heaps": Setting(
-        Annotated[
-            tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)
-        ],
-        'a list of titles or ids, ["*"] for all',
-    ),
-    "live": Setting(Live, '"all", "recent" or "off"'),
-    "poll_interval": Setting(
-        Annotated[float, msgspec.Meta(ge=0.5, le=3600)], "a number of seconds from 0.5 to 3600"
-    ),
+_KIND: Final = Setting(Kind, '"heaper" or "oneheap"', default="heaper")
+_SERVER: Final = Setting(str, 'the server\'s address in quotes, "https://…"', required=True)
+_FOLDER: Final = Setting(str, "a path in quotes", required=True)
+_SECRET_FILE: Final = Setting(str, "a path in quotes", field="secret_file")
+_POLL_INTERVAL: Final = Setting(
+    Annotated[float, msgspec.Meta(ge=0.5, le=3600)],
+    "a number of seconds from 0.5 to 3600",
+    field="poll_interval_s",
+)
+_FILES: Final[Mapping[str, Setting]] = {
     "files": Setting(Files, '"all" or "on-demand"'),
     "files_limit_mb": Setting(
         Annotated[float, msgspec.Meta(ge=0, le=1e9)], "a number of megabytes, 0 or more"
     ),
+}
+_HEAPER: Final[Mapping[str, Setting]] = {
+    "kind": _KIND,
+    "server": _SERVER,
+    "folder": _FOLDER,
+    "key_file": _SECRET_FILE,
+    "heaps": Setting(_list_of(_Text), 'a list of titles or ids, ["*"] for all'),
+    "live": Setting(Live, '"all", "recent" or "off"'),
+    "poll_interval": _POLL_INTERVAL,
+    **_FILES,
     "source": Setting(Source, '"document" or "local"'),
     "line_breaks": Setting(LineBreaks, '"space" or "break"'),
 }
+_ONEHEAP: Final[Mapping[str, Setting]] = {
+    "kind": _KIND,
+    "server": replace(_SERVER, required=False, default="https://oneheap.com/service/v1/Api/Rest/"),
+    "folder": _FOLDER,
+    "email": Setting(
+        Annotated[str, msgspec.Meta(pattern=r"\A[^\s@]+@[^\s@]+\Z")],
+        "the account's e-mail address in quotes",
+        required=True,
+    ),
+    "password_file": _SECRET_FILE,
+    "heaps": Setting(
+        _list_of(Annotated[str, msgspec.Meta(pattern=f"\\A(?!{ULID_PATTERN}\\Z)(?s:.+)")]),
+        'a list of the names of boxes, ["*"] for all; an id does not name a box',
+    ),
+    "poll_interval": replace(_POLL_INTERVAL, default=60.0),
+    **_FILES,
+    "source": Setting(
+        Literal["document"], '"document": the service keeps each text exactly as it was written'
+    ),
+}
+ACCOUNT: Final[Mapping[Kind, Mapping[str, Setting]]] = {"heaper": _HEAPER, "oneheap": _ONEHEAP}
+"""The settings of each kind of account."""
+OF_OTHERS: Final[Mapping[Kind, Mapping[str, str]]] = {
+    "heaper": dict.fromkeys(
+        ("email", "password_file"),
+        'is for `kind = "oneheap"`; an account of a Heaper server signs in with `key_file`',
+    ),
+    "oneheap": {
+        "key_file": 'is for `kind = "heaper"`; a oneheap account signs in with `password_file`',
+        "live": 'is for `kind = "heaper"`: a oneheap service tells no changes as they happen;'
+        " remove the line, and see `poll_interval`",
+        "line_breaks": 'is for `kind = "heaper"`: a oneheap service keeps each text as it was'
+        " written; remove the line",
+    },
+}
+"""For each kind, the settings that only another kind has, and what to do with them."""
 LOG: Final[Mapping[str, Setting]] = {
     "level": Setting(Level, '"debug", "info", "warning" or "error"'),
     "format": Setting(Format, '"auto", "console" or "json"'),
@@ -176,22 +241,16 @@ def default_path(env: Mapping[str, str]) -> Path:
 
 
 def render_account(account: Account) -> str:
-    """Return an account's section. ``parse`` reads the same account back, except for the seed."""
+    """Return an account's section. ``parse`` reads all of the account back but its secret."""
     values = {
-        "kind": account.kind,
-        "server": account.server,
-        "folder": str(account.folder),
-        "key_file": str(account.key_file),
-        "heaps": list(account.heaps),
-        "live": account.live,
-        "poll_interval": account.poll_interval_s,
-        "files": account.files,
-        "files_limit_mb": account.files_limit_mb,
-        "source": account.source,
-        "line_breaks": account.line_breaks,
+        key: getattr(account, setting.field or key)
+        for key, setting in ACCOUNT[account.kind].items()
     }
     # JSON's strings, lists and numbers are valid TOML, except that TOML requires DEL escaped.
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+    lines = [
+        f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}"
+        for key, value in values.items()
+    ]
     return "\n".join([f"[accounts.{account.name}]", *lines, ""]).replace("\x7f", "\\u007f")
 
 
@@ -228,40 +287,38 @@ class _Reader:
             )
         if not isinstance(table, dict):
             raise self._error(("accounts",), name, f"write it as a section, [accounts.{name}]")
-        self._check(table, ACCOUNT, where)
-        optional: dict[str, Any] = {
-            key: table[key] for key in ("live", "files", "source", "line_breaks") if key in table
-        }
-        if "heaps" in table:
-            optional["heaps"] = tuple(table["heaps"])
-        if "poll_interval" in table:
-            optional["poll_interval_s"] = float(table["poll_interval"])
-        if "files_limit_mb" in table:
-            optional["files_limit_mb"] = float(table["files_limit_mb"])
-        return Account(
-            name=name,
-            kind=table["kind"],
-            server=self._server(table["server"], where),
-            folder=self._path(table["folder"], where, "folder"),
-            key_file=self._path(table.get("key_file", f"{name}.key"), where, "key_file"),
-            **optional,
-        )
+        kind: Kind = self._value(where, "kind", table.get("kind", _KIND.default), _KIND)
+        for key in table:
+            if reason := OF_OTHERS[kind].get(key):
+                raise self._error(where, key, reason)
+        known, secret = ACCOUNT[kind], SECRET[kind]
+        values = self._check(table, known, where)
+        values[f"{secret}_file"] = values.get(f"{secret}_file", f"{name}.{secret}")
+        for key in ("folder", f"{secret}_file"):
+            values[key] = self._path(values[key], where, key)
+        values["server"] = self._server(values["server"], where)
+        return Account(name, **{known[key].field or key: v for key, v in values.items()})
 
     def _check(
         self, table: Mapping[str, Any], known: Mapping[str, Setting], where: Section
-    ) -> None:
+    ) -> dict[str, Any]:
+        """Return the values of a section, with the defaults that ``known`` names."""
+        values = {k: s.default for k, s in known.items() if s.default is not None}
         for key, value in table.items():
-            setting = known.get(key)
-            if setting is None:
+            if key not in known:
                 raise self._error(where, key, _unknown(key, known))
-            try:
-                msgspec.convert(value, setting.type)
-            except msgspec.ValidationError:
-                # The value is not quoted: it may be a secret in the wrong place.
-                raise self._error(where, key, f"must be {setting.must_be}") from None
+            values[key] = self._value(where, key, value, known[key])
         for key, setting in known.items():
             if setting.required and key not in table:
                 raise self._error(where, None, f"{key} is missing; it must be {setting.must_be}")
+        return values
+
+    def _value(self, where: Section, key: str, value: Any, setting: Setting) -> Any:
+        try:
+            return msgspec.convert(value, setting.type)
+        except msgspec.ValidationError:
+            # The value is not quoted: it may be a secret in the wrong place.
+            raise self._error(where, key, f"must be {setting.must_be}") from None
 
     def _server(self, url: str, where: Section) -> str:
         try:
@@ -270,7 +327,7 @@ class _Reader:
         except ValueError:
             right = False
         if not right:
-            raise self._error(where, "server", f"must be {ACCOUNT['server'].must_be}")
+            raise self._error(where, "server", f"must be {_SERVER.must_be}")
         if parts.username is not None or parts.query or parts.fragment:
             raise self._error(where, "server", "must be an address without user, ? and #")
         return url.rstrip("/")

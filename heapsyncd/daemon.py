@@ -105,7 +105,7 @@ class Daemon:
     """Keeps every account mirrored. Use once: ``await run()``.
 
     Args:
-        config: what to run, including the keys.
+        config: what to run, including keys and passwords.
         load: reads the configuration again (SIGHUP). If it raises, the old configuration stays.
         notifier: reports to systemd.
         mirror: mirrors one account.

@@ -14,7 +14,8 @@ HeapId = NewType("HeapId", str)
 BlockId = NewType("BlockId", str)
 """A block's ULID."""
 
-_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+ULID_PATTERN = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
+_ULID = re.compile(ULID_PATTERN)
 SEED_BYTES = 32
 HIDDEN = "…"
 _SECRET_TEXT = re.compile(
@@ -74,6 +75,32 @@ class Seed:
 
     def __str__(self) -> str:
         return "Seed(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """An account's password. Its repr hides the secret."""
+
+    _raw: str = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "Password":
+        """Parse the text of a password file: all of it but one line break at its end.
+
+        Raises:
+            ValueError: it is empty, or has several lines.
+        """
+        raw = text.removesuffix("\n").removesuffix("\r")
+        if not raw or "\n" in raw or "\r" in raw:
+            raise ValueError("a password is one line that is not empty")
+        return cls(raw)
+
+    def reveal(self) -> str:
+        """Return the password. Only for the body of a sign-in, and for writing its file."""
+        return self._raw
+
+    def __str__(self) -> str:
+        return "Password(…)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,16 @@ class Heap:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What an entry of ``heaps`` in the configuration can select: a heap, or a box."""
+
+    id: str
+    title: str
+    is_readable: bool = True
+    """Whether it can be mirrored at all."""
+
+
+@dataclass(frozen=True, slots=True)
 class BlockRow:
     """A block's row on the server.
 
@@ -33,6 +43,8 @@ class BlockRow:
     title: str = ""
     sync_version: int = 1
     deleted_at_ms: int | None = None
+    public_id: str = ""
+    """As in ``Fields``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +122,8 @@ class PushResult:
     status: PushStatus
     sync_version: int
     remarks: tuple[str, ...] = ()
-    """What of an accepted update the server does not take, each for people. It stays in the file.
+    """For people: what of an accepted update the server does not take (it stays in the file), or
+    why it does not accept the update.
     """
 
 

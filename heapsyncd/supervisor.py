@@ -41,7 +41,7 @@ class Supervisor:
     """Runs one account in the daemon.
 
     Args:
-        account: what to mirror, including the key.
+        account: what to mirror, including the key or password.
         state_dir: the directory of its cache.
         report: updated by the mirror, and by the supervisor while the mirror is down.
         ready: called, possibly many times, once the first scan is planned or the account is in

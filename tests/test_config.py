@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from heapsyncd import config
 from heapsyncd.config import Account, Config, Log, plaintext_warning
 from heapsyncd.errors import ConfigError
-from heapsyncd.ids import Seed
+from heapsyncd.ids import Password, Seed
 
 ROOT = Path(__file__).parents[1]
 PATH = Path("/home/jo/.config/heapsyncd/config.toml")
@@ -43,7 +43,7 @@ def test_reads_every_setting_with_paths_made_absolute() -> None:
                 kind="heaper",
                 server="https://heaper.example",
                 folder=Path("/home/jo/Heaps"),
-                key_file=Path("/home/jo/.config/heapsyncd/home.key"),
+                secret_file=Path("/home/jo/.config/heapsyncd/home.key"),
                 poll_interval_s=1.0,
             ),
         ),
@@ -60,6 +60,35 @@ def test_defaults_follow_the_xdg_directories() -> None:
     assert config.parse(text, PATH, relative).state_dir == Path("/home/jo/.local/state/heapsyncd")
     assert config.default_path(xdg) == Path("/conf/heapsyncd/config.toml")
     assert config.default_path(ENV) == Path("/home/jo/.config/heapsyncd/config.toml")
+
+
+ONEHEAP = """\
+[accounts.team]
+kind = "oneheap"
+email = "j.doe@example.com"
+folder = "~/Oneheap"
+"""
+
+
+def test_an_account_with_a_password() -> None:
+    """Its address is the service's, its password stands beside the file, and it polls rarely."""
+    assert config.parse(ONEHEAP, PATH, ENV).accounts == (
+        Account(
+            name="team",
+            kind="oneheap",
+            server="https://oneheap.com/service/v1/Api/Rest",
+            folder=Path("/home/jo/Oneheap"),
+            secret_file=Path("/home/jo/.config/heapsyncd/team.password"),
+            email="j.doe@example.com",
+            poll_interval_s=60.0,
+        ),
+    )
+
+
+def test_the_kind_may_be_left_out() -> None:
+    """It is a Heaper server then."""
+    text = GOOD.replace('kind = "heaper"\n', "")
+    assert config.parse(text, PATH, ENV).accounts == config.parse(GOOD, PATH, ENV).accounts
 
 
 WRONG = {
@@ -82,6 +111,27 @@ WRONG = {
     "server with a user": (GOOD.replace("heaper.ex", "jo:pw@heaper.ex"), "line 5", "without user"),
     "another's home": (GOOD.replace("~/", "~bob/"), "line 6", "beginning with ~/"),
     "empty list": (GOOD.replace("poll_interval = 1", "heaps = []"), "line 8", "list of titles"),
+    "a password for a Heaper server": (
+        GOOD.replace("key_file", "password_file"),
+        "line 7",
+        'is for `kind = "oneheap"`; an account of a Heaper server signs in with `key_file`',
+    ),
+    "a key for oneheap": (
+        ONEHEAP + 'key_file = "k"\n',
+        "line 5",
+        'is for `kind = "heaper"`; a oneheap account signs in with `password_file`',
+    ),
+    "a password itself": (ONEHEAP + 'password = "p"\n', "line 5", "mean `password_file`?"),
+    "no e-mail address": (re.sub("email = .*\n", "", ONEHEAP), "line 1", "email is missing"),
+    "not an e-mail address": (ONEHEAP.replace("@", " at "), "line 3", "e-mail address"),
+    "oneheap live": (ONEHEAP + 'live = "off"\n', "line 5", "tells no changes as they happen"),
+    "oneheap line breaks": (ONEHEAP + 'line_breaks = "break"\n', "line 5", "remove the line"),
+    "oneheap source": (ONEHEAP + 'source = "local"\n', "line 5", '`source` must be "document"'),
+    "oneheap heap by id": (
+        ONEHEAP + 'heaps = ["01J8XYZ0ABCDEFGHJKMNPQRSTV"]\n',
+        "line 5",
+        "an id does not name a box",
+    ),
     "overlapping folders": (
         GOOD + '[accounts.b]\nkind = "heaper"\nserver = "http://x"\nfolder = "~/Heaps/b"\n',
         "line 15",
@@ -115,30 +165,43 @@ def test_a_key_in_the_wrong_place_is_not_repeated() -> None:
         assert secret not in str(caught.value)
 
 
-def test_the_seed_is_never_shown() -> None:
-    """An account's repr holds no key."""
+def test_a_secret_is_never_shown() -> None:
+    """An account's repr holds neither key nor password."""
     seed = Seed(bytes(range(32)))
     account = replace(config.parse(GOOD, PATH, ENV).accounts[0], seed=seed)
     assert seed.reveal_text() not in repr(account)
     assert "seed" not in repr(account)
+    account = replace(account, password=Password("hunter2"))
+    assert "hunter2" not in f"{account!r} {account}"
 
 
 names = st.from_regex(config.ACCOUNT_NAME, fullmatch=True)
 paths = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).map(
     lambda name: Path("/f") / name.replace("/", "_").replace("..", "_")
 )
-accounts = st.builds(
-    Account,
-    name=names,
-    kind=st.just("heaper"),
-    server=st.sampled_from(["https://a.example", "http://127.0.0.1:1024/x"]),
-    folder=paths,
-    key_file=paths,
-    heaps=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1).map(
-        tuple
+titles = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+shared = {
+    "name": names,
+    "server": st.sampled_from(["https://a.example", "http://127.0.0.1:1024/x"]),
+    "folder": paths,
+    "secret_file": paths,
+    "heaps": st.lists(titles, min_size=1).map(tuple),
+    "poll_interval_s": st.floats(0.5, 3600),
+    "files": st.sampled_from(["all", "on-demand"]),
+    "files_limit_mb": st.floats(0, 1e9),
+}
+accounts = st.one_of(
+    st.builds(
+        Account,
+        kind=st.just("heaper"),
+        live=st.sampled_from(["all", "recent", "off"]),
+        source=st.sampled_from(["document", "local"]),
+        line_breaks=st.sampled_from(["space", "break"]),
+        **shared,
     ),
-    live=st.sampled_from(["all", "recent", "off"]),
-    poll_interval_s=st.floats(0.5, 3600),
+    st.builds(
+        Account, kind=st.just("oneheap"), email=st.sampled_from(["j@x", "ü.k+1@y.z"]), **shared
+    ),
 )
 
 
@@ -150,14 +213,22 @@ def test_a_written_account_reads_back(account: Account) -> None:
 
 
 def test_the_example_holds_every_setting() -> None:
-    """config.example.toml parses, and names each key that config.py knows (comments included)."""
+    """config.example.toml parses, and shows each setting of each kind of account."""
     text = (ROOT / "config.example.toml").read_text()
-    shown = config.parse(text, PATH, ENV)
-    assert [account.name for account in shown.accounts] == ["home"]
-    top = tomllib.loads(text)
+    assert [account.name for account in config.parse(text, PATH, ENV).accounts] == ["home"]
+    full = re.sub(r"^#(?=[a-z\[])", "", text, flags=re.MULTILINE)
+    home, team = config.parse(full, PATH, ENV).accounts
+    top = tomllib.loads(full)
     assert set(config.TOP) == set(top)
-    assert set(config.ACCOUNT) == set(top["accounts"]["home"])
+    assert set(config.ACCOUNT["heaper"]) == set(top["accounts"]["home"])
+    assert set(config.ACCOUNT["oneheap"]) == set(top["accounts"]["team"])
     assert set(config.LOG) == set(top["log"])
+    # What the example shows is what is used where a setting is left out.
+    for shown, required in ((home, "server folder"), (team, "folder email")):
+        kept = {k: v for k, v in top["accounts"][shown.name].items() if k in required.split()}
+        short = "".join(f"{key} = {value!r}\n" for key, value in kept.items())
+        section = f'[accounts.{shown.name}]\nkind = "{shown.kind}"\n{short}'
+        assert config.parse(section, PATH, ENV).accounts == (shown,)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from heapsyncd.model import (
     Dialect,
     FileEntry,
     Heap,
+    Place,
     PullAnswer,
     PullAsk,
     Push,
@@ -116,6 +117,9 @@ class Backend(Protocol):
     """One account at one server; an async context manager that owns the connections.
 
     ``contact`` is notified of every sign of life of the server, over whatever call or socket.
+    ``dialect``: how the server differs from a Heaper server (``sync/README``). A server that makes
+    a document anew for each change puts it under the next ``sync_version``. It answers a push to
+    an earlier one with "stale", and an accepted push with the version that was pushed to.
     """
 
     contact: Contact
@@ -141,6 +145,9 @@ class Backend(Protocol):
 
     async def heaps(self) -> list[Heap]:
         """Return all heaps that the account can see."""
+
+    async def places(self) -> list[Place]:
+        """Return what ``heaps`` in the configuration selects from: the heaps, or their boxes."""
 
     def rows(self, heap_id: HeapId) -> AsyncIterator[list[BlockRow]]:
         """Yield the rows of all live blocks, page by page.

@@ -18,6 +18,7 @@ from heapsyncd.model import (
     ChangePage,
     FileEntry,
     Heap,
+    Place,
     PullAnswer,
     PullAsk,
     Push,
@@ -85,6 +86,10 @@ class HeaperBackend:
         shape = cast("Any", heaper.Heaps)
         answer = await self._account.post(shape, "/api/heaps", heaper.encode(), heaper.ROWS_MOST)
         return heaper.decode_heaps(answer)
+
+    async def places(self) -> list[Place]:
+        """Return the heaps."""
+        return [Place(h.id, h.title, not h.encrypted) for h in await self.heaps()]
 
     async def rows(self, heap_id: HeapId) -> AsyncIterator[list[BlockRow]]:
         """Yield the rows of all live blocks, page by page."""

@@ -16,7 +16,7 @@ from heapsyncd.model import BlockKind
 
 _COLUMNS = (
     "id, heap_id, kind, sync_version, wanted, announced_ms, title, folder_id, deleted_at_ms,"
-    " state_vector, seq, born_here, stale, problem"
+    " state_vector, seq, born_here, stale, problem, public_id"
 )
 _QUARANTINED: Final = 8
 """The most updates of one block that can't be loaded and are kept."""
@@ -40,6 +40,7 @@ class BlockState:
     born_here: bool = False
     stale: bool = False
     problem: str | None = None
+    public_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +122,13 @@ def dirty(tx: Tx, heap_id: HeapId, limit: int) -> list[BlockState]:
 def insert(tx: Tx, block: BlockState) -> None:
     """Add a block; one that is known already is unchanged."""
     tx.execute(
-        f"INSERT INTO block ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+        f"INSERT INTO block ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
         " ON CONFLICT (id) DO NOTHING",
         (
             block.id, block.heap_id, block.kind, block.sync_version, block.wanted,
             block.announced_ms, block.title, block.folder_id, block.deleted_at_ms,
             block.state_vector, block.seq, block.born_here, block.stale, block.problem,
+            block.public_id,
         ),
     )  # fmt: skip
 

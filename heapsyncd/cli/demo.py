@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from heapsyncd import logs
-from heapsyncd.cli.keys import make_key, read_key
+from heapsyncd.cli.credentials import with_secret, write_secret
 from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.cli.sync import print_verdicts
@@ -121,9 +121,9 @@ async def _demo(place: Place, *, once: bool) -> int:
     from heapsyncd.wire.signin import public_key
 
     key_file = place.hidden / f"{NAME}.key"
-    make_key(key_file)
     account = Account(NAME, "heaper", "", place.root, key_file, poll_interval_s=1.0)
-    account = replace(account, seed=read_key(account, place.config))
+    write_secret(account)
+    account = with_secret(account, place.config)
     assert account.seed is not None
     fresh = not place.seeded.exists()
     if fresh:

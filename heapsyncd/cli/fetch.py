@@ -11,7 +11,7 @@ import click
 from heapsyncd import control, logs
 from heapsyncd.cli.output import say
 from heapsyncd.cli.paths import spellings
-from heapsyncd.cli.settings import Options, load_with_keys, pass_options
+from heapsyncd.cli.settings import Options, load_with_secrets, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import UserError
 
@@ -31,7 +31,7 @@ def command(options: Options, paths: tuple[Path, ...]) -> int:
     PATH: a file or its placeholder (*.heapsyncd-remote), a note (its attachments), or a directory
     (everything in it). A fetched file stays and is kept current.
     """
-    config = load_with_keys(options.path)
+    config = load_with_secrets(options.path)
     logs.configure(config.log, level=options.level)
     results = asyncio.run(_fetch(config, [a for p in paths for a in spellings(p)]))
     if not results:

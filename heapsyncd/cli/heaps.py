@@ -1,4 +1,4 @@
-"""``heaps``: list the heaps that the accounts can see."""
+"""``heaps``: list the heaps, or boxes, that the accounts can see."""
 
 import asyncio
 from pathlib import Path
@@ -7,7 +7,7 @@ import click
 
 from heapsyncd import logs
 from heapsyncd.cli.output import say
-from heapsyncd.cli.settings import Options, load_with_keys, pass_options
+from heapsyncd.cli.settings import Options, load_with_secrets, pass_options
 from heapsyncd.cli.sync import worst_exit_code
 from heapsyncd.config import Account, Config
 from heapsyncd.errors import HeapsyncdError
@@ -16,8 +16,11 @@ from heapsyncd.errors import HeapsyncdError
 @click.command("heaps")
 @pass_options
 def command(options: Options) -> int:
-    """List the heaps that the accounts can see, and which are mirrored."""
-    config = load_with_keys(options.path)
+    """List the heaps that the accounts can see, and which are mirrored.
+
+    Of a oneheap account, list its boxes.
+    """
+    config = load_with_secrets(options.path)
     logs.configure(config.log, level=options.level)
     return asyncio.run(_heaps(config))
 
@@ -42,5 +45,5 @@ async def _print_heaps(account: Account, state_dir: Path) -> int:
     for heap, mirrored in found:
         say(f"  {'mirrored' if mirrored else 'not mirrored':<12}  {heap.id}  {heap.title}")
     if not found:
-        say("  no heaps yet; create one in the app")
+        say(f"  no {'boxes' if account.selects_boxes else 'heaps'} yet; create one in the app")
     return 0

@@ -23,11 +23,11 @@ from heapsyncd.errors import HeapsyncdError, expected_error, leaf_errors
 
 COMMANDS: Final = {
     "demo": "Try heapsyncd with a sample server; nothing to set up.",
-    "setup": "Connect an account: write configuration and key, sign in.",
+    "setup": "Connect an account: write the configuration, sign in.",
     "run": "Mirror until stopped (the daemon).",
     "sync": "Sync once in both directions, then exit.",
     "status": "Show what is in sync, what is not, and why.",
-    "heaps": "List your heaps and which of them are mirrored.",
+    "heaps": "List your heaps or boxes and which of them are mirrored.",
     "search": "Find notes that contain all the words (offline).",
     "fetch": "Download files that are only on the server.",
     "history": "List the earlier versions of a note (offline).",
@@ -87,7 +87,7 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="heapsyncd")
 @click.pass_context
 def cli(ctx: click.Context, path: str | None, *, verbose: bool, quiet: bool) -> None:
-    """Mirror Heaper heaps to folders of markdown files, in both directions."""
+    """Mirror heaps (Heaper, oneheap) to folders of markdown files, in both directions."""
     unblock_signals(ctx.invoked_subcommand)
     if verbose and quiet:
         raise click.UsageError("--verbose and --quiet exclude each other; give one of them.")

@@ -11,7 +11,7 @@ from heapsyncd import control, logs
 from heapsyncd.cli.history import nothing_kept
 from heapsyncd.cli.output import say
 from heapsyncd.cli.paths import spellings
-from heapsyncd.cli.settings import Options, load_with_keys, pass_options
+from heapsyncd.cli.settings import Options, load_with_secrets, pass_options
 from heapsyncd.config import Config
 
 
@@ -31,7 +31,7 @@ def command(options: Options, path: Path, *, number: int | None) -> None:
     The text is written to the file as if you had typed it, so other devices get it too. The
     current text stays in the history. A deleted note is taken out of the trash.
     """
-    config = load_with_keys(options.path)
+    config = load_with_secrets(options.path)
     logs.configure(config.log, level=options.level)
     restored = asyncio.run(put_back(config, spellings(path), number=number))
     if not restored:

@@ -6,7 +6,7 @@ import click
 import structlog
 
 from heapsyncd import logs
-from heapsyncd.cli.settings import Options, load_with_keys, pass_options
+from heapsyncd.cli.settings import Options, load_with_secrets, pass_options
 from heapsyncd.config import Config, plaintext_warning
 from heapsyncd.errors import expected_error
 
@@ -22,7 +22,7 @@ def command(options: Options) -> None:
     """
 
     def load() -> Config:
-        config = load_with_keys(options.path)
+        config = load_with_secrets(options.path)
         logs.configure(config.log, level=options.level)
         for account in config.accounts:
             if warning := plaintext_warning(account.server):

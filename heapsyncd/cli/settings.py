@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from heapsyncd import config
-from heapsyncd.cli.keys import read_key
+from heapsyncd.cli.credentials import with_secret
 from heapsyncd.config import Config
 from heapsyncd.errors import ConfigError
 
@@ -28,7 +28,7 @@ pass_options = click.make_pass_decorator(Options)
 
 
 def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
-    """Read the configuration without the keys.
+    """Read the configuration without keys and passwords.
 
     Args:
         path: the file, absolute.
@@ -58,12 +58,11 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
     return config.parse(text, path, env)
 
 
-def load_with_keys(path: Path) -> Config:
-    """Read the configuration and the key of every account.
+def load_with_secrets(path: Path) -> Config:
+    """Read the configuration, and the key or password of every account.
 
     Raises:
-        ConfigError: as ``load``; also if a key file is missing, readable by others or invalid.
+        ConfigError: as ``load``, and as ``with_secret``.
     """
     loaded = load(path)
-    accounts = [replace(a, seed=read_key(a, path)) for a in loaded.accounts]
-    return replace(loaded, accounts=tuple(accounts))
+    return replace(loaded, accounts=tuple(with_secret(a, path) for a in loaded.accounts))

@@ -1,20 +1,20 @@
-"""``setup``: from a server's address to a working configuration."""
+"""``setup``: from an account at a server to a working configuration."""
 
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import click
 
 from heapsyncd import config, logs
-from heapsyncd.cli.keys import make_key, read_key
+from heapsyncd.cli.credentials import has_secret, with_secret, write_secret
 from heapsyncd.cli.output import say
 from heapsyncd.cli.settings import Options, load, pass_options
-from heapsyncd.config import Account, Config, Kind, Log
+from heapsyncd.config import SECRET, Account, Config, Kind, Log
 from heapsyncd.errors import (
     ConfigError,
     FolderTrouble,
@@ -22,24 +22,47 @@ from heapsyncd.errors import (
     OtherServer,
     SignInRefused,
 )
-from heapsyncd.model import Heap
+from heapsyncd.ids import Password
+from heapsyncd.model import Place
 from heapsyncd.own_files import write_whole
 
-DEFAULT_FOLDER: Final = "~/Heaps"
+DEFAULT_FOLDERS: Final[Mapping[Kind, str]] = {"heaper": "~/Heaps", "oneheap": "~/Oneheap"}
+OF_KIND: Final[Mapping[str, Kind]] = {
+    "--key-file": "heaper",
+    "--code": "heaper",
+    "--email": "oneheap",
+    "--password-file": "oneheap",
+}
+"""The options that only one kind of account has."""
 _FILE = click.Path(path_type=Path)
 
 
 @click.command("setup")
-@click.option("--server", metavar="URL", help="The server's address, https://…")
+@click.option(
+    "--server",
+    metavar="URL",
+    help="The server's address, https://…  [default with --kind oneheap: the public service]",
+)
 @click.option(
     "--account", "name", default="home", show_default=True, help="A name of your choice."
 )
 @click.option(
-    "--folder", type=_FILE, help=f"The folder for the mirror.  [default: {DEFAULT_FOLDER}]"
+    "--folder",
+    type=_FILE,
+    help=f"The folder for the mirror.  [default: {' or '.join(DEFAULT_FOLDERS.values())}]",
 )
-@click.option("--kind", type=click.Choice(get_args(Kind)), default="heaper", show_default=True)
+@click.option(
+    "--kind", type=click.Choice(get_args(Kind)), help="The kind of server.  [default: heaper]"
+)
 @click.option(
     "--key-file", type=_FILE, help="The key file.  [default: NAME.key beside the config]"
+)
+@click.option("--email", metavar="E", help="Who signs in, with --kind oneheap.")
+@click.option(
+    "--password-file",
+    type=_FILE,
+    help="The password file, with --kind oneheap; if there is none, the password is asked for and"
+    " written to it.  [default: NAME.password beside the config]",
 )
 @click.option("--code", default="", help="The one-time code that a new `heapsyncd serve` printed.")
 @pass_options
@@ -48,32 +71,51 @@ def command(
     server: str | None,
     name: str,
     folder: Path | None,
-    kind: Kind,
+    kind: Kind | None,
     key_file: Path | None,
+    email: str | None,
+    password_file: Path | None,
     code: str,
 ) -> int:
     """Write the configuration and a key (if missing), sign in and list the heaps.
 
     Run again, it keeps what exists and only signs in again. Every account gets its own key: a
-    server to which you sign in with a key could use that key to sign in to another server.
+    server to which you sign in with a key could use that key to sign in to another.
+
+    A oneheap account has an e-mail address and a password instead. Nothing is written until it is
+    accepted. The password is asked for on a terminal, or read from --password-file.
     """
     logs.configure(Log(level="warning"), level=options.level)
     loaded = load(options.path) if options.path.exists() else None
+    account = None if loaded is None else _find_account(loaded, name)
+    kind = kind or ("heaper" if account is None else account.kind)
+    _check_kind(kind, (key_file, code, email, password_file))
+    given = {
+        "kind": kind,
+        "server": server and server.rstrip("/"),
+        "folder": folder and folder.expanduser().absolute(),
+        "email": email,
+        "secret_file": (file := key_file or password_file) and file.expanduser().absolute(),
+    }
     added = None
-    if loaded is not None and (account := _find_account(loaded, name)) is not None:
-        _check_same(account, options.path, server, folder, key_file)
+    if loaded is not None and account is not None:
+        _check_same(account, options.path, given)
     else:
-        account = _new_account(options.path, server, name, folder, kind, key_file)
-        _check_key(account, options.path)
+        account = _new_account(options.path, name, kind, given)
+        _check_secret(account, options.path)
         added = _config_text_with(options.path, account)
         loaded = config.parse(added, options.path, os.environ)
         account = _find_account(loaded, name) or account
-    _make_key_if_missing(account)
     if warning := config.plaintext_warning(account.server):
         say(f"heapsyncd: {warning}", err=True)
-    account = replace(account, seed=read_key(account, options.path))
+    had_secret = has_secret(account)
+    account = _with_secret(account, options.path)
     # Find problems, also a cache that belongs to another server, before writing anything.
     found = asyncio.run(_heaps(account, loaded.state_dir, code))
+    if isinstance(found, HeapsyncdError) and account.kind == "oneheap":
+        return _print_failure(account, found, is_written=added is None, had_secret=had_secret)
+    if not had_secret and write_secret(account):
+        say(f"Wrote the {SECRET[account.kind]} to {account.secret_file}")
     if added is not None:
         _write(options.path, added, account.folder)
         say(f"Wrote [accounts.{name}] to {options.path}")
@@ -84,70 +126,94 @@ def _find_account(loaded: Config, name: str) -> Account | None:
     return next((account for account in loaded.accounts if account.name == name), None)
 
 
-def _new_account(
-    path: Path,
-    server: str | None,
-    name: str,
-    folder: Path | None,
-    kind: Kind,
-    key_file: Path | None,
-) -> Account:
+def _check_kind(kind: Kind, values: Sequence[object]) -> None:
+    """Refuse options of another kind of account. ``values`` are in the order of ``OF_KIND``."""
+    for (option, its_kind), value in zip(OF_KIND.items(), values, strict=True):
+        if value and its_kind != kind:
+            raise click.UsageError(f"{option} is for --kind {its_kind}.")
+
+
+def _new_account(path: Path, name: str, kind: Kind, given: Mapping[str, Any]) -> Account:
     """Return a new account from the options, asking for missing ones on a terminal."""
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if server is None:
-        if not terminal:
-            raise click.UsageError("--server is missing; give the server's address, --server URL.")
-        server = click.prompt("The server's address", type=str)
-    if folder is None:
-        folder = Path(DEFAULT_FOLDER)
-        if terminal:
-            folder = click.prompt("The folder of the mirror", default=folder, type=_FILE)
-    folder = folder.expanduser().absolute()
-    # Obsidian shows line ends as breaks, and so its users write them.
-    is_vault = any(folder.glob(".obsidian")) or any(folder.glob("*/.obsidian"))
-    account = Account(
-        name=name,
-        kind=kind,
-        server=server,
-        folder=folder,
-        line_breaks="break" if is_vault else "space",
-        key_file=(key_file or path.parent / f"{name}.key").expanduser().absolute(),
-    )
     if not config.ACCOUNT_NAME.fullmatch(name):
         raise click.UsageError("--account may have only letters, digits, - and _.")
-    return account
+    known = config.ACCOUNT[kind]
+    values = dict(given)
+    values["server"] = (
+        given["server"] or known["server"].default or _ask("--server", "The server's address")
+    )
+    if "email" in known:
+        values["email"] = given["email"] or _ask("--email", "Your e-mail address")
+    else:
+        del values["email"]
+    folder = given["folder"]
+    if folder is None:
+        folder = Path(DEFAULT_FOLDERS[kind])
+        if _is_terminal():
+            folder = click.prompt("The folder of the mirror", default=folder, type=_FILE)
+    values["folder"] = folder = folder.expanduser().absolute()
+    values["secret_file"] = given["secret_file"] or (
+        (path.parent / f"{name}.{SECRET[kind]}").absolute()
+    )
+    if (interval_s := known["poll_interval"].default) is not None:
+        values["poll_interval_s"] = interval_s
+    # Obsidian shows line ends as breaks, and so its users write them.
+    is_vault = any(folder.glob(".obsidian")) or any(folder.glob("*/.obsidian"))
+    return Account(name, line_breaks="break" if is_vault else "space", **values)
 
 
-def _check_same(
-    account: Account, path: Path, server: str | None, folder: Path | None, key_file: Path | None
-) -> None:
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _ask(option: str, what: str) -> str:
+    """Ask for what an option does not say."""
+    if not _is_terminal():
+        raise click.UsageError(f"{option} is missing; give it, or run setup on a terminal.")
+    answer: str = click.prompt(what, type=str)
+    return answer
+
+
+def _check_same(account: Account, path: Path, given: Mapping[str, Any]) -> None:
     """Refuse options that contradict the existing account."""
-    given = {
-        "server": (server and server.rstrip("/"), account.server),
-        "folder": (folder and folder.expanduser().absolute(), account.folder),
-        "key_file": (key_file and key_file.expanduser().absolute(), account.key_file),
-    }
-    for key, (wanted, existing) in given.items():
+    for key, wanted in given.items():
+        existing = getattr(account, key)
         if wanted is not None and wanted != existing:
+            setting = f"{SECRET[account.kind]}_file" if key == "secret_file" else key
             raise ConfigError(
-                f"{path}: [accounts.{account.name}] exists with `{key}` {existing}; "
+                f"{path}: [accounts.{account.name}] exists with `{setting}` {existing}; "
                 "edit the file, or choose another name with --account."
             )
 
 
-def _check_key(account: Account, path: Path) -> None:
-    """Refuse a key that already signs in to another server."""
+def _check_secret(account: Account, path: Path) -> None:
+    """Refuse a key or password that already signs in to another server."""
+    secret = SECRET[account.kind]
     for other in load(path).accounts if path.exists() else ():
-        if other.key_file == account.key_file and other.server != account.server:
+        if other.secret_file == account.secret_file and other.server != account.server:
             raise ConfigError(
-                f"{account.key_file} is the key for {other.server}: either server could sign in to"
-                " the other with it. Omit --key-file to get a new key."
+                f"{account.secret_file} is the {SECRET[other.kind]} for {other.server}: either"
+                f" server could sign in to the other with it. Omit --{secret}-file to get a new"
+                " one."
             )
 
 
-def _make_key_if_missing(account: Account) -> None:
-    if make_key(account.key_file):
-        say(f"Made a key: {account.key_file}. Keep a copy: nothing else can sign you in.")
+def _with_secret(account: Account, path: Path) -> Account:
+    """Return the account with its key, which is made if missing, or with its password."""
+    if account.kind == "heaper":
+        # Before the first sign-in: whoever accepts the key has to have it.
+        if write_secret(account):
+            say(f"Made a key: {account.secret_file}. Keep a copy: nothing else can sign you in.")
+        return with_secret(account, path)
+    if has_secret(account):
+        return with_secret(account, path)
+    if not _is_terminal():
+        raise click.UsageError(
+            f"There is no password file {account.secret_file}; write the password into it (chmod"
+            " 600), or run setup on a terminal, which asks for it."
+        )
+    text = click.prompt(f"The password of {account.email}", type=str, hide_input=True)
+    return replace(account, password=Password(text))
 
 
 def _config_text_with(path: Path, account: Account) -> str:
@@ -166,7 +232,7 @@ def _write(path: Path, text: str, folder: Path) -> None:
 
 async def _heaps(
     account: Account, state_dir: Path, code: str
-) -> Sequence[tuple[Heap, bool]] | HeapsyncdError:
+) -> Sequence[tuple[Place, bool]] | HeapsyncdError:
     """Sign in and list the heaps. Returns the error if a later attempt may succeed.
 
     Raises:
@@ -182,7 +248,19 @@ async def _heaps(
         return error
 
 
-def _print_result(account: Account, found: Sequence[tuple[Heap, bool]] | HeapsyncdError) -> int:
+def _print_failure(
+    account: Account, error: HeapsyncdError, *, is_written: bool, had_secret: bool
+) -> int:
+    """Print why an account with a password could not sign in. Returns the exit code."""
+    say(f"heapsyncd: {error}", err=True)
+    if had_secret and isinstance(error, SignInRefused):
+        say(f"The password was read from {account.secret_file}; correct it there.", err=True)
+    kept = "Nothing was changed" if is_written else "Nothing was written"
+    say(f"{kept}; once it is solved, run `heapsyncd setup` again.", err=True)
+    return error.exit_code
+
+
+def _print_result(account: Account, found: Sequence[tuple[Place, bool]] | HeapsyncdError) -> int:
     """Print the heaps, or the error and what to do. Returns the exit code."""
     from heapsyncd.wire.signin import public_key
 
@@ -201,7 +279,8 @@ def _print_result(account: Account, found: Sequence[tuple[Heap, bool]] | Heapsyn
         )
         return found.exit_code
     say(f"Signed in to {account.server}")
-    for heap, mirrored in found:
-        say(f"  {heap.title}{'' if mirrored else '  (not mirrored: see `heaps`)'}")
-    say(f"Start with `heapsyncd run`; the mirror will be in {account.folder}")
+    for place, mirrored in found:
+        say(f"  {place.title}{'' if mirrored else '  (not mirrored: see `heaps`)'}")
+    say("Start with `heapsyncd service install`, or `heapsyncd run` to see it work.")
+    say(f"The mirror will be in {account.folder}")
     return 0

@@ -8,7 +8,7 @@ import click
 
 from heapsyncd import logs
 from heapsyncd.cli.output import say
-from heapsyncd.cli.settings import Options, load_with_keys, pass_options
+from heapsyncd.cli.settings import Options, load_with_secrets, pass_options
 from heapsyncd.sync.report import Verdict
 
 LEFT_LINES: Final = 8
@@ -27,11 +27,12 @@ LEFT_LINES: Final = 8
 def command(options: Options, timeout_s: float | None) -> int:
     """Sync once in both directions, then exit: 0 if folder and server agree.
 
-    Other exit codes: 3 the server refuses the key, 4 it cannot be reached, 1 something is left,
-    which is listed. What is never mirrored (symlinks, special files, notes and names that are not
-    UTF-8) is listed too. It only counts as left if it took the place of something mirrored.
+    Other exit codes: 3 the server refuses the account, 4 it cannot be reached, 1 something is
+    left, which is listed. What is never mirrored (symlinks, special files, notes and names that
+    are not UTF-8) is listed too. It only counts as left if it took the place of something
+    mirrored.
     """
-    config = load_with_keys(options.path)
+    config = load_with_secrets(options.path)
     logs.configure(config.log, level=options.level)
     from heapsyncd.cli.progress import progress_bar
     from heapsyncd.daemon import run_once

@@ -11,7 +11,7 @@ from heapsyncd import logs
 from heapsyncd.cli.output import format_time, say, say_json
 from heapsyncd.cli.paths import spellings
 from heapsyncd.cli.restore import put_back
-from heapsyncd.cli.settings import Options, load, load_with_keys, pass_options
+from heapsyncd.cli.settings import Options, load, load_with_secrets, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import UserError
 
@@ -33,7 +33,7 @@ def command(options: Options, paths: Sequence[Path], *, as_json: bool) -> None:
     They are in the server's trash. --restore takes them out, with their ids and their history, and
     brings the files back.
     """
-    config = load_with_keys(options.path) if paths else load(options.path)
+    config = load_with_secrets(options.path) if paths else load(options.path)
     logs.configure(config.log, level=options.level)
     if paths:
         restored = asyncio.run(_restore(config, paths))

@@ -3,6 +3,9 @@
 Edits of different lines are both made. Edits of the same lines are merged by words if these do not
 touch. Otherwise the lines are *contested*: the lines of both authors stand whole, one below the
 other. No markers are written, and no word of either author is lost.
+
+Where the text that both edited is not known, every line of either stands; what both share stands
+once.
 """
 
 import re
@@ -11,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from heapsyncd.diff.sequences import shared_ends
+from heapsyncd.diff.sequences import gaps_between, matches, shared_ends
 from heapsyncd.diff.text import (
     Hunk,
     line_hunks,
@@ -30,7 +33,8 @@ _Hunks = Sequence[Hunk]
 
 @dataclass(frozen=True, slots=True)
 class Contested:
-    """Lines that both authors changed, so that both versions stand in the merged text.
+    """Lines that both authors changed, so that both versions stand in the merged text; without a
+    base, lines of each where the other has different ones.
 
     ``line``: the number of the first of them in the merged text, from 1. ``first``, ``second``:
     what each author wrote; '' where he deleted the lines.
@@ -49,14 +53,14 @@ class Merged:
     contested: tuple[Contested, ...] = ()
 
 
-def merge_texts(base: str, first: str, second: str) -> Merged:
+def merge_texts(base: str | None, first: str, second: str) -> Merged:
     """Merge two texts that were made from one.
 
     What both inserted at one place stands one below the other and is not contested. The kind of
     line end, and whether the last line has one, are merged apart from the lines.
 
     Args:
-        base: the text that both authors edited.
+        base: the text that both authors edited; None: it is not known.
         first: one author's text. Of contested lines and of insertions, his stand above.
         second: the other's.
     """
@@ -64,18 +68,27 @@ def merge_texts(base: str, first: str, second: str) -> Merged:
         return Merged(first)
     if first == base:
         return Merged(second)
-    texts = [base, first, second]
-    kinds = [set(_LINE_END.findall(text)) for text in texts]
-    newline = ""
-    if all(len(kind) <= 1 for kind in kinds):  # mixed ones stay as they are, line by line
-        newline = _three_way(*("".join(kind) for kind in kinds))
-        texts = [_LINE_END.sub("\n", text) for text in texts]
+    texts, newline = with_one_line_end(base or "", first, second)
     ending = _three_way(*("" if not t else "closed" if _is_closed(t) else "open" for t in texts))
-    merged = _merge_lines(*(t if not t or _is_closed(t) else f"{t}\n" for t in texts))
+    closed = [t if not t or _is_closed(t) else f"{t}\n" for t in texts]
+    merged = _unite_lines(*closed[1:]) if base is None else _merge_lines(*closed)
     text = merged.text
     if ending == "open" and text:
         text = text.removesuffix(lines_of(text)[-1]) + lines_of(text)[-1].rstrip("\r\n")
     return Merged(text.replace("\n", newline) if newline else text, merged.contested)
+
+
+def with_one_line_end(base: str, first: str, second: str) -> tuple[list[str], str]:
+    """Return the texts with LF as line end, and the line end that a merged text gets instead.
+
+    It is the one that an author changed to, the first author's if both did. Texts of which one
+    has mixed line ends are returned as they are, with ''.
+    """
+    texts = [base, first, second]
+    kinds = [set(_LINE_END.findall(text)) for text in texts]
+    if any(len(kind) > 1 for kind in kinds):
+        return texts, ""
+    return [_LINE_END.sub("\n", t) for t in texts], _three_way(*("".join(k) for k in kinds))
 
 
 def _is_closed(text: str) -> bool:
@@ -86,7 +99,7 @@ def _three_way(base: str, first: str, second: str) -> str:
     """Merge one property of the texts; '' is a text that does not have it."""
     first = first or base or second
     second = second or base or first
-    return second if first == (base or first) else first
+    return second if base and first == base else first
 
 
 def _merge_lines(base: str, first: str, second: str) -> Merged:
@@ -110,6 +123,22 @@ def _merge_lines(base: str, first: str, second: str) -> Merged:
         out += [base[at:start], above, a, b, below]
         at = end
     return Merged("".join([*out, base[at:]]), tuple(contested))
+
+
+def _unite_lines(first: str, second: str) -> Merged:
+    """Merge texts without a base; their last lines have line ends."""
+    a, b = lines_of(first), lines_of(second)
+    out: list[str] = []
+    contested: list[Contested] = []
+    at = 0
+    for i1, i2, j1, j2 in gaps_between(matches(a, b), len(a), len(b)):
+        out += a[at:i1]
+        own_a, own_b = "".join(a[i1:i2]), "".join(b[j1:j2])
+        if own_a.strip() and own_b.strip():
+            contested.append(Contested(len(out) + 1, own_a, own_b))
+        out += [*a[i1:i2], *b[j1:j2]]
+        at = i2
+    return Merged("".join([*out, *a[at:]]), tuple(contested))
 
 
 def _by_lines(base: str, edits: _Hunks) -> Iterator[Hunk]:

@@ -138,6 +138,12 @@ def merge(updates: Sequence[bytes]) -> bytes:
         return merge_updates(*found)
 
 
+def joined(updates: Iterable[bytes | None]) -> bytes | None:
+    """Return updates as one; None if there are none."""
+    parts = [u for u in updates if u is not None]
+    return merge(parts) if len(parts) > 1 else parts[0] if parts else None
+
+
 def _missing_part(update: bytes, state_vector: bytes) -> bytes:
     examine(update)
     examine_vector(state_vector)

@@ -65,12 +65,19 @@ class Part:
         if in_order:
             self._hashed_bytes = offset + sum(map(len, pieces))
 
-    async def finish(self, expect: Stat | None, mode: int | None = None) -> Stat | None:
+    async def digest(self) -> str:
+        """Return the sha256, in hex, of what is stored."""
+        return await asyncio.to_thread(self._run, self._digest_so_far)
+
+    async def finish(
+        self, expect: Stat | None, mode: int | None = None, sha256: str | None = None
+    ) -> Stat | None:
         """Turn the part into the file if its digest is right.
 
         Args:
             expect: the last known stat at the path; None expects nothing there.
             mode: permission bits; None keeps those of the replaced file, or uses the default.
+            sha256: the right digest; None: the one that the part was made for.
 
         Returns:
             The file's stat; None if the digest is wrong, and then the part is deleted.
@@ -79,7 +86,7 @@ class Part:
             PathChanged: the path is not as expected and does not hold this content already. The
             part stays.
         """
-        return await asyncio.to_thread(self._finish, expect, mode)
+        return await asyncio.to_thread(self._finish, expect, mode, sha256 or self._sha256)
 
     async def drop(self) -> None:
         """Delete the part."""
@@ -102,12 +109,20 @@ class Part:
             except FileNotFoundError as error:
                 raise PathChanged(self._path, "its directory no longer exists") from error
 
-    def _finish(self, expect: Stat | None, mode: int | None) -> Stat | None:
+    def _digest_so_far(self, dir_fd: int, temp: str) -> str:
+        fd = _open(temp, dir_fd)
+        try:
+            whole = os.fstat(fd).st_size == self._hashed_bytes
+            return self._running_digest.hexdigest() if whole else _digest(fd)
+        finally:
+            os.close(fd)
+
+    def _finish(self, expect: Stat | None, mode: int | None, sha256: str) -> Stat | None:
         with self._parent() as (dir_fd, name):
+            is_right = self._digest_so_far(dir_fd, self._temp) == sha256
             fd = _open(self._temp, dir_fd)
             try:
-                whole = os.fstat(fd).st_size == self._hashed_bytes
-                if (self._running_digest.hexdigest() if whole else _digest(fd)) != self._sha256:
+                if not is_right:
                     replace.discard(self._temp, dir_fd)
                     return None
                 write = replace.Write(self._path, b"", expect, mode)
@@ -120,7 +135,7 @@ class Part:
             if expect is not None:
                 replace.check_unchanged(self._path, name, dir_fd, expect)
             elif syscalls.exists(name, dir_fd):
-                there = _stat_if_same(name, dir_fd, self._sha256, found.size)
+                there = _stat_if_same(name, dir_fd, sha256, found.size)
                 if there is None:
                     raise PathChanged(self._path, "something new exists there")
                 replace.discard(self._temp, dir_fd)

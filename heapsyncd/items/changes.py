@@ -1,16 +1,16 @@
-"""What to send for the difference between two items, and the three-way merge of an item."""
+"""What to send for the difference between two items, and the three-way merge of a list."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final, TypeVar
 
-from heapsyncd.diff.three import Contested, merge_texts
 from heapsyncd.items.kinds import FIELDS, KINDS
 from heapsyncd.items.notation import date_text
 from heapsyncd.items.values import Item, Reminder
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound=Hashable)
 
 _PLAIN: Final = {
     "name": "name",
@@ -22,9 +22,6 @@ _PLAIN: Final = {
     "filename": "filename",
 } | {f.attribute: f.argument for f in FIELDS.values() if f.notation in {"text", "number", "date"}}
 """The attributes that are single arguments of a request, with the argument's name."""
-_TEXTS: Final = ("body", "description")
-_LISTS: Final = ("tags", "reminders")
-_LOCAL: Final = ("archived", "parent_id", "target_id")
 _KEYS: Final = {f.attribute: f.key for f in FIELDS.values()}
 
 
@@ -55,24 +52,6 @@ class Creation:
 
     arguments: Mapping[str, Any]
     then: Changes
-
-
-@dataclass(frozen=True, slots=True)
-class Overruled:
-    """A field that both sides changed: ours is kept, ``theirs`` is to be shown by ``status``."""
-
-    key: str
-    ours: Any
-    theirs: Any
-
-
-@dataclass(frozen=True, slots=True)
-class MergedItem:
-    """A merged item, the contested lines of its text, and the fields where ours was kept."""
-
-    item: Item
-    contested: tuple[Contested, ...] = ()
-    overruled: tuple[Overruled, ...] = ()
 
 
 def changes(before: Item, after: Item) -> Changes:
@@ -152,49 +131,29 @@ def _argument(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def merge_items(base: Item, ours: Item, theirs: Item) -> MergedItem:
-    """Merge our edits of an item with the server's.
-
-    Texts merge by lines, the server's version of contested ones first; tags and reminders as
-    ordered sets. Of another field that only one side changed, that side's value counts; if both
-    did, ours. What only the server sets is as in ``theirs``. Contested lines of a description in
-    front matter are named like an overruled field.
-    """
-    made: dict[str, Any] = {}
-    contested: list[Contested] = []
-    overruled: list[Overruled] = []
-    for attribute in dict.fromkeys((*_PLAIN, *_LISTS, *_LOCAL)):
-        was, our, their = (getattr(item, attribute) for item in (base, ours, theirs))
-        if attribute in _TEXTS:
-            merged = merge_texts(was, their, our)
-            made[attribute] = merged.text
-            if attribute == KINDS[theirs.type].text:
-                contested += merged.contested
-            elif merged.contested:
-                overruled.append(Overruled(attribute, our, their))
-        elif attribute in _LISTS:
-            made[attribute] = merge_lists(was, our, their)
-        else:
-            made[attribute] = their if our == was else our
-            if was != our != their != was:
-                overruled.append(Overruled(_KEYS.get(attribute, attribute), our, their))
-    return MergedItem(replace(theirs, **made), tuple(contested), tuple(overruled))
-
-
 def merge_lists(base: Sequence[_T], ours: Sequence[_T], theirs: Sequence[_T]) -> tuple[_T, ...]:
     """Merge two edits of a list without twins: what either added or removed is added or removed.
 
     The order is that of the side that changed it, ours if both did. What the other side added
     stands behind the entry that it follows there.
     """
-    kept = [v for v in theirs if v in base]
-    is_theirs_moved = kept != [v for v in base if v in theirs]
-    is_ours_moved = [v for v in ours if v in base] != [v for v in base if v in ours]
-    frame, other = (theirs, ours) if is_theirs_moved and not is_ours_moved else (ours, theirs)
-    out = [v for v in frame if v in other or v not in base]
-    for k, value in enumerate(other):
-        if value in out or value in base:
-            continue
-        before = next((v for v in reversed(other[:k]) if v in out), None)
-        out.insert(0 if before is None else out.index(before) + 1, value)
-    return tuple(out)
+    known = set(base)
+    moved = [_moved(base, side) for side in (ours, theirs)]
+    frame, other = (theirs, ours) if moved == [False, True] else (ours, theirs)
+    others = set(other)
+    kept = [v for v in frame if v in others or v not in known]
+    places = {value: k for k, value in enumerate(kept, 1)}
+    out = [[], *([v] for v in kept)]
+    at = 0
+    for value in other:
+        if value in places:
+            at = places[value]
+        elif value not in known:
+            out[at].append(value)
+    return tuple(chain.from_iterable(out))
+
+
+def _moved(base: Sequence[_T], side: Sequence[_T]) -> bool:
+    """Tell whether an edit changed the order of what it left."""
+    before, after = set(base), set(side)
+    return [v for v in side if v in before] != [v for v in base if v in after]

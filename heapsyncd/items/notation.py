@@ -156,7 +156,7 @@ def _number(value: object) -> int | None:
         return None
     if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) > _MOST:
         raise ValueError(f"must be a whole number from 0 to {_MOST}")
-    return int(text)
+    return int(text) or None
 
 
 def _date(field: Field, value: object, known: Item, around: Around) -> datetime | None:
@@ -201,8 +201,9 @@ def _reminder(value: object) -> Reminder:
 
 
 def _parent(value: object, known: Item, around: Around) -> str | None:
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
-        value = f"[[{value[0][0]}]]" if len(value[0]) == 1 else value  # the quotes are missing
+    match value:
+        case [[str(name)]]:  # the quotes are missing
+            value = f"[[{name}]]"
     text = _string(value).strip()
     if text in _NOTHING:
         return None

@@ -52,14 +52,14 @@ class Item:
     archived: bool = False
     location: str = ""
     progress: int | None = None
-    """0 to 100."""
+    """1 to 100. The service does not tell 0 from none."""
     completed: datetime | None = None
     date_begin: datetime | None = None
     date_end: datetime | None = None
     date: datetime | None = None
     """Of a day."""
     priority: int | None = None
-    """0 to 100."""
+    """As ``progress``."""
     reminders: tuple[Reminder, ...] = ()
     parent_id: str | None = None
     """Of a child task; what a sticky sticks to; what a file is attached to."""

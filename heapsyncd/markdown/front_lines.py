@@ -26,9 +26,9 @@ OUR_TITLE: Final = "#title"
 """Our keys in ``Source.order``, and in ``Source.front`` where somebody wrote them differently than
 we do (quotes, comments). A user's key can't begin with ``#``: that would be a comment.
 """
-_START: Final = "#start"
+START: Final = "#start"
 """Lines before the first key, unless they are comments."""
-_END: Final = "#end"
+END: Final = "#end"
 """Comments and blank lines below the last key."""
 TITLE_KEYS: Final = ("title", "heaper_title")
 _OURS: Final = {OUR_ID: ID_KEYS, OUR_TITLE: TITLE_KEYS}
@@ -47,12 +47,12 @@ class OurKeys:
     """The values of our keys in a note's front matter.
 
     ``id``: None for a file that is to have none. ``title``: None where the file's name already is
-    the title.
+    the title. ``tags``: None where ``tags`` is a key of the user's.
     """
 
     id: str | None
     title: str | None
-    tags: tuple[str, ...]
+    tags: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ def cut(raw: str, owner: Owner) -> Keys:
     found = {OUR_ID: _our_id(chunks, owner), OUR_TITLE: _our_title(chunks, owner)}
     values = {place: _value(chunks[name]) for place, name in found.items() if name is not None}
     places = {name: place for place, name in found.items() if name is not None}
-    order = [places.get(name, name) for name in chunks if name != _END]
-    users = {_key_of(name) for name in chunks if name not in places}
+    order = [places.get(name, name) for name in chunks if name != END]
+    users = {key_of(name) for name in chunks if name not in places}
     front: dict[str, Lines] = {}
     for name, text in chunks.items():
         place = places.get(name)
@@ -123,10 +123,10 @@ def join(source: Source, ours: OurKeys, newline: str) -> str:
     chunks = user_chunks(source)
     has_block = bool(chunks) or source.fences != FENCES or bool(source.order)
     newline = _end_of(source.fences[0]) if has_block else newline
-    users = {_key_of(name) for name in chunks if not name.startswith("#") or _AGAIN.match(name)}
+    users = {key_of(name) for name in chunks if not name.startswith("#") or _AGAIN.match(name)}
     values = {OUR_ID: ours.id, OUR_TITLE: ours.title}
     own = {p: _own(p, chunks.pop(p, None), users, values[p], newline) for p in _OURS}
-    end = chunks.pop(_END, "")
+    end = chunks.pop(END, "")
     placed = [k for k in dict.fromkeys(source.order) if k in chunks or k in own]
     rest = sorted(chunks.keys() - set(placed))
     users_text = "".join(chunks.get(k) or own.get(k, "") for k in [*placed, *rest]) + end
@@ -140,11 +140,12 @@ def join(source: Source, ours: OurKeys, newline: str) -> str:
         users_text = "".join(chunks.get(k, "") for k in [*placed, *rest]) + end
         return opening + own[OUR_ID] + users_text + closing
     # YAML readers take the last of two equal keys, so that one has to show the tags.
-    last = max(
-        (k for k in chunks if _key_of(k) == "tags"), key=lambda k: (len(k), k), default=None
-    )
-    chunks[last or "tags"] = _tags_text(chunks.get(last or "tags"), ours.tags, newline)
-    keys = _with_default_places(placed, rest)
+    if ours.tags is not None:
+        last = max(
+            (k for k in chunks if key_of(k) == "tags"), key=lambda k: (len(k), k), default=None
+        )
+        chunks[last or "tags"] = _tags_text(chunks.get(last or "tags"), ours.tags, newline)
+    keys = [k for k in _with_default_places(placed, rest) if k in chunks or k in own]
     inner = "".join(own[k] if k in own else chunks[k] for k in keys) + end
     return opening + inner + closing if inner or (has_block and source.fences != FENCES) else ""
 
@@ -167,7 +168,7 @@ def normalise(name: str, text: str) -> str:
     result is a fixed point; a chunk that no reading makes valid YAML is returned unchanged.
     """
     text = _with_line_end(text)
-    if name in {_END, _START}:
+    if name in {END, START}:
         return text
     if name in {OUR_ID, OUR_TITLE}:
         lines = lines_of(text)
@@ -175,7 +176,7 @@ def normalise(name: str, text: str) -> str:
         return "".join(v for k, v in enumerate(lines) if k == last or _is_comment(v))
     if _is_clean(name, text) and _is_mapping(text):
         return text
-    key, lines = _key_of(name), lines_of(text)
+    key, lines = key_of(name), lines_of(text)
     if all(_is_comment(line) for line in lines):
         return text
     heads = [k for k, line in enumerate(lines) if _head(line) == key]
@@ -211,8 +212,8 @@ def _readings(key: str, lines: Sequence[str], heads: Sequence[int]) -> Iterator[
 
 
 def _cut(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each key with its chunk; ``_START`` and ``_END`` for lines that belong to no key."""
-    name, chunk, waiting = _START, list[str](), list[str]()
+    """Yield each key with its chunk; ``START`` and ``END`` for lines that belong to no key."""
+    name, chunk, waiting = START, list[str](), list[str]()
     for line in lines:
         key = _head(line)
         if key is not None:
@@ -227,7 +228,7 @@ def _cut(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
     if chunk:
         yield name, "".join(chunk)
     if waiting:
-        yield _END, "".join(waiting)
+        yield END, "".join(waiting)
 
 
 def _named(pairs: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -238,7 +239,8 @@ def _named(pairs: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         yield (key if count[key] == 1 else f"#{count[key]}:{key}"), text
 
 
-def _key_of(name: str) -> str:
+def key_of(name: str) -> str:
+    """Return the key of a chunk, which may be the second one of that key."""
     found = _AGAIN.match(name)
     return name[found.end() :] if found else name
 
@@ -255,9 +257,9 @@ def _is_comment(line: str) -> bool:
 
 def _is_clean(name: str, text: str) -> bool:
     """Tell whether a chunk is whole: one key line, its own, above the rest; a line end below."""
-    if name in {_END, _START}:
+    if name in {END, START}:
         return True
-    key = _OURS.get(name, (_key_of(name),))
+    key = _OURS.get(name, (key_of(name),))
     lines = lines_of(text)
     heads = [line for line in lines if _head(line) is not None]
     first = next((line for line in lines if not _is_comment(line)), "")
@@ -288,7 +290,7 @@ def _end_of(line: str) -> str:
 def _our_id(chunks: Mapping[str, str], owner: Owner) -> str | None:
     """Return the name of the chunk with our id; an unknown id is the user's."""
     for name in chunks:
-        if _key_of(name) in ID_KEYS:
+        if key_of(name) in ID_KEYS:
             value = _value(chunks[name])
             if value is not None and owner.is_id(value):
                 return name

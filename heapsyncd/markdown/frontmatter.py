@@ -8,7 +8,7 @@ the lines of the keys they are about; every other line stays byte for byte.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -25,7 +25,7 @@ _TYPED = re.compile(
 )
 ID_KEYS = ("id", "heaper_id")
 """The keys that may hold a block's id: the first one that the user does not use for himself."""
-_ID_LINE = re.compile(r"^(?:heaper_)?id:[ \t]*([0-9A-Z]{26})[ \t]*$", re.MULTILINE)
+_ID_LINE = re.compile(r"^(?:heaper_)?id:[ \t]*([^\s#]+)[ \t]*$", re.MULTILINE)
 MAX_CHARS = 65_536
 """Longer front matter is kept but not parsed:
 
@@ -41,12 +41,14 @@ class Front:
     None if the key is absent.
     ``raw``: the exact block with both fences and the final newline, '' if there is none.
     ``problem``: for people, why the block cannot be used; such a block is never edited.
+    ``id_values``: all values under the keys that may hold an id, ULIDs or not.
     """
 
     ids: tuple[str, ...]
     tags: tuple[str, ...] | None
     raw: str
     problem: str | None
+    id_values: tuple[str, ...] = field(default=(), compare=False)
 
 
 NONE = Front((), None, "", None)
@@ -84,8 +86,8 @@ def _read(raw: str, inner: str) -> Front | None:
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
         if not _KEY_LINE.match(inner):
             return None
-        ids = tuple(line for line in _ID_LINE.findall(inner) if is_ulid(line))
-        return Front(ids, None, raw, _explain(error))
+        found = tuple(_ID_LINE.findall(inner))
+        return Front(_ulids(found), None, raw, _explain(error), found)
     if values is None or (values == "" and not inner.strip()):
         values = {}
     if not isinstance(values, dict):
@@ -96,8 +98,12 @@ def _read(raw: str, inner: str) -> Front | None:
         problem = (
             None if tags is not None else "`tags` in the front matter must be a list of words"
         )
-    found = (_scalar(values.get(key)) for key in ID_KEYS)
-    return Front(tuple(v for v in found if v and is_ulid(v)), tags, raw, problem)
+    found = tuple(v for v in (_scalar(values.get(key)) for key in ID_KEYS) if v)
+    return Front(_ulids(found), tags, raw, problem, found)
+
+
+def _ulids(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(value for value in values if is_ulid(value))
 
 
 _FastLoader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)

@@ -91,11 +91,17 @@ def write_file(item: Item, around: Around, onto: bytes | None = None) -> bytes:
     tags = source.front.get("tags")
     shown = frontmatter.split(f"---\n{tags.text}---\n")[0].tags if tags is not None else None
     raw = front_lines.join(source, OurKeys(item.id or None, title, shown or ()), old.newline)
-    if raw and body and not raw.endswith(("\n", "\r")):
-        raw += old.newline
-    if not raw and (frontmatter.split(body)[0].raw or body.startswith("\ufeff")):
-        raw = f"---{old.newline}---{old.newline}"  # or the text's own beginning would be read so
+    raw = front_above(raw, body, old.newline)
     return encode(SourceText(old.bom, raw + body, old.newline))
+
+
+def front_above(raw: str, body: str, newline: str) -> str:
+    """Return front matter such that a text below it is read as the text."""
+    if raw and body and not raw.endswith(("\n", "\r")):
+        return raw + newline
+    if not raw and (frontmatter.split(body)[0].raw or body.startswith("\ufeff")):
+        return f"---{newline}---{newline}"  # or the text's own beginning would be read so
+    return raw
 
 
 def read_file(data: bytes, known: Item | None, around: Around) -> ItemFile:
@@ -182,8 +188,8 @@ def _with_fields(keys: Keys, item: Item, around: Around, newline: str) -> Source
         last = names[-1] if names else key
         if names and not _is_replaced(front[last].text, FIELDS[key], item, around):
             continue
-        lines = "" if wanted is None else _lines(key, wanted, newline)
-        comments = _comments_above(front[last].text) if names else ""
+        lines = "" if wanted is None else key_lines(key, wanted, newline)
+        comments = comments_above(front[last].text) if names else ""
         for name in names if wanted is None else names[-1:]:
             del front[name]
         if comments or lines:
@@ -195,27 +201,26 @@ def _with_fields(keys: Keys, item: Item, around: Around, newline: str) -> Source
 
 def _is_shown(item: Item, field: Field, around: Around) -> bool:
     value = written(field, item, around)
-    return value is None or len(_lines(field.key, value, "\n")) <= _MOST_CHARS
+    return value is None or len(key_lines(field.key, value, "\n")) <= _MOST_CHARS
 
 
 def _is_replaced(text: str, field: Field, item: Item, around: Around) -> bool:
     """Tell whether lines say another value; what cannot be understood is left to the user."""
-    line = text.removeprefix(_comments_above(text))
     try:
-        found = yaml.load(text, Loader=_FAST)  # noqa: S506 - strings only
-        value = _value(field, found[field.key], line, item, around)
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError, KeyError):
+        value = read_lines(field, text, item, around)
+    except ValueError:
         return False
     return bool(value != getattr(item, field.attribute))
 
 
-def _comments_above(text: str) -> str:
+def comments_above(text: str) -> str:
+    """Return the comments and blank lines above the lines of a key."""
     lines = lines_of(text)
     first = next((k for k, v in enumerate(lines) if v.strip() and v.lstrip()[0] != "#"), 0)
     return "".join(lines[:first])
 
 
-def _lines(key: str, value: Written, newline: str) -> str:
+def key_lines(key: str, value: Written, newline: str) -> str:
     """Return the lines of a key. A list stands in one line if it is of words."""
     if isinstance(value, str):
         is_text = FIELDS[key].notation == "text"
@@ -256,6 +261,20 @@ def _value(field: Field, value: object, line: str, known: Item, around: Around) 
 
 
 # ---- reading ----------------------------------------------------------------------------------
+
+
+def read_lines(field: Field, text: str, known: Item, around: Around) -> Any:
+    """Return the value that the lines of a field's key say.
+
+    Raises:
+        ValueError: they cannot be understood.
+    """
+    line = text.removeprefix(comments_above(text))
+    try:
+        found = yaml.load(text, Loader=_FAST)[field.key]  # noqa: S506 - strings only
+    except (yaml.YAMLError, RecursionError, TypeError, KeyError) as error:
+        raise ValueError("cannot be read as YAML") from error
+    return _value(field, found, line, known, around)
 
 
 class _LinesOf:

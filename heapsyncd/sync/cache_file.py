@@ -1,4 +1,4 @@
-"""Open an account's cache, and check which server it belongs to."""
+"""Open an account's cache, and check which server and account it belongs to."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ async def recognise(db: Database, account: Account, key: str | None) -> None:
         key: the public key that the server states; None if it states none.
 
     Raises:
-        OtherServer: it is another server.
+        OtherServer: it is another server, or another account of one without a key.
     """
 
     def read(tx: Tx) -> tuple[str | None, str | None]:
@@ -44,27 +44,31 @@ async def recognise(db: Database, account: Account, key: str | None) -> None:
             return None, None
         return heaps.get_meta(tx, "server"), heaps.get_meta(tx, "public_key") or None
 
+    here, settings = account.server, "`server`"
+    if account.email:
+        # What such an account sees is its own, and it names no server that would say more.
+        here, settings = f"{account.server} for {account.email}", "`server` or `email`"
     address, known = await db.read(read)
     if known is not None and key is not None:
         same, why = known == key, f"its public key is {_shown(key)}, not {_shown(known)}"
     else:
         # Without both keys only the address identifies a server.
-        same = address in {None, account.server}
-        why = "it has another address, and no key is known"
+        same = address in {None, here}
+        why = "it is another address, and no key is known"
     if not same:
-        other = "" if address == account.server else f" ({address})"
+        other = "" if address == here else f" ({address})"
         raise OtherServer(
-            f"{account.server} is not the server that the cache of account {account.name} belongs"
-            f" to{other}: {why}. Nothing was sent there or changed here. Correct `server`, or give"
-            f" the account another name; if the server was set up anew, move {db.path} away while"
-            " nothing runs: it is rebuilt."
+            f"{here} is not the server that the cache of account {account.name} belongs"
+            f" to{other}: {why}. Nothing was sent there or changed here. Correct {settings}, or"
+            f" give the account another name; if the server was set up anew, move {db.path} away"
+            " while nothing runs: it is rebuilt."
         )
 
     def learn(tx: Tx) -> None:
-        heaps.set_meta(tx, "server", account.server)
+        heaps.set_meta(tx, "server", here)
         heaps.set_meta(tx, "public_key", key or known or "")
 
-    if (address, known) != (account.server, key or known):
+    if (address, known) != (here, key or known):
         await db.write(learn)
 
 

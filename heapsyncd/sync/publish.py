@@ -331,7 +331,9 @@ async def _load(
                 fields, view = replica.fields(), replica.view()
                 source = read_source(replica, replica.view, NO_LINKS)
                 agreed = None
-                if base is not None and (source.source is None or not heap.carries_source):
+                lacks = source.source is None or not heap.carries_source
+                # A service's documents decide alone: none of them has lost a source.
+                if base is not None and lacks and heap.dialect.merge_files is None:
                     known = StoredNote(state, rows, [base])
                     file = known.base(base)
                     _, agreed = note_files(heap.index, known, path, file, file.note, fields, None)

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import joined
 from heapsyncd.markdown.front_lines import OurKeys, Owner
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.read.parse import clear_cache, parse
 from heapsyncd.sync.heap.gc_control import no_collection
 from heapsyncd.sync.merge.note_file import shown_file
 from heapsyncd.sync.merge.note_source import read_source, source_update
-from heapsyncd.sync.merge.note_text import Note, joined
+from heapsyncd.sync.merge.note_text import Note
 from tests.bench.notes import reworded
 
 EMPTY = b"\0\0"

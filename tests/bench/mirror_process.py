@@ -203,7 +203,7 @@ async def _mirror(setup: Setup) -> None:
         kind="heaper",
         server=setup.server,
         folder=base / "folder",
-        key_file=base / "key",
+        secret_file=base / "key",
         seed=Seed(hashlib.sha256(setup.base.encode()).digest()),
     )
     config = Config(None, state_dir, (account,))

@@ -8,6 +8,7 @@ import pytest
 from heapsyncd import __version__
 from heapsyncd.cli.main import COMMANDS
 from tests.cli.devices import Device
+from tests.oneheap.service import Oneheap
 
 
 async def test_help_lists_the_commands(device: Device) -> None:
@@ -37,7 +38,7 @@ async def test_every_command_explains_itself(device: Device, name: str) -> None:
         (["--verbose", "--quiet", "status"], "exclude each other"),
         (["status", "more"], "unexpected extra argument"),
         (["setup"], "--server"),
-        (["setup", "--kind", "heeper"], "'heeper' is not 'heaper'"),
+        (["setup", "--kind", "heeper"], "'heeper' is not one of 'heaper', 'oneheap'"),
     ],
 )
 async def test_a_mistake_on_the_command_line_exits_2(
@@ -111,6 +112,37 @@ async def test_a_wrong_key_file_exits_2(
     assert len(done.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "mode", "says"),
+    [
+        (None, 0o600, "enter the password with `heapsyncd setup`"),
+        ("", 0o600, "holds no password"),
+        ("two\nlines\n", 0o600, "holds no password"),
+        ("long" * 1025, 0o600, "holds no password"),
+        ("hunter2", 0o640, "mode 640); run: chmod 600"),
+        ("hunter2", 0o604, "mode 604); run: chmod 600"),
+    ],
+)
+async def test_a_wrong_password_file_exits_2(
+    device: Device, content: str | None, mode: int, says: str
+) -> None:
+    """As for a key: the message names the file and the fix, never what stands in it."""
+    file = device.base / "team.password"
+    device.config.write_text(
+        '[accounts.team]\nkind = "oneheap"\nemail = "j@x"\nserver = "http://127.0.0.1:1"\n'
+        'folder = "mirror"\n'
+    )
+    if content is not None:
+        file.write_text(content)
+        file.chmod(mode)
+    done = await device("heaps")
+    assert done.code == 2
+    assert str(file) in done.err
+    assert says in done.err
+    assert not content or content not in done.err
+    assert len(done.err.splitlines()) == 1
+
+
 async def test_a_systemd_credential_comes_before_the_key_file(device: Device) -> None:
     """$CREDENTIALS_DIRECTORY/<account>.key is read instead, whatever its mode."""
     device.configure("http://127.0.0.1:1")
@@ -125,3 +157,18 @@ async def test_a_systemd_credential_comes_before_the_key_file(device: Device) ->
     (credentials / "home.key").chmod(0o440)
     done = await device("sync", "--timeout", "5", CREDENTIALS_DIRECTORY=str(credentials))
     assert done.code == 4, "the key is taken, only the server is not there"
+
+
+async def test_a_password_as_a_systemd_credential(device: Device) -> None:
+    """$CREDENTIALS_DIRECTORY/<account>.password signs in, byte for byte but its last line end."""
+    credentials = device.base / "credentials"
+    credentials.mkdir()
+    (credentials / "team.password").write_text(" spaces and ü \r\n")
+    async with Oneheap() as service:
+        service.accounts = {"j@x": " spaces and ü "}
+        device.config.write_text(
+            f'[accounts.team]\nkind = "oneheap"\nemail = "j@x"\nserver = "{service.url}"\n'
+            'folder = "mirror"\n'
+        )
+        done = await device("heaps", CREDENTIALS_DIRECTORY=str(credentials))
+    assert done.code == 0, done.err

@@ -1,13 +1,22 @@
 """``setup``: from an address to a configuration that works."""
 
+import asyncio
+import contextlib
+import os
+import pty
 import stat
+import sys
 import tomllib
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+
+import pytest
 
 from heapsyncd.ids import HeapId, Seed
 from heapsyncd.server import Server
 from heapsyncd.wire.signin import public_key
-from tests.cli.devices import Device
+from tests.cli.devices import DEADLINE_S, Device, ending
+from tests.oneheap.service import EMAIL, PASSWORD, Oneheap
 
 
 def mode(path: Path) -> int:
@@ -145,3 +154,179 @@ async def test_setup_without_a_server_that_answers(device: Device) -> None:
     assert "run `heapsyncd setup` again" in done.err
     assert device.config.exists()
     assert (device.base / "home.key").exists()
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Oneheap]:
+    async with Oneheap() as running:
+        running.add("box", name="Projects")
+        yield running
+
+
+async def on_terminal(
+    device: Device, *arguments: str, answers: Mapping[str, str]
+) -> tuple[int, str]:
+    """A command on a terminal of its own, where somebody answers each prompt when it is there.
+
+    Returns exit code and screen.
+    """
+    master, slave = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "heapsyncd.cli", "--config", str(device.config), *arguments),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        cwd=device.base,
+        env=device.env,
+        start_new_session=True,
+    )
+    os.close(slave)
+    screen, left = b"", dict(answers)
+    async with ending(process), asyncio.timeout(DEADLINE_S):
+        # At the end of the process Linux answers with an error.
+        with contextlib.suppress(OSError):
+            while part := await asyncio.to_thread(os.read, master, 4096):
+                screen += part
+                for prompt in [p for p in left if screen.decode().rstrip(": ").endswith(p)]:
+                    os.write(master, f"{left.pop(prompt)}\n".encode())
+        os.close(master)
+        assert left == {}, screen
+        return await process.wait(), screen.decode()
+
+
+def team(device: Device) -> dict[str, object]:
+    """The section that setup wrote."""
+    found: dict[str, object] = tomllib.loads(device.config.read_text())["accounts"]["team"]
+    return found
+
+
+async def test_setup_of_an_account_with_a_password(device: Device, service: Oneheap) -> None:
+    """What is missing is asked for, the password is not shown, and its file is for the owner."""
+    code, screen = await on_terminal(
+        device,
+        *("setup", "--kind", "oneheap", "--account", "team", "--server", service.url),
+        answers={
+            "Your e-mail address": EMAIL,
+            "The folder of the mirror [~/Oneheap]": "~/Mine",
+            f"The password of {EMAIL}": PASSWORD,
+        },
+    )
+    assert code == 0, screen
+    assert "Projects" in screen
+    assert PASSWORD not in screen, "it is typed without an echo"
+    file = device.base / "team.password"
+    assert file.read_text() == f"{PASSWORD}\n"
+    assert mode(file) == 0o600
+    account = team(device)
+    assert account["email"] == EMAIL
+    assert account["folder"] == str(device.base / "Mine")
+    assert account["poll_interval"] == 60
+    assert (device.base / "Mine").is_dir()
+    done = await device("heaps")
+    assert done.code == 0, done.err
+    assert "Projects" in done.out
+
+
+async def test_setup_with_a_password_file(device: Device, service: Oneheap) -> None:
+    """Without a terminal; run again it changes nothing, and other values are refused."""
+    file = device.base / "secret"
+    file.touch(0o600)
+    file.write_text(PASSWORD)
+    setup = ("setup", "--kind", "oneheap", "--account", "team", "--email", EMAIL)
+    more = ("--server", service.url, "--password-file", str(file))
+    done = await device(*setup, *more)
+    assert done.code == 0, done.err
+    assert file.read_text() == PASSWORD
+    assert team(device)["password_file"] == str(file)
+    assert team(device)["folder"] == str(device.base / "Oneheap")
+    before = device.config.read_text()
+    assert (await device("setup", "--account", "team")).code == 0
+    for other in (
+        ("--email", "k@x"),
+        ("--password-file", "else"),
+        ("--server", "http://x"),
+        ("--kind", "heaper"),
+    ):
+        done = await device("setup", "--account", "team", *other)
+        assert done.code == 2
+        assert other[0].removeprefix("--").replace("-", "_") in done.err
+    assert device.config.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "says"),
+    [
+        ("password", 3, "does not accept the account"),
+        ("page", 4, "a web page: configure the service's address, which ends in Api/Rest/"),
+        ("heaper", 4, "configure the service's address"),
+        ("nobody", 4, "no connection"),
+    ],
+)
+async def test_setup_that_can_not_sign_in(
+    device: Device, server: Server, service: Oneheap, trouble: str, code: int, says: str
+) -> None:
+    """A wrong password or address is named, and nothing is written."""
+    file = device.base / "team.password"
+    file.touch(0o600)
+    file.write_text("wrong-one" if trouble == "password" else PASSWORD)
+    if trouble == "page":
+        service.fail("page", "POST", "/Authentications/")
+    url = {"nobody": "http://127.0.0.1:1", "heaper": server.url}.get(trouble, service.url)
+    names = sorted(path.name for path in device.base.iterdir())
+    done = await device(
+        *("setup", "--kind", "oneheap", "--account", "team", "--email", EMAIL, "--server", url)
+    )
+    assert done.code == code
+    assert says in done.err
+    assert "Nothing was written" in done.err
+    assert "public key" not in done.err
+    assert (str(file) in done.err) is (trouble == "password")
+    assert file.read_text() not in done.out + done.err
+    assert sorted(path.name for path in device.base.iterdir()) == names
+
+
+async def test_a_password_that_is_mistyped_is_not_kept(device: Device, service: Oneheap) -> None:
+    """There is no file with a wrong one; the next try asks again."""
+    setup = ("setup", "--kind", "oneheap", "--email", EMAIL, "--server", service.url)
+    code, screen = await on_terminal(
+        device,
+        *(*setup, "--folder", "mirror"),
+        answers={f"The password of {EMAIL}": "wrong-one"},
+    )
+    assert code == 3, screen
+    assert list(device.base.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--kind", "oneheap"), "--email is missing"),
+        (("--kind", "oneheap", "--email", "j@x"), "home.password; write the password into it"),
+        (("--kind", "oneheap", "--email", "j"), "`email` must be the account's e-mail address"),
+        (("--kind", "oneheap", "--key-file", "k"), "--key-file is for --kind heaper"),
+        (("--kind", "oneheap", "--code", "1"), "--code is for --kind heaper"),
+        (("--server", "http://x", "--email", "j@x"), "--email is for --kind oneheap"),
+        (("--server", "http://x", "--password-file", "p"), "--password-file is for --kind"),
+        (("--kind", "oneheap", "--password", "p"), "No such option '--password'"),
+    ],
+)
+async def test_setup_says_what_an_account_needs(
+    device: Device, arguments: tuple[str, ...], says: str
+) -> None:
+    """Options of the other kind, and what is missing without a terminal."""
+    done = await device("setup", *arguments)
+    assert done.code == 2
+    assert says in done.err
+    assert list(device.base.iterdir()) == []
+
+
+async def test_a_password_is_for_one_service(device: Device, service: Oneheap) -> None:
+    """The file of another account's password, or of its key, is not sent to a second server."""
+    device.configure("http://127.0.0.1:1")
+    done = await device(
+        *("setup", "--kind", "oneheap", "--account", "team", "--email", EMAIL),
+        *("--server", service.url, "--password-file", str(device.key)),
+    )
+    assert done.code == 2
+    assert f"{device.key} is the key for http://127.0.0.1:1" in done.err
+    assert service.requests == []

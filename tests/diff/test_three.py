@@ -186,6 +186,33 @@ def test_merges_are_what_a_person_would_make(
     assert merge_texts(base, first, second) == Merged(text, contested)
 
 
+UNITED = [
+    pytest.param("a\nb\n", "a\nb\n", "a\nb\n", (), id="equal"),
+    pytest.param("", "b\n", "b\n", (), id="one is empty"),
+    pytest.param("a\nb\nc\n", "b\n", "a\nb\nc\n", (), id="one has more"),
+    pytest.param(
+        "top\none\nend\n", "top\ntwo\nend\nmore\n", "top\none\ntwo\nend\nmore\n",
+        (Contested(2, "one\n", "two\n"),), id="other lines at one place",
+    ),
+    pytest.param("a\n\nb\n", "a\nx\nb\n", "a\n\nx\nb\n", (), id="a blank line is no version"),
+    pytest.param("a\r\nb", "a\nb\nc\n", "a\r\nb\r\nc", (), id="line ends are no difference"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second", "text", "contested"), UNITED)
+def test_without_a_base_all_lines_stand(
+    first: str, second: str, text: str, contested: tuple[Contested, ...]
+) -> None:
+    """What both share stands once; lines of each at one place are named."""
+    assert merge_texts(None, first, second) == Merged(text, contested)
+
+
+def test_line_ends_that_both_changed_are_the_first_authors() -> None:
+    """Also where the base has none."""
+    assert merge_texts("a\nb\n", "A\r\nb\r\n", "a\rB\r") == Merged("A\r\nB\r\n")
+    assert merge_texts("", "a\r\n", "b\n") == Merged("a\r\nb\r\n")
+
+
 def test_a_contested_line_does_not_grow() -> None:
     """Merging the result again gives the same two lines."""
     base, first, second = "top\nbuy milk\n", "top\nbuy soy milk\n", "top\nbuy oat milk\n"

@@ -53,6 +53,21 @@ async def test_a_wrong_digest_makes_no_file(folder: HeapFolder, root: Path) -> N
     assert (root / "a.bin").read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("is_continued", [False, True])
+async def test_a_digest_that_is_learnt_from_the_part(
+    folder: HeapFolder, root: Path, is_continued: bool
+) -> None:
+    """The part is named by something else than its digest, also over two lives."""
+    part = folder.part("a.bin", "version 1")
+    await part.append(0, DATA[:5000])
+    if is_continued:
+        part = folder.part("a.bin", "version 1")
+    await part.append(5000, DATA[5000:])
+    assert await part.digest() == SHA
+    assert await part.finish(None, sha256=SHA) is not None
+    assert (root / "a.bin").read_bytes() == DATA
+
+
 async def test_the_place_is_looked_at_last(folder: HeapFolder, root: Path) -> None:
     """A file that appeared or changed meanwhile stays, and so does the part."""
     part = folder.part("a.bin", SHA)

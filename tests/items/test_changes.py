@@ -1,6 +1,6 @@
-"""Partial updates, creations and three-way merges of items."""
+"""Partial updates and creations of items, and three-way merges of lists."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -8,18 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heapsyncd.diff.three import Contested
 from heapsyncd.items.changes import (
     Changes,
-    Overruled,
     changes,
     creation,
-    merge_items,
     merge_lists,
     reminder_arguments,
 )
 from heapsyncd.items.kinds import KINDS
 from heapsyncd.items.values import Item, Reminder
+from tests.doubling import doubling
 from tests.items.rig import ITEMS
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -101,34 +99,6 @@ def test_reminders_of_appointments_have_no_type() -> None:
     assert reminder_arguments(TASK, reminder) == sent | {"type": "fixed"}
 
 
-@given(ITEMS, ITEMS)
-def test_an_unchanged_side_yields(base: Item, other: Item) -> None:
-    """Whichever it is; and two equal edits are one."""
-    other = replace(other, id=base.id, type=base.type)
-    assert merge_items(base, base, other).item == other
-    assert not changes(merge_items(base, other, base).item, other)
-    assert not changes(merge_items(base, other, other).item, other)
-
-
-def test_a_merge_takes_both_sides() -> None:
-    """Other fields both; of one field ours, and theirs is named; tags and lines of both."""
-    base = replace(TASK, body="one\ntwo\n", location="home")
-    ours = replace(base, body="ONE\ntwo\n", tags=("a", "b", "c"), priority=5, name="Ours")
-    theirs = replace(base, body="one\nTWO\n", tags=("b", "d"), location="work", name="Theirs")
-    merged = merge_items(base, ours, theirs)
-    assert merged.item == replace(
-        base, body="ONE\nTWO\n", tags=("b", "d", "c"), priority=5, location="work", name="Ours"
-    )
-    assert merged.overruled == (Overruled("name", "Ours", "Theirs"),)
-    both = merge_items(base, replace(base, body="1\ntwo\n"), replace(base, body="I\ntwo\n"))
-    assert both.item.body == "I\n1\ntwo\n"
-    assert both.contested == (Contested(1, "I\n", "1\n"),)
-    texts = [replace(TASK, description=text) for text in ("a", "b", "c")]
-    described = merge_items(*texts)
-    assert described.item.description == "c\nb"
-    assert described.overruled == (Overruled("description", "b", "c"),)
-
-
 LISTS = st.lists(st.sampled_from("abcdef"), max_size=6, unique=True)
 
 
@@ -144,3 +114,20 @@ def test_lists_merge_as_ordered_sets(
     assert merge_lists(base, base, theirs) == tuple(theirs)
     assert merge_lists(base, ours, base) == tuple(ours)
     assert merge_lists(base, ours, ours) == tuple(ours)
+
+
+def test_what_the_other_side_added_stands_behind_what_it_follows_there() -> None:
+    """The order is that of the side that changed it, ours if both did."""
+    assert merge_lists("abc", "abxc", "yabz") == tuple("yabzx")
+    assert merge_lists("abc", "abcx", "cba") == tuple("cxba")
+    assert merge_lists("abc", "bacx", "cba") == tuple("bacx")
+
+
+def test_long_lists_take_linear_time() -> None:
+    """Also where each side added, and the order is another."""
+
+    def work(size: int) -> Callable[[], object]:
+        base, ours, theirs = range(size), range(size // 2, size * 2), range(size, -size, -1)
+        return lambda: merge_lists(base, ours, theirs)
+
+    assert doubling(work, 40_000) < 3

@@ -243,6 +243,20 @@ def test_long_fields_are_left_out_and_kept() -> None:
     assert read_file(data, note, around(note)).item == note
 
 
+def bomb(key: str) -> str:
+    """A short key whose value has more entries than any memory: each list repeats the last one."""
+    lists = (f"&l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 30))
+    return f"{key}: [[[&l0 [x], {', '.join(lists)}]]]\n"
+
+
+@pytest.mark.parametrize("key", KINDS["task"].keys)
+def test_a_short_text_of_a_huge_value_is_refused(key: str) -> None:
+    """Its length in the file is what it costs."""
+    data = f"---\ntype: task\n{bomb(key)}---\n".encode()
+    (remark,) = read_file(data, TASK, around(TASK)).remarks
+    assert remark.key == key
+
+
 def test_reading_takes_linear_time() -> None:
     """Also where every key is unknown."""
 

@@ -77,7 +77,7 @@ class Device:
             kind="heaper",
             server=self.server.url,
             folder=self.base / "folder",
-            key_file=self.base / "key",
+            secret_file=self.base / "key",
             live=self.live,  # type: ignore[arg-type]
             poll_interval_s=self.poll_interval_s,
             files=self.files,  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,12 @@ from aiohttp import web
 
 from heapsyncd.backoff import Backoff
 from heapsyncd.cache import heaps
+from heapsyncd.cache.heaps import HeapRow
+from heapsyncd.config import Account
 from heapsyncd.errors import OtherServer, Unreachable
+from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
-from heapsyncd.sync.cache_file import open_cache
+from heapsyncd.sync.cache_file import open_cache, recognise
 from heapsyncd.wire import signin
 from tests.sync.proxy import Forward, Proxy, before, dropped, status
 from tests.sync.rig import Device, World, until
@@ -306,3 +309,22 @@ async def test_trouble_with_the_question_is_the_servers(world: World, here: Plac
         assert "answers 503" in str(device.report.error)
         here.put(world.server)
         await device.in_sync()
+
+
+async def test_another_account_of_a_service_without_a_key(tmp_path: Path) -> None:
+    """Its address and its e-mail address are what the cache belongs to."""
+    account = Account(
+        "team", "oneheap", "https://x/Rest", tmp_path, tmp_path / "password", email="j@x"
+    )
+    async with await open_cache(account, tmp_path) as db:
+        await recognise(db, account, None)
+        await recognise(db, replace(account, email="k@x"), None)  # a cache without heaps is free
+        await db.write(
+            lambda tx: heaps.save(
+                tx, HeapRow(HeapId("x"), "x", "x", 0, mirrored=True, source="document")
+            )
+        )
+        await recognise(db, replace(account, email="k@x"), None)
+        for other in (account, replace(account, server="https://y/Rest", email="k@x")):
+            with pytest.raises(OtherServer, match="Correct `server` or `email`"):
+                await recognise(db, other, None)

@@ -65,7 +65,8 @@ async def _without_unseen_edits(heap: HeapContext, gone: Sequence[EntryRow]) -> 
         e for e, (shown, now) in newer if await offload(_differs_from_file, e.path, shown, now)
     ]
     # A file whose newer version was not downloaded yet.
-    unseen += [e for e in gone if e.role == "file" and e.digest is not None and not is_present(e)]
+    files = [e for e in gone if e.role == "file" and e.digest is not None]
+    unseen += [e for e in files if not is_present(heap, e)]
     if not unseen:
         return list(gone)
     blocks_back = {e.block_id for e in unseen}

@@ -29,7 +29,12 @@ from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_owner
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.layout.attachments import contents_of, is_present
+from heapsyncd.sync.layout.attachments import (
+    AttachmentOwner,
+    attachment_paths,
+    contents_of,
+    is_present,
+)
 
 log = structlog.get_logger()
 
@@ -86,7 +91,12 @@ async def file_created(
     async with heap.lock:
         known = heap.index.entries.get(found.path)
         if known is not None:
-            await _store_version(heap, known, file, stat)
+            if heap.dialect.content_hashes or known.digest != bytes.fromhex(hashed):
+                await _store_version(heap, known, file, stat)
+        elif not heap.dialect.content_hashes and await _bind_alike(
+            heap, candidates, found.path, stat
+        ):
+            heap.wake.publish.set()
         elif (owner_path := assets_owner(found.path)) is not None:
             await _attach(heap, found.path, owner_path, file, stat)
         elif not await _bind_to_block(heap, candidates, found.path, file, stat):
@@ -119,6 +129,43 @@ async def _bind_to_block(
         heap.wake.publish.set()
         log.info("file bound to an existing block", path=path, block=block)
         return True
+    return False
+
+
+async def _bind_alike(
+    heap: HeapContext, candidates: Sequence[BlockId], path: str, stat: Stat
+) -> bool:
+    """Bind a file to a content of its name and size, where no hash can tell; return whether.
+
+    Its entry has no digest: the transfer downloads the content and compares the two.
+    """
+    owner = heap.index.entries.get(assets_owner(path) or "")
+    note = () if owner is None or owner.role != "note" else (owner.block_id,)
+    for block in (*note, *candidates):
+        files, have = await files_of(heap, block), contents_of(heap, block)
+        paths = {f.key: path for f in files}
+        if block in note and owner is not None:
+            known = {k: e.path for k, e in have.items()}
+            paths = attachment_paths(AttachmentOwner(block, "note", owner.path, files), known)
+        for file in files:
+            before = have.get(file.key)
+            is_here = before is not None and before.stat is not None
+            if is_here or file.size_bytes != stat.size or paths[file.key] != path:
+                continue
+            role: Role = "file"
+            if block in note or (before is None and block in heap.index.path_of):
+                role = "attachment"
+            row = EntryRow(path, block, role, file.key, todo="download")
+            gone = [] if before is None else [before.path]
+
+            def store(change: Change, row: EntryRow = row, gone: Sequence[str] = gone) -> None:
+                change.remove(gone)
+                change.save([stamped(row, stat, None)])
+                change.update(row.block_id, stale=1)
+
+            await heap.store(store)
+            log.info("file bound to a content of its name and size", path=path, block=block)
+            return True
     return False
 
 
@@ -158,7 +205,7 @@ async def _attach(
         heap.problems.found("content", path, reason)
         return
     twin = contents_of(heap, owner.block_id).get(file.key)
-    if twin is not None and is_present(twin) and await heap.disk.stat(twin.path) is not None:
+    if twin is not None and is_present(heap, twin) and await heap.disk.stat(twin.path) is not None:
         name = PurePosixPath(twin.path).name
         reason = f"the same content is already attached as {name}; this copy is not synced"
         heap.problems.found("content", path, reason, "odd")
@@ -207,7 +254,7 @@ async def _store_version(heap: HeapContext, row: EntryRow, file: FileEntry, stat
     """Store a new content for an existing entry."""
     # Two contents may have swapped names: keep one that is at another path now.
     elsewhere = heap.index.attachments.get(row.block_id, {}).get(row.key or "", row.path)
-    replaced = row.key != file.key and is_present(row) and elsewhere == row.path
+    replaced = row.key != file.key and is_present(heap, row) and elsewhere == row.path
     drop = (row.key,) if row.key and replaced else ()
     file, new = await _entry_for(heap, row, file, stat)
     await edit_fields(heap, row.block_id, Target(put_files=(file,), drop_files=drop), [new])

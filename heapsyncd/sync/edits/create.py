@@ -12,6 +12,7 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Reserved
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
+from heapsyncd.document.updates import joined
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.markdown.front_lines import OurKeys
@@ -32,7 +33,6 @@ from heapsyncd.sync.merge.note_text import (
     Note,
     digest,
     front_change,
-    joined,
     our_keys,
     owner,
     read_body,
@@ -220,7 +220,8 @@ def _with_text(
         return None
     head = Head.of(saved, note)
     if head.digest != named.head.digest:
-        if head.front.ids != named.head.front.ids:
+        ids_in = heap.index.ids_in
+        if ids_in(head.front) != ids_in(named.head.front):
             heap.request_rescan()
             return None
         # Keep its block: links among the notes of this scan already point to it.
@@ -235,7 +236,8 @@ def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
     links, state = NoteLinks(heap.index, None, aliases=True), fresh.state
     live = Replica(heap.client_id)
     # The tags may not be stored yet.
-    ours = OurKeys(state.id, None, fresh.note.front.tags or ())
+    tags = (fresh.note.front.tags or ()) if heap.dialect.tag_blocks else None
+    ours = OurKeys(heap.index.shown_id(state.id), None, tags)
     source = fresh.note.file(owner(heap.index, state.id)).source
     update: bytes | None = None
     try:

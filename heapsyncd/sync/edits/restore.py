@@ -102,7 +102,7 @@ async def _choose_version(
 ) -> Version:
     kept = await heap.db.read(lambda tx: history.versions(tx, entry.block_id))
     if number is None:
-        found = await offload(_newest_other, kept, now)
+        found = await offload(_newest_other, heap, kept, now)
     else:
         found = next((v for v in kept if v.number == number), None)
     if found is None:
@@ -113,10 +113,12 @@ async def _choose_version(
     return found
 
 
-def _newest_other(kept: Sequence[Version], now: bytes | None) -> Version | None:
+def _newest_other(heap: HeapContext, kept: Sequence[Version], now: bytes | None) -> Version | None:
     def other(version: Version) -> bool:
         block = version.block_id
-        return now is None or _without_id(version.data, block) != _without_id(now, block)
+        return now is None or (
+            _without_id(heap, version.data, block) != _without_id(heap, now, block)
+        )
 
     return next((v for v in kept if v.data and other(v)), None)
 
@@ -133,7 +135,7 @@ def _with_present_keys(heap: HeapContext, entry: EntryRow, now: bytes, version: 
     earlier = owner_of_title(note.front.raw, None, title if key is None else None)
     ours = owner(heap.index, block, earlier)
     now_title = present.file(owner(heap.index, block, key)).title
-    keys = OurKeys(block, now_title, note.front.tags or ())
+    keys = OurKeys(heap.index.shown_id(block), now_title, _tags_of(heap, note))
     return file_of(note.file(ours).source, keys)
 
 
@@ -179,16 +181,20 @@ async def _restore_trashed(heap: HeapContext, trashed: Trashed) -> list[dict[str
     return [*restored, {"path": str(heap.disk.root / path), "number": number, "made_at_ms": None}]
 
 
-def _without_id(data: bytes, block: BlockId) -> bytes:
+def _tags_of(heap: HeapContext, note: Note) -> tuple[str, ...] | None:
+    return (note.front.tags or ()) if heap.dialect.tag_blocks else None
+
+
+def _without_id(heap: HeapContext, data: bytes, block: BlockId) -> bytes:
     """Return a note's file without its id."""
-    note = Note.of(data)
-    source = note.file(Owner(lambda value: value == block)).source
-    return file_of(source, OurKeys(None, None, note.front.tags or ()))
+    note, own = Note.of(data), heap.index.shown_id(block)
+    source = note.file(Owner(lambda value: value == own)).source
+    return file_of(source, OurKeys(None, None, _tags_of(heap, note)))
 
 
 async def _as_new(heap: HeapContext, path: str, data: bytes, block: BlockId) -> str:
     """Write the text of a permanently deleted block as a new note's file; return its path."""
-    text = await offload(_without_id, data, block)
+    text = await offload(_without_id, heap, data, block)
     for k in range(1, 100):
         place = PurePosixPath(path)
         name = path if k == 1 else str(place.with_name(f"{place.stem} ({k}){place.suffix}"))

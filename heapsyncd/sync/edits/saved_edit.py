@@ -12,7 +12,7 @@ from heapsyncd.cache.history import Review
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import merge
+from heapsyncd.document.updates import joined, merge
 from heapsyncd.errors import BlockError
 from heapsyncd.model import Fields, LineBreaks, Source
 from heapsyncd.sync.edits.saved_file import (
@@ -27,6 +27,12 @@ from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.layout.attachments import AttachmentOwner, attachment_paths
 from heapsyncd.sync.merge import review_notices
 from heapsyncd.sync.merge.base_selection import Choice, choose, was_written
+from heapsyncd.sync.merge.file_merge import (
+    MergeFiles,
+    merge_by_files,
+    shown_by,
+    without_our_keys,
+)
 from heapsyncd.sync.merge.link_meanings import mentions
 from heapsyncd.sync.merge.note_file import NoteFile, searched, shown_file, source_to_show
 from heapsyncd.sync.merge.note_source import is_too_long, read_source, source_update
@@ -34,7 +40,6 @@ from heapsyncd.sync.merge.note_text import (
     Base,
     Note,
     front_change,
-    joined,
     our_keys,
     read_body,
     recall,
@@ -160,9 +165,14 @@ class Reader:
         )
         target, new_tags = target_of(heap, change, {t: b.id for t, b in self._tags.items()})
         same = target == Target() and not self._again and (not ring or state.deleted_at_ms is None)
-        if not (same and shows(note, live.view(), save.links)):
-            if state.deleted_at_ms is not None:
-                target = replace(target, deleted_at_ms=None)  # an edit wins over a deletion
+        is_shown = same and shows(note, live.view(), save.links)
+        if not is_shown and state.deleted_at_ms is not None:
+            target = replace(target, deleted_at_ms=None)  # an edit wins over a deletion
+        merge_files = heap.dialect.merge_files
+        if merge_files is not None and (base is None or base.updates is None):
+            if not is_shown or self._is_restyled(save):
+                return self._merged_edit(save, target, merge_files)
+        elif not is_shown:
             return self._body_edit(save, target, new_tags)
         known = replace(known, seq=state.seq, mentions=mentions(live.view()))
         if self._is_restyled(save):
@@ -233,6 +243,25 @@ class Reader:
             extra = joined([chosen.rendition.extra, reading.update, source])
             taken = replace(taken, seq=chosen.rendition.seq, extra=extra)
         return self._done(taken, save, is_whole=reading.is_made and reading.is_whole)
+
+    def _merged_edit(self, save: "_Save", target: Target, merge_files: MergeFiles) -> SavedEdit:
+        """Return the edit of a file that shares no history with the document, merged as a file."""
+        state, live = self._known.state, save.live
+        base = None if save.seen is None else without_our_keys(save.seen)
+        made = merge_by_files(
+            merge_files, base, without_our_keys(save.file), shown_by(live), self._note.line_breaks
+        )
+        update = made.apply_to(live, [r.data for r in self._known.rows], target)
+        update = _undeleted(live, update)
+        reviews = self._reviews(review_notices.merge_notices(made.notices), save.chosen)
+        is_shown = shown_by(live) == without_our_keys(save.file)
+        seq = state.seq + (update is not None) if is_shown else None
+        older, mode = save.chosen is not None and save.chosen.older, self._note.line_breaks
+        taken = SavedEdit(
+            self._entry, self._saved, state, live, update, seq, reviews=reviews, older=older,
+            line_breaks=mode,
+        )  # fmt: skip
+        return self._done(taken, save, is_whole=False)
 
     def _reviews(self, found: tuple[Review, ...], chosen: Choice | None) -> tuple[Review, ...]:
         """Return what a person should look at, with what the base and the deletion say."""

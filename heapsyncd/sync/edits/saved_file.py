@@ -100,6 +100,8 @@ def target_of(
         change: of the front matter.
         known: tag blocks by title that will be stored together with this one.
     """
+    if not heap.dialect.tag_blocks:
+        return Target(title=change.title or None), []
     new_tags, added = [], []
     for title in change.added_tags:
         tag = known.get(title) or heap.index.tag_named(title)

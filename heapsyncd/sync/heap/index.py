@@ -16,7 +16,8 @@ from heapsyncd.database import Tx
 from heapsyncd.folder.layout import Placed
 from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId, HeapId, is_ulid
-from heapsyncd.model import BlockKind, Stat
+from heapsyncd.markdown.frontmatter import Front
+from heapsyncd.model import HEAPER, BlockKind, Dialect, Stat
 from heapsyncd.sync.heap.path_tree import PathTree
 from heapsyncd.sync.heap.paths import PARKING_PREFIX
 
@@ -43,7 +44,10 @@ class Index:
         entries: Iterable[EntryRow] = (),
         aliases: Mapping[str, BlockId] | None = None,
         unsent: Collection[BlockId] = (),
+        dialect: Dialect = HEAPER,
     ) -> None:
+        self.dialect = dialect
+        """How the heap's server differs from a Heaper server."""
         self.blocks: dict[BlockId, BlockInfo] = {}
         self.born: set[BlockId] = set()
         """Blocks created here that the server does not know."""
@@ -83,6 +87,9 @@ class Index:
         self._by_path: dict[str, set[tuple[str, BlockId]]] = defaultdict(set)
         self._tags: dict[str, set[BlockId]] = defaultdict(set)
         """The live tag blocks, by title."""
+        self._public_ids: dict[BlockId, str] = {}
+        self._by_public_id: dict[str, BlockId] = {}
+        """Also by former ids, and of blocks that were forgotten: files may still show these."""
         for block in blocks:
             self.add_block(block)
             self.set_status(block, unsent=block.id in unsent)
@@ -90,13 +97,14 @@ class Index:
             self.put(entry)
 
     @classmethod
-    def of_heap(cls, tx: Tx, heap_id: HeapId) -> "Index":
+    def of_heap(cls, tx: Tx, heap_id: HeapId, dialect: Dialect = HEAPER) -> "Index":
         """Load a heap's index from the cache."""
         return cls(
             blocks.of_heap(tx, heap_id),
             entries.of_heap(tx, heap_id),
             entries.aliases(tx, heap_id),
             frozenset(blocks.unsent(tx, heap_id)),
+            dialect,
         )
 
     def add_block(self, block: BlockState) -> bool:
@@ -109,6 +117,9 @@ class Index:
         if block.kind == "document":
             self.notes += live - was_live
         new = BlockInfo(block.kind, block.title, block.folder_id, live)
+        self._public_ids[block.id] = block.public_id
+        if block.public_id:
+            self._by_public_id[block.public_id] = block.id
         self._untag(block.id)
         self.blocks[block.id] = new
         if live and block.kind == "tag":
@@ -147,6 +158,7 @@ class Index:
         self._house(block)
         self.retitled.pop(block, None)
         self.attachments.pop(block, None)
+        self._public_ids.pop(block, None)
 
     def put(self, entry: EntryRow) -> None:
         """Take over a new or changed entry."""
@@ -281,6 +293,30 @@ class Index:
         """Return whether a block is known and not deleted."""
         known = self.blocks.get(block)
         return known is not None and known.live
+
+    def shown_id(self, block: BlockId, public_id: str | None = None) -> str | None:
+        """Return the id that a block's file shows; None if it shows none.
+
+        Args:
+            block: the block.
+            public_id: the one in a document of the block, if that may not be stored yet.
+        """
+        if not self.dialect.public_ids:
+            return block
+        return (self._public_ids.get(block) if public_id is None else public_id) or None
+
+    def ids_in(self, front: Front) -> tuple[str, ...]:
+        """Return the values in a file's front matter that may be the id of its block."""
+        return front.id_values if self.dialect.public_ids else front.ids
+
+    def is_shown_id(self, value: str) -> bool:
+        """Return whether a value is an id that files of this heap show."""
+        return value in (self._by_public_id if self.dialect.public_ids else self.blocks)
+
+    def block_with_id(self, value: str) -> BlockId | None:
+        """Return the block whose files show an id; None for none that is known."""
+        found = self._by_public_id.get(value) if self.dialect.public_ids else BlockId(value)
+        return found if found in self.blocks else None
 
     def kind(self, block: BlockId) -> BlockKind | None:
         """Return a block's kind; None if it is unknown."""

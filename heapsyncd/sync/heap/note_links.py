@@ -24,6 +24,8 @@ class NoteLinks:
     * ``meant``: meanings in this note of names that no block has, by ``link_key``
       (``note_text.recall``).
     * ``new_files``: attachments that are not here yet, as in ``Index.attachments``.
+
+    Where notes have no mentions (``Dialect``), no name means anything.
     """
 
     index: Index
@@ -36,10 +38,12 @@ class NoteLinks:
 
     def name_of(self, block_id: str) -> str | None:
         """Return the name for a link to a block."""
-        return self.index.name_of(block_id)
+        return self.index.name_of(block_id) if self.index.dialect.mentions else None
 
     def block_of(self, name: str) -> str | None:
         """Return the block that ``[[name]]`` means in this note."""
+        if not self.index.dialect.mentions:
+            return None
         # Whoever types a name means a note. A link to a folder is made in an app.
         found: str | None = self.index.block_of(name, folders=self.only is not None)
         if found is None and self.aliases:
@@ -64,6 +68,8 @@ class NoteLinks:
         return None
 
     def _files(self) -> Mapping[str, str]:
+        if not self.index.dialect.mentions:
+            return {}
         stored = {} if self.note is None else self.index.attachments.get(self.note, {})
         return {**stored, **self.new_files} if self.new_files else stored
 

@@ -2,7 +2,8 @@
 
 A check replaces its own results and no others, so that a solved problem disappears with its next
 run. A scan judges every path it passes, reading judges the file it reads, writing judges
-everything it tries (failures are retried in each pass), a transfer its own path.
+everything it tries (failures are retried in each pass), a push the files of the blocks that it
+sends, a transfer its own path.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -15,6 +16,7 @@ from heapsyncd.model import Problem
 
 Key = tuple[str, Finder]
 _FILE: Final[frozenset[Finder]] = frozenset({"read", "content", "source"})
+_ABOUT_CONTENT: Final[frozenset[Finder]] = _FILE | {"push"}
 _DISK: Final[frozenset[Finder]] = frozenset({"scan", "read", "rules", "write"})
 
 
@@ -66,7 +68,7 @@ class Problems:
     def vanished(
         self, snapshot: Snapshot, scope: Collection[str] | None, known: Collection[str]
     ) -> None:
-        """Remove problems of reading files that a scan did not find, or that are ignored.
+        """Remove problems with contents that a scan did not find, or that are ignored.
 
         Args:
             snapshot: the result of the scan.
@@ -74,23 +76,27 @@ class Problems:
             known: paths that have entries: a missing file's problem may be its deletion.
         """
 
-        def is_there(path: str) -> bool:
+        def is_there(path: str, finder: Finder) -> bool:
             entry = snapshot.entries.get(path)
             if entry is not None:
-                return entry.kind == "file"
+                return entry.kind == "file" or (entry.kind == "dir" and finder == "push")
             unread = any(above in snapshot.unread for above in (path, *_above(path)))
             return unread or (path in known and not snapshot.ignore.match(path, False))
 
         passed = _looked_at(scope)
         self._keep(
-            lambda row: row.finder not in _FILE or not passed(row.path) or is_there(row.path)
+            lambda row: (
+                row.finder not in _ABOUT_CONTENT
+                or not passed(row.path)
+                or is_there(row.path, row.finder)
+            )
         )
 
     def moved(self, old: str, new: str) -> None:
         """Move problems along with the path they are about, and drop those not about contents."""
         for key in [k for k in self._rows if k[0] == old or k[0].startswith(f"{old}/")]:
             row = self._rows.pop(key)
-            if row.finder in _FILE:
+            if row.finder in _ABOUT_CONTENT:
                 self.found(row.finder, new + row.path[len(old) :], row.reason, row.grade)
 
     def only(self, finder: Finder, paths: Collection[str]) -> None:

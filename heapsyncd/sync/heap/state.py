@@ -19,7 +19,7 @@ from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import LineBreaks, Stat
+from heapsyncd.model import HEAPER, Dialect, LineBreaks, Stat
 from heapsyncd.sync.heap.gc_control import collect_everything
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import RewriteLimit
@@ -184,6 +184,8 @@ class HeapContext:
     """Whether documents carry the sources of their files (setting ``source``)."""
     line_breaks: LineBreaks = "space"
     """What line ends in the paragraphs of new notes mean (setting ``line_breaks``)."""
+    dialect: Dialect = HEAPER
+    """How the server differs from a Heaper server; the backend's."""
     index: Index = field(default_factory=Index)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)
@@ -203,7 +205,7 @@ class HeapContext:
     async def load_index(self) -> None:
         """Load the index, the holds and the problems from the cache."""
         self.layout.rearrange = True
-        self.index = await self.db.read(lambda tx: Index.of_heap(tx, self.id))
+        self.index = await self.db.read(lambda tx: Index.of_heap(tx, self.id, self.dialect))
 
         # The configured size limit may be higher than before.
         asked = [
@@ -344,13 +346,13 @@ class HeapContext:
         self.account.step(Progress(f"{self.report.title}: {work}", done, total))
 
     def block_in(self, ids: Iterable[str]) -> BlockId | None:
-        """Return the block that a file is by the ids in its front matter; None for none known.
+        """Return the block that a file is by the ids in it (``Index.ids_in``); None: no known one.
 
-        A ULID of no block in this heap is the user's: he copied the file from elsewhere.
+        An id of no block in this heap is the user's: he copied the file from elsewhere.
         """
-        known, trashed = self.index.blocks, self.link.in_trash
-        found = (BlockId(i) for i in ids)
-        return next((block for block in found if block in known or block in trashed), None)
+        index, trashed = self.index, self.link.in_trash
+        found = (index.block_with_id(i) or (BlockId(i) if i in trashed else None) for i in ids)
+        return next((block for block in found if block is not None), None)
 
     def folder_of(self, tags: tuple[BlockId, ...]) -> BlockId | None:
         """Return the folder among a block's tags; of several, the smallest id (PROTOCOL §8)."""

@@ -20,8 +20,8 @@ from heapsyncd.sync.heap.index import PLACED_ROLES, Index
 
 log = structlog.get_logger()
 
-_INDEXED: Final = frozenset({"title", "folder_id", "deleted_at_ms"})
-"""The columns of a block's row that the index uses for names and paths."""
+_INDEXED: Final = frozenset({"title", "folder_id", "deleted_at_ms", "public_id"})
+"""The columns of a block's row that the index uses for names, ids and paths."""
 
 
 class Change:
@@ -131,6 +131,7 @@ class Change:
             "title": fields.title or block.title,
             "folder_id": blocks.folder_among_tags(self.tx, block.id),
             "deleted_at_ms": deleted,
+            "public_id": fields.public_id,
         }
 
     def touch_related(self, block: BlockId) -> None:

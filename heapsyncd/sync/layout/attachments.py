@@ -71,9 +71,13 @@ def attachment_paths(owner: AttachmentOwner, known: Mapping[str, str]) -> dict[s
     return {key: f"{folder}/{name}" for key, name in names.items()}
 
 
-def is_present(entry: EntryRow) -> bool:
+def is_present(heap: HeapContext, entry: EntryRow) -> bool:
     """Return whether the file on disk has the content that the entry names."""
-    return entry.digest is not None and (entry.key or "").lower().startswith(entry.digest.hex())
+    if entry.digest is None:
+        return False
+    if heap.dialect.content_hashes:
+        return (entry.key or "").lower().startswith(entry.digest.hex())
+    return entry.todo not in {"download", "remote"}
 
 
 def contents_of(heap: HeapContext, block: BlockId) -> dict[str, EntryRow]:
@@ -133,14 +137,24 @@ def _rows(heap: HeapContext, owner: AttachmentOwner, wanted: Mapping[str, str]) 
                 continue  # another content is still at this path: retry in the next pass
             before = occupant or EntryRow(wanted[file.key], owner.id, role)
         row = replace(before, key=file.key, role=role)
-        # Compare the hash that the document states: a key need not contain one.
-        if row.digest is None or row.digest.hex() != file.hash:
-            row = replace(row, todo=todo_of(heap, file, row))
+        if _lacks(heap, before, file):
+            todo = todo_of(heap, file, row)
+            if todo is None and row.digest is not None and not heap.dialect.content_hashes:
+                todo = "download"  # only this tells that the file has another content
+            row = replace(row, todo=todo)
         if row.stat is None:
             row = replace(row, awaited_size=file.size_bytes)
         if row != heap.index.entries.get(row.path):
             rows.append(row)
     return rows
+
+
+def _lacks(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool:
+    """Return whether the file on disk does not have a content of the document."""
+    if not heap.dialect.content_hashes:
+        return entry.key != file.key or not is_present(heap, entry)
+    # Compare the hash that the document states: a key need not contain one.
+    return entry.digest is None or entry.digest.hex() != file.hash
 
 
 def todo_of(heap: HeapContext, file: FileEntry, entry: EntryRow) -> Todo | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from heapsyncd.markdown import front_lines
 from heapsyncd.markdown.encoding import SourceText, encode
 from heapsyncd.markdown.front_lines import TITLE_KEYS, OurKeys, Owner
+from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.patch.patch import patch
 from heapsyncd.markdown.style_detection import newline_of
@@ -123,6 +124,8 @@ def file_of(source: Source, ours: OurKeys) -> bytes:
     """Return the file that a source is."""
     newline = newline_of(source.body)
     front = front_lines.join(source, ours, newline)
+    if not front and (split(source.body)[0].raw or source.body.startswith("\ufeff")):
+        front = f"---{newline}---{newline}"  # or the body's own beginning would be read so
     if source.body and front and not front.endswith(("\n", "\r")):
         front += newline
     return encode(SourceText(source.bom, front + source.body, ""))

@@ -97,7 +97,7 @@ def source_after(
         return None if shown_file(None, view, ours, links) == file_of(saved, ours) else saved
     if seen is None:
         return _united(saved, current, is_shown=after is None or after == view)
-    made = apply_changes(seen, saved, current)
+    made = apply_changes(seen, saved, current, tags_are_ours=ours.tags is not None)
     if is_now:
         return made
     if made.body != saved.body:
@@ -128,15 +128,18 @@ def _is_styled(body: str) -> bool:
     return found is not None and "-" not in body[: found.start()]
 
 
-def apply_changes(seen: Source, saved: Source, current: Source) -> Source:
+def apply_changes(
+    seen: Source, saved: Source, current: Source, *, tags_are_ours: bool = True
+) -> Source:
     """Return the current source with the changes from ``seen`` to ``saved``.
 
     Also rebases unsent edits onto a document that the server made anew: ``seen`` is the source
     that the server had, ``saved`` the local one, ``current`` that of the new document.
+    ``tags_are_ours``: the tags in a file show the document's relations, and not only its source.
     """
     return Source(
         transplant(seen.body, saved.body, current.body),
-        _front_after(seen, saved, current),
+        _front_after(seen, saved, current, tags_are_ours=tags_are_ours),
         saved.order if saved.order != seen.order else current.order,
         saved.fences if saved.fences != seen.fences else current.fences,
         saved.bom if saved.bom != seen.bom else current.bom,
@@ -161,7 +164,9 @@ def _showing(saved: str, made: str, shown: Callable[[str], str]) -> str:
     return made if shown(made) == saved else saved
 
 
-def _front_after(seen: Source, saved: Source, current: Source) -> dict[str, Lines]:
+def _front_after(
+    seen: Source, saved: Source, current: Source, *, tags_are_ours: bool
+) -> dict[str, Lines]:
     """Return the current front matter, with the keys that the author changed as in ``saved``."""
     front = dict(current.front)
     for key in seen.front.keys() | saved.front.keys():
@@ -170,7 +175,7 @@ def _front_after(seen: Source, saved: Source, current: Source) -> dict[str, Line
             continue
         if now is None:
             front.pop(key, None)
-        elif key == "tags" and was is not None and key in front:
+        elif tags_are_ours and key == "tags" and was is not None and key in front:
             front[key] = _own_tags(was, now, front[key])
         else:
             front[key] = now
@@ -290,6 +295,25 @@ def rebased_source(
 
     most = _most_bytes(max(fresh.source_size(), ours.source_size()), ours.view, NO_LINKS)
     return express_source(updates, change, live=fresh, client_id=client_id, most_bytes=most)
+
+
+def replaced_source(
+    updates: Sequence[bytes], source: Source, view: Block, *, live: Replica, client_id: int
+) -> bytes | None:
+    """Return the update that gives a document this source; None when it has it.
+
+    Args:
+        updates: the document.
+        source: the source that it is to have.
+        view: what the source reads as.
+        live: the same document, with or without the edit of its body.
+        client_id: as for ``express``.
+    """
+    size = max(live.source_size(), length(source))
+    most = _most_bytes(size, lambda: view, NO_LINKS)
+    return express_source(
+        updates, lambda _: source, live=live, client_id=client_id, most_bytes=most
+    )
 
 
 def _source_of(replica: Replica) -> Source | None:

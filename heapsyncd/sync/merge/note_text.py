@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.document.edit import Target, edit, express, merge_three
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import merge
+from heapsyncd.document.updates import joined
 from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown import frontmatter
@@ -32,6 +32,7 @@ from heapsyncd.sync.merge.common_base import (
     merge_unrelated,
     word_counts,
 )
+from heapsyncd.sync.merge.file_merge import MergeFiles, line_breaks_of, merge_by_files, shown_by
 from heapsyncd.sync.merge.link_meanings import (
     mention_counts,
     mentions,
@@ -147,6 +148,8 @@ def recall(
     means the block that the document mentions at the same place: in the state that the text shows,
     or now if the cache is older than the text. Arguments as for ``read_body``.
     """
+    if not links.index.dialect.mentions:
+        return links
     shown = tuple(updates) if base is None else base.updates
     body = note.body if base is None else base.note.body
     known = [(n, links.block_of(n)) for n in names_in(body)]
@@ -230,9 +233,12 @@ def our_keys(
         new_tags: tags that are not in the index yet.
     """
     shown = shown_title(path, fields.title or block.title)
+    shown_id = index.shown_id(block.id, fields.public_id)
+    if not index.dialect.tag_blocks:
+        return OurKeys(shown_id, shown, None)
     titles = index.tag_titles(fields.tags)
     titles += [tag.title for tag in new_tags if tag.id in fields.tags]
-    return OurKeys(block.id, shown, tuple(dict.fromkeys(titles)))
+    return OurKeys(shown_id, shown, tuple(dict.fromkeys(titles)))
 
 
 def shown_title(path: str, title: str) -> str | None:
@@ -249,7 +255,8 @@ def owner(index: Index, block: BlockId, title_key: str | None = None) -> Owner:
         block: the note.
         title_key: ``owner_of_title``.
     """
-    return Owner(lambda value: value == block or value in index.blocks, title_key)
+    own = index.shown_id(block)
+    return Owner(lambda value: value == own or index.is_shown_id(value), title_key)
 
 
 def shows(note: Note, view: Block, links: NoteLinks) -> bool:
@@ -278,14 +285,22 @@ def line_breaks(body: str, view: Block, links: Links) -> LineBreaks:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """A compacted document: the server's state, and our unsent edits (None: none)."""
+    """A compacted document: the server's state, and our unsent edits (None: none).
+
+    ``notices``: what a person should review; None: nobody looked for that yet.
+    """
 
     state: bytes
     local: bytes | None
+    notices: tuple[str, ...] | None = None
 
 
 def reexpress(
-    acknowledged: Sequence[bytes], everything: Sequence[bytes], state: bytes, client_id: int
+    acknowledged: Sequence[bytes],
+    everything: Sequence[bytes],
+    state: bytes,
+    client_id: int,
+    merge_files: MergeFiles | None = None,
 ) -> Compacted:
     """Express unsent edits of an old history as edits of a fresh document (PROTOCOL §7).
 
@@ -298,6 +313,7 @@ def reexpress(
         everything: the whole old log.
         state: the fresh document's full state.
         client_id: the author id of the new edit.
+        merge_files: merges the texts, as the files that show them; None: they are merged as trees.
     """
     old = ours = Replica.load(acknowledged)
     if len(acknowledged) < len(everything):
@@ -305,26 +321,25 @@ def reexpress(
     elif old.fields().deleted_at_ms is None:
         return Compacted(state, None)
     fresh = Replica.load([state])
-    before, after, now = old.fields(), ours.fields(), fresh.fields()
-    known, here, there = old.view(), ours.view(), fresh.view()
-    first = Replica.load(everything[: len(acknowledged) + 1]).view()
-    had = word_counts(first) - word_counts(known)
-    may_have = bool(had) and contains_words(had, there)
-    body = (merge_unrelated if may_have else merge_three)(known, here, there)
-    target = fields_target(before, after, now, body)
+    target = fields_target(old.fields(), ours.fields(), fresh.fields())
     target = replace(target, deleted_at_ms=deletion(old, ours, fresh))
+    if merge_files is not None:
+        base, here, there = (shown_by(r) for r in (old, ours, fresh))
+        made = merge_by_files(merge_files, base, here, there, line_breaks_of(fresh, ours))
+        local = made.apply_to(Replica.load([state], client_id), [state], target)
+        return Compacted(state, local, made.notices)
+    views = old.view(), ours.view(), fresh.view()
+    first = Replica.load(everything[: len(acknowledged) + 1]).view()
+    had = word_counts(first) - word_counts(views[0])
+    may_have = bool(had) and contains_words(had, views[2])
+    body = (merge_unrelated if may_have else merge_three)(*views)
+    target = replace(target, body=body)
     update = express([state], target, live=fresh, client_id=client_id).update
     source = rebased_source(old, ours, fresh, [state], client_id)
     return Compacted(state, joined([update, source]))
 
 
-def joined(updates: Iterable[bytes | None]) -> bytes | None:
-    """Return updates as one; None if there are none."""
-    parts = [u for u in updates if u is not None]
-    return merge(parts) if len(parts) > 1 else parts[0] if parts else None
-
-
-def fields_target(before: Fields, after: Fields, now: Fields, body: Block) -> Target:
+def fields_target(before: Fields, after: Fields, now: Fields, body: Block | None = None) -> Target:
     """Return our changes of the fields as a target for a document whose fields are ``now``."""
     old_files = {f.key: f for f in before.files}
     new_files = {f.key: f for f in after.files}

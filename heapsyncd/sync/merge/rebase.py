@@ -10,11 +10,11 @@ from dataclasses import replace
 
 from heapsyncd.document.edit import express, merge_three
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import merge
+from heapsyncd.document.updates import joined, merge
 from heapsyncd.model import Fields
 from heapsyncd.sync.merge.common_base import common_base
 from heapsyncd.sync.merge.note_source import rebased_source
-from heapsyncd.sync.merge.note_text import Compacted, fields_target, joined, reexpress
+from heapsyncd.sync.merge.note_text import Compacted, fields_target, reexpress
 
 
 def rebase(

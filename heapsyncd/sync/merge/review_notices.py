@@ -146,13 +146,22 @@ def overlap_notices_between(
     return _notice(found, [None] * len(found)) + front_notices(first, ours.source, other, last)
 
 
+def merge_notices(said: Sequence[str]) -> tuple[Review, ...]:
+    """Return the notices of a merge of files (``Dialect.merge_files``)."""
+    return (_review(said),) if said else ()
+
+
+def _review(said: Sequence[str]) -> Review:
+    """Return a notice that spells out the first places of a merge."""
+    more = len(said) - MAX_SHOWN
+    rest = [f"and {more} more places"] if more > 0 else []
+    return Review("overlap", "; ".join([*said[:MAX_SHOWN], *rest]))
+
+
 def _notice(found: Sequence[Overlap], lines: Sequence[int | None]) -> tuple[Review, ...]:
     if not found:
         return ()
-    said = [_sentence(o, n) for o, n in zip(found[:MAX_SHOWN], lines, strict=False)]
-    if (more := len(found) - MAX_SHOWN) > 0:
-        said.append(f"and {more} more places")
-    return (Review("overlap", "; ".join(said)),)
+    return (_review([_sentence(o, n) for o, n in zip(found, lines, strict=True)]),)
 
 
 def _sentence(overlap: Overlap, line: int | None) -> str:

@@ -26,7 +26,8 @@ async def cached_status(account: Account, state_dir: Path) -> dict[str, Any]:
         async with await open_cache(account, state_dir) as db:
             report.heaps = await db.read(lambda tx: _heaps(tx, account))
         known = [(heap.title, heap.id) for heap in report.heaps.values()]
-        report.unmatched = unmatched(account, known, is_complete=False)
+        if not account.selects_boxes:
+            report.unmatched = unmatched(account, known, is_complete=False)
     return report.snapshot()
 
 

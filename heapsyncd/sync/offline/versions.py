@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.backends.factory import open_backend
 from heapsyncd.cache import blocks, entries, heaps, history
 from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.cache.heaps import HeapRow
@@ -105,12 +105,11 @@ async def restore_alone(
     """
     if not cache_path(account, state_dir).exists():
         return []
-    assert account.seed is not None
     restored: list[dict[str, Any]] = []
-    backend = HeaperBackend(account.server, account.seed)  # never connected
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
         at_work = stack.enter_context(AtWork.open(marks_path(account, state_dir)))
+        backend = await open_backend(account, db)  # never connected
         for row in await db.read(heaps.load_all):
             if not row.mirrored or not inside(account.folder / row.folder, wanted.paths):
                 continue

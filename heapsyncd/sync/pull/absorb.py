@@ -158,7 +158,7 @@ def absorb(heap: HeapContext, found: Before, held: Replica | None, item: Incomin
             if not state.seq and not state.born_here:
                 absorbed = _first(state, item, heap.client_id)
             elif is_back or item.sync_version > state.sync_version > 0:
-                absorbed = _switch(state, found.rows, item, heap.client_id)
+                absorbed = _switch(heap, state, found.rows, item)
             else:
                 absorbed = _append(found, held, item, heap.client_id)
             heard = found.reported(item) if absorbed.is_known else frozenset[int]()
@@ -260,25 +260,31 @@ def _wins(
     return now.fields.deleted_at_ms is None and now.adds_to(trashed), ()
 
 
-def _switch(state: BlockState, rows: list[LogRow], item: Incoming, client_id: int) -> Absorbed:
+def _switch(heap: HeapContext, state: BlockState, rows: list[LogRow], item: Incoming) -> Absorbed:
     """Take over another history, and express again what it lacks of ours.
 
     The server compacted the document, or was rolled back to before that.
     """
-    old = [r.data for r in rows if not r.local]
-    is_new = item.sync_version > state.sync_version
-    if is_new and blanked(old, [r.data for r in rows], item.update):
+    old, everything = [r.data for r in rows if not r.local], [r.data for r in rows]
+    client_id, merge_files = heap.client_id, heap.dialect.merge_files
+    if item.sync_version < state.sync_version:
+        made = rebase(old, everything, item.update, client_id)
+    elif merge_files is None and blanked(old, everything, item.update):
         return Absorbed(state, item.sync_version, bad=(item.update, BLANKED))
-    say = reexpress if is_new else rebase
-    made = say(old, [r.data for r in rows], item.update, client_id)
+    else:
+        made = reexpress(old, everything, item.update, client_id, merge_files)
     new = [(made.state, False)] + ([(made.local, True)] if made.local is not None else [])
     replica = Replica.load([u for u, _ in new], client_id)
     fields, returns = replica.fields(), False
     reviews: tuple[Review, ...] = ()
     if made.local is not None:
-        ours = NoteState.of(Replica.load([r.data for r in rows]))
         theirs = Replica.load([item.update])
-        reviews = review_notices.overlap_notices_between(Replica.load(old), ours, theirs, replica)
+        reviews = review_notices.merge_notices(made.notices or ())
+        if made.notices is None:
+            ours = NoteState.of(Replica.load(everything))
+            reviews = review_notices.overlap_notices_between(
+                Replica.load(old), ours, theirs, replica
+            )
         returns = fields.deleted_at_ms is None and theirs.fields().deleted_at_ms is not None
     if state.deleted_at_ms is not None:
         # It was deleted here and not there, and the deletion was not repeated.

@@ -155,7 +155,16 @@ async def insert_rows(heap: HeapContext, rows: Sequence[BlockRow]) -> None:
     def store(change: Change) -> None:
         for row in new:
             wanted = max(1, row.sync_version)
-            change.insert(BlockState(row.id, heap.id, row.kind, wanted=wanted, title=row.title))
+            change.insert(
+                BlockState(
+                    row.id,
+                    heap.id,
+                    row.kind,
+                    wanted=wanted,
+                    title=row.title,
+                    public_id=row.public_id,
+                )
+            )
             if row.kind in {"tag", "folder"}:
                 change.touch_related(row.id)
 

@@ -68,6 +68,7 @@ async def push(heap: HeapContext) -> bool:
         await heap.store(
             lambda change, b=batch, r=results, why=refused: _answered(change, b, r, why)  # type: ignore[misc]
         )
+        _report_remarks(heap, results)
         if refused or any(u.rows[0] == 1 for u in batch):
             heap.wake.follow.set()  # blocks created here can be followed now
         sent = True
@@ -76,7 +77,8 @@ async def push(heap: HeapContext) -> bool:
             raise PeerError(
                 f"POST /api/sync/push: the answer names {len(answered)} of {len(batch)} blocks"
             )
-        if any(r.status == "stale" for r in results):
+        versions = {u.state.id: u.state.sync_version for u in batch}
+        if any(r.status == "stale" or r.sync_version > versions.get(r.id, 0) for r in results):
             heap.wake.pull.set()
         if not_found := {r.id for r in results if r.status == "not_found"}:
             heap.link.in_doubt = True  # it may lack more
@@ -101,6 +103,17 @@ def _note_acknowledged(
     for one in batch:
         if one.state.id in accepted:
             heap.link.recent_acks.acknowledged(one.state.id, one.rows, now_s)
+
+
+def _report_remarks(heap: HeapContext, results: Sequence[PushResult]) -> None:
+    """Report what the server does not take of the edits it accepted, until the next push."""
+    for result in results:
+        path = heap.index.path_of.get(result.id)
+        if path is None:
+            continue
+        heap.problems.clear(path, "push")
+        if result.status == "ok" and result.remarks:
+            heap.problems.found("push", path, "; ".join(result.remarks), "told")
 
 
 def unsent(heap: HeapContext) -> bool:
@@ -253,7 +266,11 @@ def _answered(
             continue
         if result.status == "ok":
             change.acknowledge(block, unsent.rows[-1])
+            if result.sync_version > unsent.state.sync_version:
+                # The server made a new document of what it accepted.
+                change.update(block, wanted=result.sync_version)
         elif result.status == "stale":
             change.update(block, wanted=result.sync_version)
         else:
-            change.update(block, problem=refused.get(block) or _REASONS[result.status])
+            reason = refused.get(block) or "; ".join(result.remarks) or _REASONS[result.status]
+            change.update(block, problem=reason)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import structlog
 
 from heapsyncd.backends.contract import Backend
-from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.backends.factory import list_places, open_backend
 from heapsyncd.backoff import Lane, first_of
 from heapsyncd.cache import heaps
 from heapsyncd.cache.crash_marks import AtWork
@@ -27,7 +27,7 @@ from heapsyncd.errors import (
 )
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import HeapId
-from heapsyncd.model import Heap
+from heapsyncd.model import Heap, Place
 from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache, recognise
 from heapsyncd.sync.deletions.decisions import held_deletions
 from heapsyncd.sync.edits.restore import restore
@@ -62,7 +62,7 @@ async def mirror_account(
     """Mirror an account until ``stop`` is set, or, with ``once``, for one full pass both ways.
 
     Args:
-        account: with its key.
+        account: with its key or password.
         state_dir: the directory of its cache; must exist.
         report: kept up to date.
         once: end when everything is in sync, or nothing more can be done.
@@ -79,13 +79,11 @@ async def mirror_account(
     """
     self_test()
     gc_control.settle()
-    assert account.seed is not None
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
         at_work = stack.enter_context(AtWork.open(marks_path(account, state_dir)))
-        backend: Backend = await stack.enter_async_context(
-            HeaperBackend(account.server, account.seed, partial(recognise, db, account))
-        )
+        backend = await open_backend(account, db, partial(recognise, db, account))
+        await stack.enter_async_context(backend)
         mirror = AccountMirror(
             account, db, backend, report, stop, ready, at_work, timing, once=once
         )
@@ -286,7 +284,7 @@ class AccountMirror:
         log.warning("could not list heaps", account=self._account.name, reason=str(error))
 
     def _is_selected(self, title: str, heap_id: HeapId) -> bool:
-        return is_selected(self._account, title, heap_id)
+        return self._account.selects_boxes or is_selected(self._account, title, heap_id)
 
     async def _unless_stopped(self, request: Coroutine[Any, Any, _T]) -> _T:
         """Return the result of a request; raises _Stopped if the mirror is stopped first."""
@@ -305,10 +303,7 @@ class AccountMirror:
     async def _list_heaps(self, group: TaskGroup) -> None:
         found = await self._unless_stopped(self._backend.heaps())
         self._report.connected, self._report.refused, self._report.error = True, False, None
-        missing = unmatched(self._account, [(h.title, h.id) for h in found])
-        if missing != self._report.unmatched and missing is not None:
-            log.warning("configured heaps not found", account=self._account.name, reason=missing)
-        self._report.unmatched = missing
+        await self._check_patterns(found)
         for heap in sorted(found, key=lambda h: h.id):
             if (
                 heap.id in self.mirrors
@@ -320,6 +315,18 @@ class AccountMirror:
         if not self.mirrors:
             self._report.ready = True
             self._ready()
+
+    async def _check_patterns(self, found: Sequence[Heap]) -> None:
+        """Report which patterns of ``heaps`` match nothing."""
+        places: Sequence[Heap | Place] = found
+        if self._account.selects_boxes:
+            # Nothing is asked for the usual pattern, which matches always.
+            has_names = any(pattern != "*" for pattern in self._account.heaps)
+            places = await self._unless_stopped(self._backend.places()) if has_names else ()
+        missing = unmatched(self._account, [(place.title, place.id) for place in places])
+        if missing != self._report.unmatched and missing is not None:
+            log.warning("configured heaps not found", account=self._account.name, reason=missing)
+        self._report.unmatched = missing
 
     async def _start(self, group: TaskGroup, heap: Heap) -> None:
         try:
@@ -335,11 +342,12 @@ class AccountMirror:
             self._ready()
             return
         self._claimed.append(state.disk)
+        is_live = self._backend.dialect.live and not self._once
         mirror = HeapMirror(
             state,
             Scanner(state, await IgnoreRules.load(state)),
             self._timing.once_poll_s if self._once else self._account.poll_interval_s,
-            "off" if self._once else self._account.live,
+            self._account.live if is_live else "off",
             self._end,
             self._on_first_scan,
         )
@@ -352,25 +360,23 @@ class AccountMirror:
             self._ready()
 
 
-async def list_heaps(account: Account, state_dir: Path, code: str = "") -> list[tuple[Heap, bool]]:
-    """List the heaps an account can see, and whether the configuration mirrors each.
+async def list_heaps(
+    account: Account, state_dir: Path, code: str = ""
+) -> list[tuple[Place, bool]]:
+    """List the heaps or boxes an account can see, and whether the configuration mirrors each.
 
     Args:
-        account: with its key.
+        account: with its key or password.
         state_dir: the directory of its cache, if there is one.
         code: for the first sign-in to a new embedded server.
 
     Raises:
-        OtherServer: the existing cache belongs to another server.
+        OtherServer: the existing cache belongs to another server or account.
     """
-    assert account.seed is not None
     async with AsyncExitStack() as stack:
         known = None
         if cache_path(account, state_dir).exists():
             db = await stack.enter_async_context(await open_cache(account, state_dir))
             known = partial(recognise, db, account)
-        backend = HeaperBackend(account.server, account.seed, known, code)
-        await stack.enter_async_context(backend)
-        await backend.sign_in()
-        found = await backend.heaps()
-    return [(h, is_selected(account, h.title, h.id) and not h.encrypted) for h in found]
+        found = await list_places(account, known, code)
+    return [(p, is_selected(account, p.title, p.id) and p.is_readable) for p in found]

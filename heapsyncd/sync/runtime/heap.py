@@ -300,14 +300,18 @@ class HeapMirror:
             if await push(self.state):
                 self._note_change()
                 self.state.wake.transfer.set()
+                if not self.state.dialect.live:
+                    self.state.wake.pull.set()  # what the server made of it is only told by a poll
 
         await first_of(self._blocks_known, self.stop)
         self.state.wake.push.set()
         while not self.stop.is_set():
             await first_of(self.state.wake.push, self.stop)
             policy.trying = True  # waiting for the news counts
-            if not self._has_live_link and unsent(self.state):
-                self.state.link.lost()  # the last poll may be old: poll before each push
+            # The last poll may be old: poll before each push. A server that never tells of its
+            # changes compares versions itself, and a push over a newer one is "stale".
+            if self.state.dialect.live and not self._has_live_link and unsent(self.state):
+                self.state.link.lost()
             await self._until_current()
             if self.stop.is_set():
                 return

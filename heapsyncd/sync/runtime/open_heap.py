@@ -1,7 +1,7 @@
 """Prepare a heap for mirroring: choose and claim its folder, load its state."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -13,13 +13,14 @@ from heapsyncd.config import Account
 from heapsyncd.database import Database
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.names import collision_key, safe_name, unique
-from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.heap_folder import find_folder
 from heapsyncd.sync.report import HeapReport, Report
 
+AT_ROOT: Final = "."
+"""The folder of a heap that is mirrored to the account's folder itself."""
 MAX_TITLES: Final = 10
 """At most this many titles are named when a heap is not found."""
 
@@ -43,11 +44,12 @@ async def open_heap(
     """
     rows = {r.id: r for r in await db.read(heaps.load_all)}
     row = rows.get(heap.id)
+    # What the server's merges can't keep must not be in the files alone (``Dialect.merge_files``).
+    carries = account.source == "document" or backend.dialect.merge_files is not None
     if row is None:
-        taken = {collision_key(r.folder) for r in rows.values()}
-        name = await find_folder(account.folder, heap.id)
-        if name is None:
-            name = unique(safe_name(heap.title), lambda n: collision_key(n) in taken)
+        name = AT_ROOT
+        if not backend.dialect.at_root:
+            name = await _choose_folder(account, heap, rows.values())
         row = HeapRow(heap.id, heap.title, name, 0, mirrored=False, source=account.source)
     disk = HeapFolder(account.folder / row.folder)
     if not row.mirrored:
@@ -57,10 +59,9 @@ async def open_heap(
     try:
         await disk.clear_temps()
         heap_report = HeapReport(heap.id, heap.title, str(disk.root))
-        carries = account.source == "document"
         state = HeapContext(
             heap.id, db, disk, backend, heap_report, report, at_work, timing, carries,
-            account.line_breaks,
+            account.line_breaks, backend.dialect,
         )  # fmt: skip
         if account.files == "on-demand":
             state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
@@ -72,32 +73,40 @@ async def open_heap(
     return state
 
 
-def is_selected(account: Account, title: str, heap_id: HeapId) -> bool:
-    """Return whether the configuration asks for a heap, by its id or a glob of titles."""
+async def _choose_folder(account: Account, heap: Heap, others: Iterable[HeapRow]) -> str:
+    """Return the name of a new heap's directory: the one with its marker, or a free one."""
+    taken = {collision_key(r.folder) for r in others}
+    found = await find_folder(account.folder, heap.id)
+    return found or unique(safe_name(heap.title), lambda n: collision_key(n) in taken)
+
+
+def is_selected(account: Account, title: str, heap_id: str) -> bool:
+    """Return whether the configuration asks for a heap or box, by its id or a glob of titles."""
     return any(_matches(pattern, title, heap_id) for pattern in account.heaps)
 
 
 def unmatched(
-    account: Account, heaps: Sequence[tuple[str, HeapId]], *, is_complete: bool = True
+    account: Account, heaps: Sequence[tuple[str, str]], *, is_complete: bool = True
 ) -> str | None:
-    """Return which patterns of the configuration match no heap, and what to do; None if all match.
+    """Return which patterns of the configuration match nothing, and what to do; None if all match.
 
     Args:
         account: whose ``heaps`` are the patterns; ``*`` always matches.
-        heaps: title and id of each heap.
-        is_complete: these are all heaps the account can see, and worth listing.
+        heaps: title and id of each heap, or of each box if the patterns select boxes.
+        is_complete: these are all that the account can see, and worth listing.
     """
     empty = [p for p in account.heaps if p != "*" and not any(_matches(p, t, i) for t, i in heaps)]
     if not empty:
         return None
     titles = sorted({" ".join(title.split()) for title, _ in heaps})
     there = f"there are: {', '.join(titles[:MAX_TITLES]) or 'none'}; "
+    what = "box" if account.selects_boxes else "heap"
     return (
         f"`heaps` of [accounts.{account.name}]: {', '.join(map(json.dumps, empty))} matches no"
-        f" heap; {there if is_complete else ''}`heapsyncd heaps` lists them. Correct the"
+        f" {what}; {there if is_complete else ''}`heapsyncd heaps` lists them. Correct the"
         " configuration"
     )
 
 
-def _matches(pattern: str, title: str, heap_id: HeapId) -> bool:
+def _matches(pattern: str, title: str, heap_id: str) -> bool:
     return pattern == heap_id or fnmatchcase(title, pattern)

@@ -142,7 +142,7 @@ class Debounce:
 
         Until that file is read, the link's name means nothing.
         """
-        keys = coming.keys
+        keys = coming.keys if self.heap.dialect.mentions else ()
         named = names_in(saved.data.decode("utf-8", "replace")) if keys else []
         if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
             return False

@@ -66,7 +66,7 @@ async def _target_path(heap: HeapContext, entry: EntryRow, saved: SavedFile) -> 
     """
     if isinstance(saved.note, UnreadableFile):
         return None
-    block = heap.block_in(saved.note.front.ids)
+    block = heap.block_in(heap.index.ids_in(saved.note.front))
     if block is None or block == entry.block_id or heap.index.kind(block) != "document":
         return None
     place = PurePosixPath(entry.path)

@@ -26,6 +26,7 @@ from heapsyncd.sync.edits.contents import content_changed
 from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.edits.note_saved import judged, notes_saved
 from heapsyncd.sync.edits.saved_file import SavedFile
+from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import NOTE_BYTES, spread
 from heapsyncd.sync.heap.observed import Created, Found, Moved
 from heapsyncd.sync.heap.offload import offload
@@ -372,7 +373,7 @@ class Scanner(Debounce):
             known = None if before is None else before.stat
             return base if known is not None and entry.stat.same_content(known) else None
         head = texts.add(saved, note)
-        front_id = self.heap.block_in(note.front.ids)
+        front_id = self.heap.block_in(self.heap.index.ids_in(note.front))
         inode, before = saved.stat.inode, by_inode.get(saved.stat.inode)
         if front_id is None and before is not None and not await self._is_edited(before, saved):
             inode = 0  # reused by another file
@@ -389,9 +390,11 @@ class Scanner(Debounce):
         """
         base = await self.heap.db.read(lambda tx: renditions.newest(tx, before.block_id))
         block = before.block_id
-        return base is None or await offload(_may_become, base.data, saved.data, block)
+        index = self.heap.index
+        return base is None or await offload(_may_become, index, base.data, saved.data, block)
 
 
-def _may_become(before: bytes, now: bytes, block: BlockId) -> bool:
+def _may_become(index: Index, before: bytes, now: bytes, block: BlockId) -> bool:
     """Return whether a text without a note's id may be an edit of its last text."""
-    return block not in Note.of(before).front.ids and is_alike(before, now)
+    ids = index.ids_in(Note.of(before).front)
+    return index.shown_id(block) not in ids and is_alike(before, now)

@@ -82,7 +82,7 @@ async def _is_copy(heap: HeapContext, block: BlockId, original: str) -> bool:
     """Return whether a note began as a copy of another note's file, with that id in it."""
     other = heap.index.entries[original].block_id
     ring = await heap.db.read(lambda tx: renditions.ring(tx, block))
-    return await offload(lambda: any(other in _ids_of(r.data) for r in ring))
+    return await offload(lambda: any(_names(heap, r.data, other) for r in ring))
 
 
 async def _replaced_notes(
@@ -144,7 +144,7 @@ class _Texts:
         for some in batches(left, lambda path: stats[path].size if path in stats else 0):
             read = await disk.read_many(some, self.max_bytes)
             data = [found[0] if isinstance(found, tuple) else None for found in read]
-            ids = await offload(lambda d=data: [_ids_of(one) for one in d])  # type: ignore[misc]
+            ids = await offload(lambda d=data: [_ids_of(self.heap, one) for one in d])  # type: ignore[misc]
             blocks = [self.heap.block_in(found) for found in ids]
             self._ids |= zip(some, blocks, strict=True)
 
@@ -180,7 +180,7 @@ async def with_likely_ids(
         return list(found)
     bases = await heap.db.read(lambda tx: [(e, renditions.newest(tx, e.block_id)) for e in notes])
     known = [(e.block_id, b.data) for e, b in bases if b is not None]
-    left = await offload(lambda: {b: data for b, data in known if b not in _ids_of(data)})
+    left = await offload(lambda: {b: data for b, data in known if not _names(heap, data, b)})
     ids: dict[str, BlockId] = {}
     for some in batches(new, lambda file: file.size):
         for saved in await texts.of(f.path for f in some):
@@ -193,11 +193,16 @@ async def with_likely_ids(
     return [replace(f, front_id=ids.get(f.path, f.front_id)) for f in found]
 
 
-def _ids_of(data: bytes | None) -> tuple[str, ...]:
+def _ids_of(heap: HeapContext, data: bytes | None) -> tuple[str, ...]:
     try:
-        return () if data is None else Note.of(data).front.ids
+        return () if data is None else heap.index.ids_in(Note.of(data).front)
     except UnreadableFile:
         return ()
+
+
+def _names(heap: HeapContext, data: bytes, block: BlockId) -> bool:
+    """Return whether a file's front matter names a block."""
+    return heap.index.shown_id(block) in _ids_of(heap, data)
 
 
 def _is_replaced(heap: HeapContext, entry: Entry) -> bool:

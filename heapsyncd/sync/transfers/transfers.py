@@ -19,7 +19,8 @@ from heapsyncd.backends.contract import FileChanged
 from heapsyncd.cache import blocks
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, ProtocolError, RequestRefused, leaf_errors
-from heapsyncd.folder.disk import Part, PathChanged
+from heapsyncd.folder.disk import FileBusy, Part, PathChanged
+from heapsyncd.folder.names import variants
 from heapsyncd.model import FileEntry, Stat
 from heapsyncd.sync.edits.contents import files_of
 from heapsyncd.sync.heap.state import HeapContext, PutOff, stamped
@@ -178,7 +179,8 @@ async def _upload(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool:
 async def _download(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool:
     """Download a content; one with a wrong hash is discarded, and given up after some tries."""
     missing = "names no sha256 of it" if not file.hash else ""
-    if file.hash and not file.size_bytes and file.hash != EMPTY:
+    is_hash = heap.dialect.content_hashes
+    if is_hash and file.hash and not file.size_bytes and file.hash != EMPTY:
         missing = "does not say how large it is"  # a download without a limit might never end
     if missing:
         _put_off(heap, entry, for_good=True)
@@ -187,10 +189,15 @@ async def _download(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool
         return False
     try:
         for _ in range(TRIES):
-            stat = await _fetch(heap, entry, file)
+            part = await _fetch(heap, entry, file)
+            if not is_hash:
+                return await _take_over(heap, entry, file, part)
+            stat = await part.finish(entry.stat)
             if stat is not None:
                 break
             log.warning("download has a wrong hash", path=entry.path, sha256=file.hash)
+    except FileBusy:
+        return False  # the watch will report the new content
     except PathChanged as error:
         reason = f"{error.reason}; rename that file, and this one is downloaded"
         heap.problems.found("transfer", entry.path, reason)
@@ -205,16 +212,63 @@ async def _download(heap: HeapContext, entry: EntryRow, file: FileEntry) -> bool
         )
         return False
     heap.problems.clear(entry.path, "content")  # about the file that is replaced now
-    await _commit(heap, stamped(replace(entry, todo=None), stat, bytes.fromhex(file.hash)))
+    await _commit(heap, _present(entry, stat, file.hash))
     return True
 
 
-async def _fetch(heap: HeapContext, entry: EntryRow, file: FileEntry) -> Stat | None:
-    """Download a content into a part file beside it, resuming an interrupted try.
+async def _take_over(heap: HeapContext, entry: EntryRow, file: FileEntry, part: Part) -> bool:
+    """Make a downloaded content, of which no hash is known, the file; return whether it was done.
 
-    Returns:
-        The stat of the finished file; None if its hash is wrong.
+    Holds the lock, so that nobody takes the content for a change made here.
     """
+    if await part.size() != file.size_bytes:
+        await part.drop()
+        raise ProtocolError(f"the server sent less than the {file.size_bytes} bytes of it")
+    sha256 = await part.digest()
+    async with heap.lock:
+        now = heap.index.entries.get(entry.path)
+        if now is None or (now.key, now.stat) != (entry.key, entry.stat):
+            return False
+        stat = entry.stat
+        if stat is not None and entry.digest is None:
+            if await heap.disk.digest(entry.path) == (sha256, stat):
+                await part.drop()
+                await _store_done(heap, _present(entry, stat, sha256))
+                return True
+            await _keep_aside(heap, entry)
+            stat = None
+        stat = await part.finish(stat, sha256=sha256)
+        if stat is not None:
+            await _store_done(heap, _present(entry, stat, sha256))
+    return stat is not None
+
+
+def _present(entry: EntryRow, stat: Stat, sha256: str) -> EntryRow:
+    return stamped(replace(entry, todo=None), stat, bytes.fromhex(sha256))
+
+
+async def _keep_aside(heap: HeapContext, entry: EntryRow) -> None:
+    """Give a file that turned out to be no content of its block another name: it is a new file."""
+    # Its stamps are forgotten first. After a kill in between it is read as a new version, which
+    # replaces nothing that was not here.
+    bare = replace(entry, stat=None, awaited_size=entry.size)
+    await heap.store(lambda change: change.save([bare]))
+    await heap.disk.move(entry.path, await _free_path(heap, entry.path))
+    heap.request_rescan()
+
+
+async def _free_path(heap: HeapContext, path: str) -> str:
+    """Return a path beside a file that nothing has."""
+    place = PurePosixPath(path)
+    for name in variants(place.name):
+        free = str(place.with_name(name))
+        if free not in heap.index.entries and await heap.disk.stat(free) is None:
+            return free
+    raise AssertionError("there is always another variant")
+
+
+async def _fetch(heap: HeapContext, entry: EntryRow, file: FileEntry) -> Part:
+    """Download a content into a part file beside it, resuming an interrupted try."""
     parent = str(PurePosixPath(entry.path).parent)
     if parent != ".":
         await heap.disk.make_dir(parent)
@@ -230,7 +284,7 @@ async def _fetch(heap: HeapContext, entry: EntryRow, file: FileEntry) -> Stat | 
                 _report_progress(heap, entry.path, end, file.size_bytes)
     elif not offset:
         await part.append(0, b"")
-    return await part.finish(entry.stat)
+    return part
 
 
 async def _write(part: Part, offset: int, pieces: AsyncIterator[bytes]) -> AsyncIterator[int]:
@@ -274,8 +328,12 @@ async def _commit(heap: HeapContext, entry: EntryRow) -> None:
         now = heap.index.entries.get(entry.path)
         if now is None or now.key != entry.key:
             return  # it was replaced, renamed or deleted meanwhile
-        # The file's content is known now, whatever was wrong with it before.
-        heap.problems.clear(entry.path, "transfer", "content", "read")
-        await heap.store(lambda change: change.save([entry]))
-        heap.transfers.moved_bytes.pop(entry.path, None)
-        heap.transfers.put_off.pop(entry.path, None)
+        await _store_done(heap, entry)
+
+
+async def _store_done(heap: HeapContext, entry: EntryRow) -> None:
+    # The file's content is known now, whatever was wrong with it before.
+    heap.problems.clear(entry.path, "transfer", "content", "read")
+    await heap.store(lambda change: change.save([entry]))
+    heap.transfers.moved_bytes.pop(entry.path, None)
+    heap.transfers.put_off.pop(entry.path, None)

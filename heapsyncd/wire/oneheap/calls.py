@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from heapsyncd.errors import OutcomeUnknown, ProtocolError, RequestRefused
+from heapsyncd.model import Place
 from heapsyncd.wire.answers import Most
 from heapsyncd.wire.oneheap.client import Client, TooLarge
 from heapsyncd.wire.oneheap.envelope import (
@@ -162,6 +163,17 @@ class Calls:
             "GET", path, arguments=page_arguments(offset, limit), most=LIST_MOST, is_urgent=False
         )
         return decode_page(envelope, kind)
+
+    async def boxes(self) -> list[Place]:
+        """Return all boxes that are not archived; one request for each 500."""
+        found: dict[str, Place] = {}
+        offset = 0
+        while True:
+            page = await self.listed("box", offset)
+            found |= {item.id: Place(item.id, item.name) for item in page.items}
+            offset += page.received
+            if not page.received or (page.count is not None and offset >= page.count):
+                return list(found.values())
 
     async def found(self, ids: Sequence[str]) -> list[Item]:
         """Return those of the items that exist, live or archived.

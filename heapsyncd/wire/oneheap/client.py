@@ -16,6 +16,7 @@ import aiohttp
 
 from heapsyncd.backoff import Contact, first_of
 from heapsyncd.errors import (
+    NotHeaper,
     OutcomeUnknown,
     PeerError,
     ProtocolError,
@@ -25,7 +26,7 @@ from heapsyncd.errors import (
     TooFast,
     Unreachable,
 )
-from heapsyncd.ids import Token
+from heapsyncd.ids import Password, Token
 from heapsyncd.wire.answers import USUAL, Most
 from heapsyncd.wire.budget import Budget
 from heapsyncd.wire.clock import boot_clock_s
@@ -38,7 +39,7 @@ from heapsyncd.wire.oneheap.envelope import (
     read_rate,
 )
 from heapsyncd.wire.oneheap.routes import Route, Standing, route
-from heapsyncd.wire.oneheap.signin import Password, Session
+from heapsyncd.wire.oneheap.signin import Session
 from heapsyncd.wire.rest import (
     CALL_S,
     READ_AHEAD_BYTES,
@@ -230,6 +231,14 @@ class Client:
             answer = await self._on_live(_request("POST", "/Authentications/", arguments), None)
         except TooFast as error:
             raise TooFast(str(error), error.retry_after_s or self._wait_s()) from error
+        except RequestRefused as error:
+            # Some other JSON API, or a part of the address is wrong.
+            if error.status in {404, 405} and not self._proven:
+                raise NotHeaper(
+                    f"{self._rest.url} is no oneheap service (it answers {error.status} to a"
+                    " sign-in): configure the service's address, which ends in Api/Rest/"
+                ) from error
+            raise
         found: Any = answer.objects[0].get("token") if answer.objects else None
         if not isinstance(found, str) or not 0 < len(found) <= _MAX_TOKEN_CHARS:
             raise ProtocolError("the service's sign-in answer contains no token")

@@ -10,7 +10,6 @@ growing pause is over.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 from heapsyncd.backoff import Backoff
 from heapsyncd.errors import HeapsyncdError, RequestRefused, SignInRefused, TooFast
@@ -20,32 +19,6 @@ from heapsyncd.wire.values import Unauthorised
 
 _REFUSED = Backoff(5.0, 300.0, min_share=0.5)
 """Sign-ins count against the rate limit, and only a person can end a refusal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Password:
-    """An account's password. Its repr hides the secret."""
-
-    _raw: str = field(repr=False)
-
-    @classmethod
-    def parse(cls, text: str) -> "Password":
-        """Parse the text of a password file: all of it but one line break at its end.
-
-        Raises:
-            ValueError: it is empty, or has several lines.
-        """
-        raw = text.removesuffix("\n").removesuffix("\r")
-        if not raw or "\n" in raw or "\r" in raw:
-            raise ValueError("a password is one line that is not empty")
-        return cls(raw)
-
-    def reveal(self) -> str:
-        """Return the password. Only for the body of a sign-in."""
-        return self._raw
-
-    def __str__(self) -> str:
-        return "Password(…)"
 
 
 class Session:

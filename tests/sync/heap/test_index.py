@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import Stat
+from heapsyncd.markdown.frontmatter import split
+from heapsyncd.model import Dialect, Stat
 from heapsyncd.sync.heap.index import Index
 
+ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 HEAP = HeapId("01HEAP00000000000000000000")
 IDS = [BlockId(f"01BLOCK000000000000000000{k}") for k in range(5)]
 PATHS = ["Boat.md", "boat.md", "a/Boat.md", "a/Car.md", "Car.md", "a", "b", "Boat.assets/p.png"]
@@ -131,3 +133,21 @@ def test_a_forgotten_block_leaves_nothing(found: list[BlockState]) -> None:
         told.index.forget(block_id)
     assert facts(told.index) == facts(Index())
     assert told.index.sendable() == set()
+
+
+def test_ids_of_the_server() -> None:
+    """Where files show those, ours mean nothing; former ones are still known as such."""
+    index = Index(dialect=Dialect(public_ids=True))
+    a, b = IDS[:2]
+    index.add_block(BlockState(a, HEAP, "document", public_id="n1"))
+    index.add_block(BlockState(b, HEAP, "document"))
+    assert (index.shown_id(a), index.shown_id(b), index.shown_id(b, "n2")) == ("n1", None, "n2")
+    assert (index.block_with_id("n1"), index.block_with_id(a)) == (a, None)
+    index.add_block(BlockState(a, HEAP, "document", public_id="n3"))
+    assert (index.block_with_id("n1"), index.block_with_id("n3")) == (a, a)
+    index.forget(a)
+    assert (index.block_with_id("n3"), index.is_shown_id("n3"), index.is_shown_id("n4")) == (
+        None, True, False,
+    )  # fmt: skip
+    front, _ = split(f"---\nid: n3\nheaper_id: {ULID}\n---\n")
+    assert (index.ids_in(front), Index().ids_in(front)) == (("n3", ULID), (ULID,))

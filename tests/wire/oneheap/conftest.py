@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from heapsyncd.ids import Password
 from heapsyncd.wire.oneheap.calls import Calls
 from heapsyncd.wire.oneheap.client import Client
-from heapsyncd.wire.oneheap.signin import Password
 from tests.oneheap.service import EMAIL, PASSWORD, Oneheap
 
 

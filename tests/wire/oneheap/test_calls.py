@@ -283,3 +283,13 @@ def test_what_a_creation_takes() -> None:
     assert taken(task, is_new=False) - taken(task, is_new=True) == {"completed"}
     assert "priority" in taken(task, is_new=False)
     assert "priotity" not in taken(task, is_new=False)
+
+
+async def test_all_boxes(service: Oneheap, calls: Calls) -> None:
+    """However many pages there are; what is no box is not among them."""
+    service.add("note", name="Note")
+    ids = [service.add("box", name=f"Box {n}") for n in range(501)]
+    assert {place.id: place.title for place in await calls.boxes()} == {
+        id_: f"Box {n}" for n, id_ in enumerate(ids)
+    }
+    assert len(service.seen("GET", "/Boxes/")) == 2

@@ -19,11 +19,11 @@ from heapsyncd.errors import (
     TooFast,
     Unreachable,
 )
+from heapsyncd.ids import Password
 from heapsyncd.wire.answers import Most
 from heapsyncd.wire.clock import boot_clock_s
 from heapsyncd.wire.oneheap import client as client_module
 from heapsyncd.wire.oneheap.client import Client, TooLarge
-from heapsyncd.wire.oneheap.signin import Password
 from tests.oneheap.service import EMAIL, PASSWORD, Oneheap
 
 AUTH = ("POST", "/Authentications/")

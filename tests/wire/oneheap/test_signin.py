@@ -7,7 +7,7 @@ import pytest
 
 from heapsyncd.errors import HeapsyncdError, RequestRefused, SignInRefused, TooFast, Unreachable
 from heapsyncd.ids import Token
-from heapsyncd.wire.oneheap.signin import Password, Session
+from heapsyncd.wire.oneheap.signin import Session
 from heapsyncd.wire.values import Unauthorised
 
 
@@ -127,17 +127,3 @@ async def test_a_refused_account_is_asked_about_rarely() -> None:
         service.now_s += 0.2
     service.trouble = None
     assert await session.token() == Token("token-4")
-
-
-def test_a_password_hides_itself() -> None:
-    """In every text that Python makes of it."""
-    password = Password.parse("hunter 2 \n")
-    assert password.reveal() == "hunter 2 "
-    assert "hunter" not in f"{password} {password!r} {[password]}"
-
-
-@pytest.mark.parametrize("text", ["", "\n", "a\nb", "a\n\n"])
-def test_what_is_no_password(text: str) -> None:
-    """A file that is empty or holds more than a line is the wrong one."""
-    with pytest.raises(ValueError, match="one line"):
-        Password.parse(text)

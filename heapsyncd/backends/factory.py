@@ -1,0 +1,68 @@
+"""Choose the backend of an account by its kind: the only place where a kind means a module."""
+
+from heapsyncd.backends.account import Recognise
+from heapsyncd.backends.contract import Backend
+from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.backends.oneheap.backend import OneheapBackend
+from heapsyncd.config import Account
+from heapsyncd.database import Database
+from heapsyncd.model import Place
+from heapsyncd.wire.oneheap.calls import Calls
+from heapsyncd.wire.oneheap.client import Client
+
+
+async def open_backend(
+    account: Account,
+    db: Database,
+    recognise: Recognise | None = None,
+) -> Backend:
+    """Return the backend of an account; its context is not entered yet.
+
+    Args:
+        account: with its key or password.
+        db: the account's cache.
+        recognise: checks whether it is the server of the cache. It is called here if the server
+            has no key to state, and otherwise when the server has stated it.
+
+    Raises:
+        OtherServer: the cache belongs to another server or account.
+    """
+    if account.kind == "heaper":
+        assert account.seed is not None
+        return HeaperBackend(account.server, account.seed, recognise)
+    assert account.password is not None
+    if recognise is not None:
+        await recognise(None)
+    return OneheapBackend(
+        account.server,
+        account.email,
+        account.password,
+        db,
+        boxes=account.heaps,
+        poll_interval_s=account.poll_interval_s,
+    )
+
+
+async def list_places(
+    account: Account, recognise: Recognise | None = None, code: str = ""
+) -> list[Place]:
+    """Sign in, and return what the account could mirror.
+
+    Args:
+        account: with its key or password.
+        recognise: as for ``open_backend``; None when there is no cache.
+        code: for the first sign-in to a new embedded server.
+
+    Raises:
+        OtherServer, SignInRefused, NotHeaper, Unreachable: and what else a backend raises.
+    """
+    if account.kind == "heaper":
+        assert account.seed is not None
+        async with HeaperBackend(account.server, account.seed, recognise, code) as backend:
+            await backend.sign_in()
+            return await backend.places()
+    assert account.password is not None
+    if recognise is not None:
+        await recognise(None)
+    async with Client(account.server, account.email, account.password) as client:
+        return await Calls(client).boxes()
