@@ -197,6 +197,8 @@ def machine(base: Path) -> Iterator[Machine]:
                 "-c",
                 'echo $$ > "$0/cgroup.procs" && exec "$@"',
                 str(group),
+                # No machine outlives its test, whatever ends that.
+                *("setpriv", "--pdeathsig=KILL"),
                 *("unshare", *_NAMESPACES, "--fork", "--kill-child", "--propagation=private"),
                 *("/bin/sh", "-c", _BOOT, "boot", str(root), *seen),
             ],
