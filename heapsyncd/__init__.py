@@ -54,6 +54,7 @@ The glossary
   edit is measured against a rendition, its *base*, usually the newest.
 * *source*: the exact text of a note's file, kept in its document. *rendering*: a file made from
   the document alone.
+* *dialect*: how a kind of server differs from a Heaper server (``model.Dialect``).
 * *item*: what a server without CRDTs has instead of a block: a text and typed fields. *box*: what
   it keeps items in, a directory in the mirror. *contested
   lines*: lines that two authors changed, so that both versions stand.

@@ -242,7 +242,8 @@ class Dialect:
     """Whether the server tells changes as they happen."""
     merge_files: Callable[[bytes, bytes, bytes], MergedFile] | None = None
     """Merges the base, our version and the server's version of a note's file, where documents of
-    two ``sync_version``s are to be merged by the files they show. None: they are merged as trees.
+    two ``sync_version``s are to be merged by the files they show. The base is b"" if it is not
+    known: then everything of both is kept. None: they are merged as trees.
     """
 
 

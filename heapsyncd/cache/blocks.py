@@ -172,10 +172,22 @@ def never_sent(tx: Tx, heap_id: HeapId) -> set[BlockId]:
     return {BlockId(r[0]) for r in tx.execute(sql, (heap_id,))}
 
 
-def has_unsent(tx: Tx, block: BlockId) -> bool:
-    """Tell whether a block has log rows that the server has not acknowledged."""
-    sql = "SELECT 1 FROM log INDEXED BY log_local WHERE block_id = ? AND local > 0 LIMIT 1"
-    return tx.execute(sql, (block,)).fetchone() is not None
+def has_unsent(tx: Tx, block: BlockId, after: int = 0) -> bool:
+    """Tell whether a block has log rows, after a number, that the server has not acknowledged."""
+    sql = (
+        "SELECT 1 FROM log INDEXED BY log_local"
+        " WHERE block_id = ? AND local > 0 AND seq > ? LIMIT 1"
+    )
+    return tx.execute(sql, (block, after)).fetchone() is not None
+
+
+def may_be_accepted(tx: Tx, block: BlockId) -> None:
+    """Clear a block's problem, unless an update of it could not be loaded."""
+    sql = (
+        "UPDATE block SET problem = NULL WHERE id = ? AND problem IS NOT NULL"
+        " AND id NOT IN (SELECT block_id FROM quarantine)"
+    )
+    tx.execute(sql, (block,))
 
 
 def has_unsent_below(tx: Tx, folder: BlockId) -> bool:

@@ -132,12 +132,16 @@ def save(tx: Tx, rows: Iterable[RemoteItem]) -> None:
     )  # fmt: skip
 
 
-def announce(tx: Tx, heap: HeapId, rows: Iterable[RemoteItem]) -> list[RemoteItem]:
-    """Store rows as changed just now, and return them with their places in the feed."""
+def announce(tx: Tx, heap: HeapId, rows: Iterable[RemoteItem], now_ms: int) -> list[RemoteItem]:
+    """Store rows as changed just now, and return them with their places in the feed.
+
+    A place is the time, or the next free number if the clock was set back.
+    """
     (last,) = tx.execute(
         "SELECT coalesce(max(changed), 0) FROM remote_item WHERE heap_id = ?", (heap,)
     ).fetchone()
-    placed = [replace(row, changed=last + k) for k, row in enumerate(rows, start=1)]
+    first = max(last + 1, now_ms)
+    placed = [replace(row, changed=first + k) for k, row in enumerate(rows)]
     save(tx, placed)
     return placed
 

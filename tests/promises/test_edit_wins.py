@@ -913,3 +913,21 @@ async def test_deleted_there_over_an_unread_save(world: World, what: str) -> Non
         assert plan == (b"plan" if what == "text" else b"plan, second")
         assert (one.root / "Note.assets" / "map.pdf").read_bytes() == b"map"
     assert not await is_trashed(world, block)
+
+
+async def test_an_edit_comes_with_a_compaction(world: World) -> None:
+    """A file deleted while no daemon ran comes back if the document was edited and made anew;
+    made anew alone, it stays deleted.
+    """
+    device, block = world.device(), await world.add("Boat", "old words\n")
+    other = await world.add("Car", "a car\n")
+    await device.synced()
+    for path in ("Boat.md", "Car.md"):
+        (device.root / path).unlink()
+    await world.change(block, body="old words and new\n")
+    for one in (block, other):
+        await world.server.compact(one)
+    await device.synced()
+    assert device.notes() == {"Boat.md": "old words and new\n"}
+    assert (await world.server.document(block)).fields().deleted_at_ms is None
+    assert (await world.server.document(other)).fields().deleted_at_ms is not None

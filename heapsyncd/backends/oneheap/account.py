@@ -1,6 +1,7 @@
 """The state of one account: its catalogue, its rows in the cache, and whose turn it is."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -31,6 +32,8 @@ class OneheapAccount:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     intents: dict[BlockId, RemoteItem] = field(default_factory=dict)
     """The rows of items that are being created."""
+    refused: set[BlockId] = field(default_factory=set)
+    """New directories that are nothing on the service."""
     date_s: float | None = None
     """The service's clock in its last answer to a search."""
 
@@ -58,7 +61,7 @@ class OneheapAccount:
 
         def store(tx: Tx) -> None:
             remote_items.save(tx, kept)
-            remote_items.announce(tx, self.heap, news)
+            remote_items.announce(tx, self.heap, news, time.time_ns() // 1_000_000)
             remote_items.put_files(tx, self.heap, files)
             remote_items.drop_files(tx, self.heap, [without])
 

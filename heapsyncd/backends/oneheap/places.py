@@ -21,6 +21,10 @@ class Misplaced(Exception):
     """Something has no place on the service; the message says why, for people."""
 
 
+class NotYet(Exception):
+    """The directory of an item is not on the service yet; it is pushed first."""
+
+
 def directory_of(catalogue: Catalogue, what: Shown) -> tuple[str, Part] | None:
     """Return what a new directory is: the item and the part; None: a new box.
 
@@ -75,7 +79,7 @@ def new_item(catalogue: Catalogue, what: Shown, title: str) -> Item:
     if what.kind == "folder":
         return Item("", "box", title)
     if what.kind == "file":
-        return placed(catalogue, Item("", "file", title, filename=title), what.folder)
+        return Item("", "file", title, filename=title)
     place = catalogue.place(what.folder)
     if place is not None and place[1] == "comments":
         return Item("", "comment", title, target_id=place[0])

@@ -76,6 +76,9 @@ async def refresh(account: OneheapAccount, seen: Seen) -> None:
             await _all(account, seen, listing, found, dates)
         seen.compared_s = min(dates, default=None)
     await _apply(account, found, _gone(account, seen) if is_complete else set())
+    if is_complete:
+        # The configuration may ask for other boxes than before.
+        await publish(account, _wrong(account))
     seen.polled_s = min(dates, default=seen.polled_s)
 
 
@@ -161,6 +164,18 @@ def _gone(account: OneheapAccount, seen: Seen) -> set[str]:
     """Return the known items that no listing has any more."""
     there = set().union(*seen.ids.values())
     return account.catalogue.items.keys() - there
+
+
+def _wrong(account: OneheapAccount) -> list[tuple[str, Part]]:
+    """Return the items that are blocks although they are not mirrored, with their directories."""
+    catalogue = account.catalogue
+    wrong = (
+        item.id
+        for item in catalogue.items.values()
+        if catalogue.has(item.id, "item") and not catalogue.is_mirrored(item)
+    )
+    parts: tuple[Part, ...] = ("item", "sidecar", "comments", "archived")
+    return [(i, part) for i in wrong for part in parts if catalogue.has(i, part)]
 
 
 async def _apply(account: OneheapAccount, found: dict[str, wire.Item], gone: set[str]) -> None:
@@ -279,7 +294,9 @@ def _row_shown(
     if part in {"item", "sidecar"}:
         what = None if item is None else _item_shown(account, item, part, live)
     else:
-        what = account.catalogue.directory_shown(item_id, part)
+        owner = account.catalogue.items.get(item_id)
+        is_wanted = owner is None or account.catalogue.is_mirrored(owner)
+        what = account.catalogue.directory_shown(item_id, part) if is_wanted else None
     if row is None:
         if what is None:
             return []

@@ -16,6 +16,7 @@ from heapsyncd.backends.oneheap.documents import Shown, shown, with_front, with_
 from heapsyncd.backends.oneheap.intents import intent_of
 from heapsyncd.backends.oneheap.places import (
     Misplaced,
+    NotYet,
     directory_of,
     new_item,
     placed,
@@ -81,7 +82,11 @@ async def _carry_out(account: OneheapAccount, seen: Seen, pushed: Push) -> PushR
     try:
         before, after, document = await asyncio.to_thread(_read, row, pushed.update)
         return await _Write(account, seen, row, before, after, document).carry_out()
+    except NotYet:
+        return PushResult(pushed.id, "stale", pushed.sync_version)
     except Misplaced as error:
+        if row.kind == "folder":
+            account.refused.add(row.block_id)
         return PushResult(pushed.id, "invalid", pushed.sync_version, (str(error),))
     except RequestRefused as error:
         status: PushStatus = "forbidden" if error.status == 403 else "invalid"
@@ -183,7 +188,8 @@ class _Write:
             around = self._catalogue.around(wanted, self._account.now())
             read = read_file(with_front(after.data, known.id), wanted, around)
             wanted = read.item
-            self._remarks += [remark.reason for remark in read.remarks]
+            is_told = bool(self._remarks)
+            self._remarks += [r.reason for r in read.remarks if r.key != "type" or not is_told]
         return self._placed(wanted)
 
     def _placed(self, item: Item) -> Item:
@@ -195,6 +201,13 @@ class _Write:
         if reason is not None:
             self._remarks.append(reason)
             return item
+        return self._in_folder(item)
+
+    def _in_folder(self, item: Item) -> Item:
+        folder = self._after.folder
+        is_known = folder is None or self._catalogue.place(folder) is not None
+        if not is_known and folder not in self._account.refused:
+            raise NotYet
         return placed(self._catalogue, item, folder)
 
     async def _send(self, known: Item, wanted: Item) -> Item:
@@ -301,13 +314,18 @@ class _Write:
         inserted = decode(row.item)
         title = after.title or (inserted.name if inserted is not None else "")
         empty = new_item(self._catalogue, after, title)
+        if empty.type == "file":
+            return self._in_folder(empty)
         if after.data is None:
             return empty
         around = self._catalogue.around(empty, self._account.now())
-        item = read_file(after.data, None, around).item
+        read = read_file(after.data, None, around)
+        item = read.item
+        # Of the fields it is told when the item is there, of its type only now.
+        self._remarks += [remark.reason for remark in read.remarks if remark.key == "type"]
         if item.type == "comment":
             return item
-        item = placed(self._catalogue, item, after.folder)
+        item = self._in_folder(item)
         if item.type != "sticky":
             return item
         # A sticky is in no box: it belongs to one.

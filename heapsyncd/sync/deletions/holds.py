@@ -7,7 +7,7 @@ reappears, the server restores the block, or both sides turn out to have deleted
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import structlog
@@ -19,17 +19,23 @@ from heapsyncd.cache.holds import Direction, Hold
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Target
 from heapsyncd.document.replica import Replica
-from heapsyncd.errors import BlockError
+from heapsyncd.errors import BlockError, UnreadableFile
 from heapsyncd.folder.names import carries
+from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.sync.edits import moves
 from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.heap.limits import WINDOW_MS, must_hold
+from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.attachments import is_present
 from heapsyncd.sync.layout.placement import remove_deleted
 from heapsyncd.sync.merge import review_notices
+from heapsyncd.sync.merge.file_merge import shown_by, without_our_keys
+from heapsyncd.sync.merge.note_file import owner_of_title
+from heapsyncd.sync.merge.note_source import read_source
+from heapsyncd.sync.merge.note_text import Note, owner, shows
 
 log = structlog.get_logger()
 
@@ -61,9 +67,7 @@ async def _without_unseen_edits(heap: HeapContext, gone: Sequence[EntryRow]) -> 
     """
     notes = [e for e in gone if e.role == "note" and heap.index.is_live(e.block_id)]
     newer = await heap.db.read(lambda tx: [(e, n) for e in notes if (n := _unseen_update(tx, e))])
-    unseen = [
-        e for e, (shown, now) in newer if await offload(_differs_from_file, e.path, shown, now)
-    ]
+    unseen = [e for e, new in newer if await offload(_differs_from_file, heap, e, new)]
     # A file whose newer version was not downloaded yet.
     files = [e for e in gone if e.role == "file" and e.digest is not None]
     unseen += [e for e in files if not is_present(heap, e)]
@@ -87,35 +91,61 @@ async def _without_unseen_edits(heap: HeapContext, gone: Sequence[EntryRow]) -> 
     return [e for e in gone if e not in back]
 
 
-def _unseen_update(tx: Tx, entry: EntryRow) -> tuple[list[bytes], list[bytes]] | None:
-    """Return the updates of the state that a file shows, and those of the newest state.
+@dataclass(frozen=True, slots=True)
+class _Unseen:
+    """A note of which the server has a newer state than its file showed.
 
-    None if the file shows everything that came from the server.
+    ``file``: the newest rendition. ``shown``: the updates of the state that it shows; None if that
+    has another history. ``now``: the updates of the newest state.
     """
+
+    file: bytes
+    shown: list[bytes] | None
+    now: list[bytes]
+
+
+def _unseen_update(tx: Tx, entry: EntryRow) -> _Unseen | None:
+    """Return a note's state; None if its file shows everything that came from the server."""
     state, base = blocks.get(tx, entry.block_id), renditions.newest(tx, entry.block_id)
-    if state is None or not state.stale or base is None or base.seq is None:
+    if state is None or not state.stale or base is None:
         return None
     log_rows = blocks.log(tx, entry.block_id)
+    now = [r.data for r in log_rows]
+    if base.seq is None:
+        # The server made the document anew, perhaps because somebody edited it.
+        return _Unseen(base.data, None, now)
     if not any(r.seq > base.seq and not r.local for r in log_rows):
         return None
     shown = [r.data for r in log_rows if r.seq <= base.seq]
-    return [*shown, *([base.extra] if base.extra else [])], [r.data for r in log_rows]
+    return _Unseen(base.data, [*shown, *([base.extra] if base.extra else [])], now)
 
 
-def _differs_from_file(path: str, shown: Sequence[bytes], now: Sequence[bytes]) -> bool:
+def _differs_from_file(heap: HeapContext, entry: EntryRow, unseen: _Unseen) -> bool:
     """Return whether a document has something that its file does not show.
 
     A title that a new note got from its file's name does not count.
     """
     try:
-        before, after = Replica.load(shown), Replica.load(now)
-        title = after.fields().title
-        if not carries(PurePosixPath(path).name.removesuffix(".md"), title):
+        after = Replica.load(unseen.now)
+        if unseen.shown is None:
+            return _differs_from_text(heap, entry, unseen.file, after)
+        before, title = Replica.load(unseen.shown), after.fields().title
+        if not carries(PurePosixPath(entry.path).name.removesuffix(".md"), title):
             title = before.fields().title
         same = replace(before.fields(), title=title) == after.fields()
         return not same or before.view() != after.view()
-    except BlockError:
+    except (BlockError, UnreadableFile):
         return True
+
+
+def _differs_from_text(heap: HeapContext, entry: EntryRow, data: bytes, now: Replica) -> bool:
+    note, block = Note.of(data), entry.block_id
+    if heap.dialect.merge_files is None:
+        return not shows(note, now.view(), NoteLinks(heap.index, block))
+    # The fields are lines of the file.
+    source = read_source(now, now.view, NO_LINKS).source
+    ours = owner(heap.index, block, owner_of_title(note.front.raw, source))
+    return without_our_keys(note.file(ours)) != shown_by(now)
 
 
 async def allowed_removals(heap: HeapContext, gone: Sequence[BlockState]) -> list[BlockState]:

@@ -62,8 +62,13 @@ class Change:
             self._blocks[block] = None
 
     def append(self, block: BlockId, data: bytes, *, local: bool) -> int:
-        """Append an update to a block's log; return its number."""
+        """Append an update to a block's log; return its number.
+
+        A local one is sent also if the server refused the ones before it: it may be the cure.
+        """
         self._standing[block] = None
+        if local:
+            blocks.may_be_accepted(self.tx, block)
         return blocks.append(self.tx, block, data, local=local)
 
     def acknowledge(self, block: BlockId, up_to: int) -> None:

@@ -220,6 +220,11 @@ async def make_folders(
             await make_parents(heap, path, places)
             if state.kind != "folder":
                 continue
+            if path in heap.index.entries and await heap.disk.stat(path) is None:
+                # Deleted or moved here: the scan finds out which.
+                heap.request_rescan()
+                await heap.store(lambda change, i=state.id: change.update(i, stale=0))  # type: ignore[misc]
+                continue
             stat = await heap.disk.make_dir(path)
         except FolderTrouble as error:
             heap.problems.found("write", path, error)

@@ -271,6 +271,7 @@ def _answered(
                 change.update(block, wanted=result.sync_version)
         elif result.status == "stale":
             change.update(block, wanted=result.sync_version)
-        else:
+        elif not blocks.has_unsent(change.tx, block, after=unsent.rows[-1]):
+            # With a later edit it may be accepted.
             reason = refused.get(block) or "; ".join(result.remarks) or _REASONS[result.status]
             change.update(block, problem=reason)

@@ -300,8 +300,6 @@ class HeapMirror:
             if await push(self.state):
                 self._note_change()
                 self.state.wake.transfer.set()
-                if not self.state.dialect.live:
-                    self.state.wake.pull.set()  # what the server made of it is only told by a poll
 
         await first_of(self._blocks_known, self.stop)
         self.state.wake.push.set()
