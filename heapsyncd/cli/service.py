@@ -54,7 +54,11 @@ def command() -> None:
 @_system
 @pass_options
 def install(options: Options, user: str | None) -> int:
-    """Write the unit, enable it and start it. Run again after an upgrade or a move."""
+    """Write the unit, enable it and start it.
+
+    Run it again after an upgrade, or when the program or the configuration has moved. If the
+    daemon does not start, its message is shown and its exit code returned.
+    """
     manager = Manager(user)
     version = manager.connect()
     path, loaded = _load(manager, options)
@@ -103,7 +107,10 @@ def remove(user: str | None) -> None:
 @command.command("status")
 @_system
 def status(user: str | None) -> int:
-    """Show whether the service runs, since when, and what the daemon says: 0 if it runs."""
+    """Show whether it runs, since when, and what the daemon says.
+
+    Exits with 0 if it runs, otherwise with 1.
+    """
     manager = Manager(user)
     manager.connect()
     state = _state(manager)

@@ -352,3 +352,6 @@ def test_without_a_session_it_says_what_to_do(host: Machine) -> None:
     assert done.returncode == 1
     assert f"The systemd session of {USER} can't be reached" in done.stderr
     assert f"sudo heapsyncd service install --system {USER}" in done.stderr
+    words = ["env", "--unset=XDG_RUNTIME_DIR", heapsyncd(), "service", "status"]
+    found = host.run(*words, check=False)  # the session is found where it usually is
+    assert (found.returncode, "not installed" in found.stdout) == (1, True)
