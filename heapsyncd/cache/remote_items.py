@@ -97,6 +97,16 @@ def of_item(tx: Tx, heap: HeapId, item_id: str, part: Part = "item") -> RemoteIt
     return _first(tx, condition, (heap, item_id, part))
 
 
+def live_items(tx: Tx, heap: HeapId, ids: Iterable[str]) -> dict[str, bytes]:
+    """Return the last states of those of some items that are live blocks, by item."""
+    sql = (
+        "SELECT item FROM remote_item WHERE heap_id = ? AND item_id = ? AND part = 'item'"
+        " AND gone = '' LIMIT 1"
+    )
+    found = ((i, tx.execute(sql, (heap, i)).fetchone()) for i in ids)
+    return {i: row[0] for i, row in found if row is not None}
+
+
 def outline(tx: Tx, heap: HeapId) -> list[RemoteItem]:
     """Return all rows without their documents."""
     columns = _COLUMNS.replace("document", "x'0000'")

@@ -264,3 +264,17 @@ async def test_a_refused_folder_can_be_taken_away(mirror: Mirror, service: Onehe
     assert set(mirror.files_here()) == {"x.md"}
     assert [i["name"] for i in service.store.of("note")] == ["x"]
     assert not (mirror.root / "Projects/Deep").exists()
+
+
+async def test_an_item_that_cannot_be_read_is_told(mirror: Mirror, service: Oneheap) -> None:
+    """The others go on; it is no problem any more when it can be read."""
+    note = service.add("note", name="Boat", body="b\n")
+    service.add("note", name="Car", body="c\n")
+    service.store.items[note]["tags"] = {"no": "list"}
+    verdict = await mirror.once()
+    assert set(mirror.files_here()) == {"Car.md"}
+    assert f"item {note}" in "".join(verdict.left)
+    service.advance(5)
+    service.edit(note, tags=["a"])
+    await mirror.synced()
+    assert set(mirror.files_here()) == {"Boat.md", "Car.md"}
