@@ -14,7 +14,7 @@ from heapsyncd.cli.main import COMMANDS
 from heapsyncd.errors import ConfigError, StateLocked, Unreachable
 from heapsyncd.sync.heap.timing import DEFAULT
 
-DIRECTORY = Path(heapsyncd.__file__).parent / "systemd"
+DIRECTORY = Path(heapsyncd.__file__).parents[1] / "systemd"
 UNIT = (DIRECTORY / "heapsyncd.service").read_text()
 SYSTEM_UNIT = (DIRECTORY / "heapsyncd@.service").read_text()
 NAMESPACES = (DIRECTORY / "heapsyncd.service.d" / "10-namespaces.conf").read_text()

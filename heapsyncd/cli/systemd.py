@@ -9,12 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
 import click
 
+import heapsyncd
 from heapsyncd import __version__
 from heapsyncd.config import base_directory
 from heapsyncd.errors import FolderTrouble, UserError
@@ -165,8 +165,11 @@ class Manager:
 
 
 def unit_text(name: str) -> str:
-    """Return a unit file or drop-in of this package."""
-    return (resources.files("heapsyncd") / "systemd" / name).read_text(encoding="utf-8")
+    """Return a unit file or drop-in: beside the modules in a wheel, at the top of a checkout."""
+    package = Path(heapsyncd.__file__).parent
+    inside = package / "systemd"
+    place = inside if inside.is_dir() else package.parent / "systemd"
+    return (place / name).read_text(encoding="utf-8")
 
 
 def drop_in_text(name: str) -> str:
