@@ -174,7 +174,7 @@ class Daemon:
                 for account in self._config.accounts:
                     self._start(account, group)
                 while await self._requests.get() is signal.SIGHUP:
-                    await self._reconfigure(group)
+                    await self._reload(group)
                 self._notifier.stopping()
                 _log.info("stopping")
                 await self._stop_supervisors(list(self._supervisors.values()))
@@ -230,16 +230,25 @@ class Daemon:
         for supervisor in supervisors:
             del self._tasks[supervisor]
 
-    async def _reconfigure(self, group: TaskGroup) -> None:
-        """Apply the reloaded configuration: restart the accounts whose settings changed."""
+    async def _reload(self, group: TaskGroup) -> None:
+        """Read the configuration again and apply it; a wrong one changes nothing."""
+        self._notifier.reloading()
+        failure = None
         try:
             config = self._load()
         except HeapsyncdError as error:
-            _log.error("configuration not reloaded", reason=str(error))
-            return
-        if config.state_dir != self._config.state_dir:
-            _log.error("configuration not reloaded", reason="a new state_dir needs a restart")
-            return
+            failure = str(error)
+        else:
+            if config.state_dir != self._config.state_dir:
+                failure = "a new state_dir needs a restart"
+            else:
+                await self._reconfigure(config, group)
+        if failure is not None:
+            _log.error("configuration not reloaded", reason=failure)
+        self._notifier.reloaded(failure)
+
+    async def _reconfigure(self, config: Config, group: TaskGroup) -> None:
+        """Apply a configuration: restart the accounts whose settings changed."""
         before = self._supervisors
         same = {
             a.name for a in config.accounts if a.name in before and before[a.name].account == a
@@ -254,6 +263,8 @@ class Daemon:
                 before[account.name].try_again()
             else:
                 self._start(account, group)
+        # The one that was not ready may be gone.
+        self._announce_ready()
         _log.info("configuration reloaded", accounts=list(self._supervisors))
 
     def _announce_ready(self) -> None:

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "trash": "List deleted notes and bring them back.",
     "deletions": "Show, confirm or undo deletions held because there are many.",
     "explain": "Explain why a file is in its current state (offline).",
+    "service": "Install, remove or show the systemd service.",
     "serve": "Run the embedded Heaper-compatible server.",
 }
 """Each command's one-line help. The command itself is ``heapsyncd.cli.<name>.command``."""

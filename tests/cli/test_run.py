@@ -89,11 +89,45 @@ async def test_systemd_hears_ready_signs_of_life_and_the_end(
 
         async with device.daemon(**env) as process:
             await eventually(lambda: told("READY=1"))
-            await eventually(lambda: told("STATUS=home: in sync, 1 notes"))
+            await eventually(lambda: told("STATUS=home: in sync, 1 note"))
             await eventually(lambda: told("WATCHDOG=1", 3))
             assert await terminate(process) == 0
         assert await told("STOPPING=1")
         assert messages.count("READY=1") == 1
+
+
+async def test_systemd_hears_a_reload_begin_and_end(
+    device: Device, server: Server, heap_id: HeapId
+) -> None:
+    """SIGHUP is answered as `Type=notify-reload` wants: a time after the request, then READY."""
+    device.configure(server.url)
+    with systemd(device.base) as listener:
+        messages: list[str] = []
+
+        async def told(message: str, times: int = 1) -> bool:
+            messages.extend(heard(listener))
+            return sum(m.startswith(message) for m in messages) >= times
+
+        async with device.daemon(NOTIFY_SOCKET=str(device.base / "notify")) as process:
+            await eventually(lambda: told("READY=1"))
+            asked_us = time.monotonic_ns() // 1000
+            process.send_signal(signal.SIGHUP)
+            await eventually(lambda: told("READY=1", 2))
+            assert await terminate(process) == 0
+    (begun,) = [m for m in messages if m.startswith("RELOADING=1\nMONOTONIC_USEC=")]
+    assert int(begun.rpartition("=")[2]) >= asked_us
+    assert [m for m in messages if m.startswith(("READY", "RELOADING"))][1] == begun
+
+
+async def test_systemd_hears_why_it_does_not_start(device: Device) -> None:
+    """The message of a wrong configuration, or of a bug, is the status beside the exit code."""
+    device.configure("http://127.0.0.1:1", "pol_interval = 1\n")
+    with systemd(device.base) as listener:
+        done = await device("run", NOTIFY_SOCKET=str(device.base / "notify"))
+        assert done.code == 2
+        (told,) = heard(listener)
+    assert told.startswith(f"STATUS={device.config}, line ")
+    assert "did you mean `poll_interval`?" in told
 
 
 async def test_without_a_server_the_daemon_waits(device: Device) -> None:

@@ -80,6 +80,8 @@ class ServerLink:
 
     Nothing is sent before that, on any path: a deletion has to be known before an edit is pushed
     over it, and an edit before a deletion is."""
+    was_current: bool = False
+    """Whether its news was received in this run."""
     breaks: int = 0
     """How often the server was lost; news requested before the last time is outdated."""
     cursor_ms: int | None = None
@@ -92,6 +94,10 @@ class ServerLink:
     The next pull asks for their full states."""
     in_trash: set[BlockId] = field(default_factory=set)
     """Blocks in the server's trash that the cache does not know."""
+    choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a push chooses what to send, and while updates are received.
+
+    An update is merged according to what of ours others can have."""
     recent_acks: RecentAcks = field(default_factory=RecentAcks)
     live: LiveFeed | None = None
     """The live connection, while there is one."""
@@ -257,6 +263,7 @@ class HeapContext:
 
     def in_touch(self, breaks: int) -> None:
         """Note that news was received; ``breaks`` is the count when it was requested."""
+        self.link.was_current = True
         if breaks == self.link.breaks:
             self.link.current.set()
         else:

@@ -182,6 +182,7 @@ async def follow(heap: HeapContext, limit: int) -> None:
                 await _handle(heap, questions, _burst(feed, event))
         finally:
             heap.link.live = None
+            heap.link.recent_acks.interrupted(time.monotonic())
 
 
 async def _update_followed(heap: HeapContext, feed: LiveFeed, limit: int) -> None:
@@ -298,13 +299,14 @@ async def _answers_to(heap: HeapContext, asks: Sequence[LiveAsked]) -> list[byte
                 break
         return found
 
-    found = await heap.db.read(read)
-    asking = list(zip(asks, found, strict=False))
+    async with heap.link.choosing:
+        found = await heap.db.read(read)
+        asking = list(zip(asks, found, strict=False))
+        now_s = time.monotonic()
+        for ask, rows in asking:
+            heap.link.recent_acks.sent(ask.block, [r.seq for r in rows if r.local], now_s)
     if not any(found):
         return [EMPTY] * len(found)
-    now_s = time.monotonic()
-    for ask, rows in asking:
-        heap.link.recent_acks.add(ask.block, [r.seq for r in rows if r.local], now_s)
     answers = await offload(lambda: [_answer_to(ask, rows) for ask, rows in asking])
     behind = [a.block for (a, _), (_, is_less) in zip(asking, answers, strict=True) if is_less]
     if behind:

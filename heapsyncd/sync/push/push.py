@@ -54,14 +54,15 @@ async def push(heap: HeapContext) -> bool:
     """
     sent = await _insert_born(heap)
     while True:
-        batch = await _unsent(heap)
-        if not batch:
-            return sent
-        if not heap.link.current.is_set():
-            heap.wake.push.set()
-            return sent
+        async with heap.link.choosing:
+            batch = await _unsent(heap)
+            if not batch:
+                return sent
+            if not heap.link.current.is_set():
+                heap.wake.push.set()
+                return sent
+            _note_pushed(heap, batch)
         refused: dict[BlockId, str] = {}
-        _note_pushed(heap, batch)
         results = await _put_back(heap, batch, await _send(heap, batch, refused))
         # Note them before the commit: an update received right after it may not include them.
         _note_acknowledged(heap, batch, {r.id for r in results if r.status == "ok"})

@@ -19,7 +19,7 @@ from heapsyncd.sync.edits.note_saved import reread_once
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.placeholders import update_placeholders
 from heapsyncd.sync.publish import audit_notes, publish
-from heapsyncd.sync.pull.crossed_edits import write_again
+from heapsyncd.sync.pull.crossed_edits import resume, write_again
 from heapsyncd.sync.pull.delta_feed import poll
 from heapsyncd.sync.pull.log_compaction import compact_logs
 from heapsyncd.sync.pull.pull import follow, pull
@@ -267,6 +267,7 @@ class HeapMirror:
             asyncio.get_running_loop().call_later(self.state.timing.news_s, self._blocks_known.set)
         news = False
         await retry_problems(self.state)
+        await resume(self.state)
 
         async def step() -> None:
             nonlocal news

@@ -308,6 +308,8 @@ class Scanner(Debounce):
                 if known is None:
                     continue
                 is_new = entry.path in texts.heads and self._is_new(known, by_inode)
+                if is_new and saved and self._waits_for_news(saved, now):
+                    continue
                 waits = is_new and saved and self._waits_for_names(saved, coming, now)
                 (waiting if waits else found).append(known)
         return found, waiting
@@ -387,8 +389,7 @@ class Scanner(Debounce):
         one from the same template, whose file got the number of the deleted one.
         """
         base = await self.heap.db.read(lambda tx: renditions.newest(tx, before.block_id))
-        block = before.block_id
-        index = self.heap.index
+        block, index = before.block_id, self.heap.index
         return base is None or await offload(_may_become, index, base.data, saved.data, block)
 
 
