@@ -9,20 +9,24 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Final
 
 import structlog
 
 from heapsyncd import control
 from heapsyncd.config import Account, Config
-from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error
+from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error, for_people
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
-from heapsyncd.supervisor import Mirror, Supervisor, note_failure
+from heapsyncd.supervisor import Mirror, Supervisor
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.report import Progress, Report, RestoreRequest, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from heapsyncd.tasks import TaskGroup
+
+TELL_EVERY_S: Final = 0.2
+"""How often a command that waits for a full pass hears of its progress."""
 
 _log = structlog.get_logger("heapsyncd.daemon")
 
@@ -63,8 +67,8 @@ async def run_once(
             cause = expected_error(error)
             if cause is None:
                 raise
-            note_failure(report, cause)
-            return Verdict(report.state, cause.exit_code, (str(cause),))
+            report.failed(cause)
+            return Verdict(report.state, cause.exit_code, (for_people(cause),))
 
     tasks: list[asyncio.Task[Verdict]] = []
 
@@ -82,7 +86,7 @@ async def run_once(
         _signals(dict.fromkeys((signal.SIGTERM, signal.SIGINT), end)),
     ):
         async with (
-            control.serve(config.state_dir, _handlers(lambda: reports)),
+            control.serve(config.state_dir, _handlers(lambda: reports), {"sync": _no_daemon}),
             TaskGroup() as group,
         ):
             pairs = zip(config.accounts, reports, strict=True)
@@ -94,6 +98,10 @@ async def run_once(
         report.name: _cancelled(report) if task.cancelled() else task.result()
         for report, task in zip(reports, tasks, strict=True)
     }
+
+
+async def _no_daemon(_arguments: Mapping[str, Any], _tell: control.Tell) -> None:
+    """Answer as if no daemon listened: this pass may be over before another one's work is seen."""
 
 
 def _cancelled(report: Report) -> Verdict:
@@ -158,8 +166,9 @@ class Daemon:
             signal.SIGHUP: self.reload,
         }
         with hold_state(self._config.state_dir), _signals(signals):
+            long_requests = {"sync": self._full_pass}
             async with (
-                control.serve(self._config.state_dir, _handlers(self._reports)),
+                control.serve(self._config.state_dir, _handlers(self._reports), long_requests),
                 TaskGroup() as group,
             ):
                 for account in self._config.accounts:
@@ -170,6 +179,27 @@ class Daemon:
                 _log.info("stopping")
                 await self._stop_supervisors(list(self._supervisors.values()))
         _log.info("stopped")
+
+    async def _full_pass(self, arguments: Mapping[str, Any], tell: control.Tell) -> dict[str, Any]:
+        """Take every account through one full pass; tell how far the work is."""
+        supervisors, timeout_s = list(self._supervisors.values()), arguments.get("timeout_s")
+
+        async def passes() -> dict[str, Any]:
+            async with TaskGroup() as group:
+                tasks = {
+                    s.account.name: group.create_task(s.full_pass(timeout_s)) for s in supervisors
+                }
+            return {"accounts": {name: asdict(task.result()) for name, task in tasks.items()}}
+
+        work = asyncio.create_task(passes())
+        try:
+            while not work.done():
+                await tell([asdict(step) for s in supervisors for step in s.report.unfinished()])
+                await asyncio.wait((work,), timeout=TELL_EVERY_S)
+            return work.result()
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
 
     def _reports(self) -> list[Report]:
         return [supervisor.report for supervisor in self._supervisors.values()]

@@ -341,6 +341,6 @@ async def test_one_pass_gives_every_account_its_verdict(tmp_path: Path) -> None:
     )
     assert verdicts == {
         "good": Verdict("in sync", 0),
-        "Unreachable": Verdict("offline", 4, ("down",)),
+        "Unreachable": Verdict("offline", 4, ("the server does not answer (down)",)),
         "SignInRefused": Verdict("sign-in needed", 3, ("no",)),
     }

@@ -72,6 +72,7 @@ ALLOWED = {
         "notify",
         "server",
         "statelock",
+        "sync.offline.activity",
         "sync.offline.explain",
         "sync.offline.fetch",
         "sync.runtime.account",

@@ -260,4 +260,16 @@ SCHEMA: Final = (
     ALTER TABLE log ADD COLUMN made_at_ms INTEGER;
     CREATE INDEX log_made ON log (made_at_ms) WHERE made_at_ms IS NOT NULL;
     """,
+    """
+    -- What came and went lately: see activity.
+    CREATE TABLE activity (
+      id         INTEGER PRIMARY KEY,
+      heap_id    TEXT NOT NULL,
+      at_ms      INTEGER NOT NULL,
+      direction  TEXT NOT NULL,                   -- up or down
+      what       TEXT NOT NULL,                   -- see activity.What
+      path       TEXT NOT NULL,
+      latency_ms INTEGER                          -- NULL: not known
+    );
+    """,
 )

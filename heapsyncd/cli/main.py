@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "run": "Mirror until stopped (the daemon).",
     "sync": "Sync once in both directions, then exit.",
     "status": "Show what is in sync, what is not, and why.",
+    "activity": "Show what came and went lately (offline).",
     "heaps": "List your heaps or boxes and which of them are mirrored.",
     "search": "Find notes that contain all the words (offline).",
     "fetch": "Download files that are only on the server.",

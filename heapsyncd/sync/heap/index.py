@@ -22,6 +22,7 @@ from heapsyncd.sync.heap.path_tree import PathTree
 from heapsyncd.sync.heap.paths import PARKING_PREFIX
 
 PLACED_ROLES = ("note", "folder", "file")
+CONTENT_ROLES = ("file", "attachment")
 _UNLINKABLE = frozenset("[]|\n")
 
 
@@ -72,8 +73,8 @@ class Index:
         """Live blocks that should have a path and have none."""
         self.doomed: set[BlockId] = set()
         """Blocks that are not live and still have a path."""
-        self.notes = 0
-        """The number of live notes."""
+        self.notes = self.contents = 0
+        """The number of live notes, and that of files that are no notes."""
         self.folders: set[str] = set()
         """The paths that are directories."""
         self.path_of: dict[BlockId, str] = {}
@@ -165,6 +166,7 @@ class Index:
         """Take over a new or changed entry."""
         self.drop(entry.path)
         self.entries[entry.path] = entry
+        self.contents += entry.role in CONTENT_ROLES
         self.tree.add(entry.path)
         stat = entry.stat
         if stat is not None:
@@ -190,6 +192,7 @@ class Index:
         entry = self.entries.pop(path, None)
         if entry is None:
             return None
+        self.contents -= entry.role in CONTENT_ROLES
         self.tree.drop(path)
         self.stats.pop(path, None)
         for paths in (self.remote, self.moving, self.parked, self.folders):

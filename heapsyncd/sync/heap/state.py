@@ -28,8 +28,16 @@ from heapsyncd.sync.heap.recent_acks import RecentAcks
 from heapsyncd.sync.heap.replica_cache import Replicas
 from heapsyncd.sync.heap.status_report import count
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
+from heapsyncd.sync.heap.traffic import Traffic
 from heapsyncd.sync.heap.unit_of_work import Change, Stored
-from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, pending_as_dicts
+from heapsyncd.sync.report import (
+    PENDING_SHOWN,
+    HeapReport,
+    Progress,
+    Report,
+    Speed,
+    pending_as_dicts,
+)
 
 T = TypeVar("T")
 
@@ -167,6 +175,8 @@ class TransferState:
     """Refused transfers, by path."""
     moved_bytes: dict[str, int] = field(default_factory=dict)
     """The progress of transfers, by path."""
+    speeds: dict[str, Speed] = field(default_factory=dict)
+    """The speeds of running transfers, by path."""
 
 
 @dataclass
@@ -204,6 +214,7 @@ class HeapContext:
     problems: Problems = field(default_factory=Problems)
     """Problems with files."""
     rewrites: RewriteLimit = field(default_factory=RewriteLimit)
+    traffic: Traffic = field(default_factory=Traffic)
     _reviews: tuple[str, ...] = field(default=(), init=False)
     """What a person should look at, as last looked up."""
 
@@ -239,7 +250,7 @@ class HeapContext:
         """
 
         def run(tx: Tx) -> tuple[T, Stored]:
-            change = Change(tx, self.id, self.index)
+            change = Change(tx, self.id, self.index, self.traffic, now_ms())
             return work(change), change.stored()
 
         result, _ = await self.db.write(run, lambda stored: self._follow(stored[1]))
@@ -248,6 +259,7 @@ class HeapContext:
     def _follow(self, stored: Stored) -> None:
         if stored.apply(self.index):
             self.layout.rearrange = True
+        stored.follow(self.traffic, self.report.title)
 
     def in_touch(self, breaks: int) -> None:
         """Note that news was received; ``breaks`` is the count when it was requested."""
@@ -305,7 +317,7 @@ class HeapContext:
             await self.db.write(lambda tx: problems.save(tx, self.id, found))
             self.problems.kept = found
         held, moved = self.holds.values(), self.transfers.moved_bytes
-        count(self.report, self.index, held, found, moving, moved)
+        count(self.report, self.index, held, found, moving, moved, self.transfers.speeds)
         self.report.notices = [*self._notices(), *self._reviews]
         # Blocks with crossings may still change.
         crossed = self.link.recent_acks.crossed_blocks()
