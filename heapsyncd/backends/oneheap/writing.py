@@ -46,6 +46,10 @@ async def push(account: OneheapAccount, seen: Seen, pushes: Sequence[Push]) -> l
     results: dict[str, PushResult] = {}
     later: list[TryLater] = []
     rows = {p.id: await account.row(p.id) for p in pushes}
+    if any(row is not None and row.intent for row in rows.values()):
+        # After a kill or a lost answer: what was created is found before it is created again.
+        # Nothing else is on its way meanwhile, as it must be for a refresh.
+        await refresh(account, seen)
     order = sorted(pushes, key=lambda p: _rank(rows[p.id]))
     gate = asyncio.Semaphore(AT_ONCE)
 
@@ -284,14 +288,9 @@ class _Write:
 
     # ---- creating -----------------------------------------------------------------------------
 
-    async def _create(self) -> Item | None:
-        """Create the item, once: after a kill or a lost answer it is looked for first."""
+    async def _create(self) -> Item:
+        """Create the item. What it is to be is stored first, to know it again (``push``)."""
         row, account = self._row, self._account
-        if row.intent:
-            await refresh(account, self._seen)
-            self._row = row = await account.row(row.block_id) or row
-            if row.item_id:
-                return await self._current()
         wanted = self._new()
         self._row = row = replace(row, intent=intent_of(wanted, account.date_s), type=wanted.type)
         await account.save([row])
