@@ -19,9 +19,10 @@ Data passes through five stages. None of them knows another::
 ``sync/`` connects the stages and makes all decisions (``sync/README.md``). ``backends/`` adapts a
 kind of server to what ``sync/`` expects: ``factory`` chooses by the account's kind; ``oneheap/``
 makes documents of items, for which it may import all stages and ``sync.merge``. ``server/`` is the
-embedded Heaper-compatible server. ``cli/`` has the commands. ``daemon``, with ``supervisor control
-notify statelock logs``, runs accounts and ends them in order. Every module may import the value
-modules ``ids model errors config tree diff items database backoff own_files tasks``.
+embedded Heaper-compatible server. ``cli/`` has the commands, ``systemd/`` the units. ``daemon``,
+with ``supervisor control notify statelock logs``, runs accounts and ends them in order. Every
+module may import the value modules ``ids model errors config tree diff items database backoff
+own_files tasks``.
 
 Three stages are divided into parts. Each part imports itself and earlier parts, nothing else:
 
@@ -54,6 +55,7 @@ The glossary
   edit is measured against a rendition, its *base*, usually the newest.
 * *source*: the exact text of a note's file, kept in its document. *rendering*: a file made from
   the document alone.
+* *dialect*: how a kind of server differs from a Heaper server (``model.Dialect``).
 * *item*: what a server without CRDTs has instead of a block: a text and typed fields. *box*: what
   it keeps items in, a directory in the mirror. *contested
   lines*: lines that two authors changed, so that both versions stand.

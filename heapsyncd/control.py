@@ -5,6 +5,11 @@ One request, one answer, each a line of JSON::
     -> {"request": "status", ...arguments}
     <- {"result": ...}   or   {"error": "<message for people>", "exit_code": 1}
 
+The answer to a *long* request may take any time. Lines of news come before it, and show that the
+daemon is alive. If the caller hangs up, its request ends with the next one::
+
+    <- {"news": ...}
+
 The socket has mode 0600 and exists only while its daemon holds the state's lock. So a socket left
 by a killed daemon may be replaced. To add a request, add its name to ``handlers``.
 """
@@ -16,6 +21,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -25,11 +31,17 @@ from heapsyncd.errors import HeapsyncdError, TryLater
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Answers one request from its arguments with a JSON value. May raise HeapsyncdError."""
 
+Tell = Callable[[Any], Awaitable[None]]
+"""Sends a line of news to the caller."""
+LongHandler = Callable[[Mapping[str, Any], Tell], Awaitable[Any]]
+"""Answers a long request, as a Handler does. Must tell something at least every few seconds."""
+
 NAME: Final = "control.sock"
 LINE_LIMIT_BYTES: Final = 16 * 1024 * 1024
 """Generous, because the status of an account with very many problems is long."""
 ANSWER_TIMEOUT_S: Final = 5.0
 REQUEST_TIMEOUT_S: Final = 5.0
+NEWS_TIMEOUT_S: Final = 30.0
 _ADDRESS_LIMIT_BYTES: Final = 100
 """A Unix socket's address holds 108 bytes including its NUL."""
 
@@ -37,18 +49,26 @@ _log = structlog.get_logger("heapsyncd.control")
 
 
 @contextlib.asynccontextmanager
-async def serve(state_dir: Path, handlers: Mapping[str, Handler]) -> AsyncIterator[None]:
+async def serve(
+    state_dir: Path,
+    handlers: Mapping[str, Handler],
+    long_handlers: Mapping[str, LongHandler] = MappingProxyType({}),
+) -> AsyncIterator[None]:
     """Answer requests while the context is open. The caller must hold the state's lock."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # The caller hung up, sent nothing or too much. There is nobody to answer.
         disconnected = (ConnectionError, EOFError, TimeoutError, asyncio.LimitOverrunError)
-        with contextlib.suppress(*disconnected):
+        with contextlib.suppress(*disconnected, _HungUp):
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 line = await reader.readuntil(b"\n")
-            writer.write(json.dumps(await _handle(line, handlers)).encode() + b"\n")
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                await writer.drain()
+
+            async def send(message: Mapping[str, Any]) -> None:
+                writer.write(json.dumps(message).encode() + b"\n")
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    await writer.drain()
+
+            await send(await _handle(line, {**handlers, **_bound(long_handlers, send)}))
         writer.close()
 
     path = state_dir / NAME
@@ -67,28 +87,65 @@ async def serve(state_dir: Path, handlers: Mapping[str, Handler]) -> AsyncIterat
             server.close()
 
 
-async def ask(state_dir: Path, request: str, **arguments: Any) -> Any:
+class _HungUp(Exception):
+    """The caller of a long request does not listen any more."""
+
+
+def _bound(
+    handlers: Mapping[str, LongHandler], send: Callable[[Mapping[str, Any]], Awaitable[None]]
+) -> dict[str, Handler]:
+    """Return long handlers as ordinary ones, which tell their news to this caller."""
+
+    async def tell(news: Any) -> None:
+        try:
+            await send({"news": news})
+        except (ConnectionError, TimeoutError) as error:
+            raise _HungUp from error
+
+    def bound(handler: LongHandler) -> Handler:
+        return lambda arguments: handler(arguments, tell)
+
+    return {name: bound(handler) for name, handler in handlers.items()}
+
+
+async def ask(
+    state_dir: Path, request: str, hear: Callable[[Any], None] | None = None, **arguments: Any
+) -> Any:
     """Return the running daemon's answer, None if no daemon listens.
+
+    Args:
+        state_dir: where its socket is.
+        request: the name of the request.
+        hear: takes each line of news; give it for a long request only.
+        arguments: of the request; values as in JSON.
 
     Raises:
         TryLater: a daemon listens, but did not answer in time or not in a readable form.
         HeapsyncdError: the daemon's own error, with its message and exit code.
     """
     line = json.dumps({"request": request, **arguments}).encode() + b"\n"
+    limit_s = ANSWER_TIMEOUT_S if hear is None else NEWS_TIMEOUT_S
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             with _address(state_dir / NAME) as address:
                 reader, writer = await asyncio.open_unix_connection(
                     address, limit=LINE_LIMIT_BYTES
                 )
-            with contextlib.closing(writer):
-                writer.write(line)
-                answer = json.loads(await reader.readuntil(b"\n"))
+        with contextlib.closing(writer):
+            writer.write(line)
+            while True:
+                async with asyncio.timeout(limit_s):
+                    answer = json.loads(await reader.readuntil(b"\n"))
+                if hear is None or "news" not in answer:
+                    break
+                hear(answer["news"])
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         return None
     except (
         TimeoutError, OSError, EOFError, ValueError, RecursionError, asyncio.LimitOverrunError
     ) as error:  # fmt: skip
+        if hear is not None and isinstance(error, (ConnectionError, EOFError)):
+            raise HeapsyncdError("The daemon ended before it had answered.") from error
         raise TryLater(
             "A daemon is running but does not answer; check its log or restart it."
         ) from error
@@ -111,6 +168,8 @@ async def _handle(line: bytes, handlers: Mapping[str, Handler]) -> dict[str, Any
         return {"result": await handler(message)}
     except HeapsyncdError as error:
         return {"error": str(error), "exit_code": error.exit_code}
+    except _HungUp:
+        raise
     except Exception:  # noqa: BLE001 - see below
         # A bug in one request must not end the daemon. The log has the traceback.
         _log.exception("request failed", request=line[:200].decode(errors="replace"))

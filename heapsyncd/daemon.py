@@ -9,20 +9,24 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Final
 
 import structlog
 
 from heapsyncd import control
 from heapsyncd.config import Account, Config
-from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error
+from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error, for_people
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
-from heapsyncd.supervisor import Mirror, Supervisor, note_failure
+from heapsyncd.supervisor import Mirror, Supervisor
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.report import Progress, Report, RestoreRequest, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from heapsyncd.tasks import TaskGroup
+
+TELL_EVERY_S: Final = 0.2
+"""How often a command that waits for a full pass hears of its progress."""
 
 _log = structlog.get_logger("heapsyncd.daemon")
 
@@ -63,8 +67,8 @@ async def run_once(
             cause = expected_error(error)
             if cause is None:
                 raise
-            note_failure(report, cause)
-            return Verdict(report.state, cause.exit_code, (str(cause),))
+            report.failed(cause)
+            return Verdict(report.state, cause.exit_code, (for_people(cause),))
 
     tasks: list[asyncio.Task[Verdict]] = []
 
@@ -82,7 +86,7 @@ async def run_once(
         _signals(dict.fromkeys((signal.SIGTERM, signal.SIGINT), end)),
     ):
         async with (
-            control.serve(config.state_dir, _handlers(lambda: reports)),
+            control.serve(config.state_dir, _handlers(lambda: reports), {"sync": _no_daemon}),
             TaskGroup() as group,
         ):
             pairs = zip(config.accounts, reports, strict=True)
@@ -94,6 +98,10 @@ async def run_once(
         report.name: _cancelled(report) if task.cancelled() else task.result()
         for report, task in zip(reports, tasks, strict=True)
     }
+
+
+async def _no_daemon(_arguments: Mapping[str, Any], _tell: control.Tell) -> None:
+    """Answer as if no daemon listened: this pass may be over before another one's work is seen."""
 
 
 def _cancelled(report: Report) -> Verdict:
@@ -158,18 +166,40 @@ class Daemon:
             signal.SIGHUP: self.reload,
         }
         with hold_state(self._config.state_dir), _signals(signals):
+            long_requests = {"sync": self._full_pass}
             async with (
-                control.serve(self._config.state_dir, _handlers(self._reports)),
+                control.serve(self._config.state_dir, _handlers(self._reports), long_requests),
                 TaskGroup() as group,
             ):
                 for account in self._config.accounts:
                     self._start(account, group)
                 while await self._requests.get() is signal.SIGHUP:
-                    await self._reconfigure(group)
+                    await self._reload(group)
                 self._notifier.stopping()
                 _log.info("stopping")
                 await self._stop_supervisors(list(self._supervisors.values()))
         _log.info("stopped")
+
+    async def _full_pass(self, arguments: Mapping[str, Any], tell: control.Tell) -> dict[str, Any]:
+        """Take every account through one full pass; tell how far the work is."""
+        supervisors, timeout_s = list(self._supervisors.values()), arguments.get("timeout_s")
+
+        async def passes() -> dict[str, Any]:
+            async with TaskGroup() as group:
+                tasks = {
+                    s.account.name: group.create_task(s.full_pass(timeout_s)) for s in supervisors
+                }
+            return {"accounts": {name: asdict(task.result()) for name, task in tasks.items()}}
+
+        work = asyncio.create_task(passes())
+        try:
+            while not work.done():
+                await tell([asdict(step) for s in supervisors for step in s.report.unfinished()])
+                await asyncio.wait((work,), timeout=TELL_EVERY_S)
+            return work.result()
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
 
     def _reports(self) -> list[Report]:
         return [supervisor.report for supervisor in self._supervisors.values()]
@@ -200,16 +230,25 @@ class Daemon:
         for supervisor in supervisors:
             del self._tasks[supervisor]
 
-    async def _reconfigure(self, group: TaskGroup) -> None:
-        """Apply the reloaded configuration: restart the accounts whose settings changed."""
+    async def _reload(self, group: TaskGroup) -> None:
+        """Read the configuration again and apply it; a wrong one changes nothing."""
+        self._notifier.reloading()
+        failure = None
         try:
             config = self._load()
         except HeapsyncdError as error:
-            _log.error("configuration not reloaded", reason=str(error))
-            return
-        if config.state_dir != self._config.state_dir:
-            _log.error("configuration not reloaded", reason="a new state_dir needs a restart")
-            return
+            failure = str(error)
+        else:
+            if config.state_dir != self._config.state_dir:
+                failure = "a new state_dir needs a restart"
+            else:
+                await self._reconfigure(config, group)
+        if failure is not None:
+            _log.error("configuration not reloaded", reason=failure)
+        self._notifier.reloaded(failure)
+
+    async def _reconfigure(self, config: Config, group: TaskGroup) -> None:
+        """Apply a configuration: restart the accounts whose settings changed."""
         before = self._supervisors
         same = {
             a.name for a in config.accounts if a.name in before and before[a.name].account == a
@@ -224,6 +263,8 @@ class Daemon:
                 before[account.name].try_again()
             else:
                 self._start(account, group)
+        # The one that was not ready may be gone.
+        self._announce_ready()
         _log.info("configuration reloaded", accounts=list(self._supervisors))
 
     def _announce_ready(self) -> None:

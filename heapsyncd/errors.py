@@ -104,10 +104,14 @@ class TryLater(HeapsyncdError):
     """Neither we nor the data are wrong: the same request may succeed later."""
 
     exit_code = 4
+    plain = "the server can't be asked now"
+    """What it means for people who do not care why."""
 
 
 class Unreachable(TryLater):
     """No connection, a time-out, or a dropped connection."""
+
+    plain = "the server does not answer"
 
 
 class TooFast(TryLater):
@@ -116,6 +120,8 @@ class TooFast(TryLater):
     ``retry_after_s``: how long the server asked to wait, None if unsaid.
     """
 
+    plain = "the server is busy and asks to wait"
+
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
@@ -123,6 +129,8 @@ class TooFast(TryLater):
 
 class ServerTrouble(TryLater):
     """5xx, or an answer that was cut off or is not JSON. ``retry_after_s`` as for TooFast."""
+
+    plain = "the server has trouble of its own"
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -134,6 +142,8 @@ class OutcomeUnknown(TryLater):
 
     Repeating it could create it twice, so the caller looks for it first.
     """
+
+    plain = "the server did not answer a request to create something"
 
 
 class BlockError(HeapsyncdError):
@@ -153,6 +163,11 @@ class UnreadableFile(BlockError):
 
 class InvalidEdit(BlockError):
     """An edit whose result an editor would not accept. It is not sent; the file is kept."""
+
+
+def for_people(error: HeapsyncdError) -> str:
+    """Return an error with what it means first, and the technical reason behind it."""
+    return f"{error.plain} ({error})" if isinstance(error, TryLater) else str(error)
 
 
 def leaf_errors(error: BaseException) -> list[BaseException]:

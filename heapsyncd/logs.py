@@ -1,5 +1,8 @@
 """Edge: log to stderr without secrets, as lines for people on a terminal or as JSON.
 
+On a terminal only what concerns people is logged, in their words (``WORDS``); with the level debug
+every event is, with its values. The JSON format has every event of the level.
+
 Everything logs through ``structlog.get_logger()``. What libraries log through the standard library
 takes the same path. ``configure`` may be called again (SIGHUP).
 """
@@ -18,6 +21,35 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from heapsyncd.config import Log
 from heapsyncd.ids import HIDDEN, hide
 
+WORDS: Final[Mapping[str, str]] = {
+    "arrived": "{heap}: {path} arrived{what}",
+    "changes": "{heap}: {count} changes {way}",
+    "configuration reloaded": "configuration reloaded",
+    "configured heaps not found": "{account}: {reason}",
+    "cannot sync folder": "{heap}: {reason}",
+    "could not list heaps": "{account}: {reason}",
+    "could not open heap": "{heap}: {reason}",
+    "deletions held": "{heap}: {count} deletions held; `heapsyncd deletions` shows them",
+    "held deletions decided": "{heap}: {count} held deletions decided",
+    "in sync": "{account}: in sync",
+    "mirror stopped": "{account}: {reason}",
+    "ready": "ready: {accounts}",
+    "restored from the trash": "{path} is back from the trash",
+    "sent": "{heap}: {path} sent{what}",
+    "server answers again": "{account}: the server answers again",
+    "server work failed": "{heap}: {reason}",
+    "serving": "serving at {url}",
+    "stopped": "stopped",
+    "stopping": "stopping",
+    "suspend ended": "{account}: awake again, after {slept_s} s",
+    "text kept for review": "{path}: an earlier text is kept; `heapsyncd status` says why",
+    "version restored": "{path}: version {number} is back",
+}
+"""What people read of an event. Others of the level info are not for them; warnings and errors
+without words here are shown as they are.
+"""
+_UNREMARKABLE: Final = frozenset({"edited", "content"})
+
 _SECRET_NAME: Final = re.compile(
     r"pass(word|phrase)|secret|seed|token|authorization|signature|private", re.IGNORECASE
 )
@@ -32,6 +64,7 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
         level: overrides the level (``--verbose``, ``--quiet``).
     """
     stream = stream or sys.stderr
+    level = (level or log.level).upper()
     console = log.format == "console" or (log.format == "auto" and stream.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -42,16 +75,16 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
         redact,
         *([_make_printable] if console else []),
     ]
-    last: Processor = (
-        structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(),
+    last: Processor = structlog.processors.JSONRenderer(json_text)
+    if console:
+        last = _in_words
+    if console and level == "DEBUG":
+        last = structlog.dev.ConsoleRenderer(
+            colors=False,
             pad_event_to=0,
             # Exceptions are already text here, so they were redacted too.
             exception_formatter=structlog.dev.plain_traceback,
         )
-        if console
-        else structlog.processors.JSONRenderer(json_text)
-    )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -61,7 +94,9 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel((level or log.level).upper())
+    if last is _in_words:
+        handler.addFilter(_is_for_people)
+    root.setLevel(level)
     # Libraries log only warnings and errors; their debug lines would drown ours.
     for library in ("aiohttp", "aiosqlite", "asyncio", "watchfiles"):
         logging.getLogger(library).setLevel(max(logging.WARNING, root.level))
@@ -75,6 +110,38 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def _is_for_people(record: logging.LogRecord) -> bool:
+    event = record.msg.get("event") if isinstance(record.msg, Mapping) else None
+    return record.levelno > logging.INFO or event in WORDS
+
+
+def _in_words(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """A structlog processor that makes a line for people."""
+    values = {key: value for key, value in event.items() if value is not None}
+    name = str(values["event"])
+    what = values.get("what", "edited")
+    values["what"] = "" if what in _UNREMARKABLE else f" ({what})"
+    values["accounts"] = ", ".join(map(str, values.get("accounts", ())))
+    if name in WORDS:
+        line = WORDS[name].format_map(_Values(values))
+    else:
+        where = next((f"{values[k]}: " for k in ("heap", "account") if k in values), "")
+        path = f" ({values['path']})" if "path" in values else ""
+        reason = f": {values['reason']}" if "reason" in values else ""
+        line = f"{where}{name}{path}{reason}"
+    level = str(values["level"])
+    mark = "" if level == "info" else f"{level}: "
+    trace = f"\n{values['exception']}" if "exception" in values else ""
+    return f"{values['timestamp']} {mark}{line}{trace}"
+
+
+class _Values(dict[str, Any]):
+    """Values for a format; one that is not there is shown as a question mark."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
 
 
 def printable(text: str) -> str:

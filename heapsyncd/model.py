@@ -66,6 +66,18 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with one block or file, shown by ``status``."""
+
+    path: str
+    """Relative to the heap's folder, or the block's title if it has no file."""
+    reason: str
+    """For people, without the path."""
+    minor: bool = False
+    """Whether nothing is left undone because of it: something never mirrored, or a hint."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChangePage:
     """One page of the delta feed.
 
@@ -76,6 +88,8 @@ class ChangePage:
     gone: tuple[Gone, ...]
     cursor_ms: int
     more: bool
+    unreadable: tuple[Problem, ...] = ()
+    """All that the server has and nobody here can read; their paths say what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,23 +256,12 @@ class Dialect:
     """Whether the server tells changes as they happen."""
     merge_files: Callable[[bytes, bytes, bytes], MergedFile] | None = None
     """Merges the base, our version and the server's version of a note's file, where documents of
-    two ``sync_version``s are to be merged by the files they show. None: they are merged as trees.
+    two ``sync_version``s are to be merged by the files they show. The base is b"" if it is not
+    known: then everything of both is kept. None: they are merged as trees.
     """
 
 
 HEAPER = Dialect()
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong with one block or file, shown by ``status``."""
-
-    path: str
-    """Relative to the heap's folder, or the block's title if it has no file."""
-    reason: str
-    """For people, without the path."""
-    minor: bool = False
-    """Whether nothing is left undone because of it: something never mirrored, or a hint."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ class Notifier:
         self._last_beat_s: dict[str, float] = {}
         self._watchdog_fed_s = self._status_sent_s = float("-inf")
         self._status = ""
-        self._started = False
+        self._remark = ""
+        self._started = self._stopping = False
 
     @classmethod
     def from_environment(cls) -> "Notifier":
@@ -58,9 +59,36 @@ class Notifier:
         self._started = True
         self._send("READY=1")
 
+    def reloading(self) -> None:
+        """Report that the configuration is being read again; ``reloaded`` must follow.
+
+        Before ``ready``, nothing is sent: the answer to a reload is READY, and would be taken for
+        the end of the start.
+        """
+        if self._started:
+            # systemd tells the answer to its own request from an earlier one by this time.
+            self._send(f"RELOADING=1\nMONOTONIC_USEC={int(self._clock() * 1e6)}")
+
+    def reloaded(self, failure: str | None) -> None:
+        """Report the end of a reload.
+
+        Args:
+            failure: why the old configuration stays; part of the status until the next reload.
+        """
+        self._remark = f"configuration not reloaded: {_one_line(failure)}; " if failure else ""
+        self._status_sent_s = float("-inf")
+        if self._started:
+            self._send("READY=1")
+
     def stopping(self) -> None:
-        """Report that the service is shutting down."""
+        """Report that the service is shutting down. The accounts' state is not sent any more."""
+        self._stopping = True
+        self._send("STATUS=stopping: finishing what is under way")
         self._send("STOPPING=1")
+
+    def failed(self, reason: str) -> None:
+        """Report why the service ends; systemd shows it beside the exit code."""
+        self._send(f"STATUS={_one_line(reason)}")
 
     def expect(self, name: str) -> None:
         """Expect beats from an account's sync loop from now on."""
@@ -87,10 +115,10 @@ class Notifier:
         ``accounts`` is called at most once a second.
         """
         now = self._clock()
-        if now - self._status_sent_s < STATUS_EVERY_S:
+        if self._stopping or now - self._status_sent_s < STATUS_EVERY_S:
             return
         self._status_sent_s = now
-        line = status_line(accounts())
+        line = self._remark + status_line(accounts())
         if line != self._status:
             self._status = line
             self._send(f"STATUS={line}")
@@ -103,13 +131,25 @@ def status_line(accounts: Sequence[Mapping[str, Any]]) -> str:
 
 def _account_line(account: Mapping[str, Any]) -> str:
     heaps = account["heaps"]
-    line = f"{account['name']}: {account['state']}, {sum(h['notes'] for h in heaps)} notes"
-    counts = {
+    notes = _count(sum(h["notes"] for h in heaps), "note", "notes")
+    deletions = sum(h["held_deletions"] for h in heaps)
+    problems = sum(not p.get("minor") for h in heaps for p in h["problems"])
+    waiting = {
         "to send": sum(h["pending_up"] for h in heaps),
         "to receive": sum(h["pending_down"] for h in heaps),
-        "deletions held": sum(h["held_deletions"] for h in heaps),
-        "problems": sum(not p.get("minor") for h in heaps for p in h["problems"]),
+        "held": _count(deletions, "deletion", "deletions") if deletions else 0,
     }
-    line += "".join(f", {count} {what}" for what, count in counts.items() if count)
+    line = f"{account['name']}: {account['state']}, {notes}"
+    line += "".join(f", {count} {what}" for what, count in waiting.items() if count)
+    if problems:
+        line += f", {_count(problems, 'problem', 'problems')}"
     error = account["error"]
-    return f"{line} ({' '.join(error.split())})" if error else line
+    return f"{line} ({_one_line(error)})" if error else line
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -11,9 +11,12 @@ import structlog
 
 from heapsyncd.backoff import first_of
 from heapsyncd.config import Account
-from heapsyncd.errors import ConfigError, HeapsyncdError, SignInRefused, TryLater, expected_error
+from heapsyncd.errors import ConfigError, HeapsyncdError, expected_error, for_people
 from heapsyncd.sync.heap.timing import Timing
 from heapsyncd.sync.report import Report, Verdict
+
+LOOK_S = 0.05
+"""How often to look whether the mirror has started."""
 
 _log = structlog.get_logger("heapsyncd.daemon")
 
@@ -68,6 +71,10 @@ class Supervisor:
         self._timing = timing
         self._stop = asyncio.Event()
         self._retry_now = asyncio.Event()
+        self._ends = 0
+        """How often the mirror has ended."""
+        self._exit_code = 1
+        """Of what ended it last."""
 
     def stop(self) -> None:
         """Ask the mirror to finish its current action and end."""
@@ -77,6 +84,28 @@ class Supervisor:
     def try_again(self) -> None:
         """End the pause of an account in trouble. Has no effect on other accounts."""
         self._retry_now.set()
+
+    async def full_pass(self, timeout_s: float | None) -> Verdict:
+        """Have the mirror do a full pass both ways; one that is down in trouble tries again."""
+        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        ends = self._ends
+        self.try_again()
+        while self.report.full_pass is None:
+            left_s = None if end_s is None else end_s - time.monotonic()
+            if self._ends != ends or self._stop.is_set() or (left_s is not None and left_s <= 0):
+                reason = self.report.error or "the account did not start in time"
+                return Verdict(self.report.state, self._exit_code, (reason,))
+            await first_of(self._stop, timeout_s=LOOK_S)
+        self.report.waited_for += 1
+        try:
+            return await self.report.full_pass(
+                None if end_s is None else max(0.0, end_s - time.monotonic())
+            )
+        except HeapsyncdError as error:
+            self.report.failed(error)
+            return Verdict(self.report.state, error.exit_code, (for_people(error),))
+        finally:
+            self.report.waited_for -= 1
 
     async def run(self) -> None:
         """Mirror until ``stop``.
@@ -89,6 +118,7 @@ class Supervisor:
             started_s = time.monotonic()
             self.report.error, self.report.refused = None, False
             await self._mirror_once()
+            self._ends += 1
             self._set_ready()
             failures = 1 if time.monotonic() - started_s > self._timing.stable_s else failures + 1
             chance = random.random()  # noqa: S311 - jitter
@@ -111,13 +141,14 @@ class Supervisor:
             cause = expected_error(error)
             if isinstance(cause, ConfigError):
                 raise cause from error
+            self._exit_code = 1 if cause is None else cause.exit_code
             if cause is None:
                 _log.exception("mirror failed", account=self.account.name)
                 self.report.error = (
                     f"internal error: {type(error).__name__}; the log has the details"
                 )
             else:
-                note_failure(self.report, cause)
+                self.report.failed(cause)
                 _log.warning("mirror stopped", account=self.account.name, reason=str(cause))
 
     async def _pause(self, pause_s: float) -> None:
@@ -133,10 +164,3 @@ class Supervisor:
     def _set_ready(self) -> None:
         self.ready = True
         self._on_ready()
-
-
-def note_failure(report: Report, error: HeapsyncdError) -> None:
-    """Record in the report what ended the mirror."""
-    report.error = str(error)
-    report.refused = isinstance(error, SignInRefused)
-    report.connected = report.connected and not isinstance(error, TryLater)

@@ -49,6 +49,50 @@ async def test_errors_keep_message_and_exit_code(tmp_path: Path) -> None:
         assert await control.ask(tmp_path, "echo") == {"heard": {}}, "it goes on"
 
 
+async def test_news_comes_before_the_answer_to_a_long_request(tmp_path: Path) -> None:
+    """As often as there is any; errors come as with other requests."""
+
+    async def count(arguments: Mapping[str, Any], tell: control.Tell) -> int:
+        for n in range(arguments["n"]):
+            await tell(n)
+        if not arguments["n"]:
+            raise StateLocked("nothing to count")
+        return -1
+
+    heard: list[int] = []
+    async with control.serve(tmp_path, HANDLERS, {"count": count}):
+        assert await control.ask(tmp_path, "count", heard.append, n=3) == -1
+        with pytest.raises(HeapsyncdError, match="nothing to count"):
+            await control.ask(tmp_path, "count", heard.append, n=0)
+    assert heard == [0, 1, 2]
+    assert await control.ask(tmp_path, "count", heard.append, n=3) is None
+
+
+async def test_a_long_request_ends_when_nobody_listens(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its handler does not go on for ever, and that is no trouble."""
+    ended = asyncio.Event()
+
+    async def chatter(_arguments: Mapping[str, Any], tell: control.Tell) -> None:
+        try:
+            while True:
+                await tell("still here")
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    async with control.serve(tmp_path, HANDLERS, {"chatter": chatter}):
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / control.NAME))
+        writer.write(b'{"request": "chatter"}\n')
+        assert await reader.readline() == b'{"news": "still here"}\n'
+        writer.close()
+        async with asyncio.timeout(10):
+            await ended.wait()
+        assert await control.ask(tmp_path, "echo") == {"heard": {}}
+    assert [r for r in caplog.records if r.exc_info] == []
+
+
 async def test_without_a_daemon_the_answer_is_none(tmp_path: Path) -> None:
     """No socket, a closed one or one left over by a killed daemon: nobody answers."""
     assert await control.ask(tmp_path, "echo") is None

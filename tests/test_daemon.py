@@ -215,6 +215,38 @@ async def test_sighup_touches_only_what_changed(tmp_path: Path) -> None:
         assert list(await states(tmp_path)) == ["same", "changed", "new"]
 
 
+async def test_a_reload_is_told_from_its_beginning_to_its_end(tmp_path: Path) -> None:
+    """systemd hears RELOADING before the configuration is read, and READY once it is applied."""
+    after = config(tmp_path, "a", "b")
+    told: list[str] = []
+
+    def load() -> Config:
+        assert told[-1].startswith("RELOADING=1\nMONOTONIC_USEC=")
+        return after
+
+    script = Script()
+    async with running(script, tmp_path, "a", load=load) as service:
+        told = service.told
+        await script.heard("a ready")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await script.heard("b ready")
+        await script.until(lambda: told.count("READY=1") == 2)
+
+
+async def test_ready_does_not_wait_for_an_account_that_is_gone(tmp_path: Path) -> None:
+    """The one that keeps the start waiting is taken out of the configuration: READY comes."""
+    script = Script(scanned={"b": asyncio.Event()})
+    after = config(tmp_path, "a")
+    timing = Timing(close_s=0.05)
+    async with running(script, tmp_path, "a", "b", load=lambda: after, timing=timing) as service:
+        await script.heard("a ready", "b begins")
+        assert not service.ready.is_set()
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(DEADLINE_S):
+            await service.ready.wait()
+        assert not any(message.startswith("RELOADING") for message in service.told)
+
+
 @pytest.mark.parametrize("state_dir", ["elsewhere", None])
 async def test_a_wrong_configuration_is_not_taken_up(
     tmp_path: Path, state_dir: str | None
@@ -309,6 +341,6 @@ async def test_one_pass_gives_every_account_its_verdict(tmp_path: Path) -> None:
     )
     assert verdicts == {
         "good": Verdict("in sync", 0),
-        "Unreachable": Verdict("offline", 4, ("down",)),
+        "Unreachable": Verdict("offline", 4, ("the server does not answer (down)",)),
         "SignInRefused": Verdict("sign-in needed", 3, ("no",)),
     }

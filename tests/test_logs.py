@@ -43,11 +43,42 @@ def test_json_is_one_object_a_line() -> None:
 
 
 def test_console_is_a_line_for_people() -> None:
-    """The console format names the event and its values, without colours off a terminal."""
+    """What comes and goes, in words; warnings always; nothing that only developers understand."""
     stream = written(Log(format="console"))
-    structlog.get_logger("x").warning("held back", heap="Home")
-    assert stream.getvalue().strip().endswith("[warning  ] held back heap=Home")
+    log = structlog.get_logger("x")
+    log.info("edit stored", path="Boat.md", bytes=12, older_base=False)
+    log.info("arrived", heap="Home", path="Boat.md", what="edited", latency_ms=30)
+    log.info("sent", heap="Home", path="New.md", what="new", latency_ms=None)
+    log.info("in sync", account="home")
+    log.warning("server work failed", heap="Home", work="send", reason="it is away")
+    log.warning("held back", heap="Home", path="A.md", reason="why", count=3)
+    log.error("odd")
+    logging.getLogger("aiohttp.client").warning("retry with %s", "this")
+    lines = [line.partition(" ")[2] for line in stream.getvalue().splitlines()]
+    assert lines == [
+        "Home: Boat.md arrived",
+        "Home: New.md sent (new)",
+        "home: in sync",
+        "warning: Home: it is away",
+        "warning: Home: held back (A.md): why",
+        "error: odd",
+        "warning: retry with this",
+    ]
     assert "\x1b" not in stream.getvalue()
+
+
+def test_console_with_debug_has_every_event() -> None:
+    """With its values, for developers; an exception's traceback is shown in any case."""
+    stream = written(Log(format="console"), level="debug")
+    structlog.get_logger("x").info("edit stored", path="Boat.md")
+    assert stream.getvalue().strip().endswith("[info     ] edit stored path=Boat.md")
+    stream = written(Log(format="console"))
+    try:
+        raise ValueError("a bug")
+    except ValueError:
+        structlog.get_logger("x").exception("mirror failed", account="home")
+    assert "error: home: mirror failed\nTraceback" in stream.getvalue()
+    assert stream.getvalue().endswith("ValueError: a bug\n")
 
 
 def test_the_command_line_overrides_the_level() -> None:

@@ -89,7 +89,7 @@ def test_status_is_told_when_it_changed(systemd: Systemd, notifier: Notifier) ->
     for _ in range(40):
         systemd.now_s += 0.25
         notifier.status(snapshot)
-    assert systemd.take() == ["STATUS=home: in sync, 1 notes", "STATUS=home: in sync, 2 notes"]
+    assert systemd.take() == ["STATUS=home: in sync, 1 note", "STATUS=home: in sync, 2 notes"]
     assert len(asked) == 10
 
 
@@ -98,6 +98,41 @@ def test_the_status_line_tells_the_truth() -> None:
     busy = account("syncing", notes=7, pending_up=2, problems=[{}], held_deletions=30)
     offline = {"name": "work", "state": "offline", "error": "No\nroute.", "heaps": []}
     assert status_line([busy, offline]) == (
-        "home: syncing, 7 notes, 2 to send, 30 deletions held, 1 problems; "
+        "home: syncing, 7 notes, 2 to send, 30 deletions held, 1 problem; "
         "work: offline, 0 notes (No route.)"
     )
+
+
+def test_a_reload_has_a_beginning_and_an_end(systemd: Systemd, notifier: Notifier) -> None:
+    """RELOADING with the time, then READY; neither before the start is over: READY would lie."""
+    notifier.reloading()
+    notifier.reloaded(None)
+    assert systemd.take() == []
+    notifier.ready()
+    systemd.take()
+    notifier.reloading()
+    assert systemd.take() == ["RELOADING=1\nMONOTONIC_USEC=1000000000"]
+    notifier.reloaded(None)
+    assert systemd.take() == ["READY=1"]
+
+
+def test_a_failed_reload_stays_in_the_status(systemd: Systemd, notifier: Notifier) -> None:
+    """Until the next one; the change is told at the next beat, not a second later."""
+    notifier.ready()
+    notifier.status(lambda: [account(notes=2)])
+    notifier.reloading()
+    notifier.reloaded("line 3:\n`heaps` is wrong")
+    systemd.take()
+    notifier.status(lambda: [account(notes=2)])
+    said = "STATUS=configuration not reloaded: line 3: `heaps` is wrong; home: in sync, 2 notes"
+    assert systemd.take() == [said]
+    notifier.reloaded(None)
+    notifier.status(lambda: [account(notes=2)])
+    assert systemd.take() == ["READY=1", "STATUS=home: in sync, 2 notes"]
+
+
+def test_a_stop_is_the_last_status(systemd: Systemd, notifier: Notifier) -> None:
+    """While it stops, "in sync" is not said any more."""
+    notifier.stopping()
+    notifier.status(lambda: [account()])
+    assert systemd.take() == ["STATUS=stopping: finishing what is under way", "STOPPING=1"]

@@ -72,6 +72,7 @@ ALLOWED = {
         "notify",
         "server",
         "statelock",
+        "sync.offline.activity",
         "sync.offline.explain",
         "sync.offline.fetch",
         "sync.runtime.account",
@@ -183,7 +184,7 @@ EDGES = {
     "wire.websocket": {"aiohttp"},
     "server": {"aiohttp", "os", "shutil"},
     "server.large_documents": {"concurrent", "multiprocessing", "signal"},
-    "cli": {"os", "shutil", "signal"},
+    "cli": {"os", "shutil", "signal", "subprocess"},
 }
 """The modules (or whole packages) that do I/O, and with what."""
 DISK_WRITERS = {

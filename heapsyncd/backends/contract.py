@@ -119,7 +119,7 @@ class Backend(Protocol):
     ``contact`` is notified of every sign of life of the server, over whatever call or socket.
     ``dialect``: how the server differs from a Heaper server (``sync/README``). A server that makes
     a document anew for each change puts it under the next ``sync_version``. It answers a push to
-    an earlier one with "stale", and an accepted push with the version that was pushed to.
+    an earlier one with "stale", and an accepted push with the version that it made of it.
     """
 
     contact: Contact

@@ -5,6 +5,7 @@ marked ``local``, and exactly those are unpushed. So an update whose acknowledge
 simply sent again (Yjs updates are idempotent, PROTOCOL §5).
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -163,19 +164,38 @@ def unsent(tx: Tx, heap_id: HeapId) -> list[BlockId]:
     return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]
 
 
-def never_sent(tx: Tx, heap_id: HeapId) -> set[BlockId]:
-    """Return the blocks of which the server has not acknowledged even the first log row."""
+def followable(tx: Tx, heap_id: HeapId, limit: int) -> dict[BlockId, int]:
+    """Return the versions of the blocks that changed last, of those that can be followed.
+
+    A block created here is titled and pushed first: opened before that, it would be sent twice.
+    One that no push takes is sent by opening it.
+    """
     sql = (
-        "SELECT block_id FROM log INDEXED BY log_local JOIN block ON block.id = block_id"
-        " WHERE local > 0 AND log.seq = 1 AND heap_id = ?"
+        "SELECT id, sync_version FROM block WHERE heap_id = ? AND deleted_at_ms IS NULL"
+        " AND sync_version > 0 AND length(state_vector) > 0 AND born_here = 0"
+        " AND (problem IS NOT NULL OR NOT EXISTS"
+        " (SELECT 1 FROM log WHERE block_id = id AND log.seq = 1 AND local > 0))"
+        " ORDER BY announced_ms DESC LIMIT ?"
     )
-    return {BlockId(r[0]) for r in tx.execute(sql, (heap_id,))}
+    return {BlockId(block): version for block, version in tx.execute(sql, (heap_id, limit))}
 
 
-def has_unsent(tx: Tx, block: BlockId) -> bool:
-    """Tell whether a block has log rows that the server has not acknowledged."""
-    sql = "SELECT 1 FROM log INDEXED BY log_local WHERE block_id = ? AND local > 0 LIMIT 1"
-    return tx.execute(sql, (block,)).fetchone() is not None
+def has_unsent(tx: Tx, block: BlockId, after: int = 0) -> bool:
+    """Tell whether a block has log rows, after a number, that the server has not acknowledged."""
+    sql = (
+        "SELECT 1 FROM log INDEXED BY log_local"
+        " WHERE block_id = ? AND local > 0 AND seq > ? LIMIT 1"
+    )
+    return tx.execute(sql, (block, after)).fetchone() is not None
+
+
+def may_be_accepted(tx: Tx, block: BlockId) -> None:
+    """Clear a block's problem, unless an update of it could not be loaded."""
+    sql = (
+        "UPDATE block SET problem = NULL WHERE id = ? AND problem IS NOT NULL"
+        " AND id NOT IN (SELECT block_id FROM quarantine)"
+    )
+    tx.execute(sql, (block,))
 
 
 def has_unsent_below(tx: Tx, folder: BlockId) -> bool:
@@ -193,11 +213,25 @@ def append(tx: Tx, block: BlockId, data: bytes, *, local: bool) -> int:
     """Append a raw update to the log; returns its sequence number."""
     tx.execute("UPDATE block SET seq = seq + 1 WHERE id = ?", (block,))
     seq = int(tx.execute("SELECT seq FROM block WHERE id = ?", (block,)).fetchone()[0])
+    made_at_ms = time.time_ns() // 1_000_000 if local else None
     tx.execute(
-        "INSERT INTO log (block_id, seq, local, data) VALUES (?, ?, ?, ?)",
-        (block, seq, local, data),
+        "INSERT INTO log (block_id, seq, local, data, made_at_ms) VALUES (?, ?, ?, ?, ?)",
+        (block, seq, local, data, made_at_ms),
     )
     return seq
+
+
+def made_since(tx: Tx, heap_id: HeapId, at_ms: int) -> list[tuple[BlockId, int, int]]:
+    """Return the log rows that this device made since, whether acknowledged or not.
+
+    Each as its block, its number and when it was made.
+    """
+    sql = (
+        "SELECT block_id, log.seq, made_at_ms FROM log INDEXED BY log_made"
+        " JOIN block ON block.id = block_id WHERE made_at_ms >= ? AND heap_id = ?"
+        " ORDER BY made_at_ms, block_id, log.seq"
+    )
+    return [(BlockId(b), s, at) for b, s, at in tx.execute(sql, (at_ms, heap_id))]
 
 
 def acknowledge(tx: Tx, block: BlockId, up_to: int) -> None:
@@ -233,6 +267,7 @@ def restart_log(
         The newest sequence number; numbering continues.
     """
     tx.execute("DELETE FROM log WHERE block_id = ?", (block,))
+    tx.execute("DELETE FROM crossing WHERE block_id = ?", (block,))
     tx.execute("UPDATE block SET sync_version = ? WHERE id = ?", (sync_version, block))
     seq = 0
     for data, local in rows:
@@ -241,7 +276,15 @@ def restart_log(
 
 
 def fold(tx: Tx, block: BlockId, up_to: int, data: bytes) -> None:
-    """Replace the rows up to ``up_to``, all acknowledged, by one merged row with that number."""
+    """Replace the rows up to ``up_to``, all acknowledged, by one merged row with that number.
+
+    Crossings that name one of them end.
+    """
+    sql = (
+        "DELETE FROM crossing WHERE block_id = ? AND seq IN"
+        " (SELECT seq FROM crossing WHERE block_id = ? AND ours <= ?)"
+    )
+    tx.execute(sql, (block, block, up_to))
     tx.execute("DELETE FROM log WHERE block_id = ? AND seq <= ?", (block, up_to))
     tx.execute(
         "INSERT INTO log (block_id, seq, local, data) VALUES (?, ?, 0, ?)", (block, up_to, data)

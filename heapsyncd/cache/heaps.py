@@ -54,6 +54,17 @@ def set_source(tx: Tx, heap_id: HeapId, source: str) -> None:
     tx.execute("UPDATE heap SET source = ? WHERE id = ?", (source, heap_id))
 
 
+def in_sync_ms(tx: Tx) -> int | None:
+    """Return when everything was last known to be in sync, in milliseconds; None: never."""
+    found = get_meta(tx, "in_sync_ms")
+    return None if found is None else int(found)
+
+
+def set_in_sync_ms(tx: Tx, at_ms: int) -> None:
+    """Store when everything was last known to be in sync."""
+    set_meta(tx, "in_sync_ms", str(at_ms))
+
+
 def get_meta(tx: Tx, key: str) -> str | None:
     """Return a fact about the account's cache (``server``, ``public_key``); None if never set."""
     row = tx.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

@@ -33,10 +33,8 @@ def pending(tx: Tx, heap_id: HeapId, limit: int) -> list[Pending]:
     """Return blocks to send and blocks to receive, with the reasons; at most ``limit`` each."""
     asked = {"heap": heap_id, "limit": limit}
     up = tx.execute(
-        "SELECT id, title, problem IS NOT NULL, sync_version, count(data),"  # noqa: S608
-        " coalesce(sum(length(data)), 0) FROM block"
-        " LEFT JOIN log ON block_id = id AND local > 0"
-        f" WHERE id IN ({_UP}) GROUP BY id LIMIT :limit",
+        "SELECT id, title, problem IS NOT NULL, sync_version FROM block"  # noqa: S608
+        f" WHERE id IN ({_UP}) ORDER BY id LIMIT :limit",
         asked,
     ).fetchall()
     down = tx.execute(
@@ -49,15 +47,15 @@ def pending(tx: Tx, heap_id: HeapId, limit: int) -> list[Pending]:
             BlockId(i),
             t,
             False,
-            "the server has a newer state" if wanted else "its newest state is not written yet",
+            "changed on the server: not fetched yet" if wanted else "fetched: not written yet",
         )
         for i, t, wanted in down
     ]
 
 
-def _unsent_why(problem: int, sync_version: int, updates: int, size: int) -> str:
+def _unsent_why(problem: int, sync_version: int) -> str:
     if problem:
         return "blocked by its problem"
     if not sync_version:
         return "new: the server does not have it yet"
-    return f"edits that the server has not acknowledged: {updates} ({size} bytes)"
+    return "edited here: the server has not confirmed it yet"

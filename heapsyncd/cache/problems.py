@@ -7,11 +7,12 @@ from typing import Literal
 from heapsyncd.database import Tx
 from heapsyncd.ids import HeapId
 
-Finder = Literal["scan", "read", "content", "rules", "write", "source", "push", "transfer"]
+Finder = Literal["scan", "read", "content", "rules", "write", "source", "push", "transfer", "feed"]
 """What found it. ``scan``: looking at names and stats; ``read``: the disk does not let the file be
 read; ``content``: what is in the file; ``rules``: ``.heaperignore``; ``write``: the folder can't
 be made to show a document; ``source``: the exact text in the document is not valid; ``push``: the
-server does not take all of an edit; ``transfer``: content can't be sent or fetched.
+server does not take all of an edit; ``transfer``: content can't be sent or fetched; ``feed``: what
+the server has cannot be read.
 """
 Grade = Literal["left", "odd", "told"]
 """``left``: something that should be mirrored is not; ``odd``: a thing that is never mirrored, and

@@ -102,6 +102,16 @@ def of_item(tx: Tx, heap: HeapId, item_id: str, part: Part = "item") -> RemoteIt
     return _first(tx, condition, (heap, item_id, part))
 
 
+def live_items(tx: Tx, heap: HeapId, ids: Iterable[str]) -> dict[str, bytes]:
+    """Return the last states of those of some items that are live blocks, by item."""
+    sql = (
+        "SELECT item FROM remote_item WHERE heap_id = ? AND item_id = ? AND part = 'item'"
+        " AND gone = '' LIMIT 1"
+    )
+    found = ((i, tx.execute(sql, (heap, i)).fetchone()) for i in ids)
+    return {i: row[0] for i, row in found if row is not None}
+
+
 def outline(tx: Tx, heap: HeapId) -> list[RemoteItem]:
     """Return all rows without their documents."""
     columns = _COLUMNS.replace("document", "x'0000'")
@@ -146,12 +156,16 @@ def save(tx: Tx, rows: Iterable[RemoteItem]) -> None:
     )  # fmt: skip
 
 
-def announce(tx: Tx, heap: HeapId, rows: Iterable[RemoteItem]) -> list[RemoteItem]:
-    """Store rows as changed just now, and return them with their places in the feed."""
+def announce(tx: Tx, heap: HeapId, rows: Iterable[RemoteItem], now_ms: int) -> list[RemoteItem]:
+    """Store rows as changed just now, and return them with their places in the feed.
+
+    A place is the time, or the next free number if the clock was set back.
+    """
     (last,) = tx.execute(
         "SELECT coalesce(max(changed), 0) FROM remote_item WHERE heap_id = ?", (heap,)
     ).fetchone()
-    placed = [replace(row, changed=last + k) for k, row in enumerate(rows, start=1)]
+    first = max(last + 1, now_ms)
+    placed = [replace(row, changed=first + k) for k, row in enumerate(rows)]
     save(tx, placed)
     return placed
 

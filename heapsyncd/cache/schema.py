@@ -244,4 +244,32 @@ SCHEMA: Final = (
       PRIMARY KEY (heap_id, file_id)
     ) WITHOUT ROWID;
     """,
+    """
+    -- Which blocks changed last is asked often, and must not take longer in a larger heap.
+    CREATE INDEX block_newest ON block (heap_id, announced_ms);
+    """,
+    """
+    -- Updates that removed words which their authors could not know: see crossings.Crossing.
+    CREATE TABLE crossing (
+      block_id  TEXT NOT NULL REFERENCES block(id) ON DELETE CASCADE,
+      seq       INTEGER NOT NULL,                 -- the update's number in the log
+      ours      INTEGER NOT NULL,                 -- the number of one of our rows
+      PRIMARY KEY (block_id, seq, ours)
+    ) WITHOUT ROWID;
+    -- When a row was made on this device; NULL: elsewhere, or long ago.
+    ALTER TABLE log ADD COLUMN made_at_ms INTEGER;
+    CREATE INDEX log_made ON log (made_at_ms) WHERE made_at_ms IS NOT NULL;
+    """,
+    """
+    -- What came and went lately: see activity.
+    CREATE TABLE activity (
+      id         INTEGER PRIMARY KEY,
+      heap_id    TEXT NOT NULL,
+      at_ms      INTEGER NOT NULL,
+      direction  TEXT NOT NULL,                   -- up or down
+      what       TEXT NOT NULL,                   -- see activity.What
+      path       TEXT NOT NULL,
+      latency_ms INTEGER                          -- NULL: not known
+    );
+    """,
 )

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "run": "Mirror until stopped (the daemon).",
     "sync": "Sync once in both directions, then exit.",
     "status": "Show what is in sync, what is not, and why.",
+    "activity": "Show what came and went lately (offline).",
     "heaps": "List your heaps or boxes and which of them are mirrored.",
     "search": "Find notes that contain all the words (offline).",
     "fetch": "Download files that are only on the server.",
@@ -35,6 +36,7 @@ COMMANDS: Final = {
     "trash": "List deleted notes and bring them back.",
     "deletions": "Show, confirm or undo deletions held because there are many.",
     "explain": "Explain why a file is in its current state (offline).",
+    "service": "Install, remove or show the systemd service.",
     "serve": "Run the embedded Heaper-compatible server.",
 }
 """Each command's one-line help. The command itself is ``heapsyncd.cli.<name>.command``."""

@@ -8,6 +8,7 @@ import structlog
 from heapsyncd import logs
 from heapsyncd.cli.settings import Options, load_with_secrets, pass_options
 from heapsyncd.config import Config, plaintext_warning
+from heapsyncd.errors import expected_error
 
 log = structlog.get_logger()
 
@@ -28,8 +29,15 @@ def command(options: Options) -> None:
                 log.warning(warning, account=account.name)
         return config
 
-    config = load()
-    from heapsyncd.daemon import Daemon
     from heapsyncd.notify import Notifier
 
-    asyncio.run(Daemon(config, load, notifier=Notifier.from_environment()).run())
+    notifier = Notifier.from_environment()
+    try:
+        config = load()
+        from heapsyncd.daemon import Daemon
+
+        asyncio.run(Daemon(config, load, notifier=notifier).run())
+    except Exception as error:
+        expected = expected_error(error)
+        notifier.failed(str(expected) if expected else "internal error; the log has the details")
+        raise

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,8 +27,12 @@ class Options:
 pass_options = click.make_pass_decorator(Options)
 
 
-def load(path: Path) -> Config:
+def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
     """Read the configuration without keys and passwords.
+
+    Args:
+        path: the file, absolute.
+        env: the environment variables to read it with.
 
     Raises:
         ConfigError: the file is missing, unreadable, writable by everybody or invalid.
@@ -50,7 +55,7 @@ def load(path: Path) -> Config:
             f"{path} is writable by everybody (mode {stat.S_IMODE(mode):o}), who could name"
             f" another server in it; run: chmod o-w {path}"
         )
-    return config.parse(text, path, os.environ)
+    return config.parse(text, path, env)
 
 
 def load_with_secrets(path: Path) -> Config:

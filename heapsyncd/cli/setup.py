@@ -281,5 +281,6 @@ def _print_result(account: Account, found: Sequence[tuple[Place, bool]] | Heapsy
     say(f"Signed in to {account.server}")
     for place, mirrored in found:
         say(f"  {place.title}{'' if mirrored else '  (not mirrored: see `heaps`)'}")
-    say(f"Start with `heapsyncd run`; the mirror will be in {account.folder}")
+    say("Start with `heapsyncd service install`, or `heapsyncd run` to see it work.")
+    say(f"The mirror will be in {account.folder}")
     return 0

@@ -1,15 +1,19 @@
 """``sync``: one full pass, and how it ended."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
-from heapsyncd import logs
+from heapsyncd import control, logs
 from heapsyncd.cli.output import say
-from heapsyncd.cli.settings import Options, load_with_secrets, pass_options
-from heapsyncd.sync.report import Verdict
+from heapsyncd.cli.settings import Options, load, load_with_secrets, pass_options
+from heapsyncd.config import Config
+from heapsyncd.errors import StateLocked
+from heapsyncd.sync.report import Progress, Verdict
 
 LEFT_LINES: Final = 8
 """How many lines of what is left are shown per account."""
@@ -27,19 +31,69 @@ LEFT_LINES: Final = 8
 def command(options: Options, timeout_s: float | None) -> int:
     """Sync once in both directions, then exit: 0 if folder and server agree.
 
+    If the daemon is running, it does the pass: everything saved before is on the server after a 0.
+    Ctrl-C ends only the waiting.
+
     Other exit codes: 3 the server refuses the account, 4 it cannot be reached, 1 something is
     left, which is listed. What is never mirrored (symlinks, special files, notes and names that
     are not UTF-8) is listed too. It only counts as left if it took the place of something
     mirrored.
     """
-    config = load_with_secrets(options.path)
+    config = load(options.path)
     logs.configure(config.log, level=options.level)
     from heapsyncd.cli.progress import progress_bar
-    from heapsyncd.daemon import run_once
 
     with progress_bar() as progress:
-        verdicts = asyncio.run(run_once(config, timeout_s=timeout_s, progress=progress))
+        verdicts = asyncio.run(_sync(config, options.path, timeout_s, progress))
     return print_verdicts(verdicts)
+
+
+async def _sync(
+    config: Config,
+    path: Path,
+    timeout_s: float | None,
+    progress: Callable[[Progress], None] | None,
+) -> dict[str, Verdict]:
+    """Do one full pass: have the running daemon do it, or do it here if there is none."""
+    verdicts = await _ask_daemon(config, timeout_s, progress)
+    if verdicts is not None:
+        return verdicts
+    from heapsyncd.daemon import run_once
+
+    try:
+        return await run_once(load_with_secrets(path), timeout_s=timeout_s, progress=progress)
+    except StateLocked:
+        # A daemon that has just started may answer now. Another `sync` never does.
+        verdicts = await _ask_daemon(config, timeout_s, progress)
+        if verdicts is None:
+            raise
+        return verdicts
+
+
+async def _ask_daemon(
+    config: Config, timeout_s: float | None, progress: Callable[[Progress], None] | None
+) -> dict[str, Verdict] | None:
+    """Return the verdicts of the daemon's pass; None if no daemon answers."""
+    shown: dict[str, Progress] = {}
+
+    def hear(steps: Iterable[dict[str, Any]]) -> None:
+        found = {step["label"]: Progress(**step) for step in steps}
+        done = [replace(s, done=s.total) for label, s in shown.items() if label not in found]
+        shown.clear()
+        shown.update(found)
+        if progress is not None:
+            for step in (*done, *found.values()):
+                progress(step)
+
+    answer = await control.ask(config.state_dir, "sync", hear, timeout_s=timeout_s)
+    if answer is None:
+        return None
+    known = {
+        name: Verdict(v["state"], v["exit_code"], tuple(v["left"]), tuple(v["minor"]))
+        for name, v in answer["accounts"].items()
+    }
+    new = Verdict("error", 1, ("the running daemon does not have this account yet; restart it",))
+    return {account.name: known.get(account.name, new) for account in config.accounts}
 
 
 def print_verdicts(verdicts: Mapping[str, Verdict]) -> int:

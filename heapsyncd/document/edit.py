@@ -48,7 +48,8 @@ class Target:
     """What a document is to become; what is left out stays as it is.
 
     ``title`` is the whole new title. ``deleted_at_ms`` moves the block to the trash at that time,
-    and None takes it out of the trash. ``public_id``: as in ``Fields``.
+    and None takes it out of the trash. ``public_id``: as in ``Fields``. ``first_source`` is for a
+    document that never had a source; any other change of one is made by ``express_source``.
     """
 
     body: Block | None = None
@@ -59,6 +60,7 @@ class Target:
     drop_files: tuple[str, ...] = ()
     deleted_at_ms: int | Unset | None = UNSET
     public_id: str | None = None
+    first_source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def express_source(
 
     The update is to be merged with the edit of the body that belongs to it. It is issued under the
     id after ``client_id``: Yjs stores text typed in a row compactly only while the same id issues
-    nothing else in between.
+    nothing else in between. The first source needs no id of its own (``Target.first_source``).
 
     Args:
         base: the updates of the state that the change is measured from.
@@ -323,6 +325,8 @@ def _write(fork: Replica, target: Target, old: Elem, new: Elem) -> bytes | None:
         if target.title is not None:
             write(old_title, title.with_title(old_title, target.title), txn)
         _write_fields(fork.doc, target)
+        if target.first_source is not None:
+            source.write(fork.doc, None, target.first_source)
 
     return _issue(fork, make, changed)
 

@@ -144,6 +144,20 @@ def joined(updates: Iterable[bytes | None]) -> bytes | None:
     return merge(parts) if len(parts) > 1 else parts[0] if parts else None
 
 
+def _merged_unread(updates: Sequence[bytes]) -> bytes:
+    """Merge updates for yrs to read next, which refuses what ``examine`` does not.
+
+    A document that was sent once is one update, or an empty one and one more. It is passed on
+    unchanged: merging it takes longer than reading it.
+    """
+    found = [update for update in updates if update != EMPTY]
+    if len(found) > 1:
+        return merge(found)
+    for update in found:
+        examine(update)
+    return found[0] if found else EMPTY
+
+
 def _missing_part(update: bytes, state_vector: bytes) -> bytes:
     examine(update)
     examine_vector(state_vector)
@@ -159,7 +173,7 @@ def missing(updates: Sequence[bytes], state_vector: bytes) -> bytes:
     Raises:
         UnreadableDocument: an update or the vector is bad.
     """
-    return _missing_part(merge(updates), state_vector)
+    return _missing_part(_merged_unread(updates), state_vector)
 
 
 def without_deletions(update: bytes, others: Sequence[bytes]) -> bytes:
@@ -242,6 +256,6 @@ def vector_of(updates: Sequence[bytes]) -> bytes:
     Raises:
         UnreadableDocument: the bytes are bad.
     """
-    merged = merge(updates)
+    merged = _merged_unread(updates)
     with pycrdt_errors():
         return sorted_vector(get_state(merged))

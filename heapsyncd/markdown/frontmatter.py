@@ -86,8 +86,9 @@ def _read(raw: str, inner: str) -> Front | None:
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
         if not _KEY_LINE.match(inner):
             return None
-        found = tuple(_ID_LINE.findall(inner))
-        return Front(_ulids(found), None, raw, _explain(error), found)
+        lines = _ID_LINE.findall(inner)
+        values = tuple(line.strip("\"'") for line in lines)
+        return Front(_ulids(lines), None, raw, _explain(error), values)
     if values is None or (values == "" and not inner.strip()):
         values = {}
     if not isinstance(values, dict):

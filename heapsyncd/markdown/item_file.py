@@ -184,6 +184,8 @@ def _with_fields(keys: Keys, item: Item, around: Around, newline: str) -> Source
         if not _is_shown(item, FIELDS[key], around):
             continue
         wanted = written(FIELDS[key], item, around)
+        if wanted is None and not is_writable(kind, FIELDS[key], is_new=False):
+            continue  # what the user wrote there is told, and stays his
         names = [n for n in front if n == key or re.fullmatch(rf"#[0-9]+:{key}", n)]
         last = names[-1] if names else key
         if names and not _is_replaced(front[last].text, FIELDS[key], item, around):

@@ -169,7 +169,8 @@ class Documents:
     async def _large_blocks(self, jobs: Sequence[_Job[Any]]) -> dict[BlockId, None]:
         """Return the documents that are large, counting what the jobs add, in the jobs' order."""
         sizes: dict[BlockId, int] = {job.block: 0 for job in jobs}
-        known = {b: h.state_bytes + h.log_bytes for b, h in self._held.items() if b in sizes}
+        held = {b: self._held[b] for b in sizes if b in self._held}
+        known = {b: h.state_bytes + h.log_bytes for b, h in held.items()}
         absent = [b for b in sizes if b in self._index and b not in known]
         if absent:
             known |= await self._db.read(lambda tx: data.sizes(tx, absent))
@@ -217,7 +218,9 @@ class Documents:
                 self._on_gone(effect.id, effect.sync_version)
 
     async def _carry_out(self, jobs: Sequence[_Job[Any]]) -> None:
-        batch = Batch(await self._load({job.block for job in jobs}), self._limits)
+        wanted = {job.block for job in jobs}
+        self._make_room(wanted)
+        batch = Batch(await self._load(wanted), self._limits)
         time_slice = TimeSlice()
         answered: list[_Job[Any]] = []
         for job in jobs:
@@ -242,6 +245,12 @@ class Documents:
     def _check_loaded(self, job: _Job[Any], batch: Batch) -> None:
         if job.block in self._index and batch.get(job.block) is None:
             raise UnreadableDocument(f"the stored document of block {job.block} can't be loaded")
+
+    def _make_room(self, wanted: set[BlockId]) -> None:
+        """Drop what was used longest ago, so that no more are loaded with the wanted ones."""
+        others = [block for block in self._held if block not in wanted]
+        for block in others[: max(0, len(others) + len(wanted) - self._limits.replicas)]:
+            del self._held[block]
 
     async def _load(self, wanted: set[BlockId]) -> dict[BlockId, LoadedDocument]:
         absent = [b for b in wanted if b not in self._held and b in self._index]

@@ -128,8 +128,10 @@ def sync_reply(stored: Stored, vector: bytes | None) -> tuple[bytes, bytes]:
     """Return a document's state vector, and what the holder of another one lacks (None:
     everything).
     """
-    state = state_of(stored)
-    return vector_of([state]), state if vector is None else difference(stored, vector)
+    lacking = state_of(stored) if vector is None else difference(stored, vector)
+    if stored.incomplete:
+        return vector_of([state_of(stored)]), lacking
+    return vector_of(stored.updates), lacking
 
 
 def state_of(stored: Stored) -> bytes:

@@ -39,6 +39,7 @@ from heapsyncd.sync.layout.ignore_rules import without_hidden
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
 from heapsyncd.sync.layout.placement import (
     commit_entries,
+    folders_from,
     make_folders,
     plan_places,
     put_in_place,
@@ -185,7 +186,7 @@ def _is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -
     entry = index.entries.get(path or "")
     if entry is not None:
         return entry.block_id == state.id
-    at = ((index.path_of.get(b), places.get(b)) for b in index.folders_from(state.folder_id))
+    at = ((index.path_of.get(b), places.get(b)) for b in folders_from(index, state.folder_id))
     return all(here is None or to is None or here == to for here, to in at)
 
 

@@ -5,11 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from heapsyncd.cache.pending import Pending
+from heapsyncd.errors import HeapsyncdError, SignInRefused, TryLater, for_people
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Problem
 
 PENDING_SHOWN: Final = 100
 """At most this many pending notes are listed in each direction; the counts include all."""
+
+SPEED_S: Final = 0.5
+"""A transfer's speed is measured again after this."""
 
 State = Literal["in sync", "syncing", "offline", "sign-in needed", "error"]
 
@@ -43,6 +47,26 @@ class Progress:
 
 
 @dataclass(slots=True)
+class Speed:
+    """The speed of a transfer, smoothed over some seconds."""
+
+    at_s: float
+    done: int
+    bytes_per_s: float | None = None
+    """None until it was measured."""
+
+    def moved(self, done: int, now_s: float) -> None:
+        """Take over that ``done`` bytes are through."""
+        passed_s = now_s - self.at_s
+        if passed_s < SPEED_S:
+            return
+        latest = max(0, done - self.done) / passed_s
+        before = latest if self.bytes_per_s is None else self.bytes_per_s
+        self.bytes_per_s = 0.6 * before + 0.4 * latest
+        self.at_s, self.done = now_s, done
+
+
+@dataclass(slots=True)
 class HeapReport:
     """The status of one heap, kept up to date by its mirror."""
 
@@ -50,6 +74,9 @@ class HeapReport:
     title: str
     folder: str
     notes: int = 0
+    files: int = 0
+    """Files that are no notes: those attached to notes, and those of blocks that are only a file.
+    """
     pending_up: int = 0
     pending_down: int = 0
     held_deletions: int = 0
@@ -80,6 +107,7 @@ class HeapReport:
             "title": self.title,
             "folder": self.folder,
             "notes": self.notes,
+            "files": self.files,
             "pending_up": self.pending_up,
             "pending_down": self.pending_down,
             "held_deletions": self.held_deletions,
@@ -149,6 +177,13 @@ class Report:
     """Whether the first pass over folder and server is complete."""
     refused: bool = False
     error: str | None = None
+    """Why the account is not synced, with the technical reason behind it; None if it is."""
+    summary: str | None = None
+    """The same without the technical reason."""
+    in_sync_ms: int | None = None
+    """When everything was last known to be in sync, by this machine's clock; None: never."""
+    problems: list[Problem] = field(default_factory=list)
+    """Things in the account's folder that belong to no heap; paths relative to it."""
     unmatched: str | None = None
     """Which heaps of the configuration do not exist; None: all do."""
     heaps: dict[HeapId, HeapReport] = field(default_factory=dict)
@@ -165,6 +200,15 @@ class Report:
 
     recount: Callable[[], Awaitable[None]] | None = None
     """Update this report from the cache; None while no mirror runs."""
+
+    full_pass: Callable[[float | None], Awaitable["Verdict"]] | None = None
+    """Do a full pass both ways, within a number of seconds; None while no mirror runs."""
+
+    waited_for: int = 0
+    """How many commands wait for a full pass: it is not to wait for a poll."""
+
+    steps: dict[str, Progress] = field(default_factory=dict)
+    """The unfinished steps of longer work with notes, by label."""
 
     @property
     def state(self) -> State:
@@ -186,13 +230,48 @@ class Report:
             "name": self.name,
             "state": self.state,
             "error": self.error or self.unmatched,
+            "summary": (self.summary if self.error else None) or self.error or self.unmatched,
+            "connected": self.connected,
+            "in_sync_ms": self.in_sync_ms,
+            "problems": [
+                {"path": p.path, "reason": p.reason, "minor": p.minor} for p in self.problems
+            ],
             "heaps": [h.as_dict() for h in self.heaps.values()],
         }
 
+    def failed(self, error: HeapsyncdError) -> bool:
+        """Take over why the account is not synced; return whether it was until now."""
+        is_new = self.error is None
+        self.error = for_people(error)
+        self.summary = error.plain if isinstance(error, TryLater) else self.error
+        self.refused = isinstance(error, SignInRefused)
+        if isinstance(error, TryLater):
+            self.connected = False
+        return is_new
+
+    def minor(self) -> list[str]:
+        """Return the minor problems of the account and its heaps, one line each."""
+        own = [f"{p.path}: {p.reason}" for p in self.problems]
+        return [*own, *(line for heap in self.heaps.values() for line in heap.minor())]
+
     def step(self, progress: Progress) -> None:
-        """Pass a step of progress on."""
+        """Pass a step of progress on, and keep it until its work is complete."""
+        if progress.unit == "notes":  # transfers are kept with their heaps
+            self.steps[progress.label] = progress
+            if progress.done >= progress.total:
+                del self.steps[progress.label]
         if self.progress:
             self.progress(progress)
+
+    def unfinished(self) -> list[Progress]:
+        """Return how far the longer work is, for those who did not follow each step."""
+        moving = [
+            Progress(f"{heap.title}: {row['path']}", row["done"], row["size"] or 0, "bytes")
+            for heap in self.heaps.values()
+            for row in heap.transfers
+            if row["done"]
+        ]
+        return [*self.steps.values(), *moving]
 
     def alive(self) -> None:
         """Report that the sync loops make progress."""

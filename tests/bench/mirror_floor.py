@@ -13,7 +13,7 @@ from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.read.parse import clear_cache, parse
 from heapsyncd.sync.heap.gc_control import no_collection
 from heapsyncd.sync.merge.note_file import shown_file
-from heapsyncd.sync.merge.note_source import read_source, source_update
+from heapsyncd.sync.merge.note_source import first_source, read_source, source_update
 from heapsyncd.sync.merge.note_text import Note
 from tests.bench.notes import reworded
 
@@ -93,9 +93,8 @@ def _created(data: bytes, links: Links) -> bytes:
     note, live = Note.of(data), Replica(1)
     body = parse(note.body, links)
     ours, source = OurKeys(_ID, None, note.front.tags or ()), note.file(_OWNER).source
-    tree = edit(live, Target(body=body)).update
-    more = source_update((), None, source, ours, links, body, live=live, client_id=1)
-    return joined([tree, more]) or EMPTY
+    carried = first_source(source, ours, links, body)
+    return edit(live, Target(body=body, first_source=carried)).update or EMPTY
 
 
 def _changed(update: bytes, seen: bytes, data: bytes, ours: OurKeys, links: Links) -> bytes:

@@ -156,7 +156,9 @@ async def test_what_is_unsent_says_why(device: Device, server: Server, heap_id: 
         note.write_text(note.read_text() + "bread\n")
 
         async def pending() -> bool:
-            return "edits that the server has not acknowledged: 1" in (await device("status")).out
+            return (
+                "edited here: the server has not confirmed it yet" in (await device("status")).out
+            )
 
         await eventually(pending)
         found = await facts(device, str(note))

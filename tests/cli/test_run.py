@@ -61,13 +61,12 @@ async def test_the_daemon_follows_both_sides(
 async def test_a_second_daemon_exits_5_and_a_killed_one_leaves_no_lock(
     device: Device, server: Server, heap_id: HeapId
 ) -> None:
-    """``run`` and ``sync`` beside a daemon say who holds the state; after SIGKILL all is free."""
+    """``run`` beside a daemon says who holds the state; after SIGKILL all is free."""
     device.configure(server.url)
     async with device.daemon() as first:
-        for command in ("run", "sync"):
-            done = await device(command)
-            assert done.code == 5
-            assert f"process {first.pid}" in done.err
+        done = await device("run")
+        assert done.code == 5
+        assert f"process {first.pid}" in done.err
         assert await device.is_("in sync")
         first.kill()
         await first.wait()
@@ -90,11 +89,45 @@ async def test_systemd_hears_ready_signs_of_life_and_the_end(
 
         async with device.daemon(**env) as process:
             await eventually(lambda: told("READY=1"))
-            await eventually(lambda: told("STATUS=home: in sync, 1 notes"))
+            await eventually(lambda: told("STATUS=home: in sync, 1 note"))
             await eventually(lambda: told("WATCHDOG=1", 3))
             assert await terminate(process) == 0
         assert await told("STOPPING=1")
         assert messages.count("READY=1") == 1
+
+
+async def test_systemd_hears_a_reload_begin_and_end(
+    device: Device, server: Server, heap_id: HeapId
+) -> None:
+    """SIGHUP is answered as `Type=notify-reload` wants: a time after the request, then READY."""
+    device.configure(server.url)
+    with systemd(device.base) as listener:
+        messages: list[str] = []
+
+        async def told(message: str, times: int = 1) -> bool:
+            messages.extend(heard(listener))
+            return sum(m.startswith(message) for m in messages) >= times
+
+        async with device.daemon(NOTIFY_SOCKET=str(device.base / "notify")) as process:
+            await eventually(lambda: told("READY=1"))
+            asked_us = time.monotonic_ns() // 1000
+            process.send_signal(signal.SIGHUP)
+            await eventually(lambda: told("READY=1", 2))
+            assert await terminate(process) == 0
+    (begun,) = [m for m in messages if m.startswith("RELOADING=1\nMONOTONIC_USEC=")]
+    assert int(begun.rpartition("=")[2]) >= asked_us
+    assert [m for m in messages if m.startswith(("READY", "RELOADING"))][1] == begun
+
+
+async def test_systemd_hears_why_it_does_not_start(device: Device) -> None:
+    """The message of a wrong configuration, or of a bug, is the status beside the exit code."""
+    device.configure("http://127.0.0.1:1", "pol_interval = 1\n")
+    with systemd(device.base) as listener:
+        done = await device("run", NOTIFY_SOCKET=str(device.base / "notify"))
+        assert done.code == 2
+        (told,) = heard(listener)
+    assert told.startswith(f"STATUS={device.config}, line ")
+    assert "did you mean `poll_interval`?" in told
 
 
 async def test_without_a_server_the_daemon_waits(device: Device) -> None:
@@ -184,8 +217,9 @@ async def test_status_works_offline_from_the_cache(
     assert entry["folder"] == str(device.folder / "Home")
     done = await device("status")
     assert done.code == 0
-    assert "home: offline" in done.out
-    assert "Home: 1 notes" in done.out
+    assert "home: not running; in sync as of " in done.out
+    assert "home: offline" not in done.out
+    assert "Home: 1 note  (" in done.out
 
 
 async def test_status_before_the_first_pass(device: Device) -> None:
@@ -193,7 +227,68 @@ async def test_status_before_the_first_pass(device: Device) -> None:
     device.configure("http://127.0.0.1:1")
     account = await device.status()
     assert account["heaps"] == []
+    assert account["in_sync_ms"] is None
+    assert "home: not running; never in sync yet\n" in (await device("status")).out
     assert not device.state.exists()
+
+
+async def test_status_in_plain_words(device: Device, server: Server, heap_id: HeapId) -> None:
+    """Files are counted, things outside the heaps are named, and an outage is told in words first;
+    when everything was last in sync is told then, and after the daemon's end.
+    """
+    device.configure(server.url)
+    home = device.folder / "Home"
+    async with device.daemon() as process:
+        (home / "photo.jpg").write_bytes(b"a photo")
+        (device.folder / "loose.md").write_text("loose\n")
+        (device.folder / ".hidden").write_text("ours alone\n")
+        (device.folder / "Work").mkdir()
+        done = await device("sync")
+        assert done.code == 0
+        assert "  minor: loose.md: it is in no heap's folder; not synced" in done.err
+        text = (await device("status")).out
+        assert text.startswith("home: in sync\n  Home: 1 note, 1 file  (")
+        assert (
+            "  minor: loose.md: it is in no heap's folder; not synced, move it into one\n" in text
+        )
+        assert "  minor: Work: no heap has this folder" in text
+        assert "hidden" not in text
+        (device.folder / "loose.md").rename(home / "loose.md")
+        assert "loose.md: it is" not in (await device("status")).out
+        await server.__aexit__(None, None, None)
+        await eventually(lambda: device.is_("offline"))
+        text = (await device("status")).out
+        assert text.startswith("home: not connected; last in sync ")
+        assert "\n  the server does not answer\n" in text
+        assert "no connection" in (await device("--verbose", "status")).out
+        account = await device.status()
+        assert account["error"].startswith("the server does not answer (")
+        assert account["summary"] == "the server does not answer"
+        assert account["connected"] is False
+        assert await terminate(process) == 0
+    after = await device.status()
+    assert after["in_sync_ms"] >= account["in_sync_ms"]
+    assert [p["path"] for p in after["problems"]] == ["Work"]
+
+
+async def test_held_deletions_say_what_to_do(
+    device: Device, server: Server, heap_id: HeapId
+) -> None:
+    """The command is named, by ``status`` and by ``sync``."""
+    device.configure(server.url)
+    home = device.folder / "Home"
+    home.mkdir()
+    for n in range(15):
+        await server.add_block(heap_id, "document", f"Note {n}")
+    assert (await device("sync")).code == 0
+    for n in range(15):
+        (home / f"Note {n}.md").unlink()
+    done = await device("sync")
+    assert done.code == 1
+    assert "`heapsyncd deletions`" in done.err
+    text = (await device("status")).out
+    assert text.startswith("home: not running; last in sync ")
+    assert "    15 deletions held until you decide;\n    `heapsyncd deletions` shows" in text
 
 
 async def test_status_watch_shows_each_change(

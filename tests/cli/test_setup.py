@@ -330,3 +330,23 @@ async def test_a_password_is_for_one_service(device: Device, service: Oneheap) -
     assert done.code == 2
     assert f"{device.key} is the key for http://127.0.0.1:1" in done.err
     assert service.requests == []
+
+
+async def test_setup_knows_the_account_of_a_cache(device: Device, service: Oneheap) -> None:
+    """Another e-mail address is another account, whose items a cache does not know."""
+    service.accounts["k@x"] = PASSWORD
+    file = device.base / "team.password"
+    file.touch(0o600)
+    file.write_text(PASSWORD)
+    device.config.write_text(
+        f'state_dir = "state"\n[accounts.team]\nkind = "oneheap"\nserver = "{service.url}"\n'
+        f'email = "{EMAIL}"\nfolder = "mirror"\n'
+    )
+    assert (await device("sync")).code == 0
+    device.config.write_text(device.config.read_text().replace(EMAIL, "k@x"))
+    for command in ("setup", "sync", "heaps"):
+        service.requests.clear()
+        done = await device(command, *(["--account", "team"] if command == "setup" else []))
+        assert done.code == 3
+        assert "Correct `server` or `email`" in done.err
+        assert service.requests == []

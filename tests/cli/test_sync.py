@@ -3,13 +3,15 @@
 import asyncio
 import os
 import pty
+import signal
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
-from tests.cli.devices import Device
+from heapsyncd.statelock import hold_state
+from tests.cli.devices import DEADLINE_S, Device, ending, eventually, terminate
 
 
 async def test_sync_mirrors_and_exits_0(device: Device, server: Server, heap_id: HeapId) -> None:
@@ -170,6 +172,131 @@ async def test_the_progress_bar_needs_a_terminal(
     assert b"\x1b[" in shown
     assert b"home: in sync" in shown
     assert "\x1b" not in (await device("sync")).out
+
+
+QUIET = 'live = "off"\n'
+"""A daemon that hears of the server's news by polling only."""
+
+
+def rarely(device: Device) -> None:
+    """Have the device's daemon poll once an hour, so that only a request makes it look."""
+    text = device.config.read_text()
+    device.config.write_text(text.replace("poll_interval = 0.5", "poll_interval = 3600"))
+
+
+async def test_beside_a_daemon_it_has_that_do_the_pass(
+    device: Device, server: Server, heap_id: HeapId
+) -> None:
+    """What was saved before is on the server, and what was there is here; the daemon goes on."""
+    device.configure(server.url, QUIET)
+    rarely(device)
+    home = device.folder / "Home"
+    async with device.daemon() as process:
+        await server.add_block(heap_id, "document", "Theirs")
+        (home / "Mine.md").write_text("My text.\n")
+        (home / "link.md").symlink_to("Mine.md")
+        done = await device("sync")
+        assert (done.code, done.out) == (0, "home: in sync\n")
+        assert done.err == "  minor: Home/link.md: it is a symlink; not synced\n"
+        assert (home / "Theirs.md").exists()
+        process.kill()  # nothing of it is needed any more
+        await process.wait()
+    other = type(device)(device.base / "other")
+    other.configure(server.url)
+    assert (await other("sync")).code == 0
+    assert (other.folder / "Home" / "Mine.md").read_text().endswith("My text.\n")
+
+
+async def test_beside_a_daemon_it_says_what_is_left(
+    device: Device, server: Server, heap_id: HeapId
+) -> None:
+    """With the exit codes of a pass of its own: 1, and 4 without a server; a cured problem is
+    looked at again.
+    """
+    device.configure(server.url, QUIET)
+    note = device.folder / "Home" / "Groceries.md"
+    async with device.daemon():
+        note.write_bytes(b"\xff\xfe\0")
+        done = await device("sync")
+        assert done.code == 1
+        assert "Home/Groceries.md: not UTF-8" in done.err
+        note.write_text("cured\n")
+        assert (await device("sync")).code == 0
+        marker = device.folder / "Home" / ".heapsyncd"
+        marker.rename(device.base / "marker")
+        done = await device("sync")
+        assert done.code == 1
+        assert "no .heapsyncd" in done.err
+        (device.base / "marker").rename(marker)
+        assert (await device("sync")).code == 0
+        await server.__aexit__(None, None, None)
+        done = await device("sync")
+        assert done.code == 4
+        assert done.err.startswith("home: offline\n")
+        assert len(done.err.splitlines()) < 6
+
+
+async def test_beside_a_daemon_whose_key_is_refused_it_exits_3(
+    device: Device, server: Server
+) -> None:
+    """The public key is said there, too."""
+    stranger = type(device)(device.base / "stranger", seed=bytes([1]) * 32)
+    stranger.configure(server.url)
+    process = await stranger.start("run")
+    assert process.stderr
+    reading = asyncio.create_task(process.stderr.read())
+    async with ending(process):
+        await eventually(lambda: stranger.is_("sign-in needed"))
+        done = await stranger("sync")
+        assert done.code == 3
+        assert stranger.public in done.err
+        assert await terminate(process) == 0
+    await reading
+
+
+async def test_waiting_for_a_daemon_ends_without_it(
+    device: Device, server: Server, heap_id: HeapId
+) -> None:
+    """--timeout and Ctrl-C end the command, with a server that never answers; the daemon stays."""
+    device.configure(server.url, QUIET)
+    async with device.daemon() as process:
+        port = urlsplit(server.url).port or 0
+        await server.__aexit__(None, None, None)
+
+        connected = asyncio.Event()
+        writers: list[asyncio.StreamWriter] = []
+
+        async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writers.append(writer)
+            connected.set()
+
+        async with await asyncio.start_server(silent, "127.0.0.1", port):
+            done = await device("sync", "--timeout", "0.5")
+            assert done.code == 4
+            assert "did not answer in time" in done.err
+            connected.clear()
+            waiting = await device.start("sync")
+            async with ending(waiting):
+                await asyncio.wait_for(connected.wait(), DEADLINE_S)
+                waiting.send_signal(signal.SIGINT)
+                assert await asyncio.wait_for(waiting.wait(), DEADLINE_S) == 130
+            assert process.returncode is None
+            assert (await device.status())["heaps"][0]["notes"] == 1
+            assert await terminate(process) == 0
+            for writer in writers:
+                writer.close()
+                await writer.wait_closed()
+
+
+async def test_beside_another_pass_it_exits_5(
+    device: Device, server: Server, heap_id: HeapId
+) -> None:
+    """Only a daemon does a pass for others."""
+    device.configure(server.url)
+    with hold_state(device.state):
+        done = await device("sync")
+    assert done.code == 5
+    assert f"process {os.getpid()}" in done.err
 
 
 async def test_heaps_lists_what_is_mirrored(device: Device, server: Server) -> None:

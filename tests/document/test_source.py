@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Map, Text
 
-from heapsyncd.document.edit import Target, express, express_source
+from heapsyncd.document.edit import Target, edit, express, express_source
+from heapsyncd.document.encoding.state_vectors import clocks
 from heapsyncd.document.rebuild import rebuild
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.source import ROOT
@@ -49,6 +50,24 @@ def test_a_source_is_read_as_it_was_written() -> None:
     doc: Doc[Any] = Doc()
     doc.apply_update(put([], plain))
     assert list(doc.get(ROOT, type=Map)) == ["body"]
+
+
+def test_a_first_source_is_in_the_update_of_the_body() -> None:
+    """One author id and one update hold both, unmerged; later edits find both as they expect."""
+    live = Replica(7)
+    body = parse(FULL.body, NO_LINKS)
+    update = edit(live, Target(body=body, first_source=FULL)).update
+    assert update is not None
+    assert got(update) == FULL
+    assert Replica.load([update]).view() == body
+    assert Replica.load([update]).state_vector() == live.state_vector()
+    assert list(clocks(live.state_vector())) == [7]
+    new = Source("* b\n", FULL.front)
+    saved = edit(live, Target(body=parse(new.body, NO_LINKS))).update
+    more = express_source([update], lambda _: new, live=live, client_id=7)
+    assert saved is not None
+    assert more is not None
+    assert got(update, saved, more) == new
 
 
 def test_a_document_without_a_source() -> None:

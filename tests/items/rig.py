@@ -29,7 +29,7 @@ REMINDERS = st.builds(Reminder, DATES, st.sampled_from(["", "fixed", "diff"]), S
 TAGS = STRINGS.filter(str.strip)
 VALUES: dict[str, st.SearchStrategy[object]] = {
     "text": STRINGS,
-    "number": st.none() | st.integers(0, 100),
+    "number": st.none() | st.integers(1, 100),
     "date": st.none() | DATES,
     "tags": st.lists(TAGS, max_size=4, unique=True).map(tuple),
     "reminders": st.lists(REMINDERS, max_size=3, unique=True).map(tuple),

@@ -204,3 +204,10 @@ def test_any_block_can_be_edited_or_stays(inner: list[str]) -> None:
     front, _ = split(f"---\n{''.join(inner)}\n---\n")
     raw = with_tags(front, ["q"])
     assert raw == front.raw or split(raw)[0].tags == ("q",)
+
+
+@pytest.mark.parametrize("broken", ["", "d: [\n"])
+def test_ids_that_are_no_ulids(broken: str) -> None:
+    """All values under the keys of an id are kept, quoted or not, also beside broken lines."""
+    front, _ = split(f'---\nid: "4e07408562"\nheaper_id: {ID}\n{broken}---\n')
+    assert (front.ids, front.id_values) == ((ID,), ("4e07408562", ID))

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -40,6 +41,8 @@ from tests.oneheap.words import (
 )
 
 BASE = "/service/v1/Api/Rest"
+DOCUMENTED = Path(__file__).parents[1] / "data" / "oneheap-routes.txt"
+"""A route a line: method, path, arguments with their types; ``!``: not implemented yet."""
 EMAIL = "j.doe@example.com"
 PASSWORD = "s3cret-Pass"
 Answer = tuple[list[Item], int | None]
@@ -328,6 +331,29 @@ class Oneheap:
         add("POST", "/Tasks/{id}/Tasks", self._adopt)
         add("GET", "/Tasks/{id}/Tasks/", self._children)
         add("DELETE", "/Tasks/{id}/Tasks/{other}/", self._part)
+        self._add_documented(add)
+
+    def _add_documented(self, add: Callable[[str, str, Handler], None]) -> None:
+        """The routes that no mirror uses, behind those that it does."""
+        for line in DOCUMENTED.read_text().splitlines():
+            method, path, *arguments = line.split()
+            if "!" not in arguments:
+                path = path.replace(":id", "{id}", 1).replace(":id", "{other}", 1)
+                types = dict(argument.split(":") for argument in arguments)
+                add(method, path, self._documented(types))
+
+    @staticmethod
+    def _documented(types: dict[str, str]) -> Handler:
+        """A route whose effect no mirror sees: its arguments are checked, and that is all."""
+        known = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict}
+
+        def handle(request: Request, arguments: dict[str, Any]) -> Answer:
+            for name, value in arguments.items():
+                if name not in types or type(value) is not known[types[name]]:
+                    raise Refusal(400, f'Invalid "{name}" parameter.', name)
+            return [], 0
+
+        return handle
 
     def _sign_in(self, request: Request, arguments: dict[str, Any]) -> Answer:
         check(arguments, {"email", "password"})

@@ -262,6 +262,11 @@ class Crossing:
         """Whether the echo of the push comes along with it."""
         self.is_late = False
         """Whether nothing is heard before."""
+        self.is_on_its_way = False
+        """Whether it is heard of before the push arrives."""
+        self.is_lost = False
+        """Whether it is never heard of."""
+        self.is_sent = asyncio.Event()
         self.is_heard = asyncio.Event()
         self.echoes = 0
         self._device, self._is_crossed = device, False
@@ -275,6 +280,8 @@ class Crossing:
             if change is not None:
                 self._is_crossed = True
                 await change()
+                if self.is_on_its_way:
+                    await self.is_heard.wait()
             return await self._push(backend, heap_id, updates)
 
         patch.setattr(HeaperBackend, "push", push)
@@ -288,7 +295,11 @@ class Crossing:
             self._held.extend(items)
             return
         if self._is_crossed and not self.is_heard.is_set():
-            await until(lambda: not heap.index.unsent, "the edit is acknowledged")
+            if not self.is_on_its_way:
+                await until(lambda: not heap.index.unsent, "the edit is acknowledged")
+            self.is_sent.set()
+            if self.is_lost:
+                await asyncio.Event().wait()
             items = self._held = [*self._held, *items]
             if self.is_in_one_burst and not self._echoes(heap, items):
                 return
@@ -383,6 +394,110 @@ async def test_a_deletion_of_a_part_that_crosses_a_push(
         await device.in_sync()
         assert device.notes() == {"Note.md": "nothing\n"}
     assert await world.text(block) == "nothing"
+
+
+@pytest.mark.parametrize("by", ["the app", "a device"])
+@pytest.mark.parametrize("left", WITHOUT.values(), ids=WITHOUT)
+async def test_a_part_is_deleted_while_a_push_is_on_its_way(
+    world: World, monkeypatch: pytest.MonkeyPatch, left: str, by: str
+) -> None:
+    """What is being sent while its place is deleted elsewhere is written again by one of the two:
+    by the device that deleted it, or after a while by its author.
+    """
+    block = await world.add("Note", LIST)
+    device, other = world.device(), world.device("b")
+    device.poll_interval_s = 3600.0
+    crossing = Crossing(monkeypatch, device)
+    crossing.is_on_its_way = True
+
+    async def is_deleted() -> bool:
+        return "APP" in await world.text(block) or "cloud" not in await world.text(block)
+
+    async def delete() -> None:
+        if by == "the app":
+            await world.change(block, body=left)
+        else:
+            edit(other, LIST, left)
+            await until(is_deleted, "the deletion is sent")
+
+    async with device.running(), other.running():
+        await device.in_sync()
+        await other.in_sync()
+        await until(lambda: world.server.followers(block), "followed")
+        crossing.change = delete
+        edit(device, "cloud", "TYPED cloud")
+        await until(crossing.is_heard.is_set, "the deletion is heard")
+        await until(lambda: says(device, "TYPED") and says(other, "TYPED"), "it is there again")
+        await device.in_sync()
+        await other.in_sync()
+        await until(lambda: other.notes() == device.notes(), "both have the same")
+    words = (await world.text(block)).split()
+    assert sorted({*words}) == sorted(words)
+    assert "TYPED" in words
+
+
+async def test_a_deletion_of_a_part_that_crosses_a_push_before_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon ends before it has written the words again: the next start does."""
+    block = await world.add("Note", LIST)
+    device = world.device()
+    device.poll_interval_s = 3600.0
+    crossing = Crossing(monkeypatch, device)
+    async with device.running():
+        await device.in_sync()
+        await until(lambda: world.server.followers(block), "followed")
+        crossing.change = partial(world.change, block, body=WITHOUT["item deleted"])
+        edit(device, "cloud", "TYPED cloud")
+        await until(crossing.is_heard.is_set, "the deletion is heard")
+        await until(lambda: not says(device, "TYPED"), "the deletion is written")
+    assert "TYPED" not in await world.text(block)
+    await device.synced()
+    assert says(device, "TYPED")
+    assert (await world.text(block)).split().count("TYPED") == 1
+    await device.synced()
+    assert (await world.text(block)).split().count("TYPED") == 1
+
+
+@pytest.mark.parametrize("ended", ["the author", "the other device"])
+async def test_a_deletion_of_a_part_that_crosses_a_push_before_a_kill(
+    world: World, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    """The daemon ends before it hears of the deletion, or that which deleted before it hears of
+    the words: the next start writes them again, once.
+    """
+    block = await world.add("Note", LIST)
+    device, other = world.device(), world.device("b")
+    device.poll_interval_s = 3600.0
+    crossing = Crossing(monkeypatch, device)
+
+    async def delete() -> None:
+        if ended == "the author":
+            await world.change(block, body=WITHOUT["item deleted"])
+            return
+        async with other.running():
+            await other.in_sync()
+            edit(other, LIST, WITHOUT["item deleted"])
+            await until(is_deleted, "the deletion is sent")
+            await other.in_sync()
+
+    async def is_deleted() -> bool:
+        return "cloud" not in await world.text(block)
+
+    await other.synced()
+    async with device.running():
+        await device.in_sync()
+        await until(lambda: world.server.followers(block), "followed")
+        crossing.is_lost = True
+        crossing.change = delete
+        edit(device, "cloud", "TYPED cloud")
+        await until(crossing.is_sent.is_set, "the edit is sent")
+    crossing.is_lost = False
+    crossing.is_heard.set()
+    for again in (other, device, other) if ended == "the other device" else (device, other):
+        await again.synced()
+        assert says(again, "TYPED")
+    assert (await world.text(block)).split().count("TYPED") == 1
 
 
 @pytest.mark.parametrize("left", WITHOUT.values(), ids=WITHOUT)
@@ -913,3 +1028,21 @@ async def test_deleted_there_over_an_unread_save(world: World, what: str) -> Non
         assert plan == (b"plan" if what == "text" else b"plan, second")
         assert (one.root / "Note.assets" / "map.pdf").read_bytes() == b"map"
     assert not await is_trashed(world, block)
+
+
+async def test_an_edit_comes_with_a_compaction(world: World) -> None:
+    """A file deleted while no daemon ran comes back if the document was edited and made anew;
+    made anew alone, it stays deleted.
+    """
+    device, block = world.device(), await world.add("Boat", "old words\n")
+    other = await world.add("Car", "a car\n")
+    await device.synced()
+    for path in ("Boat.md", "Car.md"):
+        (device.root / path).unlink()
+    await world.change(block, body="old words and new\n")
+    for one in (block, other):
+        await world.server.compact(one)
+    await device.synced()
+    assert device.notes() == {"Boat.md": "old words and new\n"}
+    assert (await world.server.document(block)).fields().deleted_at_ms is None
+    assert (await world.server.document(other)).fields().deleted_at_ms is not None

@@ -14,9 +14,13 @@ from heapsyncd.model import BlockRow
 from heapsyncd.sync import publish
 from heapsyncd.sync.edits.new_texts import BATCH, NewTexts
 from heapsyncd.sync.edits.saved_file import SavedFile
+from heapsyncd.sync.pull import pull as pull_module
 from heapsyncd.sync.pull import receive
+from heapsyncd.sync.push import push
+from heapsyncd.sync.runtime import heap
 from heapsyncd.tree import Atom
 from heapsyncd.wire.feed import Feed
+from heapsyncd.wire.live import LiveLink
 from tests.sync.rig import Device, World, until
 
 MANY = 2 * BATCH + 10
@@ -150,6 +154,36 @@ async def test_the_first_are_sent_while_the_last_are_read(
     assert len(held) == 3
     assert max(held) <= 2 * BATCH
     assert set(await world.titles()) == {name(k) for k in range(MANY)}
+
+
+async def test_more_notes_than_are_followed_are_not_opened_in_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each note that was sent is the newest; it does not take the place of another at once."""
+    limit, opened = 10, list[BlockId]()
+    real = LiveLink.queue
+
+    def queue(self: LiveLink, block: BlockId) -> None:
+        opened.append(block)
+        real(self, block)
+
+    monkeypatch.setattr(LiveLink, "queue", queue)
+    monkeypatch.setattr(heap, "FOLLOWED", {"all": limit})
+    monkeypatch.setattr(pull_module, "CHOSEN_AGAIN_S", 0.0)
+    monkeypatch.setattr(pull_module, "PULL_BLOCKS", 5)
+    monkeypatch.setattr(push, "BATCH", 5)
+    device = world.device()
+    write_notes(device)
+    async with device.running():
+        await device.in_sync()
+        blocks = list((await world.titles()).values())
+
+        def followed() -> int:
+            return sum(world.server.followers(b) > 0 for b in blocks)
+
+        await until(lambda: followed() == limit, "the newest are followed")
+    print("OPENED", len(opened))
+    assert len(opened) < MANY // 2
 
 
 async def test_a_text_that_is_saved_before_its_turn(

@@ -5,6 +5,7 @@ keeps its meaning, and no text of it is doubled.
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.sync.heap.timing import Timing
 from heapsyncd.sync.merge.link_meanings import mentions
+from tests.sync import proxy as proxies
 from tests.sync.rig import Device, World, until
 
 LINKED = {
@@ -429,6 +431,34 @@ async def test_an_older_cache_of_a_word_made_longer(world: World) -> None:
     assert await world.text(block) == "one line harbourmaster"
 
 
+async def test_an_older_cache_that_knows_no_note(world: World) -> None:
+    """A cache put back from a backup, from before a note was made, while the server is away: the
+    note's file waits for the server, and is no other note.
+    """
+    async with proxies.before(world.server.url) as proxy:
+        one = world.device(live="off")
+        one.server = proxy  # type: ignore[assignment]
+        one.poll_interval_s = 0.1
+        one.timing = replace(one.timing, news_s=0.1, arrived_s=0.1)
+        await one.synced()
+        state, backup = one.base / "state", one.base / "backup"
+        shutil.copytree(state, backup)
+        (one.root / "Note.md").write_text("one line\n")
+        await one.synced()
+        block = one.id_of("Note.md")
+        lose(one)
+        backup.rename(state)
+        proxy.set(proxies.dropped, on="/api")
+        async with one.running():
+            await until(lambda: one.report.state == "offline", "offline")
+            (one.root / "New.md").write_text("new\n")
+            await until(lambda: "id: " in (one.root / "New.md").read_text(), "it is a note")
+            proxy.set(None)
+            await one.in_sync()
+        assert one.id_of("Note.md") == block
+        assert len(await world.blocks()) == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("label", ["", "|the ship"])
 async def test_an_older_cache_that_knows_no_name(world: World, label: str) -> None:
@@ -621,6 +651,22 @@ async def test_a_link_by_a_former_name(world: World) -> None:
     assert car in await links_of(world, one.id_of("Trips/Plan.md"))
     for device in (one, two):
         assert device.notes()["Trips/Plan.md"].endswith("\nagain [[Auto|her]]\n")
+
+
+async def test_a_link_by_a_former_path(world: World) -> None:
+    """Typed with a folder's name before it was renamed elsewhere, a link means the note in it."""
+    one, two = await linked(world)
+    oslo, boat = one.id_of("Trips/Oslo.md"), one.id_of("Boat.md")
+    (two.root / "Trips").rename(two.root / "Travel")
+    await two.synced()
+    await one.synced()
+    _typed(one.root / "Car.md", "\nagain [[Trips/Oslo|there]], not [[Trips/None]], [[Trips]]\n")
+    for device in (one, two, one):
+        await device.synced()
+    assert await links_of(world, one.id_of("Car.md")) == {boat, oslo}
+    for device in (one, two):
+        said = "\nagain [[Oslo|there]], not [[Trips/None]], [[Trips]]\n"
+        assert device.notes()["Car.md"].endswith(said)
 
 
 async def test_links_made_in_the_app(world: World) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from heapsyncd.folder import syscalls
-from tests.oneheap.mirror import OneheapDevice, mirror_of
+from tests.oneheap.mirror import Mirror
 from tests.oneheap.service import Oneheap
 from tests.sync.rig import refusing
 from tests.world.__main__ import trouble
@@ -25,10 +25,10 @@ async def service() -> AsyncIterator[Oneheap]:
 
 
 @pytest.fixture
-def device(service: Oneheap, tmp_path: Path) -> Iterator[OneheapDevice]:
+def device(service: Oneheap, tmp_path: Path) -> Iterator[Mirror]:
     """A device that has not mirrored yet."""
     with fast():
-        yield mirror_of(service, tmp_path / "a", timing=FAST)
+        yield Mirror.of(service, tmp_path / "a", timing=FAST)
 
 
 def named(service: Oneheap, name: str) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def test_games(seed: int) -> None:
 
 
 async def test_an_edit_wins_over_a_deletion_that_did_not_know_it(
-    service: Oneheap, device: OneheapDevice, monkeypatch: pytest.MonkeyPatch
+    service: Oneheap, device: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Deleted here, edited there: the file comes back with the edit, also if that had arrived and
     could not be written.
@@ -64,9 +64,7 @@ async def test_an_edit_wins_over_a_deletion_that_did_not_know_it(
     assert {home, boat} <= service.store.items.keys()
 
 
-async def test_a_deletion_that_knew_everything_is_one(
-    service: Oneheap, device: OneheapDevice
-) -> None:
+async def test_a_deletion_that_knew_everything_is_one(service: Oneheap, device: Mirror) -> None:
     """Also when the service made the document anew and it shows nothing else."""
     device.root.mkdir(parents=True)
     device.write("Boat.md", "one\n")
@@ -78,7 +76,7 @@ async def test_a_deletion_that_knew_everything_is_one(
 
 @pytest.mark.parametrize("place", ["Home/Ship.md", "Boat.md", "Home/Boat.md"])
 async def test_an_edit_of_what_is_gone_makes_it_anew(
-    service: Oneheap, device: OneheapDevice, place: str
+    service: Oneheap, device: Mirror, place: str
 ) -> None:
     """Renamed or moved here, deleted there: another item, whose id the file shows."""
     home = service.add("box", name="Home")
@@ -96,13 +94,13 @@ async def test_an_edit_of_what_is_gone_makes_it_anew(
 
 
 async def test_the_id_of_an_item_that_is_gone_is_no_key_of_the_users(
-    service: Oneheap, device: OneheapDevice
+    service: Oneheap, device: Mirror
 ) -> None:
     """After a restart too: what is made anew shows its own id alone."""
     boat = service.add("note", name="Boat", body="one\n")
     await device.synced()
     service.remove(boat)
-    device.write("Boat.md", device.read("Boat.md") + "two\n")
+    device.edit("Boat.md", "one\n", "one\ntwo\n")
     service.fail("refuse", "POST", "/Notes/", times=1000)
     assert (await device.once()).exit_code
     service.faults.clear()
@@ -111,7 +109,7 @@ async def test_the_id_of_an_item_that_is_gone_is_no_key_of_the_users(
 
 
 async def test_a_rename_of_what_is_known_to_be_gone(
-    service: Oneheap, device: OneheapDevice, monkeypatch: pytest.MonkeyPatch
+    service: Oneheap, device: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that could not be removed, and then got another name, becomes another item."""
     boat = service.add("note", name="Boat", body="one\n")
@@ -126,7 +124,7 @@ async def test_a_rename_of_what_is_known_to_be_gone(
     assert device.ids_in("Ship.md") == (named(service, "Ship")["id"],)
 
 
-async def test_a_note_moved_into_a_new_box(service: Oneheap, device: OneheapDevice) -> None:
+async def test_a_note_moved_into_a_new_box(service: Oneheap, device: Mirror) -> None:
     """The box is made first, even if that fails at first."""
     boat = service.add("note", name="Boat", body="one\n")
     await device.synced()
@@ -137,9 +135,7 @@ async def test_a_note_moved_into_a_new_box(service: Oneheap, device: OneheapDevi
     assert service.store.items[boat]["boxId"] == named(service, "Home")["id"]
 
 
-async def test_a_note_moved_into_a_box_that_is_gone(
-    service: Oneheap, device: OneheapDevice
-) -> None:
+async def test_a_note_moved_into_a_box_that_is_gone(service: Oneheap, device: Mirror) -> None:
     """It goes to the top, where the others in the box went."""
     boat, box = service.add("note", name="Boat", body="one\n"), service.add("box", name="Home")
     await device.synced()
@@ -151,7 +147,7 @@ async def test_a_note_moved_into_a_box_that_is_gone(
     assert not (device.root / "Home").exists()
 
 
-async def test_a_box_deleted_on_both_sides(service: Oneheap, device: OneheapDevice) -> None:
+async def test_a_box_deleted_on_both_sides(service: Oneheap, device: Mirror) -> None:
     """Nothing is left to be sent."""
     box = service.add("box", name="Home")
     await device.synced()
@@ -163,7 +159,7 @@ async def test_a_box_deleted_on_both_sides(service: Oneheap, device: OneheapDevi
 
 
 async def test_a_new_note_in_a_box_renamed_there_and_deleted_here(
-    service: Oneheap, device: OneheapDevice
+    service: Oneheap, device: Mirror
 ) -> None:
     """The edited note comes back with its box, in one directory under the box's new name."""
     home = service.add("box", name="Home")

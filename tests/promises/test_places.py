@@ -415,6 +415,30 @@ async def test_saved_under_a_former_name_beside_an_unread_edit(world: World) -> 
     assert await world.text(other) == "the text of b"
 
 
+async def test_saved_under_a_former_name_when_renamed_again(world: World) -> None:
+    """A text saved under its note's former name, over another note, while the note's own file is
+    renamed by hand: the edit is the note's, and the other one keeps its text.
+    """
+    device = world.device()
+    note = await world.add("A", "the text of a\n")
+    await device.synced()
+    buffer = (device.root / "A.md").read_text()
+    await world.change(note, title="B")
+    await device.synced()
+    other = await world.add("A", "the text of b\n")
+    await device.synced()
+    assert ids(device) == {"A.md": other, "B.md": note}
+    (device.root / "A.md.tmp").write_text(buffer + "\ntyped\n")
+    (device.root / "A.md.tmp").replace(device.root / "A.md")
+    (device.root / "B.md").rename(device.root / "C.md")
+    await device.synced()
+    await device.synced()
+    assert ids(device) == {"A.md": other, "C.md": note}
+    assert device.notes() == {"A.md": "the text of b\n", "C.md": "the text of a\n\ntyped\n"}
+    assert await world.text(note) == "the text of a\ntyped"
+    assert await world.text(other) == "the text of b"
+
+
 async def test_saved_over_the_note_that_took_a_deleted_one_s_name(world: World) -> None:
     """An editor that has a note open while it is deleted on the server, and another gets its name,
     edits the note it showed: that comes back, and the other one keeps its text.

@@ -65,6 +65,11 @@ def both(*steps: Callable[[Path], object]) -> Callable[[Path], None]:
     return make
 
 
+def aside(root: Path) -> Path:
+    """A path outside of the mirror."""
+    return root.parent.parent / "aside"
+
+
 Case = tuple[Callable[[Path], object], str, str, Callable[[Path], object]]
 CURES: dict[str, Case] = {
     "a note that may not be read": (
@@ -91,8 +96,8 @@ CURES: dict[str, Case] = {
         lambda r: (r / "Odd.md").rename(r / "Odd.txt"),
     ),
     "a known note with a NUL, saved as it was": (
-        both(lambda r: shutil.copy(r / "Note.md", r.parent / "kept"), new("Note.md", b"a\0b")),
-        "Note.md", "contains a NUL", lambda r: shutil.copy(r.parent / "kept", r / "Note.md"),
+        both(lambda r: shutil.copy(r / "Note.md", aside(r)), new("Note.md", b"a\0b")),
+        "Note.md", "contains a NUL", lambda r: shutil.copy(aside(r), r / "Note.md"),
     ),
     "a symlink, removed": (
         lambda r: (r / "link.md").symlink_to("Note.md"), "link.md", "a symlink",
@@ -195,7 +200,7 @@ async def test_what_is_left_and_what_is_odd(world: World) -> None:
     verdict = await device.once()
     assert (verdict.exit_code, verdict.left) == (1, (f"Home/Shut.md: {SHUT}",))
     open_again(root / "Shut.md")
-    (root / "Note.md").rename(root.parent / "Note.md")
+    (root / "Note.md").rename(root.parent.parent / "Note.md")
     (root / "Note.md").symlink_to("link")
     verdict = await device.once()
     assert (verdict.exit_code, len(verdict.minor)) == (1, 2)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from pycrdt import Doc, XmlFragment
 
 from heapsyncd.ids import HeapId, new_block_id
 from heapsyncd.server import Limits, Server
+from heapsyncd.server.loaded_documents import Batch, LoadedDocument
 from tests.server.rig import (
     Client,
     Clock,
@@ -308,6 +310,34 @@ async def test_documents_beyond_the_loaded_ones(tmp_path: Path) -> None:
             assert set(await client.statuses(heap, *updates)) == {"ok"}
         for block in docs:
             assert said(await client.pulled(heap, block)) == "2|1|0"
+
+
+async def test_those_of_a_push_take_the_place_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never are more documents loaded than allowed, but for what one group of changes needs."""
+    most, loaded_at_once = 12, 0
+    real = Batch.effects
+
+    def count() -> int:
+        return sum(isinstance(o, LoadedDocument) for o in gc.get_objects())
+
+    def effects(self: Batch) -> Any:
+        nonlocal loaded_at_once
+        loaded_at_once = max(loaded_at_once, count() - before)
+        return real(self)
+
+    monkeypatch.setattr(Batch, "effects", effects)
+    gc.collect()
+    before = count()
+    async with serving(tmp_path, limits=Limits(auth_calls=99, replicas=most)) as (server, client):
+        await client.sign_in()
+        heap = await server.add_heap("H")
+        blocks = [await client.insert(heap) for _ in range(2 * most)]
+        for some in (blocks[:most], blocks[most:]):
+            updates = [(b, paragraph("text")) for b in some]
+            assert set(await client.statuses(heap, *updates)) == {"ok"}
+    assert 0 < loaded_at_once <= most
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from typing import Any, NoReturn, Self, cast
 
 from heapsyncd.backoff import Contact
 from heapsyncd.cache.crash_marks import AtWork
-from heapsyncd.diff.three import merge_texts
 from heapsyncd.document.edit import Target, express, express_source
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, merge
 from heapsyncd.ids import BlockId, HeapId, new_block_id
 from heapsyncd.markdown.front_lines import OurKeys, Owner
+from heapsyncd.markdown.item_merge import merge_files
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.model import (
     BlockKind,
@@ -31,7 +31,6 @@ from heapsyncd.model import (
     FileEntry,
     Gone,
     Heap,
-    MergedFile,
     PullAnswer,
     PullAsk,
     Pulled,
@@ -47,13 +46,6 @@ from heapsyncd.sync.runtime.account import AccountMirror
 from tests.sync.rig import Device
 
 NO_KEYS = OurKeys(None, None, None)
-
-
-def merge_files(base: bytes, ours: bytes, theirs: bytes) -> MergedFile:
-    """Merge by lines; of contested ones the server's stand first."""
-    made = merge_texts(base.decode(), theirs.decode(), ours.decode())
-    said = tuple(f"line {c.line}: both changed it" for c in made.contested)
-    return MergedFile(made.text.encode(), said)
 
 
 DIALECT = Dialect(
@@ -197,7 +189,7 @@ class Compacting:
                 push.id, title=now.title, text=data.decode(), folder=min(now.tags, default=None),
                 deleted_at_ms=now.deleted_at_ms, files={f.key: f for f in now.files},
             )  # fmt: skip
-        return PushResult(push.id, status, push.sync_version, remarks)
+        return PushResult(push.id, status, item.version, remarks)
 
     async def insert(self, _: HeapId, block: BlockId, kind: BlockKind, title: str) -> BlockRow:
         self.items.setdefault(block, Item(kind, title, version=1))

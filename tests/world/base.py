@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +112,10 @@ class BaseGame(ABC):
                 del player.buffers[path]
                 return
             with contextlib.suppress(FileNotFoundError):
+                if id_in(player.read(path)) is None:
+                    # No mirror may have read what was there: it sees a new file with the id of
+                    # another note's, as a copy is.
+                    self.copied |= set(tokens(player.buffers[path]))
                 await self._save(player, path, player.buffers[path], move.how)
                 self._tell(player.name, "was stale")
                 player.buffers[path] = player.read(path)
@@ -261,6 +266,11 @@ class BaseGame(ABC):
         player.buffers.clear()
         player.forgot = True
         self._tell(player.name)
+        texts = [player.read(path) for path in player.notes()]
+        for block, count in Counter(map(id_in, texts)).items():
+            if block is not None and count > 1:
+                # What was saved under a former name looks like a copy from now on.
+                self.copied |= {w for text in texts if id_in(text) == block for w in tokens(text)}
         on_disks: set[str] = set()
 
         def read() -> bool:

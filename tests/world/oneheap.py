@@ -15,7 +15,7 @@ import yaml
 
 from heapsyncd.errors import PeerError, TryLater
 from heapsyncd.markdown.frontmatter import split
-from tests.oneheap.mirror import mirror_of
+from tests.oneheap.mirror import Mirror
 from tests.oneheap.service import Answer, Oneheap, Request
 from tests.world import oneheap_laws as laws
 from tests.world.base import TITLES, BaseGame
@@ -151,7 +151,7 @@ class OneheapGame(BaseGame):
 
     def player(self, name: str) -> Player:
         """One more device."""
-        device = mirror_of(self.service, self.base / name, poll_interval_s=0.2, timing=TIMING)
+        device = Mirror.of(self.service, self.base / name, poll_interval_s=0.2, timing=TIMING)
         return Player(name, device)
 
     @property

@@ -1,6 +1,7 @@
 """The state of one account: its catalogue, its rows in the cache, and whose turn it is."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -58,7 +59,7 @@ class OneheapAccount:
 
         def store(tx: Tx) -> None:
             remote_items.save(tx, kept)
-            remote_items.announce(tx, self.heap, news)
+            remote_items.announce(tx, self.heap, news, time.time_ns() // 1_000_000)
             remote_items.put_files(tx, self.heap, files)
             remote_items.drop_files(tx, self.heap, [without])
 

@@ -36,6 +36,7 @@ from heapsyncd.model import (
     Gone,
     Heap,
     Place,
+    Problem,
     PullAnswer,
     PullAsk,
     Pulled,
@@ -160,6 +161,7 @@ class OneheapBackend:
             ),
             max([1, cursor_ms, *(at for _, _, at, _ in page)]),
             len(found) > len(page),
+            tuple(Problem(f"item {i}", why) for i, why in sorted(self._seen.unreadable.items())),
         )
 
     async def _poll(self, heap_id: HeapId) -> None:

@@ -75,7 +75,7 @@ def new_item(catalogue: Catalogue, what: Shown, title: str) -> Item:
     if what.kind == "folder":
         return Item("", "box", title)
     if what.kind == "file":
-        return placed(catalogue, Item("", "file", title, filename=title), what.folder)
+        return Item("", "file", title, filename=title)
     place = catalogue.place(what.folder)
     if place is not None and place[1] == "comments":
         return Item("", "comment", title, target_id=place[0])

@@ -14,7 +14,8 @@ import structlog
 from heapsyncd.backends.oneheap.account import OneheapAccount
 from heapsyncd.backends.oneheap.documents import Shown
 from heapsyncd.backends.oneheap.intents import is_made_of
-from heapsyncd.backends.oneheap.shapes import decode, is_known, item_of, state_of
+from heapsyncd.backends.oneheap.shapes import decode, is_known, item_of, lacks_text, state_of
+from heapsyncd.cache import remote_items
 from heapsyncd.cache.remote_items import Part, RemoteItem
 from heapsyncd.errors import BlockError
 from heapsyncd.items.values import Item
@@ -75,7 +76,10 @@ async def refresh(account: OneheapAccount, seen: Seen) -> None:
         for listing in listings:
             await _all(account, seen, listing, found, dates)
         seen.compared_s = min(dates, default=None)
-    await _apply(account, found, _gone(account, seen) if is_complete else set())
+    await _apply(account, seen, found, _gone(account, seen) if is_complete else set())
+    if is_complete:
+        # The configuration may ask for other boxes than before.
+        await publish(account, _wrong(account))
     seen.polled_s = min(dates, default=seen.polled_s)
 
 
@@ -163,22 +167,37 @@ def _gone(account: OneheapAccount, seen: Seen) -> set[str]:
     return account.catalogue.items.keys() - there
 
 
-async def _apply(account: OneheapAccount, found: dict[str, wire.Item], gone: set[str]) -> None:
+def _wrong(account: OneheapAccount) -> list[tuple[str, Part]]:
+    """Return the items that are blocks although they are not mirrored, with their directories."""
+    catalogue = account.catalogue
+    wrong = (
+        item.id
+        for item in catalogue.items.values()
+        if catalogue.has(item.id, "item") and not catalogue.is_mirrored(item)
+    )
+    parts: tuple[Part, ...] = ("item", "sidecar", "comments", "archived")
+    return [(i, part) for i in wrong for part in parts if catalogue.has(i, part)]
+
+
+async def _apply(
+    account: OneheapAccount, seen: Seen, found: dict[str, wire.Item], gone: set[str]
+) -> None:
     """Store the newest states of items, and announce the blocks that show something else."""
     catalogue = account.catalogue
     for item_id in await _confirmed(account, gone):
         await remove(account, item_id)
     ids = [i for i, item in found.items() if is_known(item)]
     await _adopt(account, [found[i] for i in ids if i not in catalogue.items])
-    rows = dict(zip(ids, await account.rows_of([(i, "item") for i in ids]), strict=True))
+    states = await account.db.read(lambda tx: remote_items.live_items(tx, account.heap, ids))
     items: dict[str, Item] = {}
     concerned: dict[tuple[str, Part], None] = {}
     for item_id in ids:
-        row = rows[item_id]
-        last = decode(row.item) if row is not None else catalogue.items.get(item_id)
-        item = item_of(found[item_id], last)
-        is_new = row is None or bool(row.gone) or last is None
-        if is_new or last is None or state_of(last) != state_of(item):
+        live = decode(states[item_id]) if item_id in states else None
+        if live is None and lacks_text(found[item_id]):
+            seen.unreadable[item_id] = "the service's answer lacks its text"
+            continue
+        item = item_of(found[item_id], live)
+        if live is None or state_of(live) != state_of(item):
             items[item_id] = item
             concerned |= dict.fromkeys(catalogue.dependents(item_id))
     for item in items.values():
@@ -279,7 +298,9 @@ def _row_shown(
     if part in {"item", "sidecar"}:
         what = None if item is None else _item_shown(account, item, part, live)
     else:
-        what = account.catalogue.directory_shown(item_id, part)
+        owner = account.catalogue.items.get(item_id)
+        is_wanted = owner is None or account.catalogue.is_mirrored(owner)
+        what = account.catalogue.directory_shown(item_id, part) if is_wanted else None
     if row is None:
         if what is None:
             return []

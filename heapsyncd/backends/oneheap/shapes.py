@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from heapsyncd.items.kinds import KINDS
 from heapsyncd.items.values import Attachment, Item, ItemType, Reminder
 from heapsyncd.wire.oneheap import items as wire
 
@@ -16,6 +17,15 @@ _ATTRIBUTES: Final = frozenset(f.name for f in fields(Item)) - {"id", "type"}
 def is_known(found: wire.Item) -> bool:
     """Tell whether an item's type is one that is mirrored."""
     return found.type in wire.KINDS
+
+
+def lacks_text(found: wire.Item) -> bool:
+    """Tell whether an answer does not say the text of an item of a known type.
+
+    Shown without it, it could be overwritten.
+    """
+    is_shown = found.type != "box"
+    return is_shown and KINDS[cast("ItemType", found.type)].text in found.missing
 
 
 def item_of(found: wire.Item, last: Item | None) -> Item:

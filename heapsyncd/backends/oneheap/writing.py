@@ -46,6 +46,10 @@ async def push(account: OneheapAccount, seen: Seen, pushes: Sequence[Push]) -> l
     results: dict[str, PushResult] = {}
     later: list[TryLater] = []
     rows = {p.id: await account.row(p.id) for p in pushes}
+    if any(row is not None and row.intent for row in rows.values()):
+        # After a kill or a lost answer: what was created is found before it is created again.
+        # Nothing else is on its way meanwhile, as it must be for a refresh.
+        await refresh(account, seen)
     order = sorted(pushes, key=lambda p: _rank(rows[p.id]))
     gate = asyncio.Semaphore(AT_ONCE)
 
@@ -206,7 +210,8 @@ class _Write:
             around = self._catalogue.around(wanted, self._account.now())
             read = read_file(with_front(after.data, known.id), wanted, around)
             wanted = read.item
-            self._remarks += [remark.reason for remark in read.remarks]
+            is_told = bool(self._remarks)
+            self._remarks += [r.reason for r in read.remarks if r.key != "type" or not is_told]
         return self._placed(wanted)
 
     def _placed(self, item: Item) -> Item:
@@ -218,7 +223,7 @@ class _Write:
         if reason is not None:
             self._remarks.append(reason)
             return item
-        return placed(self._catalogue, item, folder)
+        return placed(self._catalogue, item, self._after.folder)
 
     async def _send(self, known: Item, wanted: Item) -> Item:
         """Send what differs; return the item as it is then."""
@@ -294,14 +299,9 @@ class _Write:
 
     # ---- creating -----------------------------------------------------------------------------
 
-    async def _create(self) -> Item | None:
-        """Create the item, once: after a kill or a lost answer it is looked for first."""
+    async def _create(self) -> Item:
+        """Create the item. What it is to be is stored first, to know it again (``push``)."""
         row, account = self._row, self._account
-        if row.intent:
-            await refresh(account, self._seen)
-            self._row = row = await account.row(row.block_id) or row
-            if row.item_id:
-                return await self._current()
         wanted = self._new()
         self._row = row = replace(row, intent=intent_of(wanted, account.date_s), type=wanted.type)
         await account.save([row])
@@ -324,13 +324,18 @@ class _Write:
         inserted = decode(row.item)
         title = after.title or (inserted.name if inserted is not None else "")
         empty = new_item(self._catalogue, after, title)
+        if empty.type == "file":
+            return placed(self._catalogue, empty, self._after.folder)
         if after.data is None:
             return empty
         around = self._catalogue.around(empty, self._account.now())
-        item = read_file(after.data, None, around).item
+        read = read_file(after.data, None, around)
+        item = read.item
+        # Of the fields it is told when the item is there, of its type only now.
+        self._remarks += [remark.reason for remark in read.remarks if remark.key == "type"]
         if item.type == "comment":
             return item
-        item = placed(self._catalogue, item, after.folder)
+        item = placed(self._catalogue, item, self._after.folder)
         if item.type != "sticky":
             return item
         # A sticky is in no box: it belongs to one.

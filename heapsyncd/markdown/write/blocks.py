@@ -1,8 +1,9 @@
 """Write blocks as lines, for ``render`` and ``patch``."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from heapsyncd.markdown import escaping as esc
 from heapsyncd.markdown.attached_files import file_line
@@ -86,9 +87,13 @@ class Writer:
 
         ``depth`` counts the enclosing containers. At 0 ``written`` is filled.
         """
-        lines: list[str] = []
+        return list(chain.from_iterable(self.each(blocks, depth)))
+
+    def each(self, blocks: Sequence[Block], depth: int = 0) -> Iterator[list[str]]:
+        """Yield the lines of each of sibling blocks, as ``blocks`` joins them."""
         last: Block | None = None
         mark = ""
+        line = 0
         if not depth:
             self.written = []
         for block in blocks:
@@ -99,18 +104,17 @@ class Writer:
             joined = (
                 is_list and is_one_source_list(last, block) and is_tight(last) and is_tight(block)
             )
-            if lines and not joined:
-                lines.append("")
-            start = len(lines)
+            gap = [""] if line and not joined else []
             known = None if id(block) in self._escape_levels else self._verbatim(block)
-            lines += known or (
+            lines = known or (
                 self._list(block, mark, depth) if is_list else self._block(block, depth)
             )
             if not depth:
-                self.written.append(WrittenBlock(start, self.is_safe and known is None))
+                self.written.append(WrittenBlock(line + len(gap), self.is_safe and known is None))
             self.is_safe = self.is_safe and was_safe
+            line += len(gap) + len(lines)
             last = block
-        return lines
+            yield gap + lines
 
     def _marker(self, block: Block, last: Block | None, mark: str) -> str:
         """Return the list's bullet or number delimiter, other than that of a list just before.

@@ -17,7 +17,7 @@ from heapsyncd.markdown.write.blocks import Writer, WrittenBlock
 from heapsyncd.model import LineBreaks
 from heapsyncd.tree import Block
 
-__all__ = ["DEFAULT", "Style", "render"]
+__all__ = ["DEFAULT", "Style", "is_rendering", "render"]
 
 
 def render(
@@ -54,6 +54,23 @@ def render(
             break
         _escalate(writer, tree, read, attempt)
     return text
+
+
+def is_rendering(body: str, tree: Block, links: Links) -> bool:
+    """Return whether a body is what ``render`` writes by default.
+
+    Most other bodies differ in their first blocks, so that the rest need not be written. False may
+    be wrong where a later block can be misread: then ``render`` writes all blocks with more care.
+    """
+    writer, at = Writer(links, DEFAULT), 0
+    for lines in writer.each(tree.children):
+        text = "".join(line + DEFAULT.newline for line in lines)
+        if not writer.written[-1].is_safe:
+            return render(tree, links) == body
+        if not body.startswith(text, at):
+            return False
+        at += len(text)
+    return at == len(body)
 
 
 def _reads_back(

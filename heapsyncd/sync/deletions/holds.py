@@ -13,15 +13,15 @@ from pathlib import PurePosixPath
 import structlog
 
 from heapsyncd.cache import blocks, history, holds, renditions
-from heapsyncd.cache.blocks import BlockState, LogRow
+from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Todo
 from heapsyncd.cache.holds import Direction, Hold
-from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
 from heapsyncd.document.edit import Target
 from heapsyncd.document.replica import Replica
-from heapsyncd.errors import BlockError
+from heapsyncd.errors import BlockError, UnreadableFile
 from heapsyncd.folder.names import carries
+from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.sync.edits import moves
 from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.heap.limits import WINDOW_MS, must_hold
@@ -32,10 +32,10 @@ from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.attachments import is_present
 from heapsyncd.sync.layout.placement import remove_deleted
 from heapsyncd.sync.merge import review_notices
-from heapsyncd.sync.merge.link_meanings import mentions
-from heapsyncd.sync.merge.note_file import shown_file
+from heapsyncd.sync.merge.file_merge import shown_by, without_our_keys
+from heapsyncd.sync.merge.note_file import owner_of_title
 from heapsyncd.sync.merge.note_source import read_source
-from heapsyncd.sync.merge.note_text import Note, our_keys, shown_files, shows
+from heapsyncd.sync.merge.note_text import Note, owner, shows
 
 log = structlog.get_logger()
 
@@ -66,8 +66,8 @@ async def _without_unseen_edits(heap: HeapContext, gone: Sequence[EntryRow]) -> 
     attachments: an edit wins over a deletion.
     """
     notes = [e for e in gone if e.role == "note" and heap.index.is_live(e.block_id)]
-    newer = await heap.db.read(lambda tx: [n for e in notes if (n := _newer(tx, e))])
-    unseen = [n.entry for n in newer if await offload(_differs_from_file, heap, n)]
+    newer = await heap.db.read(lambda tx: [(e, n) for e in notes if (n := _unseen_update(tx, e))])
+    unseen = [e for e, new in newer if await offload(_differs_from_file, heap, e, new)]
     # A file whose newer version was not downloaded yet.
     files = [e for e in gone if e.role == "file" and e.digest is not None]
     unseen += [e for e in files if not is_present(heap, e)]
@@ -92,64 +92,60 @@ async def _without_unseen_edits(heap: HeapContext, gone: Sequence[EntryRow]) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class _Newer:
-    """A note with updates from the server that are newer than its file.
+class _Unseen:
+    """A note of which the server has a newer state than its file showed.
 
-    ``rows``: its log. ``base``: what its file shows.
+    ``file``: the newest rendition. ``shown``: the updates of the state that it shows; None if that
+    has another history. ``now``: the updates of the newest state.
     """
 
-    entry: EntryRow
-    state: BlockState
-    base: Rendition
-    rows: list[LogRow]
+    file: bytes
+    shown: list[bytes] | None
+    now: list[bytes]
 
 
-def _newer(tx: Tx, entry: EntryRow) -> _Newer | None:
-    """Return a note with its newer state; None if its file shows all that came from the server."""
+def _unseen_update(tx: Tx, entry: EntryRow) -> _Unseen | None:
+    """Return a note's state; None if its file shows everything that came from the server."""
     state, base = blocks.get(tx, entry.block_id), renditions.newest(tx, entry.block_id)
     if state is None or not state.stale or base is None:
         return None
-    rows = blocks.log(tx, entry.block_id)
-    if base.seq is not None and not any(r.seq > base.seq and not r.local for r in rows):
+    log_rows = blocks.log(tx, entry.block_id)
+    now = [r.data for r in log_rows]
+    if base.seq is None:
+        # The server made the document anew, perhaps because somebody edited it.
+        return _Unseen(base.data, None, now)
+    if not any(r.seq > base.seq and not r.local for r in log_rows):
         return None
-    return _Newer(entry, state, base, rows)
+    shown = [r.data for r in log_rows if r.seq <= base.seq]
+    return _Unseen(base.data, [*shown, *([base.extra] if base.extra else [])], now)
 
 
-def _differs_from_file(heap: HeapContext, note: _Newer) -> bool:
+def _differs_from_file(heap: HeapContext, entry: EntryRow, unseen: _Unseen) -> bool:
     """Return whether a document has something that its file does not show.
 
     A title that a new note got from its file's name does not count.
     """
     try:
-        after = Replica.load([r.data for r in note.rows])
-        if note.base.seq is None:
-            return _shows_another_file(heap, note, after)
-        shown = [r.data for r in note.rows if r.seq <= note.base.seq]
-        before = Replica.load([*shown, *([note.base.extra] if note.base.extra else [])])
-        title = after.fields().title
-        if not carries(PurePosixPath(note.entry.path).name.removesuffix(".md"), title):
+        after = Replica.load(unseen.now)
+        if unseen.shown is None:
+            return _differs_from_text(heap, entry, unseen.file, after)
+        before, title = Replica.load(unseen.shown), after.fields().title
+        if not carries(PurePosixPath(entry.path).name.removesuffix(".md"), title):
             title = before.fields().title
         same = replace(before.fields(), title=title) == after.fields()
         return not same or before.view() != after.view()
-    except BlockError:
+    except (BlockError, UnreadableFile):
         return True
 
 
-def _shows_another_file(heap: HeapContext, note: _Newer, replica: Replica) -> bool:
-    """Return whether a document that the server made anew shows another file than was there.
-
-    It shares no history with the file's state, so that only the texts can be compared.
-    """
-    view, links = replica.view(), NoteLinks(heap.index, note.state.id)
-    was = replace(Note.of(note.base.data), line_breaks=note.base.line_breaks)
-    source = read_source(replica, replica.view, links).source
-    if source is None:
-        return not shows(was, view, links)
-    ours = our_keys(heap.index, note.state, note.entry.path, replica.fields())
-    if ours.id not in heap.index.ids_in(was.front):
-        ours = replace(ours, id=None)  # the id came after the file, and is no edit
-    alone = links.restricted(mentions(view), shown_files(view))
-    return shown_file(source, view, ours, alone) != note.base.data
+def _differs_from_text(heap: HeapContext, entry: EntryRow, data: bytes, now: Replica) -> bool:
+    note, block = Note.of(data), entry.block_id
+    if heap.dialect.merge_files is None:
+        return not shows(note, now.view(), NoteLinks(heap.index, block))
+    # The fields are lines of the file.
+    source = read_source(now, now.view, NO_LINKS).source
+    ours = owner(heap.index, block, owner_of_title(note.front.raw, source))
+    return without_our_keys(note.file(ours)) != shown_by(now)
 
 
 async def allowed_removals(heap: HeapContext, gone: Sequence[BlockState]) -> list[BlockState]:
@@ -177,8 +173,8 @@ async def remove_deleted_files(heap: HeapContext, rescan: set[str]) -> None:
         heap: the heap.
         rescan: receives the paths of files that were changed meanwhile.
     """
-    at = heap.index.path_of
-    doomed = [b for b, p in at.items() if not heap.index.is_live(b) and not heap.hides(p, b)]
+    index = heap.index
+    doomed = [b for b in sorted(index.doomed) if not heap.hides(index.path_of[b], b)]
     if not doomed:
         return
     found = await heap.db.read(lambda tx: [blocks.get(tx, b) for b in doomed])

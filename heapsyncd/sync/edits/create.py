@@ -1,6 +1,6 @@
 """Create blocks on this device: new notes, and the rows and first updates of all kinds."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -12,7 +12,6 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Reserved
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
-from heapsyncd.document.updates import joined
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.markdown.front_lines import OurKeys
@@ -26,16 +25,15 @@ from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
 from heapsyncd.sync.layout.placement import remember_name
+from heapsyncd.sync.merge.link_meanings import mentions
 from heapsyncd.sync.merge.note_file import searched, shown_file
-from heapsyncd.sync.merge.note_source import source_update
+from heapsyncd.sync.merge.note_source import first_source
 from heapsyncd.sync.merge.note_text import (
-    Base,
     Note,
     digest,
     front_change,
     our_keys,
     owner,
-    read_body,
     shown_files,
 )
 from heapsyncd.tree import Block
@@ -109,20 +107,26 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
     reserved = await heap.db.read(lambda tx: entries.reserved(tx, heap.id))
     chosen = await _chosen(heap, heads, reserved)
     async with heap.lock:
-        named = [
-            _name(heap, h, tags, chosen[h.path].block_id if h.path in chosen else None)
-            for h in heads
-            if h.path not in heap.index.entries
-        ]
-    groups = list(batches(named, lambda n: n.head.stat.size))
+        named = await offload(
+            lambda: [
+                _name(heap, h, tags, chosen[h.path].block_id if h.path in chosen else None)
+                for h in heads
+                if h.path not in heap.index.entries
+            ]
+        )
+    groups = deque(batches(named, lambda n: n.head.stat.size))
+    is_long = len(groups) > 1
     with heap.index.expecting({n.state.id: n.entry.path for n in named}):
         await _remember_renamed(heap, chosen)
-        if len(groups) > 1:
+        if is_long:
             # A text of the first batch may link to a note of a later one: after a kill in
             # between, the later file still has to become the block that the link means.
             places = [Reserved(n.head.path, n.state.id, n.head.digest) for n in named]
             await heap.db.write(lambda tx: entries.reserve(tx, heap.id, places))
-        for some in groups:
+            del places
+        del named  # a whole heap may be new: keep only what is left
+        while groups:
+            some = groups.popleft()
             by_path = {n.head.path: n for n in some}
             saved = await texts.of(by_path)
             try:
@@ -133,7 +137,7 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
                 # Also if the disk refused a file when its block was stored already.
                 heap.wake.publish.set()
                 heap.wake.push.set()
-    if reserved or len(groups) > 1:
+    if reserved or is_long:
         await heap.db.write(lambda tx: entries.reserve(tx, heap.id, ()))
 
 
@@ -179,10 +183,20 @@ async def _create(
         plan_texts(change.tx, drafts)
 
     await heap.store(store)
+    _log_created(good)
     # Publishing finds the files that were changed meanwhile.
     await write_planned(heap, drafts, set())
     for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
         heap.problems.found("content", path, reason)
+
+
+def _log_created(batch: Sequence[_Fresh]) -> None:
+    """Log new notes: a line for a single one, or for a batch, which a whole heap has many of."""
+    if len(batch) > 1:
+        log.info("new notes", count=len(batch), first=batch[0].saved.path)
+    write = log.info if len(batch) == 1 else log.debug
+    for fresh in batch:
+        write("new note", path=fresh.saved.path, block=fresh.state.id)
 
 
 def _name(
@@ -239,24 +253,16 @@ def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
     tags = (fresh.note.front.tags or ()) if heap.dialect.tag_blocks else None
     ours = OurKeys(heap.index.shown_id(state.id), None, tags)
     source = fresh.note.file(owner(heap.index, state.id)).source
-    update: bytes | None = None
     try:
-        reading = read_body(
-            Base(Note.of(b""), ()), fresh.note, live, (), links, heap.client_id, fresh.target
-        )
-        if heap.carries_source:
-            update = source_update(
-                (), None, source, ours, links, reading.body, live=live, client_id=heap.client_id
-            )
-            if update is not None:
-                live.apply(update)
+        view = fresh.note.view(links)
+        carried = first_source(source, ours, links, view) if heap.carries_source else None
+        made = edit(live, replace(fresh.target, body=view, first_source=carried))
     except BlockError as error:
         return fresh.saved.path, f"this note cannot be read: {error}"
     state = replace(state, state_vector=live.state_vector())
-    update = joined([reading.update, update])
-    fresh = replace(fresh, state=state, update=update, mentions=reading.mentions)
-    if reading.is_whole:
-        return replace(fresh, draft=_draft(heap, fresh, source, reading.body))
+    fresh = replace(fresh, state=state, update=made.update, mentions=mentions(view))
+    if made.reads_as_target:
+        return replace(fresh, draft=_draft(heap, fresh, source, view))
     return fresh
 
 
@@ -296,4 +302,3 @@ def _store_created(change: Change, batch: Sequence[_Fresh], tags: Iterable[Block
         )
         change.save([fresh.entry])
         entries.mention(change.tx, fresh.state.id, fresh.mentions)
-        log.info("new note", path=fresh.saved.path, block=fresh.state.id)

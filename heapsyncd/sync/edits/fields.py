@@ -18,7 +18,7 @@ from heapsyncd.model import Fields
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.layout.placement import record_rename
+from heapsyncd.sync.layout.placement import folders_from, record_rename
 
 log = structlog.get_logger()
 
@@ -159,7 +159,7 @@ def own_target(state: BlockState, fields: Fields, *, wins: bool) -> Target:
 
 async def restore_folders(heap: HeapContext, folder: BlockId | None) -> None:
     """Restore a deleted folder and its parents for a block in it. Hold the heap's lock."""
-    for block in reversed(heap.index.folders_from(folder)):
+    for block in reversed(folders_from(heap.index, folder)):
         if not heap.index.is_live(block):
             try:
                 await edit_fields(heap, block, Target(deleted_at_ms=None))

@@ -248,7 +248,7 @@ class Reader:
     def _merged_edit(self, save: "_Save", target: Target, merge_files: MergeFiles) -> SavedEdit:
         """Return the edit of a file that shares no history with the document, merged as a file."""
         state, live = self._known.state, save.live
-        base = None if save.seen is None else without_our_keys(save.seen)
+        base = b"" if save.seen is None else without_our_keys(save.seen)
         made = merge_by_files(
             merge_files, base, without_our_keys(save.file), shown_by(live), self._note.line_breaks
         )

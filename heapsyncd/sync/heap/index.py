@@ -22,6 +22,7 @@ from heapsyncd.sync.heap.path_tree import PathTree
 from heapsyncd.sync.heap.paths import PARKING_PREFIX
 
 PLACED_ROLES = ("note", "folder", "file")
+CONTENT_ROLES = ("file", "attachment")
 _UNLINKABLE = frozenset("[]|\n")
 
 
@@ -71,8 +72,10 @@ class Index:
         """Temporary paths of parked blocks."""
         self.unplaced: set[BlockId] = set()
         """Live blocks that should have a path and have none."""
-        self.notes = 0
-        """The number of live notes."""
+        self.doomed: set[BlockId] = set()
+        """Blocks that are not live and still have a path."""
+        self.notes = self.contents = 0
+        """The number of live notes, and that of files that are no notes."""
         self.folders: set[str] = set()
         """The paths that are directories."""
         self.path_of: dict[BlockId, str] = {}
@@ -81,8 +84,7 @@ class Index:
         self.aliases = dict(aliases or {})
         self.retitled: dict[BlockId, str] = {}
         """The titles blocks had when they got their present paths, if they have others now."""
-        self.tree = PathTree()
-        """The paths of all entries."""
+        self.tree = PathTree()  # of all entries
         self._planned: dict[BlockId, str] = {}
         self._by_stem: dict[str, set[BlockId]] = defaultdict(set)
         self._by_path: dict[str, set[tuple[str, BlockId]]] = defaultdict(set)
@@ -166,6 +168,7 @@ class Index:
         """Take over a new or changed entry."""
         self.drop(entry.path)
         self.entries[entry.path] = entry
+        self.contents += entry.role in CONTENT_ROLES
         self.tree.add(entry.path)
         stat = entry.stat
         if stat is not None:
@@ -191,6 +194,7 @@ class Index:
         entry = self.entries.pop(path, None)
         if entry is None:
             return None
+        self.contents -= entry.role in CONTENT_ROLES
         self.tree.drop(path)
         self.stats.pop(path, None)
         for paths in (self.remote, self.moving, self.parked, self.folders):
@@ -258,11 +262,11 @@ class Index:
         self._by_stem[collision_key(_last_part(name))].discard(block)
 
     def _house(self, block: BlockId) -> None:
-        known = self.blocks.get(block)
-        if known is None or not known.live or known.kind == "tag" or block in self.path_of:
-            self.unplaced.discard(block)
-        else:
-            self.unplaced.add(block)
+        known, has_path = self.blocks.get(block), block in self.path_of
+        is_live = known is not None and known.live
+        should = known is not None and is_live and known.kind != "tag"
+        (self.unplaced.add if should and not has_path else self.unplaced.discard)(block)
+        (self.doomed.add if has_path and not is_live else self.doomed.discard)(block)
 
     def paths_of(self, block: BlockId) -> list[str]:
         """Return the paths of a block's file and its attachments; none if it has no file."""
@@ -290,15 +294,6 @@ class Index:
     def files(self) -> int:
         """Return the number of files in the heap's folder."""
         return len(self.entries) - len(self.folders)
-
-    def folders_from(self, folder: BlockId | None) -> list[BlockId]:
-        """Return a folder and those that it is in, from the inside."""
-        found: list[BlockId] = []
-        while folder is not None and folder not in found:
-            found.append(folder)
-            known = self.blocks.get(folder)
-            folder = None if known is None else known.folder
-        return found
 
     def is_live(self, block: BlockId) -> bool:
         """Return whether a block is known and not deleted."""

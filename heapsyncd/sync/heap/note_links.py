@@ -47,7 +47,7 @@ class NoteLinks:
         # Whoever types a name means a note. A link to a folder is made in an app.
         found: str | None = self.index.block_of(name, folders=self.only is not None)
         if found is None and self.aliases:
-            found = self.index.aliases.get(link_key(name))
+            found = _formerly(self.index, name)
         if found is None and self.meant is not None:
             found = self.meant.get(link_key(name))
         return found if self.only is None or found in self.only else None
@@ -78,3 +78,19 @@ class NoteLinks:
         return replace(
             self, only=frozenset(only), files=frozenset(files), aliases=False, meant=None
         )
+
+
+def _formerly(index: Index, name: str) -> BlockId | None:
+    """Return the note that had a name before, or a path before a folder of it was renamed."""
+    key = link_key(name)
+    found = index.aliases.get(key)
+    if found is not None and index.kind(found) != "folder":
+        return found
+    parts = key.split("/")
+    for at, part in enumerate(parts[:-1], 1):
+        folder = index.path_of.get(index.aliases.get(part, BlockId("")))
+        if folder in index.folders:
+            found = index.block_of("/".join([folder, *parts[at:]]), folders=False)
+            if found is not None:
+                return found
+    return None

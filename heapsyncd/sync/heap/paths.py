@@ -16,10 +16,10 @@ def assets_owner(path: str) -> str | None:
 
     ``a/Boat.assets/p.pdf`` belongs to ``a/Boat.md``.
     """
-    parent = PurePosixPath(path).parent
-    if parent.name.endswith(ASSETS) and len(parent.name) > len(ASSETS):
-        return str(parent.with_name(parent.name.removesuffix(ASSETS) + ".md"))
-    return None
+    # Asked several times of every path of a scan: a ``PurePath`` takes twenty times as long.
+    parent = path.rpartition("/")[0]
+    is_assets = parent.endswith(ASSETS) and parent.rpartition("/")[2] != ASSETS
+    return parent.removesuffix(ASSETS) + ".md" if is_assets else None
 
 
 def assets_of(note_path: str) -> str:

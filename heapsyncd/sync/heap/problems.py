@@ -3,7 +3,7 @@
 A check replaces its own results and no others, so that a solved problem disappears with its next
 run. A scan judges every path it passes, reading judges the file it reads, writing judges
 everything it tries (failures are retried in each pass), a push the files of the blocks that it
-sends, a transfer its own path.
+sends, a transfer its own path, a poll what the server says.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator

@@ -3,7 +3,6 @@
 import hashlib
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from heapsyncd.ids import BlockId
@@ -14,22 +13,9 @@ LATELY_S: Final = 60.0
 Their edits may be on the way to us, made without it."""
 UNHEARD_S: Final = 5.0
 """For this long, the echo of a push is waited for. After that, the server sends none."""
-CROSSINGS: Final = 64
-"""At most this many crossings are kept, the latest ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Crossing:
-    """An update that removed words, by an author who could not know some of our rows.
-
-    ``rows``: these rows. ``seq``: the number of the update in the block's log. ``due_s``: when to
-    check whether the words are still missing (monotonic).
-    """
-
-    block: BlockId
-    rows: frozenset[int]
-    seq: int
-    due_s: float
+RESUMED_S: Final = 10.0
+"""For this long, what was not heard when a run or a live link ended counts as unheard still, until
+the next news."""
 
 
 class RecentAcks:
@@ -40,7 +26,8 @@ class RecentAcks:
         self._rows: dict[BlockId, dict[int, float]] = {}
         self._pushed: dict[tuple[BlockId, int, bytes], tuple[float, int]] = {}
         self._unheard: dict[BlockId, dict[int, float]] = {}
-        self._crossings: deque[Crossing] = deque(maxlen=CROSSINGS)
+        self._resumed: dict[BlockId, dict[int, float]] = {}
+        self._crossed: dict[BlockId, float] = {}
 
     def add(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
         """Note rows that are sent now."""
@@ -69,13 +56,19 @@ class RecentAcks:
     ) -> None:
         """Note that rows are pushed now as one update, which the server sends to all followers."""
         rows = sorted(rows)
-        self.add(block, rows, now_s)
+        self.sent(block, rows, now_s)
         while self._pushed and now_s - next(iter(self._pushed.values()))[0] > LATELY_S:
             del self._pushed[next(iter(self._pushed))]
         key = _key(block, sync_version, update)
         self._pushed.pop(key, None)
         self._pushed[key] = now_s, rows[-1]
-        self._unheard[block] = self._lately(block, now_s) | dict.fromkeys(rows, now_s)
+
+    def sent(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
+        """Note that unsent rows are sent now, which the server has not reported yet."""
+        rows = list(rows)
+        self.add(block, rows, now_s)
+        if rows:
+            self._unheard[block] = self._lately(block, now_s) | dict.fromkeys(rows, now_s)
 
     def acknowledged(self, block: BlockId, rows: Iterable[int], now_s: float) -> None:
         """Note that pushed rows were acknowledged: their echo is waited for from now on.
@@ -109,6 +102,25 @@ class RecentAcks:
         """
         return frozenset(self._lately(block, now_s))
 
+    def resume(self, block: BlockId, row: int, made_s: float) -> None:
+        """Note a row that the last run made, and may have sent."""
+        self.add(block, [row], made_s)
+        self._resumed.setdefault(block, {})[row] = made_s
+
+    def resumed(self, block: BlockId, now_s: float) -> frozenset[int]:
+        """Return a block's rows of which the last run, or live link, may not have heard."""
+        rows = self._resumed.get(block, {})
+        return frozenset(row for row, made_s in rows.items() if now_s - made_s <= RESUMED_S)
+
+    def interrupted(self, now_s: float) -> None:
+        """Note that the live link ended: it will not report what is unheard now."""
+        for block in list(self._unheard):
+            self._resumed.setdefault(block, {}).update(self._lately(block, now_s))
+
+    def caught_up(self) -> None:
+        """Note that the server's news was received since a start, or since the live link ended."""
+        self._resumed.clear()
+
     def _lately(self, block: BlockId, now_s: float) -> dict[int, float]:
         rows = self._unheard.pop(block, {})
         left = {row: at_s for row, at_s in rows.items() if now_s - at_s <= UNHEARD_S}
@@ -116,27 +128,27 @@ class RecentAcks:
             self._unheard[block] = left
         return left
 
-    def crossed(self, crossing: Crossing) -> None:
-        """Keep a crossing, in memory only."""
-        self._crossings.append(crossing)
+    def crossed(self, block: BlockId, due_s: float) -> None:
+        """Note when to look at a block's crossings (``cache.crossings.Crossing``)."""
+        self._crossed[block] = due_s
 
-    def due(self, now_s: float) -> list[Crossing]:
-        """Remove and return the crossings that are due."""
-        found = [c for c in self._crossings if c.due_s <= now_s]
-        for crossing in found:
-            self._crossings.remove(crossing)
+    def due(self, now_s: float) -> list[BlockId]:
+        """Remove and return the blocks whose crossings are due."""
+        found = [b for b, due_s in self._crossed.items() if due_s <= now_s]
+        for block in found:
+            del self._crossed[block]
         return found
 
     def crossed_blocks(self) -> set[BlockId]:
         """Return the blocks with crossings that are not due yet."""
-        return {c.block for c in self._crossings}
+        return set(self._crossed)
 
     def forget(self) -> None:
         """Forget all rows: logs were compacted, and their numbers mean something else now."""
         self._order.clear()
         self._rows.clear()
         self._unheard.clear()
-        self._crossings.clear()
+        self._resumed.clear()
 
 
 def _key(block: BlockId, sync_version: int, update: bytes) -> tuple[BlockId, int, bytes]:

@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import TypeVar
 
 from heapsyncd.backends.contract import Backend, LiveFeed
@@ -29,8 +28,16 @@ from heapsyncd.sync.heap.recent_acks import RecentAcks
 from heapsyncd.sync.heap.replica_cache import Replicas
 from heapsyncd.sync.heap.status_report import count
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
+from heapsyncd.sync.heap.traffic import Traffic
 from heapsyncd.sync.heap.unit_of_work import Change, Stored
-from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Progress, Report, pending_as_dicts
+from heapsyncd.sync.report import (
+    PENDING_SHOWN,
+    HeapReport,
+    Progress,
+    Report,
+    Speed,
+    pending_as_dicts,
+)
 
 T = TypeVar("T")
 
@@ -73,6 +80,8 @@ class ServerLink:
 
     Nothing is sent before that, on any path: a deletion has to be known before an edit is pushed
     over it, and an edit before a deletion is."""
+    was_current: bool = False
+    """Whether its news was received in this run."""
     breaks: int = 0
     """How often the server was lost; news requested before the last time is outdated."""
     cursor_ms: int | None = None
@@ -85,6 +94,10 @@ class ServerLink:
     The next pull asks for their full states."""
     in_trash: set[BlockId] = field(default_factory=set)
     """Blocks in the server's trash that the cache does not know."""
+    choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a push chooses what to send, and while updates are received.
+
+    An update is merged according to what of ours others can have."""
     recent_acks: RecentAcks = field(default_factory=RecentAcks)
     live: LiveFeed | None = None
     """The live connection, while there is one."""
@@ -162,6 +175,8 @@ class TransferState:
     """Refused transfers, by path."""
     moved_bytes: dict[str, int] = field(default_factory=dict)
     """The progress of transfers, by path."""
+    speeds: dict[str, Speed] = field(default_factory=dict)
+    """The speeds of running transfers, by path."""
 
 
 @dataclass
@@ -199,6 +214,7 @@ class HeapContext:
     problems: Problems = field(default_factory=Problems)
     """Problems with files."""
     rewrites: RewriteLimit = field(default_factory=RewriteLimit)
+    traffic: Traffic = field(default_factory=Traffic)
     _reviews: tuple[str, ...] = field(default=(), init=False)
     """What a person should look at, as last looked up."""
 
@@ -234,7 +250,7 @@ class HeapContext:
         """
 
         def run(tx: Tx) -> tuple[T, Stored]:
-            change = Change(tx, self.id, self.index)
+            change = Change(tx, self.id, self.index, self.traffic, now_ms())
             return work(change), change.stored()
 
         result, _ = await self.db.write(run, lambda stored: self._follow(stored[1]))
@@ -243,9 +259,11 @@ class HeapContext:
     def _follow(self, stored: Stored) -> None:
         if stored.apply(self.index):
             self.layout.rearrange = True
+        stored.follow(self.traffic, self.report.title)
 
     def in_touch(self, breaks: int) -> None:
         """Note that news was received; ``breaks`` is the count when it was requested."""
+        self.link.was_current = True
         if breaks == self.link.breaks:
             self.link.current.set()
         else:
@@ -299,7 +317,7 @@ class HeapContext:
             await self.db.write(lambda tx: problems.save(tx, self.id, found))
             self.problems.kept = found
         held, moved = self.holds.values(), self.transfers.moved_bytes
-        count(self.report, self.index, held, found, moving, moved)
+        count(self.report, self.index, held, found, moving, moved, self.transfers.speeds)
         self.report.notices = [*self._notices(), *self._reviews]
         # Blocks with crossings may still change.
         crossed = self.link.recent_acks.crossed_blocks()
@@ -360,8 +378,8 @@ class HeapContext:
 
     def parent_of(self, path: str) -> BlockId | None:
         """Return the folder block of the directory a path is in; None for the root."""
-        parent = str(PurePosixPath(path).parent)
-        return None if parent == "." else self.index.folder_at(parent)
+        parent = path.rpartition("/")[0]
+        return self.index.folder_at(parent) if parent else None
 
 
 def stamped(entry: EntryRow, stat: Stat, digest: bytes | None) -> EntryRow:

@@ -1,6 +1,7 @@
 """Compute a heap's ``status`` from its index, with or without a running mirror."""
 
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.holds import Hold
@@ -8,7 +9,7 @@ from heapsyncd.cache.problems import ProblemRow
 from heapsyncd.model import Problem
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.problems import shown
-from heapsyncd.sync.report import HeapReport
+from heapsyncd.sync.report import HeapReport, Speed
 
 
 def count(
@@ -18,6 +19,7 @@ def count(
     troubles: Iterable[ProblemRow],
     moving: Iterable[EntryRow],
     moved_bytes: Mapping[str, int],
+    speeds: Mapping[str, Speed] = MappingProxyType({}),
 ) -> None:
     """Update a report's numbers, transfers and problems.
 
@@ -28,6 +30,7 @@ def count(
         troubles: the problems with files.
         moving: the contents to send or fetch.
         moved_bytes: their progress, by path.
+        speeds: their speeds, by path.
     """
     # Blocks that are not published because their deletion is held.
     waiting = {
@@ -35,7 +38,7 @@ def count(
         for h in held
         if h.role != "attachment" and (h.direction == "up") == index.is_live(h.block_id)
     }
-    report.notes = index.notes
+    report.notes, report.files = index.notes, index.contents
     report.pending_up = len(index.unsent | index.born)
     report.pending_down = len(index.wanted | (index.stale - waiting))
     report.held_deletions = len(held)
@@ -45,6 +48,7 @@ def count(
             "direction": e.todo,
             "size": e.size,
             "done": moved_bytes.get(e.path, 0),
+            "speed": speeds[e.path].bytes_per_s if e.path in speeds else None,
         }
         for e in moving
     ]

@@ -5,18 +5,20 @@ runs: a ``Change`` records what it stored, and ``HeapContext.store`` updates the
 after the commit.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
-from heapsyncd.cache import blocks, entries, search
+from heapsyncd.cache import activity, blocks, entries, search
+from heapsyncd.cache.activity import Direction, Event
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields
 from heapsyncd.sync.heap.index import PLACED_ROLES, Index
+from heapsyncd.sync.heap.traffic import Traffic, UnderWay
 
 log = structlog.get_logger()
 
@@ -34,10 +36,18 @@ class Change:
         tx: the transaction; use it and the change in its thread only.
         heap_id: the heap of the blocks and entries.
         index: as it was before.
+        traffic: what is under way, as it was before.
+        now_ms: the time, for what is stored of the traffic.
     """
 
-    def __init__(self, tx: Tx, heap_id: HeapId, index: Index) -> None:
+    def __init__(
+        self, tx: Tx, heap_id: HeapId, index: Index, traffic: Traffic, now_ms: int
+    ) -> None:
         self.tx = tx
+        self._traffic, self._now_ms = traffic, now_ms
+        self._completed: set[tuple[Direction, BlockId]] = set()
+        """What was unsent, or not yet in the folder, before this transaction."""
+        self._begun: dict[tuple[Direction, BlockId], UnderWay] = {}
         self._heap = heap_id
         self._index = index
         self._blocks: dict[BlockId, None] = {}
@@ -51,23 +61,41 @@ class Change:
     def insert(self, block: BlockState) -> None:
         """Insert a block; an existing one is not changed."""
         blocks.insert(self.tx, block)
+        if block.born_here:
+            self._begun["up", block.id] = UnderWay(self._now_ms, None, is_new=True)
         self._blocks[block.id] = self._standing[block.id] = None
 
     def update(self, block: BlockId, **values: object) -> None:
         """Set columns of a block, named as the fields of BlockState."""
         if values:
+            if not values.get("stale", True):
+                before = blocks.get(self.tx, block)
+                if before is not None and before.stale:
+                    self._completed.add(("down", block))
             blocks.update(self.tx, block, **values)
             self._standing[block] = None
         if _INDEXED & values.keys():
             self._blocks[block] = None
 
     def append(self, block: BlockId, data: bytes, *, local: bool) -> int:
-        """Append an update to a block's log; return its number."""
+        """Append an update to a block's log; return its number.
+
+        A local one is sent also if the server refused the ones before it: it may be the cure.
+        """
         self._standing[block] = None
+        # The server may write the title of a block that was made here: that is no news.
+        if local or block not in self._index.born:
+            path = self._index.path_of.get(block)
+            change = UnderWay(self._now_ms, path, is_new=not local and path is None)
+            self._begun.setdefault(("up" if local else "down", block), change)
+        if local:
+            blocks.may_be_accepted(self.tx, block)
         return blocks.append(self.tx, block, data, local=local)
 
     def acknowledge(self, block: BlockId, up_to: int) -> None:
         """Store that the server has a block's log up to this number."""
+        if blocks.has_unsent(self.tx, block):
+            self._completed.add(("up", block))
         blocks.acknowledge(self.tx, block, up_to)
         self._standing[block] = None
 
@@ -184,7 +212,13 @@ class Change:
         self.republish_links_to(self._renamed())
         rows = ((blocks.get(self.tx, b), b in self._blocks) for b in self._standing)
         found = [(r, blocks.has_unsent(self.tx, r.id), new) for r, new in rows if r is not None]
-        return Stored(found, self._entries, self._aliases, self._forgotten)
+        states = [(row, unsent) for row, unsent, _ in found]
+        done = self._traffic.arrived(
+            self._index, states, self._entries, self._completed, self._now_ms
+        )
+        if done:
+            activity.add(self.tx, self._heap, done.values())
+        return Stored(found, self._entries, self._aliases, self._forgotten, self._begun, done)
 
 
 class Stored:
@@ -196,6 +230,8 @@ class Stored:
         paths: the changed entries; None: removed.
         aliases: new former names.
         forgotten: removed blocks.
+        begun: changes that are under way from now on.
+        done: what came and went with it.
     """
 
     def __init__(
@@ -204,9 +240,22 @@ class Stored:
         paths: dict[str, EntryRow | None],
         aliases: dict[str, BlockId],
         forgotten: Collection[BlockId],
+        begun: Mapping[tuple[Direction, BlockId], UnderWay],
+        done: Mapping[tuple[Direction, BlockId] | str, Event],
     ) -> None:
-        self._rows, self._paths, self._aliases = rows, paths, aliases
+        self._rows, self._paths, self._aliases = list(rows), paths, aliases
         self._forgotten = forgotten
+        self._begun, self._done = begun, done
+
+    def follow(self, traffic: Traffic, heap: str) -> None:
+        """Update what is under way, and log what came and went; ``heap`` is its title."""
+        settled: list[tuple[Direction, BlockId]] = []
+        for row, unsent, _ in self._rows:
+            if not unsent and not row.born_here:
+                settled.append(("up", row.id))
+            if not row.stale:
+                settled.append(("down", row.id))
+        traffic.follow(self._begun, self._done, settled, heap)
 
     def apply(self, index: Index) -> bool:
         """Update the index; return whether blocks may get other paths."""

@@ -16,6 +16,7 @@ from heapsyncd.errors import UnreadableFile
 from heapsyncd.folder.disk import FileBusy, PathChanged
 from heapsyncd.folder.ignore import IGNORE_FILE, Ignore
 from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.heap_folder import IGNORE_BYTES
@@ -82,9 +83,11 @@ class IgnoreRules:
         async with heap.lock:
             places = heap.layout.places or await plan_places(heap)
             at = {**places, **heap.index.path_of}
-            revealed = [
-                b for b, p in at.items() if heap.hides(p, b, old) and not heap.hides(p, b, new)
-            ]
+            revealed = await offload(  # every path is matched with every rule
+                lambda: [
+                    b for b, p in at.items() if heap.hides(p, b, old) and not heap.hides(p, b, new)
+                ]
+            )
             gone = [
                 p for p in self._no_longer_ignored(old, new) if await heap.disk.stat(p) is None
             ]

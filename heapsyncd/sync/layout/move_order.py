@@ -29,7 +29,10 @@ def arrange(current: Mapping[BlockId, str], desired: Mapping[BlockId, str]) -> l
         desired: where they should be; the directory of each path is the root or another desired
             path.
     """
-    mover = _Mover({b: p for b, p in current.items() if b in desired}, desired)
+    where = {b: p for b, p in current.items() if b in desired}
+    if all(desired[b] == path for b, path in where.items()):
+        return []
+    mover = _Mover(where, desired)
     for block in sorted(mover.where, key=lambda b: (desired[b].count("/"), desired[b])):
         mover.place(block, frozenset())
     return mover.steps

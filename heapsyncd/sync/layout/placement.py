@@ -16,11 +16,12 @@ from heapsyncd.folder.disk import PathChanged
 from heapsyncd.folder.layout import place
 from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
+from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import PARKING_PREFIX, assets_of
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.layout.move_order import arrange
+from heapsyncd.sync.layout.move_order import Step, arrange
 from heapsyncd.sync.layout.placeholders import drop_placeholder, placeholder_of
 
 
@@ -47,9 +48,13 @@ async def put_in_place(heap: HeapContext, rescan: set[str]) -> None:
         rescan: receives the paths that were not as expected.
     """
     places = await plan_places(heap)
-    # Blocks whose deletion is held have no file to move.
-    live = {b: p for b, p in heap.index.path_of.items() if b in places and p not in heap.holds.up}
-    for step in arrange(live, places):
+
+    def steps() -> list[Step]:
+        # Blocks whose deletion is held have no file to move.
+        known = heap.index.path_of.items()
+        return arrange({b: p for b, p in known if p not in heap.holds.up}, places)
+
+    for step in await offload(steps):  # it goes through the whole heap, too
         try:
             await make_parents(heap, step.new, places)
             await _move(heap, step.old, step.new, rescan)
@@ -62,6 +67,16 @@ async def put_in_place(heap: HeapContext, rescan: set[str]) -> None:
             return
     heap.layout.rearrange = False
     heap.index.retitled.clear()
+
+
+def folders_from(index: Index, folder: BlockId | None) -> list[BlockId]:
+    """Return a folder and those that it is in, from the inside."""
+    found: list[BlockId] = []
+    while folder is not None and folder not in found:
+        found.append(folder)
+        known = index.blocks.get(folder)
+        folder = None if known is None else known.folder
+    return found
 
 
 async def make_parents(heap: HeapContext, path: str, places: dict[BlockId, str]) -> None:
@@ -219,6 +234,11 @@ async def make_folders(
         try:
             await make_parents(heap, path, places)
             if state.kind != "folder":
+                continue
+            if path in heap.index.entries and await heap.disk.stat(path) is None:
+                # Deleted or moved here: the scan finds out which.
+                heap.request_rescan()
+                await heap.store(lambda change, i=state.id: change.update(i, stale=0))  # type: ignore[misc]
                 continue
             stat = await heap.disk.make_dir(path)
         except FolderTrouble as error:

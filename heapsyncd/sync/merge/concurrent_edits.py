@@ -34,11 +34,15 @@ class ConcurrentEdits:
         unsent: the rows that the server has not acknowledged. Only we have seen them, except those
             on their way.
         sent: the rows sent recently, acknowledged or not.
+        on_their_way: unsent rows that are being sent. A device that deleted what they say writes
+            it again when it receives them, so it is not written here. What nobody else writes is
+            looked after later (``written_again``).
     """
 
     log: Sequence[tuple[int, bytes]]
     unsent: frozenset[int]
     sent: frozenset[int]
+    on_their_way: frozenset[int] = frozenset()
 
     def merge(self, update: bytes, live: Replica) -> Block | None:
         """Return the body with both sides' words, each once; None if the plain merge is that.
@@ -59,7 +63,7 @@ class ConcurrentEdits:
         unseen = self._unseen_rows(update, sorted((self.unsent | self.sent) - arrived))
         for rows in (unseen, self.unsent - arrived):
             shared = [data for seq, data in self.log if seq not in rows]
-            theirs = self._without_ours(update, shared, rows & self.sent)
+            theirs = self.without_ours(update, shared, rows & self.sent)
             there = Replica.load([*shared, theirs])
             if not there.has_pending():
                 is_ours = rows <= self.unsent
@@ -68,7 +72,7 @@ class ConcurrentEdits:
                     return found
         return None
 
-    def _without_ours(self, update: bytes, shared: Sequence[bytes], sent: frozenset[int]) -> bytes:
+    def without_ours(self, update: bytes, shared: Sequence[bytes], sent: frozenset[int]) -> bytes:
         """Return an update without what it repeats of our rows.
 
         An answer contains all deletions, ours included, and a server may send our edit and theirs
@@ -151,8 +155,8 @@ class ConcurrentEdits:
         known = Replica.load(shared).view()
         before, now = word_counts(known), word_counts(both)
         typed = word_counts(theirs.view()) - before
-        if self.unsent:
-            typed |= word_counts(ours) - before
+        if self.unsent - self.on_their_way:
+            typed |= word_counts(ours) - before - self._words_on_their_way(known)
         duplicated = duplicated_words(both, ours, theirs.view()) if is_ours else Counter()
         lost = typed - now
         if not is_ours and all(now[word] for word in lost):
@@ -170,6 +174,14 @@ class ConcurrentEdits:
         copied = duplicated - ((word_counts(ours) | word_counts(theirs.view())) - before)
         body = merge_unrelated(known, ours, theirs.view()) if copied else known
         return body if (fewer := now - word_counts(body)) and fewer <= copied else None
+
+    def _words_on_their_way(self, known: Block) -> Counter[str]:
+        """Count the words that the rows on their way brought."""
+        if not self.on_their_way:
+            return Counter()
+        mine = self.unsent - self.on_their_way
+        sent = Replica.load([data for seq, data in self.log if seq not in mine])
+        return word_counts(sent.view()) - word_counts(known)
 
 
 def written_again(
@@ -192,7 +204,10 @@ def written_again(
         return None
     before = [row for row in log if row[0] < seq]
     now = Replica.load([data for n, data in log if n <= seq])
-    body = ConcurrentEdits(before, ours, frozenset()).merge(rows[seq], now)
+    apart = ConcurrentEdits(before, ours, frozenset())
+    shared = [data for n, data in before if n not in ours]
+    # A whole state contains ours, too, whatever its authors have seen.
+    body = apart.merge(apart.without_ours(rows[seq], shared, ours), now)
     if body is None:
         return None
     known, had = now.view(), Replica.load([data for _, data in before])

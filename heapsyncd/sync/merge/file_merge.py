@@ -9,17 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from heapsyncd.diff import lines_of
-from heapsyncd.diff.sequences import matches
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import joined
 from heapsyncd.markdown import frontmatter
 from heapsyncd.markdown.encoding import decode
-from heapsyncd.markdown.front_lines import OurKeys, Owner, normalise
+from heapsyncd.markdown.front_lines import OurKeys, Owner
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.model import LineBreaks, Lines, MergedFile, Source
+from heapsyncd.model import LineBreaks, MergedFile, Source
 from heapsyncd.sync.merge.note_file import NoteFile, file_of, shown_file
 from heapsyncd.sync.merge.note_source import read_source, replaced_source
 from heapsyncd.tree import Block
@@ -80,7 +78,7 @@ class FileMerge:
 
 def merge_by_files(
     merge: MergeFiles,
-    base: bytes | None,
+    base: bytes,
     ours: bytes,
     theirs: bytes,
     line_breaks: LineBreaks = "space",
@@ -89,7 +87,7 @@ def merge_by_files(
 
     Args:
         merge: of the server's dialect.
-        base: None: not known; then everything that only one side has is kept.
+        base: what both came from; b"" if it is not known.
         ours: our version.
         theirs: the server's version.
         line_breaks: what a line end in a paragraph of the merged file means.
@@ -99,33 +97,14 @@ def merge_by_files(
     """
     if ours in {base, theirs}:
         return FileMerge(None, None, ())
-    made = merge(_common_file(ours, theirs) if base is None else base, ours, theirs)
+    made = merge(base, ours, theirs)
     if made.data == theirs:
         return FileMerge(None, None, made.notices)
     source = _source_of(made.data, line_breaks)
     return FileMerge(parse(source.body, NO_LINKS, line_breaks), source, made.notices)
 
 
-def _common_file(ours: bytes, theirs: bytes) -> bytes:
-    """Return the file with the lines that two files share."""
-    a, b = _source_of(ours), _source_of(theirs)
-    front = {
-        key: Lines(text)
-        for key in a.front.keys() & b.front.keys()
-        if (text := _common_lines(a.front[key].text, b.front[key].text))
-        and (a.front[key] == b.front[key] or normalise(key, text) == text)
-    }
-    order = tuple(key for key in b.order if key in front)
-    body = _common_lines(a.body, b.body)
-    return file_of(Source(body, front, order, b.fences, a.bom and b.bom), NO_KEYS)
-
-
-def _common_lines(one: str, other: str) -> str:
-    a, b = lines_of(one), lines_of(other)
-    return "".join("".join(a[i : i + n]) for i, _, n in matches(a, b))
-
-
-def _source_of(data: bytes, line_breaks: LineBreaks = "space") -> Source:
+def _source_of(data: bytes, line_breaks: LineBreaks) -> Source:
     text = decode(data)
     front, body = frontmatter.split(text.text)
     return NoteFile.of(text, front.raw, body, _NOBODY, line_breaks).source

@@ -86,15 +86,22 @@ def with_dead_names(links: Links, body: str, line_breaks: LineBreaks, view: Bloc
 def _meanings(body: str, line_breaks: LineBreaks, view: Block, links: Links) -> dict[str, str]:
     """Match unknown names in a text to blocks that the document mentions at the same place.
 
-    Left out are blocks that the text mentions elsewhere, names that could mean two blocks (or a
-    block two names), and names that are plain text in the document. Returns block ids by
-    ``link_key``.
+    Left out are blocks that the text mentions elsewhere (unless they have no name any more: then
+    it may have the former name in one place and the id in another), names that could mean two
+    blocks (or a block two names), and names that are plain text in the document. Returns block ids
+    by ``link_key``.
     """
     here = list(_steps(read(body, _AnyName(links), line_breaks=line_breaks)))
     there = list(_steps(view))
-    found = matches([s.word for s in here], [s.word for s in there])
+    # Labels tell which of several links to a block is which.
+    found = matches(*([(s.word, s.label) for s in side] for side in (here, there)))
     texts = {s.word for s in there}
-    kept = {s.word for _, j, n in found for s in there[j : j + n]}
+    kept = {
+        s.word
+        for _, j, n in found
+        for s in there[j : j + n]
+        if not s.is_block or links.name_of(s.word) is not None
+    }
     pairs: set[tuple[str, str]] = set()
     for i1, i2, j1, j2 in gaps_between(found, len(here), len(there)):
         is_name = [s.word.startswith(_UNKNOWN) and s.word not in texts for s in here[i1:i2]]

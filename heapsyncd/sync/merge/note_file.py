@@ -14,7 +14,7 @@ from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.patch.patch import patch
 from heapsyncd.markdown.style_detection import newline_of
-from heapsyncd.markdown.write.render import render
+from heapsyncd.markdown.write.render import is_rendering, render
 from heapsyncd.model import LineBreaks, Source, StoredSource
 from heapsyncd.sync.merge.link_meanings import with_dead_names, with_names
 from heapsyncd.tree import Block
@@ -100,6 +100,22 @@ def shown_file(
     links = with_dead_names(links, source.body, source.line_breaks, view)
     body = patch(with_names(source.body, links), view, links, source.line_breaks)
     return file_of(replace(source, body=body), ours)
+
+
+def is_rendered(source: Source, view: Block, ours: OurKeys, links: Links) -> bool:
+    """Return whether a file is the one that would show its document without a source.
+
+    A wrong False is possible, as for ``is_rendering``. Then the source is kept although it could
+    be made again.
+
+    Args:
+        source: the file's.
+        view: as for ``shown_file``, as the next two.
+        ours: the values of our keys.
+        links: how ids become names.
+    """
+    file, front = file_of(source, ours), file_of(Source(""), ours)
+    return file.startswith(front) and is_rendering(file[len(front) :].decode(), view, links)
 
 
 def source_to_show(stored: StoredSource, agreed: Source, *, carries: bool) -> Source:

@@ -22,7 +22,7 @@ from heapsyncd.markdown.patch.patch import patch
 from heapsyncd.markdown.style_detection import newline_of
 from heapsyncd.markdown.write.render import render
 from heapsyncd.model import Lines, Source, StoredSource
-from heapsyncd.sync.merge.note_file import file_of, shown_file
+from heapsyncd.sync.merge.note_file import is_rendered
 from heapsyncd.tree import Block
 
 _RENDERINGS: Final = 4
@@ -63,6 +63,20 @@ def _most_bytes(size: int, view: Callable[[], Block], links: Links) -> int:
     return ALLOWED_BYTES + _RENDERINGS * len(render(view(), links).encode())
 
 
+def first_source(saved: Source, ours: OurKeys, links: Links, view: Block) -> Source | None:
+    """Return the source that a new document gets; None if it needs none, or one would be too long.
+
+    Args:
+        saved: the file.
+        ours: as for ``source_after``.
+        links: as for ``source_after``.
+        view: the view of the file.
+    """
+    if length(saved) > _most_bytes(length(saved), lambda: view, links):
+        return None  # no device would use it
+    return source_after(None, saved, None, ours, links, view)
+
+
 def source_after(
     seen: Source | None,
     saved: Source,
@@ -94,7 +108,7 @@ def source_after(
     if current is None:
         if saved.line_breaks != "space" or _is_styled(saved.body):
             return saved
-        return None if shown_file(None, view, ours, links) == file_of(saved, ours) else saved
+        return None if is_rendered(saved, view, ours, links) else saved
     if seen is None:
         return _united(saved, current, is_shown=after is None or after == view)
     made = apply_changes(seen, saved, current, tags_are_ours=ours.tags is not None)

@@ -10,6 +10,7 @@ from heapsyncd.sync.cache_file import cache_path, open_cache
 from heapsyncd.sync.deletions.decisions import held_deletions
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.status_report import count
+from heapsyncd.sync.layout.heap_folder import belongs_to_no_heap
 from heapsyncd.sync.layout.ignore_rules import stored_rules
 from heapsyncd.sync.report import PENDING_SHOWN, HeapReport, Report, pending_as_dicts
 from heapsyncd.sync.runtime.open_heap import unmatched
@@ -24,10 +25,14 @@ async def cached_status(account: Account, state_dir: Path) -> dict[str, Any]:
     report = Report(account.name)
     if cache_path(account, state_dir).exists():
         async with await open_cache(account, state_dir) as db:
-            report.heaps = await db.read(lambda tx: _heaps(tx, account))
+            report.heaps, report.in_sync_ms = await db.read(
+                lambda tx: (_heaps(tx, account), heaps.in_sync_ms(tx))
+            )
         known = [(heap.title, heap.id) for heap in report.heaps.values()]
         if not account.selects_boxes:
             report.unmatched = unmatched(account, known, is_complete=False)
+            names = [Path(heap.folder).name for heap in report.heaps.values()]
+            report.problems = await belongs_to_no_heap(account, names)
     return report.snapshot()
 
 

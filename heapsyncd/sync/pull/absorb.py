@@ -42,6 +42,7 @@ class Incoming:
     * ``known``: up to which number of our log the server had everything when it was asked.
     * ``unheard``: our rows that were pushed and that the server did not report before this update
       (the acknowledgement overtakes what the live link brings). Set by ``receive``.
+    * ``resumed``: the same of rows pushed in the last run, or before the live link ended.
     """
 
     id: BlockId
@@ -51,6 +52,7 @@ class Incoming:
     asked: int = 0
     known: int = 0
     unheard: frozenset[int] = frozenset()
+    resumed: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +117,15 @@ class Before:
             return False
         return brings_nothing(update, vector, (r.data for r in self.rows))
 
-    def together(self, update: bytes, merged: Replica) -> Block | None:
+    def together(self, item: Incoming, merged: Replica) -> Block | None:
         """Return the body that merges concurrent edits; None if the plain merge is enough."""
         unsent = frozenset(r.seq for r in self.rows if r.local)
         if not (unsent or self.sent) or merged.has_pending():
             return None
         log_rows = [(r.seq, r.data) for r in self.rows]
         try:
-            return ConcurrentEdits(log_rows, unsent, self.sent).merge(update, merged)
+            apart = ConcurrentEdits(log_rows, unsent, self.sent, unsent & item.unheard)
+            return apart.merge(item.update, merged)
         except BlockError as error:
             log.warning("cannot merge concurrent edits", block=self.state.id, reason=str(error))
             return None
@@ -200,7 +203,7 @@ def _append(found: Before, held: Replica | None, item: Incoming, client_id: int)
         return Absorbed(found.state, item.sync_version, replica=held, forgot=forgot)
     replica = held or Replica.load([r.data for r in found.rows], client_id)
     new: list[tuple[bytes, bool]] = []
-    ours = NoteState.of(replica) if found.unsent or item.unheard else None
+    ours = NoteState.of(replica) if found.unsent or item.unheard or item.resumed else None
     trashed = NoteContent.of(replica) if found.state.deleted_at_ms is not None else None
     taken = replica.take(item.update)
     if taken.is_news:
@@ -208,7 +211,7 @@ def _append(found: Before, held: Replica | None, item: Incoming, client_id: int)
     wins, reviews = _wins(found, item, trashed, replica)
     target = own_target(found.state, replica.fields(), wins=wins)
     if new and (wins or replica.fields().deleted_at_ms is None):
-        target = replace(target, body=found.together(item.update, replica))
+        target = replace(target, body=found.together(item, replica))
     if target != Target():
         made = edit(replica, target)
         if made.update is not None:
@@ -228,12 +231,13 @@ def _crossed(
     found: Before, item: Incoming, ours: NoteState | None, replica: Replica
 ) -> frozenset[int]:
     """Return our log rows of which an update removed words that crossed it on the way."""
-    if not item.unheard or ours is None:
+    unheard = item.unheard | item.resumed
+    if not unheard or ours is None:
         return frozenset()
     if not word_counts(ours.view) - word_counts(replica.view()):
         return frozenset()
     # Unsent rows build on them.
-    return item.unheard | {r.seq for r in found.rows if r.local}
+    return unheard | {r.seq for r in found.rows if r.local}
 
 
 def _wins(

@@ -78,6 +78,9 @@ async def _read(heap: HeapContext, result: _FeedResult) -> bool:
             result.is_complete, is_first = True, True
             await _insert_all_rows(heap)
             page = await heap.backend.changes(heap.id, 0)
+        heap.problems.only("feed", {problem.path for problem in page.unreadable})
+        for problem in page.unreadable:
+            heap.problems.found("feed", problem.path, problem.reason)
         result.blocks |= {c.id for c in page.changed} | {g.id for g in page.gone}
         result.trashed |= {g.id for g in page.gone if not g.permanent}
         changed = False

@@ -47,40 +47,39 @@ BURST_BYTES = 1 << 20
 GATHER_S = 0.02
 """The shortest time between two bursts of live events."""
 CHOSEN_AGAIN_S = 0.3
-"""The shortest time between two selections of what to follow: each goes through the whole heap."""
+"""The shortest time between two selections of what to follow: each reads as many rows."""
 
 
 async def pull(heap: HeapContext, *, everything: bool = False) -> None:
     """Pull every wanted block, folders and tags first; each batch is committed when it arrives.
 
     A block whose state the answer did not change (an announced version that is not delivered) is
-    not asked for again in this call.
+    not asked for again in this call. Blocks that become wanted meanwhile are left to the next
+    call: while a whole heap is uploaded there are always more, and the feed has to be read too.
 
     Args:
         heap: the heap.
         everything: report the progress: this is the first mirror.
     """
     total = done = 0
-    answered: dict[BlockId, BlockState] = {}
-    left: list[BlockId] = []
+    left: list[BlockId] | None = None
 
     def read(tx: Tx) -> tuple[list[BlockState], list[BlockId]]:
         """Return the blocks of the next request, and the ids that follow."""
-        ids = left
+        ids = blocks.wanted(tx, heap.id) if left is None else left
         while ids:
             states, ids = _still_wanted(tx, ids[:PULL_BLOCKS]), ids[PULL_BLOCKS:]
             if states:
                 return states, ids
-        ids = [i for i in blocks.wanted(tx, heap.id) if not _is_answered(tx, i, answered)]
-        return _still_wanted(tx, ids[:PULL_BLOCKS]), ids[PULL_BLOCKS:]
+        return [], []
 
     if doubted := list(heap.link.doubted):
         await heap.store(lambda change: _mark_wanted(change, doubted))
     while heap.index.wanted:
-        batch, left = await heap.db.read(read)
+        batch, following = await heap.db.read(read)
         if not batch:
             break
-        total = max(total, done + len(batch) + len(left))
+        total = max(total, done + len(batch) + len(following))
         # Ask for full states where the server may lack something, else for what we lack.
         whole = [s for s in batch if heap.link.in_doubt or s.id in doubted]
         known = await _acknowledged(heap, whole) if whole else {}
@@ -112,9 +111,9 @@ async def pull(heap: HeapContext, *, everything: bool = False) -> None:
             break
         done += got
         given = {i.id for i in incoming}
-        answered |= {s.id: s for s in batch if s.id in given}
         # The server leaves blocks out of an answer that is too large.
-        left = [s.id for s in batch if s.id not in given and s.id not in answer.missing] + left
+        omitted = [s.id for s in batch if s.id not in given and s.id not in answer.missing]
+        left = omitted + following
         if everything:
             heap.step("receiving", done, total)
     heap.link.doubted.difference_update(doubted)
@@ -124,11 +123,6 @@ async def pull(heap: HeapContext, *, everything: bool = False) -> None:
 def _still_wanted(tx: Tx, ids: Sequence[BlockId]) -> list[BlockState]:
     states = [blocks.get(tx, i) for i in ids]
     return [s for s in states if s is not None and s.wanted]
-
-
-def _is_answered(tx: Tx, block: BlockId, answered: Mapping[BlockId, BlockState]) -> bool:
-    """Return whether a block is unchanged since it was asked for."""
-    return block in answered and blocks.get(tx, block) == answered[block]
 
 
 async def _acknowledged(heap: HeapContext, batch: Sequence[BlockState]) -> dict[BlockId, int]:
@@ -188,6 +182,7 @@ async def follow(heap: HeapContext, limit: int) -> None:
                 await _handle(heap, questions, _burst(feed, event))
         finally:
             heap.link.live = None
+            heap.link.recent_acks.interrupted(time.monotonic())
 
 
 async def _update_followed(heap: HeapContext, feed: LiveFeed, limit: int) -> None:
@@ -195,23 +190,9 @@ async def _update_followed(heap: HeapContext, feed: LiveFeed, limit: int) -> Non
     versions: dict[BlockId, int] = {}
     while True:
         heap.wake.follow.clear()
-        states, never_sent = await heap.db.read(
-            lambda tx: (blocks.of_heap(tx, heap.id), blocks.never_sent(tx, heap.id))
-        )
-        live = [
-            s
-            for s in states
-            if s.deleted_at_ms is None
-            and s.sync_version > 0
-            and s.state_vector
-            # A block created here is titled and pushed first; opened now, it would be sent twice.
-            # One that no push takes is sent by opening it.
-            and not s.born_here
-            and (s.id not in never_sent or s.problem is not None)
-        ]
-        live.sort(key=lambda s: -s.announced_ms)
-        chosen = {s.id: s.sync_version for s in live[:limit]}
-        heap.link.follows_all = len(live) <= limit
+        found = await heap.db.read(lambda tx: blocks.followable(tx, heap.id, limit + 1))
+        chosen = dict(list(found.items())[:limit])
+        heap.link.follows_all = len(found) <= limit
         if chosen.keys() != versions.keys():
             feed.follow(chosen)
         for block, version in chosen.items():
@@ -220,6 +201,16 @@ async def _update_followed(heap: HeapContext, feed: LiveFeed, limit: int) -> Non
         versions = chosen
         await asyncio.sleep(CHOSEN_AGAIN_S)
         await heap.wake.follow.wait()
+        while not heap.link.follows_all and _are_many_coming(heap):
+            # One is as new as the other: do not open and close each in turn.
+            heap.wake.follow.clear()
+            await heap.wake.follow.wait()
+
+
+def _are_many_coming(heap: HeapContext) -> bool:
+    """Return whether a whole heap is being uploaded or mirrored."""
+    index = heap.index
+    return len((index.born | index.wanted) - index.troubled.keys()) > PULL_BLOCKS
 
 
 @dataclass(slots=True)
@@ -308,13 +299,14 @@ async def _answers_to(heap: HeapContext, asks: Sequence[LiveAsked]) -> list[byte
                 break
         return found
 
-    found = await heap.db.read(read)
-    asking = list(zip(asks, found, strict=False))
+    async with heap.link.choosing:
+        found = await heap.db.read(read)
+        asking = list(zip(asks, found, strict=False))
+        now_s = time.monotonic()
+        for ask, rows in asking:
+            heap.link.recent_acks.sent(ask.block, [r.seq for r in rows if r.local], now_s)
     if not any(found):
         return [EMPTY] * len(found)
-    now_s = time.monotonic()
-    for ask, rows in asking:
-        heap.link.recent_acks.add(ask.block, [r.seq for r in rows if r.local], now_s)
     answers = await offload(lambda: [_answer_to(ask, rows) for ask, rows in asking])
     behind = [a.block for (a, _), (_, is_less) in zip(asking, answers, strict=True) if is_less]
     if behind:

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import structlog
 
-from heapsyncd.cache import blocks, history, renditions
+from heapsyncd.cache import blocks, crossings, history, renditions
 from heapsyncd.cache.blocks import BlockState
+from heapsyncd.cache.crossings import Crossing
 from heapsyncd.database import Tx
 from heapsyncd.document.updates import EMPTY
 from heapsyncd.ids import BlockId, HeapId
@@ -36,8 +37,16 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
             new.append(replace(item, unheard=_unheard(heap, item.id)))
     if not new:
         return
-    async with heap.lock:
-        left = new
+    async with heap.lock, heap.link.choosing:
+        # What was pushed while we waited was not reported before the update either.
+        left = [
+            replace(
+                item,
+                unheard=item.unheard | _unheard(heap, item.id),
+                resumed=heap.link.recent_acks.resumed(item.id, time.monotonic()),
+            )
+            for item in new
+        ]
         while left:
             # Each round holds a block once, so that its second update is measured from its first.
             once = {item.id: item for item in reversed(left)}
@@ -108,7 +117,7 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
         elif one.replica is not None:
             heap.replicas.put(one.state.id, seq, one.replica)
             if one.crossed:
-                remember(heap, one.state.id, one.crossed, seq + 1 - len(one.rows))
+                remember(heap, [one.state.id])
         was_live = one.state.sync_version and one.state.deleted_at_ms is None
         if one.restart or not was_live:
             heap.wake.follow.set()
@@ -162,6 +171,8 @@ def _store(change: Change, heap: HeapContext, absorbed: Absorbed) -> int | None:
     else:
         for data, local in absorbed.rows:
             change.append(block, data, local=local)
+    if absorbed.crossed:
+        crossings.add(tx, Crossing(block, now.seq + 1, absorbed.crossed))
     if absorbed.vector is not None:
         renditions.shown_too(tx, block, now.seq, now.seq + 1)
     change.update(block, **_columns(change, now, absorbed))

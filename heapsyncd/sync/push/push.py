@@ -28,7 +28,7 @@ from heapsyncd.tasks import TaskGroup
 log = structlog.get_logger()
 
 BATCH = 200
-INSERT_BATCH = 50
+INSERT_BATCH = 100
 INSERTS_AT_ONCE = 8
 REFUSED_MOST = 8
 """If this many edits are refused one by one, the cause is not their content."""
@@ -54,14 +54,15 @@ async def push(heap: HeapContext) -> bool:
     """
     sent = await _insert_born(heap)
     while True:
-        batch = await _unsent(heap)
-        if not batch:
-            return sent
-        if not heap.link.current.is_set():
-            heap.wake.push.set()
-            return sent
+        async with heap.link.choosing:
+            batch = await _unsent(heap)
+            if not batch:
+                return sent
+            if not heap.link.current.is_set():
+                heap.wake.push.set()
+                return sent
+            _note_pushed(heap, batch)
         refused: dict[BlockId, str] = {}
-        _note_pushed(heap, batch)
         results = await _put_back(heap, batch, await _send(heap, batch, refused))
         # Note them before the commit: an update received right after it may not include them.
         _note_acknowledged(heap, batch, {r.id for r in results if r.status == "ok"})
@@ -271,6 +272,7 @@ def _answered(
                 change.update(block, wanted=result.sync_version)
         elif result.status == "stale":
             change.update(block, wanted=result.sync_version)
-        else:
+        elif not blocks.has_unsent(change.tx, block, after=unsent.rows[-1]):
+            # With a later edit it may be accepted.
             reason = refused.get(block) or "; ".join(result.remarks) or _REASONS[result.status]
             change.update(block, problem=reason)

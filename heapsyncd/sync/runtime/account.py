@@ -34,9 +34,12 @@ from heapsyncd.sync.edits.restore import restore
 from heapsyncd.sync.heap import gc_control
 from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
+from heapsyncd.sync.layout.heap_folder import belongs_to_no_heap
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.report import HeapReport, Report, RestoreRequest, Verdict
+from heapsyncd.sync.runtime.full_pass import Listing, until_settled
 from heapsyncd.sync.runtime.heap import HeapMirror
+from heapsyncd.sync.runtime.last_sync import LastSync
 from heapsyncd.sync.runtime.open_heap import is_selected, open_heap, unmatched
 from heapsyncd.sync.runtime.suspend import SuspendDetector
 from heapsyncd.sync.scan.scanner import Scanner
@@ -88,7 +91,7 @@ async def mirror_account(
             account, db, backend, report, stop, ready, at_work, timing, once=once
         )
         stack.push_async_callback(mirror.close)
-        for name in ("deletions", "fetch", "restore", "recount"):
+        for name in ("deletions", "fetch", "restore", "recount", "full_pass"):
             setattr(report, name, getattr(mirror, name))
             stack.callback(setattr, report, name, None)
         if not once:
@@ -122,18 +125,25 @@ class AccountMirror:
         self._once = once
         self._at_work, self._timing = at_work, timing
         self._end = asyncio.Event()
+        self._listing = Listing()
+        self._last_sync = LastSync(db, report, is_told=not once)
         self._claimed: list[HeapFolder] = []
         self._suspends = SuspendDetector()
         self._tasks: list[asyncio.Task[None]] = []
         self.mirrors: dict[HeapId, HeapMirror] = {}
 
     async def close(self) -> None:
-        """Release the folders."""
+        """End the passes that are waited for, and release the folders."""
+        await self._last_sync.store()
+        self._end.set()
+        self._listing.begins()
+        self._listing.ended()
         for disk in self._claimed:
             await disk.close()
 
     async def run(self) -> None:
         """Mirror until stopped, whether or not the server can be reached."""
+        await self._last_sync.load()
         async with TaskGroup() as group:
             for row in await self._db.read(heaps.load_all):
                 if self._stop.is_set():
@@ -142,19 +152,34 @@ class AccountMirror:
                     await self._start(group, Heap(row.id, row.title))
             lane = Lane(self._backend.contact)
             while not self._stop.is_set():
+                self._listing.begins()
+                failure: HeapsyncdError | None = None
                 try:
                     await self._list_heaps(group)
                     lane.worked()
                 except _Stopped:
                     break
                 except (TryLater, SignInRefused, PeerError) as error:
+                    failure = error
                     lane.failed(error)
-                    self._report_error(error)
+                    if self._report.failed(error):
+                        log.warning(
+                            "could not list heaps",
+                            account=self._report.name,
+                            reason=self._report.error,
+                        )
                     self._ready()
+                self._listing.ended(failure)
                 again_s = lane.pause_s() if lane.failures else self._timing.heaps_again_s
-                await self._rest(again_s, *lane.wake_events())
+                await self._rest(again_s, self._listing.asked, *lane.wake_events())
             self._at_work.end()
             self._end.set()
+
+    async def _look_around(self) -> None:
+        """Report what is in the account's folder beside its heaps."""
+        if not self._account.selects_boxes:  # there the folder itself is the mirror
+            names = [Path(heap.folder).name for heap in self._report.heaps.values()]
+            self._report.problems = await belongs_to_no_heap(self._account, names)
 
     async def _rest(self, wait_s: float, *events: asyncio.Event) -> None:
         """Wait for a time or an event, and feed the watchdog while the heaps' loops make progress.
@@ -166,6 +191,10 @@ class AccountMirror:
         while not any(e.is_set() for e in events) and time.monotonic() < end:
             if all(m.alive for m in self.mirrors.values()):
                 self._report.alive()
+            await self._last_sync.note(
+                is_in_sync=self._report.state == "in sync"
+                and all(m.settled for m in self.mirrors.values())
+            )
             await first_of(*events, timeout_s=min(self._timing.beat_s, wait_s))
             if (slept_s := self._suspends.over()) is not None:
                 log.info("suspend ended", account=self._account.name, slept_s=round(slept_s))
@@ -178,25 +207,22 @@ class AccountMirror:
 
     async def once(self, timeout_s: float | None) -> Verdict:
         """Do one full pass both ways."""
-        started = time.monotonic()
+        await self._last_sync.load()
         end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
-        late = Verdict("offline", 4, (f"{self._account.server} did not answer in time",))
         try:
             async with asyncio.timeout_at(end):
                 await self._unless_stopped(self._backend.sign_in())
         except (TimeoutError, _Stopped):
-            return late
+            return self._late()
         async with TaskGroup() as group:
             try:
                 async with asyncio.timeout_at(end):
                     with suppress(_Stopped):
                         await self._list_heaps(group)
             except TimeoutError:
-                verdict = late
+                verdict = self._late()
             else:
-                verdict = await self._until_settled(started, timeout_s)
-                with suppress(FolderTrouble):  # already in the verdict
-                    await self.recount()
+                verdict = await self._settle(end)
             await self._end_heaps()
         return verdict
 
@@ -209,40 +235,37 @@ class AccountMirror:
             for task in late:
                 task.cancel()
 
-    async def _until_settled(self, started: float, timeout_s: float | None) -> Verdict:
-        while True:
-            mirrors = list(self.mirrors.values())
-            if all(m.settled for m in mirrors):
-                return self._verdict(mirrors)
-            if all(m.settled or m.stuck for m in mirrors) or self._stop.is_set():
-                return self._verdict(mirrors)
-            now = time.monotonic()
-            if self._report.refused:
-                return Verdict(
-                    "sign-in needed", SignInRefused.exit_code, (str(self._report.error),)
-                )
-            answers = [m.away(self._timing.give_up_s) for m in mirrors]
-            away = next((a for a in answers if a is not None), None)
-            if away is not None:
-                self._report.connected, self._report.error = False, str(away)
-                return self._verdict(mirrors)
-            if timeout_s is not None and now - started > timeout_s:
-                return self._verdict(mirrors)
-            await first_of(self._stop, timeout_s=0.02)
+    async def full_pass(self, timeout_s: float | None) -> Verdict:
+        """Do one full pass both ways while the mirror runs, as a process that starts would.
 
-    def _verdict(self, mirrors: Sequence[HeapMirror]) -> Verdict:
-        left = [line for report in self._report.heaps.values() for line in report.left()]
-        minor = tuple(line for report in self._report.heaps.values() for line in report.minor())
-        if self._report.unmatched is not None:
-            left.append(self._report.unmatched)
-        unsettled = [m.state.report.title for m in mirrors if not m.settled]
-        if not self._report.connected:
-            reason = self._report.error or f"{self._account.server} can't be reached"
-            return Verdict("offline", TryLater.exit_code, (reason, *left), minor)
-        if not left and not unsettled:
-            return Verdict("in sync", 0, (), minor)
-        rest = left or [f"{title}: not finished yet" for title in unsettled]
-        return Verdict(self._report.state if left else "syncing", 1, tuple(rest), minor)
+        Raises:
+            HeapsyncdError: the server did not list the heaps.
+        """
+        end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+        try:
+            async with asyncio.timeout_at(end):
+                await self._listing.again()
+        except TimeoutError:
+            return self._late()
+        if self._stop.is_set() or self._end.is_set():
+            return Verdict("syncing", 1, ("the daemon stops",))
+        for mirror in self.mirrors.values():
+            await mirror.begin_pass()
+        return await self._settle(end)
+
+    async def _settle(self, end: float | None) -> Verdict:
+        verdict = await until_settled(
+            self.mirrors, self._report, self._timing, self._stop, self._end, end=end
+        )
+        if self._end.is_set() or (self._stop.is_set() and not self._once):
+            return verdict  # the cache is being closed
+        await self._last_sync.note(is_in_sync=verdict.exit_code == 0)
+        with suppress(FolderTrouble):  # already in the verdict
+            await self.recount()
+        return verdict
+
+    def _late(self) -> Verdict:
+        return Verdict("offline", 4, (f"{self._account.server} did not answer in time",))
 
     async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
         """Store a decision on held deletions, if given, and return what is held.
@@ -272,16 +295,10 @@ class AccountMirror:
         ]
 
     async def recount(self) -> None:
-        """Update the report from the cache."""
+        """Update the report from the cache and the account's folder."""
+        await self._look_around()
         for mirror in self.mirrors.values():
             await mirror.state.recount()
-
-    def _report_error(self, error: HeapsyncdError) -> None:
-        self._report.error = str(error)
-        self._report.refused = isinstance(error, SignInRefused)
-        if isinstance(error, TryLater):
-            self._report.connected = False
-        log.warning("could not list heaps", account=self._account.name, reason=str(error))
 
     def _is_selected(self, title: str, heap_id: HeapId) -> bool:
         return self._account.selects_boxes or is_selected(self._account, title, heap_id)
@@ -312,6 +329,7 @@ class AccountMirror:
             ):
                 continue
             await self._start(group, heap)
+        await self._look_around()
         if not self.mirrors:
             self._report.ready = True
             self._ready()

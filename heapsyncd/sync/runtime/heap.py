@@ -19,7 +19,7 @@ from heapsyncd.sync.edits.note_saved import reread_once
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.placeholders import update_placeholders
 from heapsyncd.sync.publish import audit_notes, publish
-from heapsyncd.sync.pull.crossed_edits import write_again
+from heapsyncd.sync.pull.crossed_edits import resume, write_again
 from heapsyncd.sync.pull.delta_feed import poll
 from heapsyncd.sync.pull.log_compaction import compact_logs
 from heapsyncd.sync.pull.pull import follow, pull
@@ -70,6 +70,9 @@ class HeapMirror:
     """Set once the server's blocks are known: only then can new files be recognised as theirs."""
     _rearm: asyncio.Event = field(default_factory=asyncio.Event)
     _turned: dict[str, float] = field(default_factory=dict)
+    _folder_failed_at: float = -1.0
+    _pass_at: float = -2.0
+    """When the last full pass was asked for."""
     _clean_poll_at: float = -1.0
     _changed_at: float = 0.0
 
@@ -96,10 +99,10 @@ class HeapMirror:
     def stuck(self) -> bool:
         """Return whether only problems are left that a person must solve."""
         report = self.state.report
+        scanned = self.first_scan_done and self.scanner.idle and not report.reading
+        refused = "folder" in report.blockers and self._folder_failed_at > self._pass_at
         return (
-            self.first_scan_done
-            and self.scanner.idle
-            and not report.reading
+            (scanned or refused)
             and not any(p.trying for p in self.policies.values() if p.work in {"send", "transfer"})
             and self._clean_poll_at > self._changed_at
             and bool(
@@ -107,7 +110,7 @@ class HeapMirror:
             )
         )
 
-    def away(self, for_s: float) -> Exception | None:
+    def away(self, for_s: float) -> TryLater | None:
         """Return the server's last error if one kind of work kept failing for ``for_s`` seconds.
 
         It does not matter whether other work succeeded. None if no work failed that long.
@@ -137,6 +140,18 @@ class HeapMirror:
         self.state.wake.pull.set()
         self.state.wake.push.set()
         self.state.wake.transfer.set()
+
+    async def begin_pass(self) -> None:
+        """Look at everything again, as a process that starts does, also at what was put off."""
+        self._pass_at = time.monotonic()
+        self._note_change()  # only a poll from now on proves that there is no news
+        self.state.transfers.put_off.clear()
+        for policy in self.policies.values():
+            if policy.since_s is not None:
+                policy.since_s = self._pass_at
+        await retry_problems(self.state)
+        self.state.request_rescan()
+        self.wake()
 
     async def _rest(self, work: str, *events: asyncio.Event, timeout_s: float | None) -> None:
         """Wait for an event or a time, and report now and then that this loop is alive."""
@@ -175,8 +190,11 @@ class HeapMirror:
             except FolderTrouble as error:
                 self.state.report.blockers["folder"] = str(error)
                 log.warning("cannot sync folder", heap=self.state.report.title, reason=str(error))
+                self._folder_failed_at = time.monotonic()
                 self.scanner.hint((), everything=True)
-                await self._rest("folder", timeout_s=timing.trouble_again_s)
+                await self._rest(
+                    "folder", self.state.wake.publish, timeout_s=timing.trouble_again_s
+                )
                 continue
             await self.state.count()
             self.state.report.reading = self.state.wake.scan_all or not self.scanner.idle
@@ -249,6 +267,7 @@ class HeapMirror:
             asyncio.get_running_loop().call_later(self.state.timing.news_s, self._blocks_known.set)
         news = False
         await retry_problems(self.state)
+        await resume(self.state)
 
         async def step() -> None:
             nonlocal news
@@ -275,6 +294,8 @@ class HeapMirror:
                 pause_s = self.poll_interval_s
                 if news:
                     pause_s = min(self.state.timing.moving_s, pause_s)
+                if self.state.account.waited_for:
+                    pause_s = min(self.state.timing.once_poll_s, pause_s)
                 await self._rest("receive", self.state.wake.pull, timeout_s=pause_s)
             else:
                 await self._rest(
@@ -300,8 +321,6 @@ class HeapMirror:
             if await push(self.state):
                 self._note_change()
                 self.state.wake.transfer.set()
-                if not self.state.dialect.live:
-                    self.state.wake.pull.set()  # what the server made of it is only told by a poll
 
         await first_of(self._blocks_known, self.stop)
         self.state.wake.push.set()

@@ -7,7 +7,14 @@ from typing import Final, Literal
 import structlog
 
 from heapsyncd.backoff import Lane
-from heapsyncd.errors import PeerError, SignInRefused, TryLater, expected_error
+from heapsyncd.errors import (
+    HeapsyncdError,
+    PeerError,
+    SignInRefused,
+    TryLater,
+    expected_error,
+    for_people,
+)
 from heapsyncd.sync.heap.state import HeapContext
 
 Work = Literal["send", "receive", "transfer", "follow"]
@@ -57,6 +64,8 @@ class RetryPolicy(Lane):
             self.trying = False
         if self.failures:
             log.info("server work succeeds again", heap=self._heap.report.title, work=self.work)
+        if self._proves and self._heap.account.error:
+            log.info("server answers again", account=self._heap.account.name)
         self.worked()
         self.since_s = None
         self._heap.report.blockers.pop(self.work, None)
@@ -74,16 +83,17 @@ class RetryPolicy(Lane):
         self._heap.link.lost()
         self._heap.link.in_doubt = True
         account = self._heap.account
-        if isinstance(error, SignInRefused):
-            account.refused, account.error = True, str(error)
-        elif isinstance(error, TryLater):
-            account.connected, account.error = False, str(error)
+        # Every kind of work fails in an outage, again and again: it is told once.
+        is_known = account.error is not None or self.failures > 1
+        if isinstance(error, SignInRefused | TryLater):
+            account.failed(error)
         else:
             # Only this heap is affected: the others go on.
             self._heap.report.blockers[self.work] = f"{_CONSEQUENCES[self.work]}: {error}"
-        log.warning(
+        say = log.debug if is_known else log.warning
+        say(
             "server work failed",
             heap=self._heap.report.title,
             work=self.work,
-            reason=str(error),
+            reason=for_people(error) if isinstance(error, HeapsyncdError) else str(error),
         )

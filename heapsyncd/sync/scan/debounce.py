@@ -152,6 +152,22 @@ class Debounce:
         self._seen[saved.path] = (saved.stat, 0.0)
         return True
 
+    def _waits_for_news(self, saved: SavedFile, now: float) -> bool:
+        """Return whether a new file has to wait until the server is heard for the first time.
+
+        It has an id that the cache does not know: it is another heap's, or the cache is older than
+        the note.
+        """
+        note = saved.note
+        if self.heap.link.was_current or isinstance(note, UnreadableFile):
+            return False
+        ids = self.heap.index.ids_in(note.front)
+        if not any(ids) or self.heap.block_in(ids) is not None:
+            return False
+        self._due[saved.path] = now + self.heap.timing.moving_s
+        self._seen[saved.path] = (saved.stat, 0.0)
+        return True
+
 
 def _has_shrunk(before: int, now: int) -> bool:
     return now == 0 < before or (before > 400 and now < before // 5)

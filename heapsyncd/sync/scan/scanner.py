@@ -227,7 +227,7 @@ class Scanner(Debounce):
             return _Remaining(texts)
         found, waiting = await self._examine_new(created, candidates.values(), texts, now)
         found = await with_likely_ids(self.heap, found, candidates.values(), texts)
-        plan = recognise(candidates.values(), found, index.path_of, waiting)
+        plan = await offload(recognise, candidates.values(), found, index.path_of, waiting)
         for path in plan.undecided:
             self._due[path] = now + self.heap.timing.quiet_s
         taken = {c.path: c.found.kind for c in plan.created}
@@ -284,14 +284,15 @@ class Scanner(Debounce):
         waiting: list[Found] = []
         whole: list[tuple[Entry, Found]] = []
         # Notes before their attachments, which wait for them.
-        for entry in sorted(created, key=lambda e: assets_owner(e.path) is not None):
+        for k, entry in enumerate(sorted(created, key=lambda e: bool(assets_owner(e.path)))):
+            if not k % 500:
+                await asyncio.sleep(0)  # a whole heap may be new
             stat = entry.stat
             if entry.kind == "dir":
                 found.append(Found(entry.path, "dir", stat.inode, stat.device))
                 continue
-            is_whole = self._is_moved(entry, by_inode) or self._is_settled(
-                entry, None, now, assets_owner(entry.path)
-            )
+            owner = assets_owner(entry.path)
+            is_whole = self._is_moved(entry, by_inode) or self._is_settled(entry, None, now, owner)
             fact = Found(entry.path, "file", stat.inode, stat.device, stat.size)
             if is_whole:
                 whole.append((entry, fact))
@@ -307,6 +308,8 @@ class Scanner(Debounce):
                 if known is None:
                     continue
                 is_new = entry.path in texts.heads and self._is_new(known, by_inode)
+                if is_new and saved and self._waits_for_news(saved, now):
+                    continue
                 waits = is_new and saved and self._waits_for_names(saved, coming, now)
                 (waiting if waits else found).append(known)
         return found, waiting
@@ -374,13 +377,10 @@ class Scanner(Debounce):
             return base if known is not None and entry.stat.same_content(known) else None
         head = texts.add(saved, note)
         front_id = self.heap.block_in(self.heap.index.ids_in(note.front))
-        inode, before = saved.stat.inode, by_inode.get(saved.stat.inode)
+        stat, inode, before = saved.stat, saved.stat.inode, by_inode.get(saved.stat.inode)
         if front_id is None and before is not None and not await self._is_edited(before, saved):
             inode = 0  # reused by another file
-        return Found(
-            entry.path, "file", inode, saved.stat.device, saved.stat.size,
-            front_id, head.digest,
-        )  # fmt: skip
+        return Found(entry.path, "file", inode, stat.device, stat.size, front_id, head.digest)
 
     async def _is_edited(self, before: EntryRow, saved: SavedFile) -> bool:
         """Return whether a text without an id may be an edit of the missing note's file.
@@ -389,8 +389,7 @@ class Scanner(Debounce):
         one from the same template, whose file got the number of the deleted one.
         """
         base = await self.heap.db.read(lambda tx: renditions.newest(tx, before.block_id))
-        block = before.block_id
-        index = self.heap.index
+        block, index = before.block_id, self.heap.index
         return base is None or await offload(_may_become, index, base.data, saved.data, block)
 
 

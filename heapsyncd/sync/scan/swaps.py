@@ -1,8 +1,9 @@
 """Park notes and files whose paths were taken by others: swapped, or moved over one another.
 
 A note is identified by the id in it, another file by its inode. If the file at a path is another
-block's, and that block's own path is empty or replaced too, then files were moved, not saved. A
-note whose path was taken by another is parked under a temporary name until the scan finds its file
+block's, and that block's own path is empty or replaced too, then files were moved, not saved
+(unless that note is in another new file: then an editor saved it under a former name). A note
+whose path was taken by another is parked under a temporary name until the scan finds its file
 or confirms its deletion.
 
 The same applies when a note's path has a text without an id that is unlike the old one, or the
@@ -62,6 +63,8 @@ async def park_displaced(
             last_path = None if block is None else index.path_of.get(block)
             if last_path in replaced and await texts.id_in(last_path) == block:
                 last_path = None  # the original was saved in its place: this is a copy
+            if last_path in away and await _is_in_another(heap, last_path, entry, seen, texts):
+                last_path = None  # an editor has saved it under a former name
             if (
                 last_path in away
                 and last_path != path
@@ -78,6 +81,21 @@ async def park_displaced(
     return list(found.values())
 
 
+async def _is_in_another(
+    heap: HeapContext, path: str, entry: Entry, seen: Differences, texts: "_Texts"
+) -> bool:
+    """Return whether the note that was at ``path`` is in another new file than ``entry``.
+
+    If neither has its inode, it is: who renames a file does not write it over another.
+    """
+    row, was = heap.index.entries[path], heap.index.stats.get(path)
+    if row.role != "note" or (was is not None and was.number == entry.stat.number):
+        return False
+    new = [e.path for e in seen.created if e.kind == "file" and e.path.endswith(".md")]
+    await texts.read_ids(new)
+    return row.block_id in {await texts.id_in(p) for p in new}
+
+
 async def _is_copy(heap: HeapContext, block: BlockId, original: str) -> bool:
     """Return whether a note began as a copy of another note's file, with that id in it."""
     other = heap.index.entries[original].block_id
@@ -90,12 +108,14 @@ async def _replaced_notes(
 ) -> list[Entry]:
     """Return other texts at the paths of notes whose ids are in new files."""
     stats = heap.index.stats
-    new = {e.path for e in seen.created if e.kind == "file"} | {*waiting} - stats.keys()
+    # No operations of whole sets: ``stats`` has every file of the heap.
+    unknown = {path for path in waiting if path not in stats}
+    new = {e.path for e in seen.created if e.kind == "file"} | unknown
     new = {path for path in new if path.endswith(".md")}
     if not new:
         return []
     old: dict[BlockId, Entry] = {}
-    for path in {e.path for e in seen.modified} | (stats.keys() & waiting):
+    for path in {e.path for e in seen.modified} | (set(waiting) - unknown):
         entry = await _other_text_at(heap, path, texts)
         if entry is not None:
             old[heap.index.entries[path].block_id] = entry

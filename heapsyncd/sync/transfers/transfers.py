@@ -24,7 +24,7 @@ from heapsyncd.folder.names import variants
 from heapsyncd.model import FileEntry, Stat
 from heapsyncd.sync.edits.contents import files_of
 from heapsyncd.sync.heap.state import HeapContext, PutOff, stamped
-from heapsyncd.sync.report import Progress
+from heapsyncd.sync.report import Progress, Speed
 from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
@@ -317,9 +317,11 @@ async def _with_end(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]
 
 def _report_progress(heap: HeapContext, path: str, done: int, total: int) -> None:
     heap.transfers.moved_bytes[path] = done
+    speed = heap.transfers.speeds.setdefault(path, Speed(time.monotonic(), done))
+    speed.moved(done, time.monotonic())
     for row in heap.report.transfers:
         if row["path"] == path:
-            row["done"] = done
+            row["done"], row["speed"] = done, speed.bytes_per_s
     heap.account.step(Progress(f"{heap.report.title}: {path}", done, total, "bytes"))
 
 
@@ -336,4 +338,5 @@ async def _store_done(heap: HeapContext, entry: EntryRow) -> None:
     heap.problems.clear(entry.path, "transfer", "content", "read")
     await heap.store(lambda change: change.save([entry]))
     heap.transfers.moved_bytes.pop(entry.path, None)
+    heap.transfers.speeds.pop(entry.path, None)
     heap.transfers.put_off.pop(entry.path, None)

@@ -222,8 +222,9 @@ async def test_only_chosen_boxes_are_mirrored(service: Oneheap, tmp_path: Path) 
     service.add("note", name="A", boxId=work)
     service.add("note", name="B", boxId=home)
     service.add("note", name="C")
-    async with device_of(service, tmp_path / "c.sqlite3", ["Wo*"]) as device:
-        assert device.titles() == ["A", "Work"]
+    for boxes, titles in ((["Wo*"], ["A", "Work"]), ([home], ["B", "Home"])):
+        async with device_of(service, tmp_path / "c.sqlite3", boxes) as device:
+            assert device.titles() == titles
 
 
 async def test_a_new_process_knows_everything_again(service: Oneheap, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.markdown.style import DEFAULT, Style
+from heapsyncd.markdown.write import render as render_module
 from heapsyncd.markdown.write.blocks import Writer
-from heapsyncd.markdown.write.render import render
+from heapsyncd.markdown.write.render import is_rendering, render
 from heapsyncd.model import LineBreaks
 from heapsyncd.tree import Atom, Block, Mark, Text, attrs, inline
 
@@ -46,6 +47,38 @@ def test_golden_cases_of_line_breaks(golden: Golden, heap: "Heap") -> None:
         tree = parse(source, heap, "break")
         assert render(tree, heap, line_breaks="break") == written, title
         assert parse(written, heap, "break") == tree, title
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(data=st.data())
+def test_a_rendering_is_recognised(
+    data: st.DataObject, trees: st.SearchStrategy[Block], heap: "Heap"
+) -> None:
+    """It is one of its tree; no other body is, be it longer, shorter, or another notation."""
+    tree = data.draw(trees)
+    body = render(tree, heap)
+    assert is_rendering(body, tree, heap)
+    assert not is_rendering(body + "\n", tree, heap)
+    assert not body or not is_rendering(body[:-1], tree, heap)
+    other = render(tree, heap, Style(bullet="*", rule="---", newline="\r\n"))
+    assert is_rendering(other, tree, heap) == (other == body)
+
+
+def test_what_differs_early_is_not_written_to_its_end(heap: "Heap") -> None:
+    """Bodies that are no rendering are most, and found by their first blocks."""
+    body = "* one\n\n" + "".join(f"paragraph {k}\n\n" for k in range(100)) + "last\n"
+    tree = parse(body, heap)
+    written: list[Block] = []
+
+    class Counting(Writer):
+        def leaf(self, block: Block) -> str:
+            written.append(block)
+            return super().leaf(block)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render_module, "Writer", Counting)
+        assert not is_rendering(body, tree, heap)
+    assert len(written) == 1
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)

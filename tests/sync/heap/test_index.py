@@ -83,7 +83,7 @@ def facts(index: Index) -> dict[str, object]:
     """What can be asked of an index."""
     names = (
         *("blocks", "born", "wanted", "stale", "troubled", "entries", "stats", "remote", "moving"),
-        *("unplaced", "notes", "folders", "path_of"),
+        *("unplaced", "doomed", "notes", "folders", "path_of"),
     )
     return {
         **{name: getattr(index, name) for name in names},

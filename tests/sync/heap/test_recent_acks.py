@@ -1,13 +1,7 @@
 """What was pushed lately is known again when the server sends it back."""
 
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.heap.recent_acks import (
-    CROSSINGS,
-    LATELY_S,
-    UNHEARD_S,
-    Crossing,
-    RecentAcks,
-)
+from heapsyncd.sync.heap.recent_acks import LATELY_S, RESUMED_S, UNHEARD_S, RecentAcks
 
 NOTE, OTHER = BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTV"), BlockId("01J8XYZ0ABCDEFGHJKMNPQRSTW")
 
@@ -64,23 +58,17 @@ def test_the_echo_of_a_slow_push_is_waited_for_from_its_answer_on() -> None:
 
 
 def test_crossings_are_due_once() -> None:
-    """Each at its time; the memory of them is bounded, and ends when logs are compacted."""
+    """Each block's at its last time."""
     sent = RecentAcks()
-    first, second = (Crossing(NOTE, frozenset({k}), k + 1, float(k)) for k in (1, 2))
-    sent.crossed(first)
-    sent.crossed(second)
+    sent.crossed(NOTE, 1.0)
+    sent.crossed(OTHER, 1.0)
+    sent.crossed(OTHER, 2.0)
     assert sent.due(0.0) == []
-    assert sent.due(1.0) == [first]
-    assert sent.crossed_blocks() == {NOTE}
-    assert sent.due(3.0) == [second]
+    assert sent.due(1.0) == [NOTE]
+    assert sent.crossed_blocks() == {OTHER}
+    assert sent.due(3.0) == [OTHER]
     assert sent.due(3.0) == []
     assert sent.crossed_blocks() == set()
-    for _ in range(2 * CROSSINGS):
-        sent.crossed(first)
-    assert len(sent.due(1.0)) == CROSSINGS
-    sent.crossed(first)
-    sent.forget()
-    assert sent.due(1.0) == []
 
 
 def test_an_echo_tells_of_its_push_and_those_before() -> None:
@@ -119,3 +107,29 @@ def test_a_row_sent_twice() -> None:
     assert sent.of(NOTE, 2.0) == {1}
     assert sent.of(NOTE, LATELY_S + 0.5) == {1}
     assert sent.of(NOTE, LATELY_S + 5) == frozenset()
+
+
+def test_what_the_last_run_made() -> None:
+    """It may not have been reported, until there is news or some time has passed."""
+    sent = RecentAcks()
+    sent.resume(NOTE, 1, 0.0)
+    sent.resume(NOTE, 2, 1.0)
+    assert sent.of(NOTE, 2.0) == {1, 2}
+    assert sent.resumed(NOTE, 2.0) == {1, 2}
+    assert sent.resumed(NOTE, RESUMED_S + 0.5) == {2}
+    assert not sent.resumed(OTHER, 2.0)
+    sent.caught_up()
+    assert not sent.resumed(NOTE, 2.0)
+    assert sent.of(NOTE, 2.0) == {1, 2}
+
+
+def test_what_a_live_link_did_not_report_before_it_ended() -> None:
+    """It counts like what the last run made."""
+    sent = RecentAcks()
+    sent.pushed(NOTE, 1, b"old", [1], 0.0)
+    sent.pushed(NOTE, 1, b"first", [2], UNHEARD_S)
+    sent.pushed(OTHER, 1, b"second", [1], UNHEARD_S)
+    sent.echoed(OTHER, 1, b"second")
+    sent.interrupted(UNHEARD_S + 1.0)
+    assert sent.resumed(NOTE, UNHEARD_S + 2.0) == {2}
+    assert not sent.resumed(OTHER, UNHEARD_S + 2.0)

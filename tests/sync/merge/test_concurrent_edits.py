@@ -304,6 +304,39 @@ def test_words_that_the_deleter_wrote_again_stand_once(most: int) -> None:
     assert count > 5
 
 
+def test_words_on_their_way_stand_once() -> None:
+    """The deletion is heard of while the words are being sent: their author leaves them to the
+    device that deleted, and writes them later if nobody did.
+    """
+    wrong, count = {}, 0
+    for seed in SEEDS:
+        game = Crossing(seed, 1)
+        rows = frozenset({2})
+        apart = ConcurrentEdits(numbered(game.at_author[:2]), rows, rows, rows)
+        log = with_body(game.at_author, apart.merge(game.taken, Replica.load(game.at_author)))
+        back = game.at_deleter(game.typed)[3:]
+        count += bool(back)
+        body = written_again(numbered([*log, *back]), rows, 3)
+        if found := game.wrong(with_body([*log, *back], body)):
+            wrong[seed] = found
+        if found := game.wrong(with_body(log, written_again(numbered(log), rows, 3))):
+            wrong[seed] = found
+    assert wrong == {}
+    assert count > 5
+
+
+def test_what_was_typed_since_is_written_at_once() -> None:
+    """Only what is on its way is left to others."""
+    sent = edit(START, TYPED)
+    log = [*START, sent, edit([*START, sent], TYPED.replace("delta", "MORE delta"))]
+    theirs = edit(START, LESS)
+    rows = frozenset({2, 3})
+    apart = ConcurrentEdits(numbered(log), rows, frozenset({2}), frozenset({2}))
+    found = apart.merge(theirs, Replica.load([*log, theirs]))
+    assert found is not None
+    assert "MORE" in found.words()
+
+
 def test_a_deleter_that_hears_of_the_words_twice() -> None:
     """A device that lost the server after its deletion hears of the words and of their return at
     once: it does not write them again, too.

@@ -25,7 +25,7 @@ LINES = st.sampled_from(
 
 
 def merge(base: bytes, ours: bytes, theirs: bytes) -> MergedFile:
-    made = merge_texts(base.decode(), theirs.decode(), ours.decode())
+    made = merge_texts(base.decode() or None, theirs.decode(), ours.decode())
     return MergedFile(made.text.encode(), tuple(c.second for c in made.contested))
 
 
@@ -100,7 +100,7 @@ def test_a_title_is_unsent_although_the_text_is_the_servers() -> None:
 def test_without_a_base_every_line_is_kept(ours: str, theirs: str) -> None:
     """A line that both have stands once if it is at one place; no line of either is lost."""
     here, there = (file(document(text)).encode() for text in (ours, theirs))
-    made = merge_by_files(merge, None, here, there)
+    made = merge_by_files(merge, b"", here, there)
     text = there.decode()
     if made.source is not None and made.body is not None:
         live = Replica.load([document(theirs)])

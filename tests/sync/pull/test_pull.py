@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Database
@@ -149,6 +150,45 @@ async def test_the_echo_of_our_own_push_costs_nothing(
         await world.change(block, body="words of theirs\n")
         await until(lambda: device.notes()["Note.md"] == "words of theirs\n", "their words")
         assert len(looked_at) == 1
+
+
+async def test_the_feed_is_read_before_each_pull(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when more becomes wanted during each of them, as while a heap is uploaded: the news of
+    others arrive meanwhile.
+    """
+    made = [await world.add(f"Note {n}", "text\n") for n in range(4)]
+    device = world.device()
+    device.poll_interval_s = 3600.0
+    await device.synced()
+    await world.change(made[0], body="news\n")
+    calls: list[str] = []
+    changes, ask, real = HeaperBackend.changes, HeaperBackend.pull, receive.receive
+
+    async def polled(self: HeaperBackend, *args: Any) -> Any:
+        calls.append("poll")
+        return await changes(self, *args)
+
+    async def asked(self: HeaperBackend, *args: Any) -> Any:
+        calls.append("pull")
+        return await ask(self, *args)
+
+    async def received(heap: HeapContext, items: Sequence[Incoming]) -> None:
+        await real(heap, items)
+        if made and items:
+            block = made.pop()
+            await heap.store(lambda change: change.update(block, wanted=1))
+            heap.wake.pull.set()
+
+    monkeypatch.setattr(HeaperBackend, "changes", polled)
+    monkeypatch.setattr(HeaperBackend, "pull", asked)
+    monkeypatch.setattr(pull, "receive", received)
+    async with device.running():
+        await until(lambda: not made, "each was wanted again")
+        await device.in_sync()
+    assert calls.count("pull") > 2
+    assert "pull pull" not in " ".join(calls)
 
 
 async def test_news_alone_are_nothing_to_push(

@@ -1,0 +1,96 @@
+"""Wait until an account's heaps are in sync, or nothing more can be done, and say which."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from heapsyncd.backoff import first_of
+from heapsyncd.errors import HeapsyncdError, SignInRefused, TryLater, Unreachable
+from heapsyncd.ids import HeapId
+from heapsyncd.sync.heap.timing import Timing
+from heapsyncd.sync.report import Report, Verdict
+from heapsyncd.sync.runtime.heap import HeapMirror
+
+LOOK_S = 0.02
+"""How often to look whether the pass is complete."""
+
+
+class Listing:
+    """Lets passes wait until the account's heaps are listed again."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self._waiting: list[asyncio.Future[HeapsyncdError | None]] = []
+        self._served: list[asyncio.Future[HeapsyncdError | None]] = []
+
+    async def again(self) -> None:
+        """Wait for a listing that begins after this.
+
+        Raises:
+            HeapsyncdError: the heaps could not be listed.
+        """
+        listed: asyncio.Future[HeapsyncdError | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(listed)
+        self.asked.set()
+        error = await listed
+        if error is not None:
+            raise error
+
+    def begins(self) -> None:
+        """Note that a listing begins."""
+        self.asked.clear()
+        self._served += self._waiting
+        self._waiting = []
+
+    def ended(self, failure: HeapsyncdError | None = None) -> None:
+        """Note that a listing ended, or that there will be none any more."""
+        for listed in self._served:
+            if not listed.done():  # whoever asked may be gone
+                listed.set_result(failure)
+        self._served = []
+
+
+async def until_settled(
+    mirrors: Mapping[HeapId, HeapMirror],
+    report: Report,
+    timing: Timing,
+    *stops: asyncio.Event,
+    end: float | None,
+) -> Verdict:
+    """Wait for the end of a pass over all heaps of an account; return its verdict.
+
+    Args:
+        mirrors: the heaps; more may be added meanwhile.
+        report: the account's.
+        timing: says when a server that does not answer is given up.
+        stops: events that end the pass.
+        end: the loop's time at which the pass ends; None: when it is complete.
+    """
+    while True:
+        heaps = list(mirrors.values())
+        late = end is not None and asyncio.get_running_loop().time() > end
+        if late or any(e.is_set() for e in stops) or all(m.settled or m.stuck for m in heaps):
+            return verdict(heaps, report)
+        if report.refused:
+            return Verdict("sign-in needed", SignInRefused.exit_code, (str(report.error),))
+        answers = [m.away(timing.give_up_s) for m in heaps]
+        away = next((a for a in answers if a is not None), None)
+        if away is not None:
+            report.failed(away)
+            return verdict(heaps, report)
+        await first_of(*stops, timeout_s=LOOK_S)
+
+
+def verdict(mirrors: Sequence[HeapMirror], report: Report) -> Verdict:
+    """Return the result of a pass that ends now."""
+    left = [line for heap in report.heaps.values() for line in heap.left()]
+    minor = tuple(report.minor())
+    if report.unmatched is not None:
+        left.append(report.unmatched)
+    unsettled = [m.state.report.title for m in mirrors if not m.settled]
+    if not report.connected:
+        reason = report.error or Unreachable.plain
+        return Verdict("offline", TryLater.exit_code, (reason, *left), minor)
+    if not left and not unsettled:
+        return Verdict("in sync", 0, (), minor)
+    rest = left or [f"{title}: not finished yet" for title in unsettled]
+    return Verdict(report.state if left else "syncing", 1, tuple(rest), minor)
