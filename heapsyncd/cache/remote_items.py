@@ -36,7 +36,7 @@ class RemoteItem:
     """'' until the service made the item."""
     type: str
     item: bytes
-    """As the backend encodes it; empty for a directory that stands for no item."""
+    """As the backend encodes it; empty for a directory that stands for no item, or was refused."""
     version: int = 1
     changed: int = 0
     """Its place in the feed of changes. Set by ``announce``."""
@@ -52,6 +52,11 @@ class RemoteItem:
         if self.part in {"comments", "archive", "archived"} or self.type == "box":
             return "folder"
         return "file" if self.type == "file" and self.part == "item" else "document"
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it is a directory that was made here, and neither sent yet nor refused."""
+        return self.kind == "folder" and bool(self.item) and not (self.item_id or self.gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,15 @@ def outline(tx: Tx, heap: HeapId) -> list[RemoteItem]:
     columns = _COLUMNS.replace("document", "x'0000'")
     sql = f"SELECT {columns} FROM remote_item WHERE heap_id = ?"  # noqa: S608
     return [_row(r) for r in tx.execute(sql, (heap,))]
+
+
+def gone_ids(tx: Tx, heap: HeapId) -> dict[str, BlockId]:
+    """Return the ids of items that are gone, with the blocks that they were."""
+    sql = (
+        "SELECT item_id, block_id FROM remote_item"
+        " WHERE heap_id = ? AND part = 'item' AND item_id <> '' AND gone <> ''"
+    )
+    return dict(tx.execute(sql, (heap,)).fetchall())
 
 
 def rows(tx: Tx, heap: HeapId) -> list[RemoteItem]:

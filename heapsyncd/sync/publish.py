@@ -39,6 +39,7 @@ from heapsyncd.sync.layout.ignore_rules import without_hidden
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
 from heapsyncd.sync.layout.placement import (
     commit_entries,
+    folders_from,
     make_folders,
     plan_places,
     put_in_place,
@@ -112,8 +113,8 @@ async def _publish_batch(
 ) -> None:
     if any(
         s.deleted_at_ms is None
-        and s.id not in heap.layout.places
         and s.id not in heap.index.path_of
+        and not (s.id in heap.layout.places and _has_directories(heap, s, heap.layout.places))
         for s in states
     ):
         await plan_places(heap)
@@ -174,10 +175,25 @@ def _is_wrong(heap: HeapContext, note: "_Loaded") -> bool:
 
 
 def _is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
-    """Return whether no other block is at a block's path; one that is could not be moved yet."""
+    """Return whether a block can be written at its path.
+
+    No other block is there, which could not be moved yet, and its directories are in place.
+    """
     path = heap.index.path_of.get(state.id) or places.get(state.id)
     entry = heap.index.entries.get(path or "")
-    return entry is None or entry.block_id == state.id
+    if entry is not None:
+        return entry.block_id == state.id
+    return _has_directories(heap, state, places)
+
+
+def _has_directories(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
+    """Return whether the folders that a block is in are where they should be, or nowhere.
+
+    A directory that is missing could not be moved; the scan tells what became of it.
+    """
+    above = folders_from(heap.index, state.folder_id)
+    at = ((heap.index.path_of.get(b), places.get(b)) for b in above)
+    return all(here is None or to is None or here == to for here, to in at)
 
 
 # ---- files ------------------------------------------------------------

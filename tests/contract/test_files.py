@@ -68,6 +68,7 @@ async def test_an_upload_goes_on_where_it_stopped(
     world: World, backend: Backend, heap_id: HeapId
 ) -> None:
     """What the server has is not sent again."""
+    world.needs("resuming")
     block = await world.add_block(heap_id, "document", "N", "x")
     source = Bytes(some(10 * MIB), breaks_at=8 * MIB)
     with pytest.raises(FileChanged):
@@ -79,6 +80,7 @@ async def test_an_upload_goes_on_where_it_stopped(
 
 async def test_known_content_is_not_sent(world: World, backend: Backend, heap_id: HeapId) -> None:
     """The same file in another note costs no bytes."""
+    world.needs("hashes")
     first, second = [await world.add_block(heap_id, "document", "N", "x") for _ in range(2)]
     await backend.upload(heap_id, first, Bytes(some(1000)))
     source = Bytes(some(1000), name="Other.bin")
@@ -102,6 +104,7 @@ async def test_a_source_that_lies_is_not_completed(
     world: World, backend: Backend, heap_id: HeapId
 ) -> None:
     """Content of another hash than announced is refused, and nothing of it can be fetched."""
+    world.needs("hashes")
     block = await world.add_block(heap_id, "document", "N", "x")
     source = Bytes(some(1000))
     source.data = bytes(1000)

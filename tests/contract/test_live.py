@@ -78,6 +78,7 @@ async def eventually(world: World, block: BlockId, text: str) -> None:
 
 async def test_changes_of_others_arrive(world: World, backend: Backend, heap_id: HeapId) -> None:
     """Of every followed block, and of no other."""
+    world.needs("live")
     blocks = [await world.add_block(heap_id, "document", "N", f"text {n}") for n in range(3)]
     reader = Reader(backend, heap_id)
     for block in blocks:
@@ -96,6 +97,7 @@ async def test_what_was_missed_arrives_at_opening(
     world: World, backend: Backend, heap_id: HeapId
 ) -> None:
     """The state vector given at opening decides; what we have and the server lacks goes up."""
+    world.needs("live")
     block = await world.add_block(heap_id, "document", "N", "base")
     reader = Reader(backend, heap_id)
     await reader.load(block)
@@ -113,6 +115,7 @@ async def test_what_is_sent_reaches_the_document(
     world: World, backend: Backend, heap_id: HeapId
 ) -> None:
     """A large update too, which no push would take."""
+    world.needs("live")
     block = await world.add_block(heap_id, "document", "N", "base")
     reader = Reader(backend, heap_id)
     await reader.load(block)
@@ -127,6 +130,7 @@ async def test_after_a_break_everything_is_current_again(
     world: World, backend: Backend, heap_id: HeapId
 ) -> None:
     """Disconnected, connected, and what happened in between has arrived."""
+    world.needs("live")
     blocks = [await world.add_block(heap_id, "document", "N", "text") for _ in range(120)]
     reader = Reader(backend, heap_id)
     for block in blocks:
@@ -147,6 +151,7 @@ async def test_a_compacted_block_is_lost_and_opened_under_its_new_version(
     world: World, backend: Backend, heap_id: HeapId
 ) -> None:
     """The others are not disturbed; after reopen its changes arrive again."""
+    world.needs("live")
     block, other = [await world.add_block(heap_id, "document", "N", "text") for _ in range(2)]
     reader = Reader(backend, heap_id)
     await reader.load(block)
@@ -169,6 +174,7 @@ async def test_a_compacted_block_is_lost_and_opened_under_its_new_version(
 
 async def test_a_stale_version_is_denied(world: World, backend: Backend, heap_id: HeapId) -> None:
     """Whoever opens the old name learns it, and the new one can be opened."""
+    world.needs("live")
     block, other = [await world.add_block(heap_id, "document", "N", "text") for _ in range(2)]
     reader = Reader(backend, heap_id)
     await reader.load(block)
@@ -188,6 +194,7 @@ async def test_a_left_block_is_quiet_and_can_be_followed_again(
     world: World, backend: Backend, heap_id: HeapId
 ) -> None:
     """With what happened meanwhile."""
+    world.needs("live")
     block, other = [await world.add_block(heap_id, "document", "N", "text") for _ in range(2)]
     reader = Reader(backend, heap_id)
     await reader.load(block)

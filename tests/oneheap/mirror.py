@@ -6,6 +6,7 @@ from typing import cast
 
 from heapsyncd.config import Account
 from heapsyncd.ids import Password
+from heapsyncd.markdown.frontmatter import split
 from heapsyncd.server import Server
 from tests.oneheap.service import EMAIL, PASSWORD, Oneheap
 from tests.sync.rig import Device
@@ -51,6 +52,14 @@ class Mirror(Device):
         lines = (self.root / path).read_text("utf-8").splitlines(keepends=True)
         text = "".join(line for line in lines if not line.startswith("id: "))
         return text.removeprefix("---\n---\n")
+
+    def ids_in(self, path: str) -> tuple[str, ...]:
+        """All ids in a note's front matter."""
+        return split((self.root / path).read_text("utf-8"))[0].id_values
+
+    def write(self, path: str, text: str) -> None:
+        """Save a file."""
+        (self.root / path).write_text(text, "utf-8")
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Put one text for another in a file."""

@@ -30,5 +30,6 @@ def fast(held_above: int = 10_000) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("heapsyncd.backoff.SERVER", Backoff(0.1, 1.0))
         patch.setattr("heapsyncd.sync.heap.limits.FILES", held_above)
+        patch.setattr("heapsyncd.backends.oneheap.backend._AGAIN_S", 0.02)
         patch.setattr("tests.sync.rig.TIMING", FAST)
         yield

@@ -101,15 +101,16 @@ def moves_of(seed: int, length: int = 40) -> list[Move]:
     """The moves of a seed."""
     rng = random.Random(seed)
     if seed >= EXACT_FROM:
-        return _drawn(rng, EXACT, length)
+        return drawn(rng, EXACT, length)
     if seed >= CONTESTS_FROM:
         return _contest(rng, length)
-    return _drawn(rng, WEIGHTS if seed < LINKED_FROM else LINKED, length)
+    return drawn(rng, WEIGHTS if seed < LINKED_FROM else LINKED, length)
 
 
-def _drawn(
+def drawn(
     rng: random.Random, weights: Mapping[str, int], length: int, notes: int = 60
 ) -> list[Move]:
+    """So many moves by the weights of their verbs."""
     verbs = rng.choices(list(weights), list(weights.values()), k=length)
     return [Move(v, rng.randrange(6), rng.randrange(notes), rng.randrange(10_000)) for v in verbs]
 
@@ -122,8 +123,8 @@ def _contest(rng: random.Random, length: int) -> list[Move]:
     while len(moves) < length:
         devices = [Move("start", who) for who in range(3) if rng.random() < 0.7]
         settled = [Move("settle", d.who) for d in devices]
-        apart = _drawn(rng, APART, rng.randrange(2, 8), NOTES)
-        again = _drawn(rng, AGAIN, rng.randrange(4), NOTES)
+        apart = drawn(rng, APART, rng.randrange(2, 8), NOTES)
+        again = drawn(rng, AGAIN, rng.randrange(4), NOTES)
         ends = [Move("settle", who) for who in range(3) if rng.random() < 0.5]
         moves += [
             *devices,

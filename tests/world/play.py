@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import random
 import shutil
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +19,9 @@ from heapsyncd.markdown.read.parse import parse
 from heapsyncd.markdown.write.render import render
 from heapsyncd.server import Server
 from heapsyncd.server.limits import Limits
-from tests.sync.rig import Device, World, until
+from tests.sync.rig import Device, World
 from tests.world import laws
+from tests.world.base import TITLES, BaseGame
 from tests.world.moves import CONTESTS_FROM, EXACT_FROM, Move
 from tests.world.player import Player
 from tests.world.text import (
@@ -34,12 +34,10 @@ from tests.world.text import (
     link,
     restyled,
     tokens,
-    word,
 )
 
 ROUNDS = 10
 """So many rounds of passes are enough for everything to come to rest."""
-TITLES = ("Boat", "Log", "Plan", "Été", "a.b", "Same")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +52,9 @@ class Link:
 
 
 @dataclass
-class Game:
+class Game(BaseGame):
     """The state of play. ``play`` is all there is to call."""
 
-    base: Path
-    seed: int
-    players: list[Player] = field(default_factory=list)
-    spoken: set[str] = field(default_factory=set)
-    """Every unique word that anybody wrote."""
-    excused: set[str] = field(default_factory=set)
-    """Words that a person took away before any mirror could see them."""
-    replaced: set[str] = field(default_factory=set)
-    """Words of files that a person deleted to write another under the same name: a mirror that did
-    not look in between sees a text put for another. They must be in the note's versions then.
-    """
-    copied: set[str] = field(default_factory=set)
-    """Words that a person wrote into more than one note."""
-    dropped: set[str] = field(default_factory=set)
-    """Words that stood in a note which a person deleted, who saw them there."""
     links: dict[str, Link] = field(default_factory=dict)
     """The links written into files, by the word in (or before) each."""
     linking: set[str] = field(default_factory=set)
@@ -80,15 +63,8 @@ class Game:
     """Notes that somebody deleted once: others may not have heard of it when they link to them."""
     loose: set[str] = field(default_factory=set)
     """Those whose names nobody had any more when a mirror could read them."""
-    told: list[str] = field(default_factory=list)
-    """What happened, for whoever has to find out why."""
-    _origin: dict[str, str] = field(default_factory=dict)
-    """Where each word was written."""
-    _deleted: dict[tuple[str, str], set[str]] = field(default_factory=dict)
-    """The words of a deleted file, by device and path."""
     _server: Server | None = None
     _port: int = 0
-    _now: str = "begin"
 
     async def play(self, moves: Sequence[Move]) -> None:
         """Carry the moves out, wait for quiet, and hold the laws."""
@@ -98,9 +74,7 @@ class Game:
         async with self.begun(names, starts[: 1 if self.is_exact else 3]):
             if self.is_exact:
                 await self._write(rng.sample(STYLED, 3))
-            for number, move in enumerate(moves):
-                self._now = f"{number} {move.verb}"
-                await getattr(self, move.verb)(move)
+            await self._carry_out(moves)
             await self._come_to_rest(live=self.seed % 2 == 0)
             await laws.hold(self)
 
@@ -121,6 +95,11 @@ class Game:
             for player in self.players:
                 await player.end()
             await self.server_down(Move("server_down"))
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the server can be reached."""
+        return self._server is not None
 
     @property
     def heap(self) -> HeapId:
@@ -150,72 +129,7 @@ class Game:
         assert self._server is not None
         return self._server
 
-    def _player(self, move: Move) -> Player:
-        return self.players[move.who % len(self.players)]
-
-    def _tell(self, *facts: object) -> None:
-        self.told.append(f"{self._now}: {' '.join(map(str, facts))}")
-
-    def word(self, *where: object) -> str:
-        """A word that must not be lost from now on."""
-        new = word(len(self.spoken))
-        self.spoken.add(new)
-        self._origin[new] = str(where[0]) if where else "app"
-        self._tell(new, *where)
-        return new
-
     # ---- an editor on a device ------------------------------------------------------------
-
-    def _note(self, move: Move) -> tuple[Player, str] | None:
-        player = self._player(move)
-        notes = player.notes() if player.root.is_dir() else []
-        return (player, notes[move.which % len(notes)]) if notes else None
-
-    async def save(self, move: Move) -> None:
-        """Load, change and save a note."""
-        if (chosen := self._note(move)) is not None:
-            player, path = chosen
-            with contextlib.suppress(FileNotFoundError):  # the mirror moved it just now
-                await self._save(player, path, player.read(path), move.how)
-
-    async def load(self, move: Move) -> None:
-        """Open a note in an editor that keeps its text."""
-        if (chosen := self._note(move)) is not None:
-            player, path = chosen
-            player.buffers[path] = player.read(path)
-
-    async def save_stale(self, move: Move) -> None:
-        """Change what an editor loaded some time ago, and save it over what is there now."""
-        player = self._player(move)
-        if player.buffers:
-            path = sorted(player.buffers)[move.which % len(player.buffers)]
-            if not (player.root / path).exists():
-                del player.buffers[path]
-                return
-            with contextlib.suppress(FileNotFoundError):
-                if id_in(player.read(path)) is None:
-                    # No mirror may have read what was there: it sees a new file with the id of
-                    # another note's, as a copy is.
-                    self.copied |= set(tokens(player.buffers[path]))
-                await self._save(player, path, player.buffers[path], move.how)
-                self._tell(player.name, "was stale")
-                player.buffers[path] = player.read(path)
-
-    async def _save(self, player: Player, path: str, loaded: str, how: int) -> None:
-        front, body = split(loaded)
-        text = front.raw + change(body, self.word(player.name, path), how)
-        await self._excuse(set(tokens(player.read(path))) - set(tokens(text)), player)
-        player.save(path, text, how)
-
-    async def _excuse(self, words: set[str], player: Player) -> None:
-        """These words left a file by a person's hand: only those must survive that came from
-        elsewhere, where the mirror knew them already.
-        """
-        if words:
-            new = {w for w in words if self._origin.get(w) == player.name}
-            new |= words - await self._in_documents()
-            self._tell(player.name, "took away", words, "unread", new)
-            self.excused |= new
 
     async def _in_documents(self) -> set[str]:
         if self._server is None:
@@ -253,21 +167,6 @@ class Game:
             if to.block in {block, None} or (here and f"{to.path}/".startswith(f"{path}/")):
                 self.loose.add(new)
 
-    async def new_note(self, move: Move) -> None:
-        """A new file, in the root or in a folder."""
-        player = self._player(move)
-        folders = ["", *player.folders()]
-        place = folders[move.how % len(folders)]
-        name = f"{TITLES[move.which % len(TITLES)]}{'' if move.how % 3 else move.how}.md"
-        path = f"{place}/{name}" if place else name
-        if not (player.root / path).exists():
-            self.replaced |= self._deleted.get((player.name, path), set())
-            text = STARTS[move.which % len(STARTS)]
-            with contextlib.suppress(FileNotFoundError):
-                player.save(
-                    path, change(text, self.word(player.name, path), move.how), move.how % 2
-                )
-
     async def styled_note(self, move: Move) -> None:
         """A new file in somebody's own style."""
         player = self._player(move)
@@ -296,29 +195,6 @@ class Game:
                 player.save(path, raw + body, move.how)
                 self._tell(player.name, path)
 
-    async def rename(self, move: Move) -> None:
-        """Give a file another name."""
-        if (chosen := self._note(move)) is not None:
-            player, path = chosen
-            await self._move(player, path, str(Path(path).with_name(f"Named{move.how % 7}.md")))
-
-    async def move(self, move: Move) -> None:
-        """Put a file into another folder."""
-        if (chosen := self._note(move)) is not None:
-            player, path = chosen
-            folders = ["", *player.folders()]
-            target = Path(folders[move.how % len(folders)]) / Path(path).name
-            await self._move(player, path, str(target))
-
-    async def _move(self, player: Player, old: str, new: str) -> None:
-        if not (player.root / new).exists():
-            await self._let_go(old, player)
-            with contextlib.suppress(OSError):
-                (player.root / old).rename(player.root / new)
-                self._tell(player.name, old, "->", new)
-                if old in player.buffers:
-                    player.buffers[new] = player.buffers.pop(old)
-
     async def copy(self, move: Move) -> None:
         """Copy a file."""
         if (chosen := self._note(move)) is not None:
@@ -329,29 +205,9 @@ class Game:
                     self.copied |= set(tokens(player.read(path)))
                     shutil.copy(player.root / path, new)
 
-    async def delete(self, move: Move) -> None:
-        """Delete a file."""
-        if (chosen := self._note(move)) is not None:
-            player, path = chosen
-            with contextlib.suppress(FileNotFoundError):
-                text = player.read(path)
-                (player.root / path).unlink()  # at once: a mirror may write a newer text
-                words = await self._forget(player, path, text)
-                self._deleted.setdefault((player.name, path), set()).update(words)
-                self._tell(player.name, "rm", path)
-                if player.forgot:
-                    # The mirror may never have seen the text that an editor loaded, and can't tell
-                    # a save of it from one of the text it put there since.
-                    player.buffers.pop(path, None)
-
     async def _forget(self, player: Player, path: str, text: str) -> set[str]:
-        """A person deleted a file, and with it what stood in it; the words."""
-        words, block = set(tokens(text)), id_in(text) or ""
-        await self._excuse(words, player)
-        self.dropped |= words
-        self.gone.add(block)
-        await self._let_go(path, player, block)
-        return words
+        self.gone.add(id_in(text) or "")
+        return await super()._forget(player, path, text)
 
     async def make_folder(self, move: Move) -> None:
         """A new directory."""
@@ -360,13 +216,6 @@ class Game:
         with contextlib.suppress(OSError):
             (player.root / folders[move.how % len(folders)] / f"Dir{move.which % 4}").mkdir()
 
-    async def rename_folder(self, move: Move) -> None:
-        """Give a directory another name."""
-        player = self._player(move)
-        if folders := player.folders():
-            path = Path(folders[move.which % len(folders)])
-            await self._move(player, str(path), str(path.with_name(f"Dir{move.how % 9}")))
-
     async def move_folder(self, move: Move) -> None:
         """Put a directory into another one."""
         player = self._player(move)
@@ -374,17 +223,6 @@ class Game:
             old = Path(folders[move.which % len(folders)])
             above = [Path(), *(Path(f) for f in folders if not Path(f).is_relative_to(old))]
             await self._move(player, str(old), str(above[move.how % len(above)] / old.name))
-
-    async def delete_folder(self, move: Move) -> None:
-        """Delete a directory with everything in it."""
-        player = self._player(move)
-        if folders := player.folders():
-            path = player.root / folders[move.which % len(folders)]
-            texts = {n: n.read_text("utf-8") for n in path.rglob("*.md") if n.is_file()}
-            shutil.rmtree(path, ignore_errors=True)
-            for note, text in texts.items():
-                await self._forget(player, str(note.relative_to(player.root)), text)
-            self._tell(player.name, "rm -r", path)
 
     # ---- somebody in the app -----------------------------------------------------------------
 
@@ -492,37 +330,6 @@ class Game:
 
     # ---- devices, the server, and time --------------------------------------------------------
 
-    async def start(self, move: Move) -> None:
-        """Start a mirror."""
-        player = self._player(move)
-        if not player.runs:
-            await player.start()
-            self._tell(player.name)
-
-    async def stop(self, move: Move) -> None:
-        """Stop a mirror in order."""
-        await self._player(move).stop()
-        self._tell(self._player(move).name)
-
-    async def kill(self, move: Move) -> None:
-        """Kill a mirror, now or some steps later."""
-        after = 0 if move.which % 4 == 0 else move.how % 60
-        await self._player(move).kill(after)
-        self._tell(self._player(move).name, "after", after)
-
-    async def pass_once(self, move: Move) -> None:
-        """One pass and no more."""
-        if self._server is not None:
-            await self._player(move).once()
-            self._tell(self._player(move).name)
-
-    async def lose_cache(self, move: Move) -> None:
-        """A device's state is gone, and what only it knew."""
-        player = self._player(move)
-        await player.stop()
-        shutil.rmtree(player.device.base / "state", ignore_errors=True)
-        await self._forgot(player)
-
     async def keep_cache(self, move: Move) -> None:
         """A backup is made of a device's state."""
         player = self._player(move)
@@ -542,29 +349,10 @@ class Game:
             await self._forgot(player)
 
     async def _forgot(self, player: Player) -> None:
-        """What only a device's state knew is gone; so are the former names of files."""
-        player.buffers.clear()
-        player.forgot = True
-        self._tell(player.name)
-        texts = [player.read(path) for path in player.notes()]
-        for block, count in Counter(map(id_in, texts)).items():
-            if block is not None and count > 1:
-                # What was saved under a former name looks like a copy from now on.
-                self.copied |= {w for text in texts if id_in(text) == block for w in tokens(text)}
         for to in [t for t in self.links.values() if t.who == player.name]:
             if not (player.root / to.path).exists():
                 await self._let_go(to.path, player)
-        on_disks: set[str] = set()
-
-        def read() -> bool:
-            on_disks.update(w for p in self.players for n in p.notes() for w in tokens(p.read(n)))
-            return True
-
-        await until(read, "every file is read, none of which a mirror moves meanwhile")
-        if self._server is not None:
-            self.excused |= self.spoken - on_disks - await self._in_documents()
-        else:
-            self.excused |= self.spoken - on_disks
+        await super()._forgot(player)
 
     async def server_down(self, move: Move) -> None:
         """The server goes away."""
@@ -585,19 +373,6 @@ class Game:
             self._server, self._port = server, int(server.url.rsplit(":", 1)[1])
             for player in self.players:
                 self.world.server = player.device.server = server
-
-    async def wait(self, move: Move) -> None:
-        """A moment passes."""
-        await asyncio.sleep(move.how % 40 / 100)
-
-    async def settle(self, move: Move) -> None:
-        """Whoever runs gets everything done, if the server is there."""
-        if self._server is not None:
-            player = self._player(move)
-            with contextlib.suppress(AssertionError):
-                await until(
-                    lambda: not player.runs or player.device.report.state == "in sync", "", 3.0
-                )
 
     # ---- quiet --------------------------------------------------------------------------------
 

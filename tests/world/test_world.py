@@ -10,6 +10,8 @@ import pytest
 
 from tests.world.__main__ import trouble
 from tests.world.moves import EXACT_FROM, LINKED_FROM, moves_of
+from tests.world.oneheap import OneheapGame
+from tests.world.oneheap import moves_of as oneheap_moves
 
 SEEDS: Final = int(os.environ.get("HEAPSYNCD_WORLD_SEEDS", "6"))
 
@@ -25,6 +27,14 @@ LINKS_WENT_WRONG = (100_041, 100_073, 100_082, 100_173, 102_078, 102_125, 102_24
 sides changed, one that stood where another was to be written, a name that another note took; an
 old cache and a new note under a former name, a link beside another by a name that nobody has, an
 old cache of a text that went on, a link that looked like a planned one made longer."""
+
+
+ONEHEAP_WENT_WRONG = (9, 21, 33, 34, 101, 103, 105, 122, 171, 199)
+"""The same of games with a oneheap account: a box that was deleted on both sides, notes in a box
+that was gone or not made yet, an edit of an item that was gone, a web page for an answer; a
+creation sent twice, a box renamed there and deleted here (twice), a directory of attachments taken
+for a box, a move to the top of an item that was gone, a pass without an end.
+"""
 
 
 @pytest.mark.parametrize("seed", [*range(SEEDS), *WENT_WRONG])
@@ -51,6 +61,14 @@ def test_exact(seed: int) -> None:
     one that comes when all is quiet.
     """
     played(seed)
+
+
+@pytest.mark.parametrize("seed", [*range(SEEDS), *ONEHEAP_WENT_WRONG])
+def test_oneheap(seed: int) -> None:
+    """The same with a service without CRDTs, at which anything goes wrong now and then."""
+    moves = oneheap_moves(seed)
+    what = trouble(seed, moves, OneheapGame) and trouble(seed, moves, OneheapGame)
+    assert what is None, f"python -m tests.world --oneheap --first {seed} --seeds 1\n{what}"
 
 
 def played(seed: int) -> None:

@@ -32,8 +32,6 @@ class OneheapAccount:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     intents: dict[BlockId, RemoteItem] = field(default_factory=dict)
     """The rows of items that are being created."""
-    refused: set[BlockId] = field(default_factory=set)
-    """New directories that are nothing on the service."""
     date_s: float | None = None
     """The service's clock in its last answer to a search."""
 

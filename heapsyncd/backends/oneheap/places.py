@@ -21,10 +21,6 @@ class Misplaced(Exception):
     """Something has no place on the service; the message says why, for people."""
 
 
-class NotYet(Exception):
-    """The directory of an item is not on the service yet; it is pushed first."""
-
-
 def directory_of(catalogue: Catalogue, what: Shown) -> tuple[str, Part] | None:
     """Return what a new directory is: the item and the part; None: a new box.
 

@@ -11,12 +11,11 @@ from dataclasses import replace
 from typing import Final
 
 from heapsyncd.backends.oneheap.account import OneheapAccount
-from heapsyncd.backends.oneheap.catalogue import dated
+from heapsyncd.backends.oneheap.catalogue import ARCHIVE_ID, dated
 from heapsyncd.backends.oneheap.documents import Shown, shown, with_front, with_update
 from heapsyncd.backends.oneheap.intents import intent_of
 from heapsyncd.backends.oneheap.places import (
     Misplaced,
-    NotYet,
     directory_of,
     new_item,
     placed,
@@ -41,7 +40,8 @@ async def push(account: OneheapAccount, seen: Seen, pushes: Sequence[Push]) -> l
     """Carry pushed updates out; one that fails does not stop the others. Hold the turn.
 
     Raises:
-        TryLater, SignInRefused: nothing was carried out.
+        TryLater: the service cannot be reached, and nothing was accepted.
+        SignInRefused: the account is not accepted.
     """
     results: dict[str, PushResult] = {}
     later: list[TryLater] = []
@@ -66,37 +66,55 @@ async def push(account: OneheapAccount, seen: Seen, pushes: Sequence[Push]) -> l
             for pushed in order:
                 if _rank(rows[pushed.id]) == rank:
                     group.create_task(one(pushed))
-    if later and not results:
+    if later and not any(result.status == "ok" for result in results.values()):
         raise later[0]
-    return [results[p.id] for p in pushes if p.id in results]
+    # What was not carried out is sent again, after a look at what came of the rest.
+    again = {p.id: PushResult(p.id, "stale", p.sync_version) for p in pushes}
+    return [results.get(p.id) or again[p.id] for p in pushes]
 
 
 def _rank(row: RemoteItem | None) -> int:
     if row is None or row.kind != "folder":
         return 1
-    return 0 if not row.item_id else 2
+    return 0 if not row.item_id or row.gone else 2
 
 
 async def _carry_out(account: OneheapAccount, seen: Seen, pushed: Push) -> PushResult:
     row = await account.row(pushed.id)
-    if row is None or row.gone == "there":
+    if row is None:
         return PushResult(pushed.id, "not_found", pushed.sync_version)
-    if row.version != pushed.sync_version:
+    if row.version != pushed.sync_version and row.gone != "there":
         return PushResult(pushed.id, "stale", row.version)
+    status: PushStatus = "invalid"
     try:
         before, after, document = await asyncio.to_thread(_read, row, pushed.update)
+        if row.gone == "there":
+            # A deletion of what is gone needs no request.
+            status = "ok" if after.is_deleted else "not_found"
+            return PushResult(pushed.id, status, pushed.sync_version)
+        above = await account.row(after.folder) if after.folder is not None else None
+        if above is not None and not after.is_deleted:
+            if above.is_pending:
+                # Its box is sent soon: it was made only now.
+                return PushResult(pushed.id, "stale", row.version)
+            after = _out_of_gone(account, after, above)
         return await _Write(account, seen, row, before, after, document).carry_out()
-    except NotYet:
-        return PushResult(pushed.id, "stale", pushed.sync_version)
-    except Misplaced as error:
-        if row.kind == "folder":
-            account.refused.add(row.block_id)
-        return PushResult(pushed.id, "invalid", pushed.sync_version, (str(error),))
     except RequestRefused as error:
-        status: PushStatus = "forbidden" if error.status == 403 else "invalid"
-        return PushResult(pushed.id, status, pushed.sync_version, (str(error),))
-    except (BlockError, ProtocolError) as error:
-        return PushResult(pushed.id, "invalid", pushed.sync_version, (str(error),))
+        status, reason = "forbidden" if error.status == 403 else "invalid", str(error)
+    except (BlockError, Misplaced, ProtocolError) as error:
+        reason = str(error)
+    if row.is_pending:
+        # What is in it must not wait for it.
+        await account.save([replace(await account.row(pushed.id) or row, item=b"")])
+    return PushResult(pushed.id, status, pushed.sync_version, (reason,))
+
+
+def _out_of_gone(account: OneheapAccount, after: Shown, above: RemoteItem) -> Shown:
+    """Return what a block is to show; if its directory is gone, where the others in it went."""
+    if not above.gone:
+        return after
+    archive = account.catalogue.block(ARCHIVE_ID, "archive")
+    return replace(after, folder=archive if above.part == "archived" else None)
 
 
 def _read(row: RemoteItem, update: bytes) -> tuple[Shown, Shown, bytes]:
@@ -205,14 +223,7 @@ class _Write:
         if reason is not None:
             self._remarks.append(reason)
             return item
-        return self._in_folder(item)
-
-    def _in_folder(self, item: Item) -> Item:
-        folder = self._after.folder
-        is_known = folder is None or self._catalogue.place(folder) is not None
-        if not is_known and folder not in self._account.refused:
-            raise NotYet
-        return placed(self._catalogue, item, folder)
+        return placed(self._catalogue, item, self._after.folder)
 
     async def _send(self, known: Item, wanted: Item) -> Item:
         """Send what differs; return the item as it is then."""
@@ -314,7 +325,7 @@ class _Write:
         title = after.title or (inserted.name if inserted is not None else "")
         empty = new_item(self._catalogue, after, title)
         if empty.type == "file":
-            return self._in_folder(empty)
+            return placed(self._catalogue, empty, self._after.folder)
         if after.data is None:
             return empty
         around = self._catalogue.around(empty, self._account.now())
@@ -324,7 +335,7 @@ class _Write:
         self._remarks += [remark.reason for remark in read.remarks if remark.key == "type"]
         if item.type == "comment":
             return item
-        item = self._in_folder(item)
+        item = placed(self._catalogue, item, self._after.folder)
         if item.type != "sticky":
             return item
         # A sticky is in no box: it belongs to one.

@@ -18,7 +18,7 @@ from heapsyncd.model import Fields
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.layout.placement import record_rename
+from heapsyncd.sync.layout.placement import folders_from, record_rename
 
 log = structlog.get_logger()
 
@@ -35,7 +35,8 @@ async def edit_fields(
 ) -> None:
     """Express and store a change of a document as it is now, together with entries.
 
-    Hold the heap's lock. A change other than the deletion itself restores a deleted block.
+    Hold the heap's lock. A change other than the deletion itself restores a deleted block. If the
+    block is gone for good, its files become new ones.
 
     Args:
         heap: the heap.
@@ -51,10 +52,17 @@ async def edit_fields(
     )
     if state is None:
         return
-    if state.deleted_at_ms is not None and (target.title or target.add_tags or target.put_files):
-        target = replace(target, deleted_at_ms=None)  # an edit wins over a deletion
+    is_restored = state.deleted_at_ms is not None and bool(
+        target.title or target.add_tags or target.remove_tags or target.put_files
+    )
+    # An edit wins over a deletion.
+    target = replace(target, deleted_at_ms=None) if is_restored else target
     with heap.at_work.on(block):
         live = await heap.take_replica(state, updates)
+        if is_restored and is_gone_for_good(state, live.fields()):
+            await heap.store(lambda change: _abandon(change, heap, block, also, gone))
+            heap.request_rescan()
+            return
         made = await offload(edit, live, target)
         fields = live.fields()
 
@@ -89,6 +97,30 @@ async def edit_fields(
     heap.replicas.put(block, await heap.store(store), live)
     heap.wake.push.set()
     heap.wake.publish.set()
+
+
+def is_gone_for_good(state: BlockState, fields: Fields) -> bool:
+    """Return whether a block was deleted permanently, according to its document or the feed.
+
+    If only the row is marked as deleted, the feed said so.
+    """
+    unknown = state.deleted_at_ms is not None and fields.deleted_at_ms is None
+    return unknown or fields.permanently_deleted_at_ms is not None
+
+
+def _abandon(
+    change: Change,
+    heap: HeapContext,
+    block: BlockId,
+    also: Sequence[EntryRow],
+    gone: Sequence[str],
+) -> None:
+    """Forget a block whose files are to be found as new ones; other blocks' entries move along."""
+    mine = [row.path for row in also if row.block_id == block]
+    change.remove(gone)
+    change.save([row for row in also if row.block_id != block])
+    change.forget(block, [*heap.index.paths_of(block), *mine])
+    log.warning("deleted permanently but edited here, becomes a new one", paths=mine)
 
 
 def first_title(
@@ -127,12 +159,7 @@ def own_target(state: BlockState, fields: Fields, *, wins: bool) -> Target:
 
 async def restore_folders(heap: HeapContext, folder: BlockId | None) -> None:
     """Restore a deleted folder and its parents for a block in it. Hold the heap's lock."""
-    above: list[BlockId] = []
-    while folder is not None and folder not in above:
-        above.append(folder)
-        known = heap.index.blocks.get(folder)
-        folder = known.folder if known is not None else None
-    for block in reversed(above):
+    for block in reversed(folders_from(heap.index, folder)):
         if not heap.index.is_live(block):
             try:
                 await edit_fields(heap, block, Target(deleted_at_ms=None))

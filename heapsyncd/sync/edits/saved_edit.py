@@ -15,6 +15,7 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import joined, merge
 from heapsyncd.errors import BlockError
 from heapsyncd.model import Fields, LineBreaks, Source
+from heapsyncd.sync.edits.fields import is_gone_for_good
 from heapsyncd.sync.edits.saved_file import (
     SavedFile,
     StoredNote,
@@ -149,7 +150,7 @@ class Reader:
     def _express(self, live: Replica, ring: Sequence[Rendition]) -> SavedEdit:
         heap, state, saved = self._heap, self._known.state, self._saved
         known = SavedEdit(self._entry, saved, state, live)
-        if _is_gone_for_good(state, live):
+        if is_gone_for_good(state, live.fields()):
             return replace(known, live=None, abandoned=True)
         if saved.meant or self._again:
             ring = ring[:1]
@@ -376,16 +377,6 @@ def _awaited(heap: HeapContext, entry: EntryRow, fields: Fields) -> dict[str, st
         AttachmentOwner(entry.block_id, "note", entry.path, fields.files), here
     )
     return {k: p for k, p in paths.items() if k not in here}
-
-
-def _is_gone_for_good(state: BlockState, live: Replica) -> bool:
-    """Return whether a block was deleted permanently, according to its document or the feed.
-
-    If only the row is marked as deleted, the feed said so.
-    """
-    fields = live.fields()
-    unknown = state.deleted_at_ms is not None and fields.deleted_at_ms is None
-    return unknown or fields.permanently_deleted_at_ms is not None
 
 
 def _undeleted(live: Replica, update: bytes | None) -> bytes | None:

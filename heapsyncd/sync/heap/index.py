@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from heapsyncd.cache import blocks, entries
+from heapsyncd.cache import blocks, entries, remote_items
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
@@ -46,6 +46,7 @@ class Index:
         aliases: Mapping[str, BlockId] | None = None,
         unsent: Collection[BlockId] = (),
         dialect: Dialect = HEAPER,
+        former_ids: Mapping[str, BlockId] | None = None,
     ) -> None:
         self.dialect = dialect
         """How the heap's server differs from a Heaper server."""
@@ -90,7 +91,7 @@ class Index:
         self._tags: dict[str, set[BlockId]] = defaultdict(set)
         """The live tag blocks, by title."""
         self._public_ids: dict[BlockId, str] = {}
-        self._by_public_id: dict[str, BlockId] = {}
+        self._by_public_id: dict[str, BlockId] = dict(former_ids or {})
         """Also by former ids, and of blocks that were forgotten: files may still show these."""
         for block in blocks:
             self.add_block(block)
@@ -107,6 +108,7 @@ class Index:
             entries.aliases(tx, heap_id),
             frozenset(blocks.unsent(tx, heap_id)),
             dialect,
+            remote_items.gone_ids(tx, heap_id) if dialect.public_ids else None,
         )
 
     def add_block(self, block: BlockState) -> bool:

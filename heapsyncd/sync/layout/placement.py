@@ -16,6 +16,7 @@ from heapsyncd.folder.disk import PathChanged
 from heapsyncd.folder.layout import place
 from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
+from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import PARKING_PREFIX, assets_of
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
@@ -66,6 +67,16 @@ async def put_in_place(heap: HeapContext, rescan: set[str]) -> None:
             return
     heap.layout.rearrange = False
     heap.index.retitled.clear()
+
+
+def folders_from(index: Index, folder: BlockId | None) -> list[BlockId]:
+    """Return a folder and those that it is in, from the inside."""
+    found: list[BlockId] = []
+    while folder is not None and folder not in found:
+        found.append(folder)
+        known = index.blocks.get(folder)
+        folder = None if known is None else known.folder
+    return found
 
 
 async def make_parents(heap: HeapContext, path: str, places: dict[BlockId, str]) -> None:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.heap.observed import Created, Found, Moved, Recognised, Vanished
+from heapsyncd.sync.heap.paths import assets_owner
 
 
 def recognise(
@@ -80,7 +81,7 @@ def _match_directories(gone: _Gone, new: _New, seen: Sequence[Found], match: _Ma
             targets[parent][str(PurePosixPath(child.path).parent)] += 1
     for entry in [e for e in gone.values() if e.role == "folder"]:
         for path, _count in targets[entry.path].most_common(1):
-            if path in new and new[path].kind == "dir":
+            if path in new and _may_be_folder(new[path]):
                 match(entry, new[path])
     # A directory whose children were spread over several others may still be the same.
     _match_directory_inodes(gone, new, seen, frozenset(by_id), match)
@@ -90,7 +91,7 @@ def _match_directory_inodes(
     gone: _Gone, new: _New, seen: Sequence[Found], elsewhere: Container[str], match: _Match
 ) -> None:
     """Match directories by inode, unless the number was reused for another directory."""
-    dirs = {f.number: f for f in new.values() if f.kind == "dir"}
+    dirs = {f.number: f for f in new.values() if _may_be_folder(f)}
     for entry in [e for e in gone.values() if e.role == "folder"]:
         found = dirs.get(_number(entry))
         if found is None or found.path not in new:
@@ -108,7 +109,15 @@ def _undecided(gone: _Gone, new: _New) -> tuple[str, ...]:
     Files that cannot be read yet may be from it, or in it.
     """
     inodes = {_number(e) for e in gone.values() if e.role == "folder"}
-    return tuple(p for p, f in new.items() if f.kind == "dir" and f.number in inodes)
+    return tuple(p for p, f in new.items() if _may_be_folder(f) and f.number in inodes)
+
+
+def _may_be_folder(found: Found) -> bool:
+    """Return whether a path may be a folder's directory, and is none of attachments.
+
+    A directory of attachments that was just made may have the number of one that was deleted.
+    """
+    return found.kind == "dir" and assets_owner(f"{found.path}/x") is None
 
 
 def _is_other_directory(found: Found, children: Sequence[EntryRow], seen: Sequence[Found]) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from heapsyncd.backends.oneheap.documents import Shown, document
 from heapsyncd.document.edit import Target
 from heapsyncd.errors import OutcomeUnknown
+from heapsyncd.ids import new_block_id
 from heapsyncd.model import Push
 from tests.oneheap.device import Device, device_of
 from tests.oneheap.service import Oneheap
@@ -189,7 +190,7 @@ async def test_one_failing_item_does_not_stop_the_others(device: Device, service
         device.heap,
         [pushes[0], Push(second, device.versions[second], device.saving(second, "3!\n"))],
     )
-    assert [r.id for r in results] == [second]
+    assert [r.status for r in results] == ["stale", "ok"]  # the first is to be sent again
 
 
 async def test_a_comment_is_put_back(device: Device, service: Oneheap) -> None:
@@ -238,3 +239,40 @@ async def test_a_new_process_knows_everything_again(service: Oneheap, tmp_path: 
         assert cursor <= again.cursor
         assert {b: v for b, v in versions.items() if again.versions[b] == v}
     assert len(service.store.items) == 2
+
+
+async def test_what_is_in_a_refused_folder_does_not_wait_for_it(
+    service: Oneheap, tmp_path: Path
+) -> None:
+    """A note waits for a new box; for a folder that is refused it does not, in a later run too."""
+    async with device_of(service, tmp_path / "c.sqlite3") as device:
+        await device.create("Projects", kind="folder")
+        inner, boat = new_block_id(), new_block_id()
+        await device.backend.insert(device.heap, inner, "folder", "Inner")
+        await device.backend.insert(device.heap, boat, "document", "Boat")
+        note = Push(boat, 1, document(Shown("document", "Boat", inner, "", b"x\n")))
+        (result,) = await device.backend.push(device.heap, [note])
+        assert result.status == "stale"
+        place = device.named("Projects")
+        folder = Push(inner, 1, document(Shown("folder", "Inner", place)))
+        (result,) = await device.backend.push(device.heap, [folder])
+        assert result.status == "invalid"
+    async with device_of(service, tmp_path / "c.sqlite3") as again:
+        (result,) = await again.backend.push(again.heap, [note])
+        assert result.status == "invalid"
+        assert "no box" in result.remarks[0]
+
+
+async def test_a_deletion_of_what_is_gone_is_done(device: Device, service: Oneheap) -> None:
+    """Nothing is left to be sent, and nothing was."""
+    note = service.add("note", name="Boat", body="x\n")
+    await device.poll()
+    block = device.named("Boat")
+    update = device.update(block, Target(deleted_at_ms=5))
+    service.remove(note)
+    push = Push(block, device.versions[block], update)
+    await device.poll()
+    service.requests.clear()
+    (result,) = await device.backend.push(device.heap, [push])
+    assert result.status == "ok"
+    assert not service.requests

@@ -1,12 +1,17 @@
 """The index after any changes is the index of what is there after them."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heapsyncd.cache import remote_items
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
+from heapsyncd.cache.remote_items import RemoteItem
+from heapsyncd.cache.schema import SCHEMA
+from heapsyncd.database import Database
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.model import Dialect, Stat
@@ -151,3 +156,16 @@ def test_ids_of_the_server() -> None:
     )  # fmt: skip
     front, _ = split(f"---\nid: n3\nheaper_id: {ULID}\n---\n")
     assert (index.ids_in(front), Index().ids_in(front)) == (("n3", ULID), (ULID,))
+
+
+async def test_ids_of_items_that_are_gone_stay_known(tmp_path: Path) -> None:
+    """A file may still show one: it is no key of the user's, and means no block any more."""
+    async with await Database.open(tmp_path / "c.sqlite3", SCHEMA) as db:
+        gone = RemoteItem(IDS[0], HEAP, "item", "d4735e3a", "note", b"", gone="there")
+        live = RemoteItem(IDS[1], HEAP, "item", "4e074085", "note", b"")
+        await db.write(lambda tx: remote_items.save(tx, [gone, live]))
+        dialect = Dialect(public_ids=True)
+        index = await db.read(lambda tx: Index.of_heap(tx, HEAP, dialect))
+    assert index.is_shown_id("d4735e3a")
+    assert index.block_with_id("d4735e3a") is None
+    assert not index.is_shown_id("4e074085")

@@ -116,3 +116,11 @@ def test_emptied_directory_is_known_by_its_number() -> None:
     assert [(m.entry.path, m.path) for m in result.moved] == [("Old/A.md", "A.md"), ("Old", "New")]
     result = recognise([old, child], [directory, stranger], {})
     assert result.moved == ()
+
+
+def test_attachments_are_no_moved_folder() -> None:
+    """A directory of attachments that has the number of a deleted folder is not that folder."""
+    old = EntryRow("Old", B, "folder", stat=Stat(0, 0, 0, 7, 1))
+    result = recognise([old], [Found("Boat.assets", "dir", 7, 1)], {})
+    assert result.moved == ()
+    assert [v.entry.path for v in result.vanished] == ["Old"]
