@@ -75,6 +75,8 @@ class HeapMirror:
     """When the last full pass was asked for."""
     _clean_poll_at: float = -1.0
     _changed_at: float = 0.0
+    _transferred_at: float = -math.inf
+    """When transfers were tried last."""
 
     async def run(self) -> None:
         """Mirror the heap; failures of the server or the folder are reported and retried."""
@@ -104,6 +106,8 @@ class HeapMirror:
         return (
             (scanned or refused)
             and not any(p.trying for p in self.policies.values() if p.work in {"send", "transfer"})
+            # What an earlier run could not transfer is no reason before it was tried again.
+            and (self._transferred_at > self._pass_at or not self.state.moving())
             and self._clean_poll_at > self._changed_at
             and bool(
                 any(not p.minor for p in report.problems) or report.error or report.held_deletions
@@ -356,7 +360,9 @@ class HeapMirror:
             self.state.wake.transfer.clear()
             if self.stop.is_set():
                 return
-            if not await policy.attempt(step):
+            is_done = await policy.attempt(step)
+            self._transferred_at = time.monotonic()
+            if not is_done:
                 await self._wait_after_failure(policy)
                 self.state.wake.transfer.set()
             await self.state.count()
