@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
+from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.cache import blocks
 from heapsyncd.database import Tx
+from heapsyncd.errors import Unreachable
 from heapsyncd.ids import BlockId
+from heapsyncd.model import ChangePage
 from heapsyncd.server.documents import Published
 from heapsyncd.sync.cache_file import open_cache
 from tests.document.encodings import CRASHERS, item, update
@@ -145,16 +148,23 @@ async def test_a_cache_of_an_older_version(world: World) -> None:
         assert device.notes()["Good.md"] == f"good {step}\n"
 
 
-async def test_a_sound_update_heals_nothing_before_it(world: World) -> None:
+async def test_a_sound_update_heals_nothing_before_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What could not be loaded stays told, and is kept within bounds, while sound updates come
     after it; a pull that brings all there is ends it.
     """
     device = world.device()
-    device.poll_interval_s = 3600.0  # only the live link brings news
     bad = await world.add("Bad", "bad\n")
+
+    async def away(*_: object) -> ChangePage:
+        raise Unreachable("the feed is away")
+
     async with device.running():
         await device.in_sync()
         await until(lambda: world.server.followers(bad), "followed")
+        feed = HeaperBackend.changes
+        monkeypatch.setattr(HeaperBackend, "changes", away)  # only the live link brings news
         publish = world.server._services.documents._publish
         for client in range(20):
             data = update([(client + 1, 0, [(b"\0\0", 0)])])
@@ -166,6 +176,7 @@ async def test_a_sound_update_heals_nothing_before_it(world: World) -> None:
         (problem,) = device.report.heaps[world.heap].problems
         assert "can't be read" in problem.reason
     assert 0 < await quarantined(device) <= 8
+    monkeypatch.setattr(HeaperBackend, "changes", feed)
     await device.once()
     await device.synced()
     assert await quarantined(device) == 0

@@ -314,6 +314,8 @@ def quote(path: str) -> str:
 
 def test_the_systems_manager_runs_it_without_a_login(host: Machine) -> None:
     """``--system USER``, by root: the user's mirror, shut in, in a unit of its own."""
+    if any(Path(sys.prefix).is_relative_to(hidden) for hidden in ("/tmp", "/var/tmp")):
+        pytest.skip("the program is below /tmp, which the system's unit does not see")
     shared = Path("/srv/notes")
     host.path(shared).mkdir(parents=True)
     host.path(shared).chmod(0o777)
