@@ -249,7 +249,7 @@ class AccountMirror:
             return self._late()
         if self._stop.is_set() or self._end.is_set():
             return Verdict("syncing", 1, ("the daemon stops",))
-        for mirror in self.mirrors.values():
+        for mirror in list(self.mirrors.values()):  # another one may be added meanwhile
             await mirror.begin_pass()
         return await self._settle(end)
 
@@ -297,7 +297,7 @@ class AccountMirror:
     async def recount(self) -> None:
         """Update the report from the cache and the account's folder."""
         await self._look_around()
-        for mirror in self.mirrors.values():
+        for mirror in list(self.mirrors.values()):
             await mirror.state.recount()
 
     def _is_selected(self, title: str, heap_id: HeapId) -> bool:

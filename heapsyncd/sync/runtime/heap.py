@@ -70,7 +70,8 @@ class HeapMirror:
     """Set once the server's blocks are known: only then can new files be recognised as theirs."""
     _rearm: asyncio.Event = field(default_factory=asyncio.Event)
     _turned: dict[str, float] = field(default_factory=dict)
-    _folder_failed_at: float = -1.0
+    _folder_failures: int = 0
+    """How often the folder failed in a row, since the pass began."""
     _pass_at: float = -2.0
     """When the last full pass was asked for."""
     _clean_poll_at: float = -1.0
@@ -102,16 +103,27 @@ class HeapMirror:
         """Return whether only problems are left that a person must solve."""
         report = self.state.report
         scanned = self.first_scan_done and self.scanner.idle and not report.reading
-        refused = "folder" in report.blockers and self._folder_failed_at > self._pass_at
+        refused = self._folder_failures > 1  # a failure that was only once may be over
+        if not (scanned or refused) or self._is_refused:
+            return scanned or refused
+        troubles = any(not p.minor for p in report.problems) or report.error
         return (
-            (scanned or refused)
-            and not any(p.trying for p in self.policies.values() if p.work in {"send", "transfer"})
+            not any(p.trying for p in self.policies.values() if p.work in {"send", "transfer"})
             # What an earlier run could not transfer is no reason before it was tried again.
             and (self._transferred_at > self._pass_at or not self.state.moving())
             and self._clean_poll_at > self._changed_at
-            and bool(
-                any(not p.minor for p in report.problems) or report.error or report.held_deletions
-            )
+            and bool(troubles or report.held_deletions)
+        )
+
+    @property
+    def _is_refused(self) -> bool:
+        """Whether the server, which answers, refuses this heap's news since the pass began."""
+        receive = self.policies.get("receive")
+        return (
+            receive is not None
+            and not receive.trying
+            and "receive" in self.state.report.blockers
+            and receive.failed_s > self._pass_at
         )
 
     def away(self, for_s: float) -> TryLater | None:
@@ -147,7 +159,7 @@ class HeapMirror:
 
     async def begin_pass(self) -> None:
         """Look at everything again, as a process that starts does, also at what was put off."""
-        self._pass_at = time.monotonic()
+        self._pass_at, self._folder_failures = time.monotonic(), 0
         self._note_change()  # only a poll from now on proves that there is no news
         self.state.transfers.put_off.clear()
         for policy in self.policies.values():
@@ -191,11 +203,14 @@ class HeapMirror:
             try:
                 await self._scan_and_publish()
                 self.state.report.blockers.pop("folder", None)
+                self._folder_failures = 0
             except FolderTrouble as error:
                 self.state.report.blockers["folder"] = str(error)
                 log.warning("cannot sync folder", heap=self.state.report.title, reason=str(error))
-                self._folder_failed_at = time.monotonic()
+                self._folder_failures += 1
                 self.scanner.hint((), everything=True)
+                # What failed may have set it: only what comes from now on ends the pause.
+                self.state.wake.publish.clear()
                 await self._rest(
                     "folder", self.state.wake.publish, timeout_s=timing.trouble_again_s
                 )

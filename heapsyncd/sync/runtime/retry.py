@@ -1,5 +1,6 @@
 """Retry work with the server that failed: report the reason, wait, try again."""
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Literal
@@ -46,6 +47,8 @@ class RetryPolicy(Lane):
         """Whether an attempt is running: the report may be incomplete."""
         self.since_s: float | None = None
         """Since when no attempt succeeded (monotonic); None: the last one did."""
+        self.failed_s = -math.inf
+        """When the last failure was (monotonic)."""
         self._heap = heap
         self._proves = proves
 
@@ -78,7 +81,8 @@ class RetryPolicy(Lane):
     def failed(self, error: Exception) -> None:
         """Report a failed attempt: for the whole account, or for this heap only."""
         super().failed(error)
-        self.since_s = self.since_s or time.monotonic()
+        self.failed_s = time.monotonic()
+        self.since_s = self.since_s or self.failed_s
         self._heap.report.blockers.pop(self.work, None)
         self._heap.link.lost()
         self._heap.link.in_doubt = True

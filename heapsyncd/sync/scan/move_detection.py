@@ -59,7 +59,8 @@ def _copied_block(
 ) -> BlockId | None:
     """Return the block a file is a copy of: one its front matter names and that has a file."""
     block = BlockId(found.front_id or "")
-    return block if block in present and present[block] not in away else None
+    path = present.get(block)
+    return block if path is not None and path not in away else None
 
 
 _Match = Callable[[EntryRow, Found], None]
