@@ -9,6 +9,7 @@ newer one is downloaded.
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
@@ -19,7 +20,7 @@ from heapsyncd.folder.disk import PathChanged
 from heapsyncd.folder.names import collision_key, safe_name, split_suffix, variants
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
-from heapsyncd.sync.heap.paths import PARKING_PREFIX, assets_of
+from heapsyncd.sync.heap.paths import PARKING_PREFIX, assets_of, assets_owner
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 
@@ -192,13 +193,16 @@ async def _remove(
             rescan.add(entry.path)
         elif stat is not None:
             await heap.disk.remove(entry.path, stat)
-            await heap.disk.remove_dir(str(PurePosixPath(entry.path).parent))
     except PathChanged:
         rescan.add(entry.path)
     except FolderTrouble as error:
         heap.problems.found("write", entry.path, error)
         return False
     await _commit(heap, [entry.path], [name_only] if is_mentioned else [])
+    if assets_owner(entry.path) is not None:
+        # Committed first: until then a missing file is its user's deletion.
+        with suppress(PathChanged, FolderTrouble):
+            await heap.disk.remove_dir(str(PurePosixPath(entry.path).parent))
     return True
 
 
