@@ -278,3 +278,52 @@ async def test_an_item_that_cannot_be_read_is_told(mirror: Mirror, service: Oneh
     service.edit(note, tags=["a"])
     await mirror.synced()
     assert set(mirror.files_here()) == {"Boat.md", "Car.md"}
+
+
+async def test_two_devices_change_one_file(
+    mirror: Mirror, service: Oneheap, tmp_path: Path
+) -> None:
+    """The one that comes second stands; the other is kept as a file beside it."""
+    (mirror.root).mkdir(parents=True, exist_ok=True)
+    await mirror.synced()
+    (mirror.root / "a.bin").write_bytes(b"v0")
+    await mirror.synced()
+    other = Mirror.of(service, tmp_path / "b")
+    await other.synced()
+    (mirror.root / "a.bin").write_bytes(b"first")
+    await mirror.synced()
+    service.advance(5)
+    (other.root / "a.bin").write_bytes(b"second")
+    for device in (other, mirror, other):
+        await device.synced()
+    kept = {bytes(content) for content in service.store.contents.values()}
+    assert kept == {b"first", b"second"}
+    assert set(mirror.files_here().values()) == kept
+    assert mirror.files_here() == other.files_here()
+
+
+async def test_a_note_that_nobody_can_show_is_not_written_over(
+    mirror: Mirror, service: Oneheap
+) -> None:
+    """A text with a character that no file can hold is told, and an edit of it waits."""
+    note = service.add("note", name="Boat", body="b\n")
+    await mirror.synced()
+    service.advance(5)
+    service.edit(note, body="theirs \0\n")
+    mirror.edit("Boat.md", "b\n", "ours\n")
+    verdict = await mirror.once()
+    assert "cannot be shown" in "".join(verdict.left)
+    assert service.store.items[note]["body"] == "theirs \0\n"
+    assert mirror.read("Boat.md") == "ours\n"
+
+
+async def test_what_no_box_asks_for_stays_in_the_folder(service: Oneheap, tmp_path: Path) -> None:
+    """A new note outside the configured boxes is not sent, and told."""
+    service.add("box", name="Projects")
+    mirror = Mirror.of(service, tmp_path / "a", heaps=("Projects",))
+    await mirror.synced()
+    (mirror.root / "Loose.md").write_text("loose\n")
+    verdict = await mirror.once()
+    assert "does not ask for this place" in "".join(verdict.left)
+    assert (mirror.root / "Loose.md").read_text().endswith("loose\n")
+    assert not service.store.of("note")

@@ -2,6 +2,6 @@
 
 ``shapes``: items of the wire as values. ``documents``: what a block shows, and the document that
 shows it. ``catalogue``: which blocks there are of the account's items, and what each shows.
-``refresh``: what changed on the service. ``writing``: pushed documents as requests. ``contents``:
-contents of files. ``backend``: the contract.
+``refresh``: what changed on the service. ``pushes``, ``writing``: pushed documents as requests.
+``contents``: contents of files. ``backend``: the contract.
 """

@@ -32,6 +32,8 @@ class OneheapAccount:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     intents: dict[BlockId, RemoteItem] = field(default_factory=dict)
     """The rows of items that are being created."""
+    unshown: dict[str, str] = field(default_factory=dict)
+    """Items of which no file can be made, with the reasons."""
     date_s: float | None = None
     """The service's clock in its last answer to a search."""
 

@@ -14,9 +14,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from heapsyncd.backends.contract import LiveFeed, Opening, UploadProgress
-from heapsyncd.backends.oneheap import contents, writing
+from heapsyncd.backends.oneheap import contents
 from heapsyncd.backends.oneheap.account import OneheapAccount
 from heapsyncd.backends.oneheap.catalogue import Catalogue, heap_id
+from heapsyncd.backends.oneheap.pushes import carry_out
 from heapsyncd.backends.oneheap.refresh import Seen, refresh
 from heapsyncd.backends.oneheap.shapes import encode
 from heapsyncd.cache import remote_items
@@ -154,6 +155,7 @@ class OneheapBackend:
             lambda tx: remote_items.since(tx, heap_id, cursor_ms, _FEED_ROWS + 1)
         )
         page = found[:_FEED_ROWS]
+        unread = self._seen.unreadable | self._account.unshown
         return ChangePage(
             tuple(Changed(block, version, at) for block, version, at, gone in page if not gone),
             tuple(
@@ -161,7 +163,7 @@ class OneheapBackend:
             ),
             max([1, cursor_ms, *(at for _, _, at, _ in page)]),
             len(found) > len(page),
-            tuple(Problem(f"item {i}", why) for i, why in sorted(self._seen.unreadable.items())),
+            tuple(Problem(f"item {i}", why) for i, why in sorted(unread.items())),
         )
 
     async def _poll(self, heap_id: HeapId) -> None:
@@ -207,7 +209,7 @@ class OneheapBackend:
     ) -> list[PushResult]:
         """Send what the pushed documents show otherwise than their items."""
         async with self._account.turn:
-            return await writing.push(self._account, self._seen, pushes)
+            return await carry_out(self._account, self._seen, pushes)
 
     async def insert(
         self, heap_id: HeapId, block: BlockId, kind: BlockKind, title: str

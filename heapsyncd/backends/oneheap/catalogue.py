@@ -5,7 +5,7 @@ Only blocks that were created on this device have another id until the cache is 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -219,7 +219,11 @@ class Catalogue:
         """Return how items are named in links."""
         if self._links is None:
             self._links = Links.of(
-                {i: self.title(item) for i, item in self.items.items() if item.type != "file"}
+                {
+                    i: self.title(item)
+                    for i, item in list(self.items.items())
+                    if item.type != "file"
+                }
             )
         return self._links
 
@@ -268,10 +272,13 @@ class Catalogue:
         """Return the entries of files_v0, and learn the keys of contents that are new."""
         have = {f.key: f for f in before.files} if before is not None else {}
         entries: dict[str, FileEntry] = {}
+        waiting = {f.key: f for f in have.values() if not f.is_uploaded}
         for one in found:
-            known = self.known_file(one, owner_id)
-            if known is None:
-                continue
+            was = self.files.get(one.id)
+            known = self.known_file(one, owner_id, waiting)
+            is_replaced = one.id == owner_id and known is was and bool(waiting)
+            if known is None or (is_replaced and known.key not in have):
+                continue  # whoever saved what waits to be sent saw this content
             sha256, _, _ = known.key.partition(":")
             name = one.filename or one.name or one.id
             mime = one.mime_type or "application/octet-stream"
@@ -280,38 +287,40 @@ class Catalogue:
             if old is not None and old.name == name and old.is_uploaded:
                 entry = old
             entries[known.key] = entry
-        if before is not None:
-            waiting = (f for f in before.files if not f.is_uploaded)
-            entries |= {f.key: f for f in waiting if f.key not in entries}
+        entries = waiting | entries
         return tuple(entries[key] for key in sorted(entries))
 
     def files_of(self, item_id: str) -> dict[str, RemoteFile]:
         """Return the contents that an item has on the service, by their keys."""
         return {
-            f.key: f for f in self.files.values() if f.owner_id == item_id and not f.is_pending
+            f.key: f
+            for f in list(self.files.values())
+            if f.owner_id == item_id and not f.is_pending
         }
 
-    def known_file(self, found: Attachment, owner_id: str) -> RemoteFile | None:
+    def known_file(
+        self, found: Attachment, owner_id: str, waiting: Container[str] = ()
+    ) -> RemoteFile | None:
         """Return the content of a file as we know it; None for one that is not shown yet.
 
         A content that changed on the service gets another key. One that may be what is being
-        attached from here waits until that is known.
+        attached from here waits until that is known; ``waiting``: the keys of what still is to be.
         """
         modified = dated(found.modified)
         known = self.files.get(found.id)
         if known is not None and (known.size, known.modified) == (found.size, modified):
             return known
-        if known is None and (not found.size or self._may_be_ours(found, owner_id)):
+        if known is None and (not found.size or self._may_be_ours(found, owner_id, waiting)):
             return None
         token = hashlib.sha256(f"{found.id}\0{found.size}\0{modified}".encode()).hexdigest()
         made = RemoteFile(found.id, owner_id, f"{token}:{found.size}", found.size, modified)
         self.put_file(made)
         return made
 
-    def _may_be_ours(self, found: Attachment, owner_id: str) -> bool:
+    def _may_be_ours(self, found: Attachment, owner_id: str, waiting: Container[str]) -> bool:
         return any(
-            f.is_pending and f.owner_id == owner_id and f.size == found.size
-            for f in self.files.values()
+            f.is_pending and f.key in waiting and (f.owner_id, f.size) == (owner_id, found.size)
+            for f in list(self.files.values())
         )
 
     def put_file(self, file: RemoteFile) -> None:

@@ -7,11 +7,12 @@ from typing import Final
 from heapsyncd.backends.contract import UploadProgress
 from heapsyncd.backends.oneheap.account import OneheapAccount
 from heapsyncd.backends.oneheap.catalogue import dated
-from heapsyncd.backends.oneheap.documents import marked_uploaded
+from heapsyncd.backends.oneheap.documents import marked
 from heapsyncd.backends.oneheap.refresh import publish
 from heapsyncd.backends.oneheap.shapes import decode, item_of
 from heapsyncd.cache.remote_items import PENDING, RemoteFile, RemoteItem
 from heapsyncd.errors import ProtocolError, RequestRefused, ServerTrouble
+from heapsyncd.folder.names import split_suffix
 from heapsyncd.ids import BlockId
 from heapsyncd.model import FileEntry
 from heapsyncd.wire.oneheap import items as wire
@@ -51,7 +52,7 @@ async def upload(
         if key not in account.catalogue.files_of(row.item_id):
             await _send(account, row, bytes(content), entry)
         row = await account.row(block) or row
-        document = marked_uploaded(row.document, entry)
+        document = marked(row.document, [entry])
         await account.save((), [replace(row, document=document)])
         # Attachments that could have been this one were not shown until now.
         found = await account.calls.item(row.type, row.item_id)
@@ -70,6 +71,7 @@ async def _send(
     fields: dict[str, object] = {"name": entry.name, "filename": entry.name}
     if row.type == "file":
         file_id = row.item_id
+        await _keep_other(account, row, content, entry)
         fields = {"data": wire.encode_data(content)}
     else:
         file_id = await _attached(account, row, content, entry)
@@ -78,6 +80,30 @@ async def _send(
         RemoteFile(file_id, row.item_id, entry.key, len(content), dated(answer.modified))
     )
     await account.save(without=PENDING + entry.key)
+
+
+async def _keep_other(
+    account: OneheapAccount, row: RemoteItem, content: bytes, entry: FileEntry
+) -> None:
+    """Keep a content that somebody uploaded meanwhile, as a file beside the one written over.
+
+    It is either in the document, which whoever saved ours did not know, or not even announced.
+    """
+    calls, known = account.calls, account.catalogue.files.get(row.item_id)
+    found = await calls.item("file", row.item_id)
+    if found is None or known is None:
+        return
+    file = item_of(found, None)
+    is_announced = any(f.is_uploaded and f.key != entry.key for f in account.shows(row).files)
+    if not is_announced and (file.size, dated(file.modified)) == (known.size, known.modified):
+        return
+    other = await calls.content(file.id, MOST_BYTES)
+    if other == content:
+        return
+    stem, suffix = split_suffix(file.filename or file.name)
+    name = f"{stem} (other version){suffix}"
+    fields = {"name": name, "filename": name, "data": wire.encode_data(other)}
+    await calls.create("file", fields | ({"boxId": file.box_id} if file.box_id else {}))
 
 
 async def _attached(

@@ -100,10 +100,9 @@ def with_update(state: bytes, update: bytes) -> bytes:
     return merge([state, update])
 
 
-def marked_uploaded(state: bytes, file: FileEntry) -> bytes:
-    """Return a document that says that the service has a content."""
-    replica = Replica.load([state])
-    made = edit(replica, Target(put_files=(replace(file, is_uploaded=True),)))
+def marked(state: bytes, files: Iterable[FileEntry]) -> bytes:
+    """Return a document with these entries of contents, uploaded or not as they say."""
+    made = edit(Replica.load([state]), Target(put_files=tuple(files)))
     return state if made.update is None else merge([state, made.update])
 
 

@@ -14,7 +14,14 @@ import structlog
 from heapsyncd.backends.oneheap.account import OneheapAccount
 from heapsyncd.backends.oneheap.documents import Shown
 from heapsyncd.backends.oneheap.intents import is_made_of
-from heapsyncd.backends.oneheap.shapes import decode, is_known, item_of, lacks_text, state_of
+from heapsyncd.backends.oneheap.shapes import (
+    LACKS_TEXT,
+    decode,
+    is_known,
+    item_of,
+    lacks_text,
+    state_of,
+)
 from heapsyncd.cache import remote_items
 from heapsyncd.cache.remote_items import Part, RemoteItem
 from heapsyncd.errors import BlockError
@@ -93,7 +100,13 @@ async def _newest(
     """Read a listing's newest items; return how many it has in all."""
     offset, size, ids = 0, FIRST_PAGE, set(seen.ids[listing])
     while True:
-        page = await account.calls.page(listing, offset, size)
+        try:
+            page = await account.calls.page(listing, offset, size)
+        except TooLarge:
+            if size == 1:
+                raise
+            size //= 2
+            continue
         if page.date_s is not None:
             dates.append(page.date_s)
             account.date_s = page.date_s
@@ -128,6 +141,7 @@ async def _all(
     for _ in range(_LISTINGS_MOST):
         ids: set[str] = set()
         offset, size, count = 0, MAX_PAGE, None
+        counts: set[int | None] = set()
         while True:
             try:
                 page = await account.calls.page(listing, offset, size)
@@ -141,10 +155,12 @@ async def _all(
                 account.date_s = page.date_s
             _take(seen, page, found, ids)
             offset, count = offset + page.received, page.count
+            counts.add(count)
             if not page.received or (count is not None and offset >= count):
                 break
         seen.ids[listing] = ids
-        if count is None or count == len(ids):
+        # If the number changed meanwhile, a page may have skipped an item.
+        if count is None or (count == len(ids) and len(counts) == 1):
             return
 
 
@@ -153,8 +169,10 @@ def _take(seen: Seen, page: wire.Page, found: dict[str, wire.Item], ids: set[str
         found[item.id] = item
         ids.add(item.id)
         seen.unreadable.pop(item.id, None)
-    for bad in page.unreadable:
-        if bad.id is not None:
+    for number, bad in enumerate(page.unreadable):
+        if bad.id is None:
+            ids.add(f"#{number} {bad.reason}")  # it counts
+        else:
             ids.add(bad.id)
             if seen.unreadable.get(bad.id) != bad.reason:
                 log.warning("item cannot be read", item=bad.id, reason=bad.reason)
@@ -193,8 +211,8 @@ async def _apply(
     concerned: dict[tuple[str, Part], None] = {}
     for item_id in ids:
         live = decode(states[item_id]) if item_id in states else None
-        if live is None and lacks_text(found[item_id]):
-            seen.unreadable[item_id] = "the service's answer lacks its text"
+        if lacks_text(found[item_id]):
+            seen.unreadable[item_id] = LACKS_TEXT
             continue
         item = item_of(found[item_id], live)
         if live is None or state_of(live) != state_of(item):
@@ -223,10 +241,15 @@ async def _adopt(account: OneheapAccount, new: Sequence[wire.Item]) -> None:
 
 
 async def _confirmed(account: OneheapAccount, gone: set[str]) -> set[str]:
-    """Return the items that are gone for certain: a search for their ids does not find them."""
-    if not gone:
-        return set()
-    return gone - {item.id for item in await account.calls.found(sorted(gone))}
+    """Return the items that are gone for certain.
+
+    A search for their ids does not find them, live and archived, twice: one may be moved from the
+    one to the other between two searches.
+    """
+    for _ in range(2):
+        if gone:
+            gone = gone - {item.id for item in await account.calls.found(sorted(gone))}
+    return gone
 
 
 async def remove(account: OneheapAccount, item_id: str) -> None:
@@ -268,6 +291,9 @@ async def publish(
         zip(places, await account.rows_of([(i, "item") for i, _ in places]), strict=True)
     )
 
+    unshown: dict[str, str] = {}
+    account.catalogue.links()  # made here: a thread must not go through what the loop changes
+
     def work() -> list[tuple[RemoteItem, bool]]:
         out = []
         for place, row in zip(places, rows, strict=True):
@@ -276,12 +302,16 @@ async def publish(
             try:
                 out += _row_shown(account, place, row, item)
             except BlockError as error:
-                log.warning("item cannot be shown", item=place[0], reason=str(error))
-                if row is not None:
-                    out.append((_with_state(account, row, item), False))
+                # Its state is not stored: it is not what the file shows.
+                unshown[place[0]] = f"it cannot be shown: {error}"
+                if row is not None and row is pending:
+                    out.append((row, False))
         return out
 
     made = await asyncio.to_thread(work)
+    for item_id, _ in places:
+        account.unshown.pop(item_id, None)
+    account.unshown |= unshown
     for row, _ in made:
         if row.gone:
             account.catalogue.unbind(row.block_id)

@@ -14,6 +14,9 @@ _SNAKE: Final = re.compile(r"(?<=[a-z])([A-Z])")
 _ATTRIBUTES: Final = frozenset(f.name for f in fields(Item)) - {"id", "type"}
 
 
+LACKS_TEXT: Final = "the service's answer lacks its text"
+
+
 def is_known(found: wire.Item) -> bool:
     """Tell whether an item's type is one that is mirrored."""
     return found.type in wire.KINDS

@@ -1,18 +1,15 @@
-"""Send pushed documents as requests: what a block shows now, against its item's last known state.
+"""Send a pushed document as requests: what a block shows now, against its item's last state.
 
 An item is read before it is written. If somebody changed it meanwhile, its new state is announced
 and the push is stale: the mirror merges, and pushes again. After a write the service's answer is
 the new state; where the block then has to show something else, that is announced, too.
 """
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from heapsyncd.backends.oneheap.account import OneheapAccount
-from heapsyncd.backends.oneheap.catalogue import ARCHIVE_ID, dated
-from heapsyncd.backends.oneheap.documents import Shown, shown, with_front, with_update
+from heapsyncd.backends.oneheap.catalogue import dated
+from heapsyncd.backends.oneheap.documents import Shown, marked, with_front
 from heapsyncd.backends.oneheap.intents import intent_of
 from heapsyncd.backends.oneheap.places import (
     Misplaced,
@@ -22,108 +19,24 @@ from heapsyncd.backends.oneheap.places import (
     sidecar_of,
     why_unmovable,
 )
-from heapsyncd.backends.oneheap.refresh import Seen, publish, refresh, remove
-from heapsyncd.backends.oneheap.shapes import content_of, decode, item_of
+from heapsyncd.backends.oneheap.refresh import Seen, publish, remove
+from heapsyncd.backends.oneheap.shapes import (
+    LACKS_TEXT,
+    content_of,
+    decode,
+    item_of,
+    lacks_text,
+    state_of,
+)
 from heapsyncd.cache.remote_items import Part, RemoteItem
-from heapsyncd.errors import BlockError, ProtocolError, RequestRefused, TryLater
+from heapsyncd.errors import ProtocolError, RequestRefused
 from heapsyncd.items.changes import Changes, changes, creation, reminder_arguments
 from heapsyncd.items.values import Item
 from heapsyncd.markdown.item_file import read_file
-from heapsyncd.model import Push, PushResult, PushStatus
-from heapsyncd.tasks import TaskGroup
-
-AT_ONCE: Final = 4
-"""The most items that are written at a time."""
+from heapsyncd.model import PushResult, PushStatus
 
 
-async def push(account: OneheapAccount, seen: Seen, pushes: Sequence[Push]) -> list[PushResult]:
-    """Carry pushed updates out; one that fails does not stop the others. Hold the turn.
-
-    Raises:
-        TryLater: the service cannot be reached, and nothing was accepted.
-        SignInRefused: the account is not accepted.
-    """
-    results: dict[str, PushResult] = {}
-    later: list[TryLater] = []
-    rows = {p.id: await account.row(p.id) for p in pushes}
-    if any(row is not None and row.intent for row in rows.values()):
-        # After a kill or a lost answer: what was created is found before it is created again.
-        # Nothing else is on its way meanwhile, as it must be for a refresh.
-        await refresh(account, seen)
-    order = sorted(pushes, key=lambda p: _rank(rows[p.id]))
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def one(pushed: Push) -> None:
-        async with gate:
-            try:
-                results[pushed.id] = await _carry_out(account, seen, pushed)
-            except TryLater as error:
-                later.append(error)
-
-    for rank in (0, 1, 2):
-        # Boxes before what is in them, and what is in them before boxes that are deleted.
-        async with TaskGroup() as group:
-            for pushed in order:
-                if _rank(rows[pushed.id]) == rank:
-                    group.create_task(one(pushed))
-    if later and not any(result.status == "ok" for result in results.values()):
-        raise later[0]
-    # What was not carried out is sent again, after a look at what came of the rest.
-    again = {p.id: PushResult(p.id, "stale", p.sync_version) for p in pushes}
-    return [results.get(p.id) or again[p.id] for p in pushes]
-
-
-def _rank(row: RemoteItem | None) -> int:
-    if row is None or row.kind != "folder":
-        return 1
-    return 0 if not row.item_id or row.gone else 2
-
-
-async def _carry_out(account: OneheapAccount, seen: Seen, pushed: Push) -> PushResult:
-    row = await account.row(pushed.id)
-    if row is None:
-        return PushResult(pushed.id, "not_found", pushed.sync_version)
-    if row.version != pushed.sync_version and row.gone != "there":
-        return PushResult(pushed.id, "stale", row.version)
-    status: PushStatus = "invalid"
-    try:
-        before, after, document = await asyncio.to_thread(_read, row, pushed.update)
-        if row.gone == "there":
-            # A deletion of what is gone needs no request.
-            status = "ok" if after.is_deleted else "not_found"
-            return PushResult(pushed.id, status, pushed.sync_version)
-        above = await account.row(after.folder) if after.folder is not None else None
-        if above is not None and not after.is_deleted:
-            if above.is_pending:
-                # Its box is sent soon: it was made only now.
-                return PushResult(pushed.id, "stale", row.version)
-            after = _out_of_gone(account, after, above)
-        return await _Write(account, seen, row, before, after, document).carry_out()
-    except RequestRefused as error:
-        status, reason = "forbidden" if error.status == 403 else "invalid", str(error)
-    except (BlockError, Misplaced, ProtocolError) as error:
-        reason = str(error)
-    if row.is_pending:
-        # What is in it must not wait for it.
-        await account.save([replace(await account.row(pushed.id) or row, item=b"")])
-    return PushResult(pushed.id, status, pushed.sync_version, (reason,))
-
-
-def _out_of_gone(account: OneheapAccount, after: Shown, above: RemoteItem) -> Shown:
-    """Return what a block is to show; if its directory is gone, where the others in it went."""
-    if not above.gone:
-        return after
-    archive = account.catalogue.block(ARCHIVE_ID, "archive")
-    return replace(after, folder=archive if above.part == "archived" else None)
-
-
-def _read(row: RemoteItem, update: bytes) -> tuple[Shown, Shown, bytes]:
-    """Return what a block showed and what it is to show, and its document with the update."""
-    document = with_update(row.document, update)
-    return shown(row.kind, [row.document]), shown(row.kind, [document]), document
-
-
-class _Write:
+class Write:
     """Carries one pushed update out."""
 
     def __init__(
@@ -146,8 +59,11 @@ class _Write:
         """Return the result; raises Misplaced, and what the calls raise."""
         row = self._row
         if row.gone:
-            # Deleted here, and restored: it is created anew.
+            # Deleted here, and restored: it is created anew, and has no contents there yet.
             self._row = row = replace(row, gone="", item_id="", item=b"", part="item")
+            files = tuple(replace(f, is_uploaded=False) for f in self._after.files)
+            self._after = replace(self._after, files=files)
+            self._document = marked(self._document, files)
         if self._after.is_deleted:
             return await self._delete()
         if row.kind == "folder" and not row.item_id:
@@ -174,11 +90,17 @@ class _Write:
         await self._settle(item)
         return await self._done()
 
-    async def _current(self) -> Item | None:
+    async def _current(self, *, with_files: bool = False) -> Item | None:
         """Read the item; where its block has to show something else now, that is announced.
+
+        Args:
+            with_files: contents count as well: the item is to be deleted.
 
         Returns:
             The item; None if it is gone.
+
+        Raises:
+            ProtocolError: it cannot be shown, so nothing may be written over it.
         """
         row = self._row
         (own,) = await self._account.rows_of([(row.item_id, "item")])
@@ -187,12 +109,15 @@ class _Write:
         if found is None or known is None:
             await remove(self._account, row.item_id)
             return None
-        item = item_of(found, known)
-        if content_of(item) != content_of(known):
+        if lacks_text(found):
+            raise ProtocolError(LACKS_TEXT)
+        item, state = item_of(found, known), state_of if with_files else content_of
+        if state(item) != state(known):
             self._catalogue.put(item)
             await publish(self._account, self._catalogue.dependents(item.id), {item.id: item})
-            now = await self._account.row(row.block_id)
-            self._row = now or row
+            self._row = await self._account.row(row.block_id) or row
+        if item.id in self._account.unshown:
+            raise ProtocolError(self._account.unshown[item.id])
         return item
 
     def _wanted(self, known: Item) -> Item:
@@ -223,7 +148,19 @@ class _Write:
         if reason is not None:
             self._remarks.append(reason)
             return item
-        return placed(self._catalogue, item, self._after.folder)
+        return self._asked_for(placed(self._catalogue, item, self._after.folder))
+
+    def _asked_for(self, item: Item) -> Item:
+        """Return an item that the configuration asks for.
+
+        Raises:
+            Misplaced: its file would leave the folder at once.
+        """
+        if not self._catalogue.is_mirrored(item):
+            raise Misplaced(
+                "`heaps` in the configuration does not ask for this place: it is not sent"
+            )
+        return item
 
     async def _send(self, known: Item, wanted: Item) -> Item:
         """Send what differs; return the item as it is then."""
@@ -235,7 +172,7 @@ class _Write:
         item, arguments = known, {k: v for k, v in made.arguments.items() if k != "priotity"}
         if arguments:
             answer = await self._calls.update(known.type, known.id, arguments)
-            item = item_of(answer, known)
+            item = item_of(answer, wanted)
         if made != Changes(made.arguments, refused=made.refused):
             await self._send_relations(wanted, made)
             found = await self._calls.item(known.type, known.id)
@@ -302,7 +239,7 @@ class _Write:
     async def _create(self) -> Item:
         """Create the item. What it is to be is stored first, to know it again (``push``)."""
         row, account = self._row, self._account
-        wanted = self._new()
+        wanted = self._asked_for(self._new())
         self._row = row = replace(row, intent=intent_of(wanted, account.date_s), type=wanted.type)
         await account.save([row])
         try:
@@ -346,7 +283,7 @@ class _Write:
     async def _delete(self) -> PushResult:
         row, catalogue = self._row, self._catalogue
         if row.part == "item" and row.item_id:
-            known = await self._current()
+            known = await self._current(with_files=True)
             if self._row.version != self._version:
                 return self._result("stale")  # an edit wins over the deletion
             if known is not None:
@@ -370,7 +307,11 @@ class _Write:
         self._row = replace(self._row, item_id=item_id, part=part, item=b"", type="")
         self._catalogue.bind(self._row.block_id, item_id, part)
         if then:
-            return await self._write_item()
+            try:
+                return await self._write_item()
+            except BaseException:
+                self._catalogue.unbind(self._row.block_id)  # it is tried again from here
+                raise
         await self._account.save([replace(self._row, document=self._document)])
         return self._result("ok")
 

@@ -140,6 +140,10 @@ def _differs_from_file(heap: HeapContext, entry: EntryRow, unseen: _Unseen) -> b
 
 def _differs_from_text(heap: HeapContext, entry: EntryRow, data: bytes, now: Replica) -> bool:
     note, block = Note.of(data), entry.block_id
+    here = heap.index.attachments.get(block, {})
+    rows = [heap.index.entries[here[f.key]] if f.key in here else None for f in now.fields().files]
+    if any(row is None or (row.stat is None and row.todo != "remote") for row in rows):
+        return True  # a content that was never here
     if heap.dialect.merge_files is None:
         return not shows(note, now.view(), NoteLinks(heap.index, block))
     # The fields are lines of the file.

@@ -324,7 +324,8 @@ def reexpress(
     target = fields_target(old.fields(), ours.fields(), fresh.fields())
     target = replace(target, deleted_at_ms=deletion(old, ours, fresh))
     if merge_files is not None:
-        base, here, there = (shown_by(r) for r in (old, ours, fresh))
+        here, there = shown_by(ours), shown_by(fresh)
+        base = _file_at(acknowledged, everything, there) or shown_by(old)
         made = merge_by_files(merge_files, base, here, there, line_breaks_of(fresh, ours))
         local = made.apply_to(Replica.load([state], client_id), [state], target)
         return Compacted(state, local, made.notices)
@@ -337,6 +338,19 @@ def reexpress(
     update = express([state], target, live=fresh, client_id=client_id).update
     source = rebased_source(old, ours, fresh, [state], client_id)
     return Compacted(state, joined([update, source]))
+
+
+def _file_at(
+    acknowledged: Sequence[bytes], everything: Sequence[bytes], there: bytes
+) -> bytes | None:
+    """Return the server's file if it is one of ours on the way to the newest; None: it is not.
+
+    The server applied these edits, and their answer was lost.
+    """
+    for end in range(len(everything) - 1, len(acknowledged), -1):
+        if shown_by(Replica.load(everything[:end])) == there:
+            return there
+    return None
 
 
 def fields_target(before: Fields, after: Fields, now: Fields, body: Block | None = None) -> Target:
