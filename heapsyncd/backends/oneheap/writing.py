@@ -237,7 +237,7 @@ class Write:
     # ---- creating -----------------------------------------------------------------------------
 
     async def _create(self) -> Item:
-        """Create the item. What it is to be is stored first, to know it again (``push``)."""
+        """Create the item. What it is to be is stored first, to know it again (``pushes``)."""
         row, account = self._row, self._account
         wanted = self._asked_for(self._new())
         self._row = row = replace(row, intent=intent_of(wanted, account.date_s), type=wanted.type)
@@ -307,11 +307,9 @@ class Write:
         self._row = replace(self._row, item_id=item_id, part=part, item=b"", type="")
         self._catalogue.bind(self._row.block_id, item_id, part)
         if then:
-            try:
-                return await self._write_item()
-            except BaseException:
-                self._catalogue.unbind(self._row.block_id)  # it is tried again from here
-                raise
+            # Stored first, without the update: whatever ends the writing, it goes on as this part.
+            await self._account.save([self._row])
+            return await self._write_item()
         await self._account.save([replace(self._row, document=self._document)])
         return self._result("ok")
 
