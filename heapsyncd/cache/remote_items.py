@@ -156,23 +156,16 @@ def save(tx: Tx, rows: Iterable[RemoteItem]) -> None:
     )  # fmt: skip
 
 
-def announce(tx: Tx, heap: HeapId, rows: Iterable[RemoteItem], now_ms: int) -> list[RemoteItem]:
-    """Store rows as changed just now, and return them with their places in the feed.
+def announce(tx: Tx, heap: HeapId, rows: Iterable[RemoteItem], now_ms: int) -> None:
+    """Store rows as changed just now.
 
-    A place is the time, or the next free number if the clock was set back.
+    A place in the feed is the time, or the next free number if the clock was set back.
     """
     (last,) = tx.execute(
         "SELECT coalesce(max(changed), 0) FROM remote_item WHERE heap_id = ?", (heap,)
     ).fetchone()
     first = max(last + 1, now_ms)
-    placed = [replace(row, changed=first + k) for k, row in enumerate(rows)]
-    save(tx, placed)
-    return placed
-
-
-def forget(tx: Tx, block: BlockId) -> None:
-    """Remove the row of a block that never was on the service."""
-    tx.execute("DELETE FROM remote_item WHERE block_id = ?", (block,))
+    save(tx, (replace(row, changed=first + k) for k, row in enumerate(rows)))
 
 
 def files(tx: Tx, heap: HeapId) -> list[RemoteFile]:

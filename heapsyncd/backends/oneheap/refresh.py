@@ -90,15 +90,14 @@ async def refresh(account: OneheapAccount, seen: Seen) -> None:
     seen.polled_s = min(dates, default=seen.polled_s)
 
 
-async def _newest(
-    account: OneheapAccount,
-    seen: Seen,
-    listing: Listing,
-    found: dict[str, wire.Item],
-    dates: list[float],
-) -> int | None:
-    """Read a listing's newest items; return how many it has in all."""
-    offset, size, ids = 0, FIRST_PAGE, set(seen.ids[listing])
+async def _page(
+    account: OneheapAccount, listing: Listing, offset: int, size: int, dates: list[float]
+) -> tuple[wire.Page, int]:
+    """Return a page of a listing, and its size: half of it, or less, if its texts are too large.
+
+    Raises:
+        TooLarge: one item alone exceeds the bounds of an answer.
+    """
     while True:
         try:
             page = await account.calls.page(listing, offset, size)
@@ -110,6 +109,20 @@ async def _newest(
         if page.date_s is not None:
             dates.append(page.date_s)
             account.date_s = page.date_s
+        return page, size
+
+
+async def _newest(
+    account: OneheapAccount,
+    seen: Seen,
+    listing: Listing,
+    found: dict[str, wire.Item],
+    dates: list[float],
+) -> int | None:
+    """Read a listing's newest items; return how many it has in all."""
+    offset, size, ids = 0, FIRST_PAGE, set(seen.ids[listing])
+    while True:
+        page, size = await _page(account, listing, offset, size, dates)
         _take(seen, page, found, ids)
         offset += page.received
         is_last = not page.received or (page.count is not None and offset >= page.count)
@@ -143,16 +156,7 @@ async def _all(
         offset, size, count = 0, MAX_PAGE, None
         counts: set[int | None] = set()
         while True:
-            try:
-                page = await account.calls.page(listing, offset, size)
-            except TooLarge:
-                if size == 1:
-                    raise
-                size //= 2
-                continue
-            if page.date_s is not None:
-                dates.append(page.date_s)
-                account.date_s = page.date_s
+            page, size = await _page(account, listing, offset, size, dates)
             _take(seen, page, found, ids)
             offset, count = offset + page.received, page.count
             counts.add(count)
