@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from heapsyncd.backoff import first_of
+from heapsyncd.config import Account
 from heapsyncd.errors import HeapsyncdError, SignInRefused, TryLater, Unreachable
 from heapsyncd.ids import HeapId
 from heapsyncd.sync.heap.timing import Timing
@@ -94,3 +95,8 @@ def verdict(mirrors: Sequence[HeapMirror], report: Report) -> Verdict:
         return Verdict("in sync", 0, (), minor)
     rest = left or [f"{title}: not finished yet" for title in unsettled]
     return Verdict(report.state if left else "syncing", 1, tuple(rest), minor)
+
+
+def late(account: Account) -> Verdict:
+    """Return the result of a pass whose server did not answer in time."""
+    return Verdict("offline", TryLater.exit_code, (f"{account.server} did not answer in time",))
