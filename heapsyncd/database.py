@@ -187,6 +187,27 @@ class Database:
             raise
 
 
+def copy_database(path: Path, to: Path) -> None:
+    """Copy a database as it is at one moment, also while others write to it. Blocking.
+
+    Args:
+        path: the file.
+        to: an empty file, or one that does not exist.
+
+    Raises:
+        FolderTrouble: one of the files cannot be used.
+    """
+
+    def work() -> None:
+        with (
+            contextlib.closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as source,
+            contextlib.closing(sqlite3.connect(to)) as target,
+        ):
+            source.backup(target)
+
+    _translated(path, work)
+
+
 async def _wait_done(task: "asyncio.Future[Any]") -> None:
     """Wait for a task to end, even if the caller is cancelled. Its error is not raised."""
     while not task.done():

@@ -65,6 +65,7 @@ ALLOWED = {
         "sync.report",
     },
     "cli": {
+        "backends.factory",
         "cli",
         "control",
         "daemon",
@@ -79,6 +80,7 @@ ALLOWED = {
         "sync.report",
         "sync.offline.status",
         "sync.offline.versions",
+        "wire.address",
         "wire.signin",
     },
 }

@@ -1,14 +1,20 @@
 """Choose the backend of an account by its kind: the only place where a kind means a module."""
 
+from contextlib import suppress
+
 from heapsyncd.backends.account import Recognise
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.backends.oneheap.backend import OneheapBackend
 from heapsyncd.config import Account
 from heapsyncd.database import Database
+from heapsyncd.errors import ProtocolError, RequestRefused
 from heapsyncd.model import Place
+from heapsyncd.wire.heaper import Instance
 from heapsyncd.wire.oneheap.calls import Calls
 from heapsyncd.wire.oneheap.client import Client
+from heapsyncd.wire.rest import Rest
+from heapsyncd.wire.values import Unauthorised
 
 
 async def open_backend(
@@ -66,3 +72,15 @@ async def list_places(
         await recognise(None)
     async with Client(account.server, account.email, account.password) as client:
         return await Calls(client).boxes()
+
+
+async def find_heaper(server: str) -> None:
+    """Check that a Heaper server answers at an address, before anything secret is sent there.
+
+    Raises:
+        NotHeaper: something else answers.
+        Unreachable, ServerTrouble, TooFast: nothing answers, or not now.
+    """
+    async with Rest(server) as rest:
+        with suppress(Unauthorised, RequestRefused, ProtocolError):  # it speaks JSON all the same
+            await rest.call(Instance, "GET", "/api/")
