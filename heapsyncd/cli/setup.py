@@ -28,6 +28,7 @@ from heapsyncd.errors import (
 from heapsyncd.ids import Password, Seed
 from heapsyncd.model import Place
 from heapsyncd.own_files import write_whole
+from heapsyncd.wire.address import as_typed
 
 DEFAULT_FOLDERS: Final[Mapping[Kind, str]] = {"heaper": "~/Heaps", "oneheap": "~/Oneheap"}
 OF_KIND: Final[Mapping[str, Kind]] = {
@@ -196,6 +197,8 @@ def _check_same(account: Account, path: Path, given: Mapping[str, Any]) -> None:
     """Refuse options that contradict the existing account."""
     for key, wanted in given.items():
         existing = getattr(account, key)
+        if key == "server":
+            existing = as_typed(existing)  # as the option was read
         if wanted is not None and wanted != existing:
             setting = f"{SECRET[account.kind]}_file" if key == "secret_file" else key
             raise ConfigError(

@@ -283,10 +283,7 @@ class Accounts:
                         log.info("this server has an owner now", public_key=public_key)
             account = self._by_key.get(public_key)
         if account is None:
-            log.warning(
-                "sign-in refused: key not accepted; `heapsyncd server accept KEY` lets it in",
-                public_key=public_key,
-            )
+            log.warning("sign-in refused: key not accepted", public_key=public_key)
         return self._accepted(account)
 
     def _accepted(self, account: Account | None) -> Account:
