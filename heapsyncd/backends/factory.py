@@ -3,10 +3,10 @@
 from heapsyncd.backends.account import Recognise
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.heaper import HeaperBackend
-from heapsyncd.backends.oneheap.backend import OneheapBackend
+from heapsyncd.backends.oneheap.backend import ONEHEAP, OneheapBackend
 from heapsyncd.config import Account
 from heapsyncd.database import Database
-from heapsyncd.model import Place
+from heapsyncd.model import HEAPER, Dialect, Place
 from heapsyncd.wire.oneheap.calls import Calls
 from heapsyncd.wire.oneheap.client import Client
 
@@ -41,6 +41,11 @@ async def open_backend(
         boxes=account.heaps,
         poll_interval_s=account.poll_interval_s,
     )
+
+
+def dialect_of(account: Account) -> Dialect:
+    """Return the dialect of an account's server, for who does not connect."""
+    return ONEHEAP if account.kind == "oneheap" else HEAPER
 
 
 async def list_places(
