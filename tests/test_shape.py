@@ -73,6 +73,7 @@ ALLOWED = {
         "server",
         "statelock",
         "sync.offline.activity",
+        "sync.offline.check",
         "sync.offline.explain",
         "sync.offline.fetch",
         "sync.runtime.account",

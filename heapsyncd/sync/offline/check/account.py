@@ -71,9 +71,7 @@ async def _cache(db: Database) -> list[Finding]:
             return [Finding(what, repair="rebuild")]
         return [Finding(what, repair="reindex")]
     found = [
-        Finding(
-            f"{count} rows of the cache's table {table} refer to nothing", repair="remove rows"
-        )
+        Finding(f"{count} rows of the table {table} refer to nothing", repair="remove rows")
         for table, count in (await db.read(integrity.orphans)).items()
     ]
     try:
@@ -110,8 +108,7 @@ async def _heaps(
                 except HeapsyncdError as error:
                     why = for_people(error)
                 else:
-                    known = {f.block for f in found if f.block}
-                    found += [f for f in differing if f.block not in known]
+                    found += [f for f in differing if f.block not in broken]
                     waiting += news
             waiting = [*_unfinished(heap.index), *waiting]
             checked.findings += found

@@ -51,8 +51,9 @@ async def check_server(
         verdict = _compare(item, stored.get(item.id), read_to_ms)
         if verdict is None:
             news += item.id not in stored or _is_newer(item, stored[item.id])
-        elif verdict.what:
-            found.append(_at(heap, item.id, verdict))
+        else:
+            row = None if item.id in stored else await backend.row(heap.id, item.id)
+            found.append(_at(heap, item.id, verdict, "" if row is None else row.title))
     lost = await _lost(heap, backend, rows, changed, gone)
     found += [_at(heap, block, _LOST) for block in lost]
     asked = [
@@ -78,11 +79,11 @@ _LESS: Final = Finding("the server lacks edits that it had acknowledged", repair
 _MORE: Final = Finding("the server has edits that the cache lacks", repair="pull")
 
 
-def _at(heap: HeapContext, block: BlockId, finding: Finding) -> Finding:
+def _at(heap: HeapContext, block: BlockId, finding: Finding, title: str = "") -> Finding:
     path, known = heap.index.path_of.get(block), heap.index.blocks.get(block)
-    title = block if known is None else known.title or block
+    title = title if known is None else known.title
     return Finding(
-        finding.what, path or title, heap.id, block, finding.repair, finding.advice,
+        finding.what, path or title or block, heap.id, block, finding.repair, finding.advice,
         is_file=path is not None,
     )  # fmt: skip
 
