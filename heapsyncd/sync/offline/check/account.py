@@ -110,7 +110,7 @@ async def _heaps(
                 else:
                     found += [f for f in differing if f.block not in broken]
                     waiting += news
-            waiting = [*_unfinished(heap.index), *waiting]
+            waiting = [*_unfinished(heap), *waiting]
             checked.findings += found
             checked.waiting += [f"{row.title}: {line}" for line in waiting]
             checked.heaps.append(
@@ -178,11 +178,14 @@ def _texts(tx: Tx, heap: HeapContext) -> list[Finding]:
     ]
 
 
-def _unfinished(index: Index) -> list[str]:
+def _unfinished(heap: HeapContext) -> list[str]:
+    index, ignore = heap.index, heap.layout.ignore
     counts = {
         "with edits not sent yet": len(index.unsent | index.born),
         "changed on the server, not received yet": len(index.wanted),
         "received, not written yet": len(index.stale),
-        "with contents to send or fetch": len(index.moving),
+        "with contents to send or fetch": sum(
+            not ignore.match(path, False) for path in index.moving
+        ),
     }
     return [f"{count} {what}" for what, count in counts.items() if count]

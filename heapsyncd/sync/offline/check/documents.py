@@ -139,8 +139,7 @@ def _examine(stored: Stored, logs: Logs) -> tuple[Replica | None, list[Finding]]
     if stored.is_quarantined:
         found.append(
             Finding(
-                "an update from the server can't be read, and is kept aside"
-                f" ({state.problem or 'no reason is stored'})",
+                f"an update from the server is kept aside: {state.problem or 'not usable'}",
                 advice="it is asked for again with each sync; until then the file is left alone",
             )
         )

@@ -46,16 +46,17 @@ async def check_folder(
     if wrong is not None and missing:
         advice = f"mount its disk, or bring back the {len(missing)} files that are missing too"
         return [Finding(wrong.what, MARKER, heap.id, advice=advice)], []
+    # What could not be judged is reported by ``status``.
+    odd = {row.path for row in heap.problems.rows()}
     counts = {
-        "changed": sum(e.kind == "file" for e in now.modified),
-        "new": sum(e.kind == "file" for e in now.created),
+        "changed": sum(e.kind == "file" and e.path not in odd for e in now.modified),
+        "new": sum(e.kind == "file" and e.path not in odd for e in now.created),
         "deleted": len(missing),
     }
     waiting = [
         f"{count} {what} in the folder, not read yet" for what, count in counts.items() if count
     ]
-    # What could not be judged is reported by ``status``.
-    unread = {e.path for e in now.modified} | {r.path for r in heap.problems.rows()}
+    unread = {e.path for e in now.modified} | odd
     known = [
         e
         for e in index.entries.values()
