@@ -65,6 +65,7 @@ ALLOWED = {
         "sync.report",
     },
     "cli": {
+        "backends.factory",
         "cli",
         "control",
         "daemon",

@@ -1,14 +1,20 @@
 """Choose the backend of an account by its kind: the only place where a kind means a module."""
 
+from contextlib import suppress
+
 from heapsyncd.backends.account import Recognise
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.backends.oneheap.backend import ONEHEAP, OneheapBackend
 from heapsyncd.config import Account
 from heapsyncd.database import Database
+from heapsyncd.errors import HeapsyncdError
 from heapsyncd.model import HEAPER, Dialect, Place
+from heapsyncd.wire.heaper import Instance
 from heapsyncd.wire.oneheap.calls import Calls
 from heapsyncd.wire.oneheap.client import Client
+from heapsyncd.wire.rest import Rest
+from heapsyncd.wire.values import Unauthorised
 
 
 async def open_backend(
@@ -71,3 +77,14 @@ async def list_places(
         await recognise(None)
     async with Client(account.server, account.email, account.password) as client:
         return await Calls(client).boxes()
+
+
+async def clock_ahead_s(server: str) -> float | None:
+    """Return how far this machine's clock is ahead of a server's; None if that is not known.
+
+    Whatever answers there is asked, without signing in.
+    """
+    async with Rest(server) as rest:
+        with suppress(Unauthorised, HeapsyncdError):
+            await rest.call(Instance, "GET", "/api/")
+        return rest.clock_ahead_s

@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "deletions": "Show, confirm or undo deletions held because there are many.",
     "explain": "Explain why a file is in its current state (offline).",
     "check": "Compare cache, folder and server; repair damage.",
+    "doctor": "Look at the set-up and say what to mend.",
     "service": "Install, remove or show the systemd service.",
     "serve": "Run the embedded Heaper-compatible server.",
 }
