@@ -1,5 +1,6 @@
 """Damage of the cache, the folder and the server is found and repaired, and no text is lost."""
 
+import contextlib
 import hashlib
 import sqlite3
 import zlib
@@ -40,6 +41,12 @@ async def mended(device: Device, checked: Checked) -> list[str]:
 def cache(device: Device) -> sqlite3.Connection:
     """The cache, for hands that damage it: references are not checked."""
     return sqlite3.connect(device.base / "state" / "home.sqlite3", isolation_level=None)
+
+
+def stored(device: Device) -> list[str]:
+    """Everything in the cache."""
+    with contextlib.closing(cache(device)) as db:
+        return list(db.iterdump())
 
 
 Damage = Callable[[Device, sqlite3.Connection, BlockId, Path], None]
@@ -180,7 +187,9 @@ async def test_what_waits_is_no_damage(world: World) -> None:
     (device.root / "Two.md").unlink()
     (device.root / "New.md").write_text("new\n")
     await world.add("Theirs", "The text of Theirs.")
+    before = stored(device)
     checked = await looked(device)
+    assert stored(device) == before
     assert checked.findings == []
     assert checked.waiting == [
         "Home: 1 changed in the folder, not read yet",
@@ -303,6 +312,31 @@ async def test_the_id_of_another_note_is_replaced(world: World) -> None:
     await repaired(device)
     assert (device.id_of("One.md"), device.id_of("Two.md")) == ids
     assert one.exists()
+
+
+async def test_two_paths_of_one_note_become_two_notes(world: World) -> None:
+    """One of them keeps the block, the other is taken for a copy."""
+    device = await two_notes(world)
+    copy = device.root / "Copy.md"
+    copy.write_bytes((device.root / "One.md").read_bytes())
+    stat = copy.stat()
+    with cache(device) as db:
+        db.execute(
+            "INSERT INTO entry SELECT heap_id, 'Copy.md', block_id, role, key, size, ?, ?, ?,"
+            " device, digest, todo FROM entry WHERE path = 'One.md'",
+            (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino),
+        )
+    db.close()
+    assert any(what.startswith("the cache has the note at") for what in await whats(device))
+    await mended(device, await looked(device))
+    await device.synced()
+    assert await whats(device) == []
+    assert device.notes() == {
+        "Copy.md": "The text of One.\n",
+        "One.md": "The text of One.\n",
+        "Two.md": "The text of Two.\n",
+    }
+    assert len({device.id_of(path) for path in device.notes()}) == 3
 
 
 async def test_what_the_server_lost_is_sent_again(world: World) -> None:
