@@ -123,6 +123,8 @@ class Config:
     state_dir: Path
     accounts: tuple[Account, ...]
     log: Log = Log()
+    desktop_notices: bool = True
+    """Whether the daemon tells on the desktop what waits for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ TOP: Final[Mapping[str, Setting]] = {
     "state_dir": Setting(str, "a path in quotes"),
     "accounts": Setting(dict[str, Any], "written as sections, [accounts.NAME]", required=True),
     "log": Setting(dict[str, Any], "written as a section, [log]"),
+    "desktop_notices": Setting(bool, "true or false", default=True),
 }
 _KIND: Final = Setting(Kind, '"heaper" or "oneheap"', default="heaper")
 _SERVER: Final = Setting(str, 'the server\'s address in quotes, "https://…"', required=True)
@@ -263,13 +266,12 @@ class _Reader:
             top = tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{self.path} is not valid TOML: {error}") from error
-        self._check(top, TOP, ())
+        values = self._check(top, TOP, ())
         if not top["accounts"]:
             raise self._error((), "accounts", "there is no account; add a section [accounts.home]")
         accounts = tuple(self._account(name, table) for name, table in top["accounts"].items())
         self._check_folders(accounts)
-        log = top.get("log", {})
-        self._check(log, LOG, ("log",))
+        log = self._check(top.get("log", {}), LOG, ("log",))
         state = top.get("state_dir")
         default = base_directory(self.env, "XDG_STATE_HOME", ".local/state") / "heapsyncd"
         return Config(
@@ -277,6 +279,7 @@ class _Reader:
             state_dir=self._path(state, (), "state_dir") if state is not None else default,
             accounts=accounts,
             log=Log(**log),
+            desktop_notices=values["desktop_notices"],
         )
 
     def _account(self, name: str, table: Any) -> Account:

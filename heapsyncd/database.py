@@ -208,6 +208,39 @@ def copy_database(path: Path, to: Path) -> None:
     _translated(path, work)
 
 
+def keep_copy(path: Path) -> Path:
+    """Copy a database that nobody uses, and return the copy's path.
+
+    Raises:
+        FolderTrouble: it cannot be read, or the copy not be written.
+    """
+    copy = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.bak")
+
+    try:
+        os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise FolderTrouble(f"{copy} can't be written: {error.strerror}.") from error
+    copy_database(path, copy)
+    return copy
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a damaged database that nobody uses, with its log, and return its new path.
+
+    Raises:
+        FolderTrouble: it cannot be renamed.
+    """
+    aside = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.damaged")
+    try:
+        # The file itself last: without its log, what is left of it would be taken for whole.
+        for suffix in ("-shm", "-wal", ""):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    except OSError as error:
+        raise FolderTrouble(f"{path} can't be renamed: {error.strerror}.") from error
+    return aside
+
+
 async def _wait_done(task: "asyncio.Future[Any]") -> None:
     """Wait for a task to end, even if the caller is cancelled. Its error is not raised."""
     while not task.done():
@@ -325,6 +358,12 @@ def _translated(path: Path, work: Callable[[], T]) -> T:
         if reason is None:
             raise
         raise FolderTrouble(f"The database {path}: {reason} ({error}).") from error
+
+
+def is_damaged(error: FolderTrouble) -> bool:
+    """Return whether an error says that the file itself is damaged, whatever the disk allows."""
+    cause = error.__cause__
+    return isinstance(cause, sqlite3.Error) and _primary_code(cause) in _DAMAGED
 
 
 def _primary_code(error: sqlite3.Error) -> int:

@@ -26,7 +26,7 @@ def hold_state(state_dir: Path) -> Iterator[None]:
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check(state_dir)
+        check(state_dir)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(state_dir / NAME, flags, PRIVATE)
     except OSError as error:
@@ -43,8 +43,13 @@ def hold_state(state_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _check(state_dir: Path) -> None:
-    """Refuse a directory in which others could replace our files."""
+def check(state_dir: Path) -> None:
+    """Refuse a directory in which others could replace our files.
+
+    Raises:
+        FolderTrouble: it belongs to another user, or is writable by others.
+        OSError: it cannot be looked at.
+    """
     found = state_dir.stat()
     if found.st_uid != os.geteuid():
         raise FolderTrouble(

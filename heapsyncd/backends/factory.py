@@ -5,11 +5,11 @@ from contextlib import suppress
 from heapsyncd.backends.account import Recognise
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.heaper import HeaperBackend
-from heapsyncd.backends.oneheap.backend import OneheapBackend
+from heapsyncd.backends.oneheap.backend import ONEHEAP, OneheapBackend
 from heapsyncd.config import Account
 from heapsyncd.database import Database
-from heapsyncd.errors import ProtocolError, RequestRefused
-from heapsyncd.model import Place
+from heapsyncd.errors import HeapsyncdError, ProtocolError, RequestRefused
+from heapsyncd.model import HEAPER, Dialect, Place
 from heapsyncd.wire.heaper import Instance
 from heapsyncd.wire.oneheap.calls import Calls
 from heapsyncd.wire.oneheap.client import Client
@@ -49,6 +49,11 @@ async def open_backend(
     )
 
 
+def dialect_of(account: Account) -> Dialect:
+    """Return the dialect of an account's server, for who does not connect."""
+    return ONEHEAP if account.kind == "oneheap" else HEAPER
+
+
 async def list_places(
     account: Account, recognise: Recognise | None = None, code: str = ""
 ) -> list[Place]:
@@ -84,3 +89,14 @@ async def find_heaper(server: str) -> None:
     async with Rest(server) as rest:
         with suppress(Unauthorised, RequestRefused, ProtocolError):  # it speaks JSON all the same
             await rest.call(Instance, "GET", "/api/")
+
+
+async def clock_ahead_s(server: str) -> float | None:
+    """Return how far this machine's clock is ahead of a server's; None if that is not known.
+
+    Whatever answers there is asked, without signing in.
+    """
+    async with Rest(server) as rest:
+        with suppress(Unauthorised, HeapsyncdError):
+            await rest.call(Instance, "GET", "/api/")
+        return rest.clock_ahead_s

@@ -77,6 +77,11 @@ class AtWork:
             finally:
                 marks.end()  # threads may still be working, but this is an ordered end
 
+    @classmethod
+    def unrecorded(cls) -> Self:
+        """Return marks that are kept in memory only: for who reads beside a running mirror."""
+        return cls(Path(os.devnull), mmap.mmap(-1, _SIZE))
+
     def end(self) -> None:
         """Record an ordered end: the blocks being worked on do not count as deaths."""
         with self._lock:

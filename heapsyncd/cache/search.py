@@ -43,6 +43,20 @@ def remove(tx: Tx, block: BlockId) -> None:
         tx.execute("DELETE FROM search_row WHERE block_id = ?", (block,))
 
 
+def verify(tx: Tx) -> None:
+    """Compare the index with the words it was made of.
+
+    Raises:
+        FolderTrouble: from the database, if they differ.
+    """
+    tx.execute("INSERT INTO search (search) VALUES ('integrity-check')")
+
+
+def rebuild(tx: Tx) -> None:
+    """Make the index anew of the words it holds."""
+    tx.execute("INSERT INTO search (search) VALUES ('rebuild')")
+
+
 def find(tx: Tx, query: str, heap: str | None, limit: int) -> list[Hit]:
     """Return the notes that contain every word of the query, best first.
 

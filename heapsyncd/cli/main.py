@@ -37,6 +37,8 @@ COMMANDS: Final = {
     "trash": "List deleted notes and bring them back.",
     "deletions": "Show, confirm or undo deletions held because there are many.",
     "explain": "Explain why a file is in its current state (offline).",
+    "check": "Compare cache, folder and server; repair damage.",
+    "doctor": "Look at the set-up and say what to mend.",
     "service": "Install, remove or show the systemd service.",
     "serve": "Run the embedded Heaper-compatible server.",
     "server": "Accept keys, add heaps and back up the embedded server.",
@@ -45,7 +47,7 @@ COMMANDS: Final = {
 
 EXIT_CODES: Final = """\b
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not signed in or refused,
-4 server unreachable, 5 another daemon holds this state."""
+4 server unreachable, 5 another daemon holds this state, 6 `check` found damage."""
 INTERRUPTED: Final = 130
 STOPS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 SERVICES: Final = frozenset({"run", "serve"})

@@ -35,8 +35,10 @@ def command(options: Options) -> None:
     try:
         config = load()
         from heapsyncd.daemon import Daemon
+        from heapsyncd.desktop import Desktop
 
-        asyncio.run(Daemon(config, load, notifier=notifier).run())
+        desktop = Desktop.from_environment()
+        asyncio.run(Daemon(config, load, notifier=notifier, desktop=desktop).run())
     except Exception as error:
         expected = expected_error(error)
         notifier.failed(str(expected) if expected else "internal error; the log has the details")

@@ -83,6 +83,8 @@ class HeapReport:
     pending: list[dict[str, str]] = field(default_factory=list)
     """The first pending notes: path, direction (``up``, ``down``) and reason."""
     notices: list[str] = field(default_factory=list)
+    reviews: int = 0
+    """How many of the notices are reviews: a person ends them with `history --seen`."""
     transfers: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     watch_problem: str | None = None
@@ -113,6 +115,7 @@ class HeapReport:
             "held_deletions": self.held_deletions,
             "pending": list(self.pending),
             "notices": list(self.notices),
+            "reviews": self.reviews,
             "transfers": list(self.transfers),
             "problems": [{"path": p.path, "reason": p.reason, "minor": p.minor} for p in problems],
         }

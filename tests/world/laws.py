@@ -28,6 +28,7 @@ from heapsyncd.sync.merge.note_text import (
     shown_files,
     shows,
 )
+from heapsyncd.sync.offline.check.account import check
 from heapsyncd.tree import Inline, Text
 from heapsyncd.tree.nodes import plain
 from tests.sync.rig import Device
@@ -53,6 +54,7 @@ async def hold(game: "Game") -> None:
     for player in game.players:
         kept |= await _folder_shows(game, player, live, kinds)
         versions |= await _versions(player, kinds)
+        await _nothing_damaged(player)
     _same_bytes(game.players, is_exact=game.is_exact)
     if game.is_exact:
         await _a_later_device_shows_them(game)
@@ -171,6 +173,15 @@ def _nothing_doubled(game: "Game", live: dict[BlockId, Replica]) -> None:
         everywhere += counted
     twice = [w for w, n in everywhere.items() if n > 1 and w not in game.copied]
     assert not twice, f"in two notes: {twice}"
+
+
+async def _nothing_damaged(player: Player) -> None:
+    """Cache, folder and server agree in all that `heapsyncd check` compares."""
+    device = player.device
+    state = device.base / "state"
+    found = await check(device.account, state, lambda _: None, offline=None, is_running=False)
+    assert not found.findings, f"{player.name}: {found.findings}"
+    assert not found.waiting, f"{player.name}: {found.waiting}"
 
 
 async def _folder_shows(

@@ -237,6 +237,8 @@ class HeapContext:
         for hold in await self.db.read(lambda tx: holds.of_heap(tx, self.id)):
             self.holds.add(hold)
         self.problems = Problems(await self.db.read(lambda tx: problems.load(tx, self.id)))
+        self._reviews = tuple(await self.db.read(lambda tx: history.notices(tx, self.id)))
+        self.report.reviews = len(self._reviews)
 
     async def store(self, work: Callable[[Change], T]) -> T:
         """Run a unit of work in one transaction; return the result of ``work``.
@@ -348,7 +350,7 @@ class HeapContext:
         )
         self.report.pending = pending_as_dicts(waiting, self.index.path_of)
         # Reviews stay reported when only the numbers are counted again, as any task may do.
-        self._reviews = tuple(reviews)
+        self._reviews, self.report.reviews = tuple(reviews), len(reviews)
         self.report.notices = [*self._notices(), *self._reviews]
 
     def moving(self) -> list[EntryRow]:

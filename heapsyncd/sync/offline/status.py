@@ -88,6 +88,7 @@ def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
         moving = [index.entries[p] for p in sorted(index.moving) if not ignore.match(p, False)]
         count(report, index, holds.of_heap(tx, row.id), problems.load(tx, row.id), moving, {})
         report.notices = history.notices(tx, row.id)
+        report.reviews = len(report.notices)
         report.pending = pending_as_dicts(
             pending.pending(tx, row.id, PENDING_SHOWN), index.path_of
         )

@@ -19,7 +19,7 @@ from heapsyncd.sync.deletions.lost_folder import check_folder
 from heapsyncd.sync.edits.note_saved import reread_once
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.placeholders import update_placeholders
-from heapsyncd.sync.publish import audit_notes, publish
+from heapsyncd.sync.publish import publish
 from heapsyncd.sync.pull.crossed_edits import resume, write_again
 from heapsyncd.sync.pull.delta_feed import poll
 from heapsyncd.sync.pull.log_compaction import compact_logs
@@ -28,8 +28,8 @@ from heapsyncd.sync.pull.retry_problems import retry_problems
 from heapsyncd.sync.push.oversized import check_oversized
 from heapsyncd.sync.push.push import push, unsent
 from heapsyncd.sync.runtime.retry import RetryPolicy
+from heapsyncd.sync.scan.audit import audit_notes, missed
 from heapsyncd.sync.scan.scanner import Scanner
-from heapsyncd.sync.scan.watch_audit import missed
 from heapsyncd.sync.transfers.transfers import transfer
 from heapsyncd.tasks import TaskGroup
 
