@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "status": "Show what is in sync, what is not, and why.",
     "activity": "Show what came and went lately (offline).",
     "heaps": "List your heaps or boxes and which of them are mirrored.",
-    "search": "Find notes that contain all the words (offline).",
+    "search": "Find notes by their words, tags and places (offline).",
     "fetch": "Download files that are only on the server.",
     "history": "List the earlier versions of a note (offline).",
     "restore": "Restore an earlier version of a note.",
