@@ -75,6 +75,7 @@ ALLOWED = {
         "sync.offline.activity",
         "sync.offline.explain",
         "sync.offline.fetch",
+        "sync.offline.links",
         "sync.offline.search",
         "sync.runtime.account",
         "sync.report",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from heapsyncd.cache import renditions
-from heapsyncd.cache.search_query import SEPARATOR, Query, unspaced
+from heapsyncd.cache.search_query import SEPARATOR, Query, Term, unspaced
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 
@@ -163,6 +163,16 @@ def find(
             modified_ms = (mtime_ns or 0) // 1_000_000
             hits.append(Hit(HeapId(heap_id), heap, path, title, modified_ms, lines))
     return hits
+
+
+def blocks_with(tx: Tx, term: Term) -> set[BlockId]:
+    """Return the notes in which some words stand."""
+    rows = tx.execute(
+        "SELECT block_id FROM search_row JOIN search ON search.rowid = search_row.id"
+        " WHERE search MATCH ?",
+        (term.expression(),),
+    )
+    return {BlockId(row[0]) for row in rows}
 
 
 def _lines(tx: Tx, row: int, wanted: str) -> Iterator[Line]:

@@ -30,6 +30,8 @@ COMMANDS: Final = {
     "activity": "Show what came and went lately (offline).",
     "heaps": "List your heaps or boxes and which of them are mirrored.",
     "search": "Find notes by their words, tags and places (offline).",
+    "links": "List the notes that a note names (offline).",
+    "backlinks": "List the notes that name a note (offline).",
     "fetch": "Download files that are only on the server.",
     "history": "List the earlier versions of a note (offline).",
     "restore": "Restore an earlier version of a note.",
