@@ -153,7 +153,7 @@ def printable(text: str) -> str:
 
 def json_text(value: Any, **options: Any) -> str:
     """Return JSON for people and machines: what ``printable`` would replace is escaped."""
-    text = json.dumps(value, ensure_ascii=False, **options)
+    text = json.dumps(value, **{"ensure_ascii": False, **options})
     if text.isprintable():
         return text
     return "".join(c if _is_printable(c) else json.dumps(c)[1:-1] for c in text)

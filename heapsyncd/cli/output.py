@@ -49,8 +49,9 @@ def width() -> int:
 
 
 def say_json(value: Any) -> None:
-    """Print a JSON document."""
-    click.echo(json_text(value))
+    """Print a JSON document; in escapes where the output's encoding lacks a character."""
+    is_utf8 = "utf" in (sys.stdout.encoding or "utf-8").lower()
+    click.echo(json_text(value, ensure_ascii=not is_utf8))
 
 
 def say_text(data: bytes) -> None:

@@ -1,7 +1,6 @@
 """``status``: what is in sync, what is not, and why; from the daemon or from the cache."""
 
 import asyncio
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -9,7 +8,7 @@ from typing import Any, Final
 import click
 
 from heapsyncd import control, logs
-from heapsyncd.cli.output import format_time, say, say_json
+from heapsyncd.cli.output import format_time, is_styled, say, say_json
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import TryLater
@@ -66,7 +65,7 @@ async def _watch(config: Config, *, as_json: bool, verbose: bool) -> None:
         status = await read(config)
         now = _without_clock(status)
         if now != shown:
-            if sys.stdout.isatty():
+            if is_styled():
                 click.clear()
             _show(status, as_json=as_json, verbose=verbose)
             shown = now
