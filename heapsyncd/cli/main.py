@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "trash": "List deleted notes and bring them back.",
     "deletions": "Show, confirm or undo deletions held because there are many.",
     "explain": "Explain why a file is in its current state (offline).",
+    "completion": "Print a script that completes commands in your shell.",
     "service": "Install, remove or show the systemd service.",
     "serve": "Run the embedded Heaper-compatible server.",
 }
@@ -128,7 +129,9 @@ def _level_option(short: str, long: str, level: str) -> click.Option:
 @click.command(
     cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.option("--config", "path", metavar="FILE", help="The configuration file to use.")
+@click.option(
+    "--config", "path", type=click.Path(), metavar="FILE", help="The configuration file to use."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log everything; also behind COMMAND.")
 @click.option("-q", "--quiet", is_flag=True, help="Log only errors; also behind COMMAND.")
 @click.version_option(__version__, prog_name="heapsyncd")

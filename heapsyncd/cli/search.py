@@ -55,7 +55,12 @@ class QueryCommand(click.Command):
 @click.argument("query", nargs=-1, required=True)
 @click.option("--heap", type=HeapName(), help="Search only this heap (title or id).")
 @click.option(
-    "--limit", type=click.IntRange(1), default=LIMIT, show_default=True, help="Most notes shown."
+    "--limit",
+    type=click.IntRange(1),
+    default=LIMIT,
+    show_default=True,
+    metavar="N",
+    help="Show at most this many notes.",
 )
 @click.option("--newest", is_flag=True, help="Show the notes that were changed last first.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
