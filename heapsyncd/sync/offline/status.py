@@ -1,5 +1,6 @@
 """Status, search and held deletions from the cache, while no daemon runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,10 @@ async def search_cache(
 
 
 async def cached_deletions(
-    account: Account, state_dir: Path, decision: str | None = None
+    account: Account,
+    state_dir: Path,
+    decision: str | None = None,
+    paths: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Return what is held, after storing a decision if given (see ``decisions.held_deletions``).
 
@@ -61,7 +65,7 @@ async def cached_deletions(
     if not cache_path(account, state_dir).exists():
         return []
     async with await open_cache(account, state_dir) as db:
-        return await held_deletions(db, account.folder, decision)
+        return await held_deletions(db, account.folder, decision, paths)
 
 
 def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:

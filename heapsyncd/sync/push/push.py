@@ -5,6 +5,7 @@ committed.
 """
 
 import asyncio
+import heapq
 import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,11 @@ from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError, PeerError, RequestRefused, leaf_errors
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Push, PushResult
+from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
+from heapsyncd.sync.layout.placement import folders_from
 from heapsyncd.sync.pull.server_rollback import resend_forgotten
 from heapsyncd.sync.push.oversized import sent_live
 from heapsyncd.tasks import TaskGroup
@@ -32,6 +35,8 @@ INSERT_BATCH = 100
 INSERTS_AT_ONCE = 8
 REFUSED_MOST = 8
 """If this many edits are refused one by one, the cause is not their content."""
+_DEEPEST = 1 << 20
+"""No folder is in so many others."""
 _ITS_CONTENT = frozenset({400, 409, 413, 415, 422})
 
 
@@ -220,10 +225,11 @@ async def _insert(heap: HeapContext, batch: Sequence[BlockState]) -> None:
 
 async def _unsent(heap: HeapContext) -> list[_Unsent]:
     def read(tx: Tx) -> list[tuple[BlockState, list[blocks.LogRow]]]:
-        found = blocks.dirty(tx, heap.id, BATCH)
+        found = blocks.dirty(tx, first)
         return [(s, [r for r in blocks.log(tx, s.id) if r.local]) for s in found]
 
-    if not heap.index.sendable():
+    first = heapq.nsmallest(BATCH, heap.index.sendable(), key=lambda b: _turn(heap.index, b))
+    if not first:
         return []
     found = await heap.db.read(read)
     if all(len(rows) == 1 for _, rows in found):
@@ -237,6 +243,18 @@ async def _unsent(heap: HeapContext) -> list[_Unsent]:
         else:
             unsent.append(_Unsent(state, tuple(r.seq for r in rows), update))
     return unsent
+
+
+def _turn(index: Index, block: BlockId) -> tuple[int, BlockId]:
+    """Return a block's place in the order of sending.
+
+    Folders come before what is in them, and deleted ones after it: otherwise other devices would
+    have these notes in the heap's root for a moment.
+    """
+    if index.kind(block) != "folder":
+        return 0, block
+    depth = len(folders_from(index, block))
+    return (depth - _DEEPEST if index.is_live(block) else _DEEPEST - depth), block
 
 
 def _merged(updates: Sequence[bytes]) -> bytes | BlockError:

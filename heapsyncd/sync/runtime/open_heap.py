@@ -14,6 +14,7 @@ from heapsyncd.database import Database
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.names import collision_key, safe_name, unique
 from heapsyncd.model import Heap
+from heapsyncd.sync.heap.confirmer import Confirmer
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.heap_folder import find_folder
@@ -62,6 +63,7 @@ async def open_heap(
         state = HeapContext(
             heap.id, db, disk, backend, heap_report, report, at_work, timing, carries,
             account.line_breaks, backend.dialect,
+            None if account.seed is None else Confirmer.of(account.seed),
         )  # fmt: skip
         if account.files == "on-demand":
             state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
