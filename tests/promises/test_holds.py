@@ -1,5 +1,6 @@
 """Deletions held back, on both sides: nothing is lost, nothing goes on without a word."""
 
+import asyncio
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +14,9 @@ from heapsyncd.ids import BlockId
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.offline.status import cached_deletions, cached_status
 from heapsyncd.sync.offline.versions import restore_alone
+from heapsyncd.sync.publish import publish
 from heapsyncd.sync.report import RestoreRequest
-from tests.sync.rig import Device, World, until
+from tests.sync.rig import DEADLINE_S, Device, World, until
 
 THEN_MS = 1_760_000_000_000
 
@@ -380,13 +382,13 @@ async def test_what_was_confirmed_on_one_device_is_not_asked_on_another(world: W
     device, other, blocks = await pair(world)
     for block in blocks[:12]:
         await world.change(block, deleted_at_ms=THEN_MS)
-    for one in (device, other):
-        assert (await one.once()).exit_code == 1
-        assert held(one) == 12
-    await decide(device, "confirm")
-    await device.synced()
-    await other.synced()
-    assert len(other.notes()) == 4
+    assert (await device.once()).exit_code == 1
+    async with other.running():
+        await until(lambda: held(other) == 12, "held")
+        await decide(device, "confirm")
+        await device.synced()
+        await until(lambda: len(other.notes()) == 4, "carried out")
+        await other.in_sync()
     await many(world, 16)
     await device.synced()
     await other.synced()
@@ -493,15 +495,25 @@ async def test_folders_go_after_their_notes_and_come_back_before(
     inner = await world.add_named("folder", "Inner", outer)
     for k in range(4):
         await world.add(f"N{k}", "text\n", add_tags=frozenset({inner}))
-    device, other = world.device(), world.device("b")
+    device, other = world.device(), world.device("b", live="off")
     await device.synced()
-    await other.synced()
     sent: list[BlockId] = []
-    push = HeaperBackend.push
+    push, pull = HeaperBackend.push, HeaperBackend.pull
+    published = asyncio.Event()
 
     async def noted(self: HeaperBackend, heap: Any, pushes: Any) -> Any:
         sent.extend(p.id for p in pushes)
         return await push(self, heap, pushes)
+
+    async def pulled(self: HeaperBackend, heap: Any, asks: Any) -> Any:
+        await asyncio.wait_for(published.wait(), DEADLINE_S)  # what came in the answer before
+        published.clear()
+        return await pull(self, heap, asks)
+
+    async def showed(*args: Any, **kwargs: Any) -> bool:
+        done = await publish(*args, **kwargs)
+        published.set()
+        return done
 
     moves: list[str] = []
 
@@ -509,14 +521,20 @@ async def test_folders_go_after_their_notes_and_come_back_before(
         moves.append(f"{old} -> {new}")
 
     monkeypatch.setattr(HeaperBackend, "push", noted)
-    monkeypatch.setattr("heapsyncd.sync.pull.pull.PULL_BLOCKS", 1)
     monkeypatch.setattr(HeapFolder, "move", moved)
     shutil.rmtree(device.root / "Outer")
-    await device.synced()
+    async with other.running():
+        await other.in_sync()
+        with monkeypatch.context() as patch:
+            patch.setattr("heapsyncd.sync.pull.pull.PULL_BLOCKS", 1)
+            patch.setattr("heapsyncd.sync.runtime.heap.publish", showed)
+            patch.setattr(HeaperBackend, "pull", pulled)
+            published.set()
+            await device.synced()
+            await until(lambda: other.notes() == {}, "deleted")
+            await other.in_sync()
     assert sent[-2:] == [inner, outer]
     assert len(sent) == 6
-    await other.synced()
-    assert other.notes() == {}
     sent.clear()
     wanted = RestoreRequest((str(device.root / "Outer"),), trash=True)
     await restore_alone(device.account, device.base / "state", wanted)
