@@ -77,6 +77,7 @@ ALLOWED = {
         "sync.offline.fetch",
         "sync.runtime.account",
         "sync.report",
+        "sync.offline.preview",
         "sync.offline.status",
         "sync.offline.versions",
         "wire.signin",

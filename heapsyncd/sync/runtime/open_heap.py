@@ -34,6 +34,7 @@ async def open_heap(
     heap: Heap,
     at_work: AtWork,
     timing: Timing = DEFAULT,
+    folder: type[HeapFolder] = HeapFolder,
 ) -> HeapContext:
     """Return the context of a heap, its folder claimed, and created if it was never mirrored.
 
@@ -52,7 +53,7 @@ async def open_heap(
         if not backend.dialect.at_root:
             name = await _choose_folder(account, heap, rows.values())
         row = HeapRow(heap.id, heap.title, name, 0, mirrored=False, source=account.source)
-    disk = HeapFolder(account.folder / row.folder)
+    disk = folder(account.folder / row.folder)
     if not row.mirrored:
         await disk.create(heap.id, heap.title)
     await db.write(lambda tx: heaps.save(tx, row))
