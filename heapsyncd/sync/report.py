@@ -303,3 +303,7 @@ class Verdict:
     """A line for everything that is not in sync."""
     minor: tuple[str, ...] = ()
     """A line for every minor problem, such as files that are never mirrored."""
+    sent: int = 0
+    """How many changes were sent meanwhile."""
+    arrived: int = 0
+    """How many changes of the server were received and shown meanwhile."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -14,6 +15,7 @@ from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.factory import list_places, open_backend
 from heapsyncd.backoff import Lane, first_of
 from heapsyncd.cache import heaps
+from heapsyncd.cache.activity import Direction
 from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.config import Account
 from heapsyncd.database import Database
@@ -214,7 +216,7 @@ class AccountMirror:
             except TimeoutError:
                 verdict = late(self._account)
             else:
-                verdict = await self._settle(end)
+                verdict = await self._settle(end, Counter())
             await self._end_heaps()
         return verdict
 
@@ -227,9 +229,9 @@ class AccountMirror:
             for task in late:
                 task.cancel()
 
-    async def _settle(self, end: float | None) -> Verdict:
+    async def _settle(self, end: float | None, passed: Counter[Direction]) -> Verdict:
         verdict = await until_settled(
-            self.mirrors, self._report, self._timing, self._stop, self._end, end=end
+            self.mirrors, self._report, self._timing, self._stop, self._end, end=end, passed=passed
         )
         if self._end.is_set() or (self._stop.is_set() and not self._once):
             return verdict  # the cache is being closed

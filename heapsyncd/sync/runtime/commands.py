@@ -1,11 +1,13 @@
 """What a running mirror does for a person's commands, over the heaps of one account."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from heapsyncd.cache.activity import Direction
 from heapsyncd.config import Account
 from heapsyncd.database import Database
 from heapsyncd.ids import HeapId
@@ -14,7 +16,7 @@ from heapsyncd.sync.edits.restore import restore
 from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.layout.heap_folder import belongs_to_no_heap
 from heapsyncd.sync.report import Report, RestoreRequest, Verdict
-from heapsyncd.sync.runtime.full_pass import Listing, late
+from heapsyncd.sync.runtime.full_pass import Listing, late, moved
 from heapsyncd.sync.runtime.heap import HeapMirror
 from heapsyncd.sync.transfers.on_demand import fetch
 
@@ -29,7 +31,8 @@ class AccountCommands:
         report: its status.
         mirrors: its heaps; more may be added while a command is carried out.
         listing: lets a pass wait until the heaps are listed again.
-        settle: waits for the end of a pass, until the loop's time given; returns its verdict.
+        settle: waits for the end of a pass, until the loop's time given; returns its verdict, with
+            what was sent and received beyond the given counts.
         stops: events that end the mirror.
     """
 
@@ -38,7 +41,7 @@ class AccountCommands:
     report: Report
     mirrors: Mapping[HeapId, HeapMirror]
     listing: Listing
-    settle: Callable[[float | None], Awaitable[Verdict]]
+    settle: Callable[[float | None, Counter[Direction]], Awaitable[Verdict]]
     stops: tuple[asyncio.Event, ...]
 
     async def deletions(
@@ -89,6 +92,7 @@ class AccountCommands:
         Raises:
             HeapsyncdError: the server did not list the heaps.
         """
+        passed = moved(self.mirrors)
         end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
         try:
             async with asyncio.timeout_at(end):
@@ -99,4 +103,4 @@ class AccountCommands:
             return Verdict("syncing", 1, ("the daemon stops",))
         for mirror in list(self.mirrors.values()):
             await mirror.begin_pass()
-        return await self.settle(end)
+        return await self.settle(end, passed)
