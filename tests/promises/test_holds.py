@@ -16,6 +16,7 @@ from heapsyncd.sync.offline.status import cached_deletions, cached_status
 from heapsyncd.sync.offline.versions import restore_alone
 from heapsyncd.sync.publish import publish
 from heapsyncd.sync.report import RestoreRequest
+from heapsyncd.wire.signin import public_key
 from tests.sync.rig import DEADLINE_S, Device, World, until
 
 THEN_MS = 1_760_000_000_000
@@ -438,6 +439,18 @@ async def test_a_confirmation_counts_only_for_its_deletion(world: World, forgery
     assert (await other.once()).exit_code == 1
     assert held(other) in {12, 13}
     assert len(other.notes()) >= 15
+
+
+async def test_who_may_only_read_confirms_for_himself(world: World) -> None:
+    """The server takes no confirmation from him; his device is in sync all the same."""
+    device, _, blocks = await pair(world)
+    await world.server.grant(world.heap, "ro", public_key(device.seed))
+    for block in blocks[:12]:
+        await world.change(block, deleted_at_ms=THEN_MS)
+    assert (await device.once()).exit_code == 1
+    await decide(device, "confirm")
+    await device.synced()
+    assert len(device.notes()) == 4
 
 
 def device_path(device: Device, block: BlockId) -> str:

@@ -8,13 +8,14 @@ import asyncio
 import heapq
 import time
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
+from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError, PeerError, RequestRefused, leaf_errors
 from heapsyncd.ids import BlockId
@@ -69,6 +70,7 @@ async def push(heap: HeapContext) -> bool:
             _note_pushed(heap, batch)
         refused: dict[BlockId, str] = {}
         results = await _put_back(heap, batch, await _send(heap, batch, refused))
+        results = await _without_moot(heap, results)
         # Note them before the commit: an update received right after it may not include them.
         _note_acknowledged(heap, batch, {r.id for r in results if r.status == "ok"})
         await heap.store(
@@ -145,6 +147,29 @@ async def _put_back(
                 result = PushResult(result.id, "stale", row.sync_version)  # noqa: PLW2901
         out.append(result)
     return out
+
+
+async def _without_moot(heap: HeapContext, results: Sequence[PushResult]) -> list[PushResult]:
+    """Return the results; what is forbidden on a block in the server's trash counts as sent.
+
+    Where this account may only read, nobody can be told that its deletion was confirmed, and
+    nothing else of it is left.
+    """
+    forbidden = [r.id for r in results if r.status == "forbidden"]
+    deleted = [b for b in forbidden if not heap.index.is_live(b)]
+    if not deleted:
+        return list(results)
+    logs = await heap.db.read(lambda tx: [(b, blocks.log(tx, b)) for b in deleted])
+
+    def in_trash(rows: Sequence[blocks.LogRow]) -> bool:
+        try:
+            there = Replica.load([r.data for r in rows if not r.local])
+            return there.fields().deleted_at_ms is not None
+        except BlockError:
+            return False
+
+    moot = await offload(lambda: {b for b, rows in logs if in_trash(rows)})
+    return [replace(r, status="ok") if r.id in moot else r for r in results]
 
 
 async def _send(
