@@ -1,6 +1,7 @@
 """What ``sync`` would do: for ``--dry-run``, and before a first sync into a folder with files."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -69,24 +70,32 @@ def can_ask() -> bool:
 
 async def is_wanted(config: Config) -> bool:
     """Ask before heaps are mirrored for the first time into folders with files."""
-    from heapsyncd.sync.offline.preview import may_be_first
-
-    found: list[dict[str, Any]] = []
-    for account in config.accounts:
-        try:
-            if await may_be_first(account):
-                heaps = await _preview(account, config, only_first=True)
-                found.append({"name": account.name, "heaps": heaps})
-        except HeapsyncdError:
-            continue  # the sync itself says what is wrong
-    if not any(account["heaps"] for account in found):
+    if not await show_first(config.accounts, config):
         return True
-    say("Files are where heaps are to be mirrored for the first time. The sync would:")
-    say(*render(found))
     if click.confirm("Sync now?", default=True):
         return True
     say("Nothing was sent or changed.")
     return False
+
+
+async def show_first(accounts: Sequence[Account], config: Config) -> bool:
+    """Print what the first sync of heaps whose folders have files would do; return whether any is.
+
+    An account that cannot be asked is left out: the sync itself says what is wrong.
+    """
+    from heapsyncd.sync.offline.preview import may_be_first
+
+    found: list[dict[str, Any]] = []
+    for account in accounts:
+        with contextlib.suppress(HeapsyncdError):
+            if await may_be_first(account):
+                heaps = await _preview(account, config, only_first=True)
+                found.append({"name": account.name, "heaps": heaps})
+    if not any(account["heaps"] for account in found):
+        return False
+    say("Files are where heaps are mirrored for the first time. The first sync would:")
+    say(*render(found))
+    return True
 
 
 def render(accounts: Sequence[Mapping[str, Any]]) -> Iterator[str]:

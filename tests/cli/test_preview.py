@@ -61,12 +61,18 @@ async def test_a_first_sync_into_files_is_asked_about(
 ) -> None:
     """On a terminal: no leaves everything as it is, yes goes on, and then it is never asked."""
     device.configure(server.url)
+    device.config.unlink()
     own = device.folder / "Home" / "Own.md"
     own.parent.mkdir()
     own.write_text("own\n")
+    steps = "  fetch: folder/Home/Groceries.md\n  send: folder/Home/Own.md\n"
+    options = ("--server", server.url, "--folder", "folder", "--key-file", "home.key")
+    code, shown = await on_terminal(device, "setup", *options, answer="")
+    assert code == 0
+    assert steps in shown
     code, shown = await on_terminal(device, "sync", answer="n")
     assert code == 1
-    assert "  fetch: folder/Home/Groceries.md\n  send: folder/Home/Own.md\n" in shown
+    assert steps in shown
     assert "Nothing was sent or changed." in shown
     assert own.read_text() == "own\n"
     code, shown = await on_terminal(device, "sync", answer="y")
