@@ -264,14 +264,20 @@ async def test_a_mass_deletion_from_the_server_is_held(world: World) -> None:
 
 
 async def test_a_mass_deletion_from_the_server_is_undone(world: World) -> None:
-    """The notes leave the server's trash; another device has them again."""
+    """The notes leave the server's trash, also those let through before; another device has them
+    again.
+    """
     blocks = await many(world)
     device, other = world.device(), world.device("b")
     await device.synced()
     before = contents(device.root)
-    for block in blocks[:15]:
+    for block in blocks[:4]:
+        await world.change(block, deleted_at_ms=THEN_MS)
+    await device.synced()
+    for block in blocks[4:15]:
         await world.change(block, deleted_at_ms=THEN_MS)
     await device.once()
+    assert held(device) == 11
     await decide(device, "undo")
     await device.synced()
     assert await trashed(world, blocks) == 0
