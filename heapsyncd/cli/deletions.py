@@ -19,7 +19,14 @@ DETAIL_LINES: Final = 20
 """How many paths are shown per heap and direction. --json has all."""
 
 
-@click.command("deletions")
+EXAMPLES: Final = """\b
+Examples:
+  heapsyncd deletions
+  heapsyncd deletions --undo
+  heapsyncd deletions --confirm ~/Heaps/Home/Old ~/Heaps/Home/draft.md"""
+
+
+@click.command("deletions", epilog=EXAMPLES)
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
 @click.option("--confirm", is_flag=True, help="Carry out the deletions.")
 @click.option("--undo", is_flag=True, help="Bring the files (or notes) back instead.")
@@ -28,7 +35,7 @@ DETAIL_LINES: Final = 20
 def command(
     options: Options, paths: Sequence[Path], *, confirm: bool, undo: bool, as_json: bool
 ) -> None:
-    r"""Show, confirm or undo held deletions.
+    """Show, confirm or undo held deletions.
 
     Deletions are held if they are more than 10 files and more than a quarter of a heap, in one
     pass or within an hour, here or on the server. Nothing is deleted on the other side until you
@@ -37,12 +44,6 @@ def command(
 
     With PATH, only what was at that path, or in that folder. You decide once: your other devices
     with the same key do the same, without asking again.
-
-    \b
-    Examples:
-      heapsyncd deletions
-      heapsyncd deletions --undo
-      heapsyncd deletions --confirm ~/Heaps/Home/Old ~/Heaps/Home/draft.md
     """
     if confirm and undo:
         raise click.UsageError("--confirm and --undo exclude each other; give one of them.")

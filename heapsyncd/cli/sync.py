@@ -19,7 +19,14 @@ LEFT_LINES: Final = 8
 """How many lines of what is left are shown per account."""
 
 
-@click.command("sync")
+EXAMPLES: Final = """\b
+Examples:
+  heapsyncd sync
+  heapsyncd sync --dry-run
+  heapsyncd sync --timeout 60 && systemctl poweroff"""
+
+
+@click.command("sync", epilog=EXAMPLES)
 @click.option(
     "--timeout",
     "timeout_s",
@@ -31,7 +38,7 @@ LEFT_LINES: Final = 8
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print one JSON document.")
 @pass_options
 def command(options: Options, timeout_s: float | None, *, dry_run: bool, as_json: bool) -> int:
-    r"""Sync once in both directions, then exit: 0 if folder and server agree.
+    """Sync once in both directions, then exit: 0 if folder and server agree.
 
     If the daemon is running, it does the pass: everything saved before is on the server after a 0.
     Ctrl-C ends only the waiting.
@@ -43,12 +50,6 @@ def command(options: Options, timeout_s: float | None, *, dry_run: bool, as_json
 
     On a terminal, a heap that was never mirrored here, and whose folder has files, is asked about
     first. --dry-run says what would be sent, fetched, renamed and deleted; also beside a daemon.
-
-    \b
-    Examples:
-      heapsyncd sync
-      heapsyncd sync --dry-run
-      heapsyncd sync --timeout 60 && systemctl poweroff
     """
     if as_json and not dry_run:
         raise click.UsageError("--json is for --dry-run.")
