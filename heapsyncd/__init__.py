@@ -30,7 +30,7 @@ Three stages are divided into parts. Each part imports itself and earlier parts,
   ``layout`` (paths), ``edits`` (local changes to updates), ``pull`` (server to cache),
   ``deletions`` (holds), ``push`` (cache to server), ``transfers`` (contents of files, both ways),
   ``publish`` (cache to folder), ``scan`` (folder to edits), ``runtime`` (lifetimes), ``offline``
-  (answers without a daemon).
+  (answers without a daemon, previews).
 * ``document/``: ``xml``, ``encoding``, ``updates``, ``view``, ``inline``, ``plan``, ``construct``,
   ``fields``, ``source``, ``replica``; then ``edit plain_text rebuild``.
 * ``markdown/``: ``events escaping style line_ends formulas links frontmatter encoding``, ``source

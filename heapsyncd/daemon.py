@@ -318,10 +318,10 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
         return [(r.name, r.commands) for r in reports() if r.commands is not None]
 
     async def deletions(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        decision = arguments.get("decision")
+        decision, paths = arguments.get("decision"), arguments.get("paths")
         return {
             "accounts": [
-                {"name": name, "heaps": await commands.deletions(decision)}
+                {"name": name, "heaps": await commands.deletions(decision, paths)}
                 for name, commands in running()
             ]
         }

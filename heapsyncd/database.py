@@ -98,10 +98,19 @@ class Database:
             FolderTrouble: the file cannot be opened or is damaged.
             CancelledError: the caller was cancelled; the connection is closed by then.
         """
-        connection = aiosqlite.Connection(
-            lambda: _translated(path, lambda: _connect(path, schema, durable, connect)),
-            iter_chunk_size=1,
-        )
+        return await cls._open(path, lambda: _connect(path, schema, durable, connect))
+
+    @classmethod
+    async def open_copy(cls, path: Path, schema: Sequence[str]) -> Self:
+        """Open a copy of the file in memory, whoever else uses it; empty if there is no file.
+
+        Neither the file nor its directory is changed. Raises as ``open`` does.
+        """
+        return await cls._open(path, lambda: _copy(path, schema))
+
+    @classmethod
+    async def _open(cls, path: Path, connect: Callable[[], sqlite3.Connection]) -> Self:
+        connection = aiosqlite.Connection(lambda: _translated(path, connect), iter_chunk_size=1)
         # A connection that was never closed must not keep the process from exiting.
         connection._thread.daemon = True  # noqa: SLF001
         opening = asyncio.ensure_future(connection)
@@ -288,6 +297,26 @@ def _connect(
         connection.close()
         raise
     return connection
+
+
+def _copy(path: Path, schema: Sequence[str]) -> sqlite3.Connection:
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        if path.exists():
+            # Without a log nobody has it open; then SQLite would make a log to read it, and leave
+            # that there.
+            is_used = path.with_name(f"{path.name}-wal").exists()
+            uri = f"{path.absolute().as_uri()}?mode=ro{'' if is_used else '&immutable=1'}"
+            with contextlib.closing(
+                sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)
+            ) as source:
+                source.backup(memory)
+        memory.execute("PRAGMA foreign_keys = ON")
+        _migrate(path, memory, schema)
+    except BaseException:
+        memory.close()
+        raise
+    return memory
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

@@ -84,6 +84,7 @@ ALLOWED = {
         "sync.offline.search",
         "sync.runtime.account",
         "sync.report",
+        "sync.offline.preview",
         "sync.offline.status",
         "sync.offline.versions",
         "wire.address",

@@ -282,4 +282,13 @@ SCHEMA: Final = (
     );
     CREATE TABLE search_row (id INTEGER PRIMARY KEY, block_id TEXT NOT NULL UNIQUE);
     """,
+    """
+    -- The time of the newest deletion that was undone: no confirmation of it counts any more.
+    ALTER TABLE block ADD COLUMN revived_ms INTEGER NOT NULL DEFAULT 0;
+    -- What was deleted before the guard held the rest, so that it can be brought back with it.
+    ALTER TABLE deletion ADD COLUMN role TEXT NOT NULL DEFAULT 'note';
+    ALTER TABLE deletion ADD COLUMN block_id TEXT NOT NULL DEFAULT '';
+    ALTER TABLE deletion ADD COLUMN key TEXT;             -- of files_v0, of an attachment
+    ALTER TABLE deletion ADD COLUMN undo INTEGER NOT NULL DEFAULT 0;
+    """,
 )

@@ -11,6 +11,7 @@ from typing import Any, Final, get_args
 import click
 
 from heapsyncd import config, logs
+from heapsyncd.cli import preview
 from heapsyncd.cli.ask import answering_server, ask, is_terminal, typed_server
 from heapsyncd.cli.credentials import has_secret, with_secret, write_secret
 from heapsyncd.cli.key import ASK, read_key
@@ -143,7 +144,10 @@ def command(
     if added is not None:
         _write(options.path, added, account.folder)
         say(f"Wrote [accounts.{name}] to {options.path}")
-    return _print_result(account, found, options.path)
+    exit_code = _print_result(account, found, options.path)
+    if exit_code == 0 and preview.can_ask():
+        asyncio.run(preview.show_first([account], loaded))
+    return exit_code
 
 
 def _find_account(loaded: Config, name: str) -> Account | None:

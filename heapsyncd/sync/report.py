@@ -163,7 +163,9 @@ def pending_as_dicts(
 class Commands(Protocol):
     """What a running mirror does for a person's commands; the control socket passes them on."""
 
-    async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
+    async def deletions(
+        self, decision: str | None, paths: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
         """List each heap's held deletions, after storing a decision if one is given.
 
         See ``decisions.held_deletions``.

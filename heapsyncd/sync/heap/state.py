@@ -19,6 +19,7 @@ from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import HEAPER, Dialect, LineBreaks, Stat
+from heapsyncd.sync.heap.confirmer import Confirmer
 from heapsyncd.sync.heap.gc_control import collect_everything
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import RewriteLimit
@@ -147,6 +148,10 @@ class Holds:
     """Deletions made here, by path."""
     down: dict[BlockId, Hold] = field(default_factory=dict)
     """Deletions made on the server, by block."""
+    confirmed: dict[BlockId, int] = field(default_factory=dict)
+    """The times of deletions that are known to be confirmed, by block."""
+    is_asked: bool = True
+    """Whether there may be decisions that are not carried out."""
 
     def add(self, hold: Hold) -> None:
         """Add a hold."""
@@ -203,6 +208,8 @@ class HeapContext:
     """What line ends in the paragraphs of new notes mean (setting ``line_breaks``)."""
     dialect: Dialect = HEAPER
     """How the server differs from a Heaper server; the backend's."""
+    confirmer: Confirmer | None = None
+    """Tells one's other devices which deletions were confirmed; None: nobody is told."""
     index: Index = field(default_factory=Index)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)

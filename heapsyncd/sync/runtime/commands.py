@@ -45,13 +45,16 @@ class AccountCommands:
     settle: Callable[[float | None, Counter[Direction]], Awaitable[Verdict]]
     stops: tuple[asyncio.Event, ...]
 
-    async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
+    async def deletions(
+        self, decision: str | None, paths: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
         """Store a decision on held deletions, if given, and return what is held.
 
         The heaps carry a decision out at once.
         """
-        found = await held_deletions(self.db, self.account.folder, decision)
+        found = await held_deletions(self.db, self.account.folder, decision, paths)
         for mirror in self.mirrors.values():
+            mirror.state.holds.is_asked = True
             mirror.state.wake.publish.set()
         return found
 

@@ -14,7 +14,7 @@ from heapsyncd.cache import heaps
 from heapsyncd.config import Live
 from heapsyncd.errors import FolderTrouble, TryLater
 from heapsyncd.folder.watch import watch
-from heapsyncd.sync.deletions.holds import carry_out, release_obsolete
+from heapsyncd.sync.deletions import carry_out, holds
 from heapsyncd.sync.deletions.lost_folder import check_folder
 from heapsyncd.sync.edits.note_saved import reread_once
 from heapsyncd.sync.heap.state import HeapContext
@@ -248,13 +248,13 @@ class HeapMirror:
         again: set[str] = set()
         shut = state.problems.unread("scan")
         with state.problems.new_pass("write"):
-            decided = await carry_out(state, again)
+            decided = await carry_out.carry_out(state, again)
             await (self.scanner.scan_first() if first else self.scanner.scan())
             if first:
                 # Before publishing: a new version may read files otherwise than an older one.
                 await reread_once(state)
             wrote = await publish(state, again, everything=first) or decided
-            await release_obsolete(state)
+            await holds.release_obsolete(state)
             async with state.lock:
                 await update_placeholders(state)
         if shut - state.problems.unread("scan"):
