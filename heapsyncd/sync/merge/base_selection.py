@@ -185,11 +185,18 @@ def _words(tokens: Iterable[str]) -> list[str]:
 
 
 def _unseen(words: Iterable[str], before: Sequence[str], saved: Sequence[str]) -> Iterator[bool]:
-    """Yield for each arrived word whether the saved text knows nothing of it."""
+    """Yield for each arrived word whether the saved text knows nothing of it.
+
+    Where the text before has the word too, only more of it (or of what extends it) is knowledge.
+    """
     here, base = _counts(saved), _counts(before)
-    new = [t for t in here if t not in base]
+    new = [(_extendable_part(t), n) for t, n in here.items() if t not in base]
     for word in words:
-        yield here.get(word, 0) <= base.get(word, 0) and not _is_seen(word, new, base)
+        known = here.get(word, 0)
+        if known <= base.get(word, 0):
+            part = _extendable_part(word)
+            known += sum(n for other, n in new if _is_extended_by(part, other, base))
+        yield known <= base.get(word, 0)
 
 
 def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[str]) -> bool:
@@ -205,26 +212,23 @@ def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[s
     return not gone or _share(here.get(t, 0) >= base.get(t, 0) for t in gone) >= MIN_MISSING_SHARE
 
 
-def _is_seen(word: str, new: Iterable[str], base: Iterable[str]) -> bool:
-    """Return whether the author saw a word that arrived.
+def _is_extended_by(word: str, other: str, base: Iterable[str]) -> bool:
+    """Return whether whoever wrote a new word saw one that arrived.
 
     He did if he extended it (Boat to Boats), or if most of it that arrived (``S`` of ``BoatS``) is
-    part of another new word.
+    part of the new word.
     """
-    word = _extendable_part(word)
-    if len(word) < _MIN_STEM:
+    if len(word) < _MIN_STEM or not (
+        other.startswith(word[:_MIN_STEM]) or other.endswith(word[-_MIN_STEM:])
+    ):
         return False
-    first, last = word[:_MIN_STEM], word[-_MIN_STEM:]
-    for other in map(_extendable_part, new):
-        if not (other.startswith(first) or other.endswith(last)):
-            continue
-        if other.startswith(word) or other.endswith(word):
+    if other.startswith(word) or other.endswith(word):
+        return True
+    head, tail = shared_ends(word, other)[0], shared_ends(word[::-1], other[::-1])[0]
+    for part in (word[:head], word[len(word) - tail :]):
+        is_most = len(part) >= _MIN_STEM and 2 * len(part) >= len(word)
+        if is_most and not any(part in t for t in base):
             return True
-        head, tail = shared_ends(word, other)[0], shared_ends(word[::-1], other[::-1])[0]
-        for part in (word[:head], word[len(word) - tail :]):
-            is_most = len(part) >= _MIN_STEM and 2 * len(part) >= len(word)
-            if is_most and not any(part in t for t in base):
-                return True
     return False
 
 
