@@ -17,6 +17,7 @@ from heapsyncd.model import ChangePage
 from heapsyncd.server import Server
 from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.edits import create
+from heapsyncd.sync.merge.link_meanings import mentions
 from tests.server.rig import with_map
 from tests.sync.rig import Device, until
 from tests.world import laws
@@ -194,6 +195,22 @@ async def test_full_folder_meets_full_server(game: Game, one: Player) -> None:
     await in_app(game)
     await quiet(game)
     await quiet(game)
+
+
+async def test_a_copy_beside_its_renamed_original(game: Game, one: Player) -> None:
+    """A lost cache, a note renamed in the app and a copy of its file: the older file is the note,
+    and links to its former name still mean it.
+    """
+    (block,) = await game.world.blocks()
+    await game.world.add("Log", f"see {game.word()}[[{block}]]\n")
+    await quiet(game)
+    shutil.copy(one.root / "Boat.md", one.root / "A copy.md")
+    game.copied |= set(tokens(one.read("Boat.md")))
+    shutil.rmtree(one.device.base / "state")
+    await game.app_title(Move("app_title", how=4))
+    await quiet(game)
+    log = (await game.world.titles())["Log"]
+    assert mentions((await game.server.document(log)).view()) == {block}
 
 
 async def test_plain_files_meet_their_notes(game: Game, one: Player) -> None:
