@@ -191,12 +191,21 @@ def _unseen(words: Iterable[str], before: Sequence[str], saved: Sequence[str]) -
     """
     here, base = _counts(saved), _counts(before)
     new = [(_extendable_part(t), n) for t, n in here.items() if t not in base]
+    by_stem: dict[tuple[bool, str], set[int]] = {}
+    for k, (part, _) in enumerate(new):
+        for stem in _stems(part):
+            by_stem.setdefault(stem, set()).add(k)
     for word in words:
-        known = here.get(word, 0)
-        if known <= base.get(word, 0):
-            part = _extendable_part(word)
-            known += sum(n for other, n in new if _is_extended_by(part, other, base))
+        known, part = here.get(word, 0), _extendable_part(word)
+        if known <= base.get(word, 0) and len(part) >= _MIN_STEM:
+            alike = set().union(*(by_stem.get(stem, ()) for stem in _stems(part)))
+            known += sum(new[k][1] for k in alike if _is_extended_by(part, new[k][0], base))
         yield known <= base.get(word, 0)
+
+
+def _stems(word: str) -> tuple[tuple[bool, str], tuple[bool, str]]:
+    """Return the beginning and the end of a word, told from one another."""
+    return (True, word[:_MIN_STEM]), (False, word[-_MIN_STEM:])
 
 
 def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[str]) -> bool:
@@ -213,15 +222,11 @@ def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[s
 
 
 def _is_extended_by(word: str, other: str, base: Iterable[str]) -> bool:
-    """Return whether whoever wrote a new word saw one that arrived.
+    """Return whether whoever wrote a new word saw one that arrived; they share a stem.
 
     He did if he extended it (Boat to Boats), or if most of it that arrived (``S`` of ``BoatS``) is
     part of the new word.
     """
-    if len(word) < _MIN_STEM or not (
-        other.startswith(word[:_MIN_STEM]) or other.endswith(word[-_MIN_STEM:])
-    ):
-        return False
     if other.startswith(word) or other.endswith(word):
         return True
     head, tail = shared_ends(word, other)[0], shared_ends(word[::-1], other[::-1])[0]
