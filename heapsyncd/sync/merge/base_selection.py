@@ -6,6 +6,7 @@ rendition the editor had loaded, it is only the author's edit. Pure.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -15,6 +16,7 @@ from rapidfuzz.distance import Indel
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.diff.sequences import shared_ends
 from heapsyncd.markdown import frontmatter
+from heapsyncd.sync.merge.unmatched_text import MIN_STEM, StemIndex
 
 RECENT_MS = 600_000
 """A rendition that was replaced longer ago than this is no candidate."""
@@ -32,8 +34,6 @@ MIN_SIMILARITY = 0.5
 MAX_CANDIDATES = 8
 """The number of candidates compared at most."""
 
-_MIN_STEM = 3
-"""Shorter common beginnings or ends of two words are chance."""
 _TOKEN = re.compile(r"\[\[[^\[\]\n]*\]\]|\w+|\s+|[^\w\s]")
 """A link is one token: two links always share their brackets, which says nothing."""
 
@@ -190,22 +190,17 @@ def _unseen(words: Iterable[str], before: Sequence[str], saved: Sequence[str]) -
     Where the text before has the word too, only more of it (or of what extends it) is knowledge.
     """
     here, base = _counts(saved), _counts(before)
-    new = [(_extendable_part(t), n) for t, n in here.items() if t not in base]
-    by_stem: dict[tuple[bool, str], set[int]] = {}
-    for k, (part, _) in enumerate(new):
-        for stem in _stems(part):
-            by_stem.setdefault(stem, set()).add(k)
+    new = Counter[str]()
+    for token, n in here.items():
+        if token not in base:
+            new[_extendable_part(token)] += n
+    stems = StemIndex(new)
     for word in words:
         known, part = here.get(word, 0), _extendable_part(word)
-        if known <= base.get(word, 0) and len(part) >= _MIN_STEM:
-            alike = set().union(*(by_stem.get(stem, ()) for stem in _stems(part)))
-            known += sum(new[k][1] for k in alike if _is_extended_by(part, new[k][0], base))
+        if known <= base.get(word, 0) and len(part) >= MIN_STEM:
+            alike = (o for o in stems.alike(part) if _is_extended_by(part, o, base))
+            known += sum(new[other] for other in alike)
         yield known <= base.get(word, 0)
-
-
-def _stems(word: str) -> tuple[tuple[bool, str], tuple[bool, str]]:
-    """Return the beginning and the end of a word, told from one another."""
-    return (True, word[:_MIN_STEM]), (False, word[-_MIN_STEM:])
 
 
 def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[str]) -> bool:
@@ -231,7 +226,7 @@ def _is_extended_by(word: str, other: str, base: Iterable[str]) -> bool:
         return True
     head, tail = shared_ends(word, other)[0], shared_ends(word[::-1], other[::-1])[0]
     for part in (word[:head], word[len(word) - tail :]):
-        is_most = len(part) >= _MIN_STEM and 2 * len(part) >= len(word)
+        is_most = len(part) >= MIN_STEM and 2 * len(part) >= len(word)
         if is_most and not any(part in t for t in base):
             return True
     return False
