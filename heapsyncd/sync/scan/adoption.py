@@ -230,6 +230,19 @@ async def _bind(heap: HeapContext, known: Mapping[str, BlockId]) -> list[str]:
     return [row.path for row in rows]
 
 
+async def renamed_unread(heap: HeapContext, found: Sequence[Found]) -> list[EntryRow]:
+    """Return the notes that new files say they are and whose own files were never read.
+
+    They were bound, and renamed after the run was killed. As their entries have no stamps yet,
+    they do not count as missing.
+    """
+    index = heap.index
+    paths = [index.path_of.get(BlockId(f.front_id or "")) for f in found if f.is_note]
+    rows = [index.entries[p] for p in paths if p is not None]
+    unread = [e for e in rows if e.stat is None and e.role == "note"]
+    return [e for e in unread if await heap.disk.stat(e.path) is None]
+
+
 async def _fetch_from_trash(heap: HeapContext, notes: Sequence[Found]) -> None:
     """Fetch notes that are in the server's trash, if new files name them.
 
