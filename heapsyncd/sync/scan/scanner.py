@@ -247,14 +247,11 @@ class Scanner(Debounce):
             self._due.pop(step.entry.path, None)
             if await self._move(step):
                 read.append(step.path)
+        files = [c.found for c in plan.created if c.found.kind == "file"]
         read += await bind_or_create(
             self.heap,
             unplaced,
-            [
-                c.found
-                for c in plan.created
-                if c.found.kind == "file" and (not c.found.is_note or c.path in texts.heads)
-            ],
+            [f for f in files if not f.is_note or f.path in texts.heads],
             {c.path: c.copy_of for c in plan.created},
             texts,
         )
