@@ -29,7 +29,6 @@ from heapsyncd.sync.merge.common_base import (
     are_both_newer,
     common_base,
     contains_words,
-    merge_unrelated,
     word_counts,
 )
 from heapsyncd.sync.merge.file_merge import MergeFiles, line_breaks_of, merge_by_files, shown_by
@@ -44,6 +43,7 @@ from heapsyncd.sync.merge.link_meanings import (
 from heapsyncd.sync.merge.note_file import NoteFile
 from heapsyncd.sync.merge.note_source import rebased_source
 from heapsyncd.sync.merge.undelete_note import deletion
+from heapsyncd.sync.merge.unrelated import merge_unrelated
 from heapsyncd.tree import Atom, Block
 
 
