@@ -19,6 +19,7 @@ from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import HEAPER, Dialect, LineBreaks, Stat
+from heapsyncd.processes import Processes
 from heapsyncd.sync.heap.gc_control import collect_everything
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import RewriteLimit
@@ -201,6 +202,8 @@ class HeapContext:
     """What line ends in the paragraphs of new notes mean (setting ``line_breaks``)."""
     dialect: Dialect = HEAPER
     """How the server differs from a Heaper server; the backend's."""
+    processes: Processes = field(default_factory=Processes)
+    """Other processes, for work on many notes."""
     index: Index = field(default_factory=Index)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)
@@ -217,6 +220,11 @@ class HeapContext:
     traffic: Traffic = field(default_factory=Traffic)
     _reviews: tuple[str, ...] = field(default=(), init=False)
     """What a person should look at, as last looked up."""
+
+    async def close(self) -> None:
+        """Release the folder, and end other processes."""
+        await self.processes.close()
+        await self.disk.close()
 
     async def load_index(self) -> None:
         """Load the index, the holds and the problems from the cache."""

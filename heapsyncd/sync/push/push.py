@@ -18,7 +18,7 @@ from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError, PeerError, RequestRefused, leaf_errors
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Push, PushResult
-from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.offload import share_out
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.pull.server_rollback import resend_forgotten
@@ -229,7 +229,8 @@ async def _unsent(heap: HeapContext) -> list[_Unsent]:
     if all(len(rows) == 1 for _, rows in found):
         merged: list[bytes | BlockError] = [rows[0].data for _, rows in found]
     else:
-        merged = await offload(lambda: [_merged([r.data for r in rows]) for _, rows in found])
+        several = [[r.data for r in rows] for _, rows in found]
+        merged = await share_out(heap.processes, _merged_each, several, _as_is, _as_is)
     unsent = []
     for (state, rows), update in zip(found, merged, strict=True):
         if isinstance(update, BlockError):
@@ -237,6 +238,14 @@ async def _unsent(heap: HeapContext) -> list[_Unsent]:
         else:
             unsent.append(_Unsent(state, tuple(r.seq for r in rows), update))
     return unsent
+
+
+def _as_is(updates: list[bytes]) -> list[bytes]:
+    return updates
+
+
+def _merged_each(several: Sequence[list[bytes]]) -> list[bytes | BlockError | None]:
+    return [_merged(updates) for updates in several]
 
 
 def _merged(updates: Sequence[bytes]) -> bytes | BlockError:

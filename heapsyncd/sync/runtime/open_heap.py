@@ -14,6 +14,7 @@ from heapsyncd.database import Database
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.names import collision_key, safe_name, unique
 from heapsyncd.model import Heap
+from heapsyncd.processes import Processes, spare_cores
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.heap_folder import find_folder
@@ -36,7 +37,7 @@ async def open_heap(
 ) -> HeapContext:
     """Return the context of a heap, its folder claimed, and created if it was never mirrored.
 
-    The caller closes the context's ``disk``, which releases the folder.
+    The caller closes the context, which releases the folder.
 
     Raises:
         FolderTrouble: the folder cannot be used.
@@ -56,12 +57,13 @@ async def open_heap(
         await disk.create(heap.id, heap.title)
     await db.write(lambda tx: heaps.save(tx, row))
     await disk.claim(heap.id)
+    processes = Processes(spare_cores) if account.processes == "auto" else Processes()
     try:
         await disk.clear_temps()
         heap_report = HeapReport(heap.id, heap.title, str(disk.root))
         state = HeapContext(
             heap.id, db, disk, backend, heap_report, report, at_work, timing, carries,
-            account.line_breaks, backend.dialect,
+            account.line_breaks, backend.dialect, processes,
         )  # fmt: skip
         if account.files == "on-demand":
             state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
