@@ -46,7 +46,8 @@ async def hand_out(
 def own_share(processes: Processes, items: Sequence[T]) -> int:
     """Return how many of the items this process does while others do the rest."""
     count = processes.ready if len(items) >= FEW else 0
-    return -(-len(items) // (count + 1))
+    # Half of what each of them does: this process also stores, writes and sends.
+    return -(-len(items) // (2 * count + 1))
 
 
 async def share_out(
