@@ -21,7 +21,7 @@ from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
 from heapsyncd.supervisor import Mirror, Supervisor
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
-from heapsyncd.sync.report import Progress, Report, RestoreRequest, Verdict
+from heapsyncd.sync.report import Commands, Progress, Report, RestoreRequest, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from heapsyncd.tasks import TaskGroup
 
@@ -289,20 +289,21 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
             await recount(arguments)
         return {"accounts": [report.snapshot() for report in reports()]}
 
+    def running() -> list[tuple[str, Commands]]:
+        return [(r.name, r.commands) for r in reports() if r.commands is not None]
+
     async def deletions(arguments: Mapping[str, Any]) -> dict[str, Any]:
         decision = arguments.get("decision")
         return {
             "accounts": [
-                {"name": r.name, "heaps": await r.deletions(decision)}
-                for r in reports()
-                if r.deletions is not None
+                {"name": name, "heaps": await commands.deletions(decision)}
+                for name, commands in running()
             ]
         }
 
     async def fetch(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
         paths = [str(p) for p in arguments.get("paths", [])]
-        running = [r.fetch for r in reports() if r.fetch is not None]
-        return [found for ask in running for found in await ask(paths)]
+        return [found for _, commands in running() for found in await commands.fetch(paths)]
 
     async def restore(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
         wanted = RestoreRequest(
@@ -310,13 +311,11 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
             arguments.get("number"),
             bool(arguments.get("trash")),
         )
-        running = [r.restore for r in reports() if r.restore is not None]
-        return [found for ask in running for found in await ask(wanted)]
+        return [found for _, commands in running() for found in await commands.restore(wanted)]
 
     async def recount(_arguments: Mapping[str, Any]) -> None:
-        for report in reports():
-            if report.recount is not None:
-                await report.recount()
+        for _, commands in running():
+            await commands.recount()
 
     return {
         "status": status,

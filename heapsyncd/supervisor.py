@@ -90,7 +90,7 @@ class Supervisor:
         end_s = None if timeout_s is None else time.monotonic() + timeout_s
         ends = self._ends
         self.try_again()
-        while self.report.full_pass is None:
+        while (commands := self.report.commands) is None:
             left_s = None if end_s is None else end_s - time.monotonic()
             if self._ends != ends or self._stop.is_set() or (left_s is not None and left_s <= 0):
                 reason = self.report.error or "the account did not start in time"
@@ -98,7 +98,7 @@ class Supervisor:
             await first_of(self._stop, timeout_s=LOOK_S)
         self.report.waited_for += 1
         try:
-            return await self.report.full_pass(
+            return await commands.full_pass(
                 None if end_s is None else max(0.0, end_s - time.monotonic())
             )
         except HeapsyncdError as error:

@@ -42,3 +42,8 @@ def format_time(ms: int) -> str:
         return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(" ", "seconds")
     except (ValueError, OverflowError, OSError):
         return f"{ms} ms"
+
+
+def state_words(state: str) -> str:
+    """Return an account's state for people; scripts know "offline" by this name."""
+    return "not connected" if state == "offline" else state

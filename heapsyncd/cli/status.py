@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from heapsyncd import control, logs
-from heapsyncd.cli.output import format_time, say, say_json
+from heapsyncd.cli.output import format_time, say, say_json, state_words
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import TryLater
@@ -122,7 +122,7 @@ def _state(account: Mapping[str, Any], daemon: str) -> str:
         return f"{daemon}; {last}"
     if state == "in sync":
         return "in sync"
-    return f"{'not connected' if state == 'offline' else state}; {last}"
+    return f"{state_words(state)}; {last}"
 
 
 def _when(at_ms: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from heapsyncd import control, logs
-from heapsyncd.cli.output import say
+from heapsyncd.cli.output import say, state_words
 from heapsyncd.cli.settings import Options, load, load_with_secrets, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import StateLocked
@@ -89,7 +89,7 @@ async def _ask_daemon(
     if answer is None:
         return None
     known = {
-        name: Verdict(v["state"], v["exit_code"], tuple(v["left"]), tuple(v["minor"]))
+        name: Verdict(**{**v, "left": tuple(v["left"]), "minor": tuple(v["minor"])})
         for name, v in answer["accounts"].items()
     }
     new = Verdict("error", 1, ("the running daemon does not have this account yet; restart it",))
@@ -100,7 +100,10 @@ def print_verdicts(verdicts: Mapping[str, Verdict]) -> int:
     """Print how the pass ended for each account. Returns the exit code."""
     for name, verdict in verdicts.items():
         good = verdict.exit_code == 0
-        say(f"{name}: {verdict.state}", err=not good)
+        counts = {"sent": verdict.sent, "arrived": verdict.arrived}
+        moved = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        said = f"{name}: {state_words(verdict.state)}{'; ' if moved else ''}{moved}"
+        say(said, err=not good)
         lines = [*verdict.left, *(f"minor: {line}" for line in verdict.minor)]
         for line in lines[:LEFT_LINES]:
             say(f"  {line}", err=True)

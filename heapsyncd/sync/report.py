@@ -1,8 +1,8 @@
 """The status of a running mirror: states, problems, progress, and the verdict of a pass."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from heapsyncd.cache.pending import Pending
 from heapsyncd.errors import HeapsyncdError, SignInRefused, TryLater, for_people
@@ -157,6 +157,32 @@ def pending_as_dicts(
     ]
 
 
+class Commands(Protocol):
+    """What a running mirror does for a person's commands; the control socket passes them on."""
+
+    async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
+        """List each heap's held deletions, after storing a decision if one is given.
+
+        See ``decisions.held_deletions``.
+        """
+
+    async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
+        """Mark contents for download, and return their progress; ``paths`` are absolute."""
+
+    async def restore(self, wanted: RestoreRequest) -> list[dict[str, Any]]:
+        """Restore earlier versions and deleted notes."""
+
+    async def recount(self) -> None:
+        """Update the report from the cache and the account's folder."""
+
+    async def full_pass(self, timeout_s: float | None) -> "Verdict":
+        """Do a full pass both ways, as a process that starts would.
+
+        Raises:
+            HeapsyncdError: the server did not list the heaps.
+        """
+
+
 @dataclass(slots=True)
 class Report:
     """One account's status, kept up to date by its mirror.
@@ -187,22 +213,8 @@ class Report:
     unmatched: str | None = None
     """Which heaps of the configuration do not exist; None: all do."""
     heaps: dict[HeapId, HeapReport] = field(default_factory=dict)
-    deletions: Callable[[str | None], Awaitable[list[dict[str, Any]]]] | None = None
-    """List each heap's held deletions, after storing a decision if one is given.
-
-    See ``decisions.held_deletions``. None while no mirror runs."""
-
-    fetch: Callable[[Sequence[str]], Awaitable[list[dict[str, Any]]]] | None = None
-    """Mark contents for download, and return their progress; None while no mirror runs."""
-
-    restore: Callable[[RestoreRequest], Awaitable[list[dict[str, Any]]]] | None = None
-    """Restore earlier versions and deleted notes; None while no mirror runs."""
-
-    recount: Callable[[], Awaitable[None]] | None = None
-    """Update this report from the cache; None while no mirror runs."""
-
-    full_pass: Callable[[float | None], Awaitable["Verdict"]] | None = None
-    """Do a full pass both ways, within a number of seconds; None while no mirror runs."""
+    commands: Commands | None = None
+    """What a person's commands ask of the running mirror; None while no mirror runs."""
 
     waited_for: int = 0
     """How many commands wait for a full pass: it is not to wait for a poll."""
@@ -289,3 +301,7 @@ class Verdict:
     """A line for everything that is not in sync."""
     minor: tuple[str, ...] = ()
     """A line for every minor problem, such as files that are never mirrored."""
+    sent: int = 0
+    """How many changes were sent meanwhile."""
+    arrived: int = 0
+    """How many changes of the server were received and shown meanwhile."""

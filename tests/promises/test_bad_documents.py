@@ -171,8 +171,8 @@ async def test_a_sound_update_heals_nothing_before_it(
             publish([Published(bad, 1, data, None)])
         await world.change(bad, body="sound\n")
         await until(lambda: device.notes().get("Bad.md") == "sound\n", "the sound update")
-        assert device.report.recount is not None
-        await device.report.recount()
+        assert device.report.commands is not None
+        await device.report.commands.recount()
         (problem,) = device.report.heaps[world.heap].problems
         assert "can't be read" in problem.reason
     assert 0 < await quarantined(device) <= 8

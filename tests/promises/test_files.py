@@ -303,12 +303,12 @@ async def test_fetch_from_a_running_mirror(world: World) -> None:
     async with two.running():
         await two.in_sync()
         assert set(files(two)) == {f"film.mp4{PLACEHOLDER}"}
-        assert two.report.fetch is not None
-        (told,) = await two.report.fetch([str(two.root)])
+        assert two.report.commands is not None
+        (told,) = await two.report.commands.fetch([str(two.root)])
         assert told["here"] is False
         await until(lambda: files(two) == {"film.mp4": bytes(3000)}, "the content")
         await two.in_sync()
-        (told,) = await two.report.fetch([str(two.root / "film.mp4")])
+        (told,) = await two.report.commands.fetch([str(two.root / "film.mp4")])
         assert told["here"] is True
     (one.root / "film.mp4").write_bytes(bytes(4000))
     await one.synced()

@@ -145,15 +145,15 @@ async def test_decided_while_it_runs(world: World) -> None:
             for k in range(15):
                 (device.root / f"N{k:02}.md").unlink()
             await until(lambda: held(device) == 15, "held")
-            assert device.report.deletions is not None
-            (heap,) = await device.report.deletions(decision)
+            assert device.report.commands is not None
+            (heap,) = await device.report.commands.deletions(decision)
             assert len(heap["held"]) == 15
             await until(lambda: held(device) == 0, "decided")
             await device.in_sync()
             if decision == "undo":
                 assert contents(device.root) == before
     assert await trashed(world, blocks) == 15
-    assert device.report.deletions is None
+    assert device.report.commands is None
 
 
 async def test_a_file_that_comes_back_leaves_the_hold(world: World) -> None:

@@ -51,9 +51,9 @@ async def test_a_review_stays_told_while_the_mirror_goes_on(world: World) -> Non
     told = await notices(device)
     async with device.running():
         await device.in_sync()
-        recount, report = device.report.recount, device.report.heaps[world.heap]
-        assert recount is not None
-        await asyncio.gather(recount(), recount())
+        commands, report = device.report.commands, device.report.heaps[world.heap]
+        assert commands is not None
+        await asyncio.gather(commands.recount(), commands.recount())
         assert report.notices == told
         await world.add("Other", "text\n")
         await until(lambda: report.notes == 2, "another note is counted")

@@ -83,6 +83,8 @@ class ServerLink:
     over it, and an edit before a deletion is."""
     was_current: bool = False
     """Whether its news was received in this run."""
+    files_wait: bool = False
+    """Whether new files wait to be scanned again once its news was received."""
     breaks: int = 0
     """How often the server was lost; news requested before the last time is outdated."""
     cursor_ms: int | None = None
@@ -272,6 +274,9 @@ class HeapContext:
     def in_touch(self, breaks: int) -> None:
         """Note that news was received; ``breaks`` is the count when it was requested."""
         self.link.was_current = True
+        if self.link.files_wait:
+            self.link.files_wait = False
+            self.request_rescan()
         if breaks == self.link.breaks:
             self.link.current.set()
         else:

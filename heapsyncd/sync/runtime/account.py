@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -14,6 +15,7 @@ from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.factory import list_places, open_backend
 from heapsyncd.backoff import Lane, first_of
 from heapsyncd.cache import heaps
+from heapsyncd.cache.activity import Direction
 from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.config import Account
 from heapsyncd.database import Database
@@ -28,22 +30,18 @@ from heapsyncd.errors import (
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap, Place
 from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache, recognise
-from heapsyncd.sync.deletions.decisions import held_deletions
-from heapsyncd.sync.edits.restore import restore
 from heapsyncd.sync.heap import gc_control
-from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
-from heapsyncd.sync.layout.heap_folder import belongs_to_no_heap
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
-from heapsyncd.sync.report import HeapReport, Report, RestoreRequest, Verdict
-from heapsyncd.sync.runtime.full_pass import Listing, until_settled
+from heapsyncd.sync.report import HeapReport, Report, Verdict
+from heapsyncd.sync.runtime.commands import AccountCommands
+from heapsyncd.sync.runtime.full_pass import Listing, late, until_settled
 from heapsyncd.sync.runtime.heap import HeapMirror
 from heapsyncd.sync.runtime.last_sync import LastSync
 from heapsyncd.sync.runtime.open_heap import is_selected, open_heap, unmatched
 from heapsyncd.sync.runtime.suspend import SuspendDetector
 from heapsyncd.sync.scan.scanner import Scanner
-from heapsyncd.sync.transfers.on_demand import fetch
 from heapsyncd.tasks import TaskGroup
 
 _T = TypeVar("_T")
@@ -91,9 +89,8 @@ async def mirror_account(
             account, db, backend, report, stop, ready, at_work, timing, once=once
         )
         stack.push_async_callback(mirror.close)
-        for name in ("deletions", "fetch", "restore", "recount", "full_pass"):
-            setattr(report, name, getattr(mirror, name))
-            stack.callback(setattr, report, name, None)
+        report.commands = mirror.commands
+        stack.callback(setattr, report, "commands", None)
         if not once:
             await mirror.run()
             return Verdict(report.state, 0)
@@ -131,6 +128,9 @@ class AccountMirror:
         self._suspends = SuspendDetector()
         self._tasks: list[asyncio.Task[None]] = []
         self.mirrors: dict[HeapId, HeapMirror] = {}
+        self.commands = AccountCommands(
+            account, db, report, self.mirrors, self._listing, self._settle, (stop, self._end)
+        )
 
     async def close(self) -> None:
         """End the passes that are waited for, and release the folders."""
@@ -175,12 +175,6 @@ class AccountMirror:
             self._at_work.end()
             self._end.set()
 
-    async def _look_around(self) -> None:
-        """Report what is in the account's folder beside its heaps."""
-        if not self._account.selects_boxes:  # there the folder itself is the mirror
-            names = [Path(heap.folder).name for heap in self._report.heaps.values()]
-            self._report.problems = await belongs_to_no_heap(self._account, names)
-
     async def _rest(self, wait_s: float, *events: asyncio.Event) -> None:
         """Wait for a time or an event, and feed the watchdog while the heaps' loops make progress.
 
@@ -213,16 +207,16 @@ class AccountMirror:
             async with asyncio.timeout_at(end):
                 await self._unless_stopped(self._backend.sign_in())
         except (TimeoutError, _Stopped):
-            return self._late()
+            return late(self._account)
         async with TaskGroup() as group:
             try:
                 async with asyncio.timeout_at(end):
                     with suppress(_Stopped):
                         await self._list_heaps(group)
             except TimeoutError:
-                verdict = self._late()
+                verdict = late(self._account)
             else:
-                verdict = await self._settle(end)
+                verdict = await self._settle(end, Counter())
             await self._end_heaps()
         return verdict
 
@@ -235,70 +229,16 @@ class AccountMirror:
             for task in late:
                 task.cancel()
 
-    async def full_pass(self, timeout_s: float | None) -> Verdict:
-        """Do one full pass both ways while the mirror runs, as a process that starts would.
-
-        Raises:
-            HeapsyncdError: the server did not list the heaps.
-        """
-        end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
-        try:
-            async with asyncio.timeout_at(end):
-                await self._listing.again()
-        except TimeoutError:
-            return self._late()
-        if self._stop.is_set() or self._end.is_set():
-            return Verdict("syncing", 1, ("the daemon stops",))
-        for mirror in list(self.mirrors.values()):  # another one may be added meanwhile
-            await mirror.begin_pass()
-        return await self._settle(end)
-
-    async def _settle(self, end: float | None) -> Verdict:
+    async def _settle(self, end: float | None, passed: Counter[Direction]) -> Verdict:
         verdict = await until_settled(
-            self.mirrors, self._report, self._timing, self._stop, self._end, end=end
+            self.mirrors, self._report, self._timing, self._stop, self._end, end=end, passed=passed
         )
         if self._end.is_set() or (self._stop.is_set() and not self._once):
             return verdict  # the cache is being closed
         await self._last_sync.note(is_in_sync=verdict.exit_code == 0)
         with suppress(FolderTrouble):  # already in the verdict
-            await self.recount()
+            await self.commands.recount()
         return verdict
-
-    def _late(self) -> Verdict:
-        return Verdict("offline", 4, (f"{self._account.server} did not answer in time",))
-
-    async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
-        """Store a decision on held deletions, if given, and return what is held.
-
-        The heaps carry a decision out at once.
-        """
-        found = await held_deletions(self._db, self._account.folder, decision)
-        for mirror in self.mirrors.values():
-            mirror.state.wake.publish.set()
-        return found
-
-    async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
-        """Mark contents for download, and return their progress; ``paths`` are absolute."""
-        found: list[dict[str, Any]] = []
-        for mirror in self.mirrors.values():
-            here = inside(mirror.state.disk.root, paths)
-            if here:
-                found += await fetch(mirror.state, here)
-        return found
-
-    async def restore(self, wanted: RestoreRequest) -> list[dict[str, Any]]:
-        """Restore earlier versions and deleted notes (see ``edits.restore``)."""
-        return [
-            item
-            for mirror in self.mirrors.values()
-            for item in await restore(mirror.state, wanted)
-        ]
-
-    async def recount(self) -> None:
-        """Update the report from the cache and the account's folder."""
-        await self._look_around()
-        for mirror in list(self.mirrors.values()):
-            await mirror.state.recount()
 
     def _is_selected(self, title: str, heap_id: HeapId) -> bool:
         return self._account.selects_boxes or is_selected(self._account, title, heap_id)
@@ -329,7 +269,7 @@ class AccountMirror:
             ):
                 continue
             await self._start(group, heap)
-        await self._look_around()
+        await self.commands.look_around()
         if not self.mirrors:
             self._report.ready = True
             self._ready()

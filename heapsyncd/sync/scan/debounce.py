@@ -164,7 +164,9 @@ class Debounce:
         ids = self.heap.index.ids_in(note.front)
         if not any(ids) or self.heap.block_in(ids) is not None:
             return False
-        self._due[saved.path] = now + self.heap.timing.moving_s
+        # The news wakes the scan; until then the file is not read again and again.
+        self.heap.link.files_wait = True
+        self._due[saved.path] = now + self.heap.timing.audit_s
         self._seen[saved.path] = (saved.stat, 0.0)
         return True
 

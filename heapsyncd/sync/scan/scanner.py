@@ -75,7 +75,8 @@ class Scanner(Debounce):
         deadline = time.monotonic() + self.heap.timing.arrived_s
         await self.scan()
         while self.arriving and time.monotonic() < deadline:
-            await asyncio.sleep(max(0.01, self.next_due_s() or 0.0))
+            left_s = deadline - time.monotonic()
+            await asyncio.sleep(max(0.01, min(left_s, self.next_due_s() or 0.0)))
             await self.scan()
 
     async def scan(self) -> None:

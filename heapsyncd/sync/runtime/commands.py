@@ -1,0 +1,103 @@
+"""What a running mirror does for a person's commands, over the heaps of one account."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from heapsyncd.cache.activity import Direction
+from heapsyncd.config import Account
+from heapsyncd.database import Database
+from heapsyncd.ids import HeapId
+from heapsyncd.sync.deletions.decisions import held_deletions
+from heapsyncd.sync.edits.restore import restore
+from heapsyncd.sync.heap.paths import inside
+from heapsyncd.sync.layout.heap_folder import belongs_to_no_heap
+from heapsyncd.sync.report import Report, RestoreRequest, Verdict
+from heapsyncd.sync.runtime.full_pass import Listing, late, moved
+from heapsyncd.sync.runtime.heap import HeapMirror
+from heapsyncd.sync.transfers.on_demand import fetch
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCommands:
+    """Carries out commands while the mirror runs; implements ``report.Commands``.
+
+    Args:
+        account: whose folder it is.
+        db: its cache.
+        report: its status.
+        mirrors: its heaps; more may be added while a command is carried out.
+        listing: lets a pass wait until the heaps are listed again.
+        settle: waits for the end of a pass, until the loop's time given; returns its verdict, with
+            what was sent and received beyond the given counts.
+        stops: events that end the mirror.
+    """
+
+    account: Account
+    db: Database
+    report: Report
+    mirrors: Mapping[HeapId, HeapMirror]
+    listing: Listing
+    settle: Callable[[float | None, Counter[Direction]], Awaitable[Verdict]]
+    stops: tuple[asyncio.Event, ...]
+
+    async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
+        """Store a decision on held deletions, if given, and return what is held.
+
+        The heaps carry a decision out at once.
+        """
+        found = await held_deletions(self.db, self.account.folder, decision)
+        for mirror in self.mirrors.values():
+            mirror.state.wake.publish.set()
+        return found
+
+    async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
+        """Mark contents for download, and return their progress; ``paths`` are absolute."""
+        found: list[dict[str, Any]] = []
+        for mirror in self.mirrors.values():
+            here = inside(mirror.state.disk.root, paths)
+            if here:
+                found += await fetch(mirror.state, here)
+        return found
+
+    async def restore(self, wanted: RestoreRequest) -> list[dict[str, Any]]:
+        """Restore earlier versions and deleted notes (see ``edits.restore``)."""
+        return [
+            item
+            for mirror in self.mirrors.values()
+            for item in await restore(mirror.state, wanted)
+        ]
+
+    async def recount(self) -> None:
+        """Update the report from the cache and the account's folder."""
+        await self.look_around()
+        for mirror in list(self.mirrors.values()):
+            await mirror.state.recount()
+
+    async def look_around(self) -> None:
+        """Report what is in the account's folder beside its heaps."""
+        if not self.account.selects_boxes:  # there the folder itself is the mirror
+            names = [Path(heap.folder).name for heap in self.report.heaps.values()]
+            self.report.problems = await belongs_to_no_heap(self.account, names)
+
+    async def full_pass(self, timeout_s: float | None) -> Verdict:
+        """Do one full pass both ways while the mirror runs, as a process that starts would.
+
+        Raises:
+            HeapsyncdError: the server did not list the heaps.
+        """
+        passed = moved(self.mirrors)
+        end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+        try:
+            async with asyncio.timeout_at(end):
+                await self.listing.again()
+        except TimeoutError:
+            return late(self.account)
+        if any(stop.is_set() for stop in self.stops):
+            return Verdict("syncing", 1, ("the daemon stops",))
+        for mirror in list(self.mirrors.values()):
+            await mirror.begin_pass()
+        return await self.settle(end, passed)
