@@ -1,14 +1,13 @@
-"""Choose the backend of an account by its kind: the only place where a kind means a module."""
+"""Choose the backend of an account by its kind: the only place where a kind means a module.
+
+The modules of a kind that no account has are not loaded.
+"""
 
 from heapsyncd.backends.account import Recognise
 from heapsyncd.backends.contract import Backend
-from heapsyncd.backends.heaper import HeaperBackend
-from heapsyncd.backends.oneheap.backend import OneheapBackend
 from heapsyncd.config import Account
 from heapsyncd.database import Database
 from heapsyncd.model import Place
-from heapsyncd.wire.oneheap.calls import Calls
-from heapsyncd.wire.oneheap.client import Client
 
 
 async def open_backend(
@@ -28,8 +27,12 @@ async def open_backend(
         OtherServer: the cache belongs to another server or account.
     """
     if account.kind == "heaper":
+        from heapsyncd.backends.heaper import HeaperBackend
+
         assert account.seed is not None
         return HeaperBackend(account.server, account.seed, recognise)
+    from heapsyncd.backends.oneheap.backend import OneheapBackend
+
     assert account.password is not None
     if recognise is not None:
         await recognise(None)
@@ -57,10 +60,15 @@ async def list_places(
         OtherServer, SignInRefused, NotHeaper, Unreachable: and what else a backend raises.
     """
     if account.kind == "heaper":
+        from heapsyncd.backends.heaper import HeaperBackend
+
         assert account.seed is not None
         async with HeaperBackend(account.server, account.seed, recognise, code) as backend:
             await backend.sign_in()
             return await backend.places()
+    from heapsyncd.wire.oneheap.calls import Calls
+    from heapsyncd.wire.oneheap.client import Client
+
     assert account.password is not None
     if recognise is not None:
         await recognise(None)
