@@ -28,7 +28,6 @@ from heapsyncd.config import Account, Config, Log
 from heapsyncd.daemon import Daemon
 from heapsyncd.ids import Seed
 from heapsyncd.notify import Notifier
-from heapsyncd.server import Server
 from heapsyncd.sync.report import Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 
@@ -188,6 +187,8 @@ async def _requests() -> AsyncIterator[str]:
 
 
 async def _serve(setup: Setup) -> None:
+    from heapsyncd.server import Server  # noqa: PLC0415 -- a device does without its memory
+
     async with Server(Path(setup.base), open_registration=True) as server:
         await server.add_heap(HEAP)
         _say(url=server.url)
