@@ -19,6 +19,8 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
+from heapsyncd import __version__
+
 A = TypeVar("A")
 Q = TypeVar("Q")
 log = structlog.get_logger()
@@ -95,9 +97,18 @@ class Processes:
         count = self._spare() - _started
         if count <= 0:
             return
-        pool = self._pool = ProcessPoolExecutor(
-            count, mp_context=get_context("spawn"), initializer=_prepare
-        )
+        try:
+            pool = ProcessPoolExecutor(
+                count,
+                mp_context=get_context("spawn"),
+                initializer=_prepare,
+                initargs=(__version__,),
+            )
+        except (OSError, ImportError, NotImplementedError) as error:  # no semaphores here
+            self._is_broken = True
+            log.warning("no processes can be started", reason=str(error))
+            return
+        self._pool = pool
         _count(count)
         try:
             # Each new task starts one more process, which imports what the function needs.
@@ -115,10 +126,7 @@ class Processes:
     ) -> Sequence[A] | None:
         """Return what a module's function makes of values in another process.
 
-        None if there is none any more: do it here.
-
-        Raises:
-            Exception: what the function raised.
+        None if there is none any more, or it failed: do it here.
         """
         pool = self._pool
         if pool is None:
@@ -127,7 +135,7 @@ class Processes:
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(pool, _limited, WORK_S, work, values)
-        except (OSError, BrokenProcessPool) as error:
+        except Exception as error:  # noqa: BLE001 -- what is wrong with the values shows here, too
             self._give_up(pool, error)
             return None
         finally:
@@ -175,8 +183,10 @@ def _count(more: int) -> None:
     _started += more
 
 
-def _prepare() -> None:
+def _prepare(version: str) -> None:
     """Prepare another process."""
+    if version != __version__:
+        os._exit(1)  # another one was installed since the daemon began
     # The terminal's Ctrl-C also reaches it, but the daemon ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

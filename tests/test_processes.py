@@ -28,6 +28,11 @@ def spin(values: Sequence[int]) -> list[int]:
     return []
 
 
+def fail(values: Sequence[int]) -> list[int]:
+    """Refuse whatever there is."""
+    raise ValueError(values)
+
+
 def lives(pid: int) -> bool:
     """Whether there is such a process, and it has not ended yet."""
     try:
@@ -100,21 +105,31 @@ async def test_another_process_answers_until_it_is_idle(monkeypatch: pytest.Monk
     await some.close()
 
 
-@pytest.mark.parametrize("hangs", [False, True])
-async def test_one_that_ends_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-    hangs: bool,
-) -> None:
-    """A process is killed, or hangs and ends itself: the asker does the work, now and later."""
+@pytest.mark.parametrize("how", ["killed", "hangs", "fails"])
+async def test_one_that_fails_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """A process is killed, hangs and ends itself, or can't do it: the asker does the work, now
+    and later.
+    """
     some, pid = await started()
-    if hangs:
+    if how == "hangs":
         monkeypatch.setattr(processes, "WORK_S", 0.05)
-    else:
+    elif how == "killed":
         os.kill(pid, signal.SIGKILL)
-    assert await asyncio.wait_for(some.results(spin, [1]), DEADLINE_S) is None
+    work = fail if how == "fails" else spin
+    assert await asyncio.wait_for(some.results(work, [1]), DEADLINE_S) is None
     await some.expect(ids, MANY)
     assert (some.ready, await some.results(ids, [1])) == (0, None)
     await until(lambda: not lives(pid))
+    await some.close()
+
+
+async def test_another_version_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon still runs the one that was installed when it began."""
+    monkeypatch.setattr(processes, "__version__", "0.0.0")
+    some = Processes(lambda: 1)
+    await some.expect(ids, MANY)
+    await until(lambda: some.ready == 1)
+    assert await some.results(ids, [1]) is None
     await some.close()
 
 
