@@ -76,6 +76,8 @@ class Account:
     """Whether a file's exact text goes with its document, or stays on this device."""
     line_breaks: LineBreaks = "space"
     """What a line end inside a paragraph means in notes that are created here."""
+    processes: Literal["auto", "off"] = "auto"
+    """Whether other processes take a part of the work on many notes."""
     seed: Seed | None = field(default=None, repr=False)
     """The key; None until ``cli/settings.py`` has read it, and for an account with a password."""
     password: Password | None = field(default=None, repr=False)
@@ -155,11 +157,12 @@ _POLL_INTERVAL: Final = Setting(
     "a number of seconds from 0.5 to 3600",
     field="poll_interval_s",
 )
-_FILES: Final[Mapping[str, Setting]] = {
+_OF_BOTH: Final[Mapping[str, Setting]] = {
     "files": Setting(Files, '"all" or "on-demand"'),
     "files_limit_mb": Setting(
         Annotated[float, msgspec.Meta(ge=0, le=1e9)], "a number of megabytes, 0 or more"
     ),
+    "processes": Setting(Literal["auto", "off"], '"auto" or "off"'),
 }
 _HEAPER: Final[Mapping[str, Setting]] = {
     "kind": _KIND,
@@ -169,7 +172,7 @@ _HEAPER: Final[Mapping[str, Setting]] = {
     "heaps": Setting(_list_of(_Text), 'a list of titles or ids, ["*"] for all'),
     "live": Setting(Live, '"all", "recent" or "off"'),
     "poll_interval": _POLL_INTERVAL,
-    **_FILES,
+    **_OF_BOTH,
     "source": Setting(Source, '"document" or "local"'),
     "line_breaks": Setting(LineBreaks, '"space" or "break"'),
 }
@@ -188,7 +191,7 @@ _ONEHEAP: Final[Mapping[str, Setting]] = {
         'a list of the names of boxes, ["*"] for all; an id does not name a box',
     ),
     "poll_interval": replace(_POLL_INTERVAL, default=60.0),
-    **_FILES,
+    **_OF_BOTH,
     "source": Setting(
         Literal["document"], '"document": the service keeps each text exactly as it was written'
     ),

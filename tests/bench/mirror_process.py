@@ -1,7 +1,7 @@
 """The server or a device in a process of its own: the bench's hold on it, and the process itself.
 
-``python -m tests.bench.mirror_process SETUP`` with a ``Setup`` as JSON. Line by line over the
-pipes: a request in, its answer as JSON out; the end of the input ends the process. A device is
+``main`` with a ``Setup`` as JSON. Line by line over the pipes: a request in, its answer as JSON
+out; the end of the input ends the process. A device is
 the package's own daemon: the bench looks at its report, and, when asked to count, at where a
 transaction is carried out and where work is handed to a thread.
 """
@@ -28,7 +28,6 @@ from heapsyncd.config import Account, Config, Log
 from heapsyncd.daemon import Daemon
 from heapsyncd.ids import Seed
 from heapsyncd.notify import Notifier
-from heapsyncd.server import Server
 from heapsyncd.sync.report import Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 
@@ -73,7 +72,9 @@ class Process:
         base = Path(setup.base)
         base.mkdir(parents=True, exist_ok=True)
         self._log = base / "log"
-        command = [sys.executable, "-m", "tests.bench.mirror_process", json.dumps(asdict(setup))]
+        # As ``heapsyncd run`` has, a main module that imports little: its own processes read it.
+        begin = "from tests.bench.mirror_process import main; main()"
+        command = [sys.executable, "-c", begin, json.dumps(asdict(setup))]
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
                 command,
@@ -186,6 +187,8 @@ async def _requests() -> AsyncIterator[str]:
 
 
 async def _serve(setup: Setup) -> None:
+    from heapsyncd.server import Server  # noqa: PLC0415 -- a device does without its memory
+
     async with Server(Path(setup.base), open_registration=True) as server:
         await server.add_heap(HEAP)
         _say(url=server.url)
@@ -248,7 +251,8 @@ async def _until(true: Callable[[], bool], look_s: float) -> None:
         await asyncio.sleep(look_s)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Be what the argument says, until the input ends."""
     logs.configure(Log(format="json"))
     wanted = Setup(**json.loads(sys.argv[1]))
     if wanted.count:

@@ -266,3 +266,25 @@ async def commit_entries(
         change.update(block, stale=int(stale))
 
     await heap.store(store)
+
+
+def is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
+    """Return whether a block can be written at its path.
+
+    No other block is there, which could not be moved yet, and its directories are in place.
+    """
+    path = heap.index.path_of.get(state.id) or places.get(state.id)
+    entry = heap.index.entries.get(path or "")
+    if entry is not None:
+        return entry.block_id == state.id
+    return has_directories(heap, state, places)
+
+
+def has_directories(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
+    """Return whether the folders that a block is in are where they should be, or nowhere.
+
+    A directory that is missing could not be moved; the scan tells what became of it.
+    """
+    above = folders_from(heap.index, state.folder_id)
+    at = ((heap.index.path_of.get(b), places.get(b)) for b in above)
+    return all(here is None or to is None or here == to for here, to in at)

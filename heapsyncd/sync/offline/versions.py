@@ -115,7 +115,7 @@ async def restore_alone(
                 continue
             heap = Heap(row.id, row.title)
             state = await open_heap(account, db, backend, Report(account.name), heap, at_work)
-            stack.push_async_callback(state.disk.close)
+            stack.push_async_callback(state.close)
             await IgnoreRules.load(state)
             restored += await restore(state, wanted)
             await publish(state, set())

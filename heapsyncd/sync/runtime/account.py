@@ -27,11 +27,11 @@ from heapsyncd.errors import (
     SignInRefused,
     TryLater,
 )
-from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap, Place
 from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache, recognise
 from heapsyncd.sync.heap import gc_control
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.report import HeapReport, Report, Verdict
@@ -124,7 +124,7 @@ class AccountMirror:
         self._end = asyncio.Event()
         self._listing = Listing()
         self._last_sync = LastSync(db, report, is_told=not once)
-        self._claimed: list[HeapFolder] = []
+        self._opened: list[HeapContext] = []
         self._suspends = SuspendDetector()
         self._tasks: list[asyncio.Task[None]] = []
         self.mirrors: dict[HeapId, HeapMirror] = {}
@@ -138,8 +138,8 @@ class AccountMirror:
         self._end.set()
         self._listing.begins()
         self._listing.ended()
-        for disk in self._claimed:
-            await disk.close()
+        for heap in self._opened:
+            await heap.close()
 
     async def run(self) -> None:
         """Mirror until stopped, whether or not the server can be reached."""
@@ -299,7 +299,7 @@ class AccountMirror:
             log.warning("could not open heap", heap=heap.title, reason=str(error))
             self._ready()
             return
-        self._claimed.append(state.disk)
+        self._opened.append(state)
         is_live = self._backend.dialect.live and not self._once
         mirror = HeapMirror(
             state,
