@@ -55,6 +55,11 @@ class Program:
             pass
         return event
 
+    async def kill(self) -> None:
+        """End it at once, as a machine does that loses its power."""
+        self._process.kill()
+        await self._process.wait()
+
     async def listen(self) -> None:
         """Hand on what the program says until it ends; then whoever still waits hears of it."""
         assert self._process.stdout is not None
