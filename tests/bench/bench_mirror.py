@@ -29,6 +29,7 @@ from tests.bench.figures import Figures, print_comparison, print_counts, print_t
 from tests.bench.mirror_floor import Floor, Titles, floor_of
 from tests.bench.mirror_process import DEADLINE_S, Process, Setup
 from tests.bench.notes import heap_of_notes, reworded
+from tests.bench.probe import probed
 
 FLOOR_NOTES: Final = 500
 """The floor is taken of so many notes, spread over all."""
@@ -56,9 +57,13 @@ class Phase:
             process.forget_peak()
         self._started = time.monotonic()
 
+    def so_far_s(self) -> float:
+        """How long it has gone on."""
+        return time.monotonic() - self._started
+
     def done(self) -> None:
         """What was waited for is there."""
-        self.figures.wall_s = time.monotonic() - self._started
+        self.figures.wall_s = self.so_far_s()
 
     def started_anew(self, role: str) -> None:
         """A process begins to work: what it needed to come up is no part of the phase."""
@@ -106,16 +111,22 @@ class Bench:
     def first_upload(self) -> None:
         """The first device sends all of its notes."""
         with self._phase("first upload", len(self.paths), sender=self.floor.upload) as phase:
-            self._start("sender", phase)
-            self.processes["sender"].ask("synced")
-            phase.done()
+            sender = self._process("sender", phase)
+            with probed(sender, phase.figures.longest_ms):
+                sender.ask("run")
+                sender.ask("synced")
+                phase.done()
 
     def first_mirror(self) -> None:
         """The second device gets all notes."""
         with self._phase("first mirror", len(self.paths), receiver=self.floor.mirror) as phase:
-            self._start("receiver", phase)
-            self._wait_for(self.paths, lambda file: file.stat().st_size > 0)
-            phase.done()
+            receiver = self._process("receiver", phase)
+            with probed(receiver, phase.figures.longest_ms) as longest_ms:
+                receiver.ask("run")
+                self._until(lambda: any(receiver.folder.rglob("*.md")), "no note arrived")
+                longest_ms["the first note was there after"] = phase.so_far_s() * 1000
+                self._wait_for(self.paths, lambda file: file.stat().st_size > 0)
+                phase.done()
 
     def single_saves(self) -> None:
         """One word is saved, again and again, each when the last one has arrived."""
@@ -238,12 +249,15 @@ class Bench:
         raise TimeoutError("the devices do not come to rest")
 
     def _start(self, role: str, phase: Phase | None = None) -> None:
+        self._process(role, phase).ask("run")
+
+    def _process(self, role: str, phase: Phase | None = None) -> Process:
         server = self.processes["server"].url
         setup = Setup(str(self.base / role), server, count=self.options.count)
         self.processes[role] = Process(setup)
         if phase is not None:
             phase.started_anew(role)
-        self.processes[role].ask("run")
+        return self.processes[role]
 
     def _stop(self, role: str) -> None:
         self.processes.pop(role).stop()
@@ -264,15 +278,22 @@ class Bench:
         """Wait until something is true of each file in the second device's folder."""
         folder = self.processes["receiver"].folder
         left = list(paths)
-        end = time.monotonic() + DEADLINE_S
-        while left:
+
+        def there() -> bool:
             with contextlib.suppress(FileNotFoundError):
                 while left and true(folder / left[-1]):
                     left.pop()
-            if left:
-                time.sleep(_LOOK_S)
+            return not left
+
+        self._until(there, "not all notes arrived")
+
+    @staticmethod
+    def _until(true: Callable[[], object], trouble: str) -> None:
+        end = time.monotonic() + DEADLINE_S
+        while not true():
             if time.monotonic() > end:
-                raise TimeoutError(f"{len(left)} notes did not arrive, {left[-1]} for one")
+                raise TimeoutError(trouble)
+            time.sleep(_LOOK_S)
 
 
 PHASES: Final[dict[str, Callable[[Bench], None]]] = {

@@ -31,6 +31,7 @@ from heapsyncd.notify import Notifier
 from heapsyncd.server import Server
 from heapsyncd.sync.report import Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
+from tests.bench.measure import Gaps, watched
 
 DEADLINE_S: Final = 3600.0
 HEAP: Final = "Home"
@@ -57,6 +58,11 @@ class Setup:
         """A device's mirror of the heap."""
         return Path(self.base) / "folder" / HEAP
 
+    @property
+    def state(self) -> Path:
+        """A device's state directory."""
+        return Path(self.base) / "state"
+
 
 # ---- the bench's side -------------------------------------------------------------------------
 
@@ -69,7 +75,7 @@ class Process:
     """
 
     def __init__(self, setup: Setup) -> None:
-        self.folder = setup.folder
+        self.folder, self.state = setup.folder, setup.state
         base = Path(setup.base)
         base.mkdir(parents=True, exist_ok=True)
         self._log = base / "log"
@@ -195,7 +201,7 @@ async def _serve(setup: Setup) -> None:
 
 async def _mirror(setup: Setup) -> None:
     base, reports = Path(setup.base), list[Report]()
-    state_dir = base / "state"
+    state_dir = setup.state
     state_dir.mkdir(exist_ok=True)
     assert setup.server is not None
     account = Account(
@@ -214,12 +220,19 @@ async def _mirror(setup: Setup) -> None:
 
     daemon = Daemon(config, lambda: config, notifier=Notifier.from_environment(), mirror=mirror)
     _say(url=setup.server)
-    async with asyncio.TaskGroup() as group:
+    async with contextlib.AsyncExitStack() as probe, asyncio.TaskGroup() as group:
+        gaps = Gaps()
         watching: asyncio.Task[dict[str, Any]] | None = None
         async for request in _requests():
             match request:
                 case "run":
                     group.create_task(daemon.run())
+                case "probe":
+                    gaps = await probe.enter_async_context(watched())
+                case "probed":
+                    await probe.aclose()
+                    _say(longest_s=gaps.longest_s)
+                    continue
                 case "synced":
                     await _until(lambda: _in_sync(reports), _LOOK_S)
                 case "watch":
