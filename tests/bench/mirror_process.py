@@ -31,9 +31,9 @@ from heapsyncd.notify import Notifier
 from heapsyncd.server import Server
 from heapsyncd.sync.report import Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
+from tests.bench.folders import DEADLINE_S
 from tests.bench.measure import Gaps, watched
 
-DEADLINE_S: Final = 3600.0
 HEAP: Final = "Home"
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 _LOOK_S: Final = 0.01
@@ -105,13 +105,15 @@ class Process:
 
     def processor_s(self) -> float:
         """Processor time so far, of the helpers it started too."""
-        return sum(map(_ticks, _family(self._child.pid))) * _TICK_S
+        return processor_s(self._child.pid)
 
     def peak_mb(self) -> float:
         """The most memory it had at once since ``forget_peak``."""
-        status = Path(f"/proc/{self._child.pid}/status").read_text("utf-8")
-        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
+        return memory_mb(self._child.pid, "VmHWM")
+
+    def now_mb(self) -> float:
+        """The memory it has now."""
+        return memory_mb(self._child.pid, "VmRSS")
 
     def forget_peak(self) -> None:
         """Begin to look for the peak anew."""
@@ -128,6 +130,18 @@ class Process:
             raise RuntimeError(f"it ended: {self._log.read_text('utf-8')[-2000:]}")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def processor_s(pid: int) -> float:
+    """Processor time of a process so far, and of the helpers it started."""
+    return sum(map(_ticks, _family(pid))) * _TICK_S
+
+
+def memory_mb(pid: int, what: str) -> float:
+    """A figure of a process's memory, as /proc names it."""
+    status = Path(f"/proc/{pid}/status").read_text("utf-8")
+    (line,) = (line for line in status.splitlines() if line.startswith(what))
+    return int(line.split()[1]) / 1024
 
 
 def _family(pid: int) -> list[int]:

@@ -15,19 +15,19 @@ _EVERY_S: Final = 0.1
 
 
 @contextlib.contextmanager
-def probed(device: Process, longest_ms: dict[str, float]) -> Iterator[dict[str, float]]:
+def probed(device: Process, waits_ms: dict[str, float]) -> Iterator[dict[str, float]]:
     """Watch a device, best from before its daemon runs; what was the longest is added here."""
     over, asking = threading.Event(), _Asking()
     device.ask("probe")
     thread = threading.Thread(target=lambda: asyncio.run(asking.ask(device, over)))
     thread.start()
     try:
-        yield longest_ms
+        yield waits_ms
     finally:
         over.set()
         thread.join()
-    longest_ms["the loop stood still for at most"] = device.ask("probed")["longest_s"] * 1000
-    longest_ms["`status` answered within"] = asking.longest_s * 1000
+    waits_ms["the loop stood still for at most"] = device.ask("probed")["longest_s"] * 1000
+    waits_ms["`status` answered within"] = asking.longest_s * 1000
 
 
 class _Asking:

@@ -38,6 +38,11 @@ class Program:
         self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
     async def ask(self, op: str, **args: Any) -> dict[str, Any]:
         """Send one request and wait for its answer; PeerTrouble when the program could not."""
         number = next(self._ids)
