@@ -13,7 +13,7 @@ import structlog
 
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.factory import list_places, open_backend
-from heapsyncd.backoff import Lane, first_of
+from heapsyncd.backoff import Lane, first_of, varied_s
 from heapsyncd.cache import heaps
 from heapsyncd.cache.activity import Direction
 from heapsyncd.cache.crash_marks import AtWork
@@ -170,7 +170,8 @@ class AccountMirror:
                         )
                     self._ready()
                 self._listing.ended(failure)
-                again_s = lane.pause_s() if lane.failures else self._timing.heaps_again_s
+                every_s = varied_s(self._timing.heaps_again_s)
+                again_s = lane.pause_s() if lane.failures else every_s
                 await self._rest(again_s, self._listing.asked, *lane.wake_events())
             self._at_work.end()
             self._end.set()
