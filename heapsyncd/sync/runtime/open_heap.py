@@ -61,7 +61,7 @@ async def open_heap(
         heap_report = HeapReport(heap.id, heap.title, str(disk.root))
         state = HeapContext(
             heap.id, db, disk, backend, heap_report, report, at_work, timing, carries,
-            account.line_breaks, backend.dialect,
+            account.line_breaks, backend.dialect, account.history,
         )  # fmt: skip
         if account.files == "on-demand":
             state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
