@@ -4,19 +4,55 @@ Titles, texts, paths and server messages come from other people. What would cont
 reverse a line's direction is replaced before a person sees it, and escaped in JSON.
 """
 
+import os
 import sys
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from heapsyncd.logs import json_text, printable
+
+_MARKS: Final = {"-": "[-{}-]", "+": "{{+{}+}}", "@": "@@ line {} @@", "=": "{}"}
+_STYLES: Final[dict[str, dict[str, Any]]] = {
+    "-": {"fg": "red", "strikethrough": True},
+    "+": {"fg": "green"},
+    "@": {"fg": "cyan"},
+}
 
 
 def say(*lines: str, err: bool = False) -> None:
     """Print lines for people; a line never breaks into several."""
     for line in lines:
         click.echo(printable(line), err=err)
+
+
+def is_styled() -> bool:
+    """Tell whether stdout is a terminal that shows more than plain text, and may do so."""
+    terminal = os.environ.get("TERM", "dumb")
+    return sys.stdout.isatty() and terminal != "dumb" and not os.environ.get("NO_COLOR")
+
+
+def is_terminal() -> bool:
+    """Tell whether there is somebody to ask."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def say_diff(lines: Sequence[Sequence[Sequence[str]]]) -> None:
+    """Print a difference (``diff.shown``), indented: words in colours, or marked as git does."""
+    styled = is_styled()
+    for line in lines:
+        click.echo("    " + "".join(_part(sign, text, styled=styled) for sign, text in line))
+
+
+def _part(sign: str, text: str, *, styled: bool) -> str:
+    text = printable(text)
+    if not styled or sign == "=":
+        return _MARKS[sign].format(text)
+    if sign == "@":
+        text = _MARKS[sign].format(text)
+    return click.style(text or "\N{PILCROW SIGN}", **_STYLES[sign])
 
 
 def say_json(value: Any) -> None:

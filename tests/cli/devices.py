@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import signal
@@ -11,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from heapsyncd.cli.main import main
 from heapsyncd.ids import Seed
 from heapsyncd.wire.signin import public_key
 
@@ -82,6 +86,27 @@ class Device:
         assert "Traceback" not in done.out + done.err
         assert self.seed.reveal_text() not in done.out + done.err
         return done
+
+    def here(self, *arguments: str, at: Path | None = None) -> Done:
+        """Run a command to its end in this process, as if its output were piped; the command must
+        not be one that changes the process.
+
+        ``at``: the working directory.
+        """
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "replace") for _ in range(2))
+        words = ["--config", str(self.config), *arguments]
+        with (
+            contextlib.chdir(at or self.base),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main(words)
+        texts = []
+        for stream in (out, err):
+            stream.flush()
+            texts.append(stream.buffer.getvalue().decode())
+        return Done(ended.value.code, *texts)  # type: ignore[arg-type]
 
     @contextlib.asynccontextmanager
     async def daemon(self, **env: str) -> AsyncIterator[asyncio.subprocess.Process]:
