@@ -365,5 +365,5 @@ def _compose(
         return state.id, str(error)
     return Draft(
         state.id, state.seq, note.path, data, note.fields.title, searched(data),
-        linked, note.base, "space" if source is None else source.line_breaks, lacks,
+        linked, note.base, "space" if source is None else source.line_breaks, ours.id, lacks,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import HEAPER, Dialect, LineBreaks, Stat
+from heapsyncd.model import HEAPER, Dialect, HistoryLimits, LineBreaks, Stat
 from heapsyncd.processes import Processes
 from heapsyncd.sync.heap.confirmer import Confirmer
 from heapsyncd.sync.heap.gc_control import collect_everything
@@ -209,6 +209,8 @@ class HeapContext:
     """What line ends in the paragraphs of new notes mean (setting ``line_breaks``)."""
     dialect: Dialect = HEAPER
     """How the server differs from a Heaper server; the backend's."""
+    history_limits: HistoryLimits = field(default_factory=HistoryLimits)
+    """How long earlier texts are kept."""
     confirmer: Confirmer | None = None
     """Tells one's other devices which deletions were confirmed; None: nobody is told."""
     processes: Processes = field(default_factory=Processes)
@@ -314,8 +316,10 @@ class HeapContext:
             return held
         return await offload(Replica.load, updates, self.client_id)
 
-    def tidy(self) -> None:
-        """Free memory that may not be needed again; call it now and then."""
+    async def tidy(self) -> None:
+        """Free what may not be needed again, in memory and in the cache; call it now and then."""
+        now, limits = now_ms(), self.history_limits
+        await self.db.write(lambda tx: history.trim(tx, now, limits))
         self.link.recent_acks.forget()
         if not self.lock.locked():
             self.replicas.forget_views()

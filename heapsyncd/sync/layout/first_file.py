@@ -66,5 +66,5 @@ def _first_file(note: UnwrittenNote) -> Draft | None:
         return None
     return Draft(
         note.block, note.seq, note.path, data, note.fields.title, searched(data), linked,
-        None, "space" if source is None else source.line_breaks,
+        None, "space" if source is None else source.line_breaks, note.ours.id,
     )  # fmt: skip

@@ -226,7 +226,7 @@ class HeapMirror:
                 await retry_problems(self.state)
                 await audit_notes(self.state)
                 await compact_logs(self.state.db, self.state.id, self.state.lock)
-                self.state.tidy()
+                await self.state.tidy()
             due = self.scanner.next_due_s()
             # Some problems end without a change in the folder (a full disk, for example).
             again = timing.trouble_again_s if self.state.problems.wait() else timing.audit_s

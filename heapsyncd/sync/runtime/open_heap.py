@@ -64,7 +64,7 @@ async def open_heap(
         heap_report = HeapReport(heap.id, heap.title, str(disk.root))
         state = HeapContext(
             heap.id, db, disk, backend, heap_report, report, at_work, timing, carries,
-            account.line_breaks, backend.dialect,
+            account.line_breaks, backend.dialect, account.history,
             None if account.seed is None else Confirmer.of(account.seed), processes,
         )  # fmt: skip
         if account.files == "on-demand":
