@@ -201,7 +201,7 @@ def copy_database(path: Path, to: Path) -> None:
 
     Args:
         path: the file.
-        to: an empty file, or one that does not exist.
+        to: an empty file, or one that does not exist; only its owner will be able to read it.
 
     Raises:
         FolderTrouble: one of the files cannot be used.
@@ -214,23 +214,16 @@ def copy_database(path: Path, to: Path) -> None:
         ):
             source.backup(target)
 
+    try:
+        to.touch(0o600)
+    except OSError as error:
+        raise FolderTrouble(f"{to} can't be written: {error.strerror}.") from error
     _translated(path, work)
 
 
-def keep_copy(path: Path) -> Path:
-    """Copy a database that nobody uses, and return the copy's path.
-
-    Raises:
-        FolderTrouble: it cannot be read, or the copy not be written.
-    """
-    copy = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.bak")
-
-    try:
-        os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise FolderTrouble(f"{copy} can't be written: {error.strerror}.") from error
-    copy_database(path, copy)
-    return copy
+def beside(path: Path, ending: str) -> Path:
+    """Return a path for a former state of a database: its own with the time and an ending."""
+    return path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.{ending}")
 
 
 def put_aside(path: Path) -> Path:
@@ -239,7 +232,7 @@ def put_aside(path: Path) -> Path:
     Raises:
         FolderTrouble: it cannot be renamed.
     """
-    aside = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.damaged")
+    aside = beside(path, "damaged")
     try:
         # The file itself last: without its log, what is left of it would be taken for whole.
         for suffix in ("-shm", "-wal", ""):

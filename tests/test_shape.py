@@ -55,8 +55,10 @@ ALLOWED = {
     "notify": set(),
     "desktop": set(),
     "supervisor": {"sync.runtime.account", "sync.heap.timing", "sync.report"},
+    "control_requests": {"control", "sync.report"},
     "daemon": {
         "control",
+        "control_requests",
         "desktop",
         "supervisor",
         "logs",
