@@ -193,10 +193,10 @@ def keep_copy(path: Path) -> Path:
     Raises:
         FolderTrouble: it cannot be read, or the copy not be written.
     """
-    copy = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.bak")
+    copy = _beside(path, "bak")
 
     def work() -> None:
-        os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with (
             contextlib.closing(sqlite3.connect(path)) as source,
             contextlib.closing(sqlite3.connect(copy)) as target,
@@ -216,7 +216,7 @@ def put_aside(path: Path) -> Path:
     Raises:
         FolderTrouble: it cannot be renamed.
     """
-    aside = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.damaged")
+    aside = _beside(path, "damaged")
     try:
         # The file itself last: without its log, what is left of it would be taken for whole.
         for suffix in ("-shm", "-wal", ""):
@@ -225,6 +225,13 @@ def put_aside(path: Path) -> Path:
     except OSError as error:
         raise FolderTrouble(f"{path} can't be renamed: {error.strerror}.") from error
     return aside
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """Return a new name for a copy of a database, with the time in it."""
+    now_ms = time.time_ns() // 1_000_000
+    at = time.strftime("%Y%m%d-%H%M%S", time.localtime(now_ms // 1000))
+    return path.with_name(f"{path.name}.{at}-{now_ms % 1000:03}.{suffix}")
 
 
 async def _wait_done(task: "asyncio.Future[Any]") -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
@@ -312,6 +313,23 @@ async def test_the_id_of_another_note_is_replaced(world: World) -> None:
     await repaired(device)
     assert (device.id_of("One.md"), device.id_of("Two.md")) == ids
     assert one.exists()
+
+
+async def test_a_document_that_kills_is_not_loaded(world: World) -> None:
+    """As in a mirror: it is named, and neither read nor compared with the server."""
+    device = await two_notes(world)
+    block = device.id_of("One.md")
+    with cache(device) as db:
+        db.execute("UPDATE log SET data = x'ff' WHERE block_id = ?", (block,))
+    db.close()
+    marks = device.base / "state" / "home.atwork"
+    for _ in range(2):
+        with AtWork.open(marks) as at_work, at_work.on(block):
+            killed = marks.read_bytes()
+        marks.write_bytes(killed)
+    (what,) = await whats(device)
+    assert what.startswith("heapsyncd died too often while working on it")
+    assert await mended(device, await looked(device)) == []
 
 
 async def test_two_paths_of_one_note_become_two_notes(world: World) -> None:
