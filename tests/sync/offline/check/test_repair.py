@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import shutil
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
+from heapsyncd.server import Server
 from heapsyncd.sync.offline.check.account import check
 from heapsyncd.sync.offline.check.findings import Checked
 from heapsyncd.sync.offline.check.repair import repair
@@ -358,7 +360,7 @@ async def test_two_paths_of_one_note_become_two_notes(world: World) -> None:
 
 
 async def test_what_the_server_lost_is_sent_again(world: World) -> None:
-    """Edits that it had acknowledged, and a block that it does not know any more."""
+    """Edits that it had acknowledged."""
     device = await two_notes(world)
     block = device.id_of("One.md")
     with cache(device) as db:
@@ -380,3 +382,24 @@ async def test_what_the_server_lost_is_sent_again(world: World) -> None:
     await mended(device, await looked(device))
     await device.synced()
     assert await world.text(block) == "The text of One. More."
+
+
+async def test_what_a_server_from_a_backup_lacks_is_sent_again(tmp_path: Path) -> None:
+    """A note that it had, and does not know any more."""
+    async with Server(tmp_path / "server", open_registration=True) as server:
+        world = World(server, await server.add_heap("Home"), tmp_path)
+        device = world.device()
+        await world.add("One", "The text of One.")
+        await device.synced()
+    shutil.copytree(tmp_path / "server", tmp_path / "backup")
+    async with Server(tmp_path / "server", open_registration=True) as server:
+        device.server = server
+        (device.root / "Two.md").write_text("The text of Two.\n")
+        await device.synced()
+    async with Server(tmp_path / "backup", open_registration=True) as server:
+        device.server = world.server = server
+        checked = await looked(device)
+        found = [(f.path, f.what, f.repair) for f in checked.findings]
+        assert found == [("Two.md", "the server does not have it any more", "list")]
+        await repaired(device)
+        assert (await world.titles()).keys() == {"One", "Two"}
