@@ -326,6 +326,10 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
             ]
         }
 
+    async def restore_folder(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        wanted = [str(name) for name in arguments.get("wanted", [])]
+        return {name: await commands.restore_folder(wanted) for name, commands in running()}
+
     async def fetch(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
         paths = [str(p) for p in arguments.get("paths", [])]
         return [found for _, commands in running() for found in await commands.fetch(paths)]
@@ -344,6 +348,7 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
     return {
         "status": status,
         "deletions": deletions,
+        "restore_folder": restore_folder,
         "fetch": fetch,
         "restore": restore,
         "recount": recount,

@@ -187,6 +187,27 @@ class Database:
             raise
 
 
+def copy_database(path: Path, to: Path) -> None:
+    """Copy a database as it is at one moment, also while others write to it. Blocking.
+
+    Args:
+        path: the file.
+        to: an empty file, or one that does not exist.
+
+    Raises:
+        FolderTrouble: one of the files cannot be used.
+    """
+
+    def work() -> None:
+        with (
+            contextlib.closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as source,
+            contextlib.closing(sqlite3.connect(to)) as target,
+        ):
+            source.backup(target)
+
+    _translated(path, work)
+
+
 def keep_copy(path: Path) -> Path:
     """Copy a database that nobody uses, and return the copy's path.
 
@@ -194,19 +215,11 @@ def keep_copy(path: Path) -> Path:
         FolderTrouble: it cannot be read, or the copy not be written.
     """
     copy = _beside(path, "bak")
-
-    def work() -> None:
-        os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        with (
-            contextlib.closing(sqlite3.connect(path)) as source,
-            contextlib.closing(sqlite3.connect(copy)) as target,
-        ):
-            source.backup(target)
-
     try:
-        _translated(path, work)
+        os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise FolderTrouble(f"{copy} can't be written: {error.strerror}.") from error
+    copy_database(path, copy)
     return copy
 
 
@@ -218,7 +231,7 @@ def put_aside(path: Path) -> Path:
     """
     aside = _beside(path, "damaged")
     try:
-        # The file itself last: without its log, what is left of it would be taken for whole.
+        # The file itself last: a log that is left alone would be replayed into the next database.
         for suffix in ("-shm", "-wal", ""):
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))

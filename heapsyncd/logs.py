@@ -39,10 +39,13 @@ WORDS: Final[Mapping[str, str]] = {
     "server answers again": "{account}: the server answers again",
     "server work failed": "{heap}: {reason}",
     "serving": "serving at {url}",
+    "sign-in refused: key not accepted": "the key {public_key} is not accepted;"
+    " `heapsyncd server accept` lets it in",
     "stopped": "stopped",
     "stopping": "stopping",
     "suspend ended": "{account}: awake again, after {slept_s} s",
     "text kept for review": "{path}: an earlier text is kept; `heapsyncd status` says why",
+    "this server has an owner now": "this server has an owner now: {public_key}",
     "version restored": "{path}: version {number} is back",
 }
 """What people read of an event. Others of the level info are not for them; warnings and errors

@@ -84,6 +84,7 @@ ALLOWED = {
         "sync.report",
         "sync.offline.status",
         "sync.offline.versions",
+        "wire.address",
         "wire.signin",
     },
 }

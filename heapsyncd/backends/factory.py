@@ -8,7 +8,7 @@ from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.backends.oneheap.backend import ONEHEAP, OneheapBackend
 from heapsyncd.config import Account
 from heapsyncd.database import Database
-from heapsyncd.errors import HeapsyncdError
+from heapsyncd.errors import HeapsyncdError, ProtocolError, RequestRefused
 from heapsyncd.model import HEAPER, Dialect, Place
 from heapsyncd.wire.heaper import Instance
 from heapsyncd.wire.oneheap.calls import Calls
@@ -77,6 +77,18 @@ async def list_places(
         await recognise(None)
     async with Client(account.server, account.email, account.password) as client:
         return await Calls(client).boxes()
+
+
+async def find_heaper(server: str) -> None:
+    """Check that a Heaper server answers at an address, before anything secret is sent there.
+
+    Raises:
+        NotHeaper: something else answers.
+        Unreachable, ServerTrouble, TooFast: nothing answers, or not now.
+    """
+    async with Rest(server) as rest:
+        with suppress(Unauthorised, RequestRefused, ProtocolError):  # it speaks JSON all the same
+            await rest.call(Instance, "GET", "/api/")
 
 
 async def clock_ahead_s(server: str) -> float | None:

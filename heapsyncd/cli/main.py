@@ -24,6 +24,7 @@ from heapsyncd.errors import HeapsyncdError, expected_error, leaf_errors
 COMMANDS: Final = {
     "demo": "Try heapsyncd with a sample server; nothing to set up.",
     "setup": "Connect an account: write the configuration, sign in.",
+    "key": "Show the public key; export the secret one for a second device.",
     "run": "Mirror until stopped (the daemon).",
     "sync": "Sync once in both directions, then exit.",
     "status": "Show what is in sync, what is not, and why.",
@@ -40,6 +41,7 @@ COMMANDS: Final = {
     "doctor": "Look at the set-up and say what to mend.",
     "service": "Install, remove or show the systemd service.",
     "serve": "Run the embedded Heaper-compatible server.",
+    "server": "Accept keys, add heaps and back up the embedded server.",
 }
 """Each command's one-line help. The command itself is ``heapsyncd.cli.<name>.command``."""
 

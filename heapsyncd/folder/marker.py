@@ -11,6 +11,7 @@ from pathlib import Path
 from heapsyncd.errors import FolderTrouble, StateLocked
 from heapsyncd.folder import replace, safe_open, syscalls
 from heapsyncd.folder.ignore import MARKER
+from heapsyncd.folder.safe_open import restoring
 from heapsyncd.folder.trouble import translated
 from heapsyncd.ids import HeapId, is_ulid
 from heapsyncd.own_files import lock
@@ -88,7 +89,7 @@ def check(root: Path, heap_id: HeapId | None) -> None:
         os.close(safe_open.open_root(root))  # raises its own error if the folder is missing
         raise FolderTrouble(
             f"{root} has no {MARKER} file, so it may be the wrong folder or an empty mount point. "
-            "Mount its disk or restore the file. Nothing was deleted."
+            f"Mount its disk, or have it written again: {restoring(root)}. Nothing was deleted."
         )
     if heap_id is not None and found != heap_id:
         raise FolderTrouble(

@@ -169,6 +169,9 @@ class Commands(Protocol):
         See ``decisions.held_deletions``.
         """
 
+    async def restore_folder(self, wanted: Sequence[str]) -> list[dict[str, Any]]:
+        """Have a heap's lost folder made again; see ``lost_folder.ask_for_folder``."""
+
     async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
         """Mark contents for download, and return their progress; ``paths`` are absolute."""
 

@@ -306,6 +306,16 @@ def _rows(heap: HeapContext, held: Iterable[Hold]) -> list[EntryRow]:
     return sorted(rows, key=lambda e: (-e.path.count("/"), e.path))
 
 
+def unwritten(row: EntryRow) -> EntryRow:
+    """Return the entry of a missing file that is to be written again.
+
+    Without stamps the file does not count as missing, and is published.
+    """
+    todo: Todo | None = None if row.role == "note" or row.todo == "upload" else "download"
+    blank = EntryRow(row.path, row.block_id, row.role, row.key, awaited_size=row.size)
+    return replace(blank, digest=row.digest, todo=todo)
+
+
 async def _bring_back(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
     """Have files written again at their paths. Hold the heap's lock.
 
@@ -316,10 +326,7 @@ async def _bring_back(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
         if row.role == "folder":
             fresh.append(stamped(row, await heap.disk.make_dir(row.path), None))
             continue
-        todo: Todo | None = None if row.role == "note" or row.todo == "upload" else "download"
-        blank = EntryRow(row.path, row.block_id, row.role, row.key, awaited_size=row.size)
-        # Without stamps the file does not count as missing, and is published.
-        fresh.append(replace(blank, digest=row.digest, todo=todo))
+        fresh.append(unwritten(row))
 
     def store(change: Change) -> None:
         change.save(fresh)

@@ -1,5 +1,6 @@
 """Status, search and held deletions from the cache, while no daemon runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.sync.cache_file import cache_path, open_cache
 from heapsyncd.sync.deletions.decisions import held_deletions
+from heapsyncd.sync.deletions.lost_folder import ask_for_folder
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.status_report import count
 from heapsyncd.sync.layout.heap_folder import belongs_to_no_heap
@@ -62,6 +64,20 @@ async def cached_deletions(
         return []
     async with await open_cache(account, state_dir) as db:
         return await held_deletions(db, account.folder, decision)
+
+
+async def ask_for_lost_folder(
+    account: Account, state_dir: Path, wanted: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Store that a heap's folder is to be made again (see ``lost_folder.ask_for_folder``).
+
+    Raises:
+        FolderTrouble: the cache cannot be used, or the folder belongs to another heap.
+    """
+    if not cache_path(account, state_dir).exists():
+        return []
+    async with await open_cache(account, state_dir) as db:
+        return await ask_for_folder(db, account.folder, wanted)
 
 
 def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:

@@ -15,6 +15,7 @@ from heapsyncd.config import Live
 from heapsyncd.errors import FolderTrouble, TryLater
 from heapsyncd.folder.watch import watch
 from heapsyncd.sync.deletions.holds import carry_out, release_obsolete
+from heapsyncd.sync.deletions.lost_folder import check_folder
 from heapsyncd.sync.edits.note_saved import reread_once
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.placeholders import update_placeholders
@@ -238,11 +239,8 @@ class HeapMirror:
 
     async def _scan_and_publish(self) -> None:
         state, first = self.state, not self.first_scan_done
-        if await state.disk.marker() != state.id:
-            raise FolderTrouble(
-                f"{state.disk.root} has no .heapsyncd marker of this heap. Is the disk mounted?"
-                " Nothing is treated as deleted until the marker is back."
-            )
+        if await check_folder(state):
+            self.scanner.start_over()
         if state.wake.scan_all:
             state.wake.scan_all = False
             self.scanner.hint((), everything=True)

@@ -14,6 +14,7 @@ from heapsyncd.database import Database
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.names import collision_key, safe_name, unique
 from heapsyncd.model import Heap
+from heapsyncd.sync.deletions.lost_folder import check_folder
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.heap_folder import find_folder
@@ -55,9 +56,7 @@ async def open_heap(
     if not row.mirrored:
         await disk.create(heap.id, heap.title)
     await db.write(lambda tx: heaps.save(tx, row))
-    await disk.claim(heap.id)
     try:
-        await disk.clear_temps()
         heap_report = HeapReport(heap.id, heap.title, str(disk.root))
         state = HeapContext(
             heap.id, db, disk, backend, heap_report, report, at_work, timing, carries,
@@ -66,6 +65,9 @@ async def open_heap(
         if account.files == "on-demand":
             state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
         await state.load_index()
+        await check_folder(state)
+        await disk.claim(heap.id)
+        await disk.clear_temps()
     except BaseException:
         await disk.close()
         raise
