@@ -275,7 +275,10 @@ def _connect(
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise FolderTrouble(f"The database {path} can't be opened: {error.strerror}.") from error
+        raise FolderTrouble(
+            f"The database {path} can't be opened: {error.strerror};"
+            " check the owner and mode of it and its directory."
+        ) from error
     try:
         os.fchmod(descriptor, 0o600)
     finally:

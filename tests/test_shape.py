@@ -80,6 +80,8 @@ ALLOWED = {
         "sync.offline.check",
         "sync.offline.explain",
         "sync.offline.fetch",
+        "sync.offline.links",
+        "sync.offline.search",
         "sync.runtime.account",
         "sync.report",
         "sync.offline.status",

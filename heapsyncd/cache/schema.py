@@ -272,4 +272,14 @@ SCHEMA: Final = (
       latency_ms INTEGER                          -- NULL: not known
     );
     """,
+    """
+    -- The texts of the files instead of the words of the documents. Notes of older versions are
+    -- indexed when somebody searches: see search.
+    DROP TABLE search;
+    DROP TABLE search_row;
+    CREATE VIRTUAL TABLE search USING fts5 (
+      title, names, tags, body, joined, tokenize = 'unicode61 remove_diacritics 2'
+    );
+    CREATE TABLE search_row (id INTEGER PRIMARY KEY, block_id TEXT NOT NULL UNIQUE);
+    """,
 )

@@ -363,6 +363,6 @@ def _compose(
     except BlockError as error:
         return state.id, str(error)
     return Draft(
-        state.id, state.seq, note.path, data, note.fields.title, searched(note.view, source),
+        state.id, state.seq, note.path, data, note.fields.title, searched(data),
         linked, note.base, "space" if source is None else source.line_breaks, lacks,
     )  # fmt: skip

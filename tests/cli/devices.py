@@ -8,6 +8,7 @@ import os
 import pty
 import signal
 import sys
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,46 @@ class Device:
         assert self.seed.reveal_text() not in done.out + done.err
         return done
 
+    def here(self, *arguments: str, at: Path | None = None) -> Done:
+        """Run a command to its end in this process, as if its output were piped; the command must
+        not be one that changes the process.
+
+        ``at``: the working directory.
+        """
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "replace") for _ in range(2))
+        words = ["--config", str(self.config), *arguments]
+        with (
+            contextlib.chdir(at or self.base),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main(words)
+        texts = []
+        for stream in (out, err):
+            stream.flush()
+            texts.append(stream.buffer.getvalue().decode())
+        return Done(ended.value.code, *texts)  # type: ignore[arg-type]
+
+    async def on_terminal(self, *arguments: str, columns: int = 80, **env: str) -> str:
+        """Run a command to its end; return all that it wrote to a terminal."""
+        ours, theirs = os.openpty()
+        termios.tcsetwinsize(theirs, (24, columns))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "heapsyncd.cli", "--config", str(self.config), *arguments),
+            cwd=self.base,
+            env={**self.env, "NO_COLOR": "", "TERM": "xterm", **env},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        try:
+            async with ending(process), asyncio.timeout(DEADLINE_S):
+                return (await asyncio.to_thread(_read_all, ours)).decode().replace("\r\n", "\n")
+        finally:
+            os.close(ours)
+
     @contextlib.asynccontextmanager
     async def daemon(self, **env: str) -> AsyncIterator[asyncio.subprocess.Process]:
         """``run`` in the background, in sync once the context is open; killed if still there."""
@@ -169,6 +210,16 @@ async def on_terminal(
         os.close(master)
         assert not any(left.values()), screen
         return await process.wait(), screen.decode()
+
+
+def _read_all(terminal: int) -> bytes:
+    """Read until nobody writes to a terminal any more."""
+    found = b""
+    while True:
+        try:
+            found += os.read(terminal, 65536)
+        except OSError:
+            return found
 
 
 @contextlib.asynccontextmanager

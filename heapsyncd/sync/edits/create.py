@@ -280,7 +280,7 @@ def _draft(heap: HeapContext, fresh: _Fresh, source: Source, view: Block) -> Dra
     data = shown_file(source, view, ours, links, is_shown=not fresh.mentions)
     return Draft(
         state.id, int(fresh.update is not None), fresh.saved.path, data, state.title,
-        searched(view, source), fresh.mentions, None, line_breaks=source.line_breaks,
+        searched(data), fresh.mentions, None, line_breaks=source.line_breaks,
     )  # fmt: skip
 
 

@@ -1,10 +1,10 @@
-"""Status, search and held deletions from the cache, while no daemon runs."""
+"""Status and held deletions from the cache, while no daemon runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from heapsyncd.cache import heaps, history, holds, pending, problems, search
+from heapsyncd.cache import heaps, history, holds, pending, problems
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.sync.cache_file import cache_path, open_cache
@@ -36,20 +36,6 @@ async def cached_status(account: Account, state_dir: Path) -> dict[str, Any]:
             names = [Path(heap.folder).name for heap in report.heaps.values()]
             report.problems = await belongs_to_no_heap(account, names)
     return report.snapshot()
-
-
-async def search_cache(
-    account: Account, state_dir: Path, query: str, heap: str | None, limit: int
-) -> list[search.Hit]:
-    """Return an account's notes that contain all words of the query, best first.
-
-    Raises:
-        FolderTrouble: the cache cannot be read.
-    """
-    if not cache_path(account, state_dir).exists():
-        return []
-    async with await open_cache(account, state_dir) as db:
-        return await db.read(lambda tx: search.find(tx, query, heap, limit))
 
 
 async def cached_deletions(
