@@ -221,9 +221,11 @@ def copy_database(path: Path, to: Path) -> None:
     _translated(path, work)
 
 
-def beside(path: Path, ending: str) -> Path:
-    """Return a path for a former state of a database: its own with the time and an ending."""
-    return path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.{ending}")
+def beside(path: Path, suffix: str) -> Path:
+    """Return a new name for a former state of a database, with the time in it."""
+    now_ms = time.time_ns() // 1_000_000
+    at = time.strftime("%Y%m%d-%H%M%S", time.localtime(now_ms // 1000))
+    return path.with_name(f"{path.name}.{at}-{now_ms % 1000:03}.{suffix}")
 
 
 def put_aside(path: Path) -> Path:
@@ -234,7 +236,7 @@ def put_aside(path: Path) -> Path:
     """
     aside = beside(path, "damaged")
     try:
-        # The file itself last: without its log, what is left of it would be taken for whole.
+        # The file itself last: a log that is left alone would be replayed into the next database.
         for suffix in ("-shm", "-wal", ""):
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
