@@ -77,6 +77,8 @@ class Account:
     """Whether a file's exact text goes with its document, or stays on this device."""
     line_breaks: LineBreaks = "space"
     """What a line end inside a paragraph means in notes that are created here."""
+    processes: Literal["auto", "off"] = "auto"
+    """Whether other processes take a part of the work on many notes."""
     history: HistoryLimits = field(default_factory=HistoryLimits)
     """How long earlier texts are kept: the section [history], the same for all accounts."""
     seed: Seed | None = field(default=None, repr=False)
@@ -126,6 +128,8 @@ class Config:
     state_dir: Path
     accounts: tuple[Account, ...]
     log: Log = Log()
+    desktop_notices: bool = True
+    """Whether the daemon tells on the desktop what waits for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,7 @@ TOP: Final[Mapping[str, Setting]] = {
     "state_dir": Setting(str, "a path in quotes"),
     "accounts": Setting(dict[str, Any], "written as sections, [accounts.NAME]", required=True),
     "log": Setting(dict[str, Any], "written as a section, [log]"),
+    "desktop_notices": Setting(bool, "true or false", default=True),
     "history": Setting(dict[str, Any], "written as a section, [history]"),
 }
 _KIND: Final = Setting(Kind, '"heaper" or "oneheap"', default="heaper")
@@ -159,9 +164,10 @@ _POLL_INTERVAL: Final = Setting(
 _MEGABYTES: Final = Setting(
     Annotated[float, msgspec.Meta(ge=0, le=1e9)], "a number of megabytes, 0 or more"
 )
-_FILES: Final[Mapping[str, Setting]] = {
+_OF_BOTH: Final[Mapping[str, Setting]] = {
     "files": Setting(Files, '"all" or "on-demand"'),
     "files_limit_mb": _MEGABYTES,
+    "processes": Setting(Literal["auto", "off"], '"auto" or "off"'),
 }
 _HEAPER: Final[Mapping[str, Setting]] = {
     "kind": _KIND,
@@ -171,7 +177,7 @@ _HEAPER: Final[Mapping[str, Setting]] = {
     "heaps": Setting(_list_of(_Text), 'a list of titles or ids, ["*"] for all'),
     "live": Setting(Live, '"all", "recent" or "off"'),
     "poll_interval": _POLL_INTERVAL,
-    **_FILES,
+    **_OF_BOTH,
     "source": Setting(Source, '"document" or "local"'),
     "line_breaks": Setting(LineBreaks, '"space" or "break"'),
 }
@@ -190,7 +196,7 @@ _ONEHEAP: Final[Mapping[str, Setting]] = {
         'a list of the names of boxes, ["*"] for all; an id does not name a box',
     ),
     "poll_interval": replace(_POLL_INTERVAL, default=60.0),
-    **_FILES,
+    **_OF_BOTH,
     "source": Setting(
         Literal["document"], '"document": the service keeps each text exactly as it was written'
     ),
@@ -272,7 +278,7 @@ class _Reader:
             top = tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{self.path} is not valid TOML: {error}") from error
-        self._check(top, TOP, ())
+        values = self._check(top, TOP, ())
         if not top["accounts"]:
             raise self._error((), "accounts", "there is no account; add a section [accounts.home]")
         accounts = tuple(self._account(name, table) for name, table in top["accounts"].items())
@@ -286,6 +292,7 @@ class _Reader:
             state_dir=self._path(state, (), "state_dir") if state is not None else default,
             accounts=tuple(replace(account, history=history) for account in accounts),
             log=log,
+            desktop_notices=values["desktop_notices"],
         )
 
     def _account(self, name: str, table: Any) -> Account:

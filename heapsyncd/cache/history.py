@@ -231,6 +231,26 @@ def _version(row: tuple[Any, ...]) -> Version:
     return Version(number, BlockId(block), path, why, zlib.decompress(packed), *rest)
 
 
+def damaged(tx: Tx, heap_id: HeapId) -> list[tuple[int, str]]:
+    """Return the texts of a heap that can't be read: row and path of each."""
+    rows = tx.execute("SELECT id, path, text FROM history WHERE heap_id = ?", (heap_id,))
+    return [(row, path) for row, path, packed in rows if not _can_be_read(packed)]
+
+
+def _can_be_read(packed: bytes) -> bool:
+    try:
+        zlib.decompress(packed)
+    except zlib.error:
+        return False
+    return True
+
+
+def drop_damaged(tx: Tx, heap_id: HeapId) -> None:
+    """Delete the texts of a heap that can't be read."""
+    rows = [(row,) for row, _ in damaged(tx, heap_id)]
+    tx.executemany("DELETE FROM history WHERE id = ?", rows)
+
+
 def versions(tx: Tx, block: BlockId) -> list[Version]:
     """Return every version of a block, newest first."""
     ring = [

@@ -1,6 +1,8 @@
 """Store renditions: file texts that the daemon wrote or accepted, with the state each shows."""
 
+import hashlib
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -77,6 +79,31 @@ def ring(tx: Tx, block: BlockId) -> list[Rendition]:
         (block,),
     )
     return [_rendition(r) for r in rows]
+
+
+def damaged(tx: Tx, block: BlockId, log_seq: int) -> tuple[list[int], bool]:
+    """Return the numbers of the renditions that can't be used, and whether the base is among them.
+
+    Their texts can't be read or are not the stored ones, or they show a state beyond the log.
+    """
+    sql = "SELECT number, seq, text, digest, origin FROM rendition WHERE block_id = ?"
+    rows = tx.execute(f"{sql} ORDER BY number", (block,)).fetchall()
+    bad = [n for n, seq, *stored, _ in rows if (seq or 0) > log_seq or not _is_whole(*stored)]
+    base = max((n for n, *_, origin in rows if origin != "planned"), default=None)
+    return bad, base in bad
+
+
+def _is_whole(packed: bytes, digest: bytes) -> bool:
+    try:
+        return hashlib.sha256(zlib.decompress(packed)).digest() == digest
+    except zlib.error:
+        return False
+
+
+def drop_numbers(tx: Tx, block: BlockId, numbers: Iterable[int]) -> None:
+    """Delete some renditions of a block."""
+    sql = "DELETE FROM rendition WHERE block_id = ? AND number = ?"
+    tx.executemany(sql, [(block, number) for number in numbers])
 
 
 def add(

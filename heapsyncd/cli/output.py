@@ -5,8 +5,9 @@ reverse a line's direction is replaced before a person sees it, and escaped in J
 """
 
 import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -34,8 +35,28 @@ def is_styled() -> bool:
     return sys.stdout.isatty() and terminal != "dumb" and not os.environ.get("NO_COLOR")
 
 
+def emphasised(text: str, marks: Iterable[tuple[int, int]]) -> str:
+    """Return a line of somebody's text, printable, with parts of it in bold on a terminal.
+
+    To be printed by ``click.echo``: ``say`` takes away all that controls a terminal.
+    """
+    text = printable(text)
+    if not is_styled():
+        return text
+    shown, at = "", 0
+    for begin, end in marks:
+        shown += text[at:begin] + click.style(text[begin:end], bold=True)
+        at = end
+    return shown + text[at:]
+
+
+def width() -> int:
+    """Return how many characters a line has on this terminal; 160 if stdout is none."""
+    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 160
+
+
 def is_terminal() -> bool:
-    """Tell whether there is somebody to ask."""
+    """Return whether there is somebody to ask."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
@@ -56,8 +77,9 @@ def _part(sign: str, text: str, *, styled: bool) -> str:
 
 
 def say_json(value: Any) -> None:
-    """Print a JSON document."""
-    click.echo(json_text(value))
+    """Print a JSON document; in escapes where the output's encoding lacks a character."""
+    is_utf8 = "utf" in (sys.stdout.encoding or "utf-8").lower()
+    click.echo(json_text(value, ensure_ascii=not is_utf8))
 
 
 def say_text(data: bytes) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -15,8 +15,13 @@ from heapsyncd.cli.settings import Options, load, load_with_secrets, pass_option
 from heapsyncd.config import Config
 from heapsyncd.errors import UserError
 
+EPILOG: Final = """\b
+Examples:
+  heapsyncd trash
+  heapsyncd trash --restore ~/Heaps/Home/Boat.md"""
 
-@click.command("trash")
+
+@click.command("trash", epilog=EPILOG)
 @click.option(
     "--restore",
     "paths",

@@ -19,6 +19,8 @@ from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import HEAPER, Dialect, HistoryLimits, LineBreaks, Stat
+from heapsyncd.processes import Processes
+from heapsyncd.sync.heap.confirmer import Confirmer
 from heapsyncd.sync.heap.gc_control import collect_everything
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import RewriteLimit
@@ -147,6 +149,10 @@ class Holds:
     """Deletions made here, by path."""
     down: dict[BlockId, Hold] = field(default_factory=dict)
     """Deletions made on the server, by block."""
+    confirmed: dict[BlockId, int] = field(default_factory=dict)
+    """The times of deletions that are known to be confirmed, by block."""
+    is_asked: bool = True
+    """Whether there may be decisions that are not carried out."""
 
     def add(self, hold: Hold) -> None:
         """Add a hold."""
@@ -205,6 +211,10 @@ class HeapContext:
     """How the server differs from a Heaper server; the backend's."""
     history_limits: HistoryLimits = field(default_factory=HistoryLimits)
     """How long earlier texts are kept."""
+    confirmer: Confirmer | None = None
+    """Tells one's other devices which deletions were confirmed; None: nobody is told."""
+    processes: Processes = field(default_factory=Processes)
+    """Other processes, for work on many notes."""
     index: Index = field(default_factory=Index)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)
@@ -221,6 +231,11 @@ class HeapContext:
     traffic: Traffic = field(default_factory=Traffic)
     _reviews: tuple[str, ...] = field(default=(), init=False)
     """What a person should look at, as last looked up."""
+
+    async def close(self) -> None:
+        """Release the folder, and end other processes."""
+        await self.processes.close()
+        await self.disk.close()
 
     async def load_index(self) -> None:
         """Load the index, the holds and the problems from the cache."""
@@ -239,6 +254,8 @@ class HeapContext:
         for hold in await self.db.read(lambda tx: holds.of_heap(tx, self.id)):
             self.holds.add(hold)
         self.problems = Problems(await self.db.read(lambda tx: problems.load(tx, self.id)))
+        self._reviews = tuple(await self.db.read(lambda tx: history.notices(tx, self.id)))
+        self.report.reviews = len(self._reviews)
 
     async def store(self, work: Callable[[Change], T]) -> T:
         """Run a unit of work in one transaction; return the result of ``work``.
@@ -352,7 +369,7 @@ class HeapContext:
         )
         self.report.pending = pending_as_dicts(waiting, self.index.path_of)
         # Reviews stay reported when only the numbers are counted again, as any task may do.
-        self._reviews = tuple(reviews)
+        self._reviews, self.report.reviews = tuple(reviews), len(reviews)
         self.report.notices = [*self._notices(), *self._reviews]
 
     def moving(self) -> list[EntryRow]:

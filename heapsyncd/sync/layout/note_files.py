@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from heapsyncd.cache import blocks, entries, renditions, search
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.renditions import Author, Rendition
+from heapsyncd.cache.search import Searched
 from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.disk import PathChanged, Write
@@ -32,8 +33,7 @@ class Draft:
     path: str
     data: bytes
     title: str
-    words: str
-    """The text for the search index."""
+    searched: Searched
     mentions: frozenset[str]
     base: Rendition | None
     """The rendition that is in the file now."""
@@ -122,7 +122,7 @@ async def write_planned(
                 renditions.same_text(tx, draft.block, draft.base.number, seq=draft.seq, extra=None)
         for draft in [d for d, _ in written] + list(unchanged):
             entries.mention(tx, draft.block, draft.mentions)
-            search.index(tx, heap.id, draft.block, draft.title, draft.words)
+            search.index(tx, draft.block, draft.title, draft.searched)
             change.update(draft.block, stale=int(draft.block in left))
         change.save(attachments)
 

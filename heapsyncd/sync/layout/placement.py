@@ -48,12 +48,15 @@ async def put_in_place(heap: HeapContext, rescan: set[str]) -> None:
         heap: the heap.
         rescan: receives the paths that were not as expected.
     """
-    places = await plan_places(heap)
+    places, index = await plan_places(heap), heap.index
+    # Their news is not here yet: they may be deleted together with their folder.
+    unsure = {b for b in index.wanted if b in index.path_of and _has_dead_folder(index, b)}
 
     def steps() -> list[Step]:
         # Blocks whose deletion is held have no file to move.
-        known = heap.index.path_of.items()
-        return arrange({b: p for b, p in known if p not in heap.holds.up}, places)
+        known = index.path_of.items()
+        present = {b: p for b, p in known if p not in heap.holds.up and b not in unsure}
+        return arrange(present, places)
 
     for step in await offload(steps):  # it goes through the whole heap, too
         try:
@@ -66,8 +69,13 @@ async def put_in_place(heap: HeapContext, rescan: set[str]) -> None:
             if await heap.disk.stat(step.old) is not None:
                 heap.problems.found("write", step.old, f"it could not be moved: {error.reason}")
             return
-    heap.layout.rearrange = False
+    heap.layout.rearrange = bool(unsure)
     heap.index.retitled.clear()
+
+
+def _has_dead_folder(index: Index, block: BlockId) -> bool:
+    """Return whether a block, or a folder that it is in, is in a folder that was deleted."""
+    return any(not index.is_live(folder) for folder in folders_from(index, block)[1:])
 
 
 def folders_from(index: Index, folder: BlockId | None) -> list[BlockId]:
@@ -266,3 +274,25 @@ async def commit_entries(
         change.update(block, stale=int(stale))
 
     await heap.store(store)
+
+
+def is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
+    """Return whether a block can be written at its path.
+
+    No other block is there, which could not be moved yet, and its directories are in place.
+    """
+    path = heap.index.path_of.get(state.id) or places.get(state.id)
+    entry = heap.index.entries.get(path or "")
+    if entry is not None:
+        return entry.block_id == state.id
+    return has_directories(heap, state, places)
+
+
+def has_directories(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
+    """Return whether the folders that a block is in are where they should be, or nowhere.
+
+    A directory that is missing could not be moved; the scan tells what became of it.
+    """
+    above = folders_from(heap.index, state.folder_id)
+    at = ((heap.index.path_of.get(b), places.get(b)) for b in above)
+    return all(here is None or to is None or here == to for here, to in at)

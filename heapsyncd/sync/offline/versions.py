@@ -237,7 +237,7 @@ async def _alone(
                 continue
             heap = Heap(row.id, row.title)
             state = await open_heap(account, db, backend, Report(account.name), heap, at_work)
-            stack.push_async_callback(state.disk.close)
+            stack.push_async_callback(state.close)
             await IgnoreRules.load(state)
             done += await work(state)
             await publish(state, set())

@@ -12,6 +12,7 @@ from heapsyncd.config import Account
 from heapsyncd.database import Database
 from heapsyncd.ids import HeapId
 from heapsyncd.sync.deletions.decisions import held_deletions
+from heapsyncd.sync.deletions.lost_folder import ask_for_folder
 from heapsyncd.sync.edits.restore import restore
 from heapsyncd.sync.edits.undo import undo
 from heapsyncd.sync.heap.paths import inside
@@ -45,14 +46,28 @@ class AccountCommands:
     settle: Callable[[float | None, Counter[Direction]], Awaitable[Verdict]]
     stops: tuple[asyncio.Event, ...]
 
-    async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
+    async def deletions(
+        self, decision: str | None, paths: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
         """Store a decision on held deletions, if given, and return what is held.
 
         The heaps carry a decision out at once.
         """
-        found = await held_deletions(self.db, self.account.folder, decision)
+        found = await held_deletions(self.db, self.account.folder, decision, paths)
+        for mirror in self.mirrors.values():
+            mirror.state.holds.is_asked = True
+            mirror.state.wake.publish.set()
+        return found
+
+    async def restore_folder(self, wanted: Sequence[str]) -> list[dict[str, Any]]:
+        """Store that a heap's lost folder is to be made again.
+
+        The heap does it at once; one that could not be opened without is opened again.
+        """
+        found = await ask_for_folder(self.db, self.account.folder, wanted)
         for mirror in self.mirrors.values():
             mirror.state.wake.publish.set()
+        self.listing.asked.set()
         return found
 
     async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
