@@ -171,7 +171,8 @@ def why(version: Mapping[str, Any]) -> str:
     """Return, for people, why a version was kept and who made it."""
     if version["why"] == "renamed":
         here = " here" if version["who"] == "this device" else ""
-        return f"renamed{here}, from {version['from']}"
+        now = f" to {version['to']}" if version["to"] else ""
+        return f"renamed{here}, {version['from']}{now}"
     found = _WHY.get((version["why"], version["who"]), str(version["why"]))
     return _ONLY.get(version["only"], found)
 

@@ -114,7 +114,7 @@ async def test_commands_in_a_pipe(device: Device, server: Server, block: BlockId
     lines = (await well(device, "history", path)).out.splitlines()
     assert lines[0] == f"{path}  'The boat' {block}"
     assert [line.split("bytes")[1].split() for line in lines[1:4]] == [
-        ["+0", "-0", "words", "renamed", "here,", "from", "Boat.md"],
+        ["+0", "-0", "words", "renamed", "here,", "Boat.md", "to", "The", "boat.md"],
         ["+1", "-0", "words", "saved", "here"],
         ["+1", "-0", "words", "saved", "here"],
     ]
@@ -127,7 +127,7 @@ async def test_commands_in_a_pipe(device: Device, server: Server, block: BlockId
     done = await here(device, "history", path, "--diff", latest)
     assert done.out.endswith("    one two{+ three+}\n")
     logged = (await well(device, "log", "Home", "--since", "1h")).out.splitlines()
-    assert any(line.endswith(f" {path}  renamed here, from Boat.md") for line in logged)
+    assert any(line.endswith(f" {path}  renamed here, Boat.md to The boat.md") for line in logged)
     assert (await here(device, "log", "Work")).err.endswith("there are: Home.\n")
     done = await well(device, "restore", path, "--version", earlier)
     assert done.out.startswith(f"{path}: version {earlier} restored\n")
