@@ -22,7 +22,7 @@ makes documents of items, for which it may import all stages and ``sync.merge``.
 embedded Heaper-compatible server. ``cli/`` has the commands, ``systemd/`` the units. ``daemon``,
 with ``supervisor control notify desktop statelock logs``, runs accounts and ends them in order.
 Every module may import the value modules ``ids model errors config tree diff items database
-backoff own_files tasks``.
+backoff own_files processes tasks``.
 
 Three stages are divided into parts. Each part imports itself and earlier parts, nothing else:
 

@@ -9,9 +9,9 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -23,12 +23,14 @@ from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
 from heapsyncd.supervisor import Mirror, Supervisor
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
-from heapsyncd.sync.report import Commands, Progress, Report, RestoreRequest, Verdict
+from heapsyncd.sync.report import Commands, Progress, Report, RestoreRequest, UndoRequest, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from heapsyncd.tasks import TaskGroup
 
 TELL_EVERY_S: Final = 0.2
-"""How often a command that waits for a full pass hears of its progress."""
+"""How often a command that waits for longer work hears of its progress."""
+
+T = TypeVar("T")
 
 LOOK_EVERY_S: Final = 2.0
 """How often to look for what a person is to be told on the desktop."""
@@ -176,7 +178,7 @@ class Daemon:
             signal.SIGHUP: self.reload,
         }
         with hold_state(self._config.state_dir), _signals(signals):
-            long_requests = {"sync": self._full_pass}
+            long_requests = {"sync": self._full_pass, **_long_handlers(self._reports)}
             async with (
                 control.serve(self._config.state_dir, _handlers(self._reports), long_requests),
                 TaskGroup() as group,
@@ -203,15 +205,10 @@ class Daemon:
                 }
             return {"accounts": {name: asdict(task.result()) for name, task in tasks.items()}}
 
-        work = asyncio.create_task(passes())
-        try:
-            while not work.done():
-                await tell([asdict(step) for s in supervisors for step in s.report.unfinished()])
-                await asyncio.wait((work,), timeout=TELL_EVERY_S)
-            return work.result()
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+        def news() -> list[dict[str, Any]]:
+            return [asdict(step) for s in supervisors for step in s.report.unfinished()]
+
+        return await _telling(passes(), tell, news)
 
     async def _tell_desktop(self) -> None:
         """Show on the desktop what waits for a person, each event once."""
@@ -334,14 +331,6 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
         paths = [str(p) for p in arguments.get("paths", [])]
         return [found for _, commands in running() for found in await commands.fetch(paths)]
 
-    async def restore(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        wanted = RestoreRequest(
-            tuple(str(p) for p in arguments.get("paths", [])),
-            arguments.get("number"),
-            bool(arguments.get("trash")),
-        )
-        return [found for _, commands in running() for found in await commands.restore(wanted)]
-
     async def recount(_arguments: Mapping[str, Any]) -> None:
         await _recount(reports())
 
@@ -350,7 +339,6 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
         "deletions": deletions,
         "restore_folder": restore_folder,
         "fetch": fetch,
-        "restore": restore,
         "recount": recount,
     }
 
@@ -358,6 +346,55 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
 async def _recount(reports: Iterable[Report]) -> None:
     for commands in [r.commands for r in reports if r.commands is not None]:
         await commands.recount()
+
+
+def _long_handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.LongHandler]:
+    """Return the answers to requests that may concern many files."""
+
+    def commands() -> list[Commands]:
+        return [r.commands for r in reports() if r.commands is not None]
+
+    async def restore(arguments: Mapping[str, Any], tell: control.Tell) -> list[dict[str, Any]]:
+        wanted = RestoreRequest(
+            tuple(str(p) for p in arguments.get("paths", [])),
+            arguments.get("number"),
+            bool(arguments.get("trash")),
+            bool(arguments.get("preview")),
+        )
+
+        async def work() -> list[dict[str, Any]]:
+            return [found for one in commands() for found in await one.restore(wanted)]
+
+        return await _telling(work(), tell)
+
+    async def undo(arguments: Mapping[str, Any], tell: control.Tell) -> list[dict[str, Any]]:
+        wanted = UndoRequest(
+            int(arguments["since_ms"]),
+            tuple(str(p) for p in arguments.get("paths", [])),
+            bool(arguments.get("preview")),
+        )
+
+        async def work() -> list[dict[str, Any]]:
+            return [found for one in commands() for found in await one.undo(wanted)]
+
+        return await _telling(work(), tell)
+
+    return {"restore": restore, "undo": undo}
+
+
+async def _telling(
+    work: Coroutine[Any, Any, T], tell: control.Tell, news: Callable[[], Any] = lambda: None
+) -> T:
+    """Return the result of work; tell the news again and again, and cancel it if nobody hears."""
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            await tell(news())
+            await asyncio.wait((task,), timeout=TELL_EVERY_S)
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

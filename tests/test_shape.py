@@ -37,7 +37,7 @@ OF_THE_PROJECT = {"dependencies", "faults", "readme", "regexes", "security", "sh
 
 VALUES = {
     "backoff", "config", "database", "diff", "errors", "ids", "items", "model", "own_files",
-    "tasks", "tree",
+    "processes", "tasks", "tree",
 }  # fmt: skip
 STAGES = {"wire", "cache", "document", "markdown", "folder"}
 ALLOWED = {
@@ -179,6 +179,7 @@ EDGES = {
     "database": {"aiosqlite", "os", "sqlite3", "threading"},
     "notify": {"os", "sdnotify"},
     "own_files": {"fcntl", "os"},
+    "processes": {"concurrent", "multiprocessing", "os", "signal", "threading"},
     "statelock": {"os"},
     "cache.crash_marks": {"mmap", "os", "threading"},
     "folder.disk": {"os"},

@@ -239,6 +239,15 @@ def made_since(tx: Tx, heap_id: HeapId, at_ms: int) -> list[tuple[BlockId, int, 
     return [(BlockId(b), s, at) for b, s, at in tx.execute(sql, (at_ms, heap_id))]
 
 
+def has_received(tx: Tx, block: BlockId, after: int, up_to: int) -> bool:
+    """Tell whether a log row after a number, up to another, was not made here."""
+    sql = (
+        "SELECT 1 FROM log WHERE block_id = ? AND seq > ? AND seq <= ? AND made_at_ms IS NULL"
+        " LIMIT 1"
+    )
+    return tx.execute(sql, (block, after, up_to)).fetchone() is not None
+
+
 def acknowledge(tx: Tx, block: BlockId, up_to: int) -> None:
     """Record that the server has everything up to a sequence number."""
     tx.execute("UPDATE log SET local = 0 WHERE block_id = ? AND seq <= ?", (block, up_to))

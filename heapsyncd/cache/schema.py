@@ -291,4 +291,13 @@ SCHEMA: Final = (
     ALTER TABLE deletion ADD COLUMN key TEXT;             -- of files_v0, of an attachment
     ALTER TABLE deletion ADD COLUMN undo INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    -- Who made a text, as far as known: see history.Author.
+    ALTER TABLE history ADD COLUMN author TEXT NOT NULL DEFAULT '';
+    ALTER TABLE rendition ADD COLUMN author TEXT NOT NULL DEFAULT '';
+    -- What changed since a time is asked over all notes.
+    CREATE INDEX history_made ON history (made_at_ms);
+    CREATE INDEX history_path ON history (heap_id, path);
+    CREATE INDEX rendition_made ON rendition (made_at_ms);
+    """,
 )

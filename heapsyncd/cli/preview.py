@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -61,11 +60,6 @@ async def _preview(
     from heapsyncd.sync.offline.preview import preview
 
     return await preview(account, config.state_dir, only_first=only_first)
-
-
-def can_ask() -> bool:
-    """Return whether a person is there to ask."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 async def is_wanted(config: Config) -> bool:

@@ -12,10 +12,10 @@ import click
 
 from heapsyncd import config, logs
 from heapsyncd.cli import preview
-from heapsyncd.cli.ask import answering_server, ask, is_terminal, typed_server
+from heapsyncd.cli.ask import answering_server, ask, typed_server
 from heapsyncd.cli.credentials import has_secret, with_secret, write_secret
 from heapsyncd.cli.key import ASK, read_key
-from heapsyncd.cli.output import say
+from heapsyncd.cli.output import is_terminal, say
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import SECRET, Account, Config, Kind, Log
 from heapsyncd.errors import (
@@ -145,7 +145,7 @@ def command(
         _write(options.path, added, account.folder)
         say(f"Wrote [accounts.{name}] to {options.path}")
     exit_code = _print_result(account, found, options.path)
-    if exit_code == 0 and preview.can_ask():
+    if exit_code == 0 and is_terminal():
         asyncio.run(preview.show_first([account], loaded))
     return exit_code
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from heapsyncd import control, logs
-from heapsyncd.cli.output import say, state_words
+from heapsyncd.cli.output import is_terminal, say, state_words
 from heapsyncd.cli.settings import Options, load, load_with_secrets, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import StateLocked
@@ -75,7 +75,7 @@ async def _is_wanted(config: Config, options: Options) -> bool:
     """Ask about heaps that are mirrored for the first time, unless a daemon does it."""
     from heapsyncd.cli import preview
 
-    if not preview.can_ask() or await control.ask(config.state_dir, "status") is not None:
+    if not is_terminal() or await control.ask(config.state_dir, "status") is not None:
         return True
     logs.configure(config.log, level=options.level or "error")
     wanted = await preview.is_wanted(load_with_secrets(options.path))

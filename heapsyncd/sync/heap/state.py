@@ -18,7 +18,8 @@ from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import HEAPER, Dialect, LineBreaks, Stat
+from heapsyncd.model import HEAPER, Dialect, HistoryLimits, LineBreaks, Stat
+from heapsyncd.processes import Processes
 from heapsyncd.sync.heap.confirmer import Confirmer
 from heapsyncd.sync.heap.gc_control import collect_everything
 from heapsyncd.sync.heap.index import Index
@@ -208,8 +209,12 @@ class HeapContext:
     """What line ends in the paragraphs of new notes mean (setting ``line_breaks``)."""
     dialect: Dialect = HEAPER
     """How the server differs from a Heaper server; the backend's."""
+    history_limits: HistoryLimits = field(default_factory=HistoryLimits)
+    """How long earlier texts are kept."""
     confirmer: Confirmer | None = None
     """Tells one's other devices which deletions were confirmed; None: nobody is told."""
+    processes: Processes = field(default_factory=Processes)
+    """Other processes, for work on many notes."""
     index: Index = field(default_factory=Index)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)
@@ -226,6 +231,11 @@ class HeapContext:
     traffic: Traffic = field(default_factory=Traffic)
     _reviews: tuple[str, ...] = field(default=(), init=False)
     """What a person should look at, as last looked up."""
+
+    async def close(self) -> None:
+        """Release the folder, and end other processes."""
+        await self.processes.close()
+        await self.disk.close()
 
     async def load_index(self) -> None:
         """Load the index, the holds and the problems from the cache."""
@@ -306,8 +316,10 @@ class HeapContext:
             return held
         return await offload(Replica.load, updates, self.client_id)
 
-    def tidy(self) -> None:
-        """Free memory that may not be needed again; call it now and then."""
+    async def tidy(self) -> None:
+        """Free what may not be needed again, in memory and in the cache; call it now and then."""
+        now, limits = now_ms(), self.history_limits
+        await self.db.write(lambda tx: history.trim(tx, now, limits))
         self.link.recent_acks.forget()
         if not self.lock.locked():
             self.replicas.forget_views()

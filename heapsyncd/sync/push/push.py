@@ -21,7 +21,7 @@ from heapsyncd.errors import BlockError, PeerError, RequestRefused, leaf_errors
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Push, PushResult
 from heapsyncd.sync.heap.index import Index
-from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.offload import offload, share_out
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.placement import folders_from
@@ -260,7 +260,8 @@ async def _unsent(heap: HeapContext) -> list[_Unsent]:
     if all(len(rows) == 1 for _, rows in found):
         merged: list[bytes | BlockError] = [rows[0].data for _, rows in found]
     else:
-        merged = await offload(lambda: [_merged([r.data for r in rows]) for _, rows in found])
+        several = [[r.data for r in rows] for _, rows in found]
+        merged = await share_out(heap.processes, _merged_each, several, _as_is, _as_is)
     unsent = []
     for (state, rows), update in zip(found, merged, strict=True):
         if isinstance(update, BlockError):
@@ -280,6 +281,14 @@ def _turn(index: Index, block: BlockId) -> tuple[int, BlockId]:
         return 0, block
     depth = len(folders_from(index, block))
     return (depth - _DEEPEST if index.is_live(block) else _DEEPEST - depth), block
+
+
+def _as_is(updates: list[bytes]) -> list[bytes]:
+    return updates
+
+
+def _merged_each(several: Sequence[list[bytes]]) -> list[bytes | BlockError | None]:
+    return [_merged(updates) for updates in several]
 
 
 def _merged(updates: Sequence[bytes]) -> bytes | BlockError:

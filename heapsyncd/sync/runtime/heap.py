@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from heapsyncd.backoff import first_of
+from heapsyncd.backoff import first_of, varied_s
 from heapsyncd.cache import heaps
 from heapsyncd.config import Live
 from heapsyncd.errors import FolderTrouble, TryLater
@@ -226,7 +226,7 @@ class HeapMirror:
                 await retry_problems(self.state)
                 await audit_notes(self.state)
                 await compact_logs(self.state.db, self.state.id, self.state.lock)
-                self.state.tidy()
+                await self.state.tidy()
             due = self.scanner.next_due_s()
             # Some problems end without a change in the folder (a full disk, for example).
             again = timing.trouble_again_s if self.state.problems.wait() else timing.audit_s
@@ -308,7 +308,7 @@ class HeapMirror:
             if news or asked or not worked:
                 await self.state.count()
             if worked:
-                pause_s = self.poll_interval_s
+                pause_s = varied_s(self.poll_interval_s)
                 if news:
                     pause_s = min(self.state.timing.moving_s, pause_s)
                 if self.state.account.waited_for:

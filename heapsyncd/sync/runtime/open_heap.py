@@ -14,6 +14,7 @@ from heapsyncd.database import Database
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.names import collision_key, safe_name, unique
 from heapsyncd.model import Heap
+from heapsyncd.processes import Processes, spare_cores
 from heapsyncd.sync.deletions.lost_folder import check_folder
 from heapsyncd.sync.heap.confirmer import Confirmer
 from heapsyncd.sync.heap.state import HeapContext
@@ -39,7 +40,7 @@ async def open_heap(
 ) -> HeapContext:
     """Return the context of a heap, its folder claimed, and created if it was never mirrored.
 
-    The caller closes the context's ``disk``, which releases the folder.
+    The caller closes the context, which releases the folder.
 
     Raises:
         FolderTrouble: the folder cannot be used.
@@ -58,12 +59,13 @@ async def open_heap(
     if not row.mirrored:
         await disk.create(heap.id, heap.title)
     await db.write(lambda tx: heaps.save(tx, row))
+    processes = Processes(spare_cores) if account.processes == "auto" else Processes()
     try:
         heap_report = HeapReport(heap.id, heap.title, str(disk.root))
         state = HeapContext(
             heap.id, db, disk, backend, heap_report, report, at_work, timing, carries,
-            account.line_breaks, backend.dialect,
-            None if account.seed is None else Confirmer.of(account.seed),
+            account.line_breaks, backend.dialect, account.history,
+            None if account.seed is None else Confirmer.of(account.seed), processes,
         )  # fmt: skip
         if account.files == "on-demand":
             state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
