@@ -102,10 +102,7 @@ class Database:
 
     @classmethod
     async def open_copy(cls, path: Path, schema: Sequence[str]) -> Self:
-        """Open a copy of the file in memory, whoever else uses it; empty if there is no file.
-
-        Neither the file nor its directory is changed. Raises as ``open`` does.
-        """
+        """Open a copy of the file, if any, in memory, whoever uses it; raises as ``open`` does."""
         return await cls._open(path, lambda: _copy(path, schema))
 
     @classmethod
@@ -298,13 +295,10 @@ def _copy(path: Path, schema: Sequence[str]) -> sqlite3.Connection:
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
         if path.exists():
-            # Without a log nobody has it open; then SQLite would make a log to read it, and leave
-            # that there.
+            # Without a log nobody has it open, and SQLite would leave one there to read it.
             is_used = path.with_name(f"{path.name}-wal").exists()
             uri = f"{path.absolute().as_uri()}?mode=ro{'' if is_used else '&immutable=1'}"
-            with contextlib.closing(
-                sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)
-            ) as source:
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as source:
                 source.backup(memory)
         memory.execute("PRAGMA foreign_keys = ON")
         _migrate(path, memory, schema)
