@@ -103,7 +103,7 @@ class Process:
         return sum(map(_ticks, _family(self._child.pid))) * _TICK_S
 
     def peak_mb(self) -> float:
-        """The most memory it had at once since ``forget_peak``."""
+        """The most memory it had at once since ``forget_peak``, without the helpers it started."""
         status = Path(f"/proc/{self._child.pid}/status").read_text("utf-8")
         (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
