@@ -124,7 +124,7 @@ class Device:
         os.close(theirs)
         try:
             async with ending(process), asyncio.timeout(DEADLINE_S):
-                return (await asyncio.to_thread(_read_all, ours)).decode().replace("\r\n", "\n")
+                return (await asyncio.to_thread(read_all, ours)).decode().replace("\r\n", "\n")
         finally:
             os.close(ours)
 
@@ -154,7 +154,7 @@ class Device:
         return bool((await self.status())["state"] == state)
 
 
-def _read_all(terminal: int) -> bytes:
+def read_all(terminal: int) -> bytes:
     """Read until nobody writes to a terminal any more."""
     found = b""
     while True:
