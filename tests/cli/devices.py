@@ -102,12 +102,12 @@ class Device:
             contextlib.chdir(at or self.base),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
-            pytest.raises(SystemExit) as ended,
         ):
             for name, value in self.env.items():
                 patch.setenv(name, value)
             patch.setattr(sys, "stdin", io.StringIO(stdin))
-            main(["--config", str(self.config), *arguments])
+            with pytest.raises(SystemExit) as ended:
+                main(["--config", str(self.config), *arguments])
         texts = []
         for stream in (out, err):
             stream.flush()
