@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from heapsyncd.daemon import Daemon
 from heapsyncd.ids import Seed
 from heapsyncd.notify import Notifier
 from heapsyncd.server import Server
+from heapsyncd.sync.heap.timing import DEFAULT
 from heapsyncd.sync.report import Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from tests.bench.folders import DEADLINE_S
@@ -45,13 +46,19 @@ counts: Counter[str] = Counter()
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a process is to be. ``server``: the address a device talks to; None: it is the server
-    itself.
+    """What a process is to be.
+
+    Args:
+        base: its directory.
+        server: the address that a device talks to; None: it is the server itself.
+        count: count transactions and what is handed to threads.
+        audit_s: how often a device compares the whole folder, and tidies up.
     """
 
     base: str
     server: str | None = None
     count: bool = False
+    audit_s: float = DEFAULT.audit_s
 
     @property
     def folder(self) -> Path:
@@ -76,6 +83,7 @@ class Process:
 
     def __init__(self, setup: Setup) -> None:
         self.folder, self.state = setup.folder, setup.state
+        self._mirrors = Path(setup.base) / "folder"
         base = Path(setup.base)
         base.mkdir(parents=True, exist_ok=True)
         self._log = base / "log"
@@ -100,8 +108,10 @@ class Process:
     def stop(self) -> None:
         """End in order."""
         assert self._child.stdin is not None
+        assert self._child.stdout is not None
         self._child.stdin.close()
         self._child.wait(DEADLINE_S)
+        self._child.stdout.close()
 
     def processor_s(self) -> float:
         """Processor time so far, of the helpers it started too."""
@@ -114,6 +124,19 @@ class Process:
     def now_mb(self) -> float:
         """The memory it has now."""
         return memory_mb(self._child.pid, "VmRSS")
+
+    def descriptors(self) -> int:
+        """How many files and sockets it has open."""
+        return sum(1 for _ in Path(f"/proc/{self._child.pid}/fd").iterdir())
+
+    def stored_mb(self) -> float:
+        """What it keeps on the disk besides the mirrors."""
+        kept = [f for f in self._mirrors.parent.rglob("*") if self._mirrors not in f.parents]
+        sizes = []
+        for file in kept:
+            with contextlib.suppress(FileNotFoundError):  # SQLite's own files come and go
+                sizes.append(0 if file == self._log else file.stat().st_size)
+        return sum(sizes) / (1 << 20)
 
     def forget_peak(self) -> None:
         """Begin to look for the peak anew."""
@@ -232,7 +255,8 @@ async def _mirror(setup: Setup) -> None:
         reports[:] = [report]
         return await mirror_account(account, state_dir, report, **rest)
 
-    daemon = Daemon(config, lambda: config, notifier=Notifier.from_environment(), mirror=mirror)
+    notifier, timing = Notifier.from_environment(), replace(DEFAULT, audit_s=setup.audit_s)
+    daemon = Daemon(config, lambda: config, notifier=notifier, mirror=mirror, timing=timing)
     _say(url=setup.server)
     async with contextlib.AsyncExitStack() as probe, asyncio.TaskGroup() as group:
         gaps = Gaps()
