@@ -8,25 +8,34 @@ hold the lock, so no two processes ever use the same state.
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from heapsyncd import control
 from heapsyncd.config import Account, Config
+from heapsyncd.desktop import Desktop, Events
 from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error, for_people
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
 from heapsyncd.supervisor import Mirror, Supervisor
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
-from heapsyncd.sync.report import Commands, Progress, Report, RestoreRequest, Verdict
+from heapsyncd.sync.report import Commands, Progress, Report, RestoreRequest, UndoRequest, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from heapsyncd.tasks import TaskGroup
 
 TELL_EVERY_S: Final = 0.2
-"""How often a command that waits for a full pass hears of its progress."""
+"""How often a command that waits for longer work hears of its progress."""
+
+T = TypeVar("T")
+
+LOOK_EVERY_S: Final = 2.0
+"""How often to look for what a person is to be told on the desktop."""
+RECOUNT_EVERY_S: Final = 60.0
+"""How often reviews are looked up for that."""
 
 _log = structlog.get_logger("heapsyncd.daemon")
 
@@ -118,6 +127,7 @@ class Daemon:
         notifier: reports to systemd.
         mirror: mirrors one account.
         timing: the waits and pauses.
+        desktop: shows what waits for a person; None: nobody does.
     """
 
     def __init__(
@@ -128,12 +138,14 @@ class Daemon:
         notifier: Notifier,
         mirror: Mirror = mirror_account,
         timing: Timing = DEFAULT,
+        desktop: Desktop | None = None,
     ) -> None:
         self._config = config
         self._load = load
         self._notifier = notifier
         self._mirror = mirror
         self._timing = timing
+        self._desktop = desktop if desktop is not None and desktop.is_there else None
         self._supervisors: dict[str, Supervisor] = {}
         self._tasks: dict[Supervisor, asyncio.Task[None]] = {}
         self._requests: asyncio.Queue[signal.Signals] = asyncio.Queue()
@@ -166,15 +178,17 @@ class Daemon:
             signal.SIGHUP: self.reload,
         }
         with hold_state(self._config.state_dir), _signals(signals):
-            long_requests = {"sync": self._full_pass}
+            long_requests = {"sync": self._full_pass, **_long_handlers(self._reports)}
             async with (
                 control.serve(self._config.state_dir, _handlers(self._reports), long_requests),
                 TaskGroup() as group,
             ):
                 for account in self._config.accounts:
                     self._start(account, group)
+                telling = group.create_task(self._tell_desktop())
                 while await self._requests.get() is signal.SIGHUP:
                     await self._reload(group)
+                telling.cancel()
                 self._notifier.stopping()
                 _log.info("stopping")
                 await self._stop_supervisors(list(self._supervisors.values()))
@@ -191,15 +205,23 @@ class Daemon:
                 }
             return {"accounts": {name: asdict(task.result()) for name, task in tasks.items()}}
 
-        work = asyncio.create_task(passes())
-        try:
-            while not work.done():
-                await tell([asdict(step) for s in supervisors for step in s.report.unfinished()])
-                await asyncio.wait((work,), timeout=TELL_EVERY_S)
-            return work.result()
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+        def news() -> list[dict[str, Any]]:
+            return [asdict(step) for s in supervisors for step in s.report.unfinished()]
+
+        return await _telling(passes(), tell, news)
+
+    async def _tell_desktop(self) -> None:
+        """Show on the desktop what waits for a person, each event once."""
+        events, recounted_s = Events(), time.monotonic()
+        while self._desktop is not None:
+            if self._config.desktop_notices:
+                if time.monotonic() > recounted_s + RECOUNT_EVERY_S:
+                    recounted_s = time.monotonic()
+                    with contextlib.suppress(FolderTrouble):  # reported already
+                        await _recount(self._reports())
+                for notice in events.new([report.snapshot() for report in self._reports()]):
+                    await self._desktop.show(notice)
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def _reports(self) -> list[Report]:
         return [supervisor.report for supervisor in self._supervisors.values()]
@@ -293,37 +315,86 @@ def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Hand
         return [(r.name, r.commands) for r in reports() if r.commands is not None]
 
     async def deletions(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        decision = arguments.get("decision")
+        decision, paths = arguments.get("decision"), arguments.get("paths")
         return {
             "accounts": [
-                {"name": name, "heaps": await commands.deletions(decision)}
+                {"name": name, "heaps": await commands.deletions(decision, paths)}
                 for name, commands in running()
             ]
         }
+
+    async def restore_folder(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        wanted = [str(name) for name in arguments.get("wanted", [])]
+        return {name: await commands.restore_folder(wanted) for name, commands in running()}
 
     async def fetch(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
         paths = [str(p) for p in arguments.get("paths", [])]
         return [found for _, commands in running() for found in await commands.fetch(paths)]
 
-    async def restore(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        wanted = RestoreRequest(
-            tuple(str(p) for p in arguments.get("paths", [])),
-            arguments.get("number"),
-            bool(arguments.get("trash")),
-        )
-        return [found for _, commands in running() for found in await commands.restore(wanted)]
-
     async def recount(_arguments: Mapping[str, Any]) -> None:
-        for _, commands in running():
-            await commands.recount()
+        await _recount(reports())
 
     return {
         "status": status,
         "deletions": deletions,
+        "restore_folder": restore_folder,
         "fetch": fetch,
-        "restore": restore,
         "recount": recount,
     }
+
+
+async def _recount(reports: Iterable[Report]) -> None:
+    for commands in [r.commands for r in reports if r.commands is not None]:
+        await commands.recount()
+
+
+def _long_handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.LongHandler]:
+    """Return the answers to requests that may concern many files."""
+
+    def commands() -> list[Commands]:
+        return [r.commands for r in reports() if r.commands is not None]
+
+    async def restore(arguments: Mapping[str, Any], tell: control.Tell) -> list[dict[str, Any]]:
+        wanted = RestoreRequest(
+            tuple(str(p) for p in arguments.get("paths", [])),
+            arguments.get("number"),
+            bool(arguments.get("trash")),
+            bool(arguments.get("preview")),
+        )
+
+        async def work() -> list[dict[str, Any]]:
+            return [found for one in commands() for found in await one.restore(wanted)]
+
+        return await _telling(work(), tell)
+
+    async def undo(arguments: Mapping[str, Any], tell: control.Tell) -> list[dict[str, Any]]:
+        wanted = UndoRequest(
+            int(arguments["since_ms"]),
+            tuple(str(p) for p in arguments.get("paths", [])),
+            bool(arguments.get("preview")),
+        )
+
+        async def work() -> list[dict[str, Any]]:
+            return [found for one in commands() for found in await one.undo(wanted)]
+
+        return await _telling(work(), tell)
+
+    return {"restore": restore, "undo": undo}
+
+
+async def _telling(
+    work: Coroutine[Any, Any, T], tell: control.Tell, news: Callable[[], Any] = lambda: None
+) -> T:
+    """Return the result of work; tell the news again and again, and cancel it if nobody hears."""
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            await tell(news())
+            await asyncio.wait((task,), timeout=TELL_EVERY_S)
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -98,10 +98,19 @@ class Database:
             FolderTrouble: the file cannot be opened or is damaged.
             CancelledError: the caller was cancelled; the connection is closed by then.
         """
-        connection = aiosqlite.Connection(
-            lambda: _translated(path, lambda: _connect(path, schema, durable, connect)),
-            iter_chunk_size=1,
-        )
+        return await cls._open(path, lambda: _connect(path, schema, durable, connect))
+
+    @classmethod
+    async def open_copy(cls, path: Path, schema: Sequence[str]) -> Self:
+        """Open a copy of the file in memory, whoever else uses it; empty if there is no file.
+
+        Neither the file nor its directory is changed. Raises as ``open`` does.
+        """
+        return await cls._open(path, lambda: _copy(path, schema))
+
+    @classmethod
+    async def _open(cls, path: Path, connect: Callable[[], sqlite3.Connection]) -> Self:
+        connection = aiosqlite.Connection(lambda: _translated(path, connect), iter_chunk_size=1)
         # A connection that was never closed must not keep the process from exiting.
         connection._thread.daemon = True  # noqa: SLF001
         opening = asyncio.ensure_future(connection)
@@ -187,6 +196,60 @@ class Database:
             raise
 
 
+def copy_database(path: Path, to: Path) -> None:
+    """Copy a database as it is at one moment, also while others write to it. Blocking.
+
+    Args:
+        path: the file.
+        to: an empty file, or one that does not exist.
+
+    Raises:
+        FolderTrouble: one of the files cannot be used.
+    """
+
+    def work() -> None:
+        with (
+            contextlib.closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as source,
+            contextlib.closing(sqlite3.connect(to)) as target,
+        ):
+            source.backup(target)
+
+    _translated(path, work)
+
+
+def keep_copy(path: Path) -> Path:
+    """Copy a database that nobody uses, and return the copy's path.
+
+    Raises:
+        FolderTrouble: it cannot be read, or the copy not be written.
+    """
+    copy = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.bak")
+
+    try:
+        os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise FolderTrouble(f"{copy} can't be written: {error.strerror}.") from error
+    copy_database(path, copy)
+    return copy
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a damaged database that nobody uses, with its log, and return its new path.
+
+    Raises:
+        FolderTrouble: it cannot be renamed.
+    """
+    aside = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.damaged")
+    try:
+        # The file itself last: without its log, what is left of it would be taken for whole.
+        for suffix in ("-shm", "-wal", ""):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    except OSError as error:
+        raise FolderTrouble(f"{path} can't be renamed: {error.strerror}.") from error
+    return aside
+
+
 async def _wait_done(task: "asyncio.Future[Any]") -> None:
     """Wait for a task to end, even if the caller is cancelled. Its error is not raised."""
     while not task.done():
@@ -215,7 +278,10 @@ def _connect(
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise FolderTrouble(f"The database {path} can't be opened: {error.strerror}.") from error
+        raise FolderTrouble(
+            f"The database {path} can't be opened: {error.strerror};"
+            " check the owner and mode of it and its directory."
+        ) from error
     try:
         os.fchmod(descriptor, 0o600)
     finally:
@@ -231,6 +297,26 @@ def _connect(
         connection.close()
         raise
     return connection
+
+
+def _copy(path: Path, schema: Sequence[str]) -> sqlite3.Connection:
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        if path.exists():
+            # Without a log nobody has it open; then SQLite would make a log to read it, and leave
+            # that there.
+            is_used = path.with_name(f"{path.name}-wal").exists()
+            uri = f"{path.absolute().as_uri()}?mode=ro{'' if is_used else '&immutable=1'}"
+            with contextlib.closing(
+                sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)
+            ) as source:
+                source.backup(memory)
+        memory.execute("PRAGMA foreign_keys = ON")
+        _migrate(path, memory, schema)
+    except BaseException:
+        memory.close()
+        raise
+    return memory
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -304,6 +390,12 @@ def _translated(path: Path, work: Callable[[], T]) -> T:
         if reason is None:
             raise
         raise FolderTrouble(f"The database {path}: {reason} ({error}).") from error
+
+
+def is_damaged(error: FolderTrouble) -> bool:
+    """Return whether an error says that the file itself is damaged, whatever the disk allows."""
+    cause = error.__cause__
+    return isinstance(cause, sqlite3.Error) and _primary_code(cause) in _DAMAGED
 
 
 def _primary_code(error: sqlite3.Error) -> int:

@@ -1,7 +1,6 @@
 """``status``: what is in sync, what is not, and why; from the daemon or from the cache."""
 
 import asyncio
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -9,7 +8,7 @@ from typing import Any, Final
 import click
 
 from heapsyncd import control, logs
-from heapsyncd.cli.output import format_time, say, say_json
+from heapsyncd.cli.output import format_time, is_styled, say, say_json, state_words
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import TryLater
@@ -25,7 +24,14 @@ Status = Mapping[str, Any]
 """The document of ``status --json``."""
 
 
-@click.command("status")
+EPILOG: Final = """\b
+Examples:
+  heapsyncd status
+  heapsyncd status --watch
+  heapsyncd status --json | jq -r '.accounts[].state'"""
+
+
+@click.command("status", epilog=EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--watch", is_flag=True, help="Keep running and show each change.")
 @pass_options
@@ -66,7 +72,7 @@ async def _watch(config: Config, *, as_json: bool, verbose: bool) -> None:
         status = await read(config)
         now = _without_clock(status)
         if now != shown:
-            if sys.stdout.isatty():
+            if is_styled():
                 click.clear()
             _show(status, as_json=as_json, verbose=verbose)
             shown = now
@@ -122,7 +128,7 @@ def _state(account: Mapping[str, Any], daemon: str) -> str:
         return f"{daemon}; {last}"
     if state == "in sync":
         return "in sync"
-    return f"{'not connected' if state == 'offline' else state}; {last}"
+    return f"{state_words(state)}; {last}"
 
 
 def _when(at_ms: int) -> str:

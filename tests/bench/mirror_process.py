@@ -1,7 +1,7 @@
 """The server or a device in a process of its own: the bench's hold on it, and the process itself.
 
-``python -m tests.bench.mirror_process SETUP`` with a ``Setup`` as JSON. Line by line over the
-pipes: a request in, its answer as JSON out; the end of the input ends the process. A device is
+``main`` with a ``Setup`` as JSON. Line by line over the pipes: a request in, its answer as JSON
+out; the end of the input ends the process. A device is
 the package's own daemon: the bench looks at its report, and, when asked to count, at where a
 transaction is carried out and where work is handed to a thread.
 """
@@ -28,7 +28,6 @@ from heapsyncd.config import Account, Config, Log
 from heapsyncd.daemon import Daemon
 from heapsyncd.ids import Seed
 from heapsyncd.notify import Notifier
-from heapsyncd.server import Server
 from heapsyncd.sync.heap.timing import DEFAULT
 from heapsyncd.sync.report import Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
@@ -53,12 +52,14 @@ class Setup:
         server: the address that a device talks to; None: it is the server itself.
         count: count transactions and what is handed to threads.
         audit_s: how often a device compares the whole folder, and tidies up.
+        port: of the server; 0: any.
     """
 
     base: str
     server: str | None = None
     count: bool = False
     audit_s: float = DEFAULT.audit_s
+    port: int = 0
 
     @property
     def folder(self) -> Path:
@@ -87,7 +88,9 @@ class Process:
         base = Path(setup.base)
         base.mkdir(parents=True, exist_ok=True)
         self._log = base / "log"
-        command = [sys.executable, "-m", "tests.bench.mirror_process", json.dumps(asdict(setup))]
+        # As ``heapsyncd run`` has, a main module that imports little: its own processes read it.
+        begin = "from tests.bench.mirror_process import main; main()"
+        command = [sys.executable, "-c", begin, json.dumps(asdict(setup))]
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
                 command,
@@ -229,8 +232,11 @@ async def _requests() -> AsyncIterator[str]:
 
 
 async def _serve(setup: Setup) -> None:
-    async with Server(Path(setup.base), open_registration=True) as server:
-        await server.add_heap(HEAP)
+    from heapsyncd.server import Server  # noqa: PLC0415 -- a device does without its memory
+
+    async with Server(Path(setup.base), port=setup.port, open_registration=True) as server:
+        if not setup.port:
+            await server.add_heap(HEAP)
         _say(url=server.url)
         async for _ in _requests():
             _say(**_now())
@@ -259,7 +265,7 @@ async def _mirror(setup: Setup) -> None:
     daemon = Daemon(config, lambda: config, notifier=notifier, mirror=mirror, timing=timing)
     _say(url=setup.server)
     async with contextlib.AsyncExitStack() as probe, asyncio.TaskGroup() as group:
-        gaps = Gaps()
+        gaps, followed = Gaps(), 0
         watching: asyncio.Task[dict[str, Any]] | None = None
         async for request in _requests():
             match request:
@@ -271,6 +277,10 @@ async def _mirror(setup: Setup) -> None:
                     await probe.aclose()
                     _say(longest_s=gaps.longest_s)
                     continue
+                case "live":
+                    # As many as before: called while the server is there, and again afterwards.
+                    await _until(functools.partial(_follows, reports, max(1, followed)), _LOOK_S)
+                    followed = _followed(reports)
                 case "synced":
                     await _until(lambda: _in_sync(reports), _LOOK_S)
                 case "watch":
@@ -290,6 +300,21 @@ async def _left_and_back(reports: list[Report]) -> dict[str, Any]:
     return _now()
 
 
+def _followed(reports: list[Report]) -> int:
+    """How many notes the server has opened for this device, over its live connection."""
+    found = 0
+    commands: Any = reports[0].commands
+    for mirror in commands.mirrors.values():
+        live = mirror.state.link.live
+        link = None if live is None else live._following.link
+        found += 0 if link is None else sum(d.authenticated for d in link._documents.values())
+    return found
+
+
+def _follows(reports: list[Report], notes: int) -> bool:
+    return _followed(reports) >= notes
+
+
 def _in_sync(reports: list[Report]) -> bool:
     return bool(reports) and reports[0].state == "in sync"
 
@@ -299,7 +324,8 @@ async def _until(true: Callable[[], bool], look_s: float) -> None:
         await asyncio.sleep(look_s)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Be what the argument says, until the input ends."""
     logs.configure(Log(format="json"))
     wanted = Setup(**json.loads(sys.argv[1]))
     if wanted.count:

@@ -2,15 +2,21 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
+import pty
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+import termios
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from heapsyncd.cli.main import main
 from heapsyncd.ids import Seed
 from heapsyncd.wire.signin import public_key
 
@@ -83,6 +89,69 @@ class Device:
         assert self.seed.reveal_text() not in done.out + done.err
         return done
 
+    async def inside(self, *arguments: str, stdin: str = "") -> Done:
+        """Run a command to its end in a thread of this process; no other at the same time."""
+
+        def run() -> Done:
+            out, err = io.StringIO(), io.StringIO()
+            with (
+                pytest.MonkeyPatch.context() as patch,
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+            ):
+                for name, value in self.env.items():
+                    patch.setenv(name, value)
+                patch.setattr(sys, "stdin", io.StringIO(stdin))
+                try:
+                    main(["--config", str(self.config), *arguments])
+                except SystemExit as end:
+                    return Done(int(end.code or 0), out.getvalue(), err.getvalue())
+
+        done = await asyncio.to_thread(run)
+        assert "Traceback" not in done.out + done.err
+        assert self.seed.reveal_text() not in done.out + done.err
+        return done
+
+    def here(self, *arguments: str, at: Path | None = None) -> Done:
+        """Run a command to its end in this process, as if its output were piped; the command must
+        not be one that changes the process.
+
+        ``at``: the working directory.
+        """
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "replace") for _ in range(2))
+        words = ["--config", str(self.config), *arguments]
+        with (
+            contextlib.chdir(at or self.base),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main(words)
+        texts = []
+        for stream in (out, err):
+            stream.flush()
+            texts.append(stream.buffer.getvalue().decode())
+        return Done(ended.value.code, *texts)  # type: ignore[arg-type]
+
+    async def on_terminal(self, *arguments: str, columns: int = 80, **env: str) -> str:
+        """Run a command to its end; return all that it wrote to a terminal."""
+        ours, theirs = os.openpty()
+        termios.tcsetwinsize(theirs, (24, columns))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "heapsyncd.cli", "--config", str(self.config), *arguments),
+            cwd=self.base,
+            env={**self.env, "NO_COLOR": "", "TERM": "xterm", **env},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        try:
+            async with ending(process), asyncio.timeout(DEADLINE_S):
+                return (await asyncio.to_thread(_read_all, ours)).decode().replace("\r\n", "\n")
+        finally:
+            os.close(ours)
+
     @contextlib.asynccontextmanager
     async def daemon(self, **env: str) -> AsyncIterator[asyncio.subprocess.Process]:
         """``run`` in the background, in sync once the context is open; killed if still there."""
@@ -107,6 +176,50 @@ class Device:
     async def is_(self, state: str) -> bool:
         """Whether the account is in this state."""
         return bool((await self.status())["state"] == state)
+
+
+async def on_terminal(
+    device: Device, *arguments: str, answers: Mapping[str, str | Sequence[str]]
+) -> tuple[int, str]:
+    """A command on a terminal of its own, where somebody answers each prompt when it is there.
+
+    Returns exit code and screen.
+    """
+    master, slave = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "heapsyncd.cli", "--config", str(device.config), *arguments),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        cwd=device.base,
+        env=device.env,
+        start_new_session=True,
+    )
+    os.close(slave)
+    screen, answered = b"", 0
+    left = {p: [a] if isinstance(a, str) else list(a) for p, a in answers.items()}
+    async with ending(process), asyncio.timeout(DEADLINE_S):
+        # At the end of the process Linux answers with an error.
+        with contextlib.suppress(OSError):
+            while part := await asyncio.to_thread(os.read, master, 4096):
+                screen += part
+                for prompt, texts in left.items():
+                    if texts and screen[answered:].decode().rstrip(": ").endswith(prompt):
+                        answered = len(screen)
+                        os.write(master, f"{texts.pop(0)}\n".encode())
+        os.close(master)
+        assert not any(left.values()), screen
+        return await process.wait(), screen.decode()
+
+
+def _read_all(terminal: int) -> bytes:
+    """Read until nobody writes to a terminal any more."""
+    found = b""
+    while True:
+        try:
+            found += os.read(terminal, 65536)
+        except OSError:
+            return found
 
 
 @contextlib.asynccontextmanager

@@ -4,13 +4,15 @@ keeps its meaning, and no text of it is doubled.
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from heapsyncd.document.edit import Target, express
+from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
@@ -431,15 +433,28 @@ async def test_an_older_cache_of_a_word_made_longer(world: World) -> None:
     assert await world.text(block) == "one line harbourmaster"
 
 
-async def test_an_older_cache_that_knows_no_note(world: World) -> None:
+def _has_id(path: Path) -> bool:
+    return "id: " in path.read_text()
+
+
+async def test_an_older_cache_that_knows_no_note(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A cache put back from a backup, from before a note was made, while the server is away: the
-    note's file waits for the server, and is no other note.
+    note's file waits for the server without being read over and over, and is no other note.
     """
+    reads: list[str] = []
+    read_many = HeapFolder.read_many
+
+    async def counted(disk: HeapFolder, paths: Sequence[str], most: int) -> Sequence[object]:
+        reads.extend(paths)
+        return await read_many(disk, paths, most)
+
     async with proxies.before(world.server.url) as proxy:
         one = world.device(live="off")
         one.server = proxy  # type: ignore[assignment]
         one.poll_interval_s = 0.1
-        one.timing = replace(one.timing, news_s=0.1, arrived_s=0.1)
+        one.timing = replace(one.timing, news_s=0.1, arrived_s=0.1, moving_s=0.01)
         await one.synced()
         state, backup = one.base / "state", one.base / "backup"
         shutil.copytree(state, backup)
@@ -449,14 +464,17 @@ async def test_an_older_cache_that_knows_no_note(world: World) -> None:
         lose(one)
         backup.rename(state)
         proxy.set(proxies.dropped, on="/api")
+        monkeypatch.setattr(HeapFolder, "read_many", counted)
         async with one.running():
             await until(lambda: one.report.state == "offline", "offline")
-            (one.root / "New.md").write_text("new\n")
-            await until(lambda: "id: " in (one.root / "New.md").read_text(), "it is a note")
+            for new in [f"New {k}.md" for k in range(6)]:
+                (one.root / new).write_text("new\n")
+                await until(partial(_has_id, one.root / new), "it is a note")
+            assert reads.count("Note.md") < 4
             proxy.set(None)
             await one.in_sync()
         assert one.id_of("Note.md") == block
-        assert len(await world.blocks()) == 2
+        assert len(await world.blocks()) == 7
 
 
 @pytest.mark.slow

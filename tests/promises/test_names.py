@@ -520,7 +520,7 @@ def _twin(path: Path) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@settings(max_examples=int(os.environ.get("HEAPSYNCD_EXAMPLES", "5")), derandomize=True)
+@settings(max_examples=int(os.environ.get("HEAPSYNCD_EXAMPLES", "3")), derandomize=True)
 @given(st.lists(steps, min_size=4, max_size=14))
 def test_any_renames_and_moves(played: list[Step]) -> None:
     """After any renames, moves, swaps and chains of notes and folders on two devices and in the

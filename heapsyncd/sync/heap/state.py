@@ -18,7 +18,9 @@ from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import HEAPER, Dialect, LineBreaks, Stat
+from heapsyncd.model import HEAPER, Dialect, HistoryLimits, LineBreaks, Stat
+from heapsyncd.processes import Processes
+from heapsyncd.sync.heap.confirmer import Confirmer
 from heapsyncd.sync.heap.gc_control import collect_everything
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import RewriteLimit
@@ -82,6 +84,8 @@ class ServerLink:
     over it, and an edit before a deletion is."""
     was_current: bool = False
     """Whether its news was received in this run."""
+    files_wait: bool = False
+    """Whether new files wait to be scanned again once its news was received."""
     breaks: int = 0
     """How often the server was lost; news requested before the last time is outdated."""
     cursor_ms: int | None = None
@@ -145,6 +149,10 @@ class Holds:
     """Deletions made here, by path."""
     down: dict[BlockId, Hold] = field(default_factory=dict)
     """Deletions made on the server, by block."""
+    confirmed: dict[BlockId, int] = field(default_factory=dict)
+    """The times of deletions that are known to be confirmed, by block."""
+    is_asked: bool = True
+    """Whether there may be decisions that are not carried out."""
 
     def add(self, hold: Hold) -> None:
         """Add a hold."""
@@ -201,6 +209,12 @@ class HeapContext:
     """What line ends in the paragraphs of new notes mean (setting ``line_breaks``)."""
     dialect: Dialect = HEAPER
     """How the server differs from a Heaper server; the backend's."""
+    history_limits: HistoryLimits = field(default_factory=HistoryLimits)
+    """How long earlier texts are kept."""
+    confirmer: Confirmer | None = None
+    """Tells one's other devices which deletions were confirmed; None: nobody is told."""
+    processes: Processes = field(default_factory=Processes)
+    """Other processes, for work on many notes."""
     index: Index = field(default_factory=Index)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)
@@ -217,6 +231,11 @@ class HeapContext:
     traffic: Traffic = field(default_factory=Traffic)
     _reviews: tuple[str, ...] = field(default=(), init=False)
     """What a person should look at, as last looked up."""
+
+    async def close(self) -> None:
+        """Release the folder, and end other processes."""
+        await self.processes.close()
+        await self.disk.close()
 
     async def load_index(self) -> None:
         """Load the index, the holds and the problems from the cache."""
@@ -235,6 +254,8 @@ class HeapContext:
         for hold in await self.db.read(lambda tx: holds.of_heap(tx, self.id)):
             self.holds.add(hold)
         self.problems = Problems(await self.db.read(lambda tx: problems.load(tx, self.id)))
+        self._reviews = tuple(await self.db.read(lambda tx: history.notices(tx, self.id)))
+        self.report.reviews = len(self._reviews)
 
     async def store(self, work: Callable[[Change], T]) -> T:
         """Run a unit of work in one transaction; return the result of ``work``.
@@ -264,6 +285,9 @@ class HeapContext:
     def in_touch(self, breaks: int) -> None:
         """Note that news was received; ``breaks`` is the count when it was requested."""
         self.link.was_current = True
+        if self.link.files_wait:
+            self.link.files_wait = False
+            self.request_rescan()
         if breaks == self.link.breaks:
             self.link.current.set()
         else:
@@ -292,8 +316,10 @@ class HeapContext:
             return held
         return await offload(Replica.load, updates, self.client_id)
 
-    def tidy(self) -> None:
-        """Free memory that may not be needed again; call it now and then."""
+    async def tidy(self) -> None:
+        """Free what may not be needed again, in memory and in the cache; call it now and then."""
+        now, limits = now_ms(), self.history_limits
+        await self.db.write(lambda tx: history.trim(tx, now, limits))
         self.link.recent_acks.forget()
         if not self.lock.locked():
             self.replicas.forget_views()
@@ -343,7 +369,7 @@ class HeapContext:
         )
         self.report.pending = pending_as_dicts(waiting, self.index.path_of)
         # Reviews stay reported when only the numbers are counted again, as any task may do.
-        self._reviews = tuple(reviews)
+        self._reviews, self.report.reviews = tuple(reviews), len(reviews)
         self.report.notices = [*self._notices(), *self._reviews]
 
     def moving(self) -> list[EntryRow]:

@@ -5,6 +5,7 @@ the folder shows it. What is under way is known in memory only: after a restart,
 acknowledged later has no latency.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,6 +20,7 @@ from heapsyncd.sync.heap.index import CONTENT_ROLES, PLACED_ROLES, Index
 
 log = structlog.get_logger()
 
+WAYS: Final[Mapping[Direction, str]] = {"up": "sent", "down": "arrived"}
 TOLD_SINGLY: Final = 10
 """Of more events in one transaction, the log tells only the number."""
 
@@ -35,9 +37,15 @@ class UnderWay:
 
 @dataclass
 class Traffic:
-    """The changes of one heap that are under way, by direction and block."""
+    """The changes of one heap that are under way, by direction and block.
+
+    Args:
+        under_way: the changes.
+        passed: how many changes this process saw arrive.
+    """
 
     under_way: dict[tuple[Direction, BlockId], UnderWay] = field(default_factory=dict)
+    passed: Counter[Direction] = field(default_factory=Counter)
 
     def arrived(
         self,
@@ -118,8 +126,9 @@ class Traffic:
             self.under_way.setdefault(key, change)
         for key in settled:
             self.under_way.pop(key, None)
-        for direction, name in (("up", "sent"), ("down", "arrived")):
+        for direction, name in WAYS.items():
             events = [e for e in done.values() if e.direction == direction]
+            self.passed[direction] += len(events)
             if len(events) > TOLD_SINGLY:
                 log.info("changes", heap=heap, way=name, count=len(events))
                 continue

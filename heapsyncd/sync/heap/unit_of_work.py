@@ -154,12 +154,14 @@ class Change:
         deleted = fields.deleted_at_ms
         if deleted is None:
             deleted = fields.permanently_deleted_at_ms
+        undone = block.deleted_at_ms if deleted is None else None
         return {
             # As long as the document has no title, use the row's (PROTOCOL §4).
             "title": fields.title or block.title,
             "folder_id": blocks.folder_among_tags(self.tx, block.id),
             "deleted_at_ms": deleted,
             "public_id": fields.public_id,
+            "revived_ms": max(block.revived_ms, undone or 0),
         }
 
     def touch_related(self, block: BlockId) -> None:

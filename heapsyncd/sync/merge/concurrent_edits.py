@@ -16,7 +16,8 @@ from heapsyncd.document.edit import Target, express
 from heapsyncd.document.encoding.state_vectors import clocks, encode_vector
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, missing, vector_of, without_deletions
-from heapsyncd.sync.merge.common_base import merge_unrelated, word_counts
+from heapsyncd.sync.merge.common_base import word_counts
+from heapsyncd.sync.merge.unrelated import merge_unrelated
 from heapsyncd.tree import Block
 
 LARGE_BYTES: Final = 500_000

@@ -1,9 +1,12 @@
 """Wait until an account's heaps are in sync, or nothing more can be done, and say which."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from heapsyncd.backoff import first_of
+from heapsyncd.cache.activity import Direction
 from heapsyncd.config import Account
 from heapsyncd.errors import HeapsyncdError, SignInRefused, TryLater, Unreachable
 from heapsyncd.ids import HeapId
@@ -56,6 +59,7 @@ async def until_settled(
     timing: Timing,
     *stops: asyncio.Event,
     end: float | None,
+    passed: Counter[Direction],
 ) -> Verdict:
     """Wait for the end of a pass over all heaps of an account; return its verdict.
 
@@ -65,7 +69,28 @@ async def until_settled(
         timing: says when a server that does not answer is given up.
         stops: events that end the pass.
         end: the loop's time at which the pass ends; None: when it is complete.
+        passed: what had been sent and received when the pass began.
     """
+    ended = await _end_of(mirrors, report, timing, *stops, end=end)
+    now = moved(mirrors)
+    return replace(ended, sent=now["up"] - passed["up"], arrived=now["down"] - passed["down"])
+
+
+def moved(mirrors: Mapping[HeapId, HeapMirror]) -> Counter[Direction]:
+    """Return how many changes this process sent and received."""
+    counts: Counter[Direction] = Counter()
+    for mirror in mirrors.values():
+        counts.update(mirror.state.traffic.passed)
+    return counts
+
+
+async def _end_of(
+    mirrors: Mapping[HeapId, HeapMirror],
+    report: Report,
+    timing: Timing,
+    *stops: asyncio.Event,
+    end: float | None,
+) -> Verdict:
     while True:
         heaps = list(mirrors.values())
         late = end is not None and asyncio.get_running_loop().time() > end

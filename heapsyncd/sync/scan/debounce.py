@@ -46,6 +46,12 @@ class Debounce:
         self.paths.update(paths)
         self.everything = self.everything or everything
 
+    def start_over(self) -> None:
+        """Forget what was seen, and scan the whole folder: it is another one now."""
+        for seen in (self._due, self._seen, self._waiting):
+            seen.clear()
+        self.everything = True
+
     def rescan_soon(self, paths: Iterable[str]) -> None:
         """Scan these paths soon: they changed while they were being processed.
 
@@ -164,7 +170,9 @@ class Debounce:
         ids = self.heap.index.ids_in(note.front)
         if not any(ids) or self.heap.block_in(ids) is not None:
             return False
-        self._due[saved.path] = now + self.heap.timing.moving_s
+        # The news wakes the scan; until then the file is not read again and again.
+        self.heap.link.files_wait = True
+        self._due[saved.path] = now + self.heap.timing.audit_s
         self._seen[saved.path] = (saved.stat, 0.0)
         return True
 

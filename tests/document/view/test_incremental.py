@@ -74,7 +74,7 @@ def _change_text(text: Any, draw: Any) -> None:
 
 @pytest.mark.slow
 @given(BODY, st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_view_told_from_the_last_one_is_the_view(body: Any, data: st.DataObject) -> None:
     """Whatever changes in a document, its view is as if it were read whole, places included."""
     base = build(body)
@@ -93,7 +93,7 @@ def test_a_view_told_from_the_last_one_is_the_view(body: Any, data: st.DataObjec
 
 @pytest.mark.slow
 @given(BODY, st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_view_from_the_handles_is_the_view_of_the_values(body: Any, data: st.DataObject) -> None:
     """Both ways to look at a document show the same, places included."""
     app: Doc[Any] = Doc()
@@ -107,7 +107,7 @@ def test_a_view_from_the_handles_is_the_view_of_the_values(body: Any, data: st.D
 
 @pytest.mark.slow
 @given(BODY, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_an_edit_is_the_same_with_the_view_known(body: Any, data: st.DataObject) -> None:
     """An edit that looks only into what it changes does the same as one that reads all."""
     base = build(body)
@@ -122,7 +122,7 @@ def test_an_edit_is_the_same_with_the_view_known(body: Any, data: st.DataObject)
 
 @pytest.mark.slow
 @given(BODY, st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_an_edit_in_place_is_the_edit_of_a_copy(body: Any, data: st.DataObject) -> None:
     """The document holds it, its update says it, and the view is told from the last one."""
     log = [build(body)]

@@ -227,7 +227,7 @@ quiet_blocks = st.recursive(quiet_leaves, quiet_containers, max_leaves=6)
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(blocks=st.lists(quiet_blocks, min_size=1, max_size=4))
 def test_what_is_not_read_back_need_not_be(blocks: list[Block], heap: "Heap") -> None:
     """The short cut for plain text is right: what the writer is sure of reads as the tree."""

@@ -62,6 +62,8 @@ MOMENTS: Final = {
 }
 WORKING: Final = list(MOMENTS)[6:]
 """Those at which it handles signals in its loop."""
+TWICE: Final = ["opening the cache", "looking at the folder"]
+"""Those of them at which it is signalled twice: before and after its heaps are open."""
 
 
 async def signalled(
@@ -89,7 +91,7 @@ def temporaries(device: Device) -> list[Path]:
     ("name", "signals"),
     [
         *(pytest.param(name, ["SIGTERM"], id=name) for name in MOMENTS),
-        *(pytest.param(name, ["SIGINT", "SIGTERM"], id=f"{name}, twice") for name in WORKING),
+        *(pytest.param(name, ["SIGINT", "SIGTERM"], id=f"{name}, twice") for name in TWICE),
     ],
 )
 async def test_stopped_while_it_starts(
@@ -125,7 +127,7 @@ async def test_stopped_while_the_cache_is_upgraded(
 
 @pytest.mark.parametrize(
     ("names", "signals"),
-    [(["importing the daemon", *WORKING], ["SIGTERM"]), (WORKING, ["SIGINT", "SIGTERM"])],
+    [(["importing the daemon", *WORKING], ["SIGTERM"]), (TWICE, ["SIGINT", "SIGTERM"])],
     ids=["once", "twice"],
 )
 async def test_a_pass_that_is_stopped(
