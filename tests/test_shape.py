@@ -37,7 +37,7 @@ OF_THE_PROJECT = {"dependencies", "faults", "readme", "regexes", "security", "sh
 
 VALUES = {
     "backoff", "config", "database", "diff", "errors", "ids", "items", "model", "own_files",
-    "tasks", "tree",
+    "processes", "tasks", "tree",
 }  # fmt: skip
 STAGES = {"wire", "cache", "document", "markdown", "folder"}
 ALLOWED = {
@@ -55,8 +55,10 @@ ALLOWED = {
     "notify": set(),
     "desktop": set(),
     "supervisor": {"sync.runtime.account", "sync.heap.timing", "sync.report"},
+    "control_requests": {"control", "sync.report"},
     "daemon": {
         "control",
+        "control_requests",
         "desktop",
         "supervisor",
         "logs",
@@ -84,6 +86,7 @@ ALLOWED = {
         "sync.offline.search",
         "sync.runtime.account",
         "sync.report",
+        "sync.offline.preview",
         "sync.offline.status",
         "sync.offline.versions",
         "wire.address",
@@ -178,6 +181,7 @@ EDGES = {
     "database": {"aiosqlite", "os", "sqlite3", "threading"},
     "notify": {"os", "sdnotify"},
     "own_files": {"fcntl", "os"},
+    "processes": {"concurrent", "multiprocessing", "os", "signal", "threading"},
     "statelock": {"os"},
     "cache.crash_marks": {"mmap", "os", "threading"},
     "folder.disk": {"os"},

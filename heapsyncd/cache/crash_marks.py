@@ -96,13 +96,31 @@ class AtWork:
                 os.close(descriptor)
         except OSError as error:
             raise FolderTrouble(f"{path} can't be used: {error.strerror}") from error
-        with data:
-            marks = cls(path, data)
-            marks._count()
-            try:
+        with data, cls._counted(path, data) as marks:
+            yield marks
+
+    @classmethod
+    @contextlib.contextmanager
+    def open_copy(cls, path: Path) -> Iterator[Self]:
+        """Use a copy of the file in memory: the same documents are skipped, nothing is marked."""
+        try:
+            found = path.read_bytes()[:_SIZE]
+        except OSError:
+            found = b""
+        with mmap.mmap(-1, _SIZE) as data:
+            data[: len(found)] = found
+            with cls._counted(path, data) as marks:
                 yield marks
-            finally:
-                marks.end()  # threads may still be working, but this is an ordered end
+
+    @classmethod
+    @contextlib.contextmanager
+    def _counted(cls, path: Path, data: mmap.mmap) -> Iterator[Self]:
+        marks = cls(path, data)
+        marks._count()
+        try:
+            yield marks
+        finally:
+            marks.end()  # threads may still be working, but this is an ordered end
 
     @classmethod
     def unrecorded(cls) -> Self:

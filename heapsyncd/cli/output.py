@@ -7,13 +7,20 @@ reverse a line's direction is replaced before a person sees it, and escaped in J
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from heapsyncd.logs import json_text, printable
+
+_MARKS: Final = {"-": "[-{}-]", "+": "{{+{}+}}", "@": "@@ line {} @@", "=": "{}"}
+_STYLES: Final[dict[str, dict[str, Any]]] = {
+    "-": {"fg": "red", "strikethrough": True},
+    "+": {"fg": "green"},
+    "@": {"fg": "cyan"},
+}
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -46,6 +53,27 @@ def emphasised(text: str, marks: Iterable[tuple[int, int]]) -> str:
 def width() -> int:
     """Return how many characters a line has on this terminal; 160 if stdout is none."""
     return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 160
+
+
+def is_terminal() -> bool:
+    """Return whether there is somebody to ask."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def say_diff(lines: Sequence[Sequence[Sequence[str]]]) -> None:
+    """Print a difference (``diff.shown``), indented: words in colours, or marked as git does."""
+    styled = is_styled()
+    for line in lines:
+        click.echo("    " + "".join(_part(sign, text, styled=styled) for sign, text in line))
+
+
+def _part(sign: str, text: str, *, styled: bool) -> str:
+    text = printable(text)
+    if not styled or sign == "=":
+        return _MARKS[sign].format(text)
+    if sign == "@":
+        text = _MARKS[sign].format(text)
+    return click.style(text or "\N{PILCROW SIGN}", **_STYLES[sign])
 
 
 def say_json(value: Any) -> None:

@@ -1,7 +1,7 @@
 """The server or a device in a process of its own: the bench's hold on it, and the process itself.
 
-``python -m tests.bench.mirror_process SETUP`` with a ``Setup`` as JSON. Line by line over the
-pipes: a request in, its answer as JSON out; the end of the input ends the process. A device is
+``main`` with a ``Setup`` as JSON. Line by line over the pipes: a request in, its answer as JSON
+out; the end of the input ends the process. A device is
 the package's own daemon: the bench looks at its report, and, when asked to count, at where a
 transaction is carried out and where work is handed to a thread.
 """
@@ -28,11 +28,11 @@ from heapsyncd.config import Account, Config, Log
 from heapsyncd.daemon import Daemon
 from heapsyncd.ids import Seed
 from heapsyncd.notify import Notifier
-from heapsyncd.server import Server
 from heapsyncd.sync.report import Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
+from tests.bench.folders import DEADLINE_S
+from tests.bench.measure import Gaps, watched
 
-DEADLINE_S: Final = 3600.0
 HEAP: Final = "Home"
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 _LOOK_S: Final = 0.01
@@ -57,6 +57,11 @@ class Setup:
         """A device's mirror of the heap."""
         return Path(self.base) / "folder" / HEAP
 
+    @property
+    def state(self) -> Path:
+        """A device's state directory."""
+        return Path(self.base) / "state"
+
 
 # ---- the bench's side -------------------------------------------------------------------------
 
@@ -69,11 +74,13 @@ class Process:
     """
 
     def __init__(self, setup: Setup) -> None:
-        self.folder = setup.folder
+        self.folder, self.state = setup.folder, setup.state
         base = Path(setup.base)
         base.mkdir(parents=True, exist_ok=True)
         self._log = base / "log"
-        command = [sys.executable, "-m", "tests.bench.mirror_process", json.dumps(asdict(setup))]
+        # As ``heapsyncd run`` has, a main module that imports little: its own processes read it.
+        begin = "from tests.bench.mirror_process import main; main()"
+        command = [sys.executable, "-c", begin, json.dumps(asdict(setup))]
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
                 command,
@@ -99,13 +106,15 @@ class Process:
 
     def processor_s(self) -> float:
         """Processor time so far, of the helpers it started too."""
-        return sum(map(_ticks, _family(self._child.pid))) * _TICK_S
+        return processor_s(self._child.pid)
 
     def peak_mb(self) -> float:
-        """The most memory it had at once since ``forget_peak``."""
-        status = Path(f"/proc/{self._child.pid}/status").read_text("utf-8")
-        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
+        """The most memory it had at once since ``forget_peak``, without its helpers."""
+        return memory_mb(self._child.pid, "VmHWM")
+
+    def now_mb(self) -> float:
+        """The memory it has now."""
+        return memory_mb(self._child.pid, "VmRSS")
 
     def forget_peak(self) -> None:
         """Begin to look for the peak anew."""
@@ -122,6 +131,18 @@ class Process:
             raise RuntimeError(f"it ended: {self._log.read_text('utf-8')[-2000:]}")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def processor_s(pid: int) -> float:
+    """Processor time of a process so far, and of the helpers it started."""
+    return sum(map(_ticks, _family(pid))) * _TICK_S
+
+
+def memory_mb(pid: int, what: str) -> float:
+    """A figure of a process's memory, as /proc names it."""
+    status = Path(f"/proc/{pid}/status").read_text("utf-8")
+    (line,) = (line for line in status.splitlines() if line.startswith(what))
+    return int(line.split()[1]) / 1024
 
 
 def _family(pid: int) -> list[int]:
@@ -186,6 +207,8 @@ async def _requests() -> AsyncIterator[str]:
 
 
 async def _serve(setup: Setup) -> None:
+    from heapsyncd.server import Server  # noqa: PLC0415 -- a device does without its memory
+
     async with Server(Path(setup.base), open_registration=True) as server:
         await server.add_heap(HEAP)
         _say(url=server.url)
@@ -195,7 +218,7 @@ async def _serve(setup: Setup) -> None:
 
 async def _mirror(setup: Setup) -> None:
     base, reports = Path(setup.base), list[Report]()
-    state_dir = base / "state"
+    state_dir = setup.state
     state_dir.mkdir(exist_ok=True)
     assert setup.server is not None
     account = Account(
@@ -214,12 +237,19 @@ async def _mirror(setup: Setup) -> None:
 
     daemon = Daemon(config, lambda: config, notifier=Notifier.from_environment(), mirror=mirror)
     _say(url=setup.server)
-    async with asyncio.TaskGroup() as group:
+    async with contextlib.AsyncExitStack() as probe, asyncio.TaskGroup() as group:
+        gaps = Gaps()
         watching: asyncio.Task[dict[str, Any]] | None = None
         async for request in _requests():
             match request:
                 case "run":
                     group.create_task(daemon.run())
+                case "probe":
+                    gaps = await probe.enter_async_context(watched())
+                case "probed":
+                    await probe.aclose()
+                    _say(longest_s=gaps.longest_s)
+                    continue
                 case "synced":
                     await _until(lambda: _in_sync(reports), _LOOK_S)
                 case "watch":
@@ -248,7 +278,8 @@ async def _until(true: Callable[[], bool], look_s: float) -> None:
         await asyncio.sleep(look_s)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Be what the argument says, until the input ends."""
     logs.configure(Log(format="json"))
     wanted = Setup(**json.loads(sys.argv[1]))
     if wanted.count:

@@ -41,6 +41,9 @@ def test_every_phase_has_its_figures(tmp_path: Path) -> None:
     assert (upload.ratio("sender") or 0) > 1
     assert (mirror.ratio("receiver") or 0) > 1
     assert upload.peak_mb["sender"] > 20
+    for phase in (upload, mirror):
+        assert 0 < phase.waits_ms["the loop stood still for at most"] < 60_000
+        assert 0 < phase.waits_ms["`status` answered within"] < 60_000
     assert saved.latency_ms["acknowledged"]["p50"] > 1
     assert saved.latency_ms["in the other folder"]["p95"] > 1
     # Every saved word is written to the cache and sent by its own transactions.

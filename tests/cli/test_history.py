@@ -2,19 +2,27 @@
 daemon.
 """
 
+import asyncio
+import contextlib
 import json
+import os
+import pty
+import sys
+import termios
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from heapsyncd.cli.settings import load_with_secrets
+from heapsyncd.daemon import run_once
 from heapsyncd.document.edit import Target, express
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
-from tests.cli.devices import Device, Done, eventually
+from tests.cli.devices import DEADLINE_S, Device, Done, ending, eventually
 
 
 def note(device: Device, name: str = "Boat") -> Path:
@@ -31,7 +39,7 @@ def write(path: Path, text: str) -> None:
 
 
 async def versions(device: Device, path: str = "folder/Home/Boat.md") -> list[dict[str, Any]]:
-    done = await device("history", path, "--json")
+    done = await here(device, "history", path, "--json")
     assert done.code == 0, done.err
     found: list[dict[str, Any]] = json.loads(done.out)["versions"]
     return found
@@ -43,6 +51,42 @@ async def well(device: Device, *arguments: str) -> Done:
     return done
 
 
+async def passed(device: Device) -> None:
+    """A full pass, in this process."""
+    verdicts = await run_once(load_with_secrets(device.config))
+    assert verdicts["home"].exit_code == 0, verdicts
+
+
+async def on_terminal(device: Device, *arguments: str, typed: str = "", **env: str) -> str:
+    """Run a command to its end on a terminal; return what stood there."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
+    os.write(ours, typed.encode())
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "heapsyncd.cli", "--config", str(device.config), *arguments),
+        cwd=device.folder / "Home",
+        env={**device.env, "NO_COLOR": "", "TERM": "xterm", **env},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown = b""
+    async with ending(process), asyncio.timeout(DEADLINE_S):
+        with contextlib.suppress(OSError):  # that is how a terminal ends
+            while part := await asyncio.to_thread(os.read, ours, 65536):
+                shown += part
+    os.close(ours)
+    assert b"Traceback" not in shown
+    return shown.decode().replace("\r\n", "\n")
+
+
+async def here(device: Device, *arguments: str) -> Done:
+    """Run a command in this process; no test is to start more of them than it must."""
+    return await asyncio.to_thread(device.here, *arguments)
+
+
 async def texts(server: Server, block: BlockId) -> str:
     return (await server.document(block)).view().words()
 
@@ -51,36 +95,84 @@ async def texts(server: Server, block: BlockId) -> str:
 async def block(device: Device, server: Server, heap_id: HeapId) -> BlockId:
     """A note that was written in three steps, mirrored after each."""
     device.configure(server.url)
-    await well(device, "sync")
+    await passed(device)
     for text in ("one\n", "one two\n", "one two three\n"):
         write(note(device), text)
-        await well(device, "sync")
+        await passed(device)
     return BlockId(str(split(note(device).read_text())[0].ids[-1]))
 
 
-@pytest.mark.slow
-async def test_the_versions_of_a_note(device: Device, block: BlockId) -> None:
-    """Each text is listed once, the latest first, and can be printed; all of it offline."""
-    done = await well(device, "history", "folder/Home/Boat.md")
-    assert f"'Boat' {block}" in done.out
-    assert "+1 -0 words" in done.out
-    kept = await versions(device)
-    assert [v["number"] for v in kept] == sorted((v["number"] for v in kept), reverse=True)
-    printed = [
-        (await well(device, "history", "folder/Home/Boat.md", "--version", str(v["number"]))).out
-        for v in kept
+async def test_commands_in_a_pipe(device: Device, server: Server, block: BlockId) -> None:
+    """Each text is listed once, the latest first, with what it changed; a changed word is marked.
+    Paths are as a shell can use them here.
+    """
+    path = "folder/Home/The boat.md"
+    note(device).rename(device.base / path)
+    groceries = note(device, "Groceries")
+    write(groceries, "milk\n")
+    await passed(device)
+    lines = (await well(device, "history", path)).out.splitlines()
+    assert lines[0] == f"{path}  'The boat' {block}"
+    assert [line.split("bytes")[1].split() for line in lines[1:4]] == [
+        ["+0", "-0", "words", "renamed", "here,", "Boat.md", "to", "The", "boat.md"],
+        ["+1", "-0", "words", "saved", "here"],
+        ["+1", "-0", "words", "saved", "here"],
     ]
-    assert [split(t)[1] for t in printed if "---" in t][:2] == ["one two three\n", "one two\n"]
-    done = await device("history", "folder/Home/Boat.md", "--version", "999")
-    assert done.code == 1
-    assert "has no version 999" in done.err
+    assert f"`heapsyncd history '{path}' --diff N`" in lines[-1]
+    renamed, latest, earlier = (line.split()[0] for line in lines[1:4])
+    assert int(renamed) > int(latest) > int(earlier)
+    done = await here(device, "history", path, "--version", latest)
+    assert split(done.out)[1] == "one two three\n"
+    assert (await well(device, "show", path, "--version", latest)).out == done.out
+    done = await here(device, "history", path, "--diff", latest)
+    assert done.out.endswith("    one two{+ three+}\n")
+    logged = (await well(device, "log", "Home", "--since", "1h")).out.splitlines()
+    assert any(line.endswith(f" {path}  renamed here, Boat.md to The boat.md") for line in logged)
+    assert (await here(device, "log", "Work")).err.endswith("there are: Home.\n")
+    done = await well(device, "restore", path, "--version", earlier)
+    assert done.out.startswith(f"{path}: version {earlier} restored\n")
+    assert done.out.endswith("    one two[- three-]\n")
+    assert done.err == ""
+    again = await here(device, "restore", path, "--version", earlier)
+    assert again.out == f"{path}: nothing to change; it is the text of version {earlier}\n"
+    where = ["--path", "folder/Home/Groceries.md"]
+    done = await here(device, "undo", "--since", "1h", *where, "--dry-run")
+    assert done.out == "folder/Home/Groceries.md: edits to take back\n    [-milk-]\n"
+    done = await well(device, "undo", "--since", "1h", *where)
+    assert done.out == "folder/Home/Groceries.md: edits taken back\n    [-milk-]\n"
+    assert body(groceries) == ""
+    done = await here(device, "undo", "--since", "1h", "--heap", "Home", *where)
+    assert done.out == "there is nothing to take back\n"
+    done = await here(device, "history", path, "--version", "999")
+    assert (done.code, "has no version 999" in done.err) == (1, True)
+    done = await here(device, "history", "--diff", path)
+    assert (done.code, "write the path before it" in done.err) == (2, True)
 
 
-@pytest.mark.slow
+async def test_commands_on_a_terminal(device: Device, server: Server, block: BlockId) -> None:
+    """Words are coloured, and nothing is changed before somebody says so."""
+    shown = await on_terminal(device, "history", "Boat.md", "--diff")
+    assert "one two\x1b[32m three\x1b[0m\n" in shown
+    shown = await on_terminal(device, "restore", "Boat.md", typed="n\n", NO_COLOR="1")
+    assert "Boat.md: version " in shown
+    assert "one two[- three-]\n" in shown
+    assert shown.endswith("nothing was changed\n")
+    assert body(note(device)) == "one two three\n"
+    async with device.daemon():
+        shown = await on_terminal(device, "restore", "Boat.md", typed="y\n")
+        assert "\x1b[31m\x1b[9m three\x1b[0m" in shown
+        assert shown.endswith("restored\n")
+        assert body(note(device)) == "one two\n"
+        shown = await on_terminal(device, "undo", "--since", "1h", typed="y\n")
+        assert "Boat.md: is new, goes to the trash\n" in shown
+        assert shown.endswith("taken back\n")
+        assert not note(device).exists()
+
+
 async def test_a_path_without_versions(device: Device, block: BlockId) -> None:
     """What is no note is an error that leads on."""
     for command in ("history", "restore"):
-        done = await device(command, "folder/Home/Nothing.md")
+        done = await here(device, command, "folder/Home/Nothing.md")
         assert done.code == 1
         assert "`heapsyncd trash` the deleted notes" in done.err
 
@@ -91,14 +183,14 @@ async def test_restored_without_a_daemon(device: Device, server: Server, block: 
     number = (await versions(device))[-1]["number"]
     write(note(device), "one two three, and a word nobody has read yet\n")
     done = await well(device, "restore", "folder/Home/Boat.md", "--version", str(number))
-    assert done.out == f"{note(device)}: version {number} restored\n"
+    assert done.out.startswith(f"folder/Home/Boat.md: version {number} restored\n")
     assert body(note(device)) == "one\n"
-    await well(device, "sync")
+    await passed(device)
     assert body(note(device)) == "one\n"
     assert await texts(server, block) == "one"
     await well(device, "restore", "folder/Home/Boat.md")
     assert body(note(device)) == "one two three, and a word nobody has read yet\n"
-    await well(device, "sync")
+    await passed(device)
     assert await texts(server, block) == "one two three, and a word nobody has read yet"
 
 
@@ -119,17 +211,17 @@ async def test_restored_beside_a_daemon(device: Device, server: Server, block: B
 async def test_a_note_out_of_the_trash(device: Device, server: Server, block: BlockId) -> None:
     """A deleted note is listed, its versions too; it comes back under its id with its text."""
     write(note(device), "* one\n* two\n")
-    await well(device, "sync")
+    await passed(device)
     note(device).unlink()
-    await well(device, "sync")
+    await passed(device)
     assert (await server.document(block)).fields().deleted_at_ms is not None
     listed = await well(device, "trash")
-    assert str(note(device)) in listed.out
+    assert "  folder/Home/Boat.md\n" in listed.out
     assert (await versions(device))[0]["why"] == "deleted"
     await well(device, "trash", "--restore", "folder/Home/Boat.md")
     assert split(note(device).read_text())[0].ids[-1] == block
     assert body(note(device)) == "* one\n* two\n"
-    await well(device, "sync")
+    await passed(device)
     assert (await server.document(block)).fields().deleted_at_ms is None
     assert (await well(device, "trash")).out == "the trash is empty\n"
     done = await device("trash", "--restore", "folder/Home/Boat.md")
@@ -142,12 +234,12 @@ async def test_a_directory_out_of_the_trash(
 ) -> None:
     """A directory comes back with all that was in it; so does one note, with its directory."""
     device.configure(server.url)
-    await well(device, "sync")
+    await passed(device)
     inner = device.folder / "Home" / "Projects" / "Old"
     inner.mkdir(parents=True)
     for name in ("A", "B"):
         (inner / f"{name}.md").write_text(f"text {name}\n")
-    await well(device, "sync")
+    await passed(device)
     async with device.daemon():
         for name in ("A", "B"):
             (inner / f"{name}.md").unlink()
@@ -179,10 +271,10 @@ async def test_a_note_deleted_elsewhere(device: Device, server: Server, block: B
     update = express([state], Target(deleted_at_ms=1_760_000_000_000)).update
     assert update is not None
     await server.apply(block, update)
-    await well(device, "sync")
+    await passed(device)
     assert not note(device).exists()
     await well(device, "restore", "folder/Home/Boat.md")
-    await well(device, "sync")
+    await passed(device)
     assert body(note(device)) == "one two three\n"
     assert (await server.document(block)).fields().deleted_at_ms is None
 
@@ -213,5 +305,5 @@ async def test_a_review_stands_until_it_is_seen(
     texts_kept = [v["why"] for v in await versions(device)]
     assert texts_kept.count("overlap") == 1
     note(device).unlink()
-    await well(device, "sync")
+    await passed(device)
     assert [v["why"] for v in await versions(device)] == ["deleted", *texts_kept[1:]]

@@ -15,7 +15,7 @@ import structlog
 from heapsyncd.cache import heaps
 from heapsyncd.database import Database
 from heapsyncd.folder.disk import HeapFolder
-from heapsyncd.sync.deletions.holds import unwritten
+from heapsyncd.sync.deletions.carry_out import unwritten
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 

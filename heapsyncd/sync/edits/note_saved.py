@@ -172,8 +172,12 @@ def _store(change: Change, heap: HeapContext, taken: SavedEdit) -> int:
         now_ms=now,
         origin="stale" if taken.older else "saved",
         line_breaks=taken.line_breaks,
+        # What the document says already was not typed here, as far as is known.
+        author="here" if taken.update is not None else "",
     )
-    history.keep_reviews(tx, heap.id, block, saved.path, saved.data, now, taken.reviews)
+    history.keep_reviews(
+        tx, heap.id, block, saved.path, saved.data, now, taken.reviews, author="here"
+    )
     entries.mention(tx, block, taken.mentions)
     if taken.searched is not None:
         search.index(tx, block, fields.title, taken.searched)

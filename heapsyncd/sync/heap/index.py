@@ -291,6 +291,10 @@ class Index:
         entry = self.entries.get(path)
         return entry.block_id if entry is not None and entry.role == "folder" else None
 
+    def has_twin(self, path: str) -> bool:
+        """Return whether another path has the same name for links, by ``collision_key``."""
+        return len(self._by_path[collision_key(_link_path(path))]) > 1
+
     def files(self) -> int:
         """Return the number of files in the heap's folder."""
         return len(self.entries) - len(self.folders)

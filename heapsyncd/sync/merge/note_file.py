@@ -11,7 +11,7 @@ from typing import Final
 
 from heapsyncd.cache.search import Searched
 from heapsyncd.markdown import front_lines
-from heapsyncd.markdown.encoding import SourceText, encode
+from heapsyncd.markdown.encoding import SourceText, decode, encode
 from heapsyncd.markdown.events import OPAQUE_BLOCK, OPAQUE_INLINE
 from heapsyncd.markdown.front_lines import TITLE_KEYS, OurKeys, Owner
 from heapsyncd.markdown.frontmatter import looks_like, split
@@ -186,6 +186,17 @@ def file_of(source: Source, ours: OurKeys) -> bytes:
     if source.body and front and not front.endswith(("\n", "\r")):
         front += newline
     return encode(SourceText(source.bom, front + source.body, ""))
+
+
+def without_id(data: bytes, shown_id: str | None) -> bytes:
+    """Return a note's file without the id that we wrote into it.
+
+    Raises UnreadableFile if it is not text.
+    """
+    text = decode(data)
+    front, body = split(text.text)
+    file = NoteFile.of(text, front.raw, body, Owner(lambda value: value == shown_id))
+    return file_of(file.source, OurKeys(None, None, None))
 
 
 def lacks_source(

@@ -39,7 +39,10 @@ async def cached_status(account: Account, state_dir: Path) -> dict[str, Any]:
 
 
 async def cached_deletions(
-    account: Account, state_dir: Path, decision: str | None = None
+    account: Account,
+    state_dir: Path,
+    decision: str | None = None,
+    paths: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Return what is held, after storing a decision if given (see ``decisions.held_deletions``).
 
@@ -49,7 +52,7 @@ async def cached_deletions(
     if not cache_path(account, state_dir).exists():
         return []
     async with await open_cache(account, state_dir) as db:
-        return await held_deletions(db, account.folder, decision)
+        return await held_deletions(db, account.folder, decision, paths)
 
 
 async def ask_for_lost_folder(
