@@ -168,18 +168,10 @@ async def _context(account: Account, db: Database, row: HeapRow) -> HeapContext:
 
 
 def _texts(tx: Tx, heap: HeapContext) -> list[Finding]:
-    """Return damaged texts of the history, and notes that a search does not find."""
-    index = heap.index
+    """Return the damaged texts of a heap's history."""
     return [
-        *(
-            Finding("an earlier text of it can't be read", path, heap.id, None, "forget versions")
-            for _, path in history.damaged(tx, heap.id)
-        ),
-        *(
-            Finding("a search does not find it", index.path_of[b], heap.id, b, "index again")
-            for b in integrity.unsearchable(tx, heap.id)
-            if b in index.path_of
-        ),
+        Finding("an earlier text of it can't be read", path, heap.id, repair="forget versions")
+        for _, path in history.damaged(tx, heap.id)
     ]
 
 

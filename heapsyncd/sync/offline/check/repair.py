@@ -169,7 +169,7 @@ def _mend_block(
         case "forget texts":
             renditions.drop(tx, block)
             _read_again(change, index, finding.path)
-        case "write" | "index again":
+        case "write":
             change.update(block, stale=1)
         case "pull":
             change.update(block, wanted=max(1, state.sync_version))

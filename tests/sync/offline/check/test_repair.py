@@ -97,13 +97,6 @@ DAMAGE: dict[str, tuple[str, Damage]] = {
     ),
     "Title": ("another title", _sql("UPDATE block SET title = 'Wrong' WHERE id = :block")),
     "Number": ("a number in use", _sql("UPDATE block SET seq = 0 WHERE id = :block")),
-    "Search": (
-        "a search does not find it",
-        _sql(
-            "DELETE FROM search WHERE block_id = :block",
-            "DELETE FROM search_row WHERE block_id = :block",
-        ),
-    ),
     "Orphan": ("not its block", _sql("DELETE FROM block WHERE id = :block")),
     "Rot": ("nothing says that it was saved", _rot),
     "Vanished": ("it has no file", _vanish),
@@ -113,7 +106,7 @@ DAMAGE: dict[str, tuple[str, Damage]] = {
             "DELETE FROM entry WHERE block_id = :block",
             *(
                 f"DELETE FROM {t} WHERE block_id = :block"
-                for t in ("log", "rendition", "search", "search_row")
+                for t in ("log", "rendition", "search_row")
             ),
             "DELETE FROM block WHERE id = :block",
         ),
