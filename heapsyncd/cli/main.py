@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "restore": "Restore an earlier version of a note.",
     "trash": "List deleted notes and bring them back.",
     "deletions": "Show, confirm or undo deletions held because there are many.",
+    "web": "Show status, activity and history as a page on this machine.",
     "explain": "Explain why a file is in its current state (offline).",
     "service": "Install, remove or show the systemd service.",
     "serve": "Run the embedded Heaper-compatible server.",

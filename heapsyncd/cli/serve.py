@@ -89,10 +89,10 @@ def command(
         trusted_proxies=proxies,
         ready=ready,
     )
-    asyncio.run(_until_signalled(serving))
+    asyncio.run(until_signalled(serving))
 
 
-async def _until_signalled(serving: Coroutine[None, None, None]) -> None:
+async def until_signalled(serving: Coroutine[None, None, None]) -> None:
     """Run until done or signalled. A signal is the ordinary end: no error, exit 0."""
     task = asyncio.create_task(serving)
     loop = asyncio.get_running_loop()
