@@ -32,14 +32,16 @@ def command(options: Options, *, confirm: bool, undo: bool, as_json: bool) -> No
     config = load(options.path)
     logs.configure(config.log, level=options.level)
     decision = "confirm" if confirm else "undo" if undo else None
-    accounts, running = asyncio.run(_ask(config, decision))
+    accounts, running = asyncio.run(held_now(config, decision))
     if as_json:
         say_json({"accounts": accounts})
         return
     say(*render(accounts, decision, running=running))
 
 
-async def _ask(config: Config, decision: str | None) -> tuple[list[dict[str, Any]], bool]:
+async def held_now(
+    config: Config, decision: str | None = None
+) -> tuple[list[dict[str, Any]], bool]:
     """Return every account's held deletions, and whether all accounts are running."""
     answer = await control.ask(config.state_dir, "deletions", decision=decision)
     answered = {a["name"]: a for a in (answer or {"accounts": []})["accounts"]}

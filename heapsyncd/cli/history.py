@@ -46,14 +46,19 @@ def command(
     if number is not None:
         say_text(asyncio.run(_text(config, path, number)))
         return
-    facts = asyncio.run(_versions(config, path, seen=seen))
+    facts = asyncio.run(versions_of(config, path, seen=seen))
     if as_json:
         say_json(facts)
         return
     say(*render(facts))
 
 
-async def _versions(config: Config, path: Path, *, seen: bool) -> dict[str, Any]:
+async def versions_of(config: Config, path: Path, *, seen: bool = False) -> dict[str, Any]:
+    """Return the document of ``history --json``.
+
+    Raises:
+        UserError: nothing is known of the path.
+    """
     from heapsyncd.sync.offline.versions import versions
 
     for account in config.accounts:

@@ -101,7 +101,9 @@ def render(status: Status, *, verbose: bool = False) -> Iterator[str]:
             yield "  It is asked again and again; what changes here is kept, and sent then."
         for heap in account["heaps"]:
             yield from _heap(heap)
-        yield from _cut([_problem(problem, "") for problem in account.get("problems", ())], "  ")
+        yield from _cut(
+            [problem_line(problem, "") for problem in account.get("problems", ())], "  "
+        )
     if any(heap["notices"] for account in status["accounts"] for heap in account["heaps"]):
         yield "(`heapsyncd history PATH` shows the texts of a review, --seen marks it as done)"
     if daemon == "not running":
@@ -162,7 +164,7 @@ def details(heap: Mapping[str, Any]) -> list[str]:
     """Return a line for each problem, review, transfer and waiting note of a heap."""
     problems = sorted(heap["problems"], key=lambda p: bool(p.get("minor")))
     return [
-        *(_problem(problem, heap["folder"]) for problem in problems),
+        *(problem_line(problem, heap["folder"]) for problem in problems),
         *(f"review: {notice}" for notice in heap["notices"]),
         *(_transfer(transfer) for transfer in heap["transfers"]),
         *(f"{_WAY[p['direction']]}: {p['path']}: {p['reason']}" for p in heap["pending"]),
@@ -179,7 +181,8 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _problem(problem: Mapping[str, Any], folder: str) -> str:
+def problem_line(problem: Mapping[str, Any], folder: str) -> str:
+    """Return a problem for people; ``folder`` is the heap's, which its line names already."""
     # The heap's line and the reason already name the folder itself.
     where = "" if problem["path"] == folder else f"{problem['path']}: "
     return f"{'minor' if problem.get('minor') else 'problem'}: {where}{problem['reason']}"

@@ -54,7 +54,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @pass_options
 def command(options: Options, port: int, *, opens: bool) -> None:
-    """Show status, activity, held deletions and history as a page, until Ctrl-C.
+    r"""Show status, activity, held deletions and history as a page, until Ctrl-C.
 
     Only this machine can reach the page, and only with the address that is printed: it contains a
     secret. The page shows, and changes nothing. The daemon need not run.
