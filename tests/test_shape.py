@@ -199,6 +199,7 @@ EDGES = {
     "server": {"aiohttp", "os", "shutil"},
     "server.large_documents": {"concurrent", "multiprocessing", "signal"},
     "cli": {"os", "shutil", "signal", "subprocess"},
+    "cli.web": {"aiohttp"},
 }
 """The modules (or whole packages) that do I/O, and with what."""
 DISK_WRITERS = {

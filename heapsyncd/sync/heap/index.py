@@ -293,7 +293,7 @@ class Index:
 
     def has_twin(self, path: str) -> bool:
         """Return whether another path has the same name for links, by ``collision_key``."""
-        return len(self._by_path[collision_key(_link_path(path))]) > 1
+        return len(self._by_path[collision_key(link_path(path))]) > 1
 
     def files(self) -> int:
         """Return the number of files in the heap's folder."""
