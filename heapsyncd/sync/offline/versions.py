@@ -26,6 +26,7 @@ from heapsyncd.sync.heap.paths import assets_owner, inside
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.merge.note_file import without_id
+from heapsyncd.sync.offline.search import is_named
 from heapsyncd.sync.publish import publish
 from heapsyncd.sync.report import Report, RestoreRequest, UndoRequest
 from heapsyncd.sync.runtime.open_heap import open_heap
@@ -134,14 +135,14 @@ async def recent(
         state_dir: the directory of its cache.
         at_ms: only versions from this time on.
         limit: at most so many.
-        heap: only of the heap with this title or id.
+        heap: only of the heap that is named so.
 
     Raises:
         FolderTrouble: the cache cannot be used.
     """
 
     def read(tx: Tx) -> list[dict[str, Any]]:
-        rows = [r for r in heaps.load_all(tx) if heap in {None, r.id, r.title}]
+        rows = [r for r in heaps.load_all(tx) if heap is None or is_named(heap, r.id, r.title)]
         found = [(r, v) for r in rows for v in history.since(tx, r.id, at_ms, limit)]
         found = sorted(found, key=lambda one: (one[1].made_at_ms, one[1].number))[-limit:]
         pairs = [(row, version, history.before(tx, version)) for row, version in found]
@@ -157,13 +158,13 @@ async def recent(
         return await db.read(read)
 
 
-async def heap_folders(account: Account, state_dir: Path) -> list[tuple[str, str, str]]:
-    """Return the id, the title and the absolute folder of each heap in the cache."""
+async def heap_folders(account: Account, state_dir: Path, heap: str) -> list[str]:
+    """Return the absolute folders of the heaps that are named so."""
     if not cache_path(account, state_dir).exists():
         return []
     async with await open_cache(account, state_dir) as db:
         rows = await db.read(heaps.load_all)
-    return [(row.id, row.title, str(account.folder / row.folder)) for row in rows]
+    return [str(account.folder / r.folder) for r in rows if is_named(heap, r.id, r.title)]
 
 
 async def trash(account: Account, state_dir: Path) -> list[dict[str, Any]]:
@@ -284,7 +285,8 @@ async def _found(
                 state = blocks.get(tx, block)
                 title = "" if state is None else state.title
                 names = {v.number: _rename(tx, v) for v in kept}
-                return _Note(row, path, title, _shown_id(tx, block), kept, names)
+                now = entries.note_path(tx, block) or path
+                return _Note(row, now, title, _shown_id(tx, block), kept, names)
         return None
 
     async with await open_cache(account, state_dir) as db:
