@@ -11,6 +11,7 @@ shared machine compare what was taken in turn, three times; the load stands in e
 """
 
 import argparse
+import asyncio
 import contextlib
 import json
 import os
@@ -26,6 +27,8 @@ from typing import Final
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
+from heapsyncd.sync.runtime.heap import FOLLOWED
+from tests.bench.bare_client import all_opened_s
 from tests.bench.figures import Figures, print_comparison, print_counts, print_table
 from tests.bench.folders import DEADLINE_S, fill, has, prepared, quantiles, spread, until, wait_for
 from tests.bench.mirror_floor import Floor, Titles, floor_of
@@ -214,6 +217,26 @@ class Bench:
             ready_s = phase.so_far_s() - imported_s
             phase.figures.waits_ms = {"in sync after its imports, within": ready_s * 1000}
 
+    def server_restart(self) -> None:
+        """The server starts again: how long until all is followed again, beside what two clients
+        need that do nothing but to open as many notes of a running server.
+        """
+        devices = [self.processes[role] for role in ("sender", "receiver")]
+        for device in devices:
+            device.ask("live")
+        url = self.processes["server"].url
+        least_s = asyncio.run(all_opened_s(url, min(len(self.paths), FOLLOWED["all"]), 2))
+        self._stop("server")
+        again = Setup(
+            str(self.base / "server"), count=self.options.count, port=int(url.rpartition(":")[2])
+        )
+        self.processes["server"] = Process(again)
+        with self._phase("server restarted", len(self.paths)) as phase:
+            for device in devices:
+                device.ask("live")
+            phase.done()
+        phase.figures.waits_ms = {"two bare clients open all notes within": least_s * 1000}
+
     def idle(self) -> None:
         """Nothing happens."""
         with self._phase("idle", 0) as phase:
@@ -307,6 +330,7 @@ PHASES: Final[dict[str, Callable[[Bench], None]]] = {
     "stopped": Bench.stopped,
     "rename": Bench.rename,
     "restart": Bench.restart,
+    "server": Bench.server_restart,
     "idle": Bench.idle,
 }
 

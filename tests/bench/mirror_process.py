@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from heapsyncd.config import Account, Config, Log
 from heapsyncd.daemon import Daemon
 from heapsyncd.ids import Seed
 from heapsyncd.notify import Notifier
+from heapsyncd.sync.heap.timing import DEFAULT
 from heapsyncd.sync.report import Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from tests.bench.folders import DEADLINE_S
@@ -44,13 +45,21 @@ counts: Counter[str] = Counter()
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a process is to be. ``server``: the address a device talks to; None: it is the server
-    itself.
+    """What a process is to be.
+
+    Args:
+        base: its directory.
+        server: the address that a device talks to; None: it is the server itself.
+        count: count transactions and what is handed to threads.
+        audit_s: how often a device compares the whole folder, and tidies up.
+        port: of the server; 0: any.
     """
 
     base: str
     server: str | None = None
     count: bool = False
+    audit_s: float = DEFAULT.audit_s
+    port: int = 0
 
     @property
     def folder(self) -> Path:
@@ -75,6 +84,7 @@ class Process:
 
     def __init__(self, setup: Setup) -> None:
         self.folder, self.state = setup.folder, setup.state
+        self._mirrors = Path(setup.base) / "folder"
         base = Path(setup.base)
         base.mkdir(parents=True, exist_ok=True)
         self._log = base / "log"
@@ -101,20 +111,35 @@ class Process:
     def stop(self) -> None:
         """End in order."""
         assert self._child.stdin is not None
+        assert self._child.stdout is not None
         self._child.stdin.close()
         self._child.wait(DEADLINE_S)
+        self._child.stdout.close()
 
     def processor_s(self) -> float:
         """Processor time so far, of the helpers it started too."""
         return processor_s(self._child.pid)
 
     def peak_mb(self) -> float:
-        """The most memory it had at once since ``forget_peak``."""
+        """The most memory it had at once since ``forget_peak``, without its helpers."""
         return memory_mb(self._child.pid, "VmHWM")
 
     def now_mb(self) -> float:
         """The memory it has now."""
         return memory_mb(self._child.pid, "VmRSS")
+
+    def descriptors(self) -> int:
+        """How many files and sockets it has open."""
+        return sum(1 for _ in Path(f"/proc/{self._child.pid}/fd").iterdir())
+
+    def stored_mb(self) -> float:
+        """What it keeps on the disk besides the mirrors."""
+        kept = [f for f in self._mirrors.parent.rglob("*") if self._mirrors not in f.parents]
+        sizes = []
+        for file in kept:
+            with contextlib.suppress(FileNotFoundError):  # SQLite's own files come and go
+                sizes.append(0 if file == self._log else file.stat().st_size)
+        return sum(sizes) / (1 << 20)
 
     def forget_peak(self) -> None:
         """Begin to look for the peak anew."""
@@ -209,8 +234,9 @@ async def _requests() -> AsyncIterator[str]:
 async def _serve(setup: Setup) -> None:
     from heapsyncd.server import Server  # noqa: PLC0415 -- a device does without its memory
 
-    async with Server(Path(setup.base), open_registration=True) as server:
-        await server.add_heap(HEAP)
+    async with Server(Path(setup.base), port=setup.port, open_registration=True) as server:
+        if not setup.port:
+            await server.add_heap(HEAP)
         _say(url=server.url)
         async for _ in _requests():
             _say(**_now())
@@ -235,10 +261,11 @@ async def _mirror(setup: Setup) -> None:
         reports[:] = [report]
         return await mirror_account(account, state_dir, report, **rest)
 
-    daemon = Daemon(config, lambda: config, notifier=Notifier.from_environment(), mirror=mirror)
+    notifier, timing = Notifier.from_environment(), replace(DEFAULT, audit_s=setup.audit_s)
+    daemon = Daemon(config, lambda: config, notifier=notifier, mirror=mirror, timing=timing)
     _say(url=setup.server)
     async with contextlib.AsyncExitStack() as probe, asyncio.TaskGroup() as group:
-        gaps = Gaps()
+        gaps, followed = Gaps(), 0
         watching: asyncio.Task[dict[str, Any]] | None = None
         async for request in _requests():
             match request:
@@ -250,6 +277,10 @@ async def _mirror(setup: Setup) -> None:
                     await probe.aclose()
                     _say(longest_s=gaps.longest_s)
                     continue
+                case "live":
+                    # As many as before: called while the server is there, and again afterwards.
+                    await _until(functools.partial(_follows, reports, max(1, followed)), _LOOK_S)
+                    followed = _followed(reports)
                 case "synced":
                     await _until(lambda: _in_sync(reports), _LOOK_S)
                 case "watch":
@@ -267,6 +298,21 @@ async def _left_and_back(reports: list[Report]) -> dict[str, Any]:
     await _until(lambda: not _in_sync(reports), _LOOK_CLOSELY_S)
     await _until(lambda: _in_sync(reports), _LOOK_CLOSELY_S)
     return _now()
+
+
+def _followed(reports: list[Report]) -> int:
+    """How many notes the server has opened for this device, over its live connection."""
+    found = 0
+    commands: Any = reports[0].commands
+    for mirror in commands.mirrors.values():
+        live = mirror.state.link.live
+        link = None if live is None else live._following.link
+        found += 0 if link is None else sum(d.authenticated for d in link._documents.values())
+    return found
+
+
+def _follows(reports: list[Report], notes: int) -> bool:
+    return _followed(reports) >= notes
 
 
 def _in_sync(reports: list[Report]) -> bool:

@@ -108,10 +108,11 @@ class Mirror:
         all_ = self._run(
             base / "all",
             self._notes,
-            ["upload", "mirror", "saves", "new", "burst", "idle", "restart"],
+            ["upload", "mirror", "saves", "new", "burst", "idle", "restart", "server"],
         )
         return {
             OURS: all_ | {"imports": _imports_s()},
+            SERVER: {"live again": all_.pop("least")},
             HERE_FEW: {"save p50": few["save p50"]},
             EDIT: {"new p50": all_["save p50"]},
         }
@@ -145,11 +146,14 @@ class Mirror:
             ours[f"status, {key}"] = phase.waits_ms["`status` answered within"]
         if "new" in phases:
             idle, restart = found["idle"], found["restart, no change"]
+            again = found["server restarted"]
             share = max(idle.processor_s[r] for r in ("sender", "receiver")) / (idle.wall_s or 1)
             ours |= {
                 "new p50": found["a new note"].latency_ms["in the other folder"]["p50"],
                 "at once": found["changed at once"].wall_s or 0.0,
                 "idle": share * 100,
+                "live again": again.wall_s or 0.0,
+                "least": again.waits_ms["two bare clients open all notes within"] / 1000,
                 "restart": restart.waits_ms["in sync after its imports, within"] / 1000,
             }
         return ours
