@@ -207,7 +207,11 @@ async def restore_alone(
     Raises:
         UserError, FolderTrouble: it cannot be done.
     """
-    return await _alone(account, state_dir, wanted.paths, lambda heap: restore(heap, wanted))
+
+    async def work(heap: HeapContext) -> list[dict[str, Any]]:
+        return await restore(heap, wanted)
+
+    return await _alone(account, state_dir, wanted.paths, work, preview=wanted.preview)
 
 
 async def undo_alone(
@@ -215,7 +219,11 @@ async def undo_alone(
 ) -> list[dict[str, Any]]:
     """Undo as ``edits.undo``, otherwise as ``restore_alone``."""
     paths = wanted.paths or (str(account.folder),)
-    return await _alone(account, state_dir, paths, lambda heap: undo(heap, wanted))
+
+    async def work(heap: HeapContext) -> list[dict[str, Any]]:
+        return await undo(heap, wanted)
+
+    return await _alone(account, state_dir, paths, work, preview=wanted.preview)
 
 
 async def _alone(
@@ -223,8 +231,13 @@ async def _alone(
     state_dir: Path,
     paths: Sequence[str],
     work: Callable[[HeapContext], Awaitable[list[dict[str, Any]]]],
+    *,
+    preview: bool,
 ) -> list[dict[str, Any]]:
-    """Do some work in each mirrored heap that these paths concern, and write its files."""
+    """Do some work in each mirrored heap that these paths concern, and write its files.
+
+    ``preview``: the work changes nothing, so nothing is written.
+    """
     if not cache_path(account, state_dir).exists():
         return []
     done: list[dict[str, Any]] = []
@@ -241,7 +254,8 @@ async def _alone(
             stack.push_async_callback(state.close)
             await IgnoreRules.load(state)
             done += await work(state)
-            await publish(state, set())
+            if not preview:
+                await publish(state, set())
     return done
 
 
