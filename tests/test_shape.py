@@ -180,6 +180,7 @@ EDGES = {
     "folder.syscalls": {"ctypes", "os"},
     "folder.walk": {"os"},
     "folder.watch": {"concurrent", "os", "watchfiles"},
+    "sync.heap.gc_control": {"ctypes"},
     "wire.oneheap.client": {"aiohttp"},
     "wire.rest": {"aiohttp"},
     "wire.websocket": {"aiohttp"},
