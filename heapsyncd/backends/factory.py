@@ -3,11 +3,17 @@
 The modules of a kind that no account has are not loaded.
 """
 
+from contextlib import suppress
+
 from heapsyncd.backends.account import Recognise
 from heapsyncd.backends.contract import Backend
 from heapsyncd.config import Account
 from heapsyncd.database import Database
-from heapsyncd.model import Place
+from heapsyncd.errors import HeapsyncdError, ProtocolError, RequestRefused
+from heapsyncd.model import HEAPER, Dialect, Place
+from heapsyncd.wire.heaper import Instance
+from heapsyncd.wire.rest import Rest
+from heapsyncd.wire.values import Unauthorised
 
 
 async def open_backend(
@@ -46,6 +52,15 @@ async def open_backend(
     )
 
 
+def dialect_of(account: Account) -> Dialect:
+    """Return the dialect of an account's server, for who does not connect."""
+    if account.kind == "heaper":
+        return HEAPER
+    from heapsyncd.backends.oneheap.backend import ONEHEAP
+
+    return ONEHEAP
+
+
 async def list_places(
     account: Account, recognise: Recognise | None = None, code: str = ""
 ) -> list[Place]:
@@ -74,3 +89,26 @@ async def list_places(
         await recognise(None)
     async with Client(account.server, account.email, account.password) as client:
         return await Calls(client).boxes()
+
+
+async def find_heaper(server: str) -> None:
+    """Check that a Heaper server answers at an address, before anything secret is sent there.
+
+    Raises:
+        NotHeaper: something else answers.
+        Unreachable, ServerTrouble, TooFast: nothing answers, or not now.
+    """
+    async with Rest(server) as rest:
+        with suppress(Unauthorised, RequestRefused, ProtocolError):  # it speaks JSON all the same
+            await rest.call(Instance, "GET", "/api/")
+
+
+async def clock_ahead_s(server: str) -> float | None:
+    """Return how far this machine's clock is ahead of a server's; None if that is not known.
+
+    Whatever answers there is asked, without signing in.
+    """
+    async with Rest(server) as rest:
+        with suppress(Unauthorised, HeapsyncdError):
+            await rest.call(Instance, "GET", "/api/")
+        return rest.clock_ahead_s

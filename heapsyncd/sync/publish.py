@@ -7,12 +7,9 @@ changed since the plan was made is left alone and read first.
 """
 
 import asyncio
-import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import structlog
 
 from heapsyncd.cache import blocks, renditions
 from heapsyncd.cache.blocks import BlockState, LogRow
@@ -30,7 +27,6 @@ from heapsyncd.sync.edits.saved_file import StoredNote, note_files
 from heapsyncd.sync.heap.note_links import KnownLinks, NoteLinks
 from heapsyncd.sync.heap.offload import hand_out, offload, own_share
 from heapsyncd.sync.heap.state import HeapContext
-from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.attachments import AttachmentOwner, place_attachments
 from heapsyncd.sync.layout.first_file import UnwrittenNote, first_files, names_of
 from heapsyncd.sync.layout.ignore_rules import without_hidden
@@ -56,11 +52,7 @@ from heapsyncd.sync.merge.note_text import (
 from heapsyncd.tasks import TaskGroup
 from heapsyncd.tree import Block
 
-log = structlog.get_logger()
-
 BATCH = 200
-AUDITED = 50
-"""How many notes an audit compares: their documents are loaded for it."""
 
 
 async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = False) -> bool:
@@ -128,36 +120,13 @@ async def _publish_batch(
     await _write_notes(heap, [s for s in live if s.kind == "document"], places, rescan)
 
 
-async def audit_notes(heap: HeapContext) -> None:
-    """Compare some notes' files with their documents; publish those that show something else.
+async def not_shown(heap: HeapContext, states: Sequence[BlockState]) -> list[BlockId]:
+    """Return the notes whose last texts show something else than their documents.
 
-    Each call takes the next ones, so that all are compared in time. Takes the heap's lock.
+    Nothing is stored unless a document cannot be read.
     """
-    index = heap.index
-    some = heapq.nsmallest(
-        AUDITED,
-        (
-            b
-            for b in index.path_of
-            if b > (heap.layout.audited or "") and index.kind(b) == "document" and index.is_live(b)
-        ),
-    )
-    heap.layout.audited = some[-1] if len(some) == AUDITED else None
-    async with heap.lock:
-        settled = [b for b in some if b not in index.stale and b not in index.troubled]
-        states = await heap.db.read(lambda tx: [blocks.get(tx, b) for b in settled])
-        loaded = await _load(heap, [s for s in states if s is not None], {})
-        found = await offload(lambda: [n for n in loaded if _is_wrong(heap, n)])
-        if not found:
-            return
-
-        def store(change: Change) -> None:
-            for note in found:
-                change.update(note.state.id, stale=1)
-
-        await heap.store(store)
-    log.warning("files did not show their documents", paths=[n.path for n in found][:3])
-    heap.wake.publish.set()
+    loaded = await _load(heap, states, {})
+    return await offload(lambda: [n.state.id for n in loaded if _is_wrong(heap, n)])
 
 
 def _is_wrong(heap: HeapContext, note: "_Loaded") -> bool:
@@ -394,6 +363,6 @@ def _compose(
     except BlockError as error:
         return state.id, str(error)
     return Draft(
-        state.id, state.seq, note.path, data, note.fields.title, searched(note.view, source),
-        linked, note.base, "space" if source is None else source.line_breaks, lacks,
+        state.id, state.seq, note.path, data, note.fields.title, searched(data),
+        linked, note.base, "space" if source is None else source.line_breaks, ours.id, lacks,
     )  # fmt: skip

@@ -296,6 +296,7 @@ def _store_created(change: Change, batch: Sequence[_Fresh], tags: Iterable[Block
             now_ms=now_ms(),
             origin="saved",
             line_breaks=fresh.note.line_breaks,
+            author="here",
         )
         change.save([fresh.entry])
         entries.mention(change.tx, fresh.state.id, fresh.mentions)

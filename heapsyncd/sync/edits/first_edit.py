@@ -92,6 +92,6 @@ def _draft(
     # A link may use a former name.
     data = shown_file(source, view, note.shown, links, is_shown=not linked)
     return Draft(
-        note.block, int(update is not None), note.path, data, note.title, searched(view, source),
+        note.block, int(update is not None), note.path, data, note.title, searched(data),
         linked, None, line_breaks=source.line_breaks,
     )  # fmt: skip

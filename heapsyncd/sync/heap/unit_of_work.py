@@ -155,12 +155,14 @@ class Change:
         deleted = fields.deleted_at_ms
         if deleted is None:
             deleted = fields.permanently_deleted_at_ms
+        undone = block.deleted_at_ms if deleted is None else None
         return {
             # As long as the document has no title, use the row's (PROTOCOL §4).
             "title": fields.title or block.title,
             "folder_id": blocks.folder_among_tags(self.tx, block.id),
             "deleted_at_ms": deleted,
             "public_id": fields.public_id,
+            "revived_ms": max(block.revived_ms, undone or 0),
         }
 
     def touch_related(self, block: BlockId) -> None:
@@ -193,13 +195,19 @@ class Change:
             self.update(note, stale=1)
 
     def _renamed(self) -> set[BlockId]:
-        """Return the blocks that links have another name for now, or none any more."""
+        """Return the blocks that links have another name for now, or none any more.
+
+        Also those whose name is another's, too, from now on, or no more.
+        """
         index = self._index
         before = {p: index.entries.get(p) for p in self._entries}
         found = {e.block_id for e in before.values() if e is not None and e.role in PLACED_ROLES}
         saved = (e for e in self._entries.values() if e is not None and e.role in PLACED_ROLES)
         now = {e.block_id: e.path for e in saved}
-        return {b for b in found | now.keys() if now.get(b) != index.path_for_links(b)}
+        paths = {b: (index.path_of.get(b), now.get(b)) for b in found | now.keys()}
+        changed = {p for old, new in paths.values() if old != new for p in (old, new) if p}
+        alike = {b for path in changed for b in index.namesakes(path)}
+        return alike | {b for b in paths if now.get(b) != index.path_for_links(b)}
 
     def add_alias(self, name: str, block: BlockId) -> None:
         """Store a former name (a collision key) of a note."""

@@ -65,6 +65,6 @@ def _first_file(note: UnwrittenNote) -> Draft | None:
     except (BlockError, UnknownName):
         return None
     return Draft(
-        note.block, note.seq, note.path, data, note.fields.title, searched(view, source), linked,
-        None, "space" if source is None else source.line_breaks,
+        note.block, note.seq, note.path, data, note.fields.title, searched(data), linked,
+        None, "space" if source is None else source.line_breaks, note.ours.id,
     )  # fmt: skip

@@ -13,8 +13,8 @@ import structlog
 
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.factory import list_places, open_backend
-from heapsyncd.backoff import Lane, first_of
-from heapsyncd.cache import heaps
+from heapsyncd.backoff import Lane, first_of, varied_s
+from heapsyncd.cache import heaps, history
 from heapsyncd.cache.activity import Direction
 from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.config import Account
@@ -31,7 +31,7 @@ from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap, Place
 from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache, recognise
 from heapsyncd.sync.heap import gc_control
-from heapsyncd.sync.heap.state import HeapContext
+from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.report import HeapReport, Report, Verdict
@@ -82,6 +82,7 @@ async def mirror_account(
     gc_control.settle()
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
+        await db.write(lambda tx: history.trim(tx, now_ms(), account.history))
         at_work = stack.enter_context(AtWork.open(marks_path(account, state_dir)))
         backend = await open_backend(account, db, partial(recognise, db, account))
         await stack.enter_async_context(backend)
@@ -170,7 +171,8 @@ class AccountMirror:
                         )
                     self._ready()
                 self._listing.ended(failure)
-                again_s = lane.pause_s() if lane.failures else self._timing.heaps_again_s
+                every_s = varied_s(self._timing.heaps_again_s)
+                again_s = lane.pause_s() if lane.failures else every_s
                 await self._rest(again_s, self._listing.asked, *lane.wake_events())
             self._at_work.end()
             self._end.set()
