@@ -6,7 +6,6 @@ left out. ``config.example.toml`` explains each of them to users.
 """
 
 import difflib
-import ipaddress
 import json
 import posixpath
 import re
@@ -90,26 +89,6 @@ class Account:
     def selects_boxes(self) -> bool:
         """Whether ``heaps`` selects boxes of the account's one heap, which is always mirrored."""
         return self.kind == "oneheap"
-
-
-def plaintext_warning(server: str) -> str | None:
-    """Return a warning if traffic to a server can be read on the way, else None.
-
-    There is no warning for https and for this machine.
-    """
-    parts = urlsplit(server)
-    host = parts.hostname or ""
-    if parts.scheme != "http" or host == "localhost" or host.endswith(".localhost"):
-        return None
-    try:
-        if ipaddress.ip_address(host).is_loopback:
-            return None
-    except ValueError:
-        pass  # a host name
-    return (
-        f"{server} is not encrypted: anyone on the way can read your notes and act as you;"
-        " use https://."
-    )
 
 
 @dataclass(frozen=True, slots=True)

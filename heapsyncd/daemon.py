@@ -9,28 +9,24 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 
 from heapsyncd import control
 from heapsyncd.config import Account, Config
+from heapsyncd.control_requests import handlers, long_handlers, recount_all, telling
 from heapsyncd.desktop import Desktop, Events
 from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error, for_people
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
 from heapsyncd.supervisor import Mirror, Supervisor
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
-from heapsyncd.sync.report import Commands, Progress, Report, RestoreRequest, UndoRequest, Verdict
+from heapsyncd.sync.report import Progress, Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from heapsyncd.tasks import TaskGroup
-
-TELL_EVERY_S: Final = 0.2
-"""How often a command that waits for longer work hears of its progress."""
-
-T = TypeVar("T")
 
 LOOK_EVERY_S: Final = 2.0
 """How often to look for what a person is to be told on the desktop."""
@@ -95,7 +91,7 @@ async def run_once(
         _signals(dict.fromkeys((signal.SIGTERM, signal.SIGINT), end)),
     ):
         async with (
-            control.serve(config.state_dir, _handlers(lambda: reports), {"sync": _no_daemon}),
+            control.serve(config.state_dir, handlers(lambda: reports), {"sync": _no_daemon}),
             TaskGroup() as group,
         ):
             pairs = zip(config.accounts, reports, strict=True)
@@ -178,9 +174,9 @@ class Daemon:
             signal.SIGHUP: self.reload,
         }
         with hold_state(self._config.state_dir), _signals(signals):
-            long_requests = {"sync": self._full_pass, **_long_handlers(self._reports)}
+            long_requests = {"sync": self._full_pass, **long_handlers(self._reports)}
             async with (
-                control.serve(self._config.state_dir, _handlers(self._reports), long_requests),
+                control.serve(self._config.state_dir, handlers(self._reports), long_requests),
                 TaskGroup() as group,
             ):
                 for account in self._config.accounts:
@@ -208,7 +204,7 @@ class Daemon:
         def news() -> list[dict[str, Any]]:
             return [asdict(step) for s in supervisors for step in s.report.unfinished()]
 
-        return await _telling(passes(), tell, news)
+        return await telling(passes(), tell, news)
 
     async def _tell_desktop(self) -> None:
         """Show on the desktop what waits for a person, each event once."""
@@ -218,7 +214,7 @@ class Daemon:
                 if time.monotonic() > recounted_s + RECOUNT_EVERY_S:
                     recounted_s = time.monotonic()
                     with contextlib.suppress(FolderTrouble):  # reported already
-                        await _recount(self._reports())
+                        await recount_all(self._reports())
                 for notice in events.new([report.snapshot() for report in self._reports()]):
                     await self._desktop.show(notice)
             await asyncio.sleep(LOOK_EVERY_S)
@@ -301,100 +297,6 @@ class Daemon:
     def _beat(self, name: str) -> None:
         self._notifier.beat(name)
         self._notifier.status(lambda: [report.snapshot() for report in self._reports()])
-
-
-def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Handler]:
-    """Return the answers to the control socket's requests."""
-
-    async def status(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        with contextlib.suppress(FolderTrouble):  # an unreadable cache is reported already
-            await recount(arguments)
-        return {"accounts": [report.snapshot() for report in reports()]}
-
-    def running() -> list[tuple[str, Commands]]:
-        return [(r.name, r.commands) for r in reports() if r.commands is not None]
-
-    async def deletions(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        decision, paths = arguments.get("decision"), arguments.get("paths")
-        return {
-            "accounts": [
-                {"name": name, "heaps": await commands.deletions(decision, paths)}
-                for name, commands in running()
-            ]
-        }
-
-    async def restore_folder(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        wanted = [str(name) for name in arguments.get("wanted", [])]
-        return {name: await commands.restore_folder(wanted) for name, commands in running()}
-
-    async def fetch(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        paths = [str(p) for p in arguments.get("paths", [])]
-        return [found for _, commands in running() for found in await commands.fetch(paths)]
-
-    async def recount(_arguments: Mapping[str, Any]) -> None:
-        await _recount(reports())
-
-    return {
-        "status": status,
-        "deletions": deletions,
-        "restore_folder": restore_folder,
-        "fetch": fetch,
-        "recount": recount,
-    }
-
-
-async def _recount(reports: Iterable[Report]) -> None:
-    for commands in [r.commands for r in reports if r.commands is not None]:
-        await commands.recount()
-
-
-def _long_handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.LongHandler]:
-    """Return the answers to requests that may concern many files."""
-
-    def commands() -> list[Commands]:
-        return [r.commands for r in reports() if r.commands is not None]
-
-    async def restore(arguments: Mapping[str, Any], tell: control.Tell) -> list[dict[str, Any]]:
-        wanted = RestoreRequest(
-            tuple(str(p) for p in arguments.get("paths", [])),
-            arguments.get("number"),
-            bool(arguments.get("trash")),
-            bool(arguments.get("preview")),
-        )
-
-        async def work() -> list[dict[str, Any]]:
-            return [found for one in commands() for found in await one.restore(wanted)]
-
-        return await _telling(work(), tell)
-
-    async def undo(arguments: Mapping[str, Any], tell: control.Tell) -> list[dict[str, Any]]:
-        wanted = UndoRequest(
-            int(arguments["since_ms"]),
-            tuple(str(p) for p in arguments.get("paths", [])),
-            bool(arguments.get("preview")),
-        )
-
-        async def work() -> list[dict[str, Any]]:
-            return [found for one in commands() for found in await one.undo(wanted)]
-
-        return await _telling(work(), tell)
-
-    return {"restore": restore, "undo": undo}
-
-
-async def _telling(
-    work: Coroutine[Any, Any, T], tell: control.Tell, news: Callable[[], Any] = lambda: None
-) -> T:
-    """Return the result of work; tell the news again and again, and cancel it if nobody hears."""
-    task = asyncio.create_task(work)
-    try:
-        while not task.done():
-            await tell(news())
-            await asyncio.wait((task,), timeout=TELL_EVERY_S)
-        return task.result()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -102,10 +102,7 @@ class Database:
 
     @classmethod
     async def open_copy(cls, path: Path, schema: Sequence[str]) -> Self:
-        """Open a copy of the file in memory, whoever else uses it; empty if there is no file.
-
-        Neither the file nor its directory is changed. Raises as ``open`` does.
-        """
+        """Open a copy of the file, if any, in memory, whoever uses it; raises as ``open`` does."""
         return await cls._open(path, lambda: _copy(path, schema))
 
     @classmethod
@@ -201,7 +198,7 @@ def copy_database(path: Path, to: Path) -> None:
 
     Args:
         path: the file.
-        to: an empty file, or one that does not exist.
+        to: an empty file, or one that does not exist; only its owner will be able to read it.
 
     Raises:
         FolderTrouble: one of the files cannot be used.
@@ -214,23 +211,18 @@ def copy_database(path: Path, to: Path) -> None:
         ):
             source.backup(target)
 
+    try:
+        to.touch(0o600)
+    except OSError as error:
+        raise FolderTrouble(f"{to} can't be written: {error.strerror}.") from error
     _translated(path, work)
 
 
-def keep_copy(path: Path) -> Path:
-    """Copy a database that nobody uses, and return the copy's path.
-
-    Raises:
-        FolderTrouble: it cannot be read, or the copy not be written.
-    """
-    copy = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.bak")
-
-    try:
-        os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise FolderTrouble(f"{copy} can't be written: {error.strerror}.") from error
-    copy_database(path, copy)
-    return copy
+def beside(path: Path, suffix: str) -> Path:
+    """Return a new name for a former state of a database, with the time in it."""
+    now_ms = time.time_ns() // 1_000_000
+    at = time.strftime("%Y%m%d-%H%M%S", time.localtime(now_ms // 1000))
+    return path.with_name(f"{path.name}.{at}-{now_ms % 1000:03}.{suffix}")
 
 
 def put_aside(path: Path) -> Path:
@@ -239,9 +231,9 @@ def put_aside(path: Path) -> Path:
     Raises:
         FolderTrouble: it cannot be renamed.
     """
-    aside = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.damaged")
+    aside = beside(path, "damaged")
     try:
-        # The file itself last: without its log, what is left of it would be taken for whole.
+        # The file itself last: a log that is left alone would be replayed into the next database.
         for suffix in ("-shm", "-wal", ""):
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
@@ -303,13 +295,10 @@ def _copy(path: Path, schema: Sequence[str]) -> sqlite3.Connection:
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
         if path.exists():
-            # Without a log nobody has it open; then SQLite would make a log to read it, and leave
-            # that there.
+            # Without a log nobody has it open, and SQLite would leave one there to read it.
             is_used = path.with_name(f"{path.name}-wal").exists()
             uri = f"{path.absolute().as_uri()}?mode=ro{'' if is_used else '&immutable=1'}"
-            with contextlib.closing(
-                sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)
-            ) as source:
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as source:
                 source.backup(memory)
         memory.execute("PRAGMA foreign_keys = ON")
         _migrate(path, memory, schema)

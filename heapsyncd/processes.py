@@ -74,6 +74,7 @@ class Processes:
     def __init__(self, spare: Callable[[], int] = lambda: 0) -> None:
         self._spare = spare
         self._pool: ProcessPoolExecutor | None = None
+        self._count = 0
         self._starting: list[Future[Any]] = []
         self._is_broken = False
         """Whether the processes ended by themselves: the next ones would, too."""
@@ -108,7 +109,7 @@ class Processes:
             self._is_broken = True
             log.warning("no processes can be started", reason=str(error))
             return
-        self._pool = pool
+        self._pool, self._count = pool, count
         _count(count)
         try:
             # Each new task starts one more process, which imports what the function needs.
@@ -143,9 +144,11 @@ class Processes:
             self._end_when_idle()
 
     async def close(self) -> None:
-        """End the processes."""
+        """End the processes, whatever they are doing."""
         pool = self._forgotten()
         if pool is not None:
+            for process in list((pool._processes or {}).values()):  # noqa: SLF001
+                process.kill()
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)
 
     def _give_up(self, pool: ProcessPoolExecutor, error: Exception) -> None:
@@ -159,7 +162,7 @@ class Processes:
         """Return the processes, which are not used any more."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            _count(-pool._max_workers)  # type: ignore[attr-defined]  # noqa: SLF001
+            _count(-self._count)
         self._starting = []
         if self._idle is not None:
             self._idle.cancel()

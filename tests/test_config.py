@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heapsyncd import config
-from heapsyncd.config import Account, Config, Log, plaintext_warning
+from heapsyncd.config import Account, Config, Log
 from heapsyncd.errors import ConfigError
 from heapsyncd.ids import Password, Seed
 from heapsyncd.model import HistoryLimits
@@ -237,23 +237,3 @@ def test_the_example_holds_every_setting() -> None:
         short = "".join(f"{key} = {value!r}\n" for key, value in kept.items())
         section = f'[accounts.{shown.name}]\nkind = "{shown.kind}"\n{short}'
         assert config.parse(section, PATH, ENV).accounts == (shown,)
-
-
-@pytest.mark.parametrize(
-    ("server", "warned"),
-    [
-        ("https://heaper.example", False),
-        ("http://heaper.example", True),
-        ("http://192.168.1.2:8790", True),
-        ("http://[fe80::1]:8790", True),
-        ("http://localhost.example", True),
-        ("http://127.0.0.1:8790", False),
-        ("http://127.9.9.9", False),
-        ("http://[::1]:8790", False),
-        ("http://localhost:8790", False),
-        ("http://notes.localhost", False),
-    ],
-)
-def test_a_server_without_encryption_is_told_apart(server: str, warned: bool) -> None:
-    """Only this machine may be spoken to in clear without a word."""
-    assert (plaintext_warning(server) is not None) is warned

@@ -55,8 +55,10 @@ ALLOWED = {
     "notify": set(),
     "desktop": set(),
     "supervisor": {"sync.runtime.account", "sync.heap.timing", "sync.report"},
+    "control_requests": {"control", "sync.report"},
     "daemon": {
         "control",
+        "control_requests",
         "desktop",
         "supervisor",
         "logs",
@@ -197,6 +199,7 @@ EDGES = {
     "server": {"aiohttp", "os", "shutil"},
     "server.large_documents": {"concurrent", "multiprocessing", "signal"},
     "cli": {"os", "shutil", "signal", "subprocess"},
+    "cli.web": {"aiohttp"},
 }
 """The modules (or whole packages) that do I/O, and with what."""
 DISK_WRITERS = {

@@ -39,6 +39,33 @@ _WORKING, _RESTING = b"w", b"r"
 log = structlog.get_logger()
 
 
+def skipped(path: Path, *, is_running: bool) -> frozenset[BlockId]:
+    """Return the blocks that are skipped, by the file of marks, which is not changed.
+
+    Args:
+        path: the file.
+        is_running: a run uses it now: what that works on are no deaths.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return frozenset()
+    if data[:_SLOT_BYTES] != _VERSION:
+        return frozenset()
+    found = set()
+    for at in range(_SLOT_BYTES, len(data), _SLOT_BYTES):
+        id_, state, deaths = _parse(data[at : at + _SLOT_BYTES])
+        if is_ulid(id_) and deaths + (state == _WORKING and not is_running) >= DEATHS:
+            found.add(BlockId(id_))
+    return frozenset(found)
+
+
+def _parse(slot: bytes) -> tuple[str, bytes, int]:
+    """Return the id, the state and the number of deaths in a slot."""
+    id_ = slot[:_ID_BYTES].decode("ascii", "replace")
+    return id_, slot[_ID_BYTES : _ID_BYTES + 1], slot[_ID_BYTES + 1]
+
+
 class AtWork:
     """The marks of one account; made by ``open``. ``on`` may be used by several threads."""
 
@@ -149,8 +176,7 @@ class AtWork:
             data[:] = _VERSION + bytes(_SIZE - _SLOT_BYTES)
         for slot in list(self._free):
             at = slot * _SLOT_BYTES
-            id_ = data[at : at + _ID_BYTES].decode("ascii", "replace")
-            state, deaths = data[at + _ID_BYTES : at + _ID_BYTES + 1], data[at + _ID_BYTES + 1]
+            id_, state, deaths = _parse(data[at : at + _SLOT_BYTES])
             if not is_ulid(id_) or state not in {_WORKING, _RESTING}:
                 self._clear(slot)
                 continue

@@ -314,6 +314,17 @@ def before(tx: Tx, version: Version) -> Version | None:
     return None if row is None else _version(row)
 
 
+def renamed_to(tx: Tx, version: Version) -> str | None:
+    """Return the path that a block got with a ``renamed`` version; None: it has no file now."""
+    row = tx.execute(
+        "SELECT coalesce((SELECT path FROM history WHERE block_id = ?1 AND number > ?2"
+        " AND why IN ('renamed', 'deleted') ORDER BY number LIMIT 1),"
+        " (SELECT path FROM entry WHERE block_id = ?1 AND role = 'note'))",
+        (version.block_id, version.number),
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 def last_at(tx: Tx, heap_id: HeapId, path: str) -> BlockId | None:
     """Return the block that was last at a path and left a text there."""
     row = tx.execute(

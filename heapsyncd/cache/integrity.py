@@ -96,13 +96,3 @@ def behind_their_logs(tx: Tx, heap_id: HeapId) -> dict[BlockId, int]:
         " WHERE heap_id = ? AND newest > seq"
     )
     return {BlockId(block): newest for block, newest in tx.execute(sql, (heap_id,))}
-
-
-def unsearchable(tx: Tx, heap_id: HeapId) -> list[BlockId]:
-    """Return the notes that the folder shows and a search does not find."""
-    sql = (
-        "SELECT id FROM block JOIN entry ON entry.block_id = id AND role = 'note'"
-        " WHERE block.heap_id = ? AND deleted_at_ms IS NULL AND stale = 0 AND problem IS NULL"
-        " AND entry.inode IS NOT NULL AND id NOT IN (SELECT block_id FROM search_row)"
-    )
-    return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]

@@ -18,7 +18,7 @@ SHOWN: Final = 200
 """How many events are shown per account without --json; the latest ones are."""
 ALL: Final = 10_000
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_NAMES: Final = {"up": "sent", "down": "arrived"}
+NAMES: Final = {"up": "sent", "down": "arrived"}
 
 Event = Mapping[str, Any]
 
@@ -92,7 +92,7 @@ async def _show(config: Config, span_ms: int, *, follow: bool, as_json: bool) ->
 
 def line(event: Event) -> str:
     """Return an event as a line for people."""
-    shown = f"{format_time(event['at_ms'])[:19]}  {_NAMES[event['direction']]:<7}"
+    shown = f"{format_time(event['at_ms'])[:19]}  {NAMES[event['direction']]:<7}"
     shown += f"  {event['heap']}: {event['path']}"
     if event["what"] not in {"edited", "content"}:
         shown += f" ({event['what']})"

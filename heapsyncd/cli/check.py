@@ -115,7 +115,7 @@ async def _mend(
     if not repaired:
         return found
     after = await check(account, config.state_dir, step, offline=why, is_running=False)
-    after.heaps = after.heaps or found.heaps
+    after.cache, after.heaps = found.cache, after.heaps or found.heaps
     after.repaired, after.put_aside = repaired, copy
     return after
 
@@ -179,7 +179,8 @@ def _finding(finding: Mapping[str, Any]) -> Iterator[str]:
     where = shown(finding["file"]) if finding["file"] else finding["path"]
     place = f"{where}: " if where else ""
     if finding["repaired"]:
-        yield f"  repaired: {place}{finding['what']}: {finding['repair']}"
+        yield f"  repaired: {place}{finding['what']}"
+        yield f"    {finding['repair']}"
         return
     yield f"  {'damage' if finding['damage'] else 'left over'}: {place}{finding['what']}"
     if finding["repair"]:

@@ -60,19 +60,19 @@ def command(
 async def _decide(
     config: Config, decision: str | None, paths: Sequence[Path]
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Decide on what is at these paths, or on everything; return what ``_ask`` does."""
+    """Decide on what is at these paths, or on everything; return what ``held_now`` does."""
     for path in paths:  # first: nothing is decided if one is mistyped
-        accounts, _ = await _ask(config, None, spellings(path))
+        accounts, _ = await held_now(config, None, spellings(path))
         if not any(account["heaps"] for account in accounts):
             raise UserError(
                 f"{path}: no deletion is held there; `heapsyncd deletions` lists those that are."
             )
     spelled = [spelling for path in paths for spelling in spellings(path)]
-    return await _ask(config, decision, spelled if paths else None)
+    return await held_now(config, decision, spelled if paths else None)
 
 
-async def _ask(
-    config: Config, decision: str | None, paths: Sequence[str] | None
+async def held_now(
+    config: Config, decision: str | None = None, paths: Sequence[str] | None = None
 ) -> tuple[list[dict[str, Any]], bool]:
     """Return every account's held deletions, and whether all accounts are running."""
     answer = await control.ask(config.state_dir, "deletions", decision=decision, paths=paths)

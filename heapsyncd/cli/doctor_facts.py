@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from heapsyncd import __version__, config, control
+from heapsyncd import __version__, control
 from heapsyncd.cli.credentials import with_secret
 from heapsyncd.cli.doctor_checks import (
     AccountFacts,
@@ -39,6 +39,7 @@ from heapsyncd.errors import (
     for_people,
 )
 from heapsyncd.statelock import check
+from heapsyncd.wire.address import plaintext_warning
 
 _REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?([^;]*)(;.*)?")
 _INOTIFY: Final = Path("/proc/sys/fs/inotify")
@@ -207,7 +208,7 @@ async def _server(account: Account, state_dir: Path) -> Server:
     from heapsyncd.backends.factory import clock_ahead_s
     from heapsyncd.sync.runtime.account import list_heaps
 
-    plain = config.plaintext_warning(account.server)
+    plain = plaintext_warning(account.server)
     one, many = ("box", "boxes") if account.selects_boxes else ("heap", "heaps")
     try:
         found = await list_heaps(account, state_dir)

@@ -96,21 +96,26 @@ def command(
         say_text(asyncio.run(version_text(config, path, number)))
         return
     if changed is not None:
-        facts = asyncio.run(_difference(config, path, None if changed == _LATEST else changed))
+        facts = asyncio.run(difference_of(config, path, None if changed == _LATEST else changed))
         if as_json:
             say_json(facts)
             return
         say(f"{shown(facts['path'])}  {line(facts)}")
         say_diff(facts["diff"])
         return
-    facts = asyncio.run(_versions(config, path, seen=seen))
+    facts = asyncio.run(versions_of(config, path, seen=seen))
     if as_json:
         say_json(facts)
         return
     say(*render(facts))
 
 
-async def _versions(config: Config, path: Path, *, seen: bool) -> dict[str, Any]:
+async def versions_of(config: Config, path: Path, *, seen: bool = False) -> dict[str, Any]:
+    """Return the document of ``history --json``.
+
+    Raises:
+        UserError: nothing is known of the path.
+    """
     from heapsyncd.sync.offline.versions import versions
 
     for account in config.accounts:
@@ -122,7 +127,12 @@ async def _versions(config: Config, path: Path, *, seen: bool) -> dict[str, Any]
     raise nothing_kept(path)
 
 
-async def _difference(config: Config, path: Path, number: int | None) -> dict[str, Any]:
+async def difference_of(config: Config, path: Path, number: int | None) -> dict[str, Any]:
+    """Return a version (the latest for None) with the difference to the one before it.
+
+    Raises:
+        UserError: there is no such version.
+    """
     from heapsyncd.sync.offline.versions import difference
 
     for account in config.accounts:
@@ -148,7 +158,7 @@ async def version_text(config: Config, path: Path, number: int | None) -> bytes:
 
 
 async def _no_version(config: Config, path: Path, number: int | None) -> UserError:
-    await _versions(config, path, seen=False)  # raises if there is no such note
+    await versions_of(config, path, seen=False)  # raises if there is no such note
     return UserError(
         f"{path} has no version {number}; `heapsyncd history {quoted(path)}` lists them."
     )
@@ -171,7 +181,8 @@ def why(version: Mapping[str, Any]) -> str:
     """Return, for people, why a version was kept and who made it."""
     if version["why"] == "renamed":
         here = " here" if version["who"] == "this device" else ""
-        return f"renamed{here}, from {version['from']}"
+        now = f" to {version['to']}" if version["to"] else ""
+        return f"renamed{here}, {version['from']}{now}"
     found = _WHY.get((version["why"], version["who"]), str(version["why"]))
     return _ONLY.get(version["only"], found)
 

@@ -44,6 +44,7 @@ COMMANDS: Final = {
     "undo": "Take back what was done on this device lately.",
     "trash": "List deleted notes and bring them back.",
     "deletions": "Show, confirm or undo deletions held because there are many.",
+    "web": "Show status, activity and history as a page on this machine.",
     "explain": "Explain why a file is in its current state (offline).",
     "check": "Compare cache, folder and server; repair damage.",
     "doctor": "Look at the set-up and say what to mend.",

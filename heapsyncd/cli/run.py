@@ -9,8 +9,9 @@ import structlog
 
 from heapsyncd import logs
 from heapsyncd.cli.settings import Options, load_with_secrets, pass_options
-from heapsyncd.config import Config, plaintext_warning
+from heapsyncd.config import Config
 from heapsyncd.errors import expected_error
+from heapsyncd.wire.address import plaintext_warning
 
 log = structlog.get_logger()
 

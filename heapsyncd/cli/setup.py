@@ -29,7 +29,7 @@ from heapsyncd.errors import (
 from heapsyncd.ids import Password, Seed
 from heapsyncd.model import Place
 from heapsyncd.own_files import write_whole
-from heapsyncd.wire.address import as_typed
+from heapsyncd.wire.address import as_typed, plaintext_warning
 
 DEFAULT_FOLDERS: Final[Mapping[Kind, str]] = {"heaper": "~/Heaps", "oneheap": "~/Oneheap"}
 OF_KIND: Final[Mapping[str, Kind]] = {
@@ -131,7 +131,7 @@ def command(
         added = _config_text_with(options.path, account)
         loaded = config.parse(added, options.path, os.environ)
         account = _find_account(loaded, name) or account
-    if warning := config.plaintext_warning(account.server):
+    if warning := plaintext_warning(account.server):
         say(f"heapsyncd: {warning}", err=True)
     had_secret = has_secret(account)
     account = _with_secret(account, options.path, seed)

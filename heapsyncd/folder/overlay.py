@@ -46,10 +46,14 @@ class OverlayFolder(HeapFolder):
             await asyncio.to_thread(marker.check, self.root, heap_id)
         self._heap = heap_id
 
+    async def check(self, heap_id: HeapId) -> None:
+        """Check that the folder has the heap's marker, or would have it."""
+        if self._heap != heap_id:
+            await super().check(heap_id)
+
     async def claim(self, heap_id: HeapId) -> None:
         """Check that it is this heap's folder; nobody is locked out."""
-        if self._heap is None:
-            await asyncio.to_thread(marker.check, self.root, heap_id)
+        await self.check(heap_id)
 
     # ---- looking ------------------------------------------------------------------------------
 

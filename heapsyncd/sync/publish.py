@@ -66,9 +66,7 @@ async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = Fal
         everything: report the progress: this is the first mirror.
     """
     total = len(heap.index.stale)
-    tried: set[BlockId] = set()
-    left: list[BlockId] = []
-    done = 0
+    tried, left, done = set[BlockId](), list[BlockId](), 0
 
     def read(tx: Tx) -> tuple[list[BlockId], list[BlockId], list[BlockState]]:
         """Return the ids to publish now, those that follow, and the present rows of the former."""
@@ -76,7 +74,8 @@ async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = Fal
         ids = left or [i for i in blocks.stale(tx, heap.id) if i not in tried]
         return ids[:BATCH], ids[BATCH:], blocks.still_stale(tx, ids[:BATCH])
 
-    await heap.processes.expect(first_files, total + len(heap.index.wanted))
+    without_file = len(heap.index.unplaced) - len(heap.layout.hidden)
+    await heap.processes.expect(first_files, min(total + len(heap.index.wanted), without_file))
     while True:
         async with heap.lock:
             if heap.layout.rearrange:

@@ -121,7 +121,7 @@ class Process:
         return processor_s(self._child.pid)
 
     def peak_mb(self) -> float:
-        """The most memory it had at once since ``forget_peak``."""
+        """The most memory it had at once since ``forget_peak``, without its helpers."""
         return memory_mb(self._child.pid, "VmHWM")
 
     def now_mb(self) -> float:

@@ -1,15 +1,11 @@
 """``check`` as a process: beside a daemon, without a server, with damage, and with --repair."""
 
-import asyncio
 import json
-import os
-import pty
 import sqlite3
-import sys
 
 from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
-from tests.cli.devices import DEADLINE_S, Device, terminate
+from tests.cli.devices import Device, terminate
 
 
 def damage(device: Device) -> None:
@@ -58,19 +54,9 @@ async def test_damage_is_told_and_repaired(
     assert len(list(device.state.glob("home.sqlite3.*.bak"))) == 2
     assert (await device("sync")).code == 0
     assert note.read_text() == text
-    await _on_a_terminal(device)
-
-
-async def _on_a_terminal(device: Device) -> None:
-    """The progress leaves nothing behind but the result."""
-    ours, theirs = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "heapsyncd.cli", "--config", str(device.config), "check",
-        cwd=device.folder, env={**device.env, "TERM": "xterm"}, stdout=theirs, stderr=theirs,
-    )  # fmt: skip
-    os.close(theirs)
-    assert await asyncio.wait_for(process.wait(), DEADLINE_S) == 0
-    told = os.read(ours, 1 << 16).decode()
-    os.close(ours)
+    # The progress leaves nothing behind but the result.
+    done = await device.on_terminal("check", at=device.folder)
+    assert done.code == 0
+    told = done.out
     assert told.rstrip().endswith("nothing is damaged"), told
     assert "home: Home: 1 note, 0 files" in told

@@ -1,14 +1,10 @@
 """``doctor`` as a process: on a good set-up, and on one with faults."""
 
-import asyncio
 import json
-import os
-import pty
-import sys
 
 from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
-from tests.cli.devices import DEADLINE_S, Device
+from tests.cli.devices import Device
 
 
 async def test_the_set_up_is_looked_at(device: Device, server: Server, heap_id: HeapId) -> None:
@@ -37,14 +33,8 @@ async def test_the_set_up_is_looked_at(device: Device, server: Server, heap_id: 
     assert f"run: chmod 700 {device.state}" in wrong["state"]
 
     device.config.write_text("[accounts.home]\nserv = 1\n")
-    ours, theirs = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "heapsyncd.cli", "--config", str(device.config), "doctor",
-        env={**device.env, "TERM": "xterm"}, stdout=theirs, stderr=theirs,
-    )  # fmt: skip
-    os.close(theirs)
-    assert await asyncio.wait_for(process.wait(), DEADLINE_S) == 1
-    told = os.read(ours, 1 << 16).decode()
-    os.close(ours)
+    done = await device.on_terminal("doctor", NO_COLOR="1", columns=200)
+    assert done.code == 1
+    told = done.out
     assert f"wrong    configuration: {device.config}, line 2: [accounts.home] `serv`" in told
     assert "\x1b" not in told

@@ -2,13 +2,7 @@
 daemon.
 """
 
-import asyncio
-import contextlib
 import json
-import os
-import pty
-import sys
-import termios
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +16,7 @@ from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
-from tests.cli.devices import DEADLINE_S, Device, Done, ending, eventually
+from tests.cli.devices import Device, Done, eventually
 
 
 def note(device: Device, name: str = "Boat") -> Path:
@@ -39,7 +33,7 @@ def write(path: Path, text: str) -> None:
 
 
 async def versions(device: Device, path: str = "folder/Home/Boat.md") -> list[dict[str, Any]]:
-    done = await here(device, "history", path, "--json")
+    done = await device.inside("history", path, "--json")
     assert done.code == 0, done.err
     found: list[dict[str, Any]] = json.loads(done.out)["versions"]
     return found
@@ -55,36 +49,6 @@ async def passed(device: Device) -> None:
     """A full pass, in this process."""
     verdicts = await run_once(load_with_secrets(device.config))
     assert verdicts["home"].exit_code == 0, verdicts
-
-
-async def on_terminal(device: Device, *arguments: str, typed: str = "", **env: str) -> str:
-    """Run a command to its end on a terminal; return what stood there."""
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 120))
-    os.write(ours, typed.encode())
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "heapsyncd.cli", "--config", str(device.config), *arguments),
-        cwd=device.folder / "Home",
-        env={**device.env, "NO_COLOR": "", "TERM": "xterm", **env},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    shown = b""
-    async with ending(process), asyncio.timeout(DEADLINE_S):
-        with contextlib.suppress(OSError):  # that is how a terminal ends
-            while part := await asyncio.to_thread(os.read, ours, 65536):
-                shown += part
-    os.close(ours)
-    assert b"Traceback" not in shown
-    return shown.decode().replace("\r\n", "\n")
-
-
-async def here(device: Device, *arguments: str) -> Done:
-    """Run a command in this process; no test is to start more of them than it must."""
-    return await asyncio.to_thread(device.here, *arguments)
 
 
 async def texts(server: Server, block: BlockId) -> str:
@@ -114,65 +78,72 @@ async def test_commands_in_a_pipe(device: Device, server: Server, block: BlockId
     lines = (await well(device, "history", path)).out.splitlines()
     assert lines[0] == f"{path}  'The boat' {block}"
     assert [line.split("bytes")[1].split() for line in lines[1:4]] == [
-        ["+0", "-0", "words", "renamed", "here,", "from", "Boat.md"],
+        ["+0", "-0", "words", "renamed", "here,", "Boat.md", "to", "The", "boat.md"],
         ["+1", "-0", "words", "saved", "here"],
         ["+1", "-0", "words", "saved", "here"],
     ]
     assert f"`heapsyncd history '{path}' --diff N`" in lines[-1]
     renamed, latest, earlier = (line.split()[0] for line in lines[1:4])
     assert int(renamed) > int(latest) > int(earlier)
-    done = await here(device, "history", path, "--version", latest)
+    done = await device.inside("history", path, "--version", latest)
     assert split(done.out)[1] == "one two three\n"
     assert (await well(device, "show", path, "--version", latest)).out == done.out
-    done = await here(device, "history", path, "--diff", latest)
+    done = await device.inside("history", path, "--diff", latest)
     assert done.out.endswith("    one two{+ three+}\n")
     logged = (await well(device, "log", "Home", "--since", "1h")).out.splitlines()
-    assert any(line.endswith(f" {path}  renamed here, from Boat.md") for line in logged)
-    assert (await here(device, "log", "Work")).err.endswith("there are: Home.\n")
+    assert any(line.endswith(f" {path}  renamed here, Boat.md to The boat.md") for line in logged)
+    assert (await device.inside("log", "Work")).err.endswith("there are: Home.\n")
     done = await well(device, "restore", path, "--version", earlier)
     assert done.out.startswith(f"{path}: version {earlier} restored\n")
     assert done.out.endswith("    one two[- three-]\n")
     assert done.err == ""
-    again = await here(device, "restore", path, "--version", earlier)
+    again = await device.inside("restore", path, "--version", earlier)
     assert again.out == f"{path}: nothing to change; it is the text of version {earlier}\n"
     where = ["--path", "folder/Home/Groceries.md"]
-    done = await here(device, "undo", "--since", "1h", *where, "--dry-run")
+    done = await device.inside("undo", "--since", "1h", *where, "--dry-run")
     assert done.out == "folder/Home/Groceries.md: edits to take back\n    [-milk-]\n"
     done = await well(device, "undo", "--since", "1h", *where)
     assert done.out == "folder/Home/Groceries.md: edits taken back\n    [-milk-]\n"
     assert body(groceries) == ""
-    done = await here(device, "undo", "--since", "1h", "--heap", "Home", *where)
+    done = await device.inside("undo", "--since", "1h", "--heap", "Home", *where)
     assert done.out == "there is nothing to take back\n"
-    done = await here(device, "history", path, "--version", "999")
+    done = await device.inside("history", path, "--version", "999")
     assert (done.code, "has no version 999" in done.err) == (1, True)
-    done = await here(device, "history", "--diff", path)
+    done = await device.inside("history", "--diff", path)
     assert (done.code, "write the path before it" in done.err) == (2, True)
 
 
 async def test_commands_on_a_terminal(device: Device, server: Server, block: BlockId) -> None:
     """Words are coloured, and nothing is changed before somebody says so."""
-    shown = await on_terminal(device, "history", "Boat.md", "--diff")
-    assert "one two\x1b[32m three\x1b[0m\n" in shown
-    shown = await on_terminal(device, "restore", "Boat.md", typed="n\n", NO_COLOR="1")
-    assert "Boat.md: version " in shown
-    assert "one two[- three-]\n" in shown
-    assert shown.endswith("nothing was changed\n")
+
+    async def shown(*arguments: str, answer: str | None = None, **env: str) -> str:
+        ask = "Restore it? [y/N]" if arguments[0] == "restore" else "Take this back? [y/N]"
+        answers = {} if answer is None else {ask: answer}
+        home = device.folder / "Home"
+        done = await device.on_terminal(*arguments, answers=answers, columns=120, at=home, **env)
+        return done.out
+
+    assert "one two\x1b[32m three\x1b[0m\n" in await shown("history", "Boat.md", "--diff")
+    told = await shown("restore", "Boat.md", answer="n", NO_COLOR="1")
+    assert "Boat.md: version " in told
+    assert "one two[- three-]\n" in told
+    assert told.endswith("nothing was changed\n")
     assert body(note(device)) == "one two three\n"
     async with device.daemon():
-        shown = await on_terminal(device, "restore", "Boat.md", typed="y\n")
-        assert "\x1b[31m\x1b[9m three\x1b[0m" in shown
-        assert shown.endswith("restored\n")
+        told = await shown("restore", "Boat.md", answer="y")
+        assert "\x1b[31m\x1b[9m three\x1b[0m" in told
+        assert told.endswith("restored\n")
         assert body(note(device)) == "one two\n"
-        shown = await on_terminal(device, "undo", "--since", "1h", typed="y\n")
-        assert "Boat.md: is new, goes to the trash\n" in shown
-        assert shown.endswith("taken back\n")
+        told = await shown("undo", "--since", "1h", answer="y")
+        assert "Boat.md: is new, goes to the trash\n" in told
+        assert told.endswith("taken back\n")
         assert not note(device).exists()
 
 
 async def test_a_path_without_versions(device: Device, block: BlockId) -> None:
     """What is no note is an error that leads on."""
     for command in ("history", "restore"):
-        done = await here(device, command, "folder/Home/Nothing.md")
+        done = await device.inside(command, "folder/Home/Nothing.md")
         assert done.code == 1
         assert "`heapsyncd trash` the deleted notes" in done.err
 

@@ -51,5 +51,5 @@ async def test_processes(library: Device) -> None:
     """Piped; paths are as the shell sees them, and long lines as wide as the terminal."""
     done = await library("backlinks", "folder/Home/Boat.md")
     assert (done.code, done.out.splitlines()[0]) == (0, "folder/Home/Archive/Old deck.md")
-    shown = await library.on_terminal("links", "folder/Home/Boat.md", columns=30)
+    shown = (await library.on_terminal("links", "folder/Home/Boat.md", columns=30)).out
     assert max(map(len, shown.splitlines()[1:2])) <= 30

@@ -111,10 +111,10 @@ async def test_on_a_terminal(library: Device) -> None:
     """Words that were found are bold, long lines are cut to the terminal; nothing is styled for
     one that shows only text, or if it is not wanted.
     """
-    found = await library.on_terminal("search", "varnish")
+    found = (await library.on_terminal("search", "varnish")).out
     assert "\x1b[1mVarnish\x1b[0m the deck" in found
-    assert "\x1b" not in await library.on_terminal("search", "varnish", TERM="dumb")
-    assert "\x1b" not in await library.on_terminal("search", "varnish", NO_COLOR="1")
+    assert "\x1b" not in (await library.on_terminal("search", "varnish", TERM="dumb")).out
+    assert "\x1b" not in (await library.on_terminal("search", "varnish", NO_COLOR="1")).out
 
 
 async def test_a_process(library: Device) -> None:

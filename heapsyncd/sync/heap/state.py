@@ -1,13 +1,12 @@
 """The context that the parts of one heap's mirror share."""
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from heapsyncd.backends.contract import Backend, LiveFeed
+from heapsyncd.backends.contract import Backend
 from heapsyncd.cache import history, holds, pending, problems
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.crash_marks import AtWork
@@ -26,8 +25,8 @@ from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import RewriteLimit
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.problems import Problems
-from heapsyncd.sync.heap.recent_acks import RecentAcks
 from heapsyncd.sync.heap.replica_cache import Replicas
+from heapsyncd.sync.heap.server_link import ServerLink
 from heapsyncd.sync.heap.status_report import count
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.heap.traffic import Traffic
@@ -71,50 +70,6 @@ class Wake:
     follow: asyncio.Event = field(default_factory=asyncio.Event)
     scan_all: bool = False
     """Scan the whole folder: some files no longer belong to any block."""
-
-
-@dataclass
-class ServerLink:
-    """What is known of the server: whether its news was received, and up to when."""
-
-    current: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while the server can be reached and its news since then was received.
-
-    Nothing is sent before that, on any path: a deletion has to be known before an edit is pushed
-    over it, and an edit before a deletion is."""
-    was_current: bool = False
-    """Whether its news was received in this run."""
-    files_wait: bool = False
-    """Whether new files wait to be scanned again once its news was received."""
-    breaks: int = 0
-    """How often the server was lost; news requested before the last time is outdated."""
-    cursor_ms: int | None = None
-    """How far the delta feed was read; the stored cursor may be behind by empty pages."""
-    in_doubt: bool = True
-    """Whether the server may have been rolled back since it was last heard."""
-    doubted: set[BlockId] = field(default_factory=set)
-    """Blocks of which the server may lack what it acknowledged.
-
-    The next pull asks for their full states."""
-    in_trash: set[BlockId] = field(default_factory=set)
-    """Blocks in the server's trash that the cache does not know."""
-    choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a push chooses what to send, and while updates are received.
-
-    An update is merged according to what of ours others can have."""
-    recent_acks: RecentAcks = field(default_factory=RecentAcks)
-    live: LiveFeed | None = None
-    """The live connection, while there is one."""
-    follows_all: bool = False
-    """Whether every note is followed over it."""
-    oversized_at_s: float = math.inf
-    """When to check for oversized edits again, in monotonic seconds (``oversized``)."""
-    oversized_tries: int = 0
-
-    def lost(self) -> None:
-        """Note that the server was lost: its news is not known until it is received again."""
-        self.current.clear()
-        self.breaks += 1
 
 
 @dataclass

@@ -33,7 +33,9 @@ async def plan_places(heap: HeapContext) -> dict[BlockId, str]:
     """
     # In a thread: it goes through the whole heap.
     heap.layout.places = await offload(lambda: place(heap.index.placed(), heap.index.path_of))
-    new = heap.index.plan(heap.layout.places)
+    planned = heap.index.plan(heap.layout.places)
+    alike = {b for p in planned for b in heap.index.namesakes(heap.layout.places[p])}
+    new = alike.union(planned)
     linking = await heap.db.read(lambda tx: entries.mentioning(tx, new)) if new else set()
     if linking:
         # A text may have come before the note it links to, or that note came back.

@@ -28,6 +28,7 @@ _ALIASES: Final = frozenset({"aliases", "alias"})
 _TAGS: Final = frozenset({"tags", "tag"})
 _INLINE_TAG: Final = re.compile(r"#(\w[\w/-]*+)")
 _MARKUP: Final = re.compile(r"[*~=\\]++")
+_INSIDE: Final = re.compile(r"[*~=\\]++(?=\w)")
 _REST: Final = re.compile(r"[*~=\\\w]++")
 """A word with markup inside, from its first markup on."""
 
@@ -167,7 +168,7 @@ def _inline_tags(text: str) -> Iterator[str]:
 def _joined(text: str) -> Iterator[str]:
     """Yield the words that have markup inside, without it."""
     end = 0
-    for found in _MARKUP.finditer(text):
+    for found in _INSIDE.finditer(text):
         at = found.start()
         if at > end and text[at - 1].isalnum():
             begin = max(end, text.rfind(" ", end, at), text.rfind("\n", end, at))

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ from heapsyncd.sync.runtime.open_heap import open_heap
 
 _LINK: Final = re.compile(r"\[\[[^\[\]\n]*\]\]|\]\([^()\n]*\)")
 """What may change in a text when another note or an attachment is renamed."""
+_Names = tuple[str | None, str | None]
 _WHO: Final = {"here": "this device", "server": "server", "daemon": "heapsyncd"}
 """Who made a version, for scripts; null: not known."""
 
@@ -63,7 +64,7 @@ async def versions(
         "block": found.kept[0].block_id,
         "title": found.title,
         "versions": [
-            _described(version, older, found.shown_id)
+            _described(version, older, found.shown_id, found.names[version.number])
             for version, older in found.pairs()
             if not history.is_repeated(version, older)
         ],
@@ -94,7 +95,8 @@ async def difference(
     path = str(account.folder / found.heap.folder / found.path)
     for version, older in found.pairs():
         if number in {None, version.number}:
-            facts = _described(version, older, found.shown_id)
+            names = found.names[version.number]
+            facts = _described(version, older, found.shown_id, names)
             texts = [b"" if older is None else older.data, version.data]
             if facts["only"] != "id":
                 texts = [_own(one, found.shown_id) for one in texts]
@@ -251,6 +253,8 @@ class _Note:
     title: str
     shown_id: str
     kept: Sequence[Version]
+    names: Mapping[int, _Names]
+    """For each version, the paths before and after a rename."""
 
     def pairs(self) -> Iterator[tuple[Version, Version | None]]:
         """Yield each version with the one before it."""
@@ -279,7 +283,8 @@ async def _found(
                     history.seen(tx, block)
                 state = blocks.get(tx, block)
                 title = "" if state is None else state.title
-                return _Note(row, path, title, _shown_id(tx, block), kept)
+                names = {v.number: _rename(tx, v) for v in kept}
+                return _Note(row, path, title, _shown_id(tx, block), kept, names)
         return None
 
     async with await open_cache(account, state_dir) as db:
@@ -316,11 +321,20 @@ def _logged(
         "path": path,
         "file": str(account.folder / heap.folder / path),
         "block": version.block_id,
-        **_described(version, older, _shown_id(tx, version.block_id)),
+        **_described(version, older, _shown_id(tx, version.block_id), _rename(tx, version)),
     }
 
 
-def _described(version: Version, older: Version | None, shown_id: str) -> dict[str, Any]:
+def _rename(tx: Tx, version: Version) -> _Names:
+    """Return the names before and after, if this version is a rename."""
+    if version.why != "renamed":
+        return None, None
+    return version.path, history.renamed_to(tx, version)
+
+
+def _described(
+    version: Version, older: Version | None, shown_id: str, names: _Names
+) -> dict[str, Any]:
     """Return what is known of a version, as in ``history --json``; its words without our id."""
     now, before = (
         _own(version.data, shown_id),
@@ -341,7 +355,8 @@ def _described(version: Version, older: Version | None, shown_id: str) -> dict[s
         "words_added": (words - were).total(),
         "words_removed": (were - words).total(),
         "notice": version.notice,
-        "from": version.path if version.why == "renamed" else None,
+        "from": names[0],
+        "to": names[1],
     }
 
 

@@ -1,5 +1,6 @@
 """Check one account: its cache, its heaps' folders and, if it can be reached, its server."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -8,14 +9,14 @@ from typing import cast
 
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.factory import dialect_of, open_backend
-from heapsyncd.cache import heaps, history, holds, integrity, problems, search
+from heapsyncd.cache import crash_marks, heaps, history, holds, integrity, problems, search
 from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.cache.heaps import HeapRow
 from heapsyncd.config import Account
 from heapsyncd.database import Database, Tx, is_damaged
 from heapsyncd.errors import FolderTrouble, HeapsyncdError, for_people
 from heapsyncd.folder.disk import HeapFolder
-from heapsyncd.sync.cache_file import cache_path, open_cache, recognise
+from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache, recognise
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.problems import Problems
 from heapsyncd.sync.heap.state import HeapContext
@@ -52,7 +53,8 @@ async def check(
         async with await open_cache(account, state_dir) as db:
             checked.findings += await _cache(db)
             if not any(f.repair == "rebuild" for f in checked.findings):
-                await _heaps(checked, account, db, step, offline, is_running=is_running)
+                marks = marks_path(account, state_dir)
+                await _heaps(checked, account, db, marks, step, offline, is_running=is_running)
     except FolderTrouble as error:
         if not is_damaged(error):
             raise
@@ -87,16 +89,19 @@ async def _heaps(
     checked: Checked,
     account: Account,
     db: Database,
+    marks: Path,
     step: Step,
     offline: str | None,
     *,
     is_running: bool,
 ) -> None:
+    skipped = await asyncio.to_thread(crash_marks.skipped, marks, is_running=is_running)
     async with connected(account, db, offline) as (backend, reason):
         for row in await db.read(heaps.load_all):
             heap = await _context(account, db, row)
-            found = await check_documents(heap, step)
+            found = await check_documents(heap, skipped, step)
             broken = {f.block for f in found if f.repair in {"fetch", "forget"} and f.block}
+            broken |= skipped
             more, waiting = await check_folder(
                 heap, step, was_mirrored=row.mirrored, is_running=is_running
             )
@@ -163,18 +168,10 @@ async def _context(account: Account, db: Database, row: HeapRow) -> HeapContext:
 
 
 def _texts(tx: Tx, heap: HeapContext) -> list[Finding]:
-    """Return damaged texts of the history, and notes that a search does not find."""
-    index = heap.index
+    """Return the damaged texts of a heap's history."""
     return [
-        *(
-            Finding("an earlier text of it can't be read", path, heap.id, None, "forget versions")
-            for _, path in history.damaged(tx, heap.id)
-        ),
-        *(
-            Finding("a search does not find it", index.path_of[b], heap.id, b, "index again")
-            for b in integrity.unsearchable(tx, heap.id)
-            if b in index.path_of
-        ),
+        Finding("an earlier text of it can't be read", path, heap.id, repair="forget versions")
+        for _, path in history.damaged(tx, heap.id)
     ]
 
 

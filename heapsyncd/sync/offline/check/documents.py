@@ -1,7 +1,7 @@
 """Compare what the cache has of each block: its row, its log, its texts, its last file."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,10 +56,22 @@ class Logs:
         return cls(frozenset(lacking), frozenset(integrity.behind_their_logs(tx, heap_id)))
 
 
-async def check_documents(heap: HeapContext, step: Step) -> list[Finding]:
-    """Return what is wrong with the blocks of a heap."""
+async def check_documents(
+    heap: HeapContext, skipped: Collection[BlockId], step: Step
+) -> list[Finding]:
+    """Return what is wrong with the blocks of a heap.
+
+    Args:
+        heap: the heap.
+        skipped: blocks with which the process died too often: they are not loaded.
+        step: takes the progress.
+    """
     index, found = heap.index, list(_entries(heap))
-    every = sorted(index.blocks)
+    for block in index.blocks.keys() & skipped:
+        path = index.path_of.get(block)
+        title = index.blocks[block].title or block
+        found.append(Finding(_SKIPPED, path or title, heap.id, block, is_file=path is not None))
+    every = sorted(index.blocks.keys() - skipped)
     logs = await heap.db.read(lambda tx: Logs.of(tx, heap.id))
     places = await offload(lambda: place(index.placed(), index.path_of))
     index.plan(places)  # links name notes without a file by these
@@ -88,6 +100,7 @@ async def _batch(
     return [*found, *(_at(heap, state, _NOT_SHOWN) for state in settled if state.id in other)]
 
 
+_SKIPPED: Final = "heapsyncd died too often while working on it, and skips it (see its log)"
 _NOT_SHOWN: Final = Finding("its text is another one than its document's", repair="write")
 
 

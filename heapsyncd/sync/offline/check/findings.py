@@ -8,7 +8,7 @@ from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.sync.report import Progress
 
 Repair = Literal[
-    "rebuild", "reindex", "rebuild search", "index again", "remove rows", "fetch", "forget",
+    "rebuild", "reindex", "rebuild search", "remove rows", "fetch", "forget",
     "forget path", "renumber", "describe", "forget texts", "forget versions", "read", "write",
     "list", "pull", "mark", "clear",
 ]  # fmt: skip
@@ -20,10 +20,6 @@ REPAIRS: Final[Mapping[Repair, tuple[str, str]]] = {
     ),
     "reindex": ("make the indexes anew", "the indexes were made anew"),
     "rebuild search": ("make the search index anew", "the search index was made anew"),
-    "index again": (
-        "add it to the search index with the next sync",
-        "the next sync adds it to the search index",
-    ),
     "remove rows": ("remove these rows", "the rows were removed"),
     "fetch": (
         "get its document from the server, and merge the file into it with the next sync",

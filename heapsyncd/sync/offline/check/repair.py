@@ -14,7 +14,7 @@ from heapsyncd.backends.factory import dialect_of
 from heapsyncd.cache import blocks, heaps, history, integrity, renditions, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.config import Account
-from heapsyncd.database import Database, Tx, keep_copy, put_aside
+from heapsyncd.database import Database, Tx, beside, copy_database, put_aside
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError, HeapsyncdError
 from heapsyncd.folder.disk import HeapFolder
@@ -55,7 +55,10 @@ async def repair(
         return [f for f in wanted if f.repair == "rebuild"], str(put_aside(path))
     if not wanted:
         return [], ""
-    copy = "" if all(f.repair in _OF_FOLDER for f in wanted) else str(keep_copy(path))
+    copy = ""
+    if not all(f.repair in _OF_FOLDER for f in wanted):
+        copy = str(beside(path, "bak"))
+        copy_database(path, Path(copy))
     done: list[Finding] = []
     async with await open_cache(account, state_dir) as db:
         of_cache = [f for f in wanted if f.repair in _OF_CACHE]
@@ -166,7 +169,7 @@ def _mend_block(
         case "forget texts":
             renditions.drop(tx, block)
             _read_again(change, index, finding.path)
-        case "write" | "index again":
+        case "write":
             change.update(block, stale=1)
         case "pull":
             change.update(block, wanted=max(1, state.sync_version))

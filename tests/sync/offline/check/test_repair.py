@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import shutil
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
+from heapsyncd.server import Server
 from heapsyncd.sync.offline.check.account import check
 from heapsyncd.sync.offline.check.findings import Checked
 from heapsyncd.sync.offline.check.repair import repair
@@ -94,13 +97,6 @@ DAMAGE: dict[str, tuple[str, Damage]] = {
     ),
     "Title": ("another title", _sql("UPDATE block SET title = 'Wrong' WHERE id = :block")),
     "Number": ("a number in use", _sql("UPDATE block SET seq = 0 WHERE id = :block")),
-    "Search": (
-        "a search does not find it",
-        _sql(
-            "DELETE FROM search WHERE block_id = :block",
-            "DELETE FROM search_row WHERE block_id = :block",
-        ),
-    ),
     "Orphan": ("not its block", _sql("DELETE FROM block WHERE id = :block")),
     "Rot": ("nothing says that it was saved", _rot),
     "Vanished": ("it has no file", _vanish),
@@ -110,7 +106,7 @@ DAMAGE: dict[str, tuple[str, Damage]] = {
             "DELETE FROM entry WHERE block_id = :block",
             *(
                 f"DELETE FROM {t} WHERE block_id = :block"
-                for t in ("log", "rendition", "search", "search_row")
+                for t in ("log", "rendition", "search_row")
             ),
             "DELETE FROM block WHERE id = :block",
         ),
@@ -314,6 +310,23 @@ async def test_the_id_of_another_note_is_replaced(world: World) -> None:
     assert one.exists()
 
 
+async def test_a_document_that_kills_is_not_loaded(world: World) -> None:
+    """As in a mirror: it is named, and neither read nor compared with the server."""
+    device = await two_notes(world)
+    block = device.id_of("One.md")
+    with cache(device) as db:
+        db.execute("UPDATE log SET data = x'ff' WHERE block_id = ?", (block,))
+    db.close()
+    marks = device.base / "state" / "home.atwork"
+    for _ in range(2):
+        with AtWork.open(marks) as at_work, at_work.on(block):
+            killed = marks.read_bytes()
+        marks.write_bytes(killed)
+    (what,) = await whats(device)
+    assert what.startswith("heapsyncd died too often while working on it")
+    assert await mended(device, await looked(device)) == []
+
+
 async def test_two_paths_of_one_note_become_two_notes(world: World) -> None:
     """One of them keeps the block, the other is taken for a copy."""
     device = await two_notes(world)
@@ -340,7 +353,7 @@ async def test_two_paths_of_one_note_become_two_notes(world: World) -> None:
 
 
 async def test_what_the_server_lost_is_sent_again(world: World) -> None:
-    """Edits that it had acknowledged, and a block that it does not know any more."""
+    """Edits that it had acknowledged."""
     device = await two_notes(world)
     block = device.id_of("One.md")
     with cache(device) as db:
@@ -362,3 +375,24 @@ async def test_what_the_server_lost_is_sent_again(world: World) -> None:
     await mended(device, await looked(device))
     await device.synced()
     assert await world.text(block) == "The text of One. More."
+
+
+async def test_what_a_server_from_a_backup_lacks_is_sent_again(tmp_path: Path) -> None:
+    """A note that it had, and does not know any more."""
+    async with Server(tmp_path / "server", open_registration=True) as server:
+        world = World(server, await server.add_heap("Home"), tmp_path)
+        device = world.device()
+        await world.add("One", "The text of One.")
+        await device.synced()
+    shutil.copytree(tmp_path / "server", tmp_path / "backup")
+    async with Server(tmp_path / "server", open_registration=True) as server:
+        device.server = server
+        (device.root / "Two.md").write_text("The text of Two.\n")
+        await device.synced()
+    async with Server(tmp_path / "backup", open_registration=True) as server:
+        device.server = world.server = server
+        checked = await looked(device)
+        found = [(f.path, f.what, f.repair) for f in checked.findings]
+        assert found == [("Two.md", "the server does not have it any more", "list")]
+        await repaired(device)
+        assert (await world.titles()).keys() == {"One", "Two"}
