@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from heapsyncd.cli.main import main
+from heapsyncd.cli.main import STOPS, main
 from heapsyncd.ids import Seed
 from heapsyncd.wire.signin import public_key
 
@@ -89,13 +89,13 @@ class Device:
         return done
 
     def here(self, *arguments: str, at: Path | None = None) -> Done:
-        """Run a command to its end in this process, as if its output were piped; the command must
-        not be one that changes the process.
+        """Run a command to its end in this process, as if its output were piped.
 
         ``at``: the working directory.
         """
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "replace") for _ in range(2))
         words = ["--config", str(self.config), *arguments]
+        stops = {number: signal.getsignal(number) for number in STOPS}
         with (
             contextlib.chdir(at or self.base),
             contextlib.redirect_stdout(out),
@@ -103,6 +103,8 @@ class Device:
             pytest.raises(SystemExit) as ended,
         ):
             main(words)
+        for number, handler in stops.items():
+            signal.signal(number, handler)
         texts = []
         for stream in (out, err):
             stream.flush()
