@@ -32,7 +32,7 @@ SETTLE_S: Final = 1.0
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_options
 def command(options: Options, *, repair: bool, offline: bool, as_json: bool) -> int:
-    r"""Compare cache, folder and server with each other, and say what is damaged.
+    """Compare cache, folder and server with each other, and say what is damaged.
 
     Every document, text and file is read. What only waits (edits not sent, files not read yet) is
     listed, and is no damage. Nothing is changed without --repair. That needs the daemon stopped,

@@ -63,7 +63,7 @@ Ctrl-C stops."""
 @click.option("--once", is_flag=True, help="Stop as soon as everything is in sync.")
 @pass_options
 def command(options: Options, directory: Path, *, once: bool) -> int:
-    r"""Start a sample server on this machine and mirror it into two folders, as on two devices.
+    """Start a sample server on this machine and mirror it into two folders, as on two devices.
 
     Nothing needs to be set up, and nothing leaves this machine.
 

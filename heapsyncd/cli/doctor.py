@@ -18,7 +18,7 @@ _WIDTH: Final = 8
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_options
 def command(options: Options, *, as_json: bool) -> int:
-    r"""Look at the set-up, and say what to mend.
+    """Look at the set-up, and say what to mend.
 
     Program and packages, configuration, key, state directory, folders, limits of inotify, server,
     clock, service and daemon: each is "ok", "warning" (it works, but) or "wrong", with the command

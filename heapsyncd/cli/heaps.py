@@ -24,7 +24,7 @@ from heapsyncd.errors import HeapsyncdError, UserError
 )
 @pass_options
 def command(options: Options, lost: str | None) -> int:
-    r"""List the heaps that the accounts can see, and which are mirrored.
+    """List the heaps that the accounts can see, and which are mirrored.
 
     Of a oneheap account, list its boxes.
 

@@ -23,7 +23,7 @@ _NAME = click.option("--account", "name", help="The account.  [default: the only
 
 @click.group("key")
 def command() -> None:
-    r"""Show the public key, or export the secret one for a second device.
+    """Show the public key, or export the secret one for a second device.
 
     \b
     Examples:

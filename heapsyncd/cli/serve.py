@@ -54,7 +54,7 @@ def command(
     *,
     everybody: bool,
 ) -> None:
-    r"""Run the embedded Heaper-compatible server until SIGTERM or SIGINT.
+    """Run the embedded Heaper-compatible server until SIGTERM or SIGINT.
 
     Keys that may sign in: those accepted with `heapsyncd server accept KEY`, and those given with
     --accept. Without either, a new server prints a code. The first device that presents it, with

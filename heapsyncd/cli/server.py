@@ -31,7 +31,7 @@ data_option = click.option(
 
 @click.group("server")
 def command() -> None:
-    r"""Accept keys, add heaps and back up the embedded server, also while `serve` runs.
+    """Accept keys, add heaps and back up the embedded server, also while `serve` runs.
 
     \b
     Examples:
@@ -89,7 +89,7 @@ def add(ctx: click.Context, title: str, data: Path | None) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @data_option
 def backup(file: Path, data: Path) -> None:
-    r"""Write a copy of all data to a new FILE, a tar archive.
+    """Write a copy of all data to a new FILE, a tar archive.
 
     It is the state of one moment, also while `serve` runs. It holds the server's key, so only you
     can read it.

@@ -94,7 +94,7 @@ def command(
     password_file: Path | None,
     code: str,
 ) -> int:
-    r"""Write the configuration and a key (if missing), sign in and list the heaps.
+    """Write the configuration and a key (if missing), sign in and list the heaps.
 
     Nothing is written before a server of the right kind answers at the address. Run again, it
     keeps what exists and only signs in again. Every account gets its own key: a server to which
