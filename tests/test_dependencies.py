@@ -26,15 +26,20 @@ LOCKED = {
 }
 
 
+EXTRAS = [r for extra in PROJECT["project"]["optional-dependencies"].values() for r in extra]
+
+
 def declared() -> list[Requirement]:
     groups = PROJECT["dependency-groups"].values()
-    return [Requirement(r) for g in (PROJECT["project"]["dependencies"], *groups) for r in g]
+    own = [*PROJECT["project"]["dependencies"], *EXTRAS]
+    return [Requirement(r) for g in (own, *groups) for r in g]
 
 
 def test_what_is_imported_is_declared() -> None:
     """A package that only another one brings along may be gone with its next version."""
     names = packages_distributions()
-    wanted = {canonicalize_name(Requirement(r).name) for r in PROJECT["project"]["dependencies"]}
+    own = [*PROJECT["project"]["dependencies"], *EXTRAS]
+    wanted = {canonicalize_name(Requirement(r).name) for r in own}
     missing = set()
     for path in Path(heapsyncd.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,18 +1,12 @@
 """Ask on a terminal for what the command line does not say."""
 
 import asyncio
-import sys
 
 import click
 
-from heapsyncd.cli.output import say
+from heapsyncd.cli.output import is_terminal, say
 from heapsyncd.errors import ConfigError, NotHeaper, TryLater, Unreachable, for_people
 from heapsyncd.wire.address import as_typed
-
-
-def is_terminal() -> bool:
-    """Return whether there is somebody to ask."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def ask(option: str, what: str) -> str:

@@ -7,9 +7,8 @@ from typing import Final
 
 import click
 
-from heapsyncd.cli.ask import is_terminal
 from heapsyncd.cli.credentials import with_secret
-from heapsyncd.cli.output import say, say_json
+from heapsyncd.cli.output import is_terminal, say, say_json
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Account, Config
 from heapsyncd.errors import ConfigError, FolderTrouble

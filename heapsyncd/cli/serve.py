@@ -96,7 +96,7 @@ def command(
         trusted_proxies=proxies,
         beside=beside,
     )
-    asyncio.run(_until_signalled(serving))
+    asyncio.run(until_signalled(serving))
 
 
 def _print_owner(server: "Server", data: Path) -> None:
@@ -110,7 +110,7 @@ def _print_owner(server: "Server", data: Path) -> None:
     say(f"  heapsyncd server accept KEY --data {shlex.quote(str(data))}")
 
 
-async def _until_signalled(serving: Coroutine[None, None, None]) -> None:
+async def until_signalled(serving: Coroutine[None, None, None]) -> None:
     """Run until done or signalled. A signal is the ordinary end: no error, exit 0."""
     task = asyncio.create_task(serving)
     loop = asyncio.get_running_loop()

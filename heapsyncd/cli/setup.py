@@ -11,10 +11,11 @@ from typing import Any, Final, get_args
 import click
 
 from heapsyncd import config, logs
-from heapsyncd.cli.ask import answering_server, ask, is_terminal, typed_server
+from heapsyncd.cli import preview
+from heapsyncd.cli.ask import answering_server, ask, typed_server
 from heapsyncd.cli.credentials import has_secret, with_secret, write_secret
 from heapsyncd.cli.key import ASK, read_key
-from heapsyncd.cli.output import say
+from heapsyncd.cli.output import is_terminal, say
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import SECRET, Account, Config, Kind, Log
 from heapsyncd.errors import (
@@ -28,7 +29,7 @@ from heapsyncd.errors import (
 from heapsyncd.ids import Password, Seed
 from heapsyncd.model import Place
 from heapsyncd.own_files import write_whole
-from heapsyncd.wire.address import as_typed
+from heapsyncd.wire.address import as_typed, plaintext_warning
 
 DEFAULT_FOLDERS: Final[Mapping[Kind, str]] = {"heaper": "~/Heaps", "oneheap": "~/Oneheap"}
 OF_KIND: Final[Mapping[str, Kind]] = {
@@ -130,7 +131,7 @@ def command(
         added = _config_text_with(options.path, account)
         loaded = config.parse(added, options.path, os.environ)
         account = _find_account(loaded, name) or account
-    if warning := config.plaintext_warning(account.server):
+    if warning := plaintext_warning(account.server):
         say(f"heapsyncd: {warning}", err=True)
     had_secret = has_secret(account)
     account = _with_secret(account, options.path, seed)
@@ -143,7 +144,10 @@ def command(
     if added is not None:
         _write(options.path, added, account.folder)
         say(f"Wrote [accounts.{name}] to {options.path}")
-    return _print_result(account, found, options.path)
+    exit_code = _print_result(account, found, options.path)
+    if exit_code == 0 and is_terminal():
+        asyncio.run(preview.show_first([account], loaded))
+    return exit_code
 
 
 def _find_account(loaded: Config, name: str) -> Account | None:

@@ -29,6 +29,8 @@ __all__ = ["FileBusy", "HeapFolder", "Part", "PathChanged", "Result", "Write"]
 
 T = TypeVar("T")
 _PIECE_BYTES = 1 << 20
+PARTS_KEPT_S = 7 * 86400.0
+"""How long a partial file is kept that nobody continues."""
 
 
 class HeapFolder:
@@ -227,7 +229,11 @@ class HeapFolder:
         """Remove a directory. Returns False, without a change, if it is not empty."""
         return await self._change(lambda: places.remove_dir(self.root, path))
 
-    async def clear_temps(self, parts_older_than_s: float = 7 * 86400) -> int:
+    async def find_temps(self, parts_older_than_s: float = PARTS_KEPT_S) -> list[str]:
+        """Return what ``clear_temps`` would remove."""
+        return await asyncio.to_thread(places.find_temps, self.root, parts_older_than_s)
+
+    async def clear_temps(self, parts_older_than_s: float = PARTS_KEPT_S) -> int:
         """Remove what earlier processes left: temporaries, and partial files long not continued.
 
         Call it before anything is written. Returns the number of files removed.

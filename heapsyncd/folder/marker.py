@@ -24,10 +24,16 @@ def create(root: Path, heap_id: HeapId, title: str) -> None:
     """Create folder and marker if missing.
 
     Raises:
-        FolderTrouble: the folder belongs to another heap.
+        FolderTrouble: the folder belongs to another heap, or cannot be made.
     """
-    with translated(str(root)):
+    try:
         root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderTrouble(
+            f"{root} can't be made: {error.strerror}; correct `folder` in the configuration, or"
+            " the owner and mode of the directory above."
+        ) from error
+    with translated(str(root)):
         above = safe_open.open_root(root.parent)
         try:
             syscalls.fsync(above)  # otherwise a power cut could remove the folder, as if unmounted

@@ -1,8 +1,10 @@
 """Parse a server's address."""
 
+import ipaddress
+from urllib.parse import urlsplit
+
 from yarl import URL
 
-from heapsyncd.config import plaintext_warning
 from heapsyncd.errors import ConfigError
 
 
@@ -45,3 +47,23 @@ def as_typed(text: str) -> str:
         raise ConfigError(
             "That is not a server's address; write it as in the browser, https://heaper.example"
         ) from error
+
+
+def plaintext_warning(server: str) -> str | None:
+    """Return a warning if traffic to a server can be read on the way, else None.
+
+    There is no warning for https and for this machine.
+    """
+    parts = urlsplit(server)
+    host = parts.hostname or ""
+    if parts.scheme != "http" or host == "localhost" or host.endswith(".localhost"):
+        return None
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return None
+    except ValueError:
+        pass  # a host name
+    return (
+        f"{server} is not encrypted: anyone on the way can read your notes and act as you;"
+        " use https://."
+    )

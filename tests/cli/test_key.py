@@ -3,7 +3,7 @@
 import json
 import stat
 
-from tests.cli.devices import Device, on_terminal
+from tests.cli.devices import Device
 
 
 async def test_the_public_key_is_shown(device: Device) -> None:
@@ -51,7 +51,8 @@ async def test_the_secret_key_goes_to_a_file_of_its_own(device: Device) -> None:
 async def test_the_secret_key_is_shown_on_a_terminal(device: Device) -> None:
     """Where nobody else reads along, with a warning."""
     device.configure("http://127.0.0.1:1")
-    code, screen = await on_terminal(device, "key", "export", answers={})
+    shown = await device.on_terminal("key", "export")
+    code, screen = shown.code, shown.out
     assert code == 0, screen
     lines = screen.splitlines()
     assert "can read and change your notes" in lines[0]

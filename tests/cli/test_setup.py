@@ -12,7 +12,7 @@ from aiohttp.test_utils import RawTestServer
 from heapsyncd.ids import HeapId, Seed
 from heapsyncd.server import Server
 from heapsyncd.wire.signin import public_key
-from tests.cli.devices import Device, on_terminal
+from tests.cli.devices import Device
 from tests.oneheap.service import EMAIL, PASSWORD, Oneheap
 
 
@@ -172,8 +172,7 @@ async def test_setup_asks_until_it_can_go_on(
     scheme of the address is added.
     """
     secret = device.seed.reveal_text()
-    code, screen = await on_terminal(
-        device,
+    shown = await device.on_terminal(
         *("setup", "--import-key", "--server", "not an address"),
         answers={
             "The key from the other device (not shown)": [secret[:-5], secret],
@@ -181,6 +180,7 @@ async def test_setup_asks_until_it_can_go_on(
             "The folder of the mirror [~/Heaps]": "Mine",
         },
     )
+    code, screen = shown.code, shown.out
     assert code == 0, screen
     assert screen.index("write it as in the browser") < screen.index("does not answer")
     assert "That is no key" in screen
@@ -245,8 +245,7 @@ def team(device: Device) -> dict[str, object]:
 
 async def test_setup_of_an_account_with_a_password(device: Device, service: Oneheap) -> None:
     """What is missing is asked for, the password is not shown, and its file is for the owner."""
-    code, screen = await on_terminal(
-        device,
+    shown = await device.on_terminal(
         *("setup", "--kind", "oneheap", "--account", "team", "--server", service.url),
         answers={
             "Your e-mail address": EMAIL,
@@ -254,6 +253,7 @@ async def test_setup_of_an_account_with_a_password(device: Device, service: Oneh
             f"The password of {EMAIL}": PASSWORD,
         },
     )
+    code, screen = shown.code, shown.out
     assert code == 0, screen
     assert "Projects" in screen
     assert PASSWORD not in screen, "it is typed without an echo"
@@ -331,11 +331,11 @@ async def test_setup_that_can_not_sign_in(
 async def test_a_password_that_is_mistyped_is_not_kept(device: Device, service: Oneheap) -> None:
     """There is no file with a wrong one; the next try asks again."""
     setup = ("setup", "--kind", "oneheap", "--email", EMAIL, "--server", service.url)
-    code, screen = await on_terminal(
-        device,
+    shown = await device.on_terminal(
         *(*setup, "--folder", "mirror"),
         answers={f"The password of {EMAIL}": "wrong-one"},
     )
+    code, screen = shown.code, shown.out
     assert code == 3, screen
     assert list(device.base.iterdir()) == []
 

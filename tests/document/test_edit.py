@@ -408,6 +408,12 @@ def test_the_same_correction_on_both_sides_is_made_once() -> None:
             ["the quick brown fox REMOTE"],
             id="we move it into a list",
         ),
+        pytest.param(
+            doc(bullets(item(para(f"{'many words before ' * 3}the quick brown fox")))),
+            doc(para("the quick brown fox REMOTE")),
+            [f"{'many words before ' * 3}the quick brown fox REMOTE"],
+            id="we move it into a list and write much more",
+        ),
     ],
 )
 def test_edits_of_two_sides_meet(ours: Block, theirs: Block, texts: list[str]) -> None:

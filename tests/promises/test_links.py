@@ -156,6 +156,7 @@ async def test_renamed_here_while_the_cache_was_lost(world: World) -> None:
     for device in (one, two, one):
         await device.synced()
     assert await documents(world) == before
+    print(one.notes())
     assert contents(one) == here
     assert contents(two) == there
 
@@ -685,6 +686,44 @@ async def test_a_link_by_a_former_path(world: World) -> None:
     for device in (one, two):
         said = "\nagain [[Oslo|there]], not [[Trips/None]], [[Trips]]\n"
         assert device.notes()["Car.md"].endswith(said)
+
+
+async def test_a_name_that_another_note_takes(world: World) -> None:
+    """Links to a note whose name another one gets name its path, on every device: no edit of a
+    text links it to the other note, also when that loses the name again.
+    """
+    one, two = await linked(world)
+    log = one.id_of("Log.md")
+    before = await links_of(world, log)
+    (one.root / "Car.md").rename(one.root / "Oslo.md")
+    for device in (one, two, one):
+        await device.synced()
+    wanted = LINKED["Log.md"].replace("[[Oslo]]", "[[Trips/Oslo]]").replace("[[Car", "[[Oslo")
+    assert one.notes()["Log.md"] == two.notes()["Log.md"] == wanted
+    (two.root / "Oslo.md").rename(two.root / "Car.md")
+    await two.synced()
+    (two.root / "Log.md").write_text((two.root / "Log.md").read_text() + "\nmore\n")
+    for device in (two, one, two):
+        await device.synced()
+    assert one.notes() == two.notes()
+    assert await links_of(world, log) == before
+
+
+@pytest.mark.parametrize("name", ["Boat.md", "Trips/Boat.md"])
+async def test_a_name_that_a_new_note_takes(world: World, name: str) -> None:
+    """The same where the other note is new."""
+    one, two = world.device("a"), world.device("b")
+    await one.synced()
+    (one.root / "Plans").mkdir()
+    (one.root / "Trips").mkdir()
+    (one.root / "Plans" / "Boat.md").write_text("a boat\n")
+    (one.root / "Log.md").write_text("see [[Boat]]\n")
+    await one.synced()
+    (one.root / name).write_text("another\n")
+    for device in (one, two, one):
+        await device.synced()
+    assert one.notes()["Log.md"] == two.notes()["Log.md"] == "see [[Plans/Boat]]\n"
+    assert await links_of(world, one.id_of("Log.md")) == {one.id_of("Plans/Boat.md")}
 
 
 async def test_links_made_in_the_app(world: World) -> None:

@@ -29,7 +29,7 @@ from heapsyncd.sync.heap.timing import Timing
 from heapsyncd.sync.merge.note_text import digest
 from heapsyncd.sync.runtime import heap as heap_module
 from heapsyncd.sync.runtime.suspend import SuspendDetector
-from heapsyncd.sync.scan import watch_audit
+from heapsyncd.sync.scan import audit
 from tests.sync.rig import Device, World, problems, refusing, until
 
 HOURS_8 = 8 * 3600.0
@@ -277,7 +277,7 @@ async def test_an_audit_of_a_quiet_folder_finds_nothing(
     (device.root / "link.md").symlink_to("Note.md")
     os.mkfifo(device.root / "pipe")
     found: list[list[str]] = []
-    real = watch_audit.missed
+    real = audit.missed
 
     async def noted(heap: HeapContext) -> list[str]:
         found.append(await real(heap))

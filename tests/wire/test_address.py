@@ -3,7 +3,7 @@
 import pytest
 
 from heapsyncd.errors import ConfigError
-from heapsyncd.wire.address import as_typed
+from heapsyncd.wire.address import as_typed, plaintext_warning
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,23 @@ def test_what_is_no_address(typed: str) -> None:
     with pytest.raises(ConfigError, match="https://heaper") as error:
         as_typed(typed)
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("server", "warned"),
+    [
+        ("https://heaper.example", False),
+        ("http://heaper.example", True),
+        ("http://192.168.1.2:8790", True),
+        ("http://[fe80::1]:8790", True),
+        ("http://localhost.example", True),
+        ("http://127.0.0.1:8790", False),
+        ("http://127.9.9.9", False),
+        ("http://[::1]:8790", False),
+        ("http://localhost:8790", False),
+        ("http://notes.localhost", False),
+    ],
+)
+def test_a_server_without_encryption_is_told_apart(server: str, warned: bool) -> None:
+    """Only this machine may be spoken to in clear without a word."""
+    assert (plaintext_warning(server) is not None) is warned

@@ -35,6 +35,10 @@ class BaseGame(ABC):
     """
     copied: set[str] = field(default_factory=set)
     """Words that may stand in more than one note, as a person copied one."""
+    nameless: set[str] = field(default_factory=set)
+    """Words of files without an id whose device lost its cache. Only the name tells which note
+    such a file is: under another name than its note has by now, it is a new note.
+    """
     dropped: set[str] = field(default_factory=set)
     """Words that stood in a note which a person deleted, who saw them there."""
     told: list[str] = field(default_factory=list)
@@ -267,6 +271,7 @@ class BaseGame(ABC):
         player.forgot = True
         self._tell(player.name)
         texts = [player.read(path) for path in player.notes()]
+        self.nameless |= {w for text in texts if id_in(text) is None for w in tokens(text)}
         for block, count in Counter(map(id_in, texts)).items():
             if block is not None and count > 1:
                 # What was saved under a former name looks like a copy from now on.

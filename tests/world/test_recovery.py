@@ -17,10 +17,13 @@ from heapsyncd.model import ChangePage
 from heapsyncd.server import Server
 from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.edits import create
+from heapsyncd.sync.merge.link_meanings import mentions
+from heapsyncd.sync.scan import scanner
 from tests.server.rig import with_map
 from tests.sync.rig import Device, until
 from tests.world import laws
 from tests.world.fast import fast
+from tests.world.life import Killed
 from tests.world.moves import Move
 from tests.world.play import Game
 from tests.world.player import Player
@@ -194,6 +197,22 @@ async def test_full_folder_meets_full_server(game: Game, one: Player) -> None:
     await in_app(game)
     await quiet(game)
     await quiet(game)
+
+
+async def test_a_copy_beside_its_renamed_original(game: Game, one: Player) -> None:
+    """A lost cache, a note renamed in the app and a copy of its file: the older file is the note,
+    and links to its former name still mean it.
+    """
+    (block,) = await game.world.blocks()
+    await game.world.add("Log", f"see {game.word()}[[{block}]]\n")
+    await quiet(game)
+    shutil.copy(one.root / "Boat.md", one.root / "A copy.md")
+    game.copied |= set(tokens(one.read("Boat.md")))
+    shutil.rmtree(one.device.base / "state")
+    await game.app_title(Move("app_title", how=4))
+    await quiet(game)
+    log = (await game.world.titles())["Log"]
+    assert mentions((await game.server.document(log)).view()) == {block}
 
 
 async def test_plain_files_meet_their_notes(game: Game, one: Player) -> None:
@@ -405,20 +424,56 @@ async def test_the_server_restarts(game: Game, one: Player) -> None:
     await quiet(game)
 
 
-@pytest.mark.parametrize("edited", [False, True])
+async def killed_at(one: Player, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """A pass that ends when it comes to a step of the scanner."""
+    reached: list[str] = []
+
+    async def killed(*_: object) -> None:
+        reached.append(step)
+        raise Killed(step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scanner, step, killed)
+        await one.once()
+    assert reached
+
+
+@pytest.mark.parametrize(("edited", "killed"), [(False, False), (True, False), (True, True)])
 async def test_deleted_elsewhere_while_the_cache_was_lost(
-    game: Game, one: Player, *, edited: bool
+    game: Game, one: Player, monkeypatch: pytest.MonkeyPatch, *, edited: bool, killed: bool
 ) -> None:
-    """Its file goes as well; one that was edited comes back as the note it was."""
+    """Its file goes as well; one that was edited comes back as the note it was, also if the first
+    pass was killed before it looked at the files.
+    """
     (block,) = await game.world.blocks()
     await quiet(game)
     shutil.rmtree(one.device.base / "state")
     await game.app_delete(Move("app_delete"))
     if edited:
         await edit(game, one)
+    if killed:
+        await killed_at(one, monkeypatch, "bind_or_create")
     await quiet(game)
     assert await game.world.blocks() == [block]
     assert one.notes() == (["Boat.md"] if edited else [])
+
+
+async def test_renamed_before_it_was_read_after_a_lost_cache(
+    game: Game, one: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was known to be a note, and not read when the pass was killed, is renamed: it is
+    no copy.
+    """
+    (block,) = await game.world.blocks()
+    await quiet(game)
+    shutil.rmtree(one.device.base / "state")
+    await edit(game, one)
+    await killed_at(one, monkeypatch, "notes_saved")
+    (one.root / "Boat.md").rename(one.root / "Named.md")
+    await edit(game, one, "Named.md")
+    await quiet(game)
+    assert await game.world.blocks() == [block]
+    assert one.notes() == ["Named.md"]
 
 
 async def test_copies_while_the_cache_was_lost(game: Game, one: Player) -> None:

@@ -20,6 +20,8 @@ _MOVED = 0.6
 """The least similarity of a deleted leaf anywhere else."""
 _MOVED_TEXT = 12
 """The least length of a text that is looked for outside its gap."""
+_GROWN_TEXT = 5
+"""The least length of a text that others edited and that is looked for inside longer ones."""
 _MOST_COMPARISONS = 10_000
 """The most pairs of new and deleted leaves that are compared across gaps."""
 
@@ -207,7 +209,22 @@ def _leaf_source(
     found = found or _shrunk(block, near)
     if found is None and len(block.words()) >= _MOVED_TEXT:
         found = _best(block, all_leaves, _MOVED)
-    return found
+    return found or _grown(block, all_leaves)
+
+
+def _grown(block: Block, among: Sequence[RemovedBlock]) -> RemovedBlock | None:
+    """Return the unused leaf that others edited and of whose text a block is a longer state.
+
+    It does not matter where it was: as a block of its own it would say the text twice.
+    """
+    words = block.words()
+    found = [
+        (len(text), -k)
+        for k, gone in enumerate(among)
+        if gone.live is not None and not gone.used
+        if len(text := gone.block.words().strip()) >= _GROWN_TEXT and text in words
+    ]
+    return among[-max(found)[1]] if found else None
 
 
 def _shrunk(block: Block, near: Sequence[RemovedBlock]) -> RemovedBlock | None:

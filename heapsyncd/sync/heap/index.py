@@ -19,7 +19,7 @@ from heapsyncd.ids import BlockId, HeapId, is_ulid
 from heapsyncd.markdown.frontmatter import Front
 from heapsyncd.model import HEAPER, BlockKind, Dialect, Stat
 from heapsyncd.sync.heap.path_tree import PathTree
-from heapsyncd.sync.heap.paths import PARKING_PREFIX
+from heapsyncd.sync.heap.paths import PARKING_PREFIX, last_part, link_path
 
 PLACED_ROLES = ("note", "folder", "file")
 CONTENT_ROLES = ("file", "attachment")
@@ -252,14 +252,14 @@ class Index:
             self._unname(block, path)
 
     def _name(self, block: BlockId, path: str) -> None:
-        name = _link_path(path)
+        name = link_path(path)
         self._by_path[collision_key(name)].add((path, block))
-        self._by_stem[collision_key(_last_part(name))].add(block)
+        self._by_stem[collision_key(last_part(name))].add(block)
 
     def _unname(self, block: BlockId, path: str) -> None:
-        name = _link_path(path)
+        name = link_path(path)
         self._by_path[collision_key(name)].discard((path, block))
-        self._by_stem[collision_key(_last_part(name))].discard(block)
+        self._by_stem[collision_key(last_part(name))].discard(block)
 
     def _house(self, block: BlockId) -> None:
         known, has_path = self.blocks.get(block), block in self.path_of
@@ -290,6 +290,10 @@ class Index:
         """Return the folder block of a directory; None for the heap's root or an unknown one."""
         entry = self.entries.get(path)
         return entry.block_id if entry is not None and entry.role == "folder" else None
+
+    def has_twin(self, path: str) -> bool:
+        """Return whether another path has the same name for links, by ``collision_key``."""
+        return len(self._by_path[collision_key(link_path(path))]) > 1
 
     def files(self) -> int:
         """Return the number of files in the heap's folder."""
@@ -350,14 +354,25 @@ class Index:
         path = self.path_for_links(BlockId(block))
         if path is None:
             return None
-        full = _link_path(path)
+        full = link_path(path)
         if _UNLINKABLE & set(full) or is_ulid(full):
             return None
-        stem = _last_part(full)
+        stem = last_part(full)
         for name in (stem, full):
             if self.block_of(name) == block:
                 return name
         return None
+
+    def namesakes(self, path: str) -> set[BlockId]:
+        """Return the blocks that links may name otherwise when this path comes or goes.
+
+        Of more than two with one name, only one that needs no path can be.
+        """
+        stem = collision_key(last_part(link_path(path)))
+        alike = self._by_stem.get(stem, set())
+        if len(alike) > 2:
+            return {b for b in alike if link_key(self.name_of(b) or "") == stem}
+        return set(alike)
 
     def block_of(self, name: str, *, folders: bool = True) -> BlockId | None:
         """Return the block that a link's name means; None for no block, or several.
@@ -385,11 +400,3 @@ class Index:
 def link_key(name: str) -> str:
     """Return the key that all spellings of a link's name share."""
     return collision_key(name.strip().removesuffix(".md"))
-
-
-def _link_path(path: str) -> str:
-    return path.removesuffix(".md")
-
-
-def _last_part(path: str) -> str:
-    return path.rpartition("/")[2]

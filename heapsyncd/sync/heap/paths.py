@@ -27,6 +27,16 @@ def assets_of(note_path: str) -> str:
     return note_path.removesuffix(".md") + ASSETS
 
 
+def link_path(path: str) -> str:
+    """Return the path of a note as a link names it."""
+    return path.removesuffix(".md")
+
+
+def last_part(path: str) -> str:
+    """Return the last part of a path; a ``PurePath`` takes much longer."""
+    return path.rpartition("/")[2]
+
+
 def parking_path(block: BlockId, path: str) -> str:
     """Return the hidden path in the heap's root under which a block is parked."""
     return f"{PARKING_PREFIX}{block}{PurePosixPath(path).suffix}"

@@ -6,6 +6,7 @@ rendition the editor had loaded, it is only the author's edit. Pure.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -15,6 +16,7 @@ from rapidfuzz.distance import Indel
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.diff.sequences import shared_ends
 from heapsyncd.markdown import frontmatter
+from heapsyncd.sync.merge.unmatched_text import MIN_STEM, StemIndex
 
 RECENT_MS = 600_000
 """A rendition that was replaced longer ago than this is no candidate."""
@@ -32,8 +34,6 @@ MIN_SIMILARITY = 0.5
 MAX_CANDIDATES = 8
 """The number of candidates compared at most."""
 
-_MIN_STEM = 3
-"""Shorter common beginnings or ends of two words are chance."""
 _TOKEN = re.compile(r"\[\[[^\[\]\n]*\]\]|\w+|\s+|[^\w\s]")
 """A link is one token: two links always share their brackets, which says nothing."""
 
@@ -185,11 +185,22 @@ def _words(tokens: Iterable[str]) -> list[str]:
 
 
 def _unseen(words: Iterable[str], before: Sequence[str], saved: Sequence[str]) -> Iterator[bool]:
-    """Yield for each arrived word whether the saved text knows nothing of it."""
+    """Yield for each arrived word whether the saved text knows nothing of it.
+
+    Where the text before has the word too, only more of it (or of what extends it) is knowledge.
+    """
     here, base = _counts(saved), _counts(before)
-    new = [t for t in here if t not in base]
+    new = Counter[str]()
+    for token, n in here.items():
+        if token not in base:
+            new[_extendable_part(token)] += n
+    stems = StemIndex(new)
     for word in words:
-        yield here.get(word, 0) <= base.get(word, 0) and not _is_seen(word, new, base)
+        known, part = here.get(word, 0), _extendable_part(word)
+        if known <= base.get(word, 0) and len(part) >= MIN_STEM:
+            alike = (o for o in stems.alike(part) if _is_extended_by(part, o, base))
+            known += sum(new[other] for other in alike)
+        yield known <= base.get(word, 0)
 
 
 def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[str]) -> bool:
@@ -205,26 +216,19 @@ def _lacks_arrived(before: Sequence[str], last: Sequence[str], saved: Sequence[s
     return not gone or _share(here.get(t, 0) >= base.get(t, 0) for t in gone) >= MIN_MISSING_SHARE
 
 
-def _is_seen(word: str, new: Iterable[str], base: Iterable[str]) -> bool:
-    """Return whether the author saw a word that arrived.
+def _is_extended_by(word: str, other: str, base: Iterable[str]) -> bool:
+    """Return whether whoever wrote a new word saw one that arrived; they share a stem.
 
     He did if he extended it (Boat to Boats), or if most of it that arrived (``S`` of ``BoatS``) is
-    part of another new word.
+    part of the new word.
     """
-    word = _extendable_part(word)
-    if len(word) < _MIN_STEM:
-        return False
-    first, last = word[:_MIN_STEM], word[-_MIN_STEM:]
-    for other in map(_extendable_part, new):
-        if not (other.startswith(first) or other.endswith(last)):
-            continue
-        if other.startswith(word) or other.endswith(word):
+    if other.startswith(word) or other.endswith(word):
+        return True
+    head, tail = shared_ends(word, other)[0], shared_ends(word[::-1], other[::-1])[0]
+    for part in (word[:head], word[len(word) - tail :]):
+        is_most = len(part) >= MIN_STEM and 2 * len(part) >= len(word)
+        if is_most and not any(part in t for t in base):
             return True
-        head, tail = shared_ends(word, other)[0], shared_ends(word[::-1], other[::-1])[0]
-        for part in (word[:head], word[len(word) - tail :]):
-            is_most = len(part) >= _MIN_STEM and 2 * len(part) >= len(word)
-            if is_most and not any(part in t for t in base):
-                return True
     return False
 
 

@@ -8,7 +8,6 @@ from typing import Final
 
 from heapsyncd.diff import Hunk, align
 from heapsyncd.diff.sequences import matches
-from heapsyncd.document.edit import merge_three
 from heapsyncd.document.inline.visible_text import Alphabet, cut
 from heapsyncd.document.plan.clone_sources import with_content
 from heapsyncd.document.plan.remote_changes import content
@@ -19,6 +18,7 @@ from heapsyncd.sync.merge.unmatched_text import (
     matching_spans,
 )
 from heapsyncd.tree import CONTAINERS, LEAVES, Atom, Block, Inline, Text, attrs, inline
+from heapsyncd.tree.nodes import plain
 
 MAX_WORD_RATIO: Final = 2
 """A text counts as the older state of another that has at most this many times its words ..."""
@@ -47,36 +47,6 @@ def common_base(ours: Block, theirs: Block) -> Block:
     return ours.with_children(made.children if made else ())
 
 
-def merge_unrelated(before: Block, ours: Block, theirs: Block) -> Block:
-    """Merge two trees that share no history.
-
-    Text that both have and the base lacks counts as known to both if it would otherwise appear
-    twice: their text may contain our edit, edited further.
-
-    Args:
-        before: the nearest known base.
-        ours: the tree with our edits.
-        theirs: the tree with their edits.
-    """
-    body = merge_three(before, ours, theirs)
-    both = common_base(ours, theirs)
-    known = merge_three(common_base(both, before), before, both)
-    if known == before or body in (ours, theirs):
-        return body
-    again = merge_three(known, ours, theirs)
-    text, shorter = body.words(), again.words()
-    is_all_there = all(w in shorter for w in word_counts(ours) | word_counts(theirs) if w in text)
-    # Words of the base may return, since it is unknown who deleted them: longer, yet better.
-    is_better = len(shorter) < len(text) or _repeats(again) < _repeats(body)
-    return again if is_better and is_all_there else body
-
-
-def _repeats(body: Block) -> int:
-    """Count the words of a body that occur earlier in it."""
-    words = word_counts(body)
-    return words.total() - len(words)
-
-
 def are_both_newer(before: Block, ours: Block, theirs: Block) -> bool:
     """Return whether two texts share words that their base lacks.
 
@@ -92,8 +62,14 @@ def are_both_newer(before: Block, ours: Block, theirs: Block) -> bool:
 
 
 def word_counts(body: Block) -> Counter[str]:
-    """Count the words of a body."""
-    return Counter(_WORD.findall(body.words()))
+    """Count the words of a body. A link's label is no part of the word beside it."""
+    return Counter(word for block in body.walk() for word in _WORD.findall(_said(block)))
+
+
+def _said(block: Block) -> str:
+    if block.kind == "code":
+        return block.text
+    return "".join([i.text if isinstance(i, Text) else f" {plain(i)} " for i in block.inline])
 
 
 def contains_words(words: Counter[str], body: Block) -> bool:
@@ -343,7 +319,7 @@ class _WordSummary:
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         below = [b for block in blocks for b in block.walk()]
-        self.tokens = [t for b in below if b.kind in LEAVES for t in _TOKEN.findall(b.words())]
+        self.tokens = [t for b in below if b.kind in LEAVES for t in _TOKEN.findall(_said(b))]
         self._words = Counter(t for t in self.tokens if _WORD.match(t))
         self._objects: Counter[object] = Counter(b for b in below if _is_opaque(b))
         self._objects.update(

@@ -8,7 +8,7 @@ for an edit that was already expressed when the other side's edit came in.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,8 @@ from heapsyncd.document.edit import Target, express
 from heapsyncd.document.encoding.state_vectors import clocks, encode_vector
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, missing, vector_of, without_deletions
-from heapsyncd.sync.merge.common_base import merge_unrelated, word_counts
+from heapsyncd.sync.merge.common_base import word_counts
+from heapsyncd.sync.merge.unrelated import merge_unrelated
 from heapsyncd.tree import Block
 
 LARGE_BYTES: Final = 500_000
@@ -63,14 +64,30 @@ class ConcurrentEdits:
         unseen = self._unseen_rows(update, sorted((self.unsent | self.sent) - arrived))
         for rows in (unseen, self.unsent - arrived):
             shared = [data for seq, data in self.log if seq not in rows]
-            theirs = self.without_ours(update, shared, rows & self.sent)
-            there = Replica.load([*shared, theirs])
-            if not there.has_pending():
-                is_ours = rows <= self.unsent
+            is_ours, is_loaded = rows <= self.unsent, False
+            for theirs in self._readings(update, shared, rows & self.sent, is_ours=is_ours):
+                there = Replica.load([*shared, theirs])
+                if there.has_pending():
+                    continue
+                is_loaded = True
                 found = self._merge(shared, theirs, there, live.view(), is_ours=is_ours)
-                if found is not None or is_ours or not self.unsent:
+                if found is not None:
                     return found
+            if is_loaded and (is_ours or not self.unsent):
+                return None
         return None
+
+    def _readings(
+        self, update: bytes, shared: Sequence[bytes], sent: frozenset[int], *, is_ours: bool
+    ) -> Iterator[bytes]:
+        """Yield what an update may have brought of theirs.
+
+        Of rows that may not have reached the server, it is unknown whether the deletions that they
+        and an update share are ours: both sides may have made the same edit.
+        """
+        yield self.without_ours(update, shared, sent)
+        if sent and is_ours:
+            yield self._without_our_insertions(update, shared)
 
     def without_ours(self, update: bytes, shared: Sequence[bytes], sent: frozenset[int]) -> bytes:
         """Return an update without what it repeats of our rows.
@@ -86,10 +103,13 @@ class ConcurrentEdits:
         """
         if not sent:
             return update
+        theirs = self._without_our_insertions(update, shared)
+        return without_deletions(theirs, [data for seq, data in self.log if seq in sent])
+
+    def _without_our_insertions(self, update: bytes, shared: Sequence[bytes]) -> bytes:
         known, had = self._vector(lambda _: True), clocks(vector_of(shared or [EMPTY]))
         ours = {c: n for c, n in known.items() if n > had.get(c, 0)}
-        theirs = missing([update], encode_vector(ours)) if ours else update
-        return without_deletions(theirs, [data for seq, data in self.log if seq in sent])
+        return missing([update], encode_vector(ours)) if ours else update
 
     def _unseen_rows(self, update: bytes, mine: Sequence[int]) -> frozenset[int]:
         """Return the rows of ``mine`` (sent in this order) that an update does not depend on.

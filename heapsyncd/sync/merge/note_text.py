@@ -29,7 +29,6 @@ from heapsyncd.sync.merge.common_base import (
     are_both_newer,
     common_base,
     contains_words,
-    merge_unrelated,
     word_counts,
 )
 from heapsyncd.sync.merge.file_merge import MergeFiles, line_breaks_of, merge_by_files, shown_by
@@ -44,6 +43,7 @@ from heapsyncd.sync.merge.link_meanings import (
 from heapsyncd.sync.merge.note_file import NoteFile
 from heapsyncd.sync.merge.note_source import rebased_source
 from heapsyncd.sync.merge.undelete_note import deletion
+from heapsyncd.sync.merge.unrelated import merge_unrelated
 from heapsyncd.tree import Atom, Block
 
 
@@ -322,7 +322,9 @@ def reexpress(
         return Compacted(state, None)
     fresh = Replica.load([state])
     target = fields_target(old.fields(), ours.fields(), fresh.fields())
-    target = replace(target, deleted_at_ms=deletion(old, ours, fresh))
+    gone = deletion(old, ours, fresh)
+    codes = tuple(ours.confirmations().items()) if isinstance(gone, int) else ()
+    target = replace(target, deleted_at_ms=gone, confirmations=codes)
     if merge_files is not None:
         here, there = shown_by(ours), shown_by(fresh)
         base = _file_at(acknowledged, everything, there) or shown_by(old)

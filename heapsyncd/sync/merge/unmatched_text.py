@@ -6,7 +6,7 @@ rest of either side is unmatched, and may still be the same text.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,8 +23,8 @@ _MIN_WHOLE_MATCH: Final = 5
 """... and this many there if they are all of one of the texts."""
 _MAX_LETTER_RATIO: Final = 2
 """A shorter whole match counts if the larger text has at most this many times its letters."""
-_MIN_STEM: Final = 3
-"""A shorter word is in a longer one by chance."""
+MIN_STEM: Final = 3
+"""A shorter word, or common beginning or end of two words, is in a longer one by chance."""
 _MAX_STEM_WORDS: Final = 200
 """In a longer difference extended words are not looked for: pairing them is quadratic."""
 _MAX_ROUNDS: Final = 4
@@ -82,7 +82,36 @@ def is_extended_by(word: str, other: str) -> bool:
     """
     if word == other:
         return True
-    return len(word) >= _MIN_STEM and (other.startswith(word) or other.endswith(word))
+    return len(word) >= MIN_STEM and (other.startswith(word) or other.endswith(word))
+
+
+def _is_extension_of_either(a: str, b: str) -> bool:
+    return is_extended_by(a, b) or is_extended_by(b, a)
+
+
+class StemIndex:
+    """Finds the words that a word may be extended by, or extend: they share a beginning or an end.
+
+    Args:
+        words: the words to look among.
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._having: dict[tuple[bool, str], list[str]] = defaultdict(list)
+        for word in dict.fromkeys(words):
+            for stem in _stems(word):
+                self._having[stem].append(word)
+
+    def alike(self, word: str) -> set[str]:
+        """Return the words that share a stem with a word; itself only, if it is too short."""
+        if len(word) < MIN_STEM:
+            return {word}
+        return {other for stem in _stems(word) for other in self._having.get(stem, ())}
+
+
+def _stems(word: str) -> tuple[tuple[bool, str], tuple[bool, str]]:
+    """Return the beginning and the end of a word, told from one another."""
+    return (True, word[:MIN_STEM]), (False, word[-MIN_STEM:])
 
 
 def _without_stems(old: str, hunk: Hunk) -> list[Hunk]:
@@ -113,8 +142,7 @@ def _pair_words(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
     best = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
 
     def same(i: int, j: int) -> int:
-        n = min(len(a[i]), len(b[j]))
-        return n if is_extended_by(a[i], b[j]) or is_extended_by(b[j], a[i]) else 0
+        return min(len(a[i]), len(b[j])) if _is_extension_of_either(a[i], b[j]) else 0
 
     for i in reversed(range(len(a))):
         for j in reversed(range(len(b))):
@@ -196,12 +224,18 @@ def _candidates(
     for i, span in enumerate(ours):
         for word in set(_WORD.findall(span.text)):
             having[word].append(i)
+    stems = StemIndex(having)
     rated: list[tuple[float, int, int]] = []
     for j, span in enumerate(theirs):
         shared: Counter[int] = Counter()
         for word in set(_WORD.findall(span.text)):
-            if len(having.get(word, ())) <= _MAX_SPANS_PER_WORD:
-                shared.update(dict.fromkeys(having.get(word, ()), len(word)))
+            if word in having:
+                found = {word}
+            else:
+                found = {o for o in stems.alike(word) if _is_extension_of_either(word, o)}
+            spans = {i: min(len(word), len(o)) for o in found for i in having[o]}
+            if len(spans) <= _MAX_SPANS_PER_WORD:
+                shared.update(spans)
         for i, letters in shared.most_common(_MAX_CANDIDATES):
             if _is_significant(ours[i], span, letters):
                 share = letters / max(_letters(span.text), _letters(ours[i].text))

@@ -1,10 +1,10 @@
-"""Status, search and held deletions from the cache, while no daemon runs."""
+"""Status and held deletions from the cache, while no daemon runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from heapsyncd.cache import heaps, history, holds, pending, problems, search
+from heapsyncd.cache import heaps, history, holds, pending, problems
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.sync.cache_file import cache_path, open_cache
@@ -38,22 +38,11 @@ async def cached_status(account: Account, state_dir: Path) -> dict[str, Any]:
     return report.snapshot()
 
 
-async def search_cache(
-    account: Account, state_dir: Path, query: str, heap: str | None, limit: int
-) -> list[search.Hit]:
-    """Return an account's notes that contain all words of the query, best first.
-
-    Raises:
-        FolderTrouble: the cache cannot be read.
-    """
-    if not cache_path(account, state_dir).exists():
-        return []
-    async with await open_cache(account, state_dir) as db:
-        return await db.read(lambda tx: search.find(tx, query, heap, limit))
-
-
 async def cached_deletions(
-    account: Account, state_dir: Path, decision: str | None = None
+    account: Account,
+    state_dir: Path,
+    decision: str | None = None,
+    paths: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Return what is held, after storing a decision if given (see ``decisions.held_deletions``).
 
@@ -63,7 +52,7 @@ async def cached_deletions(
     if not cache_path(account, state_dir).exists():
         return []
     async with await open_cache(account, state_dir) as db:
-        return await held_deletions(db, account.folder, decision)
+        return await held_deletions(db, account.folder, decision, paths)
 
 
 async def ask_for_lost_folder(
@@ -88,6 +77,7 @@ def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
         moving = [index.entries[p] for p in sorted(index.moving) if not ignore.match(p, False)]
         count(report, index, holds.of_heap(tx, row.id), problems.load(tx, row.id), moving, {})
         report.notices = history.notices(tx, row.id)
+        report.reviews = len(report.notices)
         report.pending = pending_as_dicts(
             pending.pending(tx, row.id, PENDING_SHOWN), index.path_of
         )

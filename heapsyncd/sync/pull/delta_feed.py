@@ -27,7 +27,9 @@ async def poll(heap: HeapContext) -> bool:
     """Read the delta feed to its end; return whether it had anything new."""
     if heap.link.cursor_ms is None:
         rows = await heap.db.read(heaps.load_all)
-        heap.link.cursor_ms = next(r.cursor_ms for r in rows if r.id == heap.id)
+        row = next(r for r in rows if r.id == heap.id)
+        # Until all files were looked at once, it has to be known what is in the trash.
+        heap.link.cursor_ms = row.cursor_ms if row.mirrored else 0
     sample = (
         await heap.db.read(lambda tx: blocks.newest(tx, heap.id, SAMPLE_BLOCKS))
         if heap.link.in_doubt
@@ -42,7 +44,8 @@ async def poll(heap: HeapContext) -> bool:
         heap.link.cursor_ms = 0
         news = await _read(heap, result) or news
     if result.is_complete:
-        heap.link.in_trash = result.trashed - heap.index.blocks.keys()
+        heap.link.in_trash.clear()
+    heap.link.in_trash |= result.trashed - heap.index.blocks.keys()
     if result.older or result.is_complete:
         news = (
             await resend_forgotten(

@@ -32,7 +32,7 @@ from heapsyncd.sync.edits.contents import file_created
 from heapsyncd.sync.edits.create import notes_created
 from heapsyncd.sync.edits.moves import folder_created
 from heapsyncd.sync.edits.new_texts import NewTexts
-from heapsyncd.sync.edits.saved_file import SavedFile, with_line_breaks
+from heapsyncd.sync.edits.saved_file import Head, SavedFile, with_line_breaks
 from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.observed import Found
 from heapsyncd.sync.heap.offload import offload
@@ -119,21 +119,27 @@ class Unplaced:
 
 
 def _by_id(
-    heap: HeapContext, found: Sequence[Found], copies: Mapping[str, BlockId | None]
+    heap: HeapContext,
+    found: Sequence[Found],
+    copies: Mapping[str, BlockId | None],
+    heads: Mapping[str, Head],
 ) -> dict[str, BlockId]:
     """Match new files to known notes without a file by the id in them; block id by path.
 
-    Of several copies, the one with the note's title wins, then the one in its folder.
+    Of several copies, the one with the note's title wins, then the one in its folder, then the
+    oldest: a copy is younger than its original.
     """
     result: dict[BlockId, str] = {}
 
-    def is_elsewhere(item: Found) -> tuple[bool, bool]:
+    def rank(item: Found) -> tuple[bool, bool, int, int]:
         known = heap.index.blocks.get(BlockId(item.front_id or ""))
         name = PurePosixPath(item.path).name.removesuffix(".md")
         is_named = known is not None and name == safe_name(known.title)
-        return not is_named, known is None or heap.parent_of(item.path) != known.folder
+        is_elsewhere = known is None or heap.parent_of(item.path) != known.folder
+        stat = heads[item.path].stat
+        return not is_named, is_elsewhere, stat.mtime_ns, stat.ctime_ns
 
-    for item in sorted(found, key=is_elsewhere):
+    for item in sorted(found, key=rank):
         block = BlockId(item.front_id or "")
         is_free = block not in heap.index.path_of and block not in result
         if heap.index.kind(block) == "document" and is_free and copies.get(item.path) is None:
@@ -224,6 +230,19 @@ async def _bind(heap: HeapContext, known: Mapping[str, BlockId]) -> list[str]:
     return [row.path for row in rows]
 
 
+async def renamed_unread(heap: HeapContext, found: Sequence[Found]) -> list[EntryRow]:
+    """Return the notes that new files say they are and whose own files were never read.
+
+    They were bound, and renamed after the run was killed. As their entries have no stamps yet,
+    they do not count as missing.
+    """
+    index = heap.index
+    paths = [index.path_of.get(BlockId(f.front_id or "")) for f in found if f.is_note]
+    rows = [index.entries[p] for p in paths if p is not None]
+    unread = [e for e in rows if e.stat is None and e.role == "note"]
+    return [e for e in unread if await heap.disk.stat(e.path) is None]
+
+
 async def _fetch_from_trash(heap: HeapContext, notes: Sequence[Found]) -> None:
     """Fetch notes that are in the server's trash, if new files name them.
 
@@ -263,7 +282,7 @@ async def bind_or_create(
     bound: list[str] = []
     if notes:
         await _fetch_from_trash(heap, notes)
-        bound += await _bind(heap, _by_id(heap, notes, copies))
+        bound += await _bind(heap, _by_id(heap, notes, copies, texts.heads))
         if heap.index.unplaced:
             async with heap.lock:
                 await plan_places(heap)  # links also name notes without a file

@@ -34,7 +34,7 @@ from heapsyncd.sync.heap.paths import assets_of, assets_owner, is_occupied
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.merge.base_selection import is_alike
 from heapsyncd.sync.merge.note_text import Note
-from heapsyncd.sync.scan.adoption import Unplaced, bind_or_create
+from heapsyncd.sync.scan.adoption import Unplaced, bind_or_create, renamed_unread
 from heapsyncd.sync.scan.debounce import Debounce
 from heapsyncd.sync.scan.former_name_saves import move_to_renamed_note
 from heapsyncd.sync.scan.move_detection import recognise
@@ -228,6 +228,7 @@ class Scanner(Debounce):
             return _Remaining(texts)
         found, waiting = await self._examine_new(created, candidates.values(), texts, now)
         found = await with_likely_ids(self.heap, found, candidates.values(), texts)
+        candidates |= {e.path: e for e in await renamed_unread(self.heap, found)}
         plan = await offload(recognise, candidates.values(), found, index.path_of, waiting)
         for path in plan.undecided:
             self._due[path] = now + self.heap.timing.quiet_s
@@ -246,14 +247,11 @@ class Scanner(Debounce):
             self._due.pop(step.entry.path, None)
             if await self._move(step):
                 read.append(step.path)
+        files = [c.found for c in plan.created if c.found.kind == "file"]
         read += await bind_or_create(
             self.heap,
             unplaced,
-            [
-                c.found
-                for c in plan.created
-                if c.found.kind == "file" and (not c.found.is_note or c.path in texts.heads)
-            ],
+            [f for f in files if not f.is_note or f.path in texts.heads],
             {c.path: c.copy_of for c in plan.created},
             texts,
         )

@@ -62,6 +62,14 @@ def test_a_word_that_grew_is_replaced_in_part() -> None:
     assert choose(texts, FIRST.replace("fox", "ivy").encode(), NOW).older
 
 
+def test_a_word_of_both_texts_goes_on() -> None:
+    """A word that was there before and arrived once more: one that was made longer is no news."""
+    texts = ring((f"a fox too\n\n{FIRST}", "written"), (FIRST, "saved"))
+    assert choose(texts, FIRST.replace("fox", "foxglove").encode(), NOW).older
+    both = f"a foxglove\n\n{FIRST}"
+    assert not choose(texts, both.encode(), NOW).older
+
+
 def test_what_the_editor_saved_itself_it_may_remove() -> None:
     """Taking back the last local edit is an edit, not a stale save."""
     found = choose(ring((REMOTE, "saved"), (FIRST, "written")), FIRST.encode(), NOW)

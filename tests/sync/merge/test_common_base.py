@@ -5,8 +5,11 @@ import pytest
 from heapsyncd.document.edit import merge_three
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
-from heapsyncd.sync.merge.common_base import are_both_newer, common_base, merge_unrelated
+from heapsyncd.sync.merge.common_base import are_both_newer, common_base
+from heapsyncd.sync.merge.unrelated import merge_unrelated
 from heapsyncd.tree import Atom, Block, Text, attrs
+
+NOTE = "01J8XYZ0ABCDEFGHJKMNPQRSTA"
 
 
 def merged(ours: Block, theirs: Block) -> str:
@@ -52,6 +55,9 @@ def merged(ours: Block, theirs: Block) -> str:
          "a b\n\n1. harbour\n2.MORETEXT cranes", "a b harbour 2.MORETEXT cranes"),
         ("a longer text, with a picture here", "harbour\n\n![a](https://x.org/a.png)",
          "harbourmaster", "harbourmaster a"),
+        ("a word made longer, among others that differ on both sides",
+         "harbourmaster flowers[[Boat]]", "harbour [[{0}|here]]\n\nsee [[{0}|there]]",
+         "hereharbourmaster flowers[[Boat]] see there"),
         ("letters in common", "a kfgaezn\n\nieerfth", "a kgrbezi\n\nzvjlrzj",
          "a kgrbezi kfgaezn ieerfth zvjlrzj"),
         ("nothing in common, in one paragraph", "alpha", "beta", "alpha beta"),
@@ -60,8 +66,29 @@ def merged(ours: Block, theirs: Block) -> str:
 )  # fmt: skip
 def test_common(what: str, ours: str, theirs: str, words: str) -> None:
     """Words of both are there, and once."""
-    found = merged(*(parse(f"{text}\n", NO_LINKS) for text in (ours, theirs)))
+    found = merged(*(parse(text.format(NOTE) + "\n", NO_LINKS) for text in (ours, theirs)))
     assert sorted(found.split()) == sorted(words.split())
+
+
+@pytest.mark.parametrize(
+    ("what", "before", "ours", "theirs", "wanted"),
+    [
+        ("a word both have, made longer below other edits", "- x\n- cloud\n\nend",
+         "- x\n- fjord [[{0}]]\n\nend\n\nharbourmaster",
+         "- x\n- cloud [[{0}]]\n\nend\n\nharbour\n\nquay",
+         "- x\n- fjord [[{0}]]\n\nend\n\nharbourmaster\n\nquay"),
+        ("two words that are one on the other side", "one line",
+         "one line harbour quay birch cloud", "one lineharbour quay cloud delta",
+         "one line harbour quay birch cloud delta"),
+    ],
+)  # fmt: skip
+def test_over_a_base_that_is_too_old(
+    what: str, before: str, ours: str, theirs: str, wanted: str
+) -> None:
+    """What both have is there once, and does not disturb their edits elsewhere."""
+    texts = (parse(f"{text.format(NOTE)}\n", NO_LINKS) for text in (before, ours, theirs, wanted))
+    old, mine, other, made = texts
+    assert merge_unrelated(old, mine, other) == made
 
 
 def test_what_both_put_for_what_was_there() -> None:

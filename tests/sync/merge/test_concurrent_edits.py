@@ -68,6 +68,19 @@ def test_together(what: str, ours: str, theirs: str, sent: bool, kept: str | Non
     assert (found and found.words()) == (kept and parse(kept, NO_LINKS).words())
 
 
+def test_the_same_edit_that_may_have_been_sent() -> None:
+    """What both sides deleted is not taken for an echo of ours: the text stands once."""
+    start = edit([], "- amber\n- birch\n  - cloud\n- delta\n")
+    body = "- amber{}\n- birch TYPED - cloud\n- delta\n"
+    mine, theirs = edit([start], body.format("")), edit([start], body.format(" MORE"))
+    live = Replica.load([start, mine, theirs])
+    rows = frozenset({2})
+    found = ConcurrentEdits([(1, start), (2, mine)], rows, rows).merge(
+        Replica.load([start, theirs]).state(), live
+    )
+    assert found == parse(body.format(" MORE"), NO_LINKS)
+
+
 def test_taken_elsewhere_on_both_sides() -> None:
     """What somebody typed into a text that two devices take apart, each in another way and each
     with these words, stands once.
