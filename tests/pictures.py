@@ -15,7 +15,7 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
 
-DOCS = Path(__file__).parents[1] / "docs"
+PICTURES = Path(__file__).parents[1] / ".pictures"
 WIDTH = 92
 DEADLINE_S = 60
 # Without the fonts of another site: a picture must not fetch anything.
@@ -95,8 +95,10 @@ def draw(name: str, command: str, lines: Sequence[str]) -> None:
         text.highlight_regex(r"\d+ ms$", "bold cyan")
         text.highlight_regex(r"in sync", "green")
         console.print(text)
-    DOCS.mkdir(exist_ok=True)
-    console.save_svg(str(DOCS / f"{name}.svg"), title=command, code_format=FORMAT, unique_id=name)
+    PICTURES.mkdir(exist_ok=True)
+    console.save_svg(
+        str(PICTURES / f"{name}.svg"), title=command, code_format=FORMAT, unique_id=name
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Print the manual page, made of the commands' own help: ``python -m heapsyncd.cli.manual``.
 
 One page for all commands: whoever looks for something finds it by searching one text. The wheel
-has what it printed, ``man/heapsyncd.1``; a test tells when that has to be made anew.
+has what it printed, ``heapsyncd/cli/heapsyncd.1``; a test tells when that has to be made anew.
 """
 
 import re

@@ -13,8 +13,8 @@ def test_the_page_is_what_the_commands_say() -> None:
     """It has every command, and goes into the wheel."""
     made = page()
     assert all(f"\n.SS {name}\n" in made for name in COMMANDS)
-    kept = (ROOT / "man" / "heapsyncd.1").read_text()
-    assert kept == made, "make it anew: python -m heapsyncd.cli.manual > man/heapsyncd.1"
+    kept = (ROOT / "heapsyncd" / "cli" / "heapsyncd.1").read_text()
+    assert kept == made, "make it anew: python -m heapsyncd.cli.manual > heapsyncd/cli/heapsyncd.1"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel["shared-data"] == {"man/heapsyncd.1": "share/man/man1/heapsyncd.1"}
+    assert wheel["shared-data"] == {"heapsyncd/cli/heapsyncd.1": "share/man/man1/heapsyncd.1"}

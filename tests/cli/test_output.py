@@ -158,6 +158,7 @@ async def test_no_core_dump_holds_the_key(device: Device, server: Server) -> Non
     [
         ["status"], ["activity"], ["search", "deck"], ["links", "Boat.md"],
         ["backlinks", "Boat.md"], ["history", "Boat.md"], ["trash"], ["deletions"],
+        ["history", "Boat.md", "--diff"], ["log"], ["undo", "--since", "1h", "--dry-run"],
         ["explain", "Boat.md"],
     ],
 )  # fmt: skip
